@@ -1,0 +1,2 @@
+//! The `miyasawa` command.
+fn main() {}

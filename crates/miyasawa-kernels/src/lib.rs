@@ -1,0 +1,22 @@
+//! CPU kernels of classification-denoising networks, on plain `f32` slices.
+//!
+//! The operations are closed under differentiation, so that a network, its input gradient and the
+//! parameter gradients of a loss on that input gradient are all made of them:
+//!
+//! | operation | adjoint | reverse of the adjoint |
+//! | --- | --- | --- |
+//! | [`conv::forward`] | [`conv::adjoint`] | `forward` and [`conv::weight_grad`] |
+//! | [`gelu::forward`] | [`gelu::adjoint`] | [`gelu::adjoint_reverse`] |
+//! | [`norm::forward`] | [`norm::adjoint`] | [`norm::adjoint_reverse`] |
+//! | [`pool::forward`] | [`pool::adjoint`] | `forward` |
+//!
+//! Activations are channels-last, `[batch, height, width, channels]`, contiguous; convolution weights are
+//! PyTorch's `[out, in, k, k]`. Every function checks the length of each slice with `assert!` before it
+//! does anything else, and gives the same bits for every number of threads.
+//!
+//! The crate knows no framework: `miyasawa` calls it from its Burn backend extension.
+
+pub mod conv;
+pub mod gelu;
+pub mod norm;
+pub mod pool;
