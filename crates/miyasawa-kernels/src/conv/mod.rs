@@ -1,0 +1,142 @@
+//! Square-kernel two-dimensional convolution without bias, its adjoint and its weight gradient.
+//!
+//! Two algorithms compute each pass, and [`Algorithm::choose`] picks one by shape:
+//!
+//! - [`Algorithm::Direct`]: rows of patches times packed weights, for any kernel, stride and padding;
+//! - [`Algorithm::Plain`]: the definition in plain loops, which tests compare the others with.
+//!
+//! Both give the same bits for every number of threads.
+
+mod direct;
+mod plain;
+mod shape;
+#[cfg(test)]
+mod tests;
+
+use crate::isa::Isa;
+pub use shape::ConvShape;
+
+/// A way to compute a convolution.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Algorithm {
+    /// The definition in plain loops.
+    Plain,
+    /// Patches times packed weights, tiled for registers and caches.
+    Direct,
+}
+
+impl Algorithm {
+    /// Every algorithm that can compute the shape.
+    pub fn available(s: &ConvShape) -> Vec<Self> {
+        let _ = s;
+        vec![Self::Plain, Self::Direct]
+    }
+
+    /// The algorithm that is fastest for the shape, by measurement.
+    pub fn choose(isa: Isa, s: &ConvShape) -> Self {
+        let _ = (isa, s);
+        Self::Direct
+    }
+}
+
+/// `y = conv(x, w) (+ addend)`.
+///
+/// # Panics
+/// If a slice does not have the length that the shape says.
+pub fn forward(s: &ConvShape, x: &[f32], w: &[f32], addend: Option<&[f32]>, y: &mut [f32]) {
+    let isa = Isa::current();
+    forward_with(isa, Algorithm::choose(isa, s), s, x, w, addend, y);
+}
+
+/// [`forward`] with a given instruction set and algorithm.
+///
+/// # Panics
+/// If a slice does not have the length that the shape says, the processor lacks the instruction set or the
+/// algorithm cannot compute the shape.
+pub fn forward_with(
+    isa: Isa,
+    algorithm: Algorithm,
+    s: &ConvShape,
+    x: &[f32],
+    w: &[f32],
+    addend: Option<&[f32]>,
+    y: &mut [f32],
+) {
+    s.check("conv::forward", x.len(), w.len(), y.len());
+    if let Some(a) = addend {
+        assert_eq!(a.len(), y.len(), "conv::forward: length of the addend for {s:?}");
+    }
+    if s.is_empty() {
+        return fill(addend, y);
+    }
+    match algorithm {
+        Algorithm::Plain => plain::forward(s, x, w, addend, y),
+        Algorithm::Direct => direct::forward(isa, s, x, w, addend, y),
+    }
+}
+
+/// `x = conv^T(g, w) (+ addend)`: the gradient for the input of a convolution with the shape `s`.
+///
+/// # Panics
+/// If a slice does not have the length that the shape says.
+pub fn adjoint(s: &ConvShape, g: &[f32], w: &[f32], addend: Option<&[f32]>, x: &mut [f32]) {
+    let isa = Isa::current();
+    adjoint_with(isa, Algorithm::choose(isa, s), s, g, w, addend, x);
+}
+
+/// [`adjoint`] with a given instruction set and algorithm.
+///
+/// # Panics
+/// As [`forward_with`].
+pub fn adjoint_with(
+    isa: Isa,
+    algorithm: Algorithm,
+    s: &ConvShape,
+    g: &[f32],
+    w: &[f32],
+    addend: Option<&[f32]>,
+    x: &mut [f32],
+) {
+    s.check("conv::adjoint", x.len(), w.len(), g.len());
+    if let Some(a) = addend {
+        assert_eq!(a.len(), x.len(), "conv::adjoint: length of the addend for {s:?}");
+    }
+    if s.is_empty() {
+        return fill(addend, x);
+    }
+    match algorithm {
+        Algorithm::Plain => plain::adjoint(s, g, w, addend, x),
+        Algorithm::Direct => direct::adjoint(isa, s, g, w, addend, x),
+    }
+}
+
+/// `dw[o, i, ky, kx] = sum over images and pixels of g[., o]*x[., i]` at the tap's offset.
+///
+/// # Panics
+/// If a slice does not have the length that the shape says.
+pub fn weight_grad(s: &ConvShape, x: &[f32], g: &[f32], dw: &mut [f32]) {
+    let isa = Isa::current();
+    weight_grad_with(isa, Algorithm::choose(isa, s), s, x, g, dw);
+}
+
+/// [`weight_grad`] with a given instruction set and algorithm.
+///
+/// # Panics
+/// As [`forward_with`].
+pub fn weight_grad_with(isa: Isa, algorithm: Algorithm, s: &ConvShape, x: &[f32], g: &[f32], dw: &mut [f32]) {
+    s.check("conv::weight_grad", x.len(), dw.len(), g.len());
+    if s.is_empty() {
+        return dw.fill(0.0);
+    }
+    match algorithm {
+        Algorithm::Plain => plain::weight_grad(s, x, g, dw),
+        Algorithm::Direct => direct::weight_grad(isa, s, x, g, dw),
+    }
+}
+
+fn fill(addend: Option<&[f32]>, y: &mut [f32]) {
+    match addend {
+        Some(a) => y.copy_from_slice(a),
+        None => y.fill(0.0),
+    }
+}

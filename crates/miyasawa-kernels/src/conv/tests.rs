@@ -1,0 +1,208 @@
+//! One table of shapes through every instruction set and algorithm, against plain `f64` loops.
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// Values of a small generator, in (-1, 1).
+fn values(n: usize, seed: u64) -> Vec<f32> {
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 40) as f32 / (1u64 << 23) as f32 - 1.0
+    };
+    (0..n).map(|_| next()).collect()
+}
+
+/// Calls `f(input, weight, output)` for each multiply-add of the definition.
+fn each_product(s: &ConvShape, mut f: impl FnMut(usize, usize, usize)) {
+    let (oh, ow, k) = (s.out_height(), s.out_width(), s.kernel);
+    for n in 0..s.batch {
+        for (oy, ox) in (0..oh * ow).map(|i| (i / ow, i % ow)) {
+            for (ky, kx) in (0..k * k).map(|i| (i / k, i % k)) {
+                let (Some(y), Some(x)) = (s.tap(oy, ky, s.height), s.tap(ox, kx, s.width)) else { continue };
+                let input = ((n * s.height + y) * s.width + x) * s.in_channels;
+                let output = ((n * oh + oy) * ow + ox) * s.out_channels;
+                for o in 0..s.out_channels {
+                    for i in 0..s.in_channels {
+                        f(input + i, ((o * s.in_channels + i) * k + ky) * k + kx, output + o);
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn assert_close(what: &str, got: &[f32], want: &[f64]) {
+    let size = want.iter().fold(0.0f64, |m, v| m.max(v.abs())).max(1e-30);
+    let error = got.iter().zip(want).fold(0.0f64, |m, (a, b)| m.max((f64::from(*a) - b).abs()));
+    // Written so that NaN fails.
+    assert!(error / size < 1e-5, "{what}: relative error {:e}", error / size);
+}
+
+fn shape(batch: usize, (height, width): (usize, usize), (i, o): (usize, usize), k: [usize; 3]) -> ConvShape {
+    let [kernel, stride, padding] = k;
+    ConvShape { batch, height, width, in_channels: i, out_channels: o, kernel, stride, padding }
+}
+
+/// All passes of all algorithms for a shape.
+fn check(s: &ConvShape) {
+    let (x, w, g) = (values(s.input_len(), 1), values(s.weight_len(), 2), values(s.output_len(), 3));
+    let mut y64: Vec<f64> = vec![0.0; g.len()];
+    let mut x64: Vec<f64> = vec![0.0; x.len()];
+    let mut w64: Vec<f64> = vec![0.0; w.len()];
+    each_product(s, |xi, wi, yi| {
+        let (x, w, g) = (f64::from(x[xi]), f64::from(w[wi]), f64::from(g[yi]));
+        y64[yi] += x * w;
+        x64[xi] += g * w;
+        w64[wi] += x * g;
+    });
+    let (ya, xa) = (values(g.len(), 4), values(x.len(), 5));
+    let plus = |a: &[f64], b: &[f32]| a.iter().zip(b).map(|(a, b)| a + f64::from(*b)).collect::<Vec<_>>();
+    for isa in Isa::available() {
+        for algorithm in Algorithm::available(s) {
+            if algorithm == Algorithm::Plain && isa != Isa::Portable {
+                continue;
+            }
+            let name = |pass: &str| format!("{isa} {algorithm:?} {pass} {s:?}");
+            // Results must not depend on what the slices held.
+            let (mut y, mut dx) = (vec![f32::NAN; g.len()], vec![f32::NAN; x.len()]);
+            let mut dw = vec![f32::NAN; w.len()];
+            forward_with(isa, algorithm, s, &x, &w, None, &mut y);
+            assert_close(&name("forward"), &y, &y64);
+            forward_with(isa, algorithm, s, &x, &w, Some(&ya), &mut y);
+            assert_close(&name("forward + addend"), &y, &plus(&y64, &ya));
+            adjoint_with(isa, algorithm, s, &g, &w, None, &mut dx);
+            assert_close(&name("adjoint"), &dx, &x64);
+            adjoint_with(isa, algorithm, s, &g, &w, Some(&xa), &mut dx);
+            assert_close(&name("adjoint + addend"), &dx, &plus(&x64, &xa));
+            weight_grad_with(isa, algorithm, s, &x, &g, &mut dw);
+            assert_close(&name("weight_grad"), &dw, &w64);
+        }
+    }
+}
+
+#[test]
+fn table_of_shapes() {
+    let three = [3, 1, 1];
+    for (n, size, channels, k) in [
+        (1, (1, 1), (1, 1), three),
+        (2, (1, 1), (5, 7), three),
+        (1, (4, 4), (16, 16), three),
+        (3, (8, 8), (8, 8), three),
+        (2, (5, 9), (5, 3), three),
+        (1, (7, 9), (24, 40), three),
+        (5, (4, 4), (40, 33), three),
+        (2, (12, 20), (16, 32), three),
+        (1, (32, 32), (3, 16), three),
+        (2, (32, 32), (3, 8), three),
+        (1, (16, 16), (64, 64), three),
+        (1, (13, 6), (80, 48), three),
+        (4, (2, 3), (12, 80), three),
+        (3, (6, 5), (8, 5), three),
+        (2, (33, 10), (8, 8), three),
+        (1, (70, 3), (3, 4), three),
+        (3, (9, 11), (7, 16), [3, 2, 1]),
+        (2, (16, 16), (16, 32), [3, 2, 1]),
+        (1, (8, 8), (64, 80), [3, 2, 1]),
+        (2, (5, 4), (1, 20), [3, 2, 1]),
+        (3, (8, 8), (16, 32), [1, 2, 0]),
+        (2, (7, 5), (9, 6), [1, 2, 0]),
+        (2, (6, 6), (40, 24), [1, 1, 0]),
+        (1, (3, 2), (2, 3), [1, 1, 2]),
+        (2, (6, 7), (6, 17), [3, 1, 0]),
+        (2, (6, 7), (17, 6), [3, 1, 2]),
+        (1, (5, 5), (4, 4), [3, 1, 3]),
+        (2, (9, 8), (10, 4), [3, 3, 2]),
+        (1, (11, 10), (3, 5), [5, 2, 2]),
+        (1, (9, 9), (20, 6), [4, 1, 1]),
+    ] {
+        check(&shape(n, size, channels, k));
+    }
+}
+
+#[test]
+fn nothing_to_do() {
+    for s in [shape(0, (4, 4), (3, 5), [3, 1, 1]), shape(2, (4, 4), (0, 5), [3, 1, 1])] {
+        let (mut y, mut w) = (vec![1.0; s.output_len()], vec![1.0; s.weight_len()]);
+        forward(&s, &vec![0.0; s.input_len()], &w, None, &mut y);
+        assert!(y.iter().all(|&v| v == 0.0));
+        weight_grad(&s, &vec![0.0; s.input_len()], &y, &mut w);
+        assert!(w.iter().all(|&v| v == 0.0));
+    }
+}
+
+#[test]
+fn wrong_lengths_are_refused() {
+    let s = shape(1, (4, 4), (2, 3), [3, 1, 1]);
+    let (x, w) = (values(s.input_len(), 1), values(s.weight_len(), 2));
+    let mut y = vec![0.0; s.output_len() - 1];
+    assert!(std::panic::catch_unwind(move || forward(&s, &x, &w, None, &mut y)).is_err());
+}
+
+/// All passes of the default algorithm, as bits.
+fn all_passes(s: &ConvShape) -> Vec<u32> {
+    let (x, w, g) = (values(s.input_len(), 1), values(s.weight_len(), 2), values(s.output_len(), 3));
+    let (mut y, mut dx, mut dw) = (g.clone(), x.clone(), w.clone());
+    forward(s, &x, &w, None, &mut y);
+    adjoint(s, &g, &w, Some(&x), &mut dx);
+    weight_grad(s, &x, &g, &mut dw);
+    [y, dx, dw].concat().iter().map(|v| v.to_bits()).collect()
+}
+
+#[test]
+fn the_number_of_threads_changes_no_bit() {
+    for s in [
+        shape(9, (16, 16), (16, 16), [3, 1, 1]),
+        shape(1, (16, 16), (64, 64), [3, 1, 1]),
+        shape(1, (4, 4), (160, 160), [3, 1, 1]),
+        shape(5, (12, 20), (24, 48), [3, 2, 1]),
+        shape(16, (32, 32), (3, 8), [3, 1, 1]),
+        shape(7, (32, 32), (8, 8), [3, 1, 1]),
+        shape(3, (16, 16), (24, 48), [1, 2, 0]),
+    ] {
+        let with = |threads| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| all_passes(&s))
+        };
+        let one = with(1);
+        assert!(with(2) == one && with(3) == one, "{s:?}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
+
+    #[test]
+    fn random_shapes(
+        n in 1usize..4, h in 1usize..14, w in 1usize..14, i in 1usize..36, o in 1usize..36,
+        kernel in 1usize..4, stride in 1usize..3, padding in 0usize..3,
+    ) {
+        prop_assume!(h + 2 * padding >= kernel && w + 2 * padding >= kernel);
+        check(&shape(n, (h, w), (i, o), [kernel, stride, padding]));
+    }
+
+    /// `<conv(x, w), g> = <x, adjoint(g, w)> = <w, weight_grad(x, g)>`
+    #[test]
+    fn passes_are_adjoint(
+        n in 1usize..4, h in 1usize..20, w in 1usize..20, i in 1usize..40, o in 1usize..40,
+        kernel in prop::sample::select(vec![1usize, 3]), stride in 1usize..3, seed in 1u64..1000,
+    ) {
+        let s = shape(n, (h, w), (i, o), [kernel, stride, kernel / 2]);
+        let (x, w) = (values(s.input_len(), seed), values(s.weight_len(), seed + 1));
+        let g = values(s.output_len(), seed + 2);
+        let (mut y, mut dx, mut dw) = (vec![0.0; g.len()], vec![0.0; x.len()], vec![0.0; w.len()]);
+        forward(&s, &x, &w, None, &mut y);
+        adjoint(&s, &g, &w, None, &mut dx);
+        weight_grad(&s, &x, &g, &mut dw);
+        let dot = |a: &[f32], b: &[f32]| -> f64 {
+            a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
+        };
+        let norm = |a: &[f32]| dot(a, a).sqrt();
+        let (yg, xd, wd) = (dot(&y, &g), dot(&x, &dx), dot(&w, &dw));
+        let size = norm(&y) * norm(&g) + 1e-20;
+        prop_assert!((yg - xd).abs() / size < 1e-5 && (yg - wd).abs() / size < 1e-5, "{yg} {xd} {wd}");
+    }
+}

@@ -1,0 +1,111 @@
+//! Working memory that each thread keeps, so that a steady state allocates nothing.
+
+use std::cell::RefCell;
+use std::ops::{Deref, DerefMut};
+
+/// A cache line.
+#[derive(Clone, Copy)]
+#[repr(C, align(64))]
+struct Line([f32; 16]);
+
+thread_local! {
+    static POOL: RefCell<Vec<Vec<Line>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Values on a cache-line boundary, of unspecified content, given back to the thread's pool at the end.
+pub(crate) struct Scratch {
+    lines: Vec<Line>,
+    len: usize,
+}
+
+impl Scratch {
+    /// Takes the smallest pooled buffer that holds `len` values, else grows the largest.
+    pub(crate) fn new(len: usize) -> Self {
+        let needed = len.div_ceil(16);
+        let mut lines = POOL.with_borrow_mut(|pool| {
+            let fits = (0..pool.len()).filter(|&i| pool[i].len() >= needed).min_by_key(|&i| pool[i].len());
+            let best = fits.or_else(|| (0..pool.len()).max_by_key(|&i| pool[i].len()));
+            best.map_or_else(Vec::new, |i| pool.swap_remove(i))
+        });
+        if lines.len() < needed {
+            // A fresh allocation: the old content is of no use, so it is not worth copying.
+            lines = vec![Line([0.0; 16]); needed];
+        }
+        Self { lines, len }
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let lines = std::mem::take(&mut self.lines);
+        // The pool is gone while its thread ends; then the buffer is simply freed.
+        let _ = POOL.try_with(|pool| pool.borrow_mut().push(lines));
+    }
+}
+
+impl Deref for Scratch {
+    type Target = [f32];
+
+    fn deref(&self) -> &[f32] {
+        // SAFETY: `lines` holds at least `len` initialised values; a `Line` is sixteen `f32` and no padding.
+        unsafe { std::slice::from_raw_parts(self.lines.as_ptr().cast(), self.len) }
+    }
+}
+
+impl DerefMut for Scratch {
+    fn deref_mut(&mut self) -> &mut [f32] {
+        // SAFETY: as in `deref`; the borrow is unique.
+        unsafe { std::slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast(), self.len) }
+    }
+}
+
+/// A pointer that tasks share to write disjoint parts of one slice.
+#[derive(Clone, Copy)]
+pub(crate) struct SharedMut(*mut f32);
+
+// SAFETY: each user of `SharedMut::at` answers for writing only where no other task reads or writes.
+unsafe impl Send for SharedMut {}
+// SAFETY: as above.
+unsafe impl Sync for SharedMut {}
+
+impl SharedMut {
+    pub(crate) fn new(slice: &mut [f32]) -> Self {
+        Self(slice.as_mut_ptr())
+    }
+
+    /// The rest of the slice.
+    ///
+    /// # Safety
+    /// As [`SharedMut::at`].
+    #[inline(always)]
+    pub(crate) unsafe fn offset(self, offset: usize) -> Self {
+        // SAFETY: the caller's promise.
+        Self(unsafe { self.0.add(offset) })
+    }
+
+    /// # Safety
+    /// `offset` lies within the slice (or one past its end).
+    #[inline(always)]
+    pub(crate) unsafe fn at(self, offset: usize) -> *mut f32 {
+        // SAFETY: the caller's promise.
+        unsafe { self.0.add(offset) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buffers_are_reused_and_aligned() {
+        let first = Scratch::new(1000);
+        let address = first.as_ptr();
+        assert_eq!(address as usize % 64, 0);
+        assert_eq!(first.len(), 1000);
+        let other = Scratch::new(10);
+        drop(first);
+        assert_eq!(Scratch::new(900).as_ptr(), address);
+        drop(other);
+        assert_eq!(Scratch::new(1000).as_ptr(), address);
+    }
+}

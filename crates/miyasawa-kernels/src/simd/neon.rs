@@ -1,0 +1,92 @@
+//! NEON.
+
+use std::arch::aarch64::*;
+
+use super::{Kernel, Simd, no_pairs, transpose_scalar};
+
+/// Four lanes.
+#[derive(Clone, Copy)]
+pub(crate) struct Neon;
+
+/// # Safety
+/// The processor has the feature below.
+#[target_feature(enable = "neon")]
+pub(crate) unsafe fn run<K: Kernel>(kernel: K) -> K::Output {
+    // SAFETY: the feature is this function's own precondition.
+    unsafe { kernel.run::<Neon>() }
+}
+
+impl Simd for Neon {
+    const LANES: usize = 4;
+    const ROWS: usize = 8;
+    type V = float32x4_t;
+
+    #[inline(always)]
+    unsafe fn load(p: *const f32) -> float32x4_t {
+        // SAFETY: the trait's contract.
+        unsafe { vld1q_f32(p) }
+    }
+    #[inline(always)]
+    unsafe fn store(p: *mut f32, v: float32x4_t) {
+        // SAFETY: the trait's contract.
+        unsafe { vst1q_f32(p, v) }
+    }
+    #[inline(always)]
+    unsafe fn load_part(p: *const f32, n: usize) -> float32x4_t {
+        let mut whole = [0.0f32; 4];
+        for (i, x) in whole.iter_mut().enumerate().take(n) {
+            // SAFETY: the trait's contract: `n` values can be read.
+            *x = unsafe { *p.add(i) };
+        }
+        // SAFETY: `whole` has four values.
+        unsafe { vld1q_f32(whole.as_ptr()) }
+    }
+    #[inline(always)]
+    unsafe fn store_part(p: *mut f32, v: float32x4_t, n: usize) {
+        let mut whole = [0.0f32; 4];
+        // SAFETY: `whole` has four values.
+        unsafe { vst1q_f32(whole.as_mut_ptr(), v) };
+        for (i, x) in whole.iter().enumerate().take(n) {
+            // SAFETY: the trait's contract: `n` values can be written.
+            unsafe { *p.add(i) = *x };
+        }
+    }
+    #[inline(always)]
+    unsafe fn splat(x: f32) -> float32x4_t {
+        // SAFETY: the trait's contract.
+        unsafe { vdupq_n_f32(x) }
+    }
+    #[inline(always)]
+    unsafe fn add(a: float32x4_t, b: float32x4_t) -> float32x4_t {
+        // SAFETY: the trait's contract.
+        unsafe { vaddq_f32(a, b) }
+    }
+    #[inline(always)]
+    unsafe fn sub(a: float32x4_t, b: float32x4_t) -> float32x4_t {
+        // SAFETY: the trait's contract.
+        unsafe { vsubq_f32(a, b) }
+    }
+    #[inline(always)]
+    unsafe fn mul(a: float32x4_t, b: float32x4_t) -> float32x4_t {
+        // SAFETY: the trait's contract.
+        unsafe { vmulq_f32(a, b) }
+    }
+    #[inline(always)]
+    unsafe fn fma(a: float32x4_t, b: float32x4_t, c: float32x4_t) -> float32x4_t {
+        // SAFETY: the trait's contract.
+        unsafe { vfmaq_f32(c, a, b) }
+    }
+    #[inline(always)]
+    unsafe fn fnma(a: float32x4_t, b: float32x4_t, c: float32x4_t) -> float32x4_t {
+        // SAFETY: the trait's contract.
+        unsafe { vfmsq_f32(c, a, b) }
+    }
+
+    no_pairs!();
+
+    #[inline(always)]
+    unsafe fn transpose(src: *const f32, stride: usize, dst: *mut f32) {
+        // SAFETY: the trait's contract.
+        unsafe { transpose_scalar(src, stride, dst, 4) }
+    }
+}
