@@ -1,0 +1,109 @@
+//! What all commands share: global options, and the session that they open.
+
+use crate::commands::Command;
+use anyhow::Context;
+use clap::{Args, Parser};
+use miyasawa::device::DeviceSpec;
+use tracing_subscriber::filter::LevelFilter;
+
+/// Classification-denoising networks: one network classifies, denoises and knows the density.
+#[derive(Parser, Debug)]
+#[command(version, propagate_version = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// Options of every command.
+    #[command(flatten)]
+    pub common: Common,
+}
+
+/// Options of every command.
+#[derive(Args, Debug)]
+pub struct Common {
+    /// Where to compute: cpu, vulkan, cuda[:N], metal or rocm[:N]
+    #[arg(long, global = true, default_value = "cpu", value_parser = parse_device)]
+    pub device: DeviceSpec,
+    /// Threads on the CPU [default: all cores]
+    #[arg(long, global = true)]
+    pub threads: Option<usize>,
+    /// Seed of everything random [default: 0, or what the configuration says]
+    #[arg(long, global = true)]
+    pub seed: Option<u64>,
+    /// Print one JSON document on standard output, nothing else there
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Say only what went wrong
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// Say more; twice for everything
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+}
+
+fn parse_device(text: &str) -> Result<DeviceSpec, String> {
+    text.parse().map_err(|e: miyasawa::device::DeviceError| e.to_string())
+}
+
+/// An error in the call itself: exit status 2.
+#[derive(Debug)]
+pub struct WrongCall(pub String);
+
+impl std::fmt::Display for WrongCall {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for WrongCall {}
+
+/// The global options, carried out.
+pub struct Session {
+    /// The device, not opened yet: commands that compute nothing must not need a driver.
+    spec: DeviceSpec,
+    /// `--seed`, where it was given.
+    pub seed: Option<u64>,
+    /// `--json`.
+    pub json: bool,
+    /// `-q`.
+    pub quiet: bool,
+}
+
+impl Session {
+    /// Sets up threads and logs.
+    pub fn new(common: &Common) -> anyhow::Result<Self> {
+        let level = match (common.quiet, common.verbose) {
+            (true, _) => LevelFilter::ERROR,
+            (false, 0) => LevelFilter::INFO,
+            (false, 1) => LevelFilter::DEBUG,
+            (false, _) => LevelFilter::TRACE,
+        };
+        let ansi = std::io::IsTerminal::is_terminal(&std::io::stderr());
+        tracing_subscriber::fmt()
+            .with_writer(std::io::stderr)
+            .with_max_level(level)
+            .with_ansi(ansi)
+            .with_target(false)
+            .without_time()
+            .init();
+        if common.threads == Some(0) {
+            return Err(WrongCall("--threads is 0, expected at least 1".into()).into());
+        }
+        rayon::ThreadPoolBuilder::new()
+            .num_threads(common.threads.unwrap_or(0))
+            .build_global()
+            .context("starting the threads")?;
+        Ok(Self { spec: common.device, seed: common.seed, json: common.json, quiet: common.quiet })
+    }
+
+    /// Opens the device.
+    pub fn device(&self) -> anyhow::Result<miyasawa::Device> {
+        Ok(self.spec.open()?)
+    }
+
+    /// Prints one JSON document.
+    pub fn print_json(&self, value: &impl serde::Serialize) -> anyhow::Result<()> {
+        println!("{}", serde_json::to_string(value)?);
+        Ok(())
+    }
+}

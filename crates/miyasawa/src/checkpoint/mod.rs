@@ -1,0 +1,270 @@
+//! Checkpoints: safetensors with the names and shapes of reference.py.
+//!
+//! The header's metadata holds, as JSON strings, `miyasawa` (the format's version), `info` (the
+//! [`ModelInfo`]) and `sha256`, a hash of everything else: of `info` and of every tensor's name, type,
+//! shape and bytes in the order of the names. A file is written to a sibling and renamed, and a changed
+//! byte is noticed on loading.
+
+use crate::atomic::{self, AtomicError};
+use crate::model::{
+    GradResNet, GradResNetConfig, JointModel,
+    params::{self, ParamError, ParamMap},
+};
+use crate::nn::noise_frequencies;
+use burn::tensor::{DType, Device, TensorData};
+use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::{Path, PathBuf},
+};
+
+/// Version of the format.
+const FORMAT: &str = "1";
+
+/// PyTorch keeps the frequencies of the noise embedding as a buffer: written so that a strict load there
+/// finds it, and not a parameter here.
+const BUFFER: &str = "freqs";
+
+/// The data that a model was trained on, and how its pictures are scaled.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DataInfo {
+    /// The DATA argument or a name.
+    pub name: String,
+    /// Channels of a picture, 1 or 3.
+    pub channels: usize,
+    /// Height of a picture.
+    pub height: usize,
+    /// Width of a picture.
+    pub width: usize,
+    /// Class names, in the order of the logits.
+    pub classes: Vec<String>,
+    /// Mean of the training set, in the [-1, 1] range.
+    pub mean: f64,
+    /// Standard deviation of the training set in the [-1, 1] range: the model's `sigma_data`.
+    pub std: f64,
+}
+
+/// What a checkpoint says of its model besides the parameters.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ModelInfo {
+    /// The network.
+    pub network: GradResNetConfig,
+    /// The data.
+    pub data: DataInfo,
+    /// Smallest and largest noise level that it was trained on; `classify` works at the smallest.
+    pub sigma: [f64; 2],
+    /// How it was trained so far.
+    pub training: TrainingInfo,
+}
+
+/// How a model was trained so far.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct TrainingInfo {
+    /// Optimiser steps.
+    pub steps: u64,
+    /// Images seen, with repetitions.
+    pub images: u64,
+    /// Seed of the run.
+    pub seed: u64,
+    /// Weights of cross-entropy and denoising score matching.
+    pub loss_weights: [f64; 2],
+    /// Version of this program.
+    pub version: String,
+}
+
+/// A model as it is stored.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Checkpoint {
+    /// What it is.
+    pub info: ModelInfo,
+    /// Its parameters by name.
+    pub params: ParamMap,
+}
+
+/// Why a checkpoint could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckpointError {
+    /// The file could not be read.
+    #[error("checkpoint {path}: cannot be read: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: std::io::Error,
+    },
+    /// The file is not a checkpoint of this program.
+    #[error("checkpoint {path}: {found}; expected a safetensors file written by miyasawa")]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// What stands there.
+        found: String,
+    },
+    /// The content is not what was written.
+    #[error("checkpoint {path}: damaged: the content has hash {found}, the file says {expected}")]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// The hash in the metadata.
+        expected: String,
+        /// The hash of the content.
+        found: String,
+    },
+    /// The parameters do not fit the network that the metadata describes.
+    #[error("checkpoint {path}: {source}")]
+    Params {
+        /// The file.
+        path: PathBuf,
+        /// What does not fit.
+        source: ParamError,
+    },
+    /// The file could not be written.
+    #[error(transparent)]
+    Write(#[from] AtomicError),
+}
+
+/// A hash of everything that a checkpoint holds.
+fn content_hash(info: &str, tensors: &SafeTensors<'_>) -> String {
+    let mut names: Vec<&str> = tensors.names();
+    names.sort_unstable();
+    let mut hash = Sha256::new();
+    hash.update(info.as_bytes());
+    for name in names {
+        let Ok(view) = tensors.tensor(name) else { continue };
+        hash.update(format!("\0{name}\0{:?}\0{:?}\0", view.dtype(), view.shape()).as_bytes());
+        hash.update(view.data());
+    }
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+impl Checkpoint {
+    /// The checkpoint as a file's bytes.
+    ///
+    /// # Errors
+    /// If a parameter is not float32, which this program never makes.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, String> {
+        let info = serde_json::to_string(&self.info).map_err(|e| e.to_string())?;
+        let mut values: BTreeMap<&str, (Vec<usize>, Vec<u8>)> = BTreeMap::new();
+        for (name, data) in &self.params {
+            if data.dtype() != DType::F32 {
+                return Err(format!("parameter {name} is {:?}, expected float32", data.dtype()));
+            }
+            values.insert(name, (data.shape().to_vec(), data.as_bytes().to_vec()));
+        }
+        if !self.info.network.blind {
+            let freqs = noise_frequencies();
+            let bytes = freqs.iter().flat_map(|f| f.to_le_bytes()).collect();
+            values.insert(BUFFER, (vec![freqs.len()], bytes));
+        }
+        let mut views = BTreeMap::new();
+        for (name, (shape, bytes)) in &values {
+            let view = TensorView::new(Dtype::F32, shape.clone(), bytes).map_err(|e| e.to_string())?;
+            views.insert(*name, view);
+        }
+        let write = |hash: String| {
+            let metadata = HashMap::from([
+                ("miyasawa".to_owned(), FORMAT.to_owned()),
+                ("info".to_owned(), info.clone()),
+                ("sha256".to_owned(), hash),
+            ]);
+            safetensors::serialize(views.clone(), Some(metadata)).map_err(|e| e.to_string())
+        };
+        let unsigned = write(String::new())?;
+        let tensors = SafeTensors::deserialize(&unsigned).map_err(|e| e.to_string())?;
+        write(content_hash(&info, &tensors))
+    }
+
+    /// Writes to a sibling of `path`, then renames it.
+    ///
+    /// # Errors
+    /// If the file cannot be written; nothing is left half-written then.
+    pub fn save(&self, path: &Path) -> Result<(), CheckpointError> {
+        let bytes =
+            self.to_bytes().map_err(|found| CheckpointError::Format { path: path.to_owned(), found })?;
+        Ok(atomic::write_atomic(path, |file| std::io::Write::write_all(file, &bytes))?)
+    }
+
+    /// Reads a checkpoint and checks its hash.
+    ///
+    /// # Errors
+    /// If the file cannot be read, is not a checkpoint, or is damaged.
+    pub fn load(path: &Path) -> Result<Self, CheckpointError> {
+        let read = |source| CheckpointError::Read { path: path.to_owned(), source };
+        Self::from_bytes(&std::fs::read(path).map_err(read)?, path)
+    }
+
+    /// Reads a checkpoint from a file's bytes; `path` is for messages.
+    ///
+    /// # Errors
+    /// If the bytes are not a checkpoint, or are damaged.
+    pub fn from_bytes(bytes: &[u8], path: &Path) -> Result<Self, CheckpointError> {
+        let format = |found: String| CheckpointError::Format { path: path.to_owned(), found };
+        let (_, header) = SafeTensors::read_metadata(bytes).map_err(|e| format(e.to_string()))?;
+        let tensors = SafeTensors::deserialize(bytes).map_err(|e| format(e.to_string()))?;
+        let metadata = header.metadata().clone().unwrap_or_default();
+        let entry =
+            |key: &str| metadata.get(key).ok_or_else(|| format(format!("the metadata has no entry '{key}'")));
+        let (version, info_text, expected) = (entry("miyasawa")?, entry("info")?, entry("sha256")?);
+        if version != FORMAT {
+            return Err(format(format!("it has format version {version}, this program reads {FORMAT}")));
+        }
+        let found = content_hash(info_text, &tensors);
+        if found != *expected {
+            let (path, expected) = (path.to_owned(), expected.clone());
+            return Err(CheckpointError::Damaged { path, expected, found });
+        }
+        let info: ModelInfo = serde_json::from_str(info_text).map_err(|e| format(e.to_string()))?;
+        if let Some(problem) = info.network.problem() {
+            return Err(format(problem));
+        }
+        let mut params = ParamMap::new();
+        for (name, view) in tensors.iter().filter(|(name, _)| *name != BUFFER) {
+            params.insert(name.to_owned(), tensor_data(&view).map_err(|e| format(format!("{name}: {e}")))?);
+        }
+        Ok(Self { info, params })
+    }
+
+    /// The hash that [`save`](Self::save) writes.
+    ///
+    /// # Errors
+    /// As [`to_bytes`](Self::to_bytes).
+    pub fn hash(&self) -> Result<String, String> {
+        let bytes = self.to_bytes()?;
+        let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|e| e.to_string())?;
+        let metadata = header.metadata().clone().unwrap_or_default();
+        metadata.get("sha256").cloned().ok_or_else(|| "no hash".to_owned())
+    }
+
+    /// The model on a device.
+    ///
+    /// # Errors
+    /// If the parameters do not fit the network; `path` is for the message.
+    pub fn model(&self, device: &Device, path: &Path) -> Result<JointModel<GradResNet>, CheckpointError> {
+        let net = self.info.network.init(device, 0);
+        let net = params::assign(net, self.params.clone())
+            .map_err(|source| CheckpointError::Params { path: path.to_owned(), source })?;
+        Ok(JointModel::new(net, self.info.data.std))
+    }
+}
+
+/// A safetensors view as tensor data in float32 (from float32, float16, bfloat16 or float64) or int64.
+///
+/// # Errors
+/// If the type is another one.
+pub fn tensor_data(view: &TensorView<'_>) -> Result<TensorData, String> {
+    let (bytes, shape) = (view.data(), view.shape().to_vec());
+    fn read<const N: usize, T>(bytes: &[u8], read: impl Fn([u8; N]) -> T) -> Vec<T> {
+        bytes.as_chunks::<N>().0.iter().map(|chunk| read(*chunk)).collect()
+    }
+    use burn::tensor::{bf16, f16};
+    Ok(match view.dtype() {
+        Dtype::F32 => TensorData::new(read(bytes, f32::from_le_bytes), shape),
+        Dtype::F64 => TensorData::new(read(bytes, |b| f64::from_le_bytes(b) as f32), shape),
+        Dtype::F16 => TensorData::new(read(bytes, |b| f16::from_le_bytes(b).to_f32()), shape),
+        Dtype::BF16 => TensorData::new(read(bytes, |b| bf16::from_le_bytes(b).to_f32()), shape),
+        Dtype::I64 => TensorData::new(read(bytes, i64::from_le_bytes), shape),
+        other => return Err(format!("has type {other:?}, expected a float type or I64")),
+    })
+}

@@ -1,0 +1,35 @@
+use burn::module::Module;
+use burn::tensor::Tensor;
+
+/// What an energy network says of a batch; also the cotangents that its adjoint takes.
+#[derive(Clone, Debug)]
+pub struct Outputs {
+    /// The part of the log density that depends on the class, `f_c`, `[batch, classes]`.
+    pub logits: Tensor<2>,
+    /// The part that all classes share, `e`, `[batch]`.
+    pub energy: Tensor<1>,
+}
+
+/// A network `(u, sigma) -> (f, e)` that writes out its own input gradient.
+///
+/// [`JointModel`](super::JointModel) makes a classifier, denoisers and losses out of it. Images are
+/// channels-last, `[batch, height, width, channels]`; `sigma` is `[batch]`, positive.
+///
+/// `forward` and `adjoint` must be made of tracked operations (those of [`crate::ops`] and the
+/// framework's), so that reverse-mode autodiff through both gives parameter gradients.
+pub trait EnergyNetwork: Module {
+    /// What `adjoint` needs of the forward pass.
+    type Tape;
+
+    /// The outputs for inputs `u`, and the tape for [`adjoint`](Self::adjoint).
+    fn forward(&self, u: &Tensor<4>, sigma: &Tensor<1>) -> (Outputs, Self::Tape);
+
+    /// The gradient of `sum g.logits*f + sum g.energy*e` for `u`.
+    fn adjoint(&self, tape: &Self::Tape, g: &Outputs) -> Tensor<4>;
+
+    /// Whether the network works without knowing the noise level.
+    fn is_blind(&self) -> bool;
+
+    /// Number of classes.
+    fn classes(&self) -> usize;
+}

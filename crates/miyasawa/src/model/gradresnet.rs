@@ -1,0 +1,233 @@
+use super::{EnergyNetwork, Outputs};
+use crate::nn::{
+    Block, BlockTape, Conv2d, ConvTape, Layer, Linear, NOISE_FEATURES, constant_param, noise_features,
+};
+use crate::ops;
+use burn::module::Module;
+use burn::tensor::{Device, Tensor, activation::silu};
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+
+/// Features of the noise embedding.
+const EMBEDDING: usize = 64;
+
+/// The hyper-parameters of [`GradResNet`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GradResNetConfig {
+    /// Channels of a picture.
+    pub channels: usize,
+    /// Number of classes.
+    pub classes: usize,
+    /// Channels of the first stage; every further stage doubles them and halves the size.
+    #[serde(default = "default_width")]
+    pub width: usize,
+    /// Blocks of every stage.
+    #[serde(default = "default_blocks")]
+    pub blocks: Vec<usize>,
+    /// Whether the network works without knowing the noise level.
+    #[serde(default)]
+    pub blind: bool,
+    /// Whether the energy head starts at zero: the denoiser then starts as the best linear one for
+    /// white data, and the denoising loss near 1.
+    #[serde(default = "default_true")]
+    pub zero_energy_head: bool,
+}
+
+fn default_width() -> usize {
+    64
+}
+
+fn default_blocks() -> Vec<usize> {
+    vec![2, 2, 2, 2]
+}
+
+fn default_true() -> bool {
+    true
+}
+
+impl GradResNetConfig {
+    /// The default network (the ResNet-18 layout, width 64, conditioned on noise) for such pictures.
+    pub fn new(channels: usize, classes: usize) -> Self {
+        Self {
+            channels,
+            classes,
+            width: default_width(),
+            blocks: default_blocks(),
+            blind: false,
+            zero_energy_head: true,
+        }
+    }
+
+    /// Says what is wrong with the values, if anything is.
+    pub fn problem(&self) -> Option<String> {
+        let positive = [
+            ("channels", self.channels),
+            ("classes", self.classes),
+            ("width", self.width),
+            ("number of stages", self.blocks.len()),
+        ];
+        if let Some((name, _)) = positive.into_iter().find(|(_, value)| *value == 0) {
+            return Some(format!("{name} is 0, expected at least 1"));
+        }
+        if self.blocks.contains(&0) {
+            return Some(format!("blocks are {:?}, expected at least 1 in every stage", self.blocks));
+        }
+        if self.blocks.len() > 8 {
+            return Some(format!("{} stages, expected at most 8", self.blocks.len()));
+        }
+        let group = crate::nn::CHANNELS_PER_GROUP;
+        (self.width > group && !self.width.is_multiple_of(self.width / group)).then(|| {
+            format!("width is {}, expected one that {} groups divide", self.width, self.width / group)
+        })
+    }
+
+    fn width_of(&self, stage: usize) -> usize {
+        self.width << stage
+    }
+
+    /// Multiply-adds of the convolutions in one forward pass over one picture, as PyTorch's hooks in
+    /// reference.py count them.
+    pub fn multiply_adds(&self, [height, width]: [usize; 2]) -> usize {
+        let (mut h, mut w, mut cin) = (height, width, self.width);
+        let mut total = h * w * self.width * self.channels * 9;
+        for (k, &blocks) in self.blocks.iter().enumerate() {
+            let cout = self.width_of(k);
+            for j in 0..blocks {
+                let shrinks = k > 0 && j == 0;
+                if shrinks {
+                    (h, w) = (h.div_ceil(2), w.div_ceil(2));
+                }
+                let shortcut = if shrinks { cin } else { 0 };
+                total += h * w * cout * (9 * cin + 9 * cout + shortcut);
+                cin = cout;
+            }
+        }
+        total
+    }
+
+    /// A network with random parameters; the seed fixes them on every device.
+    ///
+    /// # Panics
+    /// If [`problem`](Self::problem) finds one.
+    pub fn init(&self, device: &Device, seed: u64) -> GradResNet {
+        if let Some(problem) = self.problem() {
+            panic!("GradResNet: {problem}");
+        }
+        let rng = &mut ChaCha8Rng::seed_from_u64(seed);
+        let embedding = (!self.blind).then_some(EMBEDDING);
+        let embed1 = embedding.map(|e| Linear::new([NOISE_FEATURES, e], true, device, rng));
+        let embed2 = embedding.map(|e| Linear::new([e, e], true, device, rng));
+        let stem = Conv2d::new([self.channels, self.width], 3, 1, device, rng);
+        let mut cin = self.width;
+        let mut stages = Vec::new();
+        for (k, &blocks) in self.blocks.iter().enumerate() {
+            let cout = self.width_of(k);
+            let mut stage = Vec::new();
+            for j in 0..blocks {
+                let stride = if k > 0 && j == 0 { 2 } else { 1 };
+                stage.push(Block::new([cin, cout], stride, embedding, device, rng));
+                cin = cout;
+            }
+            stages.push(stage);
+        }
+        let features = (0..self.blocks.len()).map(|k| self.width_of(k)).sum();
+        let class_head = Linear::new([features, self.classes], true, device, rng);
+        let mut energy_head = Linear::new([features, 1], false, device, rng);
+        if self.zero_energy_head {
+            energy_head.weight = constant_param([1, features], 0.0, device);
+        }
+        GradResNet { embed1, embed2, stem, stages, class_head, energy_head }
+    }
+}
+
+/// The ResNet-18 layout made smooth (GELU, group normalisation, no bias), so that its input gradient is
+/// a denoiser with the structure of a UNet. The mean-pooled output of every stage feeds both heads.
+/// Parameters carry the names and shapes of reference.py.
+#[derive(Module, Debug)]
+pub struct GradResNet {
+    embed1: Option<Linear>,
+    embed2: Option<Linear>,
+    stem: Conv2d,
+    stages: Vec<Vec<Block>>,
+    class_head: Linear,
+    energy_head: Linear,
+}
+
+/// What the adjoint of [`GradResNet`] needs.
+#[derive(Debug)]
+pub struct GradResNetTape {
+    stem: ConvTape,
+    h: Tensor<4>,
+    stages: Vec<Stage>,
+    pixels: usize,
+}
+
+#[derive(Debug)]
+struct Stage {
+    blocks: Vec<BlockTape>,
+    /// Height, width and channels of the stage's output.
+    size: [usize; 3],
+}
+
+impl EnergyNetwork for GradResNet {
+    type Tape = GradResNetTape;
+
+    fn forward(&self, u: &Tensor<4>, sigma: &Tensor<1>) -> (Outputs, GradResNetTape) {
+        let embedding = match (&self.embed1, &self.embed2) {
+            (Some(embed1), Some(embed2)) => {
+                let features = silu(embed1.forward(&noise_features(sigma)));
+                Some(silu(embed2.forward(&features)))
+            }
+            _ => None,
+        };
+        let (h, stem) = self.stem.forward(u, None);
+        let mut x = ops::gelu(&h);
+        let (mut stages, mut pooled) = (Vec::new(), Vec::new());
+        for stage in &self.stages {
+            let mut blocks = Vec::new();
+            for block in stage {
+                let (y, tape) = block.forward(&x, embedding.as_ref());
+                x = y;
+                blocks.push(tape);
+            }
+            pooled.push(ops::mean_pool(&x));
+            let [_, height, width, channels] = x.dims();
+            stages.push(Stage { blocks, size: [height, width, channels] });
+        }
+        let features = Tensor::cat(pooled, 1);
+        let [_, height, width, _] = u.dims();
+        let pixels = height * width;
+        let logits = self.class_head.forward(&features);
+        let energy = self.energy_head.forward(&features).squeeze_dim::<1>(1) * pixels as f64;
+        (Outputs { logits, energy }, GradResNetTape { stem, h, stages, pixels })
+    }
+
+    fn adjoint(&self, tape: &GradResNetTape, g: &Outputs) -> Tensor<4> {
+        let g_energy = g.energy.clone().unsqueeze_dim::<2>(1) * tape.pixels as f64;
+        let features = self.class_head.adjoint(&g.logits) + self.energy_head.adjoint(&g_energy);
+        let mut end = features.dims()[1];
+        let mut gradient: Option<Tensor<4>> = None;
+        for (stage, taped) in self.stages.iter().zip(&tape.stages).rev() {
+            let [height, width, channels] = taped.size;
+            let pooled = features.clone().narrow(1, end - channels, channels);
+            end -= channels;
+            let mut x = ops::mean_pool_adjoint(&pooled, gradient.as_ref(), [height, width]);
+            for (block, taped) in stage.iter().zip(&taped.blocks).rev() {
+                x = block.adjoint(taped, &x);
+            }
+            gradient = Some(x);
+        }
+        let gradient = gradient.expect("a network has at least one stage");
+        self.stem.adjoint(&tape.stem, &ops::gelu_adjoint(&tape.h, &gradient))
+    }
+
+    fn is_blind(&self) -> bool {
+        self.embed1.is_none()
+    }
+
+    fn classes(&self) -> usize {
+        self.class_head.weight.dims()[0]
+    }
+}

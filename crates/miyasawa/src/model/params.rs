@@ -1,0 +1,129 @@
+//! Parameters of a module by name, as host data and as flat tensors.
+
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::tensor::{Gradients, Tensor, TensorData};
+use std::collections::BTreeMap;
+
+/// Parameters by their dotted path, `stages.0.1.conv1.weight`.
+pub type ParamMap = BTreeMap<String, TensorData>;
+
+#[derive(Default)]
+struct Names {
+    path: Vec<String>,
+}
+
+impl Names {
+    fn name(&self) -> String {
+        self.path.join(".")
+    }
+}
+
+struct Collect<'g> {
+    names: Names,
+    grads: Option<&'g Gradients>,
+    out: BTreeMap<String, TensorData>,
+}
+
+impl ModuleVisitor for Collect<'_> {
+    fn enter_module(&mut self, name: &str, _: &str) {
+        self.names.path.push(name.to_owned());
+    }
+
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.names.path.pop();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let value = match self.grads {
+            None => Some(param.val()),
+            Some(grads) => param.val().grad(grads),
+        };
+        if let Some(value) = value {
+            self.out.insert(self.names.name(), value.into_data());
+        }
+    }
+}
+
+/// Every parameter of a module.
+pub fn collect(module: &impl Module) -> ParamMap {
+    let mut visitor = Collect { names: Names::default(), grads: None, out: BTreeMap::new() };
+    module.visit(&mut visitor);
+    visitor.out
+}
+
+/// The gradient of every parameter that has one.
+pub fn gradients(module: &impl Module, grads: &Gradients) -> ParamMap {
+    let mut visitor = Collect { names: Names::default(), grads: Some(grads), out: BTreeMap::new() };
+    module.visit(&mut visitor);
+    visitor.out
+}
+
+/// A parameter that does not fit the module.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum ParamError {
+    /// The module has it, the map does not.
+    #[error("parameter {0} is missing")]
+    Missing(String),
+    /// The map has it, the module does not.
+    #[error("parameter {0} is not part of the model")]
+    Unknown(String),
+    /// Same name, another shape.
+    #[error("parameter {name} has shape {found:?}, the model expects {expected:?}")]
+    Shape {
+        /// Its name.
+        name: String,
+        /// The module's shape.
+        expected: Vec<usize>,
+        /// The map's shape.
+        found: Vec<usize>,
+    },
+}
+
+struct Assign {
+    names: Names,
+    values: ParamMap,
+    error: Option<ParamError>,
+}
+
+impl ModuleMapper for Assign {
+    fn enter_module(&mut self, name: &str, _: &str) {
+        self.names.path.push(name.to_owned());
+    }
+
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.names.path.pop();
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let name = self.names.name();
+        let Some(data) = self.values.remove(&name) else {
+            self.error.get_or_insert(ParamError::Missing(name));
+            return param;
+        };
+        let expected = param.lazy_shape();
+        if *data.shape() != expected {
+            let (expected, found) = (expected.to_vec(), data.shape().to_vec());
+            self.error.get_or_insert(ParamError::Shape { name, expected, found });
+            return param;
+        }
+        param.map(|old| {
+            let tracked = old.is_require_grad();
+            let new = Tensor::from_data(data, &old.device());
+            if tracked { new.require_grad() } else { new }
+        })
+    }
+}
+
+/// The module with every parameter replaced by the value of its name.
+///
+/// # Errors
+/// If a name is missing, unknown, or has another shape.
+pub fn assign<M: Module>(module: M, values: ParamMap) -> Result<M, ParamError> {
+    let mut mapper = Assign { names: Names::default(), values, error: None };
+    let module = module.map(&mut mapper);
+    match (mapper.error, mapper.values.into_keys().next()) {
+        (Some(error), _) => Err(error),
+        (None, Some(name)) => Err(ParamError::Unknown(name)),
+        (None, None) => Ok(module),
+    }
+}

@@ -1,0 +1,79 @@
+use super::{Conv2d, ConvTape, Layer, ModulatedNorm, NormTape};
+use crate::ops;
+use burn::module::Module;
+use burn::tensor::{Device, Tensor};
+use rand::Rng;
+
+/// `norm(gelu(conv2(gelu(conv1(x))) + shortcut(x)))`, the residual block made smooth.
+///
+/// The shortcut is the identity, or a 1x1 convolution where the stride or the channels change.
+#[derive(Module, Debug)]
+pub struct Block {
+    /// 3x3, carries the stride.
+    pub conv1: Conv2d,
+    /// 3x3.
+    pub conv2: Conv2d,
+    /// 1x1, where the shape changes.
+    pub shortcut: Option<Conv2d>,
+    /// At the end of the block: measured better than at its start (see ARCHITECTURE.md).
+    pub norm: ModulatedNorm,
+}
+
+/// What the adjoint of [`Block`] needs.
+#[derive(Debug)]
+pub struct BlockTape {
+    conv1: ConvTape,
+    conv2: ConvTape,
+    shortcut: Option<ConvTape>,
+    /// Before the first and the second GELU.
+    h1: Tensor<4>,
+    h2: Tensor<4>,
+    norm: NormTape,
+}
+
+impl Block {
+    /// A block from `channels[0]` to `channels[1]` channels.
+    pub fn new(
+        channels: [usize; 2],
+        stride: usize,
+        embedding: Option<usize>,
+        device: &Device,
+        rng: &mut impl Rng,
+    ) -> Self {
+        let [cin, cout] = channels;
+        Self {
+            conv1: Conv2d::new([cin, cout], 3, stride, device, rng),
+            conv2: Conv2d::new([cout, cout], 3, 1, device, rng),
+            shortcut: (stride != 1 || cin != cout).then(|| Conv2d::new([cin, cout], 1, stride, device, rng)),
+            norm: ModulatedNorm::new(cout, embedding, device, rng),
+        }
+    }
+}
+
+impl Layer for Block {
+    type Tape = BlockTape;
+
+    fn forward(&self, x: &Tensor<4>, embedding: Option<&Tensor<2>>) -> (Tensor<4>, BlockTape) {
+        let (h1, conv1) = self.conv1.forward(x, None);
+        let (past, shortcut) = match &self.shortcut {
+            Some(conv) => {
+                let (y, tape) = conv.forward(x, None);
+                (y, Some(tape))
+            }
+            None => (x.clone(), None),
+        };
+        let (h2, conv2) = self.conv2.forward_add(&ops::gelu(&h1), Some(&past));
+        let (y, norm) = self.norm.forward(&ops::gelu(&h2), embedding);
+        (y, BlockTape { conv1, conv2, shortcut, h1, h2, norm })
+    }
+
+    fn adjoint(&self, tape: &BlockTape, g: &Tensor<4>) -> Tensor<4> {
+        let g2 = ops::gelu_adjoint(&tape.h2, &self.norm.adjoint(&tape.norm, g));
+        let g1 = ops::gelu_adjoint(&tape.h1, &self.conv2.adjoint(&tape.conv2, &g2));
+        let past = match (&self.shortcut, &tape.shortcut) {
+            (Some(conv), Some(shape)) => conv.adjoint(shape, &g2),
+            _ => g2,
+        };
+        self.conv1.adjoint_add(&tape.conv1, &g1, Some(&past))
+    }
+}

@@ -1,0 +1,229 @@
+//! The CPU bodies: Burn's Flex tensors lend their slices to `miyasawa-kernels`.
+//!
+//! The kernels work in float32. Other types run the default bodies: in float64 those are what the tests
+//! compare everything with.
+
+use super::{
+    backend::{Addend, JointOps},
+    default,
+};
+use burn::backend::{Flex, TensorMetadata, tensor::FloatTensor};
+use burn::tensor::{Bytes, DType, Shape};
+use burn_flex::{FlexTensor, Layout};
+use miyasawa_kernels::{
+    conv::{self, ConvShape},
+    gelu,
+    norm::{self, NormShape},
+    pool,
+};
+
+/// A contiguous `f32` tensor and its values.
+struct Input(FlexTensor);
+
+impl Input {
+    fn new(tensor: FlexTensor) -> Self {
+        Self(if tensor.as_slice::<f32>().is_some() { tensor } else { tensor.to_contiguous() })
+    }
+
+    fn values(&self) -> &[f32] {
+        self.0.as_slice().expect("contiguous f32, as `new` made it")
+    }
+}
+
+fn inputs<const N: usize>(tensors: [FlexTensor; N]) -> [Input; N] {
+    tensors.map(Input::new)
+}
+
+fn zeros(len: usize) -> Vec<f32> {
+    vec![0.0; len]
+}
+
+fn output(values: Vec<f32>, shape: impl Into<Shape>) -> FlexTensor {
+    FlexTensor::new(Bytes::from_elems(values), Layout::contiguous(shape.into()), DType::F32)
+}
+
+impl JointOps for Flex {
+    fn conv2d_nhwc(
+        x: FloatTensor<Self>,
+        w: FloatTensor<Self>,
+        addend: Addend<Self>,
+        s: ConvShape,
+    ) -> FloatTensor<Self> {
+        if x.dtype() != DType::F32 {
+            return default::conv2d::<Self>(x, w, addend, s);
+        }
+        let [x, w] = inputs([x, w]);
+        let addend = addend.into_option().map(Input::new);
+        let mut y = zeros(s.output_len());
+        conv::forward(&s, x.values(), w.values(), addend.as_ref().map(Input::values), &mut y);
+        output(y, [s.batch, s.out_height(), s.out_width(), s.out_channels])
+    }
+
+    fn conv2d_nhwc_adjoint(
+        g: FloatTensor<Self>,
+        w: FloatTensor<Self>,
+        addend: Addend<Self>,
+        s: ConvShape,
+    ) -> FloatTensor<Self> {
+        if g.dtype() != DType::F32 {
+            return default::conv2d_adjoint::<Self>(g, w, addend, s);
+        }
+        let [g, w] = inputs([g, w]);
+        let addend = addend.into_option().map(Input::new);
+        let mut x = zeros(s.input_len());
+        conv::adjoint(&s, g.values(), w.values(), addend.as_ref().map(Input::values), &mut x);
+        output(x, [s.batch, s.height, s.width, s.in_channels])
+    }
+
+    fn conv2d_nhwc_weight_grad(
+        x: FloatTensor<Self>,
+        g: FloatTensor<Self>,
+        s: ConvShape,
+    ) -> FloatTensor<Self> {
+        if x.dtype() != DType::F32 {
+            return default::conv2d_weight_grad::<Self>(x, g, s);
+        }
+        let [x, g] = inputs([x, g]);
+        let mut dw = zeros(s.weight_len());
+        conv::weight_grad(&s, x.values(), g.values(), &mut dw);
+        output(dw, [s.out_channels, s.in_channels, s.kernel, s.kernel])
+    }
+
+    fn gelu_exact(h: FloatTensor<Self>) -> FloatTensor<Self> {
+        if h.dtype() != DType::F32 {
+            return default::gelu::<Self>(h);
+        }
+        let (shape, [h]) = (h.shape(), inputs([h]));
+        let mut y = zeros(h.values().len());
+        gelu::forward(h.values(), &mut y);
+        output(y, shape)
+    }
+
+    fn gelu_exact_adjoint(h: FloatTensor<Self>, g: FloatTensor<Self>) -> FloatTensor<Self> {
+        if h.dtype() != DType::F32 {
+            return default::gelu_adjoint::<Self>(h, g);
+        }
+        let (shape, [h, g]) = (h.shape(), inputs([h, g]));
+        let mut y = zeros(h.values().len());
+        gelu::adjoint(h.values(), g.values(), &mut y);
+        output(y, shape)
+    }
+
+    fn gelu_exact_adjoint_reverse(
+        h: FloatTensor<Self>,
+        g: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        if h.dtype() != DType::F32 {
+            return default::gelu_adjoint_reverse::<Self>(h, g, v);
+        }
+        let (shape, [h, g, v]) = (h.shape(), inputs([h, g, v]));
+        let (mut dg, mut dh) = (zeros(h.values().len()), zeros(h.values().len()));
+        gelu::adjoint_reverse(h.values(), g.values(), v.values(), &mut dg, &mut dh);
+        (output(dg, shape.clone()), output(dh, shape))
+    }
+
+    fn group_norm_nhwc(
+        x: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        beta: FloatTensor<Self>,
+        s: NormShape,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        if x.dtype() != DType::F32 {
+            return default::group_norm::<Self>(x, gamma, beta, s);
+        }
+        let (shape, [x, gamma, beta]) = (x.shape(), inputs([x, gamma, beta]));
+        let mut y = zeros(x.values().len());
+        let (mut mean, mut rstd) = (zeros(s.batch * s.groups), zeros(s.batch * s.groups));
+        norm::forward(&s, x.values(), gamma.values(), beta.values(), &mut y, &mut mean, &mut rstd);
+        let stats = [s.batch, s.groups];
+        (output(y, shape), output(mean, stats), output(rstd, stats))
+    }
+
+    fn group_norm_nhwc_adjoint(
+        x: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        mean: FloatTensor<Self>,
+        rstd: FloatTensor<Self>,
+        g: FloatTensor<Self>,
+        s: NormShape,
+    ) -> FloatTensor<Self> {
+        if x.dtype() != DType::F32 {
+            return default::group_norm_adjoint::<Self>(x, gamma, mean, rstd, g, s);
+        }
+        let (shape, [x, gamma, mean, rstd, g]) = (x.shape(), inputs([x, gamma, mean, rstd, g]));
+        let mut y = zeros(x.values().len());
+        let (x, gamma, mean, rstd) = (x.values(), gamma.values(), mean.values(), rstd.values());
+        norm::adjoint(&s, x, gamma, mean, rstd, g.values(), &mut y, None);
+        output(y, shape)
+    }
+
+    fn group_norm_nhwc_reverse(
+        x: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        mean: FloatTensor<Self>,
+        rstd: FloatTensor<Self>,
+        g: FloatTensor<Self>,
+        s: NormShape,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        if x.dtype() != DType::F32 {
+            return default::group_norm_reverse::<Self>(x, gamma, mean, rstd, g, s);
+        }
+        let (shape, [x, gamma, mean, rstd, g]) = (x.shape(), inputs([x, gamma, mean, rstd, g]));
+        let mut y = zeros(x.values().len());
+        let (mut d_gamma, mut d_beta) = (zeros(s.batch * s.channels), zeros(s.batch * s.channels));
+        let (x, gamma, mean, rstd) = (x.values(), gamma.values(), mean.values(), rstd.values());
+        norm::adjoint(&s, x, gamma, mean, rstd, g.values(), &mut y, Some((&mut d_gamma, &mut d_beta)));
+        let channels = [s.batch, s.channels];
+        (output(y, shape), output(d_gamma, channels), output(d_beta, channels))
+    }
+
+    fn group_norm_nhwc_adjoint_reverse(
+        x: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        mean: FloatTensor<Self>,
+        rstd: FloatTensor<Self>,
+        g: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        s: NormShape,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        if x.dtype() != DType::F32 {
+            return default::group_norm_adjoint_reverse::<Self>(x, gamma, mean, rstd, g, v, s);
+        }
+        let (shape, [x, gamma, mean, rstd]) = (x.shape(), inputs([x, gamma, mean, rstd]));
+        let [g, v] = inputs([g, v]);
+        let len = x.values().len();
+        let (mut dg, mut d_gamma, mut dx) = (zeros(len), zeros(s.batch * s.channels), zeros(len));
+        let (x, gamma, mean, rstd) = (x.values(), gamma.values(), mean.values(), rstd.values());
+        let (g, v) = (g.values(), v.values());
+        norm::adjoint_reverse(&s, x, gamma, mean, rstd, g, v, &mut dg, &mut d_gamma, &mut dx);
+        (output(dg, shape.clone()), output(d_gamma, [s.batch, s.channels]), output(dx, shape))
+    }
+
+    fn mean_pool_nhwc(x: FloatTensor<Self>) -> FloatTensor<Self> {
+        if x.dtype() != DType::F32 {
+            return default::mean_pool::<Self>(x);
+        }
+        let ([batch, height, width, channels], [x]) = (x.shape().dims(), inputs([x]));
+        let mut y = zeros(batch * channels);
+        pool::forward(batch, height * width, channels, x.values(), &mut y);
+        output(y, [batch, channels])
+    }
+
+    fn mean_pool_nhwc_adjoint(
+        g: FloatTensor<Self>,
+        addend: Addend<Self>,
+        height: usize,
+        width: usize,
+    ) -> FloatTensor<Self> {
+        if g.dtype() != DType::F32 {
+            return default::mean_pool_adjoint::<Self>(g, addend, height, width);
+        }
+        let ([batch, channels], [g]) = (g.shape().dims(), inputs([g]));
+        let addend = addend.into_option().map(Input::new);
+        let mut x = zeros(batch * height * width * channels);
+        let addend = addend.as_ref().map(Input::values);
+        pool::adjoint(batch, height * width, channels, g.values(), addend, &mut x);
+        output(x, [batch, height, width, channels])
+    }
+}

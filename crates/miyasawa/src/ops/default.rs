@@ -1,0 +1,259 @@
+//! The default bodies: every operation written in framework operations, for any device.
+//!
+//! They are also what the hand-written CPU bodies are tested against, and, run on `Autodiff`, what a
+//! third derivative falls back to.
+
+use super::backend::Addend;
+use burn::backend::{
+    Backend, Scalar, TensorMetadata,
+    ops::{ConvOptions, ConvTransposeOptions},
+    tensor::FloatTensor,
+};
+use burn::tensor::Shape;
+use miyasawa_kernels::{
+    conv::ConvShape,
+    norm::{EPSILON, NormShape},
+};
+use std::f64::consts::{FRAC_1_SQRT_2, PI};
+
+fn nchw<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
+    B::float_permute(x, &[0, 3, 1, 2])
+}
+
+fn nhwc<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
+    B::float_permute(x, &[0, 2, 3, 1])
+}
+
+fn add<B: Backend>(x: FloatTensor<B>, addend: Addend<B>) -> FloatTensor<B> {
+    match addend {
+        Addend::Tensor(addend) => B::float_add(x, addend),
+        Addend::None => x,
+    }
+}
+
+fn options(s: &ConvShape) -> ConvOptions<2> {
+    ConvOptions::new([s.stride; 2], [s.padding; 2], [1; 2], 1)
+}
+
+pub(super) fn conv2d<B: Backend>(
+    x: FloatTensor<B>,
+    w: FloatTensor<B>,
+    addend: Addend<B>,
+    s: ConvShape,
+) -> FloatTensor<B> {
+    add::<B>(nhwc::<B>(B::conv2d(nchw::<B>(x), w, None, options(&s))), addend)
+}
+
+pub(super) fn conv2d_adjoint<B: Backend>(
+    g: FloatTensor<B>,
+    w: FloatTensor<B>,
+    addend: Addend<B>,
+    s: ConvShape,
+) -> FloatTensor<B> {
+    // A stride does not always reach the last rows of the input: they are padded back.
+    let lost = |extent: usize| (extent + 2 * s.padding - s.kernel) % s.stride;
+    let options =
+        ConvTransposeOptions::new([s.stride; 2], [s.padding; 2], [lost(s.height), lost(s.width)], [1; 2], 1);
+    add::<B>(nhwc::<B>(B::conv_transpose2d(nchw::<B>(g), w, None, options)), addend)
+}
+
+pub(super) fn conv2d_weight_grad<B: Backend>(
+    x: FloatTensor<B>,
+    g: FloatTensor<B>,
+    s: ConvShape,
+) -> FloatTensor<B> {
+    // The framework asks for the weight to learn its shape.
+    let shape = Shape::from([s.out_channels, s.in_channels, s.kernel, s.kernel]);
+    let w = B::float_empty(shape, &x.device(), x.dtype().into());
+    B::conv2d_weight_backward(nchw::<B>(x), w, nchw::<B>(g), options(&s))
+}
+
+fn scale<B: Backend>(x: FloatTensor<B>, by: f64) -> FloatTensor<B> {
+    B::float_mul_scalar(x, Scalar::Float(by))
+}
+
+fn shift<B: Backend>(x: FloatTensor<B>, by: f64) -> FloatTensor<B> {
+    B::float_add_scalar(x, Scalar::Float(by))
+}
+
+/// `Phi(h)`.
+fn normal_cdf<B: Backend>(h: FloatTensor<B>) -> FloatTensor<B> {
+    scale::<B>(shift::<B>(B::float_erf(scale::<B>(h, FRAC_1_SQRT_2)), 1.0), 0.5)
+}
+
+/// `phi(h)`.
+fn normal_pdf<B: Backend>(h: FloatTensor<B>) -> FloatTensor<B> {
+    scale::<B>(B::float_exp(scale::<B>(B::float_mul(h.clone(), h), -0.5)), 1.0 / (2.0 * PI).sqrt())
+}
+
+pub(super) fn gelu<B: Backend>(h: FloatTensor<B>) -> FloatTensor<B> {
+    B::float_mul(h.clone(), normal_cdf::<B>(h))
+}
+
+pub(super) fn gelu_adjoint<B: Backend>(h: FloatTensor<B>, g: FloatTensor<B>) -> FloatTensor<B> {
+    let slope = B::float_add(normal_cdf::<B>(h.clone()), B::float_mul(h.clone(), normal_pdf::<B>(h)));
+    B::float_mul(g, slope)
+}
+
+pub(super) fn gelu_adjoint_reverse<B: Backend>(
+    h: FloatTensor<B>,
+    g: FloatTensor<B>,
+    v: FloatTensor<B>,
+) -> (FloatTensor<B>, FloatTensor<B>) {
+    let bend = B::float_mul(
+        normal_pdf::<B>(h.clone()),
+        shift::<B>(scale::<B>(B::float_mul(h.clone(), h.clone()), -1.0), 2.0),
+    );
+    let dh = B::float_mul(B::float_mul(v.clone(), g), bend);
+    (gelu_adjoint::<B>(h, v), dh)
+}
+
+/// Views of one group-norm problem: activations as `[batch, pixels, groups, channels of a group]`.
+struct Groups<B: Backend> {
+    s: NormShape,
+    shape: Shape,
+    xh: FloatTensor<B>,
+    rstd: FloatTensor<B>,
+}
+
+impl<B: Backend> Groups<B> {
+    fn new(x: FloatTensor<B>, mean: FloatTensor<B>, rstd: FloatTensor<B>, s: NormShape) -> Self {
+        let shape = x.shape();
+        let stats = Shape::from([s.batch, 1, s.groups, 1]);
+        let mean = B::float_reshape(mean, stats.clone());
+        let rstd = B::float_reshape(rstd, stats);
+        let centred = B::float_sub(Self::split(x, &s), mean);
+        Self { s, shape, xh: B::float_mul(centred, rstd.clone()), rstd }
+    }
+
+    fn split(x: FloatTensor<B>, s: &NormShape) -> FloatTensor<B> {
+        B::float_reshape(x, Shape::from([s.batch, s.pixels, s.groups, s.channels / s.groups]))
+    }
+
+    fn channels(&self, gamma: FloatTensor<B>) -> FloatTensor<B> {
+        let s = &self.s;
+        B::float_reshape(gamma, Shape::from([s.batch, 1, s.groups, s.channels / s.groups]))
+    }
+
+    fn merge(&self, x: FloatTensor<B>) -> FloatTensor<B> {
+        B::float_reshape(x, self.shape.clone())
+    }
+
+    /// The sum over the pixels, `[batch, channels]`.
+    fn per_channel(&self, x: FloatTensor<B>) -> FloatTensor<B> {
+        B::float_reshape(B::float_sum_dim(x, 1), Shape::from([self.s.batch, self.s.channels]))
+    }
+
+    fn mean(x: FloatTensor<B>) -> FloatTensor<B> {
+        B::float_mean_dim(B::float_mean_dim(x, 3), 1)
+    }
+
+    /// `mean(q*xh)`.
+    fn along(&self, q: FloatTensor<B>) -> FloatTensor<B> {
+        Self::mean(B::float_mul(q, self.xh.clone()))
+    }
+
+    /// `A(q) = r*(q - mean q - xh*mean(q*xh))`.
+    fn project(&self, q: FloatTensor<B>) -> FloatTensor<B> {
+        let centred = B::float_sub(q.clone(), Self::mean(q.clone()));
+        let rest = B::float_sub(centred, B::float_mul(self.xh.clone(), self.along(q)));
+        B::float_mul(rest, self.rstd.clone())
+    }
+}
+
+pub(super) fn group_norm<B: Backend>(
+    x: FloatTensor<B>,
+    gamma: FloatTensor<B>,
+    beta: FloatTensor<B>,
+    s: NormShape,
+) -> (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>) {
+    let grouped = Groups::<B>::split(x.clone(), &s);
+    let mean = Groups::<B>::mean(grouped.clone());
+    let centred = B::float_sub(grouped, mean.clone());
+    let variance = Groups::<B>::mean(B::float_mul(centred.clone(), centred));
+    let rstd = B::float_recip(B::float_sqrt(shift::<B>(variance, f64::from(EPSILON))));
+    let stats = Shape::from([s.batch, s.groups]);
+    let (mean, rstd) = (B::float_reshape(mean, stats.clone()), B::float_reshape(rstd, stats));
+    let groups = Groups::<B>::new(x, mean.clone(), rstd.clone(), s);
+    let scaled = B::float_mul(groups.xh.clone(), groups.channels(gamma));
+    let y = groups.merge(B::float_add(scaled, groups.channels(beta)));
+    (y, mean, rstd)
+}
+
+pub(super) fn group_norm_adjoint<B: Backend>(
+    x: FloatTensor<B>,
+    gamma: FloatTensor<B>,
+    mean: FloatTensor<B>,
+    rstd: FloatTensor<B>,
+    g: FloatTensor<B>,
+    s: NormShape,
+) -> FloatTensor<B> {
+    let groups = Groups::<B>::new(x, mean, rstd, s);
+    let q = B::float_mul(Groups::<B>::split(g, &s), groups.channels(gamma));
+    groups.merge(groups.project(q))
+}
+
+pub(super) fn group_norm_reverse<B: Backend>(
+    x: FloatTensor<B>,
+    gamma: FloatTensor<B>,
+    mean: FloatTensor<B>,
+    rstd: FloatTensor<B>,
+    g: FloatTensor<B>,
+    s: NormShape,
+) -> (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>) {
+    let groups = Groups::<B>::new(x, mean, rstd, s);
+    let g = Groups::<B>::split(g, &s);
+    let q = B::float_mul(g.clone(), groups.channels(gamma));
+    let d_gamma = groups.per_channel(B::float_mul(g.clone(), groups.xh.clone()));
+    (groups.merge(groups.project(q)), d_gamma, groups.per_channel(g))
+}
+
+pub(super) fn group_norm_adjoint_reverse<B: Backend>(
+    x: FloatTensor<B>,
+    gamma: FloatTensor<B>,
+    mean: FloatTensor<B>,
+    rstd: FloatTensor<B>,
+    g: FloatTensor<B>,
+    v: FloatTensor<B>,
+    s: NormShape,
+) -> (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>) {
+    let groups = Groups::<B>::new(x, mean, rstd, s);
+    let (g, v) = (Groups::<B>::split(g, &s), Groups::<B>::split(v, &s));
+    let gamma = groups.channels(gamma);
+    let q = B::float_mul(g.clone(), gamma.clone());
+    let (a_q, a_v) = (groups.project(q.clone()), groups.project(v.clone()));
+    let (m, k) = (groups.along(q.clone()), groups.along(v.clone()));
+    let apart = B::float_mul(Groups::<B>::mean(v.clone()), Groups::<B>::mean(q.clone()));
+    let spread = B::float_sub(
+        B::float_sub(Groups::<B>::mean(B::float_mul(v, q)), apart),
+        B::float_mul(m.clone(), k.clone()),
+    );
+    let r2 = B::float_mul(groups.rstd.clone(), groups.rstd.clone());
+    let through_scale = B::float_mul(B::float_mul(groups.xh.clone(), spread), r2);
+    let through_xh =
+        B::float_mul(B::float_add(B::float_mul(a_q, k), B::float_mul(a_v.clone(), m)), groups.rstd.clone());
+    let dx = scale::<B>(B::float_add(through_scale, through_xh), -1.0);
+    let d_gamma = groups.per_channel(B::float_mul(g, a_v.clone()));
+    (groups.merge(B::float_mul(a_v, gamma)), d_gamma, groups.merge(dx))
+}
+
+pub(super) fn mean_pool<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
+    let [batch, height, width, channels] = x.shape().dims();
+    let rows = B::float_reshape(x, Shape::from([batch, height * width, channels]));
+    B::float_reshape(B::float_mean_dim(rows, 1), Shape::from([batch, channels]))
+}
+
+pub(super) fn mean_pool_adjoint<B: Backend>(
+    g: FloatTensor<B>,
+    addend: Addend<B>,
+    height: usize,
+    width: usize,
+) -> FloatTensor<B> {
+    let [batch, channels] = g.shape().dims();
+    let spread = scale::<B>(g, 1.0 / (height * width) as f64);
+    let spread = B::float_reshape(spread, Shape::from([batch, 1, 1, channels]));
+    match addend {
+        Addend::Tensor(addend) => B::float_add(addend, spread),
+        Addend::None => B::float_expand(spread, Shape::from([batch, height, width, channels])),
+    }
+}

@@ -1,0 +1,129 @@
+//! The closed set of operations, on tensors: forward, adjoint, and what their reverses need.
+//!
+//! Every operation exists three times: a default body in framework operations (any device), a CPU body on
+//! `miyasawa-kernels`, and a hand-written reverse for `Autodiff` in terms of the same operations
+//! ([`JointOps`]). Activations are channels-last, `[batch, height, width, channels]`.
+//!
+//! The adjoint of an operation is an ordinary, tracked operation. A network's input gradient, written
+//! with adjoints, is therefore differentiable once more by first-order autodiff.
+
+mod autodiff;
+mod backend;
+mod cpu;
+mod default;
+#[cfg(test)]
+mod tests;
+
+pub use backend::{Addend, JointOps};
+pub use miyasawa_kernels::{conv::ConvShape, norm::NormShape};
+
+use burn::backend::Dispatch;
+use burn::tensor::Tensor;
+
+fn dispatch<const D: usize>(tensor: &Tensor<D>) -> burn::backend::DispatchTensor {
+    tensor.clone().into_dispatch()
+}
+
+fn addend(tensor: Option<&Tensor<4>>) -> Addend<Dispatch> {
+    tensor.map_or(Addend::None, |tensor| Addend::Tensor(dispatch(tensor)))
+}
+
+/// The shape of the convolution of `x` with the weight `w`, `[out, in, kernel, kernel]`.
+///
+/// # Panics
+/// If the channels do not fit or the kernel is not square.
+pub fn conv_shape(input: [usize; 4], w: [usize; 4], stride: usize, padding: usize) -> ConvShape {
+    let [batch, height, width, in_channels] = input;
+    let [out_channels, w_in, kernel, kernel_width] = w;
+    assert_eq!(in_channels, w_in, "conv2d: {in_channels} channels meet weights for {w_in}");
+    assert_eq!(kernel, kernel_width, "conv2d: the kernel must be square");
+    ConvShape { batch, height, width, in_channels, out_channels, kernel, stride, padding }
+}
+
+/// `conv(x, w) (+ addend)`: `x` is `[batch, height, width, in]`, `w` is PyTorch's `[out, in, k, k]`.
+pub fn conv2d(x: &Tensor<4>, w: &Tensor<4>, addend: Option<&Tensor<4>>, shape: ConvShape) -> Tensor<4> {
+    let plus = self::addend(addend);
+    Tensor::from_dispatch(Dispatch::conv2d_nhwc(dispatch(x), dispatch(w), plus, shape))
+}
+
+/// `conv^T(g, w) (+ addend)`: the gradient of `<conv(x, w), g>` for `x`.
+pub fn conv2d_adjoint(
+    g: &Tensor<4>,
+    w: &Tensor<4>,
+    addend: Option<&Tensor<4>>,
+    shape: ConvShape,
+) -> Tensor<4> {
+    let plus = self::addend(addend);
+    Tensor::from_dispatch(Dispatch::conv2d_nhwc_adjoint(dispatch(g), dispatch(w), plus, shape))
+}
+
+/// The gradient of `<conv(x, w), g>` for `w`.
+pub fn conv2d_weight_grad(x: &Tensor<4>, g: &Tensor<4>, shape: ConvShape) -> Tensor<4> {
+    Tensor::from_dispatch(Dispatch::conv2d_nhwc_weight_grad(dispatch(x), dispatch(g), shape))
+}
+
+/// `gelu(h) = h*Phi(h)`, the exact Gaussian error linear unit (Hendrycks & Gimpel 2016).
+pub fn gelu<const D: usize>(h: &Tensor<D>) -> Tensor<D> {
+    Tensor::from_dispatch(Dispatch::gelu_exact(dispatch(h)))
+}
+
+/// `g*gelu'(h)`, with `gelu' = Phi + h*phi`.
+pub fn gelu_adjoint<const D: usize>(h: &Tensor<D>, g: &Tensor<D>) -> Tensor<D> {
+    Tensor::from_dispatch(Dispatch::gelu_exact_adjoint(dispatch(h), dispatch(g)))
+}
+
+/// Mean and reciprocal standard deviation of every group, `[batch, groups]` each.
+#[derive(Clone, Debug)]
+pub struct NormStats {
+    mean: Tensor<2>,
+    rstd: Tensor<2>,
+}
+
+/// Group normalisation (Wu & He 2018) with a scale and a shift for every image and channel:
+/// `xh*gamma + beta`, where `gamma` and `beta` are `[batch, channels]`.
+pub fn group_norm(
+    x: &Tensor<4>,
+    gamma: &Tensor<2>,
+    beta: &Tensor<2>,
+    groups: usize,
+) -> (Tensor<4>, NormStats) {
+    let shape = norm_shape(x.dims(), groups);
+    let (y, mean, rstd) = Dispatch::group_norm_nhwc(dispatch(x), dispatch(gamma), dispatch(beta), shape);
+    (
+        Tensor::from_dispatch(y),
+        NormStats { mean: Tensor::from_dispatch(mean), rstd: Tensor::from_dispatch(rstd) },
+    )
+}
+
+/// `A(gamma*g)` with `A(q) = r*(q - mean q - xh*mean(q*xh))`: the gradient of [`group_norm`] for `x`.
+pub fn group_norm_adjoint(x: &Tensor<4>, gamma: &Tensor<2>, stats: &NormStats, g: &Tensor<4>) -> Tensor<4> {
+    let shape = norm_shape(x.dims(), stats.mean.dims()[1]);
+    let (mean, rstd) = (dispatch(&stats.mean), dispatch(&stats.rstd));
+    Tensor::from_dispatch(Dispatch::group_norm_nhwc_adjoint(
+        dispatch(x),
+        dispatch(gamma),
+        mean,
+        rstd,
+        dispatch(g),
+        shape,
+    ))
+}
+
+fn norm_shape([batch, height, width, channels]: [usize; 4], groups: usize) -> NormShape {
+    NormShape { batch, pixels: height * width, channels, groups }
+}
+
+/// The mean over the pixels of `x`, `[batch, channels]`.
+pub fn mean_pool(x: &Tensor<4>) -> Tensor<2> {
+    Tensor::from_dispatch(Dispatch::mean_pool_nhwc(dispatch(x)))
+}
+
+/// `g/(height*width) (+ addend)` at every pixel: the adjoint of [`mean_pool`].
+pub fn mean_pool_adjoint(
+    g: &Tensor<2>,
+    addend: Option<&Tensor<4>>,
+    [height, width]: [usize; 2],
+) -> Tensor<4> {
+    let plus = self::addend(addend);
+    Tensor::from_dispatch(Dispatch::mean_pool_nhwc_adjoint(dispatch(g), plus, height, width))
+}
