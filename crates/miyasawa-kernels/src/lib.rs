@@ -18,5 +18,11 @@
 
 pub mod conv;
 pub mod gelu;
+mod gemm;
+pub mod isa;
 pub mod norm;
+pub mod peak;
 pub mod pool;
+mod scratch;
+mod simd;
+mod tasks;

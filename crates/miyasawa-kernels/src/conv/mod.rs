@@ -1,17 +1,19 @@
 //! Square-kernel two-dimensional convolution without bias, its adjoint and its weight gradient.
 //!
-//! Two algorithms compute each pass, and [`Algorithm::choose`] picks one by shape:
+//! Three algorithms compute each pass, and [`Algorithm::choose`] picks one by shape:
 //!
+//! - [`Algorithm::Winograd`]: F(4x4, 3x3), a quarter of the products, for 3x3 kernels with stride 1;
 //! - [`Algorithm::Direct`]: rows of patches times packed weights, for any kernel, stride and padding;
 //! - [`Algorithm::Plain`]: the definition in plain loops, which tests compare the others with.
 //!
-//! Both give the same bits for every number of threads.
+//! All give the same bits for every number of threads.
 
 mod direct;
 mod plain;
 mod shape;
 #[cfg(test)]
 mod tests;
+mod winograd;
 
 use crate::isa::Isa;
 pub use shape::ConvShape;
@@ -23,19 +25,21 @@ pub enum Algorithm {
     Plain,
     /// Patches times packed weights, tiled for registers and caches.
     Direct,
+    /// Winograd's F(4x4, 3x3), for 3x3 kernels with stride 1 and padding up to 2.
+    Winograd,
 }
 
 impl Algorithm {
     /// Every algorithm that can compute the shape.
     pub fn available(s: &ConvShape) -> Vec<Self> {
-        let _ = s;
-        vec![Self::Plain, Self::Direct]
+        let all = [Self::Plain, Self::Direct, Self::Winograd];
+        all.into_iter().filter(|a| *a != Self::Winograd || winograd::can(s)).collect()
     }
 
     /// The algorithm that is fastest for the shape, by measurement.
     pub fn choose(isa: Isa, s: &ConvShape) -> Self {
-        let _ = (isa, s);
-        Self::Direct
+        let _ = isa;
+        if winograd::can(s) && s.in_channels.min(s.out_channels) > 4 { Self::Winograd } else { Self::Direct }
     }
 }
 
@@ -72,6 +76,10 @@ pub fn forward_with(
     match algorithm {
         Algorithm::Plain => plain::forward(s, x, w, addend, y),
         Algorithm::Direct => direct::forward(isa, s, x, w, addend, y),
+        Algorithm::Winograd => {
+            assert!(winograd::can(s), "conv::forward: no Winograd for {s:?}");
+            winograd::forward(isa, s, x, w, addend, y);
+        }
     }
 }
 
@@ -107,6 +115,10 @@ pub fn adjoint_with(
     match algorithm {
         Algorithm::Plain => plain::adjoint(s, g, w, addend, x),
         Algorithm::Direct => direct::adjoint(isa, s, g, w, addend, x),
+        Algorithm::Winograd => {
+            assert!(winograd::can(s), "conv::adjoint: no Winograd for {s:?}");
+            winograd::adjoint(isa, s, g, w, addend, x);
+        }
     }
 }
 
@@ -131,6 +143,10 @@ pub fn weight_grad_with(isa: Isa, algorithm: Algorithm, s: &ConvShape, x: &[f32]
     match algorithm {
         Algorithm::Plain => plain::weight_grad(s, x, g, dw),
         Algorithm::Direct => direct::weight_grad(isa, s, x, g, dw),
+        Algorithm::Winograd => {
+            assert!(winograd::can(s), "conv::weight_grad: no Winograd for {s:?}");
+            winograd::weight_grad(isa, s, x, g, dw);
+        }
     }
 }
 

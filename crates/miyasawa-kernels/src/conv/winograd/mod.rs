@@ -1,0 +1,359 @@
+//! 3x3 convolution with stride 1 by Winograd's F(4x4, 3x3): 36 products where the definition has 144.
+//!
+//! A tile of 4x4 outputs is `Aᵀ[(G w Gᵀ) ⊙ (Bᵀ x B)]A`, summed over input channels before `Aᵀ .. A`; the sum
+//! is a matrix product of tiles and channels for each of the 36 frequencies. The adjoint is the same with
+//! flipped and transposed weights. The weight gradient is `Gᵀ[sum over tiles of (Bᵀ x B) ⊙ (A g Aᵀ)]G`.
+//!
+//! With few weights a task takes a few dozen tiles from the image to the result, everything in its
+//! second-level cache ([`Fused`]). Transformed weights grow fourfold; where they would no longer fit, all tiles are
+//! transformed first and a task takes a panel of result channels, whose weights it transforms as it goes ([`Panel`]).
+
+mod grad;
+mod tiles;
+mod transform;
+mod weights;
+
+use crate::gemm::{self, Fill};
+use crate::isa::Isa;
+use crate::scratch::{Scratch, SharedMut};
+use crate::simd::{Kernel, Simd};
+use crate::tasks;
+
+use super::ConvShape;
+pub(super) use grad::weight_grad;
+use tiles::{Grid, Images, Planes};
+use transform::{FREQUENCIES, Input, WINDOW};
+use weights::Weights;
+
+/// Transformed weights that are computed once for all tasks; more are transformed panel by panel.
+const SHARED_WEIGHTS: usize = 640 * 1024;
+/// Values of the transformed tiles of one task.
+const TILE_BUDGET: usize = 288 * 1024;
+/// Most rows of a fused task: beyond them nothing is gained.
+const FUSED_ROWS: usize = 64;
+/// Most rows that are transformed at once for all panels.
+const SHARED_ROWS: usize = 128;
+/// Depths whose weights a panel transforms at a time.
+const PANEL_DEPTH: usize = 128;
+
+/// Whether the algorithm can compute the shape.
+pub(super) fn can(s: &ConvShape) -> bool {
+    s.kernel == 3 && s.stride == 1 && s.padding <= 2
+}
+
+/// Tiles in a vector: two if that many channels fit.
+fn tiles_per_vector(isa: Isa, a: usize, b: usize) -> usize {
+    if isa == Isa::Avx512 && a.max(b) <= isa.lanes() / 2 { 2 } else { 1 }
+}
+
+pub(super) fn forward(isa: Isa, s: &ConvShape, x: &[f32], w: &[f32], addend: Option<&[f32]>, y: &mut [f32]) {
+    let weights = Weights { inputs: s.in_channels, outputs: s.out_channels, adjoint: false };
+    let from = Images { height: s.height, width: s.width, channels: s.in_channels, padding: s.padding };
+    let to = Images { height: s.out_height(), width: s.out_width(), channels: s.out_channels, padding: 0 };
+    apply(isa, s.batch, weights, from, to, x, w, addend, y);
+}
+
+pub(super) fn adjoint(isa: Isa, s: &ConvShape, g: &[f32], w: &[f32], addend: Option<&[f32]>, x: &mut [f32]) {
+    let weights = Weights { inputs: s.in_channels, outputs: s.out_channels, adjoint: true };
+    let (height, width) = (s.out_height(), s.out_width());
+    let from = Images { height, width, channels: s.out_channels, padding: 2 - s.padding };
+    let to = Images { height: s.height, width: s.width, channels: s.in_channels, padding: 0 };
+    apply(isa, s.batch, weights, from, to, g, w, addend, x);
+}
+
+/// What every task needs to know.
+#[derive(Clone, Copy)]
+struct Pass<'a> {
+    weights: Weights,
+    from: Images,
+    to: Images,
+    grid: Grid,
+    per_vector: usize,
+    x: &'a [f32],
+    zeros: &'a [f32],
+    w: &'a [f32],
+    addend: Option<&'a [f32]>,
+    y: SharedMut,
+}
+
+#[allow(clippy::too_many_arguments)]
+fn apply(
+    isa: Isa,
+    batch: usize,
+    weights: Weights,
+    from: Images,
+    to: Images,
+    x: &[f32],
+    w: &[f32],
+    addend: Option<&[f32]>,
+    y: &mut [f32],
+) {
+    let lanes = isa.lanes();
+    let per_vector = tiles_per_vector(isa, weights.inputs, weights.outputs);
+    let width = lanes / per_vector;
+    let (depth, blocks) = (weights.depth(), weights.depth().div_ceil(width));
+    let out_blocks = weights.results().div_ceil(width);
+    let mut zeros = Scratch::new(depth);
+    zeros.fill(0.0);
+    let grid = Grid::new(batch, to.height, to.width);
+    let rows = grid.tiles.div_ceil(per_vector);
+    let y = SharedMut::new(y);
+    let pass = Pass { weights, from, to, grid, per_vector, x, zeros: &zeros, w, addend, y };
+
+    let size = FREQUENCIES * depth * out_blocks * lanes;
+    if size <= SHARED_WEIGHTS {
+        let mut packed = Scratch::new(size);
+        let shared = SharedMut::new(&mut packed);
+        let steps = depth.div_ceil(lanes);
+        tasks::run_if(size > 64 * 1024, out_blocks * steps, |i| {
+            let start = i % steps * lanes;
+            isa.run(Pack { pass, block: i / steps, depths: (start, depth.min(start + lanes)), out: shared });
+        });
+        let packed = &packed[..];
+        let most = (TILE_BUDGET / (FREQUENCIES * blocks * lanes) / 8 * 8).clamp(8, FUSED_ROWS);
+        let step = most.min((rows / 4).next_multiple_of(8)).max(8);
+        tasks::run(rows.div_ceil(step), |i| {
+            let start = i * step;
+            isa.run(Fused { pass, packed, start, rows: step.min(rows - start) });
+        });
+    } else {
+        let step = SHARED_ROWS.min(rows);
+        let mut tiles = Scratch::new(Planes::new(blocks, step, lanes).len());
+        for start in (0..rows).step_by(step) {
+            let planes = Planes::new(blocks, step.min(rows - start), lanes);
+            let shared = SharedMut::new(&mut tiles);
+            // Eight rows of four blocks are a task worth its while.
+            let (row_parts, block_parts) = (planes.rows.div_ceil(8), blocks.div_ceil(4));
+            tasks::run(row_parts * block_parts, |i| {
+                let first_row = i / block_parts * 8;
+                let first = i % block_parts * 4;
+                isa.run(Load {
+                    pass,
+                    planes,
+                    start: start + first_row,
+                    rows: 8.min(planes.rows - first_row),
+                    blocks: (first, blocks.min(first + 4)),
+                    out: shared,
+                    first_row,
+                });
+            });
+            let tiles = &tiles[..];
+            tasks::run(out_blocks.div_ceil(2), |panel| isa.run(Panel { pass, planes, tiles, start, panel }));
+        }
+    }
+}
+
+/// Transforms the weights of a block of results and a few depths: `[panel][frequency][depth][panel's lanes]`.
+struct Pack<'a> {
+    pass: Pass<'a>,
+    block: usize,
+    depths: (usize, usize),
+    out: SharedMut,
+}
+
+impl Pack<'_> {
+    #[inline(always)]
+    unsafe fn go<S: Simd, const P: usize>(self) {
+        let weights = &self.pass.weights;
+        let (panel, lanes) = (self.block / 2, S::LANES);
+        let out_blocks = weights.results().div_ceil(lanes / P);
+        let width = (out_blocks - 2 * panel).min(2);
+        let mut taps = Scratch::new(9 * lanes * lanes);
+        let offset = panel * FREQUENCIES * weights.depth() * 2 * lanes
+            + self.depths.0 * width * lanes
+            + self.block % 2 * lanes;
+        // SAFETY: the packed weights have room for all blocks and depths; these are only this task's.
+        unsafe {
+            let out = self.out.at(offset);
+            let stride = weights.depth() * width * lanes;
+            weights::transform::<S, P>(
+                weights,
+                self.pass.w,
+                self.depths,
+                self.block,
+                &mut taps,
+                out,
+                width * lanes,
+                stride,
+            );
+        }
+    }
+}
+
+impl Kernel for Pack<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        // SAFETY: the caller's promise.
+        unsafe { if S::PAIRS && self.pass.per_vector == 2 { self.go::<S, 2>() } else { self.go::<S, 1>() } }
+    }
+}
+
+/// Transforms some tiles for all panels.
+struct Load<'a> {
+    pass: Pass<'a>,
+    planes: Planes,
+    start: usize,
+    rows: usize,
+    blocks: (usize, usize),
+    out: SharedMut,
+    first_row: usize,
+}
+
+impl Kernel for Load<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        let Pass { grid, from, x, zeros, .. } = self.pass;
+        let tiles = (self.start, self.rows);
+        // SAFETY: `out` is as long as the planes; these rows and blocks are only this task's.
+        unsafe {
+            tiles::load_tiles::<S, Input, 1, WINDOW>(
+                &grid,
+                &from,
+                x,
+                zeros,
+                tiles,
+                self.blocks,
+                &self.planes,
+                self.out,
+                self.first_row,
+            );
+        }
+    }
+}
+
+/// Takes `rows` vectors of tiles from the images to the result.
+struct Fused<'a> {
+    pass: Pass<'a>,
+    packed: &'a [f32],
+    start: usize,
+    rows: usize,
+}
+
+impl Fused<'_> {
+    #[inline(always)]
+    unsafe fn go<S: Simd, const P: usize>(self) {
+        let Self { pass, rows, .. } = self;
+        let (lanes, width) = (S::LANES, S::LANES / P);
+        let (depth, out_blocks) = (pass.weights.depth(), pass.weights.results().div_ceil(width));
+        let fill = Fill::dense(depth, width);
+        let planes = Planes::new(fill.blocks, rows, lanes);
+        let products = Planes::new(out_blocks.min(2), rows, lanes);
+        let (mut v, mut m) = (Scratch::new(planes.len()), Scratch::new(products.len()));
+        let start = self.start * P;
+        let tiles = (start, (rows * P).min(pass.grid.tiles - start));
+        // SAFETY: the buffers have the lengths of their planes, the packed weights all panels; these tiles of
+        // the result are only this task's.
+        unsafe {
+            let shared = SharedMut::new(&mut v);
+            tiles::load_tiles::<S, Input, P, WINDOW>(
+                &pass.grid,
+                &pass.from,
+                pass.x,
+                pass.zeros,
+                tiles,
+                (0, fill.blocks),
+                &planes,
+                shared,
+                0,
+            );
+            for panel in 0..out_blocks.div_ceil(2) {
+                let products = Planes { blocks: (out_blocks - 2 * panel).min(2), ..products };
+                let b = self.packed.as_ptr().add(panel * FREQUENCIES * depth * 2 * lanes);
+                for f in 0..FREQUENCIES {
+                    let a = (v.as_ptr().add(f * planes.stride), planes.block);
+                    let c = (m.as_mut_ptr().add(f * products.stride), products.block);
+                    let b = b.add(f * depth * products.blocks * lanes);
+                    gemm::nn::<S, P>(rows, fill, a, b, products.blocks, c, false);
+                }
+                tiles::store_tiles::<S, P>(
+                    &pass.grid,
+                    &pass.to,
+                    &m,
+                    &products,
+                    tiles,
+                    2 * panel,
+                    pass.addend,
+                    pass.y,
+                );
+            }
+        }
+    }
+}
+
+impl Kernel for Fused<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        // SAFETY: the caller's promise.
+        unsafe { if S::PAIRS && self.pass.per_vector == 2 { self.go::<S, 2>() } else { self.go::<S, 1>() } }
+    }
+}
+
+/// Takes transformed tiles to the result for one panel of its channels.
+struct Panel<'a> {
+    pass: Pass<'a>,
+    planes: Planes,
+    tiles: &'a [f32],
+    start: usize,
+    panel: usize,
+}
+
+impl Kernel for Panel<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        let Self { pass, planes, panel, .. } = self;
+        let lanes = S::LANES;
+        let (depth, out_blocks) = (pass.weights.depth(), pass.weights.results().div_ceil(lanes));
+        let products = Planes::new((out_blocks - 2 * panel).min(2), planes.rows, lanes);
+        let row = products.blocks * lanes;
+        let step = PANEL_DEPTH.min(depth);
+        let mut u = Scratch::new(FREQUENCIES * step * row);
+        let mut m = Scratch::new(products.len());
+        let mut taps = Scratch::new(9 * lanes * lanes);
+        // SAFETY: the buffers have the lengths of their planes and of the weights of `step` depths; these
+        // channels of the result are only this task's.
+        unsafe {
+            for start in (0..depth).step_by(step) {
+                let end = depth.min(start + step);
+                for block in 0..products.blocks {
+                    let (block, u) = (2 * panel + block, u.as_mut_ptr().add(block * lanes));
+                    weights::transform::<S, 1>(
+                        &pass.weights,
+                        pass.w,
+                        (start, end),
+                        block,
+                        &mut taps,
+                        u,
+                        row,
+                        step * row,
+                    );
+                }
+                for f in 0..FREQUENCIES {
+                    let a = self.tiles.as_ptr().add(f * planes.stride + start / lanes * planes.block);
+                    let c = (m.as_mut_ptr().add(f * products.stride), products.block);
+                    let b = u.as_ptr().add(f * step * row);
+                    let fill = Fill::dense(end - start, lanes);
+                    gemm::nn::<S, 1>(planes.rows, fill, (a, planes.block), b, products.blocks, c, start > 0);
+                }
+            }
+            let tiles = (self.start, planes.rows);
+            tiles::store_tiles::<S, 1>(
+                &pass.grid,
+                &pass.to,
+                &m,
+                &products,
+                tiles,
+                2 * panel,
+                pass.addend,
+                pass.y,
+            );
+        }
+    }
+}

@@ -1,0 +1,284 @@
+//! Moving tiles between images and the blocked matrices of their transforms.
+
+use crate::scratch::SharedMut;
+use crate::simd::Simd;
+
+use super::transform::{self, FREQUENCIES, Linear, Output, Source, TILE, WINDOW};
+
+/// Images of one side of the convolution and the windows that tiles see of them.
+#[derive(Clone, Copy)]
+pub(super) struct Images {
+    pub(super) height: usize,
+    pub(super) width: usize,
+    pub(super) channels: usize,
+    /// Rows and columns of zeros before the first value of the first window.
+    pub(super) padding: usize,
+}
+
+/// The tiles of a batch, numbered image by image and row by row.
+#[derive(Clone, Copy)]
+pub(super) struct Grid {
+    pub(super) down: usize,
+    pub(super) across: usize,
+    pub(super) tiles: usize,
+}
+
+impl Grid {
+    pub(super) fn new(batch: usize, height: usize, width: usize) -> Self {
+        let (down, across) = (height.div_ceil(TILE), width.div_ceil(TILE));
+        Self { down, across, tiles: batch * down * across }
+    }
+
+    /// Image, row and column of a tile.
+    #[inline(always)]
+    fn place(&self, tile: usize) -> (usize, usize, usize) {
+        (tile / (self.down * self.across), tile / self.across % self.down, tile % self.across)
+    }
+}
+
+/// A matrix for each frequency, blocked as [`crate::gemm`] says, of `rows` vectors a block.
+#[derive(Clone, Copy)]
+pub(super) struct Planes {
+    pub(super) blocks: usize,
+    pub(super) rows: usize,
+    /// Values between the matrices of two frequencies.
+    pub(super) stride: usize,
+    /// Values between blocks.
+    pub(super) block: usize,
+}
+
+impl Planes {
+    pub(super) fn new(blocks: usize, rows: usize, lanes: usize) -> Self {
+        // An odd number of vectors between frequencies: one tile writes all of them, and at a distance of
+        // a power of two they would evict each other.
+        Self { blocks, rows, stride: ((blocks * rows) | 1) * lanes, block: rows * lanes }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        FREQUENCIES * self.stride
+    }
+}
+
+/// A square of pixels in the interior of an image.
+struct Inside {
+    p: *const f32,
+    row: usize,
+    column: usize,
+}
+
+/// `P` squares of pixels, each with its own pointer: to zeros if it is outside of the image.
+struct Pointers<const P: usize, const N: usize> {
+    p: [[[*const f32; N]; N]; P],
+}
+
+/// A square as a source of vectors of some channels.
+struct Channels<'a, T, const P: usize, const FULL: bool> {
+    square: &'a T,
+    offset: usize,
+    count: usize,
+}
+
+#[inline(always)]
+unsafe fn load<S: Simd, const FULL: bool>(p: *const f32, count: usize) -> S::V {
+    // SAFETY: the caller's promise that `count` values, a whole vector if `FULL`, can be read.
+    unsafe { if FULL { S::load(p) } else { S::load_part(p, count) } }
+}
+
+impl<S: Simd, const FULL: bool> Source<S> for Channels<'_, Inside, 1, FULL> {
+    #[inline(always)]
+    unsafe fn at(&self, r: usize, c: usize) -> S::V {
+        let Inside { p, row, column } = *self.square;
+        // SAFETY: the square is inside the image.
+        unsafe { load::<S, FULL>(p.add(r * row + c * column + self.offset), self.count) }
+    }
+}
+
+impl<S: Simd, const P: usize, const N: usize, const FULL: bool> Source<S>
+    for Channels<'_, Pointers<P, N>, P, FULL>
+{
+    #[inline(always)]
+    unsafe fn at(&self, r: usize, c: usize) -> S::V {
+        // SAFETY: each pointer leads to all channels of a pixel or to as many zeros.
+        unsafe {
+            let first = self.square.p[0][r][c].add(self.offset);
+            if P == 2 {
+                S::load_pair(first, self.square.p[P - 1][r][c].add(self.offset), self.count)
+            } else {
+                load::<S, FULL>(first, self.count)
+            }
+        }
+    }
+}
+
+/// Transforms the windows of tiles `start..start + count` of the images `x` into rows of `planes`, a vector
+/// holding `P` tiles, for channel blocks `blocks`. Tiles after the grid's last count as zeros.
+///
+/// # Safety
+/// `x` holds the images of the grid, `zeros` has a value for each channel, `out` is as long as `planes` says,
+/// and nobody else uses the parts written.
+#[inline(always)]
+#[allow(clippy::too_many_arguments)]
+pub(super) unsafe fn load_tiles<S: Simd, T: Linear<N, WINDOW>, const P: usize, const N: usize>(
+    grid: &Grid,
+    images: &Images,
+    x: &[f32],
+    zeros: &[f32],
+    (start, count): (usize, usize),
+    blocks: (usize, usize),
+    planes: &Planes,
+    out: SharedMut,
+    first_row: usize,
+) {
+    let width = S::LANES / P;
+    let Images { height, width: columns, channels, padding } = *images;
+    for row in 0..count.div_ceil(P) {
+        let mut pointers = Pointers::<P, N> { p: [[[zeros.as_ptr(); N]; N]; P] };
+        let mut inside = Inside { p: x.as_ptr(), row: columns * channels, column: channels };
+        let mut is_inside = false;
+        for (i, pointers) in pointers.p.iter_mut().enumerate() {
+            let tile = start + row * P + i;
+            if tile >= grid.tiles {
+                continue;
+            }
+            let (n, ty, tx) = grid.place(tile);
+            let (y0, x0) = ((ty * TILE) as isize - padding as isize, (tx * TILE) as isize - padding as isize);
+            // The address of the window's first pixel may be outside of the slice, hence `wrapping`.
+            let first = (n * height) as isize + y0;
+            let p = x.as_ptr().wrapping_offset((first * columns as isize + x0) * channels as isize);
+            let (y1, x1) = (y0 + N as isize, x0 + N as isize);
+            is_inside = P == 1 && y0 >= 0 && x0 >= 0 && y1 <= height as isize && x1 <= columns as isize;
+            if is_inside {
+                inside.p = p;
+                continue;
+            }
+            let clip =
+                |v: isize, extent: usize| (-v).clamp(0, N as isize)..(extent as isize - v).min(N as isize);
+            for r in clip(y0, height) {
+                let p = p.wrapping_offset(r * (columns * channels) as isize);
+                for c in clip(x0, columns) {
+                    pointers[r as usize][c as usize] = p.wrapping_offset(c * channels as isize);
+                }
+            }
+        }
+        for block in blocks.0..blocks.1 {
+            let (offset, count) = (block * width, (channels - block * width).min(width));
+            // SAFETY: the sources are squares of pixels with these channels; row and block are in `planes`.
+            unsafe {
+                let out = out.at(block * planes.block + (first_row + row) * S::LANES);
+                if P == 2 {
+                    let source = Channels::<_, P, false> { square: &pointers, offset, count };
+                    store_all::<S, T, N>(&source, out, planes.stride);
+                } else if is_inside && count == width {
+                    let source = Channels::<_, 1, true> { square: &inside, offset, count };
+                    store_all::<S, T, N>(&source, out, planes.stride);
+                } else if is_inside {
+                    let source = Channels::<_, 1, false> { square: &inside, offset, count };
+                    store_all::<S, T, N>(&source, out, planes.stride);
+                } else if count == width {
+                    let source = Channels::<_, P, true> { square: &pointers, offset, count };
+                    store_all::<S, T, N>(&source, out, planes.stride);
+                } else {
+                    let source = Channels::<_, P, false> { square: &pointers, offset, count };
+                    store_all::<S, T, N>(&source, out, planes.stride);
+                }
+            }
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn store_all<S: Simd, T: Linear<N, WINDOW>, const N: usize>(
+    source: &impl Source<S>,
+    out: *mut f32,
+    stride: usize,
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let v = transform::both::<S, T, N, WINDOW>(source);
+        for (i, v) in v.as_flattened().iter().enumerate() {
+            S::store(out.add(i * stride), *v);
+        }
+    }
+}
+
+/// The products of a tile as a source for the output transform.
+struct Products {
+    p: *const f32,
+    stride: usize,
+}
+
+impl<S: Simd> Source<S> for Products {
+    #[inline(always)]
+    unsafe fn at(&self, r: usize, c: usize) -> S::V {
+        // SAFETY: there is a product for each frequency.
+        unsafe { S::load(self.p.add((r * WINDOW + c) * self.stride)) }
+    }
+}
+
+/// Transforms the products of tiles `start..start + count` and writes (or adds to `addend`) the channels of
+/// blocks `first_block..`, one for each block of `planes`.
+///
+/// # Safety
+/// `m` is as long as `planes` says; `y` points to the images of the grid, and nobody else uses these tiles and
+/// channels of it.
+#[inline(always)]
+#[allow(clippy::too_many_arguments)]
+pub(super) unsafe fn store_tiles<S: Simd, const P: usize>(
+    grid: &Grid,
+    images: &Images,
+    m: &[f32],
+    planes: &Planes,
+    (start, count): (usize, usize),
+    first_block: usize,
+    addend: Option<&[f32]>,
+    y: SharedMut,
+) {
+    let width = S::LANES / P;
+    let Images { height, width: columns, channels, .. } = *images;
+    for row in 0..count.div_ceil(P) {
+        let first = start + row * P;
+        let places: [_; P] = std::array::from_fn(|i| grid.place((first + i).min(grid.tiles - 1)));
+        let exists: [_; P] = std::array::from_fn(|i| i < count - row * P);
+        for block in 0..planes.blocks {
+            let channel = (first_block + block) * width;
+            let n = (channels - channel).min(width);
+            // SAFETY: the row is in `planes`; only pixels inside the images are written.
+            unsafe {
+                let p = m.as_ptr().add(block * planes.block + row * S::LANES);
+                let out = transform::both::<S, Output, WINDOW, TILE>(&Products { p, stride: planes.stride });
+                let at = |i: usize, r: usize, c: usize| {
+                    let (image, ty, tx) = places[i];
+                    let (py, px) = (ty * TILE + r, tx * TILE + c);
+                    let inside = exists[i] && py < height && px < columns;
+                    inside.then_some(((image * height + py) * columns + px) * channels + channel)
+                };
+                for (r, out) in out.into_iter().enumerate() {
+                    for (c, mut v) in out.into_iter().enumerate() {
+                        if P == 2 {
+                            let at = [at(0, r, c), at(1 % P, r, c)];
+                            if let Some(addend) = addend {
+                                // A pixel outside is dropped below, so that any address will do here.
+                                let p = at.map(|at| addend.as_ptr().add(at.unwrap_or(0)));
+                                v = S::add(v, S::load_pair(p[0], p[1], n));
+                            }
+                            let p = at.map(|at| at.map_or(std::ptr::null_mut(), |at| y.at(at)));
+                            S::store_pair(p[0], p[1], v, n);
+                        } else if let Some(at) = at(0, r, c) {
+                            if n == width {
+                                if let Some(addend) = addend {
+                                    v = S::add(v, S::load(addend.as_ptr().add(at)));
+                                }
+                                S::store(y.at(at), v);
+                            } else {
+                                if let Some(addend) = addend {
+                                    v = S::add(v, S::load_part(addend.as_ptr().add(at), n));
+                                }
+                                S::store_part(y.at(at), v, n);
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
