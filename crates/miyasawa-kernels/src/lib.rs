@@ -20,6 +20,7 @@ pub mod conv;
 pub mod gelu;
 mod gemm;
 pub mod isa;
+mod multiversion;
 pub mod norm;
 pub mod peak;
 pub mod pool;
