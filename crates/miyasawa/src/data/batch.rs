@@ -1,0 +1,253 @@
+//! Batches: values in [-1, 1], augmentation, and randomness that depends on (seed, epoch, index) alone.
+
+use rand::seq::SliceRandom;
+use rand::{Rng, RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
+
+use super::dataset::Dataset;
+
+/// An 8-bit value as the networks see it: v / 127.5 - 1, in [-1, 1].
+#[inline]
+pub fn normalise(value: u8) -> f32 {
+    f32::from(value) / 127.5 - 1.0
+}
+
+/// The 8-bit value nearest to a normalised one; what lies outside [-1, 1] is clipped, NaN becomes 0.
+#[inline]
+pub fn denormalise(value: f32) -> u8 {
+    // A float-to-integer cast saturates and sends NaN to 0.
+    ((value + 1.0) * 127.5).round() as u8
+}
+
+/// Streams of [`example_rng`] that this module draws from. Callers choose others, from 16 up.
+pub(super) mod stream {
+    /// The order of an epoch.
+    pub const ORDER: u64 = 1;
+    /// Flips and crops.
+    pub const AUGMENT: u64 = 2;
+    /// Held-out examples.
+    pub const SPLIT: u64 = 3;
+}
+
+/// The random numbers of one example in one epoch, for one purpose (`stream`).
+///
+/// The four numbers are the key of the ChaCha8 generator, so different examples have independent numbers and none of
+/// them depends on threads, batch size or what was drawn before. Streams 0 to 15 belong to this module; callers
+/// use 16 and up.
+pub fn example_rng(seed: u64, epoch: u64, index: u64, stream: u64) -> ChaCha8Rng {
+    let mut key = [0u8; 32];
+    for (bytes, number) in key.chunks_exact_mut(8).zip([seed, epoch, index, stream]) {
+        bytes.copy_from_slice(&number.to_le_bytes());
+    }
+    ChaCha8Rng::from_seed(key)
+}
+
+/// The order in which epoch `epoch` visits `len` examples: a permutation of 0..len fixed by (seed, epoch, len).
+///
+/// # Panics
+///
+/// If `len` exceeds `u32::MAX`, more than a [`Dataset`] can hold.
+pub fn epoch_order(seed: u64, epoch: u64, len: usize) -> Vec<u32> {
+    let len = u32::try_from(len).expect("a data set has at most 2^32 - 1 pictures");
+    let mut order: Vec<u32> = (0..len).collect();
+    order.shuffle(&mut example_rng(seed, epoch, 0, stream::ORDER));
+    order
+}
+
+/// What surrounds a picture when a crop reaches outside it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Padding {
+    /// The value 0, black: the usual choice for CIFAR.
+    #[default]
+    Zero,
+    /// The picture mirrored at its border, the border itself not repeated.
+    Reflect,
+}
+
+/// Random changes of a picture that keep its class.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Augment {
+    /// Mirror left and right with probability 1/2.
+    pub flip: bool,
+    /// Crop at a random place out of the picture padded by this many pixels on each side; 0 is no crop.
+    pub crop: usize,
+    /// What the padding holds.
+    pub crop_padding: Padding,
+}
+
+/// Writes the picture `image` (C, H, W), randomly flipped and cropped, into `out` (C, H, W) in [-1, 1].
+///
+/// The same numbers are drawn whatever the settings, so turning the flip off does not move the crops.
+///
+/// # Panics
+///
+/// If the lengths of `image` and `out` are not `channels * height * width`.
+pub fn augment_into<R: Rng>(
+    image: &[u8],
+    (channels, height, width): (usize, usize, usize),
+    augment: &Augment,
+    rng: &mut R,
+    out: &mut [f32],
+) {
+    assert_eq!(image.len(), channels * height * width, "the picture's length");
+    assert_eq!(out.len(), image.len(), "the output's length");
+    let flip = rng.random::<bool>() && augment.flip;
+    let shift = |draw: u32| {
+        // Multiply-shift maps a 32-bit number to 0..=2*crop; the bias is below 2^-20 for any sensible crop.
+        ((u64::from(draw) * (2 * augment.crop as u64 + 1)) >> 32) as isize - augment.crop as isize
+    };
+    let (dy, dx) = (shift(rng.random()), shift(rng.random()));
+    let column: Vec<Option<usize>> = (0..width)
+        .map(|x| source(if flip { width - 1 - x } else { x } as isize + dx, width, augment.crop_padding))
+        .collect();
+    for c in 0..channels {
+        for y in 0..height {
+            let to = &mut out[(c * height + y) * width..][..width];
+            match source(y as isize + dy, height, augment.crop_padding) {
+                None => to.fill(normalise(0)),
+                Some(row) => {
+                    let from = &image[(c * height + row) * width..][..width];
+                    for (to, from_x) in to.iter_mut().zip(&column) {
+                        *to = normalise(from_x.map_or(0, |x| from[x]));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Where the padded picture's coordinate `at` lies in the picture; `None` in zero padding.
+fn source(at: isize, len: usize, padding: Padding) -> Option<usize> {
+    if (0..len as isize).contains(&at) {
+        return Some(at as usize);
+    }
+    match padding {
+        Padding::Zero => None,
+        Padding::Reflect if len == 1 => Some(0),
+        Padding::Reflect => {
+            let period = 2 * (len as isize - 1);
+            let folded = at.rem_euclid(period);
+            Some(folded.min(period - folded) as usize)
+        }
+    }
+}
+
+/// Writes the pictures at `indices` into `out`, (indices.len(), C, H, W) in [-1, 1].
+///
+/// # Panics
+///
+/// If an index is not below `data.len()` or `out` is not `indices.len() * data.image_len()` long.
+pub fn gather(data: &Dataset, indices: &[u32], out: &mut [f32]) {
+    let len = data.image_len();
+    assert_eq!(out.len(), indices.len() * len, "the batch's length");
+    out.par_chunks_mut(len).zip(indices).for_each(|(out, &i)| {
+        for (out, &value) in out.iter_mut().zip(data.image(i as usize)) {
+            *out = normalise(value);
+        }
+    });
+}
+
+/// Like [`gather`], with every picture randomly flipped and cropped by its own [`example_rng`] of (seed, epoch, index).
+///
+/// # Panics
+///
+/// As [`gather`].
+pub fn gather_augmented(
+    data: &Dataset,
+    indices: &[u32],
+    augment: &Augment,
+    seed: u64,
+    epoch: u64,
+    out: &mut [f32],
+) {
+    if !augment.flip && augment.crop == 0 {
+        return gather(data, indices, out);
+    }
+    let len = data.image_len();
+    assert_eq!(out.len(), indices.len() * len, "the batch's length");
+    let shape = (data.channels(), data.height(), data.width());
+    out.par_chunks_mut(len).zip(indices).for_each(|(out, &i)| {
+        let mut rng = example_rng(seed, epoch, u64::from(i), stream::AUGMENT);
+        augment_into(data.image(i as usize), shape, augment, &mut rng, out);
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn data() -> Dataset {
+        let pixels = (0..40u32 * 18).map(|i| (i * 7 % 251) as u8).collect();
+        Dataset::new("x", (3, 2, 3), vec!["a".into()], pixels, vec![0; 40]).unwrap()
+    }
+
+    #[test]
+    fn normalisation_is_exact_at_the_ends_and_inverts() {
+        assert_eq!((normalise(0), normalise(255)), (-1.0, 1.0));
+        assert!((0..=255u8).all(|v| denormalise(normalise(v)) == v));
+        assert_eq!((denormalise(-3.0), denormalise(9.0), denormalise(f32::NAN)), (0, 255, 0));
+    }
+
+    #[test]
+    fn an_epoch_is_a_permutation_that_changes_with_seed_and_epoch() {
+        let order = epoch_order(1, 0, 100);
+        let mut sorted = order.clone();
+        sorted.sort_unstable();
+        assert_eq!(sorted, (0..100).collect::<Vec<u32>>());
+        assert_eq!(order, epoch_order(1, 0, 100));
+        assert_ne!(order, epoch_order(1, 1, 100));
+        assert_ne!(order, epoch_order(2, 0, 100));
+        assert_eq!(epoch_order(1, 0, 0), Vec::<u32>::new());
+    }
+
+    #[test]
+    fn augmentation_depends_on_seed_epoch_and_index_alone() {
+        let data = data();
+        let len = data.image_len();
+        let augment = Augment { flip: true, crop: 2, crop_padding: Padding::Zero };
+        let mut whole = vec![0.0; 40 * len];
+        gather_augmented(&data, &(0..40).collect::<Vec<u32>>(), &augment, 3, 4, &mut whole);
+        let mut part = vec![0.0; 2 * len];
+        gather_augmented(&data, &[9, 30], &augment, 3, 4, &mut part);
+        assert_eq!(part[..len], whole[9 * len..10 * len]);
+        assert_eq!(part[len..], whole[30 * len..31 * len]);
+        gather_augmented(&data, &[9, 30], &augment, 3, 5, &mut part);
+        assert_ne!(part[..], [&whole[9 * len..10 * len], &whole[30 * len..31 * len]].concat());
+    }
+
+    #[test]
+    fn flips_and_crops_move_pixels_as_they_say() {
+        let image: Vec<u8> = (1..=12).collect();
+        let shape = (1, 3, 4);
+        let mut seen = std::collections::BTreeSet::new();
+        for index in 0..400 {
+            let mut out = vec![0.0; 12];
+            let augment = Augment { flip: true, crop: 1, crop_padding: Padding::Zero };
+            augment_into(&image, shape, &augment, &mut example_rng(0, 0, index, 99), &mut out);
+            seen.insert(out.iter().map(|&v| denormalise(v)).collect::<Vec<u8>>());
+        }
+        // 2 flips, 3 vertical and 3 horizontal positions, all reached and nothing else.
+        assert_eq!(seen.len(), 18);
+        assert!(seen.contains(&image));
+        assert!(seen.contains(&vec![4, 3, 2, 1, 8, 7, 6, 5, 12, 11, 10, 9]));
+        assert!(seen.contains(&vec![0, 0, 0, 0, 0, 1, 2, 3, 0, 5, 6, 7]));
+    }
+
+    #[test]
+    fn reflection_does_not_repeat_the_border() {
+        let at = |i| source(i, 4, Padding::Reflect).unwrap();
+        assert_eq!((-4..8).map(at).collect::<Vec<_>>(), [2, 3, 2, 1, 0, 1, 2, 3, 2, 1, 0, 1]);
+        assert_eq!(source(-5, 1, Padding::Reflect), Some(0));
+    }
+
+    #[test]
+    fn gathering_without_augmentation_is_normalisation() {
+        let data = data();
+        let mut out = vec![0.0; 36];
+        gather_augmented(&data, &[3, 3], &Augment::default(), 0, 0, &mut out);
+        assert_eq!(out[..18], out[18..]);
+        assert!(out[..18].iter().zip(data.image(3)).all(|(&a, &b)| a == normalise(b)));
+    }
+}

@@ -1,0 +1,296 @@
+//! A set of labelled pictures of one size, in memory.
+
+use rand::seq::SliceRandom;
+
+use super::batch::{example_rng, stream};
+use super::error::DataError;
+
+/// Labelled 8-bit pictures of one size, in memory.
+///
+/// Built by [`crate::data::DataSource::load`] or from parts by [`Dataset::new`]; either way its invariants hold:
+/// there is at least one picture, every label is below the number of classes, channels are 1 or 3, and the
+/// lengths agree.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dataset {
+    name: String,
+    channels: usize,
+    height: usize,
+    width: usize,
+    classes: Vec<String>,
+    pixels: Vec<u8>,
+    labels: Vec<u32>,
+}
+
+impl Dataset {
+    /// A data set from its parts: `pixels` holds N pictures as (N, C, H, W), contiguous; `labels` N class indices.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::Invalid`] if there are no pictures, a size is 0, channels are neither 1 nor 3, the lengths do not
+    /// agree, or a label has no class.
+    pub fn new(
+        name: impl Into<String>,
+        (channels, height, width): (usize, usize, usize),
+        classes: Vec<String>,
+        pixels: Vec<u8>,
+        labels: Vec<u32>,
+    ) -> Result<Self, DataError> {
+        let name = name.into();
+        if channels != 1 && channels != 3 {
+            return Err(DataError::invalid(&name, "1 or 3 channels", channels.to_string()));
+        }
+        if height == 0 || width == 0 {
+            return Err(DataError::invalid(
+                &name,
+                "pictures of at least 1x1",
+                format!("height {height}, width {width}"),
+            ));
+        }
+        if labels.is_empty() || labels.len() > u32::MAX as usize {
+            return Err(DataError::invalid(
+                &name,
+                "between 1 and 2^32 - 1 pictures",
+                labels.len().to_string(),
+            ));
+        }
+        let wanted = channels
+            .checked_mul(height)
+            .and_then(|values| values.checked_mul(width))
+            .and_then(|values| values.checked_mul(labels.len()));
+        if wanted != Some(pixels.len()) {
+            return Err(DataError::invalid(
+                &name,
+                format!("{} pictures of {channels}x{height}x{width} values", labels.len()),
+                format!("{} values", pixels.len()),
+            ));
+        }
+        if let Some(at) = labels.iter().position(|&label| label as usize >= classes.len()) {
+            return Err(DataError::invalid(
+                &name,
+                format!("labels below the number of classes, {}", classes.len()),
+                format!("label {} at picture {at}", labels[at]),
+            ));
+        }
+        Ok(Self { name, channels, height, width, classes, pixels, labels })
+    }
+
+    /// What the set is called in reports: the DATA argument it came from.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The number of pictures, at least 1.
+    #[allow(clippy::len_without_is_empty, reason = "a data set is never empty")]
+    pub fn len(&self) -> usize {
+        self.labels.len()
+    }
+
+    /// 1 for grey, 3 for red, green, blue.
+    pub fn channels(&self) -> usize {
+        self.channels
+    }
+
+    /// Rows of every picture.
+    pub fn height(&self) -> usize {
+        self.height
+    }
+
+    /// Columns of every picture.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// Values in a picture: channels * height * width.
+    pub fn image_len(&self) -> usize {
+        self.channels * self.height * self.width
+    }
+
+    /// The names of the classes; a label is an index into them.
+    pub fn classes(&self) -> &[String] {
+        &self.classes
+    }
+
+    /// All values, (N, C, H, W).
+    pub fn pixels(&self) -> &[u8] {
+        &self.pixels
+    }
+
+    /// The class of every picture.
+    pub fn labels(&self) -> &[u32] {
+        &self.labels
+    }
+
+    /// The values of picture `i`, (C, H, W).
+    ///
+    /// # Panics
+    ///
+    /// If `i` is not below [`Dataset::len`].
+    pub fn image(&self, i: usize) -> &[u8] {
+        let len = self.image_len();
+        &self.pixels[i * len..(i + 1) * len]
+    }
+
+    /// The pictures at `indices`, in that order; an index may occur more than once.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::Invalid`] if there are no indices or one is not below [`Dataset::len`].
+    pub fn take(&self, indices: &[u32]) -> Result<Self, DataError> {
+        if let Some(&bad) = indices.iter().find(|&&i| i as usize >= self.len()) {
+            return Err(DataError::invalid(
+                &self.name,
+                format!("indices below the number of pictures, {}", self.len()),
+                format!("index {bad}"),
+            ));
+        }
+        let pixels = indices.iter().flat_map(|&i| self.image(i as usize)).copied().collect();
+        let labels = indices.iter().map(|&i| self.labels[i as usize]).collect();
+        let shape = (self.channels, self.height, self.width);
+        Self::new(self.name.clone(), shape, self.classes.clone(), pixels, labels)
+    }
+
+    /// At most `limit` pictures, evenly spaced over the set (picture floor(i * len / limit) for every i).
+    ///
+    /// Evenly spaced and not the first ones, because a set read from class folders is sorted by class: its
+    /// beginning would hold one class only. All classes are kept, so that labels mean the same.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::Invalid`] if `limit` is 0.
+    pub fn subset(&self, limit: usize) -> Result<Self, DataError> {
+        if limit >= self.len() {
+            return Ok(self.clone());
+        }
+        let indices: Vec<u32> =
+            (0..limit as u64).map(|i| (i * self.len() as u64 / limit as u64) as u32).collect();
+        self.take(&indices)
+    }
+
+    /// Splits the set into (the rest, `count` held-out pictures), at random but fixed by `seed`, with every class
+    /// held out in proportion to its size (largest remainders, ties to the lower class). Both keep the set's order.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::Invalid`] unless 0 < `count` < [`Dataset::len`].
+    pub fn split(&self, count: usize, seed: u64) -> Result<(Self, Self), DataError> {
+        if count == 0 || count >= self.len() {
+            return Err(DataError::invalid(
+                &self.name,
+                format!("between 1 and {} pictures to hold out", self.len() - 1),
+                count.to_string(),
+            ));
+        }
+        let mut of_class: Vec<Vec<u32>> = vec![Vec::new(); self.classes.len()];
+        for (i, &label) in self.labels.iter().enumerate() {
+            of_class[label as usize].push(i as u32);
+        }
+        let total = self.len();
+        let mut quota: Vec<usize> = of_class.iter().map(|class| class.len() * count / total).collect();
+        let mut by_remainder: Vec<usize> = (0..quota.len()).collect();
+        by_remainder.sort_by_key(|&c| (std::cmp::Reverse(of_class[c].len() * count % total), c));
+        let missing = count - quota.iter().sum::<usize>();
+        for &class in by_remainder.iter().take(missing) {
+            quota[class] += 1;
+        }
+        let mut held = vec![false; total];
+        for (class, members) in of_class.iter_mut().enumerate() {
+            members.shuffle(&mut example_rng(seed, 0, class as u64, stream::SPLIT));
+            for &i in &members[..quota[class]] {
+                held[i as usize] = true;
+            }
+        }
+        let (out, rest): (Vec<u32>, Vec<u32>) = (0..total as u32).partition(|&i| held[i as usize]);
+        Ok((self.take(&rest)?, self.take(&out)?))
+    }
+
+    /// Mean and standard deviation over all values of the set in normalised units ([-1, 1]); the standard deviation
+    /// of the training set is sigma_data of the model's preconditioning (Karras et al. 2022, table 1).
+    ///
+    /// Computed from exact integer sums, so it does not depend on the order of the pictures.
+    pub fn mean_std(&self) -> (f64, f64) {
+        let mut counts = [0u64; 256];
+        for &value in &self.pixels {
+            counts[value as usize] += 1;
+        }
+        let n = self.pixels.len() as f64;
+        let mean = counts.iter().zip(0u32..).map(|(&k, v)| k as f64 * f64::from(v)).sum::<f64>() / n;
+        let variance =
+            counts.iter().zip(0u32..).map(|(&k, v)| k as f64 * (f64::from(v) - mean).powi(2)).sum::<f64>()
+                / n;
+        (mean / 127.5 - 1.0, variance.sqrt() / 127.5)
+    }
+
+    pub(super) fn renamed(mut self, name: impl Into<String>) -> Self {
+        self.name = name.into();
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(n: usize) -> Vec<String> {
+        (0..n).map(|i| i.to_string()).collect()
+    }
+
+    fn ramp(len: usize, classes: usize) -> Dataset {
+        let labels = (0..len).map(|i| (i * classes / len) as u32).collect();
+        Dataset::new("ramp", (1, 1, 2), names(classes), (0..2 * len).map(|i| i as u8).collect(), labels)
+            .unwrap()
+    }
+
+    #[test]
+    fn construction_is_validated() {
+        let shape = (1, 2, 2);
+        let new = |shape, classes, pixels: usize, labels: Vec<u32>| {
+            Dataset::new("x", shape, names(classes), vec![0; pixels], labels)
+        };
+        assert!(new(shape, 2, 8, vec![0, 1]).is_ok());
+        let message = |r: Result<Dataset, DataError>| r.unwrap_err().to_string();
+        assert_eq!(
+            message(new(shape, 2, 8, vec![0, 2])),
+            "data set x: expected labels below the number of classes, 2, found label 2 at picture 1"
+        );
+        assert!(message(new(shape, 2, 7, vec![0, 1])).contains("2 pictures of 1x2x2 values, found 7 values"));
+        assert!(message(new((2, 2, 2), 2, 8, vec![0])).contains("1 or 3 channels"));
+        assert!(message(new((1, 0, 2), 2, 0, vec![0])).contains("height 0"));
+        assert!(message(new(shape, 2, 0, vec![])).contains("found 0"));
+        assert!(message(new((3, usize::MAX, 2), 2, 8, vec![0])).contains("8 values"));
+    }
+
+    #[test]
+    fn a_subset_is_spread_over_the_classes() {
+        let data = ramp(100, 10);
+        let few = data.subset(20).unwrap();
+        assert_eq!(few.labels(), (0..20).map(|i| i / 2).collect::<Vec<u32>>());
+        assert_eq!(few.image(1), data.image(5));
+        assert_eq!(data.subset(1000).unwrap(), data);
+        assert!(data.subset(0).is_err());
+        assert!(data.take(&[100]).is_err());
+    }
+
+    #[test]
+    fn a_split_is_stratified_complete_and_fixed_by_its_seed() {
+        let data = ramp(103, 4);
+        let (rest, held) = data.split(21, 5).unwrap();
+        assert_eq!((rest.len(), held.len()), (82, 21));
+        for class in 0..4 {
+            let n = held.labels().iter().filter(|&&l| l == class).count();
+            assert!((5..=6).contains(&n), "class {class}: {n}");
+        }
+        let mut all: Vec<u8> = rest.pixels().iter().chain(held.pixels()).copied().collect();
+        all.sort_unstable();
+        assert_eq!(all, data.pixels());
+        assert_eq!(data.split(21, 5).unwrap(), (rest, held.clone()));
+        assert_ne!(data.split(21, 6).unwrap().1, held);
+        assert!(data.split(0, 0).is_err() && data.split(103, 0).is_err());
+    }
+
+    #[test]
+    fn mean_and_deviation_are_in_normalised_units() {
+        let data = Dataset::new("x", (1, 1, 2), names(1), vec![0, 255], vec![0]).unwrap();
+        let (mean, std) = data.mean_std();
+        assert!(mean.abs() < 1e-15 && (std - 1.0).abs() < 1e-15);
+    }
+}

@@ -1,0 +1,108 @@
+//! What can go wrong with data, said so that the reader knows which file to look at.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use crate::picture::DecodeError;
+
+/// A data set could not be read or does not fit what was asked of it.
+///
+/// Every message is one line that names what was being read, what was expected and what was found.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DataError {
+    /// The operating system could not read a file or folder: missing, not permitted, a directory.
+    #[error("cannot read {}: {source}", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A named data set, or part of one, is in none of the places where it may be.
+    #[error("{what} not found; looked in {}. {hint}", list(looked))]
+    NotFound {
+        /// What was looked for.
+        what: String,
+        /// The places, in the order they were tried.
+        looked: Vec<PathBuf>,
+        /// How to get it.
+        hint: String,
+    },
+    /// A file is not in the format that its name or place promises, or is damaged.
+    #[error("{}: expected {expected}, found {found}", path.display())]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// What the format demands.
+        expected: String,
+        /// What the file holds.
+        found: String,
+    },
+    /// A picture of the set cannot be decoded.
+    #[error("{}: {source}", path.display())]
+    Picture {
+        /// The picture; inside an archive, the archive's path followed by the entry's.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: DecodeError,
+    },
+    /// The pictures are not all of one size and no size was asked for.
+    #[error(
+        "pictures of different sizes: {} is {}x{} but {} is {}x{} (height x width); \
+         ask for one size with the option `resize`, for example 32x32",
+        first.display(), first_size.0, first_size.1, odd.display(), odd_size.0, odd_size.1
+    )]
+    MixedSizes {
+        /// The first picture of the set.
+        first: PathBuf,
+        /// Its height and width.
+        first_size: (usize, usize),
+        /// The first picture that differs.
+        odd: PathBuf,
+        /// Its height and width.
+        odd_size: (usize, usize),
+    },
+    /// A data set or a request on one breaks a rule of [`crate::data::Dataset`].
+    #[error("data set {name}: expected {expected}, found {found}")]
+    Invalid {
+        /// The data set.
+        name: String,
+        /// What must hold.
+        expected: String,
+        /// What was asked or given.
+        found: String,
+    },
+    /// The DATA argument cannot be understood.
+    #[error("cannot understand the data argument '{spec}': {problem}")]
+    Spec {
+        /// The argument.
+        spec: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+}
+
+impl DataError {
+    pub(super) fn io(path: &Path, source: std::io::Error) -> Self {
+        Self::Io { path: path.to_owned(), source }
+    }
+
+    pub(super) fn malformed(path: &Path, expected: impl Into<String>, found: impl Into<String>) -> Self {
+        Self::Malformed { path: path.to_owned(), expected: expected.into(), found: found.into() }
+    }
+
+    pub(super) fn invalid(name: &str, expected: impl Into<String>, found: impl Into<String>) -> Self {
+        Self::Invalid { name: name.to_owned(), expected: expected.into(), found: found.into() }
+    }
+}
+
+fn list(paths: &[PathBuf]) -> String {
+    let mut text = String::new();
+    for (i, path) in paths.iter().enumerate() {
+        let separator = if i == 0 { "" } else { ", " };
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{separator}{}", path.display());
+    }
+    text
+}

@@ -1,0 +1,36 @@
+//! Data sets: where they come from, what they hold, and how batches are made of them.
+//!
+//! A [`DataSource`] is the parsed form of the DATA argument of the command line; [`DataSource::load`] turns it
+//! into a [`Dataset`]: 8-bit pictures of one size in memory, each with a class. [`gather`] and
+//! [`gather_augmented`] copy chosen examples into a batch of numbers in [-1, 1].
+//!
+//! Everything is deterministic. Pictures are sorted by path and classes by name, whatever the order in a folder
+//! or archive, and all randomness of an example is a function of (seed, epoch, index) alone
+//! ([`example_rng`]), so neither the number of threads nor the batch size changes what a network sees.
+
+mod archive;
+mod batch;
+mod cifar;
+mod dataset;
+mod digits;
+mod error;
+mod fit;
+mod idx;
+mod listing;
+mod named;
+mod names;
+mod path;
+mod pictures;
+mod read;
+mod source;
+#[cfg(test)]
+mod tests;
+
+pub use batch::{
+    Augment, Padding, augment_into, denormalise, epoch_order, example_rng, gather, gather_augmented,
+    normalise,
+};
+pub use dataset::Dataset;
+pub use error::DataError;
+pub use fit::{FitMode, Geometry};
+pub use source::{DataSource, LoadOptions, Part};

@@ -1,0 +1,221 @@
+//! Data sets that are given by a path: what is there decides how it is read.
+
+use std::borrow::Cow;
+use std::path::{Path, PathBuf};
+
+use super::cifar::{self, Kind};
+use super::error::DataError;
+use super::source::{LoadOptions, Loaded, Part};
+use super::{archive, idx, listing, named, pictures, read};
+
+/// The most shards that a range in braces may name.
+const MAX_SHARDS: usize = 100_000;
+
+/// What a path may be, for messages.
+const KINDS: &str = "an IDX image file, a CIFAR binary file, a tar or a folder of pictures";
+
+/// Loads the data set at a path.
+pub(super) fn load(path: &Path, part: Part, options: &LoadOptions) -> Result<Loaded, DataError> {
+    let name = path.display().to_string();
+    if let Some(shards) = shards(path).filter(|_| !path.exists()) {
+        return archive::load(&name, &shards?, part, options);
+    }
+    let metadata = match std::fs::metadata(path) {
+        Ok(metadata) => metadata,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+            return Err(DataError::NotFound {
+                what: format!("'{name}'"),
+                looked: vec![path.to_owned()],
+                hint: "It is neither a file nor a data set's name: those are digits, fashion-mnist, mnist, cifar10, \
+                       cifar100"
+                    .to_owned(),
+            });
+        }
+        Err(e) => return Err(DataError::io(path, e)),
+    };
+    if metadata.is_dir() { load_folder(path, part, options) } else { load_file(path, part, options) }
+}
+
+fn load_file(path: &Path, part: Part, options: &LoadOptions) -> Result<Loaded, DataError> {
+    let name = path.display().to_string();
+    let file = read::file_name(path);
+    if is_tar(&file) {
+        return archive::load(&name, &[path.to_owned()], part, options);
+    }
+    if idx::is_image_name(&file) {
+        let dataset = idx::load(&name, path, &idx::labels_beside(path)?, None)?;
+        return Ok(Loaded { dataset, split: false });
+    }
+    if file.ends_with(".bin") {
+        let bytes = read::read_archive(path)?;
+        let kind = Kind::of_name(&file).map(|(kind, _)| kind).or_else(|| Kind::of_length(bytes.len()));
+        let kind = kind.ok_or_else(|| {
+            let found = format!("{} bytes", bytes.len());
+            DataError::malformed(path, "CIFAR records of 3073 or 3074 bytes", found)
+        })?;
+        return Ok(Loaded {
+            dataset: cifar::parse(&name, kind, &[(path.to_owned(), &bytes)])?,
+            split: false,
+        });
+    }
+    // Errors such as a missing permission come before a judgement of the name.
+    let _ = read::open(path)?;
+    let found = if listing::is_picture(&file) {
+        "a single picture: give its folder"
+    } else if idx::is_idx_name(&file) {
+        "an IDX label file: give the image file"
+    } else {
+        "a file with another name"
+    };
+    Err(DataError::malformed(path, KINDS, found))
+}
+
+fn load_folder(folder: &Path, part: Part, options: &LoadOptions) -> Result<Loaded, DataError> {
+    let name = folder.display().to_string();
+    let files = files(folder)?;
+    let missing = |looked: &[&str]| DataError::NotFound {
+        what: format!("the {part} part in {name}"),
+        looked: looked.iter().map(|file| folder.join(file)).collect(),
+        hint: "The other part is there".to_owned(),
+    };
+
+    let mut kinds = Vec::new();
+    for file in &files {
+        kinds.extend(Kind::of_name(&read::file_name(file)).map(|(kind, of)| (kind, of, file.clone())));
+    }
+    if let Some(&(kind, _, _)) = kinds.first() {
+        let chosen = kinds.into_iter().filter(|&(k, of, _)| k == kind && of == part);
+        let read = chosen.map(|(_, _, file)| read::read_archive(&file).map(|bytes| (file, bytes)));
+        let read = read.collect::<Result<Vec<_>, DataError>>()?;
+        if read.is_empty() {
+            return Err(missing(&["data_batch_*.bin", "test_batch.bin", "train.bin", "test.bin"]));
+        }
+        let files: Vec<(PathBuf, &[u8])> =
+            read.iter().map(|(file, bytes)| (file.clone(), &bytes[..])).collect();
+        return Ok(Loaded { dataset: cifar::parse(&name, kind, &files)?, split: true });
+    }
+
+    let images: Vec<&PathBuf> =
+        files.iter().filter(|file| idx::is_image_name(&read::file_name(file))).collect();
+    if let Some(first) = images.first() {
+        let (images, split) = match named::idx_images(folder, part)? {
+            Some(images) => (images, images_are_split(folder)?),
+            None if images.len() == 1 && !read::file_name(first).starts_with("train") => {
+                ((*first).clone(), false)
+            }
+            None if images.len() == 1 && part == Part::Train => {
+                return Err(missing(&["train-images-idx3-ubyte"]));
+            }
+            None => return Err(missing(&["train-images-idx3-ubyte", "t10k-images-idx3-ubyte"])),
+        };
+        let dataset = idx::load(&name, &images, &idx::labels_beside(&images)?, None)?;
+        return Ok(Loaded { dataset, split });
+    }
+
+    let (train, test) = (tars_of(&files, Part::Train), tars_of(&files, Part::Test));
+    if !train.is_empty() || !test.is_empty() {
+        let chosen = if part == Part::Train { &train } else { &test };
+        if chosen.is_empty() {
+            return Err(missing(&["train*.tar", "test*.tar", "val*.tar"]));
+        }
+        let loaded = archive::load(&name, chosen, part, options)?;
+        return Ok(Loaded { dataset: loaded.dataset, split: true });
+    }
+
+    let paths = listing::walk(folder)?;
+    if paths.is_empty() {
+        let tars = files.iter().filter(|file| is_tar(&read::file_name(file))).count();
+        let found = match (tars, files.len()) {
+            (0, 0) => "an empty one".to_owned(),
+            (0, n) => format!("none in it, but {n} other files"),
+            (n, _) => {
+                format!("{n} tar files whose names do not begin with train, test or val: name one of them")
+            }
+        };
+        return Err(DataError::malformed(folder, "a folder with pictures (PNG, JPEG, WebP)", found));
+    }
+    let chosen = listing::assign(&paths, part)
+        .map_err(|found| DataError::malformed(folder, "every picture in a class folder or none", found))?;
+    let (picks, labels): (Vec<usize>, Vec<u32>) = chosen.picks.into_iter().unzip();
+    let path_of = |i: usize| folder.join(&paths[picks[i]]);
+    let dataset = pictures::build(&name, chosen.classes, &labels, options, path_of, |i| {
+        let path = path_of(i);
+        std::fs::read(&path).map(Cow::Owned).map_err(|e| DataError::io(&path, e))
+    })?;
+    Ok(Loaded { dataset, split: chosen.split })
+}
+
+fn images_are_split(folder: &Path) -> Result<bool, DataError> {
+    Ok(named::idx_images(folder, Part::Train)?.is_some() && named::idx_images(folder, Part::Test)?.is_some())
+}
+
+/// Whether a folder holds files or subfolders of both parts.
+pub(super) fn has_parts(folder: &Path) -> Result<bool, DataError> {
+    let files = files(folder)?;
+    let both = |part_of: &dyn Fn(&Path) -> Option<Part>| {
+        [Part::Train, Part::Test].iter().all(|part| files.iter().any(|file| part_of(file) == Some(*part)))
+    };
+    let binary = |file: &Path| Kind::of_name(&read::file_name(file)).map(|(_, part)| part);
+    if both(&binary) || images_are_split(folder)? {
+        return Ok(true);
+    }
+    if !tars_of(&files, Part::Train).is_empty() && !tars_of(&files, Part::Test).is_empty() {
+        return Ok(true);
+    }
+    let folder_of = |part| listing::part_names(part).iter().any(|name| folder.join(name).is_dir());
+    Ok(folder_of(Part::Train) && folder_of(Part::Test))
+}
+
+/// The files directly in a folder, sorted by name, hidden ones left out.
+pub(super) fn files(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
+    let entries = std::fs::read_dir(folder).map_err(|e| DataError::io(folder, e))?;
+    let mut files = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(|e| DataError::io(folder, e))?.path();
+        if path.is_file() && !listing::is_hidden(&read::file_name(&path)) {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+fn is_tar(name: &str) -> bool {
+    read::strip_gz(name).0.ends_with(".tar") || name.ends_with(".tgz")
+}
+
+/// The archives of a part by the beginning of their names; of several names for a part the first that occurs.
+fn tars_of(files: &[PathBuf], part: Part) -> Vec<PathBuf> {
+    let tars: Vec<&PathBuf> = files.iter().filter(|file| is_tar(&read::file_name(file))).collect();
+    for prefix in listing::part_names(part) {
+        let chosen: Vec<PathBuf> =
+            tars.iter().filter(|file| read::file_name(file).starts_with(prefix)).copied().cloned().collect();
+        if !chosen.is_empty() {
+            return chosen;
+        }
+    }
+    Vec::new()
+}
+
+/// The paths that a file name with a range in braces stands for, `{00000..00004}`; `None` without braces.
+fn shards(path: &Path) -> Option<Result<Vec<PathBuf>, DataError>> {
+    let name = read::file_name(path);
+    let (before, rest) = name.split_once('{')?;
+    let (range, after) = rest.split_once('}')?;
+    let problem = |problem: String| DataError::Spec { spec: path.display().to_string(), problem };
+    let parsed = range.split_once("..").and_then(|(from, to)| {
+        let digits =
+            |text: &str| (!text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())).then_some(());
+        digits(from).and(digits(to))?;
+        Some((from.len(), from.parse::<usize>().ok()?, to.parse::<usize>().ok()?))
+    });
+    Some(match parsed {
+        Some((_, from, to)) if from > to || to - from >= MAX_SHARDS => {
+            Err(problem(format!("the range {{{range}}} is backwards or longer than {MAX_SHARDS} shards")))
+        }
+        Some((digits, from, to)) => {
+            Ok((from..=to).map(|i| path.with_file_name(format!("{before}{i:0digits$}{after}"))).collect())
+        }
+        None => Err(problem(format!("'{{{range}}}' is not a range of numbers such as {{00000..00004}}"))),
+    })
+}

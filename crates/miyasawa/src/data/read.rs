@@ -1,0 +1,115 @@
+//! Reading files whole, plain or gzipped, without trusting what they say about their size.
+
+use std::fs::File;
+use std::io::{BufReader, Read};
+use std::path::Path;
+
+use flate2::read::MultiGzDecoder;
+
+use super::error::DataError;
+
+/// Deflate cannot expand a byte to more than 1032 (RFC 1951: a 258-byte match in 2 bits), so what claims to hold
+/// more than this times its compressed size is not believed.
+pub(super) const DEFLATE_BOUND: u64 = 1032;
+
+/// An unpacked archive may be this many times its packed size: pictures are compressed already.
+const ARCHIVE_RATIO: u64 = 100;
+
+/// ... and small archives may always unpack to this many bytes.
+const ARCHIVE_FLOOR: u64 = 64 << 20;
+
+/// The name of the file without a final `.gz`, and whether it had one.
+pub(super) fn strip_gz(name: &str) -> (&str, bool) {
+    match name.strip_suffix(".gz") {
+        Some(stem) => (stem, true),
+        None => (name, false),
+    }
+}
+
+/// The last component of a path as text, empty if there is none.
+pub(super) fn file_name(path: &Path) -> String {
+    path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+/// An open file as a stream of its unpacked content, with the length of the file itself.
+pub(super) struct Source<'a> {
+    pub stream: Box<dyn Read + 'a>,
+    /// Bytes on disk.
+    pub stored: u64,
+    pub gz: bool,
+}
+
+impl Source<'_> {
+    /// The most bytes that the stream can honestly hold.
+    pub fn bound(&self) -> u64 {
+        if self.gz { self.stored.saturating_mul(DEFLATE_BOUND) } else { self.stored }
+    }
+}
+
+/// Opens a file; a gzip header (not the name) decides whether it is unpacked.
+pub(super) fn open(path: &Path) -> Result<Source<'static>, DataError> {
+    let error = |source| DataError::io(path, source);
+    let mut file = File::open(path).map_err(error)?;
+    let metadata = file.metadata().map_err(error)?;
+    if !metadata.is_file() {
+        let found = if metadata.is_dir() { "a folder" } else { "not a regular file" };
+        return Err(DataError::malformed(path, "a file", found));
+    }
+    let mut magic = [0u8; 2];
+    let gz = file.read_exact(&mut magic).is_ok() && magic == [0x1f, 0x8b];
+    std::io::Seek::rewind(&mut file).map_err(error)?;
+    let stored = metadata.len();
+    let file = BufReader::with_capacity(1 << 16, file);
+    let stream: Box<dyn Read> = if gz { Box::new(MultiGzDecoder::new(file)) } else { Box::new(file) };
+    Ok(Source { stream, stored, gz })
+}
+
+/// The bytes of `bytes` as a stream, unpacked if gzipped.
+pub(super) fn from_bytes(bytes: &[u8]) -> Source<'_> {
+    let gz = bytes.starts_with(&[0x1f, 0x8b]);
+    let stream: Box<dyn Read + '_> = if gz { Box::new(MultiGzDecoder::new(bytes)) } else { Box::new(bytes) };
+    Source { stream, stored: bytes.len() as u64, gz }
+}
+
+/// Reads an archive whole, unpacking it if it is gzipped.
+pub(super) fn read_archive(path: &Path) -> Result<Vec<u8>, DataError> {
+    let source = open(path)?;
+    let limit = if source.gz {
+        source.stored.saturating_mul(ARCHIVE_RATIO).max(ARCHIVE_FLOOR)
+    } else {
+        source.stored
+    };
+    let mut bytes = Vec::with_capacity(source.stored.min(1 << 30) as usize);
+    let gz = source.gz;
+    source
+        .stream
+        .take(limit.saturating_add(1))
+        .read_to_end(&mut bytes)
+        .map_err(|e| unpack_error(path, gz, e))?;
+    if bytes.len() as u64 > limit {
+        return Err(DataError::malformed(
+            path,
+            format!("an archive that unpacks to at most {limit} bytes"),
+            "more (a decompression bomb?)",
+        ));
+    }
+    Ok(bytes)
+}
+
+/// Damage in a gzip stream arrives as an I/O error; tell it from trouble with the disk.
+pub(super) fn unpack_error(path: &Path, gz: bool, error: std::io::Error) -> DataError {
+    use std::io::ErrorKind;
+    let damaged = matches!(
+        error.kind(),
+        ErrorKind::InvalidData | ErrorKind::InvalidInput | ErrorKind::UnexpectedEof | ErrorKind::Other
+    );
+    if gz && damaged {
+        let found = if error.kind() == ErrorKind::UnexpectedEof {
+            "a gzip file that ends too early".to_owned()
+        } else {
+            format!("damage ({error})")
+        };
+        return DataError::malformed(path, "a whole gzip file", found);
+    }
+    DataError::io(path, error)
+}

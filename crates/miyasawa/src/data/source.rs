@@ -1,0 +1,202 @@
+//! From the DATA argument to a data set.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use super::dataset::Dataset;
+use super::error::DataError;
+use super::fit::{FitMode, Geometry};
+use super::named::{self, Named};
+use super::{digits, path};
+
+/// Fixes which pictures [`DataSource::load_both`] holds out of a set that has no parts.
+const HOLD_OUT_SEED: u64 = 0;
+
+/// A part of a data set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Part {
+    /// What networks are trained on.
+    Train,
+    /// What they are evaluated on.
+    Test,
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Train => "train",
+            Self::Test => "test",
+        })
+    }
+}
+
+/// What to do with pictures while they are loaded.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LoadOptions {
+    /// Bring every picture to this (height, width): resized with its aspect kept until it covers the size, then cropped at
+    /// the centre. Needed for folders of pictures of different sizes.
+    pub resize: Option<(usize, usize)>,
+    /// Convert to this many channels, 1 or 3. Without it a set of files is in colour if one of them is.
+    pub channels: Option<usize>,
+    /// Load at most this many pictures, evenly spaced over the set as [`Dataset::subset`] chooses them.
+    pub limit: Option<usize>,
+}
+
+/// The parsed DATA argument: a named data set or a path.
+///
+/// | argument | what it is |
+/// | --- | --- |
+/// | `digits` | the embedded handwritten digits, 1x8x8 |
+/// | `fashion-mnist[:DIR]`, `mnist[:DIR]` | four IDX files, gzipped or not |
+/// | `cifar10[:DIR]`, `cifar100[:DIR]` | binary files, `cifar-*-binary.tar.gz`, or `train*.tar` and `test*.tar` of class folders |
+/// | a path | see [`DataSource::load`] |
+///
+/// Without DIR, a named set is looked for in the folder that `MIYASAWA_DATA` names and in `data`, Fashion-MNIST first
+/// where Debian's package has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DataSource {
+    /// The embedded digits.
+    Digits,
+    /// Fashion-MNIST, in a folder or where it usually is.
+    FashionMnist(Option<PathBuf>),
+    /// MNIST, in a folder or where it usually is.
+    Mnist(Option<PathBuf>),
+    /// CIFAR-10, in a folder or where it usually is.
+    Cifar10(Option<PathBuf>),
+    /// CIFAR-100 with its fine labels, in a folder or where it usually is.
+    Cifar100(Option<PathBuf>),
+    /// A file, a folder, or shards with a range in braces.
+    Path(PathBuf),
+}
+
+/// A data set and whether its source distinguishes a training from a test part.
+pub(super) struct Loaded {
+    pub dataset: Dataset,
+    pub split: bool,
+}
+
+impl FromStr for DataSource {
+    type Err = DataError;
+
+    fn from_str(spec: &str) -> Result<Self, DataError> {
+        let problem = |problem: &str| DataError::Spec { spec: spec.to_owned(), problem: problem.to_owned() };
+        if spec.trim().is_empty() {
+            return Err(problem("it is empty; give a data set's name or a path"));
+        }
+        let (name, folder) = match spec.split_once(':') {
+            Some((name, folder)) => (name, Some(PathBuf::from(folder))),
+            None => (spec, None),
+        };
+        let named: fn(Option<PathBuf>) -> Self = match name {
+            "digits" if folder.is_some() => {
+                return Err(problem("the digits are embedded and have no folder"));
+            }
+            "digits" => |_| Self::Digits,
+            "fashion-mnist" => Self::FashionMnist,
+            "mnist" => Self::Mnist,
+            "cifar10" => Self::Cifar10,
+            "cifar100" => Self::Cifar100,
+            _ => return Ok(Self::Path(PathBuf::from(spec))),
+        };
+        if folder.as_ref().is_some_and(|folder| folder.as_os_str().is_empty()) {
+            return Err(problem("there is no folder after the colon"));
+        }
+        Ok(named(folder))
+    }
+}
+
+impl fmt::Display for DataSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (name, folder) = match self {
+            Self::Digits => ("digits", &None),
+            Self::FashionMnist(folder) => ("fashion-mnist", folder),
+            Self::Mnist(folder) => ("mnist", folder),
+            Self::Cifar10(folder) => ("cifar10", folder),
+            Self::Cifar100(folder) => ("cifar100", folder),
+            Self::Path(path) => return write!(f, "{}", path.display()),
+        };
+        match folder {
+            Some(folder) => write!(f, "{name}:{}", folder.display()),
+            None => f.write_str(name),
+        }
+    }
+}
+
+impl DataSource {
+    /// Loads a part of the data set.
+    ///
+    /// A path may be
+    /// - an IDX image file with its label file beside it (`images` in its name becomes `labels`, `idx3` `idx1`);
+    /// - a CIFAR binary file;
+    /// - a tar or tar.gz of any of the folders below, or WebDataset shards (`name-{00000..00004}.tar`: pictures with
+    ///   `.cls` files; class names from `classes.txt` beside them);
+    /// - a folder with IDX or CIFAR binary files; with `train*.tar` and `test*.tar` or `val*.tar`; with a subfolder for each
+    ///   class; or with pictures alone, which are then all of the class `image`.
+    ///
+    /// `part` chooses in a named set and where the files are divided: IDX files by `train` and `t10k` or `test`, CIFAR files,
+    /// archives and subfolders by `train` and `test` or `val`. Anything else is one set whatever the part.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError`]: what is missing, damaged or of different sizes, by name.
+    pub fn load(&self, part: Part, options: &LoadOptions) -> Result<Dataset, DataError> {
+        self.load_part(part, options).map(|loaded| loaded.dataset)
+    }
+
+    /// Loads the training and the test part. Of a set that has no parts a tenth of every class is held out for testing,
+    /// always the same pictures.
+    ///
+    /// # Errors
+    ///
+    /// As [`DataSource::load`]; also if a set without parts has a single picture.
+    pub fn load_both(&self, options: &LoadOptions) -> Result<(Dataset, Dataset), DataError> {
+        let train = self.load_part(Part::Train, options)?;
+        if train.split {
+            let test = self.load(Part::Test, options)?;
+            if test.classes() != train.dataset.classes() {
+                return Err(DataError::invalid(
+                    test.name(),
+                    "the same classes in the training and the test part",
+                    format!("{} and {} of them", train.dataset.classes().len(), test.classes().len()),
+                ));
+            }
+            return Ok((train.dataset, test));
+        }
+        let held = (train.dataset.len() / 10).max(1);
+        train.dataset.split(held, HOLD_OUT_SEED)
+    }
+
+    fn load_part(&self, part: Part, options: &LoadOptions) -> Result<Loaded, DataError> {
+        if let Some(channels) = options.channels.filter(|c| !matches!(c, 1 | 3)) {
+            return Err(DataError::invalid(&self.to_string(), "1 or 3 channels", channels.to_string()));
+        }
+        if let Some((height, width)) = options.resize.filter(|&(h, w)| h == 0 || w == 0) {
+            let found = format!("{height}x{width}");
+            return Err(DataError::invalid(&self.to_string(), "a size of at least 1x1", found));
+        }
+        if options.limit == Some(0) {
+            return Err(DataError::invalid(&self.to_string(), "a limit of at least 1", "0"));
+        }
+        let from = |set: &Named, folder: &Option<PathBuf>| {
+            set.load(folder.as_deref(), &named::search_roots(), part, options)
+        };
+        let loaded = match self {
+            Self::Digits => Loaded { dataset: digits::load(part)?, split: true },
+            Self::FashionMnist(folder) => from(&named::FASHION_MNIST, folder)?,
+            Self::Mnist(folder) => from(&named::MNIST, folder)?,
+            Self::Cifar10(folder) => from(&named::CIFAR10, folder)?,
+            Self::Cifar100(folder) => from(&named::CIFAR100, folder)?,
+            Self::Path(path) => path::load(path, part, options)?,
+        };
+        // Pictures were brought to the options' form while they were decoded; raw formats are now.
+        let mut dataset = loaded.dataset;
+        if let Some(limit) = options.limit.filter(|&limit| limit < dataset.len()) {
+            dataset = dataset.subset(limit)?;
+        }
+        let (height, width) = options.resize.unwrap_or((dataset.height(), dataset.width()));
+        let channels = options.channels.unwrap_or(dataset.channels());
+        let dataset = dataset.fit(Geometry { channels, height, width }, FitMode::Resize)?;
+        Ok(Loaded { dataset: dataset.renamed(self.to_string()), split: loaded.split })
+    }
+}

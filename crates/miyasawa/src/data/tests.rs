@@ -1,0 +1,496 @@
+//! Whole data sets, written by the tests in every supported form and read back.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use proptest::prelude::*;
+use tempfile::TempDir;
+
+use super::*;
+
+fn load(spec: impl AsRef<Path>, part: Part) -> Result<Dataset, DataError> {
+    load_with(spec, part, &LoadOptions::default())
+}
+
+fn load_with(spec: impl AsRef<Path>, part: Part, options: &LoadOptions) -> Result<Dataset, DataError> {
+    DataSource::Path(spec.as_ref().to_owned()).load(part, options)
+}
+
+fn message(result: Result<Dataset, DataError>) -> String {
+    let text = result.map(|data| data.len()).unwrap_err().to_string();
+    assert!(!text.contains('\n'), "more than one line: {text}");
+    text
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    use std::io::Write;
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn idx(dims: &[u32], values: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![0, 0, 8, dims.len() as u8];
+    dims.iter().for_each(|d| bytes.extend(d.to_be_bytes()));
+    bytes.extend(values);
+    bytes
+}
+
+/// A plain picture; the colour says which one it is.
+fn png(height: u32, width: u32, colour: [u8; 3]) -> Vec<u8> {
+    encode(
+        image::DynamicImage::ImageRgb8(image::RgbImage::from_pixel(width, height, image::Rgb(colour))),
+        image::ImageFormat::Png,
+    )
+}
+
+fn grey_jpeg(height: u32, width: u32, value: u8) -> Vec<u8> {
+    encode(
+        image::DynamicImage::ImageLuma8(image::GrayImage::from_pixel(width, height, image::Luma([value]))),
+        image::ImageFormat::Jpeg,
+    )
+}
+
+fn encode(picture: image::DynamicImage, format: image::ImageFormat) -> Vec<u8> {
+    let mut bytes = std::io::Cursor::new(Vec::new());
+    picture.write_to(&mut bytes, format).unwrap();
+    bytes.into_inner()
+}
+
+fn tar(files: &[(&str, Vec<u8>)]) -> Vec<u8> {
+    let mut builder = tar::Builder::new(Vec::new());
+    for (path, bytes) in files {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(bytes.len() as u64);
+        header.set_mode(0o644);
+        builder.append_data(&mut header, path, &bytes[..]).unwrap();
+    }
+    builder.into_inner().unwrap()
+}
+
+/// A folder with the given files.
+fn folder(files: &[(&str, Vec<u8>)]) -> TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    for (path, bytes) in files {
+        let path = dir.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, bytes).unwrap();
+    }
+    dir
+}
+
+fn pets() -> Vec<(&'static str, Vec<u8>)> {
+    vec![
+        ("dog/b.png", png(2, 3, [3, 3, 3])),
+        ("cat/2.JPEG", grey_jpeg(2, 3, 200)),
+        ("cat/1.png", png(2, 3, [1, 10, 100])),
+        ("cat/notes.txt", b"ignored".to_vec()),
+        ("cat/.hidden.png", b"ignored".to_vec()),
+    ]
+}
+
+fn check_pets(data: &Dataset) {
+    assert_eq!(data.classes(), ["cat", "dog"]);
+    assert_eq!(data.labels(), [0, 0, 1]);
+    assert_eq!((data.channels(), data.height(), data.width()), (3, 2, 3));
+    assert_eq!(data.image(0), [[1u8; 6], [10; 6], [100; 6]].concat());
+    assert_eq!(data.image(1), [200; 18]);
+    assert_eq!(data.image(2), [3; 18]);
+}
+
+#[test]
+fn class_folders_and_tars_of_them_are_the_same_set() {
+    let dir = folder(&pets());
+    check_pets(&load(&dir, Part::Train).unwrap());
+    let tarred =
+        folder(&[("a.tar", tar(&pets())), ("b.tar.gz", gzip(&tar(&pets()))), ("c.tgz", gzip(&tar(&pets())))]);
+    for name in ["a.tar", "b.tar.gz", "c.tgz"] {
+        let path = tarred.path().join(name);
+        let data = load(&path, Part::Test).unwrap();
+        check_pets(&data);
+        assert_eq!(data.name(), path.display().to_string());
+    }
+}
+
+#[test]
+fn folders_and_archives_are_split_where_they_say() {
+    let files: Vec<(&str, Vec<u8>)> = vec![
+        ("train/a/1.png", png(1, 1, [1; 3])),
+        ("train/b/2.png", png(1, 1, [2; 3])),
+        ("val/b/3.png", png(1, 1, [3; 3])),
+    ];
+    let dir = folder(&files);
+    let single = |data: Dataset| (data.pixels().to_vec(), data.labels().to_vec(), data.classes().len());
+    assert_eq!(single(load(&dir, Part::Test).unwrap()), (vec![3; 3], vec![1], 2));
+    assert_eq!(load(&dir, Part::Train).unwrap().len(), 2);
+    let tars = folder(&[
+        ("all.tar.gz", gzip(&tar(&files))),
+        ("parts/train.tar", tar(&[("a/1.png", png(1, 1, [1; 3]))])),
+        ("parts/test-a.tar", tar(&[("a/2.png", png(1, 1, [2; 3]))])),
+    ]);
+    assert_eq!(single(load(tars.path().join("all.tar.gz"), Part::Test).unwrap()), (vec![3; 3], vec![1], 2));
+    let parts = tars.path().join("parts");
+    assert_eq!(load(&parts, Part::Train).unwrap().pixels(), [1; 3]);
+    assert_eq!(load(&parts, Part::Test).unwrap().pixels(), [2; 3]);
+    let (train, test) = DataSource::Path(parts.clone()).load_both(&LoadOptions::default()).unwrap();
+    assert_eq!((train.pixels(), test.pixels()), (&[1u8; 3][..], &[2u8; 3][..]));
+    fs::remove_file(parts.join("test-a.tar")).unwrap();
+    assert!(message(load(&parts, Part::Test)).contains("test*.tar"));
+}
+
+#[test]
+fn a_set_without_parts_holds_out_a_tenth() {
+    let names: Vec<String> = (0..30).map(|i| format!("{}/{i}.png", ["a", "b"][i % 2])).collect();
+    let files: Vec<(&str, Vec<u8>)> =
+        names.iter().zip(0u8..).map(|(name, i)| (name.as_str(), png(1, 1, [i; 3]))).collect();
+    let dir = folder(&files);
+    let source = DataSource::Path(dir.path().to_owned());
+    let (train, test) = source.load_both(&LoadOptions::default()).unwrap();
+    assert_eq!((train.len(), test.len()), (27, 3));
+    assert_eq!(source.load_both(&LoadOptions::default()).unwrap().1, test);
+    let few = load_with(&dir, Part::Train, &LoadOptions { limit: Some(4), ..Default::default() }).unwrap();
+    assert_eq!(few.labels(), [0, 0, 1, 1]);
+}
+
+#[test]
+fn pictures_without_classes_are_one_class() {
+    let files = [("2.png", png(2, 2, [9; 3])), ("1.jpg", grey_jpeg(2, 2, 50))];
+    for data in [
+        load(&folder(&files), Part::Train).unwrap(),
+        load(folder(&[("x.tar", tar(&files))]).keep().join("x.tar"), Part::Train).unwrap(),
+    ] {
+        assert_eq!((data.classes(), data.labels()), (&["image".to_owned()][..], &[0, 0][..]));
+        assert_eq!((data.image(0)[0], data.image(1)[0]), (50, 9));
+    }
+}
+
+#[test]
+fn sizes_and_channels_are_brought_into_line_when_asked() {
+    let dir = folder(&[("a/1.png", png(4, 4, [10, 20, 30])), ("a/2.png", png(6, 4, [5; 3]))]);
+    let text = message(load(&dir, Part::Train));
+    assert!(
+        text.contains("1.png is 4x4") && text.contains("2.png is 6x4") && text.contains("resize"),
+        "{text}"
+    );
+    let options = LoadOptions { resize: Some((2, 3)), channels: Some(1), limit: None };
+    let data = load_with(&dir, Part::Train, &options).unwrap();
+    assert_eq!((data.channels(), data.height(), data.width(), data.len()), (1, 2, 3, 2));
+    assert_eq!((data.image(0), data.image(1)), (&[18; 6][..], &[5; 6][..]));
+    let bad = LoadOptions { channels: Some(2), ..Default::default() };
+    assert!(message(load_with(&dir, Part::Train, &bad)).contains("1 or 3 channels"));
+}
+
+#[test]
+fn webdataset_shards_read_their_classes() {
+    let shard = |n: u8, class: &str| {
+        tar(&[
+            ("000.jpg", grey_jpeg(1, 1, n)),
+            ("000.cls", b"0".to_vec()),
+            ("001.png", png(1, 1, [n; 3])),
+            ("001.cls", class.as_bytes().to_vec()),
+        ])
+    };
+    let dir = folder(&[("t-00.tar", shard(10, "1\n")), ("t-01.tar", shard(20, "2"))]);
+    let both = dir.path().join("t-{00..01}.tar");
+    let data = load(&both, Part::Train).unwrap();
+    assert_eq!((data.labels(), data.classes()), (&[0, 1, 0, 2][..], &["0", "1", "2"].map(String::from)[..]));
+    assert_eq!(data.image(2), [20; 3]);
+    let classes = dir.path().join("classes.txt");
+    fs::write(&classes, "0\tn0\tcrane, bird\n1\tn1\tcrane, machine\n2\tn2\tcat, pet\n").unwrap();
+    assert_eq!(load(&both, Part::Train).unwrap().classes(), ["crane, bird", "crane, machine", "cat"]);
+    fs::write(&classes, "0\tn0\ta\n1\tn1\tb\n").unwrap();
+    let text = message(load(&both, Part::Train));
+    assert!(text.contains("t-01.tar/001.png") && text.contains("found class 2"), "{text}");
+    fs::write(&classes, "0\tn0\ta\nx\n").unwrap();
+    assert!(message(load(&both, Part::Train)).contains("in line 2, found 'x'"));
+    assert!(message(load(dir.path().join("t-{00..02}.tar"), Part::Train)).contains("t-02.tar"));
+    for bad in ["t-{2..1}.tar", "t-{a..b}.tar", "t-{0..999999999}.tar", "t-{}.tar"] {
+        assert!(message(load(dir.path().join(bad), Part::Train)).contains("range"), "{bad}");
+    }
+    fs::remove_file(&classes).unwrap();
+    for (class, found) in [("cat", "found 'cat'"), ("4000000000", "found 4000000000")] {
+        fs::write(dir.path().join("t-01.tar"), shard(1, class)).unwrap();
+        assert!(message(load(&both, Part::Train)).contains(found), "{class}");
+    }
+    fs::write(dir.path().join("t-01.tar"), tar(&[("1.png", png(1, 1, [0; 3])), ("2.cls", vec![b'0'])]))
+        .unwrap();
+    assert!(message(load(&both, Part::Train)).contains("a class file 1.cls beside it, found none"));
+}
+
+/// A pair of IDX files under the given names, two pictures of 1x2.
+fn idx_pair(images: &str, labels: &str, gz: bool) -> TempDir {
+    let pack = |bytes: Vec<u8>| if gz { gzip(&bytes) } else { bytes };
+    folder(&[(images, pack(idx(&[2, 1, 2], &[1, 2, 3, 4]))), (labels, pack(idx(&[2], &[0, 1])))])
+}
+
+#[test]
+fn idx_files_are_found_by_their_names() {
+    for (images, labels, gz) in [
+        ("x-images-idx3-ubyte", "x-labels-idx1-ubyte", false),
+        ("x-images-idx3-ubyte.gz", "x-labels-idx1-ubyte.gz", true),
+        ("x-images.idx3-ubyte", "x-labels.idx1-ubyte.gz", true),
+        ("images.idx3", "labels.idx1", false),
+    ] {
+        let dir = idx_pair(images, labels, gz);
+        let data = load(dir.path().join(images), Part::Train).unwrap();
+        assert_eq!((data.pixels(), data.labels()), (&[1, 2, 3, 4][..], &[0, 1][..]), "{images}");
+        assert_eq!(load(dir.path(), Part::Test).unwrap().labels(), [0, 1]);
+    }
+    let dir = folder(&[
+        ("train-images-idx3-ubyte", idx(&[1, 1, 1], &[7])),
+        ("train-labels-idx1-ubyte", idx(&[1], &[0])),
+        ("t10k-images-idx3-ubyte", idx(&[1, 1, 1], &[8])),
+        ("t10k-labels-idx1-ubyte", idx(&[1], &[3])),
+    ]);
+    assert_eq!(load(&dir, Part::Train).unwrap().pixels(), [7]);
+    assert_eq!(load(&dir, Part::Test).unwrap().pixels(), [8]);
+    let named = DataSource::Mnist(Some(dir.path().to_owned()));
+    let data = named.load(Part::Test, &LoadOptions::default()).unwrap();
+    assert_eq!((data.pixels(), data.classes().len(), data.labels()), (&[8][..], 10, &[3][..]));
+}
+
+#[test]
+fn damaged_idx_files_are_named_with_what_is_wrong() {
+    let dir = idx_pair("x-images-idx3-ubyte", "x-labels-idx1-ubyte", false);
+    let (images, labels) = (dir.path().join("x-images-idx3-ubyte"), dir.path().join("x-labels-idx1-ubyte"));
+    let with = |image_bytes: Vec<u8>, label_bytes: Vec<u8>| {
+        fs::write(&images, image_bytes).unwrap();
+        fs::write(&labels, label_bytes).unwrap();
+        message(load(&images, Part::Train))
+    };
+    let good = || (idx(&[2, 1, 2], &[1, 2, 3, 4]), idx(&[2], &[0, 1]));
+    let cases = [
+        (with(good().1, good().1), "x-images-idx3-ubyte", "found IDX labels"),
+        (with(b"hello world, this is text".to_vec(), good().1), "x-images-idx3-ubyte", "magic 0x68656c6c"),
+        (with(good().0, idx(&[1], &[0])), "x-labels-idx1-ubyte", "found 1 labels"),
+        (with(idx(&[2, 1, 2], &[1, 2, 3]), good().1), "x-images-idx3-ubyte", "too short"),
+        (with(idx(&[2, 1, 2], &[1, 2, 3, 4, 5]), good().1), "x-images-idx3-ubyte", "found more"),
+        (with(idx(&[u32::MAX; 3], &[1]), good().1), "x-images-idx3-ubyte", "too short"),
+        (with(gzip(&idx(&[60_000, 1000, 1000], &[1; 100])), good().1), "x-images-idx3-ubyte", "too short"),
+        (with(gzip(&idx(&[2, 1, 2], &[1, 2, 3])), good().1), "x-images-idx3-ubyte", "truncated"),
+        (with(gzip(&good().0)[..20].to_vec(), good().1), "x-images-idx3-ubyte", "ends too early"),
+        (with(Vec::new(), good().1), "x-images-idx3-ubyte", "ends after 0 bytes"),
+        (with(idx(&[0, 1, 2], &[]), idx(&[0], &[])), "x-images", "found 0"),
+        (with(idx(&[1, 0, 2], &[]), idx(&[1], &[0])), "x-images", "height 0"),
+    ];
+    for (text, file, found) in cases {
+        assert!(text.contains(file) && text.contains(found), "'{text}' lacks '{file}' or '{found}'");
+    }
+    fs::remove_file(&labels).unwrap();
+    let text = message(load(&images, Part::Train));
+    assert!(text.contains("the label file of") && text.contains("x-labels-idx1-ubyte.gz"), "{text}");
+}
+
+/// A CIFAR record: label bytes, then a plain picture.
+fn record(labels: &[u8], value: u8) -> Vec<u8> {
+    [labels, &[value; 3072]].concat()
+}
+
+#[test]
+fn cifar_binary_files_are_read_by_part() {
+    let files = vec![
+        ("data_batch_2.bin", record(&[9], 2)),
+        ("data_batch_1.bin", record(&[1], 1)),
+        ("test_batch.bin", record(&[5], 3)),
+    ];
+    let dir = folder(&files);
+    for source in ["cifar10:", ""] {
+        let source: DataSource = format!("{source}{}", dir.path().display()).parse().unwrap();
+        let data = source.load(Part::Train, &LoadOptions::default()).unwrap();
+        assert_eq!((data.labels(), data.classes().len(), data.image(1)[3071]), (&[1, 9][..], 10, 2));
+        assert_eq!(source.load(Part::Test, &LoadOptions::default()).unwrap().labels(), [5]);
+    }
+    let hundred = folder(&[("train.bin", record(&[9, 99], 2)), ("test.bin", record(&[0, 3], 1))]);
+    let data = load(&hundred, Part::Train).unwrap();
+    assert_eq!((data.labels(), data.classes()[99].as_str()), (&[99][..], "worm"));
+    assert_eq!(load(hundred.path().join("test.bin"), Part::Train).unwrap().labels(), [3]);
+    let packed = folder(&[("cifar-10-binary.tar.gz", gzip(&tar(&files)))]);
+    let data = DataSource::Cifar10(Some(packed.path().to_owned())).load(Part::Test, &LoadOptions::default());
+    assert_eq!(data.unwrap().labels(), [5]);
+    let wrong = DataSource::Cifar100(Some(dir.path().to_owned())).load(Part::Test, &LoadOptions::default());
+    assert!(message(wrong).contains("the 100 classes of cifar100, found 10"));
+    fs::write(dir.path().join("test_batch.bin"), record(&[10], 0)).unwrap();
+    assert!(message(load(&dir, Part::Test)).contains("label 10 in record 0"));
+    fs::write(dir.path().join("test_batch.bin"), &record(&[1], 0)[..3000]).unwrap();
+    assert!(message(load(&dir, Part::Test)).contains("test_batch.bin: expected whole CIFAR-10 records"));
+}
+
+#[test]
+fn damaged_archives_are_named_with_what_is_wrong() {
+    let whole = tar(&pets());
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("pets.tar");
+    let with = |bytes: &[u8]| {
+        fs::write(&path, bytes).unwrap();
+        let text = message(load(&path, Part::Train));
+        assert!(text.contains("pets.tar"), "{text}");
+        text
+    };
+    for cut in (0..whole.len() - 1024).step_by(97).chain((0..whole.len() - 1024).step_by(512)) {
+        let text = with(&whole[..cut]);
+        assert!(
+            text.contains("truncated") || text.contains("damage") || text.contains("empty"),
+            "{cut}: {text}"
+        );
+    }
+    assert!(with(&gzip(&whole)[..whole.len() / 30]).contains("ends too early"));
+    assert!(with(b"not a tar at all").contains("tar archive"));
+    assert!(with(&tar(&[("a/readme.txt", b"x".to_vec())])).contains("found 1 other files"));
+    assert!(
+        with(&tar(&[("a/x.jpg", b"hello, not a jpeg".to_vec())]))
+            .contains("x.jpg: expected a PNG, JPEG or WebP")
+    );
+    let cut = grey_jpeg(16, 16, 3);
+    assert!(with(&tar(&[("a/x.jpg", cut[..cut.len() - 9].to_vec())])).contains("truncated"));
+    // 200 MB of zeros in 200 kB.
+    assert!(with(&gzip(&vec![0; 200 << 20])).contains("bomb"));
+}
+
+#[test]
+fn what_is_not_there_is_said_with_where_it_was_looked_for() {
+    let dir = folder(&[
+        ("notes.txt", b"x".to_vec()),
+        ("sub/empty/none.txt", b"x".to_vec()),
+        ("one.png", png(1, 1, [0; 3])),
+    ]);
+    assert!(message(load(dir.path().join("no-such"), Part::Train)).contains("no-such' not found"));
+    assert!(
+        message(load(dir.path().join("sub"), Part::Train)).contains("sub: expected a folder with pictures")
+    );
+    assert!(message(load(dir.path().join("one.png"), Part::Train)).contains("a single picture"));
+    assert!(message(load(dir.path().join("notes.txt"), Part::Train)).contains("notes.txt: expected an IDX"));
+    let folder_tar = folder(&[("x.tar/a/1.txt", b"x".to_vec())]);
+    assert!(message(load(folder_tar.path().join("x.tar"), Part::Train)).contains("x.tar"));
+    let text =
+        message(DataSource::Mnist(Some(dir.path().join("none"))).load(Part::Train, &LoadOptions::default()));
+    assert!(text.contains("none/MNIST/raw") && text.contains("mnist:DIR"), "{text}");
+}
+
+#[test]
+fn the_data_argument_is_parsed() {
+    let parse = |spec: &str| spec.parse::<DataSource>();
+    assert_eq!(parse("digits").unwrap(), DataSource::Digits);
+    assert_eq!(parse("cifar10").unwrap(), DataSource::Cifar10(None));
+    assert_eq!(parse("fashion-mnist:/a:b").unwrap(), DataSource::FashionMnist(Some("/a:b".into())));
+    assert_eq!(parse("my/folder").unwrap(), DataSource::Path("my/folder".into()));
+    for spec in ["digits", "cifar100:x/y", "mnist", "my/folder.tar"] {
+        assert_eq!(parse(spec).unwrap().to_string(), spec);
+    }
+    for bad in ["", " ", "digits:x", "mnist:"] {
+        assert!(parse(bad).unwrap_err().to_string().contains("data argument"), "{bad}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    #[test]
+    fn idx_round_trip_and_every_truncation(n in 1usize..4, h in 1usize..4, w in 1usize..4, seed: u8, gz: bool) {
+        let values: Vec<u8> = (0..n * h * w).map(|i| (i as u8).wrapping_mul(37).wrapping_add(seed)).collect();
+        let plain = idx(&[n as u32, h as u32, w as u32], &values);
+        let bytes = if gz { gzip(&plain) } else { plain };
+        let path = Path::new("x");
+        let parsed = super::idx::parse(path, super::read::from_bytes(&bytes), 3, "images").unwrap();
+        prop_assert_eq!((parsed.dims, parsed.values), (vec![n, h, w], values));
+        for cut in 0..bytes.len() {
+            // What follows the last value in a gzip file is its check sum, which is read too.
+            prop_assert!(super::idx::parse(path, super::read::from_bytes(&bytes[..cut]), 3, "images").is_err(), "{}", cut);
+        }
+    }
+
+    #[test]
+    fn cifar_round_trip_and_truncation(labels in prop::collection::vec(0u8..10, 1..4), cut in 0usize..9300) {
+        let bytes: Vec<u8> = labels.iter().flat_map(|&l| record(&[l], l * 3)).collect();
+        let parse = |bytes: &[u8]| super::cifar::parse("x", super::cifar::Kind::Ten, &[(PathBuf::from("x"), bytes)]);
+        let data = parse(&bytes).unwrap();
+        prop_assert_eq!(data.labels(), labels.iter().map(|&l| u32::from(l)).collect::<Vec<_>>());
+        prop_assert_eq!(data.image(labels.len() - 1), vec![labels[labels.len() - 1] * 3; 3072]);
+        let cut = cut.min(bytes.len() - 1);
+        prop_assert_eq!(parse(&bytes[..cut]).is_ok(), cut > 0 && cut % 3073 == 0);
+    }
+
+    #[test]
+    fn random_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..2000), magic in 0usize..5) {
+        let headers: [&[u8]; 5] = [&[], &[0, 0, 8, 3], &[0x1f, 0x8b, 8, 0], b"\xff\xd8\xff\xe0", b"\x89PNG\r\n\x1a\n"];
+        let bytes = [headers[magic], &bytes].concat();
+        let dir = folder(&[("x.tar", bytes.clone()), ("images.idx3", bytes.clone()), ("labels.idx1", bytes.clone()), ("x.bin", bytes.clone()), ("a/x.png", bytes)]);
+        for name in ["x.tar", "images.idx3", "x.bin", "a"] {
+            prop_assert!(load(dir.path().join(name), Part::Train).is_err());
+        }
+    }
+
+    #[test]
+    fn a_flipped_byte_of_an_archive_never_panics(at in 0usize..6000, to: u8) {
+        let mut bytes = tar(&pets());
+        let at = at % bytes.len();
+        bytes[at] = to;
+        let dir = folder(&[("x.tar", bytes)]);
+        let _ = load(dir.path().join("x.tar"), Part::Train);
+    }
+}
+
+/// The folder with real data, or `None` after saying so.
+fn real_data() -> Option<PathBuf> {
+    let folder = std::env::var_os("MIYASAWA_DATA").map(PathBuf::from);
+    if folder.is_none() {
+        println!("skipped: MIYASAWA_DATA is not set");
+    }
+    folder
+}
+
+#[test]
+fn real_cifar10_tars() {
+    let Some(root) = real_data() else { return };
+    let source = DataSource::Cifar10(Some(root.join("cifar10")));
+    let (train, test) = source.load_both(&LoadOptions::default()).unwrap();
+    assert_eq!((train.len(), test.len(), train.classes().len()), (50_000, 5_000, 10));
+    assert_eq!((train.channels(), train.height(), train.width()), (3, 32, 32));
+    let (mean, std) = train.mean_std();
+    // Of CIFAR-10 itself: mean 0.4734, deviation 0.2516 in [0, 1].
+    assert!((mean / 2.0 + 0.5 - 0.4734).abs() < 1e-3 && (std / 2.0 - 0.2516).abs() < 2e-3, "{mean} {std}");
+    let few = load_with(
+        root.join("cifar10/test-a.tar"),
+        Part::Train,
+        &LoadOptions { limit: Some(20), ..Default::default() },
+    );
+    assert_eq!(
+        few.unwrap(),
+        test.subset(20).unwrap().renamed(root.join("cifar10/test-a.tar").display().to_string())
+    );
+}
+
+#[test]
+fn real_shards_and_grey_pictures() {
+    let Some(root) = real_data() else { return };
+    let tiny = root.join("tiny-imagenet-50");
+    let data = load(tiny.join("val-{00000..00000}.tar"), Part::Train).unwrap();
+    assert_eq!((data.classes().len(), data.channels(), data.height()), (50, 3, 64));
+    assert_eq!(data.classes()[0], "goldfish");
+    assert_eq!(load(&tiny, Part::Test).unwrap().labels(), data.labels());
+    let grey = root.join("natural-gray");
+    assert!(message(load(grey.join("set12.tar"), Part::Train)).contains("01.png is 256x256 but"));
+    let options = LoadOptions { resize: Some((256, 256)), ..Default::default() };
+    let set12 = load_with(grey.join("set12.tar"), Part::Train, &options).unwrap();
+    assert_eq!((set12.len(), set12.channels(), set12.classes()), (12, 1, &["image".to_owned()][..]));
+    let bsd = load(grey.join("bsd400-train.tar"), Part::Train).unwrap();
+    assert_eq!((bsd.len(), bsd.channels()), (400, 1));
+    let options = LoadOptions { resize: Some((64, 64)), ..Default::default() };
+    assert_eq!(load_with(root.join("imagenet-sample/val.tar"), Part::Train, &options).unwrap().len(), 150);
+}
+
+#[test]
+fn real_fashion_mnist() {
+    let source = DataSource::FashionMnist(None);
+    match source.load_both(&LoadOptions::default()) {
+        Ok((train, test)) => {
+            assert_eq!(
+                (train.len(), test.len(), train.classes()[9].as_str()),
+                (60_000, 10_000, "ankle boot")
+            );
+            let (mean, std) = train.mean_std();
+            assert!((mean / 2.0 + 0.5 - 0.2860).abs() < 1e-4 && (std / 2.0 - 0.3530).abs() < 1e-4);
+        }
+        Err(DataError::NotFound { .. }) => println!("skipped: Fashion-MNIST is not installed"),
+        Err(other) => panic!("{other}"),
+    }
+}
