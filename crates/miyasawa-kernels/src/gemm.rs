@@ -10,7 +10,7 @@
 //! With `P = 2` a vector holds two rows, interleaved, of half as many values: layers of up to half a
 //! vector's channels would waste the other half.
 
-use crate::simd::Simd;
+use crate::simd::{Kernel, Simd};
 
 /// How the columns of a blocked operand fill its blocks: every `period`-th block has `last` values, the others
 /// are full.
@@ -106,31 +106,51 @@ unsafe fn nn_tile<S: Simd, const P: usize, const M: usize, const N: usize>(
 /// # Safety
 /// The pointers are valid for what this says.
 #[inline(always)]
-#[allow(clippy::too_many_arguments)]
 pub(crate) unsafe fn nn<S: Simd, const P: usize>(
     rows: usize,
     fill: Fill,
-    (a, a_block): (*const f32, usize),
+    a: (*const f32, usize),
     b: *const f32,
     width: usize,
-    (c, c_block): (*mut f32, usize),
+    c: (*mut f32, usize),
     accumulate: bool,
 ) {
-    let full = if width == 2 { S::ROWS } else { 2 * S::ROWS };
-    let mut row = 0;
-    while row < rows {
-        let n = full.min(rows - row);
-        // SAFETY: rows `row..row + n` exist.
-        unsafe {
-            let (a, c) = (a.add(row * S::LANES), c.add(row * S::LANES));
-            if width == 2 {
-                with_rows!(n, 2, nn_tile, (fill, a, a_block, b, c, c_block, accumulate), [1 2 3 4 5 6 7 8]);
-            } else {
-                with_rows!(n, 1, nn_tile, (fill, a, a_block, b, c, c_block, accumulate),
+    // SAFETY: the caller's promise.
+    unsafe { S::call(Nn::<P> { rows, fill, a, b, width, c, accumulate }) }
+}
+
+struct Nn<const P: usize> {
+    rows: usize,
+    fill: Fill,
+    a: (*const f32, usize),
+    b: *const f32,
+    width: usize,
+    c: (*mut f32, usize),
+    accumulate: bool,
+}
+
+impl<const P: usize> Kernel for Nn<P> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        let Self { rows, fill, a: (a, a_block), b, width, c: (c, c_block), accumulate } = self;
+        let full = if width == 2 { S::ROWS } else { 2 * S::ROWS };
+        let mut row = 0;
+        while row < rows {
+            let n = full.min(rows - row);
+            // SAFETY: rows `row..row + n` exist.
+            unsafe {
+                let (a, c) = (a.add(row * S::LANES), c.add(row * S::LANES));
+                if width == 2 {
+                    with_rows!(n, 2, nn_tile, (fill, a, a_block, b, c, c_block, accumulate), [1 2 3 4 5 6 7 8]);
+                } else {
+                    with_rows!(n, 1, nn_tile, (fill, a, a_block, b, c, c_block, accumulate),
                     [1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16]);
+                }
             }
+            row += n;
         }
-        row += n;
     }
 }
 
@@ -179,34 +199,54 @@ unsafe fn tn_tile<S: Simd, const P: usize, const M: usize, const N: usize>(
 /// # Safety
 /// The pointers are valid for what this says.
 #[inline(always)]
-#[allow(clippy::too_many_arguments)]
 pub(crate) unsafe fn tn<S: Simd, const P: usize>(
     rows: usize,
     fill: Fill,
-    (a, a_block): (*const f32, usize),
-    (b, b_block): (*const f32, usize),
+    a: (*const f32, usize),
+    b: (*const f32, usize),
     width: usize,
-    mut c: *mut f32,
+    c: *mut f32,
     accumulate: bool,
 ) {
-    let most = if width == 2 { S::ROWS + S::ROWS / 2 } else { 2 * S::ROWS };
-    for block in 0..fill.blocks {
-        let columns = fill.of(block, S::LANES / P);
-        // Tiles of nearly the same height: 16 columns as 8 + 8, not 12 + 4.
-        let tiles = columns.div_ceil(most);
-        for tile in 0..tiles {
-            let (start, end) = (tile * columns / tiles, (tile + 1) * columns / tiles);
-            // SAFETY: columns `start..end` of the block exist.
-            unsafe {
-                let a = a.add(block * a_block + start * P);
-                if width == 2 {
-                    with_rows!(end - start, 2, tn_tile, (rows, a, b, b_block, c, accumulate),
+    // SAFETY: the caller's promise.
+    unsafe { S::call(Tn::<P> { rows, fill, a, b, width, c, accumulate }) }
+}
+
+struct Tn<const P: usize> {
+    rows: usize,
+    fill: Fill,
+    a: (*const f32, usize),
+    b: (*const f32, usize),
+    width: usize,
+    c: *mut f32,
+    accumulate: bool,
+}
+
+impl<const P: usize> Kernel for Tn<P> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        let Self { rows, fill, a: (a, a_block), b: (b, b_block), width, mut c, accumulate } = self;
+        let most = if width == 2 { S::ROWS + S::ROWS / 2 } else { 2 * S::ROWS };
+        for block in 0..fill.blocks {
+            let columns = fill.of(block, S::LANES / P);
+            // Tiles of nearly the same height: 16 columns as 8 + 8, not 12 + 4.
+            let tiles = columns.div_ceil(most);
+            for tile in 0..tiles {
+                let (start, end) = (tile * columns / tiles, (tile + 1) * columns / tiles);
+                // SAFETY: columns `start..end` of the block exist.
+                unsafe {
+                    let a = a.add(block * a_block + start * P);
+                    if width == 2 {
+                        with_rows!(end - start, 2, tn_tile, (rows, a, b, b_block, c, accumulate),
                         [1 2 3 4 5 6 7 8 9 10 11 12]);
-                } else {
-                    with_rows!(end - start, 1, tn_tile, (rows, a, b, b_block, c, accumulate),
+                    } else {
+                        with_rows!(end - start, 1, tn_tile, (rows, a, b, b_block, c, accumulate),
                         [1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16]);
+                    }
+                    c = c.add((end - start) * width * S::LANES);
                 }
-                c = c.add((end - start) * width * S::LANES);
             }
         }
     }

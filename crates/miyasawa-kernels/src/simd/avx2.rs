@@ -11,6 +11,7 @@ pub(crate) struct Avx2;
 /// # Safety
 /// The processor has the features below.
 #[target_feature(enable = "avx2,fma")]
+#[inline(never)]
 pub(crate) unsafe fn run<K: Kernel>(kernel: K) -> K::Output {
     // SAFETY: the features are this function's own precondition.
     unsafe { kernel.run::<Avx2>() }
@@ -83,6 +84,12 @@ impl Simd for Avx2 {
     }
 
     no_pairs!();
+
+    #[inline(always)]
+    unsafe fn call<K: Kernel>(kernel: K) -> K::Output {
+        // SAFETY: the trait's contract.
+        unsafe { run(kernel) }
+    }
 
     #[inline(always)]
     unsafe fn transpose(src: *const f32, stride: usize, dst: *mut f32) {

@@ -11,6 +11,7 @@ pub(crate) struct Avx512;
 /// # Safety
 /// The processor has the features below.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+#[inline(never)]
 pub(crate) unsafe fn run<K: Kernel>(kernel: K) -> K::Output {
     // SAFETY: the features are this function's own precondition.
     unsafe { kernel.run::<Avx512>() }
@@ -106,6 +107,12 @@ impl Simd for Avx512 {
     unsafe fn splat_pair(p: *const f32) -> __m512 {
         // SAFETY: the trait's contract.
         unsafe { _mm512_castpd_ps(_mm512_set1_pd(p.cast::<f64>().read_unaligned())) }
+    }
+
+    #[inline(always)]
+    unsafe fn call<K: Kernel>(kernel: K) -> K::Output {
+        // SAFETY: the trait's contract.
+        unsafe { run(kernel) }
     }
 
     #[inline(always)]

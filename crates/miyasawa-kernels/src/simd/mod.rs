@@ -48,6 +48,9 @@ pub(crate) trait Simd: Copy {
     /// Whether the three pair operations exist.
     const PAIRS: bool;
 
+    /// Runs a kernel without inlining it, so that one copy of a large one serves all its users.
+    unsafe fn call<K: Kernel>(kernel: K) -> K::Output;
+
     /// `dst[j*LANES + i] = src[i*stride + j]` for `i, j < LANES`.
     unsafe fn transpose(src: *const f32, stride: usize, dst: *mut f32);
 }

@@ -11,6 +11,7 @@ pub(crate) struct Neon;
 /// # Safety
 /// The processor has the feature below.
 #[target_feature(enable = "neon")]
+#[inline(never)]
 pub(crate) unsafe fn run<K: Kernel>(kernel: K) -> K::Output {
     // SAFETY: the feature is this function's own precondition.
     unsafe { kernel.run::<Neon>() }
@@ -83,6 +84,12 @@ impl Simd for Neon {
     }
 
     no_pairs!();
+
+    #[inline(always)]
+    unsafe fn call<K: Kernel>(kernel: K) -> K::Output {
+        // SAFETY: the trait's contract.
+        unsafe { run(kernel) }
+    }
 
     #[inline(always)]
     unsafe fn transpose(src: *const f32, stride: usize, dst: *mut f32) {

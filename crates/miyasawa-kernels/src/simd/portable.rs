@@ -6,6 +6,7 @@ use super::{Kernel, Simd, no_pairs, transpose_scalar};
 #[derive(Clone, Copy)]
 pub(crate) struct Portable;
 
+#[inline(never)]
 pub(crate) fn run<K: Kernel>(kernel: K) -> K::Output {
     // SAFETY: no feature is needed.
     unsafe { kernel.run::<Portable>() }
@@ -70,6 +71,11 @@ impl Simd for Portable {
     }
 
     no_pairs!();
+
+    #[inline(always)]
+    unsafe fn call<K: Kernel>(kernel: K) -> K::Output {
+        run(kernel)
+    }
 
     #[inline(always)]
     unsafe fn transpose(src: *const f32, stride: usize, dst: *mut f32) {

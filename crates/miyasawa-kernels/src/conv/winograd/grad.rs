@@ -1,8 +1,12 @@
 //! The weight gradient in the transformed domain.
 //!
-//! The sums over tiles are a matrix product for each frequency. If they fit the second-level cache, tasks sum over
-//! ranges of tiles ([`Range`]) and the sums of the ranges are added in order at the end; the ranges depend on the
-//! shape alone. Otherwise all tiles are transformed first, and a task takes a frequency ([`Frequency`]).
+//! The sums over tiles are a matrix product for each transformed weight, and three ways to share them out keep what is
+//! used again in the second-level cache:
+//!
+//! - [`Range`]: few weights. A task sums over a range of tiles, and the sums of the ranges are added in order; the
+//!   ranges depend on the shape alone.
+//! - [`Block`]: many weights, few tiles. All tiles are transformed first; a task takes a block of channels to the end.
+//! - [`Frequency`]: many of both. All tiles are transformed first; a task takes one transformed weight of all channels.
 
 use crate::gemm::{self, Fill};
 use crate::isa::Isa;
@@ -12,9 +16,9 @@ use crate::tasks;
 
 use super::super::ConvShape;
 use super::super::direct::part;
-use super::tiles::{self, Grid, Images, Planes};
-use super::transform::{FREQUENCIES, Input, OutputBack, TILE, WINDOW};
-use super::{tiles_per_vector, weights};
+use super::tiles::{Grid, Images, LoadTiles, Planes};
+use super::transform::{Kind, Order, TILE, WEIGHTS};
+use super::{sides, tiles_per_vector, weights};
 
 /// Sums that a task keeps in its cache.
 const RANGE_SUMS: usize = 256 * 1024;
@@ -22,13 +26,19 @@ const RANGE_SUMS: usize = 256 * 1024;
 const RANGE_TILES: usize = 192 * 1024;
 /// Most ranges.
 const RANGES: usize = 8;
-/// Values of the tiles that are transformed at once for all frequencies.
+/// Values of the tiles that are transformed at once for all weights.
 const SHARED_TILES: usize = 2 * 1024 * 1024;
+/// Most rows for which reading the tiles again for each panel costs less than storing the sums.
+const BLOCK_ROWS: usize = 64;
+/// Input channels of a block.
+const BLOCK_DEPTH: usize = 64;
 
 /// What every task needs to know.
 #[derive(Clone, Copy)]
 struct Pass<'a> {
     s: &'a ConvShape,
+    kind: Kind,
+    order: &'a Order,
     grid: Grid,
     per_vector: usize,
     x: &'a [f32],
@@ -38,64 +48,75 @@ struct Pass<'a> {
 
 impl Pass<'_> {
     fn images(&self) -> (Images, Images) {
-        let s = self.s;
-        let x = Images { height: s.height, width: s.width, channels: s.in_channels, padding: s.padding };
-        let (height, width) = (s.out_height(), s.out_width());
-        (x, Images { height, width, channels: s.out_channels, padding: 0 })
+        sides(self.s, self.kind)
+    }
+
+    /// Planes of the input and of the gradient for some rows.
+    fn planes(&self, rows: usize, lanes: usize) -> (Planes, Planes) {
+        let width = lanes / self.per_vector;
+        let (inputs, outputs) = (self.s.in_channels.div_ceil(width), self.s.out_channels.div_ceil(width));
+        let products = self.kind.products();
+        (Planes::new(products, inputs, rows, lanes), Planes::new(products, outputs, rows, lanes))
     }
 }
 
 pub(in super::super) fn weight_grad(isa: Isa, s: &ConvShape, x: &[f32], g: &[f32], dw: &mut [f32]) {
     let lanes = isa.lanes();
     let per_vector = tiles_per_vector(isa, s.in_channels, s.out_channels);
-    let width = lanes / per_vector;
-    let (blocks, out_blocks) = (s.in_channels.div_ceil(width), s.out_channels.div_ceil(width));
+    let kind = if s.stride == 1 { Kind::Unit } else { Kind::Down };
     let mut zeros = Scratch::new(s.in_channels.max(s.out_channels));
     zeros.fill(0.0);
-    let grid = Grid::new(s.batch, s.out_height(), s.out_width());
+    let grid = Grid::new(s.batch, s.out_height(), s.out_width(), TILE);
     let rows = grid.tiles.div_ceil(per_vector);
-    let pass = Pass { s, grid, per_vector, x, g, zeros: &zeros };
+    let pass = Pass { s, kind, order: &kind.order(), grid, per_vector, x, g, zeros: &zeros };
+    let dw = SharedMut::new(dw);
 
-    let size = FREQUENCIES * s.in_channels * out_blocks * lanes;
-    let row_size = FREQUENCIES * (blocks + out_blocks) * lanes;
-    let ranges = if size <= RANGE_SUMS { rows.div_ceil(32).min(RANGES) } else { 1 };
-    let mut sums = Scratch::new(size * ranges);
-    let shared = SharedMut::new(&mut sums);
+    let one = pass.planes(1, lanes);
+    let (blocks, out_blocks) = (one.0.blocks, one.1.blocks);
+    let row_size = kind.products() * (blocks + out_blocks) * lanes;
+    let size = weights::panel(s.in_channels, lanes) * out_blocks.div_ceil(2);
     if size <= RANGE_SUMS {
         let step = (RANGE_TILES / row_size / 8 * 8).clamp(8, 64);
+        let ranges = rows.div_ceil(32).min(RANGES);
+        let mut sums = Scratch::new(size * ranges);
+        let shared = SharedMut::new(&mut sums);
         tasks::run(ranges, |i| {
             // SAFETY: `i < ranges`.
             let out = unsafe { shared.offset(i * size) };
             isa.run(Range { pass, rows: part(rows, ranges, i), step, out });
         });
-    } else {
-        let step = (SHARED_TILES / row_size).max(32).min(rows);
-        let mut v = Scratch::new(Planes::new(blocks, step, lanes).len());
-        let mut z = Scratch::new(Planes::new(out_blocks, step, lanes).len());
-        for start in (0..rows).step_by(step) {
-            let count = step.min(rows - start);
-            let planes = (Planes::new(blocks, count, lanes), Planes::new(out_blocks, count, lanes));
-            let out = (SharedMut::new(&mut v), SharedMut::new(&mut z));
-            let (row_parts, block_parts) = (count.div_ceil(8), (blocks + out_blocks).div_ceil(4));
-            tasks::run(row_parts * block_parts, |i| {
-                let row = i / block_parts * 8;
-                let first = i % block_parts * 4;
-                let range = (first, (first + 4).min(blocks + out_blocks));
-                isa.run(Load { pass, planes, start: start + row, rows: 8.min(count - row), range, out, row });
-            });
-            let (v, z) = (&v[..], &z[..]);
-            tasks::run(FREQUENCIES, |f| {
-                isa.run(Frequency { pass, planes, v, z, f, accumulate: start > 0, out: shared });
+        return finish_all(isa, pass, shared, (ranges, size), dw);
+    }
+    let step = if rows <= BLOCK_ROWS { rows } else { (SHARED_TILES / row_size).max(32).min(rows) };
+    let longest = pass.planes(step, lanes);
+    let (mut v, mut z) = (Scratch::new(longest.0.len()), Scratch::new(longest.1.len()));
+    let mut sums = Scratch::new(if rows <= BLOCK_ROWS { 0 } else { size });
+    let shared = SharedMut::new(&mut sums);
+    for start in (0..rows).step_by(step) {
+        let count = step.min(rows - start);
+        let planes = pass.planes(count, lanes);
+        let out = (SharedMut::new(&mut v), SharedMut::new(&mut z));
+        let (row_parts, block_parts) = (count.div_ceil(8), (blocks + out_blocks).div_ceil(4));
+        tasks::run(row_parts * block_parts, |i| {
+            let row = i / block_parts * 8;
+            let first = i % block_parts * 4;
+            let range = (first, (first + 4).min(blocks + out_blocks));
+            isa.run(Load { pass, planes, start: start + row, rows: 8.min(count - row), range, out, row });
+        });
+        let (v, z) = (&v[..], &z[..]);
+        if rows <= BLOCK_ROWS {
+            let steps = s.in_channels.div_ceil(BLOCK_DEPTH);
+            return tasks::run(steps * out_blocks.div_ceil(2), |i| {
+                let first = i % steps * BLOCK_DEPTH;
+                let depths = (first, s.in_channels.min(first + BLOCK_DEPTH));
+                isa.run(Block { pass, planes, v, z, panel: i / steps, depths, dw });
             });
         }
+        tasks::run(WEIGHTS, |weight| {
+            isa.run(Frequency { pass, planes, v, z, weight, accumulate: start > 0, out: shared });
+        });
     }
-    let dw = SharedMut::new(dw);
-    let steps = s.in_channels.div_ceil(lanes);
-    tasks::run_if(size * ranges > 64 * 1024, out_blocks * steps, |i| {
-        let start = i % steps * lanes;
-        let depths = (start, s.in_channels.min(start + lanes));
-        isa.run(Finish { pass, sums: shared, parts: (ranges, size), block: i / steps, depths, dw });
-    });
+    finish_all(isa, pass, shared, (1, size), dw);
 }
 
 /// Runs `go` for the number of tiles in a vector.
@@ -113,53 +134,31 @@ struct Range<'a> {
     pass: Pass<'a>,
     rows: (usize, usize),
     step: usize,
-    /// `[panel][frequency][in][panel's lanes]`
+    /// `[panel][transformed weight][in][panel's lanes]`
     out: SharedMut,
 }
 
 impl Range<'_> {
     #[inline(always)]
     unsafe fn go<S: Simd, const P: usize>(self) {
-        let Pass { s, grid, x, g, zeros, .. } = self.pass;
-        let (lanes, width) = (S::LANES, S::LANES / P);
-        let (images_x, images_g) = self.pass.images();
-        let fill = Fill::dense(s.in_channels, width);
-        let out_blocks = s.out_channels.div_ceil(width);
+        let pass = self.pass;
+        let images = pass.images();
         let step = self.step.min(self.rows.1 - self.rows.0);
-        let mut v = Scratch::new(Planes::new(fill.blocks, step, lanes).len());
-        let mut z = Scratch::new(Planes::new(out_blocks, step, lanes).len());
+        let longest = pass.planes(step, S::LANES);
+        let (mut v, mut z) = (Scratch::new(longest.0.len()), Scratch::new(longest.1.len()));
         for start in (self.rows.0..self.rows.1).step_by(step) {
             let rows = step.min(self.rows.1 - start);
-            let (pv, pz) = (Planes::new(fill.blocks, rows, lanes), Planes::new(out_blocks, rows, lanes));
-            let tiles = (start * P, (rows * P).min(grid.tiles - start * P));
+            let planes = pass.planes(rows, S::LANES);
+            let tiles = (start * P, (rows * P).min(pass.grid.tiles - start * P));
             // SAFETY: the buffers are as long as their planes; the sums are only this task's.
             unsafe {
-                let (to_v, to_z) = (SharedMut::new(&mut v), SharedMut::new(&mut z));
-                tiles::load_tiles::<S, Input, P, WINDOW>(
-                    &grid,
-                    &images_x,
-                    x,
-                    zeros,
-                    tiles,
-                    (0, fill.blocks),
-                    &pv,
-                    to_v,
-                    0,
-                );
-                tiles::load_tiles::<S, OutputBack, P, TILE>(
-                    &grid,
-                    &images_g,
-                    g,
-                    zeros,
-                    tiles,
-                    (0, out_blocks),
-                    &pz,
-                    to_z,
-                    0,
-                );
-                for f in 0..FREQUENCIES {
-                    let accumulate = start > self.rows.0;
-                    multiply::<S, P>(s, (&v, &z), (&pv, &pz), rows, f, accumulate, self.out);
+                load::<S, P>(&pass, &images.0, false, tiles, None, &planes.0, SharedMut::new(&mut v), 0);
+                load::<S, P>(&pass, &images.1, true, tiles, None, &planes.1, SharedMut::new(&mut z), 0);
+                let mut before = None;
+                for &(product, weight) in pass.order.pairs() {
+                    let accumulate = start > self.rows.0 || before == Some(weight);
+                    before = Some(weight);
+                    multiply::<S, P>(pass.s, (&v, &z), &planes, product, weight, accumulate, self.out);
                 }
             }
         }
@@ -175,34 +174,70 @@ impl Kernel for Range<'_> {
     }
 }
 
-/// All sums of one frequency.
+/// # Safety
+/// As for [`LoadTiles`].
+#[inline(always)]
+#[allow(clippy::too_many_arguments)]
+unsafe fn load<S: Simd, const P: usize>(
+    pass: &Pass,
+    images: &Images,
+    gradient: bool,
+    tiles: (usize, usize),
+    blocks: Option<(usize, usize)>,
+    planes: &Planes,
+    out: SharedMut,
+    first_row: usize,
+) {
+    let Pass { kind, ref grid, x, g, zeros, .. } = *pass;
+    let x = if gradient { g } else { x };
+    let blocks = blocks.unwrap_or((0, planes.blocks));
+    // SAFETY: the caller's promise.
+    unsafe {
+        S::call(LoadTiles::<P> {
+            kind,
+            gradient,
+            grid,
+            images,
+            x,
+            zeros,
+            tiles,
+            blocks,
+            planes,
+            out,
+            first_row,
+        });
+    }
+}
+
+/// All sums of one product.
 ///
 /// # Safety
-/// The buffers are as long as their planes, `out` has all sums, and those of the frequency are only the caller's.
+/// The buffers are as long as their planes, `out` has all sums, and those of the weight are only the caller's.
 #[inline(always)]
 unsafe fn multiply<S: Simd, const P: usize>(
     s: &ConvShape,
     (v, z): (&[f32], &[f32]),
-    (pv, pz): (&Planes, &Planes),
-    rows: usize,
-    f: usize,
+    (pv, pz): &(Planes, Planes),
+    product: usize,
+    weight: usize,
     accumulate: bool,
     out: SharedMut,
 ) {
     let (lanes, fill) = (S::LANES, Fill::dense(s.in_channels, S::LANES / P));
     for panel in 0..pz.blocks.div_ceil(2) {
         let width = (pz.blocks - 2 * panel).min(2);
-        // SAFETY: frequency and panel are inside the buffers.
+        // SAFETY: product, weight and panel are inside the buffers.
         unsafe {
-            let a = (v.as_ptr().add(f * pv.stride), pv.block);
-            let b = (z.as_ptr().add(f * pz.stride + 2 * panel * pz.block), pz.block);
-            let c = out.at((panel * FREQUENCIES * 2 + f * width) * s.in_channels * lanes);
-            gemm::tn::<S, P>(rows, fill, a, b, width, c, accumulate);
+            let a = (v.as_ptr().add(product * pv.stride), pv.block);
+            let b = (z.as_ptr().add(product * pz.stride + 2 * panel * pz.block), pz.block);
+            let stride = weights::stride(s.in_channels, width * lanes, lanes);
+            let c = out.at(panel * weights::panel(s.in_channels, lanes) + weight * stride);
+            gemm::tn::<S, P>(pv.rows, fill, a, b, width, c, accumulate);
         }
     }
 }
 
-/// Transforms some tiles for all frequencies; the blocks of `g` are numbered after those of `x`.
+/// Transforms some tiles for all weights; the blocks of `g` are numbered after those of `x`.
 struct Load<'a> {
     pass: Pass<'a>,
     planes: (Planes, Planes),
@@ -218,34 +253,28 @@ impl Kernel for Load<'_> {
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        let Pass { grid, x, g, zeros, .. } = self.pass;
-        let (images_x, images_g) = self.pass.images();
+        let Self { pass, row, .. } = self;
+        let images = pass.images();
         let (pv, pz) = &self.planes;
         let tiles = (self.start, self.rows);
         let (first, last) = self.range;
-        let (x_blocks, g_blocks) = (
-            (first.min(pv.blocks), last.min(pv.blocks)),
-            (first.max(pv.blocks) - pv.blocks, last.max(pv.blocks) - pv.blocks),
-        );
+        let x_blocks = (first.min(pv.blocks), last.min(pv.blocks));
+        let g_blocks = (first.max(pv.blocks) - pv.blocks, last.max(pv.blocks) - pv.blocks);
         // SAFETY: the buffers are as long as their planes; these rows and blocks are only this task's.
         unsafe {
-            tiles::load_tiles::<S, Input, 1, WINDOW>(
-                &grid, &images_x, x, zeros, tiles, x_blocks, pv, self.out.0, self.row,
-            );
-            tiles::load_tiles::<S, OutputBack, 1, TILE>(
-                &grid, &images_g, g, zeros, tiles, g_blocks, pz, self.out.1, self.row,
-            );
+            load::<S, 1>(&pass, &images.0, false, tiles, Some(x_blocks), pv, self.out.0, row);
+            load::<S, 1>(&pass, &images.1, true, tiles, Some(g_blocks), pz, self.out.1, row);
         }
     }
 }
 
-/// Sums one frequency over the transformed tiles.
+/// Sums one transformed weight over the tiles.
 struct Frequency<'a> {
     pass: Pass<'a>,
     planes: (Planes, Planes),
     v: &'a [f32],
     z: &'a [f32],
-    f: usize,
+    weight: usize,
     accumulate: bool,
     out: SharedMut,
 }
@@ -255,13 +284,71 @@ impl Kernel for Frequency<'_> {
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        let (pv, pz) = &self.planes;
-        // SAFETY: the buffers are as long as their planes; the frequency is only this task's.
-        unsafe {
+        let mut accumulate = self.accumulate;
+        for &(product, weight) in self.pass.order.pairs().iter().filter(|(_, weight)| *weight == self.weight)
+        {
             let buffers = (self.v, self.z);
-            multiply::<S, 1>(self.pass.s, buffers, (pv, pz), pv.rows, self.f, self.accumulate, self.out);
+            // SAFETY: the buffers are as long as their planes; the weight is only this task's.
+            unsafe {
+                multiply::<S, 1>(self.pass.s, buffers, &self.planes, product, weight, accumulate, self.out)
+            };
+            accumulate = true;
         }
     }
+}
+
+/// Takes the tiles to the weights of a panel of outputs and a few inputs.
+struct Block<'a> {
+    pass: Pass<'a>,
+    planes: (Planes, Planes),
+    v: &'a [f32],
+    z: &'a [f32],
+    panel: usize,
+    depths: (usize, usize),
+    dw: SharedMut,
+}
+
+impl Kernel for Block<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        let Self { pass, planes: (pv, pz), panel, depths: (start, end), .. } = self;
+        let lanes = S::LANES;
+        let (fill, width) = (Fill::dense(end - start, lanes), (pz.blocks - 2 * panel).min(2));
+        let (row, stride) = (width * lanes, weights::stride(end - start, width * lanes, lanes));
+        let mut sums = Scratch::new(WEIGHTS * stride);
+        let mut before = None;
+        // SAFETY: the buffers are as long as their planes, the sums as the weights of these channels.
+        unsafe {
+            for &(product, weight) in pass.order.pairs() {
+                let a = (self.v.as_ptr().add(product * pv.stride + start / lanes * pv.block), pv.block);
+                let b = (self.z.as_ptr().add(product * pz.stride + 2 * panel * pz.block), pz.block);
+                let c = sums.as_mut_ptr().add(weight * stride);
+                gemm::tn::<S, 1>(pv.rows, fill, a, b, width, c, before == Some(weight));
+                before = Some(weight);
+            }
+            for block in 0..width {
+                for first in (start..end).step_by(lanes) {
+                    let sums = sums.as_mut_ptr().add((first - start) * row + block * lanes);
+                    let depths = (first, end.min(first + lanes));
+                    let block = 2 * panel + block;
+                    finish::<S, 1>(&pass, sums, (1, 0), (row, stride), block, depths, self.dw);
+                }
+            }
+        }
+    }
+}
+
+/// Turns all sums into weights, `parts` times as many as `parts.1` values.
+fn finish_all(isa: Isa, pass: Pass, sums: SharedMut, parts: (usize, usize), dw: SharedMut) {
+    let (s, lanes) = (pass.s, isa.lanes());
+    let (steps, blocks) = (s.in_channels.div_ceil(lanes), s.out_channels.div_ceil(lanes / pass.per_vector));
+    tasks::run_if(parts.0 * parts.1 > 64 * 1024, blocks * steps, |i| {
+        let start = i % steps * lanes;
+        let depths = (start, s.in_channels.min(start + lanes));
+        isa.run(Finish { pass, sums, parts, block: i / steps, depths, dw });
+    });
 }
 
 /// Turns the sums of a block of outputs and a few inputs into weights.
@@ -278,36 +365,15 @@ struct Finish<'a> {
 impl Finish<'_> {
     #[inline(always)]
     unsafe fn go<S: Simd, const P: usize>(self) {
-        let (s, lanes) = (self.pass.s, S::LANES);
-        let (panel, out_blocks) = (self.block / 2, s.out_channels.div_ceil(lanes / P));
-        let width = (out_blocks - 2 * panel).min(2);
-        let (start, count) = (self.depths.0, self.depths.1 - self.depths.0);
-        let row = width * lanes;
-        let mut taps = Scratch::new(9 * lanes * lanes);
-        let mut square = [0.0f32; 16 * 16];
+        let (s, panel) = (self.pass.s, self.block / 2);
+        let out_blocks = s.out_channels.div_ceil(S::LANES / P);
+        let row = (out_blocks - 2 * panel).min(2) * S::LANES;
         // SAFETY: the sums have all panels and depths; these outputs and inputs of `dw` are only this task's.
         unsafe {
-            let offset = panel * FREQUENCIES * 2 * s.in_channels * lanes;
-            let sums = self.sums.at(offset + start * row + self.block % 2 * lanes);
-            weights::transform_back::<S>(sums, self.parts, count, row, s.in_channels * row, &mut taps);
-            let first = self.block * (lanes / P);
-            if P == 1 && count == lanes && first + lanes <= s.out_channels {
-                for j in 0..9 {
-                    S::transpose(taps.as_ptr().add(j * lanes * lanes), lanes, square.as_mut_ptr());
-                    for lane in 0..lanes {
-                        let at = ((first + lane) * s.in_channels + start) * 9 + j * lanes;
-                        S::store(self.dw.at(at), S::load(square.as_ptr().add(lane * lanes)));
-                    }
-                }
-            } else {
-                for o in first..s.out_channels.min(first + lanes / P) {
-                    for i in 0..9 * count {
-                        let lane = i * lanes + (o - first) * P;
-                        let sum = taps[lane..lane + P].iter().sum();
-                        *self.dw.at((o * s.in_channels + start) * 9 + i) = sum;
-                    }
-                }
-            }
+            let offset = panel * weights::panel(s.in_channels, S::LANES);
+            let sums = self.sums.at(offset + self.depths.0 * row + self.block % 2 * S::LANES);
+            let strides = (row, weights::stride(s.in_channels, row, S::LANES));
+            finish::<S, P>(&self.pass, sums, self.parts, strides, self.block, self.depths, self.dw);
         }
     }
 }
@@ -318,5 +384,46 @@ impl Kernel for Finish<'_> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
         go!(self, S);
+    }
+}
+
+/// Turns the sums of block `block` of outputs and at most `LANES` inputs `start..end` into weights.
+///
+/// # Safety
+/// `sums` is valid for `parts` of these sums, `row` values between inputs and `stride` between weights; nobody
+/// else uses them or these outputs and inputs of `dw`.
+#[inline(always)]
+unsafe fn finish<S: Simd, const P: usize>(
+    pass: &Pass,
+    sums: *mut f32,
+    parts: (usize, usize),
+    (row, stride): (usize, usize),
+    block: usize,
+    (start, end): (usize, usize),
+    dw: SharedMut,
+) {
+    let (s, lanes) = (pass.s, S::LANES);
+    let mut taps = Scratch::new(9 * lanes * lanes);
+    let mut square = [0.0f32; 16 * 16];
+    let first = block * (lanes / P);
+    // SAFETY: the caller's promise; a square has at most sixteen lanes a side.
+    unsafe {
+        weights::transform_back::<S>(pass.kind, sums, parts, end - start, row, stride, &mut taps);
+        if P == 1 && end - start == lanes && first + lanes <= s.out_channels {
+            for j in 0..9 {
+                S::transpose(taps.as_ptr().add(j * lanes * lanes), lanes, square.as_mut_ptr());
+                for lane in 0..lanes {
+                    let at = ((first + lane) * s.in_channels + start) * 9 + j * lanes;
+                    S::store(dw.at(at), S::load(square.as_ptr().add(lane * lanes)));
+                }
+            }
+        } else {
+            for o in first..s.out_channels.min(first + lanes / P) {
+                for i in 0..9 * (end - start) {
+                    let lane = i * lanes + (o - first) * P;
+                    *dw.at((o * s.in_channels + start) * 9 + i) = taps[lane..lane + P].iter().sum();
+                }
+            }
+        }
     }
 }

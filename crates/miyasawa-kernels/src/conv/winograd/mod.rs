@@ -1,7 +1,8 @@
-//! 3x3 convolution with stride 1 by Winograd's F(4x4, 3x3): 36 products where the definition has 144.
+//! 3x3 convolution by Winograd's bilinear algorithms: 36 products where the definition has 144 with stride 1,
+//! 81 with stride 2.
 //!
 //! A tile of 4x4 outputs is `Aᵀ[(G w Gᵀ) ⊙ (Bᵀ x B)]A`, summed over input channels before `Aᵀ .. A`; the sum
-//! is a matrix product of tiles and channels for each of the 36 frequencies. The adjoint is the same with
+//! is a matrix product of tiles and channels for each entry of the bracket. The adjoint is the same with
 //! flipped and transposed weights. The weight gradient is `Gᵀ[sum over tiles of (Bᵀ x B) ⊙ (A g Aᵀ)]G`.
 //!
 //! With few weights a task takes a few dozen tiles from the image to the result, everything in its
@@ -21,8 +22,8 @@ use crate::tasks;
 
 use super::ConvShape;
 pub(super) use grad::weight_grad;
-use tiles::{Grid, Images, Planes};
-use transform::{FREQUENCIES, Input, WINDOW};
+use tiles::{Grid, Images, LoadTiles, Planes, StoreTiles};
+use transform::{Kind, Order, WEIGHTS};
 use weights::Weights;
 
 /// Transformed weights that are computed once for all tasks; more are transformed panel by panel.
@@ -38,7 +39,7 @@ const PANEL_DEPTH: usize = 128;
 
 /// Whether the algorithm can compute the shape.
 pub(super) fn can(s: &ConvShape) -> bool {
-    s.kernel == 3 && s.stride == 1 && s.padding <= 2
+    s.kernel == 3 && (s.stride == 1 && s.padding <= 2 || s.stride == 2 && s.padding == 1)
 }
 
 /// Tiles in a vector: two if that many channels fit.
@@ -47,17 +48,28 @@ fn tiles_per_vector(isa: Isa, a: usize, b: usize) -> usize {
 }
 
 pub(super) fn forward(isa: Isa, s: &ConvShape, x: &[f32], w: &[f32], addend: Option<&[f32]>, y: &mut [f32]) {
-    let weights = Weights { inputs: s.in_channels, outputs: s.out_channels, adjoint: false };
-    let from = Images { height: s.height, width: s.width, channels: s.in_channels, padding: s.padding };
-    let to = Images { height: s.out_height(), width: s.out_width(), channels: s.out_channels, padding: 0 };
+    let kind = if s.stride == 1 { Kind::Unit } else { Kind::Down };
+    let weights = Weights { kind, inputs: s.in_channels, outputs: s.out_channels, adjoint: false };
+    let (from, to) = sides(s, kind);
     apply(isa, s.batch, weights, from, to, x, w, addend, y);
 }
 
-pub(super) fn adjoint(isa: Isa, s: &ConvShape, g: &[f32], w: &[f32], addend: Option<&[f32]>, x: &mut [f32]) {
-    let weights = Weights { inputs: s.in_channels, outputs: s.out_channels, adjoint: true };
+/// The images before and after a forward pass.
+fn sides(s: &ConvShape, kind: Kind) -> (Images, Images) {
+    let (step, tile) = (kind.step(), kind.tile());
     let (height, width) = (s.out_height(), s.out_width());
-    let from = Images { height, width, channels: s.out_channels, padding: 2 - s.padding };
-    let to = Images { height: s.height, width: s.width, channels: s.in_channels, padding: 0 };
+    (
+        Images { height: s.height, width: s.width, channels: s.in_channels, padding: s.padding, step },
+        Images { height, width, channels: s.out_channels, padding: 0, step: tile },
+    )
+}
+
+pub(super) fn adjoint(isa: Isa, s: &ConvShape, g: &[f32], w: &[f32], addend: Option<&[f32]>, x: &mut [f32]) {
+    let kind = if s.stride == 1 { Kind::Unit } else { Kind::Up };
+    let weights = Weights { kind, inputs: s.in_channels, outputs: s.out_channels, adjoint: true };
+    let (to, from) = sides(s, kind);
+    let padding = if kind == Kind::Unit { 2 - s.padding } else { 0 };
+    let (from, to) = (Images { padding, step: kind.step(), ..from }, Images { step: kind.tile(), ..to });
     apply(isa, s.batch, weights, from, to, g, w, addend, x);
 }
 
@@ -68,6 +80,7 @@ struct Pass<'a> {
     from: Images,
     to: Images,
     grid: Grid,
+    order: &'a Order,
     per_vector: usize,
     x: &'a [f32],
     zeros: &'a [f32],
@@ -95,12 +108,13 @@ fn apply(
     let out_blocks = weights.results().div_ceil(width);
     let mut zeros = Scratch::new(depth);
     zeros.fill(0.0);
-    let grid = Grid::new(batch, to.height, to.width);
+    let grid = Grid::new(batch, to.height, to.width, to.step);
+    let (products, order) = (weights.kind.products(), &weights.kind.order());
     let rows = grid.tiles.div_ceil(per_vector);
     let y = SharedMut::new(y);
-    let pass = Pass { weights, from, to, grid, per_vector, x, zeros: &zeros, w, addend, y };
+    let pass = Pass { weights, from, to, grid, order, per_vector, x, zeros: &zeros, w, addend, y };
 
-    let size = FREQUENCIES * depth * out_blocks * lanes;
+    let size = weights::panel(depth, lanes) * out_blocks.div_ceil(2);
     if size <= SHARED_WEIGHTS {
         let mut packed = Scratch::new(size);
         let shared = SharedMut::new(&mut packed);
@@ -110,7 +124,7 @@ fn apply(
             isa.run(Pack { pass, block: i / steps, depths: (start, depth.min(start + lanes)), out: shared });
         });
         let packed = &packed[..];
-        let most = (TILE_BUDGET / (FREQUENCIES * blocks * lanes) / 8 * 8).clamp(8, FUSED_ROWS);
+        let most = (TILE_BUDGET / (products * blocks * lanes) / 8 * 8).clamp(8, FUSED_ROWS);
         let step = most.min((rows / 4).next_multiple_of(8)).max(8);
         tasks::run(rows.div_ceil(step), |i| {
             let start = i * step;
@@ -118,9 +132,9 @@ fn apply(
         });
     } else {
         let step = SHARED_ROWS.min(rows);
-        let mut tiles = Scratch::new(Planes::new(blocks, step, lanes).len());
+        let mut tiles = Scratch::new(Planes::new(products, blocks, step, lanes).len());
         for start in (0..rows).step_by(step) {
-            let planes = Planes::new(blocks, step.min(rows - start), lanes);
+            let planes = Planes::new(products, blocks, step.min(rows - start), lanes);
             let shared = SharedMut::new(&mut tiles);
             // Eight rows of four blocks are a task worth its while.
             let (row_parts, block_parts) = (planes.rows.div_ceil(8), blocks.div_ceil(4));
@@ -143,7 +157,7 @@ fn apply(
     }
 }
 
-/// Transforms the weights of a block of results and a few depths: `[panel][frequency][depth][panel's lanes]`.
+/// Transforms the weights of a block of results and a few depths: `[panel][transformed weight][depth][panel's lanes]`.
 struct Pack<'a> {
     pass: Pass<'a>,
     block: usize,
@@ -159,13 +173,13 @@ impl Pack<'_> {
         let out_blocks = weights.results().div_ceil(lanes / P);
         let width = (out_blocks - 2 * panel).min(2);
         let mut taps = Scratch::new(9 * lanes * lanes);
-        let offset = panel * FREQUENCIES * weights.depth() * 2 * lanes
+        let offset = panel * weights::panel(weights.depth(), lanes)
             + self.depths.0 * width * lanes
             + self.block % 2 * lanes;
         // SAFETY: the packed weights have room for all blocks and depths; these are only this task's.
         unsafe {
             let out = self.out.at(offset);
-            let stride = weights.depth() * width * lanes;
+            let stride = weights::stride(weights.depth(), width * lanes, lanes);
             weights::transform::<S, P>(
                 weights,
                 self.pass.w,
@@ -210,17 +224,19 @@ impl Kernel for Load<'_> {
         let tiles = (self.start, self.rows);
         // SAFETY: `out` is as long as the planes; these rows and blocks are only this task's.
         unsafe {
-            tiles::load_tiles::<S, Input, 1, WINDOW>(
-                &grid,
-                &from,
+            S::call(LoadTiles::<1> {
+                kind: self.pass.weights.kind,
+                gradient: false,
+                grid: &grid,
+                images: &from,
                 x,
                 zeros,
                 tiles,
-                self.blocks,
-                &self.planes,
-                self.out,
-                self.first_row,
-            );
+                blocks: self.blocks,
+                planes: &self.planes,
+                out: self.out,
+                first_row: self.first_row,
+            });
         }
     }
 }
@@ -240,45 +256,49 @@ impl Fused<'_> {
         let (lanes, width) = (S::LANES, S::LANES / P);
         let (depth, out_blocks) = (pass.weights.depth(), pass.weights.results().div_ceil(width));
         let fill = Fill::dense(depth, width);
-        let planes = Planes::new(fill.blocks, rows, lanes);
-        let products = Planes::new(out_blocks.min(2), rows, lanes);
+        let kind = pass.weights.kind;
+        let planes = Planes::new(kind.products(), fill.blocks, rows, lanes);
+        let products = Planes::new(kind.products(), out_blocks.min(2), rows, lanes);
         let (mut v, mut m) = (Scratch::new(planes.len()), Scratch::new(products.len()));
         let start = self.start * P;
         let tiles = (start, (rows * P).min(pass.grid.tiles - start));
         // SAFETY: the buffers have the lengths of their planes, the packed weights all panels; these tiles of
         // the result are only this task's.
         unsafe {
-            let shared = SharedMut::new(&mut v);
-            tiles::load_tiles::<S, Input, P, WINDOW>(
-                &pass.grid,
-                &pass.from,
-                pass.x,
-                pass.zeros,
+            S::call(LoadTiles::<P> {
+                kind,
+                gradient: false,
+                grid: &pass.grid,
+                images: &pass.from,
+                x: pass.x,
+                zeros: pass.zeros,
                 tiles,
-                (0, fill.blocks),
-                &planes,
-                shared,
-                0,
-            );
+                blocks: (0, fill.blocks),
+                planes: &planes,
+                out: SharedMut::new(&mut v),
+                first_row: 0,
+            });
             for panel in 0..out_blocks.div_ceil(2) {
                 let products = Planes { blocks: (out_blocks - 2 * panel).min(2), ..products };
-                let b = self.packed.as_ptr().add(panel * FREQUENCIES * depth * 2 * lanes);
-                for f in 0..FREQUENCIES {
+                let b = self.packed.as_ptr().add(panel * weights::panel(depth, lanes));
+                let stride = weights::stride(depth, products.blocks * lanes, lanes);
+                for &(f, weight) in pass.order.pairs() {
                     let a = (v.as_ptr().add(f * planes.stride), planes.block);
                     let c = (m.as_mut_ptr().add(f * products.stride), products.block);
-                    let b = b.add(f * depth * products.blocks * lanes);
+                    let b = b.add(weight * stride);
                     gemm::nn::<S, P>(rows, fill, a, b, products.blocks, c, false);
                 }
-                tiles::store_tiles::<S, P>(
-                    &pass.grid,
-                    &pass.to,
-                    &m,
-                    &products,
+                S::call(StoreTiles::<P> {
+                    kind: pass.weights.kind,
+                    grid: &pass.grid,
+                    images: &pass.to,
+                    m: &m,
+                    planes: &products,
                     tiles,
-                    2 * panel,
-                    pass.addend,
-                    pass.y,
-                );
+                    first_block: 2 * panel,
+                    addend: pass.addend,
+                    y: pass.y,
+                });
             }
         }
     }
@@ -311,10 +331,11 @@ impl Kernel for Panel<'_> {
         let Self { pass, planes, panel, .. } = self;
         let lanes = S::LANES;
         let (depth, out_blocks) = (pass.weights.depth(), pass.weights.results().div_ceil(lanes));
-        let products = Planes::new((out_blocks - 2 * panel).min(2), planes.rows, lanes);
+        let products = Planes::new(planes.products, (out_blocks - 2 * panel).min(2), planes.rows, lanes);
         let row = products.blocks * lanes;
         let step = PANEL_DEPTH.min(depth);
-        let mut u = Scratch::new(FREQUENCIES * step * row);
+        let stride = weights::stride(step, row, lanes);
+        let mut u = Scratch::new(WEIGHTS * stride);
         let mut m = Scratch::new(products.len());
         let mut taps = Scratch::new(9 * lanes * lanes);
         // SAFETY: the buffers have the lengths of their planes and of the weights of `step` depths; these
@@ -332,28 +353,29 @@ impl Kernel for Panel<'_> {
                         &mut taps,
                         u,
                         row,
-                        step * row,
+                        stride,
                     );
                 }
-                for f in 0..FREQUENCIES {
+                for &(f, weight) in pass.order.pairs() {
                     let a = self.tiles.as_ptr().add(f * planes.stride + start / lanes * planes.block);
                     let c = (m.as_mut_ptr().add(f * products.stride), products.block);
-                    let b = u.as_ptr().add(f * step * row);
+                    let b = u.as_ptr().add(weight * stride);
                     let fill = Fill::dense(end - start, lanes);
                     gemm::nn::<S, 1>(planes.rows, fill, (a, planes.block), b, products.blocks, c, start > 0);
                 }
             }
             let tiles = (self.start, planes.rows);
-            tiles::store_tiles::<S, 1>(
-                &pass.grid,
-                &pass.to,
-                &m,
-                &products,
+            S::call(StoreTiles::<1> {
+                kind: pass.weights.kind,
+                grid: &pass.grid,
+                images: &pass.to,
+                m: &m,
+                planes: &products,
                 tiles,
-                2 * panel,
-                pass.addend,
-                pass.y,
-            );
+                first_block: 2 * panel,
+                addend: pass.addend,
+                y: pass.y,
+            });
         }
     }
 }

@@ -1,9 +1,12 @@
 //! Moving tiles between images and the blocked matrices of their transforms.
 
 use crate::scratch::SharedMut;
-use crate::simd::Simd;
+use crate::simd::{Kernel, Simd};
 
-use super::transform::{self, FREQUENCIES, Linear, Output, Source, TILE, WINDOW};
+use super::transform::{
+    self, Input, InputDown, InputUp, Kind, Linear, Output, OutputBack, OutputDown, OutputDownBack, OutputUp,
+    Source,
+};
 
 /// Images of one side of the convolution and the windows that tiles see of them.
 #[derive(Clone, Copy)]
@@ -13,6 +16,8 @@ pub(super) struct Images {
     pub(super) channels: usize,
     /// Rows and columns of zeros before the first value of the first window.
     pub(super) padding: usize,
+    /// Pixels between windows (or tiles).
+    pub(super) step: usize,
 }
 
 /// The tiles of a batch, numbered image by image and row by row.
@@ -24,8 +29,8 @@ pub(super) struct Grid {
 }
 
 impl Grid {
-    pub(super) fn new(batch: usize, height: usize, width: usize) -> Self {
-        let (down, across) = (height.div_ceil(TILE), width.div_ceil(TILE));
+    pub(super) fn new(batch: usize, height: usize, width: usize, tile: usize) -> Self {
+        let (down, across) = (height.div_ceil(tile), width.div_ceil(tile));
         Self { down, across, tiles: batch * down * across }
     }
 
@@ -36,26 +41,27 @@ impl Grid {
     }
 }
 
-/// A matrix for each frequency, blocked as [`crate::gemm`] says, of `rows` vectors a block.
+/// A matrix for each product of a tile, blocked as [`crate::gemm`] says, of `rows` vectors a block.
 #[derive(Clone, Copy)]
 pub(super) struct Planes {
+    pub(super) products: usize,
     pub(super) blocks: usize,
     pub(super) rows: usize,
-    /// Values between the matrices of two frequencies.
+    /// Values between the matrices of two products.
     pub(super) stride: usize,
     /// Values between blocks.
     pub(super) block: usize,
 }
 
 impl Planes {
-    pub(super) fn new(blocks: usize, rows: usize, lanes: usize) -> Self {
-        // An odd number of vectors between frequencies: one tile writes all of them, and at a distance of
+    pub(super) fn new(products: usize, blocks: usize, rows: usize, lanes: usize) -> Self {
+        // An odd number of vectors between products: one tile writes all of them, and at a distance of
         // a power of two they would evict each other.
-        Self { blocks, rows, stride: ((blocks * rows) | 1) * lanes, block: rows * lanes }
+        Self { products, blocks, rows, stride: ((blocks * rows) | 1) * lanes, block: rows * lanes }
     }
 
     pub(super) fn len(&self) -> usize {
-        FREQUENCIES * self.stride
+        self.products * self.stride
     }
 }
 
@@ -110,27 +116,52 @@ impl<S: Simd, const P: usize, const N: usize, const FULL: bool> Source<S>
     }
 }
 
-/// Transforms the windows of tiles `start..start + count` of the images `x` into rows of `planes`, a vector
-/// holding `P` tiles, for channel blocks `blocks`. Tiles after the grid's last count as zeros.
+/// Transforms the windows of tiles `tiles.0..tiles.0 + tiles.1` of the images `x` into rows `first_row..` of `planes`,
+/// a vector holding `P` tiles, for the channel blocks `blocks`. Tiles after the grid's last count as zeros.
 ///
-/// # Safety
-/// `x` holds the images of the grid, `zeros` has a value for each channel, `out` is as long as `planes` says,
-/// and nobody else uses the parts written.
+/// To run it, `x` must hold the images of the grid, `zeros` a value for each channel, `out` must be as long as `planes`
+/// says, and nobody else may use the parts written.
+pub(super) struct LoadTiles<'a, const P: usize> {
+    pub(super) kind: Kind,
+    /// The images are the gradient of the result, their windows tiles without overlap.
+    pub(super) gradient: bool,
+    pub(super) grid: &'a Grid,
+    pub(super) images: &'a Images,
+    pub(super) x: &'a [f32],
+    pub(super) zeros: &'a [f32],
+    pub(super) tiles: (usize, usize),
+    pub(super) blocks: (usize, usize),
+    pub(super) planes: &'a Planes,
+    pub(super) out: SharedMut,
+    pub(super) first_row: usize,
+}
+
+impl<const P: usize> Kernel for LoadTiles<'_, P> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            match (self.kind, self.gradient) {
+                (Kind::Unit, false) => load_tiles::<S, Input, P, 6, 6>(&self),
+                (Kind::Down, false) => load_tiles::<S, InputDown, P, 9, 9>(&self),
+                (Kind::Up, _) => load_tiles::<S, InputUp, P, 5, 9>(&self),
+                (Kind::Unit, true) => load_tiles::<S, OutputBack, P, 4, 6>(&self),
+                (Kind::Down, true) => load_tiles::<S, OutputDownBack, P, 4, 9>(&self),
+            }
+        }
+    }
+}
+
 #[inline(always)]
-#[allow(clippy::too_many_arguments)]
-pub(super) unsafe fn load_tiles<S: Simd, T: Linear<N, WINDOW>, const P: usize, const N: usize>(
-    grid: &Grid,
-    images: &Images,
-    x: &[f32],
-    zeros: &[f32],
-    (start, count): (usize, usize),
-    blocks: (usize, usize),
-    planes: &Planes,
-    out: SharedMut,
-    first_row: usize,
+unsafe fn load_tiles<S: Simd, T: Linear<N, F>, const P: usize, const N: usize, const F: usize>(
+    task: &LoadTiles<P>,
 ) {
+    let LoadTiles { grid, images, x, zeros, tiles: (start, count), blocks, planes, out, first_row, .. } =
+        *task;
     let width = S::LANES / P;
-    let Images { height, width: columns, channels, padding } = *images;
+    let Images { height, width: columns, channels, padding, step } = *images;
     for row in 0..count.div_ceil(P) {
         let mut pointers = Pointers::<P, N> { p: [[[zeros.as_ptr(); N]; N]; P] };
         let mut inside = Inside { p: x.as_ptr(), row: columns * channels, column: channels };
@@ -141,7 +172,7 @@ pub(super) unsafe fn load_tiles<S: Simd, T: Linear<N, WINDOW>, const P: usize, c
                 continue;
             }
             let (n, ty, tx) = grid.place(tile);
-            let (y0, x0) = ((ty * TILE) as isize - padding as isize, (tx * TILE) as isize - padding as isize);
+            let (y0, x0) = ((ty * step) as isize - padding as isize, (tx * step) as isize - padding as isize);
             // The address of the window's first pixel may be outside of the slice, hence `wrapping`.
             let first = (n * height) as isize + y0;
             let p = x.as_ptr().wrapping_offset((first * columns as isize + x0) * channels as isize);
@@ -167,19 +198,19 @@ pub(super) unsafe fn load_tiles<S: Simd, T: Linear<N, WINDOW>, const P: usize, c
                 let out = out.at(block * planes.block + (first_row + row) * S::LANES);
                 if P == 2 {
                     let source = Channels::<_, P, false> { square: &pointers, offset, count };
-                    store_all::<S, T, N>(&source, out, planes.stride);
+                    store_all::<S, T, N, F>(&source, out, planes.stride);
                 } else if is_inside && count == width {
                     let source = Channels::<_, 1, true> { square: &inside, offset, count };
-                    store_all::<S, T, N>(&source, out, planes.stride);
+                    store_all::<S, T, N, F>(&source, out, planes.stride);
                 } else if is_inside {
                     let source = Channels::<_, 1, false> { square: &inside, offset, count };
-                    store_all::<S, T, N>(&source, out, planes.stride);
+                    store_all::<S, T, N, F>(&source, out, planes.stride);
                 } else if count == width {
                     let source = Channels::<_, P, true> { square: &pointers, offset, count };
-                    store_all::<S, T, N>(&source, out, planes.stride);
+                    store_all::<S, T, N, F>(&source, out, planes.stride);
                 } else {
                     let source = Channels::<_, P, false> { square: &pointers, offset, count };
-                    store_all::<S, T, N>(&source, out, planes.stride);
+                    store_all::<S, T, N, F>(&source, out, planes.stride);
                 }
             }
         }
@@ -187,14 +218,14 @@ pub(super) unsafe fn load_tiles<S: Simd, T: Linear<N, WINDOW>, const P: usize, c
 }
 
 #[inline(always)]
-unsafe fn store_all<S: Simd, T: Linear<N, WINDOW>, const N: usize>(
+unsafe fn store_all<S: Simd, T: Linear<N, F>, const N: usize, const F: usize>(
     source: &impl Source<S>,
     out: *mut f32,
     stride: usize,
 ) {
     // SAFETY: the caller's promise.
     unsafe {
-        let v = transform::both::<S, T, N, WINDOW>(source);
+        let v = transform::both::<S, T, N, F>(source);
         for (i, v) in v.as_flattened().iter().enumerate() {
             S::store(out.add(i * stride), *v);
         }
@@ -202,39 +233,59 @@ unsafe fn store_all<S: Simd, T: Linear<N, WINDOW>, const N: usize>(
 }
 
 /// The products of a tile as a source for the output transform.
-struct Products {
+struct Products<const F: usize> {
     p: *const f32,
     stride: usize,
 }
 
-impl<S: Simd> Source<S> for Products {
+impl<S: Simd, const F: usize> Source<S> for Products<F> {
     #[inline(always)]
     unsafe fn at(&self, r: usize, c: usize) -> S::V {
-        // SAFETY: there is a product for each frequency.
-        unsafe { S::load(self.p.add((r * WINDOW + c) * self.stride)) }
+        // SAFETY: there is a vector for each product.
+        unsafe { S::load(self.p.add((r * F + c) * self.stride)) }
     }
 }
 
-/// Transforms the products of tiles `start..start + count` and writes (or adds to `addend`) the channels of
-/// blocks `first_block..`, one for each block of `planes`.
+/// Transforms the products `m` of tiles `tiles.0..tiles.0 + tiles.1` and writes (or adds to `addend`) the channels
+/// of blocks `first_block..`, one for each block of `planes`.
 ///
-/// # Safety
-/// `m` is as long as `planes` says; `y` points to the images of the grid, and nobody else uses these tiles and
-/// channels of it.
+/// To run it, `m` must be as long as `planes` says, `y` and `addend` must hold the images of the grid, and nobody else
+/// may use these tiles and channels of `y`.
+pub(super) struct StoreTiles<'a, const P: usize> {
+    pub(super) kind: Kind,
+    pub(super) grid: &'a Grid,
+    pub(super) images: &'a Images,
+    pub(super) m: &'a [f32],
+    pub(super) planes: &'a Planes,
+    pub(super) tiles: (usize, usize),
+    pub(super) first_block: usize,
+    pub(super) addend: Option<&'a [f32]>,
+    pub(super) y: SharedMut,
+}
+
+impl<const P: usize> Kernel for StoreTiles<'_, P> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            match self.kind {
+                Kind::Unit => store_tiles::<S, Output, P, 6, 4>(&self),
+                Kind::Down => store_tiles::<S, OutputDown, P, 9, 4>(&self),
+                Kind::Up => store_tiles::<S, OutputUp, P, 9, 8>(&self),
+            }
+        }
+    }
+}
+
 #[inline(always)]
-#[allow(clippy::too_many_arguments)]
-pub(super) unsafe fn store_tiles<S: Simd, const P: usize>(
-    grid: &Grid,
-    images: &Images,
-    m: &[f32],
-    planes: &Planes,
-    (start, count): (usize, usize),
-    first_block: usize,
-    addend: Option<&[f32]>,
-    y: SharedMut,
+unsafe fn store_tiles<S: Simd, T: Linear<F, O>, const P: usize, const F: usize, const O: usize>(
+    task: &StoreTiles<P>,
 ) {
+    let StoreTiles { grid, images, m, planes, tiles: (start, count), first_block, addend, y, .. } = *task;
     let width = S::LANES / P;
-    let Images { height, width: columns, channels, .. } = *images;
+    let Images { height, width: columns, channels, step, .. } = *images;
     for row in 0..count.div_ceil(P) {
         let first = start + row * P;
         let places: [_; P] = std::array::from_fn(|i| grid.place((first + i).min(grid.tiles - 1)));
@@ -245,10 +296,10 @@ pub(super) unsafe fn store_tiles<S: Simd, const P: usize>(
             // SAFETY: the row is in `planes`; only pixels inside the images are written.
             unsafe {
                 let p = m.as_ptr().add(block * planes.block + row * S::LANES);
-                let out = transform::both::<S, Output, WINDOW, TILE>(&Products { p, stride: planes.stride });
+                let out = transform::both::<S, T, F, O>(&Products::<F> { p, stride: planes.stride });
                 let at = |i: usize, r: usize, c: usize| {
                     let (image, ty, tx) = places[i];
-                    let (py, px) = (ty * TILE + r, tx * TILE + c);
+                    let (py, px) = (ty * step + r, tx * step + c);
                     let inside = exists[i] && py < height && px < columns;
                     inside.then_some(((image * height + py) * columns + px) * channels + channel)
                 };

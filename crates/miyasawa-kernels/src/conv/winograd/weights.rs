@@ -2,7 +2,7 @@
 
 use crate::simd::Simd;
 
-use super::transform::{self, FREQUENCIES, Source, WINDOW, Weight, WeightBack};
+use super::transform::{self, Kind, SIDE, Source, WEIGHTS, Weight, WeightBack, WeightSplit, WeightSplitBack};
 
 /// Taps of the kernel.
 const TAPS: usize = 9;
@@ -10,6 +10,7 @@ const TAPS: usize = 9;
 /// Which channels of the `[out, in, 3, 3]` weights the products sum over.
 #[derive(Clone, Copy)]
 pub(super) struct Weights {
+    pub(super) kind: Kind,
     pub(super) inputs: usize,
     pub(super) outputs: usize,
     /// Sums over output channels, with the taps in reverse.
@@ -28,6 +29,17 @@ impl Weights {
     }
 }
 
+/// Values between the transformed weights of `depth` depths of `row` values: an odd number of vectors, since all 36 are
+/// written at once and would evict each other at a distance of a power of two.
+pub(super) fn stride(depth: usize, row: usize, lanes: usize) -> usize {
+    ((depth * row / lanes) | 1) * lanes
+}
+
+/// Values of a panel of two blocks.
+pub(super) fn panel(depth: usize, lanes: usize) -> usize {
+    WEIGHTS * stride(depth, 2 * lanes, lanes)
+}
+
 struct Taps<'a>(&'a [f32]);
 
 impl<S: Simd> Source<S> for Taps<'_> {
@@ -38,21 +50,21 @@ impl<S: Simd> Source<S> for Taps<'_> {
     }
 }
 
-struct Frequencies {
+struct Sums {
     p: *const f32,
     stride: usize,
 }
 
-impl<S: Simd> Source<S> for Frequencies {
+impl<S: Simd> Source<S> for Sums {
     #[inline(always)]
     unsafe fn at(&self, r: usize, c: usize) -> S::V {
-        // SAFETY: there is a vector for each frequency.
-        unsafe { S::load(self.p.add((r * WINDOW + c) * self.stride)) }
+        // SAFETY: there is a vector for each weight.
+        unsafe { S::load(self.p.add((r * SIDE + c) * self.stride)) }
     }
 }
 
 /// Transforms depths `start..end` and the results of one block into `out`, where depth `start` has its first
-/// vector, `row` values lie between depths and `stride` between frequencies. Each result fills `P` lanes.
+/// vector, `row` values lie between depths and `stride` between transformed weights. Each result fills `P` lanes.
 ///
 /// `taps` is working memory of `9*LANES*LANES` values.
 ///
@@ -78,7 +90,11 @@ pub(super) unsafe fn transform<S: Simd, const P: usize>(
             read_taps::<S, P>(shape, w, (depth, count), block, taps);
             for i in 0..count {
                 let source = Taps(&taps[i * TAPS * S::LANES..][..TAPS * S::LANES]);
-                let v = transform::both::<S, Weight, 3, WINDOW>(&source);
+                let v = if shape.kind == Kind::Unit {
+                    transform::both::<S, Weight, 3, SIDE>(&source)
+                } else {
+                    transform::both::<S, WeightSplit, 3, SIDE>(&source)
+                };
                 let out = out.add((depth - start + i) * row);
                 for (f, v) in v.as_flattened().iter().enumerate() {
                     S::store(out.add(f * stride), *v);
@@ -161,13 +177,14 @@ fn scatter_reversed<S: Simd>(source: &[f32], taps: &mut [f32]) -> bool {
 }
 
 /// Turns sums over tiles into `taps[(i*9 + t)*LANES + lane]` for `count <= LANES` depths: the sum of `parts`
-/// matrices that lie `part` values apart, each with `row` values between depths and `stride` between frequencies.
+/// matrices that lie `part` values apart, each with `row` values between depths and `stride` between transformed weights.
 ///
 /// # Safety
 /// `sums` is valid for what this says. The sums are overwritten.
 #[inline(always)]
 #[allow(clippy::too_many_arguments)]
 pub(super) unsafe fn transform_back<S: Simd>(
+    kind: Kind,
     sums: *mut f32,
     (parts, part): (usize, usize),
     count: usize,
@@ -181,7 +198,7 @@ pub(super) unsafe fn transform_back<S: Simd>(
         unsafe {
             let p = sums.add(i * row);
             if parts > 1 {
-                for f in 0..FREQUENCIES {
+                for f in 0..WEIGHTS {
                     let mut v = S::load(p.add(f * stride));
                     for j in 1..parts {
                         v = S::add(v, S::load(p.add(f * stride + j * part)));
@@ -189,7 +206,12 @@ pub(super) unsafe fn transform_back<S: Simd>(
                     S::store(p.add(f * stride), v);
                 }
             }
-            let v = transform::both::<S, WeightBack, WINDOW, 3>(&Frequencies { p, stride });
+            let source = Sums { p, stride };
+            let v = if kind == Kind::Unit {
+                transform::both::<S, WeightBack, SIDE, 3>(&source)
+            } else {
+                transform::both::<S, WeightSplitBack, SIDE, 3>(&source)
+            };
             for (t, v) in v.as_flattened().iter().enumerate() {
                 S::store(taps.as_mut_ptr().add((i * TAPS + t) * S::LANES), *v);
             }
