@@ -106,6 +106,29 @@ fn main() {
             )
         });
 
+        bench.line("norm gelu_forward", 2, || {
+            norm::gelu_forward(&s, black_box(&h), &gamma, &beta, &mut y, &mut mean, &mut rstd)
+        });
+        norm::gelu_forward(&s, &h, &gamma, &beta, &mut y, &mut mean, &mut rstd);
+        bench.line("norm gelu_adjoint", 3, || {
+            let affine = Some((&mut d_gamma[..], &mut d_beta[..]));
+            norm::gelu_adjoint(&s, black_box(&h), &gamma, &mean, &rstd, &g, &mut y, affine)
+        });
+        bench.line("norm gelu_adjoint_reverse", 5, || {
+            norm::gelu_adjoint_reverse(
+                &s,
+                black_box(&h),
+                &gamma,
+                &mean,
+                &rstd,
+                &g,
+                &v,
+                &mut y,
+                &mut d_gamma,
+                &mut z,
+            )
+        });
+
         bench.line("pool forward", 1, || pool::forward(batch, pixels, channels, black_box(&h), &mut d_gamma));
         bench.line("pool adjoint", 1, || {
             pool::adjoint(batch, pixels, channels, black_box(&gamma), None, &mut y)

@@ -22,7 +22,7 @@ mod tests;
 const CHUNK: usize = 16 * 1024;
 
 multiversion! {
-    fn forward_chunk(h: &[f32], y: &mut [f32]) {
+    pub(crate) fn forward_chunk(h: &[f32], y: &mut [f32]) {
         for (y, &h) in y.iter_mut().zip(h) {
             *y = Normal::new::<FMA>(h).gelu::<FMA>();
         }
