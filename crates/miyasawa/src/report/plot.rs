@@ -1,0 +1,248 @@
+//! Line plots, as pictures and as SVG.
+
+mod axis;
+mod curves;
+mod frame;
+
+pub use curves::curves;
+
+use super::error::ReportError;
+use frame::{Canvas, draw_plot};
+use image::RgbImage;
+use plotters::{
+    coord::Shift,
+    drawing::{DrawingArea, IntoDrawingArea},
+    prelude::{BitMapBackend, DrawingBackend, SVGBackend, WHITE},
+    style::{FontStyle, register_font},
+};
+use std::sync::OnceLock;
+
+/// How a [`Series`] is drawn.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SeriesStyle {
+    /// A line in a colour of its own, with markers where the points are few, named in the legend.
+    #[default]
+    Solid,
+    /// A thin pale line in the colour of the next solid series and not in the legend: the raw values behind
+    /// their average.
+    Faint,
+}
+
+/// One line of a plot.
+#[derive(Clone, Debug, Default)]
+pub struct Series {
+    /// Its name in the legend.
+    pub name: String,
+    /// The points in drawing order. A point that is not finite, or not positive on a logarithmic axis, is left
+    /// out and the line joins its neighbours.
+    pub points: Vec<(f64, f64)>,
+    /// How it is drawn.
+    pub style: SeriesStyle,
+}
+
+impl Series {
+    /// A solid line.
+    pub fn new(name: impl Into<String>, points: Vec<(f64, f64)>) -> Self {
+        Self { name: name.into(), points, style: SeriesStyle::Solid }
+    }
+
+    /// A thin pale line in the colour of the series after it.
+    pub fn faint(points: Vec<(f64, f64)>) -> Self {
+        Self { name: String::new(), points, style: SeriesStyle::Faint }
+    }
+}
+
+/// One panel: a frame with axes, a legend above it, and lines.
+#[derive(Clone, Debug, Default)]
+pub struct Plot {
+    /// Stands above the panel.
+    pub title: String,
+    /// What the horizontal axis counts.
+    pub x_label: String,
+    /// What the vertical axis counts.
+    pub y_label: String,
+    /// Logarithmic horizontal axis.
+    pub log_x: bool,
+    /// Logarithmic vertical axis.
+    pub log_y: bool,
+    /// The lines, drawn in this order.
+    pub series: Vec<Series>,
+    /// The values the vertical axis spans; what the points span if none. Lines are cut at its ends.
+    pub y_range: Option<(f64, f64)>,
+    /// Where the horizontal axis is labelled, for instance at the measured noise levels; round values if none.
+    pub x_ticks: Option<Vec<f64>>,
+}
+
+impl Plot {
+    /// A plot with linear axes that fit the series.
+    pub fn new(
+        title: impl Into<String>,
+        x_label: impl Into<String>,
+        y_label: impl Into<String>,
+        series: Vec<Series>,
+    ) -> Self {
+        Self {
+            title: title.into(),
+            x_label: x_label.into(),
+            y_label: y_label.into(),
+            series,
+            ..Self::default()
+        }
+    }
+}
+
+/// The name is a CSS list, so that a browser shows an SVG in a font that it has; bitmaps use the registered one.
+const FONT: &str = "Ubuntu, system-ui, sans-serif";
+
+/// A bitmap is drawn this many times larger and then averaged: the backend does not smooth thick lines.
+const OVERSAMPLING: u32 = 2;
+
+/// The backend's coordinates are integers; an SVG is drawn in units of this fraction of a pixel.
+const SUBPIXELS: u32 = 4;
+
+/// The largest side of a picture, in pixels.
+const MAX_SIDE: u32 = 8192;
+
+/// Draws plots into one picture of `width` by `height` pixels, `columns` of them side by side.
+///
+/// # Errors
+/// If the picture has no pixel or a side above 8192 pixels.
+pub fn render_png(plots: &[Plot], columns: usize, width: u32, height: u32) -> Result<RgbImage, ReportError> {
+    prepare(width, height)?;
+    let (wide, high) = (width * OVERSAMPLING, height * OVERSAMPLING);
+    let mut buffer = vec![255; wide as usize * high as usize * 3];
+    {
+        let root = BitMapBackend::with_buffer(&mut buffer, (wide, high)).into_drawing_area();
+        let canvas = Canvas { scale: f64::from(OVERSAMPLING), join: true };
+        let columns = columns.clamp(1, plots.len().max(1));
+        let panels = root.split_evenly((plots.len().div_ceil(columns).max(1), columns));
+        plots.iter().zip(&panels).try_for_each(|(plot, panel)| draw_plot(plot, panel, canvas))?;
+        present(&root)?;
+    }
+    let large = RgbImage::from_raw(wide, high, buffer)
+        .ok_or_else(|| ReportError::Draw("the buffer does not fit the picture".to_owned()))?;
+    Ok(image::imageops::thumbnail(&large, width, height))
+}
+
+/// Draws one plot as an SVG document of `width` by `height` pixels. It names no file and needs no font.
+///
+/// # Errors
+/// If the picture has no pixel or a side above 8192 pixels.
+pub fn render_svg(plot: &Plot, width: u32, height: u32) -> Result<String, ReportError> {
+    prepare(width, height)?;
+    let (wide, high) = (width * SUBPIXELS, height * SUBPIXELS);
+    let mut text = String::new();
+    {
+        let root = SVGBackend::with_string(&mut text, (wide, high)).into_drawing_area();
+        root.fill(&WHITE).map_err(draw_error)?;
+        draw_plot(plot, &root, Canvas { scale: f64::from(SUBPIXELS), join: false })?;
+        present(&root)?;
+    }
+    // The size in pixels goes back to what was asked for; the view box keeps the fine units. Round joins keep
+    // a noisy line from growing spikes.
+    let drawn = format!("<svg width=\"{wide}\" height=\"{high}\"");
+    let asked = format!("<svg width=\"{width}\" height=\"{height}\" stroke-linejoin=\"round\"");
+    Ok(text.replacen(&drawn, &asked, 1))
+}
+
+fn present<DB: DrawingBackend>(root: &DrawingArea<DB, Shift>) -> Result<(), ReportError> {
+    root.present().map_err(draw_error)
+}
+
+fn draw_error(error: impl std::fmt::Display) -> ReportError {
+    ReportError::Draw(error.to_string())
+}
+
+/// Checks the size and makes the font known, once in a process.
+fn prepare(width: u32, height: u32) -> Result<(), ReportError> {
+    static FONT_KNOWN: OnceLock<bool> = OnceLock::new();
+    let sides = 1..=MAX_SIDE;
+    if !sides.contains(&width) || !sides.contains(&height) {
+        return Err(ReportError::Draw(format!(
+            "a picture of {width}x{height}, where a side is 1 to {MAX_SIDE} pixels"
+        )));
+    }
+    let register = || register_font(FONT, FontStyle::Normal, epaint_default_fonts::UBUNTU_LIGHT).is_ok();
+    if *FONT_KNOWN.get_or_init(register) {
+        Ok(())
+    } else {
+        Err(ReportError::Draw("the font cannot be read".to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(points: &[(f64, f64)]) -> Plot {
+        Plot::new("Title", "x", "y", vec![Series::new("a", points.to_vec())])
+    }
+
+    /// Pixels with a hue: axes and text are grey.
+    fn coloured(picture: &RgbImage) -> usize {
+        picture.pixels().filter(|p| p.0.iter().max().unwrap() - p.0.iter().min().unwrap() > 60).count()
+    }
+
+    #[test]
+    fn degenerate_plots_are_drawn() {
+        let nan = f64::NAN;
+        let cases: [(&[(f64, f64)], bool); 7] = [
+            (&[], false),
+            (&[(nan, 1.0), (1.0, f64::INFINITY)], false),
+            (&[(1.0, 2.0)], true),
+            (&[(0.0, 0.0)], true),
+            (&[(1.0, 5.0), (2.0, 5.0)], true),
+            (&[(0.0, 1e300), (1.0, -1e300)], true),
+            (&[(0.0, 1.0), (1e-200, 1.0 + 1e-15)], true),
+        ];
+        for (points, visible) in cases {
+            for log in [false, true] {
+                let mut plot = line(points);
+                (plot.log_x, plot.log_y) = (log, log);
+                let picture = render_png(&[plot.clone()], 1, 300, 200).unwrap();
+                assert_eq!(picture.dimensions(), (300, 200));
+                let visible = visible && (!log || points.iter().any(|p| p.0 > 0.0 && p.1 > 0.0));
+                assert_eq!(coloured(&picture) > 0, visible, "{points:?}, logarithmic: {log}");
+                render_svg(&plot, 300, 200).unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn any_size_and_grid_is_drawn() {
+        let plot = line(&[(0.0, 0.0), (1.0, 1.0)]);
+        for (width, height) in [(1, 1), (10, 10), (60, 40), (640, 20), (20, 640)] {
+            render_png(&vec![plot.clone(); 5], 2, width, height).unwrap();
+            render_svg(&plot, width, height).unwrap();
+        }
+        for columns in [0, 1, 99] {
+            render_png(&[plot.clone(), plot.clone()], columns, 300, 200).unwrap();
+        }
+        assert_eq!(coloured(&render_png(&[], 3, 30, 20).unwrap()), 0);
+        for (width, height) in [(0, 10), (10, 0), (9000, 10), (u32::MAX, u32::MAX)] {
+            assert!(matches!(render_png(&[], 1, width, height), Err(ReportError::Draw(_))));
+            assert!(matches!(render_svg(&plot, width, height), Err(ReportError::Draw(_))));
+        }
+    }
+
+    #[test]
+    fn lines_are_cut_at_the_given_range() {
+        let mut plot = line(&[(0.0, -1e6), (1.0, 1e6)]);
+        plot.y_range = Some((0.0, 1.0));
+        let clipped = render_png(&[plot.clone(), Plot::default()], 1, 300, 400).unwrap();
+        let below = image::imageops::crop_imm(&clipped, 0, 200, 300, 200).to_image();
+        assert_eq!(coloured(&below), 0, "a line runs into the panel below");
+        assert!(coloured(&clipped) > 0);
+    }
+
+    #[test]
+    fn an_svg_escapes_its_text_and_has_the_size_asked_for() {
+        let mut plot = line(&[(1.0, 1.0), (2.0, 2.0)]);
+        plot.title = "<script>&\"".to_owned();
+        let svg = render_svg(&plot, 320, 200).unwrap();
+        assert!(svg.starts_with("<svg width=\"320\" height=\"200\""), "{}", &svg[..80]);
+        assert!(svg.contains("viewBox=\"0 0 1280 800\""));
+        assert!(svg.contains("&lt;script&gt;&amp;"));
+        assert!(!svg.contains("<script"));
+    }
+}

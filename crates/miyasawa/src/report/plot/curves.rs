@@ -1,0 +1,251 @@
+//! The course of a training run, from the lines of its log.
+
+use super::{Plot, Series, axis::shortest, render_png};
+use crate::{atomic::write_atomic, report::ReportError};
+use serde_json::Value;
+use std::{
+    io::{Cursor, Write},
+    path::Path,
+};
+
+/// Points of a line: more cannot be seen in a panel.
+const MOST_POINTS: usize = 600;
+/// Size of one panel, in pixels.
+const PANEL: (u32, u32) = (560, 380);
+
+/// Draws a run's losses, accuracy, PSNR, gradient norm and learning rate into a PNG file.
+///
+/// `lines` are those of the run's `metrics.jsonl`: one for every step and, marked `"event": "eval"`, one for
+/// every evaluation. What a line does not hold is not drawn; lines of other events are passed over.
+///
+/// # Errors
+/// If the file cannot be written.
+pub fn curves(lines: &[Value], path: &Path) -> Result<(), ReportError> {
+    let plots = panels(lines);
+    let columns = if plots.len() > 4 { 3 } else { 2 };
+    let rows = plots.len().div_ceil(columns) as u32;
+    let picture = render_png(&plots, columns, PANEL.0 * columns as u32, PANEL.1 * rows)?;
+    let mut bytes = Vec::new();
+    picture.write_to(&mut Cursor::new(&mut bytes), image::ImageFormat::Png)?;
+    Ok(write_atomic(path, |file| file.write_all(&bytes))?)
+}
+
+fn panels(lines: &[Value]) -> Vec<Plot> {
+    let mut plots = Vec::new();
+    let mut panel = |title: &str, y_label: &str, log_y: bool, series: Vec<Series>| {
+        if series.iter().any(|s| !s.points.is_empty()) {
+            plots.push(Plot { log_y, ..Plot::new(title, "step", y_label, series) });
+        }
+    };
+    let percent =
+        |points: Vec<(f64, f64)>| points.into_iter().map(|(x, y)| (x, 100.0 * y)).collect::<Vec<_>>();
+
+    panel("Cross-entropy", "nats", true, raw_and_smooth("training", column(lines, "ce")));
+    panel("Denoising score matching", "loss", true, raw_and_smooth("training", column(lines, "dsm")));
+    let mut accuracy = vec![Series::new("training", thin(&smooth(&percent(column(lines, "accuracy")))))];
+    accuracy.retain(|s| !s.points.is_empty());
+    let evaluated = evaluations(lines, "accuracy").into_iter();
+    accuracy.extend(evaluated.map(|(sigma, points)| Series::new(noise(sigma), percent(points))));
+    panel("Accuracy", "percent", false, accuracy);
+    let psnr = evaluations(lines, "psnr").into_iter();
+    panel(
+        "PSNR of D(y)",
+        "dB",
+        false,
+        psnr.map(|(sigma, points)| Series::new(noise(sigma), points)).collect(),
+    );
+    panel("Gradient norm", "norm", true, raw_and_smooth("before clipping", column(lines, "grad_norm")));
+    panel("Learning rate", "rate", false, vec![Series::new("", thin(&column(lines, "lr")))]);
+    if plots.is_empty() {
+        plots.push(Plot::new("Training", "step", "", Vec::new()));
+    }
+    plots
+}
+
+fn noise(sigma: f64) -> String {
+    format!("\u{3c3} = {}", shortest(sigma))
+}
+
+/// One quantity of the steps' lines. A value that is not a finite number is left out.
+fn column(lines: &[Value], key: &str) -> Vec<(f64, f64)> {
+    let steps = lines.iter().filter(|line| line.get("event").is_none());
+    steps.filter_map(|line| point(line, line, key)).collect()
+}
+
+fn point(line: &Value, row: &Value, key: &str) -> Option<(f64, f64)> {
+    let value = row.get(key)?.as_f64().filter(|v| v.is_finite())?;
+    Some((line.get("step")?.as_f64()?, value))
+}
+
+/// One quantity of the evaluations' rows for every noise level, in rising order.
+fn evaluations(lines: &[Value], key: &str) -> Vec<(f64, Vec<(f64, f64)>)> {
+    let mut levels: Vec<(f64, Vec<(f64, f64)>)> = Vec::new();
+    for line in lines.iter().filter(|line| line.get("event").and_then(Value::as_str) == Some("eval")) {
+        for row in line.get("rows").and_then(Value::as_array).into_iter().flatten() {
+            let (Some(sigma), Some(point)) =
+                (row.get("sigma").and_then(Value::as_f64), point(line, row, key))
+            else {
+                continue;
+            };
+            match levels.iter_mut().find(|level| level.0 == sigma) {
+                Some(level) => level.1.push(point),
+                None => levels.push((sigma, vec![point])),
+            }
+        }
+    }
+    levels.sort_by(|a, b| a.0.total_cmp(&b.0));
+    levels
+}
+
+/// The values pale and thin, and their moving average over them.
+fn raw_and_smooth(name: &str, points: Vec<(f64, f64)>) -> Vec<Series> {
+    let average = Series::new(name, thin(&smooth(&points)));
+    vec![Series::faint(extremes(&points)), average]
+}
+
+/// The mean over a window of a fortieth of the run around each point. Centred, so that it shows no lag.
+fn smooth(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
+    let half = (points.len() / 80).min(250);
+    let mut sums = vec![0.0];
+    sums.extend(points.iter().scan(0.0, |sum, p| {
+        *sum += p.1;
+        Some(*sum)
+    }));
+    let mean = |i: usize| {
+        let (from, to) = (i.saturating_sub(half), (i + half + 1).min(points.len()));
+        (sums[to] - sums[from]) / (to - from) as f64
+    };
+    points.iter().enumerate().map(|(i, p)| (p.0, mean(i))).collect()
+}
+
+/// Every so many points, and the last.
+fn thin(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
+    let every = points.len().div_ceil(MOST_POINTS).max(1);
+    let mut kept: Vec<_> = points.iter().step_by(every).copied().collect();
+    if let Some(&last) = points.last().filter(|last| kept.last() != Some(last)) {
+        kept.push(last);
+    }
+    kept
+}
+
+/// The lowest and the highest of every so many points: thinned like this a line keeps its spikes.
+fn extremes(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
+    if points.len() <= MOST_POINTS {
+        return points.to_vec();
+    }
+    let size = points.len().div_ceil(MOST_POINTS / 2);
+    let bounds = points.chunks(size).filter_map(|chunk| {
+        let indices = || 0..chunk.len();
+        let low = indices().min_by(|&a, &b| chunk[a].1.total_cmp(&chunk[b].1))?;
+        let high = indices().max_by(|&a, &b| chunk[a].1.total_cmp(&chunk[b].1))?;
+        Some([chunk[low.min(high)], chunk[low.max(high)]])
+    });
+    bounds.flatten().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    /// A log like a run's, with `steps` steps and an evaluation every quarter.
+    fn log(steps: usize) -> Vec<Value> {
+        let mut lines = Vec::new();
+        for step in 1..=steps {
+            let t = step as f64 / steps as f64;
+            let wobble = 1.0 + 0.25 * ((step * 7919 % 997) as f64 / 997.0 - 0.5);
+            lines.push(json!({
+                "step": step, "epoch": 3.0 * t, "loss": 1.0, "ce": (2.2 * (-3.0 * t).exp() + 0.15) * wobble,
+                "dsm": (0.9 * (-20.0 * t).exp() + 0.11) * wobble, "accuracy": (0.1 + 0.8 * t.powf(0.3)) * wobble.min(1.0),
+                "lr": 2e-3 * 0.5 * (1.0 + (std::f64::consts::PI * t).cos()) * (20.0 * t).min(1.0),
+                "grad_norm": (12.0 * (-30.0 * t).exp() + 0.4) * wobble, "images_per_second": 512.0,
+            }));
+            if step % (steps / 4).max(1) == 0 {
+                let row = |sigma: f64| {
+                    json!({
+                        "sigma": sigma, "accuracy": 0.9 * t.powf(0.2) - 0.1 * sigma, "nll": 0.4, "ece": 0.02,
+                        "psnr": 31.0 - 15.0 * (sigma - 0.1) - 2.0 * (1.0 - t), "ssim": 0.9,
+                        "psnr_given_label": 31.2, "psnr_noisy": 20.0,
+                    })
+                };
+                let rows: Vec<_> = [1.0, 0.02, 0.1, 0.2, 0.4].into_iter().map(row).collect();
+                lines.push(json!({"event": "eval", "step": step, "rows": rows}));
+            }
+        }
+        lines
+    }
+
+    #[test]
+    fn a_run_gives_six_panels_and_a_picture() {
+        let lines = log(2000);
+        let plots = panels(&lines);
+        let titles: Vec<_> = plots.iter().map(|p| p.title.as_str()).collect();
+        assert_eq!(
+            titles,
+            [
+                "Cross-entropy",
+                "Denoising score matching",
+                "Accuracy",
+                "PSNR of D(y)",
+                "Gradient norm",
+                "Learning rate"
+            ]
+        );
+        assert!(plots.iter().flat_map(|p| &p.series).all(|s| s.points.len() <= MOST_POINTS + 1));
+        let names: Vec<_> = plots[3].series.iter().map(|s| s.name.as_str()).collect();
+        assert_eq!(names, ["σ = 0.02", "σ = 0.1", "σ = 0.2", "σ = 0.4", "σ = 1"]);
+
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("curves.png");
+        curves(&lines, &path).unwrap();
+        assert_eq!(image::open(&path).unwrap().width(), 3 * PANEL.0);
+    }
+
+    #[test]
+    fn a_classifier_has_no_panel_of_psnr() {
+        let mut lines = log(8);
+        for line in &mut lines {
+            line.as_object_mut().unwrap().remove("dsm");
+            for row in line.get_mut("rows").and_then(Value::as_array_mut).into_iter().flatten() {
+                row["psnr"] = Value::Null;
+            }
+        }
+        let plots = panels(&lines);
+        assert!(plots.iter().all(|p| !p.title.contains("PSNR") && !p.title.contains("Denoising")));
+        assert_eq!(plots.len(), 4);
+    }
+
+    #[test]
+    fn odd_lines_do_no_harm() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("curves.png");
+        let odd = [
+            vec![],
+            vec![json!(null), json!([1]), json!("x"), json!({"step": "one", "ce": 1.0}), json!({"ce": 1.0})],
+            vec![json!({"step": 1, "ce": null, "dsm": 0.0, "accuracy": 0.0, "lr": 0.0, "grad_norm": null})],
+            vec![json!({"event": "eval", "step": 1}), json!({"event": "eval", "step": 1, "rows": [{}, 3]})],
+            vec![json!({"event": "stopped", "step": 1, "ce": 1.0})],
+        ];
+        for lines in odd {
+            curves(&lines, &path).unwrap();
+        }
+        let missing = dir.path().join("none").join("curves.png");
+        let error = curves(&[], &missing).unwrap_err().to_string();
+        assert!(error.contains("curves.png"), "{error}");
+    }
+
+    #[test]
+    fn thinning_keeps_ends_and_spikes() {
+        let mut points: Vec<_> = (0..10_000).map(|i| (f64::from(i), 1.0)).collect();
+        points[4321].1 = 99.0;
+        let kept = extremes(&points);
+        assert!(kept.len() <= MOST_POINTS);
+        assert!(kept.contains(&(4321.0, 99.0)));
+        assert!(kept.windows(2).all(|w| w[0].0 <= w[1].0));
+        assert_eq!(thin(&points).last(), points.last());
+        assert_eq!(smooth(&points).len(), points.len());
+        assert_eq!(smooth(&points)[0], points[0]);
+        assert_eq!(smooth(&points[..79]), points[..79], "a short run is drawn as it is");
+        assert!(thin(&[]).is_empty() && smooth(&[]).is_empty() && extremes(&[]).is_empty());
+    }
+}
