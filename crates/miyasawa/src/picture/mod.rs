@@ -1,6 +1,162 @@
-//! Pictures.
+//! Single pictures: opened from files, brought to a size, saved, and laid out as figures.
+//!
+//! A [`Picture`] holds values in [-1, 1] as the networks see them. [`Grid`] lays pictures out in rows and columns with
+//! captions.
+
 mod decode;
+mod error;
+mod file;
+mod grid;
 mod resample;
+#[cfg(test)]
+mod tests;
+mod text;
+
 pub(crate) use decode::decode;
 pub use decode::{DecodeError, MAX_PIXELS};
+pub use error::PictureError;
+pub use grid::{Grid, GridRow, grid};
 pub(crate) use resample::cover;
+
+use crate::data::normalise;
+
+/// A picture with values in [-1, 1].
+///
+/// Values outside the range may occur (a denoiser's output is not clipped); they are clipped when the picture is saved.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Picture {
+    channels: usize,
+    height: usize,
+    width: usize,
+    values: Vec<f32>,
+}
+
+impl Picture {
+    /// A picture of the given (channels, height, width) from its values (C, H, W).
+    ///
+    /// # Errors
+    ///
+    /// [`PictureError::Shape`] if channels are neither 1 nor 3, a side is 0, or the number of values is another.
+    pub fn new(
+        (channels, height, width): (usize, usize, usize),
+        values: Vec<f32>,
+    ) -> Result<Self, PictureError> {
+        let wanted = channels.checked_mul(height).and_then(|n| n.checked_mul(width));
+        if !matches!(channels, 1 | 3) || height == 0 || width == 0 || wanted != Some(values.len()) {
+            return Err(PictureError::Shape {
+                expected: "1 or 3 channels, at least 1x1, and as many values".to_owned(),
+                found: format!("{channels}x{height}x{width} with {} values", values.len()),
+            });
+        }
+        Ok(Self { channels, height, width, values })
+    }
+
+    /// A picture from 8-bit values (C, H, W), such as an image of a [`crate::data::Dataset`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Picture::new`].
+    pub fn from_bytes(shape: (usize, usize, usize), bytes: &[u8]) -> Result<Self, PictureError> {
+        Self::new(shape, bytes.iter().map(|&value| normalise(value)).collect())
+    }
+
+    /// (channels, height, width).
+    pub fn shape(&self) -> (usize, usize, usize) {
+        (self.channels, self.height, self.width)
+    }
+
+    /// 1 for grey, 3 for red, green, blue.
+    pub fn channels(&self) -> usize {
+        self.channels
+    }
+
+    /// Rows.
+    pub fn height(&self) -> usize {
+        self.height
+    }
+
+    /// Columns.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// The values, (C, H, W).
+    pub fn values(&self) -> &[f32] {
+        &self.values
+    }
+
+    /// The values, (C, H, W).
+    pub fn into_values(self) -> Vec<f32> {
+        self.values
+    }
+
+    /// The picture with 1 channel (ITU-R BT.601 luma, 0.299 R + 0.587 G + 0.114 B) or 3 (grey repeated).
+    ///
+    /// # Errors
+    ///
+    /// [`PictureError::Shape`] if `channels` is neither 1 nor 3.
+    pub fn to_channels(&self, channels: usize) -> Result<Self, PictureError> {
+        let values = match (self.channels, channels) {
+            (1, 3) => self.values.repeat(3),
+            (3, 1) => {
+                let (red, rest) = self.values.split_at(self.height * self.width);
+                let (green, blue) = rest.split_at(red.len());
+                red.iter().zip(green).zip(blue).map(|((r, g), b)| 0.299 * r + 0.587 * g + 0.114 * b).collect()
+            }
+            _ => self.values.clone(),
+        };
+        Self::new((channels, self.height, self.width), values)
+    }
+
+    /// The picture at another size, its aspect not kept; antialiased bicubic (Keys, a = -1/2), clipped to [-1, 1].
+    ///
+    /// # Errors
+    ///
+    /// [`PictureError::Shape`] if a side is 0 or the result would exceed [`MAX_PIXELS`].
+    pub fn resize(&self, height: usize, width: usize) -> Result<Self, PictureError> {
+        check_size(height, width)?;
+        let from = (self.height, self.width);
+        let values = self
+            .values
+            .chunks_exact(self.height * self.width)
+            .flat_map(|plane| resample::resample(plane, from, (height, width)))
+            .map(|value| value.clamp(-1.0, 1.0))
+            .collect();
+        Self::new((self.channels, height, width), values)
+    }
+
+    /// The picture fitted to a model's input: resized, its aspect kept, until it just covers the size, then cropped at the
+    /// centre. A picture of that size already is returned as it is.
+    ///
+    /// # Errors
+    ///
+    /// As [`Picture::resize`].
+    pub fn center_fit(&self, height: usize, width: usize) -> Result<Self, PictureError> {
+        check_size(height, width)?;
+        if (height, width) == (self.height, self.width) {
+            return Ok(self.clone());
+        }
+        let values = cover(&self.values, self.channels, (self.height, self.width), (height, width));
+        Self::new((self.channels, height, width), values)
+    }
+
+    /// The picture divided by its largest absolute value, so that a faint signed difference becomes visible (0 is grey),
+    /// and that value. A picture of zeros, or with values that are not finite, is left as it is, with 1.
+    pub fn amplified(&self) -> (Self, f32) {
+        let peak = self.values.iter().fold(0.0f32, |peak, value| peak.max(value.abs()));
+        let peak = if peak > 0.0 && self.values.iter().all(|v| v.is_finite()) { peak } else { 1.0 };
+        let values = self.values.iter().map(|value| value / peak).collect();
+        (Self { values, ..*self }, peak)
+    }
+}
+
+fn check_size(height: usize, width: usize) -> Result<(), PictureError> {
+    let pixels = (height as u64).checked_mul(width as u64);
+    if pixels.is_none_or(|pixels| pixels == 0 || pixels > MAX_PIXELS) {
+        return Err(PictureError::Shape {
+            expected: format!("a size from 1x1 to {MAX_PIXELS} pixels"),
+            found: format!("{height}x{width}"),
+        });
+    }
+    Ok(())
+}

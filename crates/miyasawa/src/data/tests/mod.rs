@@ -3,10 +3,12 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::*;
+
+mod damage;
+mod real;
 
 fn load(spec: impl AsRef<Path>, part: Part) -> Result<Dataset, DataError> {
     load_with(spec, part, &LoadOptions::default())
@@ -156,7 +158,7 @@ fn a_set_without_parts_holds_out_a_tenth() {
 fn pictures_without_classes_are_one_class() {
     let files = [("2.png", png(2, 2, [9; 3])), ("1.jpg", grey_jpeg(2, 2, 50))];
     for data in [
-        load(&folder(&files), Part::Train).unwrap(),
+        load(folder(&files), Part::Train).unwrap(),
         load(folder(&[("x.tar", tar(&files))]).keep().join("x.tar"), Part::Train).unwrap(),
     ] {
         assert_eq!((data.classes(), data.labels()), (&["image".to_owned()][..], &[0, 0][..]));
@@ -249,38 +251,6 @@ fn idx_files_are_found_by_their_names() {
     assert_eq!((data.pixels(), data.classes().len(), data.labels()), (&[8][..], 10, &[3][..]));
 }
 
-#[test]
-fn damaged_idx_files_are_named_with_what_is_wrong() {
-    let dir = idx_pair("x-images-idx3-ubyte", "x-labels-idx1-ubyte", false);
-    let (images, labels) = (dir.path().join("x-images-idx3-ubyte"), dir.path().join("x-labels-idx1-ubyte"));
-    let with = |image_bytes: Vec<u8>, label_bytes: Vec<u8>| {
-        fs::write(&images, image_bytes).unwrap();
-        fs::write(&labels, label_bytes).unwrap();
-        message(load(&images, Part::Train))
-    };
-    let good = || (idx(&[2, 1, 2], &[1, 2, 3, 4]), idx(&[2], &[0, 1]));
-    let cases = [
-        (with(good().1, good().1), "x-images-idx3-ubyte", "found IDX labels"),
-        (with(b"hello world, this is text".to_vec(), good().1), "x-images-idx3-ubyte", "magic 0x68656c6c"),
-        (with(good().0, idx(&[1], &[0])), "x-labels-idx1-ubyte", "found 1 labels"),
-        (with(idx(&[2, 1, 2], &[1, 2, 3]), good().1), "x-images-idx3-ubyte", "too short"),
-        (with(idx(&[2, 1, 2], &[1, 2, 3, 4, 5]), good().1), "x-images-idx3-ubyte", "found more"),
-        (with(idx(&[u32::MAX; 3], &[1]), good().1), "x-images-idx3-ubyte", "too short"),
-        (with(gzip(&idx(&[60_000, 1000, 1000], &[1; 100])), good().1), "x-images-idx3-ubyte", "too short"),
-        (with(gzip(&idx(&[2, 1, 2], &[1, 2, 3])), good().1), "x-images-idx3-ubyte", "truncated"),
-        (with(gzip(&good().0)[..20].to_vec(), good().1), "x-images-idx3-ubyte", "ends too early"),
-        (with(Vec::new(), good().1), "x-images-idx3-ubyte", "ends after 0 bytes"),
-        (with(idx(&[0, 1, 2], &[]), idx(&[0], &[])), "x-images", "found 0"),
-        (with(idx(&[1, 0, 2], &[]), idx(&[1], &[0])), "x-images", "height 0"),
-    ];
-    for (text, file, found) in cases {
-        assert!(text.contains(file) && text.contains(found), "'{text}' lacks '{file}' or '{found}'");
-    }
-    fs::remove_file(&labels).unwrap();
-    let text = message(load(&images, Part::Train));
-    assert!(text.contains("the label file of") && text.contains("x-labels-idx1-ubyte.gz"), "{text}");
-}
-
 /// A CIFAR record: label bytes, then a plain picture.
 fn record(labels: &[u8], value: u8) -> Vec<u8> {
     [labels, &[value; 3072]].concat()
@@ -316,57 +286,6 @@ fn cifar_binary_files_are_read_by_part() {
 }
 
 #[test]
-fn damaged_archives_are_named_with_what_is_wrong() {
-    let whole = tar(&pets());
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("pets.tar");
-    let with = |bytes: &[u8]| {
-        fs::write(&path, bytes).unwrap();
-        let text = message(load(&path, Part::Train));
-        assert!(text.contains("pets.tar"), "{text}");
-        text
-    };
-    for cut in (0..whole.len() - 1024).step_by(97).chain((0..whole.len() - 1024).step_by(512)) {
-        let text = with(&whole[..cut]);
-        assert!(
-            text.contains("truncated") || text.contains("damage") || text.contains("empty"),
-            "{cut}: {text}"
-        );
-    }
-    assert!(with(&gzip(&whole)[..whole.len() / 30]).contains("ends too early"));
-    assert!(with(b"not a tar at all").contains("tar archive"));
-    assert!(with(&tar(&[("a/readme.txt", b"x".to_vec())])).contains("found 1 other files"));
-    assert!(
-        with(&tar(&[("a/x.jpg", b"hello, not a jpeg".to_vec())]))
-            .contains("x.jpg: expected a PNG, JPEG or WebP")
-    );
-    let cut = grey_jpeg(16, 16, 3);
-    assert!(with(&tar(&[("a/x.jpg", cut[..cut.len() - 9].to_vec())])).contains("truncated"));
-    // 200 MB of zeros in 200 kB.
-    assert!(with(&gzip(&vec![0; 200 << 20])).contains("bomb"));
-}
-
-#[test]
-fn what_is_not_there_is_said_with_where_it_was_looked_for() {
-    let dir = folder(&[
-        ("notes.txt", b"x".to_vec()),
-        ("sub/empty/none.txt", b"x".to_vec()),
-        ("one.png", png(1, 1, [0; 3])),
-    ]);
-    assert!(message(load(dir.path().join("no-such"), Part::Train)).contains("no-such' not found"));
-    assert!(
-        message(load(dir.path().join("sub"), Part::Train)).contains("sub: expected a folder with pictures")
-    );
-    assert!(message(load(dir.path().join("one.png"), Part::Train)).contains("a single picture"));
-    assert!(message(load(dir.path().join("notes.txt"), Part::Train)).contains("notes.txt: expected an IDX"));
-    let folder_tar = folder(&[("x.tar/a/1.txt", b"x".to_vec())]);
-    assert!(message(load(folder_tar.path().join("x.tar"), Part::Train)).contains("x.tar"));
-    let text =
-        message(DataSource::Mnist(Some(dir.path().join("none"))).load(Part::Train, &LoadOptions::default()));
-    assert!(text.contains("none/MNIST/raw") && text.contains("mnist:DIR"), "{text}");
-}
-
-#[test]
 fn the_data_argument_is_parsed() {
     let parse = |spec: &str| spec.parse::<DataSource>();
     assert_eq!(parse("digits").unwrap(), DataSource::Digits);
@@ -378,119 +297,5 @@ fn the_data_argument_is_parsed() {
     }
     for bad in ["", " ", "digits:x", "mnist:"] {
         assert!(parse(bad).unwrap_err().to_string().contains("data argument"), "{bad}");
-    }
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(32))]
-
-    #[test]
-    fn idx_round_trip_and_every_truncation(n in 1usize..4, h in 1usize..4, w in 1usize..4, seed: u8, gz: bool) {
-        let values: Vec<u8> = (0..n * h * w).map(|i| (i as u8).wrapping_mul(37).wrapping_add(seed)).collect();
-        let plain = idx(&[n as u32, h as u32, w as u32], &values);
-        let bytes = if gz { gzip(&plain) } else { plain };
-        let path = Path::new("x");
-        let parsed = super::idx::parse(path, super::read::from_bytes(&bytes), 3, "images").unwrap();
-        prop_assert_eq!((parsed.dims, parsed.values), (vec![n, h, w], values));
-        for cut in 0..bytes.len() {
-            // What follows the last value in a gzip file is its check sum, which is read too.
-            prop_assert!(super::idx::parse(path, super::read::from_bytes(&bytes[..cut]), 3, "images").is_err(), "{}", cut);
-        }
-    }
-
-    #[test]
-    fn cifar_round_trip_and_truncation(labels in prop::collection::vec(0u8..10, 1..4), cut in 0usize..9300) {
-        let bytes: Vec<u8> = labels.iter().flat_map(|&l| record(&[l], l * 3)).collect();
-        let parse = |bytes: &[u8]| super::cifar::parse("x", super::cifar::Kind::Ten, &[(PathBuf::from("x"), bytes)]);
-        let data = parse(&bytes).unwrap();
-        prop_assert_eq!(data.labels(), labels.iter().map(|&l| u32::from(l)).collect::<Vec<_>>());
-        prop_assert_eq!(data.image(labels.len() - 1), vec![labels[labels.len() - 1] * 3; 3072]);
-        let cut = cut.min(bytes.len() - 1);
-        prop_assert_eq!(parse(&bytes[..cut]).is_ok(), cut > 0 && cut % 3073 == 0);
-    }
-
-    #[test]
-    fn random_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..2000), magic in 0usize..5) {
-        let headers: [&[u8]; 5] = [&[], &[0, 0, 8, 3], &[0x1f, 0x8b, 8, 0], b"\xff\xd8\xff\xe0", b"\x89PNG\r\n\x1a\n"];
-        let bytes = [headers[magic], &bytes].concat();
-        let dir = folder(&[("x.tar", bytes.clone()), ("images.idx3", bytes.clone()), ("labels.idx1", bytes.clone()), ("x.bin", bytes.clone()), ("a/x.png", bytes)]);
-        for name in ["x.tar", "images.idx3", "x.bin", "a"] {
-            prop_assert!(load(dir.path().join(name), Part::Train).is_err());
-        }
-    }
-
-    #[test]
-    fn a_flipped_byte_of_an_archive_never_panics(at in 0usize..6000, to: u8) {
-        let mut bytes = tar(&pets());
-        let at = at % bytes.len();
-        bytes[at] = to;
-        let dir = folder(&[("x.tar", bytes)]);
-        let _ = load(dir.path().join("x.tar"), Part::Train);
-    }
-}
-
-/// The folder with real data, or `None` after saying so.
-fn real_data() -> Option<PathBuf> {
-    let folder = std::env::var_os("MIYASAWA_DATA").map(PathBuf::from);
-    if folder.is_none() {
-        println!("skipped: MIYASAWA_DATA is not set");
-    }
-    folder
-}
-
-#[test]
-fn real_cifar10_tars() {
-    let Some(root) = real_data() else { return };
-    let source = DataSource::Cifar10(Some(root.join("cifar10")));
-    let (train, test) = source.load_both(&LoadOptions::default()).unwrap();
-    assert_eq!((train.len(), test.len(), train.classes().len()), (50_000, 5_000, 10));
-    assert_eq!((train.channels(), train.height(), train.width()), (3, 32, 32));
-    let (mean, std) = train.mean_std();
-    // Of CIFAR-10 itself: mean 0.4734, deviation 0.2516 in [0, 1].
-    assert!((mean / 2.0 + 0.5 - 0.4734).abs() < 1e-3 && (std / 2.0 - 0.2516).abs() < 2e-3, "{mean} {std}");
-    let few = load_with(
-        root.join("cifar10/test-a.tar"),
-        Part::Train,
-        &LoadOptions { limit: Some(20), ..Default::default() },
-    );
-    assert_eq!(
-        few.unwrap(),
-        test.subset(20).unwrap().renamed(root.join("cifar10/test-a.tar").display().to_string())
-    );
-}
-
-#[test]
-fn real_shards_and_grey_pictures() {
-    let Some(root) = real_data() else { return };
-    let tiny = root.join("tiny-imagenet-50");
-    let data = load(tiny.join("val-{00000..00000}.tar"), Part::Train).unwrap();
-    assert_eq!((data.classes().len(), data.channels(), data.height()), (50, 3, 64));
-    assert_eq!(data.classes()[0], "goldfish");
-    assert_eq!(load(&tiny, Part::Test).unwrap().labels(), data.labels());
-    let grey = root.join("natural-gray");
-    assert!(message(load(grey.join("set12.tar"), Part::Train)).contains("01.png is 256x256 but"));
-    let options = LoadOptions { resize: Some((256, 256)), ..Default::default() };
-    let set12 = load_with(grey.join("set12.tar"), Part::Train, &options).unwrap();
-    assert_eq!((set12.len(), set12.channels(), set12.classes()), (12, 1, &["image".to_owned()][..]));
-    let bsd = load(grey.join("bsd400-train.tar"), Part::Train).unwrap();
-    assert_eq!((bsd.len(), bsd.channels()), (400, 1));
-    let options = LoadOptions { resize: Some((64, 64)), ..Default::default() };
-    assert_eq!(load_with(root.join("imagenet-sample/val.tar"), Part::Train, &options).unwrap().len(), 150);
-}
-
-#[test]
-fn real_fashion_mnist() {
-    let source = DataSource::FashionMnist(None);
-    match source.load_both(&LoadOptions::default()) {
-        Ok((train, test)) => {
-            assert_eq!(
-                (train.len(), test.len(), train.classes()[9].as_str()),
-                (60_000, 10_000, "ankle boot")
-            );
-            let (mean, std) = train.mean_std();
-            assert!((mean / 2.0 + 0.5 - 0.2860).abs() < 1e-4 && (std / 2.0 - 0.3530).abs() < 1e-4);
-        }
-        Err(DataError::NotFound { .. }) => println!("skipped: Fashion-MNIST is not installed"),
-        Err(other) => panic!("{other}"),
     }
 }

@@ -1,0 +1,181 @@
+//! Accuracy, negative log-likelihood, calibration error and Brier score.
+
+/// Number of bins of the expected calibration error.
+pub const ECE_BINS: usize = 15;
+
+/// The index of the largest value; of equal ones the lowest. NaN is never the largest; 0 if nothing else is there.
+pub fn argmax(values: &[f32]) -> usize {
+    let mut best = None;
+    for (i, &value) in values.iter().enumerate().filter(|(_, value)| !value.is_nan()) {
+        if best.is_none_or(|(_, largest)| value > largest) {
+            best = Some((i, value));
+        }
+    }
+    best.map_or(0, |(i, _)| i)
+}
+
+/// The indices of the `k` largest values, the largest first; of equal ones the lowest first, NaN last.
+pub fn top(values: &[f32], k: usize) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..values.len()).collect();
+    let key = |i: usize| if values[i].is_nan() { f32::NEG_INFINITY } else { values[i] };
+    order.sort_by(|&a, &b| key(b).total_cmp(&key(a)).then(a.cmp(&b)));
+    order.truncate(k);
+    order
+}
+
+/// What a classifier did on a set.
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Classification {
+    /// Number of examples.
+    pub count: u64,
+    /// Share of examples whose most probable class ([`argmax`]) is the true one, in [0, 1].
+    pub accuracy: f64,
+    /// Mean of -log p(true class), in nats.
+    pub nll: f64,
+    /// Expected calibration error in [0, 1] (Guo et al. 2017, "On calibration of modern neural networks", eq. 3): the
+    /// mean over examples of |accuracy - mean confidence| of their bin, confidence being the largest probability and the
+    /// [`ECE_BINS`] bins ((m-1)/15, m/15].
+    pub ece: f64,
+    /// Mean over examples of the sum over classes of (p(c) - [c is true])^2, in [0, 2] (Brier 1950).
+    pub brier: f64,
+}
+
+/// Collects [`Classification`] batch by batch.
+#[derive(Debug, Clone, Default)]
+pub struct ClassificationMeter {
+    count: u64,
+    correct: u64,
+    nll: f64,
+    brier: f64,
+    bins: [Bin; ECE_BINS],
+    broken: bool,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Bin {
+    correct: u64,
+    count: u64,
+    confidence: f64,
+}
+
+impl ClassificationMeter {
+    /// An empty meter.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds examples: `log_probs` holds log p(c) as (labels.len(), classes), natural logarithms that are normalised.
+    ///
+    /// A NaN makes NLL, ECE and Brier score NaN, and its example wrong.
+    ///
+    /// # Panics
+    ///
+    /// If the lengths do not agree or a label is not below the number of classes.
+    pub fn add(&mut self, log_probs: &[f32], labels: &[u32]) {
+        if labels.is_empty() {
+            assert!(log_probs.is_empty(), "log-probabilities without labels");
+            return;
+        }
+        let classes = log_probs.len() / labels.len();
+        assert!(classes > 0 && log_probs.len() == classes * labels.len(), "the number of log-probabilities");
+        for (row, &label) in log_probs.chunks_exact(classes).zip(labels) {
+            let label = label as usize;
+            assert!(label < classes, "label {label} of {classes} classes");
+            self.count += 1;
+            self.nll -= f64::from(row[label]);
+            if row.iter().any(|value| value.is_nan()) {
+                self.broken = true;
+                continue;
+            }
+            let best = argmax(row);
+            let correct = u64::from(best == label);
+            self.correct += correct;
+            for (class, &value) in row.iter().enumerate() {
+                let truth = if class == label { 1.0 } else { 0.0 };
+                self.brier += (f64::from(value).exp() - truth).powi(2);
+            }
+            let confidence = f64::from(row[best]).exp();
+            // The bin ((m-1)/15, m/15]; rounding may leave a confidence just above 1.
+            let bin = (confidence * ECE_BINS as f64).ceil() as usize;
+            let bin = &mut self.bins[bin.clamp(1, ECE_BINS) - 1];
+            bin.count += 1;
+            bin.correct += correct;
+            bin.confidence += confidence;
+        }
+    }
+
+    /// The measures so far; NaN if nothing was added.
+    pub fn result(&self) -> Classification {
+        let count = self.count as f64;
+        let gap: f64 = self.bins.iter().map(|bin| (bin.correct as f64 - bin.confidence).abs()).sum();
+        let unless_broken = |value: f64| if self.broken { f64::NAN } else { value / count };
+        Classification {
+            count: self.count,
+            accuracy: self.correct as f64 / count,
+            nll: unless_broken(self.nll),
+            ece: unless_broken(gap),
+            brier: unless_broken(self.brier),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ties_go_to_the_lowest_and_nan_to_nobody() {
+        assert_eq!(argmax(&[1.0, 3.0, 3.0]), 1);
+        assert_eq!(argmax(&[f32::NAN, -1.0, f32::NAN]), 1);
+        assert_eq!(argmax(&[f32::NEG_INFINITY; 2]), 0);
+        assert_eq!(argmax(&[]), 0);
+        assert_eq!(top(&[1.0, f32::NAN, 3.0, 3.0], 9), [2, 3, 0, 1]);
+    }
+
+    /// 40 examples of 4 classes with logits ((13*i*i + 7*i*c + 5*c*c) % 17)/4 and labels (3*i) % 4, as in
+    /// scripts/metrics_oracle.py.
+    fn example() -> (Vec<f32>, Vec<u32>) {
+        let mut log_probs = Vec::new();
+        for i in 0..40 {
+            let logits: Vec<f64> =
+                (0..4).map(|c| f64::from((13 * i * i + 7 * i * c + 5 * c * c) % 17) / 4.0).collect();
+            let log_sum = logits.iter().map(|v| v.exp()).sum::<f64>().ln();
+            log_probs.extend(logits.iter().map(|v| (v - log_sum) as f32));
+        }
+        (log_probs, (0..40).map(|i| (3 * i) % 4).collect())
+    }
+
+    /// Expected values from scripts/metrics_oracle.py.
+    #[test]
+    fn agrees_with_the_oracle_whatever_the_batches() {
+        let (log_probs, labels) = example();
+        let mut whole = ClassificationMeter::new();
+        whole.add(&log_probs, &labels);
+        let result = whole.result();
+        assert_eq!((result.count, result.accuracy), (40, 0.3));
+        assert!((result.nll - 1.812813682).abs() < 1e-6, "{}", result.nll);
+        assert!((result.ece - 0.268368967).abs() < 1e-6, "{}", result.ece);
+        assert!((result.brier - 0.906401219).abs() < 1e-6, "{}", result.brier);
+        let mut parts = ClassificationMeter::new();
+        for (rows, labels) in log_probs.chunks(28).zip(labels.chunks(7)) {
+            parts.add(rows, labels);
+        }
+        parts.add(&[], &[]);
+        assert_eq!(parts.result(), result);
+    }
+
+    #[test]
+    fn certainty_and_damage_are_handled() {
+        let mut meter = ClassificationMeter::new();
+        meter.add(&[0.0, f32::NEG_INFINITY], &[0]);
+        assert_eq!(
+            meter.result(),
+            Classification { count: 1, accuracy: 1.0, nll: 0.0, ece: 0.0, brier: 0.0 }
+        );
+        meter.add(&[f32::NAN, 0.0], &[1]);
+        let result = meter.result();
+        assert_eq!(result.accuracy, 0.5);
+        assert!(result.nll.is_nan() && result.ece.is_nan() && result.brier.is_nan());
+        assert!(ClassificationMeter::new().result().accuracy.is_nan());
+    }
+}

@@ -1,0 +1,124 @@
+//! Mean squared error and peak signal-to-noise ratio, and the meter of both and of SSIM.
+
+use rayon::prelude::*;
+
+use super::ssim::ssim;
+
+/// The range of the values of a picture, 1 - (-1).
+pub const PEAK_TO_PEAK: f64 = 2.0;
+
+/// Mean of the squared differences, in squared units of the [-1, 1] range.
+///
+/// # Panics
+///
+/// If the lengths differ.
+pub fn mse(a: &[f32], b: &[f32]) -> f64 {
+    assert_eq!(a.len(), b.len(), "pictures of different sizes");
+    a.iter().zip(b).map(|(&a, &b)| (f64::from(a) - f64::from(b)).powi(2)).sum::<f64>() / a.len() as f64
+}
+
+/// Peak signal-to-noise ratio in decibels, 10 log10(2^2 / mse) with values in [-1, 1]; infinite for equal pictures.
+pub fn psnr(mse: f64) -> f64 {
+    10.0 * (PEAK_TO_PEAK * PEAK_TO_PEAK / mse).log10()
+}
+
+/// How close pictures are to the clean ones.
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Denoising {
+    /// Number of pictures.
+    pub count: u64,
+    /// Mean squared error over all values.
+    pub mse: f64,
+    /// Mean over pictures of each one's [`psnr`], in decibels. The mean of the pictures' PSNR and not the PSNR of the mean
+    /// error, because that is what the literature on denoising reports (Zhang et al. 2017, "Beyond a Gaussian denoiser", and
+    /// before it); by Jensen's inequality it is never below the latter, which is `psnr(mse)`. One picture without any error
+    /// makes it infinite.
+    pub psnr: f64,
+    /// Mean over pictures of [`ssim`].
+    pub ssim: f64,
+}
+
+/// Collects [`Denoising`] batch by batch.
+///
+/// Pictures are compared as they are: a denoiser's output is not clipped to [-1, 1], since D(y) estimates E[x|y] and what
+/// it does outside the range is part of its error.
+#[derive(Debug, Clone, Default)]
+pub struct DenoisingMeter {
+    count: u64,
+    mse: f64,
+    psnr: f64,
+    ssim: f64,
+}
+
+impl DenoisingMeter {
+    /// An empty meter.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds pictures `estimates` with their clean originals, both (N, C, H, W) with the given (C, H, W).
+    ///
+    /// # Panics
+    ///
+    /// If a side is 0 or the lengths differ or are not whole pictures.
+    pub fn add(&mut self, estimates: &[f32], clean: &[f32], shape: (usize, usize, usize)) {
+        let len = shape.0 * shape.1 * shape.2;
+        assert!(len > 0, "pictures of {}x{}x{}", shape.0, shape.1, shape.2);
+        assert!(
+            estimates.len() == clean.len() && estimates.len().is_multiple_of(len),
+            "whole pictures in pairs"
+        );
+        let measures: Vec<(f64, f64)> = estimates
+            .par_chunks_exact(len)
+            .zip(clean.par_chunks_exact(len))
+            .map(|(estimate, clean)| (mse(estimate, clean), ssim(estimate, clean, shape)))
+            .collect();
+        for (mse, ssim) in measures {
+            self.count += 1;
+            self.mse += mse;
+            self.psnr += psnr(mse);
+            self.ssim += ssim;
+        }
+    }
+
+    /// The measures so far; NaN if nothing was added.
+    pub fn result(&self) -> Denoising {
+        let count = self.count as f64;
+        Denoising {
+            count: self.count,
+            mse: self.mse / count,
+            psnr: self.psnr / count,
+            ssim: self.ssim / count,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn psnr_is_that_of_the_range_two() {
+        assert_eq!(psnr(4.0), 0.0);
+        assert!((psnr(0.04) - 20.0).abs() < 1e-12);
+        assert_eq!(psnr(0.0), f64::INFINITY);
+        assert!((mse(&[1.0, -1.0], &[0.0, 1.0]) - 2.5).abs() < 1e-15);
+    }
+
+    #[test]
+    fn pictures_count_alike_whatever_the_batches() {
+        let clean = vec![0.0f32; 4 * 3];
+        let estimates: Vec<f32> = (0..12).map(|i| 0.1 * (1 + i / 4) as f32).collect();
+        let mut whole = DenoisingMeter::new();
+        whole.add(&estimates, &clean, (1, 2, 2));
+        let result = whole.result();
+        let expected = (psnr(0.01) + psnr(0.04) + psnr(0.09)) / 3.0;
+        assert!((result.psnr - expected).abs() < 1e-5, "{}", result.psnr);
+        assert!((result.mse - 0.14 / 3.0).abs() < 1e-7 && result.psnr > psnr(result.mse));
+        let mut parts = DenoisingMeter::new();
+        parts.add(&estimates[..4], &clean[..4], (1, 2, 2));
+        parts.add(&estimates[4..], &clean[4..], (1, 2, 2));
+        assert_eq!(parts.result(), result);
+        assert!(DenoisingMeter::new().result().psnr.is_nan());
+    }
+}

@@ -1,0 +1,12 @@
+//! Measures of classification and denoising, defined once for training, `eval` and `compare`.
+//!
+//! Sums are kept in float64 and taken in the order of the examples, so a result does not depend on threads or on
+//! how the examples were cut into batches.
+
+mod classification;
+mod denoising;
+mod ssim;
+
+pub use classification::{Classification, ClassificationMeter, ECE_BINS, argmax, top};
+pub use denoising::{Denoising, DenoisingMeter, PEAK_TO_PEAK, mse, psnr};
+pub use ssim::ssim;
