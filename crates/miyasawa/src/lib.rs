@@ -1,12 +1,54 @@
-//! Classification-denoising networks.
+//! Classification-denoising networks: one network models the joint density of a noisy image and its class.
+//!
+//! Classifying is a forward pass and a softmax; denoising is the Tweedie-Miyasawa formula, the gradient of
+//! the same network; training joins cross-entropy with denoising score matching, with exact gradients.
+//!
+//! | module | what it holds |
+//! | --- | --- |
+//! | [`ops`] | the operations, closed under differentiation, on every device |
+//! | [`nn`] | layers that know their own adjoint |
+//! | [`model`] | energy networks, the joint model, losses |
+//! | [`train`], [`eval`], [`attack`], [`metrics`] | what is done with a model |
+//! | [`data`], [`picture`], [`checkpoint`] | what comes in and goes out |
+//! | [`infer`], [`report`], [`demo`] | pictures of one's own, figures and pages, a first look |
+//! | [`verify`], [`bench`] | is it right, is it fast |
+//!
+//! ```
+//! use miyasawa::{Device, model::{GradResNetConfig, JointModel}};
+//! use burn::tensor::Tensor;
+//!
+//! let device = Device::flex();
+//! let config = GradResNetConfig { width: 8, blocks: vec![1, 1], ..GradResNetConfig::new(1, 10) };
+//! let model = JointModel::new(config.init(&device, 0), 0.5);
+//! let y = Tensor::<4>::zeros([1, 1, 8, 8], &device);
+//! let sigma = Tensor::<1>::full([1], 0.2, &device);
+//! let point = model.at(&y, &sigma);
+//! assert_eq!(point.class_probs().dims(), [1, 10]);
+//! assert_eq!(point.denoised().dims(), [1, 1, 8, 8]);
+//! ```
 #![deny(unsafe_code)]
 
 pub mod atomic;
+pub mod attack;
+pub mod bench;
 pub mod checkpoint;
+pub mod data;
+pub mod demo;
 pub mod device;
+pub mod eval;
+pub mod infer;
+pub mod metrics;
 pub mod model;
 pub mod nn;
 pub mod ops;
+pub mod picture;
+pub mod report;
+pub mod train;
 pub mod verify;
 
 pub use burn::tensor::Device;
+
+/// The instruction set that the CPU kernels run on.
+pub fn isa_name() -> String {
+    miyasawa_kernels::isa::Isa::current().to_string()
+}

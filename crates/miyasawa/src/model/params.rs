@@ -58,6 +58,72 @@ pub fn gradients(module: &impl Module, grads: &Gradients) -> ParamMap {
     visitor.out
 }
 
+/// Tensors by parameter name, each flattened to one dimension and outside autodiff.
+pub type FlatMap = BTreeMap<String, Tensor<1>>;
+
+struct TakeGradients<'g> {
+    names: Names,
+    grads: &'g mut Gradients,
+    out: &'g mut FlatMap,
+}
+
+impl ModuleVisitor for TakeGradients<'_> {
+    fn enter_module(&mut self, name: &str, _: &str) {
+        self.names.path.push(name.to_owned());
+    }
+
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.names.path.pop();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let Some(new) = param.val().grad_remove(self.grads) else { return };
+        let name = self.names.name();
+        let new = new.reshape([-1]);
+        let sum = match self.out.remove(&name) {
+            Some(old) => old + new,
+            None => new,
+        };
+        self.out.insert(name, sum);
+    }
+}
+
+/// Moves the gradients out and adds them to what `sums` holds.
+pub fn accumulate(module: &impl Module, grads: &mut Gradients, sums: &mut FlatMap) {
+    module.visit(&mut TakeGradients { names: Names::default(), grads, out: sums });
+}
+
+struct Update<F> {
+    names: Names,
+    update: F,
+}
+
+impl<F: FnMut(&str, usize, Tensor<1>) -> Tensor<1>> ModuleMapper for Update<F> {
+    fn enter_module(&mut self, name: &str, _: &str) {
+        self.names.path.push(name.to_owned());
+    }
+
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.names.path.pop();
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let name = self.names.name();
+        param.map(|old| {
+            let (shape, tracked) = (old.shape(), old.is_require_grad());
+            let flat = if old.is_autodiff() { old.inner() } else { old }.reshape([-1]);
+            let new = (self.update)(&name, D, flat).reshape(shape);
+            if tracked { Tensor::from_inner(new).require_grad() } else { new }
+        })
+    }
+}
+
+/// Replaces every parameter by `update(name, rank, flattened value)`, which has the same length. The
+/// value is moved in, so that it may be updated in place.
+pub fn update<M: Module>(module: M, update: impl FnMut(&str, usize, Tensor<1>) -> Tensor<1>) -> M {
+    module.map(&mut Update { names: Names::default(), update })
+}
+
 /// A parameter that does not fit the module.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum ParamError {

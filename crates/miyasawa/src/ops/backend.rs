@@ -5,6 +5,52 @@ use super::default;
 use burn::backend::{Backend, ExtensionType, backend_extension, tensor::FloatTensor};
 use miyasawa_kernels::{conv::ConvShape, norm::NormShape};
 
+/// AdamW (Loshchilov & Hutter 2019), one step:
+///
+/// ```text
+/// g = g_scale*g       m = beta1*m + (1 - beta1)*g       v = beta2*v + (1 - beta2)*g^2
+/// p = (1 - lr*weight_decay)*p - lr*(m/correction1) / (sqrt(v/correction2) + epsilon)
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AdamW {
+    /// Learning rate.
+    pub lr: f64,
+    /// Decay of the first moment.
+    pub beta1: f64,
+    /// Decay of the second moment.
+    pub beta2: f64,
+    /// Added to the root.
+    pub epsilon: f64,
+    /// Decoupled weight decay.
+    pub weight_decay: f64,
+    /// `1 - beta1^t` at step `t = 1, 2, ...`.
+    pub correction1: f64,
+    /// `1 - beta2^t`.
+    pub correction2: f64,
+    /// Factor of the gradient: what clipping its norm comes to.
+    pub g_scale: f64,
+}
+
+/// Stochastic gradient descent with momentum and decoupled weight decay, one step:
+///
+/// ```text
+/// g = g_scale*g       m = momentum*m + g       d = m, or g + momentum*m for Nesterov's
+/// p = (1 - lr*weight_decay)*p - lr*d
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Sgd {
+    /// Learning rate.
+    pub lr: f64,
+    /// Momentum.
+    pub momentum: f64,
+    /// Nesterov's momentum.
+    pub nesterov: bool,
+    /// Decoupled weight decay.
+    pub weight_decay: f64,
+    /// Factor of the gradient: what clipping its norm comes to.
+    pub g_scale: f64,
+}
+
 /// A tensor that is added to a result inside the operation, or none.
 #[derive(Clone, Debug, ExtensionType)]
 pub enum Addend<B: Backend> {
@@ -143,6 +189,32 @@ pub trait JointOps: Backend {
         width: usize,
     ) -> FloatTensor<Self> {
         default::mean_pool_adjoint::<Self>(g, addend, height, width)
+    }
+
+    /// One AdamW step on `(p, m, v)` with the gradient `g`: the new `(p, m, v)`; see [`AdamW`].
+    fn adamw_update(
+        p: FloatTensor<Self>,
+        m: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        g: FloatTensor<Self>,
+        rule: AdamW,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        default::adamw::<Self>(p, m, v, g, rule)
+    }
+
+    /// One step of stochastic gradient descent on `(p, m)`: the new `(p, m)`; see [`Sgd`].
+    fn sgd_update(
+        p: FloatTensor<Self>,
+        m: FloatTensor<Self>,
+        g: FloatTensor<Self>,
+        rule: Sgd,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        default::sgd::<Self>(p, m, g, rule)
+    }
+
+    /// `decay*average + (1 - decay)*p`.
+    fn ema_update(average: FloatTensor<Self>, p: FloatTensor<Self>, decay: f64) -> FloatTensor<Self> {
+        default::ema::<Self>(average, p, decay)
     }
 }
 

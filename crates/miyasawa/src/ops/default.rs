@@ -3,7 +3,7 @@
 //! They are also what the hand-written CPU bodies are tested against, and, run on `Autodiff`, what a
 //! third derivative falls back to.
 
-use super::backend::Addend;
+use super::backend::{AdamW, Addend, Sgd};
 use burn::backend::{
     Backend, Scalar, TensorMetadata,
     ops::{ConvOptions, ConvTransposeOptions},
@@ -256,4 +256,37 @@ pub(super) fn mean_pool_adjoint<B: Backend>(
         Addend::Tensor(addend) => B::float_add(addend, spread),
         Addend::None => B::float_expand(spread, Shape::from([batch, height, width, channels])),
     }
+}
+
+pub(super) fn ema<B: Backend>(average: FloatTensor<B>, p: FloatTensor<B>, decay: f64) -> FloatTensor<B> {
+    B::float_add(scale::<B>(average, decay), scale::<B>(p, 1.0 - decay))
+}
+
+pub(super) fn adamw<B: Backend>(
+    p: FloatTensor<B>,
+    m: FloatTensor<B>,
+    v: FloatTensor<B>,
+    g: FloatTensor<B>,
+    rule: AdamW,
+) -> (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>) {
+    let g = scale::<B>(g, rule.g_scale);
+    let m = ema::<B>(m, g.clone(), rule.beta1);
+    let v = ema::<B>(v, B::float_mul(g.clone(), g), rule.beta2);
+    let root = B::float_sqrt(scale::<B>(v.clone(), 1.0 / rule.correction2));
+    let step = B::float_div(m.clone(), shift::<B>(root, rule.epsilon));
+    let p = scale::<B>(p, 1.0 - rule.lr * rule.weight_decay);
+    (B::float_sub(p, scale::<B>(step, rule.lr / rule.correction1)), m, v)
+}
+
+pub(super) fn sgd<B: Backend>(
+    p: FloatTensor<B>,
+    m: FloatTensor<B>,
+    g: FloatTensor<B>,
+    rule: Sgd,
+) -> (FloatTensor<B>, FloatTensor<B>) {
+    let g = scale::<B>(g, rule.g_scale);
+    let m = B::float_add(scale::<B>(m, rule.momentum), g.clone());
+    let step = if rule.nesterov { B::float_add(g, scale::<B>(m.clone(), rule.momentum)) } else { m.clone() };
+    let p = scale::<B>(p, 1.0 - rule.lr * rule.weight_decay);
+    (B::float_sub(p, scale::<B>(step, rule.lr)), m)
 }

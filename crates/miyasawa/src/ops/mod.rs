@@ -14,7 +14,7 @@ mod default;
 #[cfg(test)]
 mod tests;
 
-pub use backend::{Addend, JointOps};
+pub use backend::{AdamW, Addend, JointOps, Sgd};
 pub use miyasawa_kernels::{conv::ConvShape, norm::NormShape};
 
 use burn::backend::Dispatch;
@@ -126,4 +126,24 @@ pub fn mean_pool_adjoint(
 ) -> Tensor<4> {
     let plus = self::addend(addend);
     Tensor::from_dispatch(Dispatch::mean_pool_nhwc_adjoint(dispatch(g), plus, height, width))
+}
+
+/// One AdamW step on `(p, m, v)` with the gradient `g`; untracked tensors.
+pub fn adamw_update([p, m, v]: [Tensor<1>; 3], g: Tensor<1>, rule: AdamW) -> [Tensor<1>; 3] {
+    // The tensors are moved in, so that a device may update them in place.
+    let [p, m, v, g] = [p, m, v, g].map(Tensor::into_dispatch);
+    let (p, m, v) = Dispatch::adamw_update(p, m, v, g, rule);
+    [p, m, v].map(Tensor::from_dispatch)
+}
+
+/// One step of stochastic gradient descent on `(p, m)` with the gradient `g`; untracked tensors.
+pub fn sgd_update([p, m]: [Tensor<1>; 2], g: Tensor<1>, rule: Sgd) -> [Tensor<1>; 2] {
+    let [p, m, g] = [p, m, g].map(Tensor::into_dispatch);
+    let (p, m) = Dispatch::sgd_update(p, m, g, rule);
+    [p, m].map(Tensor::from_dispatch)
+}
+
+/// `decay*average + (1 - decay)*p`; untracked tensors.
+pub fn ema_update(average: Tensor<1>, p: Tensor<1>, decay: f64) -> Tensor<1> {
+    Tensor::from_dispatch(Dispatch::ema_update(average.into_dispatch(), p.into_dispatch(), decay))
 }

@@ -9,7 +9,7 @@
 pub(crate) fn resample(plane: &[f32], from: (usize, usize), to: (usize, usize)) -> Vec<f32> {
     debug_assert_eq!(plane.len(), from.0 * from.1);
     let columns = Taps::new(from.1, to.1);
-    let mut wide = Vec::with_capacity(from.0 * to.1);
+    let mut wide: Vec<f32> = Vec::with_capacity(from.0 * to.1);
     for row in plane.chunks_exact(from.1) {
         for (start, weights) in columns.iter() {
             wide.push(row[start..].iter().zip(weights).map(|(v, w)| v * w).sum());

@@ -12,6 +12,9 @@ pub enum ReportError {
     /// The picture could not be encoded.
     #[error("the picture cannot be encoded: {0}")]
     Picture(#[from] image::ImageError),
+    /// A figure made of pictures could not be drawn or saved.
+    #[error(transparent)]
+    Figure(#[from] crate::picture::PictureError),
     /// The file could not be written.
     #[error(transparent)]
     Write(#[from] AtomicError),

@@ -80,9 +80,12 @@ impl Page {
         let classes: Vec<&str> = (0..columns)
             .map(|column| if is_numeric(rows, column) { " class=\"number\"" } else { "" })
             .collect();
-        let mut html = String::from("<figure class=\"table\"><div><table>\n<thead><tr>");
+        let mut html = String::from("<figure class=\"table\"><div tabindex=\"0\"><table>\n<thead><tr>");
         for (column, class) in classes.iter().enumerate() {
-            put(&mut html, format_args!("<th{class}>{}</th>", Escaped(header.get(column).unwrap_or(&""))));
+            put(
+                &mut html,
+                format_args!("<th scope=\"col\"{class}>{}</th>", Escaped(header.get(column).unwrap_or(&""))),
+            );
         }
         html.push_str("</tr></thead>\n<tbody>\n");
         for row in rows {
@@ -273,11 +276,9 @@ mod tests {
         let mut page = Page::new("t");
         page.table_with(&["model", "accuracy", "loss"], &rows, &TableOptions { caption: None, best });
         let html = page.render();
-        assert!(
-            html.contains(
-                "<th>model</th><th class=\"number\">accuracy</th><th>loss</th><th class=\"number\">"
-            )
-        );
+        assert!(html.contains(
+            ">model</th><th scope=\"col\" class=\"number\">accuracy</th><th scope=\"col\">loss</th>"
+        ));
         assert_eq!(html.matches("<mark>90.1%</mark>").count(), 2);
         assert_eq!(html.matches("<mark>").count(), 3);
         assert!(html.contains("<mark>0.1</mark>"));

@@ -245,4 +245,20 @@ mod tests {
         assert!(svg.contains("&lt;script&gt;&amp;"));
         assert!(!svg.contains("<script"));
     }
+
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn no_numbers_break_a_plot(
+            points in proptest::collection::vec(proptest::prelude::any::<(f64, f64)>(), 0..30),
+            x_ticks in proptest::option::of(proptest::collection::vec(proptest::prelude::any::<f64>(), 0..9)),
+            y_range in proptest::prelude::any::<Option<(f64, f64)>>(),
+            log in proptest::prelude::any::<(bool, bool)>(),
+        ) {
+            let plot = Plot { x_ticks, y_range, log_x: log.0, log_y: log.1, ..line(&points) };
+            render_svg(&plot, 300, 200).unwrap();
+            render_png(&[plot], 1, 120, 90).unwrap();
+        }
+    }
 }

@@ -42,12 +42,14 @@ impl Axis {
         if !shows(value, self.log) {
             return None;
         }
-        Some(if self.log {
+        let place = if self.log {
             (value.ln() - self.low.ln()) / (self.high.ln() - self.low.ln())
         } else {
             // Halved, so that a range as wide as the type does not overflow.
             (value / 2.0 - self.low / 2.0) / (self.high / 2.0 - self.low / 2.0)
-        })
+        };
+        // Far outside is far enough: the frame's arithmetic stays finite.
+        Some(place.clamp(-1e6, 1e6))
     }
 
     /// Round values with their labels, about `count` of them.

@@ -11,7 +11,9 @@ use std::{
 /// Points of a line: more cannot be seen in a panel.
 const MOST_POINTS: usize = 600;
 /// Size of one panel, in pixels.
-const PANEL: (u32, u32) = (560, 380);
+const PANEL: (u32, u32) = (560, 360);
+/// Panels side by side: two stay legible where the picture is shown in a page.
+const COLUMNS: usize = 2;
 
 /// Draws a run's losses, accuracy, PSNR, gradient norm and learning rate into a PNG file.
 ///
@@ -22,9 +24,8 @@ const PANEL: (u32, u32) = (560, 380);
 /// If the file cannot be written.
 pub fn curves(lines: &[Value], path: &Path) -> Result<(), ReportError> {
     let plots = panels(lines);
-    let columns = if plots.len() > 4 { 3 } else { 2 };
-    let rows = plots.len().div_ceil(columns) as u32;
-    let picture = render_png(&plots, columns, PANEL.0 * columns as u32, PANEL.1 * rows)?;
+    let rows = plots.len().div_ceil(COLUMNS) as u32;
+    let picture = render_png(&plots, COLUMNS, PANEL.0 * COLUMNS as u32, PANEL.1 * rows)?;
     let mut bytes = Vec::new();
     picture.write_to(&mut Cursor::new(&mut bytes), image::ImageFormat::Png)?;
     Ok(write_atomic(path, |file| file.write_all(&bytes))?)
@@ -40,12 +41,13 @@ fn panels(lines: &[Value]) -> Vec<Plot> {
     let percent =
         |points: Vec<(f64, f64)>| points.into_iter().map(|(x, y)| (x, 100.0 * y)).collect::<Vec<_>>();
 
-    panel("Cross-entropy", "nats", true, raw_and_smooth("training", column(lines, "ce")));
-    panel("Denoising score matching", "loss", true, raw_and_smooth("training", column(lines, "dsm")));
-    let mut accuracy = vec![Series::new("training", thin(&smooth(&percent(column(lines, "accuracy")))))];
-    accuracy.retain(|s| !s.points.is_empty());
+    panel("Cross-entropy", "nats", true, raw_and_smooth(column(lines, "ce")));
+    panel("Denoising score matching", "loss", true, raw_and_smooth(column(lines, "dsm")));
+    // The training comes last, so that a noise level has the same colour as in the panel of PSNR.
     let evaluated = evaluations(lines, "accuracy").into_iter();
-    accuracy.extend(evaluated.map(|(sigma, points)| Series::new(noise(sigma), percent(points))));
+    let mut accuracy: Vec<_> =
+        evaluated.map(|(sigma, points)| Series::new(noise(sigma), percent(points))).collect();
+    accuracy.push(Series::new("training", thin(&smooth(&percent(column(lines, "accuracy"))))));
     panel("Accuracy", "percent", false, accuracy);
     let psnr = evaluations(lines, "psnr").into_iter();
     panel(
@@ -54,8 +56,8 @@ fn panels(lines: &[Value]) -> Vec<Plot> {
         false,
         psnr.map(|(sigma, points)| Series::new(noise(sigma), points)).collect(),
     );
-    panel("Gradient norm", "norm", true, raw_and_smooth("before clipping", column(lines, "grad_norm")));
-    panel("Learning rate", "rate", false, vec![Series::new("", thin(&column(lines, "lr")))]);
+    panel("Gradient norm before clipping", "", true, raw_and_smooth(column(lines, "grad_norm")));
+    panel("Learning rate", "", false, vec![Series::new("", thin(&column(lines, "lr")))]);
     if plots.is_empty() {
         plots.push(Plot::new("Training", "step", "", Vec::new()));
     }
@@ -98,8 +100,8 @@ fn evaluations(lines: &[Value], key: &str) -> Vec<(f64, Vec<(f64, f64)>)> {
 }
 
 /// The values pale and thin, and their moving average over them.
-fn raw_and_smooth(name: &str, points: Vec<(f64, f64)>) -> Vec<Series> {
-    let average = Series::new(name, thin(&smooth(&points)));
+fn raw_and_smooth(points: Vec<(f64, f64)>) -> Vec<Series> {
+    let average = Series::new("moving average", thin(&smooth(&points)));
     vec![Series::faint(extremes(&points)), average]
 }
 
@@ -187,7 +189,7 @@ mod tests {
                 "Denoising score matching",
                 "Accuracy",
                 "PSNR of D(y)",
-                "Gradient norm",
+                "Gradient norm before clipping",
                 "Learning rate"
             ]
         );
@@ -198,7 +200,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("curves.png");
         curves(&lines, &path).unwrap();
-        assert_eq!(image::open(&path).unwrap().width(), 3 * PANEL.0);
+        assert_eq!(image::open(&path).unwrap().width(), 2 * PANEL.0);
     }
 
     #[test]

@@ -377,10 +377,11 @@ impl<DB: DrawingBackend> Pen<'_, DB> {
         self.area.draw(&Text::new(text.to_owned(), self.at(at), style)).map_err(draw_error)
     }
 
-    /// The width of a label, in pixels.
+    /// The width of a label, in pixels. A browser may have none but a wider font than the one measured here.
     fn width(&self, text: &str) -> Result<f64, ReportError> {
         let style = self.style(LABEL_SIZE, INK, (HPos::Left, VPos::Top));
         let (width, _) = self.area.estimate_text_size(text, &style).map_err(draw_error)?;
-        Ok(f64::from(width) / self.canvas.scale)
+        let wider = if self.canvas.join { 1.0 } else { 1.15 };
+        Ok(wider * f64::from(width) / self.canvas.scale)
     }
 }

@@ -1,0 +1,74 @@
+use super::{Outcome, train::Bar, train::stop_flag};
+use crate::args::Session;
+use clap::Args;
+use miyasawa::{
+    demo::{self, Comparison},
+    train::TrainConfig,
+};
+use std::path::PathBuf;
+
+/// The first thing to run: about a minute on two cores.
+///
+/// Trains a joint model and a plain classifier of the same size on the embedded digits, measures both at
+/// several noise levels and under attack, and writes pictures and one self-contained report.html.
+///
+/// Example: miyasawa demo --out demo
+#[derive(Args, Debug)]
+#[command(verbatim_doc_comment)]
+pub struct Demo {
+    /// The folder for models, pictures and the report
+    #[arg(long, default_value = "miyasawa-demo")]
+    out: PathBuf,
+    /// Training steps of each model
+    #[arg(long)]
+    steps: Option<u64>,
+    /// Pictures that are attacked
+    #[arg(long, default_value_t = 360)]
+    attacked: usize,
+}
+
+pub fn run(args: &Demo, session: &Session) -> anyhow::Result<Outcome> {
+    let device = session.device()?;
+    let stop = stop_flag()?;
+    let seed = session.seed.unwrap_or(0);
+    let mut observe = |config: &TrainConfig, total: u64| {
+        let kind = if config.loss.dsm_weight > 0.0 { "joint model" } else { "plain classifier" };
+        if !session.quiet {
+            tracing::info!("training the {kind}: {total} steps");
+        }
+        Bar::new(session, total, stop.clone())
+    };
+    let options =
+        demo::DemoOptions { out: args.out.clone(), steps: args.steps, attacked: args.attacked, seed };
+    let Some(comparison) = demo::run(&options, &device, &mut observe)? else {
+        tracing::warn!("stopped before the comparison");
+        return Ok(Outcome::Failed);
+    };
+    if session.json {
+        session.print_json(&comparison)?;
+    } else {
+        print(&comparison);
+        println!("report: {}", args.out.join("report.html").display());
+    }
+    Ok(Outcome::Done)
+}
+
+fn print(comparison: &Comparison) {
+    let percent = |share: f64| format!("{:.1}%", 100.0 * share);
+    println!("sigma   joint accuracy   plain accuracy   noisy PSNR   joint PSNR");
+    for row in &comparison.rows {
+        println!(
+            "{:>5}   {:>14}   {:>14}   {:>7.2} dB   {:>7.2} dB",
+            row.sigma,
+            percent(row.joint_accuracy),
+            percent(row.plain_accuracy),
+            row.psnr_noisy,
+            row.psnr
+        );
+    }
+    println!("robust accuracy, {}-step L2 PGD on {} pictures", comparison.pgd_steps, comparison.attacked);
+    println!("  eps   joint    plain");
+    for row in &comparison.robust {
+        println!("{:>5}   {:>6}   {:>6}", row.eps, percent(row.joint), percent(row.plain));
+    }
+}

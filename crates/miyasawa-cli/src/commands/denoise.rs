@@ -1,0 +1,88 @@
+use super::{Outcome, model};
+use crate::args::{Session, WrongCall};
+use anyhow::Context;
+use clap::Args;
+use miyasawa::{infer, metrics};
+use std::path::{Path, PathBuf};
+
+/// Remove noise from pictures: the Tweedie-Miyasawa denoiser at the picture's own size.
+///
+/// Examples:
+///   miyasawa denoise model.safetensors noisy.png --sigma 0.2 -o clean.png
+///   miyasawa denoise model.safetensors clean.png --sigma 0.2 --add-noise -o restored.png
+#[derive(Args, Debug)]
+#[command(verbatim_doc_comment)]
+pub struct Denoise {
+    /// [MODEL] IMAGE...: a checkpoint, then pictures (PNG, JPEG, WebP)
+    #[arg(required = true, value_name = "MODEL] [IMAGE")]
+    paths: Vec<PathBuf>,
+    /// Standard deviation of the noise, in units of the [-1, 1] range (25 of 255 is 0.196)
+    #[arg(long)]
+    sigma: Option<f64>,
+    /// Add noise of this level to the picture first, to try the denoiser on a clean one
+    #[arg(long, value_name = "S")]
+    add_noise: Option<f64>,
+    /// Use D(y, C): the picture is known to show this class, by name or number
+    #[arg(long, value_name = "C")]
+    class: Option<String>,
+    /// The denoised picture; a folder if several are given
+    #[arg(short, long)]
+    out: PathBuf,
+}
+
+pub fn run(args: &Denoise, session: &Session) -> anyhow::Result<Outcome> {
+    let (path, images) = model::split_model(&args.paths);
+    let images = model::some_images(images)?;
+    let Some(sigma) = args.sigma.or(args.add_noise) else {
+        return Err(WrongCall("--sigma is missing: the standard deviation of the noise".into()).into());
+    };
+    if images.len() > 1 && args.out.is_file() {
+        return Err(WrongCall("several pictures are given: --out must be a folder".into()).into());
+    }
+    let loaded = model::load(path, session)?;
+    let sigma = loaded.sigma(sigma)?;
+    let label = args.class.as_deref().map(|class| loaded.class(class)).transpose()?;
+    if images.len() > 1 {
+        std::fs::create_dir_all(&args.out)
+            .with_context(|| format!("{}: cannot be made", args.out.display()))?;
+    }
+    let mut documents = Vec::new();
+    for image in images {
+        let clean = loaded.open(image)?;
+        let noisy = match args.add_noise {
+            Some(level) => model::add_noise(clean.clone(), level, session.seed.unwrap_or(0))?,
+            None => clean.clone(),
+        };
+        let denoised = infer::denoise(&loaded.model, &noisy, sigma, label, &loaded.device);
+        let out = target(&args.out, image, images.len() > 1);
+        denoised.save(&out)?;
+        // Only where the noise is ours is the clean picture known.
+        let psnr = args.add_noise.map(|_| {
+            let of = |values: &[f32]| metrics::psnr(metrics::mse(values, clean.values()));
+            (of(noisy.values()), of(denoised.values()))
+        });
+        if session.json {
+            documents.push(serde_json::json!({
+                "image": image, "out": out, "psnr_noisy": psnr.map(|p| p.0), "psnr": psnr.map(|p| p.1),
+            }));
+        } else if let Some((before, after)) = psnr {
+            println!("{}: {before:.2} dB noisy, {after:.2} dB denoised", out.display());
+        } else {
+            println!("{}", out.display());
+        }
+    }
+    if session.json {
+        session
+            .print_json(&serde_json::json!({ "model": loaded.name, "sigma": sigma, "images": documents }))?;
+    }
+    Ok(Outcome::Done)
+}
+
+fn target(out: &Path, image: &Path, several: bool) -> PathBuf {
+    if several || out.is_dir() {
+        let stem = image.file_stem().unwrap_or_default().to_string_lossy();
+        out.join(format!("{stem}.png"))
+    } else {
+        out.to_owned()
+    }
+}

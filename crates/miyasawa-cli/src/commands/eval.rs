@@ -1,0 +1,137 @@
+use super::{Outcome, model};
+use crate::args::{Session, WrongCall};
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use miyasawa::{
+    data::{DataSource, Dataset, FitMode, LoadOptions, Part},
+    eval::{EvalOptions, Row, evaluate},
+};
+use std::path::PathBuf;
+
+/// Measure a model: a row for every noise level.
+///
+/// Accuracy, negative log-likelihood, calibration error (15 bins), PSNR and SSIM of D(y), PSNR of
+/// D(y, true class), and the noisy picture's own PSNR.
+///
+/// Example: miyasawa eval model.safetensors --data cifar10 --sigmas 0.1,0.2 --limit 1000 --json
+#[derive(Args, Debug)]
+#[command(verbatim_doc_comment)]
+pub struct Eval {
+    /// A checkpoint
+    model: Option<PathBuf>,
+    /// digits, fashion-mnist[:DIR], mnist[:DIR], cifar10[:DIR], cifar100[:DIR], or a path
+    #[arg(long)]
+    data: String,
+    /// Noise levels, in units of the [-1, 1] range
+    #[arg(long, value_delimiter = ',', default_values_t = [0.02, 0.1, 0.2, 0.4, 1.0])]
+    sigmas: Vec<f64>,
+    /// Take so many pictures, evenly spaced over the set
+    #[arg(long)]
+    limit: Option<usize>,
+    /// Pictures that go through the network at once
+    #[arg(long, default_value_t = 64)]
+    batch: usize,
+    /// Bring pictures of another size to the model's by `pad` (black) or `resize`
+    #[arg(long, default_value = "pad")]
+    fit: String,
+}
+
+/// The data of an argument, brought to the model's size, with the model's classes.
+pub fn data_for(
+    loaded: &model::Loaded,
+    data: &str,
+    fit: FitMode,
+    limit: Option<usize>,
+) -> anyhow::Result<Dataset> {
+    let source: DataSource = data.parse()?;
+    let geometry = loaded.geometry();
+    let resize = (fit == FitMode::Resize).then_some((geometry.height, geometry.width));
+    let options = LoadOptions { resize, channels: Some(geometry.channels), limit };
+    let set = source.load(Part::Test, &options)?.fit(geometry, fit)?;
+    if set.classes() != loaded.info.data.classes {
+        anyhow::bail!(
+            "{data}: has {} classes ({}), the model knows {} ({})",
+            set.classes().len(),
+            shorten(set.classes()),
+            loaded.info.data.classes.len(),
+            shorten(&loaded.info.data.classes)
+        );
+    }
+    Ok(set)
+}
+
+fn shorten(classes: &[String]) -> String {
+    let shown = classes.iter().take(4).cloned().collect::<Vec<_>>().join(", ");
+    if classes.len() > 4 { format!("{shown}, ...") } else { shown }
+}
+
+/// A bar on standard error for work that tells its share.
+pub fn share_bar(session: &Session, label: &'static str) -> ProgressBar {
+    if session.quiet {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::new(1000).with_message(label);
+    let style = ProgressStyle::with_template("{msg} [{bar:30}] {percent}%, {eta} left");
+    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> "));
+    bar
+}
+
+/// The rows as a table.
+pub fn print_rows(rows: &[Row]) {
+    println!("  sigma  accuracy     nll     ece    psnr    ssim  psnr given label  psnr noisy");
+    let optional = |value: Option<f64>, digits: usize| match value {
+        Some(value) => format!("{value:.digits$}"),
+        None => "-".to_owned(),
+    };
+    for row in rows {
+        println!(
+            "{:>7}  {:>7.2}% {:>7.4} {:>7.4} {:>7} {:>7} {:>17} {:>11}",
+            row.sigma,
+            100.0 * row.accuracy,
+            row.nll,
+            row.ece,
+            optional(row.psnr, 2),
+            optional(row.ssim, 4),
+            optional(row.psnr_given_label, 2),
+            optional(row.psnr_noisy, 2)
+        );
+    }
+}
+
+pub fn run(args: &Eval, session: &Session) -> anyhow::Result<Outcome> {
+    let fit = match args.fit.as_str() {
+        "pad" => FitMode::Pad,
+        "resize" => FitMode::Resize,
+        other => {
+            return Err(WrongCall(format!("--fit is '{other}', expected pad or resize")).into());
+        }
+    };
+    if args.batch == 0 {
+        return Err(WrongCall("--batch is 0, expected at least 1".into()).into());
+    }
+    let loaded = model::load(args.model.as_deref(), session)?;
+    let sigmas = args.sigmas.iter().map(|s| loaded.sigma(*s)).collect::<Result<Vec<_>, _>>()?;
+    let set = data_for(&loaded, &args.data, fit, args.limit)?;
+    let options = EvalOptions {
+        sigmas,
+        limit: args.limit,
+        batch: args.batch,
+        seed: session.seed.unwrap_or(0),
+        denoise: loaded.info.training.loss_weights[1] > 0.0,
+    };
+    let bar = share_bar(session, "evaluating");
+    let rows = evaluate(&loaded.model, &set, &options, &loaded.device, &mut |share| {
+        bar.set_position((share * 1000.0) as u64);
+    });
+    bar.finish_and_clear();
+    let count = args.limit.unwrap_or(usize::MAX).min(set.len());
+    if session.json {
+        session.print_json(&serde_json::json!({
+            "model": loaded.name, "data": args.data, "count": count, "rows": rows,
+        }))?;
+    } else {
+        println!("{} on {count} pictures of {}", loaded.name, args.data);
+        print_rows(&rows);
+    }
+    Ok(Outcome::Done)
+}

@@ -1,0 +1,177 @@
+//! Times one step on synthetic data, counted as reference.py counts it.
+
+use crate::model::{GradResNetConfig, JointModel};
+use crate::train::{
+    config::{LossConfig, NoiseConfig, OptimizerConfig},
+    noise::training_noise,
+    optimizer::Optimizer,
+    step::{Batch, default_micro_batch, gradients},
+};
+use burn::tensor::{Device, Tensor, TensorData};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use std::time::Instant;
+
+/// The standard deviation of the data that reference.py assumes.
+const SIGMA_DATA: f64 = 0.5;
+
+/// What is timed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Work {
+    /// Loss, gradient and optimiser: 6 convolution passes.
+    TrainStep,
+    /// The class probabilities: 1 pass.
+    Classify,
+    /// `D(y)`: 2 passes.
+    Denoise,
+}
+
+/// What is timed, and how large it is.
+#[derive(Clone, Debug)]
+pub struct BenchOptions {
+    /// The step.
+    pub work: Work,
+    /// The network.
+    pub network: GradResNetConfig,
+    /// Height and width.
+    pub size: [usize; 2],
+    /// Images of a step.
+    pub batch: usize,
+    /// Images that go through the network at once; left out, the trainer's choice.
+    pub micro_batch: Option<usize>,
+    /// Timed steps; two more go before them.
+    pub iterations: usize,
+    /// Seed of parameters and data.
+    pub seed: u64,
+}
+
+/// What was measured.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct BenchResult {
+    /// Median time of a step.
+    pub median_seconds: f64,
+    /// `batch / median_seconds`.
+    pub images_per_second: f64,
+    /// Floating-point operations of the step's convolution passes, in 10^9.
+    pub conv_gflop: f64,
+    /// `conv_gflop / median_seconds`.
+    pub achieved_gflops: f64,
+    /// Largest resident memory of the process, where the system tells it.
+    pub peak_rss_bytes: Option<u64>,
+    /// Threads of the CPU.
+    pub threads: usize,
+    /// Instruction set of the CPU kernels.
+    pub isa: String,
+    /// Type of the multiplications.
+    pub dtype: String,
+    /// Images of a step.
+    pub batch: usize,
+    /// Channels of the first stage.
+    pub width: usize,
+}
+
+impl Work {
+    fn passes(self) -> usize {
+        match self {
+            Self::TrainStep => 6,
+            Self::Classify => 1,
+            Self::Denoise => 2,
+        }
+    }
+}
+
+/// Runs the steps.
+pub fn bench(options: &BenchOptions, device: &Device) -> BenchResult {
+    let mut times = match options.work {
+        Work::TrainStep => train_step(options, &device.clone().autodiff()),
+        Work::Classify | Work::Denoise => inference(options, device),
+    };
+    times.sort_by(f64::total_cmp);
+    let median = times[times.len() / 2];
+    let macs = options.network.multiply_adds(options.size) * options.batch;
+    let conv_gflop = 2e-9 * (options.work.passes() * macs) as f64;
+    BenchResult {
+        median_seconds: median,
+        images_per_second: options.batch as f64 / median,
+        conv_gflop,
+        achieved_gflops: conv_gflop / median,
+        peak_rss_bytes: peak_rss_bytes(),
+        threads: rayon::current_num_threads(),
+        isa: miyasawa_kernels::isa::Isa::current().to_string(),
+        dtype: "f32".to_owned(),
+        batch: options.batch,
+        width: options.network.width,
+    }
+}
+
+fn synthetic(options: &BenchOptions) -> Batch {
+    let [h, w] = options.size;
+    let image = [options.network.channels, h, w];
+    let rng = &mut ChaCha8Rng::seed_from_u64(options.seed);
+    let len = image.iter().product::<usize>();
+    let x = (0..options.batch * len).map(|_| rng.random_range(-1.0..1.0)).collect();
+    let labels = (0..options.batch).map(|_| rng.random_range(0..options.network.classes as u32)).collect();
+    let (sigma, eps) = training_noise(&NoiseConfig::default(), options.seed, 0, options.batch, len);
+    Batch { image, x, labels, sigma, eps }
+}
+
+fn timed(options: &BenchOptions, device: &Device, mut step: impl FnMut()) -> Vec<f64> {
+    // A device that works behind the caller's back must have finished when the clock is read.
+    let mut once = || {
+        let start = Instant::now();
+        step();
+        let _ = device.sync();
+        start.elapsed().as_secs_f64()
+    };
+    once();
+    once();
+    (0..options.iterations.max(1)).map(|_| once()).collect()
+}
+
+fn train_step(options: &BenchOptions, device: &Device) -> Vec<f64> {
+    let net = options.network.init(device, options.seed);
+    let mut model = Some(JointModel::new(net, SIGMA_DATA));
+    let config = OptimizerConfig { lr: 1e-3, ema: 0.0, clip_norm: 0.0, ..OptimizerConfig::default() };
+    let mut optimizer = Optimizer::new(config);
+    let batch = synthetic(options);
+    let [h, w] = options.size;
+    let micro = options.micro_batch;
+    let micro = micro.unwrap_or_else(|| default_micro_batch(options.batch, options.network.width, h * w));
+    timed(options, device, || {
+        let Some(mut current) = model.take() else { return };
+        let (mut grads, _) = gradients(&current, &batch, &LossConfig::default(), micro, device);
+        current.net = optimizer.step(current.net, &mut grads, 0.0, 1e-3);
+        model = Some(current);
+    })
+}
+
+fn inference(options: &BenchOptions, device: &Device) -> Vec<f64> {
+    let model = JointModel::new(options.network.init(device, options.seed), SIGMA_DATA);
+    let batch = synthetic(options);
+    let [c, h, w] = batch.image;
+    let n = batch.len();
+    let y: Vec<f32> = batch
+        .x
+        .chunks(c * h * w)
+        .zip(batch.eps.chunks(c * h * w))
+        .zip(&batch.sigma)
+        .flat_map(|((x, eps), sigma)| x.iter().zip(eps).map(|(x, e)| x + sigma * e).collect::<Vec<_>>())
+        .collect();
+    let y = Tensor::<4>::from_data(TensorData::new(y, [n, c, h, w]), device);
+    let sigma = Tensor::<1>::from_data(TensorData::new(batch.sigma, [n]), device);
+    timed(options, device, || {
+        let point = model.at(&y, &sigma);
+        match options.work {
+            Work::Denoise => drop(point.denoised().into_data()),
+            _ => drop(point.class_probs().into_data()),
+        }
+    })
+}
+
+/// The largest resident memory of this process so far, where Linux tells it.
+pub fn peak_rss_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+    let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
+    Some(kib * 1024)
+}

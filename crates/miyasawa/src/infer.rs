@@ -1,0 +1,236 @@
+//! A model on one's own pictures: classes, a denoised picture, an explanation.
+
+use crate::checkpoint::ModelInfo;
+use crate::eval::host;
+use crate::model::{EnergyNetwork, JointModel};
+use crate::picture::Picture;
+use burn::tensor::{Device, Int, Tensor, TensorData};
+
+/// A picture as a batch of one.
+pub fn tensor(picture: &Picture, device: &Device) -> Tensor<4> {
+    let (channels, height, width) = picture.shape();
+    Tensor::from_data(TensorData::new(picture.values().to_vec(), [1, channels, height, width]), device)
+}
+
+/// A picture of a model's own making.
+///
+/// # Panics
+/// If it has no pixels or a number of channels that no picture has: models have 1 or 3.
+fn made((channels, height, width): (usize, usize, usize), values: Vec<f32>) -> Picture {
+    Picture::new((channels, height, width), values).expect("a model's pictures have its own shape")
+}
+
+/// The pictures of a batch, `[batch, channels, height, width]`.
+pub fn pictures(batch: Tensor<4>) -> Vec<Picture> {
+    let [_, channels, height, width] = batch.dims();
+    let image = channels * height * width;
+    host(batch).chunks(image).map(|values| made((channels, height, width), values.to_vec())).collect()
+}
+
+/// The picture of a batch of one.
+fn picture(batch: Tensor<4>) -> Picture {
+    pictures(batch).remove(0)
+}
+
+fn level(sigma: f64, device: &Device) -> Tensor<1> {
+    Tensor::full([1], sigma as f32, device)
+}
+
+fn class(label: usize, device: &Device) -> Tensor<1, Int> {
+    Tensor::from_data(TensorData::new(vec![label as i32], [1]), device)
+}
+
+/// The probabilities of all classes for a picture that has the model's size already; see
+/// [`Picture::center_fit`].
+pub fn classify<N: EnergyNetwork>(
+    model: &JointModel<N>,
+    picture: &Picture,
+    sigma: f64,
+    device: &Device,
+) -> Vec<f32> {
+    host(model.at(&tensor(picture, device), &level(sigma, device)).class_probs())
+}
+
+/// Largest side of a part that goes through the network at once: memory grows with the part, not with
+/// the picture.
+const TILE: usize = 512;
+/// Pixels that neighbouring parts share.
+const OVERLAP: usize = 64;
+
+/// Where the parts of a side begin; the last one ends with the side.
+fn tiles(side: usize) -> Vec<usize> {
+    if side <= TILE {
+        return vec![0];
+    }
+    let mut starts: Vec<usize> =
+        (0..).map(|i| i * (TILE - OVERLAP)).take_while(|s| s + TILE < side).collect();
+    starts.push(side - TILE);
+    starts
+}
+
+/// Weight of a pixel of a part: it falls to the part's inner borders so that neighbours blend.
+fn weight(at: usize, start: usize, size: usize, side: usize) -> f32 {
+    let ramp = OVERLAP as f32;
+    let left = if start == 0 { ramp } else { (at - start) as f32 + 0.5 };
+    let right = if start + size == side { ramp } else { (start + size - at) as f32 - 0.5 };
+    left.min(right).min(ramp) / ramp
+}
+
+/// `D(y)`, or `D(y, label)`, of a noisy picture at its own size. A picture larger than 512 pixels is
+/// denoised in overlapping parts that are blended.
+pub fn denoise<N: EnergyNetwork>(
+    model: &JointModel<N>,
+    noisy: &Picture,
+    sigma: f64,
+    label: Option<usize>,
+    device: &Device,
+) -> Picture {
+    let whole = |part: &Picture| {
+        let point = model.at(&tensor(part, device), &level(sigma, device));
+        picture(match label {
+            Some(label) => point.denoised_given(&class(label, device)),
+            None => point.denoised(),
+        })
+    };
+    let (c, h, w) = noisy.shape();
+    let (rows, columns) = (tiles(h), tiles(w));
+    if rows.len() == 1 && columns.len() == 1 {
+        return whole(noisy);
+    }
+    let (mut sum, mut weights) = (vec![0.0f32; c * h * w], vec![0.0f32; h * w]);
+    let (ph, pw) = (h.min(TILE), w.min(TILE));
+    for &top in &rows {
+        for &left in &columns {
+            let mut values = Vec::with_capacity(c * ph * pw);
+            for k in 0..c {
+                for y in top..top + ph {
+                    values.extend_from_slice(&noisy.values()[(k * h + y) * w + left..][..pw]);
+                }
+            }
+            let part = whole(&made((c, ph, pw), values));
+            for y in 0..ph {
+                for x in 0..pw {
+                    let (at_y, at_x) = (top + y, left + x);
+                    let share = weight(at_y, top, ph, h) * weight(at_x, left, pw, w);
+                    weights[at_y * w + at_x] += share;
+                    for k in 0..c {
+                        sum[(k * h + at_y) * w + at_x] += share * part.values()[(k * ph + y) * pw + x];
+                    }
+                }
+            }
+        }
+    }
+    for (i, value) in sum.iter_mut().enumerate() {
+        *value /= weights[i % (h * w)];
+    }
+    made((c, h, w), sum)
+}
+
+/// The adversarial gradient of a picture as a difference of denoisers.
+#[derive(Clone, Debug)]
+pub struct Explanation {
+    /// `D(y)`.
+    pub denoised: Picture,
+    /// `D(y, c)`.
+    pub given: Picture,
+    /// `D(y, c) - D(y)`.
+    pub difference: Picture,
+    /// `sigma^2 * grad log p(c|y)`, computed by itself.
+    pub gradient: Picture,
+    /// `max |difference - gradient| / max |gradient|`.
+    pub relative_error: f64,
+    /// `p(c | y)` of all classes.
+    pub probs: Vec<f32>,
+}
+
+/// Explains what of the picture speaks for class `label`.
+pub fn explain<N: EnergyNetwork>(
+    model: &JointModel<N>,
+    y: &Picture,
+    sigma: f64,
+    label: usize,
+    device: &Device,
+) -> Explanation {
+    let point = model.at(&tensor(y, device), &level(sigma, device));
+    let labels = class(label, device);
+    let difference = picture(point.denoiser_difference(&labels));
+    let gradient = picture(point.class_gradient(&labels) * (sigma * sigma));
+    Explanation {
+        relative_error: crate::verify::relative_error(difference.values(), gradient.values()),
+        denoised: picture(point.denoised()),
+        given: picture(point.denoised_given(&labels)),
+        difference,
+        gradient,
+        probs: host(point.class_probs()),
+    }
+}
+
+/// Why a class or a picture does not fit a model.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum InferError {
+    /// No class has the name or number.
+    #[error("class '{found}' is not known; expected a number below {} or one of: {}", classes.len(), listed(classes))]
+    Class {
+        /// What was asked for.
+        found: String,
+        /// The model's classes.
+        classes: Vec<String>,
+    },
+}
+
+fn listed(classes: &[String]) -> String {
+    let shown = classes.iter().take(20).cloned().collect::<Vec<_>>().join(", ");
+    if classes.len() > 20 { format!("{shown}, ...") } else { shown }
+}
+
+/// A class by its name or its number.
+///
+/// # Errors
+/// If the model has no such class.
+pub fn class_index(info: &ModelInfo, text: &str) -> Result<usize, InferError> {
+    let classes = &info.data.classes;
+    let by_name = classes.iter().position(|class| class == text);
+    let by_number = text.parse().ok().filter(|n: &usize| *n < classes.len());
+    by_name
+        .or(by_number)
+        .ok_or_else(|| InferError::Class { found: text.to_owned(), classes: classes.clone() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::GradResNetConfig;
+
+    #[test]
+    fn parts_cover_a_side_and_their_weights_never_vanish() {
+        for side in [1, 512, 513, 960, 961, 3000] {
+            let starts = tiles(side);
+            let size = side.min(TILE);
+            assert_eq!(starts[0], 0);
+            assert_eq!(starts[starts.len() - 1] + size, side);
+            for at in 0..side {
+                let inside = starts.iter().filter(|s| (**s..**s + size).contains(&at));
+                assert!(inside.map(|s| weight(at, *s, size, side)).sum::<f32>() > 0.0, "{side} {at}");
+            }
+        }
+    }
+
+    /// A model whose energy is zero denoises every pixel by itself: parts must not show.
+    #[test]
+    fn parts_of_a_large_picture_blend_into_the_whole() {
+        let device = Device::flex();
+        let config = GradResNetConfig { width: 1, blocks: vec![1], ..GradResNetConfig::new(1, 1) };
+        let mut net = config.init(&device, 0);
+        let mut values = crate::model::params::collect(&net);
+        values.insert("class_head.weight".into(), TensorData::new(vec![0.0f32], [1, 1]));
+        net = crate::model::params::assign(net, values).unwrap();
+        let model = JointModel::new(net, 0.5);
+        let (height, width) = (530, 40);
+        let values: Vec<f32> = (0..height * width).map(|i| ((i * 37) % 255) as f32 / 127.5 - 1.0).collect();
+        let noisy = made((1, height, width), values);
+        let found = denoise(&model, &noisy, 0.5, None, &device);
+        for (found, y) in found.values().iter().zip(noisy.values()) {
+            assert!((found - 0.5 * y).abs() < 1e-6, "{found} {y}");
+        }
+    }
+}

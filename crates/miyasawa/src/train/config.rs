@@ -1,0 +1,460 @@
+//! The configuration of a run: a TOML file and `key=value` changes to it.
+
+use crate::data::{Augment, FitMode, Padding};
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+
+/// Everything that fixes a run. Every field has a default: an empty file trains on the digits.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TrainConfig {
+    /// Seed of the parameters, the order of the data, augmentation and noise.
+    pub seed: u64,
+    /// What is learned from.
+    pub data: DataConfig,
+    /// The network.
+    pub network: NetworkConfig,
+    /// What is minimised.
+    pub loss: LossConfig,
+    /// The noise levels.
+    pub noise: NoiseConfig,
+    /// How the parameters move.
+    pub optimizer: OptimizerConfig,
+    /// For how long, and how large a batch.
+    pub schedule: ScheduleConfig,
+    /// Random changes of the pictures.
+    pub augment: AugmentConfig,
+    /// What is measured on the way.
+    pub eval: EvalConfig,
+}
+
+/// What is learned from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DataConfig {
+    /// A DATA argument for training.
+    pub train: String,
+    /// A DATA argument for evaluation; left out, the test part of `train`.
+    pub test: Option<String>,
+    /// Height and width that pictures are brought to; left out, their own.
+    pub size: Option<[usize; 2]>,
+    /// How: `pad` with black, `pad_edge`, or `resize`.
+    pub fit: FitMode,
+    /// Channels that pictures are brought to, 1 or 3; left out, their own.
+    pub channels: Option<usize>,
+    /// Train on the first so many pictures of a shuffle only.
+    pub limit: Option<usize>,
+}
+
+impl Default for DataConfig {
+    fn default() -> Self {
+        let train = "digits".to_owned();
+        Self { train, test: None, size: None, fit: FitMode::Pad, channels: None, limit: None }
+    }
+}
+
+/// The network; channels and classes come from the data.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct NetworkConfig {
+    /// Channels of the first stage.
+    pub width: usize,
+    /// Blocks of every stage.
+    pub blocks: Vec<usize>,
+    /// Whether the network works without knowing the noise level.
+    pub blind: bool,
+    /// Whether the energy head starts at zero.
+    pub zero_energy_head: bool,
+}
+
+impl Default for NetworkConfig {
+    fn default() -> Self {
+        Self { width: 16, blocks: vec![2, 2, 2, 2], blind: false, zero_energy_head: true }
+    }
+}
+
+/// Which score the denoising loss is taken on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DsmTarget {
+    /// `grad log p(y)`.
+    #[default]
+    Marginal,
+    /// `grad log p(y, c)` of the true class.
+    Conditional,
+    /// The mean of both losses.
+    Both,
+}
+
+/// What is minimised: `ce_weight*CE + dsm_weight*DSM`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LossConfig {
+    /// Weight of the cross-entropy.
+    pub ce_weight: f64,
+    /// Weight of denoising score matching; 0 trains a classifier alone.
+    pub dsm_weight: f64,
+    /// The score that is matched.
+    pub dsm: DsmTarget,
+    /// Share of the class target that is spread over all classes.
+    pub label_smoothing: f64,
+}
+
+impl Default for LossConfig {
+    fn default() -> Self {
+        Self { ce_weight: 1.0, dsm_weight: 1.0, dsm: DsmTarget::Marginal, label_smoothing: 0.0 }
+    }
+}
+
+/// How noise levels are drawn.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NoiseDistribution {
+    /// Uniform in the logarithm from `min` to `max`.
+    #[default]
+    LogUniform,
+    /// Normal in the logarithm (Karras et al. 2022), clipped to `min` and `max`.
+    LogNormal,
+}
+
+/// The noise levels, in units of the [-1, 1] range.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct NoiseConfig {
+    /// How levels are drawn.
+    pub distribution: NoiseDistribution,
+    /// Smallest level; 0 with `max` 0 trains a blind classifier on clean pictures.
+    pub min: f64,
+    /// Largest level.
+    pub max: f64,
+    /// Mean of the logarithm, for `log-normal`.
+    pub log_mean: f64,
+    /// Standard deviation of the logarithm, for `log-normal`.
+    pub log_std: f64,
+    /// Share of every batch that gets the smallest level.
+    pub share_at_min: f64,
+}
+
+impl Default for NoiseConfig {
+    fn default() -> Self {
+        let distribution = NoiseDistribution::LogUniform;
+        Self { distribution, min: 0.02, max: 1.0, log_mean: -1.2, log_std: 1.2, share_at_min: 0.0 }
+    }
+}
+
+/// The optimiser's name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OptimizerName {
+    /// Loshchilov & Hutter 2019.
+    #[default]
+    AdamW,
+    /// Stochastic gradient descent with momentum.
+    Sgd,
+}
+
+/// How the parameters move.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct OptimizerConfig {
+    /// `adamw` or `sgd`.
+    pub name: OptimizerName,
+    /// Largest learning rate.
+    pub lr: f64,
+    /// Decoupled weight decay of weights with two dimensions or more.
+    pub weight_decay: f64,
+    /// Decay of the first moment (AdamW).
+    pub beta1: f64,
+    /// Decay of the second moment (AdamW).
+    pub beta2: f64,
+    /// Added to the root of the second moment (AdamW).
+    pub epsilon: f64,
+    /// Momentum (SGD).
+    pub momentum: f64,
+    /// Nesterov's momentum (SGD).
+    pub nesterov: bool,
+    /// Largest norm of the gradient over all parameters; 0 for no limit.
+    pub clip_norm: f64,
+    /// Decay of the exponential moving average of the parameters that is evaluated and kept; 0 for none.
+    pub ema: f64,
+}
+
+impl Default for OptimizerConfig {
+    fn default() -> Self {
+        Self {
+            name: OptimizerName::AdamW,
+            lr: 2e-3,
+            weight_decay: 0.01,
+            beta1: 0.9,
+            beta2: 0.999,
+            epsilon: 1e-8,
+            momentum: 0.9,
+            nesterov: false,
+            clip_norm: 1.0,
+            ema: 0.999,
+        }
+    }
+}
+
+/// For how long, and how large a batch.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ScheduleConfig {
+    /// Passes over the training set; used where `steps` is left out.
+    pub epochs: f64,
+    /// Optimiser steps.
+    pub steps: Option<u64>,
+    /// Pictures of a step.
+    pub batch: usize,
+    /// Pictures that go through the network at once; gradients are summed over the parts of a batch.
+    /// Left out, a size that stays in the cache.
+    pub micro_batch: Option<usize>,
+    /// Steps over which the learning rate rises from 0.
+    pub warmup: u64,
+    /// Share of the learning rate that is left at the end of the cosine.
+    pub final_lr: f64,
+}
+
+impl Default for ScheduleConfig {
+    fn default() -> Self {
+        Self { epochs: 10.0, steps: None, batch: 128, micro_batch: None, warmup: 50, final_lr: 0.0 }
+    }
+}
+
+/// Random changes of the pictures.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AugmentConfig {
+    /// Mirror every second picture.
+    pub flip: bool,
+    /// Crop out of the picture padded by so many pixels on each side.
+    pub crop: usize,
+    /// What the padding holds, `zero` or `reflect`.
+    pub padding: Padding,
+}
+
+impl AugmentConfig {
+    /// As the data module takes it.
+    pub fn augment(&self) -> Augment {
+        Augment { flip: self.flip, crop: self.crop, crop_padding: self.padding }
+    }
+}
+
+/// What is measured on the way.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct EvalConfig {
+    /// Noise levels.
+    pub sigmas: Vec<f64>,
+    /// Pictures of the evaluations during training; the last one takes all.
+    pub limit: usize,
+    /// Steps between evaluations; left out, an epoch.
+    pub every: Option<u64>,
+}
+
+impl Default for EvalConfig {
+    fn default() -> Self {
+        Self { sigmas: vec![0.02, 0.1, 0.2, 0.4, 1.0], limit: 1000, every: None }
+    }
+}
+
+/// What is wrong with a configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("configuration {path}: cannot be read: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: std::io::Error,
+    },
+    /// The text is not TOML, or a key or value is not one of ours.
+    #[error("configuration {origin}: {message}")]
+    Parse {
+        /// The file or setting.
+        origin: String,
+        /// What was expected and found.
+        message: String,
+    },
+    /// A value makes no sense.
+    #[error("configuration: {key} is {found}, expected {expected}")]
+    Value {
+        /// The key.
+        key: &'static str,
+        /// Its value.
+        found: String,
+        /// What it may be.
+        expected: &'static str,
+    },
+}
+
+fn parse_error(origin: &str, error: &toml::de::Error) -> ConfigError {
+    let message = error.message().lines().collect::<Vec<_>>().join(" ");
+    ConfigError::Parse { origin: origin.to_owned(), message }
+}
+
+impl TrainConfig {
+    /// Reads a file, if one is given, and applies `key=value` settings; checks the result.
+    ///
+    /// # Errors
+    /// If the file cannot be read, a key is unknown, or a value makes no sense.
+    pub fn load(path: Option<&Path>, settings: &[String]) -> Result<Self, ConfigError> {
+        let mut origin = "defaults".to_owned();
+        let mut table = toml::Table::new();
+        if let Some(path) = path {
+            origin = path.display().to_string();
+            let text = std::fs::read_to_string(path)
+                .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+            table = text.parse().map_err(|e| parse_error(&origin, &e))?;
+        }
+        for setting in settings {
+            set(&mut table, setting)?;
+        }
+        if !settings.is_empty() {
+            origin = format!("{origin} with --set");
+        }
+        let config: Self = table.try_into().map_err(|e| parse_error(&origin, &e))?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// The configuration as TOML, every value written out.
+    ///
+    /// # Errors
+    /// Never for values that [`load`](Self::load) accepts.
+    pub fn to_toml(&self) -> Result<String, toml::ser::Error> {
+        toml::to_string_pretty(self)
+    }
+
+    /// Says what makes no sense.
+    ///
+    /// # Errors
+    /// The first value that makes no sense.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        fn check<T: std::fmt::Debug>(
+            ok: bool,
+            key: &'static str,
+            found: T,
+            expected: &'static str,
+        ) -> Result<(), ConfigError> {
+            if ok { Ok(()) } else { Err(ConfigError::Value { key, found: format!("{found:?}"), expected }) }
+        }
+        let (noise, loss, opt, schedule) = (&self.noise, &self.loss, &self.optimizer, &self.schedule);
+        let share = |value: f64| (0.0..=1.0).contains(&value);
+        let clean = self.network.blind && loss.dsm_weight == 0.0;
+        check(
+            noise.min > 0.0 || (noise.min == 0.0 && clean),
+            "noise.min",
+            noise.min,
+            "above 0 (0 only for a blind network with loss.dsm_weight = 0)",
+        )?;
+        check(noise.max >= noise.min && noise.max.is_finite(), "noise.max", noise.max, "noise.min or more")?;
+        check(noise.log_std > 0.0, "noise.log_std", noise.log_std, "above 0")?;
+        check(share(noise.share_at_min), "noise.share_at_min", noise.share_at_min, "0 to 1")?;
+        check(loss.ce_weight >= 0.0, "loss.ce_weight", loss.ce_weight, "0 or more")?;
+        check(loss.dsm_weight >= 0.0, "loss.dsm_weight", loss.dsm_weight, "0 or more")?;
+        check(share(loss.label_smoothing), "loss.label_smoothing", loss.label_smoothing, "0 to 1")?;
+        check(opt.lr > 0.0 && opt.lr.is_finite(), "optimizer.lr", opt.lr, "above 0")?;
+        check(opt.weight_decay >= 0.0, "optimizer.weight_decay", opt.weight_decay, "0 or more")?;
+        for (key, value) in [
+            ("optimizer.beta1", opt.beta1),
+            ("optimizer.beta2", opt.beta2),
+            ("optimizer.momentum", opt.momentum),
+            ("optimizer.ema", opt.ema),
+        ] {
+            check((0.0..1.0).contains(&value), key, value, "0 or more and below 1")?;
+        }
+        check(opt.clip_norm >= 0.0, "optimizer.clip_norm", opt.clip_norm, "0 or more")?;
+        check(schedule.batch > 0, "schedule.batch", schedule.batch, "at least 1")?;
+        check(schedule.micro_batch != Some(0), "schedule.micro_batch", schedule.micro_batch, "at least 1")?;
+        check(schedule.epochs > 0.0, "schedule.epochs", schedule.epochs, "above 0")?;
+        check(share(schedule.final_lr), "schedule.final_lr", schedule.final_lr, "0 to 1")?;
+        let sigmas = &self.eval.sigmas;
+        check(sigmas.iter().all(|s| *s >= 0.0 && s.is_finite()), "eval.sigmas", sigmas, "0 or more")?;
+        check(
+            self.data.channels.is_none_or(|c| c == 1 || c == 3),
+            "data.channels",
+            self.data.channels,
+            "1 or 3",
+        )
+    }
+}
+
+/// Applies `a.b=value`: the value is read as TOML, or taken as text where it is not.
+fn set(table: &mut toml::Table, setting: &str) -> Result<(), ConfigError> {
+    let wrong = |message: String| ConfigError::Parse { origin: format!("--set {setting}"), message };
+    let (path, text) = setting.split_once('=').ok_or_else(|| wrong("expected key=value".into()))?;
+    let value = format!("v = {text}")
+        .parse::<toml::Table>()
+        .ok()
+        .and_then(|mut parsed| parsed.remove("v"))
+        .unwrap_or_else(|| toml::Value::String(text.to_owned()));
+    let mut keys: Vec<&str> = path.split('.').map(str::trim).collect();
+    let last = keys.pop().filter(|key| !key.is_empty()).ok_or_else(|| wrong("the key is empty".into()))?;
+    let mut at = table;
+    for key in keys {
+        let entry = at.entry(key).or_insert_with(|| toml::Value::Table(toml::Table::new()));
+        at = entry.as_table_mut().ok_or_else(|| wrong(format!("'{key}' holds no keys")))?;
+    }
+    at.insert(last.to_owned(), value);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(settings: &[&str]) -> Result<TrainConfig, ConfigError> {
+        TrainConfig::load(None, &settings.iter().map(|s| s.to_string()).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn settings_reach_their_keys_with_their_types() {
+        let config = load(&[
+            "seed=7",
+            "network.blocks=[1, 2]",
+            "loss.dsm=both",
+            "optimizer.name=sgd",
+            "data.size=[32, 32]",
+            "data.train=cifar10:/some/where",
+            "schedule.steps=800",
+        ])
+        .unwrap();
+        assert_eq!(config.seed, 7);
+        assert_eq!(config.network.blocks, [1, 2]);
+        assert_eq!(config.loss.dsm, DsmTarget::Both);
+        assert_eq!(config.optimizer.name, OptimizerName::Sgd);
+        assert_eq!(config.data.size, Some([32, 32]));
+        assert_eq!(config.data.train, "cifar10:/some/where");
+        assert_eq!(config.schedule.steps, Some(800));
+    }
+
+    #[test]
+    fn a_written_configuration_reads_back_as_it_was() {
+        let config = load(&["noise.share_at_min=0.25", "augment.flip=true", "schedule.epochs=3.5"]).unwrap();
+        let table: toml::Table = config.to_toml().unwrap().parse().unwrap();
+        assert_eq!(table.try_into::<TrainConfig>().unwrap(), config);
+    }
+
+    #[test]
+    fn wrong_calls_say_the_key() {
+        for (setting, expected) in [
+            ("netwrk.width=8", "netwrk"),
+            ("network.widht=8", "widht"),
+            ("network.width=wide", "invalid type"),
+            ("seed", "expected key=value"),
+            ("=3", "the key is empty"),
+            ("seed.x=3", "invalid type"),
+            ("noise.min=0", "noise.min is 0.0, expected above 0"),
+            ("noise.max=0.01", "noise.max"),
+            ("optimizer.lr=-1", "optimizer.lr is -1.0"),
+            ("schedule.batch=0", "schedule.batch"),
+            ("optimizer.ema=1.0", "optimizer.ema"),
+        ] {
+            let error = load(&[setting]).unwrap_err().to_string();
+            assert!(error.contains(expected), "{setting}: {error}");
+            assert_eq!(error.lines().count(), 1, "{setting}: {error}");
+        }
+    }
+}

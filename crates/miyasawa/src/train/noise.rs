@@ -1,0 +1,95 @@
+//! Noise levels and noise, drawn on the host: the same on every device, and for an image a function of
+//! the seed, the step and its place in the batch alone.
+
+use super::config::{NoiseConfig, NoiseDistribution};
+use crate::data::example_rng;
+use rand::{Rng, RngExt};
+use rand_distr::{Distribution, StandardNormal};
+use rayon::prelude::*;
+
+/// The stream of [`example_rng`] that training noise comes from.
+const TRAIN: u64 = 16;
+/// The stream of [`example_rng`] that evaluation noise comes from.
+const EVAL: u64 = 17;
+
+impl NoiseConfig {
+    /// One noise level.
+    pub fn sample(&self, rng: &mut impl Rng) -> f64 {
+        // Both numbers are always drawn, so that the share changes no other image's level.
+        let (share, u): (f64, f64) = (rng.random(), rng.random());
+        if share < self.share_at_min || self.max == self.min {
+            return self.min;
+        }
+        match self.distribution {
+            NoiseDistribution::LogUniform => (self.min.ln() + u * (self.max / self.min).ln()).exp(),
+            NoiseDistribution::LogNormal => {
+                let z: f64 = StandardNormal.sample(rng);
+                (self.log_mean + self.log_std * z).exp().clamp(self.min, self.max)
+            }
+        }
+    }
+}
+
+fn fill_normal(rng: &mut impl Rng, out: &mut [f32]) {
+    for value in out {
+        *value = StandardNormal.sample(rng);
+    }
+}
+
+/// Noise levels and standard normal noise of a training step.
+pub fn training_noise(
+    config: &NoiseConfig,
+    seed: u64,
+    step: u64,
+    batch: usize,
+    image: usize,
+) -> (Vec<f32>, Vec<f32>) {
+    let mut sigma = vec![0.0; batch];
+    let mut eps = vec![0.0; batch * image];
+    sigma.par_iter_mut().zip(eps.par_chunks_mut(image)).enumerate().for_each(|(i, (sigma, eps))| {
+        let mut rng = example_rng(seed, step, i as u64, TRAIN);
+        *sigma = config.sample(&mut rng) as f32;
+        fill_normal(&mut rng, eps);
+    });
+    (sigma, eps)
+}
+
+/// Standard normal noise for the pictures `first..first + batch` of an evaluation; one stream for each
+/// noise level, so that every model meets the same noise.
+pub fn evaluation_noise(seed: u64, level: u64, first: usize, batch: usize, image: usize) -> Vec<f32> {
+    let mut eps = vec![0.0; batch * image];
+    eps.par_chunks_mut(image).enumerate().for_each(|(i, eps)| {
+        fill_normal(&mut example_rng(seed, level, (first + i) as u64, EVAL), eps);
+    });
+    eps
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn levels_stay_inside_and_the_share_is_kept() {
+        for distribution in [NoiseDistribution::LogUniform, NoiseDistribution::LogNormal] {
+            let config = NoiseConfig { distribution, share_at_min: 0.25, ..NoiseConfig::default() };
+            let (sigma, _) = training_noise(&config, 3, 1, 4000, 1);
+            assert!(sigma.iter().all(|s| (0.0199..=1.001).contains(s)));
+            let at_min = sigma.iter().filter(|s| **s == 0.02).count() as f64 / 4000.0;
+            assert!((0.21..0.32).contains(&at_min), "{distribution:?}: {at_min}");
+        }
+    }
+
+    #[test]
+    fn noise_is_standard_normal_and_depends_on_its_place_alone() {
+        let config = NoiseConfig::default();
+        let (sigma, eps) = training_noise(&config, 1, 2, 40, 1000);
+        let (first_sigma, first_eps) = training_noise(&config, 1, 2, 3, 1000);
+        assert_eq!((&sigma[..3], &eps[..3000]), (&first_sigma[..], &first_eps[..]));
+        let mean = eps.iter().map(|e| f64::from(*e)).sum::<f64>() / eps.len() as f64;
+        let square = eps.iter().map(|e| f64::from(*e).powi(2)).sum::<f64>() / eps.len() as f64;
+        assert!(mean.abs() < 0.02 && (square - 1.0).abs() < 0.03, "{mean} {square}");
+        assert_ne!(training_noise(&config, 1, 3, 3, 1000).1, first_eps);
+        let shifted = evaluation_noise(1, 0, 1, 2, 10);
+        assert_eq!(shifted[..10], evaluation_noise(1, 0, 0, 2, 10)[10..]);
+    }
+}

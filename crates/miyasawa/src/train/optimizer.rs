@@ -1,0 +1,183 @@
+//! AdamW and SGD with clipping, and the moving average of the parameters.
+//!
+//! The state is kept by parameter name, so that it is saved and restored like the parameters themselves.
+
+use super::config::{OptimizerConfig, OptimizerName, ScheduleConfig};
+use crate::model::params::{self, FlatMap};
+use crate::ops::{self, AdamW, Sgd};
+use burn::module::Module;
+use burn::tensor::{Tensor, TensorData};
+use std::collections::BTreeMap;
+
+/// The learning rate at step 0, 1, ... of `total`: a linear rise, then half a cosine.
+pub fn learning_rate(lr: f64, schedule: &ScheduleConfig, step: u64, total: u64) -> f64 {
+    let warmup = schedule.warmup.min(total / 2);
+    if step < warmup {
+        return lr * (step + 1) as f64 / warmup as f64;
+    }
+    let progress = (step - warmup) as f64 / (total - warmup).max(1) as f64;
+    let cosine = 0.5 * (1.0 + (std::f64::consts::PI * progress.min(1.0)).cos());
+    lr * (schedule.final_lr + (1.0 - schedule.final_lr) * cosine)
+}
+
+/// The optimiser's state.
+#[derive(Clone, Debug)]
+pub struct Optimizer {
+    config: OptimizerConfig,
+    first: FlatMap,
+    second: FlatMap,
+    average: FlatMap,
+    /// Steps taken.
+    step: u64,
+}
+
+/// Names of the state's parts in [`Optimizer::state`].
+const PARTS: [&str; 3] = ["first", "second", "average"];
+
+impl Optimizer {
+    /// A fresh state.
+    pub fn new(config: OptimizerConfig) -> Self {
+        let (first, second, average) = (FlatMap::new(), FlatMap::new(), FlatMap::new());
+        Self { config, first, second, average, step: 0 }
+    }
+
+    /// The state as data: the moments and the average by `part.parameter`.
+    pub fn state(&self) -> BTreeMap<String, TensorData> {
+        let parts = [&self.first, &self.second, &self.average];
+        let named = |(part, map): (&'static str, &FlatMap)| {
+            map.iter().map(|(name, t)| (format!("{part}.{name}"), t.to_data())).collect::<Vec<_>>()
+        };
+        PARTS.into_iter().zip(parts).flat_map(named).collect()
+    }
+
+    /// Restores what [`state`](Self::state) gave after `step` steps.
+    pub fn restore(
+        &mut self,
+        step: u64,
+        state: &BTreeMap<String, TensorData>,
+        device: &burn::tensor::Device,
+    ) {
+        self.step = step;
+        for (part, map) in PARTS.into_iter().zip([&mut self.first, &mut self.second, &mut self.average]) {
+            map.clear();
+            for (key, data) in state {
+                if let Some(name) = key.strip_prefix(part).and_then(|rest| rest.strip_prefix('.')) {
+                    map.insert(name.to_owned(), Tensor::from_data(data.clone(), device));
+                }
+            }
+        }
+    }
+
+    /// The norm of a gradient over all parameters.
+    pub fn norm(grads: &FlatMap) -> f64 {
+        let squares: f64 =
+            grads.values().map(|g| g.clone().powi_scalar(2).sum().into_scalar::<f32>()).map(f64::from).sum();
+        squares.sqrt()
+    }
+
+    /// Moves the parameters one step; `norm` is the gradient's [`norm`](Self::norm).
+    pub fn step<M: Module>(&mut self, module: M, grads: &mut FlatMap, norm: f64, lr: f64) -> M {
+        self.step += 1;
+        let clip = self.config.clip_norm;
+        let g_scale = if clip > 0.0 && norm > clip { clip / norm } else { 1.0 };
+        // The average of the first steps must not remember the random start for long.
+        let t = self.step as f64;
+        let decay = self.config.ema.min((1.0 + t) / (10.0 + t));
+        params::update(module, |name, rank, p| {
+            let Some(g) = grads.remove(name) else { return p };
+            let weight_decay = if rank > 1 { self.config.weight_decay } else { 0.0 };
+            let zeros = || g.zeros_like();
+            let m = self.first.remove(name).unwrap_or_else(zeros);
+            let p = match self.config.name {
+                OptimizerName::AdamW => {
+                    let v = self.second.remove(name).unwrap_or_else(zeros);
+                    let OptimizerConfig { beta1, beta2, epsilon, .. } = self.config;
+                    let (correction1, correction2) = (1.0 - beta1.powf(t), 1.0 - beta2.powf(t));
+                    let rule =
+                        AdamW { lr, beta1, beta2, epsilon, weight_decay, correction1, correction2, g_scale };
+                    let [p, m, v] = ops::adamw_update([p, m, v], g, rule);
+                    self.first.insert(name.to_owned(), m);
+                    self.second.insert(name.to_owned(), v);
+                    p
+                }
+                OptimizerName::Sgd => {
+                    let OptimizerConfig { momentum, nesterov, .. } = self.config;
+                    let [p, m] =
+                        ops::sgd_update([p, m], g, Sgd { lr, momentum, nesterov, weight_decay, g_scale });
+                    self.first.insert(name.to_owned(), m);
+                    p
+                }
+            };
+            if self.config.ema > 0.0 {
+                let average = match self.average.remove(name) {
+                    Some(average) => ops::ema_update(average, p.clone(), decay),
+                    // A copy: the parameter itself goes on to be updated in place.
+                    None => p.clone() * 1.0,
+                };
+                self.average.insert(name.to_owned(), average);
+            }
+            p
+        })
+    }
+
+    /// The module with the averaged parameters; as it is where no average is kept.
+    pub fn averaged<M: Module>(&self, module: M) -> M {
+        params::update(module, |name, _, p| self.average.get(name).cloned().unwrap_or(p))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Device;
+    use crate::nn::Linear;
+    use rand::SeedableRng;
+
+    #[test]
+    fn the_rate_rises_then_falls() {
+        let schedule = ScheduleConfig { warmup: 10, final_lr: 0.1, ..ScheduleConfig::default() };
+        let at = |step| learning_rate(2.0, &schedule, step, 110);
+        assert!((at(0) - 0.2).abs() < 1e-12 && (at(9) - 2.0).abs() < 1e-12 && (at(10) - 2.0).abs() < 1e-12);
+        assert!((at(60) - 1.1).abs() < 1e-12 && (at(110) - 0.2).abs() < 1e-12);
+    }
+
+    /// Three steps on a 1x2 weight with the gradients (1, -2), (0.5, 0.5), (-1, 0.25), clipped at 2;
+    /// the numbers come from scripts/optimizer_oracle.py (torch.optim, clip_grad_norm_).
+    #[test]
+    fn steps_agree_with_pytorch() {
+        let cases = [
+            (OptimizerName::AdamW, false, [0.478_271_69, -0.232_270_96]),
+            (OptimizerName::Sgd, false, [0.474_793_46, -0.212_819_65]),
+            (OptimizerName::Sgd, true, [0.473_242_88, -0.206_104_99]),
+        ];
+        for (name, nesterov, expected) in cases {
+            let config = OptimizerConfig {
+                name,
+                nesterov,
+                weight_decay: 0.1,
+                clip_norm: 2.0,
+                ema: 0.0,
+                ..OptimizerConfig::default()
+            };
+            let device = Device::flex().autodiff();
+            let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(0);
+            let mut layer = Linear::new([2, 1], false, &device, &mut rng);
+            layer = params::assign(
+                layer,
+                [("weight".to_owned(), TensorData::from([[0.5f32, -0.25]]))].into_iter().collect(),
+            )
+            .unwrap();
+            let mut optimizer = Optimizer::new(config);
+            for g in [[1.0f32, -2.0], [0.5, 0.5], [-1.0, 0.25]] {
+                let g = Tensor::<1>::from_data(TensorData::from(g), &Device::flex());
+                let mut grads: FlatMap = [("weight".to_owned(), g)].into_iter().collect();
+                let norm = Optimizer::norm(&grads);
+                layer = optimizer.step(layer, &mut grads, norm, 0.01);
+            }
+            let found = layer.weight.val().into_data().try_to_vec::<f32>().unwrap();
+            for (a, b) in found.iter().zip(expected) {
+                assert!((a - b).abs() < 1e-6, "{name:?} nesterov {nesterov}: {found:?}, {expected:?}");
+            }
+        }
+    }
+}

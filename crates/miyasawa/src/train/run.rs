@@ -1,0 +1,373 @@
+//! A run: data in, a model and its history out.
+
+use super::{
+    config::{ConfigError, TrainConfig},
+    files::{RunFiles, TrainState},
+    noise::training_noise,
+    optimizer::{Optimizer, learning_rate},
+    step::{Batch, BatchStats, default_micro_batch, gradients},
+};
+use crate::atomic::AtomicError;
+use crate::checkpoint::{Checkpoint, CheckpointError, DataInfo, ModelInfo, TrainingInfo};
+use crate::data::{
+    DataError, DataSource, Dataset, Geometry, LoadOptions, Part, epoch_order, gather_augmented,
+};
+use crate::eval::{self, EvalOptions, Row};
+use crate::model::{
+    GradResNet, GradResNetConfig, JointModel,
+    params::{self, ParamError},
+};
+use crate::report;
+use burn::tensor::Device;
+use std::{
+    path::{Path, PathBuf},
+    time::Instant,
+};
+
+/// Why a run could not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum TrainError {
+    /// The configuration makes no sense.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The network's numbers make no sense.
+    #[error("network: {0}")]
+    Network(String),
+    /// The data cannot be read.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// The data's training and test part do not go together, or there is too little of it.
+    #[error("data: {0}")]
+    Mismatch(String),
+    /// The run's folder or a file in it cannot be written.
+    #[error("run folder {path}: cannot be written: {source}")]
+    Folder {
+        /// The folder or file.
+        path: PathBuf,
+        /// The cause.
+        source: std::io::Error,
+    },
+    /// A file cannot be written.
+    #[error(transparent)]
+    Write(#[from] AtomicError),
+    /// A checkpoint cannot be read or written.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// A state does not fit the configuration.
+    #[error("the saved state does not fit the configuration: {0}")]
+    State(#[from] ParamError),
+    /// The folder holds a run already.
+    #[error("run folder {0}: holds a run already; go on with --resume or choose another folder")]
+    Exists(PathBuf),
+    /// There is nothing to resume.
+    #[error("run folder {0}: has no state.safetensors to resume from")]
+    NothingToResume(PathBuf),
+    /// The loss or gradient is not a number.
+    #[error("step {step}: the {what} is {value}, expected a finite number; a lower optimizer.lr may help")]
+    Diverged {
+        /// The step.
+        step: u64,
+        /// What is not finite.
+        what: &'static str,
+        /// Its value.
+        value: f64,
+    },
+    /// A picture of the run could not be drawn.
+    #[error("report: {0}")]
+    Report(#[from] report::ReportError),
+}
+
+/// What a step tells.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct StepReport {
+    /// Steps taken, this one included.
+    pub step: u64,
+    /// Passes over the training set so far.
+    pub epoch: f64,
+    /// The batch.
+    #[serde(flatten)]
+    pub stats: BatchStats,
+    /// Learning rate.
+    pub lr: f64,
+    /// Norm of the gradient before clipping.
+    pub grad_norm: f64,
+    /// Speed of this step.
+    pub images_per_second: f64,
+}
+
+/// Watches a run and may end it.
+pub trait Observer {
+    /// After every step.
+    fn step(&mut self, report: &StepReport, total: u64);
+    /// After every evaluation.
+    fn evaluation(&mut self, step: u64, rows: &[Row]);
+    /// Asked after every step: a checkpoint is written and the run ends if so.
+    fn should_stop(&self) -> bool {
+        false
+    }
+}
+
+/// How a run ended.
+#[derive(Clone, Debug)]
+pub struct Finish {
+    /// Whether all steps were taken.
+    pub complete: bool,
+    /// Steps taken.
+    pub steps: u64,
+    /// The last evaluation.
+    pub rows: Vec<Row>,
+}
+
+/// A run about to start.
+pub struct Trainer {
+    config: TrainConfig,
+    train: Dataset,
+    test: Dataset,
+    info: ModelInfo,
+    device: Device,
+}
+
+impl Trainer {
+    /// Loads the data and measures `sigma_data` on the training set.
+    ///
+    /// # Errors
+    /// If the configuration or the data make no sense.
+    pub fn new(config: TrainConfig, device: &Device) -> Result<Self, TrainError> {
+        config.check()?;
+        let (train, test) = load_data(&config)?;
+        let (mean, std) = train.mean_std();
+        if !(std > 0.0 && std.is_finite()) {
+            let message = format!("{}: the standard deviation is {std}, expected above 0", train.name());
+            return Err(TrainError::Mismatch(message));
+        }
+        let network = GradResNetConfig {
+            channels: train.channels(),
+            classes: train.classes().len(),
+            width: config.network.width,
+            blocks: config.network.blocks.clone(),
+            blind: config.network.blind,
+            zero_energy_head: config.network.zero_energy_head,
+        };
+        if let Some(problem) = network.problem() {
+            return Err(TrainError::Network(problem));
+        }
+        let data = DataInfo {
+            name: config.data.train.clone(),
+            channels: train.channels(),
+            height: train.height(),
+            width: train.width(),
+            classes: train.classes().to_vec(),
+            mean,
+            std,
+        };
+        let training = TrainingInfo {
+            seed: config.seed,
+            loss_weights: [config.loss.ce_weight, config.loss.dsm_weight],
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            ..TrainingInfo::default()
+        };
+        let info = ModelInfo { network, data, sigma: [config.noise.min, config.noise.max], training };
+        Ok(Self { config, train, test, info, device: device.clone() })
+    }
+
+    /// What the model will be.
+    pub fn info(&self) -> &ModelInfo {
+        &self.info
+    }
+
+    /// The pictures that evaluation works on.
+    pub fn test_set(&self) -> &Dataset {
+        &self.test
+    }
+
+    fn batch_size(&self) -> usize {
+        self.config.schedule.batch.min(self.train.len())
+    }
+
+    fn steps_per_epoch(&self) -> u64 {
+        (self.train.len() / self.batch_size()) as u64
+    }
+
+    /// Optimiser steps of the whole run.
+    pub fn total_steps(&self) -> u64 {
+        let schedule = &self.config.schedule;
+        let by_epochs = (schedule.epochs * self.steps_per_epoch() as f64).round() as u64;
+        schedule.steps.unwrap_or(by_epochs.max(1))
+    }
+
+    /// The batch of step `step`: a function of the seed and the step alone.
+    fn batch(&self, step: u64, order: &mut Option<(u64, Vec<u32>)>) -> Batch {
+        let (size, seed) = (self.batch_size(), self.config.seed);
+        let (epoch, place) = (step / self.steps_per_epoch(), step % self.steps_per_epoch());
+        if order.as_ref().is_none_or(|(of, _)| *of != epoch) {
+            *order = Some((epoch, epoch_order(seed, epoch, self.train.len())));
+        }
+        let order = order.as_ref().map(|(_, order)| order.as_slice()).unwrap_or_default();
+        let indices = &order[place as usize * size..][..size];
+        let image = self.train.image_len();
+        let mut x = vec![0.0; size * image];
+        gather_augmented(&self.train, indices, &self.config.augment.augment(), seed, epoch, &mut x);
+        let labels = indices.iter().map(|i| self.train.labels()[*i as usize]).collect();
+        let (sigma, eps) = training_noise(&self.config.noise, seed, step, size, image);
+        let image = [self.train.channels(), self.train.height(), self.train.width()];
+        Batch { image, x, labels, sigma, eps }
+    }
+
+    /// Trains to the end or until the observer stops it; `out` receives the run's files.
+    ///
+    /// # Errors
+    /// If a file cannot be written or the loss is no longer finite.
+    pub fn run(&self, out: &Path, resume: bool, observer: &mut dyn Observer) -> Result<Finish, TrainError> {
+        let files = RunFiles::create(out)?;
+        let device = self.device.clone().autodiff();
+        let mut net = self.info.network.init(&device, self.config.seed);
+        let mut optimizer = Optimizer::new(self.config.optimizer.clone());
+        let mut step = 0;
+        match (resume, files.has_state()) {
+            (false, true) => return Err(TrainError::Exists(out.to_owned())),
+            (true, false) => return Err(TrainError::NothingToResume(out.to_owned())),
+            (true, true) => {
+                let state = files.load_state()?;
+                step = state.step;
+                optimizer.restore(step, &state.optimizer, &self.device);
+                net = params::assign(net, state.params)?;
+            }
+            (false, false) => {}
+        }
+        let text = self.config.to_toml().map_err(|e| TrainError::Mismatch(e.to_string()))?;
+        files.write("config.toml", text.as_bytes())?;
+        let mut log = files.log(step)?;
+        let total = self.total_steps();
+        let every = self.config.eval.every.unwrap_or(self.steps_per_epoch()).max(1);
+        let [c, h, w] = [self.train.channels(), self.train.height(), self.train.width()];
+        let batch_size = self.batch_size();
+        let micro = self.config.schedule.micro_batch;
+        let micro =
+            micro.unwrap_or_else(|| default_micro_batch(batch_size, self.config.network.width, h * w));
+        let mut order = None;
+        let mut rows = Vec::new();
+        let mut model = JointModel::new(net, self.info.data.std);
+        tracing::debug!("{c}x{h}x{w}, {} training pictures, {total} steps", self.train.len());
+        while step < total {
+            let start = Instant::now();
+            let batch = self.batch(step, &mut order);
+            let (mut grads, stats) = gradients(&model, &batch, &self.config.loss, micro, &device);
+            finite(step + 1, "loss", stats.loss)?;
+            let norm = Optimizer::norm(&grads);
+            finite(step + 1, "gradient", norm)?;
+            let lr = learning_rate(self.config.optimizer.lr, &self.config.schedule, step, total);
+            model.net = optimizer.step(model.net, &mut grads, norm, lr);
+            step += 1;
+            let report = StepReport {
+                step,
+                epoch: step as f64 / self.steps_per_epoch() as f64,
+                stats,
+                lr,
+                grad_norm: norm,
+                images_per_second: batch.len() as f64 / start.elapsed().as_secs_f64(),
+            };
+            log.push(serde_json::to_value(&report).unwrap_or_default())?;
+            observer.step(&report, total);
+            let stop = observer.should_stop();
+            if stop || step == total || step.is_multiple_of(every) {
+                // An interrupted run saves at once; evaluation is for the run's own milestones.
+                let limit = if step == total { usize::MAX } else { self.config.eval.limit };
+                let averaged = optimizer.averaged(model.net.clone());
+                self.save(&files, step, &model, &averaged, &optimizer)?;
+                if !stop || step == total {
+                    rows = self.evaluate(&averaged, limit)?;
+                    log.push(serde_json::json!({ "event": "eval", "step": step, "rows": rows }))?;
+                    observer.evaluation(step, &rows);
+                    report::curves(&log.lines, &files.path("curves.png"))?;
+                    self.samples(&averaged, &files.path("samples.png"))?;
+                }
+                if stop {
+                    break;
+                }
+            }
+        }
+        Ok(Finish { complete: step >= total, steps: step, rows })
+    }
+
+    fn save(
+        &self,
+        files: &RunFiles,
+        step: u64,
+        model: &JointModel<GradResNet>,
+        averaged: &GradResNet,
+        optimizer: &Optimizer,
+    ) -> Result<(), TrainError> {
+        let mut info = self.info.clone();
+        info.training.steps = step;
+        info.training.images = step * self.batch_size() as u64;
+        let checkpoint = Checkpoint { info, params: params::collect(averaged) };
+        checkpoint.save(&files.path("model.safetensors"))?;
+        let state = TrainState { step, params: params::collect(&model.net), optimizer: optimizer.state() };
+        files.save_state(&checkpoint.info, &state)
+    }
+
+    /// The network outside autodiff.
+    fn plain(&self, net: &GradResNet) -> Result<JointModel<GradResNet>, TrainError> {
+        let plain = params::assign(self.info.network.init(&self.device, 0), params::collect(net))?;
+        Ok(JointModel::new(plain, self.info.data.std))
+    }
+
+    fn evaluate(&self, net: &GradResNet, limit: usize) -> Result<Vec<Row>, TrainError> {
+        let options = EvalOptions {
+            sigmas: self.config.eval.sigmas.clone(),
+            limit: Some(limit),
+            seed: self.config.seed,
+            denoise: self.config.loss.dsm_weight > 0.0,
+            ..EvalOptions::default()
+        };
+        Ok(eval::evaluate(&self.plain(net)?, &self.test, &options, &self.device, &mut |_| {}))
+    }
+
+    fn samples(&self, net: &GradResNet, path: &Path) -> Result<(), TrainError> {
+        if self.config.loss.dsm_weight == 0.0 {
+            return Ok(());
+        }
+        let model = self.plain(net)?;
+        let grid = report::denoising_grid(&model, &self.test, &self.config.eval.sigmas, &self.device)?;
+        Ok(grid.save(path).map_err(report::ReportError::from)?)
+    }
+}
+
+fn finite(step: u64, what: &'static str, value: f64) -> Result<(), TrainError> {
+    if value.is_finite() { Ok(()) } else { Err(TrainError::Diverged { step, what, value }) }
+}
+
+fn load_data(config: &TrainConfig) -> Result<(Dataset, Dataset), TrainError> {
+    let data = &config.data;
+    let options = LoadOptions { channels: data.channels, ..LoadOptions::default() };
+    let source: DataSource = data.train.parse()?;
+    let (train, test) = match &data.test {
+        None => source.load_both(&options)?,
+        Some(test) => {
+            let test: DataSource = test.parse()?;
+            (source.load(Part::Train, &options)?, test.load(Part::Test, &options)?)
+        }
+    };
+    let [height, width] = data.size.unwrap_or([train.height(), train.width()]);
+    let geometry = Geometry { channels: train.channels(), height, width };
+    let train = train.fit(geometry, data.fit)?;
+    let test = test.fit(geometry, data.fit)?;
+    if train.classes() != test.classes() {
+        let message = format!(
+            "{} has the classes {:?}, {} has {:?}",
+            train.name(),
+            train.classes(),
+            test.name(),
+            test.classes()
+        );
+        return Err(TrainError::Mismatch(message));
+    }
+    let train = match data.limit {
+        Some(limit) => train.subset(limit)?,
+        None => train,
+    };
+    if train.len() == 0 || test.len() == 0 {
+        return Err(TrainError::Mismatch("a part holds no pictures".to_owned()));
+    }
+    Ok((train, test))
+}

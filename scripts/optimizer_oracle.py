@@ -1,0 +1,26 @@
+"""The numbers of the test `steps_agree_with_pytorch` in crates/miyasawa/src/train/optimizer.rs. Needs torch.
+
+torch.optim.SGD adds the decay to the gradient; ours is decoupled, so it is applied by hand here.
+"""
+import torch
+
+GRADS = [[1.0, -2.0], [0.5, 0.5], [-1.0, 0.25]]
+LR, DECAY, CLIP = 0.01, 0.1, 2.0
+
+
+def run(make, decoupled_by_hand):
+    p = torch.nn.Parameter(torch.tensor([[0.5, -0.25]]))
+    opt = make([p])
+    for g in GRADS:
+        p.grad = torch.tensor([g])
+        # clip_grad_norm_ adds 1e-6 to the norm: exact clipping here.
+        p.grad *= min(1.0, CLIP / p.grad.norm().item())
+        if decoupled_by_hand:
+            p.data *= 1 - LR * DECAY
+        opt.step()
+    return [f"{v:.8f}" for v in p.data.flatten().tolist()]
+
+
+print("adamw   ", run(lambda p: torch.optim.AdamW(p, lr=LR, weight_decay=DECAY), False))
+print("sgd     ", run(lambda p: torch.optim.SGD(p, lr=LR, momentum=0.9), True))
+print("nesterov", run(lambda p: torch.optim.SGD(p, lr=LR, momentum=0.9, nesterov=True), True))
