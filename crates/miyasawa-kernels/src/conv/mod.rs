@@ -2,7 +2,7 @@
 //!
 //! Three algorithms compute each pass, and [`Algorithm::choose`] picks one by shape:
 //!
-//! - [`Algorithm::Winograd`]: F(4x4, 3x3), a quarter of the products, for 3x3 kernels with stride 1;
+//! - [`Algorithm::Winograd`]: a quarter of the products for 3x3 kernels with stride 1, and 81 for 144 with stride 2;
 //! - [`Algorithm::Direct`]: rows of patches times packed weights, for any kernel, stride and padding;
 //! - [`Algorithm::Plain`]: the definition in plain loops, which tests compare the others with.
 //!
@@ -25,7 +25,7 @@ pub enum Algorithm {
     Plain,
     /// Patches times packed weights, tiled for registers and caches.
     Direct,
-    /// Winograd's F(4x4, 3x3), for 3x3 kernels with stride 1 and padding up to 2.
+    /// Winograd's bilinear algorithms, for 3x3 kernels with stride 1 and padding up to 2 or stride 2 and padding 1.
     Winograd,
 }
 
@@ -37,9 +37,8 @@ impl Algorithm {
     }
 
     /// The algorithm that is fastest for the shape, by measurement.
-    pub fn choose(isa: Isa, s: &ConvShape) -> Self {
-        let _ = isa;
-        if winograd::can(s) && s.in_channels.min(s.out_channels) > 4 { Self::Winograd } else { Self::Direct }
+    pub fn choose(s: &ConvShape) -> Self {
+        if winograd::can(s) && winograd::pays(s) { Self::Winograd } else { Self::Direct }
     }
 }
 
@@ -49,7 +48,7 @@ impl Algorithm {
 /// If a slice does not have the length that the shape says.
 pub fn forward(s: &ConvShape, x: &[f32], w: &[f32], addend: Option<&[f32]>, y: &mut [f32]) {
     let isa = Isa::current();
-    forward_with(isa, Algorithm::choose(isa, s), s, x, w, addend, y);
+    forward_with(isa, Algorithm::choose(s), s, x, w, addend, y);
 }
 
 /// [`forward`] with a given instruction set and algorithm.
@@ -89,7 +88,7 @@ pub fn forward_with(
 /// If a slice does not have the length that the shape says.
 pub fn adjoint(s: &ConvShape, g: &[f32], w: &[f32], addend: Option<&[f32]>, x: &mut [f32]) {
     let isa = Isa::current();
-    adjoint_with(isa, Algorithm::choose(isa, s), s, g, w, addend, x);
+    adjoint_with(isa, Algorithm::choose(s), s, g, w, addend, x);
 }
 
 /// [`adjoint`] with a given instruction set and algorithm.
@@ -128,7 +127,7 @@ pub fn adjoint_with(
 /// If a slice does not have the length that the shape says.
 pub fn weight_grad(s: &ConvShape, x: &[f32], g: &[f32], dw: &mut [f32]) {
     let isa = Isa::current();
-    weight_grad_with(isa, Algorithm::choose(isa, s), s, x, g, dw);
+    weight_grad_with(isa, Algorithm::choose(s), s, x, g, dw);
 }
 
 /// [`weight_grad`] with a given instruction set and algorithm.

@@ -86,6 +86,12 @@ impl Simd for Avx2 {
     no_pairs!();
 
     #[inline(always)]
+    unsafe fn prefetch(p: *const f32) {
+        // SAFETY: a hint, which cannot fault.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
+    }
+
+    #[inline(always)]
     unsafe fn call<K: Kernel>(kernel: K) -> K::Output {
         // SAFETY: the trait's contract.
         unsafe { run(kernel) }

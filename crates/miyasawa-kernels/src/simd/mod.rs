@@ -48,6 +48,9 @@ pub(crate) trait Simd: Copy {
     /// Whether the three pair operations exist.
     const PAIRS: bool;
 
+    /// Asks for a cache line; any address will do.
+    unsafe fn prefetch(p: *const f32);
+
     /// Runs a kernel without inlining it, so that one copy of a large one serves all its users.
     unsafe fn call<K: Kernel>(kernel: K) -> K::Output;
 

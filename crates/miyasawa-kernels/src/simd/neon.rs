@@ -86,6 +86,9 @@ impl Simd for Neon {
     no_pairs!();
 
     #[inline(always)]
+    unsafe fn prefetch(_: *const f32) {}
+
+    #[inline(always)]
     unsafe fn call<K: Kernel>(kernel: K) -> K::Output {
         // SAFETY: the trait's contract.
         unsafe { run(kernel) }

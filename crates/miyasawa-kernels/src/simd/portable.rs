@@ -73,6 +73,9 @@ impl Simd for Portable {
     no_pairs!();
 
     #[inline(always)]
+    unsafe fn prefetch(_: *const f32) {}
+
+    #[inline(always)]
     unsafe fn call<K: Kernel>(kernel: K) -> K::Output {
         run(kernel)
     }

@@ -3,8 +3,8 @@
 //! The sums over tiles are a matrix product for each transformed weight, and three ways to share them out keep what is
 //! used again in the second-level cache:
 //!
-//! - [`Range`]: few weights. A task sums over a range of tiles, and the sums of the ranges are added in order; the
-//!   ranges depend on the shape alone.
+//! - [`Range`]: few weights. A task sums over a range of tiles, for all outputs or some panels of them, and the sums of
+//!   the ranges are added in order; the ranges depend on the shape alone.
 //! - [`Block`]: many weights, few tiles. All tiles are transformed first; a task takes a block of channels to the end.
 //! - [`Frequency`]: many of both. All tiles are transformed first; a task takes one transformed weight of all channels.
 
@@ -21,7 +21,9 @@ use super::transform::{Kind, Order, TILE, WEIGHTS};
 use super::{sides, tiles_per_vector, weights};
 
 /// Sums that a task keeps in its cache.
-const RANGE_SUMS: usize = 256 * 1024;
+const RANGE_SUMS: usize = 320 * 1024;
+/// Most parts of the outputs for which transforming the input again costs less than storing the tiles.
+const RANGE_PARTS: usize = 4;
 /// Values of the transformed tiles of one task.
 const RANGE_TILES: usize = 192 * 1024;
 /// Most ranges.
@@ -75,15 +77,18 @@ pub(in super::super) fn weight_grad(isa: Isa, s: &ConvShape, x: &[f32], g: &[f32
     let (blocks, out_blocks) = (one.0.blocks, one.1.blocks);
     let row_size = kind.products() * (blocks + out_blocks) * lanes;
     let size = weights::panel(s.in_channels, lanes) * out_blocks.div_ceil(2);
-    if size <= RANGE_SUMS {
-        let step = (RANGE_TILES / row_size / 8 * 8).clamp(8, 64);
-        let ranges = rows.div_ceil(32).min(RANGES);
+    let panels = out_blocks.div_ceil(2);
+    let parts = size.div_ceil(RANGE_SUMS).min(panels);
+    if parts == 1 || rows > BLOCK_ROWS && parts <= RANGE_PARTS {
+        let step = (RANGE_TILES / row_size / 8 * 8).clamp(32, 64);
+        let ranges = rows.div_ceil(32).min(RANGES / parts);
         let mut sums = Scratch::new(size * ranges);
         let shared = SharedMut::new(&mut sums);
-        tasks::run(ranges, |i| {
-            // SAFETY: `i < ranges`.
-            let out = unsafe { shared.offset(i * size) };
-            isa.run(Range { pass, rows: part(rows, ranges, i), step, out });
+        tasks::run(ranges * parts, |i| {
+            let (rows, panels) = (part(rows, ranges, i / parts), part(panels, parts, i % parts));
+            // SAFETY: `i / parts < ranges`.
+            let out = unsafe { shared.offset(i / parts * size) };
+            isa.run(Range { pass, rows, panels, step, out });
         });
         return finish_all(isa, pass, shared, (ranges, size), dw);
     }
@@ -133,6 +138,7 @@ macro_rules! go {
 struct Range<'a> {
     pass: Pass<'a>,
     rows: (usize, usize),
+    panels: (usize, usize),
     step: usize,
     /// `[panel][transformed weight][in][panel's lanes]`
     out: SharedMut,
@@ -146,6 +152,7 @@ impl Range<'_> {
         let step = self.step.min(self.rows.1 - self.rows.0);
         let longest = pass.planes(step, S::LANES);
         let (mut v, mut z) = (Scratch::new(longest.0.len()), Scratch::new(longest.1.len()));
+        let blocks = (2 * self.panels.0, longest.1.blocks.min(2 * self.panels.1));
         for start in (self.rows.0..self.rows.1).step_by(step) {
             let rows = step.min(self.rows.1 - start);
             let planes = pass.planes(rows, S::LANES);
@@ -153,12 +160,30 @@ impl Range<'_> {
             // SAFETY: the buffers are as long as their planes; the sums are only this task's.
             unsafe {
                 load::<S, P>(&pass, &images.0, false, tiles, None, &planes.0, SharedMut::new(&mut v), 0);
-                load::<S, P>(&pass, &images.1, true, tiles, None, &planes.1, SharedMut::new(&mut z), 0);
+                load::<S, P>(
+                    &pass,
+                    &images.1,
+                    true,
+                    tiles,
+                    Some(blocks),
+                    &planes.1,
+                    SharedMut::new(&mut z),
+                    0,
+                );
                 let mut before = None;
                 for &(product, weight) in pass.order.pairs() {
                     let accumulate = start > self.rows.0 || before == Some(weight);
                     before = Some(weight);
-                    multiply::<S, P>(pass.s, (&v, &z), &planes, product, weight, accumulate, self.out);
+                    multiply::<S, P>(
+                        pass.s,
+                        (&v, &z),
+                        &planes,
+                        self.panels,
+                        product,
+                        weight,
+                        accumulate,
+                        self.out,
+                    );
                 }
             }
         }
@@ -209,22 +234,24 @@ unsafe fn load<S: Simd, const P: usize>(
     }
 }
 
-/// All sums of one product.
+/// The sums of one product and some panels.
 ///
 /// # Safety
 /// The buffers are as long as their planes, `out` has all sums, and those of the weight are only the caller's.
 #[inline(always)]
+#[allow(clippy::too_many_arguments)]
 unsafe fn multiply<S: Simd, const P: usize>(
     s: &ConvShape,
     (v, z): (&[f32], &[f32]),
     (pv, pz): &(Planes, Planes),
+    panels: (usize, usize),
     product: usize,
     weight: usize,
     accumulate: bool,
     out: SharedMut,
 ) {
     let (lanes, fill) = (S::LANES, Fill::dense(s.in_channels, S::LANES / P));
-    for panel in 0..pz.blocks.div_ceil(2) {
+    for panel in panels.0..panels.1 {
         let width = (pz.blocks - 2 * panel).min(2);
         // SAFETY: product, weight and panel are inside the buffers.
         unsafe {
@@ -288,10 +315,20 @@ impl Kernel for Frequency<'_> {
         for &(product, weight) in self.pass.order.pairs().iter().filter(|(_, weight)| *weight == self.weight)
         {
             let buffers = (self.v, self.z);
+            let panels = (0, self.planes.1.blocks.div_ceil(2));
             // SAFETY: the buffers are as long as their planes; the weight is only this task's.
             unsafe {
-                multiply::<S, 1>(self.pass.s, buffers, &self.planes, product, weight, accumulate, self.out)
-            };
+                multiply::<S, 1>(
+                    self.pass.s,
+                    buffers,
+                    &self.planes,
+                    panels,
+                    product,
+                    weight,
+                    accumulate,
+                    self.out,
+                );
+            }
             accumulate = true;
         }
     }

@@ -23,7 +23,7 @@ use crate::tasks;
 use super::ConvShape;
 pub(super) use grad::weight_grad;
 use tiles::{Grid, Images, LoadTiles, Planes, StoreTiles};
-use transform::{Kind, Order, WEIGHTS};
+use transform::{Kind, Order, TILE, WEIGHTS};
 use weights::Weights;
 
 /// Transformed weights that are computed once for all tasks; more are transformed panel by panel.
@@ -40,6 +40,14 @@ const PANEL_DEPTH: usize = 128;
 /// Whether the algorithm can compute the shape.
 pub(super) fn can(s: &ConvShape) -> bool {
     s.kernel == 3 && (s.stride == 1 && s.padding <= 2 || s.stride == 2 && s.padding == 1)
+}
+
+/// Whether it saves enough products to make up for the transforms, which cost about a quarter of them. Only images of a
+/// few pixels waste that many; even three input channels gain.
+pub(super) fn pays(s: &ConvShape) -> bool {
+    let kind = if s.stride == 1 { Kind::Unit } else { Kind::Down };
+    let tiles = Grid::new(1, s.out_height(), s.out_width(), TILE).tiles;
+    5 * tiles * kind.products() <= 4 * 9 * s.out_height() * s.out_width()
 }
 
 /// Tiles in a vector: two if that many channels fit.

@@ -7,6 +7,9 @@ use super::transform::{self, Kind, SIDE, Source, WEIGHTS, Weight, WeightBack, We
 /// Taps of the kernel.
 const TAPS: usize = 9;
 
+/// Outputs that the adjoint's weights are asked for in advance: one at a time takes less time than memory does.
+const AHEAD: usize = 8;
+
 /// Which channels of the `[out, in, 3, 3]` weights the products sum over.
 #[derive(Clone, Copy)]
 pub(super) struct Weights {
@@ -121,6 +124,14 @@ unsafe fn read_taps<S: Simd, const P: usize>(
     if whole && !shape.adjoint && count == lanes {
         // Nine squares of `lanes` outputs times `lanes` values of (input, tap), which are contiguous.
         let from = (first * shape.inputs + depth) * TAPS;
+        // Outputs lie too far apart for the processor to see that their next inputs will be read.
+        for lane in 0..lanes {
+            for line in 0..(TAPS * lanes).div_ceil(16) {
+                let next = from + (lane * shape.inputs + lanes) * TAPS + line * 16;
+                // SAFETY: a hint.
+                unsafe { S::prefetch(w.as_ptr().wrapping_add(next)) };
+            }
+        }
         for square in 0..TAPS {
             let source = &w[from + square * lanes..];
             assert!(source.len() >= (lanes - 1) * shape.inputs * TAPS + lanes);
@@ -135,7 +146,13 @@ unsafe fn read_taps<S: Simd, const P: usize>(
     for i in 0..count {
         let taps = &mut taps[i * TAPS * lanes..][..TAPS * lanes];
         if whole && shape.adjoint {
-            let source = &w[((depth + i) * shape.inputs + first) * TAPS..];
+            let from = ((depth + i) * shape.inputs + first) * TAPS;
+            for line in 0..(TAPS * lanes).div_ceil(16) {
+                let next = from + AHEAD * shape.inputs * TAPS + line * 16;
+                // SAFETY: a hint.
+                unsafe { S::prefetch(w.as_ptr().wrapping_add(next)) };
+            }
+            let source = &w[from..];
             if scatter_reversed::<S>(source, taps) {
                 continue;
             }
