@@ -24,6 +24,7 @@ mod multiversion;
 pub mod norm;
 pub mod peak;
 pub mod pool;
+mod rows;
 mod scratch;
 mod simd;
 mod tasks;

@@ -69,23 +69,38 @@ fn polynomial<const FMA: bool, const N: usize>(coefficients: &[f32; N], x: f32) 
     sum
 }
 
+/// `a = min(|h|, FAR)` and `exp(-a^2/2)`.
+#[inline(always)]
+fn exp<const FMA: bool>(h: f32) -> (f32, f32) {
+    // Not `f32::min`, which drops NaN.
+    let a = if h.abs() > FAR { FAR } else { h.abs() };
+
+    // exp(-a^2/2) = 2^n*exp(r/2). With fused multiply-add `r` never sees the rounding of a^2, which alone
+    // would cost the tail six bits.
+    let shifted = fma::<FMA>(a * a, -0.5 * std::f32::consts::LOG2_E, ROUND);
+    let n = shifted - ROUND;
+    let r = fma::<FMA>(-a, a, -(n * LN_4[0]));
+    let r = fma::<FMA>(n, -LN_4[1], r);
+    // A biased exponent of zero gives zero.
+    (a, polynomial::<FMA, 7>(&EXP, r) * f32::from_bits(shifted.to_bits() << 23))
+}
+
 impl Normal {
     #[inline(always)]
     pub(crate) fn new<const FMA: bool>(h: f32) -> Self {
-        // Not `f32::min`, which drops NaN.
-        let a = if h.abs() > FAR { FAR } else { h.abs() };
-
-        // exp(-a^2/2) = 2^n*exp(r/2). With fused multiply-add `r` never sees the rounding of a^2, which alone
-        // would cost the tail six bits.
-        let shifted = fma::<FMA>(a * a, -0.5 * std::f32::consts::LOG2_E, ROUND);
-        let n = shifted - ROUND;
-        let r = fma::<FMA>(-a, a, -(n * LN_4[0]));
-        let r = fma::<FMA>(n, -LN_4[1], r);
-        // A biased exponent of zero gives zero.
-        let exp = polynomial::<FMA, 7>(&EXP, r) * f32::from_bits(shifted.to_bits() << 23);
-
+        let (a, exp) = exp::<FMA>(h);
         let z = a / (a + TAIL_SHIFT);
         Self { h, a, tail: exp * polynomial::<FMA, 10>(&TAIL, z), density: exp * DENSITY_AT_0 }
+    }
+
+    /// The same from the slope at `h`, for half the work. The tail comes out of a difference, so that it is
+    /// as exact as a slope but not relative to its own size.
+    #[inline(always)]
+    pub(crate) fn from_slope<const FMA: bool>(h: f32, slope: f32) -> Self {
+        let (a, exp) = exp::<FMA>(h);
+        let density = exp * DENSITY_AT_0;
+        let below = if h >= 0.0 { 1.0 - slope } else { slope };
+        Self { h, a, tail: fma::<FMA>(a, density, below), density }
     }
 
     /// `gelu(h) = max(h, 0) - a*Phi(-a)`.

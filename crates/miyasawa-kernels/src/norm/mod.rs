@@ -27,14 +27,14 @@
 //! ```
 //!
 //! Each function makes two passes over an image, sums and then values. All sums are over the pixels of
-//! each channel; those of a group and the gradients of the scale and shift follow from them.
+//! each channel; those of a group and the gradients of the scale and shift follow from them. Behind a GELU
+//! the first pass leaves its value or slope in the output, where the second one finds it in the cache.
 
 use crate::isa::Isa;
+use crate::rows::Rows;
 use loops::{Activation, Gelu, Identity, REVERSE};
-use rows::Rows;
 
 mod loops;
-mod rows;
 #[cfg(test)]
 mod tests;
 
@@ -72,6 +72,10 @@ impl NormShape {
                 assert_eq!(len, expected, "{name}: length of a slice for {self:?}");
             }
         }
+    }
+
+    fn rows(&self) -> Rows {
+        Rows::new(self.batch, self.pixels, self.channels, self.groups)
     }
 
     fn image(&self) -> usize {
@@ -125,25 +129,25 @@ fn forward_on<A: Activation>(
     rstd: &mut [f32],
 ) {
     s.check("norm::forward", &[h.len(), y.len()], &[gamma.len(), beta.len()], &[mean.len(), rstd.len()]);
-    let rows = Rows::new(s);
+    let rows = s.rows();
     let images = y.chunks_mut(s.image()).zip(mean.chunks_mut(s.groups)).zip(rstd.chunks_mut(s.groups));
     rows.images(images.collect(), |n, ((y, mean), rstd)| {
         let h = &h[n * s.image()..][..s.image()];
         let (gamma, beta) = (&gamma[n * s.channels..][..s.channels], &beta[n * s.channels..][..s.channels]);
-        let sums = if A::IDENTITY {
-            rows.sums::<2>(|at, sums| loops::moments(isa, &h[at], rows.row, sums))
-        } else {
-            rows.sums_writing::<2>(y, |at, y, sums| {
+        let sums = rows.sums::<2>(y, |at, y, sums| {
+            if A::IDENTITY {
+                loops::moments(isa, &h[at], rows.row, sums);
+            } else {
                 crate::gelu::forward_chunk(isa, &h[at], y);
                 loops::moments(isa, y, rows.row, sums);
-            })
-        };
+            }
+        });
         let (sums, squares) = sums.split_at(s.channels);
         for (group, [mu, square]) in rows.means(|c| [sums[c], squares[c]]).into_iter().enumerate() {
             let variance = (square - mu * mu).max(0.0);
             (mean[group], rstd[group]) = (mu as f32, (1.0 / (variance + f64::from(EPSILON)).sqrt()) as f32);
         }
-        let table = rows.table(|c| {
+        let table = rows.tables(|c| {
             let group = rows.group(c);
             [mean[group], rstd[group] * gamma[c], beta[c]].map(f64::from)
         });
@@ -213,7 +217,7 @@ fn adjoint_on<A: Activation>(
             d_gamma.chunks_mut(s.channels).zip(d_beta.chunks_mut(s.channels)).map(Some).collect()
         }
     };
-    let rows = Rows::new(s);
+    let rows = s.rows();
     rows.images(y.chunks_mut(s.image()).zip(affine).collect(), |n, (y, affine)| {
         let (h, g) = (&h[n * s.image()..][..s.image()], &g[n * s.image()..][..s.image()]);
         let gamma = &gamma[n * s.channels..][..s.channels];
@@ -221,13 +225,14 @@ fn adjoint_on<A: Activation>(
             let at = n * s.groups + rows.group(c);
             [mean[at], rstd[at]].map(f64::from)
         };
-        let mu = rows.table(|c| [stats(c)[0]]);
-        let sums =
-            rows.sums::<2>(|at, sums| loops::adjoint_sums::<A>(isa, &h[at.clone()], &g[at], &mu, sums));
+        let mu = rows.along_row(|c| stats(c)[0]);
+        let sums = rows.sums::<2>(y, |at, y, sums| {
+            loops::adjoint_sums::<A>(isa, &h[at.clone()], &g[at], &mu, y, sums);
+        });
         // From here on every sum of x is one of xh.
         let channel = |c: usize| [sums[c], sums[s.channels + c] * stats(c)[1]];
         let means = rows.means(|c| channel(c).map(|sum| sum * f64::from(gamma[c])));
-        let table = rows.table(|c| {
+        let table = rows.tables(|c| {
             let ([q_mean, m], [mu, r]) = (means[rows.group(c)], stats(c));
             [mu, r * f64::from(gamma[c]), -r * r * m, -r * q_mean]
         });
@@ -301,7 +306,7 @@ fn adjoint_reverse_on<A: Activation>(
         &[gamma.len(), d_gamma.len()],
         &[mean.len(), rstd.len()],
     );
-    let rows = Rows::new(s);
+    let rows = s.rows();
     let outputs = dg.chunks_mut(s.image()).zip(dh.chunks_mut(s.image())).zip(d_gamma.chunks_mut(s.channels));
     rows.images(outputs.collect(), |n, ((dg, dh), d_gamma)| {
         let image = n * s.image()..(n + 1) * s.image();
@@ -311,9 +316,9 @@ fn adjoint_reverse_on<A: Activation>(
             let at = n * s.groups + rows.group(c);
             [mean[at], rstd[at]].map(f64::from)
         };
-        let mu = rows.table(|c| [stats(c)[0]]);
-        let sums = rows.sums::<5>(|at, sums| {
-            loops::reverse_sums::<A>(isa, &h[at.clone()], &g[at.clone()], &v[at], &mu, sums);
+        let mu = rows.along_row(|c| stats(c)[0]);
+        let sums = rows.sums::<5>(dh, |at, dh, sums| {
+            loops::reverse_sums::<A>(isa, &h[at.clone()], &g[at.clone()], &v[at], &mu, dh, sums);
         });
         // Of g, g*xh, v, v*xh, v*g, with gelu'(h)*v for v behind a GELU.
         let channel = |c: usize| {
@@ -327,7 +332,7 @@ fn adjoint_reverse_on<A: Activation>(
         });
         // A(q) = r*gamma*g - r^2*m*(x - mean) - r*mean q and likewise A(v); what follows collects the
         // factors of each input.
-        let table: Vec<f32> = rows.table::<REVERSE>(|c| {
+        let table = rows.tables::<REVERSE>(|c| {
             let ([mu, r], gamma) = (stats(c), f64::from(gamma[c]));
             let [q_mean, m, v_mean, k, vq_mean] = means[rows.group(c)];
             let spread = vq_mean - v_mean * q_mean - m * k;
@@ -336,7 +341,7 @@ fn adjoint_reverse_on<A: Activation>(
             let a_1 = -r * q_mean;
             let [dg_v, dg_x, dg_1] = [gamma * r, -gamma * r * r * k, -gamma * r * v_mean];
             let [dx_x, dx_1] = [r.powi(3) * (2.0 * k * m - spread), r * r * (k * q_mean + m * v_mean)];
-            [mu, dg_v, dg_x, dg_1, dx_x, -r * k * a_g, -r * r * m, dx_1, a_g, a_x, a_1]
+            [mu, dg_v, dg_x, dg_1, dx_x, -r * k * a_g, a_x, dx_1, a_g, a_1]
         });
         rows.write([dg, dh], |at, [dg, dh]| {
             loops::reverse_write::<A>(isa, &h[at.clone()], &g[at.clone()], &v[at], &table, dg, dh);
