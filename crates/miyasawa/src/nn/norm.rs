@@ -10,6 +10,8 @@ pub const CHANNELS_PER_GROUP: usize = 8;
 /// Group normalisation whose scale and shift the noise embedding modulates:
 /// `(xh*weight + bias)*(1 + scale) + shift` with `[scale, shift] = modulation(embedding)`.
 ///
+/// A norm made [`after_gelu`](Self::after_gelu) takes `gelu(x)` in the place of `x`.
+///
 /// It is computed as `xh*gamma + beta` with `gamma = weight*(1 + scale)` and
 /// `beta = bias*(1 + scale) + shift` for every image and channel: one pass over the activations.
 #[derive(Module, Debug)]
@@ -22,6 +24,8 @@ pub struct ModulatedNorm {
     pub modulation: Option<Linear>,
     #[module(skip)]
     groups: usize,
+    #[module(skip)]
+    gelu: bool,
 }
 
 /// What the adjoint of [`ModulatedNorm`] needs.
@@ -40,7 +44,13 @@ impl ModulatedNorm {
             bias: constant_param([channels], 0.0, device),
             modulation: embedding.map(|features| Linear::new([features, 2 * channels], true, device, rng)),
             groups: (channels / CHANNELS_PER_GROUP).max(1),
+            gelu: false,
         }
+    }
+
+    /// The norm of `gelu(x)`: both in one pass.
+    pub fn after_gelu(self) -> Self {
+        Self { gelu: true, ..self }
     }
 
     fn affine(&self, batch: usize, embedding: Option<&Tensor<2>>) -> (Tensor<2>, Tensor<2>) {
@@ -63,11 +73,11 @@ impl Layer for ModulatedNorm {
 
     fn forward(&self, x: &Tensor<4>, embedding: Option<&Tensor<2>>) -> (Tensor<4>, NormTape) {
         let (gamma, beta) = self.affine(x.dims()[0], embedding);
-        let (y, stats) = ops::group_norm(x, &gamma, &beta, self.groups);
+        let (y, stats) = ops::group_norm(x, &gamma, &beta, self.groups, self.gelu);
         (y, NormTape { x: x.clone(), gamma, stats })
     }
 
     fn adjoint(&self, tape: &NormTape, g: &Tensor<4>) -> Tensor<4> {
-        ops::group_norm_adjoint(&tape.x, &tape.gamma, &tape.stats, g)
+        ops::group_norm_adjoint(&tape.x, &tape.gamma, &tape.stats, g, self.gelu)
     }
 }

@@ -103,15 +103,15 @@ reverse!(GeluAdjoint, [2], (h, g) => Two<B>, |v, parents, grads| {
     give::<B>(grads, parents[1], || dg);
 });
 
-reverse!(Norm, [3], (x, gamma, (mean, rstd), s) => (FloatTensor<B>, FloatTensor<B>, Two<B>, NormShape), |dy, parents, grads| {
-    let (dx, d_gamma, d_beta) = B::group_norm_nhwc_reverse(x, gamma, mean, rstd, dy, s);
+reverse!(Norm, [3], (x, gamma, (mean, rstd), (s, gelu)) => (FloatTensor<B>, FloatTensor<B>, Two<B>, (NormShape, bool)), |dy, parents, grads| {
+    let (dx, d_gamma, d_beta) = B::group_norm_nhwc_reverse(x, gamma, mean, rstd, dy, s, gelu);
     give::<B>(grads, parents[0], || dx);
     give::<B>(grads, parents[1], || d_gamma);
     give::<B>(grads, parents[2], || d_beta);
 });
 
-reverse!(NormAdjoint, [3], ((x, gamma), (mean, rstd), g, s) => (Two<B>, Two<B>, FloatTensor<B>, NormShape), |v, parents, grads| {
-    let (dg, d_gamma, dx) = B::group_norm_nhwc_adjoint_reverse(x, gamma, mean, rstd, g, v, s);
+reverse!(NormAdjoint, [3], ((x, gamma), (mean, rstd), g, (s, gelu)) => (Two<B>, Two<B>, FloatTensor<B>, (NormShape, bool)), |v, parents, grads| {
+    let (dg, d_gamma, dx) = B::group_norm_nhwc_adjoint_reverse(x, gamma, mean, rstd, g, v, s, gelu);
     give::<B>(grads, parents[0], || dx);
     give::<B>(grads, parents[1], || d_gamma);
     give::<B>(grads, parents[2], || dg);
@@ -198,12 +198,13 @@ impl<B: JointOps, C: CheckpointStrategy> JointOps for Autodiff<B, C> {
         gamma: FloatTensor<Self>,
         beta: FloatTensor<Self>,
         s: NormShape,
+        gelu: bool,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
         use burn::backend::AutodiffBackend;
         let (x, nx) = x.into_parts();
         let (gamma, ng) = gamma.into_parts();
-        let (y, mean, rstd) = B::group_norm_nhwc(x.clone(), gamma.clone(), beta.primitive().clone(), s);
-        let state = || (x, gamma, (mean.clone(), rstd.clone()), s);
+        let (y, mean, rstd) = B::group_norm_nhwc(x.clone(), gamma.clone(), beta.primitive().clone(), s, gelu);
+        let state = || (x, gamma, (mean.clone(), rstd.clone()), (s, gelu));
         let y = record!(Norm, [nx, ng, beta.node()], state(), y);
         (y, Self::from_inner(mean), Self::from_inner(rstd))
     }
@@ -215,13 +216,14 @@ impl<B: JointOps, C: CheckpointStrategy> JointOps for Autodiff<B, C> {
         rstd: FloatTensor<Self>,
         g: FloatTensor<Self>,
         s: NormShape,
+        gelu: bool,
     ) -> FloatTensor<Self> {
         let (x, nx) = x.into_parts();
         let (gamma, n_gamma) = gamma.into_parts();
         let (g, ng) = g.into_parts();
         let (mean, rstd) = (mean.into_primitive(), rstd.into_primitive());
-        let state = ((x.clone(), gamma.clone()), (mean.clone(), rstd.clone()), g.clone(), s);
-        let y = B::group_norm_nhwc_adjoint(x, gamma, mean, rstd, g, s);
+        let state = ((x.clone(), gamma.clone()), (mean.clone(), rstd.clone()), g.clone(), (s, gelu));
+        let y = B::group_norm_nhwc_adjoint(x, gamma, mean, rstd, g, s, gelu);
         record!(NormAdjoint, [nx, n_gamma, ng], state, y)
     }
 

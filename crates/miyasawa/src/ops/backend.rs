@@ -126,18 +126,20 @@ pub trait JointOps: Backend {
         default::gelu_adjoint_reverse::<Self>(h, g, v)
     }
 
-    /// `(xh*gamma + beta, mean, rstd)`; see [`group_norm`](super::group_norm). The statistics are
-    /// constants to `Autodiff`: the hand-written reverses account for their dependence on `x`.
+    /// `(xh*gamma + beta, mean, rstd)`, of `gelu(x)` in the place of `x` where `gelu` is set; see
+    /// [`group_norm`](super::group_norm). The statistics are constants to `Autodiff`: the hand-written reverses account for their dependence on `x`.
     fn group_norm_nhwc(
         x: FloatTensor<Self>,
         gamma: FloatTensor<Self>,
         beta: FloatTensor<Self>,
         shape: NormShape,
+        gelu: bool,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-        default::group_norm::<Self>(x, gamma, beta, shape)
+        default::group_norm::<Self>(x, gamma, beta, shape, gelu)
     }
 
-    /// `A(gamma*g)`; see [`group_norm_adjoint`](super::group_norm_adjoint).
+    /// `A(gamma*g)`, times `gelu'(x)` where `gelu` is set; see
+    /// [`group_norm_adjoint`](super::group_norm_adjoint).
     fn group_norm_nhwc_adjoint(
         x: FloatTensor<Self>,
         gamma: FloatTensor<Self>,
@@ -145,11 +147,12 @@ pub trait JointOps: Backend {
         rstd: FloatTensor<Self>,
         g: FloatTensor<Self>,
         shape: NormShape,
+        gelu: bool,
     ) -> FloatTensor<Self> {
-        default::group_norm_adjoint::<Self>(x, gamma, mean, rstd, g, shape)
+        default::group_norm_adjoint::<Self>(x, gamma, mean, rstd, g, shape, gelu)
     }
 
-    /// `(A(gamma*g), sum g*xh, sum g)`: the reverse of [`group_norm_nhwc`](Self::group_norm_nhwc) for
+    /// `(A(gamma*g), sum g*xh, sum g)`, the first times `gelu'(x)` where `gelu` is set: the reverse of [`group_norm_nhwc`](Self::group_norm_nhwc) for
     /// `(x, gamma, beta)`.
     fn group_norm_nhwc_reverse(
         x: FloatTensor<Self>,
@@ -158,8 +161,9 @@ pub trait JointOps: Backend {
         rstd: FloatTensor<Self>,
         g: FloatTensor<Self>,
         shape: NormShape,
+        gelu: bool,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-        default::group_norm_reverse::<Self>(x, gamma, mean, rstd, g, shape)
+        default::group_norm_reverse::<Self>(x, gamma, mean, rstd, g, shape, gelu)
     }
 
     /// `(dg, dgamma, dx)`: the reverse of [`group_norm_nhwc_adjoint`](Self::group_norm_nhwc_adjoint)
@@ -172,8 +176,9 @@ pub trait JointOps: Backend {
         g: FloatTensor<Self>,
         v: FloatTensor<Self>,
         shape: NormShape,
+        gelu: bool,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-        default::group_norm_adjoint_reverse::<Self>(x, gamma, mean, rstd, g, v, shape)
+        default::group_norm_adjoint_reverse::<Self>(x, gamma, mean, rstd, g, v, shape, gelu)
     }
 
     /// The mean over the pixels, `[batch, channels]`; see [`mean_pool`](super::mean_pool).

@@ -128,14 +128,16 @@ impl JointOps for Flex {
         gamma: FloatTensor<Self>,
         beta: FloatTensor<Self>,
         s: NormShape,
+        fused: bool,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
         if x.dtype() != DType::F32 {
-            return default::group_norm::<Self>(x, gamma, beta, s);
+            return default::group_norm::<Self>(x, gamma, beta, s, fused);
         }
         let (shape, [x, gamma, beta]) = (x.shape(), inputs([x, gamma, beta]));
         let mut y = zeros(x.values().len());
         let (mut mean, mut rstd) = (zeros(s.batch * s.groups), zeros(s.batch * s.groups));
-        norm::forward(&s, x.values(), gamma.values(), beta.values(), &mut y, &mut mean, &mut rstd);
+        let forward = if fused { norm::gelu_forward } else { norm::forward };
+        forward(&s, x.values(), gamma.values(), beta.values(), &mut y, &mut mean, &mut rstd);
         let stats = [s.batch, s.groups];
         (output(y, shape), output(mean, stats), output(rstd, stats))
     }
@@ -147,14 +149,16 @@ impl JointOps for Flex {
         rstd: FloatTensor<Self>,
         g: FloatTensor<Self>,
         s: NormShape,
+        fused: bool,
     ) -> FloatTensor<Self> {
         if x.dtype() != DType::F32 {
-            return default::group_norm_adjoint::<Self>(x, gamma, mean, rstd, g, s);
+            return default::group_norm_adjoint::<Self>(x, gamma, mean, rstd, g, s, fused);
         }
         let (shape, [x, gamma, mean, rstd, g]) = (x.shape(), inputs([x, gamma, mean, rstd, g]));
         let mut y = zeros(x.values().len());
         let (x, gamma, mean, rstd) = (x.values(), gamma.values(), mean.values(), rstd.values());
-        norm::adjoint(&s, x, gamma, mean, rstd, g.values(), &mut y, None);
+        let adjoint = if fused { norm::gelu_adjoint } else { norm::adjoint };
+        adjoint(&s, x, gamma, mean, rstd, g.values(), &mut y, None);
         output(y, shape)
     }
 
@@ -165,15 +169,17 @@ impl JointOps for Flex {
         rstd: FloatTensor<Self>,
         g: FloatTensor<Self>,
         s: NormShape,
+        fused: bool,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
         if x.dtype() != DType::F32 {
-            return default::group_norm_reverse::<Self>(x, gamma, mean, rstd, g, s);
+            return default::group_norm_reverse::<Self>(x, gamma, mean, rstd, g, s, fused);
         }
         let (shape, [x, gamma, mean, rstd, g]) = (x.shape(), inputs([x, gamma, mean, rstd, g]));
         let mut y = zeros(x.values().len());
         let (mut d_gamma, mut d_beta) = (zeros(s.batch * s.channels), zeros(s.batch * s.channels));
         let (x, gamma, mean, rstd) = (x.values(), gamma.values(), mean.values(), rstd.values());
-        norm::adjoint(&s, x, gamma, mean, rstd, g.values(), &mut y, Some((&mut d_gamma, &mut d_beta)));
+        let adjoint = if fused { norm::gelu_adjoint } else { norm::adjoint };
+        adjoint(&s, x, gamma, mean, rstd, g.values(), &mut y, Some((&mut d_gamma, &mut d_beta)));
         let channels = [s.batch, s.channels];
         (output(y, shape), output(d_gamma, channels), output(d_beta, channels))
     }
@@ -186,9 +192,10 @@ impl JointOps for Flex {
         g: FloatTensor<Self>,
         v: FloatTensor<Self>,
         s: NormShape,
+        fused: bool,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
         if x.dtype() != DType::F32 {
-            return default::group_norm_adjoint_reverse::<Self>(x, gamma, mean, rstd, g, v, s);
+            return default::group_norm_adjoint_reverse::<Self>(x, gamma, mean, rstd, g, v, s, fused);
         }
         let (shape, [x, gamma, mean, rstd]) = (x.shape(), inputs([x, gamma, mean, rstd]));
         let [g, v] = inputs([g, v]);
@@ -196,7 +203,8 @@ impl JointOps for Flex {
         let (mut dg, mut d_gamma, mut dx) = (zeros(len), zeros(s.batch * s.channels), zeros(len));
         let (x, gamma, mean, rstd) = (x.values(), gamma.values(), mean.values(), rstd.values());
         let (g, v) = (g.values(), v.values());
-        norm::adjoint_reverse(&s, x, gamma, mean, rstd, g, v, &mut dg, &mut d_gamma, &mut dx);
+        let reverse = if fused { norm::gelu_adjoint_reverse } else { norm::adjoint_reverse };
+        reverse(&s, x, gamma, mean, rstd, g, v, &mut dg, &mut d_gamma, &mut dx);
         (output(dg, shape.clone()), output(d_gamma, [s.batch, s.channels]), output(dx, shape))
     }
 

@@ -161,12 +161,24 @@ impl<B: Backend> Groups<B> {
     }
 }
 
+/// `gelu(x)`, or `x` itself.
+fn activated<B: Backend>(x: FloatTensor<B>, gelu: bool) -> FloatTensor<B> {
+    if gelu { self::gelu::<B>(x) } else { x }
+}
+
+/// `g*gelu'(x)`, or `g` itself.
+fn through<B: Backend>(x: FloatTensor<B>, g: FloatTensor<B>, gelu: bool) -> FloatTensor<B> {
+    if gelu { gelu_adjoint::<B>(x, g) } else { g }
+}
+
 pub(super) fn group_norm<B: Backend>(
     x: FloatTensor<B>,
     gamma: FloatTensor<B>,
     beta: FloatTensor<B>,
     s: NormShape,
+    gelu: bool,
 ) -> (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>) {
+    let x = activated::<B>(x, gelu);
     let grouped = Groups::<B>::split(x.clone(), &s);
     let mean = Groups::<B>::mean(grouped.clone());
     let centred = B::float_sub(grouped, mean.clone());
@@ -187,10 +199,11 @@ pub(super) fn group_norm_adjoint<B: Backend>(
     rstd: FloatTensor<B>,
     g: FloatTensor<B>,
     s: NormShape,
+    gelu: bool,
 ) -> FloatTensor<B> {
-    let groups = Groups::<B>::new(x, mean, rstd, s);
+    let groups = Groups::<B>::new(activated::<B>(x.clone(), gelu), mean, rstd, s);
     let q = B::float_mul(Groups::<B>::split(g, &s), groups.channels(gamma));
-    groups.merge(groups.project(q))
+    through::<B>(x, groups.merge(groups.project(q)), gelu)
 }
 
 pub(super) fn group_norm_reverse<B: Backend>(
@@ -200,12 +213,13 @@ pub(super) fn group_norm_reverse<B: Backend>(
     rstd: FloatTensor<B>,
     g: FloatTensor<B>,
     s: NormShape,
+    gelu: bool,
 ) -> (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>) {
-    let groups = Groups::<B>::new(x, mean, rstd, s);
+    let groups = Groups::<B>::new(activated::<B>(x.clone(), gelu), mean, rstd, s);
     let g = Groups::<B>::split(g, &s);
     let q = B::float_mul(g.clone(), groups.channels(gamma));
     let d_gamma = groups.per_channel(B::float_mul(g.clone(), groups.xh.clone()));
-    (groups.merge(groups.project(q)), d_gamma, groups.per_channel(g))
+    (through::<B>(x, groups.merge(groups.project(q)), gelu), d_gamma, groups.per_channel(g))
 }
 
 pub(super) fn group_norm_adjoint_reverse<B: Backend>(
@@ -216,12 +230,22 @@ pub(super) fn group_norm_adjoint_reverse<B: Backend>(
     g: FloatTensor<B>,
     v: FloatTensor<B>,
     s: NormShape,
+    gelu: bool,
 ) -> (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>) {
-    let groups = Groups::<B>::new(x, mean, rstd, s);
-    let (g, v) = (Groups::<B>::split(g, &s), Groups::<B>::split(v, &s));
+    let groups = Groups::<B>::new(activated::<B>(x.clone(), gelu), mean, rstd, s);
     let gamma = groups.channels(gamma);
+    let g = Groups::<B>::split(g, &s);
     let q = B::float_mul(g.clone(), gamma.clone());
-    let (a_q, a_v) = (groups.project(q.clone()), groups.project(v.clone()));
+    let a_q = groups.project(q.clone());
+    // With the GELU the output is gelu'(x)*A(q): its cotangent reaches A through the slope, and x twice.
+    let (v, bend) = if gelu {
+        let (v, bend) = gelu_adjoint_reverse::<B>(x.clone(), groups.merge(a_q.clone()), v);
+        (v, Some(bend))
+    } else {
+        (v, None)
+    };
+    let v = Groups::<B>::split(v, &s);
+    let a_v = groups.project(v.clone());
     let (m, k) = (groups.along(q.clone()), groups.along(v.clone()));
     let apart = B::float_mul(Groups::<B>::mean(v.clone()), Groups::<B>::mean(q.clone()));
     let spread = B::float_sub(
@@ -232,9 +256,14 @@ pub(super) fn group_norm_adjoint_reverse<B: Backend>(
     let through_scale = B::float_mul(B::float_mul(groups.xh.clone(), spread), r2);
     let through_xh =
         B::float_mul(B::float_add(B::float_mul(a_q, k), B::float_mul(a_v.clone(), m)), groups.rstd.clone());
-    let dx = scale::<B>(B::float_add(through_scale, through_xh), -1.0);
+    let dx = groups.merge(scale::<B>(B::float_add(through_scale, through_xh), -1.0));
+    let dx = through::<B>(x, dx, gelu);
+    let dx = match bend {
+        Some(bend) => B::float_add(dx, bend),
+        None => dx,
+    };
     let d_gamma = groups.per_channel(B::float_mul(g, a_v.clone()));
-    (groups.merge(B::float_mul(a_v, gamma)), d_gamma, groups.merge(dx))
+    (groups.merge(B::float_mul(a_v, gamma)), d_gamma, dx)
 }
 
 pub(super) fn mean_pool<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {

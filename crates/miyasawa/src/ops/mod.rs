@@ -80,23 +80,33 @@ pub struct NormStats {
 }
 
 /// Group normalisation (Wu & He 2018) with a scale and a shift for every image and channel:
-/// `xh*gamma + beta`, where `gamma` and `beta` are `[batch, channels]`.
+/// `xh*gamma + beta`, where `gamma` and `beta` are `[batch, channels]`. With `gelu` it is `gelu(x)` that is
+/// normalised, in the same pass over the activations and with nothing kept between the two.
 pub fn group_norm(
     x: &Tensor<4>,
     gamma: &Tensor<2>,
     beta: &Tensor<2>,
     groups: usize,
+    gelu: bool,
 ) -> (Tensor<4>, NormStats) {
     let shape = norm_shape(x.dims(), groups);
-    let (y, mean, rstd) = Dispatch::group_norm_nhwc(dispatch(x), dispatch(gamma), dispatch(beta), shape);
+    let (y, mean, rstd) =
+        Dispatch::group_norm_nhwc(dispatch(x), dispatch(gamma), dispatch(beta), shape, gelu);
     (
         Tensor::from_dispatch(y),
         NormStats { mean: Tensor::from_dispatch(mean), rstd: Tensor::from_dispatch(rstd) },
     )
 }
 
-/// `A(gamma*g)` with `A(q) = r*(q - mean q - xh*mean(q*xh))`: the gradient of [`group_norm`] for `x`.
-pub fn group_norm_adjoint(x: &Tensor<4>, gamma: &Tensor<2>, stats: &NormStats, g: &Tensor<4>) -> Tensor<4> {
+/// `A(gamma*g)` with `A(q) = r*(q - mean q - xh*mean(q*xh))`: the gradient of [`group_norm`] for `x`;
+/// with `gelu`, times `gelu'(x)`.
+pub fn group_norm_adjoint(
+    x: &Tensor<4>,
+    gamma: &Tensor<2>,
+    stats: &NormStats,
+    g: &Tensor<4>,
+    gelu: bool,
+) -> Tensor<4> {
     let shape = norm_shape(x.dims(), stats.mean.dims()[1]);
     let (mean, rstd) = (dispatch(&stats.mean), dispatch(&stats.rstd));
     Tensor::from_dispatch(Dispatch::group_norm_nhwc_adjoint(
@@ -106,6 +116,7 @@ pub fn group_norm_adjoint(x: &Tensor<4>, gamma: &Tensor<2>, stats: &NormStats, g
         rstd,
         dispatch(g),
         shape,
+        gelu,
     ))
 }
 

@@ -155,14 +155,17 @@ fn the_weight_gradient_has_the_reverses_of_a_bilinear_operation() {
     let s = conv_case(CONVS[3]);
     let (x, w, y) = conv_inputs(&s);
     let inputs = Inputs::random(&[&x, &w, &y], 4);
-    let leaves = inputs.leaves(DType::F64);
-    let (x, u, g) = (inputs.shaped(&leaves, 0), inputs.shaped::<4>(&leaves, 1), inputs.shaped(&leaves, 2));
     // <weight_grad(x, g), u> = <conv(x, u), g>, so that both have the same gradients.
-    let left = (conv2d_weight_grad(&x, &g, s) * u.clone()).sum().backward();
-    let left = [0, 1, 2].map(|i| values(leaves[i].grad(&left).unwrap()));
-    let right = (conv2d(&x, &u, None, s) * g).sum().backward();
-    for (i, left) in left.iter().enumerate() {
-        let error = relative_error(left, &values(leaves[i].grad(&right).unwrap()));
+    let gradients = |op: &dyn Fn(Tensor<4>, Tensor<4>, Tensor<4>) -> Tensor<4>| {
+        let leaves = inputs.leaves(DType::F64);
+        let [x, u, g] = [0, 1, 2].map(|i| inputs.shaped::<4>(&leaves, i));
+        let grads = op(x, u, g).sum().backward();
+        leaves.iter().map(|leaf| values(leaf.grad(&grads).unwrap())).collect::<Vec<_>>()
+    };
+    let left = gradients(&|x, u, g| conv2d_weight_grad(&x, &g, s) * u);
+    let right = gradients(&|x, u, g| conv2d(&x, &u, None, s) * g);
+    for (i, (left, right)) in left.iter().zip(&right).enumerate() {
+        let error = relative_error(left, right);
         assert!(error <= 1e-6, "input {i}: {error:.1e}");
     }
 }
@@ -183,8 +186,10 @@ fn gelu_agrees_with_its_default_body() {
 
 #[test]
 fn group_norm_agrees_with_its_default_body() {
-    for ([batch, height, width, channels], groups) in
-        [([2, 4, 5, 16], 2), ([1, 3, 3, 5], 1), ([3, 2, 1, 24], 3), ([1, 7, 9, 8], 1), ([2, 1, 1, 16], 2)]
+    let shapes =
+        [([2, 4, 5, 16], 2), ([1, 3, 3, 5], 1), ([3, 2, 1, 24], 3), ([1, 7, 9, 8], 1), ([2, 1, 1, 16], 2)];
+    for (([batch, height, width, channels], groups), gelu) in
+        shapes.into_iter().flat_map(|shape| [(shape, false), (shape, true)])
     {
         let (x, affine) = ([batch, height, width, channels], [batch, channels]);
         let s = norm_shape(x, groups);
@@ -192,11 +197,11 @@ fn group_norm_agrees_with_its_default_body() {
         agree::<4>(
             "group_norm",
             &inputs,
-            &|l| group_norm(&inputs.shaped(l, 0), &inputs.shaped(l, 1), &inputs.shaped(l, 2), groups).0,
+            &|l| group_norm(&inputs.shaped(l, 0), &inputs.shaped(l, 1), &inputs.shaped(l, 2), groups, gelu).0,
             &|l| {
                 let x = inputs.shaped::<4>(l, 0).into_dispatch();
                 let [gamma, beta] = [1, 2].map(|i| inputs.shaped::<2>(l, i).into_dispatch());
-                Tensor::from_dispatch(default::group_norm::<Dispatch>(x, gamma, beta, s).0)
+                Tensor::from_dispatch(default::group_norm::<Dispatch>(x, gamma, beta, s, gelu).0)
             },
         );
         let inputs = Inputs::random(&[&x, &affine, &x], 7);
@@ -205,16 +210,18 @@ fn group_norm_agrees_with_its_default_body() {
             &inputs,
             &|l| {
                 let (x, gamma) = (inputs.shaped(l, 0), inputs.shaped(l, 1));
-                let (_, stats) = group_norm(&x, &gamma, &gamma, groups);
-                group_norm_adjoint(&x, &gamma, &stats, &inputs.shaped(l, 2))
+                let (_, stats) = group_norm(&x, &gamma, &gamma, groups, gelu);
+                group_norm_adjoint(&x, &gamma, &stats, &inputs.shaped(l, 2), gelu)
             },
             &|l| {
                 // The reference's statistics are tracked: its gradient for x goes through them.
                 let [x, g] = [0, 2].map(|i| inputs.shaped::<4>(l, i).into_dispatch());
                 let gamma = inputs.shaped::<2>(l, 1).into_dispatch();
                 let (_, mean, rstd) =
-                    default::group_norm::<Dispatch>(x.clone(), gamma.clone(), gamma.clone(), s);
-                Tensor::from_dispatch(default::group_norm_adjoint::<Dispatch>(x, gamma, mean, rstd, g, s))
+                    default::group_norm::<Dispatch>(x.clone(), gamma.clone(), gamma.clone(), s, gelu);
+                Tensor::from_dispatch(default::group_norm_adjoint::<Dispatch>(
+                    x, gamma, mean, rstd, g, s, gelu,
+                ))
             },
         );
     }
