@@ -11,6 +11,7 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
+use miyasawa_kernels::elementwise::{self, AdamW, Average};
 use miyasawa_kernels::norm::{self, NormShape};
 use miyasawa_kernels::{gelu, pool};
 
@@ -19,7 +20,7 @@ fn fastest(mut run: impl FnMut()) -> Duration {
     let mut best = Duration::MAX;
     let start = Instant::now();
     let mut rounds = 0;
-    while rounds < 5 || start.elapsed() < Duration::from_millis(400) {
+    while rounds < 5 || start.elapsed() < Duration::from_millis(700) {
         let now = Instant::now();
         run();
         best = best.min(now.elapsed());
@@ -42,7 +43,7 @@ impl Bench {
         let seconds = fastest(run).as_secs_f64();
         let elements = self.elements as f64;
         println!(
-            "  {name:<24} {:8.3} ns/element {:8.1} GB/s",
+            "  {name:<25} {:8.3} ns/element {:8.1} GB/s",
             seconds * 1e9 / elements,
             elements * 4.0 * streams as f64 / seconds / 1e9
         );
@@ -135,6 +136,21 @@ fn main() {
         });
         bench.line("pool adjoint + addend", 2, || {
             pool::adjoint(batch, pixels, channels, black_box(&gamma), Some(&g), &mut y)
+        });
+
+        let [mut p, mut mean, mut square] = [h.clone(), vec![0.0; len], vec![0.0; len]];
+        let mut average = h.clone();
+        bench.line("adamw", 7, || {
+            let options = AdamW { learning_rate: 1e-9, ..AdamW::default() };
+            elementwise::adamw(&options, 1, 0.5, black_box(&mut p), &mut mean, &mut square, &g, None)
+        });
+        bench.line("adamw + average", 9, || {
+            let options = AdamW { learning_rate: 1e-9, ..AdamW::default() };
+            let ema = Some(Average { values: &mut average, decay: 0.99 });
+            elementwise::adamw(&options, 1, 0.5, black_box(&mut p), &mut mean, &mut square, &g, ema)
+        });
+        bench.line("sum_squares", 1, || {
+            black_box(elementwise::sum_squares(black_box(&g)));
         });
     }
 }

@@ -17,6 +17,7 @@
 //! The crate knows no framework: `miyasawa` calls it from its Burn backend extension.
 
 pub mod conv;
+pub mod elementwise;
 pub mod gelu;
 mod gemm;
 pub mod isa;

@@ -1,0 +1,304 @@
+//! Steps of optimisers in one pass over the parameters, and the sum of squares that clipping needs.
+//!
+//! Both optimisers are PyTorch's, to the rounding, for dampening 0. They multiply the gradient by a factor
+//! first (that of clipping; 1 without) and can move an exponential average of the parameters along.
+
+use rayon::prelude::*;
+
+use crate::isa::Isa;
+use crate::multiversion::{fma, multiversion};
+
+#[cfg(test)]
+mod tests;
+
+/// Values that one task handles; fewer run on the calling thread.
+const CHUNK: usize = 16 * 1024;
+
+/// An exponential moving average of parameters: `values = decay*values + (1 - decay)*parameters`.
+#[derive(Debug)]
+pub struct Average<'a> {
+    /// As many as there are parameters.
+    pub values: &'a mut [f32],
+    /// What a step keeps of them.
+    pub decay: f32,
+}
+
+/// AdamW (Loshchilov & Hutter 2019) with decoupled decay, as `torch.optim.AdamW`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AdamW {
+    /// The learning rate of this step.
+    pub learning_rate: f32,
+    /// What a step keeps of the mean of the gradient and of its square.
+    pub betas: [f32; 2],
+    /// Added to the root of the mean square.
+    pub epsilon: f32,
+    /// The decay of the parameters is `1 - learning_rate*weight_decay` a step.
+    pub weight_decay: f32,
+}
+
+impl Default for AdamW {
+    fn default() -> Self {
+        Self { learning_rate: 1e-3, betas: [0.9, 0.999], epsilon: 1e-8, weight_decay: 1e-2 }
+    }
+}
+
+/// Stochastic gradient descent with momentum, as `torch.optim.SGD`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Sgd {
+    /// The learning rate of this step.
+    pub learning_rate: f32,
+    /// What a step keeps of the velocity; 0 is plain gradient descent.
+    pub momentum: f32,
+    /// Looks ahead along the velocity (Nesterov).
+    pub nesterov: bool,
+    /// Strength of the decay.
+    pub weight_decay: f32,
+    /// Whether the decay shrinks the parameters directly, as in [`AdamW`], or is part of the gradient (L2).
+    pub decoupled: bool,
+}
+
+impl Default for Sgd {
+    fn default() -> Self {
+        Self { learning_rate: 1e-3, momentum: 0.0, nesterov: false, weight_decay: 0.0, decoupled: false }
+    }
+}
+
+/// The factors of a step of AdamW.
+#[derive(Clone, Copy)]
+struct AdamFactors {
+    gradient: f32,
+    keep: f32,
+    mean: f32,
+    square: [f32; 2],
+    root: f32,
+    epsilon: f32,
+    step: f32,
+    average: f32,
+}
+
+/// One step of AdamW on the values of one place: parameter, mean, mean square.
+#[inline(always)]
+fn adamw_one<const FMA: bool>(k: &AdamFactors, p: &mut f32, m: &mut f32, v: &mut f32, g: f32) {
+    let g = g * k.gradient;
+    *m = fma::<FMA>(g - *m, k.mean, *m);
+    *v = fma::<FMA>(*v, k.square[0], k.square[1] * g * g);
+    let denominator = fma::<FMA>(v.sqrt(), k.root, k.epsilon);
+    *p = fma::<FMA>(*p, k.keep, -(k.step * (*m / denominator)));
+}
+
+#[inline(always)]
+fn average_one<const FMA: bool>(factor: f32, average: &mut f32, p: f32) {
+    *average = fma::<FMA>(p - *average, factor, *average);
+}
+
+multiversion! {
+    fn adamw_chunk(k: &AdamFactors, p: &mut [f32], m: &mut [f32], v: &mut [f32], g: &[f32]) {
+        for (((p, m), v), &g) in p.iter_mut().zip(m).zip(v).zip(g) {
+            adamw_one::<FMA>(k, p, m, v, g);
+        }
+    }
+}
+
+multiversion! {
+    fn adamw_average_chunk(
+        k: &AdamFactors, p: &mut [f32], m: &mut [f32], v: &mut [f32], g: &[f32], average: &mut [f32],
+    ) {
+        for ((((p, m), v), &g), average) in p.iter_mut().zip(m).zip(v).zip(g).zip(average) {
+            adamw_one::<FMA>(k, p, m, v, g);
+            average_one::<FMA>(k.average, average, *p);
+        }
+    }
+}
+
+/// One step of AdamW, the `step`-th (from 1), for parameters `p` with gradient `g`; `m` and `v` are the means
+/// of the gradient and of its square, zero before the first step.
+///
+/// # Panics
+/// If the lengths differ or `step` is 0.
+#[allow(clippy::too_many_arguments)]
+pub fn adamw(
+    options: &AdamW,
+    step: u64,
+    gradient_factor: f32,
+    p: &mut [f32],
+    m: &mut [f32],
+    v: &mut [f32],
+    g: &[f32],
+    average: Option<Average<'_>>,
+) {
+    adamw_on(Isa::current(), options, step, gradient_factor, p, m, v, g, average);
+}
+
+#[allow(clippy::too_many_arguments)]
+fn adamw_on(
+    isa: Isa,
+    options: &AdamW,
+    step: u64,
+    gradient_factor: f32,
+    p: &mut [f32],
+    m: &mut [f32],
+    v: &mut [f32],
+    g: &[f32],
+    average: Option<Average<'_>>,
+) {
+    assert!(step > 0, "elementwise::adamw: steps count from 1");
+    let len = p.len();
+    let lens = [("m", m.len()), ("v", v.len()), ("g", g.len())];
+    check("elementwise::adamw", len, &lens, average.as_ref());
+
+    let [beta1, beta2] = options.betas.map(f64::from);
+    let rate = f64::from(options.learning_rate);
+    let correction = |beta: f64| 1.0 - beta.powf(step as f64);
+    let k = AdamFactors {
+        gradient: gradient_factor,
+        keep: (1.0 - rate * f64::from(options.weight_decay)) as f32,
+        mean: (1.0 - beta1) as f32,
+        square: [options.betas[1], (1.0 - beta2) as f32],
+        root: correction(beta2).sqrt().recip() as f32,
+        epsilon: options.epsilon,
+        step: (rate / correction(beta1)) as f32,
+        average: average.as_ref().map_or(0.0, |a| (1.0 - f64::from(a.decay)) as f32),
+    };
+    let chunks = p
+        .par_chunks_mut(CHUNK)
+        .zip(m.par_chunks_mut(CHUNK).zip(v.par_chunks_mut(CHUNK)))
+        .zip(g.par_chunks(CHUNK));
+    match average {
+        None if len <= CHUNK => adamw_chunk(isa, &k, p, m, v, g),
+        None => chunks.for_each(|((p, (m, v)), g)| adamw_chunk(isa, &k, p, m, v, g)),
+        Some(average) if len <= CHUNK => adamw_average_chunk(isa, &k, p, m, v, g, average.values),
+        Some(average) => chunks
+            .zip(average.values.par_chunks_mut(CHUNK))
+            .for_each(|(((p, (m, v)), g), average)| adamw_average_chunk(isa, &k, p, m, v, g, average)),
+    }
+}
+
+fn check(name: &str, len: usize, lens: &[(&str, usize)], average: Option<&Average<'_>>) {
+    for (slice, other) in lens {
+        assert_eq!(*other, len, "{name}: length of {slice}");
+    }
+    if let Some(average) = average {
+        assert_eq!(average.values.len(), len, "{name}: length of the average");
+    }
+}
+
+/// The factors of a step of gradient descent.
+#[derive(Clone, Copy)]
+struct SgdFactors {
+    gradient: f32,
+    /// L2 decay.
+    decay: f32,
+    keep: f32,
+    momentum: f32,
+    /// The step along the gradient and along the new velocity.
+    step: [f32; 2],
+    average: f32,
+}
+
+#[inline(always)]
+fn sgd_one<const FMA: bool>(k: &SgdFactors, p: &mut f32, velocity: &mut f32, g: f32) {
+    let g = fma::<FMA>(*p, k.decay, g * k.gradient);
+    *velocity = fma::<FMA>(*velocity, k.momentum, g);
+    let step = fma::<FMA>(k.step[0], g, k.step[1] * *velocity);
+    *p = fma::<FMA>(*p, k.keep, -step);
+}
+
+multiversion! {
+    fn sgd_chunk(k: &SgdFactors, p: &mut [f32], velocity: &mut [f32], g: &[f32]) {
+        for ((p, velocity), &g) in p.iter_mut().zip(velocity).zip(g) {
+            sgd_one::<FMA>(k, p, velocity, g);
+        }
+    }
+}
+
+multiversion! {
+    fn sgd_average_chunk(k: &SgdFactors, p: &mut [f32], velocity: &mut [f32], g: &[f32], average: &mut [f32]) {
+        for (((p, velocity), &g), average) in p.iter_mut().zip(velocity).zip(g).zip(average) {
+            sgd_one::<FMA>(k, p, velocity, g);
+            average_one::<FMA>(k.average, average, *p);
+        }
+    }
+}
+
+/// One step of gradient descent for parameters `p` with gradient `g`; `velocity` is zero before the first
+/// step.
+///
+/// # Panics
+/// If the lengths differ.
+pub fn sgd(
+    options: &Sgd,
+    gradient_factor: f32,
+    p: &mut [f32],
+    velocity: &mut [f32],
+    g: &[f32],
+    average: Option<Average<'_>>,
+) {
+    sgd_on(Isa::current(), options, gradient_factor, p, velocity, g, average);
+}
+
+fn sgd_on(
+    isa: Isa,
+    options: &Sgd,
+    gradient_factor: f32,
+    p: &mut [f32],
+    velocity: &mut [f32],
+    g: &[f32],
+    average: Option<Average<'_>>,
+) {
+    let len = p.len();
+    let lens = [("the velocity", velocity.len()), ("g", g.len())];
+    check("elementwise::sgd", len, &lens, average.as_ref());
+    let rate = options.learning_rate;
+    let shrink = f64::from(rate) * f64::from(options.weight_decay);
+    let k = SgdFactors {
+        gradient: gradient_factor,
+        decay: if options.decoupled { 0.0 } else { options.weight_decay },
+        keep: if options.decoupled { (1.0 - shrink) as f32 } else { 1.0 },
+        momentum: options.momentum,
+        step: if options.nesterov { [rate, rate * options.momentum] } else { [0.0, rate] },
+        average: average.as_ref().map_or(0.0, |a| (1.0 - f64::from(a.decay)) as f32),
+    };
+    let chunks = p.par_chunks_mut(CHUNK).zip(velocity.par_chunks_mut(CHUNK)).zip(g.par_chunks(CHUNK));
+    match average {
+        None if len <= CHUNK => sgd_chunk(isa, &k, p, velocity, g),
+        None => chunks.for_each(|((p, velocity), g)| sgd_chunk(isa, &k, p, velocity, g)),
+        Some(average) if len <= CHUNK => sgd_average_chunk(isa, &k, p, velocity, g, average.values),
+        Some(average) => chunks
+            .zip(average.values.par_chunks_mut(CHUNK))
+            .for_each(|(((p, velocity), g), average)| sgd_average_chunk(isa, &k, p, velocity, g, average)),
+    }
+}
+
+/// Lanes of [`sum_squares`].
+const LANES: usize = 64;
+
+multiversion! {
+    fn squares_chunk(g: &[f32], sum: &mut f64) {
+        let mut acc = [0.0f64; LANES];
+        for g in g.chunks(LANES) {
+            for (acc, &g) in acc.iter_mut().zip(g) {
+                // Exact in double precision, so that fusing the two would change nothing.
+                *acc += f64::from(g) * f64::from(g);
+            }
+        }
+        *sum = acc.iter().sum();
+    }
+}
+
+/// The sum of `g^2`, in double precision; the same bits for any number of threads.
+pub fn sum_squares(g: &[f32]) -> f64 {
+    sum_squares_on(Isa::current(), g)
+}
+
+fn sum_squares_on(isa: Isa, g: &[f32]) -> f64 {
+    let part = |g: &[f32]| {
+        let mut sum = 0.0;
+        squares_chunk(isa, g, &mut sum);
+        sum
+    };
+    if g.len() <= 4 * CHUNK {
+        return g.chunks(CHUNK).map(part).sum();
+    }
+    // Collected first: the order of the additions must not depend on the threads.
+    g.par_chunks(CHUNK).map(part).collect::<Vec<f64>>().into_iter().sum()
+}
