@@ -12,7 +12,10 @@ use crate::picture::PictureError;
 use crate::report::{self, Page, Plot, ReportError, Series, TableOptions};
 use crate::train::{Observer, TrainConfig, TrainError, Trainer, config::ConfigError};
 use burn::tensor::Device;
-use std::path::{Path, PathBuf};
+use std::{
+    io::ErrorKind,
+    path::{Path, PathBuf},
+};
 
 /// Steps of the attack.
 const PGD_STEPS: usize = 20;
@@ -141,10 +144,10 @@ fn train<O: Observer>(
     // The demonstration always starts anew.
     let state = out.join("state.safetensors");
     match std::fs::remove_file(&state) {
-        Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-            return Err(DemoError::Remove { path: state, source });
-        }
-        _ => {}
+        Ok(()) => {}
+        // What else is wrong with the folder, the run says when it makes it.
+        Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {}
+        Err(source) => return Err(DemoError::Remove { path: state, source }),
     }
     let trainer = Trainer::new(config.clone(), device)?;
     let mut observer = observe(&config, trainer.total_steps());

@@ -58,6 +58,13 @@ struct Oracle {
     tensors: BTreeMap<String, TensorData>,
 }
 
+struct Batch {
+    x: TensorData,
+    eps: TensorData,
+    sigma: TensorData,
+    labels: TensorData,
+}
+
 impl Oracle {
     fn parse(bytes: &[u8]) -> Result<Self, VerifyError> {
         let format = |e: String| VerifyError::Format(e);
@@ -116,6 +123,31 @@ impl Oracle {
         Ok(data.clone())
     }
 
+    /// The tensors that everything is computed from, once they are known to fit together.
+    fn batch(&self) -> Result<Batch, VerifyError> {
+        let (x, eps) = (self.tensor("x", 4)?, self.tensor("eps", 4)?);
+        let (sigma, labels) = (self.tensor("sigma", 1)?, self.tensor("labels", 1)?);
+        let shapes = [&x, &eps, &sigma, &labels].map(|data| data.shape().to_vec());
+        let n = shapes[0][0];
+        let fits = shapes[0][1] == self.config.channels
+            && shapes[0].iter().all(|size| *size > 0)
+            && shapes[1] == shapes[0]
+            && shapes[2..].iter().all(|shape| shape[..] == [n]);
+        if !fits {
+            return Err(VerifyError::Format(format!(
+                "x, eps, sigma and labels have the shapes {shapes:?}, expected those of one batch of pictures \
+                 with {} channels",
+                self.config.channels
+            )));
+        }
+        let known = |label: &i64| usize::try_from(*label).is_ok_and(|label| label < self.config.classes);
+        if !labels.as_slice::<i64>().is_ok_and(|labels| labels.iter().all(known)) {
+            let found = format!("'labels' are not all integers below {}", self.config.classes);
+            return Err(VerifyError::Format(found));
+        }
+        Ok(Batch { x, eps, sigma, labels })
+    }
+
     fn params(&self) -> ParamMap {
         let strip = |name: &String| name.strip_prefix("param.").map(str::to_owned);
         self.tensors.iter().filter_map(|(name, data)| Some((strip(name)?, data.clone()))).collect()
@@ -141,13 +173,14 @@ fn deviation(quantity: &str, ours: TensorData, theirs: &TensorData) -> Result<De
 pub fn verify(bytes: &[u8], device: &Device) -> Result<Vec<Deviation>, VerifyError> {
     let oracle = Oracle::parse(bytes)?;
     let device = device.clone().autodiff();
-    let net = params::assign(oracle.config.init(&device, 0), oracle.params())?;
+    let net = oracle.config.with_params(oracle.params(), &device)?;
     let model = JointModel::new(net, oracle.sigma_data);
 
-    let x = Tensor::<4>::from_data(oracle.tensor("x", 4)?, &device);
-    let eps = Tensor::<4>::from_data(oracle.tensor("eps", 4)?, &device);
-    let sigma = Tensor::<1>::from_data(oracle.tensor("sigma", 1)?, &device);
-    let labels = Tensor::<1, Int>::from_data(oracle.tensor("labels", 1)?, &device);
+    let batch = oracle.batch()?;
+    let x = Tensor::<4>::from_data(batch.x, &device);
+    let eps = Tensor::<4>::from_data(batch.eps, &device);
+    let sigma = Tensor::<1>::from_data(batch.sigma, &device);
+    let labels = Tensor::<1, Int>::from_data(batch.labels, &device);
     let n = sigma.dims()[0];
     let y = x + eps.clone() * sigma.clone().reshape([n, 1, 1, 1]);
 

@@ -8,15 +8,19 @@
 use crate::atomic::{self, AtomicError};
 use crate::model::{
     GradResNet, GradResNetConfig, JointModel,
-    params::{self, ParamError, ParamMap},
+    params::{ParamError, ParamMap},
 };
 use crate::nn::noise_frequencies;
 use burn::tensor::{DType, Device, TensorData};
-use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+use safetensors::{
+    Dtype, SafeTensors,
+    tensor::{TensorInfo, TensorView},
+};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::BTreeMap,
+    fmt::Write as _,
     path::{Path, PathBuf},
 };
 
@@ -57,6 +61,40 @@ pub struct ModelInfo {
     pub sigma: [f64; 2],
     /// How it was trained so far.
     pub training: TrainingInfo,
+}
+
+impl ModelInfo {
+    /// Says what is wrong with the values, if anything is: they come from a file.
+    fn problem(&self) -> Option<String> {
+        if let Some(problem) = self.network.problem() {
+            return Some(problem);
+        }
+        let (net, data, [min, max]) = (&self.network, &self.data, self.sigma);
+        if !matches!(data.channels, 1 | 3) || data.channels != net.channels {
+            let (of_data, of_net) = (data.channels, net.channels);
+            return Some(format!(
+                "the data has {of_data} channels and the network {of_net}, expected 1 or 3"
+            ));
+        }
+        if data.classes.len() != net.classes {
+            let (names, classes) = (data.classes.len(), net.classes);
+            return Some(format!("{names} class names for {classes} classes"));
+        }
+        let pixels = data.height.checked_mul(data.width).unwrap_or(0);
+        if pixels == 0 || pixels as u64 > crate::picture::MAX_PIXELS {
+            return Some(format!("pictures of {}x{}, expected at least 1x1", data.height, data.width));
+        }
+        if !(data.std > 0.0 && (data.std as f32).is_normal()) {
+            let std = data.std;
+            return Some(format!("the data's standard deviation is {std}, expected a number above 0"));
+        }
+        if !data.mean.is_finite() {
+            return Some(format!("the data's mean is {}, expected a number", data.mean));
+        }
+        let smallest = if net.blind { 0.0 } else { f64::MIN_POSITIVE };
+        (!(min >= smallest && min <= max && max.is_finite()))
+            .then(|| format!("noise levels from {min} to {max}, expected numbers above 0 in ascending order"))
+    }
 }
 
 /// How a model was trained so far.
@@ -139,6 +177,31 @@ fn content_hash(info: &str, tensors: &SafeTensors<'_>) -> String {
     hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// A safetensors file of float32 tensors, the metadata in the order of its keys: the library writes them in
+/// a random order, and the same run must give the same bytes.
+fn serialize(
+    metadata: &BTreeMap<&str, &str>,
+    values: &BTreeMap<&str, (Vec<usize>, Vec<u8>)>,
+) -> serde_json::Result<Vec<u8>> {
+    let mut header = format!("{{\"__metadata__\":{}", serde_json::to_string(metadata)?);
+    let mut end = 0;
+    for (name, (shape, bytes)) in values {
+        let (start, shape) = (end, shape.clone());
+        end += bytes.len();
+        let info = TensorInfo { dtype: Dtype::F32, shape, data_offsets: (start, end) };
+        let (name, info) = (serde_json::to_string(name)?, serde_json::to_string(&info)?);
+        // Writing to a String cannot fail.
+        let _ = write!(header, ",{name}:{info}");
+    }
+    header.push('}');
+    // The values begin at a multiple of 8.
+    let length = header.len().next_multiple_of(8);
+    let mut out = (length as u64).to_le_bytes().to_vec();
+    out.extend_from_slice(format!("{header:<length$}").as_bytes());
+    values.values().for_each(|(_, bytes)| out.extend_from_slice(bytes));
+    Ok(out)
+}
+
 impl Checkpoint {
     /// The checkpoint as a file's bytes.
     ///
@@ -158,22 +221,13 @@ impl Checkpoint {
             let bytes = freqs.iter().flat_map(|f| f.to_le_bytes()).collect();
             values.insert(BUFFER, (vec![freqs.len()], bytes));
         }
-        let mut views = BTreeMap::new();
-        for (name, (shape, bytes)) in &values {
-            let view = TensorView::new(Dtype::F32, shape.clone(), bytes).map_err(|e| e.to_string())?;
-            views.insert(*name, view);
-        }
-        let write = |hash: String| {
-            let metadata = HashMap::from([
-                ("miyasawa".to_owned(), FORMAT.to_owned()),
-                ("info".to_owned(), info.clone()),
-                ("sha256".to_owned(), hash),
-            ]);
-            safetensors::serialize(views.clone(), Some(metadata)).map_err(|e| e.to_string())
+        let write = |hash: &str| {
+            let metadata = BTreeMap::from([("miyasawa", FORMAT), ("info", &info), ("sha256", hash)]);
+            serialize(&metadata, &values).map_err(|e| e.to_string())
         };
-        let unsigned = write(String::new())?;
+        let unsigned = write("")?;
         let tensors = SafeTensors::deserialize(&unsigned).map_err(|e| e.to_string())?;
-        write(content_hash(&info, &tensors))
+        write(&content_hash(&info, &tensors))
     }
 
     /// Writes to a sibling of `path`, then renames it.
@@ -216,12 +270,19 @@ impl Checkpoint {
             return Err(CheckpointError::Damaged { path, expected, found });
         }
         let info: ModelInfo = serde_json::from_str(info_text).map_err(|e| format(e.to_string()))?;
-        if let Some(problem) = info.network.problem() {
+        if let Some(problem) = info.problem() {
             return Err(format(problem));
         }
         let mut params = ParamMap::new();
         for (name, view) in tensors.iter().filter(|(name, _)| *name != BUFFER) {
-            params.insert(name.to_owned(), tensor_data(&view).map_err(|e| format(format!("{name}: {e}")))?);
+            let data = tensor_data(&view).map_err(|e| format(format!("{name} {e}")))?;
+            let values = data.as_slice::<f32>();
+            let values = values.map_err(|_| format(format!("{name} holds integers, expected floats")))?;
+            // A model that answers NaN to everything must not get as far as a picture.
+            if let Some(value) = values.iter().find(|value| !value.is_finite()) {
+                return Err(format(format!("{name} holds the value {value}")));
+            }
+            params.insert(name.to_owned(), data);
         }
         Ok(Self { info, params })
     }
@@ -242,8 +303,10 @@ impl Checkpoint {
     /// # Errors
     /// If the parameters do not fit the network; `path` is for the message.
     pub fn model(&self, device: &Device, path: &Path) -> Result<JointModel<GradResNet>, CheckpointError> {
-        let net = self.info.network.init(device, 0);
-        let net = params::assign(net, self.params.clone())
+        let net = self
+            .info
+            .network
+            .with_params(self.params.clone(), device)
             .map_err(|source| CheckpointError::Params { path: path.to_owned(), source })?;
         Ok(JointModel::new(net, self.info.data.std))
     }

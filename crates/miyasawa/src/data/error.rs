@@ -50,7 +50,7 @@ pub enum DataError {
     /// The pictures are not all of one size and no size was asked for.
     #[error(
         "pictures of different sizes: {} is {}x{} but {} is {}x{} (height x width); \
-         ask for one size with the option `resize`, for example 32x32",
+         ask for one size: data.size and data.fit=resize for training, --fit resize for evaluation",
         first.display(), first_size.0, first_size.1, odd.display(), odd_size.0, odd_size.1
     )]
     MixedSizes {

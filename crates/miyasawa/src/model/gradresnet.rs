@@ -1,4 +1,7 @@
-use super::{EnergyNetwork, Outputs};
+use super::{
+    EnergyNetwork, Outputs,
+    params::{self, ParamError, ParamMap},
+};
 use crate::nn::{
     Block, BlockTape, Conv2d, ConvTape, Layer, Linear, NOISE_FEATURES, constant_param, noise_features,
 };
@@ -139,6 +142,33 @@ impl GradResNetConfig {
             energy_head.weight = constant_param([1, features], 0.0, device);
         }
         GradResNet { embed1, embed2, stem, stages, class_head, energy_head }
+    }
+
+    /// The network with these parameters. What the configuration claims is compared with the largest of
+    /// them before anything is allocated: both may come from a file that nobody has checked.
+    ///
+    /// # Errors
+    /// If a parameter is missing, unknown, or has another shape.
+    pub fn with_params(&self, values: ParamMap, device: &Device) -> Result<GradResNet, ParamError> {
+        let shape = |name: String| match values.get(&name) {
+            Some(data) => Ok(data.shape().to_vec()),
+            None => Err(ParamError::Missing(name)),
+        };
+        let stem = "stem.weight".to_owned();
+        let (found, expected) = (shape(stem.clone())?, vec![self.width, self.channels, 3, 3]);
+        if found != expected {
+            return Err(ParamError::Shape { name: stem, expected, found });
+        }
+        for (k, &blocks) in self.blocks.iter().enumerate() {
+            shape(format!("stages.{k}.{}.conv1.weight", blocks.saturating_sub(1)))?;
+        }
+        let (name, features) =
+            ("class_head.weight".to_owned(), (0..self.blocks.len()).map(|k| self.width_of(k)));
+        let (found, expected) = (shape(name.clone())?, vec![self.classes, features.sum()]);
+        if found != expected {
+            return Err(ParamError::Shape { name, expected, found });
+        }
+        params::assign(self.init(device, 0), values)
     }
 }
 

@@ -4,7 +4,7 @@
 //! because the adjoint of the network is itself made of tracked operations (see ARCHITECTURE.md).
 //! The reverses of the reverses are not written by hand: they run the default bodies.
 
-use super::backend::{Addend, JointOps};
+use super::backend::{JointOps, Optional};
 use burn::backend::{
     Autodiff, Backend,
     autodiff::{
@@ -77,20 +77,20 @@ macro_rules! record {
 type Two<B> = (FloatTensor<B>, FloatTensor<B>);
 
 reverse!(Conv, [const N], (x, w, s) => (FloatTensor<B>, FloatTensor<B>, ConvShape), |dy, parents, grads| {
-    give::<B>(grads, parents[0], || B::conv2d_nhwc_adjoint(dy.clone(), w, Addend::None, s));
+    give::<B>(grads, parents[0], || B::conv2d_nhwc_adjoint(dy.clone(), w, Optional::None, s));
     give::<B>(grads, parents[1], || B::conv2d_nhwc_weight_grad(x, dy.clone(), s));
     give::<B>(grads, parents.get(2).copied().flatten(), || dy);
 });
 
 reverse!(ConvAdjoint, [const N], (g, w, s) => (FloatTensor<B>, FloatTensor<B>, ConvShape), |v, parents, grads| {
-    give::<B>(grads, parents[0], || B::conv2d_nhwc(v.clone(), w, Addend::None, s));
+    give::<B>(grads, parents[0], || B::conv2d_nhwc(v.clone(), w, Optional::None, s));
     give::<B>(grads, parents[1], || B::conv2d_nhwc_weight_grad(v.clone(), g, s));
     give::<B>(grads, parents.get(2).copied().flatten(), || v);
 });
 
 reverse!(ConvWeightGrad, [2], (x, g, s) => (FloatTensor<B>, FloatTensor<B>, ConvShape), |u, parents, grads| {
-    give::<B>(grads, parents[0], || B::conv2d_nhwc_adjoint(g, u.clone(), Addend::None, s));
-    give::<B>(grads, parents[1], || B::conv2d_nhwc(x, u.clone(), Addend::None, s));
+    give::<B>(grads, parents[0], || B::conv2d_nhwc_adjoint(g, u.clone(), Optional::None, s));
+    give::<B>(grads, parents[1], || B::conv2d_nhwc(x, u.clone(), Optional::None, s));
 });
 
 reverse!(Gelu, [1], h => FloatTensor<B>, |dy, parents, grads| {
@@ -118,7 +118,7 @@ reverse!(NormAdjoint, [3], ((x, gamma), (mean, rstd), g, (s, gelu)) => (Two<B>, 
 });
 
 reverse!(Pool, [1], [height, width] => [usize; 2], |dy, parents, grads| {
-    give::<B>(grads, parents[0], || B::mean_pool_nhwc_adjoint(dy, Addend::None, height, width));
+    give::<B>(grads, parents[0], || B::mean_pool_nhwc_adjoint(dy, Optional::None, height, width));
 });
 
 reverse!(PoolAdjoint, [const N], () => (), |v, parents, grads| {
@@ -130,19 +130,21 @@ impl<B: JointOps, C: CheckpointStrategy> JointOps for Autodiff<B, C> {
     fn conv2d_nhwc(
         x: FloatTensor<Self>,
         w: FloatTensor<Self>,
-        addend: Addend<Self>,
+        addend: Optional<Self>,
         s: ConvShape,
     ) -> FloatTensor<Self> {
         let (x, nx) = x.into_parts();
         let (w, nw) = w.into_parts();
         match addend.into_option().map(|addend| addend.into_parts()) {
-            None => record!(Conv, [nx, nw], (x.clone(), w.clone(), s), B::conv2d_nhwc(x, w, Addend::None, s)),
+            None => {
+                record!(Conv, [nx, nw], (x.clone(), w.clone(), s), B::conv2d_nhwc(x, w, Optional::None, s))
+            }
             Some((a, na)) => {
                 record!(
                     Conv,
                     [nx, nw, na],
                     (x.clone(), w.clone(), s),
-                    B::conv2d_nhwc(x, w, Addend::Tensor(a), s)
+                    B::conv2d_nhwc(x, w, Optional::Tensor(a), s)
                 )
             }
         }
@@ -151,7 +153,7 @@ impl<B: JointOps, C: CheckpointStrategy> JointOps for Autodiff<B, C> {
     fn conv2d_nhwc_adjoint(
         g: FloatTensor<Self>,
         w: FloatTensor<Self>,
-        addend: Addend<Self>,
+        addend: Optional<Self>,
         s: ConvShape,
     ) -> FloatTensor<Self> {
         let (g, ng) = g.into_parts();
@@ -159,14 +161,14 @@ impl<B: JointOps, C: CheckpointStrategy> JointOps for Autodiff<B, C> {
         let state = |g: &FloatTensor<B>, w: &FloatTensor<B>| (g.clone(), w.clone(), s);
         match addend.into_option().map(|addend| addend.into_parts()) {
             None => {
-                record!(ConvAdjoint, [ng, nw], state(&g, &w), B::conv2d_nhwc_adjoint(g, w, Addend::None, s))
+                record!(ConvAdjoint, [ng, nw], state(&g, &w), B::conv2d_nhwc_adjoint(g, w, Optional::None, s))
             }
             Some((a, na)) => {
                 record!(
                     ConvAdjoint,
                     [ng, nw, na],
                     state(&g, &w),
-                    B::conv2d_nhwc_adjoint(g, w, Addend::Tensor(a), s)
+                    B::conv2d_nhwc_adjoint(g, w, Optional::Tensor(a), s)
                 )
             }
         }
@@ -236,19 +238,21 @@ impl<B: JointOps, C: CheckpointStrategy> JointOps for Autodiff<B, C> {
 
     fn mean_pool_nhwc_adjoint(
         g: FloatTensor<Self>,
-        addend: Addend<Self>,
+        addend: Optional<Self>,
         height: usize,
         width: usize,
     ) -> FloatTensor<Self> {
         let (g, ng) = g.into_parts();
         match addend.into_option().map(|addend| addend.into_parts()) {
-            None => record!(PoolAdjoint, [ng], (), B::mean_pool_nhwc_adjoint(g, Addend::None, height, width)),
+            None => {
+                record!(PoolAdjoint, [ng], (), B::mean_pool_nhwc_adjoint(g, Optional::None, height, width))
+            }
             Some((a, na)) => {
                 record!(
                     PoolAdjoint,
                     [ng, na],
                     (),
-                    B::mean_pool_nhwc_adjoint(g, Addend::Tensor(a), height, width)
+                    B::mean_pool_nhwc_adjoint(g, Optional::Tensor(a), height, width)
                 )
             }
         }

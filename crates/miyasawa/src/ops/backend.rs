@@ -3,64 +3,33 @@
 
 use super::default;
 use burn::backend::{Backend, ExtensionType, backend_extension, tensor::FloatTensor};
-use miyasawa_kernels::{conv::ConvShape, norm::NormShape};
+use miyasawa_kernels::{
+    conv::ConvShape,
+    elementwise::{AdamW, Sgd},
+    norm::NormShape,
+};
 
-/// AdamW (Loshchilov & Hutter 2019), one step:
-///
-/// ```text
-/// g = g_scale*g       m = beta1*m + (1 - beta1)*g       v = beta2*v + (1 - beta2)*g^2
-/// p = (1 - lr*weight_decay)*p - lr*(m/correction1) / (sqrt(v/correction2) + epsilon)
-/// ```
+/// Where an optimiser stands.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct AdamW {
-    /// Learning rate.
-    pub lr: f64,
-    /// Decay of the first moment.
-    pub beta1: f64,
-    /// Decay of the second moment.
-    pub beta2: f64,
-    /// Added to the root.
-    pub epsilon: f64,
-    /// Decoupled weight decay.
-    pub weight_decay: f64,
-    /// `1 - beta1^t` at step `t = 1, 2, ...`.
-    pub correction1: f64,
-    /// `1 - beta2^t`.
-    pub correction2: f64,
+pub struct StepInfo {
+    /// 1, 2, ...
+    pub step: u64,
     /// Factor of the gradient: what clipping its norm comes to.
-    pub g_scale: f64,
+    pub g_scale: f32,
+    /// Decay of the moving average of the parameters.
+    pub decay: f32,
 }
 
-/// Stochastic gradient descent with momentum and decoupled weight decay, one step:
-///
-/// ```text
-/// g = g_scale*g       m = momentum*m + g       d = m, or g + momentum*m for Nesterov's
-/// p = (1 - lr*weight_decay)*p - lr*d
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Sgd {
-    /// Learning rate.
-    pub lr: f64,
-    /// Momentum.
-    pub momentum: f64,
-    /// Nesterov's momentum.
-    pub nesterov: bool,
-    /// Decoupled weight decay.
-    pub weight_decay: f64,
-    /// Factor of the gradient: what clipping its norm comes to.
-    pub g_scale: f64,
-}
-
-/// A tensor that is added to a result inside the operation, or none.
+/// A tensor that an operation takes into account on its way, or none.
 #[derive(Clone, Debug, ExtensionType)]
-pub enum Addend<B: Backend> {
-    /// Nothing is added.
+pub enum Optional<B: Backend> {
+    /// There is none.
     None,
-    /// This is added.
+    /// This one.
     Tensor(FloatTensor<B>),
 }
 
-impl<B: Backend> Addend<B> {
+impl<B: Backend> Optional<B> {
     /// The tensor, if there is one.
     pub fn into_option(self) -> Option<FloatTensor<B>> {
         match self {
@@ -81,7 +50,7 @@ pub trait JointOps: Backend {
     fn conv2d_nhwc(
         x: FloatTensor<Self>,
         w: FloatTensor<Self>,
-        #[extension_type] addend: Addend<Self>,
+        #[extension_type] addend: Optional<Self>,
         shape: ConvShape,
     ) -> FloatTensor<Self> {
         default::conv2d::<Self>(x, w, addend, shape)
@@ -91,7 +60,7 @@ pub trait JointOps: Backend {
     fn conv2d_nhwc_adjoint(
         g: FloatTensor<Self>,
         w: FloatTensor<Self>,
-        #[extension_type] addend: Addend<Self>,
+        #[extension_type] addend: Optional<Self>,
         shape: ConvShape,
     ) -> FloatTensor<Self> {
         default::conv2d_adjoint::<Self>(g, w, addend, shape)
@@ -189,37 +158,38 @@ pub trait JointOps: Backend {
     /// `g/(height*width) (+ addend)` at every pixel; see [`mean_pool_adjoint`](super::mean_pool_adjoint).
     fn mean_pool_nhwc_adjoint(
         g: FloatTensor<Self>,
-        #[extension_type] addend: Addend<Self>,
+        #[extension_type] addend: Optional<Self>,
         height: usize,
         width: usize,
     ) -> FloatTensor<Self> {
         default::mean_pool_adjoint::<Self>(g, addend, height, width)
     }
 
-    /// One AdamW step on `(p, m, v)` with the gradient `g`: the new `(p, m, v)`; see [`AdamW`].
+    /// One AdamW step with the gradient `g`: the new `(p, m, v, average)`; see
+    /// [`adamw_update`](super::adamw_update). Without an average the last is `p`.
     fn adamw_update(
         p: FloatTensor<Self>,
         m: FloatTensor<Self>,
         v: FloatTensor<Self>,
+        #[extension_type] average: Optional<Self>,
         g: FloatTensor<Self>,
         rule: AdamW,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-        default::adamw::<Self>(p, m, v, g, rule)
+        at: StepInfo,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        default::adamw::<Self>(p, m, v, average, g, rule, at)
     }
 
-    /// One step of stochastic gradient descent on `(p, m)`: the new `(p, m)`; see [`Sgd`].
+    /// One step of stochastic gradient descent with the gradient `g`: the new `(p, velocity, average)`;
+    /// see [`sgd_update`](super::sgd_update). Without an average the last is `p`.
     fn sgd_update(
         p: FloatTensor<Self>,
-        m: FloatTensor<Self>,
+        velocity: FloatTensor<Self>,
+        #[extension_type] average: Optional<Self>,
         g: FloatTensor<Self>,
         rule: Sgd,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        default::sgd::<Self>(p, m, g, rule)
-    }
-
-    /// `decay*average + (1 - decay)*p`.
-    fn ema_update(average: FloatTensor<Self>, p: FloatTensor<Self>, decay: f64) -> FloatTensor<Self> {
-        default::ema::<Self>(average, p, decay)
+        at: StepInfo,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        default::sgd::<Self>(p, velocity, average, g, rule, at)
     }
 }
 

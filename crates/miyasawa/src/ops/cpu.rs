@@ -4,7 +4,7 @@
 //! compare everything with.
 
 use super::{
-    backend::{Addend, JointOps},
+    backend::{JointOps, Optional, StepInfo},
     default,
 };
 use burn::backend::{Flex, TensorMetadata, tensor::FloatTensor};
@@ -12,6 +12,7 @@ use burn::tensor::{Bytes, DType, Shape};
 use burn_flex::{FlexTensor, Layout};
 use miyasawa_kernels::{
     conv::{self, ConvShape},
+    elementwise::{self, AdamW, Average, Sgd},
     gelu,
     norm::{self, NormShape},
     pool,
@@ -34,6 +35,16 @@ fn inputs<const N: usize>(tensors: [FlexTensor; N]) -> [Input; N] {
     tensors.map(Input::new)
 }
 
+/// The values of a tensor to change in place; copied first if another tensor shares them.
+fn own(tensor: &mut FlexTensor) -> &mut [f32] {
+    let whole = tensor.layout().num_elements() * size_of::<f32>() == tensor.bytes().len();
+    if !(whole && tensor.is_contiguous()) {
+        let values = Input::new(tensor.clone()).values().to_vec();
+        *tensor = output(values, tensor.shape());
+    }
+    tensor.storage_mut()
+}
+
 fn zeros(len: usize) -> Vec<f32> {
     vec![0.0; len]
 }
@@ -46,7 +57,7 @@ impl JointOps for Flex {
     fn conv2d_nhwc(
         x: FloatTensor<Self>,
         w: FloatTensor<Self>,
-        addend: Addend<Self>,
+        addend: Optional<Self>,
         s: ConvShape,
     ) -> FloatTensor<Self> {
         if x.dtype() != DType::F32 {
@@ -62,7 +73,7 @@ impl JointOps for Flex {
     fn conv2d_nhwc_adjoint(
         g: FloatTensor<Self>,
         w: FloatTensor<Self>,
-        addend: Addend<Self>,
+        addend: Optional<Self>,
         s: ConvShape,
     ) -> FloatTensor<Self> {
         if g.dtype() != DType::F32 {
@@ -220,7 +231,7 @@ impl JointOps for Flex {
 
     fn mean_pool_nhwc_adjoint(
         g: FloatTensor<Self>,
-        addend: Addend<Self>,
+        addend: Optional<Self>,
         height: usize,
         width: usize,
     ) -> FloatTensor<Self> {
@@ -233,5 +244,47 @@ impl JointOps for Flex {
         let addend = addend.as_ref().map(Input::values);
         pool::adjoint(batch, height * width, channels, g.values(), addend, &mut x);
         output(x, [batch, height, width, channels])
+    }
+
+    fn adamw_update(
+        mut p: FloatTensor<Self>,
+        mut m: FloatTensor<Self>,
+        mut v: FloatTensor<Self>,
+        average: Optional<Self>,
+        g: FloatTensor<Self>,
+        rule: AdamW,
+        at: StepInfo,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        let mut average = average.into_option();
+        if p.dtype() != DType::F32 {
+            let average = average.map_or(Optional::None, Optional::Tensor);
+            return default::adamw::<Self>(p, m, v, average, g, rule, at);
+        }
+        let [g] = inputs([g]);
+        let kept = average.as_mut().map(|tensor| Average { values: own(tensor), decay: at.decay });
+        let (ps, ms, vs) = (own(&mut p), own(&mut m), own(&mut v));
+        elementwise::adamw(&rule, at.step, at.g_scale, ps, ms, vs, g.values(), kept);
+        let average = average.unwrap_or_else(|| p.clone());
+        (p, m, v, average)
+    }
+
+    fn sgd_update(
+        mut p: FloatTensor<Self>,
+        mut velocity: FloatTensor<Self>,
+        average: Optional<Self>,
+        g: FloatTensor<Self>,
+        rule: Sgd,
+        at: StepInfo,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        let mut average = average.into_option();
+        if p.dtype() != DType::F32 {
+            let average = average.map_or(Optional::None, Optional::Tensor);
+            return default::sgd::<Self>(p, velocity, average, g, rule, at);
+        }
+        let [g] = inputs([g]);
+        let kept = average.as_mut().map(|tensor| Average { values: own(tensor), decay: at.decay });
+        elementwise::sgd(&rule, at.g_scale, own(&mut p), own(&mut velocity), g.values(), kept);
+        let average = average.unwrap_or_else(|| p.clone());
+        (p, velocity, average)
     }
 }

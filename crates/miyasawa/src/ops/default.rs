@@ -3,7 +3,7 @@
 //! They are also what the hand-written CPU bodies are tested against, and, run on `Autodiff`, what a
 //! third derivative falls back to.
 
-use super::backend::{AdamW, Addend, Sgd};
+use super::backend::{Optional, StepInfo};
 use burn::backend::{
     Backend, Scalar, TensorMetadata,
     ops::{ConvOptions, ConvTransposeOptions},
@@ -12,6 +12,7 @@ use burn::backend::{
 use burn::tensor::Shape;
 use miyasawa_kernels::{
     conv::ConvShape,
+    elementwise::{AdamW, Sgd},
     norm::{EPSILON, NormShape},
 };
 use std::f64::consts::{FRAC_1_SQRT_2, PI};
@@ -24,10 +25,10 @@ fn nhwc<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
     B::float_permute(x, &[0, 2, 3, 1])
 }
 
-fn add<B: Backend>(x: FloatTensor<B>, addend: Addend<B>) -> FloatTensor<B> {
+fn add<B: Backend>(x: FloatTensor<B>, addend: Optional<B>) -> FloatTensor<B> {
     match addend {
-        Addend::Tensor(addend) => B::float_add(x, addend),
-        Addend::None => x,
+        Optional::Tensor(addend) => B::float_add(x, addend),
+        Optional::None => x,
     }
 }
 
@@ -38,7 +39,7 @@ fn options(s: &ConvShape) -> ConvOptions<2> {
 pub(super) fn conv2d<B: Backend>(
     x: FloatTensor<B>,
     w: FloatTensor<B>,
-    addend: Addend<B>,
+    addend: Optional<B>,
     s: ConvShape,
 ) -> FloatTensor<B> {
     add::<B>(nhwc::<B>(B::conv2d(nchw::<B>(x), w, None, options(&s))), addend)
@@ -47,7 +48,7 @@ pub(super) fn conv2d<B: Backend>(
 pub(super) fn conv2d_adjoint<B: Backend>(
     g: FloatTensor<B>,
     w: FloatTensor<B>,
-    addend: Addend<B>,
+    addend: Optional<B>,
     s: ConvShape,
 ) -> FloatTensor<B> {
     // A stride does not always reach the last rows of the input: they are padded back.
@@ -274,7 +275,7 @@ pub(super) fn mean_pool<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
 
 pub(super) fn mean_pool_adjoint<B: Backend>(
     g: FloatTensor<B>,
-    addend: Addend<B>,
+    addend: Optional<B>,
     height: usize,
     width: usize,
 ) -> FloatTensor<B> {
@@ -282,40 +283,68 @@ pub(super) fn mean_pool_adjoint<B: Backend>(
     let spread = scale::<B>(g, 1.0 / (height * width) as f64);
     let spread = B::float_reshape(spread, Shape::from([batch, 1, 1, channels]));
     match addend {
-        Addend::Tensor(addend) => B::float_add(addend, spread),
-        Addend::None => B::float_expand(spread, Shape::from([batch, height, width, channels])),
+        Optional::Tensor(addend) => B::float_add(addend, spread),
+        Optional::None => B::float_expand(spread, Shape::from([batch, height, width, channels])),
     }
 }
 
-pub(super) fn ema<B: Backend>(average: FloatTensor<B>, p: FloatTensor<B>, decay: f64) -> FloatTensor<B> {
+/// `decay*average + (1 - decay)*p`.
+fn ema<B: Backend>(average: FloatTensor<B>, p: FloatTensor<B>, decay: f32) -> FloatTensor<B> {
+    let decay = f64::from(decay);
     B::float_add(scale::<B>(average, decay), scale::<B>(p, 1.0 - decay))
+}
+
+fn averaged<B: Backend>(average: Optional<B>, p: &FloatTensor<B>, at: StepInfo) -> FloatTensor<B> {
+    match average {
+        Optional::Tensor(average) => ema::<B>(average, p.clone(), at.decay),
+        Optional::None => p.clone(),
+    }
 }
 
 pub(super) fn adamw<B: Backend>(
     p: FloatTensor<B>,
     m: FloatTensor<B>,
     v: FloatTensor<B>,
+    average: Optional<B>,
     g: FloatTensor<B>,
     rule: AdamW,
-) -> (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>) {
-    let g = scale::<B>(g, rule.g_scale);
-    let m = ema::<B>(m, g.clone(), rule.beta1);
-    let v = ema::<B>(v, B::float_mul(g.clone(), g), rule.beta2);
-    let root = B::float_sqrt(scale::<B>(v.clone(), 1.0 / rule.correction2));
-    let step = B::float_div(m.clone(), shift::<B>(root, rule.epsilon));
-    let p = scale::<B>(p, 1.0 - rule.lr * rule.weight_decay);
-    (B::float_sub(p, scale::<B>(step, rule.lr / rule.correction1)), m, v)
+    at: StepInfo,
+) -> (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>, FloatTensor<B>) {
+    let g = scale::<B>(g, at.g_scale.into());
+    let m = ema::<B>(m, g.clone(), rule.betas[0]);
+    let v = ema::<B>(v, B::float_mul(g.clone(), g), rule.betas[1]);
+    let [correction1, correction2] = rule.betas.map(|beta| 1.0 - f64::from(beta).powf(at.step as f64));
+    let root = B::float_sqrt(scale::<B>(v.clone(), 1.0 / correction2));
+    let step = B::float_div(m.clone(), shift::<B>(root, rule.epsilon.into()));
+    let lr = f64::from(rule.learning_rate);
+    let p = scale::<B>(p, 1.0 - lr * f64::from(rule.weight_decay));
+    let p = B::float_sub(p, scale::<B>(step, lr / correction1));
+    let average = averaged::<B>(average, &p, at);
+    (p, m, v, average)
 }
 
 pub(super) fn sgd<B: Backend>(
     p: FloatTensor<B>,
-    m: FloatTensor<B>,
+    velocity: FloatTensor<B>,
+    average: Optional<B>,
     g: FloatTensor<B>,
     rule: Sgd,
-) -> (FloatTensor<B>, FloatTensor<B>) {
-    let g = scale::<B>(g, rule.g_scale);
-    let m = B::float_add(scale::<B>(m, rule.momentum), g.clone());
-    let step = if rule.nesterov { B::float_add(g, scale::<B>(m.clone(), rule.momentum)) } else { m.clone() };
-    let p = scale::<B>(p, 1.0 - rule.lr * rule.weight_decay);
-    (B::float_sub(p, scale::<B>(step, rule.lr)), m)
+    at: StepInfo,
+) -> (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>) {
+    let (lr, decay) = (f64::from(rule.learning_rate), f64::from(rule.weight_decay));
+    let momentum = f64::from(rule.momentum);
+    let mut g = scale::<B>(g, at.g_scale.into());
+    if !rule.decoupled {
+        g = B::float_add(g, scale::<B>(p.clone(), decay));
+    }
+    let velocity = B::float_add(scale::<B>(velocity, momentum), g.clone());
+    let step = if rule.nesterov {
+        B::float_add(g, scale::<B>(velocity.clone(), momentum))
+    } else {
+        velocity.clone()
+    };
+    let p = if rule.decoupled { scale::<B>(p, 1.0 - lr * decay) } else { p };
+    let p = B::float_sub(p, scale::<B>(step, lr));
+    let average = averaged::<B>(average, &p, at);
+    (p, velocity, average)
 }

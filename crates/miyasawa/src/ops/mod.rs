@@ -14,8 +14,12 @@ mod default;
 #[cfg(test)]
 mod tests;
 
-pub use backend::{AdamW, Addend, JointOps, Sgd};
-pub use miyasawa_kernels::{conv::ConvShape, norm::NormShape};
+pub use backend::{JointOps, Optional, StepInfo};
+pub use miyasawa_kernels::{
+    conv::ConvShape,
+    elementwise::{AdamW, Sgd},
+    norm::NormShape,
+};
 
 use burn::backend::Dispatch;
 use burn::tensor::Tensor;
@@ -24,8 +28,8 @@ fn dispatch<const D: usize>(tensor: &Tensor<D>) -> burn::backend::DispatchTensor
     tensor.clone().into_dispatch()
 }
 
-fn addend(tensor: Option<&Tensor<4>>) -> Addend<Dispatch> {
-    tensor.map_or(Addend::None, |tensor| Addend::Tensor(dispatch(tensor)))
+fn addend(tensor: Option<&Tensor<4>>) -> Optional<Dispatch> {
+    tensor.map_or(Optional::None, |tensor| Optional::Tensor(dispatch(tensor)))
 }
 
 /// The shape of the convolution of `x` with the weight `w`, `[out, in, kernel, kernel]`.
@@ -139,22 +143,33 @@ pub fn mean_pool_adjoint(
     Tensor::from_dispatch(Dispatch::mean_pool_nhwc_adjoint(dispatch(g), plus, height, width))
 }
 
-/// One AdamW step on `(p, m, v)` with the gradient `g`; untracked tensors.
-pub fn adamw_update([p, m, v]: [Tensor<1>; 3], g: Tensor<1>, rule: AdamW) -> [Tensor<1>; 3] {
-    // The tensors are moved in, so that a device may update them in place.
+/// The new `[p, m, v, average]`, in one pass on the CPU: AdamW (Loshchilov & Hutter 2019) with the
+/// gradient `g`, and `average = decay*average + (1 - decay)*p` of the new `p`. Untracked tensors; they are
+/// moved in, so that a device may update them in place. Without an average the last is `p`.
+pub fn adamw_update(
+    [p, m, v]: [Tensor<1>; 3],
+    average: Option<Tensor<1>>,
+    g: Tensor<1>,
+    rule: AdamW,
+    at: StepInfo,
+) -> [Tensor<1>; 4] {
     let [p, m, v, g] = [p, m, v, g].map(Tensor::into_dispatch);
-    let (p, m, v) = Dispatch::adamw_update(p, m, v, g, rule);
-    [p, m, v].map(Tensor::from_dispatch)
+    let average = average.map_or(Optional::None, |tensor| Optional::Tensor(tensor.into_dispatch()));
+    let (p, m, v, average) = Dispatch::adamw_update(p, m, v, average, g, rule, at);
+    [p, m, v, average].map(Tensor::from_dispatch)
 }
 
-/// One step of stochastic gradient descent on `(p, m)` with the gradient `g`; untracked tensors.
-pub fn sgd_update([p, m]: [Tensor<1>; 2], g: Tensor<1>, rule: Sgd) -> [Tensor<1>; 2] {
-    let [p, m, g] = [p, m, g].map(Tensor::into_dispatch);
-    let (p, m) = Dispatch::sgd_update(p, m, g, rule);
-    [p, m].map(Tensor::from_dispatch)
-}
-
-/// `decay*average + (1 - decay)*p`; untracked tensors.
-pub fn ema_update(average: Tensor<1>, p: Tensor<1>, decay: f64) -> Tensor<1> {
-    Tensor::from_dispatch(Dispatch::ema_update(average.into_dispatch(), p.into_dispatch(), decay))
+/// The new `[p, velocity, average]` of stochastic gradient descent with momentum; otherwise as
+/// [`adamw_update`].
+pub fn sgd_update(
+    [p, velocity]: [Tensor<1>; 2],
+    average: Option<Tensor<1>>,
+    g: Tensor<1>,
+    rule: Sgd,
+    at: StepInfo,
+) -> [Tensor<1>; 3] {
+    let [p, velocity, g] = [p, velocity, g].map(Tensor::into_dispatch);
+    let average = average.map_or(Optional::None, |tensor| Optional::Tensor(tensor.into_dispatch()));
+    let (p, velocity, average) = Dispatch::sgd_update(p, velocity, average, g, rule, at);
+    [p, velocity, average].map(Tensor::from_dispatch)
 }

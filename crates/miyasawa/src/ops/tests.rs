@@ -1,7 +1,7 @@
 //! One case table through every implementation: the CPU bodies in float32, the hand-written reverses, and
 //! as the reference the default bodies in float64, differentiated by the framework.
 
-use super::{backend::Addend, default, *};
+use super::{backend::Optional, default, *};
 use crate::verify::relative_error;
 use burn::tensor::{DType, Device, TensorData};
 use rand::{RngExt, SeedableRng};
@@ -124,7 +124,7 @@ fn convolutions_agree_with_their_default_bodies() {
             &|l| conv2d(&inputs.shaped(l, 0), &inputs.shaped(l, 1), Some(&inputs.shaped(l, 2)), s),
             &|l| {
                 let [x, w, a] = [0, 1, 2].map(|i| inputs.shaped::<4>(l, i).into_dispatch());
-                Tensor::from_dispatch(default::conv2d::<Dispatch>(x, w, Addend::Tensor(a), s))
+                Tensor::from_dispatch(default::conv2d::<Dispatch>(x, w, Optional::Tensor(a), s))
             },
         );
         let inputs = Inputs::random(&[&y, &w, &x], 2);
@@ -134,7 +134,7 @@ fn convolutions_agree_with_their_default_bodies() {
             &|l| conv2d_adjoint(&inputs.shaped(l, 0), &inputs.shaped(l, 1), Some(&inputs.shaped(l, 2)), s),
             &|l| {
                 let [g, w, a] = [0, 1, 2].map(|i| inputs.shaped::<4>(l, i).into_dispatch());
-                Tensor::from_dispatch(default::conv2d_adjoint::<Dispatch>(g, w, Addend::Tensor(a), s))
+                Tensor::from_dispatch(default::conv2d_adjoint::<Dispatch>(g, w, Optional::Tensor(a), s))
             },
         );
         // The reference for the third of the family is its definition: the gradient of <conv(x, w), g>.
@@ -241,7 +241,7 @@ fn pooling_agrees_with_its_default_body() {
             &inputs,
             &|l| mean_pool_adjoint(&inputs.shaped(l, 1), Some(&inputs.shaped(l, 0)), size),
             &|l| {
-                let a = Addend::Tensor(inputs.shaped::<4>(l, 0).into_dispatch());
+                let a = Optional::Tensor(inputs.shaped::<4>(l, 0).into_dispatch());
                 let g = inputs.shaped::<2>(l, 1).into_dispatch();
                 Tensor::from_dispatch(default::mean_pool_adjoint::<Dispatch>(g, a, height, width))
             },

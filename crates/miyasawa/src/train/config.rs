@@ -368,10 +368,20 @@ impl TrainConfig {
         check(opt.clip_norm >= 0.0, "optimizer.clip_norm", opt.clip_norm, "0 or more")?;
         check(schedule.batch > 0, "schedule.batch", schedule.batch, "at least 1")?;
         check(schedule.micro_batch != Some(0), "schedule.micro_batch", schedule.micro_batch, "at least 1")?;
+        check(schedule.steps != Some(0), "schedule.steps", schedule.steps, "at least 1")?;
+        check(self.data.limit != Some(0), "data.limit", self.data.limit, "at least 1")?;
+        check(self.eval.limit > 0, "eval.limit", self.eval.limit, "at least 1")?;
         check(schedule.epochs > 0.0, "schedule.epochs", schedule.epochs, "above 0")?;
         check(share(schedule.final_lr), "schedule.final_lr", schedule.final_lr, "0 to 1")?;
         let sigmas = &self.eval.sigmas;
-        check(sigmas.iter().all(|s| *s >= 0.0 && s.is_finite()), "eval.sigmas", sigmas, "0 or more")?;
+        // A network that is told the noise level takes its logarithm.
+        let level = |s: &f64| s.is_finite() && (*s > 0.0 || (*s == 0.0 && self.network.blind));
+        check(
+            !sigmas.is_empty() && sigmas.iter().all(level),
+            "eval.sigmas",
+            sigmas,
+            "one or more numbers above 0 (or 0 for a blind network)",
+        )?;
         check(
             self.data.channels.is_none_or(|c| c == 1 || c == 3),
             "data.channels",

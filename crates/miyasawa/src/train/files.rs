@@ -42,10 +42,15 @@ pub struct TrainState {
 const PARAM: &str = "param.";
 
 impl RunFiles {
+    /// The files of a folder that may not be there yet.
+    pub fn new(dir: &Path) -> Self {
+        Self { dir: dir.to_owned() }
+    }
+
     /// Makes the folder.
-    pub fn create(dir: &Path) -> Result<Self, TrainError> {
-        std::fs::create_dir_all(dir).map_err(|source| TrainError::Folder { path: dir.to_owned(), source })?;
-        Ok(Self { dir: dir.to_owned() })
+    pub fn create(&self) -> Result<(), TrainError> {
+        std::fs::create_dir_all(&self.dir)
+            .map_err(|source| TrainError::Folder { path: self.dir.clone(), source })
     }
 
     pub fn path(&self, name: &str) -> PathBuf {

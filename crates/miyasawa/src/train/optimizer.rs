@@ -4,7 +4,7 @@
 
 use super::config::{OptimizerConfig, OptimizerName, ScheduleConfig};
 use crate::model::params::{self, FlatMap};
-use crate::ops::{self, AdamW, Sgd};
+use crate::ops::{self, AdamW, Sgd, StepInfo};
 use burn::module::Module;
 use burn::tensor::{Tensor, TensorData};
 use std::collections::BTreeMap;
@@ -78,42 +78,44 @@ impl Optimizer {
     /// Moves the parameters one step; `norm` is the gradient's [`norm`](Self::norm).
     pub fn step<M: Module>(&mut self, module: M, grads: &mut FlatMap, norm: f64, lr: f64) -> M {
         self.step += 1;
-        let clip = self.config.clip_norm;
-        let g_scale = if clip > 0.0 && norm > clip { clip / norm } else { 1.0 };
+        let config = &self.config;
+        let clip = config.clip_norm;
+        let g_scale = if clip > 0.0 && norm > clip { (clip / norm) as f32 } else { 1.0 };
         // The average of the first steps must not remember the random start for long.
         let t = self.step as f64;
-        let decay = self.config.ema.min((1.0 + t) / (10.0 + t));
+        let decay = config.ema.min((1.0 + t) / (10.0 + t)) as f32;
+        let at = StepInfo { step: self.step, g_scale, decay };
+        let learning_rate = lr as f32;
         params::update(module, |name, rank, p| {
             let Some(g) = grads.remove(name) else { return p };
-            let weight_decay = if rank > 1 { self.config.weight_decay } else { 0.0 };
+            let weight_decay = if rank > 1 { config.weight_decay as f32 } else { 0.0 };
             let zeros = || g.zeros_like();
-            let m = self.first.remove(name).unwrap_or_else(zeros);
-            let p = match self.config.name {
+            let first = self.first.remove(name).unwrap_or_else(zeros);
+            // The first average is a copy: the parameter itself goes on to be updated in place.
+            let copy = || p.clone() * 1.0;
+            let average = (config.ema > 0.0).then(|| self.average.remove(name).unwrap_or_else(copy));
+            let averages = average.is_some();
+            let (p, first, average) = match config.name {
                 OptimizerName::AdamW => {
-                    let v = self.second.remove(name).unwrap_or_else(zeros);
-                    let OptimizerConfig { beta1, beta2, epsilon, .. } = self.config;
-                    let (correction1, correction2) = (1.0 - beta1.powf(t), 1.0 - beta2.powf(t));
-                    let rule =
-                        AdamW { lr, beta1, beta2, epsilon, weight_decay, correction1, correction2, g_scale };
-                    let [p, m, v] = ops::adamw_update([p, m, v], g, rule);
-                    self.first.insert(name.to_owned(), m);
-                    self.second.insert(name.to_owned(), v);
-                    p
+                    let second = self.second.remove(name).unwrap_or_else(zeros);
+                    let betas = [config.beta1 as f32, config.beta2 as f32];
+                    let epsilon = config.epsilon as f32;
+                    let rule = AdamW { learning_rate, betas, epsilon, weight_decay };
+                    let [p, first, second, average] =
+                        ops::adamw_update([p, first, second], average, g, rule, at);
+                    self.second.insert(name.to_owned(), second);
+                    (p, first, average)
                 }
                 OptimizerName::Sgd => {
-                    let OptimizerConfig { momentum, nesterov, .. } = self.config;
-                    let [p, m] =
-                        ops::sgd_update([p, m], g, Sgd { lr, momentum, nesterov, weight_decay, g_scale });
-                    self.first.insert(name.to_owned(), m);
-                    p
+                    let momentum = config.momentum as f32;
+                    let nesterov = config.nesterov;
+                    let rule = Sgd { learning_rate, momentum, nesterov, weight_decay, decoupled: true };
+                    let [p, first, average] = ops::sgd_update([p, first], average, g, rule, at);
+                    (p, first, average)
                 }
             };
-            if self.config.ema > 0.0 {
-                let average = match self.average.remove(name) {
-                    Some(average) => ops::ema_update(average, p.clone(), decay),
-                    // A copy: the parameter itself goes on to be updated in place.
-                    None => p.clone() * 1.0,
-                };
+            self.first.insert(name.to_owned(), first);
+            if averages {
                 self.average.insert(name.to_owned(), average);
             }
             p

@@ -10,7 +10,7 @@ use super::{
 use crate::atomic::AtomicError;
 use crate::checkpoint::{Checkpoint, CheckpointError, DataInfo, ModelInfo, TrainingInfo};
 use crate::data::{
-    DataError, DataSource, Dataset, Geometry, LoadOptions, Part, epoch_order, gather_augmented,
+    DataError, DataSource, Dataset, FitMode, Geometry, LoadOptions, Part, epoch_order, gather_augmented,
 };
 use crate::eval::{self, EvalOptions, Row};
 use crate::model::{
@@ -218,7 +218,7 @@ impl Trainer {
     /// # Errors
     /// If a file cannot be written or the loss is no longer finite.
     pub fn run(&self, out: &Path, resume: bool, observer: &mut dyn Observer) -> Result<Finish, TrainError> {
-        let files = RunFiles::create(out)?;
+        let files = RunFiles::new(out);
         let device = self.device.clone().autodiff();
         let mut net = self.info.network.init(&device, self.config.seed);
         let mut optimizer = Optimizer::new(self.config.optimizer.clone());
@@ -230,9 +230,11 @@ impl Trainer {
                 let state = files.load_state()?;
                 step = state.step;
                 optimizer.restore(step, &state.optimizer, &self.device);
-                net = params::assign(net, state.params)?;
+                let path = files.path("state.safetensors");
+                net = params::assign(net, state.params)
+                    .map_err(|source| CheckpointError::Params { path, source })?;
             }
-            (false, false) => {}
+            (false, false) => files.create()?,
         }
         let text = self.config.to_toml().map_err(|e| TrainError::Mismatch(e.to_string()))?;
         files.write("config.toml", text.as_bytes())?;
@@ -339,7 +341,9 @@ fn finite(step: u64, what: &'static str, value: f64) -> Result<(), TrainError> {
 
 fn load_data(config: &TrainConfig) -> Result<(Dataset, Dataset), TrainError> {
     let data = &config.data;
-    let options = LoadOptions { channels: data.channels, ..LoadOptions::default() };
+    // One's own pictures have many sizes: they are resized while they are read.
+    let resize = data.size.filter(|_| data.fit == FitMode::Resize).map(|[height, width]| (height, width));
+    let options = LoadOptions { channels: data.channels, resize, ..LoadOptions::default() };
     let source: DataSource = data.train.parse()?;
     let (train, test) = match &data.test {
         None => source.load_both(&options)?,

@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+# Makes the oracles that the tests and `verify` read, with the project's PyTorch reference.
+#
+#   scripts/oracles.sh REFERENCE.py
+#
+# Needs torch, numpy and safetensors (PyPI). Small widths keep the files small; both kinds of network and
+# all the picture shapes are there.
+set -euo pipefail
+reference=$1
+cd "$(dirname "$0")/.."
+out=crates/miyasawa/tests/oracles
+mkdir -p "$out"
+python3 "$reference" oracle crates/miyasawa/assets/oracle.safetensors --width 8 --blocks 1,1 --image 3x9x11 --classes 4
+for image in 1x16x16 3x32x32 3x12x20 1x7x9; do
+  python3 "$reference" oracle "$out/$image-1,2,1.safetensors" --image "$image" --blocks 1,2,1 --seed 1
+  python3 "$reference" oracle "$out/$image-2,2,2,2-blind.safetensors" --image "$image" --blocks 2,2,2,2 --width 4 --blind --seed 2
+done
+python3 "$reference" oracle "$out/3x12x20-2,2,2,2.safetensors" --image 3x12x20 --blocks 2,2,2,2 --width 4 --seed 3
+chmod 644 "$out"/*.safetensors crates/miyasawa/assets/oracle.safetensors
