@@ -6,6 +6,9 @@ use clap::{Args, Parser};
 use miyasawa::device::DeviceSpec;
 use tracing_subscriber::filter::LevelFilter;
 
+/// The most threads that can be asked for: starting more would take longer than they save.
+const MAX_THREADS: usize = 1024;
+
 /// Classification-denoising networks: one network classifies, denoises and knows the density.
 #[derive(Parser, Debug)]
 #[command(version, propagate_version = true)]
@@ -86,8 +89,9 @@ impl Session {
             .with_target(false)
             .without_time()
             .init();
-        if common.threads == Some(0) {
-            return Err(WrongCall("--threads is 0, expected at least 1".into()).into());
+        if let Some(threads) = common.threads.filter(|threads| !(1..=MAX_THREADS).contains(threads)) {
+            let text = format!("--threads is {threads}, expected 1 to {MAX_THREADS}");
+            return Err(WrongCall(text).into());
         }
         rayon::ThreadPoolBuilder::new()
             .num_threads(common.threads.unwrap_or(0))
@@ -103,7 +107,7 @@ impl Session {
 
     /// Prints one JSON document.
     pub fn print_json(&self, value: &impl serde::Serialize) -> anyhow::Result<()> {
-        println!("{}", serde_json::to_string(value)?);
+        outln!("{}", serde_json::to_string(value)?);
         Ok(())
     }
 }

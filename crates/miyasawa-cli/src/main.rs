@@ -1,8 +1,11 @@
 //! The `miyasawa` command: train, evaluate and use classification-denoising networks.
 #![deny(unsafe_code)]
 
+#[macro_use]
+mod output;
 mod args;
 mod commands;
+mod status;
 
 use clap::Parser;
 use std::process::ExitCode;
@@ -12,20 +15,17 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let cli = args::Cli::parse();
+    let cli = match args::Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return status::of_parsing(&error),
+    };
     let session = match args::Session::new(&cli.common) {
         Ok(session) => session,
-        Err(error) => return fail(&error, 2),
+        Err(error) => return status::fail(&error),
     };
     match commands::run(cli.command, &session) {
         Ok(commands::Outcome::Done) => ExitCode::SUCCESS,
         Ok(commands::Outcome::Failed) => ExitCode::from(1),
-        Err(error) => fail(&error, if error.is::<args::WrongCall>() { 2 } else { 1 }),
+        Err(error) => status::fail(&error),
     }
-}
-
-/// One line on standard error: what was done, and every cause.
-fn fail(error: &anyhow::Error, status: u8) -> ExitCode {
-    eprintln!("error: {}", format!("{error:#}").replace('\n', " "));
-    ExitCode::from(status)
 }

@@ -93,7 +93,7 @@ pub fn run(args: &Bench, session: &Session) -> anyhow::Result<Outcome> {
     if session.json {
         session.print_json(&result)?;
     } else {
-        println!(
+        outln!(
             "{:.4} s a step, {:.1} images/s, {:.1} GFLOP/s of {:.1} GFLOP in convolutions, {} threads, {}, {}",
             result.median_seconds,
             result.images_per_second,
@@ -104,7 +104,7 @@ pub fn run(args: &Bench, session: &Session) -> anyhow::Result<Outcome> {
             result.dtype
         );
         if let Some(bytes) = result.peak_rss_bytes {
-            println!("peak resident memory {:.2} GiB", bytes as f64 / (1u64 << 30) as f64);
+            outln!("peak resident memory {:.2} GiB", bytes as f64 / (1u64 << 30) as f64);
         }
     }
     Ok(Outcome::Done)

@@ -10,9 +10,10 @@ use std::path::PathBuf;
 ///
 /// Example: miyasawa classify runs/cifar/model.safetensors frog.jpg truck.png --top 3
 #[derive(Args, Debug)]
+#[command(override_usage = "miyasawa classify [OPTIONS] [MODEL] IMAGE...")]
 pub struct Classify {
     /// [MODEL] IMAGE...: a checkpoint, then pictures (PNG, JPEG, WebP)
-    #[arg(required = true, value_name = "MODEL] [IMAGE")]
+    #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
     /// Classes to print
     #[arg(long, default_value_t = 5)]
@@ -40,9 +41,9 @@ pub fn run(args: &Classify, session: &Session) -> anyhow::Result<Outcome> {
                 .collect();
             documents.push(serde_json::json!({ "image": image, "classes": classes }));
         } else {
-            println!("{}", image.display());
+            outln!("{}", image.display());
             for class in &top {
-                println!("  {:>6.2}%  {}", 100.0 * probs[*class], name(class));
+                outln!("  {:>6.2}%  {}", 100.0 * probs[*class], name(class));
             }
         }
     }

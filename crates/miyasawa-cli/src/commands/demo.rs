@@ -1,5 +1,5 @@
 use super::{Outcome, train::Bar, train::stop_flag};
-use crate::args::Session;
+use crate::args::{Session, WrongCall};
 use clap::Args;
 use miyasawa::{
     demo::{self, Comparison},
@@ -28,6 +28,9 @@ pub struct Demo {
 }
 
 pub fn run(args: &Demo, session: &Session) -> anyhow::Result<Outcome> {
+    if args.steps == Some(0) || args.attacked == 0 {
+        return Err(WrongCall("--steps or --attacked is 0, expected at least 1".into()).into());
+    }
     let device = session.device()?;
     let stop = stop_flag()?;
     let seed = session.seed.unwrap_or(0);
@@ -48,16 +51,16 @@ pub fn run(args: &Demo, session: &Session) -> anyhow::Result<Outcome> {
         session.print_json(&comparison)?;
     } else {
         print(&comparison);
-        println!("report: {}", args.out.join("report.html").display());
+        outln!("report: {}", args.out.join("report.html").display());
     }
     Ok(Outcome::Done)
 }
 
 fn print(comparison: &Comparison) {
     let percent = |share: f64| format!("{:.1}%", 100.0 * share);
-    println!("sigma   joint accuracy   plain accuracy   noisy PSNR   joint PSNR");
+    outln!("sigma   joint accuracy   plain accuracy   noisy PSNR   joint PSNR");
     for row in &comparison.rows {
-        println!(
+        outln!(
             "{:>5}   {:>14}   {:>14}   {:>7.2} dB   {:>7.2} dB",
             row.sigma,
             percent(row.joint_accuracy),
@@ -66,9 +69,9 @@ fn print(comparison: &Comparison) {
             row.psnr
         );
     }
-    println!("robust accuracy, {}-step L2 PGD on {} pictures", comparison.pgd_steps, comparison.attacked);
-    println!("  eps   joint    plain");
+    outln!("robust accuracy, {}-step L2 PGD on {} pictures", comparison.pgd_steps, comparison.attacked);
+    outln!("  eps   joint    plain");
     for row in &comparison.robust {
-        println!("{:>5}   {:>6}   {:>6}", row.eps, percent(row.joint), percent(row.plain));
+        outln!("{:>5}   {:>6}   {:>6}", row.eps, percent(row.joint), percent(row.plain));
     }
 }

@@ -3,18 +3,21 @@ use crate::args::{Session, WrongCall};
 use anyhow::Context;
 use clap::Args;
 use miyasawa::{infer, metrics};
-use std::path::{Path, PathBuf};
+use std::{
+    collections::HashSet,
+    path::{Path, PathBuf},
+};
 
 /// Remove noise from pictures: the Tweedie-Miyasawa denoiser at the picture's own size.
 ///
 /// Examples:
 ///   miyasawa denoise model.safetensors noisy.png --sigma 0.2 -o clean.png
-///   miyasawa denoise model.safetensors clean.png --sigma 0.2 --add-noise -o restored.png
+///   miyasawa denoise model.safetensors clean.png --add-noise 0.2 -o restored.png
 #[derive(Args, Debug)]
-#[command(verbatim_doc_comment)]
+#[command(verbatim_doc_comment, override_usage = "miyasawa denoise [OPTIONS] --out <OUT> [MODEL] IMAGE...")]
 pub struct Denoise {
     /// [MODEL] IMAGE...: a checkpoint, then pictures (PNG, JPEG, WebP)
-    #[arg(required = true, value_name = "MODEL] [IMAGE")]
+    #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
     /// Standard deviation of the noise, in units of the [-1, 1] range (25 of 255 is 0.196)
     #[arg(long)]
@@ -39,6 +42,7 @@ pub fn run(args: &Denoise, session: &Session) -> anyhow::Result<Outcome> {
     if images.len() > 1 && args.out.is_file() {
         return Err(WrongCall("several pictures are given: --out must be a folder".into()).into());
     }
+    let targets = targets(&args.out, images)?;
     let loaded = model::load(path, session)?;
     let sigma = loaded.sigma(sigma)?;
     let label = args.class.as_deref().map(|class| loaded.class(class)).transpose()?;
@@ -47,14 +51,16 @@ pub fn run(args: &Denoise, session: &Session) -> anyhow::Result<Outcome> {
             .with_context(|| format!("{}: cannot be made", args.out.display()))?;
     }
     let mut documents = Vec::new();
-    for image in images {
+    for (image, out) in images.iter().zip(targets) {
         let clean = loaded.open(image)?;
         let noisy = match args.add_noise {
             Some(level) => model::add_noise(clean.clone(), level, session.seed.unwrap_or(0))?,
             None => clean.clone(),
         };
         let denoised = infer::denoise(&loaded.model, &noisy, sigma, label, &loaded.device);
-        let out = target(&args.out, image, images.len() > 1);
+        if !denoised.values().iter().all(|value| value.is_finite()) {
+            anyhow::bail!("{}: the model gives no numbers at noise level {sigma}", image.display());
+        }
         denoised.save(&out)?;
         // Only where the noise is ours is the clean picture known.
         let psnr = args.add_noise.map(|_| {
@@ -66,9 +72,9 @@ pub fn run(args: &Denoise, session: &Session) -> anyhow::Result<Outcome> {
                 "image": image, "out": out, "psnr_noisy": psnr.map(|p| p.0), "psnr": psnr.map(|p| p.1),
             }));
         } else if let Some((before, after)) = psnr {
-            println!("{}: {before:.2} dB noisy, {after:.2} dB denoised", out.display());
+            outln!("{}: {before:.2} dB noisy, {after:.2} dB denoised", out.display());
         } else {
-            println!("{}", out.display());
+            outln!("{}", out.display());
         }
     }
     if session.json {
@@ -78,11 +84,28 @@ pub fn run(args: &Denoise, session: &Session) -> anyhow::Result<Outcome> {
     Ok(Outcome::Done)
 }
 
-fn target(out: &Path, image: &Path, several: bool) -> PathBuf {
-    if several || out.is_dir() {
-        let stem = image.file_stem().unwrap_or_default().to_string_lossy();
-        out.join(format!("{stem}.png"))
-    } else {
-        out.to_owned()
+/// The file of every denoised picture; in a folder, the picture's name with the extension png.
+fn targets(out: &Path, images: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
+    if images.len() == 1 && !out.is_dir() {
+        model::check_output(out)?;
+        return Ok(vec![out.to_owned()]);
     }
+    let name = |image: &PathBuf| {
+        out.join(format!("{}.png", image.file_stem().unwrap_or_default().to_string_lossy()))
+    };
+    let targets: Vec<PathBuf> = images.iter().map(name).collect();
+    let sources: HashSet<PathBuf> = images.iter().filter_map(|image| image.canonicalize().ok()).collect();
+    let mut seen = HashSet::new();
+    for (target, image) in targets.iter().zip(images) {
+        // Names are made here, not asked for: they must not cost the caller a picture.
+        if target.canonicalize().is_ok_and(|target| sources.contains(&target)) {
+            let text = format!("{}: --out would replace a picture that is given", target.display());
+            return Err(WrongCall(text).into());
+        }
+        if !seen.insert(target) {
+            let text = format!("{}: another picture goes to {} too", image.display(), target.display());
+            return Err(WrongCall(text).into());
+        }
+    }
+    Ok(targets)
 }

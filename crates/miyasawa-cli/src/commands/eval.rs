@@ -78,13 +78,13 @@ pub fn share_bar(session: &Session, label: &'static str) -> ProgressBar {
 
 /// The rows as a table.
 pub fn print_rows(rows: &[Row]) {
-    println!("  sigma  accuracy     nll     ece    psnr    ssim  psnr given label  psnr noisy");
+    outln!("  sigma  accuracy     nll     ece    psnr    ssim  psnr given label  psnr noisy");
     let optional = |value: Option<f64>, digits: usize| match value {
         Some(value) => format!("{value:.digits$}"),
         None => "-".to_owned(),
     };
     for row in rows {
-        println!(
+        outln!(
             "{:>7}  {:>7.2}% {:>7.4} {:>7.4} {:>7} {:>7} {:>17} {:>11}",
             row.sigma,
             100.0 * row.accuracy,
@@ -109,6 +109,9 @@ pub fn run(args: &Eval, session: &Session) -> anyhow::Result<Outcome> {
     if args.batch == 0 {
         return Err(WrongCall("--batch is 0, expected at least 1".into()).into());
     }
+    if args.limit == Some(0) {
+        return Err(WrongCall("--limit is 0, expected at least 1".into()).into());
+    }
     let loaded = model::load(args.model.as_deref(), session)?;
     let sigmas = args.sigmas.iter().map(|s| loaded.sigma(*s)).collect::<Result<Vec<_>, _>>()?;
     let set = data_for(&loaded, &args.data, fit, args.limit)?;
@@ -130,7 +133,7 @@ pub fn run(args: &Eval, session: &Session) -> anyhow::Result<Outcome> {
             "model": loaded.name, "data": args.data, "count": count, "rows": rows,
         }))?;
     } else {
-        println!("{} on {count} pictures of {}", loaded.name, args.data);
+        outln!("{} on {count} pictures of {}", loaded.name, args.data);
         print_rows(&rows);
     }
     Ok(Outcome::Done)

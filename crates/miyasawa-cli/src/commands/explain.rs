@@ -11,10 +11,13 @@ use std::path::PathBuf;
 ///
 /// Example: miyasawa explain model.safetensors cat.png --class dog --sigma 0.2 -o why.png
 #[derive(Args, Debug)]
-#[command(verbatim_doc_comment)]
+#[command(
+    verbatim_doc_comment,
+    override_usage = "miyasawa explain [OPTIONS] --class <C> --out <OUT> [MODEL] IMAGE"
+)]
 pub struct Explain {
     /// [MODEL] IMAGE: a checkpoint, then a picture (PNG, JPEG, WebP)
-    #[arg(required = true, value_name = "MODEL] [IMAGE", num_args = 1..=2)]
+    #[arg(required = true, value_name = "PATH", num_args = 1..=2)]
     paths: Vec<PathBuf>,
     /// The class, by name or number
     #[arg(long, value_name = "C")]
@@ -38,6 +41,7 @@ pub fn run(args: &Explain, session: &Session) -> anyhow::Result<Outcome> {
     let [image] = images else {
         return Err(WrongCall(format!("{} pictures are given, expected one", images.len())).into());
     };
+    model::check_output(&args.out)?;
     let loaded = model::load(path, session)?;
     let sigma = loaded.sigma(args.sigma)?;
     let label = loaded.class(&args.class)?;
@@ -56,7 +60,7 @@ pub fn run(args: &Explain, session: &Session) -> anyhow::Result<Outcome> {
             "tolerance": args.tolerance, "holds": holds,
         }))?;
     } else {
-        println!(
+        outln!(
             "{}: p({class} | y) = {:.2}%; D(y,c) - D(y) and sigma^2 grad log p(c|y) differ by {:.1e} of the largest value",
             args.out.display(),
             100.0 * explanation.probs[label],

@@ -1,5 +1,5 @@
 use super::Outcome;
-use crate::args::{Session, WrongCall};
+use crate::args::Session;
 use clap::Args;
 use miyasawa::checkpoint::Checkpoint;
 use std::path::PathBuf;
@@ -22,13 +22,13 @@ pub fn run(args: &Info, session: &Session) -> anyhow::Result<Outcome> {
                 "version": env!("CARGO_PKG_VERSION"), "isa": isa, "threads": threads, "model": null,
             }))?;
         } else {
-            println!("miyasawa {}, CPU kernels {isa}, {threads} threads", env!("CARGO_PKG_VERSION"));
-            println!("no model ships inside this binary yet");
+            outln!("miyasawa {}, CPU kernels {isa}, {threads} threads", env!("CARGO_PKG_VERSION"));
+            outln!("no model ships inside this binary yet");
         }
         return Ok(Outcome::Done);
     };
     let checkpoint = Checkpoint::load(path)?;
-    let hash = checkpoint.hash().map_err(WrongCall)?;
+    let hash = checkpoint.hash().map_err(anyhow::Error::msg)?;
     let count: usize = checkpoint.params.values().map(|data| data.shape().iter().product::<usize>()).sum();
     let info = &checkpoint.info;
     if session.json {
@@ -39,25 +39,35 @@ pub fn run(args: &Info, session: &Session) -> anyhow::Result<Outcome> {
     }
     let (net, data, training) = (&info.network, &info.data, &info.training);
     let kind = if net.blind { "blind" } else { "conditioned on noise" };
-    println!("{}", path.display());
-    println!(
+    outln!("{}", path.display());
+    outln!(
         "  network     GradResNet, width {}, blocks {:?}, {kind}, {count} parameters",
-        net.width, net.blocks
+        net.width,
+        net.blocks
     );
-    println!(
+    outln!(
         "  data        {}, {}x{}x{}, mean {:.4}, standard deviation {:.4}",
-        data.name, data.channels, data.height, data.width, data.mean, data.std
+        data.name,
+        data.channels,
+        data.height,
+        data.width,
+        data.mean,
+        data.std
     );
-    println!("  classes     {}: {}", data.classes.len(), data.classes.join(", "));
-    println!("  noise       {} to {}", info.sigma[0], info.sigma[1]);
-    println!(
+    outln!("  classes     {}: {}", data.classes.len(), data.classes.join(", "));
+    outln!("  noise       {} to {}", info.sigma[0], info.sigma[1]);
+    outln!(
         "  training    {} steps, {} pictures seen, seed {}, weights of CE and DSM {:?}, by version {}",
-        training.steps, training.images, training.seed, training.loss_weights, training.version
+        training.steps,
+        training.images,
+        training.seed,
+        training.loss_weights,
+        training.version
     );
-    println!(
+    outln!(
         "  cost        {:.1} million multiply-adds to classify, twice that to denoise",
         net.multiply_adds([data.height, data.width]) as f64 / 1e6
     );
-    println!("  sha256      {hash}");
+    outln!("  sha256      {hash}");
     Ok(Outcome::Done)
 }

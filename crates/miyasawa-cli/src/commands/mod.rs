@@ -22,26 +22,17 @@ pub enum Outcome {
     Failed,
 }
 
-/// The commands.
+/// The commands. Their help is that of their arguments: a comment here would replace it, example and all.
 #[derive(Subcommand, Debug)]
 pub enum Command {
-    /// The first thing to run: trains on embedded digits, compares with a plain classifier, writes a report
     Demo(demo::Demo),
-    /// Train a model
     Train(Box<train::Train>),
-    /// Measure a model at several noise levels
     Eval(eval::Eval),
-    /// Name what pictures show
     Classify(classify::Classify),
-    /// Remove noise from pictures
     Denoise(denoise::Denoise),
-    /// Show what of a picture speaks for a class: the adversarial gradient as a difference of denoisers
     Explain(explain::Explain),
-    /// Recompute everything in an oracle file and print the largest relative errors
     Verify(verify::Verify),
-    /// Time one step on synthetic data
     Bench(bench::Bench),
-    /// Tell what a checkpoint holds
     Info(info::Info),
 }
 

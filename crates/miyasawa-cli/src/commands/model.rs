@@ -70,9 +70,9 @@ impl Loaded {
 
     /// A noise level of the command line: positive for a model that is told it.
     pub fn sigma(&self, sigma: f64) -> Result<f64> {
-        let smallest = if self.info.network.blind { 0.0 } else { f64::MIN_POSITIVE };
-        if !sigma.is_finite() || sigma < smallest {
-            return Err(WrongCall(format!("--sigma is {sigma}, expected a number above 0")).into());
+        let zero = sigma == 0.0 && self.info.network.blind;
+        if !zero && !LEVELS.contains(&sigma) {
+            return Err(wrong_level("sigma", sigma));
         }
         let [min, max] = self.info.sigma;
         if sigma < min * 0.999 || sigma > max * 1.001 {
@@ -80,6 +80,19 @@ impl Loaded {
         }
         Ok(sigma)
     }
+}
+
+/// Noise levels whose square and its inverse are numbers in float32.
+const LEVELS: std::ops::RangeInclusive<f64> = 1e-6..=1e6;
+
+fn wrong_level(option: &str, found: f64) -> anyhow::Error {
+    let (min, max) = (LEVELS.start(), LEVELS.end());
+    WrongCall(format!("--{option} is {found}, expected a number from {min:e} to {max:e}")).into()
+}
+
+/// Checks the name of a picture to write, before any work is done for it.
+pub fn check_output(path: &Path) -> Result<()> {
+    Picture::check_extension(path).map_err(|e| WrongCall(e.to_string()).into())
 }
 
 /// Splits `[MODEL] IMAGE...`: the first path is the model if it is a safetensors file.
@@ -97,6 +110,9 @@ pub fn some_images<'p>(images: &'p [PathBuf]) -> Result<&'p [PathBuf]> {
 
 /// Adds normal noise of the level `sigma`, not clipped to the range: what a denoiser is tried on.
 pub fn add_noise(picture: Picture, sigma: f64, seed: u64) -> Result<Picture> {
+    if !LEVELS.contains(&sigma) {
+        return Err(wrong_level("add-noise", sigma));
+    }
     let eps = miyasawa::train::noise::evaluation_noise(seed, 0, 0, 1, picture.values().len());
     let (shape, values) = (picture.shape(), picture.into_values());
     let noisy = values.iter().zip(eps).map(|(value, eps)| value + sigma as f32 * eps).collect();

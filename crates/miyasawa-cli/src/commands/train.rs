@@ -130,7 +130,7 @@ pub fn run(args: &Train, session: &Session) -> anyhow::Result<Outcome> {
             eval::print_rows(&finish.rows);
         }
         let state = if finish.complete { "done" } else { "stopped; go on with --resume" };
-        println!("{}: {} steps, {state}", model.display(), finish.steps);
+        outln!("{}: {} steps, {state}", model.display(), finish.steps);
     }
     Ok(Outcome::Done)
 }

@@ -38,12 +38,12 @@ pub fn run(args: &Verify, session: &Session) -> anyhow::Result<Outcome> {
     } else {
         for d in &deviations {
             let mark = if passes(d.relative_error) { "" } else { "  FAILED" };
-            println!("{:<44} {:.2e}{mark}", d.quantity, d.relative_error);
+            outln!("{:<44} {:.2e}{mark}", d.quantity, d.relative_error);
         }
         let worst = deviations.iter().max_by(|a, b| a.relative_error.total_cmp(&b.relative_error));
         if let Some(worst) = worst {
             let verdict = if passed { "passed" } else { "failed" };
-            println!(
+            outln!(
                 "{name}: {verdict}, {} quantities, largest relative error {:.2e} ({}), tolerance {:.0e}",
                 deviations.len(),
                 worst.relative_error,

@@ -1,0 +1,236 @@
+//! Training through the binary: files, determinism, interruption, one's own pictures, the demonstration.
+
+mod common;
+
+use common::*;
+use image::{GrayImage, Luma, RgbImage};
+use std::{
+    path::Path,
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+fn bytes(run: &Path, name: &str) -> Vec<u8> {
+    std::fs::read(run.join(name)).unwrap_or_else(|e| panic!("{name}: {e}"))
+}
+
+#[test]
+fn the_demonstration_writes_one_self_contained_report() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("demo");
+    let found = json(["demo", "--steps", "5", "--attacked", "20", "--out", &text(&out), "-q", "--json"]);
+    assert_eq!(keys(&found), ["attacked", "identity_error", "pgd_steps", "robust", "rows"]);
+    assert_eq!(found["attacked"], 20);
+    assert!(found["identity_error"].as_f64() <= Some(1e-4), "{found}");
+    assert_eq!(names(&out), ["denoised.png", "explained.png", "joint", "plain", "report.html"]);
+    let report = std::fs::read_to_string(out.join("report.html")).unwrap();
+    // Names of XML namespaces are not fetched.
+    let links = report.replace("http://www.w3.org/", "");
+    assert!(!links.contains("http://") && !links.contains("https://"));
+    assert!(!links.contains("<script src") && !links.contains("<link"));
+    let sources: Vec<&str> = report.split("src=\"").skip(1).collect();
+    assert!(!sources.is_empty() && sources.iter().all(|source| source.starts_with("data:image/png;base64,")));
+    for picture in ["denoised.png", "explained.png"] {
+        assert!(size(out.join(picture)).0 > 100);
+    }
+    // Again in the same folder: the demonstration starts anew.
+    ok(["demo", "--steps", "1", "--attacked", "1", "--out", &text(&out), "-q"]);
+}
+
+#[test]
+fn a_run_leaves_its_files_and_a_line_for_every_step() {
+    let run = shared();
+    let expected = [
+        "config.toml",
+        "curves.png",
+        "metrics.jsonl",
+        "model.safetensors",
+        "samples.png",
+        "state.safetensors",
+    ];
+    assert_eq!(names(run), expected);
+    assert_eq!(logged_steps(run), (1..=20).collect::<Vec<u64>>());
+    assert!(size(run.join("curves.png")).0 > 100 && size(run.join("samples.png")).0 > 100);
+    // The configuration that is written is the whole run: it trains the same model.
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("again");
+    ok(["train", &text(&run.join("config.toml")), "--out", &text(&out), "-q"]);
+    assert_eq!(bytes(run, "model.safetensors"), bytes(&out, "model.safetensors"));
+    assert_eq!(bytes(run, "config.toml"), bytes(&out, "config.toml"));
+}
+
+#[test]
+fn the_seed_fixes_the_model_whatever_the_threads() {
+    let dir = tempfile::tempdir().unwrap();
+    let trained = |name: &str, more: &[&str]| {
+        let out = dir.path().join(name);
+        let output = train(&out, 20, more);
+        assert!(output.status.success(), "{}", stderr(&output));
+        bytes(&out, "model.safetensors")
+    };
+    let first = bytes(shared(), "model.safetensors");
+    assert!(first == trained("two", &["--threads", "2"]), "two threads train another model than one");
+    assert!(first == trained("same", &["--seed", "0", "--threads", "1"]));
+    assert!(first != trained("other", &["--seed", "1"]), "the seed changes nothing");
+}
+
+#[test]
+fn a_folder_that_holds_a_run_is_not_overwritten() {
+    let before = bytes(shared(), "model.safetensors");
+    let output = train(shared(), 20, &[]);
+    assert_eq!(output.status.code(), Some(1));
+    let error = stderr(&output);
+    assert!(error.starts_with("error: run folder") && error.lines().count() == 1, "{error}");
+    assert!(error.contains("--resume"), "{error}");
+    assert_eq!(before, bytes(shared(), "model.safetensors"));
+    // Resuming what is done changes nothing.
+    ok(["train", "--resume", "--out", &text(shared()), "-q"]);
+    assert_eq!(before, bytes(shared(), "model.safetensors"));
+    let dir = tempfile::tempdir().unwrap();
+    let nothing = dir.path().join("nothing");
+    fails(1, ["train", "--resume", "--out", &text(&nothing)], &["state.safetensors"]);
+    assert!(!nothing.exists());
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupted_run_goes_on_as_if_nothing_had_happened() {
+    const STEPS: usize = 600;
+    let dir = tempfile::tempdir().unwrap();
+    let (whole, parts) = (dir.path().join("whole"), dir.path().join("parts"));
+    let output = train(&whole, STEPS, &["-q"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+
+    let steps = format!("schedule.steps={STEPS}");
+    let out = text(&parts);
+    let args = ["train", "--set", "eval.every=1000", "--set", &steps, "--out", &out, "-q", "--json"];
+    let mut child = command();
+    let child = child.args(args.iter().chain(&TINY)).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = child.spawn().unwrap();
+    let start = Instant::now();
+    while std::fs::read_to_string(parts.join("metrics.jsonl")).map_or(0, |log| log.lines().count()) < 5 {
+        assert!(start.elapsed() < Duration::from_secs(60), "no step in a minute");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    let kill = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(kill.success());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let stopped: serde_json::Value = serde_json::from_str(&stdout(&output)).unwrap();
+    assert_eq!(stopped["complete"], false, "the run ended before it was interrupted");
+    let step = stopped["steps"].as_u64().unwrap();
+    assert_eq!(logged_steps(&parts), (1..=step).collect::<Vec<u64>>());
+    let info = json(["info", &text(&parts.join("model.safetensors")), "--json"]);
+    assert_eq!(info["info"]["training"]["steps"], step);
+
+    // As after a loss of power: the log is further than the state, and its last line is cut.
+    let log = parts.join("metrics.jsonl");
+    let lines = std::fs::read_to_string(&log).unwrap();
+    let ahead = format!("{lines}{{\"step\":{},\"loss\":1}}\n{{\"step\":{}", step + 1, step + 2);
+    std::fs::write(&log, ahead).unwrap();
+    ok(["train", "--resume", "--out", &out, "-q"]);
+    assert_eq!(logged_steps(&parts), (1..=STEPS as u64).collect::<Vec<u64>>());
+    for name in ["model.safetensors", "state.safetensors"] {
+        assert!(bytes(&whole, name) == bytes(&parts, name), "{name} differs from the uninterrupted run's");
+    }
+    let partial = names(&parts).into_iter().filter(|name| name.contains("partial")).count();
+    assert_eq!(partial, 0);
+}
+
+/// Bright cats and dark dogs of many sizes, PNG and JPEG, grey and colour.
+fn classes(root: &Path) {
+    for (class, base) in [("cat", 200u8), ("dog", 40)] {
+        let folder = root.join(class);
+        std::fs::create_dir_all(&folder).unwrap();
+        for i in 0..14u8 {
+            let (width, height) = (16 + u32::from(i % 5), 14 + u32::from(i % 3));
+            let value = base + 2 * i;
+            if i % 2 == 0 {
+                save(&folder, &format!("{i}.png"), GrayImage::from_pixel(width, height, Luma([value])));
+            } else {
+                let pixel = image::Rgb([value, value / 2, value]);
+                save(&folder, &format!("{i}.jpg"), RgbImage::from_pixel(width, height, pixel));
+            }
+        }
+    }
+}
+
+#[test]
+fn ones_own_pictures_train_a_model_that_knows_their_classes() {
+    let dir = tempfile::tempdir().unwrap();
+    let photos = dir.path().join("photos");
+    classes(&photos);
+    let tar = dir.path().join("photos.tar");
+    let mut archive = tar::Builder::new(std::fs::File::create(&tar).unwrap());
+    archive.append_dir_all("photos", &photos).unwrap();
+    archive.into_inner().unwrap();
+    let mut models = Vec::new();
+    for (name, source) in [("of-folder", &photos), ("of-tar", &tar)] {
+        let out = text(&dir.path().join(name));
+        let data = format!("data.train={}", source.display());
+        let set = |setting: &'static str| ["--set", setting];
+        let args = ["train", "--set", &data, "--out", &out, "-q"];
+        let settings = ["data.size=[12,10]", "data.fit=resize", "network.width=8", "network.blocks=[1]"];
+        let more = ["schedule.steps=60", "schedule.batch=16", "optimizer.ema=0", "eval.every=1000"];
+        ok(args.into_iter().chain(settings.into_iter().chain(more).flat_map(set)));
+        models.push(format!("{out}/model.safetensors"));
+    }
+    for (class, value) in [("cat", 220), ("dog", 50)] {
+        let picture = save(dir.path(), "new.png", GrayImage::from_pixel(50, 60, Luma([value])));
+        let found = json(["classify", &models[0], &picture, "--json"]);
+        assert_eq!(found["images"][0]["classes"][0]["class"], class, "{found}");
+    }
+    // The same pictures in a tar are the same data.
+    let params = |path: &str| {
+        let bytes = std::fs::read(path).unwrap();
+        let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+        file.tensor("class_head.weight").unwrap().data().to_vec()
+    };
+    assert_eq!(params(&models[0]), params(&models[1]));
+    let out = text(&dir.path().join("out.png"));
+    let picture = save(dir.path(), "grey.png", grey(33, 21));
+    ok(["denoise", &models[0], &picture, "--sigma", "0.2", "--class", "dog", "-o", &out]);
+    assert_eq!(size(&out), (33, 21));
+    let data = text(&photos);
+    let found = json(["eval", &models[0], "--data", &data, "--sigmas", "0.1", "--fit", "resize", "--json"]);
+    assert_eq!(found["count"], 28);
+    // Without a size, pictures of different sizes are refused with the way out.
+    let data = format!("data.train={data}");
+    let nowhere = text(&dir.path().join("nowhere"));
+    fails(1, ["train", "--set", &data, "--out", &nowhere], &["different sizes", "data.fit=resize", ".png"]);
+    assert!(!Path::new(&nowhere).exists());
+}
+
+#[test]
+fn every_help_has_an_example() {
+    let commands = ["demo", "train", "eval", "classify", "denoise", "explain", "verify", "bench", "info"];
+    let help = ok(["--help"]);
+    for name in commands {
+        assert!(help.contains(&format!("  {name} ")), "{name} in {help}");
+        let help = ok([name, "--help"]);
+        assert!(help.contains("Example") && help.contains(&format!("miyasawa {name}")), "{help}");
+        for option in ["--device", "--threads", "--seed", "--json", "--quiet", "--verbose"] {
+            assert!(help.contains(option), "{option} in {help}");
+        }
+    }
+    assert_eq!(ok(["--version"]).trim_end(), format!("miyasawa {}", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn no_command_prints_the_help_and_is_a_wrong_call() {
+    let output = run::<&str>([]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("Usage:") && stderr(&output).contains("classify"));
+    assert_eq!(stdout(&output), "");
+}
+
+/// A reader that went away is no reason to panic.
+#[test]
+fn a_closed_pipe_ends_the_program_quietly() {
+    let mut command = command();
+    command.args(["info", &model()]).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), stderr(&output).as_str()), (Some(0), ""));
+}
