@@ -123,6 +123,30 @@ fn table_of_shapes() {
     }
 }
 
+/// Weights and tiles in numbers that take each of the ways to share them out; images of one pixel have a tile each.
+#[test]
+fn large_weights_and_many_tiles() {
+    let three = [3, 1, 1];
+    for (n, size, channels, k) in [
+        (2, (9, 6), (160, 144), three),
+        (3, (7, 8), (136, 168), [3, 2, 1]),
+        (140, (1, 1), (136, 160), three),
+        (131, (1, 2), (200, 192), [3, 2, 1]),
+        (9, (3, 4), (208, 16), three),
+        (70, (2, 1), (64, 80), three),
+    ] {
+        check(&shape(n, size, channels, k));
+    }
+}
+
+/// Deep sums stay within the tolerance.
+#[test]
+fn precision_at_depth() {
+    check(&shape(1, (8, 8), (512, 16), [3, 1, 1]));
+    check(&shape(1, (8, 8), (16, 512), [3, 2, 1]));
+    check(&shape(32, (8, 8), (8, 8), [3, 1, 1]));
+}
+
 #[test]
 fn nothing_to_do() {
     for s in [shape(0, (4, 4), (3, 5), [3, 1, 1]), shape(2, (4, 4), (0, 5), [3, 1, 1])] {
@@ -162,6 +186,8 @@ fn the_number_of_threads_changes_no_bit() {
         shape(16, (32, 32), (3, 8), [3, 1, 1]),
         shape(7, (32, 32), (8, 8), [3, 1, 1]),
         shape(3, (16, 16), (24, 48), [1, 2, 0]),
+        shape(2, (32, 32), (144, 144), [3, 1, 1]),
+        shape(5, (32, 32), (16, 16), [3, 2, 1]),
     ] {
         let with = |threads| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();

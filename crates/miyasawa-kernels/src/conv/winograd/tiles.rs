@@ -287,9 +287,14 @@ unsafe fn store_tiles<S: Simd, T: Linear<F, O>, const P: usize, const F: usize, 
     let width = S::LANES / P;
     let Images { height, width: columns, channels, step, .. } = *images;
     for row in 0..count.div_ceil(P) {
-        let first = start + row * P;
-        let places: [_; P] = std::array::from_fn(|i| grid.place((first + i).min(grid.tiles - 1)));
-        let exists: [_; P] = std::array::from_fn(|i| i < count - row * P);
+        let mut to =
+            Destination::<P> { first: [0; P], rows: [0; P], columns: [0; P], row: columns * channels };
+        for i in (0..P).take_while(|i| i + row * P < count) {
+            let (image, ty, tx) = grid.place(start + row * P + i);
+            to.first[i] = ((image * height + ty * step) * columns + tx * step) * channels;
+            (to.rows[i], to.columns[i]) = ((height - ty * step).min(O), (columns - tx * step).min(O));
+        }
+        let whole = to.rows == [O; P] && to.columns == [O; P];
         for block in 0..planes.blocks {
             let channel = (first_block + block) * width;
             let n = (channels - channel).min(width);
@@ -297,37 +302,61 @@ unsafe fn store_tiles<S: Simd, T: Linear<F, O>, const P: usize, const F: usize, 
             unsafe {
                 let p = m.as_ptr().add(block * planes.block + row * S::LANES);
                 let out = transform::both::<S, T, F, O>(&Products::<F> { p, stride: planes.stride });
-                let at = |i: usize, r: usize, c: usize| {
-                    let (image, ty, tx) = places[i];
-                    let (py, px) = (ty * step + r, tx * step + c);
-                    let inside = exists[i] && py < height && px < columns;
-                    inside.then_some(((image * height + py) * columns + px) * channels + channel)
-                };
-                for (r, out) in out.into_iter().enumerate() {
-                    for (c, mut v) in out.into_iter().enumerate() {
-                        if P == 2 {
-                            let at = [at(0, r, c), at(1 % P, r, c)];
-                            if let Some(addend) = addend {
-                                // A pixel outside is dropped below, so that any address will do here.
-                                let p = at.map(|at| addend.as_ptr().add(at.unwrap_or(0)));
-                                v = S::add(v, S::load_pair(p[0], p[1], n));
-                            }
-                            let p = at.map(|at| at.map_or(std::ptr::null_mut(), |at| y.at(at)));
-                            S::store_pair(p[0], p[1], v, n);
-                        } else if let Some(at) = at(0, r, c) {
-                            if n == width {
-                                if let Some(addend) = addend {
-                                    v = S::add(v, S::load(addend.as_ptr().add(at)));
-                                }
-                                S::store(y.at(at), v);
-                            } else {
-                                if let Some(addend) = addend {
-                                    v = S::add(v, S::load_part(addend.as_ptr().add(at), n));
-                                }
-                                S::store_part(y.at(at), v, n);
-                            }
-                        }
+                if whole && n == width {
+                    write::<S, P, O, true>(&out, &to, (channel, n), channels, addend, y);
+                } else {
+                    write::<S, P, O, false>(&out, &to, (channel, n), channels, addend, y);
+                }
+            }
+        }
+    }
+}
+
+/// Where a vector of tiles goes.
+struct Destination<const P: usize> {
+    /// Index of the first pixel of each tile.
+    first: [usize; P],
+    /// Rows and columns of it inside of the image.
+    rows: [usize; P],
+    columns: [usize; P],
+    /// Values between rows of the image.
+    row: usize,
+}
+
+/// Writes `n` channels of tiles, which are all inside of the images if they are `WHOLE`.
+///
+/// # Safety
+/// `y` and the addend have the pixels of `to` that are inside of the images.
+#[inline(always)]
+unsafe fn write<S: Simd, const P: usize, const O: usize, const WHOLE: bool>(
+    out: &[[S::V; O]; O],
+    to: &Destination<P>,
+    (channel, n): (usize, usize),
+    channels: usize,
+    addend: Option<&[f32]>,
+    y: SharedMut,
+) {
+    for (r, out) in out.iter().enumerate() {
+        for (c, v) in out.iter().enumerate() {
+            let mut v = *v;
+            let inside = |i: usize| WHOLE || (r < to.rows[i] && c < to.columns[i]);
+            let at = |i: usize| to.first[i] + r * to.row + c * channels + channel;
+            // SAFETY: only pixels inside are read and written.
+            unsafe {
+                if P == 2 {
+                    let last = P - 1;
+                    if let Some(addend) = addend {
+                        // What a pixel outside adds is dropped below, so that any address will do for it.
+                        let p = |i: usize| addend.as_ptr().add(if inside(i) { at(i) } else { channel });
+                        v = S::add(v, S::load_pair(p(0), p(last), n));
                     }
+                    let p = |i: usize| if inside(i) { y.at(at(i)) } else { std::ptr::null_mut() };
+                    S::store_pair(p(0), p(last), v, n);
+                } else if inside(0) {
+                    if let Some(addend) = addend {
+                        v = S::add(v, load::<S, WHOLE>(addend.as_ptr().add(at(0)), n));
+                    }
+                    if WHOLE { S::store(y.at(at(0)), v) } else { S::store_part(y.at(at(0)), v, n) }
                 }
             }
         }
