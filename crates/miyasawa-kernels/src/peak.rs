@@ -22,7 +22,9 @@ impl Kernel for Chains {
             let (a, b) = (S::splat(black_box(0.999)), S::splat(black_box(0.001)));
             let mut acc = [S::splat(black_box(1.0)); CHAINS];
             for _ in 0..self.0 {
-                acc.iter_mut().for_each(|acc| *acc = S::fma(a, *acc, b));
+                for acc in &mut acc {
+                    *acc = S::fma(a, *acc, b);
+                }
             }
             let sum = acc.into_iter().reduce(|x, y| S::add(x, y));
             S::store(out.as_mut_ptr(), sum.unwrap_or(b));
