@@ -11,7 +11,7 @@ const MAX_THREADS: usize = 1024;
 
 /// Classification-denoising networks: one network classifies, denoises and knows the density.
 #[derive(Parser, Debug)]
-#[command(version, propagate_version = true)]
+#[command(name = "miyasawa", version, propagate_version = true)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]

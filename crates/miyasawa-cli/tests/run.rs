@@ -29,7 +29,7 @@ fn the_demonstration_writes_one_self_contained_report() {
     assert!(!links.contains("http://") && !links.contains("https://"));
     assert!(!links.contains("<script src") && !links.contains("<link"));
     let sources: Vec<&str> = report.split("src=\"").skip(1).collect();
-    assert!(!sources.is_empty() && sources.iter().all(|source| source.starts_with("data:image/png;base64,")));
+    assert!(!sources.is_empty() && sources.iter().all(|source| source.starts_with("data:image/")));
     for picture in ["denoised.png", "explained.png"] {
         assert!(size(out.join(picture)).0 > 100);
     }
