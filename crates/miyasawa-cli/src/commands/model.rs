@@ -104,7 +104,7 @@ pub fn split_model(paths: &[PathBuf]) -> (Option<&Path>, &[PathBuf]) {
 }
 
 /// Makes sure that a picture is named.
-pub fn some_images<'p>(images: &'p [PathBuf]) -> Result<&'p [PathBuf]> {
+pub fn some_images(images: &[PathBuf]) -> Result<&[PathBuf]> {
     if images.is_empty() { Err(WrongCall("no picture is given".into()).into()) } else { Ok(images) }
 }
 
