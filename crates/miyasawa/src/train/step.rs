@@ -116,3 +116,71 @@ pub fn default_micro_batch(batch: usize, width: usize, pixels: usize) -> usize {
     const CACHED: usize = 1 << 18;
     (CACHED / (width * pixels).max(1)).max(16).min(batch)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{GradResNet, GradResNetConfig};
+    use crate::train::{config::NoiseConfig, noise::training_noise};
+    use crate::verify::relative_error;
+
+    fn setting(classes: usize) -> (JointModel<GradResNet>, Batch, Device) {
+        let device = Device::flex().autodiff();
+        let config = GradResNetConfig {
+            width: 8,
+            blocks: vec![1, 1],
+            zero_energy_head: false,
+            ..GradResNetConfig::new(1, classes)
+        };
+        let model = JointModel::new(config.init(&device, 3), 0.5);
+        let (sigma, eps) = training_noise(&NoiseConfig::default(), 0, 0, 5, 42);
+        let x = (0..5 * 42).map(|i| ((i * 29) % 200) as f32 / 100.0 - 1.0).collect();
+        let labels = (0..5).map(|i| i % classes as u32).collect();
+        (model, Batch { image: [1, 6, 7], x, labels, sigma, eps }, device)
+    }
+
+    fn compare(a: &FlatMap, b: &FlatMap, tolerance: f64) {
+        assert_eq!(a.keys().collect::<Vec<_>>(), b.keys().collect::<Vec<_>>());
+        let values = |t: &Tensor<1>| t.to_data().try_to_vec::<f32>().unwrap();
+        for (name, a) in a {
+            let error = relative_error(&values(a), &values(&b[name]));
+            assert!(error <= tolerance, "{name}: {error:.1e}");
+        }
+    }
+
+    #[test]
+    fn the_parts_of_a_batch_add_up_to_the_batch() {
+        let (model, batch, device) = setting(3);
+        let (whole, stats) = gradients(&model, &batch, &LossConfig::default(), 5, &device);
+        for micro in [1, 2, 4] {
+            let (parts, again) = gradients(&model, &batch, &LossConfig::default(), micro, &device);
+            compare(&parts, &whole, 1e-5);
+            assert!((again.loss - stats.loss).abs() < 1e-5 && again.accuracy == stats.accuracy);
+        }
+    }
+
+    #[test]
+    fn with_one_class_all_targets_of_score_matching_are_the_same() {
+        let (model, batch, device) = setting(1);
+        let with = |dsm| gradients(&model, &batch, &LossConfig { dsm, ..LossConfig::default() }, 5, &device);
+        let (marginal, stats) = with(DsmTarget::Marginal);
+        for target in [DsmTarget::Conditional, DsmTarget::Both] {
+            let (grads, again) = with(target);
+            compare(&grads, &marginal, 1e-5);
+            assert!((again.dsm - stats.dsm).abs() < 1e-5, "{target:?}");
+        }
+        assert!(stats.ce.abs() < 1e-6, "one class is certain");
+    }
+
+    #[test]
+    fn both_targets_are_the_mean_of_the_two() {
+        let (model, batch, device) = setting(3);
+        let with = |dsm| gradients(&model, &batch, &LossConfig { dsm, ..LossConfig::default() }, 5, &device);
+        let [(a, one), (b, two), (both, mean)] =
+            [DsmTarget::Marginal, DsmTarget::Conditional, DsmTarget::Both].map(with);
+        assert!((mean.dsm - 0.5 * (one.dsm + two.dsm)).abs() < 1e-5);
+        assert!((one.dsm - two.dsm).abs() > 1e-6, "the two differ where there are classes");
+        let half = a.iter().map(|(name, a)| (name.clone(), (a.clone() + b[name].clone()) * 0.5)).collect();
+        compare(&both, &half, 1e-4);
+    }
+}
