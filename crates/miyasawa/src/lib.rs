@@ -11,7 +11,7 @@
 //! | [`train`], [`eval`], [`attack`], [`metrics`] | what is done with a model |
 //! | [`data`], [`picture`], [`checkpoint`] | what comes in and goes out |
 //! | [`infer`], [`report`], [`demo`] | pictures of one's own, figures and pages, a first look |
-//! | [`verify`], [`bench`] | is it right, is it fast |
+//! | [`verify`], [`mod@bench`] | is it right, is it fast |
 //!
 //! ```
 //! use miyasawa::{Device, model::{GradResNetConfig, JointModel}};

@@ -188,6 +188,10 @@ impl<N: EnergyNetwork> Point<'_, N> {
 
     /// `[batch, classes]` with a one at the label.
     pub fn one_hot(&self, labels: &Tensor<1, Int>) -> Tensor<2> {
-        labels.clone().one_hot::<2>(self.outputs.logits.dims()[1]).float()
+        // The framework's own refuses a single class, which a pure denoiser has.
+        let [batch, classes] = self.outputs.logits.dims();
+        let numbers = Tensor::<1, Int>::arange(0..classes as i64, &labels.device());
+        let numbers = numbers.unsqueeze::<2>().expand([batch, classes]);
+        numbers.equal(labels.clone().unsqueeze_dim::<2>(1).expand([batch, classes])).float()
     }
 }

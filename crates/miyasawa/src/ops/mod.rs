@@ -7,9 +7,12 @@
 //! The adjoint of an operation is an ordinary, tracked operation. A network's input gradient, written
 //! with adjoints, is therefore differentiable once more by first-order autodiff.
 
+// A normalisation's reverse has the inputs that it has: naming them beats bundling them.
 mod autodiff;
+#[allow(clippy::too_many_arguments)]
 mod backend;
 mod cpu;
+#[allow(clippy::too_many_arguments)]
 mod default;
 #[cfg(test)]
 mod tests;
