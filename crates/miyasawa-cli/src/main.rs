@@ -23,7 +23,9 @@ fn main() -> ExitCode {
         Ok(session) => session,
         Err(error) => return status::fail(&error),
     };
-    match commands::run(cli.command, &session) {
+    // Inside the pool a kernel's caller works along with it; from outside each one would wake the pool and
+    // wait, which costs more than a small kernel.
+    match rayon::scope(|_| commands::run(cli.command, &session)) {
         Ok(commands::Outcome::Done) => ExitCode::SUCCESS,
         Ok(commands::Outcome::Failed) => ExitCode::from(1),
         Err(error) => status::fail(&error),

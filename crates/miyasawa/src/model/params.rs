@@ -78,19 +78,15 @@ impl ModuleVisitor for TakeGradients<'_> {
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let Some(new) = param.val().grad_remove(self.grads) else { return };
-        let name = self.names.name();
-        let new = new.reshape([-1]);
-        let sum = match self.out.remove(&name) {
-            Some(old) => old + new,
-            None => new,
-        };
-        self.out.insert(name, sum);
+        self.out.insert(self.names.name(), new.reshape([-1]));
     }
 }
 
-/// Moves the gradients out and adds them to what `sums` holds.
-pub fn accumulate(module: &impl Module, grads: &mut Gradients, sums: &mut FlatMap) {
-    module.visit(&mut TakeGradients { names: Names::default(), grads, out: sums });
+/// Moves the gradients of all parameters out.
+pub fn take_gradients(module: &impl Module, grads: &mut Gradients) -> FlatMap {
+    let mut out = FlatMap::new();
+    module.visit(&mut TakeGradients { names: Names::default(), grads, out: &mut out });
+    out
 }
 
 struct Update<F> {

@@ -6,6 +6,7 @@ use crate::model::{
     params::{self, FlatMap},
 };
 use burn::tensor::{Device, Int, Tensor, TensorData};
+use std::sync::OnceLock;
 
 /// A batch on the host: clean pictures in [-1, 1], their classes, noise levels and noise.
 #[derive(Clone, Debug)]
@@ -67,45 +68,126 @@ impl Batch {
     }
 }
 
-/// The gradient of the batch's mean loss, exact: one reverse pass over forward and adjoint. The batch is
-/// taken in parts of `micro_batch` images, which changes the result by rounding only, since no layer
-/// mixes images, and bounds the memory.
-pub fn gradients<N: EnergyNetwork>(
+/// The gradient of the batch's mean loss, exact: one reverse pass over forward and adjoint.
+///
+/// The batch is taken in parts of `micro_batch` images, which changes the result by rounding only, since no
+/// layer mixes images, and bounds the memory. On the CPU each thread takes whole parts: operations of one part
+/// then never wait for each other's threads. The parts' gradients are added in their order, so that the
+/// result is the same for every number of threads.
+pub fn gradients<N: EnergyNetwork + Sync>(
     model: &JointModel<N>,
     batch: &Batch,
     config: &LossConfig,
     micro_batch: usize,
     device: &Device,
 ) -> (FlatMap, BatchStats) {
+    let micro_batch = micro_batch.max(1);
+    let parts: Vec<[usize; 2]> = (0..batch.len())
+        .step_by(micro_batch)
+        .map(|from| [from, micro_batch.min(batch.len() - from)])
+        .collect();
     let mut sums = FlatMap::new();
     let mut stats = BatchStats::default();
-    let total = batch.len() as f64;
-    for from in (0..batch.len()).step_by(micro_batch.max(1)) {
-        let count = micro_batch.min(batch.len() - from);
-        let (y, eps, sigma, labels) = batch.tensors(from, count, device);
-        let point = model.at(&y, &sigma);
-        let ce = loss::cross_entropy(&point, &labels, config.label_smoothing);
-        let matching = |score| loss::score_matching(model, score, &eps, &sigma);
-        let dsm = (config.dsm_weight > 0.0).then(|| match config.dsm {
-            DsmTarget::Marginal => matching(point.score()),
-            DsmTarget::Conditional => matching(point.score_given(&labels)),
-            DsmTarget::Both => (matching(point.score()) + matching(point.score_given(&labels))) * 0.5,
-        });
-        let right = point.logits().clone().argmax(1).squeeze_dim::<1>(1).equal(labels).int().sum();
-        stats.accuracy += f64::from(right.into_scalar::<i32>()) / total;
-        let sum = |loss: &Tensor<1>| f64::from(loss.clone().sum().into_scalar::<f32>()) / total;
-        stats.ce += sum(&ce);
-        let mut loss = ce * config.ce_weight;
-        if let Some(dsm) = dsm {
-            stats.dsm += sum(&dsm);
-            loss = loss + dsm * config.dsm_weight;
+    let lanes = if is_cpu(device) { lanes() } else { &[] };
+    // A group's gradients are held until they are added: its size bounds the memory, whatever the batch.
+    for group in parts.chunks(GROUP) {
+        let results: Vec<(FlatMap, BatchStats)> = if lanes.len() < 2 || group.len() < 2 {
+            group.iter().map(|part| part_gradients(model, batch, config, *part, device)).collect()
+        } else {
+            in_lanes(lanes, group, |part| part_gradients(model, batch, config, part, device))
+        };
+        for (grads, part) in results {
+            for (name, new) in grads {
+                let sum = match sums.remove(&name) {
+                    Some(old) => old + new,
+                    None => new,
+                };
+                sums.insert(name, sum);
+            }
+            stats.accuracy += part.accuracy;
+            stats.ce += part.ce;
+            stats.dsm += part.dsm;
         }
-        drop(point);
-        let mut grads = (loss.sum() / total).backward();
-        params::accumulate(&model.net, &mut grads, &mut sums);
     }
     stats.loss = config.ce_weight * stats.ce + config.dsm_weight * stats.dsm;
     (sums, stats)
+}
+
+/// Parts whose gradients are held at once.
+const GROUP: usize = 16;
+
+fn is_cpu(device: &Device) -> bool {
+    device.clone().inner() == Device::flex()
+}
+
+/// One pool of one thread for each thread that the program may use.
+fn lanes() -> &'static [rayon::ThreadPool] {
+    static LANES: OnceLock<Vec<rayon::ThreadPool>> = OnceLock::new();
+    LANES.get_or_init(|| {
+        let one = || rayon::ThreadPoolBuilder::new().num_threads(1).build();
+        // Where a thread cannot be started the parts go one after the other.
+        (0..rayon::current_num_threads()).map(|_| one()).collect::<Result<_, _>>().unwrap_or_default()
+    })
+}
+
+/// `work` of every part, in the order of the parts; part `i` is done by lane `i % lanes`.
+fn in_lanes<T: Send + Sync>(
+    lanes: &[rayon::ThreadPool],
+    parts: &[[usize; 2]],
+    work: impl Fn([usize; 2]) -> T + Sync,
+) -> Vec<T> {
+    let done: Vec<OnceLock<T>> = parts.iter().map(|_| OnceLock::new()).collect();
+    std::thread::scope(|scope| {
+        for (first, lane) in lanes.iter().enumerate().take(parts.len()) {
+            let (done, work) = (&done, &work);
+            scope.spawn(move || {
+                lane.install(|| {
+                    for (part, done) in parts.iter().zip(done).skip(first).step_by(lanes.len()) {
+                        let _ = done.set(work(*part));
+                    }
+                });
+            });
+        }
+    });
+    done.into_iter().filter_map(OnceLock::into_inner).collect()
+}
+
+/// The share of the images `from..from + count` in the gradient and the statistics.
+fn part_gradients<N: EnergyNetwork>(
+    model: &JointModel<N>,
+    batch: &Batch,
+    config: &LossConfig,
+    [from, count]: [usize; 2],
+    device: &Device,
+) -> (FlatMap, BatchStats) {
+    // Leaves of its own, on the same values: the parts' graphs are apart, and so are their threads.
+    let net = params::update(model.net.clone(), |_, _, p| p);
+    let model = &JointModel::new(net, model.sigma_data());
+    let total = batch.len() as f64;
+    let (y, eps, sigma, labels) = batch.tensors(from, count, device);
+    let point = model.at(&y, &sigma);
+    let ce = loss::cross_entropy(&point, &labels, config.label_smoothing);
+    let matching = |score| loss::score_matching(model, score, &eps, &sigma);
+    let dsm = (config.dsm_weight > 0.0).then(|| match config.dsm {
+        DsmTarget::Marginal => matching(point.score()),
+        DsmTarget::Conditional => matching(point.score_given(&labels)),
+        DsmTarget::Both => (matching(point.score()) + matching(point.score_given(&labels))) * 0.5,
+    });
+    let right = point.logits().clone().argmax(1).squeeze_dim::<1>(1).equal(labels.clone()).int().sum();
+    let sum = |loss: &Tensor<1>| f64::from(loss.clone().sum().into_scalar::<f32>()) / total;
+    let mut stats = BatchStats {
+        accuracy: f64::from(right.into_scalar::<i32>()) / total,
+        ce: sum(&ce),
+        ..BatchStats::default()
+    };
+    let mut loss = ce * config.ce_weight;
+    if let Some(dsm) = dsm {
+        stats.dsm = sum(&dsm);
+        loss = loss + dsm * config.dsm_weight;
+    }
+    drop(point);
+    let mut grads = (loss.sum() / total).backward();
+    (params::take_gradients(&model.net, &mut grads), stats)
 }
 
 /// Images that go through the network at once: as many as keep one activation of the first stage within
