@@ -10,6 +10,12 @@ use rand_chacha::ChaCha8Rng;
 /// Float32 kernels against float64, values and gradients.
 const TOLERANCE: f64 = 2e-5;
 
+/// The CPU, or the device that `MIYASAWA_TEST_DEVICE` names (in a build with that device).
+fn tested_device() -> Device {
+    let name = std::env::var("MIYASAWA_TEST_DEVICE").unwrap_or_else(|_| "cpu".to_owned());
+    name.parse::<crate::device::DeviceSpec>().and_then(|spec| spec.open()).unwrap()
+}
+
 /// Inputs of an operation, by their shapes; ranks differ, so that they are kept flat.
 struct Inputs {
     shapes: Vec<Vec<usize>>,
@@ -26,9 +32,9 @@ impl Inputs {
         Self { shapes: shapes.iter().map(|shape| shape.to_vec()).collect(), values }
     }
 
-    /// Tracked leaves of one type.
+    /// Tracked leaves of one type: float32 on the device under test, the float64 reference on the CPU.
     fn leaves(&self, dtype: DType) -> Vec<Tensor<1>> {
-        let device = Device::flex().autodiff();
+        let device = if dtype == DType::F32 { tested_device() } else { Device::flex() }.autodiff();
         self.values
             .iter()
             .map(|v| {
