@@ -96,7 +96,8 @@ pub trait JointOps: Backend {
     }
 
     /// `(xh*gamma + beta, mean, rstd)`, of `gelu(x)` in the place of `x` where `gelu` is set; see
-    /// [`group_norm`](super::group_norm). The statistics are constants to `Autodiff`: the hand-written reverses account for their dependence on `x`.
+    /// [`group_norm`](super::group_norm). The statistics are constants to `Autodiff`: the hand-written
+    /// reverses account for their dependence on `x`.
     fn group_norm_nhwc(
         x: FloatTensor<Self>,
         gamma: FloatTensor<Self>,
@@ -121,8 +122,8 @@ pub trait JointOps: Backend {
         default::group_norm_adjoint::<Self>(x, gamma, mean, rstd, g, shape, gelu)
     }
 
-    /// `(A(gamma*g), sum g*xh, sum g)`, the first times `gelu'(x)` where `gelu` is set: the reverse of [`group_norm_nhwc`](Self::group_norm_nhwc) for
-    /// `(x, gamma, beta)`.
+    /// `(A(gamma*g), sum g*xh, sum g)`, the first times `gelu'(x)` where `gelu` is set: the reverse of
+    /// [`group_norm_nhwc`](Self::group_norm_nhwc) for `(x, gamma, beta)`.
     fn group_norm_nhwc_reverse(
         x: FloatTensor<Self>,
         gamma: FloatTensor<Self>,
@@ -163,6 +164,11 @@ pub trait JointOps: Backend {
         width: usize,
     ) -> FloatTensor<Self> {
         default::mean_pool_adjoint::<Self>(g, addend, height, width)
+    }
+
+    /// The sum of the squares of all values, `[1]`; see [`sum_squares`](super::sum_squares).
+    fn sum_of_squares(x: FloatTensor<Self>) -> FloatTensor<Self> {
+        default::sum_squares::<Self>(x)
     }
 
     /// One AdamW step with the gradient `g`: the new `(p, m, v, average)`; see

@@ -53,6 +53,15 @@ fn output(values: Vec<f32>, shape: impl Into<Shape>) -> FlexTensor {
     FlexTensor::new(Bytes::from_elems(values), Layout::contiguous(shape.into()), DType::F32)
 }
 
+/// Leaves a method with its default body's result where the first tensor's type is not the kernels'.
+macro_rules! default_unless_f32 {
+    ($tensor:ident, $default:expr) => {
+        if $tensor.dtype() != DType::F32 {
+            return $default;
+        }
+    };
+}
+
 impl JointOps for Flex {
     fn conv2d_nhwc(
         x: FloatTensor<Self>,
@@ -60,9 +69,7 @@ impl JointOps for Flex {
         addend: Optional<Self>,
         s: ConvShape,
     ) -> FloatTensor<Self> {
-        if x.dtype() != DType::F32 {
-            return default::conv2d::<Self>(x, w, addend, s);
-        }
+        default_unless_f32!(x, default::conv2d::<Self>(x, w, addend, s));
         let [x, w] = inputs([x, w]);
         let addend = addend.into_option().map(Input::new);
         let mut y = zeros(s.output_len());
@@ -76,9 +83,7 @@ impl JointOps for Flex {
         addend: Optional<Self>,
         s: ConvShape,
     ) -> FloatTensor<Self> {
-        if g.dtype() != DType::F32 {
-            return default::conv2d_adjoint::<Self>(g, w, addend, s);
-        }
+        default_unless_f32!(g, default::conv2d_adjoint::<Self>(g, w, addend, s));
         let [g, w] = inputs([g, w]);
         let addend = addend.into_option().map(Input::new);
         let mut x = zeros(s.input_len());
@@ -91,9 +96,7 @@ impl JointOps for Flex {
         g: FloatTensor<Self>,
         s: ConvShape,
     ) -> FloatTensor<Self> {
-        if x.dtype() != DType::F32 {
-            return default::conv2d_weight_grad::<Self>(x, g, s);
-        }
+        default_unless_f32!(x, default::conv2d_weight_grad::<Self>(x, g, s));
         let [x, g] = inputs([x, g]);
         let mut dw = zeros(s.weight_len());
         conv::weight_grad(&s, x.values(), g.values(), &mut dw);
@@ -101,9 +104,7 @@ impl JointOps for Flex {
     }
 
     fn gelu_exact(h: FloatTensor<Self>) -> FloatTensor<Self> {
-        if h.dtype() != DType::F32 {
-            return default::gelu::<Self>(h);
-        }
+        default_unless_f32!(h, default::gelu::<Self>(h));
         let (shape, [h]) = (h.shape(), inputs([h]));
         let mut y = zeros(h.values().len());
         gelu::forward(h.values(), &mut y);
@@ -111,9 +112,7 @@ impl JointOps for Flex {
     }
 
     fn gelu_exact_adjoint(h: FloatTensor<Self>, g: FloatTensor<Self>) -> FloatTensor<Self> {
-        if h.dtype() != DType::F32 {
-            return default::gelu_adjoint::<Self>(h, g);
-        }
+        default_unless_f32!(h, default::gelu_adjoint::<Self>(h, g));
         let (shape, [h, g]) = (h.shape(), inputs([h, g]));
         let mut y = zeros(h.values().len());
         gelu::adjoint(h.values(), g.values(), &mut y);
@@ -125,9 +124,7 @@ impl JointOps for Flex {
         g: FloatTensor<Self>,
         v: FloatTensor<Self>,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        if h.dtype() != DType::F32 {
-            return default::gelu_adjoint_reverse::<Self>(h, g, v);
-        }
+        default_unless_f32!(h, default::gelu_adjoint_reverse::<Self>(h, g, v));
         let (shape, [h, g, v]) = (h.shape(), inputs([h, g, v]));
         let (mut dg, mut dh) = (zeros(h.values().len()), zeros(h.values().len()));
         gelu::adjoint_reverse(h.values(), g.values(), v.values(), &mut dg, &mut dh);
@@ -141,9 +138,7 @@ impl JointOps for Flex {
         s: NormShape,
         fused: bool,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-        if x.dtype() != DType::F32 {
-            return default::group_norm::<Self>(x, gamma, beta, s, fused);
-        }
+        default_unless_f32!(x, default::group_norm::<Self>(x, gamma, beta, s, fused));
         let (shape, [x, gamma, beta]) = (x.shape(), inputs([x, gamma, beta]));
         let mut y = zeros(x.values().len());
         let (mut mean, mut rstd) = (zeros(s.batch * s.groups), zeros(s.batch * s.groups));
@@ -162,9 +157,7 @@ impl JointOps for Flex {
         s: NormShape,
         fused: bool,
     ) -> FloatTensor<Self> {
-        if x.dtype() != DType::F32 {
-            return default::group_norm_adjoint::<Self>(x, gamma, mean, rstd, g, s, fused);
-        }
+        default_unless_f32!(x, default::group_norm_adjoint::<Self>(x, gamma, mean, rstd, g, s, fused));
         let (shape, [x, gamma, mean, rstd, g]) = (x.shape(), inputs([x, gamma, mean, rstd, g]));
         let mut y = zeros(x.values().len());
         let (x, gamma, mean, rstd) = (x.values(), gamma.values(), mean.values(), rstd.values());
@@ -182,9 +175,7 @@ impl JointOps for Flex {
         s: NormShape,
         fused: bool,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-        if x.dtype() != DType::F32 {
-            return default::group_norm_reverse::<Self>(x, gamma, mean, rstd, g, s, fused);
-        }
+        default_unless_f32!(x, default::group_norm_reverse::<Self>(x, gamma, mean, rstd, g, s, fused));
         let (shape, [x, gamma, mean, rstd, g]) = (x.shape(), inputs([x, gamma, mean, rstd, g]));
         let mut y = zeros(x.values().len());
         let (mut d_gamma, mut d_beta) = (zeros(s.batch * s.channels), zeros(s.batch * s.channels));
@@ -205,9 +196,10 @@ impl JointOps for Flex {
         s: NormShape,
         fused: bool,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-        if x.dtype() != DType::F32 {
-            return default::group_norm_adjoint_reverse::<Self>(x, gamma, mean, rstd, g, v, s, fused);
-        }
+        default_unless_f32!(
+            x,
+            default::group_norm_adjoint_reverse::<Self>(x, gamma, mean, rstd, g, v, s, fused)
+        );
         let (shape, [x, gamma, mean, rstd]) = (x.shape(), inputs([x, gamma, mean, rstd]));
         let [g, v] = inputs([g, v]);
         let len = x.values().len();
@@ -220,9 +212,7 @@ impl JointOps for Flex {
     }
 
     fn mean_pool_nhwc(x: FloatTensor<Self>) -> FloatTensor<Self> {
-        if x.dtype() != DType::F32 {
-            return default::mean_pool::<Self>(x);
-        }
+        default_unless_f32!(x, default::mean_pool::<Self>(x));
         let ([batch, height, width, channels], [x]) = (x.shape().dims(), inputs([x]));
         let mut y = zeros(batch * channels);
         pool::forward(batch, height * width, channels, x.values(), &mut y);
@@ -235,15 +225,19 @@ impl JointOps for Flex {
         height: usize,
         width: usize,
     ) -> FloatTensor<Self> {
-        if g.dtype() != DType::F32 {
-            return default::mean_pool_adjoint::<Self>(g, addend, height, width);
-        }
+        default_unless_f32!(g, default::mean_pool_adjoint::<Self>(g, addend, height, width));
         let ([batch, channels], [g]) = (g.shape().dims(), inputs([g]));
         let addend = addend.into_option().map(Input::new);
         let mut x = zeros(batch * height * width * channels);
         let addend = addend.as_ref().map(Input::values);
         pool::adjoint(batch, height * width, channels, g.values(), addend, &mut x);
         output(x, [batch, height, width, channels])
+    }
+
+    fn sum_of_squares(x: FloatTensor<Self>) -> FloatTensor<Self> {
+        default_unless_f32!(x, default::sum_squares::<Self>(x));
+        let [x] = inputs([x]);
+        output(vec![elementwise::sum_squares(x.values()) as f32], [1])
     }
 
     fn adamw_update(
@@ -255,11 +249,8 @@ impl JointOps for Flex {
         rule: AdamW,
         at: StepInfo,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        default_unless_f32!(p, default::adamw::<Self>(p, m, v, average, g, rule, at));
         let mut average = average.into_option();
-        if p.dtype() != DType::F32 {
-            let average = average.map_or(Optional::None, Optional::Tensor);
-            return default::adamw::<Self>(p, m, v, average, g, rule, at);
-        }
         let [g] = inputs([g]);
         let kept = average.as_mut().map(|tensor| Average { values: own(tensor), decay: at.decay });
         let (ps, ms, vs) = (own(&mut p), own(&mut m), own(&mut v));
@@ -276,11 +267,8 @@ impl JointOps for Flex {
         rule: Sgd,
         at: StepInfo,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        default_unless_f32!(p, default::sgd::<Self>(p, velocity, average, g, rule, at));
         let mut average = average.into_option();
-        if p.dtype() != DType::F32 {
-            let average = average.map_or(Optional::None, Optional::Tensor);
-            return default::sgd::<Self>(p, velocity, average, g, rule, at);
-        }
         let [g] = inputs([g]);
         let kept = average.as_mut().map(|tensor| Average { values: own(tensor), decay: at.decay });
         elementwise::sgd(&rule, at.g_scale, own(&mut p), own(&mut velocity), g.values(), kept);

@@ -288,6 +288,10 @@ pub(super) fn mean_pool_adjoint<B: Backend>(
     }
 }
 
+pub(super) fn sum_squares<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
+    B::float_sum(B::float_mul(x.clone(), x))
+}
+
 /// `decay*average + (1 - decay)*p`.
 fn ema<B: Backend>(average: FloatTensor<B>, p: FloatTensor<B>, decay: f32) -> FloatTensor<B> {
     let decay = f64::from(decay);

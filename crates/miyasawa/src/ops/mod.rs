@@ -146,6 +146,11 @@ pub fn mean_pool_adjoint(
     Tensor::from_dispatch(Dispatch::mean_pool_nhwc_adjoint(dispatch(g), plus, height, width))
 }
 
+/// The sum of the squares of all values, for the norm of a gradient. Untracked.
+pub fn sum_squares<const D: usize>(x: &Tensor<D>) -> Tensor<1> {
+    Tensor::from_dispatch(Dispatch::sum_of_squares(dispatch(x)))
+}
+
 /// The new `[p, m, v, average]`, in one pass on the CPU: AdamW (Loshchilov & Hutter 2019) with the
 /// gradient `g`, and `average = decay*average + (1 - decay)*p` of the new `p`. Untracked tensors; they are
 /// moved in, so that a device may update them in place. Without an average the last is `p`.

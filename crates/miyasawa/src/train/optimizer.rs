@@ -70,8 +70,7 @@ impl Optimizer {
 
     /// The norm of a gradient over all parameters.
     pub fn norm(grads: &FlatMap) -> f64 {
-        let squares: f64 =
-            grads.values().map(|g| g.clone().powi_scalar(2).sum().into_scalar::<f32>()).map(f64::from).sum();
+        let squares: f64 = grads.values().map(|g| f64::from(ops::sum_squares(g).into_scalar::<f32>())).sum();
         squares.sqrt()
     }
 
