@@ -210,8 +210,8 @@ pub fn verify(bytes: &[u8], device: &Device) -> Result<Vec<Deviation>, VerifyErr
     let adversarial = point.class_gradient(&labels) * sigma.powi_scalar(2).reshape([n, 1, 1, 1]);
     out.push(deviation(IDENTITY, adversarial.into_data(), &point.denoiser_difference(&labels).into_data())?);
 
-    let grads = (ce + dsm * oracle.dsm_weight).backward();
-    let grads = params::gradients(&model.net, &grads);
+    let mut grads = (ce + dsm * oracle.dsm_weight).backward();
+    let grads = params::gradients(&model.net, &mut grads);
     let expected = oracle.config.init(&device, 0).num_params();
     let found: usize = grads.values().map(|g| g.shape().iter().product::<usize>()).sum();
     if found != expected {

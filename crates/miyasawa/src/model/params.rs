@@ -1,7 +1,7 @@
 //! Parameters of a module by name, as host data and as flat tensors.
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
-use burn::tensor::{Gradients, Tensor, TensorData};
+use burn::tensor::{Gradients, Shape, Tensor, TensorData};
 use std::collections::BTreeMap;
 
 /// Parameters by their dotted path, `stages.0.1.conv1.weight`.
@@ -18,10 +18,11 @@ impl Names {
     }
 }
 
+/// The parameters, or their gradients where there are any: shape and flattened value by name.
 struct Collect<'g> {
     names: Names,
-    grads: Option<&'g Gradients>,
-    out: BTreeMap<String, TensorData>,
+    gradients: Option<&'g mut Gradients>,
+    out: BTreeMap<String, (Shape, Tensor<1>)>,
 }
 
 impl ModuleVisitor for Collect<'_> {
@@ -34,59 +35,46 @@ impl ModuleVisitor for Collect<'_> {
     }
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let value = match self.grads {
+        let value = match &mut self.gradients {
+            Some(gradients) => param.val().grad_remove(gradients),
             None => Some(param.val()),
-            Some(grads) => param.val().grad(grads),
         };
-        if let Some(value) = value {
-            self.out.insert(self.names.name(), value.into_data());
-        }
+        let Some(value) = value else { return };
+        let value = if value.is_autodiff() { value.inner() } else { value };
+        self.out.insert(self.names.name(), (value.shape(), value.reshape([-1])));
     }
+}
+
+fn visit(module: &impl Module, gradients: Option<&mut Gradients>) -> BTreeMap<String, (Shape, Tensor<1>)> {
+    let mut visitor = Collect { names: Names::default(), gradients, out: BTreeMap::new() };
+    module.visit(&mut visitor);
+    visitor.out
+}
+
+fn on_host(tensors: BTreeMap<String, (Shape, Tensor<1>)>) -> ParamMap {
+    let data = |(shape, value): (Shape, Tensor<1>)| {
+        let (bytes, _, dtype) = value.into_data().into_parts();
+        TensorData::from_bytes(bytes, shape, dtype)
+    };
+    tensors.into_iter().map(|(name, tensor)| (name, data(tensor))).collect()
 }
 
 /// Every parameter of a module.
 pub fn collect(module: &impl Module) -> ParamMap {
-    let mut visitor = Collect { names: Names::default(), grads: None, out: BTreeMap::new() };
-    module.visit(&mut visitor);
-    visitor.out
+    on_host(visit(module, None))
 }
 
-/// The gradient of every parameter that has one.
-pub fn gradients(module: &impl Module, grads: &Gradients) -> ParamMap {
-    let mut visitor = Collect { names: Names::default(), grads: Some(grads), out: BTreeMap::new() };
-    module.visit(&mut visitor);
-    visitor.out
+/// The gradient of every parameter that has one; they are moved out.
+pub fn gradients(module: &impl Module, gradients: &mut Gradients) -> ParamMap {
+    on_host(visit(module, Some(gradients)))
 }
 
 /// Tensors by parameter name, each flattened to one dimension and outside autodiff.
 pub type FlatMap = BTreeMap<String, Tensor<1>>;
 
-struct TakeGradients<'g> {
-    names: Names,
-    grads: &'g mut Gradients,
-    out: &'g mut FlatMap,
-}
-
-impl ModuleVisitor for TakeGradients<'_> {
-    fn enter_module(&mut self, name: &str, _: &str) {
-        self.names.path.push(name.to_owned());
-    }
-
-    fn exit_module(&mut self, _: &str, _: &str) {
-        self.names.path.pop();
-    }
-
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let Some(new) = param.val().grad_remove(self.grads) else { return };
-        self.out.insert(self.names.name(), new.reshape([-1]));
-    }
-}
-
-/// Moves the gradients of all parameters out.
-pub fn take_gradients(module: &impl Module, grads: &mut Gradients) -> FlatMap {
-    let mut out = FlatMap::new();
-    module.visit(&mut TakeGradients { names: Names::default(), grads, out: &mut out });
-    out
+/// As [`gradients`], and they stay on their device.
+pub fn take_gradients(module: &impl Module, gradients: &mut Gradients) -> FlatMap {
+    visit(module, Some(gradients)).into_iter().map(|(name, (_, value))| (name, value)).collect()
 }
 
 struct Update<F> {
