@@ -15,7 +15,7 @@ use crate::data::{
 use crate::eval::{self, EvalOptions, Row};
 use crate::model::{
     GradResNet, GradResNetConfig, JointModel,
-    params::{self, ParamError},
+    params::{self, ParamError, ParamMap},
 };
 use crate::report;
 use burn::tensor::Device;
@@ -274,10 +274,11 @@ impl Trainer {
             if stop || step == total || step.is_multiple_of(every) {
                 // An interrupted run saves at once; evaluation is for the run's own milestones.
                 let limit = if step == total { usize::MAX } else { self.config.eval.limit };
-                let averaged = optimizer.averaged(model.net.clone());
-                self.save(&files, step, &model, &averaged, &optimizer)?;
+                let averaged = params::collect(&optimizer.averaged(model.net.clone()));
+                let averaged = self.save(&files, step, &model, averaged, &optimizer)?;
                 if !stop || step == total {
-                    rows = self.evaluate(&averaged, limit)?;
+                    let averaged = self.plain(averaged)?;
+                    rows = self.evaluate(&averaged, limit);
                     log.push(serde_json::json!({ "event": "eval", "step": step, "rows": rows }))?;
                     observer.evaluation(step, &rows);
                     report::curves(&log.lines, &files.path("curves.png"))?;
@@ -291,30 +292,32 @@ impl Trainer {
         Ok(Finish { complete: step >= total, steps: step, rows })
     }
 
+    /// Writes the model (the averaged parameters, which are given back) and the state.
     fn save(
         &self,
         files: &RunFiles,
         step: u64,
         model: &JointModel<GradResNet>,
-        averaged: &GradResNet,
+        averaged: ParamMap,
         optimizer: &Optimizer,
-    ) -> Result<(), TrainError> {
+    ) -> Result<ParamMap, TrainError> {
         let mut info = self.info.clone();
         info.training.steps = step;
         info.training.images = step * self.batch_size() as u64;
-        let checkpoint = Checkpoint { info, params: params::collect(averaged) };
+        let checkpoint = Checkpoint { info, params: averaged };
         checkpoint.save(&files.path("model.safetensors"))?;
         let state = TrainState { step, params: params::collect(&model.net), optimizer: optimizer.state() };
-        files.save_state(&checkpoint.info, &state)
+        files.save_state(&checkpoint.info, &state)?;
+        Ok(checkpoint.params)
     }
 
-    /// The network outside autodiff.
-    fn plain(&self, net: &GradResNet) -> Result<JointModel<GradResNet>, TrainError> {
-        let plain = params::assign(self.info.network.init(&self.device, 0), params::collect(net))?;
+    /// The model with these parameters, outside autodiff.
+    fn plain(&self, values: ParamMap) -> Result<JointModel<GradResNet>, TrainError> {
+        let plain = params::assign(self.info.network.init(&self.device, 0), values)?;
         Ok(JointModel::new(plain, self.info.data.std))
     }
 
-    fn evaluate(&self, net: &GradResNet, limit: usize) -> Result<Vec<Row>, TrainError> {
+    fn evaluate(&self, model: &JointModel<GradResNet>, limit: usize) -> Vec<Row> {
         let options = EvalOptions {
             sigmas: self.config.eval.sigmas.clone(),
             limit: Some(limit),
@@ -322,15 +325,14 @@ impl Trainer {
             denoise: self.config.loss.dsm_weight > 0.0,
             ..EvalOptions::default()
         };
-        Ok(eval::evaluate(&self.plain(net)?, &self.test, &options, &self.device, &mut |_| {}))
+        eval::evaluate(model, &self.test, &options, &self.device, &mut |_| {})
     }
 
-    fn samples(&self, net: &GradResNet, path: &Path) -> Result<(), TrainError> {
+    fn samples(&self, model: &JointModel<GradResNet>, path: &Path) -> Result<(), TrainError> {
         if self.config.loss.dsm_weight == 0.0 {
             return Ok(());
         }
-        let model = self.plain(net)?;
-        let grid = report::denoising_grid(&model, &self.test, &self.config.eval.sigmas, &self.device)?;
+        let grid = report::denoising_grid(model, &self.test, &self.config.eval.sigmas, &self.device)?;
         Ok(grid.save(path).map_err(report::ReportError::from)?)
     }
 }
