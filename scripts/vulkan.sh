@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
-# Recomputes the PyTorch oracles on a software Vulkan device (SwiftShader, from Debian's chromium-common, with
-# libvulkan1). Not part of .ci/run yet: see the table of devices in README.md.
+# Recomputes the PyTorch oracles on a software Vulkan device: SwiftShader, from Debian's chromium-common, with
+# libvulkan1. On hardware set MIYASAWA_VULKAN=discrete (or integrated).
 set -euo pipefail
 cd "$(dirname "$0")/.."
-VK_DRIVER_FILES=$(dpkg -L chromium-common | grep vk_swiftshader_icd.json)
-export VK_DRIVER_FILES MIYASAWA_VULKAN=software
-cargo build --release --features vulkan
+if [ "${MIYASAWA_VULKAN:-software}" = software ]; then
+  VK_DRIVER_FILES=$(dpkg -L chromium-common | grep vk_swiftshader_icd.json)
+  export VK_DRIVER_FILES MIYASAWA_VULKAN=software
+fi
+cargo build --profile parity --features vulkan
 for oracle in crates/miyasawa/tests/oracles/*.safetensors; do
-  target/release/miyasawa verify --device vulkan "$oracle" | tail -n 1
+  "${CARGO_TARGET_DIR:-target}/parity/miyasawa" verify --device vulkan "$oracle" | tail -n 1
 done

@@ -100,7 +100,7 @@ impl DeviceSpec {
         match self {
             Self::Cpu => Some(Device::flex()),
             #[cfg(feature = "vulkan")]
-            Self::Vulkan => Some(Device::vulkan(vulkan_kind())),
+            Self::Vulkan => Some(vulkan()),
             #[cfg(feature = "metal")]
             Self::Metal => Some(Device::metal(burn::tensor::DeviceKind::DefaultDevice)),
             #[cfg(feature = "cuda")]
@@ -123,17 +123,27 @@ impl DeviceSpec {
     }
 }
 
-/// A graphics card where there is one, else a software driver.
+/// The Vulkan device that `MIYASAWA_VULKAN` names (`discrete`, `integrated` or `software`), else the driver's
+/// own choice. Opened once: a second registration is an error in Burn.
+///
+/// # Panics
+/// If there is no such device.
 #[cfg(feature = "vulkan")]
-fn vulkan_kind() -> burn::tensor::DeviceKind {
-    use burn::tensor::DeviceKind;
-    // Burn's default looks for hardware only; a software driver (SwiftShader, llvmpipe) must be asked for.
-    match std::env::var("MIYASAWA_VULKAN").as_deref() {
-        Ok("software") => DeviceKind::Cpu,
-        Ok("integrated") => DeviceKind::IntegratedGpu(0),
-        Ok("discrete") => DeviceKind::DiscreteGpu(0),
-        _ => DeviceKind::DefaultDevice,
-    }
+fn vulkan() -> Device {
+    use burn::tensor::{DeviceKind, wgpu::WgpuBackend};
+    static OPENED: std::sync::OnceLock<Device> = std::sync::OnceLock::new();
+    let open = || {
+        // Burn's default looks for hardware only; a software driver (SwiftShader, llvmpipe) must be asked for.
+        let kind = match std::env::var("MIYASAWA_VULKAN").as_deref() {
+            Ok("software") => DeviceKind::Cpu,
+            Ok("integrated") => DeviceKind::IntegratedGpu(0),
+            Ok("discrete") => DeviceKind::DiscreteGpu(0),
+            _ => DeviceKind::DefaultDevice,
+        };
+        let options = Device::wgpu_options().device_kind(kind).graphics_api(WgpuBackend::Vulkan);
+        options.init().unwrap_or_else(|error| panic!("{error}"))
+    };
+    OPENED.get_or_init(open).clone()
 }
 
 #[cfg(test)]
