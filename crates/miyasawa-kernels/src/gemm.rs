@@ -135,7 +135,7 @@ impl<const P: usize> Kernel for Nn<P> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
         let Self { rows, fill, a: (a, a_block), b, width, c: (c, c_block), accumulate } = self;
-        let full = if width == 2 { S::ROWS } else { 2 * S::ROWS };
+        let full = if width == 2 { S::ROWS } else { 16.min(2 * S::ROWS) };
         let mut row = 0;
         while row < rows {
             let n = full.min(rows - row);
@@ -228,7 +228,7 @@ impl<const P: usize> Kernel for Tn<P> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
         let Self { rows, fill, a: (a, a_block), b: (b, b_block), width, mut c, accumulate } = self;
-        let most = if width == 2 { S::ROWS + S::ROWS / 2 } else { 2 * S::ROWS };
+        let most = if width == 2 { S::COLUMNS } else { 16.min(2 * S::COLUMNS) };
         for block in 0..fill.blocks {
             let columns = fill.of(block, S::LANES / P);
             // Tiles of nearly the same height: 16 columns as 8 + 8, not 12 + 4.

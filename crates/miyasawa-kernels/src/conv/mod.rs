@@ -1,9 +1,11 @@
 //! Square-kernel two-dimensional convolution without bias, its adjoint and its weight gradient.
 //!
-//! Three algorithms compute each pass, and [`Algorithm::choose`] picks one by shape:
+//! Four algorithms compute the passes, and [`Algorithm::choose`] picks one by shape:
 //!
 //! - [`Algorithm::Winograd`]: a quarter of the products for 3x3 kernels with stride 1, and 81 for 144 with stride 2;
 //! - [`Algorithm::Direct`]: rows of patches times packed weights, for any kernel, stride and padding;
+//! - [`Algorithm::Streamed`]: products with the weights as they lie, for so few pixels that reading the weights is
+//!   what costs (its weight gradient is the direct one);
 //! - [`Algorithm::Plain`]: the definition in plain loops, which tests compare the others with.
 //!
 //! All give the same bits for every number of threads.
@@ -11,6 +13,7 @@
 mod direct;
 mod plain;
 mod shape;
+mod streamed;
 #[cfg(test)]
 mod tests;
 mod winograd;
@@ -27,17 +30,22 @@ pub enum Algorithm {
     Direct,
     /// Winograd's bilinear algorithms, for 3x3 kernels with stride 1 and padding up to 2 or stride 2 and padding 1.
     Winograd,
+    /// Products with the weights in their own order, for few pixels and many weights.
+    Streamed,
 }
 
 impl Algorithm {
     /// Every algorithm that can compute the shape.
     pub fn available(s: &ConvShape) -> Vec<Self> {
-        let all = [Self::Plain, Self::Direct, Self::Winograd];
+        let all = [Self::Plain, Self::Direct, Self::Winograd, Self::Streamed];
         all.into_iter().filter(|a| *a != Self::Winograd || winograd::can(s)).collect()
     }
 
     /// The algorithm that is fastest for the shape, by measurement.
     pub fn choose(s: &ConvShape) -> Self {
+        if streamed::pays(s) {
+            return Self::Streamed;
+        }
         if winograd::can(s) && winograd::pays(s) { Self::Winograd } else { Self::Direct }
     }
 }
@@ -74,6 +82,7 @@ pub fn forward_with(
     }
     match algorithm {
         Algorithm::Plain => plain::forward(s, x, w, addend, y),
+        Algorithm::Streamed => streamed::forward(isa, s, x, w, addend, y),
         Algorithm::Direct => direct::forward(isa, s, x, w, addend, y),
         Algorithm::Winograd => {
             assert!(winograd::can(s), "conv::forward: no Winograd for {s:?}");
@@ -113,6 +122,7 @@ pub fn adjoint_with(
     }
     match algorithm {
         Algorithm::Plain => plain::adjoint(s, g, w, addend, x),
+        Algorithm::Streamed => streamed::adjoint(isa, s, g, w, addend, x),
         Algorithm::Direct => direct::adjoint(isa, s, g, w, addend, x),
         Algorithm::Winograd => {
             assert!(winograd::can(s), "conv::adjoint: no Winograd for {s:?}");
@@ -141,7 +151,7 @@ pub fn weight_grad_with(isa: Isa, algorithm: Algorithm, s: &ConvShape, x: &[f32]
     }
     match algorithm {
         Algorithm::Plain => plain::weight_grad(s, x, g, dw),
-        Algorithm::Direct => direct::weight_grad(isa, s, x, g, dw),
+        Algorithm::Direct | Algorithm::Streamed => direct::weight_grad(isa, s, x, g, dw),
         Algorithm::Winograd => {
             assert!(winograd::can(s), "conv::weight_grad: no Winograd for {s:?}");
             winograd::weight_grad(isa, s, x, g, dw);

@@ -29,7 +29,8 @@ unsafe fn mask(n: usize) -> __m256i {
 
 impl Simd for Avx2 {
     const LANES: usize = 8;
-    const ROWS: usize = 4;
+    const ROWS: usize = 6;
+    const COLUMNS: usize = 6;
     type V = __m256;
 
     #[inline(always)]
@@ -45,12 +46,30 @@ impl Simd for Avx2 {
     #[inline(always)]
     unsafe fn load_part(p: *const f32, n: usize) -> __m256 {
         // SAFETY: the trait's contract; masked lanes are not touched.
-        unsafe { _mm256_maskload_ps(p, mask(n)) }
+        unsafe { if n == 8 { _mm256_loadu_ps(p) } else { _mm256_maskload_ps(p, mask(n)) } }
     }
+    // A masked store is many micro-operations on AMD's processors: whole vectors and the pieces of 4, 2 and 1
+    // that any other number is made of are faster.
     #[inline(always)]
-    unsafe fn store_part(p: *mut f32, v: __m256, n: usize) {
-        // SAFETY: the trait's contract; masked lanes are not touched.
-        unsafe { _mm256_maskstore_ps(p, mask(n), v) }
+    unsafe fn store_part(mut p: *mut f32, v: __m256, n: usize) {
+        // SAFETY: the trait's contract; the pieces written add up to `n` values.
+        unsafe {
+            if n == 8 {
+                return _mm256_storeu_ps(p, v);
+            }
+            let mut low = _mm256_castps256_ps128(v);
+            if n & 4 != 0 {
+                _mm_storeu_ps(p, low);
+                (p, low) = (p.add(4), _mm256_extractf128_ps::<1>(v));
+            }
+            if n & 2 != 0 {
+                _mm_storel_pd(p.cast(), _mm_castps_pd(low));
+                (p, low) = (p.add(2), _mm_movehl_ps(low, low));
+            }
+            if n & 1 != 0 {
+                _mm_store_ss(p, low);
+            }
+        }
     }
     #[inline(always)]
     unsafe fn splat(x: f32) -> __m256 {
@@ -84,6 +103,16 @@ impl Simd for Avx2 {
     }
 
     no_pairs!();
+
+    #[inline(always)]
+    unsafe fn sum(v: __m256) -> f32 {
+        // SAFETY: the trait's contract.
+        unsafe {
+            let v = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps::<1>(v));
+            let v = _mm_add_ps(v, _mm_movehl_ps(v, v));
+            _mm_cvtss_f32(_mm_add_ss(v, _mm_shuffle_ps::<1>(v, v)))
+        }
+    }
 
     #[inline(always)]
     unsafe fn prefetch(p: *const f32) {

@@ -26,6 +26,7 @@ fn mask(n: usize) -> __mmask16 {
 impl Simd for Avx512 {
     const LANES: usize = 16;
     const ROWS: usize = 8;
+    const COLUMNS: usize = 12;
     type V = __m512;
 
     #[inline(always)]
@@ -107,6 +108,12 @@ impl Simd for Avx512 {
     unsafe fn splat_pair(p: *const f32) -> __m512 {
         // SAFETY: the trait's contract.
         unsafe { _mm512_castpd_ps(_mm512_set1_pd(p.cast::<f64>().read_unaligned())) }
+    }
+
+    #[inline(always)]
+    unsafe fn sum(v: __m512) -> f32 {
+        // SAFETY: the trait's contract.
+        unsafe { _mm512_reduce_add_ps(v) }
     }
 
     #[inline(always)]

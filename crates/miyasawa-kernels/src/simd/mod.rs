@@ -20,8 +20,10 @@ pub(crate) mod portable;
 pub(crate) trait Simd: Copy {
     /// Values in a vector.
     const LANES: usize;
-    /// Rows of two vectors that the registers hold as accumulators beside the operands.
+    /// Rows of two vectors that `A*B` keeps in registers.
     const ROWS: usize;
+    /// Rows of two vectors that `A^T*B` keeps in registers.
+    const COLUMNS: usize;
     /// The vector.
     type V: Copy;
 
@@ -38,6 +40,9 @@ pub(crate) trait Simd: Copy {
     unsafe fn fma(a: Self::V, b: Self::V, c: Self::V) -> Self::V;
     /// `c - a*b`
     unsafe fn fnma(a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+
+    /// The sum of a vector's values.
+    unsafe fn sum(v: Self::V) -> f32;
 
     /// Two half vectors interleaved, `a0 b0 a1 b1 ..`, from the first `n <= LANES/2` values of each.
     unsafe fn load_pair(a: *const f32, b: *const f32, n: usize) -> Self::V;
@@ -127,6 +132,7 @@ mod tests {
                 check(S::mul(va, vb), &|i| a[i] * b[i]);
                 check(S::fma(va, vb, vc), &|i| a[i] * b[i] + 3.0);
                 check(S::fnma(va, vb, vc), &|i| 3.0 - a[i] * b[i]);
+                assert_eq!(S::sum(va), (1..=l).sum::<usize>() as f32);
                 for n in 0..=l {
                     check(S::load_part(a.as_ptr(), n), &|i| if i < n { a[i] } else { 0.0 });
                     let mut part = vec![-1.0f32; l];

@@ -20,6 +20,7 @@ pub(crate) unsafe fn run<K: Kernel>(kernel: K) -> K::Output {
 impl Simd for Neon {
     const LANES: usize = 4;
     const ROWS: usize = 8;
+    const COLUMNS: usize = 12;
     type V = float32x4_t;
 
     #[inline(always)]
@@ -84,6 +85,12 @@ impl Simd for Neon {
     }
 
     no_pairs!();
+
+    #[inline(always)]
+    unsafe fn sum(v: float32x4_t) -> f32 {
+        // SAFETY: the trait's contract.
+        unsafe { vaddvq_f32(v) }
+    }
 
     #[inline(always)]
     unsafe fn prefetch(_: *const f32) {}

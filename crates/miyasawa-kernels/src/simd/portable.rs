@@ -20,6 +20,7 @@ fn zip(a: [f32; 8], b: [f32; 8], f: impl Fn(f32, f32) -> f32) -> [f32; 8] {
 impl Simd for Portable {
     const LANES: usize = 8;
     const ROWS: usize = 2;
+    const COLUMNS: usize = 3;
     type V = [f32; 8];
 
     #[inline(always)]
@@ -71,6 +72,12 @@ impl Simd for Portable {
     }
 
     no_pairs!();
+
+    #[inline(always)]
+    unsafe fn sum(v: [f32; 8]) -> f32 {
+        let [a, b, c, d, e, f, g, h] = v;
+        ((a + e) + (c + g)) + ((b + f) + (d + h))
+    }
 
     #[inline(always)]
     unsafe fn prefetch(_: *const f32) {}

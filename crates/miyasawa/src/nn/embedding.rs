@@ -53,7 +53,8 @@ mod tests {
         let [cos, sin] = cos_sin(tensor).map(|t| t.into_data().try_to_vec::<f32>().unwrap());
         for (i, angle) in angles.iter().enumerate() {
             let (expected_sin, expected_cos) = f64::from(*angle).sin_cos();
-            let error = (f64::from(cos[i]) - expected_cos).abs().max((f64::from(sin[i]) - expected_sin).abs());
+            let error =
+                (f64::from(cos[i]) - expected_cos).abs().max((f64::from(sin[i]) - expected_sin).abs());
             assert!(error < 1e-6, "{angle}: {error}");
         }
     }

@@ -260,7 +260,8 @@ fn the_sum_of_squares_agrees_with_its_default_body() {
     for len in [1, 7, 1000] {
         let inputs = Inputs::random(&[&[len]], 9);
         let found = values(sum_squares(&inputs.leaves(DType::F32)[0].clone().inner()));
-        let reference = default::sum_squares::<Dispatch>(inputs.leaves(DType::F64)[0].clone().into_dispatch());
+        let reference =
+            default::sum_squares::<Dispatch>(inputs.leaves(DType::F64)[0].clone().into_dispatch());
         let expected = values(Tensor::<1>::from_dispatch(reference));
         assert!((found[0] - expected[0]).abs() <= 1e-6 * expected[0], "{len}: {found:?}, {expected:?}");
     }
