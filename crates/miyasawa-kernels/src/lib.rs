@@ -20,6 +20,7 @@
 //! The crate knows no framework: `miyasawa` calls it from its Burn backend extension.
 
 pub mod conv;
+mod crew;
 pub mod elementwise;
 pub mod gelu;
 mod gemm;

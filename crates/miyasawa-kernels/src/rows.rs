@@ -3,9 +3,8 @@
 
 use std::ops::Range;
 
-use rayon::prelude::*;
-
 use crate::scratch::Scratch;
+use crate::tasks;
 
 /// Lanes of a row that a loop sums at a time, in accumulators on the stack.
 pub(crate) const TILE: usize = 64;
@@ -46,11 +45,11 @@ impl Rows {
     }
 
     /// Calls `task` for every image, on several threads if there are enough images and values.
-    pub(crate) fn images<T: Send>(&self, images: Vec<T>, task: impl Fn(usize, T) + Sync) {
+    pub(crate) fn images<T: Send>(&self, images: Vec<T>, task: impl Fn(usize, T) + Sync + Send) {
         if self.split || images.len() * self.image < SEGMENT {
             images.into_iter().enumerate().for_each(|(n, image)| task(n, image));
         } else {
-            images.into_par_iter().enumerate().for_each(|(n, image)| task(n, image));
+            tasks::items(images, task);
         }
     }
 
@@ -97,13 +96,11 @@ impl Rows {
             }
         };
         if self.split {
-            let parts = segments.into_par_iter().enumerate().map(|(segment, y)| {
-                let mut lanes = vec![0.0; K * self.row];
-                part(segment, y, &mut lanes);
-                lanes
-            });
+            let mut lanes = vec![0.0; segments.len() * K * self.row];
+            let parts = segments.into_iter().zip(lanes.chunks_mut(K * self.row));
+            tasks::items(parts, |segment, (y, lanes)| part(segment, y, lanes));
             // Added in their order, whichever is ready first.
-            parts.collect::<Vec<_>>().iter().for_each(|lanes| add(lanes));
+            lanes.chunks(K * self.row).for_each(add);
         } else {
             let mut lanes = vec![0.0; K * self.row];
             for (segment, y) in segments.into_iter().enumerate() {
@@ -129,14 +126,14 @@ impl Rows {
     pub(crate) fn write<const N: usize>(
         &self,
         y: [&mut [f32]; N],
-        write: impl Fn(Range<usize>, [&mut [f32]; N]) + Sync,
+        write: impl Fn(Range<usize>, [&mut [f32]; N]) + Sync + Send,
     ) {
         let mut outputs = y.map(|y| y.chunks_mut(self.segment));
         let parts: Vec<_> = (0..self.segments())
             .map(|i| (self.range(i), outputs.each_mut().map(|y| y.next().expect("as many as segments"))))
             .collect();
         if self.split {
-            parts.into_par_iter().for_each(|(range, y)| write(range, y));
+            tasks::items(parts, |_, (range, y)| write(range, y));
         } else {
             // The last segment is the one that the pass before has left in the cache.
             parts.into_iter().rev().for_each(|(range, y)| write(range, y));

@@ -1,17 +1,30 @@
 //! Splitting work over the threads of rayon.
 
-use rayon::prelude::*;
+use std::sync::Mutex;
+
+use crate::crew;
 
 /// Values below which handing work to another thread costs more than it saves.
 const SMALL: usize = 16 * 1024;
 
 /// Calls `f` for each task, in any order, on any thread.
 pub(crate) fn run(tasks: usize, f: impl Fn(usize) + Sync + Send) {
-    if tasks <= 1 || rayon::current_num_threads() == 1 {
+    let threads = rayon::current_num_threads();
+    if tasks <= 1 || threads == 1 {
         (0..tasks).for_each(f);
     } else {
-        (0..tasks).into_par_iter().with_max_len(1).for_each(f);
+        crew::share(threads.min(tasks) - 1, tasks, &f);
     }
+}
+
+/// Calls `f` with each item and its number, in any order, on any thread.
+pub(crate) fn items<T: Send>(items: impl IntoIterator<Item = T>, f: impl Fn(usize, T) + Sync + Send) {
+    let slots: Vec<_> = items.into_iter().map(|item| Mutex::new(Some(item))).collect();
+    run(slots.len(), |i| {
+        // Each number comes once, so that there is an item and nobody else at its lock.
+        let item = slots[i].lock().ok().and_then(|mut slot| slot.take());
+        item.into_iter().for_each(|item| f(i, item));
+    });
 }
 
 /// [`run`] if the work is worth several threads, else on this one.
@@ -29,6 +42,6 @@ pub(crate) fn chunks(
     if work < SMALL || slice.len() <= size {
         slice.chunks_mut(size).enumerate().for_each(|(i, c)| f(i, c));
     } else {
-        slice.par_chunks_mut(size).enumerate().for_each(|(i, c)| f(i, c));
+        items(slice.chunks_mut(size), f);
     }
 }

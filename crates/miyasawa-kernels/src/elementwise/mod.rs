@@ -3,10 +3,9 @@
 //! Both optimisers are PyTorch's, to the rounding, for dampening 0. They multiply the gradient by a factor
 //! first (that of clipping; 1 without) and can move an exponential average of the parameters along.
 
-use rayon::prelude::*;
-
 use crate::isa::Isa;
 use crate::multiversion::{fma, multiversion};
+use crate::tasks;
 
 #[cfg(test)]
 mod tests;
@@ -159,17 +158,17 @@ fn adamw_on(
         step: (rate / correction(beta1)) as f32,
         average: average.as_ref().map_or(0.0, |a| (1.0 - f64::from(a.decay)) as f32),
     };
-    let chunks = p
-        .par_chunks_mut(CHUNK)
-        .zip(m.par_chunks_mut(CHUNK).zip(v.par_chunks_mut(CHUNK)))
-        .zip(g.par_chunks(CHUNK));
+    let chunks = p.chunks_mut(CHUNK).zip(m.chunks_mut(CHUNK).zip(v.chunks_mut(CHUNK))).zip(g.chunks(CHUNK));
     match average {
         None if len <= CHUNK => adamw_chunk(isa, &k, p, m, v, g),
-        None => chunks.for_each(|((p, (m, v)), g)| adamw_chunk(isa, &k, p, m, v, g)),
+        None => tasks::items(chunks, |_, ((p, (m, v)), g)| adamw_chunk(isa, &k, p, m, v, g)),
         Some(average) if len <= CHUNK => adamw_average_chunk(isa, &k, p, m, v, g, average.values),
-        Some(average) => chunks
-            .zip(average.values.par_chunks_mut(CHUNK))
-            .for_each(|(((p, (m, v)), g), average)| adamw_average_chunk(isa, &k, p, m, v, g, average)),
+        Some(average) => {
+            let chunks = chunks.zip(average.values.chunks_mut(CHUNK));
+            tasks::items(chunks, |_, (((p, (m, v)), g), average)| {
+                adamw_average_chunk(isa, &k, p, m, v, g, average);
+            });
+        }
     }
 }
 
@@ -258,14 +257,17 @@ fn sgd_on(
         step: if options.nesterov { [rate, rate * options.momentum] } else { [0.0, rate] },
         average: average.as_ref().map_or(0.0, |a| (1.0 - f64::from(a.decay)) as f32),
     };
-    let chunks = p.par_chunks_mut(CHUNK).zip(velocity.par_chunks_mut(CHUNK)).zip(g.par_chunks(CHUNK));
+    let chunks = p.chunks_mut(CHUNK).zip(velocity.chunks_mut(CHUNK)).zip(g.chunks(CHUNK));
     match average {
         None if len <= CHUNK => sgd_chunk(isa, &k, p, velocity, g),
-        None => chunks.for_each(|((p, velocity), g)| sgd_chunk(isa, &k, p, velocity, g)),
+        None => tasks::items(chunks, |_, ((p, velocity), g)| sgd_chunk(isa, &k, p, velocity, g)),
         Some(average) if len <= CHUNK => sgd_average_chunk(isa, &k, p, velocity, g, average.values),
-        Some(average) => chunks
-            .zip(average.values.par_chunks_mut(CHUNK))
-            .for_each(|(((p, velocity), g), average)| sgd_average_chunk(isa, &k, p, velocity, g, average)),
+        Some(average) => {
+            let chunks = chunks.zip(average.values.chunks_mut(CHUNK));
+            tasks::items(chunks, |_, (((p, velocity), g), average)| {
+                sgd_average_chunk(isa, &k, p, velocity, g, average);
+            });
+        }
     }
 }
 
@@ -300,5 +302,7 @@ fn sum_squares_on(isa: Isa, g: &[f32]) -> f64 {
         return g.chunks(CHUNK).map(part).sum();
     }
     // Collected first: the order of the additions must not depend on the threads.
-    g.par_chunks(CHUNK).map(part).collect::<Vec<f64>>().into_iter().sum()
+    let mut parts = vec![0.0; g.len().div_ceil(CHUNK)];
+    tasks::items(parts.iter_mut().zip(g.chunks(CHUNK)), |_, (sum, g)| *sum = part(g));
+    parts.iter().sum()
 }

@@ -7,10 +7,9 @@
 //! `Phi` is within 1e-7 of its exact value everywhere and within 4e-6 of its size in the lower tail. The
 //! functions have their limits at the infinities (`gelu(-inf) = 0`, not NaN), and NaN stays NaN.
 
-use rayon::prelude::*;
-
 use crate::isa::Isa;
 use crate::multiversion::multiversion;
+use crate::tasks;
 use normal::Normal;
 
 pub(crate) mod normal;
@@ -60,7 +59,7 @@ fn forward_on(isa: Isa, h: &[f32], y: &mut [f32]) {
     if y.len() <= CHUNK {
         return forward_chunk(isa, h, y);
     }
-    y.par_chunks_mut(CHUNK).zip(h.par_chunks(CHUNK)).for_each(|(y, h)| forward_chunk(isa, h, y));
+    tasks::items(y.chunks_mut(CHUNK).zip(h.chunks(CHUNK)), |_, (y, h)| forward_chunk(isa, h, y));
 }
 
 /// `y = g*gelu'(h)`.
@@ -77,10 +76,8 @@ fn adjoint_on(isa: Isa, h: &[f32], g: &[f32], y: &mut [f32]) {
     if y.len() <= CHUNK {
         return adjoint_chunk(isa, h, g, y);
     }
-    y.par_chunks_mut(CHUNK)
-        .zip(h.par_chunks(CHUNK))
-        .zip(g.par_chunks(CHUNK))
-        .for_each(|((y, h), g)| adjoint_chunk(isa, h, g, y));
+    let chunks = y.chunks_mut(CHUNK).zip(h.chunks(CHUNK)).zip(g.chunks(CHUNK));
+    tasks::items(chunks, |_, ((y, h), g)| adjoint_chunk(isa, h, g, y));
 }
 
 /// The reverse of [`adjoint`] for the cotangent `v`: `dg = v*gelu'(h)` and `dh = v*g*gelu''(h)`.
@@ -98,8 +95,7 @@ fn adjoint_reverse_on(isa: Isa, h: &[f32], g: &[f32], v: &[f32], dg: &mut [f32],
     if h.len() <= CHUNK {
         return adjoint_reverse_chunk(isa, h, g, v, dg, dh);
     }
-    dg.par_chunks_mut(CHUNK)
-        .zip(dh.par_chunks_mut(CHUNK))
-        .zip(h.par_chunks(CHUNK).zip(g.par_chunks(CHUNK)).zip(v.par_chunks(CHUNK)))
-        .for_each(|((dg, dh), ((h, g), v))| adjoint_reverse_chunk(isa, h, g, v, dg, dh));
+    let outputs = dg.chunks_mut(CHUNK).zip(dh.chunks_mut(CHUNK));
+    let chunks = outputs.zip(h.chunks(CHUNK).zip(g.chunks(CHUNK)).zip(v.chunks(CHUNK)));
+    tasks::items(chunks, |_, ((dg, dh), ((h, g), v))| adjoint_reverse_chunk(isa, h, g, v, dg, dh));
 }

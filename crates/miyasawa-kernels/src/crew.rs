@@ -1,0 +1,143 @@
+//! Helpers that stay awake between the parts of a computation.
+//!
+//! An operation on one picture takes a fraction of a millisecond; waking a thread that sleeps takes a tenth of that, and
+//! a network has a hundred of them. A thread that shares work therefore asks rayon for helpers that watch for more for a
+//! moment before they go, and finds them awake at the next operation.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering::SeqCst};
+use std::time::{Duration, Instant};
+
+/// How long a helper watches before it gives its thread back to rayon.
+const PATIENCE: Duration = Duration::from_micros(300);
+
+/// Work shared: calls of `f` with `0..tasks`, each number taken once.
+struct Job<'a> {
+    f: &'a (dyn Fn(usize) + Sync),
+    tasks: usize,
+    next: AtomicUsize,
+    panicked: AtomicBool,
+}
+
+impl Job<'_> {
+    fn work(&self) {
+        loop {
+            let i = self.next.fetch_add(1, SeqCst);
+            if i >= self.tasks {
+                return;
+            }
+            (self.f)(i);
+        }
+    }
+}
+
+/// One job at a time is on the board.
+static TAKEN: AtomicBool = AtomicBool::new(false);
+/// The job that helpers may join, or null.
+static BOARD: AtomicPtr<Job<'static>> = AtomicPtr::new(std::ptr::null_mut());
+/// Jobs posted so far. Two jobs may lie at the same address, one after the other.
+static POSTED: AtomicUsize = AtomicUsize::new(0);
+/// Helpers that look at the job on the board or work on it.
+static INSIDE: AtomicUsize = AtomicUsize::new(0);
+/// Helpers that watch or were asked for.
+static HELPERS: AtomicUsize = AtomicUsize::new(0);
+
+/// Takes the job off the board and waits for the helpers to leave it, also when a task panics.
+struct Posted;
+
+impl Drop for Posted {
+    fn drop(&mut self) {
+        BOARD.store(std::ptr::null_mut(), SeqCst);
+        while INSIDE.load(SeqCst) > 0 {
+            std::hint::spin_loop();
+        }
+        TAKEN.store(false, SeqCst);
+    }
+}
+
+/// Calls `f` with `0..tasks` on this thread and `helpers` others. All of it on this thread where somebody else's job is
+/// on the board: then the other threads have work.
+pub(crate) fn share(helpers: usize, tasks: usize, f: &(dyn Fn(usize) + Sync)) {
+    if TAKEN.swap(true, SeqCst) {
+        return (0..tasks).for_each(f);
+    }
+    let job = Job { f, tasks, next: AtomicUsize::new(0), panicked: AtomicBool::new(false) };
+    {
+        let posted = Posted;
+        POSTED.fetch_add(1, SeqCst);
+        BOARD.store((&raw const job).cast_mut().cast(), SeqCst);
+        while HELPERS.load(SeqCst) < helpers {
+            HELPERS.fetch_add(1, SeqCst);
+            rayon::spawn(help);
+        }
+        job.work();
+        drop(posted);
+    }
+    assert!(!job.panicked.load(SeqCst), "a helper's task panicked");
+}
+
+/// Watches the board and joins what is posted, until nothing was for a while.
+fn help() {
+    let mut since = Instant::now();
+    let mut rounds = 0u32;
+    loop {
+        if BOARD.load(SeqCst).is_null() {
+            rounds = rounds.wrapping_add(1);
+            if rounds.is_multiple_of(64) && since.elapsed() > PATIENCE {
+                break;
+            }
+            std::hint::spin_loop();
+            continue;
+        }
+        INSIDE.fetch_add(1, SeqCst);
+        let number = POSTED.load(SeqCst);
+        let job = BOARD.load(SeqCst);
+        if !job.is_null() {
+            // SAFETY: the job was on the board after this helper was counted in `INSIDE`, and whoever posted it
+            // takes it off and then waits for that count to be zero before the job and what it borrows are gone.
+            let job = unsafe { &*job };
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| job.work())) {
+                job.panicked.store(true, SeqCst);
+                drop(panic);
+            }
+        }
+        INSIDE.fetch_sub(1, SeqCst);
+        // The job may stay on the board while its last tasks are done: there is nothing left to take of it.
+        while POSTED.load(SeqCst) == number && !BOARD.load(SeqCst).is_null() {
+            std::hint::spin_loop();
+        }
+        since = Instant::now();
+    }
+    HELPERS.fetch_sub(1, SeqCst);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_task_is_done_once_however_many_threads_post() {
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for tasks in (0..300).chain([5000]) {
+                        let done: Vec<AtomicUsize> = (0..tasks).map(|_| AtomicUsize::new(0)).collect();
+                        share(3, tasks, &|i| {
+                            done[i].fetch_add(1, SeqCst);
+                        });
+                        assert!(done.iter().all(|n| n.load(SeqCst) == 1), "{tasks} tasks");
+                    }
+                });
+            }
+        });
+    }
+
+    #[test]
+    fn a_panic_reaches_whoever_posted_and_the_board_is_free_again() {
+        for _ in 0..20 {
+            let outcome = catch_unwind(|| share(2, 100, &|i| assert!(i != 50, "task 50")));
+            assert!(outcome.is_err());
+        }
+        share(2, 10, &|_| ());
+    }
+}
