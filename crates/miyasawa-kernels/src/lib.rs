@@ -22,6 +22,7 @@
 pub mod conv;
 mod crew;
 pub mod elementwise;
+mod fresh;
 pub mod gelu;
 mod gemm;
 pub mod isa;

@@ -1,6 +1,7 @@
 //! Working memory that each thread keeps, so that a steady state allocates nothing.
 
 use std::cell::RefCell;
+use std::mem::MaybeUninit;
 use std::ops::{Deref, DerefMut};
 
 /// A cache line.
@@ -71,6 +72,11 @@ unsafe impl Sync for SharedMut {}
 impl SharedMut {
     pub(crate) fn new(slice: &mut [f32]) -> Self {
         Self(slice.as_mut_ptr())
+    }
+
+    /// Of memory that the tasks initialise.
+    pub(crate) fn unwritten(slice: &mut [MaybeUninit<f32>]) -> Self {
+        Self(slice.as_mut_ptr().cast())
     }
 
     /// The rest of the slice.

@@ -18,6 +18,9 @@ mod streamed;
 mod tests;
 mod winograd;
 
+use std::mem::MaybeUninit;
+
+use crate::fresh::{self, as_unwritten, zeroed};
 use crate::isa::Isa;
 pub use shape::ConvShape;
 
@@ -73,6 +76,32 @@ pub fn forward_with(
     addend: Option<&[f32]>,
     y: &mut [f32],
 ) {
+    // SAFETY: the algorithms write values.
+    forward_to(isa, algorithm, s, x, w, addend, unsafe { as_unwritten(y) });
+}
+
+/// [`forward`] into new memory.
+///
+/// # Panics
+/// As [`forward`].
+pub fn forward_new(s: &ConvShape, x: &[f32], w: &[f32], addend: Option<&[f32]>) -> Vec<f32> {
+    let (isa, algorithm) = (Isa::current(), Algorithm::choose(s));
+    // SAFETY: the algorithms write every value.
+    let [y] =
+        unsafe { fresh::vectors([s.output_len()], |[y]| forward_to(isa, algorithm, s, x, w, addend, y)) };
+    y
+}
+
+/// Writes every value of `y`.
+fn forward_to(
+    isa: Isa,
+    algorithm: Algorithm,
+    s: &ConvShape,
+    x: &[f32],
+    w: &[f32],
+    addend: Option<&[f32]>,
+    y: &mut [MaybeUninit<f32>],
+) {
     s.check("conv::forward", x.len(), w.len(), y.len());
     if let Some(a) = addend {
         assert_eq!(a.len(), y.len(), "conv::forward: length of the addend for {s:?}");
@@ -81,7 +110,7 @@ pub fn forward_with(
         return fill(addend, y);
     }
     match algorithm {
-        Algorithm::Plain => plain::forward(s, x, w, addend, y),
+        Algorithm::Plain => plain::forward(s, x, w, addend, zeroed(y)),
         Algorithm::Streamed => streamed::forward(isa, s, x, w, addend, y),
         Algorithm::Direct => direct::forward(isa, s, x, w, addend, y),
         Algorithm::Winograd => {
@@ -113,6 +142,32 @@ pub fn adjoint_with(
     addend: Option<&[f32]>,
     x: &mut [f32],
 ) {
+    // SAFETY: the algorithms write values.
+    adjoint_to(isa, algorithm, s, g, w, addend, unsafe { as_unwritten(x) });
+}
+
+/// [`adjoint`] into new memory.
+///
+/// # Panics
+/// As [`adjoint`].
+pub fn adjoint_new(s: &ConvShape, g: &[f32], w: &[f32], addend: Option<&[f32]>) -> Vec<f32> {
+    let (isa, algorithm) = (Isa::current(), Algorithm::choose(s));
+    // SAFETY: the algorithms write every value.
+    let [x] =
+        unsafe { fresh::vectors([s.input_len()], |[x]| adjoint_to(isa, algorithm, s, g, w, addend, x)) };
+    x
+}
+
+/// Writes every value of `x`.
+fn adjoint_to(
+    isa: Isa,
+    algorithm: Algorithm,
+    s: &ConvShape,
+    g: &[f32],
+    w: &[f32],
+    addend: Option<&[f32]>,
+    x: &mut [MaybeUninit<f32>],
+) {
     s.check("conv::adjoint", x.len(), w.len(), g.len());
     if let Some(a) = addend {
         assert_eq!(a.len(), x.len(), "conv::adjoint: length of the addend for {s:?}");
@@ -121,7 +176,7 @@ pub fn adjoint_with(
         return fill(addend, x);
     }
     match algorithm {
-        Algorithm::Plain => plain::adjoint(s, g, w, addend, x),
+        Algorithm::Plain => plain::adjoint(s, g, w, addend, zeroed(x)),
         Algorithm::Streamed => streamed::adjoint(isa, s, g, w, addend, x),
         Algorithm::Direct => direct::adjoint(isa, s, g, w, addend, x),
         Algorithm::Winograd => {
@@ -159,9 +214,9 @@ pub fn weight_grad_with(isa: Isa, algorithm: Algorithm, s: &ConvShape, x: &[f32]
     }
 }
 
-fn fill(addend: Option<&[f32]>, y: &mut [f32]) {
+fn fill(addend: Option<&[f32]>, y: &mut [MaybeUninit<f32>]) {
     match addend {
-        Some(a) => y.copy_from_slice(a),
-        None => y.fill(0.0),
+        Some(a) => y.iter_mut().zip(a).for_each(|(y, a)| *y = MaybeUninit::new(*a)),
+        None => y.fill(MaybeUninit::new(0.0)),
     }
 }

@@ -3,6 +3,8 @@
 //! With the taps of each patch in the weights' own order, an output is the product of two contiguous rows, and nothing
 //! is packed or transformed. The adjoint copies a few channels' weights at a time, multiplies, and adds the patches up.
 
+use std::mem::MaybeUninit;
+
 use crate::gemm::{self, Fill};
 use crate::isa::Isa;
 use crate::scratch::{Scratch, SharedMut};
@@ -52,7 +54,14 @@ fn each_tap(s: &ConvShape, pixel: usize, mut f: impl FnMut(usize, usize)) {
     }
 }
 
-pub(super) fn forward(isa: Isa, s: &ConvShape, x: &[f32], w: &[f32], addend: Option<&[f32]>, y: &mut [f32]) {
+pub(super) fn forward(
+    isa: Isa,
+    s: &ConvShape,
+    x: &[f32],
+    w: &[f32],
+    addend: Option<&[f32]>,
+    y: &mut [MaybeUninit<f32>],
+) {
     let pixels = s.batch * s.out_height() * s.out_width();
     let depth = s.in_channels * taps(s);
     let mut patches = Scratch::new(pixels * depth);
@@ -63,7 +72,7 @@ pub(super) fn forward(isa: Isa, s: &ConvShape, x: &[f32], w: &[f32], addend: Opt
             to.zip(&x[at..at + s.in_channels]).for_each(|(to, x)| *to = *x);
         });
     });
-    let (patches, y) = (&patches[..], SharedMut::new(y));
+    let (patches, y) = (&patches[..], SharedMut::unwritten(y));
     tasks::run(s.out_channels.div_ceil(OUTPUTS), |i| {
         let outputs = (i * OUTPUTS, s.out_channels.min((i + 1) * OUTPUTS));
         isa.run(Forward { pixels, depth, channels: s.out_channels, outputs, patches, w, addend, y });
@@ -207,8 +216,15 @@ unsafe fn part<S: Simd, const N: usize>(
     sums
 }
 
-pub(super) fn adjoint(isa: Isa, s: &ConvShape, g: &[f32], w: &[f32], addend: Option<&[f32]>, x: &mut [f32]) {
-    let x = SharedMut::new(x);
+pub(super) fn adjoint(
+    isa: Isa,
+    s: &ConvShape,
+    g: &[f32],
+    w: &[f32],
+    addend: Option<&[f32]>,
+    x: &mut [MaybeUninit<f32>],
+) {
+    let x = SharedMut::unwritten(x);
     tasks::run(s.in_channels.div_ceil(CHANNELS), |i| {
         let channels = (i * CHANNELS, s.in_channels.min((i + 1) * CHANNELS));
         isa.run(Adjoint { s, channels, g, w, addend, x });

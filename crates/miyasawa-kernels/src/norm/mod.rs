@@ -30,6 +30,9 @@
 //! each channel; those of a group and the gradients of the scale and shift follow from them. Behind a GELU
 //! the first pass leaves its value or slope in the output, where the second one finds it in the cache.
 
+use std::mem::MaybeUninit;
+
+use crate::fresh::{self, as_unwritten, zeroed};
 use crate::isa::Isa;
 use crate::rows::Rows;
 use loops::{Activation, Gelu, Identity, REVERSE};
@@ -117,6 +120,19 @@ pub fn gelu_forward(
     forward_on::<Gelu>(Isa::current(), s, h, gamma, beta, y, mean, rstd);
 }
 
+/// [`forward`], or [`gelu_forward`] if `gelu` is set, into new memory: `[y, mean, rstd]`.
+///
+/// # Panics
+/// As [`forward`].
+pub fn forward_new(s: &NormShape, x: &[f32], gamma: &[f32], beta: &[f32], gelu: bool) -> [Vec<f32>; 3] {
+    let (isa, stats) = (Isa::current(), s.batch * s.groups);
+    let (mut mean, mut rstd) = (vec![0.0; stats], vec![0.0; stats]);
+    let to = if gelu { forward_to::<Gelu> } else { forward_to::<Identity> };
+    // SAFETY: every value is written.
+    let [y] = unsafe { fresh::vectors([x.len()], |[y]| to(isa, s, x, gamma, beta, y, &mut mean, &mut rstd)) };
+    [y, mean, rstd]
+}
+
 #[allow(clippy::too_many_arguments)]
 fn forward_on<A: Activation>(
     isa: Isa,
@@ -128,10 +144,27 @@ fn forward_on<A: Activation>(
     mean: &mut [f32],
     rstd: &mut [f32],
 ) {
+    // SAFETY: values are written.
+    forward_to::<A>(isa, s, h, gamma, beta, unsafe { as_unwritten(y) }, mean, rstd);
+}
+
+/// Writes every value of `y`.
+#[allow(clippy::too_many_arguments)]
+fn forward_to<A: Activation>(
+    isa: Isa,
+    s: &NormShape,
+    h: &[f32],
+    gamma: &[f32],
+    beta: &[f32],
+    y: &mut [MaybeUninit<f32>],
+    mean: &mut [f32],
+    rstd: &mut [f32],
+) {
     s.check("norm::forward", &[h.len(), y.len()], &[gamma.len(), beta.len()], &[mean.len(), rstd.len()]);
     let rows = s.rows();
     let images = y.chunks_mut(s.image()).zip(mean.chunks_mut(s.groups)).zip(rstd.chunks_mut(s.groups));
     rows.images(images.collect(), |n, ((y, mean), rstd)| {
+        let y = zeroed(y);
         let h = &h[n * s.image()..][..s.image()];
         let (gamma, beta) = (&gamma[n * s.channels..][..s.channels], &beta[n * s.channels..][..s.channels]);
         let sums = rows.sums::<2>(y, |at, y, sums| {
@@ -197,6 +230,26 @@ pub fn gelu_adjoint(
     adjoint_on::<Gelu>(Isa::current(), s, h, gamma, mean, rstd, g, y, affine);
 }
 
+/// [`adjoint`], or [`gelu_adjoint`] if `gelu` is set, into new memory: `[y, d_gamma, d_beta]`.
+///
+/// # Panics
+/// As [`adjoint`].
+pub fn adjoint_new(
+    s: &NormShape,
+    x: &[f32],
+    [gamma, mean, rstd]: [&[f32]; 3],
+    g: &[f32],
+    gelu: bool,
+) -> [Vec<f32>; 3] {
+    let (isa, channels) = (Isa::current(), s.batch * s.channels);
+    let (mut d_gamma, mut d_beta) = (vec![0.0; channels], vec![0.0; channels]);
+    let affine = Some((&mut d_gamma[..], &mut d_beta[..]));
+    let to = if gelu { adjoint_to::<Gelu> } else { adjoint_to::<Identity> };
+    // SAFETY: every value is written.
+    let [y] = unsafe { fresh::vectors([x.len()], |[y]| to(isa, s, x, gamma, mean, rstd, g, y, affine)) };
+    [y, d_gamma, d_beta]
+}
+
 #[allow(clippy::too_many_arguments)]
 fn adjoint_on<A: Activation>(
     isa: Isa,
@@ -209,6 +262,23 @@ fn adjoint_on<A: Activation>(
     y: &mut [f32],
     affine: Option<(&mut [f32], &mut [f32])>,
 ) {
+    // SAFETY: values are written.
+    adjoint_to::<A>(isa, s, h, gamma, mean, rstd, g, unsafe { as_unwritten(y) }, affine);
+}
+
+/// Writes every value of `y`.
+#[allow(clippy::too_many_arguments)]
+fn adjoint_to<A: Activation>(
+    isa: Isa,
+    s: &NormShape,
+    h: &[f32],
+    gamma: &[f32],
+    mean: &[f32],
+    rstd: &[f32],
+    g: &[f32],
+    y: &mut [MaybeUninit<f32>],
+    affine: Option<(&mut [f32], &mut [f32])>,
+) {
     s.check("norm::adjoint", &[h.len(), g.len(), y.len()], &[gamma.len()], &[mean.len(), rstd.len()]);
     let affine: Vec<_> = match affine {
         None => (0..s.batch).map(|_| None).collect(),
@@ -219,6 +289,7 @@ fn adjoint_on<A: Activation>(
     };
     let rows = s.rows();
     rows.images(y.chunks_mut(s.image()).zip(affine).collect(), |n, (y, affine)| {
+        let y = zeroed(y);
         let (h, g) = (&h[n * s.image()..][..s.image()], &g[n * s.image()..][..s.image()]);
         let gamma = &gamma[n * s.channels..][..s.channels];
         let stats = |c: usize| {
@@ -286,6 +357,29 @@ pub fn gelu_adjoint_reverse(
     adjoint_reverse_on::<Gelu>(Isa::current(), s, h, gamma, mean, rstd, g, v, dg, d_gamma, dh);
 }
 
+/// [`adjoint_reverse`], or [`gelu_adjoint_reverse`] if `gelu` is set, into new memory: `[dg, d_gamma, dx]`.
+///
+/// # Panics
+/// As [`adjoint_reverse`].
+pub fn adjoint_reverse_new(
+    s: &NormShape,
+    x: &[f32],
+    [gamma, mean, rstd]: [&[f32]; 3],
+    g: &[f32],
+    v: &[f32],
+    gelu: bool,
+) -> [Vec<f32>; 3] {
+    let (isa, mut d_gamma) = (Isa::current(), vec![0.0; s.batch * s.channels]);
+    let to = if gelu { adjoint_reverse_to::<Gelu> } else { adjoint_reverse_to::<Identity> };
+    // SAFETY: every value is written.
+    let [dg, dx] = unsafe {
+        fresh::vectors([x.len(); 2], |[dg, dx]| {
+            to(isa, s, x, gamma, mean, rstd, g, v, dg, &mut d_gamma, dx);
+        })
+    };
+    [dg, d_gamma, dx]
+}
+
 #[allow(clippy::too_many_arguments)]
 fn adjoint_reverse_on<A: Activation>(
     isa: Isa,
@@ -300,6 +394,26 @@ fn adjoint_reverse_on<A: Activation>(
     d_gamma: &mut [f32],
     dh: &mut [f32],
 ) {
+    // SAFETY: values are written.
+    let (dg, dh) = unsafe { (as_unwritten(dg), as_unwritten(dh)) };
+    adjoint_reverse_to::<A>(isa, s, h, gamma, mean, rstd, g, v, dg, d_gamma, dh);
+}
+
+/// Writes every value of `dg` and `dh`.
+#[allow(clippy::too_many_arguments)]
+fn adjoint_reverse_to<A: Activation>(
+    isa: Isa,
+    s: &NormShape,
+    h: &[f32],
+    gamma: &[f32],
+    mean: &[f32],
+    rstd: &[f32],
+    g: &[f32],
+    v: &[f32],
+    dg: &mut [MaybeUninit<f32>],
+    d_gamma: &mut [f32],
+    dh: &mut [MaybeUninit<f32>],
+) {
     s.check(
         "norm::adjoint_reverse",
         &[h.len(), g.len(), v.len(), dg.len(), dh.len()],
@@ -309,6 +423,7 @@ fn adjoint_reverse_on<A: Activation>(
     let rows = s.rows();
     let outputs = dg.chunks_mut(s.image()).zip(dh.chunks_mut(s.image())).zip(d_gamma.chunks_mut(s.channels));
     rows.images(outputs.collect(), |n, ((dg, dh), d_gamma)| {
+        let (dg, dh) = (zeroed(dg), zeroed(dh));
         let image = n * s.image()..(n + 1) * s.image();
         let (h, g, v) = (&h[image.clone()], &g[image.clone()], &v[image]);
         let gamma = &gamma[n * s.channels..][..s.channels];

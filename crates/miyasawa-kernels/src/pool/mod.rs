@@ -1,5 +1,8 @@
 //! Mean over the pixels of an image, and its adjoint.
 
+use std::mem::MaybeUninit;
+
+use crate::fresh::{self, as_unwritten, zeroed};
 use crate::isa::Isa;
 use crate::multiversion::multiversion;
 use crate::rows::{Rows, Sums, TILE};
@@ -74,6 +77,27 @@ pub fn adjoint(
     adjoint_on(Isa::current(), batch, pixels, channels, g, addend, x);
 }
 
+/// [`adjoint`] into new memory.
+///
+/// # Panics
+/// As [`adjoint`].
+pub fn adjoint_new(
+    batch: usize,
+    pixels: usize,
+    channels: usize,
+    g: &[f32],
+    addend: Option<&[f32]>,
+) -> Vec<f32> {
+    let isa = Isa::current();
+    // SAFETY: every value is written.
+    let [x] = unsafe {
+        fresh::vectors([batch * pixels * channels], |[x]| {
+            adjoint_to(isa, batch, pixels, channels, g, addend, x);
+        })
+    };
+    x
+}
+
 fn adjoint_on(
     isa: Isa,
     batch: usize,
@@ -83,6 +107,20 @@ fn adjoint_on(
     addend: Option<&[f32]>,
     x: &mut [f32],
 ) {
+    // SAFETY: values are written.
+    adjoint_to(isa, batch, pixels, channels, g, addend, unsafe { as_unwritten(x) });
+}
+
+/// Writes every value of `x`.
+fn adjoint_to(
+    isa: Isa,
+    batch: usize,
+    pixels: usize,
+    channels: usize,
+    g: &[f32],
+    addend: Option<&[f32]>,
+    x: &mut [MaybeUninit<f32>],
+) {
     assert_eq!(g.len(), batch * channels, "pool::adjoint: length of g");
     assert_eq!(x.len(), batch * pixels * channels, "pool::adjoint: length of x");
     if let Some(a) = addend {
@@ -91,6 +129,7 @@ fn adjoint_on(
     let rows = rows("pool::adjoint", batch, pixels, channels);
     let image = pixels * channels;
     rows.images(x.chunks_mut(image).collect(), |n, x| {
+        let x = zeroed(x);
         let g = &g[n * channels..][..channels];
         let table = rows.tables(|c| [f64::from(g[c]) / pixels as f64]);
         let addend = addend.map(|a| &a[n * image..][..image]);

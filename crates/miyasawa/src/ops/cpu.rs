@@ -45,10 +45,6 @@ fn own(tensor: &mut FlexTensor) -> &mut [f32] {
     tensor.storage_mut()
 }
 
-fn zeros(len: usize) -> Vec<f32> {
-    vec![0.0; len]
-}
-
 fn output(values: Vec<f32>, shape: impl Into<Shape>) -> FlexTensor {
     FlexTensor::new(Bytes::from_elems(values), Layout::contiguous(shape.into()), DType::F32)
 }
@@ -72,8 +68,7 @@ impl JointOps for Flex {
         default_unless_f32!(x, default::conv2d::<Self>(x, w, addend, s));
         let [x, w] = inputs([x, w]);
         let addend = addend.into_option().map(Input::new);
-        let mut y = zeros(s.output_len());
-        conv::forward(&s, x.values(), w.values(), addend.as_ref().map(Input::values), &mut y);
+        let y = conv::forward_new(&s, x.values(), w.values(), addend.as_ref().map(Input::values));
         output(y, [s.batch, s.out_height(), s.out_width(), s.out_channels])
     }
 
@@ -86,8 +81,7 @@ impl JointOps for Flex {
         default_unless_f32!(g, default::conv2d_adjoint::<Self>(g, w, addend, s));
         let [g, w] = inputs([g, w]);
         let addend = addend.into_option().map(Input::new);
-        let mut x = zeros(s.input_len());
-        conv::adjoint(&s, g.values(), w.values(), addend.as_ref().map(Input::values), &mut x);
+        let x = conv::adjoint_new(&s, g.values(), w.values(), addend.as_ref().map(Input::values));
         output(x, [s.batch, s.height, s.width, s.in_channels])
     }
 
@@ -98,7 +92,7 @@ impl JointOps for Flex {
     ) -> FloatTensor<Self> {
         default_unless_f32!(x, default::conv2d_weight_grad::<Self>(x, g, s));
         let [x, g] = inputs([x, g]);
-        let mut dw = zeros(s.weight_len());
+        let mut dw = vec![0.0; s.weight_len()];
         conv::weight_grad(&s, x.values(), g.values(), &mut dw);
         output(dw, [s.out_channels, s.in_channels, s.kernel, s.kernel])
     }
@@ -106,17 +100,13 @@ impl JointOps for Flex {
     fn gelu_exact(h: FloatTensor<Self>) -> FloatTensor<Self> {
         default_unless_f32!(h, default::gelu::<Self>(h));
         let (shape, [h]) = (h.shape(), inputs([h]));
-        let mut y = zeros(h.values().len());
-        gelu::forward(h.values(), &mut y);
-        output(y, shape)
+        output(gelu::forward_new(h.values()), shape)
     }
 
     fn gelu_exact_adjoint(h: FloatTensor<Self>, g: FloatTensor<Self>) -> FloatTensor<Self> {
         default_unless_f32!(h, default::gelu_adjoint::<Self>(h, g));
         let (shape, [h, g]) = (h.shape(), inputs([h, g]));
-        let mut y = zeros(h.values().len());
-        gelu::adjoint(h.values(), g.values(), &mut y);
-        output(y, shape)
+        output(gelu::adjoint_new(h.values(), g.values()), shape)
     }
 
     fn gelu_exact_adjoint_reverse(
@@ -126,8 +116,7 @@ impl JointOps for Flex {
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
         default_unless_f32!(h, default::gelu_adjoint_reverse::<Self>(h, g, v));
         let (shape, [h, g, v]) = (h.shape(), inputs([h, g, v]));
-        let (mut dg, mut dh) = (zeros(h.values().len()), zeros(h.values().len()));
-        gelu::adjoint_reverse(h.values(), g.values(), v.values(), &mut dg, &mut dh);
+        let [dg, dh] = gelu::adjoint_reverse_new(h.values(), g.values(), v.values());
         (output(dg, shape.clone()), output(dh, shape))
     }
 
@@ -140,10 +129,7 @@ impl JointOps for Flex {
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
         default_unless_f32!(x, default::group_norm::<Self>(x, gamma, beta, s, fused));
         let (shape, [x, gamma, beta]) = (x.shape(), inputs([x, gamma, beta]));
-        let mut y = zeros(x.values().len());
-        let (mut mean, mut rstd) = (zeros(s.batch * s.groups), zeros(s.batch * s.groups));
-        let forward = if fused { norm::gelu_forward } else { norm::forward };
-        forward(&s, x.values(), gamma.values(), beta.values(), &mut y, &mut mean, &mut rstd);
+        let [y, mean, rstd] = norm::forward_new(&s, x.values(), gamma.values(), beta.values(), fused);
         let stats = [s.batch, s.groups];
         (output(y, shape), output(mean, stats), output(rstd, stats))
     }
@@ -159,10 +145,8 @@ impl JointOps for Flex {
     ) -> FloatTensor<Self> {
         default_unless_f32!(x, default::group_norm_adjoint::<Self>(x, gamma, mean, rstd, g, s, fused));
         let (shape, [x, gamma, mean, rstd, g]) = (x.shape(), inputs([x, gamma, mean, rstd, g]));
-        let mut y = zeros(x.values().len());
-        let (x, gamma, mean, rstd) = (x.values(), gamma.values(), mean.values(), rstd.values());
-        let adjoint = if fused { norm::gelu_adjoint } else { norm::adjoint };
-        adjoint(&s, x, gamma, mean, rstd, g.values(), &mut y, None);
+        let constants = [gamma.values(), mean.values(), rstd.values()];
+        let [y, _, _] = norm::adjoint_new(&s, x.values(), constants, g.values(), fused);
         output(y, shape)
     }
 
@@ -177,11 +161,8 @@ impl JointOps for Flex {
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
         default_unless_f32!(x, default::group_norm_reverse::<Self>(x, gamma, mean, rstd, g, s, fused));
         let (shape, [x, gamma, mean, rstd, g]) = (x.shape(), inputs([x, gamma, mean, rstd, g]));
-        let mut y = zeros(x.values().len());
-        let (mut d_gamma, mut d_beta) = (zeros(s.batch * s.channels), zeros(s.batch * s.channels));
-        let (x, gamma, mean, rstd) = (x.values(), gamma.values(), mean.values(), rstd.values());
-        let adjoint = if fused { norm::gelu_adjoint } else { norm::adjoint };
-        adjoint(&s, x, gamma, mean, rstd, g.values(), &mut y, Some((&mut d_gamma, &mut d_beta)));
+        let constants = [gamma.values(), mean.values(), rstd.values()];
+        let [y, d_gamma, d_beta] = norm::adjoint_new(&s, x.values(), constants, g.values(), fused);
         let channels = [s.batch, s.channels];
         (output(y, shape), output(d_gamma, channels), output(d_beta, channels))
     }
@@ -202,19 +183,16 @@ impl JointOps for Flex {
         );
         let (shape, [x, gamma, mean, rstd]) = (x.shape(), inputs([x, gamma, mean, rstd]));
         let [g, v] = inputs([g, v]);
-        let len = x.values().len();
-        let (mut dg, mut d_gamma, mut dx) = (zeros(len), zeros(s.batch * s.channels), zeros(len));
-        let (x, gamma, mean, rstd) = (x.values(), gamma.values(), mean.values(), rstd.values());
-        let (g, v) = (g.values(), v.values());
-        let reverse = if fused { norm::gelu_adjoint_reverse } else { norm::adjoint_reverse };
-        reverse(&s, x, gamma, mean, rstd, g, v, &mut dg, &mut d_gamma, &mut dx);
+        let constants = [gamma.values(), mean.values(), rstd.values()];
+        let [dg, d_gamma, dx] =
+            norm::adjoint_reverse_new(&s, x.values(), constants, g.values(), v.values(), fused);
         (output(dg, shape.clone()), output(d_gamma, [s.batch, s.channels]), output(dx, shape))
     }
 
     fn mean_pool_nhwc(x: FloatTensor<Self>) -> FloatTensor<Self> {
         default_unless_f32!(x, default::mean_pool::<Self>(x));
         let ([batch, height, width, channels], [x]) = (x.shape().dims(), inputs([x]));
-        let mut y = zeros(batch * channels);
+        let mut y = vec![0.0; batch * channels];
         pool::forward(batch, height * width, channels, x.values(), &mut y);
         output(y, [batch, channels])
     }
@@ -228,9 +206,8 @@ impl JointOps for Flex {
         default_unless_f32!(g, default::mean_pool_adjoint::<Self>(g, addend, height, width));
         let ([batch, channels], [g]) = (g.shape().dims(), inputs([g]));
         let addend = addend.into_option().map(Input::new);
-        let mut x = zeros(batch * height * width * channels);
         let addend = addend.as_ref().map(Input::values);
-        pool::adjoint(batch, height * width, channels, g.values(), addend, &mut x);
+        let x = pool::adjoint_new(batch, height * width, channels, g.values(), addend);
         output(x, [batch, height, width, channels])
     }
 

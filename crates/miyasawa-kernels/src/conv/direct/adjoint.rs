@@ -1,5 +1,7 @@
 //! The adjoint: products first, patches scattered afterwards.
 
+use std::mem::MaybeUninit;
+
 use crate::gemm::{self, Fill};
 use crate::isa::Isa;
 use crate::scratch::{Scratch, SharedMut};
@@ -14,7 +16,7 @@ pub(in super::super) fn adjoint(
     g: &[f32],
     w: &[f32],
     addend: Option<&[f32]>,
-    x: &mut [f32],
+    x: &mut [MaybeUninit<f32>],
 ) {
     let lanes = isa.lanes();
     let patch = Patch::new(s, lanes);
@@ -25,7 +27,7 @@ pub(in super::super) fn adjoint(
         TASKS.div_ceil(s.batch * splits).min(s.height.div_ceil(4 * s.stride)).max(s.height / 64).max(1);
     let mut packed = Scratch::new(patch.fill.blocks * lanes * s.out_channels);
     pack::adjoint(s, &patch, lanes, w, &mut packed);
-    let (packed, x) = (&packed[..], SharedMut::new(x));
+    let (packed, x) = (&packed[..], SharedMut::unwritten(x));
     crate::tasks::run(s.batch * splits * bands, |i| {
         let (n, band, split) = (i / bands / splits, i / splits % bands, i % splits);
         let rows = part(s.height, bands, band);
@@ -61,11 +63,8 @@ impl Kernel for Adjoint<'_> {
         for piece in 0..pieces {
             let at = image + rows.0 * s.width * ci + piece * ci + channels.0;
             // SAFETY: these rows and channels of `x` belong to this task.
-            let x = unsafe { std::slice::from_raw_parts_mut(self.x.at(at), len) };
-            match self.addend {
-                Some(addend) => x.copy_from_slice(&addend[at..][..len]),
-                None => x.fill(0.0),
-            }
+            let x = unsafe { std::slice::from_raw_parts_mut(self.x.at(at).cast(), len) };
+            crate::conv::fill(self.addend.map(|addend| &addend[at..][..len]), x);
         }
         // The output rows with a tap in these rows.
         let first = (rows.0 + s.padding).saturating_sub(s.kernel - 1).div_ceil(s.stride);

@@ -11,6 +11,8 @@ mod adjoint;
 mod grad;
 mod pack;
 
+use std::mem::MaybeUninit;
+
 use crate::gemm::{self, Fill};
 use crate::isa::Isa;
 use crate::scratch::{Scratch, SharedMut};
@@ -168,7 +170,14 @@ pub(super) fn part(n: usize, parts: usize, i: usize) -> (usize, usize) {
     (i * n / parts, (i + 1) * n / parts)
 }
 
-pub(super) fn forward(isa: Isa, s: &ConvShape, x: &[f32], w: &[f32], addend: Option<&[f32]>, y: &mut [f32]) {
+pub(super) fn forward(
+    isa: Isa,
+    s: &ConvShape,
+    x: &[f32],
+    w: &[f32],
+    addend: Option<&[f32]>,
+    y: &mut [MaybeUninit<f32>],
+) {
     let lanes = isa.lanes();
     let patch = Patch::new(s, lanes);
     let columns = s.in_channels * s.kernel * s.kernel;
@@ -181,7 +190,7 @@ pub(super) fn forward(isa: Isa, s: &ConvShape, x: &[f32], w: &[f32], addend: Opt
     let step = pixels_per_task(columns).min(pixels.div_ceil(2).next_multiple_of(4));
     let chunks = pixels.div_ceil(step);
     let splits = TASKS.div_ceil(chunks).min(panels);
-    let (packed, y) = (&packed[..], SharedMut::new(y));
+    let (packed, y) = (&packed[..], SharedMut::unwritten(y));
     crate::tasks::run(chunks * splits, |i| {
         let start = i / splits * step;
         let count = step.min(pixels - start);

@@ -14,6 +14,8 @@ mod tiles;
 mod transform;
 mod weights;
 
+use std::mem::MaybeUninit;
+
 use crate::gemm::{self, Fill};
 use crate::isa::Isa;
 use crate::scratch::{Scratch, SharedMut};
@@ -56,7 +58,14 @@ fn tiles_per_vector(isa: Isa, a: usize, b: usize) -> usize {
     if isa == Isa::Avx512 && a.max(b) <= isa.lanes() / 2 { 2 } else { 1 }
 }
 
-pub(super) fn forward(isa: Isa, s: &ConvShape, x: &[f32], w: &[f32], addend: Option<&[f32]>, y: &mut [f32]) {
+pub(super) fn forward(
+    isa: Isa,
+    s: &ConvShape,
+    x: &[f32],
+    w: &[f32],
+    addend: Option<&[f32]>,
+    y: &mut [MaybeUninit<f32>],
+) {
     let kind = if s.stride == 1 { Kind::Unit } else { Kind::Down };
     let weights = Weights { kind, inputs: s.in_channels, outputs: s.out_channels, adjoint: false };
     let (from, to) = sides(s, kind);
@@ -73,7 +82,14 @@ fn sides(s: &ConvShape, kind: Kind) -> (Images, Images) {
     )
 }
 
-pub(super) fn adjoint(isa: Isa, s: &ConvShape, g: &[f32], w: &[f32], addend: Option<&[f32]>, x: &mut [f32]) {
+pub(super) fn adjoint(
+    isa: Isa,
+    s: &ConvShape,
+    g: &[f32],
+    w: &[f32],
+    addend: Option<&[f32]>,
+    x: &mut [MaybeUninit<f32>],
+) {
     let kind = if s.stride == 1 { Kind::Unit } else { Kind::Up };
     let weights = Weights { kind, inputs: s.in_channels, outputs: s.out_channels, adjoint: true };
     let (to, from) = sides(s, kind);
@@ -108,7 +124,7 @@ fn apply(
     x: &[f32],
     w: &[f32],
     addend: Option<&[f32]>,
-    y: &mut [f32],
+    y: &mut [MaybeUninit<f32>],
 ) {
     let lanes = isa.lanes();
     let per_vector = tiles_per_vector(isa, weights.inputs, weights.outputs);
@@ -120,7 +136,7 @@ fn apply(
     let grid = Grid::new(batch, to.height, to.width, to.step);
     let (products, order) = (weights.kind.products(), &weights.kind.order());
     let rows = grid.tiles.div_ceil(per_vector);
-    let y = SharedMut::new(y);
+    let y = SharedMut::unwritten(y);
     let pass = Pass { weights, from, to, grid, order, per_vector, x, zeros: &zeros, w, addend, y };
 
     let size = weights::panel(depth, lanes) * out_blocks.div_ceil(2);
