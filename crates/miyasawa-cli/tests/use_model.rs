@@ -181,6 +181,13 @@ fn verify_checks_the_embedded_oracle() {
 }
 
 #[test]
+fn bench_peak_tells_the_processors_limit() {
+    let peak = json(["bench", "peak", "--threads", "1"]);
+    assert_eq!(peak["threads"], 1);
+    assert!(peak["peak_gflops"].as_f64().unwrap() > 0.1, "{peak}");
+}
+
+#[test]
 fn bench_tells_its_measurements() {
     for (work, passes) in [("train-step", 6.0), ("classify", 1.0), ("denoise", 2.0)] {
         let found = json([

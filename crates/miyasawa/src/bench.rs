@@ -70,6 +70,24 @@ pub struct BenchResult {
     pub width: usize,
 }
 
+/// What the processor can do at most.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct Peak {
+    /// Multiplications and additions of all threads together, 10^9 a second, in fused multiply-adds on registers.
+    pub peak_gflops: f64,
+    /// Threads of the CPU.
+    pub threads: usize,
+    /// Instruction set of the CPU kernels.
+    pub isa: String,
+}
+
+/// Measures [`Peak`], in less than a second.
+pub fn peak() -> Peak {
+    let threads = rayon::current_num_threads();
+    let peak_gflops = miyasawa_kernels::peak::fma_gflops(threads);
+    Peak { peak_gflops, threads, isa: miyasawa_kernels::isa::Isa::current().to_string() }
+}
+
 impl Work {
     fn passes(self) -> usize {
         match self {

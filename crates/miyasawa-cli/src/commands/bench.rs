@@ -2,11 +2,11 @@ use super::Outcome;
 use crate::args::{Session, WrongCall};
 use clap::{Args, ValueEnum};
 use miyasawa::{
-    bench::{BenchOptions, Work, bench},
+    bench::{BenchOptions, Work, bench, peak},
     model::GradResNetConfig,
 };
 
-/// Time one step on synthetic data, counted as reference.py counts it.
+/// Time one step on synthetic data, counted as reference.py counts it, or the processor's peak.
 ///
 /// Example: miyasawa bench train-step --width 16 --batch 128 --threads 2 --json
 #[derive(Args, Debug)]
@@ -48,6 +48,8 @@ enum What {
     TrainStep,
     Classify,
     Denoise,
+    /// How fast this machine's CPU multiplies and adds, to hold the others against
+    Peak,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -56,6 +58,20 @@ enum Dtype {
 }
 
 pub fn run(args: &Bench, session: &Session) -> anyhow::Result<Outcome> {
+    let work = match args.work {
+        What::TrainStep => Work::TrainStep,
+        What::Classify => Work::Classify,
+        What::Denoise => Work::Denoise,
+        What::Peak => {
+            let peak = peak();
+            if session.json {
+                session.print_json(&peak)?;
+            } else {
+                outln!("{:.0} GFLOP/s, {} threads, {}", peak.peak_gflops, peak.threads, peak.isa);
+            }
+            return Ok(Outcome::Done);
+        }
+    };
     let wrong = |text: String| anyhow::Error::from(WrongCall(text));
     let sizes: Option<Vec<usize>> =
         args.image.split('x').map(|part| part.parse().ok().filter(|n| *n > 0)).collect();
@@ -77,11 +93,7 @@ pub fn run(args: &Bench, session: &Session) -> anyhow::Result<Outcome> {
     }
     let Dtype::F32 = args.dtype;
     let options = BenchOptions {
-        work: match args.work {
-            What::TrainStep => Work::TrainStep,
-            What::Classify => Work::Classify,
-            What::Denoise => Work::Denoise,
-        },
+        work,
         network,
         size: [height, width],
         batch: args.batch,
