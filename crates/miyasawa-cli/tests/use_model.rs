@@ -182,7 +182,7 @@ fn verify_checks_the_embedded_oracle() {
 
 #[test]
 fn bench_peak_tells_the_processors_limit() {
-    let peak = json(["bench", "peak", "--threads", "1"]);
+    let peak = json(["bench", "peak", "--threads", "1", "--json"]);
     assert_eq!(peak["threads"], 1);
     assert!(peak["peak_gflops"].as_f64().unwrap() > 0.1, "{peak}");
 }
