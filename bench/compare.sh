@@ -25,6 +25,8 @@ CASES = [
     ("train-step", 32, 64, "f32", TORCH),
     ("train-step", 16, 128, "f32", TORCH),
     ("train-step", 8, 128, "f32", TORCH),
+    ("train-step", 64, 32, "bf16", TORCH),
+    ("train-step", 32, 64, "bf16", TORCH),
     ("denoise", 64, 1, "f32", TORCH),
     ("denoise", 64, 32, "f32", TORCH),
     ("classify", 64, 1, "f32", TORCH + ["onnx"]),
@@ -40,7 +42,7 @@ def run(command):
 
 def ours(work, width, batch, dtype):
     iters = "3" if work == "train-step" else "15"
-    return run(OURS + [work, "--width", str(width), "--batch", str(batch), "--iters", iters, "--threads", "2", "--json"])
+    return run(OURS + [work, "--width", str(width), "--batch", str(batch), "--dtype", dtype, "--iters", iters, "--threads", "2", "--json"])
 
 
 def peer(work, width, batch, dtype, mode):

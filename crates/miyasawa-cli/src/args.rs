@@ -2,8 +2,8 @@
 
 use crate::commands::Command;
 use anyhow::Context;
-use clap::{Args, Parser};
-use miyasawa::device::DeviceSpec;
+use clap::{Args, Parser, ValueEnum};
+use miyasawa::{device::DeviceSpec, train::Dtype};
 use tracing_subscriber::filter::LevelFilter;
 
 /// The most threads that can be asked for: starting more would take longer than they save.
@@ -42,6 +42,24 @@ pub struct Common {
     /// Say more; twice for everything
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
+}
+
+/// `--dtype`.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum DtypeArg {
+    /// float32
+    F32,
+    /// Both sides of every product rounded to bfloat16; weights and sums in float32
+    Bf16,
+}
+
+impl From<DtypeArg> for Dtype {
+    fn from(arg: DtypeArg) -> Self {
+        match arg {
+            DtypeArg::F32 => Self::F32,
+            DtypeArg::Bf16 => Self::Bf16,
+        }
+    }
 }
 
 fn parse_device(text: &str) -> Result<DeviceSpec, String> {

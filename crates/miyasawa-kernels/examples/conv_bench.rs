@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use miyasawa_kernels::conv::{self, Algorithm, ConvShape};
+use miyasawa_kernels::conv::{self, Algorithm, ConvShape, Operands};
 use miyasawa_kernels::isa::Isa;
 use miyasawa_kernels::peak;
 
@@ -18,6 +18,7 @@ fn layers(width: usize, batch: usize) -> Vec<(ConvShape, usize)> {
         kernel,
         stride,
         padding: kernel / 2,
+        operands: Operands::F32,
     };
     let mut layers = vec![(shape(32, 3, width, 3, 1), 1), (shape(32, width, width, 3, 1), 4)];
     for stage in 1..4 {

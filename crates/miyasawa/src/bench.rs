@@ -2,7 +2,7 @@
 
 use crate::model::{GradResNetConfig, JointModel};
 use crate::train::{
-    config::{LossConfig, NoiseConfig, OptimizerConfig},
+    config::{Dtype, LossConfig, NoiseConfig, OptimizerConfig},
     noise::training_noise,
     optimizer::Optimizer,
     step::{Batch, default_micro_batch, gradients},
@@ -33,6 +33,8 @@ pub struct BenchOptions {
     pub work: Work,
     /// The network.
     pub network: GradResNetConfig,
+    /// Type of the multiplications, whatever the network's configuration says.
+    pub dtype: Dtype,
     /// Height and width.
     pub size: [usize; 2],
     /// Images of a step.
@@ -43,6 +45,12 @@ pub struct BenchOptions {
     pub iterations: usize,
     /// Seed of parameters and data.
     pub seed: u64,
+}
+
+impl BenchOptions {
+    fn network(&self) -> GradResNetConfig {
+        GradResNetConfig { operands: self.dtype.operands(), ..self.network.clone() }
+    }
 }
 
 /// What was measured.
@@ -116,7 +124,7 @@ pub fn bench(options: &BenchOptions, device: &Device) -> BenchResult {
         peak_rss_bytes: peak_rss_bytes(),
         threads: rayon::current_num_threads(),
         isa: miyasawa_kernels::isa::Isa::current().to_string(),
-        dtype: "f32".to_owned(),
+        dtype: options.dtype.to_string(),
         batch: options.batch,
         width: options.network.width,
     }
@@ -147,7 +155,7 @@ fn timed(options: &BenchOptions, device: &Device, mut step: impl FnMut()) -> Vec
 }
 
 fn train_step(options: &BenchOptions, device: &Device) -> Vec<f64> {
-    let net = options.network.init(device, options.seed);
+    let net = options.network().init(device, options.seed);
     let mut model = Some(JointModel::new(net, SIGMA_DATA));
     let config = OptimizerConfig { lr: 1e-3, ema: 0.0, clip_norm: 0.0, ..OptimizerConfig::default() };
     let mut optimizer = Optimizer::new(config);
@@ -164,7 +172,7 @@ fn train_step(options: &BenchOptions, device: &Device) -> Vec<f64> {
 }
 
 fn inference(options: &BenchOptions, device: &Device) -> Vec<f64> {
-    let model = JointModel::new(options.network.init(device, options.seed), SIGMA_DATA);
+    let model = JointModel::new(options.network().init(device, options.seed), SIGMA_DATA);
     let batch = synthetic(options);
     let [c, h, w] = batch.image;
     let n = batch.len();

@@ -93,12 +93,11 @@ impl Oracle {
             return Err(format(format!("'image' is {image:?}, expected three integers")));
         };
         let config = GradResNetConfig {
-            channels,
-            classes: number("classes")? as usize,
             width: number("width")? as usize,
             blocks: list("blocks")?,
             blind: entry("blind")? == "True",
             zero_energy_head: false,
+            ..GradResNetConfig::new(channels, number("classes")? as usize)
         };
         if let Some(problem) = config.problem() {
             return Err(format(problem));

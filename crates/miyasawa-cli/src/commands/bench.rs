@@ -1,5 +1,5 @@
 use super::Outcome;
-use crate::args::{Session, WrongCall};
+use crate::args::{DtypeArg, Session, WrongCall};
 use clap::{Args, ValueEnum};
 use miyasawa::{
     bench::{BenchOptions, Work, bench, peak},
@@ -37,7 +37,7 @@ pub struct Bench {
     blind: bool,
     /// Type of the multiplications
     #[arg(long, value_enum, default_value = "f32")]
-    dtype: Dtype,
+    dtype: DtypeArg,
     /// Timed steps, after two that are not
     #[arg(long, default_value_t = 10)]
     iters: usize,
@@ -50,11 +50,6 @@ enum What {
     Denoise,
     /// How fast this machine's CPU multiplies and adds, to hold the others against
     Peak,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Dtype {
-    F32,
 }
 
 pub fn run(args: &Bench, session: &Session) -> anyhow::Result<Outcome> {
@@ -91,17 +86,19 @@ pub fn run(args: &Bench, session: &Session) -> anyhow::Result<Outcome> {
     if args.batch == 0 || args.micro_batch == Some(0) {
         return Err(wrong("a batch is 0, expected at least 1".into()));
     }
-    let Dtype::F32 = args.dtype;
     let options = BenchOptions {
         work,
         network,
+        dtype: args.dtype.into(),
         size: [height, width],
         batch: args.batch,
         micro_batch: args.micro_batch,
         iterations: args.iters,
         seed: session.seed.unwrap_or(0),
     };
-    let result = bench(&options, &session.device()?);
+    let device = session.device()?;
+    options.dtype.check(&device)?;
+    let result = bench(&options, &device);
     if session.json {
         session.print_json(&result)?;
     } else {

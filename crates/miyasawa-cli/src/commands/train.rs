@@ -1,5 +1,5 @@
 use super::{Outcome, eval};
-use crate::args::Session;
+use crate::args::{DtypeArg, Session};
 use anyhow::Context;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -37,6 +37,9 @@ pub struct Train {
     /// Go on with the run that the folder holds; without CONFIG, with its own configuration
     #[arg(long)]
     resume: bool,
+    /// Type of the convolutions' products [default: f32, or what the configuration says]
+    #[arg(long, value_enum)]
+    dtype: Option<DtypeArg>,
 }
 
 /// A progress bar that is told of steps, and a flag that Ctrl-C sets.
@@ -115,6 +118,9 @@ pub fn run(args: &Train, session: &Session) -> anyhow::Result<Outcome> {
     let mut config = TrainConfig::load(path.as_deref(), &args.set)?;
     if let Some(seed) = session.seed {
         config.seed = seed;
+    }
+    if let Some(dtype) = args.dtype {
+        config.dtype = dtype.into();
     }
     let trainer = Trainer::new(config, &session.device()?)?;
     let mut bar = Bar::new(session, trainer.total_steps(), stop_flag()?);

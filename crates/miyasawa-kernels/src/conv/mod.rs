@@ -8,10 +8,12 @@
 //!   what costs (its weight gradient is the direct one);
 //! - [`Algorithm::Plain`]: the definition in plain loops, which tests compare the others with.
 //!
-//! All give the same bits for every number of threads.
+//! All give the same bits for every number of threads. With [`Operands::Bf16`] every algorithm gets its operands
+//! rounded: what is computed does not depend on the algorithm, which is free to be the fastest one.
 
 mod direct;
 mod plain;
+mod round;
 mod shape;
 mod streamed;
 #[cfg(test)]
@@ -22,7 +24,8 @@ use std::mem::MaybeUninit;
 
 use crate::fresh::{self, as_unwritten, zeroed};
 use crate::isa::Isa;
-pub use shape::ConvShape;
+use round::rounded;
+pub use shape::{ConvShape, Operands};
 
 /// A way to compute a convolution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -109,6 +112,7 @@ fn forward_to(
     if s.is_empty() {
         return fill(addend, y);
     }
+    let (x, w) = (&rounded(isa, s.operands, x)[..], &rounded(isa, s.operands, w)[..]);
     match algorithm {
         Algorithm::Plain => plain::forward(s, x, w, addend, zeroed(y)),
         Algorithm::Streamed => streamed::forward(isa, s, x, w, addend, y),
@@ -175,6 +179,7 @@ fn adjoint_to(
     if s.is_empty() {
         return fill(addend, x);
     }
+    let (g, w) = (&rounded(isa, s.operands, g)[..], &rounded(isa, s.operands, w)[..]);
     match algorithm {
         Algorithm::Plain => plain::adjoint(s, g, w, addend, zeroed(x)),
         Algorithm::Streamed => streamed::adjoint(isa, s, g, w, addend, x),
@@ -204,6 +209,7 @@ pub fn weight_grad_with(isa: Isa, algorithm: Algorithm, s: &ConvShape, x: &[f32]
     if s.is_empty() {
         return dw.fill(0.0);
     }
+    let (x, g) = (&rounded(isa, s.operands, x)[..], &rounded(isa, s.operands, g)[..]);
     match algorithm {
         Algorithm::Plain => plain::weight_grad(s, x, g, dw),
         Algorithm::Direct | Algorithm::Streamed => direct::weight_grad(isa, s, x, g, dw),

@@ -1,4 +1,14 @@
-//! The geometry of a convolution.
+//! The geometry of a convolution and the type of its products.
+
+/// In which type the two sides of every product are taken. Sums are in float32 either way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Operands {
+    /// As they are.
+    #[default]
+    F32,
+    /// Rounded to bfloat16, 8 bits of significand, to the nearest and ties to even.
+    Bf16,
+}
 
 /// The geometry of a convolution: `x` is `[batch, height, width, in_channels]`, `y` is
 /// `[batch, out_height(), out_width(), out_channels]`, `w` is `[out_channels, in_channels, kernel, kernel]`.
@@ -20,6 +30,8 @@ pub struct ConvShape {
     pub stride: usize,
     /// Zeros around the input.
     pub padding: usize,
+    /// The type of the products.
+    pub operands: Operands,
 }
 
 impl ConvShape {

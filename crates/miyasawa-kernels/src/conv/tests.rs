@@ -44,7 +44,8 @@ fn assert_close(what: &str, got: &[f32], want: &[f64]) {
 
 fn shape(batch: usize, (height, width): (usize, usize), (i, o): (usize, usize), k: [usize; 3]) -> ConvShape {
     let [kernel, stride, padding] = k;
-    ConvShape { batch, height, width, in_channels: i, out_channels: o, kernel, stride, padding }
+    let operands = Operands::F32;
+    ConvShape { batch, height, width, in_channels: i, out_channels: o, kernel, stride, padding, operands }
 }
 
 /// All passes of all algorithms for a shape.
@@ -53,8 +54,11 @@ fn check(s: &ConvShape) {
     let mut y64: Vec<f64> = vec![0.0; g.len()];
     let mut x64: Vec<f64> = vec![0.0; x.len()];
     let mut w64: Vec<f64> = vec![0.0; w.len()];
+    // What rounding is has tests of its own.
+    let taken = |values| rounded(Isa::Portable, s.operands, values).to_vec();
+    let (x1, w1, g1) = (taken(&x), taken(&w), taken(&g));
     each_product(s, |xi, wi, yi| {
-        let (x, w, g) = (f64::from(x[xi]), f64::from(w[wi]), f64::from(g[yi]));
+        let (x, w, g) = (f64::from(x1[xi]), f64::from(w1[wi]), f64::from(g1[yi]));
         y64[yi] += x * w;
         x64[xi] += g * w;
         w64[wi] += x * g;
@@ -136,6 +140,19 @@ fn large_weights_and_many_tiles() {
         (70, (2, 1), (64, 80), three),
     ] {
         check(&shape(n, size, channels, k));
+    }
+}
+
+/// Each algorithm with rounded operands: what it adds up are the same products.
+#[test]
+fn rounded_operands() {
+    for (n, size, channels, k) in [
+        (2, (5, 9), (5, 3), [3, 1, 1]),
+        (1, (4, 4), (160, 48), [3, 1, 1]),
+        (1, (8, 8), (64, 80), [3, 2, 1]),
+        (2, (7, 5), (9, 6), [1, 2, 0]),
+    ] {
+        check(&ConvShape { operands: Operands::Bf16, ..shape(n, size, channels, k) });
     }
 }
 

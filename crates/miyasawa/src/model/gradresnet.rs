@@ -5,7 +5,7 @@ use super::{
 use crate::nn::{
     Block, BlockTape, Conv2d, ConvTape, Layer, Linear, NOISE_FEATURES, constant_param, noise_features,
 };
-use crate::ops;
+use crate::ops::{self, Operands};
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, activation::silu};
 use rand::SeedableRng;
@@ -36,6 +36,9 @@ pub struct GradResNetConfig {
     /// white data, and the denoising loss near 1.
     #[serde(default = "default_true")]
     pub zero_energy_head: bool,
+    /// The type of the convolutions' products: how the network is computed, not what it is, and so no part of a file.
+    #[serde(skip)]
+    pub operands: Operands,
 }
 
 fn default_width() -> usize {
@@ -60,6 +63,7 @@ impl GradResNetConfig {
             blocks: default_blocks(),
             blind: false,
             zero_energy_head: true,
+            operands: Operands::F32,
         }
     }
 
@@ -122,7 +126,7 @@ impl GradResNetConfig {
         let embedding = (!self.blind).then_some(EMBEDDING);
         let embed1 = embedding.map(|e| Linear::new([NOISE_FEATURES, e], true, device, rng));
         let embed2 = embedding.map(|e| Linear::new([e, e], true, device, rng));
-        let stem = Conv2d::new([self.channels, self.width], 3, 1, device, rng);
+        let stem = Conv2d::new([self.channels, self.width], 3, 1, device, rng).with_operands(self.operands);
         let mut cin = self.width;
         let mut stages = Vec::new();
         for (k, &blocks) in self.blocks.iter().enumerate() {
@@ -130,7 +134,8 @@ impl GradResNetConfig {
             let mut stage = Vec::new();
             for j in 0..blocks {
                 let stride = if k > 0 && j == 0 { 2 } else { 1 };
-                stage.push(Block::new([cin, cout], stride, embedding, device, rng));
+                let block = Block::new([cin, cout], stride, embedding, device, rng);
+                stage.push(block.with_operands(self.operands));
                 cin = cout;
             }
             stages.push(stage);

@@ -1,5 +1,5 @@
 use super::{Conv2d, ConvTape, Layer, ModulatedNorm, NormTape};
-use crate::ops;
+use crate::ops::{self, Operands};
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use rand::Rng;
@@ -45,6 +45,16 @@ impl Block {
             conv2: Conv2d::new([cout, cout], 3, 1, device, rng),
             shortcut: (stride != 1 || cin != cout).then(|| Conv2d::new([cin, cout], 1, stride, device, rng)),
             norm: ModulatedNorm::new(cout, embedding, device, rng).after_gelu(),
+        }
+    }
+
+    /// The same with convolutions whose products are of this type.
+    pub fn with_operands(self, operands: Operands) -> Self {
+        Self {
+            conv1: self.conv1.with_operands(operands),
+            conv2: self.conv2.with_operands(operands),
+            shortcut: self.shortcut.map(|conv| conv.with_operands(operands)),
+            ..self
         }
     }
 }

@@ -1,5 +1,5 @@
 use super::{Layer, uniform_param};
-use crate::ops::{self, ConvShape};
+use crate::ops::{self, ConvShape, Operands};
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
 use rand::Rng;
@@ -11,6 +11,8 @@ pub struct Conv2d {
     pub weight: Param<Tensor<4>>,
     #[module(skip)]
     stride: usize,
+    #[module(skip)]
+    operands: Operands,
 }
 
 /// The geometry that the adjoint needs: the input's size cannot be told from the output's at stride 2.
@@ -27,12 +29,17 @@ impl Conv2d {
     ) -> Self {
         let [cin, cout] = channels;
         let weight = uniform_param([cout, cin, kernel, kernel], cin * kernel * kernel, device, rng);
-        Self { weight, stride }
+        Self { weight, stride, operands: Operands::F32 }
+    }
+
+    /// The same with products of this type, in all passes; the weight and the sums stay in float32.
+    pub fn with_operands(self, operands: Operands) -> Self {
+        Self { operands, ..self }
     }
 
     fn shape(&self, x: &Tensor<4>) -> ConvShape {
         let w = self.weight.val().dims();
-        ops::conv_shape(x.dims(), w, self.stride, w[2] / 2)
+        ConvShape { operands: self.operands, ..ops::conv_shape(x.dims(), w, self.stride, w[2] / 2) }
     }
 
     /// `conv(x) + addend`: the sum costs nothing inside the convolution.

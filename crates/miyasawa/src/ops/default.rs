@@ -9,9 +9,9 @@ use burn::backend::{
     ops::{ConvOptions, ConvTransposeOptions},
     tensor::FloatTensor,
 };
-use burn::tensor::Shape;
+use burn::tensor::{FloatDType, Shape};
 use miyasawa_kernels::{
-    conv::ConvShape,
+    conv::{ConvShape, Operands},
     elementwise::{AdamW, Sgd},
     norm::{EPSILON, NormShape},
 };
@@ -32,6 +32,16 @@ fn add<B: Backend>(x: FloatTensor<B>, addend: Optional<B>) -> FloatTensor<B> {
     }
 }
 
+/// The operand of a product as the shape wants it: rounded to bfloat16, or as it is. The framework's own convolution
+/// then multiplies and adds in the operand's first type, which holds the products exactly.
+fn operand<B: Backend>(x: FloatTensor<B>, s: &ConvShape) -> FloatTensor<B> {
+    if s.operands == Operands::F32 {
+        return x;
+    }
+    let dtype = x.dtype().into();
+    B::float_cast(B::float_cast(x, FloatDType::BF16), dtype)
+}
+
 fn options(s: &ConvShape) -> ConvOptions<2> {
     ConvOptions::new([s.stride; 2], [s.padding; 2], [1; 2], 1)
 }
@@ -42,6 +52,7 @@ pub(super) fn conv2d<B: Backend>(
     addend: Optional<B>,
     s: ConvShape,
 ) -> FloatTensor<B> {
+    let (x, w) = (operand::<B>(x, &s), operand::<B>(w, &s));
     add::<B>(nhwc::<B>(B::conv2d(nchw::<B>(x), w, None, options(&s))), addend)
 }
 
@@ -51,6 +62,7 @@ pub(super) fn conv2d_adjoint<B: Backend>(
     addend: Optional<B>,
     s: ConvShape,
 ) -> FloatTensor<B> {
+    let (g, w) = (operand::<B>(g, &s), operand::<B>(w, &s));
     // A stride does not always reach the last rows of the input: they are padded back.
     let lost = |extent: usize| (extent + 2 * s.padding - s.kernel) % s.stride;
     let options =
@@ -63,6 +75,7 @@ pub(super) fn conv2d_weight_grad<B: Backend>(
     g: FloatTensor<B>,
     s: ConvShape,
 ) -> FloatTensor<B> {
+    let (x, g) = (operand::<B>(x, &s), operand::<B>(g, &s));
     // The framework asks for the weight to learn its shape.
     let shape = Shape::from([s.out_channels, s.in_channels, s.kernel, s.kernel]);
     let w = B::float_empty(shape, &x.device(), x.dtype().into());

@@ -19,7 +19,7 @@ mod tests;
 
 pub use backend::{JointOps, Optional, StepInfo};
 pub use miyasawa_kernels::{
-    conv::ConvShape,
+    conv::{ConvShape, Operands},
     elementwise::{AdamW, Sgd},
     norm::NormShape,
 };
@@ -35,7 +35,7 @@ fn addend(tensor: Option<&Tensor<4>>) -> Optional<Dispatch> {
     tensor.map_or(Optional::None, |tensor| Optional::Tensor(dispatch(tensor)))
 }
 
-/// The shape of the convolution of `x` with the weight `w`, `[out, in, kernel, kernel]`.
+/// The shape of the convolution of `x` with the weight `w`, `[out, in, kernel, kernel]`, products in float32.
 ///
 /// # Panics
 /// If the channels do not fit or the kernel is not square.
@@ -44,7 +44,8 @@ pub fn conv_shape(input: [usize; 4], w: [usize; 4], stride: usize, padding: usiz
     let [out_channels, w_in, kernel, kernel_width] = w;
     assert_eq!(in_channels, w_in, "conv2d: {in_channels} channels meet weights for {w_in}");
     assert_eq!(kernel, kernel_width, "conv2d: the kernel must be square");
-    ConvShape { batch, height, width, in_channels, out_channels, kernel, stride, padding }
+    let operands = Operands::F32;
+    ConvShape { batch, height, width, in_channels, out_channels, kernel, stride, padding, operands }
 }
 
 /// `conv(x, w) (+ addend)`: `x` is `[batch, height, width, in]`, `w` is PyTorch's `[out, in, k, k]`.

@@ -156,6 +156,35 @@ fn convolutions_agree_with_their_default_bodies() {
     }
 }
 
+/// Rounded operands are the same on the CPU kernels and in the default bodies, whose float64 sums are the reference.
+#[test]
+fn products_in_bfloat16_agree_with_their_default_bodies() {
+    for case in CONVS {
+        let s = ConvShape { operands: Operands::Bf16, ..conv_case(case) };
+        let (x, w, y) = conv_inputs(&s);
+        let inputs = Inputs::random(&[&x, &w, &y], 5);
+        let passes = |dtype| {
+            let leaves = inputs.leaves(dtype);
+            let [x, w, g] = [0, 1, 2].map(|i| inputs.shaped::<4>(&leaves, i));
+            [conv2d(&x, &w, None, s), conv2d_adjoint(&g, &w, None, s), conv2d_weight_grad(&x, &g, s)]
+                .map(values)
+        };
+        let exact = values(conv2d(
+            &inputs.shaped(&inputs.leaves(DType::F64), 0),
+            &inputs.shaped(&inputs.leaves(DType::F64), 1),
+            None,
+            ConvShape { operands: Operands::F32, ..s },
+        ));
+        let (found, expected) = (passes(DType::F32), passes(DType::F64));
+        for (found, expected) in found.iter().zip(&expected) {
+            let error = relative_error(found, expected);
+            assert!(error <= TOLERANCE, "{s:?}: {error:.1e}");
+        }
+        let error = relative_error(&found[0], &exact);
+        assert!((1e-4..2e-2).contains(&error), "{s:?}: rounding moves the result by {error:.1e}");
+    }
+}
+
 #[test]
 fn the_weight_gradient_has_the_reverses_of_a_bilinear_operation() {
     let s = conv_case(CONVS[3]);

@@ -1,6 +1,8 @@
 //! The configuration of a run: a TOML file and `key=value` changes to it.
 
 use crate::data::{Augment, FitMode, Padding};
+use crate::ops::Operands;
+use burn::tensor::{Device, FloatDType};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
@@ -10,6 +12,8 @@ use std::path::{Path, PathBuf};
 pub struct TrainConfig {
     /// Seed of the parameters, the order of the data, augmentation and noise.
     pub seed: u64,
+    /// The type of the convolutions' products. Parameters, sums, norms and losses are in float32 either way.
+    pub dtype: Dtype,
     /// What is learned from.
     pub data: DataConfig,
     /// The network.
@@ -26,6 +30,48 @@ pub struct TrainConfig {
     pub augment: AugmentConfig,
     /// What is measured on the way.
     pub eval: EvalConfig,
+}
+
+/// The type of the convolutions' products.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Dtype {
+    /// float32.
+    #[default]
+    F32,
+    /// bfloat16, to which both sides of every product are rounded.
+    Bf16,
+}
+
+impl Dtype {
+    /// As the operations take it.
+    pub fn operands(self) -> Operands {
+        match self {
+            Self::F32 => Operands::F32,
+            Self::Bf16 => Operands::Bf16,
+        }
+    }
+
+    /// Says whether the device has this type.
+    ///
+    /// # Errors
+    /// If it does not.
+    pub fn check(self, device: &Device) -> Result<(), ConfigError> {
+        if self == Self::F32 || device.supports_dtype(FloatDType::BF16) {
+            return Ok(());
+        }
+        let expected = "f32: this device has no bfloat16";
+        Err(ConfigError::Value { key: "dtype", found: self.to_string(), expected })
+    }
+}
+
+impl std::fmt::Display for Dtype {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::F32 => "f32",
+            Self::Bf16 => "bf16",
+        })
+    }
 }
 
 /// What is learned from.

@@ -7,6 +7,6 @@ pub mod optimizer;
 mod run;
 pub mod step;
 
-pub use config::TrainConfig;
+pub use config::{Dtype, TrainConfig};
 pub use files::TrainState;
 pub use run::{Finish, Observer, StepReport, TrainError, Trainer};

@@ -134,6 +134,7 @@ impl Trainer {
     /// If the configuration or the data make no sense.
     pub fn new(config: TrainConfig, device: &Device) -> Result<Self, TrainError> {
         config.check()?;
+        config.dtype.check(device)?;
         let (train, test) = load_data(&config)?;
         let (mean, std) = train.mean_std();
         if !(std > 0.0 && std.is_finite()) {
@@ -147,6 +148,7 @@ impl Trainer {
             blocks: config.network.blocks.clone(),
             blind: config.network.blind,
             zero_energy_head: config.network.zero_energy_head,
+            operands: config.dtype.operands(),
         };
         if let Some(problem) = network.problem() {
             return Err(TrainError::Network(problem));

@@ -1,0 +1,109 @@
+//! Operands in fewer bits.
+
+use std::ops::Deref;
+
+use crate::isa::Isa;
+use crate::multiversion::multiversion;
+use crate::scratch::Scratch;
+use crate::tasks;
+
+use super::Operands;
+
+/// Values that one task rounds.
+const CHUNK: usize = 16 * 1024;
+
+/// The values of an operand, copied only if they are rounded.
+pub(super) enum Rounded<'a> {
+    As(&'a [f32]),
+    New(Scratch),
+}
+
+impl Deref for Rounded<'_> {
+    type Target = [f32];
+
+    fn deref(&self) -> &[f32] {
+        match self {
+            Self::As(values) => values,
+            Self::New(values) => values,
+        }
+    }
+}
+
+/// The values as the products take them.
+pub(super) fn rounded(isa: Isa, operands: Operands, values: &[f32]) -> Rounded<'_> {
+    if operands == Operands::F32 {
+        return Rounded::As(values);
+    }
+    let mut new = Scratch::new(values.len());
+    tasks::chunks(&mut new, CHUNK, values.len(), |i, new| bf16(isa, &values[i * CHUNK..][..new.len()], new));
+    Rounded::New(new)
+}
+
+/// The bfloat16 nearest to a value, ties to even; infinities and what is not a number stay so.
+#[inline(always)]
+fn nearest_bf16(value: f32) -> f32 {
+    let bits = value.to_bits();
+    // Half of the last place, less one where the last place is even, carries into it what rounds up.
+    let up = bits.wrapping_add(0x7FFF + (bits >> 16 & 1)) & 0xFFFF_0000;
+    // Only the payload of a NaN could carry past the exponent.
+    f32::from_bits(if value.is_nan() { bits & 0xFFFF_0000 | 0x0040_0000 } else { up })
+}
+
+multiversion! {
+    fn bf16(from: &[f32], to: &mut [f32]) {
+        for (to, from) in to.iter_mut().zip(from) {
+            *to = nearest_bf16(*from);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// The definition: the nearer of the two neighbours with sixteen bits less.
+    fn definition(value: f32) -> f32 {
+        if !value.is_finite() {
+            return value;
+        }
+        let below = value.to_bits() & 0xFFFF_0000;
+        let number = |bits: u32| match f64::from(f32::from_bits(bits)) {
+            v if v.is_infinite() => v.signum() * 2f64.powi(128),
+            v => v,
+        };
+        let (low, high) = (number(below), number(below + 0x1_0000));
+        let (down, up) = ((f64::from(value) - low).abs(), (high - f64::from(value)).abs());
+        let even = below & 0x1_0000 == 0;
+        f32::from_bits(if down < up || down == up && even { below } else { below + 0x1_0000 })
+    }
+
+    fn of(values: &[f32]) -> Vec<Vec<f32>> {
+        Isa::available().into_iter().map(|isa| rounded(isa, Operands::Bf16, values).to_vec()).collect()
+    }
+
+    #[test]
+    fn particular_values() {
+        let values =
+            [0.0, -0.0, 1.0, 1.00390625, 1.01171875, -1.0039063, f32::MAX, f32::MIN_POSITIVE, 1e-40, 1e-45];
+        for got in of(&values) {
+            for (value, got) in values.iter().zip(got) {
+                assert_eq!(got.to_bits(), definition(*value).to_bits(), "{value}");
+            }
+        }
+        for got in of(&[f32::NAN, f32::from_bits(0x7F80_0001), f32::INFINITY, f32::NEG_INFINITY]) {
+            assert!(got[0].is_nan() && got[1].is_nan());
+            assert_eq!(got[2..], [f32::INFINITY, f32::NEG_INFINITY]);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_value(bits: u32) {
+            let value = f32::from_bits(bits);
+            for got in of(&[value]) {
+                prop_assert!(got[0].to_bits() == definition(value).to_bits() || value.is_nan() && got[0].is_nan());
+            }
+        }
+    }
+}
