@@ -31,6 +31,6 @@ pub mod norm;
 pub mod peak;
 pub mod pool;
 mod rows;
-mod scratch;
+pub mod scratch;
 mod simd;
 mod tasks;

@@ -3,19 +3,48 @@
 use std::cell::RefCell;
 use std::mem::MaybeUninit;
 use std::ops::{Deref, DerefMut};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// A cache line.
 #[derive(Clone, Copy)]
 #[repr(C, align(64))]
 struct Line([f32; 16]);
 
+/// Bytes of all threads' buffers, and the most there ever were.
+static HELD: AtomicUsize = AtomicUsize::new(0);
+static MOST: AtomicUsize = AtomicUsize::new(0);
+
+/// A buffer that is counted while it lives.
+#[derive(Default)]
+struct Buffer(Vec<Line>);
+
+impl Buffer {
+    fn new(lines: usize) -> Self {
+        let bytes = lines * size_of::<Line>();
+        let held = HELD.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        MOST.fetch_max(held, Ordering::Relaxed);
+        Self(vec![Line([0.0; 16]); lines])
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        HELD.fetch_sub(self.0.len() * size_of::<Line>(), Ordering::Relaxed);
+    }
+}
+
 thread_local! {
-    static POOL: RefCell<Vec<Vec<Line>>> = const { RefCell::new(Vec::new()) };
+    static POOL: RefCell<Vec<Buffer>> = const { RefCell::new(Vec::new()) };
+}
+
+/// The most working memory that the kernels of all threads ever held at once, in bytes.
+pub fn most_bytes() -> usize {
+    MOST.load(Ordering::Relaxed)
 }
 
 /// Values on a cache-line boundary, of unspecified content, given back to the thread's pool at the end.
 pub(crate) struct Scratch {
-    lines: Vec<Line>,
+    buffer: Buffer,
     len: usize,
 }
 
@@ -23,24 +52,26 @@ impl Scratch {
     /// Takes the smallest pooled buffer that holds `len` values, else grows the largest.
     pub(crate) fn new(len: usize) -> Self {
         let needed = len.div_ceil(16);
-        let mut lines = POOL.with_borrow_mut(|pool| {
-            let fits = (0..pool.len()).filter(|&i| pool[i].len() >= needed).min_by_key(|&i| pool[i].len());
-            let best = fits.or_else(|| (0..pool.len()).max_by_key(|&i| pool[i].len()));
-            best.map_or_else(Vec::new, |i| pool.swap_remove(i))
+        let mut buffer = POOL.with_borrow_mut(|pool| {
+            let size = |i: &usize| pool[*i].0.len();
+            let fits = (0..pool.len()).filter(|i| size(i) >= needed).min_by_key(size);
+            let best = fits.or_else(|| (0..pool.len()).max_by_key(size));
+            best.map_or_else(Buffer::default, |i| pool.swap_remove(i))
         });
-        if lines.len() < needed {
+        if buffer.0.len() < needed {
             // A fresh allocation: the old content is of no use, so it is not worth copying.
-            lines = vec![Line([0.0; 16]); needed];
+            drop(buffer);
+            buffer = Buffer::new(needed);
         }
-        Self { lines, len }
+        Self { buffer, len }
     }
 }
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        let lines = std::mem::take(&mut self.lines);
+        let buffer = std::mem::take(&mut self.buffer);
         // The pool is gone while its thread ends; then the buffer is simply freed.
-        let _ = POOL.try_with(|pool| pool.borrow_mut().push(lines));
+        let _ = POOL.try_with(|pool| pool.borrow_mut().push(buffer));
     }
 }
 
@@ -48,15 +79,15 @@ impl Deref for Scratch {
     type Target = [f32];
 
     fn deref(&self) -> &[f32] {
-        // SAFETY: `lines` holds at least `len` initialised values; a `Line` is sixteen `f32` and no padding.
-        unsafe { std::slice::from_raw_parts(self.lines.as_ptr().cast(), self.len) }
+        // SAFETY: `buffer` holds at least `len` initialised values; a `Line` is sixteen `f32` and no padding.
+        unsafe { std::slice::from_raw_parts(self.buffer.0.as_ptr().cast(), self.len) }
     }
 }
 
 impl DerefMut for Scratch {
     fn deref_mut(&mut self) -> &mut [f32] {
         // SAFETY: as in `deref`; the borrow is unique.
-        unsafe { std::slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast(), self.len) }
+        unsafe { std::slice::from_raw_parts_mut(self.buffer.0.as_mut_ptr().cast(), self.len) }
     }
 }
 
@@ -113,5 +144,6 @@ mod tests {
         assert_eq!(Scratch::new(900).as_ptr(), address);
         drop(other);
         assert_eq!(Scratch::new(1000).as_ptr(), address);
+        assert!(most_bytes() >= 4 * 1010);
     }
 }

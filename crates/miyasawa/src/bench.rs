@@ -66,6 +66,8 @@ pub struct BenchResult {
     pub achieved_gflops: f64,
     /// Largest resident memory of the process, where the system tells it.
     pub peak_rss_bytes: Option<u64>,
+    /// Largest working memory of the CPU kernels, all threads together.
+    pub working_bytes: usize,
     /// Threads of the CPU.
     pub threads: usize,
     /// Instruction set of the CPU kernels.
@@ -122,6 +124,7 @@ pub fn bench(options: &BenchOptions, device: &Device) -> BenchResult {
         conv_gflop,
         achieved_gflops: conv_gflop / median,
         peak_rss_bytes: peak_rss_bytes(),
+        working_bytes: miyasawa_kernels::scratch::most_bytes(),
         threads: rayon::current_num_threads(),
         isa: miyasawa_kernels::isa::Isa::current().to_string(),
         dtype: options.dtype.to_string(),

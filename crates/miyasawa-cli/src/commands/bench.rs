@@ -113,7 +113,9 @@ pub fn run(args: &Bench, session: &Session) -> anyhow::Result<Outcome> {
             result.dtype
         );
         if let Some(bytes) = result.peak_rss_bytes {
-            outln!("peak resident memory {:.2} GiB", bytes as f64 / (1u64 << 30) as f64);
+            let working = result.working_bytes as f64 / (1u64 << 20) as f64;
+            let peak = bytes as f64 / (1u64 << 30) as f64;
+            outln!("peak resident memory {peak:.2} GiB, working memory of the kernels {working:.0} MiB");
         }
     }
     Ok(Outcome::Done)

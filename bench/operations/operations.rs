@@ -1,4 +1,5 @@
-//! Every operation, forward and back, at the sizes of a network: `cargo bench -p miyasawa-kernels [-- FILTER]`.
+//! Every operation, forward and back, at the sizes of a network:
+//! `cargo bench --manifest-path bench/operations/Cargo.toml [-- FILTER]`.
 //!
 //! Convolutions count multiplications and additions of the definition as elements (so that "Gelem/s" are the effective
 //! GFLOP/s), the others the bytes that they must read and write.
