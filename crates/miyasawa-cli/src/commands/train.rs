@@ -102,12 +102,12 @@ impl Observer for Bar {
     fn rollback(&mut self, event: &Rollback) {
         self.bar.suspend(|| {
             tracing::warn!(
-                "step {}: the {} is {}, expected at most {}: back to step {} with {} times the learning rate, \
+                "step {}: the {} is {}, expected {}: back to step {} with {} times the learning rate, \
                  rollback {}",
                 event.from,
                 event.what,
                 event.value,
-                event.bound,
+                event.expected,
                 event.step,
                 event.lr_factor,
                 event.rollbacks

@@ -1,6 +1,6 @@
 //! A run's `metrics.jsonl`: a line for every step, and one for every event.
 //!
-//! A checkpoint knows how long the file was. A resumed run cuts it there, so that every step stands in it
+//! A checkpoint knows how many lines the file had. A resumed run cuts it there, so that every step stands in it
 //! once, whatever was written after the checkpoint and however it was cut off.
 
 use super::{config::TrainConfig, run::TrainError};
@@ -9,7 +9,7 @@ use crate::eval::Row;
 use serde_json::Value;
 use std::{
     fs::{File, OpenOptions},
-    io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write},
+    io::{self, BufRead, BufReader, Write},
     path::{Path, PathBuf},
 };
 
@@ -20,28 +20,31 @@ const MOST_LINES: usize = 20_000;
 pub(super) struct Log {
     file: File,
     path: PathBuf,
-    bytes: u64,
+    lines: u64,
 }
 
 impl Log {
     /// Opens the log for appending after dropping what does not belong to the first `step` steps: all after
-    /// the first `cut` bytes, or where those are not known, the lines of other steps. The evaluation of
+    /// the first `cut` lines, or where those are not known, the lines of other steps. The evaluation of
     /// step `step` itself is kept.
     pub fn open(path: &Path, cut: Option<u64>, step: u64) -> Result<Self, TrainError> {
         let wrong = |source| TrainError::Folder { path: path.to_owned(), source };
-        let known = cut.and_then(|cut| kept(path, cut, step).transpose()).transpose().map_err(wrong)?;
-        let bytes = match known {
-            Some(bytes) => bytes,
+        let known = match cut {
+            Some(cut) => kept(path, cut, step).map_err(wrong)?,
+            None => None,
+        };
+        let (lines, bytes) = match known {
+            Some(known) => known,
             None => filter(path, step)?,
         };
         let file = OpenOptions::new().create(true).append(true).open(path).map_err(wrong)?;
         file.set_len(bytes).map_err(wrong)?;
-        Ok(Self { file, path: path.to_owned(), bytes })
+        Ok(Self { file, path: path.to_owned(), lines })
     }
 
-    /// Bytes so far.
+    /// Lines so far.
     pub fn len(&self) -> u64 {
-        self.bytes
+        self.lines
     }
 
     /// Appends a line.
@@ -50,15 +53,18 @@ impl Log {
         let mut text = serde_json::to_string(line).map_err(|e| wrong(e.into()))?;
         text.push('\n');
         self.file.write_all(text.as_bytes()).map_err(wrong)?;
-        self.bytes += text.len() as u64;
+        self.lines += 1;
         Ok(())
     }
 
-    /// Drops what was written after the first `bytes` bytes.
-    pub fn truncate(&mut self, bytes: u64) -> Result<(), TrainError> {
+    /// Drops what was written after the first `lines` lines.
+    pub fn truncate(&mut self, lines: u64) -> Result<(), TrainError> {
         let wrong = |source| TrainError::Folder { path: self.path.clone(), source };
-        self.file.set_len(bytes).map_err(wrong)?;
-        self.bytes = bytes;
+        let mut file = BufReader::new(File::open(&self.path).map_err(wrong)?);
+        if let Some(bytes) = skip_lines(&mut file, lines).map_err(wrong)? {
+            self.file.set_len(bytes).map_err(wrong)?;
+            self.lines = lines;
+        }
         Ok(())
     }
 
@@ -93,46 +99,50 @@ impl Log {
     }
 }
 
-/// How much of the log belongs to `step`, given that the first `cut` bytes do. Nothing if the file was
-/// changed by others so that they do not.
-fn kept(path: &Path, cut: u64, step: u64) -> io::Result<Option<u64>> {
-    let mut file = match File::open(path) {
-        Ok(file) => BufReader::new(file),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((cut == 0).then_some(0)),
-        Err(error) => return Err(error),
-    };
-    if cut > 0 {
-        let mut last = [0];
-        if file.get_ref().metadata()?.len() < cut {
-            return Ok(None);
-        }
-        file.seek(SeekFrom::Start(cut - 1))?;
-        file.read_exact(&mut last)?;
-        if last != *b"\n" {
+/// Bytes of the first `lines` lines; nothing if there are fewer.
+fn skip_lines(file: &mut impl BufRead, lines: u64) -> io::Result<Option<u64>> {
+    let (mut bytes, mut line) = (0, Vec::new());
+    for _ in 0..lines {
+        line.clear();
+        bytes += file.read_until(b'\n', &mut line)? as u64;
+        if !line.ends_with(b"\n") {
             return Ok(None);
         }
     }
+    Ok(Some(bytes))
+}
+
+/// How much of the log belongs to `step`, in lines and bytes, given that the first `cut` lines do. Nothing if the
+/// file was changed by others so that it has not as many.
+fn kept(path: &Path, cut: u64, step: u64) -> io::Result<Option<(u64, u64)>> {
+    let mut file = match File::open(path) {
+        Ok(file) => BufReader::new(file),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((cut == 0).then_some((0, 0))),
+        Err(error) => return Err(error),
+    };
+    let Some(bytes) = skip_lines(&mut file, cut)? else { return Ok(None) };
     let mut next = Vec::new();
     file.read_until(b'\n', &mut next)?;
     let line: Option<Value> = next.strip_suffix(b"\n").and_then(|line| serde_json::from_slice(line).ok());
     let evaluation = line.is_some_and(|line| line["event"] == "eval" && line["step"] == step);
-    Ok(Some(cut + if evaluation { next.len() as u64 } else { 0 }))
+    Ok(Some(if evaluation { (cut + 1, bytes + next.len() as u64) } else { (cut, bytes) }))
 }
 
-/// Writes the log anew without lines of steps after `step`; how long it is then.
-fn filter(path: &Path, step: u64) -> Result<u64, TrainError> {
-    let mut text = String::new();
+/// Writes the log anew without lines of steps after `step`; its lines and bytes then.
+fn filter(path: &Path, step: u64) -> Result<(u64, u64), TrainError> {
+    let (mut text, mut lines) = (String::new(), 0);
     if let Ok(file) = File::open(path) {
         for line in BufReader::new(file).lines().map_while(Result::ok) {
             let value = serde_json::from_str::<Value>(&line).ok();
             if value.is_some_and(|value| value["step"].as_u64().is_some_and(|of| of <= step)) {
                 text.push_str(&line);
                 text.push('\n');
+                lines += 1;
             }
         }
     }
     write_atomic(path, |file| file.write_all(text.as_bytes()))?;
-    Ok(text.len() as u64)
+    Ok((lines, text.len() as u64))
 }
 
 /// How good an evaluation is, larger is better, rounded to what survives being written and read: the mean over the
@@ -164,25 +174,23 @@ mod tests {
 
     #[test]
     fn what_belongs_to_the_step_is_kept() {
-        let both = LINES.find("{\"event\"").unwrap() as u64;
-        let with_eval = LINES.find("{\"step\":3").unwrap() as u64;
-        // The length at the checkpoint, without and with the evaluation, and not known, or wrong.
-        for cut in [Some(both), Some(with_eval), None, Some(both + 3), Some(10_000)] {
+        let with_eval = LINES.find("{\"step\":3").unwrap();
+        // The lines at the checkpoint, without and with the evaluation, not known, and more than there are.
+        for cut in [Some(2), Some(3), None, Some(5), Some(10_000)] {
             let (_dir, path) = written(LINES);
             let mut log = Log::open(&path, cut, 2).unwrap();
-            assert_eq!(std::fs::read_to_string(&path).unwrap(), LINES[..with_eval as usize], "{cut:?}");
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), LINES[..with_eval], "{cut:?}");
             log.push(&json!({ "step": 3, "loss": 1 })).unwrap();
             log.sync().unwrap();
-            assert_eq!(log.len(), std::fs::metadata(&path).unwrap().len());
-            assert_eq!(log.lines().unwrap().len(), 4);
+            assert_eq!((log.len(), log.lines().unwrap().len()), (4, 4));
             assert_eq!(log.evaluations().unwrap(), [(2, Vec::new())]);
-            log.truncate(both).unwrap();
+            log.truncate(2).unwrap();
             log.push(&json!({ "event": "rollback", "step": 2 })).unwrap();
+            assert_eq!(log.len(), 3);
             assert_eq!(log.lines().unwrap()[2]["event"], "rollback");
         }
         let (_dir, path) = written(LINES);
-        let first = LINES.find('\n').unwrap() as u64 + 1;
-        Log::open(&path, Some(first), 1).unwrap();
+        Log::open(&path, Some(1), 1).unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "{\"step\":1}\n");
     }
 

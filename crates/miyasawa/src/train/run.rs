@@ -82,8 +82,9 @@ pub enum TrainError {
     },
     /// The loss or gradient is not finite or beyond the bound, too often.
     #[error(
-        "step {step}: the {what} is {value}, expected at most {bound:.4} and finite; after {rollbacks} rollbacks the \
-         run is given up, its last good state is {path}; a lower optimizer.lr may help"
+        "step {step}: the {what} is {value:.4}, expected {}; after {rollbacks} rollbacks the run is given up, its \
+         last good state is {path}; a lower optimizer.lr may help",
+        steps::expected(*.bound)
     )]
     Diverged {
         /// The step that could not be taken.

@@ -2,7 +2,7 @@
 //!
 //! A safetensors file as [`crate::checkpoint`] writes it. Beside the model's description its metadata holds
 //! the entry `state` (JSON): the run's configuration, what recoveries did, and for the state now and, where
-//! that is another one, the last good one: the step, the running bound and how many bytes of metrics.jsonl
+//! that is another one, the last good one: the step, the running bound and how many lines of metrics.jsonl
 //! belong to it. The tensors are `param.NAME`, the optimiser's `first.NAME`, `second.NAME`, `average.NAME`, and
 //! the same with `good.` before them.
 //!
@@ -45,7 +45,7 @@ pub struct SavedPoint {
     pub step: u64,
     /// The running bound.
     pub guard: Guard,
-    /// Length of metrics.jsonl up to here, where it is known.
+    /// Lines of metrics.jsonl up to here, where it is known.
     pub log: Option<u64>,
     /// Parameters by name.
     pub params: ParamMap,

@@ -21,7 +21,7 @@ pub(super) struct Point {
     pub optimizer: Optimizer,
     /// The running bound of the loss.
     pub guard: Guard,
-    /// Length of the log when the point was reached.
+    /// Lines of the log when the point was reached.
     pub log: u64,
 }
 

@@ -29,16 +29,21 @@ pub struct Rollback {
     pub from: u64,
     /// What was wrong: `loss` or `gradient norm`.
     pub what: &'static str,
-    /// Its value, as text: it may be NaN.
+    /// Its value, as text: JSON knows no NaN.
     pub value: String,
-    /// The largest that was allowed.
-    pub bound: String,
+    /// What was allowed, as text.
+    pub expected: String,
     /// Returns of this run so far, this one included.
     pub rollbacks: u32,
     /// What the learning rate is multiplied by from now on.
     pub lr_factor: f64,
     /// Batches that are passed over, all in all.
     pub skipped: u64,
+}
+
+/// What a bound allows.
+pub(super) fn expected(bound: f64) -> String {
+    if bound.is_finite() { format!("at most {bound:.4}") } else { "a finite number".to_owned() }
 }
 
 /// What was wrong with a step that was not taken.
@@ -167,6 +172,11 @@ impl<'t> Run<'t> {
         if let Some(found) = self.divergence(&now, &stats, norm) {
             return self.roll_back(now.step + 1, &found, observer);
         }
+        // The loss of a step is that of the state before it: what it says is good is this state.
+        let healthy = now.guard.is_healthy(&config.divergence, stats.loss);
+        if healthy && now.step.is_multiple_of(config.divergence.snapshot_every) {
+            self.good = Point { log: self.log.len(), ..now.clone() };
+        }
         let lr = learning_rate(config.optimizer.lr, &config.schedule, now.step, total);
         let lr = lr * self.recovery.lr_factor;
         let mut now = now.moved(&mut grads, norm, lr);
@@ -181,11 +191,7 @@ impl<'t> Run<'t> {
         self.log.push(&report)?;
         now.log = self.log.len();
         observer.step(&report, total);
-        let healthy = now.guard.is_healthy(&config.divergence, stats.loss);
         now.guard.add(&config.divergence, stats.loss);
-        if healthy && now.step.is_multiple_of(config.divergence.snapshot_every) {
-            self.good = now.clone();
-        }
         Ok(now)
     }
 
@@ -216,8 +222,9 @@ impl<'t> Run<'t> {
         let skipped = self.recovery.skipped + from - step;
         let rollbacks = self.recovery.rollbacks + 1;
         let lr_factor = self.recovery.lr_factor * config.lr_factor;
-        let (what, value, bound) = (found.what, found.value.to_string(), found.bound.to_string());
-        let event = Rollback { step, from, what, value, bound, rollbacks, lr_factor, skipped };
+        let (what, value) = (found.what, format!("{:.4}", found.value));
+        let expected = expected(found.bound);
+        let event = Rollback { step, from, what, value, expected, rollbacks, lr_factor, skipped };
         if rollbacks > config.max_rollbacks {
             // The counters stay: with more returns allowed, the run goes on as if they always had been.
             let path = self.save(&self.good.clone())?;
@@ -291,9 +298,6 @@ impl<'t> Run<'t> {
         }
         self.best = Some(self.best.map_or(score, |best| best.max(score)));
         self.log.push(&serde_json::json!({ "event": "eval", "step": now.step, "rows": rows }))?;
-        if self.good.step == now.step {
-            self.good.log = self.log.len();
-        }
         observer.evaluation(now.step, &rows);
         (self.rows, self.evaluated) = (rows, Some(now.step));
         report::curves(&self.log.lines()?, &self.files.path("curves.png"))?;
