@@ -5,6 +5,7 @@
 mod output;
 mod args;
 mod commands;
+mod signals;
 mod status;
 
 use clap::Parser;

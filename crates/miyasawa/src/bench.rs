@@ -101,7 +101,7 @@ pub fn peak() -> Peak {
 impl Work {
     fn passes(self) -> usize {
         match self {
-            Self::TrainStep => 6,
+            Self::TrainStep => LossConfig::default().passes() as usize,
             Self::Classify => 1,
             Self::Denoise => 2,
         }

@@ -10,12 +10,9 @@ use crate::infer::{self, pictures};
 use crate::model::{GradResNet, JointModel};
 use crate::picture::PictureError;
 use crate::report::{self, Page, Plot, ReportError, Series, TableOptions};
-use crate::train::{Observer, TrainConfig, TrainError, Trainer, config::ConfigError};
+use crate::train::{Observer, TrainConfig, TrainError, Trainer, config::ConfigError, discard_run};
 use burn::tensor::Device;
-use std::{
-    io::ErrorKind,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 /// Steps of the attack.
 const PGD_STEPS: usize = 20;
@@ -96,14 +93,6 @@ pub enum DemoError {
     Report(#[from] ReportError),
     #[error(transparent)]
     Write(#[from] AtomicError),
-    /// A former run's file stands in the way.
-    #[error("{path}: cannot be removed: {source}")]
-    Remove {
-        /// The file.
-        path: PathBuf,
-        /// The cause.
-        source: std::io::Error,
-    },
 }
 
 /// The recipe of the joint model; the plain classifier differs in what it is not: no denoising, no noise.
@@ -142,13 +131,7 @@ fn train<O: Observer>(
     observe: &mut dyn FnMut(&TrainConfig, u64) -> O,
 ) -> Result<Option<Trained>, DemoError> {
     // The demonstration always starts anew.
-    let state = out.join("state.safetensors");
-    match std::fs::remove_file(&state) {
-        Ok(()) => {}
-        // What else is wrong with the folder, the run says when it makes it.
-        Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {}
-        Err(source) => return Err(DemoError::Remove { path: state, source }),
-    }
+    discard_run(out)?;
     let trainer = Trainer::new(config.clone(), device)?;
     let mut observer = observe(&config, trainer.total_steps());
     let finish = trainer.run(out, false, &mut observer)?;

@@ -1,5 +1,6 @@
-use super::{Outcome, train::Bar, train::stop_flag};
+use super::{Outcome, train::Bar};
 use crate::args::{Session, WrongCall};
+use crate::signals::stop_flag;
 use clap::Args;
 use miyasawa::{
     demo::{self, Comparison},

@@ -1,11 +1,11 @@
 use super::{Outcome, eval};
-use crate::args::{DtypeArg, Session};
-use anyhow::Context;
+use crate::args::{DtypeArg, Session, WrongCall};
+use crate::signals::stop_flag;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use miyasawa::{
     eval::Row,
-    train::{Observer, StepReport, TrainConfig, Trainer},
+    train::{Observer, Rollback, StepReport, TrainConfig, Trainer, cost::Cost},
 };
 use std::{
     path::PathBuf,
@@ -17,11 +17,20 @@ use std::{
 
 /// Train a model: classifier, denoiser and density in one network.
 ///
-/// The folder receives config.toml, model.safetensors, state.safetensors, metrics.jsonl, curves.png and
-/// samples.png. Ctrl-C ends the run with a checkpoint; --resume goes on from it.
+/// The folder receives config.toml, model.safetensors (the model to use), best.safetensors (that of the best
+/// evaluation), checkpoints/ (to go on from), metrics.jsonl, curves.png and samples.png.
+///
+/// Ctrl-C (or SIGTERM, SIGHUP) ends the run after its step with a checkpoint and exit status 0; once more ends it at
+/// once with exit status 130. --resume goes on from the newest whole checkpoint, whatever ended the run,
+/// and gives the same bytes as a run that was never interrupted.
+///
+/// Where the loss is not finite or beyond a bound, the run returns to its last good state, lowers the learning
+/// rate and passes the batch over ([divergence] in config.toml). --dry-run tells what a run would cost.
 ///
 /// Examples:
 ///   miyasawa train recipes/cifar10.toml --out runs/cifar10
+///   miyasawa train --resume --out runs/cifar10
+///   miyasawa train recipes/imagenet64.toml --dry-run
 ///   miyasawa train --set data.train=photos/ --set data.size=[32,32] --set data.fit=resize --out runs/mine
 #[derive(Args, Debug)]
 #[command(verbatim_doc_comment)]
@@ -32,17 +41,20 @@ pub struct Train {
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
     /// The run's folder
-    #[arg(long)]
-    out: PathBuf,
+    #[arg(long, required_unless_present = "dry_run")]
+    out: Option<PathBuf>,
     /// Go on with the run that the folder holds; without CONFIG, with its own configuration
     #[arg(long)]
     resume: bool,
     /// Type of the convolutions' products [default: f32, or what the configuration says]
     #[arg(long, value_enum)]
     dtype: Option<DtypeArg>,
+    /// Train nothing: print parameters, multiply-adds, memory, and hours on named hardware
+    #[arg(long, conflicts_with = "resume")]
+    dry_run: bool,
 }
 
-/// A progress bar that is told of steps, and a flag that Ctrl-C sets.
+/// A progress bar that is told of steps, and a flag that a signal sets.
 pub struct Bar {
     bar: ProgressBar,
     stop: Arc<AtomicBool>,
@@ -90,29 +102,71 @@ impl Observer for Bar {
         self.bar.suspend(|| tracing::info!("step {step}: {}", cells.join(", ")));
     }
 
+    fn rollback(&mut self, event: &Rollback) {
+        self.bar.suspend(|| {
+            tracing::warn!(
+                "step {}: the {} is {}, expected {}: back to step {} with {} times the learning rate, \
+                 rollback {}",
+                event.from,
+                event.what,
+                event.value,
+                event.expected,
+                event.step,
+                event.lr_factor,
+                event.rollbacks
+            );
+        });
+    }
+
     fn should_stop(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
     }
 }
 
-/// A flag that the first Ctrl-C sets; the second ends the process at once.
-pub fn stop_flag() -> anyhow::Result<Arc<AtomicBool>> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let flag = Arc::clone(&stop);
-    ctrlc::set_handler(move || {
-        if flag.swap(true, Ordering::Relaxed) {
-            std::process::exit(130);
-        }
-        eprintln!("\nstopping after this step; once more to stop at once");
-    })
-    .context("listening for Ctrl-C")?;
-    Ok(stop)
+/// What the run would cost.
+fn dry_run(config: &TrainConfig, session: &Session) -> anyhow::Result<Outcome> {
+    let cost = Cost::of(config, rayon::current_num_threads())?;
+    if session.json {
+        session.print_json(&cost)?;
+        return Ok(Outcome::Done);
+    }
+    let (data, memory) = (&cost.data, &cost.memory);
+    let size = format!("{}x{}x{}", data.channels, data.height, data.width);
+    let gib = |bytes: u64| bytes as f64 / f64::from(1 << 30);
+    outln!("data           {} pictures of {size}, {} classes", data.pictures, data.classes);
+    outln!("parameters     {}", cost.parameters);
+    outln!("steps          {} of {} pictures, {:.2} epochs", cost.steps, cost.batch, cost.epochs);
+    outln!(
+        "multiply-adds  {:.4e} a picture forward, {:.4e} a training step, {:.4e} in all",
+        cost.multiply_adds_per_picture as f64,
+        cost.multiply_adds_per_step as f64,
+        cost.multiply_adds as f64
+    );
+    outln!(
+        "memory         {:.2} GiB: state {:.2}, gradients {:.2}, activations {:.2} ({} threads with parts of {})",
+        gib(memory.total),
+        gib(memory.state),
+        gib(memory.gradients),
+        gib(memory.activations),
+        cost.threads,
+        cost.micro_batch
+    );
+    for device in &cost.hardware {
+        outln!(
+            "{:>12.1} h   {}, {:.0} GFLOP/s ({})",
+            device.hours,
+            device.name,
+            device.gflops,
+            device.basis
+        );
+    }
+    Ok(Outcome::Done)
 }
 
 pub fn run(args: &Train, session: &Session) -> anyhow::Result<Outcome> {
-    let own = args.out.join("config.toml");
+    let own = args.out.as_ref().map(|out| out.join("config.toml"));
     let path = match &args.config {
-        None if args.resume && own.exists() => Some(own),
+        None => own.filter(|own| args.resume && own.exists()),
         given => given.clone(),
     };
     let mut config = TrainConfig::load(path.as_deref(), &args.set)?;
@@ -122,21 +176,28 @@ pub fn run(args: &Train, session: &Session) -> anyhow::Result<Outcome> {
     if let Some(dtype) = args.dtype {
         config.dtype = dtype.into();
     }
+    if args.dry_run {
+        return dry_run(&config, session);
+    }
+    let out = args.out.as_ref().ok_or_else(|| WrongCall("--out is missing".into()))?;
+    let stop = stop_flag()?;
     let trainer = Trainer::new(config, &session.device()?)?;
-    let mut bar = Bar::new(session, trainer.total_steps(), stop_flag()?);
-    let finish = trainer.run(&args.out, args.resume, &mut bar)?;
+    let mut bar = Bar::new(session, trainer.total_steps(), stop);
+    let finish = trainer.run(out, args.resume, &mut bar)?;
     bar.finish();
-    let model = args.out.join("model.safetensors");
+    let model = out.join("model.safetensors");
     if session.json {
         session.print_json(&serde_json::json!({
             "model": model, "complete": finish.complete, "steps": finish.steps, "rows": finish.rows,
         }))?;
+        return Ok(Outcome::Done);
+    }
+    if finish.complete {
+        eval::print_rows(&finish.rows);
+        outln!("{}: {} steps, done", model.display(), finish.steps);
     } else {
-        if !finish.rows.is_empty() {
-            eval::print_rows(&finish.rows);
-        }
-        let state = if finish.complete { "done" } else { "stopped; go on with --resume" };
-        outln!("{}: {} steps, {state}", model.display(), finish.steps);
+        let resume = format!("miyasawa train --resume --out {}", out.display());
+        outln!("{}: stopped at step {}; go on with: {resume}", model.display(), finish.steps);
     }
     Ok(Outcome::Done)
 }

@@ -1,9 +1,17 @@
 //! Checkpoints: safetensors with the names and shapes of reference.py.
 //!
 //! The header's metadata holds, as JSON strings, `miyasawa` (the format's version), `info` (the
-//! [`ModelInfo`]) and `sha256`, a hash of everything else: of `info` and of every tensor's name, type,
-//! shape and bytes in the order of the names. A file is written to a sibling and renamed, and a changed
-//! byte is noticed on loading.
+//! [`ModelInfo`]) and `sha256`, a hash of everything else: of `info`, of further entries, and of every
+//! tensor's name, type, shape and bytes in the order of the names. A file is written to a sibling and
+//! renamed, and a changed byte is noticed on loading.
+//!
+//! A run's checkpoint is such a file with one more entry, `state`, and with the optimiser's state beside the
+//! parameters (see [`crate::train::state`]); loaded as a model it is its averaged parameters.
+
+mod container;
+
+pub use container::tensor_data;
+pub(crate) use container::{Content, Opened};
 
 use crate::atomic::{self, AtomicError};
 use crate::model::{
@@ -11,25 +19,20 @@ use crate::model::{
     params::{ParamError, ParamMap},
 };
 use crate::nn::noise_frequencies;
-use burn::tensor::{DType, Device, TensorData};
-use safetensors::{
-    Dtype, SafeTensors,
-    tensor::{TensorInfo, TensorView},
-};
+use burn::tensor::{Device, TensorData};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
-use std::{
-    collections::BTreeMap,
-    fmt::Write as _,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
-/// Version of the format.
-const FORMAT: &str = "1";
+/// The entry of the metadata that makes a file a run's checkpoint.
+pub(crate) const STATE: &str = "state";
+/// Prefix of a run's parameters in its checkpoint.
+pub(crate) const PARAM: &str = "param.";
+/// Prefix of their moving averages.
+pub(crate) const AVERAGE: &str = "average.";
 
 /// PyTorch keeps the frequencies of the noise embedding as a buffer: written so that a strict load there
 /// finds it, and not a parameter here.
-const BUFFER: &str = "freqs";
+pub(crate) const BUFFER: &str = "freqs";
 
 /// The data that a model was trained on, and how its pictures are scaled.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -64,6 +67,16 @@ pub struct ModelInfo {
 }
 
 impl ModelInfo {
+    /// As a file's metadata tells it.
+    pub(crate) fn read(file: &Opened<'_>, path: &Path) -> Result<Self, CheckpointError> {
+        let format = |found| CheckpointError::Format { path: path.to_owned(), found };
+        let info: Self = serde_json::from_str(file.entry("info", path)?).map_err(|e| format(e.to_string()))?;
+        match info.problem() {
+            Some(problem) => Err(format(problem)),
+            None => Ok(info),
+        }
+    }
+
     /// Says what is wrong with the values, if anything is: they come from a file.
     fn problem(&self) -> Option<String> {
         if let Some(problem) = self.network.problem() {
@@ -163,71 +176,27 @@ pub enum CheckpointError {
     Write(#[from] AtomicError),
 }
 
-/// A hash of everything that a checkpoint holds.
-fn content_hash(info: &str, tensors: &SafeTensors<'_>) -> String {
-    let mut names: Vec<&str> = tensors.names();
-    names.sort_unstable();
-    let mut hash = Sha256::new();
-    hash.update(info.as_bytes());
-    for name in names {
-        let Ok(view) = tensors.tensor(name) else { continue };
-        hash.update(format!("\0{name}\0{:?}\0{:?}\0", view.dtype(), view.shape()).as_bytes());
-        hash.update(view.data());
-    }
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// A safetensors file of float32 tensors, the metadata in the order of its keys: the library writes them in
-/// a random order, and the same run must give the same bytes.
-fn serialize(
-    metadata: &BTreeMap<&str, &str>,
-    values: &BTreeMap<&str, (Vec<usize>, Vec<u8>)>,
-) -> serde_json::Result<Vec<u8>> {
-    let mut header = format!("{{\"__metadata__\":{}", serde_json::to_string(metadata)?);
-    let mut end = 0;
-    for (name, (shape, bytes)) in values {
-        let (start, shape) = (end, shape.clone());
-        end += bytes.len();
-        let info = TensorInfo { dtype: Dtype::F32, shape, data_offsets: (start, end) };
-        let (name, info) = (serde_json::to_string(name)?, serde_json::to_string(&info)?);
-        // Writing to a String cannot fail.
-        let _ = write!(header, ",{name}:{info}");
-    }
-    header.push('}');
-    // The values begin at a multiple of 8.
-    let length = header.len().next_multiple_of(8);
-    let mut out = (length as u64).to_le_bytes().to_vec();
-    out.extend_from_slice(format!("{header:<length$}").as_bytes());
-    values.values().for_each(|(_, bytes)| out.extend_from_slice(bytes));
-    Ok(out)
-}
-
 impl Checkpoint {
+    fn content(&self) -> Result<Content<'_>, String> {
+        let mut content = Content::default();
+        content.entries.insert("info", serde_json::to_string(&self.info).map_err(|e| e.to_string())?);
+        for (name, data) in &self.params {
+            content.add(name.clone(), data)?;
+        }
+        if !self.info.network.blind {
+            content.add_values(BUFFER, &noise_frequencies());
+        }
+        Ok(content)
+    }
+
     /// The checkpoint as a file's bytes.
     ///
     /// # Errors
     /// If a parameter is not float32, which this program never makes.
     pub fn to_bytes(&self) -> Result<Vec<u8>, String> {
-        let info = serde_json::to_string(&self.info).map_err(|e| e.to_string())?;
-        let mut values: BTreeMap<&str, (Vec<usize>, Vec<u8>)> = BTreeMap::new();
-        for (name, data) in &self.params {
-            if data.dtype() != DType::F32 {
-                return Err(format!("parameter {name} is {:?}, expected float32", data.dtype()));
-            }
-            values.insert(name, (data.shape().to_vec(), data.as_bytes().to_vec()));
-        }
-        if !self.info.network.blind {
-            let freqs = noise_frequencies();
-            let bytes = freqs.iter().flat_map(|f| f.to_le_bytes()).collect();
-            values.insert(BUFFER, (vec![freqs.len()], bytes));
-        }
-        let write = |hash: &str| {
-            let metadata = BTreeMap::from([("miyasawa", FORMAT), ("info", &info), ("sha256", hash)]);
-            serialize(&metadata, &values).map_err(|e| e.to_string())
-        };
-        let unsigned = write("")?;
-        let tensors = SafeTensors::deserialize(&unsigned).map_err(|e| e.to_string())?;
-        write(&content_hash(&info, &tensors))
+        let mut bytes = Vec::new();
+        self.content()?.write(&mut bytes).map_err(|e| e.to_string())?;
+        Ok(bytes)
     }
 
     /// Writes to a sibling of `path`, then renames it.
@@ -235,9 +204,9 @@ impl Checkpoint {
     /// # Errors
     /// If the file cannot be written; nothing is left half-written then.
     pub fn save(&self, path: &Path) -> Result<(), CheckpointError> {
-        let bytes =
-            self.to_bytes().map_err(|found| CheckpointError::Format { path: path.to_owned(), found })?;
-        Ok(atomic::write_atomic(path, |file| std::io::Write::write_all(file, &bytes))?)
+        let content =
+            self.content().map_err(|found| CheckpointError::Format { path: path.to_owned(), found })?;
+        Ok(atomic::write_atomic(path, |file| content.write(file))?)
     }
 
     /// Reads a checkpoint and checks its hash.
@@ -254,35 +223,12 @@ impl Checkpoint {
     /// # Errors
     /// If the bytes are not a checkpoint, or are damaged.
     pub fn from_bytes(bytes: &[u8], path: &Path) -> Result<Self, CheckpointError> {
-        let format = |found: String| CheckpointError::Format { path: path.to_owned(), found };
-        let (_, header) = SafeTensors::read_metadata(bytes).map_err(|e| format(e.to_string()))?;
-        let tensors = SafeTensors::deserialize(bytes).map_err(|e| format(e.to_string()))?;
-        let metadata = header.metadata().clone().unwrap_or_default();
-        let entry =
-            |key: &str| metadata.get(key).ok_or_else(|| format(format!("the metadata has no entry '{key}'")));
-        let (version, info_text, expected) = (entry("miyasawa")?, entry("info")?, entry("sha256")?);
-        if version != FORMAT {
-            return Err(format(format!("it has format version {version}, this program reads {FORMAT}")));
-        }
-        let found = content_hash(info_text, &tensors);
-        if found != *expected {
-            let (path, expected) = (path.to_owned(), expected.clone());
-            return Err(CheckpointError::Damaged { path, expected, found });
-        }
-        let info: ModelInfo = serde_json::from_str(info_text).map_err(|e| format(e.to_string()))?;
-        if let Some(problem) = info.problem() {
-            return Err(format(problem));
-        }
-        let mut params = ParamMap::new();
-        for (name, view) in tensors.iter().filter(|(name, _)| *name != BUFFER) {
-            let data = tensor_data(&view).map_err(|e| format(format!("{name} {e}")))?;
-            let values = data.as_slice::<f32>();
-            let values = values.map_err(|_| format(format!("{name} holds integers, expected floats")))?;
-            // A model that answers NaN to everything must not get as far as a picture.
-            if let Some(value) = values.iter().find(|value| !value.is_finite()) {
-                return Err(format(format!("{name} holds the value {value}")));
-            }
-            params.insert(name.to_owned(), data);
+        let file = Opened::new(bytes, path)?;
+        let info = ModelInfo::read(&file, path)?;
+        let mut params = file.floats(path)?;
+        params.remove(BUFFER);
+        if file.has(STATE) {
+            params = averaged(params);
         }
         Ok(Self { info, params })
     }
@@ -292,10 +238,7 @@ impl Checkpoint {
     /// # Errors
     /// As [`to_bytes`](Self::to_bytes).
     pub fn hash(&self) -> Result<String, String> {
-        let bytes = self.to_bytes()?;
-        let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|e| e.to_string())?;
-        let metadata = header.metadata().clone().unwrap_or_default();
-        metadata.get("sha256").cloned().ok_or_else(|| "no hash".to_owned())
+        Ok(self.content()?.hash())
     }
 
     /// The model on a device.
@@ -312,22 +255,17 @@ impl Checkpoint {
     }
 }
 
-/// A safetensors view as tensor data in float32 (from float32, float16, bfloat16 or float64) or int64.
-///
-/// # Errors
-/// If the type is another one.
-pub fn tensor_data(view: &TensorView<'_>) -> Result<TensorData, String> {
-    let (bytes, shape) = (view.data(), view.shape().to_vec());
-    fn read<const N: usize, T>(bytes: &[u8], read: impl Fn([u8; N]) -> T) -> Vec<T> {
-        bytes.as_chunks::<N>().0.iter().map(|chunk| read(*chunk)).collect()
-    }
-    use burn::tensor::{bf16, f16};
-    Ok(match view.dtype() {
-        Dtype::F32 => TensorData::new(read(bytes, f32::from_le_bytes), shape),
-        Dtype::F64 => TensorData::new(read(bytes, |b| f64::from_le_bytes(b) as f32), shape),
-        Dtype::F16 => TensorData::new(read(bytes, |b| f16::from_le_bytes(b).to_f32()), shape),
-        Dtype::BF16 => TensorData::new(read(bytes, |b| bf16::from_le_bytes(b).to_f32()), shape),
-        Dtype::I64 => TensorData::new(read(bytes, i64::from_le_bytes), shape),
-        other => return Err(format!("has type {other:?}, expected a float type or I64")),
-    })
+/// The model in a run's checkpoint: the average of each parameter, in the parameter's shape, or the parameter
+/// where none is kept.
+fn averaged(mut tensors: ParamMap) -> ParamMap {
+    let params = tensors.split_off(PARAM).into_iter();
+    let params = params.filter_map(|(name, data)| Some((name.strip_prefix(PARAM)?.to_owned(), data)));
+    let average = |(name, param): (String, TensorData)| match tensors.remove(&format!("{AVERAGE}{name}")) {
+        Some(average) if average.num_elements() == param.num_elements() => {
+            let (bytes, _, dtype) = average.into_parts();
+            (name, TensorData::from_bytes(bytes, param.shape().clone(), dtype))
+        }
+        _ => (name, param),
+    };
+    params.map(average).collect()
 }

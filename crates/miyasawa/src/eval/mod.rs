@@ -101,6 +101,21 @@ pub fn evaluate<N: EnergyNetwork>(
     device: &Device,
     progress: &mut dyn FnMut(f64),
 ) -> Vec<Row> {
+    let mut told = |share| {
+        progress(share);
+        true
+    };
+    evaluate_while(model, data, options, device, &mut told).unwrap_or_default()
+}
+
+/// As [`evaluate`], and nothing as soon as `progress` answers `false`.
+pub fn evaluate_while<N: EnergyNetwork>(
+    model: &JointModel<N>,
+    data: &Dataset,
+    options: &EvalOptions,
+    device: &Device,
+    progress: &mut dyn FnMut(f64) -> bool,
+) -> Option<Vec<Row>> {
     let count = options.limit.unwrap_or(usize::MAX).min(data.len());
     let data = data.subset(count).expect("a part of a valid set is valid");
     let image = (data.channels(), data.height(), data.width());
@@ -120,7 +135,9 @@ pub fn evaluate<N: EnergyNetwork>(
                 marginal.add(&host(point.denoised()), &batch.clean, image);
                 given.add(&host(point.denoised_given(&batch.labels)), &batch.clean, image);
             }
-            progress((level * count + from + size) as f64 / total);
+            if !progress((level * count + from + size) as f64 / total) {
+                return None;
+            }
         }
         let measured = |value: f64| (options.denoise && value.is_finite()).then_some(value);
         let (classes, marginal) = (classes.result(), marginal.result());
@@ -135,5 +152,5 @@ pub fn evaluate<N: EnergyNetwork>(
             psnr_noisy: Some(noisy.result().psnr).filter(|p| p.is_finite()),
         });
     }
-    rows
+    Some(rows)
 }

@@ -114,6 +114,18 @@ impl GradResNetConfig {
         total
     }
 
+    /// Values of an activation of one picture: after the first convolution, then after every block.
+    pub fn activations(&self, [mut height, mut width]: [usize; 2]) -> Vec<usize> {
+        let mut sizes = vec![height * width * self.width];
+        for (k, &blocks) in self.blocks.iter().enumerate() {
+            if k > 0 {
+                (height, width) = (height.div_ceil(2), width.div_ceil(2));
+            }
+            sizes.extend(std::iter::repeat_n(height * width * self.width_of(k), blocks));
+        }
+        sizes
+    }
+
     /// A network with random parameters; the seed fixes them on every device.
     ///
     /// # Panics

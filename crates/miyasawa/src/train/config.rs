@@ -1,5 +1,6 @@
 //! The configuration of a run: a TOML file and `key=value` changes to it.
 
+use super::{CheckpointConfig, DivergenceConfig};
 use crate::data::{Augment, FitMode, Padding};
 use crate::ops::Operands;
 use burn::tensor::{Device, FloatDType};
@@ -30,6 +31,10 @@ pub struct TrainConfig {
     pub augment: AugmentConfig,
     /// What is measured on the way.
     pub eval: EvalConfig,
+    /// What is kept to go on from.
+    pub checkpoint: CheckpointConfig,
+    /// When the run is taken to diverge, and what then.
+    pub divergence: DivergenceConfig,
 }
 
 /// The type of the convolutions' products.
@@ -90,12 +95,30 @@ pub struct DataConfig {
     pub channels: Option<usize>,
     /// Train on the first so many pictures of a shuffle only.
     pub limit: Option<usize>,
+    /// What `--dry-run` takes the data to be, so that it need not be there.
+    pub assume: Option<AssumedData>,
+}
+
+/// A data set as far as the cost of a run depends on it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AssumedData {
+    /// Training pictures.
+    pub pictures: usize,
+    /// Channels of a picture, 1 or 3.
+    pub channels: usize,
+    /// Height of a picture; `data.size` comes first.
+    pub height: usize,
+    /// Width of a picture.
+    pub width: usize,
+    /// Number of classes.
+    pub classes: usize,
 }
 
 impl Default for DataConfig {
     fn default() -> Self {
         let train = "digits".to_owned();
-        Self { train, test: None, size: None, fit: FitMode::Pad, channels: None, limit: None }
+        Self { train, test: None, size: None, fit: FitMode::Pad, channels: None, limit: None, assume: None }
     }
 }
 
@@ -419,6 +442,12 @@ impl TrainConfig {
         check(self.eval.limit > 0, "eval.limit", self.eval.limit, "at least 1")?;
         check(schedule.epochs > 0.0, "schedule.epochs", schedule.epochs, "above 0")?;
         check(share(schedule.final_lr), "schedule.final_lr", schedule.final_lr, "0 to 1")?;
+        self.checkpoint.check()?;
+        self.divergence.check()?;
+        if let Some(data) = &self.data.assume {
+            let sizes = [data.pictures, data.channels, data.height, data.width, data.classes];
+            check(sizes.iter().all(|size| *size > 0), "data.assume", data, "numbers above 0")?;
+        }
         let sigmas = &self.eval.sigmas;
         // A network that is told the noise level takes its logarithm.
         let level = |s: &f64| s.is_finite() && (*s > 0.0 || (*s == 0.0 && self.network.blind));

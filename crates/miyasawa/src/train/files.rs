@@ -3,54 +3,157 @@
 //! | file | what it holds |
 //! | --- | --- |
 //! | `config.toml` | the configuration, every value written out |
-//! | `model.safetensors` | the model to use: the averaged parameters at the last evaluation |
-//! | `state.safetensors` | what a resumed run goes on from: parameters, moments and average |
-//! | `metrics.jsonl` | a line for every step and for every evaluation |
+//! | `model.safetensors` | the model to use: the averaged parameters at the newest checkpoint |
+//! | `best.safetensors` | the same at the best evaluation |
+//! | `checkpoints/step-NNNNNNNN.safetensors` | what a resumed run goes on from (see [`super::state`]), the last few |
+//! | `metrics.jsonl` | a line for every step, evaluation and return to an earlier state |
 //! | `curves.png` | losses, accuracy and PSNR so far |
 //! | `samples.png` | noisy, denoised, clean |
+//! | `lock` | the number of the process that works here; locked as long as it lives |
 
-use super::run::TrainError;
+use super::{config::ConfigError, run::TrainError, state::TrainState};
 use crate::atomic::write_atomic;
-use crate::checkpoint::{Checkpoint, ModelInfo};
-use crate::model::params::ParamMap;
-use burn::tensor::TensorData;
+use crate::checkpoint::{Checkpoint, CheckpointError};
+use serde::{Deserialize, Serialize};
 use std::{
-    collections::BTreeMap,
-    fs::{File, OpenOptions},
-    io::{BufRead, BufReader, Write},
+    fs::{File, OpenOptions, TryLockError},
+    io::{ErrorKind, Write},
     path::{Path, PathBuf},
 };
 
-/// The paths of a run's files.
-#[derive(Clone, Debug)]
+/// When checkpoints are written, and how many stay. An evaluation always writes one.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CheckpointConfig {
+    /// Steps between checkpoints; left out, `minutes` decides alone.
+    pub every: Option<u64>,
+    /// Minutes after which one is written; 0 for no such limit. When it is written changes nothing in the run.
+    pub minutes: f64,
+    /// The newest so many stay.
+    pub keep_last: usize,
+    /// Whether the model of the best evaluation is kept as `best.safetensors`: by accuracy, or by PSNR where
+    /// `loss.ce_weight` is 0, in the mean over the noise levels.
+    pub keep_best: bool,
+}
+
+impl Default for CheckpointConfig {
+    fn default() -> Self {
+        Self { every: None, minutes: 10.0, keep_last: 3, keep_best: true }
+    }
+}
+
+impl CheckpointConfig {
+    /// Says what makes no sense.
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        let wrong = |key, found: String, expected| Err(ConfigError::Value { key, found, expected });
+        if self.every == Some(0) {
+            return wrong("checkpoint.every", "0".into(), "at least 1");
+        }
+        if !(self.minutes >= 0.0) {
+            return wrong("checkpoint.minutes", format!("{:?}", self.minutes), "0 or more");
+        }
+        if self.keep_last == 0 {
+            return wrong("checkpoint.keep_last", "0".into(), "at least 1");
+        }
+        Ok(())
+    }
+}
+
+/// The folder of the checkpoints in a run's folder.
+const CHECKPOINTS: &str = "checkpoints";
+/// Where earlier versions kept the only state.
+const OLD_STATE: &str = "state.safetensors";
+
+/// The paths of a run's files, and the right to write them.
+#[derive(Debug)]
 pub(super) struct RunFiles {
     dir: PathBuf,
+    /// Locked until it is closed, by us or by our end.
+    _lock: File,
 }
 
-/// What a resumed run goes on from.
-#[derive(Clone, Debug)]
-pub struct TrainState {
-    /// Optimiser steps taken.
-    pub step: u64,
-    /// Parameters by name.
-    pub params: ParamMap,
-    /// The optimiser's state by `part.parameter`.
-    pub optimizer: BTreeMap<String, TensorData>,
+fn folder(path: &Path) -> impl Fn(std::io::Error) -> TrainError {
+    move |source| TrainError::Folder { path: path.to_owned(), source }
 }
 
-/// Prefix of the parameters in the state's file.
-const PARAM: &str = "param.";
+/// The checkpoints of a run's folder by step, the newest first.
+fn checkpoints(dir: &Path) -> Result<Vec<(u64, PathBuf)>, TrainError> {
+    let dir = dir.join(CHECKPOINTS);
+    let entries = match std::fs::read_dir(&dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) if error.kind() == ErrorKind::NotADirectory => return Ok(Vec::new()),
+        Err(error) => return Err(folder(&dir)(error)),
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(folder(&dir))?;
+        let name = entry.file_name();
+        let step = name.to_str().and_then(|name| name.strip_prefix("step-")?.strip_suffix(".safetensors"));
+        if let Some(step) = step.and_then(|step| step.parse().ok()) {
+            found.push((step, entry.path()));
+        }
+    }
+    found.sort_unstable_by(|a, b| b.cmp(a));
+    Ok(found)
+}
+
+fn holds_run(dir: &Path) -> Result<bool, TrainError> {
+    Ok(dir.join(OLD_STATE).exists() || !checkpoints(dir)?.is_empty())
+}
+
+/// Removes the files that a process left half-written when it was killed. We hold the lock: nobody writes them.
+fn remove_partial(dir: &Path) {
+    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        if name.to_str().is_some_and(|name| name.starts_with('.') && name.ends_with(".partial")) {
+            // They are in nobody's way if this fails.
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
+}
+
+fn lock(dir: &Path) -> Result<File, TrainError> {
+    let path = dir.join("lock");
+    let open = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
+    let mut file = open.map_err(folder(&path))?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let pid = std::fs::read_to_string(&path).ok().and_then(|text| text.trim().parse().ok());
+            return Err(TrainError::Locked { dir: dir.to_owned(), pid });
+        }
+        // Some network file systems know no locks.
+        Err(TryLockError::Error(error)) if error.kind() == ErrorKind::Unsupported => {
+            tracing::warn!("{}: locks are not supported here: two runs would not notice each other", path.display());
+        }
+        Err(TryLockError::Error(error)) => return Err(folder(&path)(error)),
+    }
+    file.set_len(0).and_then(|()| write!(file, "{}", std::process::id())).map_err(folder(&path))?;
+    Ok(file)
+}
 
 impl RunFiles {
-    /// The files of a folder that may not be there yet.
-    pub fn new(dir: &Path) -> Self {
-        Self { dir: dir.to_owned() }
-    }
-
-    /// Makes the folder.
-    pub fn create(&self) -> Result<(), TrainError> {
-        std::fs::create_dir_all(&self.dir)
-            .map_err(|source| TrainError::Folder { path: self.dir.clone(), source })
+    /// The files of a folder for a new run, or for one that goes on.
+    ///
+    /// # Errors
+    /// If the folder holds a run, or none, where the other is asked for; if another process works in it; if it
+    /// cannot be written.
+    pub fn open(dir: &Path, resume: bool) -> Result<Self, TrainError> {
+        // Nothing is made where nothing is to be resumed.
+        if resume && !dir.join("config.toml").exists() && !holds_run(dir)? {
+            return Err(TrainError::NothingToResume(dir.to_owned()));
+        }
+        let inner = dir.join(CHECKPOINTS);
+        std::fs::create_dir_all(dir).map_err(folder(dir))?;
+        let files = Self { dir: dir.to_owned(), _lock: lock(dir)? };
+        std::fs::create_dir_all(&inner).map_err(folder(&inner))?;
+        if !resume && holds_run(dir)? {
+            return Err(TrainError::Exists(dir.to_owned()));
+        }
+        remove_partial(dir);
+        remove_partial(&inner);
+        Ok(files)
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -61,67 +164,72 @@ impl RunFiles {
         Ok(write_atomic(&self.path(name), |file| file.write_all(bytes))?)
     }
 
-    pub fn has_state(&self) -> bool {
-        self.path("state.safetensors").exists()
-    }
-
-    /// The state goes into a checkpoint's form, so that a damaged byte is noticed.
-    pub fn save_state(&self, info: &ModelInfo, state: &TrainState) -> Result<(), TrainError> {
-        let mut params = state.optimizer.clone();
-        params.extend(state.params.iter().map(|(name, data)| (format!("{PARAM}{name}"), data.clone())));
-        let mut info = info.clone();
-        info.training.steps = state.step;
-        Ok(Checkpoint { info, params }.save(&self.path("state.safetensors"))?)
-    }
-
-    pub fn load_state(&self) -> Result<TrainState, TrainError> {
-        let checkpoint = Checkpoint::load(&self.path("state.safetensors"))?;
-        let (mut params, mut optimizer) = (ParamMap::new(), BTreeMap::new());
-        for (name, data) in checkpoint.params {
-            match name.strip_prefix(PARAM) {
-                Some(name) => params.insert(name.to_owned(), data),
-                None => optimizer.insert(name, data),
-            };
+    /// Writes a checkpoint, then removes what is older than the last `keep`, and what is newer: a run that was
+    /// taken back to here has left those behind.
+    pub fn save_state(&self, state: &TrainState, keep: usize) -> Result<PathBuf, TrainError> {
+        let step = state.now.step;
+        let path = self.dir.join(CHECKPOINTS).join(format!("step-{step:08}.safetensors"));
+        state.save(&path)?;
+        let (newer, own): (Vec<_>, Vec<_>) = checkpoints(&self.dir)?.into_iter().partition(|(of, _)| *of > step);
+        for (_, path) in newer.into_iter().chain(own.into_iter().skip(keep)) {
+            if let Err(error) = std::fs::remove_file(&path) {
+                tracing::warn!("{}: cannot be removed: {error}", path.display());
+            }
         }
-        Ok(TrainState { step: checkpoint.info.training.steps, params, optimizer })
+        Ok(path)
     }
 
-    /// Opens the log for appending after dropping the lines of steps after `step`, which a resumed run
-    /// takes again.
-    pub fn log(&self, step: u64) -> Result<Log, TrainError> {
-        let path = self.path("metrics.jsonl");
-        let mut lines = Vec::new();
-        if let Ok(file) = File::open(&path) {
-            for line in BufReader::new(file).lines().map_while(Result::ok) {
-                let Ok(value) = serde_json::from_str::<serde_json::Value>(&line) else { continue };
-                if value["step"].as_u64().is_some_and(|s| s <= step) {
-                    lines.push(value);
+    /// The newest state that is whole; none if no state was ever written. Those that are damaged are passed over
+    /// with a warning.
+    ///
+    /// # Errors
+    /// If there are states and none of them is whole.
+    pub fn newest_state(&self) -> Result<Option<(TrainState, PathBuf)>, TrainError> {
+        let mut paths: Vec<PathBuf> = checkpoints(&self.dir)?.into_iter().map(|(_, path)| path).collect();
+        paths.extend(Some(self.path(OLD_STATE)).filter(|path| path.exists()));
+        let (count, mut first) = (paths.len(), None);
+        for path in paths {
+            match TrainState::load(&path) {
+                Ok(state) => return Ok(Some((state, path))),
+                Err(error) => {
+                    if count > 1 {
+                        tracing::warn!("{error}: passed over");
+                    }
+                    first.get_or_insert(error);
                 }
             }
         }
-        let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
-        self.write("metrics.jsonl", text.as_bytes())?;
-        let file = OpenOptions::new()
-            .append(true)
-            .open(&path)
-            .map_err(|source| TrainError::Folder { path: path.clone(), source })?;
-        Ok(Log { file, path, lines })
+        match first {
+            Some(first) => Err(TrainError::NoUsableState { dir: self.dir.clone(), count, first }),
+            None => Ok(None),
+        }
+    }
+
+    /// Whether the model that is there is whole and at least as far as `step`.
+    pub fn has_model_of(&self, step: u64) -> bool {
+        match Checkpoint::load(&self.path("model.safetensors")) {
+            Ok(model) => model.info.training.steps >= step,
+            Err(CheckpointError::Read { .. }) => false,
+            Err(error) => {
+                tracing::warn!("{error}: it is written again");
+                false
+            }
+        }
     }
 }
 
-/// The run's log: every line is on the disk's side of the process when it is reported.
-pub(super) struct Log {
-    file: File,
-    path: PathBuf,
-    /// All lines so far, for the curves.
-    pub lines: Vec<serde_json::Value>,
-}
-
-impl Log {
-    pub fn push(&mut self, line: serde_json::Value) -> Result<(), TrainError> {
-        writeln!(self.file, "{line}")
-            .map_err(|source| TrainError::Folder { path: self.path.clone(), source })?;
-        self.lines.push(line);
-        Ok(())
+/// Removes the checkpoints of the run in a folder, if there is one, so that another can start there.
+///
+/// # Errors
+/// If another process works in the folder, or a file cannot be removed.
+pub fn discard_run(dir: &Path) -> Result<(), TrainError> {
+    if !holds_run(dir)? {
+        return Ok(());
     }
+    let _lock = lock(dir)?;
+    let old = Some(dir.join(OLD_STATE)).filter(|path| path.exists());
+    for path in checkpoints(dir)?.into_iter().map(|(_, path)| path).chain(old) {
+        std::fs::remove_file(&path).map_err(folder(&path))?;
+    }
+    Ok(())
 }

@@ -1,12 +1,17 @@
 //! Training: configuration, noise, optimiser, the step, and the run that ties them together.
 
 pub mod config;
+pub mod cost;
 mod files;
+mod guard;
+mod log;
 pub mod noise;
 pub mod optimizer;
 mod run;
+pub mod state;
 pub mod step;
 
 pub use config::{Dtype, TrainConfig};
-pub use files::TrainState;
-pub use run::{Finish, Observer, StepReport, TrainError, Trainer};
+pub use files::{CheckpointConfig, discard_run};
+pub use guard::{DivergenceConfig, Guard};
+pub use run::{Finish, Observer, Rollback, StepReport, TrainError, Trainer};

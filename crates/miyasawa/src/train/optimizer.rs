@@ -3,7 +3,7 @@
 //! The state is kept by parameter name, so that it is saved and restored like the parameters themselves.
 
 use super::config::{OptimizerConfig, OptimizerName, ScheduleConfig};
-use crate::model::params::{self, FlatMap};
+use crate::model::params::{self, FlatMap, ParamError, ParamMap};
 use crate::ops::{self, AdamW, Sgd, StepInfo};
 use burn::module::Module;
 use burn::tensor::{Tensor, TensorData};
@@ -50,22 +50,34 @@ impl Optimizer {
         PARTS.into_iter().zip(parts).flat_map(named).collect()
     }
 
-    /// Restores what [`state`](Self::state) gave after `step` steps.
+    /// Restores what [`state`](Self::state) gave after `step` steps of the parameters `params`.
+    ///
+    /// # Errors
+    /// If a value belongs to no parameter, or is not as long as its parameter.
     pub fn restore(
         &mut self,
         step: u64,
         state: &BTreeMap<String, TensorData>,
+        params: &ParamMap,
         device: &burn::tensor::Device,
-    ) {
-        self.step = step;
-        for (part, map) in PARTS.into_iter().zip([&mut self.first, &mut self.second, &mut self.average]) {
-            map.clear();
-            for (key, data) in state {
-                if let Some(name) = key.strip_prefix(part).and_then(|rest| rest.strip_prefix('.')) {
-                    map.insert(name.to_owned(), Tensor::from_data(data.clone(), device));
-                }
+    ) -> Result<(), ParamError> {
+        let mut maps = [(); PARTS.len()].map(|()| FlatMap::new());
+        for (key, data) in state {
+            let name = key.split_once('.').map_or("", |(_, name)| name);
+            let part = PARTS.iter().position(|part| key.strip_suffix(name) == Some(&format!("{part}.")));
+            let (Some(part), Some(param)) = (part, params.get(name)) else {
+                return Err(ParamError::Unknown(key.clone()));
+            };
+            let expected = vec![param.shape().iter().product()];
+            let found = data.shape().to_vec();
+            if found != expected {
+                return Err(ParamError::Shape { name: key.clone(), expected, found });
             }
+            maps[part].insert(name.to_owned(), Tensor::from_data(data.clone(), device));
         }
+        self.step = step;
+        [self.first, self.second, self.average] = maps;
+        Ok(())
     }
 
     /// The norm of a gradient over all parameters.

@@ -1,28 +1,28 @@
 //! A run: data in, a model and its history out.
 
+mod point;
+mod resume;
+mod steps;
+
+pub use steps::Rollback;
+
 use super::{
-    config::{ConfigError, TrainConfig},
-    files::{RunFiles, TrainState},
+    config::{AssumedData, ConfigError, TrainConfig},
+    cost,
     noise::training_noise,
-    optimizer::{Optimizer, learning_rate},
-    step::{Batch, BatchStats, default_micro_batch, gradients},
+    step::{Batch, BatchStats, default_micro_batch},
 };
 use crate::atomic::AtomicError;
-use crate::checkpoint::{Checkpoint, CheckpointError, DataInfo, ModelInfo, TrainingInfo};
+use crate::checkpoint::{CheckpointError, DataInfo, ModelInfo, TrainingInfo};
 use crate::data::{
     DataError, DataSource, Dataset, FitMode, Geometry, LoadOptions, Part, epoch_order, gather_augmented,
 };
-use crate::eval::{self, EvalOptions, Row};
-use crate::model::{
-    GradResNet, GradResNetConfig, JointModel,
-    params::{self, ParamError, ParamMap},
-};
+use crate::eval::Row;
+use crate::model::params::ParamError;
 use crate::report;
 use burn::tensor::Device;
-use std::{
-    path::{Path, PathBuf},
-    time::Instant,
-};
+use std::path::{Path, PathBuf};
+use steps::Run;
 
 /// Why a run could not go on.
 #[derive(Debug, thiserror::Error)]
@@ -53,28 +53,60 @@ pub enum TrainError {
     /// A checkpoint cannot be read or written.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
-    /// A state does not fit the configuration.
-    #[error("the saved state does not fit the configuration: {0}")]
+    /// Parameters do not fit the network.
+    #[error("the averaged parameters do not fit the network: {0}")]
     State(#[from] ParamError),
     /// The folder holds a run already.
     #[error("run folder {0}: holds a run already; go on with --resume or choose another folder")]
     Exists(PathBuf),
     /// There is nothing to resume.
-    #[error("run folder {0}: has no state.safetensors to resume from")]
+    #[error("run folder {0}: holds no run to resume: neither config.toml nor a checkpoint")]
     NothingToResume(PathBuf),
-    /// The loss or gradient is not a number.
-    #[error("step {step}: the {what} is {value}, expected a finite number; a lower optimizer.lr may help")]
+    /// Every checkpoint is damaged.
+    #[error("run folder {dir}: none of its {count} checkpoints can be used; the newest: {first}")]
+    NoUsableState {
+        /// The folder.
+        dir: PathBuf,
+        /// How many there are.
+        count: usize,
+        /// What is wrong with the newest.
+        first: CheckpointError,
+    },
+    /// Another process works in the folder.
+    #[error("run folder {dir}: a run is under way there, {}", holder(.pid))]
+    Locked {
+        /// The folder.
+        dir: PathBuf,
+        /// The process, where it is known.
+        pid: Option<u32>,
+    },
+    /// The loss or gradient is not finite or beyond the bound, too often.
+    #[error(
+        "step {step}: the {what} is {value:.4}, expected {}; after {rollbacks} rollbacks the run is given up, its \
+         last good state is {path}; a lower optimizer.lr may help",
+        steps::expected(*.bound)
+    )]
     Diverged {
-        /// The step.
+        /// The step that could not be taken.
         step: u64,
-        /// What is not finite.
+        /// What is not finite or too large.
         what: &'static str,
         /// Its value.
         value: f64,
+        /// The largest value that was allowed.
+        bound: f64,
+        /// Returns to earlier states before this.
+        rollbacks: u32,
+        /// The checkpoint of the last good state.
+        path: PathBuf,
     },
     /// A picture of the run could not be drawn.
     #[error("report: {0}")]
     Report(#[from] report::ReportError),
+}
+
+fn holder(pid: &Option<u32>) -> String {
+    pid.map_or("by another process".to_owned(), |pid| format!("by process {pid}"))
 }
 
 /// What a step tells.
@@ -97,11 +129,17 @@ pub struct StepReport {
 
 /// Watches a run and may end it.
 pub trait Observer {
+    /// Before a step: sees batch `number`, counted from 0, and may change it. Bit-exact resuming needs a change that
+    /// is a function of the number and the batch alone.
+    fn batch(&mut self, _number: u64, _batch: &mut Batch) {}
     /// After every step.
     fn step(&mut self, report: &StepReport, total: u64);
     /// After every evaluation.
     fn evaluation(&mut self, step: u64, rows: &[Row]);
-    /// Asked after every step: a checkpoint is written and the run ends if so.
+    /// After the run returned to an earlier state.
+    fn rollback(&mut self, _event: &Rollback) {}
+    /// Asked after every step, where a checkpoint is written and the run ends if so, and during evaluations,
+    /// which are made again when the run goes on.
     fn should_stop(&self) -> bool {
         false
     }
@@ -141,18 +179,7 @@ impl Trainer {
             let message = format!("{}: the standard deviation is {std}, expected above 0", train.name());
             return Err(TrainError::Mismatch(message));
         }
-        let network = GradResNetConfig {
-            channels: train.channels(),
-            classes: train.classes().len(),
-            width: config.network.width,
-            blocks: config.network.blocks.clone(),
-            blind: config.network.blind,
-            zero_energy_head: config.network.zero_energy_head,
-            operands: config.dtype.operands(),
-        };
-        if let Some(problem) = network.problem() {
-            return Err(TrainError::Network(problem));
-        }
+        let network = cost::network(&config, train.channels(), train.classes().len())?;
         let data = DataInfo {
             name: config.data.train.clone(),
             channels: train.channels(),
@@ -186,18 +213,35 @@ impl Trainer {
         self.config.schedule.batch.min(self.train.len())
     }
 
+    /// Pictures that go through the network at once.
+    fn micro_batch(&self) -> usize {
+        let (batch, pixels) = (self.batch_size(), self.info.data.height * self.info.data.width);
+        let chosen = self.config.schedule.micro_batch;
+        chosen.unwrap_or_else(|| default_micro_batch(batch, self.config.network.width, pixels))
+    }
+
     fn steps_per_epoch(&self) -> u64 {
         (self.train.len() / self.batch_size()) as u64
     }
 
     /// Optimiser steps of the whole run.
     pub fn total_steps(&self) -> u64 {
-        let schedule = &self.config.schedule;
-        let by_epochs = (schedule.epochs * self.steps_per_epoch() as f64).round() as u64;
-        schedule.steps.unwrap_or(by_epochs.max(1))
+        cost::total_steps(&self.config, self.steps_per_epoch())
     }
 
-    /// The batch of step `step`: a function of the seed and the step alone.
+    /// The training pictures in numbers.
+    pub(super) fn data(&self) -> AssumedData {
+        AssumedData {
+            pictures: self.train.len(),
+            channels: self.train.channels(),
+            height: self.train.height(),
+            width: self.train.width(),
+            classes: self.train.classes().len(),
+        }
+    }
+
+    /// Batch number `step`, taken by the step of that number unless batches were skipped: a function of the seed and
+    /// the number alone.
     fn batch(&self, step: u64, order: &mut Option<(u64, Vec<u32>)>) -> Batch {
         let (size, seed) = (self.batch_size(), self.config.seed);
         let (epoch, place) = (step / self.steps_per_epoch(), step % self.steps_per_epoch());
@@ -217,130 +261,18 @@ impl Trainer {
 
     /// Trains to the end or until the observer stops it; `out` receives the run's files.
     ///
+    /// A run that `resume`s goes on from its newest whole checkpoint and becomes, byte for byte, what it would have
+    /// become without the interruption, on the same kind of device.
+    ///
     /// # Errors
-    /// If a file cannot be written or the loss is no longer finite.
+    /// If a file cannot be written, or if the run diverges and returning to earlier states does not help.
     pub fn run(&self, out: &Path, resume: bool, observer: &mut dyn Observer) -> Result<Finish, TrainError> {
-        let files = RunFiles::new(out);
-        let device = self.device.clone().autodiff();
-        let mut net = self.info.network.init(&device, self.config.seed);
-        let mut optimizer = Optimizer::new(self.config.optimizer.clone());
-        let mut step = 0;
-        match (resume, files.has_state()) {
-            (false, true) => return Err(TrainError::Exists(out.to_owned())),
-            (true, false) => return Err(TrainError::NothingToResume(out.to_owned())),
-            (true, true) => {
-                let state = files.load_state()?;
-                step = state.step;
-                optimizer.restore(step, &state.optimizer, &self.device);
-                let path = files.path("state.safetensors");
-                net = params::assign(net, state.params)
-                    .map_err(|source| CheckpointError::Params { path, source })?;
-            }
-            (false, false) => files.create()?,
-        }
-        let text = self.config.to_toml().map_err(|e| TrainError::Mismatch(e.to_string()))?;
-        files.write("config.toml", text.as_bytes())?;
-        let mut log = files.log(step)?;
-        let total = self.total_steps();
-        let every = self.config.eval.every.unwrap_or(self.steps_per_epoch()).max(1);
-        let [c, h, w] = [self.train.channels(), self.train.height(), self.train.width()];
-        let batch_size = self.batch_size();
-        let micro = self.config.schedule.micro_batch;
-        let micro =
-            micro.unwrap_or_else(|| default_micro_batch(batch_size, self.config.network.width, h * w));
-        let mut order = None;
-        let mut rows = Vec::new();
-        let mut model = JointModel::new(net, self.info.data.std);
-        tracing::debug!("{c}x{h}x{w}, {} training pictures, {total} steps", self.train.len());
-        while step < total {
-            let start = Instant::now();
-            let batch = self.batch(step, &mut order);
-            let (mut grads, stats) = gradients(&model, &batch, &self.config.loss, micro, &device);
-            finite(step + 1, "loss", stats.loss)?;
-            let norm = Optimizer::norm(&grads);
-            finite(step + 1, "gradient", norm)?;
-            let lr = learning_rate(self.config.optimizer.lr, &self.config.schedule, step, total);
-            model.net = optimizer.step(model.net, &mut grads, norm, lr);
-            step += 1;
-            let report = StepReport {
-                step,
-                epoch: step as f64 / self.steps_per_epoch() as f64,
-                stats,
-                lr,
-                grad_norm: norm,
-                images_per_second: batch.len() as f64 / start.elapsed().as_secs_f64(),
-            };
-            log.push(serde_json::to_value(&report).unwrap_or_default())?;
-            observer.step(&report, total);
-            let stop = observer.should_stop();
-            if stop || step == total || step.is_multiple_of(every) {
-                // An interrupted run saves at once; evaluation is for the run's own milestones.
-                let limit = if step == total { usize::MAX } else { self.config.eval.limit };
-                let averaged = params::collect(&optimizer.averaged(model.net.clone()));
-                let averaged = self.save(&files, step, &model, averaged, &optimizer)?;
-                if !stop || step == total {
-                    let averaged = self.plain(averaged)?;
-                    rows = self.evaluate(&averaged, limit);
-                    log.push(serde_json::json!({ "event": "eval", "step": step, "rows": rows }))?;
-                    observer.evaluation(step, &rows);
-                    report::curves(&log.lines, &files.path("curves.png"))?;
-                    self.samples(&averaged, &files.path("samples.png"))?;
-                }
-                if stop {
-                    break;
-                }
-            }
-        }
-        Ok(Finish { complete: step >= total, steps: step, rows })
+        let (run, point) = Run::start(self, out, resume)?;
+        let (total, data) = (self.total_steps(), &self.info.data);
+        let size = format!("{}x{}x{}", data.channels, data.height, data.width);
+        tracing::debug!("{size}, {} training pictures, step {} of {total}", self.train.len(), point.step);
+        run.to_end(point, observer)
     }
-
-    /// Writes the model (the averaged parameters, which are given back) and the state.
-    fn save(
-        &self,
-        files: &RunFiles,
-        step: u64,
-        model: &JointModel<GradResNet>,
-        averaged: ParamMap,
-        optimizer: &Optimizer,
-    ) -> Result<ParamMap, TrainError> {
-        let mut info = self.info.clone();
-        info.training.steps = step;
-        info.training.images = step * self.batch_size() as u64;
-        let checkpoint = Checkpoint { info, params: averaged };
-        checkpoint.save(&files.path("model.safetensors"))?;
-        let state = TrainState { step, params: params::collect(&model.net), optimizer: optimizer.state() };
-        files.save_state(&checkpoint.info, &state)?;
-        Ok(checkpoint.params)
-    }
-
-    /// The model with these parameters, outside autodiff.
-    fn plain(&self, values: ParamMap) -> Result<JointModel<GradResNet>, TrainError> {
-        let plain = params::assign(self.info.network.init(&self.device, 0), values)?;
-        Ok(JointModel::new(plain, self.info.data.std))
-    }
-
-    fn evaluate(&self, model: &JointModel<GradResNet>, limit: usize) -> Vec<Row> {
-        let options = EvalOptions {
-            sigmas: self.config.eval.sigmas.clone(),
-            limit: Some(limit),
-            seed: self.config.seed,
-            denoise: self.config.loss.dsm_weight > 0.0,
-            ..EvalOptions::default()
-        };
-        eval::evaluate(model, &self.test, &options, &self.device, &mut |_| {})
-    }
-
-    fn samples(&self, model: &JointModel<GradResNet>, path: &Path) -> Result<(), TrainError> {
-        if self.config.loss.dsm_weight == 0.0 {
-            return Ok(());
-        }
-        let grid = report::denoising_grid(model, &self.test, &self.config.eval.sigmas, &self.device)?;
-        Ok(grid.save(path).map_err(report::ReportError::from)?)
-    }
-}
-
-fn finite(step: u64, what: &'static str, value: f64) -> Result<(), TrainError> {
-    if value.is_finite() { Ok(()) } else { Err(TrainError::Diverged { step, what, value }) }
 }
 
 fn load_data(config: &TrainConfig) -> Result<(Dataset, Dataset), TrainError> {

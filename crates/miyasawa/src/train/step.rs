@@ -114,7 +114,7 @@ pub fn gradients<N: EnergyNetwork + Sync>(
 }
 
 /// Parts whose gradients are held at once.
-const GROUP: usize = 16;
+pub(super) const GROUP: usize = 16;
 
 fn is_cpu(device: &Device) -> bool {
     device.clone().inner() == Device::flex()

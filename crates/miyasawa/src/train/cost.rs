@@ -1,0 +1,371 @@
+//! What a run will cost, computed from the model before anything is trained.
+
+use super::{
+    config::{AssumedData, DsmTarget, LossConfig, OptimizerName, TrainConfig},
+    run::{TrainError, Trainer},
+    step::{GROUP, default_micro_batch},
+};
+use crate::eval::EvalOptions;
+use crate::model::GradResNetConfig;
+use burn::module::Module;
+use burn::tensor::Device;
+use serde::Serialize;
+
+/// Bytes of a float32.
+const FLOAT: u64 = 4;
+/// What the program needs besides: code, threads, kernels' scratch, pictures of a batch.
+const PROGRAM: u64 = 50 << 20;
+
+impl LossConfig {
+    /// Passes through the convolutions in a training step: forward; the adjoint of every score; in reverse two
+    /// for each of these, one for the input and one for the weights.
+    pub fn passes(&self) -> u64 {
+        let scores = match (self.dsm_weight > 0.0, self.dsm) {
+            (false, _) => 0,
+            (true, DsmTarget::Both) => 2,
+            (true, _) => 1,
+        };
+        3 * (1 + scores)
+    }
+}
+
+/// Peak memory of a run, in bytes, without pictures that are held in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Memory {
+    /// Parameters, their moments and average, the last good state of the same, and the copies of a checkpoint.
+    pub state: u64,
+    /// Gradients of the parts that are held at once, and their sum.
+    pub gradients: u64,
+    /// What a pass keeps for its reverse, in all threads; or what an evaluation keeps, if that is more.
+    pub activations: u64,
+    /// The program itself.
+    pub program: u64,
+    /// All of it.
+    pub total: u64,
+}
+
+/// What memory depends on.
+#[derive(Clone, Debug)]
+pub struct MemoryOptions {
+    /// Height and width.
+    pub size: [usize; 2],
+    /// Pictures of a step.
+    pub batch: usize,
+    /// Pictures that go through the network at once, in each lane.
+    pub micro_batch: usize,
+    /// Parts that are worked on at once: threads on the CPU.
+    pub lanes: usize,
+    /// Scores in the loss, 0 for a plain classifier.
+    pub scores: usize,
+    /// Copies of the parameters' size.
+    pub copies: usize,
+    /// Pictures of an evaluation that go through the network at once.
+    pub eval_batch: usize,
+}
+
+impl Memory {
+    /// The memory of a network with so many parameters.
+    ///
+    /// In a block the forward pass keeps four activations of the block's size (after the first convolution, after
+    /// its GELU, after the second, the result) and the adjoint of a score four cotangents; the first
+    /// convolution and its GELU keep two of the first stage's size and two more. The reverse works with about
+    /// four of the largest besides.
+    pub fn of(network: &GradResNetConfig, parameters: u64, options: &MemoryOptions) -> Self {
+        let sizes = network.activations(options.size);
+        let (blocks, first) = (sizes.iter().skip(1).sum::<usize>() as u64, sizes[0] as u64);
+        let largest = sizes.iter().copied().max().unwrap_or(0) as u64;
+        let scores = options.scores as u64;
+        let kept = (1 + scores) * (4 * blocks + 2 * first) + 4 * largest;
+        let parts = options.batch.div_ceil(options.micro_batch);
+        let training = kept * options.micro_batch.min(options.batch) as u64 * options.lanes.min(parts) as u64;
+        let evaluation = (3 * blocks + 4 * largest) * options.eval_batch as u64;
+        let state = FLOAT * parameters * options.copies as u64;
+        let gradients = FLOAT * parameters * (parts.min(GROUP) as u64 + 1);
+        let activations = FLOAT * training.max(evaluation);
+        let total = state + gradients + activations + PROGRAM;
+        Self { state, gradients, activations, program: PROGRAM, total }
+    }
+}
+
+/// A device, and how fast training is on it.
+#[derive(Clone, Copy, Debug)]
+pub struct Hardware {
+    /// Its name.
+    pub name: &'static str,
+    /// Where the speed comes from.
+    pub basis: &'static str,
+    speed: Speed,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Speed {
+    /// GFLOP/s of a training step by the width of the first stage, counted as [`Cost`] counts.
+    Measured(&'static [(f64, f64)]),
+    /// The published peak in float32, in GFLOP/s, and the share of it that training is assumed to reach.
+    Assumed { peak: f64, share: f64 },
+}
+
+/// The devices that [`Cost`] estimates hours for. Those of the CPUs were measured (bench/README.md), on pictures of
+/// 32x32; no GPU was measured yet.
+pub const HARDWARE: [Hardware; 5] = [
+    Hardware {
+        name: "2 cores of an AMD EPYC (AVX2)",
+        basis: "measured, bench/README.md",
+        speed: Speed::Measured(&[(8.0, 93.0), (16.0, 140.0), (32.0, 184.0), (64.0, 209.0), (128.0, 239.0)]),
+    },
+    Hardware {
+        name: "2 cores of an Intel Xeon (Emerald Rapids, AVX-512)",
+        basis: "measured, bench/README.md",
+        speed: Speed::Measured(&[(8.0, 87.0), (16.0, 152.0), (32.0, 239.0), (64.0, 286.0)]),
+    },
+    Hardware {
+        name: "NVIDIA GeForce RTX 4090",
+        basis: "assumed: 35% of 82.6 TFLOP/s float32 (NVIDIA Ada architecture whitepaper)",
+        speed: Speed::Assumed { peak: 82_600.0, share: 0.35 },
+    },
+    Hardware {
+        name: "NVIDIA A100 SXM",
+        basis: "assumed: 35% of 19.5 TFLOP/s float32 (NVIDIA A100 datasheet)",
+        speed: Speed::Assumed { peak: 19_500.0, share: 0.35 },
+    },
+    Hardware {
+        name: "NVIDIA H100 SXM",
+        basis: "assumed: 35% of 67 TFLOP/s float32 (NVIDIA H100 datasheet)",
+        speed: Speed::Assumed { peak: 67_000.0, share: 0.35 },
+    },
+];
+
+impl Hardware {
+    /// GFLOP/s of a training step of a network of this width: between measured widths on a line over the
+    /// logarithm, beyond them the nearest.
+    pub fn gflops(&self, width: usize) -> f64 {
+        let table = match self.speed {
+            Speed::Assumed { peak, share } => return peak * share,
+            Speed::Measured(table) => table,
+        };
+        let width = width.max(1) as f64;
+        let pair = table.windows(2).find(|pair| (pair[0].0..=pair[1].0).contains(&width));
+        match pair {
+            Some(&[(w0, s0), (w1, s1)]) => s0 + (s1 - s0) * (width / w0).ln() / (w1 / w0).ln(),
+            _ if width < table[0].0 => table[0].1,
+            _ => table[table.len() - 1].1,
+        }
+    }
+}
+
+/// Hours of a run on a device.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Hours {
+    /// The device.
+    pub name: &'static str,
+    /// Where the speed comes from.
+    pub basis: &'static str,
+    /// GFLOP/s of a training step.
+    pub gflops: f64,
+    /// Hours of all training steps; evaluations come on top.
+    pub hours: f64,
+}
+
+/// What a run will cost.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Cost {
+    /// What is trained on.
+    pub data: AssumedData,
+    /// Numbers that are learned.
+    pub parameters: u64,
+    /// Optimiser steps.
+    pub steps: u64,
+    /// Passes over the training pictures.
+    pub epochs: f64,
+    /// Pictures of a step.
+    pub batch: usize,
+    /// Pictures that go through the network at once.
+    pub micro_batch: usize,
+    /// Parts that are worked on at once.
+    pub threads: usize,
+    /// Multiply-adds of the convolutions, one picture forward.
+    pub multiply_adds_per_picture: u64,
+    /// Of a training step.
+    pub multiply_adds_per_step: u64,
+    /// Of all steps.
+    pub multiply_adds: u64,
+    /// Peak memory.
+    pub memory: Memory,
+    /// Time on named devices.
+    pub hardware: Vec<Hours>,
+}
+
+impl Cost {
+    /// The cost of a run on so many threads. The data is read unless the configuration says what to assume.
+    ///
+    /// # Errors
+    /// If the configuration or the data make no sense.
+    pub fn of(config: &TrainConfig, threads: usize) -> Result<Self, TrainError> {
+        config.check()?;
+        let data = match &config.data.assume {
+            Some(data) => brought_to_size(data, config),
+            None => Trainer::new(config.clone(), &Device::flex())?.data(),
+        };
+        let network = network(config, data.channels, data.classes)?;
+        let size = [data.height, data.width];
+        let parameters = network.init(&Device::flex(), 0).num_params() as u64;
+        let batch = config.schedule.batch.min(data.pictures);
+        let steps_per_epoch = (data.pictures / batch) as u64;
+        let steps = total_steps(config, steps_per_epoch);
+        let micro = config.schedule.micro_batch;
+        let micro_batch =
+            micro.unwrap_or_else(|| default_micro_batch(batch, network.width, size[0] * size[1]));
+        let moments = if config.optimizer.name == OptimizerName::AdamW { 2 } else { 1 };
+        let state = 1 + moments + usize::from(config.optimizer.ema > 0.0);
+        let memory = MemoryOptions {
+            size,
+            batch,
+            micro_batch,
+            lanes: threads,
+            scores: config.loss.passes() as usize / 3 - 1,
+            // The state, the last good one, and a copy of each while a checkpoint is written.
+            copies: 4 * state,
+            eval_batch: eval_batch(micro_batch),
+        };
+        let per_picture = network.multiply_adds(size) as u64;
+        let per_step = config.loss.passes() * per_picture * batch as u64;
+        let multiply_adds = per_step.saturating_mul(steps);
+        let hours = |hardware: &Hardware| {
+            let gflops = hardware.gflops(network.width);
+            let hours = 2e-9 * multiply_adds as f64 / gflops / 3600.0;
+            Hours { name: hardware.name, basis: hardware.basis, gflops, hours }
+        };
+        Ok(Self {
+            parameters,
+            steps,
+            epochs: steps as f64 / steps_per_epoch as f64,
+            batch,
+            micro_batch,
+            threads,
+            multiply_adds_per_picture: per_picture,
+            multiply_adds_per_step: per_step,
+            multiply_adds,
+            memory: Memory::of(&network, parameters, &memory),
+            hardware: HARDWARE.iter().map(hours).collect(),
+            data,
+        })
+    }
+}
+
+fn brought_to_size(data: &AssumedData, config: &TrainConfig) -> AssumedData {
+    let [height, width] = config.data.size.unwrap_or([data.height, data.width]);
+    let channels = config.data.channels.unwrap_or(data.channels);
+    let pictures = data.pictures.min(config.data.limit.unwrap_or(usize::MAX));
+    AssumedData { pictures, channels, height, width, classes: data.classes }
+}
+
+/// The network of a configuration for such data.
+pub(super) fn network(
+    config: &TrainConfig,
+    channels: usize,
+    classes: usize,
+) -> Result<GradResNetConfig, TrainError> {
+    let network = GradResNetConfig {
+        channels,
+        classes,
+        width: config.network.width,
+        blocks: config.network.blocks.clone(),
+        blind: config.network.blind,
+        zero_energy_head: config.network.zero_energy_head,
+        operands: config.dtype.operands(),
+    };
+    match network.problem() {
+        Some(problem) => Err(TrainError::Network(problem)),
+        None => Ok(network),
+    }
+}
+
+/// Optimiser steps of a whole run.
+pub(super) fn total_steps(config: &TrainConfig, steps_per_epoch: u64) -> u64 {
+    let by_epochs = (config.schedule.epochs * steps_per_epoch as f64).round() as u64;
+    config.schedule.steps.unwrap_or(by_epochs.max(1))
+}
+
+/// Pictures of an evaluation that go through the network at once: those of a few parts of a step, since both fill
+/// the memory with activations.
+pub(super) fn eval_batch(micro_batch: usize) -> usize {
+    EvalOptions::default().batch.min(4 * micro_batch)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(settings: &[&str]) -> TrainConfig {
+        let assume = "data.assume={pictures=50000,channels=3,height=32,width=32,classes=10}";
+        let settings = [&[assume], settings].concat();
+        TrainConfig::load(None, &settings.iter().map(|s| s.to_string()).collect::<Vec<_>>()).unwrap()
+    }
+
+    #[test]
+    fn the_cost_is_that_of_the_benchmark() {
+        let cost =
+            Cost::of(&config(&["network.width=64", "schedule.batch=32", "schedule.epochs=2"]), 2).unwrap();
+        // bench train-step --width 64 --batch 32: 213.4 GFLOP (scaling with 0.5557 GMAC a picture).
+        assert_eq!(cost.multiply_adds_per_step, 6 * 32 * cost.multiply_adds_per_picture);
+        assert_eq!(cost.multiply_adds_per_picture, 555_745_280);
+        assert_eq!((cost.steps, cost.epochs), (2 * 1562, 2.0));
+        assert_eq!(cost.multiply_adds, 3124 * cost.multiply_adds_per_step);
+        let hours = &cost.hardware[0];
+        assert!((hours.gflops - 209.0).abs() < 1e-9);
+        assert!((hours.hours - 2e-9 * cost.multiply_adds as f64 / 209.0 / 3600.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn losses_take_their_passes() {
+        for (settings, passes) in [
+            (vec![], 6),
+            (vec!["loss.dsm=conditional"], 6),
+            (vec!["loss.dsm=both"], 9),
+            (vec!["loss.dsm_weight=0"], 3),
+        ] {
+            let cost = Cost::of(&config(&settings), 1).unwrap();
+            let found = cost.multiply_adds_per_step / cost.multiply_adds_per_picture / 128;
+            assert_eq!(found, passes, "{settings:?}");
+        }
+    }
+
+    /// Peak resident memory that `bench train-step --threads 2 --json` reported on the AMD EPYC of bench/README.md.
+    #[test]
+    fn memory_agrees_with_what_was_measured() {
+        for (width, batch, measured_mib) in [(64, 32, 661.0), (32, 64, 316.0), (16, 128, 198.0)] {
+            let network = GradResNetConfig { width, ..GradResNetConfig::new(3, 10) };
+            let parameters = network.init(&Device::flex(), 0).num_params() as u64;
+            let options = MemoryOptions {
+                size: [32, 32],
+                batch,
+                micro_batch: default_micro_batch(batch, width, 1024),
+                lanes: 2,
+                scores: 1,
+                copies: 3,
+                eval_batch: 0,
+            };
+            let memory = Memory::of(&network, parameters, &options);
+            let ratio = memory.total as f64 / (1 << 20) as f64 / measured_mib;
+            assert!((0.75..1.3).contains(&ratio), "width {width}: {ratio} {memory:?}");
+        }
+    }
+
+    #[test]
+    fn speeds_lie_between_those_measured() {
+        let speeds: Vec<f64> = [1, 8, 12, 16, 64, 500].iter().map(|w| HARDWARE[0].gflops(*w)).collect();
+        assert!(speeds.windows(2).all(|pair| pair[0] <= pair[1]), "{speeds:?}");
+        assert_eq!((speeds[0], speeds[3], speeds[5]), (93.0, 140.0, 239.0));
+        assert!((HARDWARE[3].gflops(64) - 6825.0).abs() < 1e-6);
+    }
+
+    #[test]
+    fn what_is_asked_of_the_pictures_comes_before_what_is_assumed() {
+        let cost = Cost::of(&config(&["data.size=[16,16]", "data.channels=1", "data.limit=1000"]), 1).unwrap();
+        let data = &cost.data;
+        assert_eq!((data.pictures, data.channels, data.height, data.width), (1000, 1, 16, 16));
+        // Without anything to assume the data itself is looked at.
+        let digits = Cost::of(&TrainConfig::load(None, &[]).unwrap(), 1).unwrap().data;
+        assert_eq!((digits.pictures, digits.height, digits.classes), (1437, 8, 10));
+    }
+}

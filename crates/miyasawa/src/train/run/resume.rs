@@ -1,0 +1,86 @@
+//! Whether a checkpoint is of the run that is to go on.
+
+use super::{TrainError, Trainer};
+use crate::train::state::TrainState;
+use std::collections::BTreeMap;
+
+/// Keys that may change while a run goes on without changing what it learns.
+const FREE: [&str; 4] = ["eval.", "checkpoint.", "data.assume", "divergence.max_rollbacks"];
+
+/// Compares the checkpoint's data and configuration with the run's. A changed configuration is a warning: it is
+/// what was asked for.
+///
+/// # Errors
+/// If the pictures are of another kind.
+pub(super) fn compare(trainer: &Trainer, state: &TrainState) -> Result<(), TrainError> {
+    let (found, saved) = (&trainer.info.data, &state.info.data);
+    if (found.channels, found.height, found.width, &found.classes)
+        != (saved.channels, saved.height, saved.width, &saved.classes)
+    {
+        return Err(TrainError::Mismatch(format!(
+            "{}: {}x{}x{} and {} classes, the run so far had {}x{}x{} and {} classes, or others",
+            found.name,
+            found.channels,
+            found.height,
+            found.width,
+            found.classes.len(),
+            saved.channels,
+            saved.height,
+            saved.width,
+            saved.classes.len()
+        )));
+    }
+    if (found.mean - saved.mean).abs() > 1e-6 || (found.std - saved.std).abs() > 1e-6 {
+        tracing::warn!(
+            "{}: mean {:.6} and standard deviation {:.6}, the run so far had {:.6} and {:.6}: other pictures",
+            found.name,
+            found.mean,
+            found.std,
+            saved.mean,
+            saved.std
+        );
+    }
+    let now = trainer.config.to_toml().unwrap_or_default();
+    for (key, [before, after]) in changes(&state.config, &now) {
+        if !FREE.iter().any(|free| key.starts_with(free)) {
+            tracing::warn!("{key} is {after}, the run so far had {before}: from here on it is another run");
+        }
+    }
+    Ok(())
+}
+
+/// The keys whose values differ; none where the earlier configuration is not known.
+fn changes(before: &str, after: &str) -> BTreeMap<String, [String; 2]> {
+    let mut values: BTreeMap<String, [String; 2]> = BTreeMap::new();
+    let (Ok(before), Ok(after)) = (before.parse(), after.parse()) else { return values };
+    for (side, table) in [&before, &after].into_iter().enumerate() {
+        flatten("", table, &mut |key, value| {
+            values.entry(key).or_insert(["left out", "left out"].map(str::to_owned))[side] = value;
+        });
+    }
+    let known = !before.is_empty();
+    values.retain(|_, [before, after]| known && before != after);
+    values
+}
+
+fn flatten(prefix: &str, table: &toml::Table, each: &mut dyn FnMut(String, String)) {
+    for (key, value) in table {
+        match value {
+            toml::Value::Table(table) => flatten(&format!("{prefix}{key}."), table, each),
+            value => each(format!("{prefix}{key}"), value.to_string()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn changed_keys_are_named() {
+        let found = changes("seed = 1\n[a]\nb = 2\nc = 0.5", "seed = 1\n[a]\nb = 3\n[d]\ne = \"x\"");
+        let found: Vec<_> = found.iter().map(|(key, [b, a])| format!("{key}: {b} {a}")).collect();
+        assert_eq!(found, ["a.b: 2 3", "a.c: 0.5 left out", "d.e: left out \"x\""]);
+        assert!(changes("", "seed = 1").is_empty());
+    }
+}

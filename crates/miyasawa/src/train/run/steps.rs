@@ -1,0 +1,325 @@
+//! The steps of a run: taken, guarded, measured and saved.
+
+use super::{Finish, Observer, StepReport, TrainError, Trainer, point::Point};
+use crate::checkpoint::Checkpoint;
+use crate::eval::{self, EvalOptions, Row};
+use crate::model::{GradResNet, JointModel, params};
+use crate::report;
+use crate::train::{
+    cost,
+    files::RunFiles,
+    guard::Guard,
+    log::{Log, best, score},
+    optimizer::{Optimizer, learning_rate},
+    state::{Recovery, TrainState},
+    step::{BatchStats, gradients},
+};
+use burn::tensor::Device;
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
+
+/// A return to an earlier state, as `metrics.jsonl` tells it too.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct Rollback {
+    /// The step that the run returned to: it has taken so many.
+    pub step: u64,
+    /// The step that could not be taken.
+    pub from: u64,
+    /// What was wrong: `loss` or `gradient norm`.
+    pub what: &'static str,
+    /// Its value, as text: JSON knows no NaN.
+    pub value: String,
+    /// What was allowed, as text.
+    pub expected: String,
+    /// Returns of this run so far, this one included.
+    pub rollbacks: u32,
+    /// What the learning rate is multiplied by from now on.
+    pub lr_factor: f64,
+    /// Batches that are passed over, all in all.
+    pub skipped: u64,
+}
+
+/// What a bound allows.
+pub(super) fn expected(bound: f64) -> String {
+    if bound.is_finite() { format!("at most {bound:.4}") } else { "a finite number".to_owned() }
+}
+
+/// What was wrong with a step that was not taken.
+struct Divergence {
+    what: &'static str,
+    value: f64,
+    bound: f64,
+}
+
+/// A run under way, but for the point where it is.
+pub(super) struct Run<'t> {
+    trainer: &'t Trainer,
+    files: RunFiles,
+    log: Log,
+    /// With autodiff.
+    device: Device,
+    /// The configuration as it is written.
+    config: String,
+    recovery: Recovery,
+    /// The last good state.
+    good: Point,
+    /// The order of an epoch.
+    order: Option<(u64, Vec<u32>)>,
+    /// The last evaluation.
+    rows: Vec<Row>,
+    /// The step that needs no evaluation any more.
+    evaluated: Option<u64>,
+    /// The best evaluation's score.
+    best: Option<f64>,
+    saved_at: Instant,
+}
+
+impl<'t> Run<'t> {
+    /// Opens the folder; the run and where it is.
+    pub fn start(trainer: &'t Trainer, out: &Path, resume: bool) -> Result<(Self, Point), TrainError> {
+        let config = trainer.config.to_toml().map_err(|e| TrainError::Mismatch(e.to_string()))?;
+        let files = RunFiles::open(out, resume)?;
+        let device = trainer.device.clone().autodiff();
+        let fresh = Point {
+            step: 0,
+            model: JointModel::new(
+                trainer.info.network.init(&device, trainer.config.seed),
+                trainer.info.data.std,
+            ),
+            optimizer: Optimizer::new(trainer.config.optimizer.clone()),
+            guard: Guard::default(),
+            log: 0,
+        };
+        let loaded = if resume { files.newest_state()? } else { None };
+        let (mut recovery, mut cut) = (Recovery::default(), None);
+        let (mut now, mut good) = (fresh.clone(), None);
+        if let Some((state, path)) = loaded {
+            super::resume::compare(trainer, &state)?;
+            (recovery, cut) = (state.recovery, state.now.log);
+            let restored = |saved| Point::restored(&fresh, saved, &trainer.device, &path);
+            now = restored(state.now)?;
+            good = state.good.map(restored).transpose()?;
+        }
+        files.write("config.toml", config.as_bytes())?;
+        let log = Log::open(&files.path("metrics.jsonl"), cut, now.step)?;
+        now.log = log.len();
+        let evaluations = log.evaluations()?;
+        let best = best(&evaluations, &trainer.config);
+        let (evaluated, rows) = match evaluations.into_iter().last() {
+            Some((step, rows)) => (Some(step), rows),
+            None => (None, Vec::new()),
+        };
+        let good = good.unwrap_or_else(|| now.clone());
+        let (order, saved_at) = (None, Instant::now());
+        let run =
+            Self { trainer, files, log, device, config, recovery, good, order, rows, evaluated, best, saved_at };
+        // What was killed between the checkpoint and the model has none, or the one before.
+        if resume && now.step > 0 && !run.files.has_model_of(now.step) {
+            run.save_model(&now)?;
+        }
+        Ok((run, now))
+    }
+
+    /// Takes all steps, or those until the observer stops the run.
+    pub fn to_end(mut self, mut now: Point, observer: &mut dyn Observer) -> Result<Finish, TrainError> {
+        let trainer = self.trainer;
+        let (total, checkpoint) = (trainer.total_steps(), &trainer.config.checkpoint);
+        let every = trainer.config.eval.every.unwrap_or(trainer.steps_per_epoch()).max(1);
+        let is_milestone = |step: u64| step > 0 && (step == total || step.is_multiple_of(every));
+        let limit = Duration::try_from_secs_f64(60.0 * checkpoint.minutes).unwrap_or(Duration::MAX);
+        let is_late = |since: Instant| checkpoint.minutes > 0.0 && since.elapsed() >= limit;
+        // A run that was stopped in an evaluation goes on with it.
+        if is_milestone(now.step) && self.evaluated != Some(now.step) {
+            let all = now.step == total;
+            if !self.evaluate(&now, all, observer)? {
+                return Ok(self.finish(&now, false));
+            }
+        }
+        while now.step < total {
+            let returned = self.recovery.rollbacks;
+            now = self.step(now, total, observer)?;
+            let stop = observer.should_stop();
+            let milestone = is_milestone(now.step) && self.evaluated != Some(now.step);
+            let due = checkpoint.every.is_some_and(|every| now.step.is_multiple_of(every));
+            if stop || milestone || due || is_late(self.saved_at) || returned != self.recovery.rollbacks {
+                self.save(&now)?;
+            }
+            // An interrupted run measures when it goes on.
+            let all = now.step == total;
+            if stop || (milestone && !self.evaluate(&now, all, observer)?) {
+                return Ok(self.finish(&now, all && !milestone));
+            }
+        }
+        Ok(self.finish(&now, true))
+    }
+
+    fn finish(self, now: &Point, complete: bool) -> Finish {
+        Finish { complete, steps: now.step, rows: self.rows }
+    }
+
+    /// One step, or the return to the last good state where the step would leave what is finite and usual.
+    fn step(&mut self, now: Point, total: u64, observer: &mut dyn Observer) -> Result<Point, TrainError> {
+        let (trainer, start) = (self.trainer, Instant::now());
+        let config = &trainer.config;
+        let micro = trainer.micro_batch();
+        let number = now.step + self.recovery.skipped;
+        let mut batch = trainer.batch(number, &mut self.order);
+        observer.batch(number, &mut batch);
+        let (mut grads, stats) = gradients(&now.model, &batch, &config.loss, micro, &self.device);
+        let norm = Optimizer::norm(&grads);
+        if let Some(found) = self.divergence(&now, &stats, norm) {
+            return self.roll_back(now.step + 1, &found, observer);
+        }
+        // The loss of a step is that of the state before it: what it says is good is this state.
+        let healthy = now.guard.is_healthy(&config.divergence, stats.loss);
+        if healthy && now.step.is_multiple_of(config.divergence.snapshot_every) {
+            self.good = Point { log: self.log.len(), ..now.clone() };
+        }
+        let lr = learning_rate(config.optimizer.lr, &config.schedule, now.step, total);
+        let lr = lr * self.recovery.lr_factor;
+        let mut now = now.moved(&mut grads, norm, lr);
+        let report = StepReport {
+            step: now.step,
+            epoch: (number + 1) as f64 / trainer.steps_per_epoch() as f64,
+            stats,
+            lr,
+            grad_norm: norm,
+            images_per_second: batch.len() as f64 / start.elapsed().as_secs_f64(),
+        };
+        self.log.push(&report)?;
+        now.log = self.log.len();
+        observer.step(&report, total);
+        now.guard.add(&config.divergence, stats.loss);
+        Ok(now)
+    }
+
+    /// What is wrong with a step that has not been taken, if anything is.
+    fn divergence(&self, now: &Point, stats: &BatchStats, norm: f64) -> Option<Divergence> {
+        let bound = now.guard.bound(&self.trainer.config.divergence);
+        let found = |what, value, bound| Some(Divergence { what, value, bound });
+        if !stats.loss.is_finite() || stats.loss > bound {
+            return found("loss", stats.loss, bound);
+        }
+        if norm.is_finite() { None } else { found("gradient norm", norm, f64::INFINITY) }
+    }
+
+    /// Returns to the last good state, with a lower learning rate and past the batches that were taken since; or
+    /// gives up.
+    fn roll_back(
+        &mut self,
+        from: u64,
+        found: &Divergence,
+        observer: &mut dyn Observer,
+    ) -> Result<Point, TrainError> {
+        let config = &self.trainer.config.divergence;
+        let step = self.good.step;
+        self.log.truncate(self.good.log)?;
+        self.evaluated = Some(step);
+        self.best = best(&self.log.evaluations()?, &self.trainer.config);
+        // The batch after the one that could not be learned from comes next.
+        let skipped = self.recovery.skipped + from - step;
+        let rollbacks = self.recovery.rollbacks + 1;
+        let lr_factor = self.recovery.lr_factor * config.lr_factor;
+        let (what, value) = (found.what, format!("{:.4}", found.value));
+        let expected = expected(found.bound);
+        let event = Rollback { step, from, what, value, expected, rollbacks, lr_factor, skipped };
+        if rollbacks > config.max_rollbacks {
+            // The counters stay: with more returns allowed, the run goes on as if they always had been.
+            let path = self.save(&self.good.clone())?;
+            self.log.push(&Event { event: "diverged", content: &event })?;
+            let Divergence { what, value, bound } = *found;
+            return Err(TrainError::Diverged { step: from, what, value, bound, rollbacks: rollbacks - 1, path });
+        }
+        self.recovery = Recovery { rollbacks, lr_factor, skipped };
+        self.log.push(&Event { event: "rollback", content: &event })?;
+        self.good.log = self.log.len();
+        observer.rollback(&event);
+        Ok(self.good.clone())
+    }
+
+    /// Writes the checkpoint, then the model.
+    fn save(&mut self, now: &Point) -> Result<std::path::PathBuf, TrainError> {
+        self.log.sync()?;
+        let mut info = self.trainer.info.clone();
+        info.training = self.training(now);
+        let good = (self.good.step != now.step).then(|| self.good.saved());
+        let (config, recovery) = (self.config.clone(), self.recovery);
+        let state = TrainState { info, config, recovery, now: now.saved(), good };
+        let path = self.files.save_state(&state, self.trainer.config.checkpoint.keep_last)?;
+        self.save_model(now)?;
+        self.saved_at = Instant::now();
+        tracing::debug!("{}: saved", path.display());
+        Ok(path)
+    }
+
+    fn training(&self, now: &Point) -> crate::checkpoint::TrainingInfo {
+        let mut training = self.trainer.info.training.clone();
+        training.steps = now.step;
+        training.images = now.step * self.trainer.batch_size() as u64;
+        training
+    }
+
+    fn model(&self, now: &Point) -> Checkpoint {
+        let mut info = self.trainer.info.clone();
+        info.training = self.training(now);
+        Checkpoint { info, params: params::collect(&now.optimizer.averaged(now.model.net.clone())) }
+    }
+
+    fn save_model(&self, now: &Point) -> Result<(), TrainError> {
+        Ok(self.model(now).save(&self.files.path("model.safetensors"))?)
+    }
+
+    /// Measures the averaged model, on all pictures at the end of the run; `false` if the observer did not wait
+    /// for it.
+    fn evaluate(&mut self, now: &Point, all: bool, observer: &mut dyn Observer) -> Result<bool, TrainError> {
+        let config = &self.trainer.config;
+        let checkpoint = self.model(now);
+        let plain = self.trainer.info.network.init(&self.trainer.device, 0);
+        let plain = params::assign(plain, checkpoint.params.clone())?;
+        let model = JointModel::new(plain, self.trainer.info.data.std);
+        let options = EvalOptions {
+            sigmas: config.eval.sigmas.clone(),
+            limit: Some(if all { usize::MAX } else { config.eval.limit }),
+            seed: config.seed,
+            denoise: config.loss.dsm_weight > 0.0,
+            batch: cost::eval_batch(self.trainer.micro_batch()),
+        };
+        let mut wait = |_| !observer.should_stop();
+        let test = &self.trainer.test;
+        let Some(rows) = eval::evaluate_while(&model, test, &options, &self.trainer.device, &mut wait) else {
+            return Ok(false);
+        };
+        let score = score(&rows, config);
+        if config.checkpoint.keep_best && self.best.is_none_or(|best| score > best) {
+            // Before the log tells of it: what is logged is kept.
+            checkpoint.save(&self.files.path("best.safetensors"))?;
+        }
+        self.best = Some(self.best.map_or(score, |best| best.max(score)));
+        self.log.push(&serde_json::json!({ "event": "eval", "step": now.step, "rows": rows }))?;
+        observer.evaluation(now.step, &rows);
+        (self.rows, self.evaluated) = (rows, Some(now.step));
+        report::curves(&self.log.lines()?, &self.files.path("curves.png"))?;
+        self.samples(&model)?;
+        Ok(true)
+    }
+
+    fn samples(&self, model: &JointModel<GradResNet>) -> Result<(), TrainError> {
+        let (trainer, path) = (self.trainer, self.files.path("samples.png"));
+        if trainer.config.loss.dsm_weight == 0.0 {
+            return Ok(());
+        }
+        let sigmas = &trainer.config.eval.sigmas;
+        let grid = report::denoising_grid(model, &trainer.test, sigmas, &trainer.device)?;
+        Ok(grid.save(&path).map_err(report::ReportError::from)?)
+    }
+}
+
+/// A line of the log that tells of no step.
+#[derive(serde::Serialize)]
+struct Event<'a, T> {
+    event: &'static str,
+    #[serde(flatten)]
+    content: &'a T,
+}
