@@ -47,6 +47,14 @@ pub enum DataError {
         /// What is wrong with it.
         source: DecodeError,
     },
+    /// More pictures cannot be decoded than may be skipped.
+    #[error("more than {limit} broken pictures (data.max_broken): {}, ...", list(named))]
+    Broken {
+        /// The most that may be skipped.
+        limit: usize,
+        /// The first of them.
+        named: Vec<PathBuf>,
+    },
     /// The pictures are not all of one size and no size was asked for.
     #[error(
         "pictures of different sizes: {} is {}x{} but {} is {}x{} (height x width); \

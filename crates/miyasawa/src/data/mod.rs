@@ -10,27 +10,39 @@
 
 mod archive;
 mod batch;
+mod broken;
 mod cifar;
+mod crop;
 mod dataset;
 mod digits;
+mod encoded;
 mod error;
 mod fit;
 mod idx;
 mod listing;
 mod named;
 mod names;
+mod open;
+mod order;
 mod path;
 mod pictures;
 mod read;
 mod source;
+mod store;
+mod stream;
+mod tarlist;
 #[cfg(test)]
 mod tests;
+mod tiny;
+mod webdataset;
 
 pub use batch::{
-    Augment, Padding, augment_into, denormalise, epoch_order, example_rng, gather, gather_augmented,
-    normalise,
+    Augment, Padding, augment_into, denormalise, example_rng, gather, gather_augmented, normalise,
 };
 pub use dataset::Dataset;
 pub use error::DataError;
-pub use fit::{FitMode, Geometry};
+pub use fit::{CROP_SHARE, FitMode, Geometry};
+pub use open::{OpenOptions, Pictures, Streaming};
+pub use order::{epoch_order, shard_order};
 pub use source::{DataSource, LoadOptions, Part};
+pub use stream::Stream;

@@ -1,6 +1,7 @@
 //! Training: configuration, noise, optimiser, the step, and the run that ties them together.
 
 pub mod config;
+mod feed;
 mod files;
 pub mod noise;
 pub mod optimizer;

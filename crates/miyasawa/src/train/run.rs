@@ -2,16 +2,14 @@
 
 use super::{
     config::{ConfigError, TrainConfig},
+    feed::Feed,
     files::{RunFiles, TrainState},
-    noise::training_noise,
     optimizer::{Optimizer, learning_rate},
-    step::{Batch, BatchStats, default_micro_batch, gradients},
+    step::{BatchStats, default_micro_batch, gradients},
 };
 use crate::atomic::AtomicError;
 use crate::checkpoint::{Checkpoint, CheckpointError, DataInfo, ModelInfo, TrainingInfo};
-use crate::data::{
-    DataError, DataSource, Dataset, FitMode, Geometry, LoadOptions, Part, epoch_order, gather_augmented,
-};
+use crate::data::{DataError, DataSource, Part, Pictures};
 use crate::eval::{self, EvalOptions, Row};
 use crate::model::{
     GradResNet, GradResNetConfig, JointModel,
@@ -121,8 +119,8 @@ pub struct Finish {
 /// A run about to start.
 pub struct Trainer {
     config: TrainConfig,
-    train: Dataset,
-    test: Dataset,
+    train: Pictures,
+    test: Pictures,
     info: ModelInfo,
     device: Device,
 }
@@ -141,8 +139,9 @@ impl Trainer {
             let message = format!("{}: the standard deviation is {std}, expected above 0", train.name());
             return Err(TrainError::Mismatch(message));
         }
+        let (channels, height, width) = train.shape();
         let network = GradResNetConfig {
-            channels: train.channels(),
+            channels,
             classes: train.classes().len(),
             width: config.network.width,
             blocks: config.network.blocks.clone(),
@@ -155,9 +154,9 @@ impl Trainer {
         }
         let data = DataInfo {
             name: config.data.train.clone(),
-            channels: train.channels(),
-            height: train.height(),
-            width: train.width(),
+            channels,
+            height,
+            width,
             classes: train.classes().to_vec(),
             mean,
             std,
@@ -178,7 +177,7 @@ impl Trainer {
     }
 
     /// The pictures that evaluation works on.
-    pub fn test_set(&self) -> &Dataset {
+    pub fn test_set(&self) -> &Pictures {
         &self.test
     }
 
@@ -195,24 +194,6 @@ impl Trainer {
         let schedule = &self.config.schedule;
         let by_epochs = (schedule.epochs * self.steps_per_epoch() as f64).round() as u64;
         schedule.steps.unwrap_or(by_epochs.max(1))
-    }
-
-    /// The batch of step `step`: a function of the seed and the step alone.
-    fn batch(&self, step: u64, order: &mut Option<(u64, Vec<u32>)>) -> Batch {
-        let (size, seed) = (self.batch_size(), self.config.seed);
-        let (epoch, place) = (step / self.steps_per_epoch(), step % self.steps_per_epoch());
-        if order.as_ref().is_none_or(|(of, _)| *of != epoch) {
-            *order = Some((epoch, epoch_order(seed, epoch, self.train.len())));
-        }
-        let order = order.as_ref().map(|(_, order)| order.as_slice()).unwrap_or_default();
-        let indices = &order[place as usize * size..][..size];
-        let image = self.train.image_len();
-        let mut x = vec![0.0; size * image];
-        gather_augmented(&self.train, indices, &self.config.augment.augment(), seed, epoch, &mut x);
-        let labels = indices.iter().map(|i| self.train.labels()[*i as usize]).collect();
-        let (sigma, eps) = training_noise(&self.config.noise, seed, step, size, image);
-        let image = [self.train.channels(), self.train.height(), self.train.width()];
-        Batch { image, x, labels, sigma, eps }
     }
 
     /// Trains to the end or until the observer stops it; `out` receives the run's files.
@@ -243,18 +224,18 @@ impl Trainer {
         let mut log = files.log(step)?;
         let total = self.total_steps();
         let every = self.config.eval.every.unwrap_or(self.steps_per_epoch()).max(1);
-        let [c, h, w] = [self.train.channels(), self.train.height(), self.train.width()];
+        let (c, h, w) = self.train.shape();
         let batch_size = self.batch_size();
         let micro = self.config.schedule.micro_batch;
         let micro =
             micro.unwrap_or_else(|| default_micro_batch(batch_size, self.config.network.width, h * w));
-        let mut order = None;
+        let mut feed = Feed::new(&self.train, &self.config, batch_size);
         let mut rows = Vec::new();
         let mut model = JointModel::new(net, self.info.data.std);
         tracing::debug!("{c}x{h}x{w}, {} training pictures, {total} steps", self.train.len());
         while step < total {
             let start = Instant::now();
-            let batch = self.batch(step, &mut order);
+            let batch = feed.batch(step)?;
             let (mut grads, stats) = gradients(&model, &batch, &self.config.loss, micro, &device);
             finite(step + 1, "loss", stats.loss)?;
             let norm = Optimizer::norm(&grads);
@@ -280,7 +261,7 @@ impl Trainer {
                 let averaged = self.save(&files, step, &model, averaged, &optimizer)?;
                 if !stop || step == total {
                     let averaged = self.plain(averaged)?;
-                    rows = self.evaluate(&averaged, limit);
+                    rows = self.evaluate(&averaged, limit)?;
                     log.push(serde_json::json!({ "event": "eval", "step": step, "rows": rows }))?;
                     observer.evaluation(step, &rows);
                     report::curves(&log.lines, &files.path("curves.png"))?;
@@ -319,7 +300,7 @@ impl Trainer {
         Ok(JointModel::new(plain, self.info.data.std))
     }
 
-    fn evaluate(&self, model: &JointModel<GradResNet>, limit: usize) -> Vec<Row> {
+    fn evaluate(&self, model: &JointModel<GradResNet>, limit: usize) -> Result<Vec<Row>, TrainError> {
         let options = EvalOptions {
             sigmas: self.config.eval.sigmas.clone(),
             limit: Some(limit),
@@ -327,14 +308,15 @@ impl Trainer {
             denoise: self.config.loss.dsm_weight > 0.0,
             ..EvalOptions::default()
         };
-        eval::evaluate(model, &self.test, &options, &self.device, &mut |_| {})
+        Ok(eval::evaluate_pictures(model, &self.test, &options, &self.device, &mut |_| {})?)
     }
 
     fn samples(&self, model: &JointModel<GradResNet>, path: &Path) -> Result<(), TrainError> {
         if self.config.loss.dsm_weight == 0.0 {
             return Ok(());
         }
-        let grid = report::denoising_grid(model, &self.test, &self.config.eval.sigmas, &self.device)?;
+        let few = self.test.sample(report::SHOWN)?;
+        let grid = report::denoising_grid(model, &few, &self.config.eval.sigmas, &self.device)?;
         Ok(grid.save(path).map_err(report::ReportError::from)?)
     }
 }
@@ -343,23 +325,18 @@ fn finite(step: u64, what: &'static str, value: f64) -> Result<(), TrainError> {
     if value.is_finite() { Ok(()) } else { Err(TrainError::Diverged { step, what, value }) }
 }
 
-fn load_data(config: &TrainConfig) -> Result<(Dataset, Dataset), TrainError> {
-    let data = &config.data;
-    // One's own pictures have many sizes: they are resized while they are read.
-    let resize = data.size.filter(|_| data.fit == FitMode::Resize).map(|[height, width]| (height, width));
-    let options = LoadOptions { channels: data.channels, resize, ..LoadOptions::default() };
-    let source: DataSource = data.train.parse()?;
-    let (train, test) = match &data.test {
-        None => source.load_both(&options)?,
+fn load_data(config: &TrainConfig) -> Result<(Pictures, Pictures), TrainError> {
+    let options = config.open_options();
+    let source: DataSource = config.data.train.parse()?;
+    let (train, test) = match &config.data.test {
+        None => source.open_both(&options)?,
         Some(test) => {
             let test: DataSource = test.parse()?;
-            (source.load(Part::Train, &options)?, test.load(Part::Test, &options)?)
+            let train = source.open(Part::Train, &options)?;
+            let test = test.open(Part::Test, &options.for_test(&train))?;
+            (train, test)
         }
     };
-    let [height, width] = data.size.unwrap_or([train.height(), train.width()]);
-    let geometry = Geometry { channels: train.channels(), height, width };
-    let train = train.fit(geometry, data.fit)?;
-    let test = test.fit(geometry, data.fit)?;
     if train.classes() != test.classes() {
         let message = format!(
             "{} has the classes {:?}, {} has {:?}",
@@ -369,13 +346,6 @@ fn load_data(config: &TrainConfig) -> Result<(Dataset, Dataset), TrainError> {
             test.classes()
         );
         return Err(TrainError::Mismatch(message));
-    }
-    let train = match data.limit {
-        Some(limit) => train.subset(limit)?,
-        None => train,
-    };
-    if train.len() == 0 || test.len() == 0 {
-        return Err(TrainError::Mismatch("a part holds no pictures".to_owned()));
     }
     Ok((train, test))
 }

@@ -9,6 +9,7 @@ use super::*;
 
 mod damage;
 mod real;
+mod streaming;
 
 fn load(spec: impl AsRef<Path>, part: Part) -> Result<Dataset, DataError> {
     load_with(spec, part, &LoadOptions::default())
