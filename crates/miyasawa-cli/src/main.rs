@@ -5,6 +5,7 @@
 mod output;
 mod args;
 mod commands;
+mod fetch;
 mod status;
 
 use clap::Parser;

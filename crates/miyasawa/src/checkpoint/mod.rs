@@ -254,6 +254,11 @@ impl Checkpoint {
     /// # Errors
     /// If the bytes are not a checkpoint, or are damaged.
     pub fn from_bytes(bytes: &[u8], path: &Path) -> Result<Self, CheckpointError> {
+        Self::parse(bytes, path, true)
+    }
+
+    /// As [`from_bytes`](Self::from_bytes); without `check` for fuzzing, which finds no hash by chance.
+    pub(crate) fn parse(bytes: &[u8], path: &Path, check: bool) -> Result<Self, CheckpointError> {
         let format = |found: String| CheckpointError::Format { path: path.to_owned(), found };
         let (_, header) = SafeTensors::read_metadata(bytes).map_err(|e| format(e.to_string()))?;
         let tensors = SafeTensors::deserialize(bytes).map_err(|e| format(e.to_string()))?;
@@ -265,7 +270,7 @@ impl Checkpoint {
             return Err(format(format!("it has format version {version}, this program reads {FORMAT}")));
         }
         let found = content_hash(info_text, &tensors);
-        if found != *expected {
+        if check && found != *expected {
             let (path, expected) = (path.to_owned(), expected.clone());
             return Err(CheckpointError::Damaged { path, expected, found });
         }

@@ -37,12 +37,10 @@ fn entry(store: usize, label: u32, file: TarFile) -> Entry {
 }
 
 /// The archives of a set, listed.
-fn open(paths: &[PathBuf]) -> Result<(Vec<Store>, Vec<Listed>), DataError> {
-    let stores = Store::archives(paths)?;
+fn list_all(stores: &[Store]) -> Result<Vec<Listed>, DataError> {
     let listed: Vec<Result<Listed, DataError>> = stores.par_iter().map(list).collect();
     // The first error in order, whichever thread met one first.
-    let listed = listed.into_iter().collect::<Result<Vec<Listed>, DataError>>()?;
-    Ok((stores, listed))
+    listed.into_iter().collect()
 }
 
 /// Finds the data set that is in one archive or spread over several.
@@ -50,7 +48,12 @@ pub(super) fn find(name: &str, paths: &[PathBuf], part: Part) -> Result<Found, D
     if paths.is_empty() {
         return Err(DataError::invalid(name, "at least one archive", "none"));
     }
-    let (stores, listed) = open(paths)?;
+    find_in(name, Store::archives(paths)?, part)
+}
+
+/// Finds the data set that is in archives.
+pub(super) fn find_in(name: &str, stores: Vec<Store>, part: Part) -> Result<Found, DataError> {
+    let listed = list_all(&stores)?;
     if listed.iter().any(|listed| matches!(listed, Listed::Shard(_))) {
         return Ok(Found { content: shards(name, stores, listed)?, split: false });
     }
@@ -121,7 +124,8 @@ fn shards(name: &str, stores: Vec<Store>, listed: Vec<Listed>) -> Result<Content
 
 /// A set of archives of which each holds the pictures of one class, whose name is the archive's.
 pub(super) fn classes(name: &str, paths: &[PathBuf]) -> Result<Encoded, DataError> {
-    let (stores, listed) = open(paths)?;
+    let stores = Store::archives(paths)?;
+    let listed = list_all(&stores)?;
     let (mut classes, mut entries) = (Vec::new(), Vec::new());
     for (at, (store, listed)) in stores.iter().zip(listed).enumerate() {
         let mut files: Vec<TarFile> = match listed {

@@ -23,6 +23,11 @@ impl Broken {
         Self { limit, met: Mutex::default() }
     }
 
+    /// Any number may be, and nothing is said of them.
+    pub fn quiet() -> Self {
+        Self { limit: usize::MAX, met: Mutex::default() }
+    }
+
     /// Counts picture `i` if it was not met before.
     ///
     /// # Errors
@@ -42,7 +47,9 @@ impl Broken {
         if met.contains_key(&i) {
             return Ok(());
         }
-        tracing::warn!("skipped a broken picture: {}: {source}", path.display());
+        if self.limit < usize::MAX {
+            tracing::warn!("skipped a broken picture: {}: {source}", path.display());
+        }
         met.insert(i, path);
         if met.len() > self.limit {
             let named = met.values().take(NAMED).cloned().collect();

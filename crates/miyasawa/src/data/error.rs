@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
+use crate::atomic::AtomicError;
 use crate::picture::DecodeError;
 
 /// A data set could not be read or does not fit what was asked of it.
@@ -81,6 +82,9 @@ pub enum DataError {
         /// What was asked or given.
         found: String,
     },
+    /// A file of a set cannot be written.
+    #[error(transparent)]
+    Write(#[from] AtomicError),
     /// The DATA argument cannot be understood.
     #[error("cannot understand the data argument '{spec}': {problem}")]
     Spec {

@@ -61,6 +61,11 @@ pub(super) fn search_roots() -> Vec<PathBuf> {
     named.into_iter().chain([PathBuf::from("data")]).collect()
 }
 
+/// Where data sets are put when no folder is named: the first of the folders where they are looked for.
+pub fn default_folder() -> PathBuf {
+    search_roots().swap_remove(0)
+}
+
 impl Named {
     /// Finds a part in `folder`, or in the first of the usual places below `roots` that holds the set.
     pub fn find(&self, folder: Option<&Path>, roots: &[PathBuf], part: Part) -> Result<Found, DataError> {

@@ -97,6 +97,13 @@ impl Content {
         }
     }
 
+    pub fn labels(&self) -> Vec<u32> {
+        match self {
+            Self::Raw(data) => data.labels().to_vec(),
+            Self::Encoded(set) => set.labels(),
+        }
+    }
+
     /// As [`Dataset::split`].
     pub fn split(&self, count: usize, seed: u64) -> Result<(Self, Self), DataError> {
         Ok(match self {

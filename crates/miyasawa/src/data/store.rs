@@ -41,6 +41,13 @@ impl Store {
         Self { path: path.to_owned(), place: Place::Folder }
     }
 
+    /// A tar in memory.
+    pub fn memory(path: &Path, bytes: Vec<u8>) -> Self {
+        let len = bytes.len() as u64;
+        let spool = Arc::new(SpooledData::InMemory(std::io::Cursor::new(bytes)));
+        Self { path: path.to_owned(), place: Place::Unpacked { spool, base: 0, len } }
+    }
+
     /// Archives, in their order. Gzipped ones are unpacked: into memory while they are small, into an unnamed temporary
     /// file (which the system removes however the process ends) where they are not.
     pub fn archives(paths: &[PathBuf]) -> Result<Vec<Self>, DataError> {

@@ -383,14 +383,21 @@ impl TrainConfig {
     /// # Errors
     /// If the file cannot be read, a key is unknown, or a value makes no sense.
     pub fn load(path: Option<&Path>, settings: &[String]) -> Result<Self, ConfigError> {
-        let mut origin = "defaults".to_owned();
-        let mut table = toml::Table::new();
+        let (mut origin, mut text) = ("defaults".to_owned(), String::new());
         if let Some(path) = path {
             origin = path.display().to_string();
-            let text = std::fs::read_to_string(path)
+            text = std::fs::read_to_string(path)
                 .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
-            table = text.parse().map_err(|e| parse_error(&origin, &e))?;
         }
+        Self::parse(&text, origin, settings)
+    }
+
+    /// Reads a file's text; `origin` is what to call it in messages.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn parse(text: &str, mut origin: String, settings: &[String]) -> Result<Self, ConfigError> {
+        let mut table: toml::Table = text.parse().map_err(|e| parse_error(&origin, &e))?;
         for setting in settings {
             set(&mut table, setting)?;
         }

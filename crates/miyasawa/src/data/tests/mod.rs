@@ -7,6 +7,7 @@ use tempfile::TempDir;
 
 use super::*;
 
+mod convert;
 mod damage;
 mod real;
 mod streaming;

@@ -94,24 +94,34 @@ fn a_stream_gives_what_the_set_in_memory_gives() {
 
 #[test]
 fn random_crops_are_of_the_stored_pictures() {
-    let (_dir, path) = shards(|n| (40 + n as u32, 60));
+    // From black on the left to white on the right, so that the range of a crop tells its width.
+    let ramp = image::GrayImage::from_fn(86, 60, |x, _| image::Luma([3 * x as u8]));
+    let files: Vec<(String, Vec<u8>)> =
+        (0..9).map(|n| (format!("{n}.png"), encode(ramp.clone().into(), image::ImageFormat::Png))).collect();
+    let dir = folder(&files.iter().map(|(path, bytes)| (path.as_str(), bytes.clone())).collect::<Vec<_>>());
     let options = OpenOptions {
         size: Some((8, 8)),
         fit: FitMode::ResizeCrop,
         originals: true,
         ..OpenOptions::default()
     };
-    let opened = open(&path, &options).unwrap();
+    let opened = open(dir.path(), &options).unwrap();
     let stream = opened.stream().expect("resized pictures in memory will not do");
     let augment = Augment { resized_crop: Some([0.08, 0.1]), ..Augment::default() };
-    let (crops, again, later) =
-        (examples(stream, &augment, 0), examples(stream, &augment, 0), examples(stream, &augment, 1));
-    assert_eq!(crops, again);
-    assert_ne!(crops.0, later.0);
-    // A tenth of the area holds detail that a picture shrunk to 8x8 has lost.
-    let spread = |values: &[f32]| values.windows(2).map(|w| (w[0] - w[1]).abs()).sum::<f32>();
-    assert!(spread(&crops.0) > 1.2 * spread(&examples(stream, &Augment::default(), 0).0));
-    let text = open(&path, &OpenOptions { stream: Streaming::Never, ..options }).unwrap_err().to_string();
+    let crops = examples(stream, &augment, 0);
+    assert_eq!(crops, examples(stream, &augment, 0));
+    assert_ne!(crops.0, examples(stream, &augment, 1).0);
+    let widths = |values: &[f32]| -> Vec<f32> {
+        let range =
+            |p: &[f32]| p.iter().fold(-1.0f32, |m, &v| m.max(v)) - p.iter().fold(1.0f32, |m, &v| m.min(v));
+        values.chunks(64).map(|picture| range(picture) * 127.5 / 3.0).collect()
+    };
+    // sqrt(0.08 * 86 * 60 * 3/4) = 17.6 to sqrt(0.1 * 86 * 60 * 4/3) = 26.2, less a pixel of the smaller picture.
+    assert!(widths(&crops.0).iter().all(|width| (14.0..25.0).contains(width)), "{:?}", widths(&crops.0));
+    let whole = examples(stream, &Augment::default(), 0);
+    assert!(widths(&whole.0).iter().all(|width| (40.0..53.0).contains(width)), "{:?}", widths(&whole.0));
+    let text =
+        open(dir.path(), &OpenOptions { stream: Streaming::Never, ..options }).unwrap_err().to_string();
     assert!(text.contains("data.stream = never"), "{text}");
 }
 
