@@ -5,6 +5,7 @@
 mod output;
 mod args;
 mod commands;
+mod fetch;
 mod signals;
 mod status;
 

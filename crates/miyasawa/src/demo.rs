@@ -141,7 +141,8 @@ fn train<O: Observer>(
     let path = out.join("model.safetensors");
     let model = Checkpoint::load(&path)?.model(device, &path)?;
     let sigma = config.noise.min;
-    Ok(Some(Trained { model, rows: finish.rows, test: trainer.test_set().clone(), sigma }))
+    let test = trainer.test_set().sample(usize::MAX)?;
+    Ok(Some(Trained { model, rows: finish.rows, test, sigma }))
 }
 
 /// Trains, compares and writes; `observe` gives an observer for each training. Nothing if an observer

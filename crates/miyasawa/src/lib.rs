@@ -36,6 +36,8 @@ pub mod data;
 pub mod demo;
 pub mod device;
 pub mod eval;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod infer;
 pub mod metrics;
 pub mod model;

@@ -3,8 +3,8 @@ use crate::args::{Session, WrongCall};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use miyasawa::{
-    data::{DataSource, Dataset, FitMode, LoadOptions, Part},
-    eval::{EvalOptions, Row, evaluate},
+    data::{CROP_SHARE, DataSource, FitMode, OpenOptions, Part, Pictures},
+    eval::{EvalOptions, Row, evaluate_pictures},
 };
 use std::path::PathBuf;
 
@@ -19,7 +19,7 @@ use std::path::PathBuf;
 pub struct Eval {
     /// A checkpoint
     model: Option<PathBuf>,
-    /// digits, fashion-mnist[:DIR], mnist[:DIR], cifar10[:DIR], cifar100[:DIR], or a path
+    /// digits, fashion-mnist[:DIR], mnist[:DIR], cifar10[:DIR], cifar100[:DIR], tiny-imagenet[:DIR], or a path
     #[arg(long)]
     data: String,
     /// Noise levels, in units of the [-1, 1] range
@@ -31,23 +31,29 @@ pub struct Eval {
     /// Pictures that go through the network at once
     #[arg(long, default_value_t = 64)]
     batch: usize,
-    /// Bring pictures of another size to the model's by `pad` (black) or `resize`
+    /// Bring pictures of another size to the model's by `pad` (black), `resize`, or `resize_crop` (as for ImageNet)
     #[arg(long, default_value = "pad")]
     fit: String,
+    /// What `--fit resize_crop` keeps of the shorter side: 224 of 256
+    #[arg(long, default_value_t = CROP_SHARE)]
+    crop_share: f64,
+    /// Broken pictures to skip before giving up
+    #[arg(long, default_value_t = 0)]
+    max_broken: usize,
 }
 
-/// The data of an argument, brought to the model's size, with the model's classes.
-pub fn data_for(
-    loaded: &model::Loaded,
-    data: &str,
-    fit: FitMode,
-    limit: Option<usize>,
-) -> anyhow::Result<Dataset> {
+/// The pictures of an argument, brought to the model's size, with the model's classes.
+pub fn data_for(loaded: &model::Loaded, data: &str, options: &OpenOptions) -> anyhow::Result<Pictures> {
     let source: DataSource = data.parse()?;
     let geometry = loaded.geometry();
-    let resize = (fit == FitMode::Resize).then_some((geometry.height, geometry.width));
-    let options = LoadOptions { resize, channels: Some(geometry.channels), limit };
-    let set = source.load(Part::Test, &options)?.fit(geometry, fit)?;
+    let options = OpenOptions {
+        size: Some((geometry.height, geometry.width)),
+        channels: Some(geometry.channels),
+        // Mean and deviation are the model's.
+        sample: 0,
+        ..options.clone()
+    };
+    let set = source.open(Part::Test, &options)?;
     if set.classes() != loaded.info.data.classes {
         anyhow::bail!(
             "{data}: has {} classes ({}), the model knows {} ({})",
@@ -102,10 +108,16 @@ pub fn run(args: &Eval, session: &Session) -> anyhow::Result<Outcome> {
     let fit = match args.fit.as_str() {
         "pad" => FitMode::Pad,
         "resize" => FitMode::Resize,
+        "resize_crop" => FitMode::ResizeCrop,
         other => {
-            return Err(WrongCall(format!("--fit is '{other}', expected pad or resize")).into());
+            let text = format!("--fit is '{other}', expected pad, resize or resize_crop");
+            return Err(WrongCall(text).into());
         }
     };
+    if !(args.crop_share > 0.0 && args.crop_share <= 1.0) {
+        let text = format!("--crop-share is {}, expected above 0 and at most 1", args.crop_share);
+        return Err(WrongCall(text).into());
+    }
     if args.batch == 0 {
         return Err(WrongCall("--batch is 0, expected at least 1".into()).into());
     }
@@ -114,7 +126,14 @@ pub fn run(args: &Eval, session: &Session) -> anyhow::Result<Outcome> {
     }
     let loaded = model::load(args.model.as_deref(), session)?;
     let sigmas = args.sigmas.iter().map(|s| loaded.sigma(*s)).collect::<Result<Vec<_>, _>>()?;
-    let set = data_for(&loaded, &args.data, fit, args.limit)?;
+    let open = OpenOptions {
+        fit,
+        crop_share: args.crop_share,
+        max_broken: args.max_broken,
+        limit: args.limit,
+        ..OpenOptions::default()
+    };
+    let set = data_for(&loaded, &args.data, &open)?;
     let options = EvalOptions {
         sigmas,
         limit: args.limit,
@@ -123,9 +142,11 @@ pub fn run(args: &Eval, session: &Session) -> anyhow::Result<Outcome> {
         denoise: loaded.info.training.loss_weights[1] > 0.0,
     };
     let bar = share_bar(session, "evaluating");
-    let rows = evaluate(&loaded.model, &set, &options, &loaded.device, &mut |share| {
+    let rows = evaluate_pictures(&loaded.model, &set, &options, &loaded.device, &mut |share| {
         bar.set_position((share * 1000.0) as u64);
-    });
+        true
+    })?;
+    let rows = rows.unwrap_or_default();
     bar.finish_and_clear();
     let count = args.limit.unwrap_or(usize::MAX).min(set.len());
     if session.json {

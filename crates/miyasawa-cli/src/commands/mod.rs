@@ -2,6 +2,7 @@
 
 mod bench;
 mod classify;
+mod data;
 mod demo;
 mod denoise;
 mod eval;
@@ -32,6 +33,7 @@ pub enum Command {
     Denoise(denoise::Denoise),
     Explain(explain::Explain),
     Verify(verify::Verify),
+    Data(data::Data),
     Bench(bench::Bench),
     Info(info::Info),
 }
@@ -46,6 +48,7 @@ pub fn run(command: Command, session: &Session) -> anyhow::Result<Outcome> {
         Command::Denoise(args) => denoise::run(&args, session),
         Command::Explain(args) => explain::run(&args, session),
         Command::Verify(args) => verify::run(&args, session),
+        Command::Data(args) => data::run(&args, session),
         Command::Bench(args) => bench::run(&args, session),
         Command::Info(args) => info::run(&args, session),
     }

@@ -1,10 +1,10 @@
 //! Batches: values in [-1, 1], augmentation, and randomness that depends on (seed, epoch, index) alone.
 
-use rand::seq::SliceRandom;
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
+use super::crop;
 use super::dataset::Dataset;
 
 /// An 8-bit value as the networks see it: v / 127.5 - 1, in [-1, 1].
@@ -28,6 +28,8 @@ pub(super) mod stream {
     pub const AUGMENT: u64 = 2;
     /// Held-out examples.
     pub const SPLIT: u64 = 3;
+    /// Random resized crops.
+    pub const RESIZED_CROP: u64 = 4;
 }
 
 /// The random numbers of one example in one epoch, for one purpose (`stream`).
@@ -43,18 +45,6 @@ pub fn example_rng(seed: u64, epoch: u64, index: u64, stream: u64) -> ChaCha8Rng
     ChaCha8Rng::from_seed(key)
 }
 
-/// The order in which epoch `epoch` visits `len` examples: a permutation of 0..len fixed by (seed, epoch, len).
-///
-/// # Panics
-///
-/// If `len` exceeds `u32::MAX`, more than a [`Dataset`] can hold.
-pub fn epoch_order(seed: u64, epoch: u64, len: usize) -> Vec<u32> {
-    let len = u32::try_from(len).expect("a data set has at most 2^32 - 1 pictures");
-    let mut order: Vec<u32> = (0..len).collect();
-    order.shuffle(&mut example_rng(seed, epoch, 0, stream::ORDER));
-    order
-}
-
 /// What surrounds a picture when a crop reaches outside it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -67,8 +57,11 @@ pub enum Padding {
 }
 
 /// Random changes of a picture that keep its class.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Augment {
+    /// First cut out a random part whose share of the picture's area lies in this range and resize it to the picture's
+    /// size (Szegedy et al. 2015).
+    pub resized_crop: Option<[f64; 2]>,
     /// Mirror left and right with probability 1/2.
     pub flip: bool,
     /// Crop at a random place out of the picture padded by this many pixels on each side; 0 is no crop.
@@ -78,6 +71,7 @@ pub struct Augment {
 }
 
 /// Writes the picture `image` (C, H, W), randomly flipped and cropped, into `out` (C, H, W) in [-1, 1].
+/// [`Augment::resized_crop`] is not looked at: it comes before, on the picture's own size.
 ///
 /// The same numbers are drawn whatever the settings, so turning the flip off does not move the crops.
 ///
@@ -149,7 +143,7 @@ pub fn gather(data: &Dataset, indices: &[u32], out: &mut [f32]) {
     });
 }
 
-/// Like [`gather`], with every picture randomly flipped and cropped by its own [`example_rng`] of (seed, epoch, index).
+/// Like [`gather`], with every picture randomly cropped and flipped by its own [`example_rng`] of (seed, epoch, index).
 ///
 /// # Panics
 ///
@@ -162,16 +156,35 @@ pub fn gather_augmented(
     epoch: u64,
     out: &mut [f32],
 ) {
-    if !augment.flip && augment.crop == 0 {
+    if *augment == Augment::default() {
         return gather(data, indices, out);
     }
     let len = data.image_len();
     assert_eq!(out.len(), indices.len() * len, "the batch's length");
     let shape = (data.channels(), data.height(), data.width());
     out.par_chunks_mut(len).zip(indices).for_each(|(out, &i)| {
-        let mut rng = example_rng(seed, epoch, u64::from(i), stream::AUGMENT);
-        augment_into(data.image(i as usize), shape, augment, &mut rng, out);
+        augment_example(data.image(i as usize), shape, augment, [seed, epoch, u64::from(i)], out);
     });
+}
+
+/// Augments a picture of the set's size (C, H, W) with the random numbers of (seed, epoch, index).
+pub(super) fn augment_example(
+    image: &[u8],
+    shape: (usize, usize, usize),
+    augment: &Augment,
+    [seed, epoch, index]: [u64; 3],
+    out: &mut [f32],
+) {
+    let mut rng = example_rng(seed, epoch, index, stream::AUGMENT);
+    let Some(area) = augment.resized_crop else {
+        return augment_into(image, shape, augment, &mut rng, out);
+    };
+    let (channels, height, width) = shape;
+    let size = (height, width);
+    let samples = crop::interleave(image, channels);
+    let mut crops = example_rng(seed, epoch, index, stream::RESIZED_CROP);
+    let cropped = crop::resized_crop(&samples, channels, size, size, area, &mut crops);
+    augment_into(&cropped, shape, augment, &mut rng, out);
 }
 
 #[cfg(test)]
@@ -191,22 +204,10 @@ mod tests {
     }
 
     #[test]
-    fn an_epoch_is_a_permutation_that_changes_with_seed_and_epoch() {
-        let order = epoch_order(1, 0, 100);
-        let mut sorted = order.clone();
-        sorted.sort_unstable();
-        assert_eq!(sorted, (0..100).collect::<Vec<u32>>());
-        assert_eq!(order, epoch_order(1, 0, 100));
-        assert_ne!(order, epoch_order(1, 1, 100));
-        assert_ne!(order, epoch_order(2, 0, 100));
-        assert_eq!(epoch_order(1, 0, 0), Vec::<u32>::new());
-    }
-
-    #[test]
     fn augmentation_depends_on_seed_epoch_and_index_alone() {
         let data = data();
         let len = data.image_len();
-        let augment = Augment { flip: true, crop: 2, crop_padding: Padding::Zero };
+        let augment = Augment { flip: true, crop: 2, resized_crop: Some([0.3, 1.0]), ..Augment::default() };
         let mut whole = vec![0.0; 40 * len];
         gather_augmented(&data, &(0..40).collect::<Vec<u32>>(), &augment, 3, 4, &mut whole);
         let mut part = vec![0.0; 2 * len];
@@ -224,7 +225,7 @@ mod tests {
         let mut seen = std::collections::BTreeSet::new();
         for index in 0..400 {
             let mut out = vec![0.0; 12];
-            let augment = Augment { flip: true, crop: 1, crop_padding: Padding::Zero };
+            let augment = Augment { flip: true, crop: 1, ..Augment::default() };
             augment_into(&image, shape, &augment, &mut example_rng(0, 0, index, 99), &mut out);
             seen.insert(out.iter().map(|&v| denormalise(v)).collect::<Vec<u8>>());
         }

@@ -161,9 +161,7 @@ impl Dataset {
         if limit >= self.len() {
             return Ok(self.clone());
         }
-        let indices: Vec<u32> =
-            (0..limit as u64).map(|i| (i * self.len() as u64 / limit as u64) as u32).collect();
-        self.take(&indices)
+        self.take(&spread(self.len(), limit))
     }
 
     /// Splits the set into (the rest, `count` held-out pictures), at random but fixed by `seed`, with every class
@@ -173,34 +171,8 @@ impl Dataset {
     ///
     /// [`DataError::Invalid`] unless 0 < `count` < [`Dataset::len`].
     pub fn split(&self, count: usize, seed: u64) -> Result<(Self, Self), DataError> {
-        if count == 0 || count >= self.len() {
-            return Err(DataError::invalid(
-                &self.name,
-                format!("between 1 and {} pictures to hold out", self.len() - 1),
-                count.to_string(),
-            ));
-        }
-        let mut of_class: Vec<Vec<u32>> = vec![Vec::new(); self.classes.len()];
-        for (i, &label) in self.labels.iter().enumerate() {
-            of_class[label as usize].push(i as u32);
-        }
-        let total = self.len();
-        let mut quota: Vec<usize> = of_class.iter().map(|class| class.len() * count / total).collect();
-        let mut by_remainder: Vec<usize> = (0..quota.len()).collect();
-        by_remainder.sort_by_key(|&c| (std::cmp::Reverse(of_class[c].len() * count % total), c));
-        let missing = count - quota.iter().sum::<usize>();
-        for &class in by_remainder.iter().take(missing) {
-            quota[class] += 1;
-        }
-        let mut held = vec![false; total];
-        for (class, members) in of_class.iter_mut().enumerate() {
-            members.shuffle(&mut example_rng(seed, 0, class as u64, stream::SPLIT));
-            for &i in &members[..quota[class]] {
-                held[i as usize] = true;
-            }
-        }
-        let (out, rest): (Vec<u32>, Vec<u32>) = (0..total as u32).partition(|&i| held[i as usize]);
-        Ok((self.take(&rest)?, self.take(&out)?))
+        let (rest, held) = stratified(&self.name, &self.labels, self.classes.len(), count, seed)?;
+        Ok((self.take(&rest)?, self.take(&held)?))
     }
 
     /// Mean and standard deviation over all values of the set in normalised units ([-1, 1]); the standard deviation
@@ -208,22 +180,91 @@ impl Dataset {
     ///
     /// Computed from exact integer sums, so it does not depend on the order of the pictures.
     pub fn mean_std(&self) -> (f64, f64) {
-        let mut counts = [0u64; 256];
-        for &value in &self.pixels {
-            counts[value as usize] += 1;
-        }
-        let n = self.pixels.len() as f64;
-        let mean = counts.iter().zip(0u32..).map(|(&k, v)| k as f64 * f64::from(v)).sum::<f64>() / n;
-        let variance =
-            counts.iter().zip(0u32..).map(|(&k, v)| k as f64 * (f64::from(v) - mean).powi(2)).sum::<f64>()
-                / n;
-        (mean / 127.5 - 1.0, variance.sqrt() / 127.5)
+        let mut counts = Histogram::default();
+        counts.add(&self.pixels);
+        counts.mean_std()
     }
 
     pub(super) fn renamed(mut self, name: impl Into<String>) -> Self {
         self.name = name.into();
         self
     }
+}
+
+/// How often every 8-bit value occurs.
+#[derive(Debug, Clone)]
+pub(super) struct Histogram([u64; 256]);
+
+impl Default for Histogram {
+    fn default() -> Self {
+        Self([0; 256])
+    }
+}
+
+impl Histogram {
+    pub fn add(&mut self, values: &[u8]) {
+        values.iter().for_each(|&value| self.0[value as usize] += 1);
+    }
+
+    pub fn merge(mut self, other: &Self) -> Self {
+        self.0.iter_mut().zip(&other.0).for_each(|(a, b)| *a += b);
+        self
+    }
+
+    /// Mean and standard deviation in normalised units ([-1, 1]); NaN without values.
+    pub fn mean_std(&self) -> (f64, f64) {
+        let n = self.0.iter().sum::<u64>() as f64;
+        let sum = |term: &dyn Fn(f64) -> f64| -> f64 {
+            self.0.iter().zip(0u32..).map(|(&k, v)| k as f64 * term(f64::from(v))).sum::<f64>() / n
+        };
+        let mean = sum(&|v| v);
+        let variance = sum(&|v| (v - mean).powi(2));
+        (mean / 127.5 - 1.0, variance.sqrt() / 127.5)
+    }
+}
+
+/// `limit` indices below `len`, evenly spaced: floor(i * len / limit) for every i. All of them if `limit` is `len` or more.
+pub(super) fn spread(len: usize, limit: usize) -> Vec<u32> {
+    let limit = limit.min(len);
+    (0..limit as u64).map(|i| (i * len as u64 / limit as u64) as u32).collect()
+}
+
+/// The indices of (the rest, `count` held-out examples), as [`Dataset::split`] tells.
+pub(super) fn stratified(
+    name: &str,
+    labels: &[u32],
+    classes: usize,
+    count: usize,
+    seed: u64,
+) -> Result<(Vec<u32>, Vec<u32>), DataError> {
+    let total = labels.len();
+    if count == 0 || count >= total {
+        return Err(DataError::invalid(
+            name,
+            format!("between 1 and {} pictures to hold out", total.saturating_sub(1)),
+            count.to_string(),
+        ));
+    }
+    let mut of_class: Vec<Vec<u32>> = vec![Vec::new(); classes];
+    for (i, &label) in labels.iter().enumerate() {
+        of_class[label as usize].push(i as u32);
+    }
+    let mut quota: Vec<usize> = of_class.iter().map(|class| class.len() * count / total).collect();
+    let mut by_remainder: Vec<usize> = (0..quota.len()).collect();
+    by_remainder.sort_by_key(|&c| (std::cmp::Reverse(of_class[c].len() * count % total), c));
+    let missing = count - quota.iter().sum::<usize>();
+    for &class in by_remainder.iter().take(missing) {
+        quota[class] += 1;
+    }
+    let mut held = vec![false; total];
+    for (class, members) in of_class.iter_mut().enumerate() {
+        members.shuffle(&mut example_rng(seed, 0, class as u64, stream::SPLIT));
+        for &i in &members[..quota[class]] {
+            held[i as usize] = true;
+        }
+    }
+    let (held, rest) = (0..total as u32).partition(|&i| held[i as usize]);
+    Ok((rest, held))
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
+use crate::atomic::AtomicError;
 use crate::picture::DecodeError;
 
 /// A data set could not be read or does not fit what was asked of it.
@@ -47,6 +48,14 @@ pub enum DataError {
         /// What is wrong with it.
         source: DecodeError,
     },
+    /// More pictures cannot be decoded than may be skipped.
+    #[error("more than {limit} broken pictures (data.max_broken): {}, ...", list(named))]
+    Broken {
+        /// The most that may be skipped.
+        limit: usize,
+        /// The first of them.
+        named: Vec<PathBuf>,
+    },
     /// The pictures are not all of one size and no size was asked for.
     #[error(
         "pictures of different sizes: {} is {}x{} but {} is {}x{} (height x width); \
@@ -73,6 +82,9 @@ pub enum DataError {
         /// What was asked or given.
         found: String,
     },
+    /// A file of a set cannot be written.
+    #[error(transparent)]
+    Write(#[from] AtomicError),
     /// The DATA argument cannot be understood.
     #[error("cannot understand the data argument '{spec}': {problem}")]
     Spec {

@@ -3,8 +3,10 @@
 use rayon::prelude::*;
 
 use super::batch::{denormalise, normalise};
+use super::crop;
 use super::dataset::Dataset;
 use super::error::DataError;
+use crate::picture::{planes, resize_crop};
 
 /// How [`Dataset::fit`] changes the height and width.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
@@ -15,8 +17,21 @@ pub enum FitMode {
     Pad,
     /// Surround the picture with copies of its border.
     PadEdge,
-    /// Resize, keeping the aspect, so that the picture covers the size, and crop its centre.
+    /// Resize (bicubic), keeping the aspect, so that the picture covers the size, and crop its centre.
     Resize,
+    /// Resize (bilinear), keeping the aspect, so that the size is a share (0.875) of the picture's shorter side, and crop
+    /// its centre: how networks for ImageNet are evaluated, 256 and then 224.
+    ResizeCrop,
+}
+
+/// The share of [`FitMode::ResizeCrop`]: 224 of 256.
+pub const CROP_SHARE: f64 = 0.875;
+
+impl FitMode {
+    /// Whether it surrounds pictures, which must then be no larger than the size wanted.
+    pub fn pads(self) -> bool {
+        matches!(self, Self::Pad | Self::PadEdge)
+    }
 }
 
 /// A size that a model wants.
@@ -41,6 +56,11 @@ impl Dataset {
     /// [`DataError::Invalid`] if a size is 0, the channels are not 1 or 3, or padding is asked of pictures that are
     /// larger than the wanted size.
     pub fn fit(self, to: Geometry, mode: FitMode) -> Result<Self, DataError> {
+        self.fit_share(to, mode, CROP_SHARE)
+    }
+
+    /// As [`Dataset::fit`], with another share for [`FitMode::ResizeCrop`].
+    pub(super) fn fit_share(self, to: Geometry, mode: FitMode, share: f64) -> Result<Self, DataError> {
         let have = (self.height(), self.width());
         let want = (to.height, to.width);
         if (self.channels(), have) == (to.channels, want) {
@@ -50,7 +70,7 @@ impl Dataset {
             let found = format!("{}x{}x{}", to.channels, to.height, to.width);
             return Err(DataError::invalid(self.name(), "a size of 1 or 3 channels and at least 1x1", found));
         }
-        if mode != FitMode::Resize && (have.0 > want.0 || have.1 > want.1) {
+        if mode.pads() && (have.0 > want.0 || have.1 > want.1) {
             return Err(DataError::invalid(
                 self.name(),
                 format!("pictures no larger than {}x{} to pad to that size", want.0, want.1),
@@ -64,8 +84,11 @@ impl Dataset {
                 return image;
             }
             match mode {
-                FitMode::Pad => pad(&image, have, want, false),
-                FitMode::PadEdge => pad(&image, have, want, true),
+                FitMode::Pad | FitMode::PadEdge => pad(&image, have, want, mode),
+                FitMode::ResizeCrop => {
+                    let samples = crop::interleave(&image, to.channels);
+                    planes(&resize_crop(&samples, to.channels, have, want, share), to.channels, |v| v)
+                }
                 FitMode::Resize => {
                     let floats: Vec<f32> = image.into_iter().map(normalise).collect();
                     let resized = crate::picture::cover(&floats, to.channels, have, want);
@@ -95,7 +118,9 @@ pub(super) fn convert_channels(image: &[u8], from: usize, to: usize, out: &mut V
     }
 }
 
-fn pad(image: &[u8], from: (usize, usize), to: (usize, usize), edge: bool) -> Vec<u8> {
+/// Surrounds a picture (C, H, W) as the padding `mode` says.
+pub(super) fn pad(image: &[u8], from: (usize, usize), to: (usize, usize), mode: FitMode) -> Vec<u8> {
+    let edge = mode == FitMode::PadEdge;
     let (top, left) = ((to.0 - from.0) / 2, (to.1 - from.1) / 2);
     let mut out = Vec::with_capacity(image.len() / (from.0 * from.1) * to.0 * to.1);
     for plane in image.chunks_exact(from.0 * from.1) {

@@ -26,6 +26,11 @@ pub(super) fn is_picture(name: &str) -> bool {
     [".png", ".jpg", ".jpeg", ".webp"].iter().any(|extension| lower.ends_with(extension))
 }
 
+/// Whether a name is that of a synset of WordNet, as ImageNet calls its classes: n01440764.
+pub(super) fn is_wnid(name: &str) -> bool {
+    name.len() == 9 && name.starts_with('n') && name[1..].bytes().all(|b| b.is_ascii_digit())
+}
+
 /// Whether a component of a path is to be ignored: hidden files and what macOS adds to archives.
 pub(super) fn is_hidden(component: &str) -> bool {
     component.starts_with('.') || component == "__MACOSX"
@@ -79,9 +84,8 @@ pub(super) struct Chosen {
 /// or of what follows a folder that holds everything. Pictures without a folder are of one class, [`NO_CLASS`].
 ///
 /// Errors are what was found instead.
-pub(super) fn assign(paths: &[String], part: Part) -> Result<Chosen, String> {
-    let mut components: Vec<Vec<&str>> =
-        paths.iter().map(|path| path.split('/').filter(|c| !c.is_empty() && *c != ".").collect()).collect();
+pub(super) fn assign(paths: &[impl AsRef<str>], part: Part) -> Result<Chosen, String> {
+    let mut components: Vec<Vec<&str>> = paths.iter().map(|path| split(path.as_ref())).collect();
     loop {
         let tops: BTreeSet<&str> =
             components.iter().filter(|c| c.len() > 1).filter_map(|c| c.first().copied()).collect();
@@ -103,6 +107,10 @@ pub(super) fn assign(paths: &[String], part: Part) -> Result<Chosen, String> {
     let all: Vec<usize> = (0..components.len()).collect();
     let (labels, classes) = label(&components)?;
     Ok(Chosen { picks: all.into_iter().zip(labels).collect(), classes, split: false })
+}
+
+fn split(path: &str) -> Vec<&str> {
+    path.split('/').filter(|c| !c.is_empty() && *c != ".").collect()
 }
 
 fn assign_split(components: &[Vec<&str>], chosen: &str, parts: &[&str]) -> Result<Chosen, String> {

@@ -10,27 +10,45 @@
 
 mod archive;
 mod batch;
+mod broken;
 mod cifar;
+mod convert;
+mod crop;
 mod dataset;
 mod digits;
+mod encoded;
 mod error;
 mod fit;
+pub(crate) mod fuzzing;
 mod idx;
 mod listing;
 mod named;
 mod names;
+mod open;
+mod order;
 mod path;
 mod pictures;
 mod read;
 mod source;
+mod store;
+mod stream;
+mod summary;
+mod tarlist;
 #[cfg(test)]
 mod tests;
+mod tiny;
+mod webdataset;
 
 pub use batch::{
-    Augment, Padding, augment_into, denormalise, epoch_order, example_rng, gather, gather_augmented,
-    normalise,
+    Augment, Padding, augment_into, denormalise, example_rng, gather, gather_augmented, normalise,
 };
+pub use convert::Converted;
 pub use dataset::Dataset;
 pub use error::DataError;
-pub use fit::{FitMode, Geometry};
+pub use fit::{CROP_SHARE, FitMode, Geometry};
+pub use named::default_folder;
+pub use open::{OpenOptions, Pictures, Streaming};
+pub use order::{epoch_order, shard_order};
 pub use source::{DataSource, LoadOptions, Part};
+pub use stream::Stream;
+pub use summary::{Description, Summary};

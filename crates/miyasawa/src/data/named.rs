@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::error::DataError;
-use super::source::{LoadOptions, Loaded, Part};
+use super::source::{Content, Found, Part};
 use super::{idx, listing, names, path, read};
 
 /// The environment variable that names the folder where data sets are.
@@ -28,8 +28,7 @@ pub(super) const FASHION_MNIST: Named = Named {
     below: &["fashion-mnist", "FashionMNIST/raw"],
     // Debian's package dataset-fashion-mnist.
     package: Some("/usr/share/datasets/fashion-mnist"),
-    hint: "Install Debian's package dataset-fashion-mnist, or get the four files from \
-           https://github.com/zalandoresearch/fashion-mnist and name their folder: fashion-mnist:DIR",
+    hint: "`miyasawa data fetch fashion-mnist` gets it; or name the folder of its four files: fashion-mnist:DIR",
 };
 
 pub(super) const MNIST: Named = Named {
@@ -37,7 +36,7 @@ pub(super) const MNIST: Named = Named {
     classes: names::DIGITS,
     below: &["mnist", "MNIST/raw"],
     package: None,
-    hint: "Get the four files of MNIST (train-images-idx3-ubyte.gz and so on) and name their folder: mnist:DIR",
+    hint: "`miyasawa data fetch mnist` gets it; or name the folder of its four files: mnist:DIR",
 };
 
 pub(super) const CIFAR10: Named = Named {
@@ -45,7 +44,7 @@ pub(super) const CIFAR10: Named = Named {
     classes: names::CIFAR10,
     below: &["cifar-10-batches-bin", "cifar-10-binary.tar.gz", "cifar10"],
     package: None,
-    hint: "Get https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz and name its folder: cifar10:DIR",
+    hint: "`miyasawa data fetch cifar10` gets it; or name the folder of cifar-10-binary.tar.gz: cifar10:DIR",
 };
 
 pub(super) const CIFAR100: Named = Named {
@@ -53,7 +52,7 @@ pub(super) const CIFAR100: Named = Named {
     classes: names::CIFAR100,
     below: &["cifar-100-binary", "cifar-100-binary.tar.gz", "cifar100"],
     package: None,
-    hint: "Get https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz and name its folder: cifar100:DIR",
+    hint: "`miyasawa data fetch cifar100` gets it; or name the folder of cifar-100-binary.tar.gz: cifar100:DIR",
 };
 
 /// The folders where data sets are looked for when none is named.
@@ -62,15 +61,14 @@ pub(super) fn search_roots() -> Vec<PathBuf> {
     named.into_iter().chain([PathBuf::from("data")]).collect()
 }
 
+/// Where data sets are put when no folder is named: the first of the folders where they are looked for.
+pub fn default_folder() -> PathBuf {
+    search_roots().swap_remove(0)
+}
+
 impl Named {
-    /// Loads a part from `folder`, or from the first of the usual places below `roots` that holds the set.
-    pub fn load(
-        &self,
-        folder: Option<&Path>,
-        roots: &[PathBuf],
-        part: Part,
-        options: &LoadOptions,
-    ) -> Result<Loaded, DataError> {
+    /// Finds a part in `folder`, or in the first of the usual places below `roots` that holds the set.
+    pub fn find(&self, folder: Option<&Path>, roots: &[PathBuf], part: Part) -> Result<Found, DataError> {
         let below = |root: &Path| self.below.iter().map(|name| root.join(name)).collect::<Vec<PathBuf>>();
         let places: Vec<PathBuf> = match folder {
             Some(folder) => [vec![folder.to_owned()], below(folder)].concat(),
@@ -82,8 +80,8 @@ impl Named {
                 .collect(),
         };
         for place in &places {
-            if let Some(loaded) = self.load_from(place, part, options)? {
-                let found = loaded.dataset.classes();
+            if let Some(set) = self.find_in(place, part)? {
+                let found = set.content.classes();
                 if found != self.classes {
                     return Err(DataError::malformed(
                         place,
@@ -91,7 +89,7 @@ impl Named {
                         format!("{} classes, the first '{}'", found.len(), found[0]),
                     ));
                 }
-                return Ok(loaded);
+                return Ok(set);
             }
         }
         Err(DataError::NotFound {
@@ -101,25 +99,20 @@ impl Named {
         })
     }
 
-    /// Loads a part from one place; `None` if nothing there looks like the set.
-    fn load_from(
-        &self,
-        place: &Path,
-        part: Part,
-        options: &LoadOptions,
-    ) -> Result<Option<Loaded>, DataError> {
+    /// Finds a part in one place; `None` if nothing there looks like the set.
+    fn find_in(&self, place: &Path, part: Part) -> Result<Option<Found>, DataError> {
         if !place.exists() {
             return Ok(None);
         }
         if place.is_file() {
-            return path::load(place, part, options).map(Some);
+            return path::find(place, part).map(Some);
         }
         if let Some(images) = idx_images(place, part)? {
             let labels = idx::labels_beside(&images)?;
             let dataset = idx::load(self.name, &images, &labels, Some(names::owned(self.classes)))?;
-            return Ok(Some(Loaded { dataset, split: true }));
+            return Ok(Some(Found { content: Content::Raw(dataset), split: true }));
         }
-        if path::has_parts(place)? { path::load(place, part, options).map(Some) } else { Ok(None) }
+        if path::has_parts(place)? { path::find(place, part).map(Some) } else { Ok(None) }
     }
 }
 

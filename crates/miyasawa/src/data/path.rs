@@ -1,12 +1,14 @@
 //! Data sets that are given by a path: what is there decides how it is read.
 
-use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 use super::cifar::{self, Kind};
+use super::dataset::Dataset;
+use super::encoded::{Encoded, Entry};
 use super::error::DataError;
-use super::source::{LoadOptions, Loaded, Part};
-use super::{archive, idx, listing, named, pictures, read};
+use super::source::{Content, Found, Part};
+use super::store::Store;
+use super::{archive, idx, listing, named, read, tiny};
 
 /// The most shards that a range in braces may name.
 const MAX_SHARDS: usize = 100_000;
@@ -14,11 +16,11 @@ const MAX_SHARDS: usize = 100_000;
 /// What a path may be, for messages.
 const KINDS: &str = "an IDX image file, a CIFAR binary file, a tar or a folder of pictures";
 
-/// Loads the data set at a path.
-pub(super) fn load(path: &Path, part: Part, options: &LoadOptions) -> Result<Loaded, DataError> {
+/// Finds the data set at a path.
+pub(super) fn find(path: &Path, part: Part) -> Result<Found, DataError> {
     let name = path.display().to_string();
     if let Some(shards) = shards(path).filter(|_| !path.exists()) {
-        return archive::load(&name, &shards?, part, options);
+        return archive::find(&name, &shards?, part);
     }
     let metadata = match std::fs::metadata(path) {
         Ok(metadata) => metadata,
@@ -27,24 +29,27 @@ pub(super) fn load(path: &Path, part: Part, options: &LoadOptions) -> Result<Loa
                 what: format!("'{name}'"),
                 looked: vec![path.to_owned()],
                 hint: "It is neither a file nor a data set's name: those are digits, fashion-mnist, mnist, cifar10, \
-                       cifar100"
+                       cifar100, tiny-imagenet"
                     .to_owned(),
             });
         }
         Err(e) => return Err(DataError::io(path, e)),
     };
-    if metadata.is_dir() { load_folder(path, part, options) } else { load_file(path, part, options) }
+    if metadata.is_dir() { find_in_folder(path, part) } else { find_in_file(path, part) }
 }
 
-fn load_file(path: &Path, part: Part, options: &LoadOptions) -> Result<Loaded, DataError> {
+fn raw(dataset: Dataset, split: bool) -> Result<Found, DataError> {
+    Ok(Found { content: Content::Raw(dataset), split })
+}
+
+fn find_in_file(path: &Path, part: Part) -> Result<Found, DataError> {
     let name = path.display().to_string();
     let file = read::file_name(path);
     if is_tar(&file) {
-        return archive::load(&name, &[path.to_owned()], part, options);
+        return archive::find(&name, &[path.to_owned()], part);
     }
     if idx::is_image_name(&file) {
-        let dataset = idx::load(&name, path, &idx::labels_beside(path)?, None)?;
-        return Ok(Loaded { dataset, split: false });
+        return raw(idx::load(&name, path, &idx::labels_beside(path)?, None)?, false);
     }
     if file.ends_with(".bin") {
         let bytes = read::read_archive(path)?;
@@ -53,10 +58,7 @@ fn load_file(path: &Path, part: Part, options: &LoadOptions) -> Result<Loaded, D
             let found = format!("{} bytes", bytes.len());
             DataError::malformed(path, "CIFAR records of 3073 or 3074 bytes", found)
         })?;
-        return Ok(Loaded {
-            dataset: cifar::parse(&name, kind, &[(path.to_owned(), &bytes)])?,
-            split: false,
-        });
+        return raw(cifar::parse(&name, kind, &[(path.to_owned(), &bytes)])?, false);
     }
     // Errors such as a missing permission come before a judgement of the name.
     let _ = read::open(path)?;
@@ -70,8 +72,11 @@ fn load_file(path: &Path, part: Part, options: &LoadOptions) -> Result<Loaded, D
     Err(DataError::malformed(path, KINDS, found))
 }
 
-fn load_folder(folder: &Path, part: Part, options: &LoadOptions) -> Result<Loaded, DataError> {
+fn find_in_folder(folder: &Path, part: Part) -> Result<Found, DataError> {
     let name = folder.display().to_string();
+    if tiny::is_tiny(folder) {
+        return tiny::find(folder, part);
+    }
     let files = files(folder)?;
     let missing = |looked: &[&str]| DataError::NotFound {
         what: format!("the {part} part in {name}"),
@@ -92,7 +97,7 @@ fn load_folder(folder: &Path, part: Part, options: &LoadOptions) -> Result<Loade
         }
         let files: Vec<(PathBuf, &[u8])> =
             read.iter().map(|(file, bytes)| (file.clone(), &bytes[..])).collect();
-        return Ok(Loaded { dataset: cifar::parse(&name, kind, &files)?, split: true });
+        return raw(cifar::parse(&name, kind, &files)?, true);
     }
 
     let images: Vec<&PathBuf> =
@@ -108,8 +113,7 @@ fn load_folder(folder: &Path, part: Part, options: &LoadOptions) -> Result<Loade
             }
             None => return Err(missing(&["train-images-idx3-ubyte", "t10k-images-idx3-ubyte"])),
         };
-        let dataset = idx::load(&name, &images, &idx::labels_beside(&images)?, None)?;
-        return Ok(Loaded { dataset, split });
+        return raw(idx::load(&name, &images, &idx::labels_beside(&images)?, None)?, split);
     }
 
     let (train, test) = (tars_of(&files, Part::Train), tars_of(&files, Part::Test));
@@ -118,8 +122,10 @@ fn load_folder(folder: &Path, part: Part, options: &LoadOptions) -> Result<Loade
         if chosen.is_empty() {
             return Err(missing(&["train*.tar", "test*.tar", "val*.tar"]));
         }
-        let loaded = archive::load(&name, chosen, part, options)?;
-        return Ok(Loaded { dataset: loaded.dataset, split: true });
+        return Ok(Found { split: true, ..archive::find(&name, chosen, part)? });
+    }
+    if let Some(found) = class_archives(folder, &files, part)? {
+        return Ok(found);
     }
 
     let paths = listing::walk(folder)?;
@@ -136,13 +142,39 @@ fn load_folder(folder: &Path, part: Part, options: &LoadOptions) -> Result<Loade
     }
     let chosen = listing::assign(&paths, part)
         .map_err(|found| DataError::malformed(folder, "every picture in a class folder or none", found))?;
-    let (picks, labels): (Vec<usize>, Vec<u32>) = chosen.picks.into_iter().unzip();
-    let path_of = |i: usize| folder.join(&paths[picks[i]]);
-    let dataset = pictures::build(&name, chosen.classes, &labels, options, path_of, |i| {
-        let path = path_of(i);
-        std::fs::read(&path).map(Cow::Owned).map_err(|e| DataError::io(&path, e))
-    })?;
-    Ok(Loaded { dataset, split: chosen.split })
+    let entry = |(at, label): (usize, u32)| {
+        let name = paths[at].clone().into_boxed_str();
+        Entry { store: 0, label, len: 0, offset: 0, name }
+    };
+    let entries = chosen.picks.into_iter().map(entry).collect();
+    let encoded = Encoded { name, classes: chosen.classes, stores: vec![Store::folder(folder)], entries };
+    Ok(Found { content: Content::Encoded(encoded), split: chosen.split })
+}
+
+/// A folder as ImageNet's archives unpack: a tar for each class, `n01440764.tar`, in the folder or in its subfolders
+/// `train` and `test` or `val`; `None` if it is none.
+fn class_archives(folder: &Path, files: &[PathBuf], part: Part) -> Result<Option<Found>, DataError> {
+    let of_classes = |files: &[PathBuf]| -> Vec<PathBuf> {
+        let is_class = |name: &str| is_tar(name) && listing::is_wnid(name.split('.').next().unwrap_or(name));
+        files.iter().filter(|file| is_class(&read::file_name(file))).cloned().collect()
+    };
+    let found = |tars: &[PathBuf], split| -> Result<Option<Found>, DataError> {
+        let encoded = archive::classes(&folder.display().to_string(), tars)?;
+        Ok(Some(Found { content: Content::Encoded(encoded), split }))
+    };
+    let here = of_classes(files);
+    if !here.is_empty() {
+        return found(&here, false);
+    }
+    let within = |part: Part| -> Result<Vec<PathBuf>, DataError> {
+        let below = listing::part_names(part).iter().map(|name| folder.join(name)).find(|path| path.is_dir());
+        below.map_or(Ok(Vec::new()), |below| Ok(of_classes(&self::files(&below)?)))
+    };
+    let (train, test) = (within(Part::Train)?, within(Part::Test)?);
+    if train.is_empty() || test.is_empty() {
+        return Ok(None);
+    }
+    found(if part == Part::Train { &train } else { &test }, true)
 }
 
 fn images_are_split(folder: &Path) -> Result<bool, DataError> {

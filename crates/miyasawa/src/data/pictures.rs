@@ -1,74 +1,101 @@
-//! A data set out of encoded pictures, decoded in parallel.
+//! From encoded pictures to 8-bit pictures of one size and number of channels.
 
-use std::borrow::Cow;
 use std::path::PathBuf;
 
 use rayon::prelude::*;
 
 use super::batch::denormalise;
+use super::broken::Broken;
 use super::dataset::Dataset;
+use super::encoded::Encoded;
 use super::error::DataError;
 use super::fit;
-use super::source::LoadOptions;
-use crate::picture::decode;
+use crate::picture::{DecodeError, decode, planes, resize_crop};
 
-/// One decoded picture: 8-bit values (C, H, W).
-struct Tile {
-    channels: usize,
-    size: (usize, usize),
-    values: Vec<u8>,
+/// How pictures of any size are brought to one size while they are decoded.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Bring {
+    /// Not at all.
+    Keep,
+    /// [`super::FitMode::Resize`] to this (height, width).
+    Cover((usize, usize)),
+    /// [`super::FitMode::ResizeCrop`] to this (height, width) with this share.
+    Crop((usize, usize), f64),
 }
 
-/// Builds a data set of the pictures with the given labels. `fetch(i)` gives the path for messages and the file's bytes.
+/// One decoded picture: 8-bit values (C, H, W).
+pub(super) struct Tile {
+    pub channels: usize,
+    pub size: (usize, usize),
+    pub values: Vec<u8>,
+}
+
+/// Decodes a picture and brings it to a size; one that has the size is left as it is.
+pub(super) fn tile(bytes: &[u8], bring: Bring) -> Result<Tile, DecodeError> {
+    let decoded = decode(bytes)?;
+    let (channels, size) = (decoded.channels, (decoded.height, decoded.width));
+    Ok(match bring {
+        Bring::Cover(to) if to != size => {
+            let floats = crate::picture::cover(&decoded.into_floats(), channels, size, to);
+            Tile { channels, size: to, values: floats.into_iter().map(denormalise).collect() }
+        }
+        Bring::Crop(to, share) if to != size => {
+            let cropped = resize_crop(&decoded.into_samples(), channels, size, to, share);
+            Tile { channels, size: to, values: planes(&cropped, channels, |v| v) }
+        }
+        _ => Tile { channels, size, values: decoded.into_bytes() },
+    })
+}
+
+/// Decodes a whole set. A broken picture's place is taken by the next whole one.
 ///
-/// The set is in colour as soon as one picture is, unless the options say otherwise. The error reported is that of
+/// The set is in colour as soon as one picture is, unless `channels` says otherwise. The error reported is that of
 /// the first picture in order, whichever thread met one first.
-pub(super) fn build<'a>(
-    name: &str,
-    classes: Vec<String>,
-    labels: &[u32],
-    options: &LoadOptions,
-    path_of: impl Fn(usize) -> PathBuf + Sync,
-    fetch: impl Fn(usize) -> Result<Cow<'a, [u8]>, DataError> + Sync,
+pub(super) fn build(
+    set: &Encoded,
+    bring: Bring,
+    channels: Option<usize>,
+    broken: &Broken,
 ) -> Result<Dataset, DataError> {
-    let count = labels.len();
-    let limit = options.limit.unwrap_or(count).min(count);
-    // The same choice as Dataset::subset, made before anything is decoded.
-    let chosen: Vec<usize> = (0..limit).map(|i| (i as u64 * count as u64 / limit as u64) as usize).collect();
-    let tiles: Vec<Result<Tile, DataError>> = chosen
-        .par_iter()
-        .map(|&i| {
-            let decoded =
-                decode(&fetch(i)?).map_err(|source| DataError::Picture { path: path_of(i), source })?;
-            let (channels, size) = (decoded.channels, (decoded.height, decoded.width));
-            Ok(match options.resize {
-                Some(to) if to != size => {
-                    let floats = crate::picture::cover(&decoded.into_floats(), channels, size, to);
-                    Tile { channels, size: to, values: floats.into_iter().map(denormalise).collect() }
-                }
-                _ => Tile { channels, size, values: decoded.into_bytes() },
-            })
-        })
-        .collect();
-    let tiles = tiles.into_iter().collect::<Result<Vec<Tile>, DataError>>()?;
-    let Some(first) = tiles.first() else {
-        return Err(DataError::invalid(name, "at least one picture", "none"));
+    let tiles: Vec<Result<Result<Tile, DecodeError>, DataError>> =
+        (0..set.len()).into_par_iter().map(|i| Ok(tile(&set.read(i)?, bring))).collect();
+    let mut whole: Vec<Option<Tile>> = Vec::with_capacity(tiles.len());
+    for (i, tile) in tiles.into_iter().enumerate() {
+        match tile? {
+            Ok(tile) => whole.push(Some(tile)),
+            Err(source) => {
+                broken.add(i, || set.path_of(i), source)?;
+                whole.push(None);
+            }
+        }
+    }
+    let Some((first, model)) = whole.iter().enumerate().find_map(|(i, tile)| tile.as_ref().map(|t| (i, t)))
+    else {
+        return Err(DataError::invalid(&set.name, "at least one whole picture", "none"));
     };
-    if let Some(odd) = tiles.iter().position(|tile| tile.size != first.size) {
-        return Err(DataError::MixedSizes {
-            first: path_of(chosen[0]),
-            first_size: first.size,
-            odd: path_of(chosen[odd]),
-            odd_size: tiles[odd].size,
-        });
+    let (height, width) = model.size;
+    for (i, tile) in whole.iter().enumerate() {
+        if let Some(tile) = tile.as_ref().filter(|tile| tile.size != model.size) {
+            return Err(mixed((set.path_of(first), model.size), (set.path_of(i), tile.size)));
+        }
     }
-    let channels = tiles.iter().map(|tile| tile.channels).max().unwrap_or(1);
-    let channels = options.channels.unwrap_or(channels);
-    let (height, width) = first.size;
-    let mut pixels = Vec::with_capacity(tiles.len() * channels * height * width);
-    for tile in &tiles {
+    let seen = whole.iter().flatten().map(|tile| tile.channels).max().unwrap_or(1);
+    let channels = channels.unwrap_or(seen);
+    let mut pixels = Vec::with_capacity(whole.len() * channels * height * width);
+    let mut labels = Vec::with_capacity(whole.len());
+    for i in 0..whole.len() {
+        // There is a whole one, so that the search ends.
+        let places = (i..whole.len()).chain(0..i);
+        let Some((at, tile)) = places.into_iter().find_map(|at| Some((at, whole[at].as_ref()?))) else {
+            continue;
+        };
         fit::convert_channels(&tile.values, tile.channels, channels, &mut pixels);
+        labels.push(set.entries[at].label);
     }
-    let labels = chosen.iter().map(|&i| labels[i]).collect();
-    Dataset::new(name, (channels, height, width), classes, pixels, labels)
+    Dataset::new(&set.name, (channels, height, width), set.classes.clone(), pixels, labels)
+}
+
+/// The error for pictures of two sizes.
+pub(super) fn mixed(first: (PathBuf, (usize, usize)), odd: (PathBuf, (usize, usize))) -> DataError {
+    DataError::MixedSizes { first: first.0, first_size: first.1, odd: odd.0, odd_size: odd.1 }
 }

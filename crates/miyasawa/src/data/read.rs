@@ -1,12 +1,13 @@
 //! Reading files whole, plain or gzipped, without trusting what they say about their size.
 
 use std::fs::File;
-use std::io::{BufReader, Read};
+use std::io::{BufReader, Read, Write};
 use std::path::Path;
 
 use flate2::read::MultiGzDecoder;
 
 use super::error::DataError;
+use super::store;
 
 /// Deflate cannot expand a byte to more than 1032 (RFC 1951: a 258-byte match in 2 bits), so what claims to hold
 /// more than this times its compressed size is not believed.
@@ -71,29 +72,41 @@ pub(super) fn from_bytes(bytes: &[u8]) -> Source<'_> {
     Source { stream, stored: bytes.len() as u64, gz }
 }
 
-/// Reads an archive whole, unpacking it if it is gzipped.
+/// Reads a file whole, unpacking it if it is gzipped.
 pub(super) fn read_archive(path: &Path) -> Result<Vec<u8>, DataError> {
     let source = open(path)?;
-    let limit = if source.gz {
-        source.stored.saturating_mul(ARCHIVE_RATIO).max(ARCHIVE_FLOOR)
-    } else {
-        source.stored
-    };
     let mut bytes = Vec::with_capacity(source.stored.min(1 << 30) as usize);
+    unpack(path, source, &mut bytes)?;
+    Ok(bytes)
+}
+
+/// Copies what a file holds, unpacked if it is gzipped, to `out`; returns how many bytes that were.
+pub(super) fn unpack(path: &Path, source: Source<'_>, out: &mut dyn Write) -> Result<u64, DataError> {
     let gz = source.gz;
-    source
-        .stream
-        .take(limit.saturating_add(1))
-        .read_to_end(&mut bytes)
-        .map_err(|e| unpack_error(path, gz, e))?;
-    if bytes.len() as u64 > limit {
+    let limit =
+        if gz { source.stored.saturating_mul(ARCHIVE_RATIO).max(ARCHIVE_FLOOR) } else { source.stored };
+    let mut stream = source.stream.take(limit.saturating_add(1));
+    let mut buffer = vec![0; 1 << 16];
+    let mut total = 0;
+    loop {
+        let count = match stream.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(count) => count,
+            Err(e) if e.kind() == std::io::ErrorKind::Interrupted => continue,
+            Err(e) => return Err(unpack_error(path, gz, e)),
+        };
+        // Only a temporary file can fail to be written.
+        out.write_all(&buffer[..count]).map_err(store::temporary)?;
+        total += count as u64;
+    }
+    if total > limit {
         return Err(DataError::malformed(
             path,
             format!("an archive that unpacks to at most {limit} bytes"),
             "more (a decompression bomb?)",
         ));
     }
-    Ok(bytes)
+    Ok(total)
 }
 
 /// Damage in a gzip stream arrives as an I/O error; tell it from trouble with the disk.

@@ -4,14 +4,17 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use super::broken::Broken;
 use super::dataset::Dataset;
+use super::encoded::Encoded;
 use super::error::DataError;
 use super::fit::{FitMode, Geometry};
 use super::named::{self, Named};
-use super::{digits, path};
+use super::pictures::{self, Bring};
+use super::{digits, path, tiny};
 
 /// Fixes which pictures [`DataSource::load_both`] holds out of a set that has no parts.
-const HOLD_OUT_SEED: u64 = 0;
+pub(super) const HOLD_OUT_SEED: u64 = 0;
 
 /// A part of a data set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -50,6 +53,7 @@ pub struct LoadOptions {
 /// | `digits` | the embedded handwritten digits, 1x8x8 |
 /// | `fashion-mnist[:DIR]`, `mnist[:DIR]` | four IDX files, gzipped or not |
 /// | `cifar10[:DIR]`, `cifar100[:DIR]` | binary files, `cifar-*-binary.tar.gz`, or `train*.tar` and `test*.tar` of class folders |
+/// | `tiny-imagenet[:DIR]` | `tiny-imagenet-200` as its archive unpacks |
 /// | a path | see [`DataSource::load`] |
 ///
 /// Without DIR, a named set is looked for in the folder that `MIYASAWA_DATA` names and in `data`, Fashion-MNIST first
@@ -66,13 +70,58 @@ pub enum DataSource {
     Cifar10(Option<PathBuf>),
     /// CIFAR-100 with its fine labels, in a folder or where it usually is.
     Cifar100(Option<PathBuf>),
+    /// Tiny ImageNet, in a folder or where it usually is.
+    TinyImageNet(Option<PathBuf>),
     /// A file, a folder, or shards with a range in braces.
     Path(PathBuf),
 }
 
+/// A data set as it is found: pictures that are there already, or files of pictures.
+pub(super) enum Content {
+    Raw(Dataset),
+    Encoded(Encoded),
+}
+
+impl Content {
+    pub fn classes(&self) -> &[String] {
+        match self {
+            Self::Raw(data) => data.classes(),
+            Self::Encoded(set) => &set.classes,
+        }
+    }
+
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Raw(data) => data.len(),
+            Self::Encoded(set) => set.len(),
+        }
+    }
+
+    pub fn labels(&self) -> Vec<u32> {
+        match self {
+            Self::Raw(data) => data.labels().to_vec(),
+            Self::Encoded(set) => set.labels(),
+        }
+    }
+
+    /// As [`Dataset::split`].
+    pub fn split(&self, count: usize, seed: u64) -> Result<(Self, Self), DataError> {
+        Ok(match self {
+            Self::Raw(data) => {
+                let (rest, held) = data.split(count, seed)?;
+                (Self::Raw(rest), Self::Raw(held))
+            }
+            Self::Encoded(set) => {
+                let (rest, held) = set.split(count, seed)?;
+                (Self::Encoded(rest), Self::Encoded(held))
+            }
+        })
+    }
+}
+
 /// A data set and whether its source distinguishes a training from a test part.
-pub(super) struct Loaded {
-    pub dataset: Dataset,
+pub(super) struct Found {
+    pub content: Content,
     pub split: bool,
 }
 
@@ -97,6 +146,7 @@ impl FromStr for DataSource {
             "mnist" => Self::Mnist,
             "cifar10" => Self::Cifar10,
             "cifar100" => Self::Cifar100,
+            "tiny-imagenet" => Self::TinyImageNet,
             _ => return Ok(Self::Path(PathBuf::from(spec))),
         };
         if folder.as_ref().is_some_and(|folder| folder.as_os_str().is_empty()) {
@@ -114,6 +164,7 @@ impl fmt::Display for DataSource {
             Self::Mnist(folder) => ("mnist", folder),
             Self::Cifar10(folder) => ("cifar10", folder),
             Self::Cifar100(folder) => ("cifar100", folder),
+            Self::TinyImageNet(folder) => ("tiny-imagenet", folder),
             Self::Path(path) => return write!(f, "{}", path.display()),
         };
         match folder {
@@ -131,8 +182,8 @@ impl DataSource {
     /// - a CIFAR binary file;
     /// - a tar or tar.gz of any of the folders below, or WebDataset shards (`name-{00000..00004}.tar`: pictures with
     ///   `.cls` files; class names from `classes.txt` beside them);
-    /// - a folder with IDX or CIFAR binary files; with `train*.tar` and `test*.tar` or `val*.tar`; with a subfolder for each
-    ///   class; or with pictures alone, which are then all of the class `image`.
+    /// - a folder with IDX or CIFAR binary files; with `train*.tar` and `test*.tar` or `val*.tar`; with a tar for each
+    ///   ImageNet class (`n01440764.tar`); with a subfolder for each class; or with pictures alone, which are then all of the class `image`.
     ///
     /// `part` chooses in a named set and where the files are divided: IDX files by `train` and `t10k` or `test`, CIFAR files,
     /// archives and subfolders by `train` and `test` or `val`. Anything else is one set whatever the part.
@@ -141,7 +192,7 @@ impl DataSource {
     ///
     /// [`DataError`]: what is missing, damaged or of different sizes, by name.
     pub fn load(&self, part: Part, options: &LoadOptions) -> Result<Dataset, DataError> {
-        self.load_part(part, options).map(|loaded| loaded.dataset)
+        self.load_part(part, options).map(|(dataset, _)| dataset)
     }
 
     /// Loads the training and the test part. Of a set that has no parts a tenth of every class is held out for testing,
@@ -151,23 +202,46 @@ impl DataSource {
     ///
     /// As [`DataSource::load`]; also if a set without parts has a single picture.
     pub fn load_both(&self, options: &LoadOptions) -> Result<(Dataset, Dataset), DataError> {
-        let train = self.load_part(Part::Train, options)?;
-        if train.split {
+        let (train, split) = self.load_part(Part::Train, options)?;
+        if split {
             let test = self.load(Part::Test, options)?;
-            if test.classes() != train.dataset.classes() {
+            if test.classes() != train.classes() {
                 return Err(DataError::invalid(
                     test.name(),
                     "the same classes in the training and the test part",
-                    format!("{} and {} of them", train.dataset.classes().len(), test.classes().len()),
+                    format!("{} and {} of them", train.classes().len(), test.classes().len()),
                 ));
             }
-            return Ok((train.dataset, test));
+            return Ok((train, test));
         }
-        let held = (train.dataset.len() / 10).max(1);
-        train.dataset.split(held, HOLD_OUT_SEED)
+        let held = (train.len() / 10).max(1);
+        train.split(held, HOLD_OUT_SEED)
     }
 
-    fn load_part(&self, part: Part, options: &LoadOptions) -> Result<Loaded, DataError> {
+    /// Finds a part: what can be listed is not read.
+    pub(super) fn find(&self, part: Part) -> Result<Found, DataError> {
+        let from =
+            |set: &Named, folder: &Option<PathBuf>| set.find(folder.as_deref(), &named::search_roots(), part);
+        let found = match self {
+            Self::Digits => Found { content: Content::Raw(digits::load(part)?), split: true },
+            Self::FashionMnist(folder) => from(&named::FASHION_MNIST, folder)?,
+            Self::Mnist(folder) => from(&named::MNIST, folder)?,
+            Self::Cifar10(folder) => from(&named::CIFAR10, folder)?,
+            Self::Cifar100(folder) => from(&named::CIFAR100, folder)?,
+            Self::TinyImageNet(folder) => tiny::find_named(folder.as_deref(), &named::search_roots(), part)?,
+            Self::Path(path) => path::find(path, part)?,
+        };
+        let content = match found.content {
+            Content::Raw(data) => Content::Raw(data.renamed(self.to_string())),
+            Content::Encoded(set) => Content::Encoded(Encoded { name: self.to_string(), ..set }),
+        };
+        if content.len() == 0 {
+            return Err(DataError::invalid(&self.to_string(), "at least one picture", "none"));
+        }
+        Ok(Found { content, split: found.split })
+    }
+
+    fn load_part(&self, part: Part, options: &LoadOptions) -> Result<(Dataset, bool), DataError> {
         if let Some(channels) = options.channels.filter(|c| !matches!(c, 1 | 3)) {
             return Err(DataError::invalid(&self.to_string(), "1 or 3 channels", channels.to_string()));
         }
@@ -178,25 +252,22 @@ impl DataSource {
         if options.limit == Some(0) {
             return Err(DataError::invalid(&self.to_string(), "a limit of at least 1", "0"));
         }
-        let from = |set: &Named, folder: &Option<PathBuf>| {
-            set.load(folder.as_deref(), &named::search_roots(), part, options)
-        };
-        let loaded = match self {
-            Self::Digits => Loaded { dataset: digits::load(part)?, split: true },
-            Self::FashionMnist(folder) => from(&named::FASHION_MNIST, folder)?,
-            Self::Mnist(folder) => from(&named::MNIST, folder)?,
-            Self::Cifar10(folder) => from(&named::CIFAR10, folder)?,
-            Self::Cifar100(folder) => from(&named::CIFAR100, folder)?,
-            Self::Path(path) => path::load(path, part, options)?,
+        let found = self.find(part)?;
+        let loaded = match found.content {
+            Content::Raw(data) => data,
+            Content::Encoded(set) => {
+                let bring = options.resize.map_or(Bring::Keep, Bring::Cover);
+                pictures::build(&set.limited(options.limit), bring, options.channels, &Broken::up_to(0))?
+            }
         };
         // Pictures were brought to the options' form while they were decoded; raw formats are now.
-        let mut dataset = loaded.dataset;
+        let mut dataset = loaded;
         if let Some(limit) = options.limit.filter(|&limit| limit < dataset.len()) {
             dataset = dataset.subset(limit)?;
         }
         let (height, width) = options.resize.unwrap_or((dataset.height(), dataset.width()));
         let channels = options.channels.unwrap_or(dataset.channels());
         let dataset = dataset.fit(Geometry { channels, height, width }, FitMode::Resize)?;
-        Ok(Loaded { dataset: dataset.renamed(self.to_string()), split: loaded.split })
+        Ok((dataset, found.split))
     }
 }

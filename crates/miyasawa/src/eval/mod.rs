@@ -1,6 +1,6 @@
 //! Evaluation: a row for every noise level, with the metrics of [`crate::metrics`].
 
-use crate::data::{Dataset, gather};
+use crate::data::{DataError, Dataset, Pictures, gather};
 use crate::metrics::{ClassificationMeter, DenoisingMeter};
 use crate::model::{EnergyNetwork, JointModel};
 use crate::train::noise::evaluation_noise;
@@ -68,6 +68,18 @@ pub fn noisy_batch(
     data: &Dataset,
     [from, count]: [usize; 2],
     sigma: f64,
+    seed_level: [u64; 2],
+    device: &Device,
+) -> NoisyBatch {
+    noisy_batch_at(data, [from, count], from, sigma, seed_level, device)
+}
+
+/// As [`noisy_batch`], with the noise of the pictures from `place` on.
+fn noisy_batch_at(
+    data: &Dataset,
+    [from, count]: [usize; 2],
+    place: usize,
+    sigma: f64,
     [seed, level]: [u64; 2],
     device: &Device,
 ) -> NoisyBatch {
@@ -75,7 +87,7 @@ pub fn noisy_batch(
     let shape = [count, data.channels(), data.height(), data.width()];
     let mut clean = vec![0.0; count * data.image_len()];
     gather(data, &indices, &mut clean);
-    let eps = evaluation_noise(seed, level, from, count, data.image_len());
+    let eps = evaluation_noise(seed, level, place, count, data.image_len());
     let labels: Vec<i32> = data.labels()[from..from + count].iter().map(|l| *l as i32).collect();
     let x = Tensor::<4>::from_data(TensorData::new(clean.clone(), shape), device);
     let eps = Tensor::<4>::from_data(TensorData::new(eps, shape), device);
@@ -118,39 +130,107 @@ pub fn evaluate_while<N: EnergyNetwork>(
 ) -> Option<Vec<Row>> {
     let count = options.limit.unwrap_or(usize::MAX).min(data.len());
     let data = data.subset(count).expect("a part of a valid set is valid");
-    let image = (data.channels(), data.height(), data.width());
-    let total = (options.sigmas.len() * count) as f64;
-    let mut rows = Vec::new();
-    for (level, &sigma) in options.sigmas.iter().enumerate() {
-        let mut classes = ClassificationMeter::new();
-        let [mut marginal, mut given, mut noisy] = [(); 3].map(|()| DenoisingMeter::new());
-        for from in (0..count).step_by(options.batch.max(1)) {
-            let size = options.batch.min(count - from);
-            let batch = noisy_batch(&data, [from, size], sigma, [options.seed, level as u64], device);
-            let point = model.at(&batch.y, &batch.sigma);
-            let labels = &data.labels()[from..from + size];
+    let mut meters = Meters::new(model, options, device);
+    let batch = options.batch.max(1);
+    for from in (0..count).step_by(batch) {
+        let size = batch.min(count - from);
+        let mut told = |share: f64| progress((from as f64 + share * size as f64) / count as f64);
+        if !meters.add(&data, [from, size], from, &mut told) {
+            return None;
+        }
+    }
+    Some(meters.rows())
+}
+
+/// As [`evaluate_while`], of pictures that need not be in memory: a batch of them is, at a time.
+///
+/// # Errors
+/// If pictures cannot be read or too many are broken.
+pub fn evaluate_pictures<N: EnergyNetwork>(
+    model: &JointModel<N>,
+    data: &Pictures,
+    options: &EvalOptions,
+    device: &Device,
+    progress: &mut dyn FnMut(f64) -> bool,
+) -> Result<Option<Vec<Row>>, DataError> {
+    if let Some(data) = data.in_memory() {
+        return Ok(evaluate_while(model, data, options, device, progress));
+    }
+    let indices = data.spread(options.limit.unwrap_or(usize::MAX));
+    let mut meters = Meters::new(model, options, device);
+    let mut place = 0;
+    for chunk in indices.chunks(options.batch.max(1)) {
+        let batch = data.load(chunk)?;
+        let done = |share: f64| (place as f64 + share * chunk.len() as f64) / indices.len() as f64;
+        if !meters.add(&batch, [0, chunk.len()], place, &mut |share| progress(done(share))) {
+            return Ok(None);
+        }
+        place += chunk.len();
+    }
+    Ok(Some(meters.rows()))
+}
+
+/// What is measured at every noise level.
+struct Meters<'a, N: EnergyNetwork> {
+    model: &'a JointModel<N>,
+    options: &'a EvalOptions,
+    device: &'a Device,
+    /// The classes, and the pictures of `D(y)`, of `D(y, true class)` and of `y`.
+    of_level: Vec<(ClassificationMeter, [DenoisingMeter; 3])>,
+}
+
+impl<'a, N: EnergyNetwork> Meters<'a, N> {
+    fn new(model: &'a JointModel<N>, options: &'a EvalOptions, device: &'a Device) -> Self {
+        let meters = |_| (ClassificationMeter::new(), [(); 3].map(|()| DenoisingMeter::new()));
+        Self { model, options, device, of_level: options.sigmas.iter().map(meters).collect() }
+    }
+
+    /// Adds the pictures `range` (first and count) of `data`, with the noise of the pictures from `place` on, as long
+    /// as `progress` answers `true`.
+    fn add(
+        &mut self,
+        data: &Dataset,
+        range: [usize; 2],
+        place: usize,
+        progress: &mut dyn FnMut(f64) -> bool,
+    ) -> bool {
+        let image = (data.channels(), data.height(), data.width());
+        let levels = self.of_level.len() as f64;
+        let labels = &data.labels()[range[0]..range[0] + range[1]];
+        for (level, (classes, [marginal, given, noisy])) in self.of_level.iter_mut().enumerate() {
+            let (sigma, seed) = (self.options.sigmas[level], self.options.seed);
+            let batch = noisy_batch_at(data, range, place, sigma, [seed, level as u64], self.device);
+            let point = self.model.at(&batch.y, &batch.sigma);
             classes.add(&host(point.class_log_probs()), labels);
             noisy.add(&host(batch.y.clone()), &batch.clean, image);
-            if options.denoise {
+            if self.options.denoise {
                 marginal.add(&host(point.denoised()), &batch.clean, image);
                 given.add(&host(point.denoised_given(&batch.labels)), &batch.clean, image);
             }
-            if !progress((level * count + from + size) as f64 / total) {
-                return None;
+            if !progress((level + 1) as f64 / levels) {
+                return false;
             }
         }
-        let measured = |value: f64| (options.denoise && value.is_finite()).then_some(value);
-        let (classes, marginal) = (classes.result(), marginal.result());
-        rows.push(Row {
-            sigma,
-            accuracy: classes.accuracy,
-            nll: classes.nll,
-            ece: classes.ece,
-            psnr: measured(marginal.psnr),
-            ssim: measured(marginal.ssim),
-            psnr_given_label: measured(given.result().psnr),
-            psnr_noisy: Some(noisy.result().psnr).filter(|p| p.is_finite()),
-        });
+        true
     }
-    Some(rows)
+
+    fn rows(self) -> Vec<Row> {
+        let measured = |value: f64| (self.options.denoise && value.is_finite()).then_some(value);
+        let levels = self.options.sigmas.iter().zip(self.of_level);
+        levels
+            .map(|(&sigma, (classes, [marginal, given, noisy]))| {
+                let (classes, marginal) = (classes.result(), marginal.result());
+                Row {
+                    sigma,
+                    accuracy: classes.accuracy,
+                    nll: classes.nll,
+                    ece: classes.ece,
+                    psnr: measured(marginal.psnr),
+                    ssim: measured(marginal.ssim),
+                    psnr_given_label: measured(given.result().psnr),
+                    psnr_noisy: Some(noisy.result().psnr).filter(|p| p.is_finite()),
+                }
+            })
+            .collect()
+    }
 }

@@ -57,15 +57,21 @@ pub(crate) struct Decoded {
 }
 
 impl Decoded {
-    /// 8-bit values as (C, H, W); 16-bit samples are rounded to the nearest.
-    pub fn into_bytes(self) -> Vec<u8> {
+    /// 8-bit values as (H, W, C); 16-bit samples are rounded to the nearest.
+    pub fn into_samples(self) -> Vec<u8> {
         match self.samples {
-            Samples::Eight(samples) => planes(&samples, self.channels, |v| v),
+            Samples::Eight(samples) => samples,
             // 65535 = 257 * 255, so this is round(v * 255 / 65535).
             Samples::Sixteen(samples) => {
-                planes(&samples, self.channels, |v| ((u32::from(v) + 128) / 257) as u8)
+                samples.into_iter().map(|v| ((u32::from(v) + 128) / 257) as u8).collect()
             }
         }
+    }
+
+    /// 8-bit values as (C, H, W); 16-bit samples are rounded to the nearest.
+    pub fn into_bytes(self) -> Vec<u8> {
+        let channels = self.channels;
+        planes(&self.into_samples(), channels, |v| v)
     }
 
     /// Values in [-1, 1] as (C, H, W), 16-bit samples with all their precision.
@@ -77,7 +83,8 @@ impl Decoded {
     }
 }
 
-fn planes<S: Copy, T>(samples: &[S], channels: usize, convert: impl Fn(S) -> T) -> Vec<T> {
+/// Samples (H, W, C) as planes (C, H, W).
+pub(crate) fn planes<S: Copy, T>(samples: &[S], channels: usize, convert: impl Fn(S) -> T) -> Vec<T> {
     (0..channels).flat_map(|c| samples[c..].iter().step_by(channels)).map(|&v| convert(v)).collect()
 }
 

@@ -3,6 +3,7 @@
 //! A [`Picture`] holds values in [-1, 1] as the networks see them. [`Grid`] lays pictures out in rows and columns with
 //! captions.
 
+mod bilinear;
 mod decode;
 mod error;
 mod file;
@@ -12,8 +13,9 @@ mod resample;
 mod tests;
 mod text;
 
-pub(crate) use decode::decode;
+pub(crate) use bilinear::{Window, bilinear, resize_crop};
 pub use decode::{DecodeError, MAX_PIXELS};
+pub(crate) use decode::{decode, planes};
 pub use error::PictureError;
 pub use grid::{Grid, GridRow, grid};
 pub(crate) use resample::cover;

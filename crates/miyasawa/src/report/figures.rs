@@ -9,7 +9,7 @@ use crate::picture::{Grid, GridRow, Picture};
 use burn::tensor::Device;
 
 /// Pictures of a [`denoising_grid`].
-const SHOWN: usize = 4;
+pub const SHOWN: usize = 4;
 
 /// The side of a cell that small pictures are enlarged towards.
 const CELL: usize = 96;

@@ -6,6 +6,6 @@ mod html;
 mod plot;
 
 pub use error::ReportError;
-pub use figures::{denoising_grid, explanation};
+pub use figures::{SHOWN, denoising_grid, explanation};
 pub use html::{Best, Page, TableOptions};
 pub use plot::{Plot, Series, SeriesStyle, curves, render_png, render_svg};

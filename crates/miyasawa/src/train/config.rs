@@ -1,11 +1,14 @@
 //! The configuration of a run: a TOML file and `key=value` changes to it.
 
 use super::{CheckpointConfig, DivergenceConfig};
-use crate::data::{Augment, FitMode, Padding};
+use crate::data::{Augment, CROP_SHARE, FitMode, OpenOptions, Padding, Streaming};
 use crate::ops::Operands;
 use burn::tensor::{Device, FloatDType};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
+
+/// The most threads and batches that can be asked for.
+const MAX_WORKERS: usize = 1024;
 
 /// Everything that fixes a run. Every field has a default: an empty file trains on the digits.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -89,12 +92,28 @@ pub struct DataConfig {
     pub test: Option<String>,
     /// Height and width that pictures are brought to; left out, their own.
     pub size: Option<[usize; 2]>,
-    /// How: `pad` with black, `pad_edge`, or `resize`.
+    /// How: `pad` with black, `pad_edge`, `resize`, or `resize_crop` as networks for ImageNet are evaluated.
     pub fit: FitMode,
+    /// What `resize_crop` keeps of the shorter side: 0.875 is 224 of 256.
+    pub crop_share: f64,
     /// Channels that pictures are brought to, 1 or 3; left out, their own.
     pub channels: Option<usize>,
     /// Train on the first so many pictures of a shuffle only.
     pub limit: Option<usize>,
+    /// Whether pictures are decoded whenever they are needed: `auto` (where they would take more than 1 GiB), `always`
+    /// or `never`.
+    pub stream: Streaming,
+    /// Threads that read and decode a stream ahead of the steps; left out, as many as compute.
+    pub workers: Option<usize>,
+    /// Batches of a stream that are prepared ahead of the step.
+    pub prefetch: usize,
+    /// Read shards from their beginnings to their ends, in a random order and through a shuffle buffer of so many
+    /// pictures: for disks on which jumping is slow. Left out, the whole set is shuffled.
+    pub shuffle_buffer: Option<usize>,
+    /// Pictures that may be broken: each is named, and the next one takes its place.
+    pub max_broken: usize,
+    /// Pictures of a stream that its mean and standard deviation are measured on.
+    pub sample: usize,
     /// What `--dry-run` takes the data to be, so that it need not be there.
     pub assume: Option<AssumedData>,
 }
@@ -117,8 +136,23 @@ pub struct AssumedData {
 
 impl Default for DataConfig {
     fn default() -> Self {
-        let train = "digits".to_owned();
-        Self { train, test: None, size: None, fit: FitMode::Pad, channels: None, limit: None, assume: None }
+        let OpenOptions { max_broken, sample, .. } = OpenOptions::default();
+        Self {
+            train: "digits".to_owned(),
+            test: None,
+            size: None,
+            fit: FitMode::Pad,
+            crop_share: CROP_SHARE,
+            channels: None,
+            limit: None,
+            stream: Streaming::Auto,
+            workers: None,
+            prefetch: 2,
+            shuffle_buffer: None,
+            max_broken,
+            sample,
+            assume: None,
+        }
     }
 }
 
@@ -294,6 +328,9 @@ impl Default for ScheduleConfig {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AugmentConfig {
+    /// Cut out a random part whose share of the picture lies in this range and resize it, `[0.08, 1.0]` for ImageNet
+    /// (Szegedy et al. 2015).
+    pub resized_crop: Option<[f64; 2]>,
     /// Mirror every second picture.
     pub flip: bool,
     /// Crop out of the picture padded by so many pixels on each side.
@@ -305,7 +342,8 @@ pub struct AugmentConfig {
 impl AugmentConfig {
     /// As the data module takes it.
     pub fn augment(&self) -> Augment {
-        Augment { flip: self.flip, crop: self.crop, crop_padding: self.padding }
+        let Self { resized_crop, flip, crop, padding } = *self;
+        Augment { resized_crop, flip, crop, crop_padding: padding }
     }
 }
 
@@ -369,14 +407,21 @@ impl TrainConfig {
     /// # Errors
     /// If the file cannot be read, a key is unknown, or a value makes no sense.
     pub fn load(path: Option<&Path>, settings: &[String]) -> Result<Self, ConfigError> {
-        let mut origin = "defaults".to_owned();
-        let mut table = toml::Table::new();
+        let (mut origin, mut text) = ("defaults".to_owned(), String::new());
         if let Some(path) = path {
             origin = path.display().to_string();
-            let text = std::fs::read_to_string(path)
+            text = std::fs::read_to_string(path)
                 .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
-            table = text.parse().map_err(|e| parse_error(&origin, &e))?;
         }
+        Self::parse(&text, origin, settings)
+    }
+
+    /// Reads a file's text; `origin` is what to call it in messages.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn parse(text: &str, mut origin: String, settings: &[String]) -> Result<Self, ConfigError> {
+        let mut table: toml::Table = text.parse().map_err(|e| parse_error(&origin, &e))?;
         for setting in settings {
             set(&mut table, setting)?;
         }
@@ -386,6 +431,22 @@ impl TrainConfig {
         let config: Self = table.try_into().map_err(|e| parse_error(&origin, &e))?;
         config.check()?;
         Ok(config)
+    }
+
+    /// How the data is opened.
+    pub fn open_options(&self) -> OpenOptions {
+        let data = &self.data;
+        OpenOptions {
+            size: data.size.map(|[height, width]| (height, width)),
+            fit: data.fit,
+            crop_share: data.crop_share,
+            channels: data.channels,
+            limit: data.limit,
+            stream: data.stream,
+            originals: self.augment.resized_crop.is_some(),
+            max_broken: data.max_broken,
+            sample: data.sample,
+        }
     }
 
     /// The configuration as TOML, every value written out.
@@ -438,6 +499,28 @@ impl TrainConfig {
         check(schedule.batch > 0, "schedule.batch", schedule.batch, "at least 1")?;
         check(schedule.micro_batch != Some(0), "schedule.micro_batch", schedule.micro_batch, "at least 1")?;
         check(schedule.steps != Some(0), "schedule.steps", schedule.steps, "at least 1")?;
+        let data = &self.data;
+        check(
+            data.workers.is_none_or(|n| (1..=MAX_WORKERS).contains(&n)),
+            "data.workers",
+            data.workers,
+            "1 to 1024",
+        )?;
+        check((1..=MAX_WORKERS).contains(&data.prefetch), "data.prefetch", data.prefetch, "1 to 1024")?;
+        check(data.sample > 0, "data.sample", data.sample, "at least 1")?;
+        check(
+            data.crop_share > 0.0 && data.crop_share <= 1.0,
+            "data.crop_share",
+            data.crop_share,
+            "above 0 and at most 1",
+        )?;
+        let crop = self.augment.resized_crop;
+        check(
+            crop.is_none_or(|[low, high]| low > 0.0 && low <= high && high <= 1.0),
+            "augment.resized_crop",
+            crop,
+            "two shares above 0 and at most 1 in ascending order",
+        )?;
         check(self.data.limit != Some(0), "data.limit", self.data.limit, "at least 1")?;
         check(self.eval.limit > 0, "eval.limit", self.eval.limit, "at least 1")?;
         check(schedule.epochs > 0.0, "schedule.epochs", schedule.epochs, "above 0")?;

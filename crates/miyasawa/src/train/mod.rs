@@ -2,6 +2,7 @@
 
 pub mod config;
 pub mod cost;
+mod feed;
 mod files;
 mod guard;
 mod log;

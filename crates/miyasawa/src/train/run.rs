@@ -9,14 +9,12 @@ pub use steps::Rollback;
 use super::{
     config::{AssumedData, ConfigError, TrainConfig},
     cost,
-    noise::training_noise,
+    feed::Feed,
     step::{Batch, BatchStats, default_micro_batch},
 };
 use crate::atomic::AtomicError;
 use crate::checkpoint::{CheckpointError, DataInfo, ModelInfo, TrainingInfo};
-use crate::data::{
-    DataError, DataSource, Dataset, FitMode, Geometry, LoadOptions, Part, epoch_order, gather_augmented,
-};
+use crate::data::{DataError, DataSource, Part, Pictures};
 use crate::eval::Row;
 use crate::model::params::ParamError;
 use crate::report;
@@ -159,8 +157,8 @@ pub struct Finish {
 /// A run about to start.
 pub struct Trainer {
     config: TrainConfig,
-    train: Dataset,
-    test: Dataset,
+    train: Pictures,
+    test: Pictures,
     info: ModelInfo,
     device: Device,
 }
@@ -179,12 +177,13 @@ impl Trainer {
             let message = format!("{}: the standard deviation is {std}, expected above 0", train.name());
             return Err(TrainError::Mismatch(message));
         }
-        let network = cost::network(&config, train.channels(), train.classes().len())?;
+        let (channels, height, width) = train.shape();
+        let network = cost::network(&config, channels, train.classes().len())?;
         let data = DataInfo {
             name: config.data.train.clone(),
-            channels: train.channels(),
-            height: train.height(),
-            width: train.width(),
+            channels,
+            height,
+            width,
             classes: train.classes().to_vec(),
             mean,
             std,
@@ -205,7 +204,7 @@ impl Trainer {
     }
 
     /// The pictures that evaluation works on.
-    pub fn test_set(&self) -> &Dataset {
+    pub fn test_set(&self) -> &Pictures {
         &self.test
     }
 
@@ -231,32 +230,19 @@ impl Trainer {
 
     /// The training pictures in numbers.
     pub(super) fn data(&self) -> AssumedData {
+        let (channels, height, width) = self.train.shape();
         AssumedData {
             pictures: self.train.len(),
-            channels: self.train.channels(),
-            height: self.train.height(),
-            width: self.train.width(),
+            channels,
+            height,
+            width,
             classes: self.train.classes().len(),
         }
     }
 
-    /// Batch number `step`, taken by the step of that number unless batches were skipped: a function of the seed and
-    /// the number alone.
-    fn batch(&self, step: u64, order: &mut Option<(u64, Vec<u32>)>) -> Batch {
-        let (size, seed) = (self.batch_size(), self.config.seed);
-        let (epoch, place) = (step / self.steps_per_epoch(), step % self.steps_per_epoch());
-        if order.as_ref().is_none_or(|(of, _)| *of != epoch) {
-            *order = Some((epoch, epoch_order(seed, epoch, self.train.len())));
-        }
-        let order = order.as_ref().map(|(_, order)| order.as_slice()).unwrap_or_default();
-        let indices = &order[place as usize * size..][..size];
-        let image = self.train.image_len();
-        let mut x = vec![0.0; size * image];
-        gather_augmented(&self.train, indices, &self.config.augment.augment(), seed, epoch, &mut x);
-        let labels = indices.iter().map(|i| self.train.labels()[*i as usize]).collect();
-        let (sigma, eps) = training_noise(&self.config.noise, seed, step, size, image);
-        let image = [self.train.channels(), self.train.height(), self.train.width()];
-        Batch { image, x, labels, sigma, eps }
+    /// Where the batches come from. Batch number `step` is taken by the step of that number unless batches were skipped.
+    fn feed(&self) -> Feed {
+        Feed::new(&self.train, &self.config, self.batch_size())
     }
 
     /// Trains to the end or until the observer stops it; `out` receives the run's files.
@@ -275,23 +261,18 @@ impl Trainer {
     }
 }
 
-fn load_data(config: &TrainConfig) -> Result<(Dataset, Dataset), TrainError> {
-    let data = &config.data;
-    // One's own pictures have many sizes: they are resized while they are read.
-    let resize = data.size.filter(|_| data.fit == FitMode::Resize).map(|[height, width]| (height, width));
-    let options = LoadOptions { channels: data.channels, resize, ..LoadOptions::default() };
-    let source: DataSource = data.train.parse()?;
-    let (train, test) = match &data.test {
-        None => source.load_both(&options)?,
+fn load_data(config: &TrainConfig) -> Result<(Pictures, Pictures), TrainError> {
+    let options = config.open_options();
+    let source: DataSource = config.data.train.parse()?;
+    let (train, test) = match &config.data.test {
+        None => source.open_both(&options)?,
         Some(test) => {
             let test: DataSource = test.parse()?;
-            (source.load(Part::Train, &options)?, test.load(Part::Test, &options)?)
+            let train = source.open(Part::Train, &options)?;
+            let test = test.open(Part::Test, &options.for_test(&train))?;
+            (train, test)
         }
     };
-    let [height, width] = data.size.unwrap_or([train.height(), train.width()]);
-    let geometry = Geometry { channels: train.channels(), height, width };
-    let train = train.fit(geometry, data.fit)?;
-    let test = test.fit(geometry, data.fit)?;
     if train.classes() != test.classes() {
         let message = format!(
             "{} has the classes {:?}, {} has {:?}",
@@ -301,13 +282,6 @@ fn load_data(config: &TrainConfig) -> Result<(Dataset, Dataset), TrainError> {
             test.classes()
         );
         return Err(TrainError::Mismatch(message));
-    }
-    let train = match data.limit {
-        Some(limit) => train.subset(limit)?,
-        None => train,
-    };
-    if train.len() == 0 || test.len() == 0 {
-        return Err(TrainError::Mismatch("a part holds no pictures".to_owned()));
     }
     Ok((train, test))
 }

@@ -7,8 +7,10 @@ use tempfile::TempDir;
 
 use super::*;
 
+mod convert;
 mod damage;
 mod real;
+mod streaming;
 
 fn load(spec: impl AsRef<Path>, part: Part) -> Result<Dataset, DataError> {
     load_with(spec, part, &LoadOptions::default())

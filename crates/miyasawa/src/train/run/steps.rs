@@ -7,6 +7,7 @@ use crate::model::{GradResNet, JointModel, params};
 use crate::report;
 use crate::train::{
     cost,
+    feed::Feed,
     files::RunFiles,
     guard::Guard,
     log::{Log, best, score},
@@ -65,8 +66,7 @@ pub(super) struct Run<'t> {
     recovery: Recovery,
     /// The last good state.
     good: Point,
-    /// The order of an epoch.
-    order: Option<(u64, Vec<u32>)>,
+    feed: Feed,
     /// The last evaluation.
     rows: Vec<Row>,
     /// The step that needs no evaluation any more.
@@ -112,9 +112,21 @@ impl<'t> Run<'t> {
             None => (None, Vec::new()),
         };
         let good = good.unwrap_or_else(|| now.clone());
-        let (order, saved_at) = (None, Instant::now());
-        let run =
-            Self { trainer, files, log, device, config, recovery, good, order, rows, evaluated, best, saved_at };
+        let (feed, saved_at) = (trainer.feed(), Instant::now());
+        let run = Self {
+            trainer,
+            files,
+            log,
+            device,
+            config,
+            recovery,
+            good,
+            feed,
+            rows,
+            evaluated,
+            best,
+            saved_at,
+        };
         // What was killed between the checkpoint and the model has none, or the one before.
         if resume && now.step > 0 && !run.files.has_model_of(now.step) {
             run.save_model(&now)?;
@@ -165,7 +177,7 @@ impl<'t> Run<'t> {
         let config = &trainer.config;
         let micro = trainer.micro_batch();
         let number = now.step + self.recovery.skipped;
-        let mut batch = trainer.batch(number, &mut self.order);
+        let mut batch = self.feed.batch(number)?;
         observer.batch(number, &mut batch);
         let (mut grads, stats) = gradients(&now.model, &batch, &config.loss, micro, &self.device);
         let norm = Optimizer::norm(&grads);
@@ -230,7 +242,14 @@ impl<'t> Run<'t> {
             let path = self.save(&self.good.clone())?;
             self.log.push(&Event { event: "diverged", content: &event })?;
             let Divergence { what, value, bound } = *found;
-            return Err(TrainError::Diverged { step: from, what, value, bound, rollbacks: rollbacks - 1, path });
+            return Err(TrainError::Diverged {
+                step: from,
+                what,
+                value,
+                bound,
+                rollbacks: rollbacks - 1,
+                path,
+            });
         }
         self.recovery = Recovery { rollbacks, lr_factor, skipped };
         self.log.push(&Event { event: "rollback", content: &event })?;
@@ -288,7 +307,8 @@ impl<'t> Run<'t> {
         };
         let mut wait = |_| !observer.should_stop();
         let test = &self.trainer.test;
-        let Some(rows) = eval::evaluate_while(&model, test, &options, &self.trainer.device, &mut wait) else {
+        let device = &self.trainer.device;
+        let Some(rows) = eval::evaluate_pictures(&model, test, &options, device, &mut wait)? else {
             return Ok(false);
         };
         let score = score(&rows, config);
@@ -311,7 +331,8 @@ impl<'t> Run<'t> {
             return Ok(());
         }
         let sigmas = &trainer.config.eval.sigmas;
-        let grid = report::denoising_grid(model, &trainer.test, sigmas, &trainer.device)?;
+        let few = trainer.test.sample(report::SHOWN)?;
+        let grid = report::denoising_grid(model, &few, sigmas, &trainer.device)?;
         Ok(grid.save(&path).map_err(report::ReportError::from)?)
     }
 }

@@ -1,0 +1,63 @@
+use crate::args::{Session, WrongCall};
+use crate::commands::Outcome;
+use crate::fetch::{self, Client, SETS};
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use miyasawa::data::default_folder;
+use std::path::PathBuf;
+
+/// Get a data set from where it is published.
+///
+/// NAME is mnist, fashion-mnist, cifar10, cifar100 or tiny-imagenet. What was cut off is gone on with, every file is
+/// checked against its known hash, and archives are unpacked. Afterwards `--data NAME` and `data.train=NAME` find it.
+///
+/// Example: miyasawa data fetch tiny-imagenet --dir data
+#[derive(Args, Debug)]
+#[command(verbatim_doc_comment)]
+pub struct Fetch {
+    /// The data set
+    name: String,
+    /// The folder for data sets [default: $MIYASAWA_DATA, or data]
+    #[arg(long)]
+    dir: Option<PathBuf>,
+    /// The address of a mirror: its files' names are appended
+    #[arg(long, value_name = "URL")]
+    from: Option<String>,
+}
+
+pub fn run(args: &Fetch, session: &Session) -> anyhow::Result<Outcome> {
+    let Some(set) = SETS.iter().find(|set| set.name == args.name) else {
+        let names: Vec<&str> = SETS.iter().map(|set| set.name).collect();
+        let text =
+            format!("no data set '{}' can be fetched, expected one of {}", args.name, names.join(", "));
+        return Err(WrongCall(text).into());
+    };
+    if let Some(url) = args.from.as_deref().filter(|url| !url.starts_with("http")) {
+        let text = format!("--from is '{url}', expected an address that begins with http:// or https://");
+        return Err(WrongCall(text).into());
+    }
+    let dir = args.dir.clone().unwrap_or_else(default_folder);
+    let bar = if session.quiet { ProgressBar::hidden() } else { ProgressBar::no_length() };
+    let style = ProgressStyle::with_template(
+        "{msg} [{bar:24}] {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left",
+    );
+    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> "));
+    let fetched =
+        fetch::fetch(set, &dir, args.from.as_deref(), &Client::default(), &mut |name, have, of| {
+            if bar.message() != name {
+                bar.set_message(name.to_owned());
+            }
+            if let Some(of) = of {
+                bar.set_length(of);
+            }
+            bar.set_position(have);
+        })?;
+    bar.finish_and_clear();
+    if session.json {
+        session.print_json(&fetched)?;
+    } else {
+        let state = if fetched.present { "was there already" } else { "fetched" };
+        outln!("{}: {state}; use it as {}", fetched.path.display(), fetched.data);
+    }
+    Ok(Outcome::Done)
+}

@@ -1,0 +1,174 @@
+//! `data`, and training and evaluation on streamed shards, through the binary.
+
+mod common;
+
+use common::*;
+use std::{fs, io::Read, io::Write, net::TcpListener, path::Path};
+
+/// A folder with three classes of colour pictures, 16 each, some of them of other sizes.
+fn photos(dir: &Path, mixed: bool) -> String {
+    let photos = dir.join("photos");
+    for i in 0..48u32 {
+        let class = photos.join(["ant", "bee", "cat"][i as usize % 3]);
+        fs::create_dir_all(&class).unwrap();
+        let width = if mixed { 12 + i % 5 } else { 12 };
+        let mut picture = colour(width, 12);
+        picture.pixels_mut().for_each(|p| p[2] = (i * 5) as u8);
+        save(&class, &format!("{i:02}.{}", ["png", "jpg"][i as usize / 3 % 2]), picture);
+    }
+    text(&photos)
+}
+
+const SMALL: [&str; 12] = [
+    "--set",
+    "network.width=8",
+    "--set",
+    "network.blocks=[1]",
+    "--set",
+    "schedule.batch=16",
+    "--set",
+    "schedule.steps=8",
+    "--set",
+    "eval.every=4",
+    "--threads",
+    "1",
+];
+
+fn train_on(data: &str, out: &Path, more: &[&str]) -> Vec<u8> {
+    let data = format!("data.train={data}");
+    let out_text = text(out);
+    ok(["train", "-q", "--set", &data, "--out", &out_text].iter().chain(&SMALL).chain(more));
+    fs::read(out.join("model.safetensors")).unwrap()
+}
+
+#[test]
+fn shards_are_converted_and_streamed_to_the_same_weights() {
+    let dir = tempfile::tempdir().unwrap();
+    let from = photos(dir.path(), false);
+    let shards = dir.path().join("shards");
+    let made = json(["data", "convert", &from, "--shards", "3", "--out", &text(&shards), "--json"]);
+    assert_eq!(keys(&made), ["data", "out", "parts"]);
+    assert_eq!(
+        (made["parts"][0]["count"].as_u64(), made["parts"][0]["part"].as_str()),
+        (Some(48), Some("train"))
+    );
+    assert_eq!(names(&shards), ["classes.txt", "train-00000.tar", "train-00001.tar", "train-00002.tar"]);
+
+    let range = text(&shards.join("train-{00000..00002}.tar"));
+    let augment =
+        ["augment.flip=true", "augment.crop=1", "augment.resized_crop=[0.3, 1.0]", "data.shuffle_buffer=20"];
+    let augment: Vec<&str> = augment.iter().flat_map(|value| ["--set", value]).collect();
+    let run = |name: &str, more: &[&str]| {
+        let more: Vec<&str> = augment.iter().copied().chain(more.iter().flat_map(|v| ["--set", v])).collect();
+        // The folder's name is in nothing that the model holds.
+        let weights = train_on(&range, &dir.path().join(name), &more);
+        let log = fs::read_to_string(dir.path().join(name).join("metrics.jsonl")).unwrap();
+        let log: Vec<serde_json::Value> =
+            log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        (weights, log.iter().map(|line| (line["loss"].clone(), line["rows"].clone())).collect::<Vec<_>>())
+    };
+    let memory = run("memory", &["data.stream=never"]);
+    for (name, workers) in [("one", "data.workers=1"), ("four", "data.workers=4")] {
+        let streamed = run(name, &["data.stream=always", workers]);
+        assert_eq!(streamed.1, memory.1, "{name}: losses and evaluations");
+        assert_eq!(streamed.0, memory.0, "{name}: weights");
+    }
+}
+
+#[test]
+fn large_pictures_are_cropped_at_random_and_evaluated_at_the_centre() {
+    let dir = tempfile::tempdir().unwrap();
+    let from = photos(dir.path(), true);
+    let crop = ["data.size=[8, 8]", "data.fit=resize_crop", "augment.resized_crop=[0.2, 1.0]"];
+    let crop: Vec<&str> = crop.iter().flat_map(|value| ["--set", value]).collect();
+    let runs = ["a", "b"].map(|name| train_on(&from, &dir.path().join(name), &crop));
+    assert_eq!(runs[0], runs[1]);
+    let model = text(&dir.path().join("a/model.safetensors"));
+    let rows = json(["eval", &model, "--data", &from, "--fit", "resize_crop", "--json", "-q"]);
+    assert_eq!(rows["count"], 48);
+    fails(1, ["eval", &model, "--data", &from], &["different sizes"]);
+    fails(2, ["eval", &model, "--data", &from, "--fit", "crop"], &["pad, resize or resize_crop"]);
+    fails(2, ["eval", &model, "--data", &from, "--crop-share", "0"], &["--crop-share"]);
+    fs::write(dir.path().join("photos/ant/00.png"), b"broken").unwrap();
+    let call = ["eval", &model, "--data", &from, "--fit", "resize_crop", "-q"];
+    fails(1, call, &["ant/00.png", "PNG, JPEG or WebP"]);
+    ok(call.iter().chain(&["--max-broken", "1"]));
+}
+
+#[test]
+fn a_run_names_broken_pictures_and_ends_where_there_are_too_many() {
+    let dir = tempfile::tempdir().unwrap();
+    let from = photos(dir.path(), false);
+    for name in ["ant/09.jpg", "bee/01.png"] {
+        fs::write(Path::new(&from).join(name), b"broken").unwrap();
+    }
+    let set = format!("data.train={from}");
+    for stream in ["data.stream=always", "data.stream=never"] {
+        let call = |out: &str, more: &str| {
+            let out = text(&dir.path().join(format!("{stream}-{out}")));
+            let args = ["train", "--set", &set, "--set", stream, "--set", more, "--out", &out];
+            args.iter().chain(&SMALL).map(|s| (*s).to_owned()).collect::<Vec<String>>()
+        };
+        let output = run(call("fine", "data.max_broken=2"));
+        let messages = stderr(&output);
+        assert_eq!(output.status.code(), Some(0), "{messages}");
+        for name in ["ant/09.jpg", "bee/01.png"] {
+            assert_eq!(messages.matches(name).count(), 1, "{messages}");
+        }
+        let output = run(call("bad", "data.max_broken=1"));
+        let messages = stderr(&output);
+        assert_eq!(output.status.code(), Some(1), "{messages}");
+        assert!(messages.contains("error: more than 1 broken pictures"), "{messages}");
+    }
+}
+
+#[test]
+fn info_tells_what_a_set_holds() {
+    let dir = tempfile::tempdir().unwrap();
+    let figure = text(&dir.path().join("figure.png"));
+    let info = json(["data", "info", "digits", "-o", &figure, "--json"]);
+    assert_eq!(keys(&info), ["classes", "data", "figure", "parts"]);
+    let train = &info["parts"][0];
+    assert_eq!((train["part"].as_str(), train["count"].as_u64()), (Some("train"), Some(1437)));
+    assert_eq!(
+        (&train["height"], &info["parts"][1]["count"]),
+        (&serde_json::json!([8, 8]), &serde_json::json!(360))
+    );
+    assert_eq!(info["classes"].as_array().map(Vec::len), Some(10));
+    assert!(size(&figure).0 > 500);
+    let words = ok(["data", "info", &photos(dir.path(), true), "--limit", "20", "-q"]);
+    for part in ["3 classes", "48 pictures, colour, 12x12-16", "of 20 of them", "ant: 16"] {
+        assert!(words.contains(part), "{part}: {words}");
+    }
+    fails(2, ["data", "info", "digits", "-o", "x.bmp"], &["x.bmp"]);
+    fails(1, ["data", "info", "no-such-set"], &["no-such-set"]);
+    fails(
+        2,
+        ["data", "convert", "digits", "--shards", "2", "--out", &figure, "--prefix", "a/b"],
+        &["--prefix"],
+    );
+    fails(1, ["data", "convert", "digits", "--shards", "0", "--out", &text(dir.path())], &["shards"]);
+}
+
+#[test]
+fn fetch_refuses_what_is_not_the_set() {
+    fails(2, ["data", "fetch", "imagenet"], &["'imagenet'", "tiny-imagenet"]);
+    fails(2, ["data", "fetch", "mnist", "--from", "ftp://x"], &["--from"]);
+    let dir = tempfile::tempdir().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let from = format!("http://{}/mirror/", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let mut request = [0; 4096];
+            let count = stream.read(&mut request).unwrap_or(0);
+            let right = request[..count].starts_with(b"GET /mirror/train-images-idx3-ubyte.gz ");
+            let status = if right { "200 OK" } else { "404 Not Found" };
+            let _ =
+                write!(stream, "HTTP/1.1 {status}\r\nContent-Length: 5\r\nConnection: close\r\n\r\nwrong");
+        }
+    });
+    let target = text(dir.path());
+    let call = ["data", "fetch", "mnist", "--dir", &target, "--from", &from, "--json", "-q"];
+    fails(1, call, &["f68b3c2dcbeaaa9fbdd348bbdeb94873", "train-images-idx3-ubyte.gz"]);
+    assert_eq!(names(&dir.path().join("mnist")), Vec::<String>::new());
+}

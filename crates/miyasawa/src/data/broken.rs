@@ -1,0 +1,65 @@
+//! Pictures that cannot be decoded: counted, named and skipped, up to a limit.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+
+use super::error::DataError;
+use crate::picture::DecodeError;
+
+/// Pictures that an error names.
+const NAMED: usize = 5;
+
+/// The broken pictures of a set that were met so far.
+#[derive(Debug)]
+pub(super) struct Broken {
+    limit: usize,
+    met: Mutex<BTreeMap<usize, PathBuf>>,
+}
+
+impl Broken {
+    /// At most `limit` pictures may be broken.
+    pub fn up_to(limit: usize) -> Self {
+        Self { limit, met: Mutex::default() }
+    }
+
+    /// Any number may be, and nothing is said of them.
+    pub fn quiet() -> Self {
+        Self { limit: usize::MAX, met: Mutex::default() }
+    }
+
+    /// Counts picture `i` if it was not met before.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::Picture`] if none may be broken, [`DataError::Broken`] if one more than allowed is.
+    pub fn add(
+        &self,
+        i: usize,
+        path: impl FnOnce() -> PathBuf,
+        source: DecodeError,
+    ) -> Result<(), DataError> {
+        let path = path();
+        if self.limit == 0 {
+            return Err(DataError::Picture { path, source });
+        }
+        let mut met = self.met.lock().unwrap_or_else(PoisonError::into_inner);
+        if met.contains_key(&i) {
+            return Ok(());
+        }
+        if self.limit < usize::MAX {
+            tracing::warn!("skipped a broken picture: {}: {source}", path.display());
+        }
+        met.insert(i, path);
+        if met.len() > self.limit {
+            let named = met.values().take(NAMED).cloned().collect();
+            return Err(DataError::Broken { limit: self.limit, named });
+        }
+        Ok(())
+    }
+
+    /// How many were met.
+    pub fn count(&self) -> usize {
+        self.met.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+}

@@ -1,0 +1,152 @@
+//! Writing a data set as WebDataset shards.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use super::encoded::Encoded;
+use super::error::DataError;
+use super::listing;
+use super::order::epoch_order;
+use super::source::{Content, Part};
+use super::summary::Description;
+use super::webdataset;
+use crate::atomic::write_atomic;
+use crate::picture::Picture;
+
+/// Fixes the order in which pictures are dealt to shards.
+const DEAL_SEED: u64 = 0;
+
+/// What was written.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+pub struct Converted {
+    /// The part's name, which the shards' names begin with.
+    pub part: String,
+    /// Pictures.
+    pub count: usize,
+    /// The shards.
+    pub shards: Vec<PathBuf>,
+}
+
+impl Description {
+    /// Writes the set to a folder as WebDataset shards, `train-00000.tar` and so on, with `classes.txt`: the bytes are the
+    /// same for the same set. A set with parts gets `train-*` and `test-*` shards, any other the name `prefix`. The largest
+    /// part is dealt to `shards` files after a shuffle that is always the same, other parts to as many in proportion.
+    ///
+    /// Files of pictures are copied as they are; what has none (IDX, CIFAR's binary files) is stored as PNG.
+    ///
+    /// # Errors
+    ///
+    /// If there are fewer pictures than shards, the folder holds shards of this name already, a class name cannot be
+    /// written to `classes.txt`, or a file cannot be read or written.
+    pub fn convert(
+        &self,
+        out: &Path,
+        shards: usize,
+        prefix: &str,
+        progress: &mut dyn FnMut(f64),
+    ) -> Result<Vec<Converted>, DataError> {
+        let parts = self.parts();
+        let classes: Vec<&str> = self.classes().iter().map(String::as_str).collect();
+        let readable =
+            |name: &&str| name.trim() == *name && !name.is_empty() && !name.contains(['\t', '\n', '\r']);
+        if !classes.iter().all(readable) || webdataset::shortened(&classes) != classes {
+            let expected = "class names that classes.txt can hold: without tabs, line ends and commas";
+            let found = classes.iter().find(|name| !readable(name) || name.contains(','));
+            return Err(DataError::invalid(self.name(), expected, format!("'{}'", found.unwrap_or(&""))));
+        }
+        let largest = parts.iter().map(|(_, content)| content.len()).max().unwrap_or(0);
+        if shards == 0 || shards > largest {
+            let expected = format!("1 to {largest} shards, as many as pictures");
+            return Err(DataError::invalid(self.name(), expected, shards.to_string()));
+        }
+        std::fs::create_dir_all(out).map_err(|e| DataError::io(out, e))?;
+        let name_of = |part: &Option<Part>| part.map_or(prefix.to_owned(), |part| part.to_string());
+        for (part, _) in parts {
+            let first = out.join(shard_name(&name_of(part), 0));
+            if first.exists() {
+                return Err(DataError::malformed(&first, "a folder without shards of this name", "one"));
+            }
+        }
+        let total: usize = parts.iter().map(|(_, content)| content.len()).sum();
+        let (mut done, mut written) = (0, Vec::new());
+        for (part, content) in parts {
+            let part = name_of(part);
+            let count = (shards * content.len()).div_ceil(largest);
+            let order = epoch_order(DEAL_SEED, 0, content.len());
+            let mut paths = Vec::new();
+            for shard in 0..count {
+                let place = |shard: usize| shard * content.len() / count;
+                let (from, to) = (place(shard), place(shard + 1));
+                let path = out.join(shard_name(&part, shard));
+                write_shard(&path, content, &order[from..to], from)?;
+                paths.push(path);
+                done += to - from;
+                progress(done as f64 / total as f64);
+            }
+            written.push(Converted { part, count: content.len(), shards: paths });
+        }
+        let list: String = classes.iter().enumerate().map(|(i, name)| format!("{i}\t{name}\n")).collect();
+        write_atomic(&out.join("classes.txt"), |file| file.write_all(list.as_bytes()))?;
+        Ok(written)
+    }
+}
+
+fn shard_name(part: &str, shard: usize) -> String {
+    format!("{part}-{shard:05}.tar")
+}
+
+/// Writes the pictures at `indices`, whose keys are numbers from `first` on.
+fn write_shard(path: &Path, content: &Content, indices: &[u32], first: usize) -> Result<(), DataError> {
+    let mut failed = None;
+    let written = write_atomic(path, |file| {
+        let mut tar = tar::Builder::new(file);
+        for (key, &i) in (first..).zip(indices) {
+            let (extension, bytes, label) = match encoded(content, i as usize) {
+                Ok(found) => found,
+                Err(error) => {
+                    failed = Some(error);
+                    return Err(io::Error::other("the set cannot be read"));
+                }
+            };
+            append(&mut tar, &format!("{key:08}.{extension}"), &bytes)?;
+            append(&mut tar, &format!("{key:08}.cls"), label.to_string().as_bytes())?;
+        }
+        tar.finish()
+    });
+    match failed {
+        Some(error) => Err(error),
+        None => Ok(written?),
+    }
+}
+
+/// A file of a tar that says nothing of when and by whom it was written.
+fn append(tar: &mut tar::Builder<impl Write>, name: &str, bytes: &[u8]) -> io::Result<()> {
+    let mut header = tar::Header::new_ustar();
+    header.set_size(bytes.len() as u64);
+    header.set_mode(0o644);
+    header.set_mtime(0);
+    tar.append_data(&mut header, name, bytes)
+}
+
+/// A picture as a file: its extension, its bytes, and its class.
+fn encoded(content: &Content, i: usize) -> Result<(&'static str, Vec<u8>, u32), DataError> {
+    match content {
+        Content::Raw(data) => {
+            let shape = (data.channels(), data.height(), data.width());
+            let png = Picture::from_bytes(shape, data.image(i)).and_then(|picture| picture.to_png());
+            let png = png.map_err(|e| DataError::invalid(data.name(), "pictures to store", e.to_string()))?;
+            Ok(("png", png, data.labels()[i]))
+        }
+        Content::Encoded(set) => Ok((extension(set, i), set.read(i)?, set.entries[i].label)),
+    }
+}
+
+fn extension(set: &Encoded, i: usize) -> &'static str {
+    let name = set.entries[i].name.to_ascii_lowercase();
+    debug_assert!(listing::is_picture(&name));
+    match name.rsplit('.').next() {
+        Some("png") => "png",
+        Some("webp") => "webp",
+        _ => "jpg",
+    }
+}

@@ -1,0 +1,81 @@
+//! Pictures of a set that are not decoded yet: where their bytes lie and which class each has.
+
+use std::path::PathBuf;
+
+use super::dataset::{spread, stratified};
+use super::error::DataError;
+use super::store::Store;
+
+/// A set of picture files, listed but not read.
+#[derive(Debug, Clone)]
+pub(super) struct Encoded {
+    pub name: String,
+    pub classes: Vec<String>,
+    /// The folders or archives.
+    pub stores: Vec<Store>,
+    /// The pictures, in the order that fixes their indices.
+    pub entries: Vec<Entry>,
+}
+
+/// A picture's file.
+#[derive(Debug, Clone)]
+pub(super) struct Entry {
+    /// Index of the folder or archive.
+    pub store: u32,
+    /// The class.
+    pub label: u32,
+    /// Bytes in the archive; of no meaning in a folder.
+    pub len: u32,
+    /// The first byte in the archive.
+    pub offset: u64,
+    /// The path in the folder or archive.
+    pub name: Box<str>,
+}
+
+impl Encoded {
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// The path of picture `i` for messages; inside an archive, the archive's path followed by the entry's.
+    pub fn path_of(&self, i: usize) -> PathBuf {
+        let entry = &self.entries[i];
+        self.stores[entry.store as usize].path_of(&entry.name)
+    }
+
+    /// The bytes of picture `i`.
+    pub fn read(&self, i: usize) -> Result<Vec<u8>, DataError> {
+        let entry = &self.entries[i];
+        self.stores[entry.store as usize].read(&entry.name, entry.offset, entry.len)
+    }
+
+    pub fn labels(&self) -> Vec<u32> {
+        self.entries.iter().map(|entry| entry.label).collect()
+    }
+
+    /// Lengths of the runs of pictures that lie in the same folder or archive.
+    pub fn shards(&self) -> Vec<u32> {
+        let runs = self.entries.chunk_by(|a, b| a.store == b.store);
+        runs.map(|run| run.len() as u32).collect()
+    }
+
+    /// The pictures at `indices`, in that order.
+    pub fn take(&self, indices: &[u32]) -> Self {
+        let entries = indices.iter().map(|&i| self.entries[i as usize].clone()).collect();
+        Self { entries, name: self.name.clone(), classes: self.classes.clone(), stores: self.stores.clone() }
+    }
+
+    /// As [`super::Dataset::subset`], before anything is decoded.
+    pub fn limited(self, limit: Option<usize>) -> Self {
+        match limit {
+            Some(limit) if limit < self.len() => self.take(&spread(self.len(), limit)),
+            _ => self,
+        }
+    }
+
+    /// As [`super::Dataset::split`], before anything is decoded.
+    pub fn split(&self, count: usize, seed: u64) -> Result<(Self, Self), DataError> {
+        let (rest, held) = stratified(&self.name, &self.labels(), self.classes.len(), count, seed)?;
+        Ok((self.take(&rest), self.take(&held)))
+    }
+}

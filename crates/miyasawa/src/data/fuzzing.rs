@@ -1,0 +1,45 @@
+//! What the fuzz targets run of this module.
+
+use std::path::{Path, PathBuf};
+
+use super::broken::Broken;
+use super::cifar::{self, Kind};
+use super::pictures::{self, Bring};
+use super::source::{Content, Part};
+use super::store::Store;
+use super::{archive, idx, read};
+
+/// An IDX file of images or of labels.
+pub fn idx(bytes: &[u8]) -> bool {
+    let parse = |rank| idx::parse(Path::new("fuzz"), read::from_bytes(bytes), rank, "images");
+    let [labels, images] = [1, 3].map(parse);
+    labels.is_ok() || images.is_ok()
+}
+
+/// CIFAR's binary files.
+pub fn cifar(bytes: &[u8]) -> bool {
+    let parse = |kind| cifar::parse("fuzz", kind, &[(PathBuf::from("fuzz"), bytes)]);
+    parse(Kind::Ten).is_ok() | parse(Kind::Hundred).is_ok()
+}
+
+/// A tar, gzipped or not: listed, labelled as shards or class folders, its pictures decoded.
+pub fn archive(bytes: &[u8]) -> bool {
+    let path = Path::new("fuzz.tar");
+    let mut unpacked = Vec::new();
+    if read::unpack(path, read::from_bytes(bytes), &mut unpacked).is_err() {
+        return false;
+    }
+    let store = Store::memory(path, unpacked);
+    match archive::find_in("fuzz", vec![store], Part::Train).map(|found| found.content) {
+        Ok(Content::Encoded(set)) => {
+            pictures::build(&set, Bring::Cover((4, 4)), None, &Broken::quiet()).is_ok()
+        }
+        Ok(Content::Raw(_)) => true,
+        Err(_) => false,
+    }
+}
+
+/// A picture.
+pub fn picture(bytes: &[u8]) -> bool {
+    pictures::tile(bytes, Bring::Crop((4, 4), 0.875)).is_ok()
+}

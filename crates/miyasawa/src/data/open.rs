@@ -1,0 +1,336 @@
+//! Opening a set: in memory where it is small, as a stream where it is not.
+
+use std::sync::Arc;
+
+use super::broken::Broken;
+use super::dataset::{Dataset, spread};
+use super::encoded::Encoded;
+use super::error::DataError;
+use super::fit::{CROP_SHARE, FitMode, Geometry};
+use super::order::{epoch_order, shard_order};
+use super::pictures::{self, Bring};
+use super::source::{Content, DataSource, HOLD_OUT_SEED, Part};
+use super::stream::Stream;
+
+/// Sets whose decoded pictures take more bytes are streamed, unless it is said otherwise.
+const IN_MEMORY: u64 = 1 << 30;
+
+/// Whether pictures are decoded once and held in memory, or whenever they are needed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Streaming {
+    /// In memory if the decoded pictures take at most 1 GiB and no crops of the stored ones are needed.
+    #[default]
+    Auto,
+    /// Always streamed; sets that are not made of pictures (IDX, CIFAR's binary files) are small and loaded.
+    Always,
+    /// Always in memory.
+    Never,
+}
+
+/// How a set is opened.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OpenOptions {
+    /// The (height, width) of pictures; left out, their own, which must be one.
+    pub size: Option<(usize, usize)>,
+    /// How pictures are brought to that size.
+    pub fit: FitMode,
+    /// What [`FitMode::ResizeCrop`] keeps of the shorter side.
+    pub crop_share: f64,
+    /// 1 or 3; left out, colour if one picture is (of a stream: of the sample).
+    pub channels: Option<usize>,
+    /// Take at most this many pictures for training, evenly spaced over the set.
+    pub limit: Option<usize>,
+    /// In memory or streamed.
+    pub stream: Streaming,
+    /// Whether crops of the stored pictures will be asked for ([`super::Augment::resized_crop`]), so that resized ones in
+    /// memory will not do.
+    pub originals: bool,
+    /// Broken pictures that are skipped before it is an error.
+    pub max_broken: usize,
+    /// Pictures of a stream that mean and deviation are measured on, of a fixed shuffle; 0 for none.
+    pub sample: usize,
+}
+
+impl Default for OpenOptions {
+    fn default() -> Self {
+        Self {
+            size: None,
+            fit: FitMode::Pad,
+            crop_share: CROP_SHARE,
+            channels: None,
+            limit: None,
+            stream: Streaming::Auto,
+            originals: false,
+            max_broken: 100,
+            sample: 4096,
+        }
+    }
+}
+
+impl OpenOptions {
+    pub(super) fn bring(&self) -> Bring {
+        match (self.size, self.fit) {
+            (Some(size), FitMode::Resize) => Bring::Cover(size),
+            (Some(size), FitMode::ResizeCrop) => Bring::Crop(size, self.crop_share),
+            _ => Bring::Keep,
+        }
+    }
+
+    fn check(&self, name: &str) -> Result<(), DataError> {
+        let problem = |expected: &str, found: String| Err(DataError::invalid(name, expected, found));
+        if let Some(channels) = self.channels.filter(|c| !matches!(c, 1 | 3)) {
+            return problem("1 or 3 channels", channels.to_string());
+        }
+        if let Some((height, width)) = self.size.filter(|&(h, w)| h == 0 || w == 0) {
+            return problem("a size of at least 1x1", format!("{height}x{width}"));
+        }
+        if self.limit == Some(0) {
+            return problem("a limit of at least 1", "0".to_owned());
+        }
+        if !(self.crop_share > 0.0 && self.crop_share <= 1.0) {
+            return problem("a share above 0 and at most 1", self.crop_share.to_string());
+        }
+        Ok(())
+    }
+}
+
+/// Labelled pictures of one size: in memory, or read when they are asked for. A copy shares them.
+#[derive(Debug, Clone)]
+pub struct Pictures {
+    held: Held,
+    shards: Arc<[u32]>,
+}
+
+#[derive(Debug, Clone)]
+enum Held {
+    Memory(Arc<Dataset>),
+    Stream(Arc<Stream>),
+}
+
+impl From<Dataset> for Pictures {
+    fn from(data: Dataset) -> Self {
+        let shards = [data.len() as u32].into();
+        Self { held: Held::Memory(Arc::new(data)), shards }
+    }
+}
+
+impl Pictures {
+    fn new(content: Content, options: &OpenOptions) -> Result<Self, DataError> {
+        let set = match content {
+            Content::Raw(data) => {
+                let data = match options.limit {
+                    Some(limit) => data.subset(limit)?,
+                    None => data,
+                };
+                let (height, width) = options.size.unwrap_or((data.height(), data.width()));
+                let channels = options.channels.unwrap_or(data.channels());
+                let to = Geometry { channels, height, width };
+                return Ok(data.fit_share(to, options.fit, options.crop_share)?.into());
+            }
+            Content::Encoded(set) => set.limited(options.limit),
+        };
+        let originals = options.originals && options.bring() != Bring::Keep;
+        let stream = match options.stream {
+            Streaming::Always => true,
+            Streaming::Never if originals => {
+                return Err(DataError::invalid(
+                    &set.name,
+                    "streaming for random crops (augment.resized_crop) of the pictures as they are stored",
+                    "data.stream = never, which holds resized ones",
+                ));
+            }
+            Streaming::Never => false,
+            Streaming::Auto => originals || decoded_bytes(&set, options)? > IN_MEMORY,
+        };
+        let shards = set.shards().into();
+        if stream {
+            return Ok(Self { held: Held::Stream(Arc::new(Stream::new(set, options)?)), shards });
+        }
+        let data =
+            pictures::build(&set, options.bring(), options.channels, &Broken::up_to(options.max_broken))?;
+        let (height, width) = options.size.unwrap_or((data.height(), data.width()));
+        let to = Geometry { channels: data.channels(), height, width };
+        let data = data.fit_share(to, options.fit, options.crop_share)?;
+        Ok(Self { held: Held::Memory(Arc::new(data)), shards })
+    }
+
+    /// The set, if it is in memory.
+    pub fn in_memory(&self) -> Option<&Dataset> {
+        match &self.held {
+            Held::Memory(data) => Some(data),
+            Held::Stream(_) => None,
+        }
+    }
+
+    /// The set, if it is streamed.
+    pub fn stream(&self) -> Option<&Arc<Stream>> {
+        match &self.held {
+            Held::Memory(_) => None,
+            Held::Stream(stream) => Some(stream),
+        }
+    }
+
+    /// What the set is called in reports: the DATA argument it came from.
+    pub fn name(&self) -> &str {
+        match &self.held {
+            Held::Memory(data) => data.name(),
+            Held::Stream(stream) => stream.name(),
+        }
+    }
+
+    /// The number of pictures, at least 1.
+    #[allow(clippy::len_without_is_empty, reason = "a data set is never empty")]
+    pub fn len(&self) -> usize {
+        match &self.held {
+            Held::Memory(data) => data.len(),
+            Held::Stream(stream) => stream.len(),
+        }
+    }
+
+    /// (channels, height, width) of every picture.
+    pub fn shape(&self) -> (usize, usize, usize) {
+        match &self.held {
+            Held::Memory(data) => (data.channels(), data.height(), data.width()),
+            Held::Stream(stream) => stream.shape(),
+        }
+    }
+
+    /// Values in a picture.
+    pub fn image_len(&self) -> usize {
+        let (channels, height, width) = self.shape();
+        channels * height * width
+    }
+
+    /// The names of the classes; a label is an index into them.
+    pub fn classes(&self) -> &[String] {
+        match &self.held {
+            Held::Memory(data) => data.classes(),
+            Held::Stream(stream) => stream.classes(),
+        }
+    }
+
+    /// Mean and standard deviation over all values in normalised units ([-1, 1]): of all pictures in memory, of the
+    /// sample of a stream.
+    pub fn mean_std(&self) -> (f64, f64) {
+        match &self.held {
+            Held::Memory(data) => data.mean_std(),
+            Held::Stream(stream) => stream.mean_std(),
+        }
+    }
+
+    /// The order in which an epoch visits the pictures: any permutation, or with a buffer the shards one after the other
+    /// (see [`shard_order`]).
+    pub fn order(&self, seed: u64, epoch: u64, buffer: Option<usize>) -> Vec<u32> {
+        match buffer {
+            None => epoch_order(seed, epoch, self.len()),
+            Some(buffer) => shard_order(seed, epoch, &self.shards, buffer),
+        }
+    }
+
+    /// The pictures at `indices`, as evaluation sees them, in memory.
+    ///
+    /// # Errors
+    ///
+    /// If a file cannot be read or too many are broken; if there are no indices or one is too large.
+    pub fn load(&self, indices: &[u32]) -> Result<Dataset, DataError> {
+        if let Some(bad) = indices.iter().find(|&&i| i as usize >= self.len()) {
+            let expected = format!("indices below the number of pictures, {}", self.len());
+            return Err(DataError::invalid(self.name(), expected, format!("index {bad}")));
+        }
+        match &self.held {
+            Held::Memory(data) => data.take(indices),
+            Held::Stream(stream) => stream.load(indices),
+        }
+    }
+
+    /// Indices of at most `limit` pictures, evenly spaced over the set as [`Dataset::subset`] chooses them.
+    pub fn spread(&self, limit: usize) -> Vec<u32> {
+        spread(self.len(), limit)
+    }
+
+    /// At most `limit` pictures in memory, evenly spaced over the set.
+    ///
+    /// # Errors
+    ///
+    /// As [`Pictures::load`].
+    pub fn sample(&self, limit: usize) -> Result<Dataset, DataError> {
+        self.load(&self.spread(limit))
+    }
+}
+
+/// Bytes that the decoded set would take: as many for every picture as for the first whole one.
+fn decoded_bytes(set: &Encoded, options: &OpenOptions) -> Result<u64, DataError> {
+    let (channels, (height, width)) = match (options.channels, options.size) {
+        (Some(channels), Some(size)) => (channels, size),
+        (channels, size) => {
+            let mut first = None;
+            for i in 0..set.len() {
+                first = pictures::tile(&set.read(i)?, Bring::Keep).ok();
+                if first.is_some() || i == options.max_broken {
+                    break;
+                }
+            }
+            // Where none is whole, loading says so.
+            let Some(first) = first else { return Ok(0) };
+            // One picture in colour makes the set so.
+            (channels.unwrap_or(3), size.unwrap_or(first.size))
+        }
+    };
+    Ok((set.len() as u64).saturating_mul((channels * height * width) as u64))
+}
+
+impl DataSource {
+    /// Opens a part of the data set; see [`DataSource::load`] for what it may be.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError`]: what is missing, damaged or of different sizes, by name.
+    pub fn open(&self, part: Part, options: &OpenOptions) -> Result<Pictures, DataError> {
+        options.check(&self.to_string())?;
+        Pictures::new(self.find(part)?.content, options)
+    }
+
+    /// Opens the training and the test part, which gets the size and channels of the training part and no limit. Of a set
+    /// that has no parts a tenth of every class is held out for testing, always the same pictures.
+    ///
+    /// # Errors
+    ///
+    /// As [`DataSource::open`]; also if a set without parts has a single picture.
+    pub fn open_both(&self, options: &OpenOptions) -> Result<(Pictures, Pictures), DataError> {
+        options.check(&self.to_string())?;
+        let found = self.find(Part::Train)?;
+        let (train, test) = if found.split {
+            let test = self.find(Part::Test)?.content;
+            if test.classes() != found.content.classes() {
+                let counts = (found.content.classes().len(), test.classes().len());
+                return Err(DataError::invalid(
+                    &self.to_string(),
+                    "the same classes in the training and the test part",
+                    format!("{} and {} of them", counts.0, counts.1),
+                ));
+            }
+            (found.content, test)
+        } else {
+            let held = (found.content.len() / 10).max(1);
+            found.content.split(held, HOLD_OUT_SEED)?
+        };
+        let train = Pictures::new(train, options)?;
+        Ok((train.clone(), Pictures::new(test, &options.for_test(&train))?))
+    }
+}
+
+impl OpenOptions {
+    /// The options for the pictures that a model of `train` is evaluated on.
+    pub fn for_test(&self, train: &Pictures) -> Self {
+        let (channels, height, width) = train.shape();
+        Self {
+            size: Some((height, width)),
+            channels: Some(channels),
+            limit: None,
+            originals: false,
+            sample: 0,
+            ..self.clone()
+        }
+    }
+}

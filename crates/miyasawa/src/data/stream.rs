@@ -1,0 +1,261 @@
+//! Pictures that are read and decoded when they are asked for.
+
+use std::path::PathBuf;
+
+use rayon::prelude::*;
+
+use super::batch::{Augment, augment_example, augment_into, example_rng, normalise, stream};
+use super::broken::Broken;
+use super::crop;
+use super::dataset::{Dataset, Histogram};
+use super::encoded::Encoded;
+use super::error::DataError;
+use super::fit::{self, FitMode};
+use super::open::OpenOptions;
+use super::order::epoch_order;
+use super::pictures::{Bring, Tile, mixed, tile};
+use crate::picture::{DecodeError, decode};
+
+/// Fixes which pictures mean and deviation are measured on: they are the data's, not a run's.
+const SAMPLE_SEED: u64 = 0;
+
+/// Labelled pictures of one size that lie in files: only where they are is held in memory.
+///
+/// What picture `i` is depends on `i` alone, its augmentation on (seed, epoch, `i`): any picture can be read at any time by
+/// any thread. The place of a picture that cannot be decoded is taken by the next one that can, with its class.
+#[derive(Debug)]
+pub struct Stream {
+    set: Encoded,
+    bring: Bring,
+    /// How pictures of `own` size are surrounded.
+    padding: FitMode,
+    own: (usize, usize),
+    shape: (usize, usize, usize),
+    broken: Broken,
+    mean_std: (f64, f64),
+}
+
+/// What the set's own pictures tell.
+struct Sample {
+    channels: usize,
+    mean_std: (f64, f64),
+}
+
+impl Stream {
+    /// A stream of the pictures of `set`. Channels that are not given, the mean and the deviation come from a sample.
+    pub(super) fn new(set: Encoded, options: &OpenOptions) -> Result<Self, DataError> {
+        let bring = options.bring();
+        let mut this = Self {
+            bring,
+            padding: options.fit,
+            own: (0, 0),
+            shape: (options.channels.unwrap_or(3), 0, 0),
+            broken: Broken::up_to(options.max_broken),
+            mean_std: (f64::NAN, f64::NAN),
+            set,
+        };
+        this.own = match bring {
+            Bring::Cover(size) | Bring::Crop(size, _) => size,
+            Bring::Keep => this.whole(0, |bytes| tile(bytes, Bring::Keep))?.1.size,
+        };
+        let (height, width) = options.size.unwrap_or(this.own);
+        if this.own.0 > height || this.own.1 > width {
+            return Err(DataError::invalid(
+                &this.set.name,
+                format!("pictures no larger than {height}x{width} to pad to that size"),
+                format!("pictures of {}x{}; resize them instead", this.own.0, this.own.1),
+            ));
+        }
+        this.shape = (this.shape.0, height, width);
+        if options.sample > 0 || options.channels.is_none() {
+            let sample = this.sample(options.sample.max(1), options.channels)?;
+            this.shape.0 = sample.channels;
+            this.mean_std = sample.mean_std;
+        }
+        Ok(this)
+    }
+
+    /// Measures `count` pictures of a shuffle that is always the same.
+    fn sample(&self, count: usize, channels: Option<usize>) -> Result<Sample, DataError> {
+        let mut order = epoch_order(SAMPLE_SEED, 0, self.set.len());
+        order.truncate(count);
+        order.sort_unstable();
+        let measure = |&i: &u32| -> Result<(bool, Histogram), DataError> {
+            let tile = self.own_tile(i as usize)?.1;
+            let mut values = Vec::new();
+            fit::convert_channels(
+                &tile.values,
+                tile.channels,
+                channels.unwrap_or(tile.channels),
+                &mut values,
+            );
+            let mut histogram = Histogram::default();
+            histogram.add(&self.padded(&values));
+            Ok((tile.channels == 3, histogram))
+        };
+        let measured: Vec<Result<(bool, Histogram), DataError>> = order.par_iter().map(measure).collect();
+        let (mut grey, mut colour, mut any_colour) = (Histogram::default(), Histogram::default(), false);
+        for measured in measured {
+            let (is_colour, histogram) = measured?;
+            any_colour |= is_colour;
+            if is_colour { colour = colour.merge(&histogram) } else { grey = grey.merge(&histogram) }
+        }
+        let counted = match channels {
+            None if any_colour => colour.merge(&grey).merge(&grey).merge(&grey),
+            _ => colour.merge(&grey),
+        };
+        let channels = channels.unwrap_or(if any_colour { 3 } else { 1 });
+        Ok(Sample { channels, mean_std: counted.mean_std() })
+    }
+
+    /// What the set is called in reports.
+    pub fn name(&self) -> &str {
+        &self.set.name
+    }
+
+    /// The number of pictures, at least 1.
+    #[allow(clippy::len_without_is_empty, reason = "a data set is never empty")]
+    pub fn len(&self) -> usize {
+        self.set.len()
+    }
+
+    /// (channels, height, width) of every picture.
+    pub fn shape(&self) -> (usize, usize, usize) {
+        self.shape
+    }
+
+    /// The names of the classes.
+    pub fn classes(&self) -> &[String] {
+        &self.set.classes
+    }
+
+    /// Mean and standard deviation in normalised units, of the sample; NaN if none was measured.
+    pub fn mean_std(&self) -> (f64, f64) {
+        self.mean_std
+    }
+
+    /// The path of picture `index` for messages.
+    ///
+    /// # Panics
+    ///
+    /// If `index` is not below [`Stream::len`].
+    pub fn path_of(&self, index: u32) -> PathBuf {
+        self.set.path_of(index as usize)
+    }
+
+    /// Pictures that could not be decoded so far.
+    pub fn broken(&self) -> usize {
+        self.broken.count()
+    }
+
+    /// What `read` makes of picture `i`, or of the next one of which it makes something; with its index.
+    fn whole<T>(
+        &self,
+        i: usize,
+        read: impl Fn(&[u8]) -> Result<T, DecodeError>,
+    ) -> Result<(usize, T), DataError> {
+        for at in (i..self.set.len()).chain(0..i) {
+            match read(&self.set.read(at)?) {
+                Ok(found) => return Ok((at, found)),
+                Err(source) => self.broken.add(at, || self.set.path_of(at), source)?,
+            }
+        }
+        Err(DataError::invalid(self.name(), "at least one whole picture", "none"))
+    }
+
+    /// Picture `i` in its own channels and, where it is not resized, its own size, which all must share.
+    fn own_tile(&self, i: usize) -> Result<(usize, Tile), DataError> {
+        let (at, tile) = self.whole(i, |bytes| tile(bytes, self.bring))?;
+        if tile.size != self.own {
+            return Err(mixed((self.set.path_of(0), self.own), (self.set.path_of(at), tile.size)));
+        }
+        Ok((at, tile))
+    }
+
+    fn padded(&self, values: &[u8]) -> Vec<u8> {
+        let size = (self.shape.1, self.shape.2);
+        if size == self.own { values.to_vec() } else { fit::pad(values, self.own, size, self.padding) }
+    }
+
+    /// Picture `i` (C, H, W) as evaluation sees it, and its class.
+    fn fitted(&self, i: usize) -> Result<(u32, Vec<u8>), DataError> {
+        let (at, tile) = self.own_tile(i)?;
+        let mut values = Vec::new();
+        fit::convert_channels(&tile.values, tile.channels, self.shape.0, &mut values);
+        Ok((self.set.entries[at].label, self.padded(&values)))
+    }
+
+    /// Writes picture `index`, augmented with the random numbers of (seed, epoch, index), to `out`, (C, H, W) in [-1, 1];
+    /// returns its class.
+    ///
+    /// A random resized crop is taken from the picture as it is stored where the set's pictures are resized.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be read, more pictures are broken than may be, or the picture has another size than the rest.
+    ///
+    /// # Panics
+    ///
+    /// If `index` is not below [`Stream::len`] or `out` has another length than a picture.
+    pub fn example(
+        &self,
+        index: u32,
+        augment: &Augment,
+        [seed, epoch]: [u64; 2],
+        out: &mut [f32],
+    ) -> Result<u32, DataError> {
+        let key = [seed, epoch, u64::from(index)];
+        if let (Some(area), false) = (augment.resized_crop, self.bring == Bring::Keep) {
+            let (at, cropped) = self.whole(index as usize, |bytes| self.cropped(bytes, area, key))?;
+            let mut rng = example_rng(seed, epoch, u64::from(index), stream::AUGMENT);
+            augment_into(&cropped, self.shape, augment, &mut rng, out);
+            return Ok(self.set.entries[at].label);
+        }
+        let (label, image) = self.fitted(index as usize)?;
+        if *augment == Augment::default() {
+            out.iter_mut().zip(&image).for_each(|(out, &value)| *out = normalise(value));
+        } else {
+            augment_example(&image, self.shape, augment, key, out);
+        }
+        Ok(label)
+    }
+
+    /// A random resized crop of a stored picture, in the set's channels and size.
+    fn cropped(
+        &self,
+        bytes: &[u8],
+        area: [f64; 2],
+        [seed, epoch, index]: [u64; 3],
+    ) -> Result<Vec<u8>, DecodeError> {
+        let decoded = decode(bytes)?;
+        let (mut channels, size) = (decoded.channels, (decoded.height, decoded.width));
+        let (wanted, height, width) = self.shape;
+        let mut samples = decoded.into_samples();
+        if (channels, wanted) == (3, 1) {
+            // Grey first, as a set in memory is: the rounding is the same then.
+            let colour = crate::picture::planes(&samples, 3, |v| v);
+            samples = Vec::new();
+            fit::convert_channels(&colour, 3, 1, &mut samples);
+            channels = 1;
+        }
+        let mut rng = example_rng(seed, epoch, index, stream::RESIZED_CROP);
+        let cropped = crop::resized_crop(&samples, channels, size, (height, width), area, &mut rng);
+        let mut out = Vec::new();
+        fit::convert_channels(&cropped, channels, wanted, &mut out);
+        Ok(out)
+    }
+
+    /// The pictures at `indices`, as evaluation sees them, in memory.
+    ///
+    /// # Errors
+    ///
+    /// As [`Stream::example`]; also if there are no indices.
+    pub fn load(&self, indices: &[u32]) -> Result<Dataset, DataError> {
+        let read: Vec<Result<(u32, Vec<u8>), DataError>> =
+            indices.par_iter().map(|&i| self.fitted(i as usize)).collect();
+        let read = read.into_iter().collect::<Result<Vec<_>, DataError>>()?;
+        let labels = read.iter().map(|(label, _)| *label).collect();
+        let pixels = read.into_iter().flat_map(|(_, image)| image).collect();
+        Dataset::new(self.name(), self.shape, self.classes().to_vec(), pixels, labels)
+    }
+}

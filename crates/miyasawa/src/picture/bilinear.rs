@@ -1,0 +1,131 @@
+//! Resizing 8-bit samples as image classification does it: bilinear, antialiased.
+
+use fast_image_resize::images::{CroppedImage, Image, ImageRef};
+use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+
+/// A rectangle of a picture in whole pixels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Window {
+    pub top: usize,
+    pub left: usize,
+    pub height: usize,
+    pub width: usize,
+}
+
+/// Cuts `window` out of a picture of `size` = (height, width) given as (H, W, C) and resizes it to `to`.
+///
+/// Bilinear with its triangle stretched by the reduction where a side shrinks, in two passes with 8-bit values between
+/// them: the BILINEAR of Pillow and so torchvision's `Resize(antialias=True)` of a picture
+/// (`scripts/torchvision_pipeline.py` compares them). Nothing outside the window is looked at.
+///
+/// # Panics
+///
+/// If the lengths do not agree or the window is not within the picture.
+pub(crate) fn bilinear(
+    samples: &[u8],
+    channels: usize,
+    size: (usize, usize),
+    window: Window,
+    to: (usize, usize),
+) -> Vec<u8> {
+    assert_eq!(samples.len(), channels * size.0 * size.1, "the picture's length");
+    let fits = |from: usize, len: usize, whole: usize| len > 0 && from + len <= whole;
+    assert!(
+        fits(window.top, window.height, size.0) && fits(window.left, window.width, size.1),
+        "the window is within the picture"
+    );
+    let pixel = if channels == 3 { PixelType::U8x3 } else { PixelType::U8 };
+    // A picture has at most 10^8 pixels.
+    let side = |n: usize| n as u32;
+    let whole = ImageRef::new(side(size.1), side(size.0), samples, pixel).expect("the length was checked");
+    let (top, left) = (side(window.top), side(window.left));
+    let cut = CroppedImage::new(&whole, left, top, side(window.width), side(window.height))
+        .expect("the window was checked");
+    let mut out = Image::new(side(to.1), side(to.0), pixel);
+    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
+    Resizer::new().resize(&cut, &mut out, &options).expect("both pictures have the same kind of pixels");
+    out.into_vec()
+}
+
+/// Resizes a picture (H, W, C) so that the size `to` is the share `share` of its shorter side and cuts the centre out:
+/// with `to` 224 and `share` 0.875 torchvision's `Resize(256)`, `CenterCrop(224)`.
+pub(crate) fn resize_crop(
+    samples: &[u8],
+    channels: usize,
+    size: (usize, usize),
+    to: (usize, usize),
+    share: f64,
+) -> Vec<u8> {
+    let (height, width) = size;
+    // The side that limits gets its length from the share, the other one keeps the aspect, rounded down as there.
+    let long = |n: f64, of: usize, by: usize| (n * of as f64 / by as f64) as usize;
+    let scaled = if to.0 * width >= to.1 * height {
+        let n = (to.0 as f64 / share).round();
+        (n as usize, long(n, width, height).max(to.1))
+    } else {
+        let n = (to.1 as f64 / share).round();
+        (long(n, height, width).max(to.0), n as usize)
+    };
+    let all = Window { top: 0, left: 0, height, width };
+    let whole = bilinear(samples, channels, size, all, scaled);
+    // Python's round, to even.
+    let start = |whole: usize, part: usize| ((whole - part) as f64 / 2.0).round_ties_even() as usize;
+    let (top, left) = (start(scaled.0, to.0), start(scaled.1, to.1));
+    let row = |y: usize| &whole[((top + y) * scaled.1 + left) * channels..][..to.1 * channels];
+    (0..to.0).flat_map(row).copied().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Image.fromarray(v).resize((w, h), Image.BILINEAR) of Pillow 13.0, v[y, x] = (37*y + 101*x*x) % 256 of 5x6.
+    #[test]
+    fn agrees_with_pillow() {
+        let picture: Vec<u8> =
+            (0..30).map(|i| ((37 * (i / 6) + 101 * (i % 6) * (i % 6)) % 256) as u8).collect();
+        let all = Window { top: 0, left: 0, height: 5, width: 6 };
+        // The last bit of the coefficients is rounded otherwise.
+        let near = |window, to, expected: &[u8]| {
+            let out = bilinear(&picture, 1, (5, 6), window, to);
+            assert!(out.iter().zip(expected).all(|(a, b)| a.abs_diff(*b) <= 1), "{out:?}");
+            assert_eq!(out.len(), expected.len());
+        };
+        near(all, (2, 3), PILLOW_DOWN);
+        near(all, (7, 4), PILLOW_MIXED);
+        assert_eq!(bilinear(&picture, 1, (5, 6), all, (5, 6)), picture);
+        // .crop((1, 2, 5, 5)) first.
+        let window = Window { top: 2, left: 1, height: 3, width: 4 };
+        near(window, (2, 2), PILLOW_WINDOW);
+    }
+
+    #[test]
+    fn colours_are_resized_apart() {
+        let plane = |k: usize| (0..30).map(move |i| (i * 7 * (k + 1) % 256) as u8);
+        let colour: Vec<u8> =
+            plane(0).zip(plane(1)).zip(plane(2)).flat_map(|((r, g), b)| [r, g, b]).collect();
+        let window = Window { top: 1, left: 0, height: 4, width: 5 };
+        let out = bilinear(&colour, 3, (5, 6), window, (3, 7));
+        for k in 0..3 {
+            let alone = bilinear(&plane(k).collect::<Vec<u8>>(), 1, (5, 6), window, (3, 7));
+            assert_eq!(out.iter().skip(k).step_by(3).copied().collect::<Vec<u8>>(), alone);
+        }
+    }
+
+    #[test]
+    fn a_crop_of_any_shape_is_covered() {
+        for (size, to) in
+            [((5, 9), (4, 4)), ((9, 5), (4, 4)), ((3, 3), (2, 6)), ((50, 4), (3, 8)), ((1, 1), (4, 3))]
+        {
+            let out = resize_crop(&vec![77; size.0 * size.1], 1, size, to, 0.875);
+            assert_eq!(out, vec![77; to.0 * to.1], "{size:?} to {to:?}");
+        }
+    }
+
+    const PILLOW_DOWN: &[u8] = &[99, 164, 111, 149, 142, 139];
+    const PILLOW_MIXED: &[u8] = &[
+        38, 132, 121, 168, 59, 153, 142, 98, 86, 180, 169, 56, 112, 206, 195, 82, 138, 130, 201, 108, 165,
+        104, 159, 135, 186, 109, 99, 156,
+    ];
+    const PILLOW_WINDOW: &[u8] = &[174, 190, 129, 145];
+}

@@ -1,0 +1,368 @@
+//! The batches of a run.
+//!
+//! The batch of a step is a function of the seed and the step alone: its pictures are a piece of the epoch's order, which
+//! follows from (seed, epoch), their augmentation follows from (seed, epoch, index), their noise from (seed, step, place).
+//! So a run resumes at any step without saved state, and the number of workers changes nothing.
+//!
+//! Pictures in memory are copied when the step asks for them. Streamed ones are read, decoded and augmented ahead of the
+//! step by threads of their own; what they have ready is bounded by `data.prefetch` batches.
+
+use super::config::{NoiseConfig, TrainConfig};
+use super::noise::training_noise;
+use super::step::Batch;
+use crate::data::{Augment, DataError, Pictures, Stream, gather_augmented};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc, Condvar, Mutex, PoisonError,
+        mpsc::{Receiver, Sender, channel},
+    },
+    thread::JoinHandle,
+};
+
+/// Pictures that a worker takes at once.
+const CHUNK: usize = 4;
+
+/// Where a run's batches come from.
+pub(super) struct Feed {
+    set: Pictures,
+    seed: u64,
+    batch: usize,
+    noise: NoiseConfig,
+    augment: Augment,
+    shuffle: Option<usize>,
+    prefetch: u64,
+    /// The epoch whose order is held.
+    order: Option<(u64, Vec<u32>)>,
+    crew: Option<Crew>,
+}
+
+impl Feed {
+    /// The feed of a run with batches of `batch` pictures; workers are started where the set is streamed.
+    pub fn new(set: &Pictures, config: &TrainConfig, batch: usize) -> Self {
+        let augment = config.augment.augment();
+        let workers = config.data.workers.unwrap_or_else(rayon::current_num_threads);
+        let crew = set.stream().map(|stream| Crew::start(stream, workers, augment, config.seed));
+        Self {
+            set: set.clone(),
+            seed: config.seed,
+            batch,
+            noise: config.noise.clone(),
+            augment,
+            shuffle: config.data.shuffle_buffer,
+            prefetch: config.data.prefetch as u64,
+            order: None,
+            crew,
+        }
+    }
+
+    /// The epoch of a step and the pictures of its batch.
+    fn indices(&mut self, step: u64) -> (u64, Vec<u32>) {
+        let per_epoch = (self.set.len() / self.batch) as u64;
+        let (epoch, place) = (step / per_epoch, (step % per_epoch) as usize);
+        if self.order.as_ref().is_none_or(|(of, _)| *of != epoch) {
+            self.order = Some((epoch, self.set.order(self.seed, epoch, self.shuffle)));
+        }
+        let order = self.order.as_ref().map(|(_, order)| order.as_slice()).unwrap_or_default();
+        (epoch, order[place * self.batch..][..self.batch].to_vec())
+    }
+
+    /// The batch of step `step`. Steps are asked for one after the other; going elsewhere is allowed and costs what was
+    /// prepared.
+    ///
+    /// # Errors
+    /// If a picture cannot be read, or too many are broken.
+    pub fn batch(&mut self, step: u64) -> Result<Batch, DataError> {
+        let (channels, height, width) = self.set.shape();
+        let image = channels * height * width;
+        let (x, labels) = match self.set.in_memory().is_some() {
+            true => self.copied(step, image),
+            false => self.streamed(step, image)?,
+        };
+        let (sigma, eps) = training_noise(&self.noise, self.seed, step, self.batch, image);
+        Ok(Batch { image: [channels, height, width], x, labels, sigma, eps })
+    }
+
+    fn copied(&mut self, step: u64, image: usize) -> (Vec<f32>, Vec<u32>) {
+        let (epoch, indices) = self.indices(step);
+        let Some(data) = self.set.in_memory() else { return (Vec::new(), Vec::new()) };
+        let mut x = vec![0.0; self.batch * image];
+        gather_augmented(data, &indices, &self.augment, self.seed, epoch, &mut x);
+        (x, indices.iter().map(|i| data.labels()[*i as usize]).collect())
+    }
+
+    fn streamed(&mut self, step: u64, image: usize) -> Result<(Vec<f32>, Vec<u32>), DataError> {
+        let Some(mut crew) = self.crew.take() else { return Ok((Vec::new(), Vec::new())) };
+        if !(crew.next_step.saturating_sub(self.prefetch + 1)..=crew.next_step).contains(&step)
+            || !crew.has(step)
+        {
+            crew.restart(step);
+        }
+        while crew.next_step <= step + self.prefetch {
+            let (epoch, indices) = self.indices(crew.next_step);
+            crew.ask(epoch, &indices, image);
+        }
+        let batch = crew.collect(step);
+        self.crew = Some(crew);
+        batch
+    }
+}
+
+/// A picture to prepare.
+#[derive(Clone, Copy)]
+struct Task {
+    /// What was asked for before a restart is no longer wanted.
+    generation: u64,
+    step: u64,
+    place: usize,
+    epoch: u64,
+    index: u32,
+    image: usize,
+}
+
+/// A prepared picture and its class.
+struct Done {
+    task: Task,
+    result: Result<(Vec<f32>, u32), DataError>,
+}
+
+/// What workers are to do.
+#[derive(Default)]
+struct Queue {
+    tasks: Mutex<(VecDeque<Task>, bool)>,
+    changed: Condvar,
+}
+
+impl Queue {
+    /// The next tasks; none when the run is over.
+    fn take(&self) -> Vec<Task> {
+        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            if tasks.1 {
+                return Vec::new();
+            }
+            if !tasks.0.is_empty() {
+                let count = tasks.0.len().min(CHUNK);
+                return tasks.0.drain(..count).collect();
+            }
+            tasks = self.changed.wait(tasks).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn change(&self, change: impl FnOnce(&mut (VecDeque<Task>, bool))) {
+        change(&mut self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
+        self.changed.notify_all();
+    }
+}
+
+/// A batch in the making.
+struct Partial {
+    x: Vec<f32>,
+    labels: Vec<u32>,
+    missing: usize,
+    error: Option<(usize, DataError)>,
+}
+
+/// Threads that prepare the pictures of coming steps.
+struct Crew {
+    queue: Arc<Queue>,
+    done: Receiver<Done>,
+    threads: Vec<JoinHandle<()>>,
+    generation: u64,
+    /// The first step that is not asked for yet.
+    next_step: u64,
+    partial: BTreeMap<u64, Partial>,
+}
+
+impl Crew {
+    fn start(stream: &Arc<Stream>, workers: usize, augment: Augment, seed: u64) -> Self {
+        let queue = Arc::new(Queue::default());
+        let (sender, done) = channel();
+        let threads = (0..workers.max(1)).filter_map(|i| {
+            let (queue, stream, sender) = (Arc::clone(&queue), Arc::clone(stream), sender.clone());
+            let work = move || work(&queue, &stream, &augment, seed, &sender);
+            std::thread::Builder::new().name(format!("data-{i}")).spawn(work).ok()
+        });
+        Self {
+            threads: threads.collect(),
+            queue,
+            done,
+            generation: 0,
+            next_step: 0,
+            partial: BTreeMap::new(),
+        }
+    }
+
+    fn has(&self, step: u64) -> bool {
+        step == self.next_step || self.partial.contains_key(&step)
+    }
+
+    /// Forgets what was asked for and goes on at another step.
+    fn restart(&mut self, step: u64) {
+        self.generation += 1;
+        self.partial.clear();
+        self.next_step = step;
+        self.queue.change(|(tasks, _)| tasks.clear());
+    }
+
+    /// Asks for the batch of the next step.
+    fn ask(&mut self, epoch: u64, indices: &[u32], image: usize) {
+        let (generation, step) = (self.generation, self.next_step);
+        let tasks = indices.iter().enumerate().map(|(place, &index)| Task {
+            generation,
+            step,
+            place,
+            epoch,
+            index,
+            image,
+        });
+        self.queue.change(|(queue, _)| queue.extend(tasks));
+        let count = indices.len();
+        let (x, labels) = (vec![0.0; count * image], vec![0; count]);
+        self.partial.insert(step, Partial { x, labels, missing: count, error: None });
+        self.next_step += 1;
+    }
+
+    /// Waits for the batch of a step that was asked for.
+    fn collect(&mut self, step: u64) -> Result<(Vec<f32>, Vec<u32>), DataError> {
+        while self.partial.get(&step).is_some_and(|batch| batch.missing > 0) {
+            let Ok(Done { task, result }) = self.done.recv() else { break };
+            if task.generation != self.generation {
+                continue;
+            }
+            let Some(batch) = self.partial.get_mut(&task.step) else { continue };
+            batch.missing -= 1;
+            match result {
+                Ok((image, label)) => {
+                    batch.x[task.place * task.image..][..task.image].copy_from_slice(&image);
+                    batch.labels[task.place] = label;
+                }
+                // The error reported is that of the first place, whichever worker met one first.
+                Err(error) if batch.error.as_ref().is_none_or(|(at, _)| *at > task.place) => {
+                    batch.error = Some((task.place, error));
+                }
+                Err(_) => {}
+            }
+        }
+        match self.partial.remove(&step) {
+            Some(Partial { error: Some((_, error)), .. }) => Err(error),
+            Some(Partial { missing: 0, x, labels, .. }) => Ok((x, labels)),
+            _ => {
+                let error =
+                    std::io::Error::other("the threads that read pictures could not be started or died");
+                Err(DataError::Io { path: "data.workers".into(), source: error })
+            }
+        }
+    }
+}
+
+impl Drop for Crew {
+    fn drop(&mut self) {
+        self.queue.change(|(tasks, over)| {
+            tasks.clear();
+            *over = true;
+        });
+        for thread in self.threads.drain(..) {
+            // A panic of a worker was told when it happened.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn work(queue: &Queue, stream: &Stream, augment: &Augment, seed: u64, done: &Sender<Done>) {
+    loop {
+        let tasks = queue.take();
+        if tasks.is_empty() {
+            return;
+        }
+        for task in tasks {
+            let mut image = vec![0.0; task.image];
+            let read = || stream.example(task.index, augment, [seed, task.epoch], &mut image);
+            // A panic must arrive as an error: the step would wait for its picture for ever.
+            let label = catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| {
+                let source = std::io::Error::other("the decoder panicked");
+                Err(DataError::Io { path: stream.path_of(task.index), source })
+            });
+            if done.send(Done { task, result: label.map(|label| (image, label)) }).is_err() {
+                return;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::{DataSource, Part};
+    use image::{ImageFormat, Rgb, RgbImage};
+
+    /// A folder with 3 classes of pictures of 6x6, the ninth of which may be broken.
+    fn pictures(broken: bool) -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        for i in 0..40u32 {
+            let class = dir.path().join((i % 3).to_string());
+            std::fs::create_dir_all(&class).unwrap();
+            let picture = RgbImage::from_fn(6, 6, |x, y| Rgb([x * 40, y * 40, i * 6].map(|v| v as u8)));
+            let path = class.join(format!("{i:02}.png"));
+            picture.save_with_format(&path, ImageFormat::Png).unwrap();
+            if broken && i == 9 {
+                std::fs::write(&path, b"no picture").unwrap();
+            }
+        }
+        dir
+    }
+
+    fn config(settings: &[&str]) -> TrainConfig {
+        let settings: Vec<String> = settings.iter().map(|s| (*s).to_owned()).collect();
+        TrainConfig::load(None, &settings).unwrap()
+    }
+
+    fn feed(dir: &tempfile::TempDir, settings: &[&str]) -> Result<Feed, DataError> {
+        let augment = ["seed=3", "augment.flip=true", "augment.crop=1", "augment.resized_crop=[0.3, 1.0]"];
+        let config = config(&[&augment, settings].concat());
+        let set = DataSource::Path(dir.path().to_owned()).open(Part::Train, &config.open_options())?;
+        Ok(Feed::new(&set, &config, 12))
+    }
+
+    fn values(batch: Batch) -> (Vec<f32>, Vec<u32>, Vec<f32>) {
+        (batch.x, batch.labels, batch.eps)
+    }
+
+    #[test]
+    fn batches_are_the_same_in_memory_and_with_any_number_of_workers() {
+        let dir = pictures(false);
+        for order in ["data.prefetch=2", "data.shuffle_buffer=5"] {
+            let mut memory = feed(&dir, &["data.stream=never", order]).unwrap();
+            let expected: Vec<_> = (0..8).map(|step| values(memory.batch(step).unwrap())).collect();
+            assert_ne!(expected[0], expected[3], "another epoch");
+            for workers in ["data.workers=1", "data.workers=4"] {
+                let mut stream = feed(&dir, &["data.stream=always", order, workers]).unwrap();
+                for (step, expected) in expected.iter().enumerate() {
+                    assert_eq!(
+                        &values(stream.batch(step as u64).unwrap()),
+                        expected,
+                        "{workers}, step {step}"
+                    );
+                }
+                // A run that starts elsewhere or goes back sees the same.
+                for step in [6, 2, 3, 7, 7, 1] {
+                    assert_eq!(values(stream.batch(step).unwrap()), expected[step as usize], "step {step}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_broken_picture_ends_the_run_only_beyond_the_limit() {
+        let dir = pictures(true);
+        let mut stream = feed(&dir, &["data.stream=always", "data.sample=1"]).unwrap();
+        assert!((0..6).all(|step| stream.batch(step).is_ok()));
+        let strict = ["data.stream=always", "data.max_broken=0", "data.sample=1"];
+        let mut stream = feed(&dir, &strict).unwrap();
+        let errors: Vec<String> =
+            (0..3).filter_map(|step| stream.batch(step).err()).map(|e| e.to_string()).collect();
+        assert_eq!(errors.len(), 1, "{errors:?}");
+        assert!(errors[0].contains("09.png"), "{errors:?}");
+    }
+}
