@@ -67,3 +67,49 @@ fn real_fashion_mnist() {
         Err(other) => panic!("{other}"),
     }
 }
+
+/// Of `scripts/torchvision_pipeline.py val.tar 224`: the pictures 0, 50 and 100 of imagenet-sample after torchvision's
+/// Resize(256) and CenterCrop(224), every 56th pixel from the 28th on, by channel, row and column.
+#[rustfmt::skip]
+const TORCHVISION: [(usize, [u8; 48]); 3] = [
+    (0, [125, 139, 146, 144, 128, 136, 175, 152, 181, 130, 152, 157, 113, 131, 148, 155, 110, 126, 135, 133, 116, 125, 150, 139, 173, 118, 139, 146, 100, 122, 135, 138, 77, 92, 107, 105, 78, 80, 118, 107, 163, 78, 106, 118, 66, 81, 103, 109]),
+    (50, [50, 141, 32, 88, 143, 120, 90, 90, 142, 144, 93, 59, 87, 73, 34, 127, 22, 119, 24, 70, 130, 49, 50, 27, 87, 46, 25, 31, 59, 43, 19, 93, 22, 120, 20, 45, 112, 39, 48, 25, 69, 39, 29, 28, 54, 45, 16, 90]),
+    (100, [143, 138, 141, 5, 52, 155, 169, 100, 213, 215, 216, 218, 227, 219, 222, 231, 149, 125, 130, 6, 10, 153, 161, 47, 213, 229, 231, 232, 235, 226, 228, 235, 146, 116, 127, 2, 3, 152, 155, 37, 219, 232, 236, 233, 237, 229, 227, 230]),
+];
+
+#[test]
+fn real_imagenet_pictures_are_evaluated_as_by_torchvision() {
+    let Some(root) = real_data() else { return };
+    let options = OpenOptions {
+        size: Some((224, 224)),
+        fit: FitMode::ResizeCrop,
+        channels: Some(3),
+        stream: Streaming::Always,
+        sample: 0,
+        ..OpenOptions::default()
+    };
+    let set = DataSource::Path(root.join("imagenet-sample/val.tar")).open(Part::Test, &options).unwrap();
+    assert_eq!(set.len(), 150);
+    for (index, expected) in TORCHVISION {
+        let picture = set.load(&[index as u32]).unwrap();
+        let rows = (0..3).flat_map(|c| (28..224).step_by(56).map(move |y| (c, y)));
+        let lattice = rows.flat_map(|(c, y)| (28..224).step_by(56).map(move |x| (c * 224 + y) * 224 + x));
+        let found = lattice.map(|at| picture.image(0)[at]);
+        let difference: u32 = found.zip(expected).map(|(a, b)| u32::from(a.abs_diff(b))).sum();
+        assert!(difference <= 48, "picture {index}: {difference} grey levels in 48 values");
+    }
+}
+
+#[test]
+fn real_shards_stream_as_they_load() {
+    let Some(root) = real_data() else { return };
+    let path = root.join("tiny-imagenet-50");
+    let open = |stream| {
+        let options = OpenOptions { stream, limit: Some(500), ..OpenOptions::default() };
+        DataSource::Path(path.clone()).open_both(&options).unwrap()
+    };
+    let (memory, streamed) = (open(Streaming::Never), open(Streaming::Always));
+    assert_eq!(&streamed.0.sample(usize::MAX).unwrap(), memory.0.in_memory().unwrap());
+    assert_eq!((streamed.0.mean_std(), streamed.1.len()), (memory.0.mean_std(), 2500));
+    assert_eq!(streamed.1.sample(100).unwrap(), memory.1.sample(100).unwrap());
+}

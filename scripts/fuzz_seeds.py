@@ -1,0 +1,99 @@
+"""Writes the seeds of the fuzz corpora: small whole files of every format. Usage: fuzz_seeds.py FOLDER"""
+
+import gzip
+import io
+import json
+import pathlib
+import struct
+import sys
+import tarfile
+import zlib
+
+out = pathlib.Path(sys.argv[1])
+
+
+def write(target, name, data):
+    (out / target).mkdir(parents=True, exist_ok=True)
+    (out / target / name).write_bytes(data)
+
+
+def idx(*dims):
+    size = 1
+    for d in dims:
+        size *= d
+    return struct.pack(f">BBBB{len(dims)}I", 0, 0, 8, len(dims), *dims) + bytes(i % 256 for i in range(size))
+
+
+def png(width, height, colour):
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    channels = 3 if colour else 1
+    rows = b"".join(b"\0" + bytes((x * y * 7) % 256 for x in range(width * channels)) for y in range(height))
+    header = struct.pack(">IIBBBBB", width, height, 8, 2 if colour else 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+# A grey JPEG of 8x8 without a coefficient: quantisation, frame, tables of one code each, an empty scan.
+JPEG = (
+    b"\xff\xd8\xff\xdb\0\x43\0" + b"\x10" * 64 + b"\xff\xc0\0\x0b\x08\0\x08\0\x08\x01\x01\x11\0"
+    + b"\xff\xc4\0\x14\0\x01" + b"\0" * 15 + b"\0" + b"\xff\xc4\0\x14\x10\x01" + b"\0" * 15 + b"\0"
+    + b"\xff\xda\0\x08\x01\x01\0\0\x3f\0\x3f\xff\xd9"
+)
+
+
+def tar(files, fmt=tarfile.USTAR_FORMAT):
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=fmt) as archive:
+        for name, data in files:
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+    # One end block less than tar's padding to 10 KiB.
+    data = buffer.getvalue().rstrip(b"\0")
+    return data + b"\0" * (1024 + -len(data) % 512)
+
+
+def checkpoint(tensors, metadata):
+    header, at, body = {"__metadata__": metadata}, 0, b""
+    for name, shape in tensors:
+        size = 4
+        for d in shape:
+            size *= d
+        header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [at, at + size]}
+        at += size
+        body += b"\0" * size
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    return struct.pack("<Q", len(text)) + text + body
+
+
+write("idx", "images", idx(2, 3, 4))
+write("idx", "labels", idx(5))
+write("idx", "gzipped", gzip.compress(idx(2, 3, 4), mtime=0))
+write("cifar", "ten", bytes([3]) + bytes(3072))
+write("cifar", "hundred", bytes([3, 77]) + bytes(3072))
+small, grey = png(3, 2, True), png(2, 2, False)
+write("picture", "colour.png", small)
+write("picture", "grey.png", grey)
+write("picture", "grey.jpg", JPEG)
+shard = [("0.png", small), ("0.cls", b"0"), ("1.png", grey), ("1.cls", b"1\n")]
+write("archive", "shard", tar(shard))
+write("archive", "classes", tar([("train/a/1.png", small), ("train/b/2.png", small), ("val/a/3.png", grey)]))
+write("archive", "long-names", tar([("c" * 120 + "/1.png", small)], tarfile.GNU_FORMAT))
+write("archive", "pax", tar([("k\u00e4tzchen/" + "d" * 110 + ".png", small)], tarfile.PAX_FORMAT))
+write("archive", "gzipped", gzip.compress(tar(shard), mtime=0))
+write("archive", "binary", tar([("x/data_batch_1.bin", bytes([3]) + bytes(3072))]))
+info = {
+    "network": {"channels": 1, "classes": 2, "width": 8, "blocks": [1], "blind": True, "zero_energy_head": True},
+    "data": {"name": "x", "channels": 1, "height": 8, "width": 8, "classes": ["a", "b"], "mean": 0.0, "std": 0.5},
+    "sigma": [0.02, 1.0],
+    "training": {"steps": 0, "images": 0, "seed": 0, "loss_weights": [1.0, 1.0], "version": "0"},
+}
+metadata = {"miyasawa": "1", "info": json.dumps(info), "sha256": ""}
+write("checkpoint", "empty", checkpoint([], metadata))
+write("checkpoint", "some", checkpoint([("conv_in.weight", [8, 1, 3, 3]), ("class_head.bias", [2])], metadata))
+write("config", "one", b'seed = 1\n[data]\ntrain = "cifar10"\nsize = [8, 8]\nfit = "resize_crop"\nstream = "always"\n'
+      b"[augment]\nflip = true\nresized_crop = [0.08, 1.0]\n[network]\nblocks = [1, 2]\n")
+write("config", "two", b'[optimizer]\nname = "sgd"\nlr = 1e-3\n[eval]\nsigmas = [0.1, 1]\n[loss]\ndsm = "both"\n'
+      b'[noise]\ndistribution = "log-normal"\nmin = 0.01\n[schedule]\nsteps = 10\nepochs = 0.5\n')
