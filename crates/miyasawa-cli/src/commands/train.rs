@@ -149,13 +149,7 @@ fn dry_run(config: &TrainConfig, session: &Session) -> anyhow::Result<Outcome> {
         cost.micro_batch
     );
     for device in &cost.hardware {
-        outln!(
-            "{:>12.1} h   {}, {:.0} GFLOP/s ({})",
-            device.hours,
-            device.name,
-            device.gflops,
-            device.basis
-        );
+        outln!("{:>12.1} h   {}, {:.0} GFLOP/s ({})", device.hours, device.name, device.gflops, device.basis);
     }
     Ok(Outcome::Done)
 }

@@ -188,7 +188,8 @@ impl<'b> Opened<'b> {
         for (name, view) in self.tensors.iter() {
             let data = tensor_data(&view).map_err(|e| format(path, format!("{name} {e}")))?;
             let values = data.as_slice::<f32>();
-            let values = values.map_err(|_| format(path, format!("{name} holds integers, expected floats")))?;
+            let values =
+                values.map_err(|_| format(path, format!("{name} holds integers, expected floats")))?;
             // A model that answers NaN to everything must not get as far as a picture.
             if let Some(value) = values.iter().find(|value| !value.is_finite()) {
                 return Err(format(path, format!("{name} holds the value {value}")));

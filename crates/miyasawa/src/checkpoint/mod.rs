@@ -70,7 +70,8 @@ impl ModelInfo {
     /// As a file's metadata tells it.
     pub(crate) fn read(file: &Opened<'_>, path: &Path) -> Result<Self, CheckpointError> {
         let format = |found| CheckpointError::Format { path: path.to_owned(), found };
-        let info: Self = serde_json::from_str(file.entry("info", path)?).map_err(|e| format(e.to_string()))?;
+        let info: Self =
+            serde_json::from_str(file.entry("info", path)?).map_err(|e| format(e.to_string()))?;
         match info.problem() {
             Some(problem) => Err(format(problem)),
             None => Ok(info),

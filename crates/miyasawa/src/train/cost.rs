@@ -360,7 +360,8 @@ mod tests {
 
     #[test]
     fn what_is_asked_of_the_pictures_comes_before_what_is_assumed() {
-        let cost = Cost::of(&config(&["data.size=[16,16]", "data.channels=1", "data.limit=1000"]), 1).unwrap();
+        let cost =
+            Cost::of(&config(&["data.size=[16,16]", "data.channels=1", "data.limit=1000"]), 1).unwrap();
         let data = &cost.data;
         assert_eq!((data.pictures, data.channels, data.height, data.width), (1000, 1, 16, 16));
         // Without anything to assume the data itself is looked at.

@@ -125,7 +125,10 @@ fn lock(dir: &Path) -> Result<File, TrainError> {
         }
         // Some network file systems know no locks.
         Err(TryLockError::Error(error)) if error.kind() == ErrorKind::Unsupported => {
-            tracing::warn!("{}: locks are not supported here: two runs would not notice each other", path.display());
+            tracing::warn!(
+                "{}: locks are not supported here: two runs would not notice each other",
+                path.display()
+            );
         }
         Err(TryLockError::Error(error)) => return Err(folder(&path)(error)),
     }
@@ -170,7 +173,8 @@ impl RunFiles {
         let step = state.now.step;
         let path = self.dir.join(CHECKPOINTS).join(format!("step-{step:08}.safetensors"));
         state.save(&path)?;
-        let (newer, own): (Vec<_>, Vec<_>) = checkpoints(&self.dir)?.into_iter().partition(|(of, _)| *of > step);
+        let (newer, own): (Vec<_>, Vec<_>) =
+            checkpoints(&self.dir)?.into_iter().partition(|(of, _)| *of > step);
         for (_, path) in newer.into_iter().chain(own.into_iter().skip(keep)) {
             if let Err(error) = std::fs::remove_file(&path) {
                 tracing::warn!("{}: cannot be removed: {error}", path.display());

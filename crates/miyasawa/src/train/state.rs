@@ -138,8 +138,8 @@ impl TrainState {
     /// # Errors
     /// If the file cannot be read, is not a run's checkpoint, or is damaged.
     pub fn load(path: &Path) -> Result<Self, CheckpointError> {
-        let bytes = std::fs::read(path)
-            .map_err(|source| CheckpointError::Read { path: path.to_owned(), source })?;
+        let bytes =
+            std::fs::read(path).map_err(|source| CheckpointError::Read { path: path.to_owned(), source })?;
         let file = Opened::new(&bytes, path)?;
         let format = |found: String| CheckpointError::Format { path: path.to_owned(), found };
         let info = ModelInfo::read(&file, path)?;
@@ -175,7 +175,10 @@ impl Header {
         }
         let good = self.good.unwrap_or_default();
         if good.step > self.now.step {
-            return Some(format!("the last good step is {}, after the state's own {}", good.step, self.now.step));
+            return Some(format!(
+                "the last good step is {}, after the state's own {}",
+                good.step, self.now.step
+            ));
         }
         (!(self.now.guard.is_sound() && good.guard.is_sound()))
             .then(|| "the running bound is not made of finite numbers".to_owned())

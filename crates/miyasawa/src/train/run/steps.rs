@@ -113,8 +113,20 @@ impl<'t> Run<'t> {
         };
         let good = good.unwrap_or_else(|| now.clone());
         let (order, saved_at) = (None, Instant::now());
-        let run =
-            Self { trainer, files, log, device, config, recovery, good, order, rows, evaluated, best, saved_at };
+        let run = Self {
+            trainer,
+            files,
+            log,
+            device,
+            config,
+            recovery,
+            good,
+            order,
+            rows,
+            evaluated,
+            best,
+            saved_at,
+        };
         // What was killed between the checkpoint and the model has none, or the one before.
         if resume && now.step > 0 && !run.files.has_model_of(now.step) {
             run.save_model(&now)?;
@@ -230,7 +242,14 @@ impl<'t> Run<'t> {
             let path = self.save(&self.good.clone())?;
             self.log.push(&Event { event: "diverged", content: &event })?;
             let Divergence { what, value, bound } = *found;
-            return Err(TrainError::Diverged { step: from, what, value, bound, rollbacks: rollbacks - 1, path });
+            return Err(TrainError::Diverged {
+                step: from,
+                what,
+                value,
+                bound,
+                rollbacks: rollbacks - 1,
+                path,
+            });
         }
         self.recovery = Recovery { rollbacks, lr_factor, skipped };
         self.log.push(&Event { event: "rollback", content: &event })?;
