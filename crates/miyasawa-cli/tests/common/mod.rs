@@ -144,6 +144,46 @@ pub fn names(dir: &Path) -> Vec<String> {
     names
 }
 
+/// A file of a run.
+pub fn bytes(run: &Path, name: &str) -> Vec<u8> {
+    std::fs::read(run.join(name)).unwrap_or_else(|e| panic!("{name}: {e}"))
+}
+
+/// A file system of its own, as long as it lives.
+pub struct Disk<'d>(&'d Path);
+
+impl<'d> Disk<'d> {
+    /// One of a size; nothing where the system does not let us.
+    pub fn mount(dir: &'d Path, size: &str) -> Option<Self> {
+        let options = format!("size={size}");
+        let mut mount = Command::new("mount");
+        match mount.args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(dir).output() {
+            Ok(output) if output.status.success() => Some(Self(dir)),
+            Ok(output) => {
+                println!("skipped: no file system of one's own: {}", stderr(&output).trim());
+                None
+            }
+            Err(error) => {
+                println!("skipped: no file system of one's own: mount: {error}");
+                None
+            }
+        }
+    }
+
+    /// Mounts it again with other options.
+    pub fn remount(&self, options: &str) {
+        let mut mount = Command::new("mount");
+        let status = mount.args(["-o", &format!("remount,{options}")]).arg(self.0).status();
+        assert!(status.expect("mount starts").success(), "remount with {options}");
+    }
+}
+
+impl Drop for Disk<'_> {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(self.0).status();
+    }
+}
+
 /// The steps that metrics.jsonl tells of, evaluations left out.
 pub fn logged_steps(run: &Path) -> Vec<u64> {
     let text = std::fs::read_to_string(run.join("metrics.jsonl")).expect("a log");

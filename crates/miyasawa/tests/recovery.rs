@@ -1,0 +1,191 @@
+//! A batch that cannot be learned from: the run returns to its last good state and passes it over, and is the
+//! same run however often it is interrupted. And states that somebody has changed.
+
+use burn::tensor::TensorData;
+use miyasawa::{
+    Device,
+    checkpoint::{Checkpoint, CheckpointError},
+    eval::Row,
+    model::params::ParamError,
+    train::{
+        Finish, Observer, Rollback, StepReport, TrainConfig, TrainError, Trainer, state::TrainState,
+        step::Batch,
+    },
+};
+use std::path::{Path, PathBuf};
+
+const STEPS: u64 = 150;
+
+fn trainer(settings: &[&str]) -> Trainer {
+    let own = [
+        "network.width=8",
+        "network.blocks=[1]",
+        "data.limit=200",
+        "eval.limit=20",
+        "schedule.batch=16",
+        "schedule.steps=150",
+        "eval.every=1000",
+        "divergence.snapshot_every=20",
+    ];
+    let settings: Vec<String> = own.iter().chain(settings).map(|s| s.to_string()).collect();
+    Trainer::new(TrainConfig::load(None, &settings).unwrap(), &Device::flex()).unwrap()
+}
+
+/// Spoils one batch, and stops at some steps.
+#[derive(Default)]
+struct Spoiler {
+    /// The number of the batch, and what its pixels become.
+    spoiled: Option<(u64, f32)>,
+    stops: Vec<u64>,
+    stop: bool,
+    rollbacks: Vec<Rollback>,
+    losses: Vec<f64>,
+}
+
+impl Observer for Spoiler {
+    fn batch(&mut self, number: u64, batch: &mut Batch) {
+        if let Some((_, value)) = self.spoiled.filter(|(spoiled, _)| *spoiled == number) {
+            batch.x.fill(value);
+        }
+    }
+    fn step(&mut self, report: &StepReport, _: u64) {
+        self.losses.push(report.stats.loss);
+        self.stop = self.stops.contains(&report.step);
+    }
+    fn evaluation(&mut self, _: u64, _: &[Row]) {}
+    fn rollback(&mut self, event: &Rollback) {
+        self.rollbacks.push(event.clone());
+    }
+    fn should_stop(&self) -> bool {
+        self.stop
+    }
+}
+
+fn run(trainer: &Trainer, out: &Path, resume: bool, spoiler: &mut Spoiler) -> Result<Finish, TrainError> {
+    spoiler.stop = false;
+    trainer.run(out, resume, spoiler)
+}
+
+/// Steps and events of the log.
+fn log(out: &Path) -> Vec<(u64, String)> {
+    let text = std::fs::read_to_string(out.join("metrics.jsonl")).unwrap();
+    let line = |line: &str| {
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        (line["step"].as_u64().unwrap(), line["event"].as_str().unwrap_or("step").to_owned())
+    };
+    text.lines().map(line).collect()
+}
+
+#[test]
+fn a_spoiled_batch_is_passed_over() {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, value, what) in [("not a number", f32::NAN, "loss"), ("far off", 1e3, "loss")] {
+        let trainer = trainer(&[]);
+        let out = dir.path().join(name);
+        let mut spoiler = Spoiler { spoiled: Some((95, value)), ..Spoiler::default() };
+        let finish = run(&trainer, &out, false, &mut spoiler).unwrap();
+        assert!(finish.complete && finish.steps == STEPS, "{name}");
+        let [event] = &spoiler.rollbacks[..] else { panic!("{name}: {:?}", spoiler.rollbacks) };
+        // Step 96 takes batch 95; the state of step 80 is the last good one, and batch 96 comes next.
+        assert_eq!((event.from, event.step, event.skipped), (96, 80, 16), "{name}");
+        assert_eq!((event.what, event.rollbacks, event.lr_factor), (what, 1, 0.5), "{name}");
+        assert!(spoiler.losses.iter().all(|loss| loss.is_finite() && *loss < 10.0), "{name}");
+        let mut expected: Vec<(u64, String)> = (1..=STEPS).map(|step| (step, "step".to_owned())).collect();
+        expected.insert(80, (80, "rollback".to_owned()));
+        expected.push((STEPS, "eval".to_owned()));
+        assert_eq!(log(&out), expected, "{name}");
+        Checkpoint::load(&out.join("model.safetensors")).unwrap();
+
+        // However often it is stopped, before and after: the same run.
+        let parts = dir.path().join(format!("{name}, in parts"));
+        let stops = vec![3, 80, 90, 95, 97, 120];
+        let mut spoiler = Spoiler { spoiled: Some((95, value)), stops, ..Spoiler::default() };
+        let mut finish = run(&trainer, &parts, false, &mut spoiler).unwrap();
+        let mut stopped = 0;
+        while !finish.complete {
+            stopped += 1;
+            // Every stop is made once, but 90 and 95 are passed again after the return.
+            let at = finish.steps;
+            spoiler.stops.retain(|stop| *stop != at);
+            finish = run(&trainer, &parts, true, &mut spoiler).unwrap();
+        }
+        assert_eq!(stopped, 6, "{name}");
+        for file in ["model.safetensors", "checkpoints/step-00000150.safetensors"] {
+            let [whole, parts] = [&out, &parts].map(|dir| std::fs::read(dir.join(file)).unwrap());
+            assert!(whole == parts, "{name}: {file} differs from the uninterrupted run's");
+        }
+        assert_eq!(log(&parts), expected, "{name}");
+    }
+}
+
+#[test]
+fn a_run_that_cannot_be_saved_leaves_its_last_good_state() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut spoiler = Spoiler { spoiled: Some((95, f32::NAN)), ..Spoiler::default() };
+    let error = run(&trainer(&["divergence.max_rollbacks=0"]), dir.path(), false, &mut spoiler).unwrap_err();
+    let TrainError::Diverged { step, rollbacks, path, .. } = &error else { panic!("{error}") };
+    assert_eq!((*step, *rollbacks), (96, 0));
+    assert!(path.ends_with("checkpoints/step-00000080.safetensors"), "{error}");
+    assert_eq!(error.to_string().lines().count(), 1);
+    assert_eq!(TrainState::load(path).unwrap().now.step, 80);
+    assert_eq!(Checkpoint::load(&dir.path().join("model.safetensors")).unwrap().info.training.steps, 80);
+    assert_eq!(log(dir.path()).last().unwrap(), &(80, "diverged".to_owned()));
+    // Resumed as it was, it comes to the same end; allowed to return, it goes on.
+    assert!(run(&trainer(&["divergence.max_rollbacks=0"]), dir.path(), true, &mut spoiler).is_err());
+    let finish = run(&trainer(&[]), dir.path(), true, &mut spoiler).unwrap();
+    assert!(finish.complete);
+}
+
+/// A run of 40 steps, and its checkpoint changed by somebody who knows how to write the hash.
+fn forged(dir: &Path, change: impl FnOnce(&mut TrainState)) -> TrainError {
+    let mut spoiler = Spoiler { stops: vec![40], ..Spoiler::default() };
+    run(&trainer(&[]), dir, false, &mut spoiler).unwrap();
+    let path: PathBuf = dir.join("checkpoints/step-00000040.safetensors");
+    let mut state = TrainState::load(&path).unwrap();
+    change(&mut state);
+    state.save(&path).unwrap();
+    let error = run(&trainer(&[]), dir, true, &mut Spoiler::default()).unwrap_err();
+    assert_eq!(error.to_string().lines().count(), 1, "{error}");
+    assert!(error.to_string().contains("step-00000040.safetensors"), "{error}");
+    error
+}
+
+#[test]
+fn forged_states_are_refused() {
+    let in_folder = |change: fn(&mut TrainState)| {
+        let dir = tempfile::tempdir().unwrap();
+        forged(dir.path(), change)
+    };
+    type Change = fn(&mut TrainState);
+    let shape: Change = |state| {
+        state.now.optimizer.insert("first.stem.weight".into(), TensorData::zeros::<f32, _>([3]));
+    };
+    let of_nothing: Change = |state| {
+        state.now.optimizer.insert("second.more".into(), TensorData::zeros::<f32, _>([3]));
+    };
+    let no_part: Change = |state| {
+        state.now.optimizer.insert("third.stem.weight".into(), TensorData::zeros::<f32, _>([72]));
+    };
+    let of_good: Change = |state| {
+        let good = state.good.as_mut().expect("a state between two good ones");
+        good.optimizer.insert("average.stem.weight".into(), TensorData::zeros::<f32, _>([71]));
+    };
+    let missing: Change = |state| drop(state.now.params.remove("stem.weight"));
+    for (change, name) in [
+        (shape, "first.stem.weight"),
+        (of_nothing, "second.more"),
+        (no_part, "third.stem.weight"),
+        (of_good, "average.stem.weight"),
+        (missing, "stem.weight"),
+    ] {
+        let error = in_folder(change);
+        let TrainError::Checkpoint(CheckpointError::Params { source, .. }) = &error else {
+            panic!("{error}")
+        };
+        assert!(source.to_string().contains(name), "{source}");
+        assert!(matches!(source, ParamError::Shape { .. } | ParamError::Unknown(_) | ParamError::Missing(_)));
+    }
+    // A factor that would make the learning rate grow: no whole checkpoint is left.
+    let error = in_folder(|state| state.recovery.lr_factor = 1e9);
+    assert!(matches!(error, TrainError::NoUsableState { count: 1, .. }), "{error}");
+}
