@@ -2,7 +2,7 @@
 //! compared, with one report.
 
 use crate::atomic::{AtomicError, write_atomic};
-use crate::attack::{Norm, Pgd, robust_accuracy};
+use crate::attack::{Norm, Pgd, defence::Posterior, robust_accuracy};
 use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::data::{DataError, Dataset};
 use crate::eval::noisy_batch;
@@ -187,8 +187,9 @@ pub fn run<O: Observer>(
     let rows: Vec<ComparedRow> = rows.collect();
     let attacked = joint.test.subset(options.attacked)?;
     let robust = |trained: &Trained, eps: f64| {
-        let attack = Pgd::new(Norm::L2, eps, PGD_STEPS, trained.sigma, options.seed);
-        robust_accuracy(&trained.model, &attacked, &attack, 64, device)
+        let shape = [attacked.channels(), attacked.height(), attacked.width()];
+        let target = Posterior::new(&trained.model, trained.sigma, shape, device);
+        robust_accuracy(&target, &attacked, &Pgd::new(Norm::L2, eps, PGD_STEPS, options.seed), 64)
     };
     let robust: Vec<RobustRow> = EPS
         .iter()

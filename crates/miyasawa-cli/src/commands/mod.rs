@@ -1,5 +1,6 @@
 //! One file for each command.
 
+mod attack;
 mod bench;
 mod classify;
 mod demo;
@@ -7,6 +8,7 @@ mod denoise;
 mod eval;
 mod explain;
 mod info;
+mod measured;
 mod model;
 mod train;
 mod verify;
@@ -31,6 +33,7 @@ pub enum Command {
     Classify(classify::Classify),
     Denoise(denoise::Denoise),
     Explain(explain::Explain),
+    Attack(Box<attack::Attack>),
     Verify(verify::Verify),
     Bench(bench::Bench),
     Info(info::Info),
@@ -45,6 +48,7 @@ pub fn run(command: Command, session: &Session) -> anyhow::Result<Outcome> {
         Command::Classify(args) => classify::run(&args, session),
         Command::Denoise(args) => denoise::run(&args, session),
         Command::Explain(args) => explain::run(&args, session),
+        Command::Attack(args) => attack::run(&args, session),
         Command::Verify(args) => verify::run(&args, session),
         Command::Bench(args) => bench::run(&args, session),
         Command::Info(args) => info::run(&args, session),

@@ -312,6 +312,25 @@ impl Checkpoint {
     }
 }
 
+/// Writes tensors of float32 by name to a plain safetensors file, for other programs.
+///
+/// # Errors
+/// If the file cannot be written.
+///
+/// # Panics
+/// If the number of values is not that of the shape.
+pub fn save_tensors(path: &Path, tensors: &[(&str, Vec<usize>, Vec<f32>)]) -> Result<(), CheckpointError> {
+    let mut values = BTreeMap::new();
+    for (name, shape, data) in tensors {
+        assert_eq!(shape.iter().product::<usize>(), data.len(), "{name}: values for its shape");
+        values.insert(*name, (shape.clone(), data.iter().flat_map(|v| v.to_le_bytes()).collect()));
+    }
+    let format =
+        |e: serde_json::Error| CheckpointError::Format { path: path.to_owned(), found: e.to_string() };
+    let bytes = serialize(&BTreeMap::new(), &values).map_err(format)?;
+    Ok(atomic::write_atomic(path, |file| std::io::Write::write_all(file, &bytes))?)
+}
+
 /// A safetensors view as tensor data in float32 (from float32, float16, bfloat16 or float64) or int64.
 ///
 /// # Errors

@@ -8,4 +8,4 @@ mod plot;
 pub use error::ReportError;
 pub use figures::{denoising_grid, explanation};
 pub use html::{Best, Page, TableOptions};
-pub use plot::{Plot, Series, SeriesStyle, curves, render_png, render_svg};
+pub use plot::{Plot, Series, SeriesStyle, curves, plots_png, render_png, render_svg, save_plots};
