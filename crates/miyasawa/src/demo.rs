@@ -6,7 +6,8 @@ use crate::attack::{Norm, Pgd, defence::Posterior, robust_accuracy};
 use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::data::{DataError, Dataset};
 use crate::eval::noisy_batch;
-use crate::infer::{self, pictures};
+use crate::explain::explain;
+use crate::infer::pictures;
 use crate::model::{GradResNet, JointModel};
 use crate::picture::PictureError;
 use crate::report::{self, Page, Plot, ReportError, Series, TableOptions};
@@ -202,8 +203,8 @@ pub fn run<O: Observer>(
     let batch = noisy_batch(&joint.test, [0, 1], EXPLAINED_SIGMA, [options.seed, 0], device);
     let y = pictures(batch.y).remove(0);
     let other = (joint.test.labels()[0] as usize + 5) % joint.test.classes().len();
-    let explained = infer::explain(&joint.model, &y, EXPLAINED_SIGMA, other, device);
-    let figure = report::explanation(&y, &explained, &joint.test.classes()[other])?;
+    let explained = explain(&joint.model, &y, EXPLAINED_SIGMA, &[other], device);
+    let figure = report::explanation(&y, &explained, joint.test.classes())?;
     figure.save_png(out.join("explained.png"))?;
 
     let comparison = Comparison {
@@ -211,7 +212,7 @@ pub fn run<O: Observer>(
         robust,
         pgd_steps: PGD_STEPS,
         attacked: attacked.len(),
-        identity_error: explained.relative_error,
+        identity_error: explained[0].relative_error,
     };
     let html = page(&comparison, &config, &grid.to_png()?, &figure.to_png()?)?;
     write_atomic(&out.join("report.html"), |w| std::io::Write::write_all(w, html.as_bytes()))?;

@@ -2,6 +2,8 @@
 
 mod attack;
 mod bench;
+mod calibrate;
+mod certify;
 mod classify;
 mod demo;
 mod denoise;
@@ -10,7 +12,9 @@ mod explain;
 mod info;
 mod measured;
 mod model;
+mod ood;
 mod train;
+mod trust;
 mod verify;
 
 use crate::args::Session;
@@ -34,6 +38,10 @@ pub enum Command {
     Denoise(denoise::Denoise),
     Explain(explain::Explain),
     Attack(Box<attack::Attack>),
+    Certify(certify::Certify),
+    Calibrate(calibrate::Calibrate),
+    Ood(ood::Ood),
+    Trust(trust::Trust),
     Verify(verify::Verify),
     Bench(bench::Bench),
     Info(info::Info),
@@ -49,6 +57,10 @@ pub fn run(command: Command, session: &Session) -> anyhow::Result<Outcome> {
         Command::Denoise(args) => denoise::run(&args, session),
         Command::Explain(args) => explain::run(&args, session),
         Command::Attack(args) => attack::run(&args, session),
+        Command::Certify(args) => certify::run(&args, session),
+        Command::Calibrate(args) => calibrate::run(&args, session),
+        Command::Ood(args) => ood::run(&args, session),
+        Command::Trust(args) => trust::run(&args, session),
         Command::Verify(args) => verify::run(&args, session),
         Command::Bench(args) => bench::run(&args, session),
         Command::Info(args) => info::run(&args, session),

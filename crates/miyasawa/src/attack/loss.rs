@@ -1,6 +1,6 @@
 //! What attacks climb: a loss of the logits, and its derivative.
 
-use crate::metrics::top;
+use crate::metrics::{log_sum_exp, top};
 
 /// A loss of a picture's logits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,14 +39,18 @@ impl Loss {
         let mut weights = vec![0.0f64; logits.len()];
         match self {
             Self::CrossEntropy => {
-                let sum = log_sum_exp(logits);
-                let mut others = 0.0;
-                for (i, weight) in weights.iter_mut().enumerate().filter(|(i, _)| *i != label) {
-                    *weight = (z(i) - sum).exp();
-                    others += *weight;
+                // p_k - [k = label], divided by 1 - p_label: the other classes' softmax. Neither underflows.
+                let other = |i: &usize| *i != label;
+                let largest = (0..logits.len()).filter(other).fold(f64::NEG_INFINITY, |m, i| m.max(z(i)));
+                let mut sum = 0.0;
+                for i in (0..logits.len()).filter(other) {
+                    weights[i] = (z(i) - largest).exp();
+                    sum += weights[i];
                 }
-                // p - 1, without the difference.
-                weights[label] = -others;
+                if sum > 0.0 {
+                    weights.iter_mut().for_each(|w| *w /= sum);
+                    weights[label] = -1.0;
+                }
             }
             Self::Dlr { target } => {
                 let divisor = if logits.len() > 2 { divisor(logits) } else { Vec::new() };
@@ -73,15 +77,6 @@ fn divisor(logits: &[f32]) -> Vec<(usize, f64)> {
         [first, _, third] => vec![(first, 1.0), (third, -1.0)],
         _ => Vec::new(),
     }
-}
-
-/// `log sum_c exp(z_c)` in float64.
-pub(crate) fn log_sum_exp(logits: &[f32]) -> f64 {
-    let largest = logits.iter().fold(f64::NEG_INFINITY, |m, z| m.max(f64::from(*z)));
-    if !largest.is_finite() {
-        return largest;
-    }
-    logits.iter().map(|z| (f64::from(*z) - largest).exp()).sum::<f64>().ln() + largest
 }
 
 #[cfg(test)]

@@ -123,8 +123,13 @@ fn every_attack_finds_the_boundary_of_a_linear_classifier() {
                 let all =
                     |share: f64| stages.iter().filter(|s| **s != Stage::Square).any(|s| breaks(*s, share, 0));
                 assert!(!all(0.98), "{classes} classes, {norm}: broken inside the radius");
+                // The cross-entropy of several classes leads between them, not to the nearest.
+                let share = if classes == 2 { 1.03 } else { 2.0 };
                 for stage in [Stage::Pgd { restart: 0 }, Stage::ApgdCe { restart: 0 }] {
-                    assert!(breaks(stage, 1.1, 0), "{classes} classes, {norm}: {stage:?} misses at 1.1");
+                    assert!(
+                        breaks(stage, share, 0),
+                        "{classes} classes, {norm}: {stage:?} misses at {share}"
+                    );
                 }
                 for of in ["apgd-t", "fab-t"] {
                     let some = stages.iter().filter(|s| s.attack() == of).any(|s| breaks(*s, 1.03, 0));
@@ -213,7 +218,10 @@ impl Target for Masked {
 fn masked_gradients_are_told_of() {
     let target = Masked(Linear::new(SHAPE, 3, 1));
     let data = easy(&target, 6);
-    let found = attack(&target, &data, &plan(Norm::Linf, Method::AutoAttack, vec![0.2]));
+    let radius = |i: usize| target.0.distance(&pictures(&data, &[i]), data.labels()[i] as usize, Norm::Linf);
+    let eps = 1.5 * (0..data.len()).map(radius).fold(0.0, f64::max);
+    let plan = Plan { queries: 3000, ..plan(Norm::Linf, Method::AutoAttack, vec![eps]) };
+    let found = attack(&target, &data, &plan);
     assert!(found.warnings.iter().any(|w| w.contains("zero at 6 of 6")), "{found:?}");
     assert!(found.warnings.iter().any(|w| w.contains("square")), "{found:?}");
 }
