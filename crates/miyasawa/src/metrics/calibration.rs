@@ -5,14 +5,17 @@ use super::log_sum_exp;
 /// The temperature `T` that makes `softmax(logits/T)` likeliest (Guo et al. 2017, "On calibration of modern neural
 /// networks", section 4.2), between 0.01 and 100. `logits` holds (labels.len(), classes).
 ///
-/// The mean negative log-likelihood is convex in `1/T`: golden-section search on its logarithm finds the only minimum.
-/// Where all answers are right there is none, and the result is the smallest temperature.
+/// Each label shares a part `1/(n + 2)` of its weight with all classes, as Platt (1999, "Probabilistic outputs for support
+/// vector machines", section 2.2) smooths his targets: without it a few hundred pictures that are all right would make the
+/// answers certain, and a first wrong one among others cost the more. The loss is convex in `1/T`: golden-section search
+/// on the logarithm finds the only minimum.
 ///
 /// # Panics
 /// If there are no labels or the lengths do not agree.
 pub fn fit_temperature(logits: &[f32], labels: &[u32]) -> f64 {
     assert!(!labels.is_empty() && logits.len().is_multiple_of(labels.len()), "logits for every label");
-    let loss = |log_t: f64| mean_nll(logits, labels, log_t.exp());
+    let smoothing = 1.0 / (labels.len() as f64 + 2.0);
+    let loss = |log_t: f64| mean_nll(logits, labels, log_t.exp(), smoothing);
     let ratio = 0.5 * (5f64.sqrt() - 1.0);
     let (mut low, mut high) = (0.01f64.ln(), 100f64.ln());
     let (mut a, mut b) = (high - ratio * (high - low), low + ratio * (high - low));
@@ -31,14 +34,15 @@ pub fn fit_temperature(logits: &[f32], labels: &[u32]) -> f64 {
     (0.5 * (low + high)).exp()
 }
 
-/// Mean of `-log softmax(logits/T)` at the labels.
-fn mean_nll(logits: &[f32], labels: &[u32], temperature: f64) -> f64 {
+/// Mean of `-log softmax(logits/T)` at the labels, which share a part of their weight with all classes.
+fn mean_nll(logits: &[f32], labels: &[u32], temperature: f64, smoothing: f64) -> f64 {
     let classes = logits.len() / labels.len();
-    let rows = logits.chunks_exact(classes).zip(labels);
     let nll = |(row, label): (&[f32], &u32)| {
-        -f64::from(scaled_log_probs(row, classes, temperature)[*label as usize])
+        let log_probs = scaled_log_probs(row, classes, temperature);
+        let all = log_probs.iter().map(|p| f64::from(*p)).sum::<f64>() / classes as f64;
+        -(1.0 - smoothing) * f64::from(log_probs[*label as usize]) - smoothing * all
     };
-    rows.map(nll).sum::<f64>() / labels.len() as f64
+    logits.chunks_exact(classes).zip(labels).map(nll).sum::<f64>() / labels.len() as f64
 }
 
 /// `log softmax(logits/T)` of every row.
@@ -78,14 +82,18 @@ mod tests {
         }
         let t = fit_temperature(&logits, &labels);
         assert!((t - 2.0).abs() < 0.15, "{t}");
-        let best = mean_nll(&logits, &labels, t);
-        assert!(best < mean_nll(&logits, &labels, 1.05 * t) && best < mean_nll(&logits, &labels, t / 1.05));
+        let nll = |t: f64| mean_nll(&logits, &labels, t, 0.0);
+        assert!(nll(t) < nll(1.05 * t) && nll(t) < nll(t / 1.05));
     }
 
     #[test]
-    fn certain_answers_take_the_ends() {
-        assert!(fit_temperature(&[9.0, 0.0, 0.0, 9.0], &[0, 1]) < 0.02);
-        assert!(fit_temperature(&[9.0, 0.0, 0.0, 9.0], &[1, 0]) > 99.0);
+    fn answers_that_are_all_right_or_all_wrong_have_a_temperature() {
+        let logits = [2.0, 0.0, 0.0, 2.0].repeat(50);
+        let labels = [0, 1].repeat(50);
+        // p of the right class becomes 1 - 1/(2*102).
+        let t = fit_temperature(&logits, &labels);
+        assert!((t - 2.0 / 203f64.ln()).abs() < 1e-3, "{t}");
+        assert!(fit_temperature(&logits, &[1, 0].repeat(50)) > 99.0);
         assert_eq!(scaled_log_probs(&[3.0], 1, 2.0), [0.0]);
     }
 }
