@@ -2,11 +2,12 @@
 //! compared, with one report.
 
 use crate::atomic::{AtomicError, write_atomic};
-use crate::attack::{Norm, Pgd, robust_accuracy};
+use crate::attack::{Norm, Pgd, defence::Posterior, robust_accuracy};
 use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::data::{DataError, Dataset};
 use crate::eval::noisy_batch;
-use crate::infer::{self, pictures};
+use crate::explain::explain;
+use crate::infer::pictures;
 use crate::model::{GradResNet, JointModel};
 use crate::picture::PictureError;
 use crate::report::{self, Page, Plot, ReportError, Series, TableOptions};
@@ -171,8 +172,9 @@ pub fn run<O: Observer>(
     let rows: Vec<ComparedRow> = rows.collect();
     let attacked = joint.test.subset(options.attacked)?;
     let robust = |trained: &Trained, eps: f64| {
-        let attack = Pgd::new(Norm::L2, eps, PGD_STEPS, trained.sigma, options.seed);
-        robust_accuracy(&trained.model, &attacked, &attack, 64, device)
+        let shape = [attacked.channels(), attacked.height(), attacked.width()];
+        let target = Posterior::new(&trained.model, trained.sigma, shape, device);
+        robust_accuracy(&target, &attacked, &Pgd::new(Norm::L2, eps, PGD_STEPS, options.seed), 64)
     };
     let robust: Vec<RobustRow> = EPS
         .iter()
@@ -185,8 +187,8 @@ pub fn run<O: Observer>(
     let batch = noisy_batch(&joint.test, [0, 1], EXPLAINED_SIGMA, [options.seed, 0], device);
     let y = pictures(batch.y).remove(0);
     let other = (joint.test.labels()[0] as usize + 5) % joint.test.classes().len();
-    let explained = infer::explain(&joint.model, &y, EXPLAINED_SIGMA, other, device);
-    let figure = report::explanation(&y, &explained, &joint.test.classes()[other])?;
+    let explained = explain(&joint.model, &y, EXPLAINED_SIGMA, &[other], device);
+    let figure = report::explanation(&y, &explained, joint.test.classes())?;
     figure.save_png(out.join("explained.png"))?;
 
     let comparison = Comparison {
@@ -194,7 +196,7 @@ pub fn run<O: Observer>(
         robust,
         pgd_steps: PGD_STEPS,
         attacked: attacked.len(),
-        identity_error: explained.relative_error,
+        identity_error: explained[0].relative_error,
     };
     let html = page(&comparison, &config, &grid.to_png()?, &figure.to_png()?)?;
     write_atomic(&out.join("report.html"), |w| std::io::Write::write_all(w, html.as_bytes()))?;

@@ -1,4 +1,4 @@
-//! A model on one's own pictures: classes, a denoised picture, an explanation.
+//! A model on one's own pictures: classes, a denoised picture.
 
 use crate::checkpoint::ModelInfo;
 use crate::eval::host;
@@ -124,45 +124,6 @@ pub fn denoise<N: EnergyNetwork>(
         *value /= weights[i % (h * w)];
     }
     made((c, h, w), sum)
-}
-
-/// The adversarial gradient of a picture as a difference of denoisers.
-#[derive(Clone, Debug)]
-pub struct Explanation {
-    /// `D(y)`.
-    pub denoised: Picture,
-    /// `D(y, c)`.
-    pub given: Picture,
-    /// `D(y, c) - D(y)`.
-    pub difference: Picture,
-    /// `sigma^2 * grad log p(c|y)`, computed by itself.
-    pub gradient: Picture,
-    /// `max |difference - gradient| / max |gradient|`.
-    pub relative_error: f64,
-    /// `p(c | y)` of all classes.
-    pub probs: Vec<f32>,
-}
-
-/// Explains what of the picture speaks for class `label`.
-pub fn explain<N: EnergyNetwork>(
-    model: &JointModel<N>,
-    y: &Picture,
-    sigma: f64,
-    label: usize,
-    device: &Device,
-) -> Explanation {
-    let point = model.at(&tensor(y, device), &level(sigma, device));
-    let labels = class(label, device);
-    let difference = picture(point.denoiser_difference(&labels));
-    let gradient = picture(point.class_gradient(&labels) * (sigma * sigma));
-    Explanation {
-        relative_error: crate::verify::relative_error(difference.values(), gradient.values()),
-        denoised: picture(point.denoised()),
-        given: picture(point.denoised_given(&labels)),
-        difference,
-        gradient,
-        probs: host(point.class_probs()),
-    }
 }
 
 /// Why a class or a picture does not fit a model.

@@ -10,6 +10,7 @@
 //! | [`model`] | energy networks, the joint model, losses |
 //! | [`train`], [`eval`], [`attack`], [`metrics`] | what is done with a model |
 //! | [`data`], [`picture`], [`checkpoint`] | what comes in and goes out |
+//! | [`certify`], [`calibrate`], [`ood`], [`explain`], [`trust`] | whether to trust it |
 //! | [`infer`], [`report`], [`demo`] | pictures of one's own, figures and pages, a first look |
 //! | [`verify`], [`mod@bench`] | is it right, is it fast |
 //!
@@ -31,21 +32,26 @@
 pub mod atomic;
 pub mod attack;
 pub mod bench;
+pub mod calibrate;
+pub mod certify;
 pub mod checkpoint;
 pub mod data;
 pub mod demo;
 pub mod device;
 pub mod eval;
+pub mod explain;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod infer;
 pub mod metrics;
 pub mod model;
 pub mod nn;
+pub mod ood;
 pub mod ops;
 pub mod picture;
 pub mod report;
 pub mod train;
+pub mod trust;
 pub mod verify;
 
 pub use burn::tensor::Device;

@@ -1,15 +1,29 @@
 use super::{Outcome, model};
 use crate::args::{Session, WrongCall};
+use anyhow::Result;
 use clap::Args;
-use miyasawa::{infer, report};
+use miyasawa::{
+    explain::{self, Jacobian, JacobianOptions, PathOptions},
+    infer,
+    picture::Picture,
+    report::{self, Plot, Series, save_plots},
+};
+use serde_json::{Map, Value, json};
 use std::path::PathBuf;
 
-/// Show what of a picture speaks for a class.
+/// Show what of a picture speaks for a class, the way to it, and what the denoiser keeps.
 ///
-/// One figure: the picture, D(y), D(y,c), their difference, and the adversarial gradient
+/// The figure has a row for every class: the picture, D(y), D(y,c), their difference, and the adversarial gradient
 /// sigma^2 * grad log p(c|y) computed by itself, with the number that says how equal the last two are.
 ///
-/// Example: miyasawa explain model.safetensors cat.png --class dog --sigma 0.2 -o why.png
+/// --path follows D(y,c) - D(y) from the picture until it shows the class: what would have to change.
+/// --jacobian shows the leading eigenvectors of the denoiser's Jacobian (it is symmetric: its singular vectors), and in
+/// the JSON and beside the figure (NAME-dimension.png) its effective dimension, the trace, against the noise level.
+///
+/// Examples:
+///   miyasawa explain model.safetensors cat.png --class dog --class frog --sigma 0.2 -o why.png
+///   miyasawa explain model.safetensors cat.png --class all -o why.png --json
+///   miyasawa explain model.safetensors cat.png --class dog -o why.png --path way.png --jacobian kept.png
 #[derive(Args, Debug)]
 #[command(
     verbatim_doc_comment,
@@ -19,9 +33,9 @@ pub struct Explain {
     /// [MODEL] IMAGE: a checkpoint, then a picture (PNG, JPEG, WebP)
     #[arg(required = true, value_name = "PATH", num_args = 1..=2)]
     paths: Vec<PathBuf>,
-    /// The class, by name or number
-    #[arg(long, value_name = "C")]
-    class: String,
+    /// A class, by name or number; may be repeated; `all` for every class
+    #[arg(long, value_name = "C", required = true)]
+    class: Vec<String>,
     /// Noise level at which the model looks
     #[arg(long, default_value_t = 0.2)]
     sigma: f64,
@@ -34,38 +48,193 @@ pub struct Explain {
     /// The figure, a PNG
     #[arg(short, long)]
     out: PathBuf,
+    /// Follow the way to the first class, and draw it here
+    #[arg(long, value_name = "FILE")]
+    path: Option<PathBuf>,
+    /// Length of a step of --path, in units of the [0, 1] range
+    #[arg(long, default_value_t = 0.1)]
+    step: f64,
+    /// Most steps of --path
+    #[arg(long, default_value_t = 100)]
+    steps: usize,
+    /// --path ends where the class has this probability
+    #[arg(long, default_value_t = 0.95)]
+    confidence: f64,
+    /// Draw the leading eigenvectors of the denoiser's Jacobian here
+    #[arg(long, value_name = "FILE")]
+    jacobian: Option<PathBuf>,
+    /// Number of eigenvectors
+    #[arg(long, default_value_t = 8)]
+    vectors: usize,
+    /// Noise levels of the effective dimension
+    #[arg(long, value_delimiter = ',', default_values_t = [0.05, 0.1, 0.2, 0.4, 0.8])]
+    sigmas: Vec<f64>,
 }
 
-pub fn run(args: &Explain, session: &Session) -> anyhow::Result<Outcome> {
+impl Explain {
+    fn check(&self) -> Result<()> {
+        let wrong = |text: String| Err(WrongCall(text).into());
+        for path in [Some(&self.out), self.path.as_ref(), self.jacobian.as_ref()].into_iter().flatten() {
+            model::check_output(path)?;
+        }
+        if !(self.step > 0.0 && self.step.is_finite()) {
+            return wrong(format!("--step is {}, expected a number above 0", self.step));
+        }
+        if self.vectors == 0 {
+            return wrong("--vectors is 0, expected at least 1".into());
+        }
+        Ok(())
+    }
+
+    fn labels(&self, loaded: &model::Loaded) -> Result<Vec<usize>> {
+        let mut labels = Vec::new();
+        for text in &self.class {
+            // A class may have this name.
+            if text == "all" && !loaded.info.data.classes.contains(text) {
+                labels.extend(0..loaded.info.data.classes.len());
+            } else {
+                labels.push(loaded.class(text)?);
+            }
+        }
+        let mut seen = std::collections::HashSet::new();
+        labels.retain(|label| seen.insert(*label));
+        Ok(labels)
+    }
+}
+
+pub fn run(args: &Explain, session: &Session) -> Result<Outcome> {
     let (path, images) = model::split_model(&args.paths);
     let [image] = images else {
         return Err(WrongCall(format!("{} pictures are given, expected one", images.len())).into());
     };
-    model::check_output(&args.out)?;
+    args.check()?;
     let loaded = model::load(path, session)?;
     let sigma = loaded.sigma(args.sigma)?;
-    let label = loaded.class(&args.class)?;
-    let mut y = loaded.open_fitted(image)?;
-    if let Some(level) = args.add_noise {
-        y = model::add_noise(y, level, session.seed.unwrap_or(0))?;
+    let sigmas = args.sigmas.iter().map(|s| loaded.sigma(*s)).collect::<Result<Vec<_>>>();
+    // Only the Jacobian looks at them.
+    let sigmas = if args.jacobian.is_some() { sigmas? } else { Vec::new() };
+    let labels = args.labels(&loaded)?;
+    let clean = loaded.open_fitted(image)?;
+    let y = match args.add_noise {
+        Some(level) => model::add_noise(clean.clone(), level, session.seed.unwrap_or(0))?,
+        None => clean.clone(),
+    };
+    let classes = &loaded.info.data.classes;
+    let found = explain::explain(&loaded.model, &y, sigma, &labels, &loaded.device);
+    report::explanation(&y, &found, classes)?.save(&args.out)?;
+    let worst = found.iter().fold(0.0f64, |worst, one| worst.max(one.relative_error));
+    // A NaN passes no comparison: it must fail here.
+    let holds = found.iter().all(|one| one.relative_error <= args.tolerance);
+
+    let mut document = Map::new();
+    let mut add = |key: &str, value: Value| document.insert(key.to_owned(), value);
+    let one = |e: &explain::Explanation| json!({ "class": classes[e.label], "probability": e.probs[e.label], "relative_error": e.relative_error });
+    add("model", json!(loaded.name));
+    add("image", json!(image));
+    add("sigma", json!(sigma));
+    add("out", json!(args.out));
+    if let [only] = &found[..] {
+        add("class", json!(classes[only.label]));
+        add("probability", json!(only.probs[only.label]));
     }
-    let explanation = infer::explain(&loaded.model, &y, sigma, label, &loaded.device);
-    let class = &loaded.info.data.classes[label];
-    report::explanation(&y, &explanation, class)?.save(&args.out)?;
-    let holds = explanation.relative_error <= args.tolerance;
-    if session.json {
-        session.print_json(&serde_json::json!({
-            "model": loaded.name, "image": image, "class": class, "sigma": sigma, "out": args.out,
-            "probability": explanation.probs[label], "relative_error": explanation.relative_error,
-            "tolerance": args.tolerance, "holds": holds,
-        }))?;
-    } else {
-        outln!(
-            "{}: p({class} | y) = {:.2}%; D(y,c) - D(y) and sigma^2 grad log p(c|y) differ by {:.1e} of the largest value",
+    add("classes", found.iter().map(one).collect());
+    add("relative_error", json!(worst));
+    add("tolerance", json!(args.tolerance));
+    add("holds", json!(holds));
+
+    let mut lines = Vec::new();
+    for e in &found {
+        lines.push(format!(
+            "{}: p({} | y) = {:.2}%; D(y,c) - D(y) and sigma^2 grad log p(c|y) differ by {:.1e} of the largest value",
             args.out.display(),
-            100.0 * explanation.probs[label],
-            explanation.relative_error
-        );
+            classes[e.label],
+            100.0 * e.probs[e.label],
+            e.relative_error
+        ));
+    }
+    if let Some(out) = &args.path {
+        let (value, line) = way(args, &loaded, &y, labels[0], sigma, out)?;
+        add("path", value);
+        lines.push(line);
+    }
+    if let Some(out) = &args.jacobian {
+        let seed = session.seed.unwrap_or(0);
+        let (value, line) = kept(args, &loaded, [&clean, &y], (sigma, &sigmas), seed, out)?;
+        add("jacobian", value);
+        lines.push(line);
+    }
+    if session.json {
+        session.print_json(&document)?;
+    } else {
+        lines.iter().for_each(|line| outln!("{line}"));
     }
     Ok(if holds { Outcome::Done } else { Outcome::Failed })
+}
+
+/// The counterfactual path.
+fn way(
+    args: &Explain,
+    loaded: &model::Loaded,
+    y: &Picture,
+    label: usize,
+    sigma: f64,
+    out: &std::path::Path,
+) -> Result<(Value, String)> {
+    let options =
+        PathOptions { sigma, label, step: args.step, steps: args.steps, confidence: args.confidence };
+    let found = explain::counterfactual(&loaded.model, y, &options, &loaded.device);
+    let class = &loaded.info.data.classes[label];
+    report::path(&found, label, class)?.save(out)?;
+    let points: Vec<Value> = found
+        .steps
+        .iter()
+        .map(|s| json!({ "distance": s.distance, "probability": s.probs[label] }))
+        .collect();
+    let end = found.steps.last();
+    let (distance, probability) = end.map_or((0.0, f32::NAN), |s| (s.distance, s.probs[label]));
+    let text = format!(
+        "{}: p({class} | y) = {:.1}% at distance {distance:.2} after {} steps{}",
+        out.display(),
+        100.0 * probability,
+        found.steps.len() - 1,
+        if found.reached { "" } else { "; not reached" }
+    );
+    Ok((json!({ "class": class, "out": out, "reached": found.reached, "steps": points }), text))
+}
+
+/// The Jacobian's eigenvectors at the picture, and its effective dimension against the noise level.
+fn kept(
+    args: &Explain,
+    loaded: &model::Loaded,
+    [clean, y]: [&Picture; 2],
+    (sigma, sigmas): (f64, &[f64]),
+    seed: u64,
+    out: &std::path::Path,
+) -> Result<(Value, String)> {
+    let options = JacobianOptions { vectors: args.vectors, seed, ..JacobianOptions::default() };
+    let jacobian = Jacobian::new(&loaded.model, y, sigma, options.batch, &loaded.device);
+    let found = jacobian.spectrum(&options);
+    let denoised = infer::denoise(&loaded.model, y, sigma, None, &loaded.device);
+    report::eigenvectors(y, &denoised, &found)?.save(out)?;
+    let levels = explain::spectrum(&loaded.model, clean, sigmas, &options, &loaded.device);
+    let stem = out.file_stem().unwrap_or_default().to_string_lossy();
+    let curve = out.with_file_name(format!("{stem}-dimension.png"));
+    let line = |name: &str, value: &dyn Fn(&explain::LevelSpectrum) -> f64| {
+        Series::new(name, levels.iter().map(|l| (l.sigma, value(l))).collect())
+    };
+    let series = vec![line("trace", &|l| l.trace), line("sum of squared eigenvalues", &|l| l.squares)];
+    let title = format!("Effective dimension of {}", jacobian.len());
+    let plot = Plot { log_x: true, log_y: true, ..Plot::new(title, "noise level", "dimensions", series) };
+    save_plots(&[plot], &curve)?;
+    let text = format!(
+        "{}: eigenvalues {}; trace {:.1} of {} dimensions",
+        out.display(),
+        found.values.iter().map(|v| format!("{v:.3}")).collect::<Vec<_>>().join(" "),
+        found.trace,
+        jacobian.len()
+    );
+    let value = json!({
+        "out": out, "curve": curve, "dimensions": jacobian.len(), "spectrum": found, "levels": levels,
+    });
+    Ok((value, text))
 }

@@ -1,6 +1,9 @@
 //! One file for each command.
 
+mod attack;
 mod bench;
+mod calibrate;
+mod certify;
 mod classify;
 mod data;
 mod demo;
@@ -8,8 +11,11 @@ mod denoise;
 mod eval;
 mod explain;
 mod info;
+mod measured;
 mod model;
+mod ood;
 mod train;
+mod trust;
 mod verify;
 
 use crate::args::Session;
@@ -32,6 +38,11 @@ pub enum Command {
     Classify(classify::Classify),
     Denoise(denoise::Denoise),
     Explain(explain::Explain),
+    Attack(Box<attack::Attack>),
+    Certify(certify::Certify),
+    Calibrate(calibrate::Calibrate),
+    Ood(ood::Ood),
+    Trust(trust::Trust),
     Verify(verify::Verify),
     Data(data::Data),
     Bench(bench::Bench),
@@ -47,6 +58,11 @@ pub fn run(command: Command, session: &Session) -> anyhow::Result<Outcome> {
         Command::Classify(args) => classify::run(&args, session),
         Command::Denoise(args) => denoise::run(&args, session),
         Command::Explain(args) => explain::run(&args, session),
+        Command::Attack(args) => attack::run(&args, session),
+        Command::Certify(args) => certify::run(&args, session),
+        Command::Calibrate(args) => calibrate::run(&args, session),
+        Command::Ood(args) => ood::run(&args, session),
+        Command::Trust(args) => trust::run(&args, session),
         Command::Verify(args) => verify::run(&args, session),
         Command::Data(args) => data::run(&args, session),
         Command::Bench(args) => bench::run(&args, session),

@@ -22,6 +22,8 @@ pub struct Loaded {
     pub device: Device,
     /// What to call it in messages and documents.
     pub name: String,
+    /// The hash of the checkpoint's content.
+    pub hash: String,
 }
 
 /// Loads the checkpoint that `--model` names.
@@ -37,7 +39,8 @@ pub fn load(path: Option<&Path>, session: &Session) -> Result<Loaded> {
     let device = session.device()?;
     let checkpoint = Checkpoint::load(path)?;
     let model = checkpoint.model(&device, path)?;
-    Ok(Loaded { info: checkpoint.info, model, device, name: path.display().to_string() })
+    let hash = checkpoint.hash().map_err(anyhow::Error::msg)?;
+    Ok(Loaded { info: checkpoint.info, model, device, name: path.display().to_string(), hash })
 }
 
 impl Loaded {

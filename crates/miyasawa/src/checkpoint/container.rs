@@ -42,8 +42,17 @@ impl<'a> Content<'a> {
 
     /// Adds a list of numbers.
     pub fn add_values(&mut self, name: &str, values: &[f32]) {
+        self.add_shaped(name, &[values.len()], values);
+    }
+
+    /// Adds a tensor.
+    ///
+    /// # Panics
+    /// If the number of values is not that of the shape.
+    pub fn add_shaped(&mut self, name: &str, shape: &[usize], values: &[f32]) {
+        assert_eq!(shape.iter().product::<usize>(), values.len(), "{name}: values for its shape");
         let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-        self.tensors.insert(name.to_owned(), (vec![values.len()], Cow::Owned(bytes)));
+        self.tensors.insert(name.to_owned(), (shape.to_vec(), Cow::Owned(bytes)));
     }
 
     /// The hash that [`write`](Self::write) puts into the metadata.
@@ -60,12 +69,8 @@ impl<'a> Content<'a> {
 
     /// The header: the metadata and the tensors in the order of their keys. The library writes them in a
     /// random order, and the same run must give the same bytes.
-    fn header(&self) -> io::Result<String> {
-        let hash = self.hash();
-        let mut metadata: BTreeMap<&str, &str> =
-            self.entries.iter().map(|(key, text)| (*key, text.as_str())).collect();
-        metadata.extend([("miyasawa", FORMAT), ("sha256", &hash)]);
-        let mut header = format!("{{\"__metadata__\":{}", serde_json::to_string(&metadata)?);
+    fn header(&self, metadata: &BTreeMap<&str, &str>) -> io::Result<String> {
+        let mut header = format!("{{\"__metadata__\":{}", serde_json::to_string(metadata)?);
         let mut end = 0;
         for (name, (shape, bytes)) in &self.tensors {
             let start = end;
@@ -79,9 +84,22 @@ impl<'a> Content<'a> {
         Ok(header)
     }
 
-    /// Writes the file.
+    /// Writes a checkpoint: the entries, the hash, the tensors.
     pub fn write(&self, out: &mut impl Write) -> io::Result<()> {
-        let header = self.header()?;
+        let hash = self.hash();
+        let mut metadata: BTreeMap<&str, &str> =
+            self.entries.iter().map(|(key, text)| (*key, text.as_str())).collect();
+        metadata.extend([("miyasawa", FORMAT), ("sha256", &hash)]);
+        self.write_with(&metadata, out)
+    }
+
+    /// Writes the tensors alone.
+    pub fn write_plain(&self, out: &mut impl Write) -> io::Result<()> {
+        self.write_with(&BTreeMap::new(), out)
+    }
+
+    fn write_with(&self, metadata: &BTreeMap<&str, &str>, out: &mut impl Write) -> io::Result<()> {
+        let header = self.header(metadata)?;
         // The values begin at a multiple of 8.
         let length = header.len().next_multiple_of(8);
         out.write_all(&(length as u64).to_le_bytes())?;

@@ -278,3 +278,18 @@ fn averaged(mut tensors: ParamMap) -> ParamMap {
     };
     params.map(average).collect()
 }
+
+/// Writes tensors of float32 by name to a plain safetensors file, for other programs.
+///
+/// # Errors
+/// If the file cannot be written.
+///
+/// # Panics
+/// If the number of values is not that of the shape.
+pub fn save_tensors(path: &Path, tensors: &[(&str, Vec<usize>, Vec<f32>)]) -> Result<(), CheckpointError> {
+    let mut content = container::Content::default();
+    for (name, shape, values) in tensors {
+        content.add_shaped(name, shape, values);
+    }
+    Ok(atomic::write_atomic(path, |file| content.write_plain(file))?)
+}

@@ -23,6 +23,15 @@ pub fn top(values: &[f32], k: usize) -> Vec<usize> {
     order
 }
 
+/// `log sum_c exp(z_c)` in float64.
+pub fn log_sum_exp(logits: &[f32]) -> f64 {
+    let largest = logits.iter().fold(f64::NEG_INFINITY, |m, z| m.max(f64::from(*z)));
+    if !largest.is_finite() {
+        return largest;
+    }
+    logits.iter().map(|z| (f64::from(*z) - largest).exp()).sum::<f64>().ln() + largest
+}
+
 /// What a classifier did on a set.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Classification {
@@ -38,6 +47,21 @@ pub struct Classification {
     pub ece: f64,
     /// Mean over examples of the sum over classes of (p(c) - [c is true])^2, in [0, 2] (Brier 1950).
     pub brier: f64,
+}
+
+/// The examples whose largest probability lies in `(from, to]`.
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct ReliabilityBin {
+    /// The lower end.
+    pub from: f64,
+    /// The upper end.
+    pub to: f64,
+    /// Number of examples, at least 1.
+    pub count: u64,
+    /// Mean of their largest probability.
+    pub confidence: f64,
+    /// Share of them that is right.
+    pub accuracy: f64,
 }
 
 /// Collects [`Classification`] batch by batch.
@@ -104,6 +128,21 @@ impl ClassificationMeter {
         }
     }
 
+    /// The reliability diagram: what the calibration error is the mean gap of. Bins without examples are left out.
+    pub fn reliability(&self) -> Vec<ReliabilityBin> {
+        let filled = self.bins.iter().enumerate().filter(|(_, bin)| bin.count > 0);
+        let width = 1.0 / ECE_BINS as f64;
+        filled
+            .map(|(i, bin)| ReliabilityBin {
+                from: i as f64 * width,
+                to: (i + 1) as f64 * width,
+                count: bin.count,
+                confidence: bin.confidence / bin.count as f64,
+                accuracy: bin.correct as f64 / bin.count as f64,
+            })
+            .collect()
+    }
+
     /// The measures so far; NaN if nothing was added.
     pub fn result(&self) -> Classification {
         let count = self.count as f64;
@@ -156,6 +195,11 @@ mod tests {
         assert!((result.nll - 1.812813682).abs() < 1e-6, "{}", result.nll);
         assert!((result.ece - 0.268368967).abs() < 1e-6, "{}", result.ece);
         assert!((result.brier - 0.906401219).abs() < 1e-6, "{}", result.brier);
+        let bins = whole.reliability();
+        assert_eq!(bins.iter().map(|b| b.count).sum::<u64>(), 40);
+        assert!(bins.iter().all(|b| b.from < b.confidence && b.confidence <= b.to + 1e-12));
+        let gap: f64 = bins.iter().map(|b| b.count as f64 * (b.accuracy - b.confidence).abs()).sum();
+        assert!((gap / 40.0 - result.ece).abs() < 1e-12, "the diagram and the error are one thing");
         let mut parts = ClassificationMeter::new();
         for (rows, labels) in log_probs.chunks(28).zip(labels.chunks(7)) {
             parts.add(rows, labels);

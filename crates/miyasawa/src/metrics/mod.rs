@@ -3,10 +3,16 @@
 //! Sums are kept in float64 and taken in the order of the examples, so a result does not depend on threads or on
 //! how the examples were cut into batches.
 
+mod calibration;
 mod classification;
 mod denoising;
+mod detection;
 mod ssim;
 
-pub use classification::{Classification, ClassificationMeter, ECE_BINS, argmax, top};
+pub use calibration::{fit_temperature, scaled_log_probs};
+pub use classification::{
+    Classification, ClassificationMeter, ECE_BINS, ReliabilityBin, argmax, log_sum_exp, top,
+};
 pub use denoising::{Denoising, DenoisingMeter, PEAK_TO_PEAK, mse, psnr};
+pub use detection::{Detection, detection};
 pub use ssim::ssim;

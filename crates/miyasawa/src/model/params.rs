@@ -108,6 +108,20 @@ pub fn update<M: Module>(module: M, update: impl FnMut(&str, usize, Tensor<1>) -
     module.map(&mut Update { names: Names::default(), update })
 }
 
+struct Untrack;
+
+impl ModuleMapper for Untrack {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        param.map(|old| if old.is_autodiff() { old.detach() } else { old.autodiff() }).set_require_grad(false)
+    }
+}
+
+/// The module on the autodiff device with parameters that are not tracked: a reverse pass gives gradients for its inputs
+/// and costs nothing for its parameters.
+pub fn untracked<M: Module>(module: M) -> M {
+    module.map(&mut Untrack)
+}
+
 /// A parameter that does not fit the module.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum ParamError {

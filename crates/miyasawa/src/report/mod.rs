@@ -6,6 +6,6 @@ mod html;
 mod plot;
 
 pub use error::ReportError;
-pub use figures::{SHOWN, denoising_grid, explanation};
+pub use figures::{SHOWN, denoising_grid, eigenvectors, explanation, path, reliability};
 pub use html::{Best, Page, TableOptions};
-pub use plot::{Plot, Series, SeriesStyle, curves, render_png, render_svg};
+pub use plot::{Plot, Series, SeriesStyle, curves, plots_png, render_png, render_svg, save_plots};

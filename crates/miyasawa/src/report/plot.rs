@@ -4,7 +4,7 @@ mod axis;
 mod curves;
 mod frame;
 
-pub use curves::curves;
+pub use curves::{curves, plots_png, save_plots};
 
 use super::error::ReportError;
 use frame::{Canvas, draw_plot};

@@ -23,12 +23,29 @@ const COLUMNS: usize = 2;
 /// # Errors
 /// If the file cannot be written.
 pub fn curves(lines: &[Value], path: &Path) -> Result<(), ReportError> {
-    let plots = panels(lines);
-    let rows = plots.len().div_ceil(COLUMNS) as u32;
-    let picture = render_png(&plots, COLUMNS, PANEL.0 * COLUMNS as u32, PANEL.1 * rows)?;
+    save_plots(&panels(lines), path)
+}
+
+/// Draws plots, two side by side where there are several, into a PNG file.
+///
+/// # Errors
+/// If the file cannot be written.
+pub fn save_plots(plots: &[Plot], path: &Path) -> Result<(), ReportError> {
+    let bytes = plots_png(plots)?;
+    Ok(write_atomic(path, |file| file.write_all(&bytes))?)
+}
+
+/// As [`save_plots`], the bytes of the file.
+///
+/// # Errors
+/// If there are too many plots for one picture.
+pub fn plots_png(plots: &[Plot]) -> Result<Vec<u8>, ReportError> {
+    let columns = COLUMNS.min(plots.len()).max(1);
+    let rows = plots.len().div_ceil(columns).max(1) as u32;
+    let picture = render_png(plots, columns, PANEL.0 * columns as u32, PANEL.1 * rows)?;
     let mut bytes = Vec::new();
     picture.write_to(&mut Cursor::new(&mut bytes), image::ImageFormat::Png)?;
-    Ok(write_atomic(path, |file| file.write_all(&bytes))?)
+    Ok(bytes)
 }
 
 fn panels(lines: &[Value]) -> Vec<Plot> {

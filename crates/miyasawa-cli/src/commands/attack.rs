@@ -1,0 +1,220 @@
+use super::{
+    Outcome,
+    measured::{Measured, at_least_one, bar, make_folder, parse_eps, write_json},
+    model,
+};
+use crate::args::{Session, WrongCall};
+use anyhow::Result;
+use clap::{Args, ValueEnum};
+use miyasawa::{
+    attack::{self, Defence, Journal, Method, Norm, Plan},
+    checkpoint::save_tensors,
+    report::{Plot, Series, save_plots},
+};
+use std::path::PathBuf;
+
+/// Robust accuracy: the share of pictures that stay right whatever small change an attack makes.
+///
+/// Methods: fgsm, pgd, and autoattack (the standard version of Croce & Hein 2020: APGD-CE, targeted APGD-DLR, targeted
+/// FAB, Square, each on what still stands). Sizes (--eps) are in units of the [0, 1] pixel range; fractions such as
+/// 8/255 are understood. Attacks know the defence and have its exact gradient. Warnings tell of masked gradients.
+///
+/// Examples:
+///   miyasawa attack model.safetensors --data cifar10 --norm l2 --eps 0.25,0.5,1 --method autoattack --limit 500
+///   miyasawa attack model.safetensors --data cifar10 --norm linf --eps 2/255,8/255 --method pgd --restarts 3 --json
+///   miyasawa attack model.safetensors --data cifar10 --norm l2 --eps 0.5 --method pgd --defence denoise --sigma 0.25
+///   miyasawa attack model.safetensors --data cifar10 --norm l2 --eps 0.5 --method autoattack --out robust --resume
+#[derive(Args, Debug)]
+#[command(verbatim_doc_comment)]
+pub struct Attack {
+    /// A checkpoint
+    model: Option<PathBuf>,
+    #[command(flatten)]
+    measured: Measured,
+    /// How changes are measured
+    #[arg(long, value_enum)]
+    norm: NormArg,
+    /// Largest changes, in units of the [0, 1] range
+    #[arg(long, required = true, value_delimiter = ',', value_parser = parse_eps)]
+    eps: Vec<f64>,
+    /// The attack
+    #[arg(long, value_enum)]
+    method: MethodArg,
+    #[command(flatten)]
+    defence: DefenceArgs,
+    /// Gradient steps [default: 50 for pgd, 100 for autoattack]
+    #[arg(long)]
+    steps: Option<usize>,
+    /// Random starts of PGD and APGD
+    #[arg(long, default_value_t = 1)]
+    restarts: usize,
+    /// Queries of Square for each picture
+    #[arg(long, default_value_t = 5000)]
+    queries: usize,
+    /// A folder for the journal of finished pictures, attack.json and curve.png
+    #[arg(long)]
+    out: Option<PathBuf>,
+    /// Go on with the attack that the folder holds
+    #[arg(long, requires = "out")]
+    resume: bool,
+    /// Write the clean pictures (values in [0, 1]) and labels to a safetensors file, for other programs
+    #[arg(long, value_name = "FILE")]
+    dump: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum NormArg {
+    L2,
+    Linf,
+}
+
+impl From<NormArg> for Norm {
+    fn from(norm: NormArg) -> Self {
+        match norm {
+            NormArg::L2 => Self::L2,
+            NormArg::Linf => Self::Linf,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum MethodArg {
+    Fgsm,
+    Pgd,
+    Autoattack,
+}
+
+impl From<MethodArg> for Method {
+    fn from(method: MethodArg) -> Self {
+        match method {
+            MethodArg::Fgsm => Self::Fgsm,
+            MethodArg::Pgd => Self::Pgd,
+            MethodArg::Autoattack => Self::AutoAttack,
+        }
+    }
+}
+
+/// How the model classifies.
+#[derive(Args, Debug)]
+pub struct DefenceArgs {
+    /// The class posterior; of the denoised picture; averaged over noise
+    #[arg(long, value_enum, default_value = "softmax")]
+    defence: DefenceArg,
+    /// Noise level that the model is told [default: softmax: the smallest of its training; denoise, average: 0.2]
+    #[arg(long)]
+    sigma: Option<f64>,
+    /// Draws of noise of --defence average
+    #[arg(long, default_value_t = 8)]
+    draws: usize,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum DefenceArg {
+    Softmax,
+    Denoise,
+    Average,
+}
+
+impl DefenceArgs {
+    fn defence(&self, loaded: &model::Loaded, seed: u64) -> Result<Defence> {
+        at_least_one("draws", self.draws)?;
+        let default = match self.defence {
+            DefenceArg::Softmax => loaded.clean_sigma(),
+            DefenceArg::Denoise | DefenceArg::Average => 0.2,
+        };
+        let sigma = self.sigma.map_or(Ok(default), |sigma| loaded.sigma(sigma))?;
+        Ok(match self.defence {
+            DefenceArg::Softmax => Defence::Softmax { sigma },
+            DefenceArg::Denoise => Defence::Denoise { sigma, then: loaded.clean_sigma() },
+            DefenceArg::Average => Defence::Average { sigma, draws: self.draws, seed },
+        })
+    }
+}
+
+const JOURNAL: &str = "attack.jsonl";
+
+pub fn run(args: &Attack, session: &Session) -> Result<Outcome> {
+    args.measured.check()?;
+    at_least_one("restarts", args.restarts)?;
+    args.steps.map_or(Ok(()), |steps| at_least_one("steps", steps))?;
+    if let Some(out) = args.out.as_ref().filter(|out| !args.resume && out.join(JOURNAL).exists()) {
+        let text = format!("{}: holds an attack already; --resume goes on with it", out.display());
+        return Err(WrongCall(text).into());
+    }
+    let loaded = model::load(args.model.as_deref(), session)?;
+    let seed = session.seed.unwrap_or(0);
+    let defence = args.defence.defence(&loaded, seed)?;
+    let set = args.measured.load(&loaded)?;
+    let shape = [set.channels(), set.height(), set.width()];
+    if let Some(path) = &args.dump {
+        let x = attack::pictures(&set, &(0..set.len()).collect::<Vec<_>>());
+        let labels = set.labels().iter().map(|l| *l as f32).collect();
+        let [c, h, w] = shape;
+        save_tensors(path, &[("x", vec![set.len(), c, h, w], x), ("labels", vec![set.len()], labels)])?;
+    }
+    let method = Method::from(args.method);
+    let plan = Plan {
+        norm: args.norm.into(),
+        method,
+        eps: args.eps.clone(),
+        steps: args.steps.unwrap_or(if method == Method::AutoAttack { 100 } else { 50 }),
+        restarts: args.restarts as u64,
+        queries: args.queries,
+        batch: args.measured.batch,
+        seed,
+    };
+    let mut journal = match &args.out {
+        None => Journal::in_memory(),
+        Some(out) => {
+            make_folder(out)?;
+            let header = serde_json::json!({
+                "model": loaded.hash, "data": args.measured.data, "count": set.len(), "norm": plan.norm,
+                "method": method, "defence": defence, "steps": plan.steps, "restarts": plan.restarts,
+                "queries": plan.queries, "seed": seed, "fit": format!("{:?}", args.measured.fit),
+            });
+            let path = out.join(JOURNAL);
+            if args.resume { Journal::resume(&path, &header)? } else { Journal::create(&path, &header)? }
+        }
+    };
+    let target = defence.target(&loaded.model, shape, &loaded.device);
+    let bar = bar(session);
+    let started = std::time::Instant::now();
+    let found = attack::run(target.as_ref(), &set, &plan, &mut journal, &mut |p| {
+        bar.set_position((1000.0 * p.share) as u64);
+        bar.set_message(format!("eps {:.4}, {}, {:.1}% stand", p.eps, p.attack, 100.0 * p.standing));
+    })?;
+    bar.finish_and_clear();
+    for warning in &found.warnings {
+        tracing::warn!("{warning}");
+    }
+    let document = serde_json::json!({
+        "model": loaded.name, "data": args.measured.data, "norm": plan.norm, "method": method,
+        "defence": defence, "count": found.count, "clean_accuracy": found.clean_accuracy, "rows": found.rows,
+        "warnings": found.warnings, "seconds": started.elapsed().as_secs_f64(),
+    });
+    if let Some(out) = &args.out {
+        write_json(&out.join("attack.json"), &document)?;
+        let clean = std::iter::once((0.0, 100.0 * found.clean_accuracy));
+        let points = clean.chain(found.rows.iter().map(|row| (row.eps, 100.0 * row.robust_accuracy)));
+        let mut plot = Plot::new(
+            format!("Robust accuracy, {method} in {}", plan.norm),
+            "eps",
+            "accuracy, %",
+            vec![Series::new(loaded.name.clone(), points.collect())],
+        );
+        plot.y_range = Some((0.0, 100.0));
+        save_plots(&[plot], &out.join("curve.png"))?;
+    }
+    if session.json {
+        session.print_json(&document)?;
+        return Ok(Outcome::Done);
+    }
+    outln!("{} on {} pictures of {}", loaded.name, found.count, args.measured.data);
+    outln!("{method} in {}, clean accuracy {:.1}%", plan.norm, 100.0 * found.clean_accuracy);
+    for row in &found.rows {
+        let by: Vec<String> =
+            row.broken_by.iter().filter(|b| *b.1 > 0).map(|(name, n)| format!("{name} {n}")).collect();
+        outln!("  eps {:<8.5} {:>5.1}%   {}", row.eps, 100.0 * row.robust_accuracy, by.join(", "));
+    }
+    Ok(Outcome::Done)
+}

@@ -1,0 +1,110 @@
+use super::{
+    Outcome,
+    attack::NormArg,
+    measured::{Measured, at_least_one, bar, parse_eps},
+    model,
+};
+use crate::args::{Session, WrongCall};
+use anyhow::Result;
+use clap::Args;
+use miyasawa::{
+    attack::{Defence, Pgd, Target},
+    calibrate::{CalibrateOptions, calibrate},
+    report::{reliability, save_plots},
+};
+use std::path::PathBuf;
+
+/// Are probabilities what they say? ECE (15 bins), Brier score and NLL, as they are and with a fitted temperature.
+///
+/// Measured on the clean pictures, at every noise level, and under PGD on the clean pictures. Temperatures are fitted to
+/// the pictures at even places, at each noise level and without attacks; all numbers are of those at odd places.
+///
+/// Example: miyasawa calibrate model.safetensors --data cifar10 --eps 0.25,0.5 -o reliability.png
+#[derive(Args, Debug)]
+#[command(verbatim_doc_comment)]
+pub struct Calibrate {
+    /// A checkpoint
+    model: Option<PathBuf>,
+    #[command(flatten)]
+    measured: Measured,
+    /// Noise levels, in units of the [-1, 1] range
+    #[arg(long, value_delimiter = ',', default_values_t = [0.02, 0.1, 0.2, 0.4, 1.0])]
+    sigmas: Vec<f64>,
+    /// How attacks are measured
+    #[arg(long, value_enum, default_value = "l2")]
+    norm: NormArg,
+    /// Sizes of the attacks, in units of the [0, 1] pixel range
+    #[arg(long, value_delimiter = ',', value_parser = parse_eps)]
+    eps: Vec<f64>,
+    /// Gradient steps of the attacks
+    #[arg(long, default_value_t = 20)]
+    steps: usize,
+    /// Draw the reliability diagrams here, a PNG
+    #[arg(short, long)]
+    out: Option<PathBuf>,
+}
+
+pub fn run(args: &Calibrate, session: &Session) -> Result<Outcome> {
+    args.measured.check()?;
+    at_least_one("steps", args.steps)?;
+    if let Some(out) = &args.out {
+        model::check_output(out)?;
+    }
+    let loaded = model::load(args.model.as_deref(), session)?;
+    let sigmas = args.sigmas.iter().map(|s| loaded.sigma(*s)).collect::<Result<Vec<_>>>()?;
+    let set = args.measured.load(&loaded)?;
+    if set.len() < 2 {
+        let text = "one picture is given, expected at least two: a temperature is fitted to one half and measured on \
+                    the other";
+        return Err(WrongCall(text.into()).into());
+    }
+    let seed = session.seed.unwrap_or(0);
+    let sizes = args.eps.iter().filter(|eps| **eps > 0.0);
+    let options = CalibrateOptions {
+        clean_sigma: loaded.clean_sigma(),
+        sigmas,
+        attacks: sizes.map(|eps| Pgd::new(args.norm.into(), *eps, args.steps, seed)).collect(),
+        batch: args.measured.batch,
+        seed,
+    };
+    let shape = [set.channels(), set.height(), set.width()];
+    let at = |sigma: f64| -> Box<dyn Target + '_> {
+        Defence::Softmax { sigma }.target(&loaded.model, shape, &loaded.device)
+    };
+    let bar = bar(session);
+    bar.set_message("calibrating");
+    let rows = calibrate(&at, &set, &options, &mut |share| bar.set_position((1000.0 * share) as u64));
+    bar.finish_and_clear();
+    if let Some(out) = &args.out {
+        save_plots(&reliability(&rows), out)?;
+    }
+    if session.json {
+        session.print_json(&serde_json::json!({
+            "model": loaded.name, "data": args.measured.data, "count": set.len(), "measured": set.len() / 2,
+            "rows": rows,
+        }))?;
+        return Ok(Outcome::Done);
+    }
+    outln!("{} on {} pictures of {}, measured on half of them", loaded.name, set.len(), args.measured.data);
+    outln!("  condition         accuracy     ECE   Brier     NLL       T   ECE/T Brier/T   NLL/T");
+    for row in &rows {
+        let condition = match (row.noisy, row.eps > 0.0) {
+            (true, _) => format!("noise {}", row.sigma),
+            (false, true) => format!("attack {:.4}", row.eps),
+            (false, false) => "clean".to_owned(),
+        };
+        let (b, a) = (&row.before, &row.after);
+        outln!(
+            "  {condition:<16} {:>8.1}% {:>7.4} {:>7.4} {:>7.4} {:>7.3} {:>7.4} {:>7.4} {:>7.4}",
+            100.0 * b.accuracy,
+            b.ece,
+            b.brier,
+            b.nll,
+            row.temperature,
+            a.ece,
+            a.brier,
+            a.nll
+        );
+    }
+    Ok(Outcome::Done)
+}

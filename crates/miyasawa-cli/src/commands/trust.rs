@@ -1,0 +1,114 @@
+use super::{
+    Outcome,
+    attack::{MethodArg, NormArg},
+    measured::{Measured, at_least_one, bar, make_folder, parse_eps, write_json},
+    model,
+    ood::foreign,
+};
+use crate::args::Session;
+use anyhow::Result;
+use clap::Args;
+use miyasawa::{
+    atomic::write_atomic,
+    attack::Method,
+    ood::OutSource,
+    trust::{Subject, TrustOptions, page},
+};
+use std::{io::Write, path::PathBuf};
+
+/// Everything that tells whether to trust a model, or several side by side: one report.html and trust.json.
+///
+/// Accuracy, calibration, PSNR, detection of foreign pictures and robust accuracy, over noise levels. The numbers are
+/// those of eval, calibrate, ood and attack. --limit makes it quick.
+///
+/// Example: miyasawa trust joint.safetensors plain.safetensors --data cifar10 --limit 200 --out trust
+#[derive(Args, Debug)]
+#[command(verbatim_doc_comment)]
+pub struct Trust {
+    /// One or more checkpoints
+    models: Vec<PathBuf>,
+    #[command(flatten)]
+    measured: Measured,
+    /// Pictures of another kind, as `ood` takes them; may be repeated
+    #[arg(long, value_name = "DATA", default_values_t = ["noise".to_owned(), "textures".to_owned()])]
+    out_data: Vec<String>,
+    /// Noise levels, in units of the [-1, 1] range
+    #[arg(long, value_delimiter = ',', default_values_t = [0.02, 0.1, 0.2, 0.4, 1.0])]
+    sigmas: Vec<f64>,
+    /// How attacks are measured
+    #[arg(long, value_enum, default_value = "l2")]
+    norm: NormArg,
+    /// Sizes of the attacks, in units of the [0, 1] pixel range
+    #[arg(long, value_delimiter = ',', value_parser = parse_eps, default_values_t = [0.25, 0.5, 1.0])]
+    eps: Vec<f64>,
+    /// The attack
+    #[arg(long, value_enum, default_value = "pgd")]
+    method: MethodArg,
+    /// Gradient steps [default: 20 for pgd, 100 for autoattack]
+    #[arg(long)]
+    steps: Option<usize>,
+    /// The folder for report.html and trust.json
+    #[arg(long)]
+    out: PathBuf,
+}
+
+pub fn run(args: &Trust, session: &Session) -> Result<Outcome> {
+    args.measured.check()?;
+    args.steps.map_or(Ok(()), |steps| at_least_one("steps", steps))?;
+    for source in &args.out_data {
+        source.parse::<OutSource>()?;
+    }
+    let method = Method::from(args.method);
+    let seed = session.seed.unwrap_or(0);
+    let paths: Vec<Option<&std::path::Path>> = match &args.models[..] {
+        [] => vec![None],
+        paths => paths.iter().map(|path| Some(path.as_path())).collect(),
+    };
+    // All models are read before the first is measured: a missing one must not cost the work.
+    let models = paths.into_iter().map(|path| model::load(path, session)).collect::<Result<Vec<_>>>()?;
+    make_folder(&args.out)?;
+    let options = TrustOptions {
+        sigmas: args.sigmas.clone(),
+        norm: args.norm.into(),
+        eps: args.eps.clone(),
+        method,
+        steps: args.steps.unwrap_or(if method == Method::AutoAttack { 100 } else { 20 }),
+        queries: 5000,
+        batch: args.measured.batch,
+        seed,
+    };
+    for loaded in &models {
+        args.sigmas.iter().try_for_each(|sigma| loaded.sigma(*sigma).map(|_| ()))?;
+    }
+    let bar = bar(session);
+    let mut found = Vec::new();
+    for loaded in &models {
+        let data = args.measured.load(loaded)?;
+        let foreign = foreign(&args.out_data, loaded, args.measured.limit, seed)?;
+        let subject = Subject {
+            name: &loaded.name,
+            model: &loaded.model,
+            clean_sigma: loaded.clean_sigma(),
+            denoises: loaded.info.training.loss_weights[1] > 0.0,
+            data: &data,
+            foreign: &foreign,
+            device: &loaded.device,
+        };
+        found.push(subject.measure(&options, &mut |what, share| {
+            bar.set_position((1000.0 * share) as u64);
+            bar.set_message(format!("{}: {what}", loaded.name));
+        })?);
+    }
+    bar.finish_and_clear();
+    let html = page(&found, &options, &args.measured.data)?;
+    let report = args.out.join("report.html");
+    write_atomic(&report, |w| w.write_all(html.as_bytes()))?;
+    let document = serde_json::json!({ "data": args.measured.data, "models": found });
+    write_json(&args.out.join("trust.json"), &document)?;
+    if session.json {
+        session.print_json(&document)?;
+    } else {
+        outln!("{}", report.display());
+    }
+    Ok(Outcome::Done)
+}

@@ -1,0 +1,349 @@
+//! Attacks, certificates, calibration, foreign pictures and the report of trust, through the binary.
+
+mod common;
+
+use common::*;
+use serde_json::Value;
+use std::path::Path;
+
+fn shares(found: &Value, key: &str) -> Vec<f64> {
+    found["rows"].as_array().unwrap().iter().map(|row| row[key].as_f64().unwrap()).collect()
+}
+
+#[test]
+fn attack_tells_robust_accuracy_for_every_size() {
+    let model = model();
+    let args = ["attack", &model, "--data", "digits", "--limit", "24", "--norm", "l2", "--eps", "0,0.3,40"];
+    for method in ["fgsm", "pgd"] {
+        let found = json(args.iter().chain(&["--method", method, "--steps", "10", "--json"]));
+        for key in ["norm", "method", "count", "clean_accuracy", "rows"] {
+            assert!(!found[key].is_null(), "{key} in {found}");
+        }
+        assert_eq!((found["norm"].as_str(), found["method"].as_str()), (Some("l2"), Some(method)));
+        assert_eq!(found["count"], 24);
+        let robust = shares(&found, "robust_accuracy");
+        assert_eq!(shares(&found, "eps"), [0.0, 0.3, 40.0]);
+        assert_eq!(robust[0], found["clean_accuracy"].as_f64().unwrap());
+        assert!(robust[0] > 0.2 && robust[0] >= robust[1] && robust[1] >= robust[2], "{found}");
+        // A ball larger than the range: nothing stands before many steps.
+        assert!(method == "fgsm" || robust[2] == 0.0, "{found}");
+    }
+    let table = ok(args.iter().chain(&["--method", "pgd", "--steps", "5"]));
+    assert!(table.contains("clean accuracy") && table.lines().count() == 5, "{table}");
+}
+
+#[test]
+fn autoattack_is_resumed_and_does_not_depend_on_the_batch() {
+    let dir = tempfile::tempdir().unwrap();
+    let (model, out) = (model(), text(&dir.path().join("robust")));
+    let args =
+        ["attack", &model, "--data", "digits", "--limit", "10", "--norm", "linf", "--eps", "2/255,0.1"];
+    let more = ["--method", "autoattack", "--queries", "50", "--steps", "15", "--json"];
+    let first = json(args.iter().chain(&more).chain(&["--out", &out]));
+    assert!((first["rows"][0]["eps"].as_f64().unwrap() - 2.0 / 255.0).abs() < 1e-12);
+    assert_eq!(names(Path::new(&out)), ["attack.json", "attack.jsonl", "curve.png"]);
+    let journal = Path::new(&out).join("attack.jsonl");
+    let whole = std::fs::read_to_string(&journal).unwrap();
+    std::fs::write(&journal, &whole[..whole.len() * 2 / 3]).unwrap();
+    let again = json(args.iter().chain(&more).chain(&["--out", &out, "--resume"]));
+    let single = json(args.iter().chain(&more).chain(&["--batch", "1", "--threads", "1"]));
+    for other in [&again, &single] {
+        assert_eq!(other["rows"], first["rows"]);
+        assert_eq!(other["clean_accuracy"], first["clean_accuracy"]);
+    }
+    fails(2, args.iter().chain(&more).chain(&["--out", &out]), &["robust", "--resume"]);
+    let other = ["--seed", "1", "--resume", "--out", &out];
+    fails(1, args.iter().chain(&more).chain(&other), &["attack.jsonl", "expected"]);
+}
+
+#[test]
+fn every_defence_is_attacked_and_pictures_are_handed_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let (model, dump) = (model(), text(&dir.path().join("pictures.safetensors")));
+    for defence in ["softmax", "denoise", "average"] {
+        let found = json([
+            "attack",
+            &model,
+            "--data",
+            "digits",
+            "--limit",
+            "6",
+            "--norm",
+            "l2",
+            "--eps",
+            "0.5",
+            "--method",
+            "pgd",
+            "--steps",
+            "5",
+            "--defence",
+            defence,
+            "--draws",
+            "2",
+            "--dump",
+            &dump,
+            "--json",
+        ]);
+        assert_eq!(found["defence"]["kind"], defence);
+        assert!(found["warnings"].as_array().unwrap().is_empty(), "{found}");
+    }
+    let bytes = std::fs::read(&dump).unwrap();
+    let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    assert_eq!(file.tensor("x").unwrap().shape(), [6, 1, 8, 8]);
+    assert_eq!(file.tensor("labels").unwrap().shape(), [6]);
+    let values = file.tensor("x").unwrap().data().as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b));
+    assert!(values.into_iter().all(|v| (0.0..=1.0).contains(&v)));
+}
+
+#[test]
+fn certify_tells_certified_accuracy_at_radii() {
+    let model = model();
+    let args =
+        ["certify", &model, "--data", "digits", "--limit", "4", "--sigma", "0.4", "--n", "400", "--n0", "40"];
+    for more in [&[][..], &["--denoise"], &["--fixed"]] {
+        let found = json(args.iter().chain(more).chain(&["--radii", "0,0.1,9", "--json"]));
+        let certified = shares(&found, "certified_accuracy");
+        assert_eq!(certified[2], 0.0, "no radius of 9 with 400 draws");
+        assert!(
+            certified[0] >= certified[1] && certified[0] == found["accuracy"].as_f64().unwrap(),
+            "{found}"
+        );
+        let draws = found["draws"].as_u64().unwrap();
+        assert!(draws <= 4 * 440 && (more != ["--fixed"] || draws == 4 * 440), "{found}");
+        for c in found["certificates"].as_array().unwrap() {
+            assert!(c["class"].is_null() == (c["radius"] == 0.0), "{c}");
+            // All of 400 draws alike, bounded at alpha: no radius is larger.
+            assert!(c["radius"].as_f64().unwrap() <= 0.2 * 2.2);
+        }
+    }
+    let said = ok(args);
+    assert!(said.contains("radius 0.25") && said.contains("draws in"), "{said}");
+}
+
+#[test]
+fn calibrate_fits_a_temperature_and_draws_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let (model, out) = (model(), text(&dir.path().join("reliability.png")));
+    let found = json([
+        "calibrate",
+        &model,
+        "--data",
+        "digits",
+        "--limit",
+        "60",
+        "--sigmas",
+        "0.2",
+        "--eps",
+        "0.2",
+        "--steps",
+        "3",
+        "-o",
+        &out,
+        "--json",
+    ]);
+    let rows = found["rows"].as_array().unwrap();
+    assert_eq!((rows.len(), found["measured"].as_u64()), (3, Some(30)));
+    for row in rows {
+        let nll = |key: &str| row[key]["nll"].as_f64().unwrap();
+        assert!(
+            row["temperature"].as_f64().unwrap() > 0.0 && nll("before") > 0.0 && nll("after") > 0.0,
+            "{row}"
+        );
+    }
+    assert!(rows[2]["eps"] == 0.2 && rows[2]["temperature"] == rows[0]["temperature"]);
+    let accuracy = |i: usize| rows[i]["before"]["accuracy"].as_f64().unwrap();
+    assert!(accuracy(2) <= accuracy(0));
+    assert!(size(&out).0 > 300);
+}
+
+#[test]
+fn ood_scores_pairs_of_data_sets() {
+    let model = model();
+    let found = json([
+        "ood",
+        &model,
+        "--data",
+        "digits",
+        "--limit",
+        "30",
+        "--out-data",
+        "noise",
+        "--out-data",
+        "textures",
+        "--sigmas",
+        "0.1,0.4",
+        "--json",
+    ]);
+    let pairs = found["pairs"].as_array().unwrap();
+    assert_eq!(pairs.len(), 2);
+    for (pair, name) in pairs.iter().zip(["noise:uniform", "textures"]) {
+        assert_eq!((pair["out_data"].as_str(), pair["count"].as_u64()), (Some(name), Some(30)));
+        assert_eq!(pair["rows"].as_array().unwrap().len(), 2 * 5 + 1);
+        for row in pair["rows"].as_array().unwrap() {
+            for key in ["auroc", "aupr", "fpr95"] {
+                assert!((0.0..=1.0).contains(&row[key].as_f64().unwrap()), "{row}");
+            }
+        }
+    }
+    let said = ok(["ood", &model, "--data", "digits", "--limit", "8", "--out-data", "noise:gaussian"]);
+    assert!(said.contains("AUROC") && said.contains("score profile"), "{said}");
+}
+
+#[test]
+fn explain_takes_all_classes_a_path_and_the_jacobian() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| text(&dir.path().join(name));
+    let picture = save(dir.path(), "a.png", grey(8, 8));
+    let (out, path, jacobian) = (at("why.png"), at("way.png"), at("kept.png"));
+    let found = json([
+        "explain",
+        &model(),
+        &picture,
+        "--class",
+        "all",
+        "-o",
+        &out,
+        "--path",
+        &path,
+        "--steps",
+        "4",
+        "--jacobian",
+        &jacobian,
+        "--vectors",
+        "3",
+        "--sigmas",
+        "0.1,0.4",
+        "--json",
+    ]);
+    let classes = found["classes"].as_array().unwrap();
+    assert_eq!(classes.len(), 10);
+    assert!(found["holds"] == true && found["relative_error"].as_f64().unwrap() <= 1e-4);
+    let total: f64 = classes.iter().map(|c| c["probability"].as_f64().unwrap()).sum();
+    assert!((total - 1.0).abs() < 1e-4);
+    let steps = found["path"]["steps"].as_array().unwrap();
+    assert!(!steps.is_empty() && steps.len() <= 5 && steps[0]["distance"] == 0.0);
+    let jacobian = &found["jacobian"];
+    assert_eq!(
+        (jacobian["dimensions"].as_u64(), jacobian["levels"].as_array().unwrap().len()),
+        (Some(64), 2)
+    );
+    assert_eq!(jacobian["spectrum"]["values"].as_array().unwrap().len(), 3);
+    for name in ["why.png", "way.png", "kept.png", "kept-dimension.png"] {
+        assert!(size(at(name)).0 > 100, "{name}");
+    }
+    let two = json(["explain", &model(), &picture, "--class", "3", "--class", "7", "-o", &out, "--json"]);
+    assert_eq!(two["classes"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn trust_writes_one_report_of_several_models() {
+    let dir = tempfile::tempdir().unwrap();
+    let (model, out) = (model(), dir.path().join("trust"));
+    let found = json([
+        "trust",
+        &model,
+        &model,
+        "--data",
+        "digits",
+        "--limit",
+        "12",
+        "--sigmas",
+        "0.2",
+        "--eps",
+        "0.3",
+        "--steps",
+        "2",
+        "--out",
+        &text(&out),
+        "--json",
+    ]);
+    assert_eq!(names(&out), ["report.html", "trust.json"]);
+    let models = found["models"].as_array().unwrap();
+    assert!(models.len() == 2 && models[0] == models[1]);
+    assert_eq!(
+        keys(&models[0]),
+        ["calibration", "clean_sigma", "count", "foreign", "levels", "model", "robust"]
+    );
+    let html = std::fs::read_to_string(out.join("report.html")).unwrap();
+    for part in ["Robust accuracy", "Calibration", "textures", "data:image/png"] {
+        assert!(html.contains(part), "{part}");
+    }
+}
+
+#[test]
+fn calls_that_make_no_sense() {
+    let dir = tempfile::tempdir().unwrap();
+    let model = model();
+    let attack = |more: &[&str], parts: &[&str]| {
+        let args = ["attack", &model, "--data", "digits", "--norm", "l2", "--method", "pgd"];
+        fails(2, args.iter().chain(more), parts);
+    };
+    for eps in ["-1", "nan", "inf", "much", "8/0", "1/", ""] {
+        let option = format!("--eps={eps}");
+        attack(&[&option], &["--eps"]);
+    }
+    attack(&[], &["--eps"]);
+    attack(&["--eps", "1", "--norm", "l7"], &["--norm"]);
+    attack(&["--eps", "1", "--limit", "0"], &["--limit is 0"]);
+    attack(&["--eps", "1", "--batch", "0"], &["--batch is 0"]);
+    attack(&["--eps", "1", "--steps", "0"], &["--steps is 0"]);
+    attack(&["--eps", "1", "--restarts", "0"], &["--restarts is 0"]);
+    attack(&["--eps", "1", "--sigma", "-1"], &["--sigma"]);
+    attack(&["--eps", "1", "--resume"], &["--out"]);
+    fails(
+        2,
+        ["attack", "--data", "digits", "--norm", "l2", "--eps", "1", "--method", "pgd"],
+        &["no model is given"],
+    );
+    let certify = |more: &[&str], parts: &[&str]| {
+        fails(2, ["certify", &model, "--data", "digits"].iter().chain(more), parts);
+    };
+    certify(&[], &["--sigma"]);
+    certify(&["--sigma", "0"], &["--sigma"]);
+    certify(&["--sigma", "0.5", "--alpha", "1"], &["--alpha"]);
+    certify(&["--sigma", "0.5", "--n", "0"], &["--n is 0"]);
+    certify(&["--sigma", "0.5", "--radii=-1"], &["--radii"]);
+    fails(2, ["calibrate", &model, "--data", "digits", "--limit", "1"], &["at least two"]);
+    fails(2, ["ood", &model, "--data", "digits"], &["--out-data"]);
+    fails(2, ["ood", &model, "--data", "digits", "--out-data", "noise:pink"], &["noise:pink", "uniform"]);
+    fails(1, ["ood", &model, "--data", "digits", "--out-data", "no/such"], &["no/such", "not found"]);
+    let picture = save(dir.path(), "a.png", grey(8, 8));
+    let out = text(&dir.path().join("out.png"));
+    let explain = |more: &[&str], parts: &[&str]| {
+        fails(2, ["explain", &model, &picture, "-o", &out].iter().chain(more), parts);
+    };
+    explain(&[], &["--class"]);
+    explain(&["--class", "1", "--class", "nothing"], &["nothing", "expected a number below 10"]);
+    explain(&["--class", "1", "--path", "way.xyz"], &["way.xyz"]);
+    explain(&["--class", "1", "--path", &out, "--step", "0"], &["--step"]);
+    explain(&["--class", "1", "--jacobian", &out, "--vectors", "0"], &["--vectors"]);
+    let below = text(&Path::new(&picture).join("x"));
+    fails(1, ["trust", &model, "--data", "digits", "--limit", "2", "--out", &below], &["cannot be written"]);
+    assert_eq!(names(dir.path()), ["a.png"]);
+}
+
+/// A model that knows one class is right whatever is done to a picture.
+#[test]
+fn a_model_with_one_class_cannot_be_fooled() {
+    let dir = tempfile::tempdir().unwrap();
+    let photos = dir.path().join("photos");
+    std::fs::create_dir_all(photos.join("thing")).unwrap();
+    for i in 0..20 {
+        save(&photos.join("thing"), &format!("{i}.png"), grey(8 + i % 2, 8));
+    }
+    let (data, run) = (text(&photos), dir.path().join("run"));
+    let set = format!("data.train={data}");
+    let fit = ["--set", &set, "--set", "data.size=[8,8]", "--set", "data.fit=resize", "--threads", "1"];
+    let output = train(&run, 2, &fit);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let model = text(&run.join("model.safetensors"));
+    let common = ["--data", &data, "--fit", "resize", "--limit", "3", "--json"];
+    let found = json(
+        ["attack", &model, "--norm", "l2", "--eps", "9", "--method", "autoattack"].iter().chain(&common),
+    );
+    assert_eq!(shares(&found, "robust_accuracy"), [1.0]);
+    let found = json(["certify", &model, "--sigma", "0.5", "--n", "200", "--n0", "9"].iter().chain(&common));
+    assert_eq!(found["accuracy"], 1.0);
+    json(["calibrate", &model, "--sigmas", "0.2", "--eps", "0.1"].iter().chain(&common));
+    json(["ood", &model, "--out-data", "noise", "--sigmas", "0.2"].iter().chain(&common));
+}

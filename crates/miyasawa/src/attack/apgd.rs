@@ -1,0 +1,209 @@
+//! Auto-PGD (Croce & Hein 2020, "Reliable evaluation of adversarial robustness with an ensemble of diverse
+//! parameter-free attacks", algorithm 1).
+
+use super::{Norm, Target, loss::Loss, target::Found, target::Victims};
+use crate::data::example_rng;
+use crate::metrics::argmax;
+use rand::RngExt;
+use rand_distr::{Distribution, StandardNormal};
+use rayon::prelude::*;
+
+/// The stream of [`example_rng`] that random starts come from.
+const START: u64 = 19;
+
+/// Weight of the gradient step against the momentum (the paper's alpha).
+const GRADIENT_SHARE: f64 = 0.75;
+/// Share of the steps since the last checkpoint that must have raised the loss (rho).
+const SUCCESSES: f64 = 0.75;
+
+/// Gradient ascent whose step halves by itself where it no longer helps.
+#[derive(Clone, Debug)]
+pub(super) struct Apgd {
+    pub norm: Norm,
+    pub eps: f64,
+    pub steps: usize,
+    pub seed: u64,
+    /// Tells the runs of one attack apart: each has a random start of its own.
+    pub run: u64,
+}
+
+/// The steps after which the step size is judged: `p_0 = 0, p_1 = 0.22`,
+/// `p_(j+1) = p_j + max(p_j - p_(j-1) - 0.03, 0.06)`, in shares of all steps.
+fn checkpoints(steps: usize) -> Vec<usize> {
+    let (mut last, mut p) = (0.0f64, 0.22f64);
+    let mut out = Vec::new();
+    while p <= 1.0 + 1e-9 {
+        // 0.22*100 is a little above 22 in binary.
+        out.push((p * steps as f64 - 1e-9).ceil() as usize);
+        (last, p) = (p, p + (p - last - 0.03).max(0.06));
+    }
+    out.dedup();
+    out
+}
+
+struct State {
+    victim: usize,
+    label: usize,
+    loss: Loss,
+    x: Vec<f32>,
+    before: Vec<f32>,
+    step: f64,
+    /// The loss at `x`; of the last step.
+    value: f64,
+    best: Best,
+    /// Steps since the last checkpoint that raised the loss.
+    rises: usize,
+    at_checkpoint: Checkpoint,
+    /// Go on from the best point with the next step.
+    back: bool,
+}
+
+struct Best {
+    x: Vec<f32>,
+    gradient: Vec<f32>,
+    value: f64,
+}
+
+/// What stood at the last checkpoint.
+struct Checkpoint {
+    step: f64,
+    best: f64,
+}
+
+impl Apgd {
+    /// A point on the ball's surface.
+    fn start(&self, clean: &[f32], place: u64) -> Vec<f32> {
+        let mut rng = example_rng(self.seed, self.run, place, START);
+        let noise: Vec<f32> = match self.norm {
+            Norm::L2 => (0..clean.len()).map(|_| StandardNormal.sample(&mut rng)).collect(),
+            Norm::Linf => (0..clean.len()).map(|_| 2.0 * rng.random::<f32>() - 1.0).collect(),
+        };
+        let length = self.norm.length(&noise);
+        let scale = if length > 0.0 { self.eps / length } else { 0.0 };
+        let mut x: Vec<f32> =
+            clean.iter().zip(noise).map(|(c, n)| c + (f64::from(n) * scale) as f32).collect();
+        self.norm.confine(&mut x, clean, self.eps);
+        x
+    }
+
+    /// The next point from `x` along `gradient`.
+    fn advance(&self, state: &mut State, gradient: &[f32], clean: &[f32], first: bool) {
+        let direction = self.norm.steepest(gradient);
+        let mut ahead: Vec<f32> =
+            state.x.iter().zip(direction).map(|(x, d)| x + state.step as f32 * d).collect();
+        self.norm.confine(&mut ahead, clean, self.eps);
+        if !first {
+            let (a, b) = (GRADIENT_SHARE as f32, 1.0 - GRADIENT_SHARE as f32);
+            for ((ahead, x), before) in ahead.iter_mut().zip(&state.x).zip(&state.before) {
+                *ahead = x + a * (*ahead - x) + b * (x - before);
+            }
+            self.norm.confine(&mut ahead, clean, self.eps);
+        }
+        state.before = std::mem::replace(&mut state.x, ahead);
+    }
+
+    /// Judges the steps since the last checkpoint: the paper's two conditions for halving the step.
+    fn judge(state: &mut State, since: usize) {
+        let few = (state.rises as f64) < SUCCESSES * since as f64;
+        let stuck = state.at_checkpoint.step == state.step && state.at_checkpoint.best >= state.best.value;
+        state.at_checkpoint = Checkpoint { step: state.step, best: state.best.value };
+        state.rises = 0;
+        if few || stuck {
+            state.step /= 2.0;
+            state.back = true;
+        }
+    }
+
+    /// Attacks with the loss that `losses` gives each victim.
+    pub fn attack(&self, target: &dyn Target, victims: &Victims<'_>, losses: &[Loss]) -> Found {
+        let mut found: Found = vec![None; victims.len()];
+        let start = |i: usize| {
+            let x = self.start(victims.picture(i), victims.places[i]);
+            let step = 2.0 * self.eps;
+            State {
+                victim: i,
+                label: victims.labels[i] as usize,
+                loss: losses[i],
+                before: x.clone(),
+                best: Best { x: x.clone(), gradient: Vec::new(), value: f64::NEG_INFINITY },
+                x,
+                step,
+                value: f64::NEG_INFINITY,
+                rises: 0,
+                // No condition on the step holds before the first checkpoint.
+                at_checkpoint: Checkpoint { step: f64::NAN, best: f64::NEG_INFINITY },
+                back: false,
+            }
+        };
+        let mut alive: Vec<State> = (0..victims.len()).into_par_iter().map(start).collect();
+        let checkpoints = checkpoints(self.steps);
+        for step in 0..=self.steps {
+            if alive.is_empty() {
+                break;
+            }
+            let batch: Vec<f32> = alive.iter().flat_map(|s| &s.x).copied().collect();
+            let weigh = |i: usize, z: &[f32]| alive[i].loss.weights(z, alive[i].label);
+            let (logits, gradients) = if step < self.steps {
+                target.gradient(&batch, &weigh)
+            } else {
+                (target.logits(&batch), Vec::new())
+            };
+            let rows: Vec<&[f32]> = logits.chunks(target.classes()).collect();
+            if step < self.steps {
+                let since = checkpoints
+                    .iter()
+                    .position(|c| *c == step)
+                    .map(|j| if j == 0 { step } else { step - checkpoints[j - 1] });
+                alive.par_iter_mut().zip(gradients.par_chunks(target.len())).enumerate().for_each(
+                    |(i, (s, gradient))| {
+                        let value = s.loss.value(rows[i], s.label);
+                        s.rises += usize::from(step > 0 && value > s.value);
+                        s.value = value;
+                        if value > s.best.value || step == 0 {
+                            s.best = Best { x: s.x.clone(), gradient: gradient.to_vec(), value };
+                        }
+                        if argmax(rows[i]) != s.label {
+                            return;
+                        }
+                        if let Some(since) = since {
+                            Self::judge(s, since);
+                        }
+                        let clean = victims.picture(s.victim);
+                        if std::mem::take(&mut s.back) {
+                            // The best point takes the place of the last; the one before stays for the momentum.
+                            s.x.clone_from(&s.best.x);
+                            let gradient = std::mem::take(&mut s.best.gradient);
+                            self.advance(s, &gradient, clean, step == 0);
+                            s.best.gradient = gradient;
+                        } else {
+                            self.advance(s, gradient, clean, step == 0);
+                        }
+                    },
+                );
+            }
+            let mut wrong = rows.iter().map(|z| argmax(z)).collect::<Vec<_>>().into_iter();
+            let mut points = batch.chunks(target.len());
+            alive.retain(|s| {
+                let (class, point) = (wrong.next(), points.next());
+                let broken = class.is_some_and(|class| class != s.label);
+                if broken {
+                    found[s.victim] = point.map(<[f32]>::to_vec);
+                }
+                !broken
+            });
+        }
+        found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn checkpoints_are_those_of_the_paper() {
+        // Section 3.1 with 100 steps: 0.22, 0.41, 0.57, 0.70, 0.80, 0.87, 0.93, 0.99.
+        assert_eq!(checkpoints(100), [22, 41, 57, 70, 80, 87, 93, 99]);
+        assert!(checkpoints(1).len() <= 1 && checkpoints(0) == [0]);
+    }
+}

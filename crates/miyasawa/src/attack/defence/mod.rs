@@ -1,0 +1,223 @@
+//! Ways to classify with a model, each as a [`Target`] whose gradient is exact: an attack on it knows all of it.
+
+mod average;
+mod posterior;
+mod tracked;
+
+pub use average::Average;
+pub use posterior::Posterior;
+pub use tracked::Tracked;
+
+use super::Target;
+use crate::model::{EnergyNetwork, JointModel, params};
+use burn::tensor::{Device, Tensor, TensorData};
+use serde::{Deserialize, Serialize};
+
+/// How a joint model classifies a picture.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+pub enum Defence {
+    /// `p(c | y)` of the picture as it is, at a noise level that the model is told.
+    Softmax {
+        /// The level.
+        sigma: f64,
+    },
+    /// `p(c | D(y))`: the picture is denoised at one level, the result classified at another.
+    Denoise {
+        /// The level that the denoiser is told.
+        sigma: f64,
+        /// The level that the classifier is told.
+        then: f64,
+    },
+    /// The mean of `p(c | y + sigma*eps)` over draws of noise that are the same for every picture.
+    Average {
+        /// The level of the noise, which the model is told.
+        sigma: f64,
+        /// Number of draws.
+        draws: usize,
+        /// Seed of the draws.
+        seed: u64,
+    },
+}
+
+impl Defence {
+    /// The model behind this defence.
+    pub fn target<'m, N: EnergyNetwork>(
+        self,
+        model: &'m JointModel<N>,
+        shape: [usize; 3],
+        device: &Device,
+    ) -> Box<dyn Target + 'm> {
+        match self {
+            Self::Softmax { sigma } => Box::new(Posterior::new(model, sigma, shape, device)),
+            Self::Denoise { sigma, then } => {
+                let tracked = tracked(model);
+                let logits = move |y: &Tensor<4>| {
+                    let n = y.dims()[0];
+                    let level = |sigma: f64| Tensor::<1>::full([n], sigma as f32, &y.device());
+                    let denoised = tracked.at(y, &level(sigma)).denoised();
+                    tracked.at(&denoised, &level(then)).logits().clone()
+                };
+                Box::new(Tracked::new(logits, shape, model.net.classes(), device))
+            }
+            Self::Average { sigma, draws, seed } => {
+                Box::new(Average::new(model, sigma, draws, seed, shape, device))
+            }
+        }
+    }
+}
+
+/// The model on the autodiff device, its parameters untracked: reverse passes give gradients of the input alone.
+pub fn tracked<N: EnergyNetwork>(model: &JointModel<N>) -> JointModel<N> {
+    JointModel::new(params::untracked(model.net.clone()), model.sigma_data())
+}
+
+/// Pictures in [0, 1] as a batch in the model's [-1, 1].
+fn batch(pictures: &[f32], [channels, height, width]: [usize; 3], device: &Device) -> Tensor<4> {
+    let n = pictures.len() / (channels * height * width);
+    let values: Vec<f32> = pictures.iter().map(|v| 2.0 * v - 1.0).collect();
+    Tensor::from_data(TensorData::new(values, [n, channels, height, width]), device)
+}
+
+/// The weights of every picture of a batch.
+fn weights(logits: &[f32], classes: usize, weigh: &super::Weigh<'_>) -> Vec<f32> {
+    logits.chunks(classes).enumerate().flat_map(|(i, z)| weigh(i, z)).collect()
+}
+
+/// A gradient for y in [-1, 1] as one for the picture in [0, 1].
+fn in_picture_units(gradient: Vec<f32>) -> Vec<f32> {
+    gradient.into_iter().map(|g| 2.0 * g).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::{Dataset, example_rng};
+    use crate::model::{GradResNet, GradResNetConfig};
+    use crate::verify::relative_error;
+    use rand::RngExt;
+
+    const SHAPE: [usize; 3] = [1, 6, 5];
+
+    fn model(device: &Device) -> JointModel<GradResNet> {
+        let config = GradResNetConfig {
+            width: 8,
+            blocks: vec![1, 1],
+            zero_energy_head: false,
+            ..GradResNetConfig::new(1, 4)
+        };
+        JointModel::new(config.init(device, 5), 0.5)
+    }
+
+    fn pictures(count: usize) -> Vec<f32> {
+        let mut rng = example_rng(3, 0, 0, 99);
+        (0..count * 30).map(|_| rng.random()).collect()
+    }
+
+    fn weigh(_: usize, z: &[f32]) -> Vec<f32> {
+        z.iter().enumerate().map(|(i, z)| z * 0.3 + i as f32 - 1.0).collect()
+    }
+
+    /// The closed form and reverse-mode autodiff of the same classifier.
+    #[test]
+    fn the_closed_form_agrees_with_autodiff() {
+        let device = Device::flex();
+        let model = model(&device);
+        let posterior = Posterior::new(&model, 0.3, SHAPE, &device);
+        let with_graph = tracked(&model);
+        let logits = |y: &Tensor<4>| {
+            let sigma = Tensor::<1>::full([y.dims()[0]], 0.3, &y.device());
+            with_graph.at(y, &sigma).logits().clone()
+        };
+        let tracked = Tracked::new(logits, SHAPE, 4, &device);
+        let x = pictures(3);
+        let ((za, ga), (zb, gb)) = (posterior.gradient(&x, &weigh), tracked.gradient(&x, &weigh));
+        assert!(relative_error(&za, &zb) < 1e-6 && relative_error(&ga, &gb) < 1e-5);
+        assert!(ga.iter().any(|g| g.abs() > 1e-4), "a gradient of zeros proves nothing");
+        assert_eq!(posterior.logits(&x), za);
+    }
+
+    /// Every defence's gradient against finite differences of its own logits.
+    #[test]
+    fn gradients_are_those_of_the_whole_defence() {
+        let device = Device::flex();
+        let model = model(&device);
+        let x = pictures(1);
+        for defence in [
+            Defence::Softmax { sigma: 0.3 },
+            Defence::Denoise { sigma: 0.5, then: 0.1 },
+            Defence::Average { sigma: 0.4, draws: 3, seed: 1 },
+        ] {
+            let target = defence.target(&model, SHAPE, &device);
+            let fixed = [0.7f32, -1.1, 0.4, 0.2];
+            let (_, gradient) = target.gradient(&x, &|_, _| fixed.to_vec());
+            let length = crate::attack::Norm::L2.length(&gradient);
+            let direction: Vec<f32> = gradient.iter().map(|g| g / length as f32).collect();
+            let value = |step: f32| -> f64 {
+                let moved: Vec<f32> = x.iter().zip(&direction).map(|(x, d)| x + step * d).collect();
+                target.logits(&moved).iter().zip(fixed).map(|(z, w)| f64::from(z * w)).sum()
+            };
+            let slope = (value(1e-2) - value(-1e-2)) / 2e-2;
+            assert!((slope / length - 1.0).abs() < 2e-3, "{defence:?}: {slope} {length}");
+        }
+    }
+
+    #[test]
+    fn a_batch_of_any_size_gives_a_picture_the_same_answer() {
+        let device = Device::flex();
+        let model = model(&device);
+        let x = pictures(5);
+        for defence in
+            [Defence::Denoise { sigma: 0.5, then: 0.1 }, Defence::Average { sigma: 0.4, draws: 2, seed: 1 }]
+        {
+            let target = defence.target(&model, SHAPE, &device);
+            let whole = target.logits(&x);
+            for (i, picture) in x.chunks(30).enumerate() {
+                assert!(relative_error(&target.logits(picture), &whole[i * 4..][..4]) < 1e-5);
+            }
+        }
+    }
+
+    /// The identity that names the project, on a hundred pictures: `sigma^2 grad log p(c|y) = D(y,c) - D(y)`, each side
+    /// computed in its own way: the left by reverse-mode autodiff of the softmax, the right by the denoisers.
+    #[test]
+    fn the_adversarial_gradient_is_a_difference_of_denoisers_on_a_hundred_pictures() {
+        use burn::tensor::{Int, activation::log_softmax};
+        let device = Device::flex();
+        let config = GradResNetConfig {
+            width: 8,
+            blocks: vec![1, 1],
+            zero_energy_head: false,
+            ..GradResNetConfig::new(1, 10)
+        };
+        let model = JointModel::new(config.init(&device, 5), 0.5);
+        let data: Dataset = "digits"
+            .parse::<crate::data::DataSource>()
+            .unwrap()
+            .load(
+                crate::data::Part::Test,
+                &crate::data::LoadOptions { limit: Some(100), ..Default::default() },
+            )
+            .unwrap();
+        let sigma = 0.2;
+        let with_graph = tracked(&model);
+        let log_probs = |y: &Tensor<4>| {
+            let sigma = Tensor::<1>::full([y.dims()[0]], sigma as f32, &y.device());
+            log_softmax(with_graph.at(y, &sigma).logits().clone(), 1)
+        };
+        let tracked = Tracked::new(log_probs, [1, 8, 8], 10, &device);
+        let noisy = crate::eval::noisy_batch(&data, [0, 100], sigma, [0, 0], &device);
+        let labels: Vec<i32> = data.labels().iter().map(|l| (*l as i32 + 3) % 10).collect();
+        let pictures: Vec<f32> = crate::eval::host(noisy.y.clone()).iter().map(|v| (v + 1.0) / 2.0).collect();
+        let (_, gradient) = tracked.gradient(&pictures, &|i, z| {
+            (0..z.len()).map(|c| if c == labels[i] as usize { 1.0 } else { 0.0 }).collect()
+        });
+        let adversarial: Vec<f32> = gradient.iter().map(|g| g * (sigma * sigma / 2.0) as f32).collect();
+        let classes = Tensor::<1, Int>::from_data(TensorData::new(labels.clone(), [100]), &device);
+        let difference = crate::eval::host(model.at(&noisy.y, &noisy.sigma).denoiser_difference(&classes));
+        for (i, (a, b)) in adversarial.chunks(64).zip(difference.chunks(64)).enumerate() {
+            let error = relative_error(a, b);
+            assert!(error < 1e-4, "picture {i}: {error:e}");
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! The fast gradient method and projected gradient descent.
+
+use super::{Norm, Target, loss::Loss, target::Found, target::Victims};
+use crate::data::example_rng;
+use crate::metrics::argmax;
+use rand::RngExt;
+use rand_distr::{Distribution, StandardNormal};
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+/// The stream of [`example_rng`] that random starts come from.
+const START: u64 = 18;
+
+/// Projected gradient descent (Madry et al. 2018) on the cross-entropy. With one step of the length `eps` and no
+/// random start it is the fast gradient method (Goodfellow et al. 2015).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Pgd {
+    /// How changes are measured.
+    pub norm: Norm,
+    /// Largest change, in units of the [0, 1] range.
+    pub eps: f64,
+    /// Gradient steps.
+    pub steps: usize,
+    /// Length of a step as a share of `eps`.
+    pub step_share: f64,
+    /// Whether to start at a random point of the ball.
+    pub random_start: bool,
+    /// Which of several attempts this is: each starts elsewhere.
+    pub restart: u64,
+    /// Seed of the random starts.
+    pub seed: u64,
+}
+
+struct State {
+    victim: usize,
+    label: usize,
+    x: Vec<f32>,
+}
+
+impl Pgd {
+    /// The usual settings: steps of `2.5*eps/steps` from a random start.
+    pub fn new(norm: Norm, eps: f64, steps: usize, seed: u64) -> Self {
+        let step_share = 2.5 / steps.max(1) as f64;
+        Self { norm, eps, steps, step_share, random_start: true, restart: 0, seed }
+    }
+
+    /// The fast gradient method.
+    pub fn fast_gradient(norm: Norm, eps: f64) -> Self {
+        Self { norm, eps, steps: 1, step_share: 1.0, random_start: false, restart: 0, seed: 0 }
+    }
+
+    /// A point on the sphere of half the radius (L2) or anywhere in the cube (Linf).
+    fn start(&self, clean: &[f32], place: u64) -> Vec<f32> {
+        let mut x = clean.to_vec();
+        if !self.random_start {
+            return x;
+        }
+        let mut rng = example_rng(self.seed, self.restart, place, START);
+        match self.norm {
+            Norm::L2 => {
+                let noise: Vec<f32> = (0..x.len()).map(|_| StandardNormal.sample(&mut rng)).collect();
+                let direction = self.norm.steepest(&noise);
+                x.iter_mut().zip(direction).for_each(|(x, d)| *x += (0.5 * self.eps) as f32 * d);
+            }
+            Norm::Linf => {
+                let eps = self.eps as f32;
+                x.iter_mut().for_each(|x| *x += eps * (2.0 * rng.random::<f32>() - 1.0));
+            }
+        }
+        self.norm.confine(&mut x, clean, self.eps);
+        x
+    }
+
+    fn step(&self, state: &mut State, gradient: &[f32], clean: &[f32]) {
+        let length = (self.step_share * self.eps) as f32;
+        let direction = self.norm.steepest(gradient);
+        state.x.iter_mut().zip(direction).for_each(|(x, d)| *x += length * d);
+        self.norm.confine(&mut state.x, clean, self.eps);
+    }
+
+    fn states(&self, victims: &Victims<'_>) -> Vec<State> {
+        let state = |i: usize| State {
+            victim: i,
+            label: victims.labels[i] as usize,
+            x: self.start(victims.picture(i), victims.places[i]),
+        };
+        (0..victims.len()).into_par_iter().map(state).collect()
+    }
+
+    /// Attacks until a picture is wrong: the first such point on the way counts.
+    pub fn attack(&self, target: &dyn Target, victims: &Victims<'_>) -> Found {
+        let mut found: Found = vec![None; victims.len()];
+        let mut alive = self.states(victims);
+        for step in 0..=self.steps {
+            if alive.is_empty() {
+                break;
+            }
+            let batch: Vec<f32> = alive.iter().flat_map(|s| &s.x).copied().collect();
+            let (logits, gradient) = if step < self.steps {
+                target.gradient(&batch, &|i, z| Loss::CrossEntropy.weights(z, alive[i].label))
+            } else {
+                (target.logits(&batch), Vec::new())
+            };
+            let wrong: Vec<bool> = logits
+                .chunks(target.classes())
+                .zip(&alive)
+                // The clean picture itself is not an attack: without a random start it is judged by the caller.
+                .map(|(z, s)| argmax(z) != s.label && (step > 0 || self.random_start))
+                .collect();
+            if step < self.steps {
+                alive.par_iter_mut().zip(gradient.par_chunks(target.len())).enumerate().for_each(
+                    |(i, (s, g))| {
+                        if !wrong[i] {
+                            self.step(s, g, victims.picture(s.victim));
+                        }
+                    },
+                );
+            }
+            let mut wrong = wrong.into_iter();
+            alive.retain_mut(|s| {
+                let broken = wrong.next().unwrap_or(false);
+                if broken {
+                    found[s.victim] = Some(std::mem::take(&mut s.x));
+                }
+                !broken
+            });
+        }
+        found
+    }
+
+    /// The pictures after all steps, wrong or not: what a model is measured on under attack.
+    pub fn perturb(&self, target: &dyn Target, victims: &Victims<'_>) -> Vec<f32> {
+        let mut states = self.states(victims);
+        for _ in 0..self.steps {
+            let batch: Vec<f32> = states.iter().flat_map(|s| &s.x).copied().collect();
+            let weigh = |i: usize, z: &[f32]| Loss::CrossEntropy.weights(z, states[i].label);
+            let (_, gradient) = target.gradient(&batch, &weigh);
+            states
+                .par_iter_mut()
+                .zip(gradient.par_chunks(target.len()))
+                .for_each(|(s, g)| self.step(s, g, victims.picture(s.victim)));
+        }
+        states.into_iter().flat_map(|s| s.x).collect()
+    }
+}

@@ -1,0 +1,109 @@
+//! The fast adaptive boundary attack, targeted (Croce & Hein 2020, "Minimally distorted adversarial examples with a
+//! fast adaptive boundary attack", algorithm 1; "Reliable evaluation...", section 5 for the targeted version).
+
+use super::{Norm, Target, hyperplane::project, target::Found, target::Victims};
+use crate::metrics::argmax;
+use rayon::prelude::*;
+
+/// Steps go this much beyond the boundary (the paper's eta).
+const OVERSHOOT: f32 = 1.05;
+/// Largest share of the way towards the clean picture (alpha_max).
+const LARGEST_BIAS: f64 = 0.1;
+/// Where a wrong point is found the search goes on from this share of its change (beta).
+const BACK: f32 = 0.9;
+
+/// Walks along the boundary of the nearest wrong class towards the clean picture.
+#[derive(Clone, Debug)]
+pub(super) struct Fab {
+    pub norm: Norm,
+    pub eps: f64,
+    pub steps: usize,
+}
+
+struct State {
+    victim: usize,
+    label: usize,
+    /// The class to reach.
+    goal: usize,
+    x: Vec<f32>,
+}
+
+impl Fab {
+    /// The next point: between the projections of `x` and of the clean picture on the linearised boundary.
+    fn advance(&self, state: &mut State, clean: &[f32], logits: &[f32], gradient: &[f32]) {
+        // The boundary f_goal = f_label, linearised at x: <gradient, z> = <gradient, x> - difference.
+        let difference = f64::from(logits[state.goal]) - f64::from(logits[state.label]);
+        let at_x: f64 = gradient.iter().zip(&state.x).map(|(g, x)| f64::from(*g) * f64::from(*x)).sum();
+        let c = at_x - difference;
+        let near = project(self.norm, &state.x, gradient, c);
+        let from_clean = project(self.norm, clean, gradient, c);
+        let (a, b) =
+            (self.norm.distance(&near, &state.x).max(1e-8), self.norm.distance(&from_clean, clean).max(1e-8));
+        let bias = (a / (a + b)).min(LARGEST_BIAS) as f32;
+        for (((x, clean), near), from_clean) in state.x.iter_mut().zip(clean).zip(&near).zip(&from_clean) {
+            let forward = *x + OVERSHOOT * (near - *x);
+            let home = clean + OVERSHOOT * (from_clean - clean);
+            *x = (forward * (1.0 - bias) + home * bias).clamp(0.0, 1.0);
+        }
+    }
+
+    /// Attacks towards the class `goals[i]` of each victim.
+    pub fn attack(&self, target: &dyn Target, victims: &Victims<'_>, goals: &[usize]) -> Found {
+        let mut found: Found = vec![None; victims.len()];
+        let state = |i: usize| State {
+            victim: i,
+            label: victims.labels[i] as usize,
+            goal: goals[i],
+            x: victims.picture(i).to_vec(),
+        };
+        let mut alive: Vec<State> = (0..victims.len()).map(state).collect();
+        let (classes, len) = (target.classes(), target.len());
+        // The logits and the gradient of f_goal - f_label at each state's point.
+        let look = |states: &[&State]| {
+            let batch: Vec<f32> = states.iter().flat_map(|s| &s.x).copied().collect();
+            target.gradient(&batch, &|i, z| {
+                let mut weights = vec![0.0; z.len()];
+                weights[states[i].goal] += 1.0;
+                weights[states[i].label] -= 1.0;
+                weights
+            })
+        };
+        for step in 0..=self.steps {
+            if alive.is_empty() {
+                break;
+            }
+            let (mut logits, mut gradients) = look(&alive.iter().collect::<Vec<_>>());
+            // Wrong points inside the ball end the search for their picture, those outside draw it back.
+            let mut outside = Vec::new();
+            for (i, s) in alive.iter_mut().enumerate() {
+                let clean = victims.picture(s.victim);
+                if step == 0 || argmax(&logits[i * classes..][..classes]) == s.label {
+                    continue;
+                }
+                if self.norm.distance(&s.x, clean) <= self.eps {
+                    found[s.victim] = Some(s.x.clone());
+                } else {
+                    s.x.iter_mut().zip(clean).for_each(|(x, c)| *x = c + BACK * (*x - c));
+                    outside.push(i);
+                }
+            }
+            if step == self.steps {
+                break;
+            }
+            if !outside.is_empty() {
+                let (z, g) = look(&outside.iter().map(|i| &alive[*i]).collect::<Vec<_>>());
+                for (k, i) in outside.iter().enumerate() {
+                    logits[i * classes..][..classes].copy_from_slice(&z[k * classes..][..classes]);
+                    gradients[i * len..][..len].copy_from_slice(&g[k * len..][..len]);
+                }
+            }
+            alive
+                .par_iter_mut()
+                .zip(logits.par_chunks(classes).zip(gradients.par_chunks(len)))
+                .filter(|(s, _)| found[s.victim].is_none())
+                .for_each(|(s, (z, g))| self.advance(s, victims.picture(s.victim), z, g));
+            alive.retain(|s| found[s.victim].is_none());
+        }
+        found
+    }
+}

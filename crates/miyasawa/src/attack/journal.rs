@@ -1,0 +1,136 @@
+//! What is known so far of every picture, in a file that grows line by line.
+
+use serde::{Deserialize, Serialize};
+use std::{
+    collections::HashMap,
+    fs::{File, OpenOptions},
+    io::Write,
+    path::{Path, PathBuf},
+};
+
+/// One finished piece of work: an attack's run on one picture.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Line {
+    pub eps: f64,
+    pub stage: String,
+    pub picture: usize,
+    /// Whether the picture is now wrong; for the stage `clean`, whether it was so before any attack.
+    pub broken: bool,
+}
+
+/// Why a journal cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    /// The file could not be read or written.
+    #[error("{path}: cannot be {what}: {source}", path = path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// "read" or "written".
+        what: &'static str,
+        /// The cause.
+        source: std::io::Error,
+    },
+    /// The file tells of another attack.
+    #[error("{path}: tells of {found}, expected {expected}", path = path.display())]
+    Other {
+        /// The file.
+        path: PathBuf,
+        /// What was asked for.
+        expected: String,
+        /// What stands in the file.
+        found: String,
+    },
+}
+
+type Key = (u64, String, usize);
+
+/// Finished work by eps, stage and picture: in memory, and in a file if it has one.
+///
+/// The first line of the file says which attack it tells of; each further one is a finished piece of work. A line that
+/// was cut off when the program ended is passed over, and its work done again.
+#[derive(Debug, Default)]
+pub struct Journal {
+    done: HashMap<Key, bool>,
+    file: Option<(PathBuf, File)>,
+}
+
+fn key(eps: f64, stage: &str, picture: usize) -> Key {
+    (eps.to_bits(), stage.to_owned(), picture)
+}
+
+impl Journal {
+    /// A journal in memory.
+    pub fn in_memory() -> Self {
+        Self::default()
+    }
+
+    /// A new file, which replaces an old one.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn create(path: &Path, attack: &serde_json::Value) -> Result<Self, JournalError> {
+        let error = |source| JournalError::Io { path: path.to_owned(), what: "written", source };
+        let mut file = File::create(path).map_err(error)?;
+        writeln!(file, "{attack}").map_err(error)?;
+        Ok(Self { done: HashMap::new(), file: Some((path.to_owned(), file)) })
+    }
+
+    /// A file to go on with; a new one if there is none.
+    ///
+    /// # Errors
+    /// If it cannot be read or written, or tells of another attack.
+    pub fn resume(path: &Path, attack: &serde_json::Value) -> Result<Self, JournalError> {
+        if !path.exists() {
+            return Self::create(path, attack);
+        }
+        let io = |what| move |source| JournalError::Io { path: path.to_owned(), what, source };
+        let text = std::fs::read_to_string(path).map_err(io("read"))?;
+        let mut lines = text.lines();
+        let found = lines.next().unwrap_or_default();
+        if serde_json::from_str::<serde_json::Value>(found).ok().as_ref() != Some(attack) {
+            let (expected, found) = (attack.to_string(), found.chars().take(400).collect());
+            return Err(JournalError::Other { path: path.to_owned(), expected, found });
+        }
+        let lines = lines.filter_map(|line| serde_json::from_str::<Line>(line).ok());
+        let done = lines.map(|line| (key(line.eps, &line.stage, line.picture), line.broken)).collect();
+        let mut file = OpenOptions::new().append(true).open(path).map_err(io("written"))?;
+        if !text.ends_with('\n') {
+            writeln!(file).map_err(io("written"))?;
+        }
+        Ok(Self { done, file: Some((path.to_owned(), file)) })
+    }
+
+    /// Number of finished pieces of work.
+    pub fn len(&self) -> usize {
+        self.done.len()
+    }
+
+    /// Whether nothing is finished.
+    pub fn is_empty(&self) -> bool {
+        self.done.is_empty()
+    }
+
+    pub(super) fn get(&self, eps: f64, stage: &str, picture: usize) -> Option<bool> {
+        self.done.get(&key(eps, stage, picture)).copied()
+    }
+
+    pub(super) fn add(&mut self, lines: Vec<Line>) -> Result<(), JournalError> {
+        if let Some((path, file)) = &mut self.file {
+            let text: String = lines
+                .iter()
+                .filter_map(|line| serde_json::to_string(line).ok())
+                .map(|line| line + "\n")
+                .collect();
+            file.write_all(text.as_bytes()).map_err(|source| JournalError::Io {
+                path: path.clone(),
+                what: "written",
+                source,
+            })?;
+        }
+        for line in lines {
+            self.done.insert(key(line.eps, &line.stage, line.picture), line.broken);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,245 @@
+//! An attack on a data set, for several sizes.
+
+use super::{
+    Journal, JournalError, Method, Norm, Pgd, Target,
+    journal::Line,
+    loss::Loss,
+    stage::{Settings, Stage},
+    target::Victims,
+};
+use crate::data::{Dataset, gather};
+use crate::metrics::argmax;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// The stage of the clean pictures in the journal.
+const CLEAN: &str = "clean";
+
+/// An attack.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    /// How changes are measured.
+    pub norm: Norm,
+    /// What is run.
+    pub method: Method,
+    /// Largest changes, in units of the [0, 1] range; 0 is no attack.
+    pub eps: Vec<f64>,
+    /// Gradient steps of PGD, APGD and FAB; the standard version of AutoAttack has 100.
+    pub steps: usize,
+    /// Random starts of PGD and APGD.
+    pub restarts: u64,
+    /// Queries of Square for each picture; the standard version has 5,000.
+    pub queries: usize,
+    /// Pictures that go through the network at once.
+    pub batch: usize,
+    /// Seed of everything random.
+    pub seed: u64,
+}
+
+/// The result for one size.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Row {
+    /// Largest change, in units of the [0, 1] range.
+    pub eps: f64,
+    /// Share of all pictures that are right and stay right.
+    pub robust_accuracy: f64,
+    /// How many pictures each attack broke that those before it, and smaller changes, had not.
+    pub broken_by: BTreeMap<String, usize>,
+}
+
+/// The result of an attack.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// Number of pictures.
+    pub count: usize,
+    /// Share of the pictures that are right without an attack.
+    pub clean_accuracy: f64,
+    /// A row for every size, in rising order.
+    pub rows: Vec<Row>,
+    /// Signs that gradients are masked and the true robustness is lower.
+    pub warnings: Vec<String>,
+}
+
+/// How far an attack is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Progress<'a> {
+    /// Share of the stages done, 0 to 1.
+    pub share: f64,
+    /// The size that is worked on.
+    pub eps: f64,
+    /// The attack that runs.
+    pub attack: &'a str,
+    /// Share of all pictures that still stand.
+    pub standing: f64,
+}
+
+/// The pictures `indices` of a set with values in [0, 1].
+pub fn pictures(data: &Dataset, indices: &[usize]) -> Vec<f32> {
+    let indices: Vec<u32> = indices.iter().map(|i| *i as u32).collect();
+    let mut values = vec![0.0; indices.len() * data.image_len()];
+    gather(data, &indices, &mut values);
+    // From the bytes' own [-1, 1]: exact at the ends, and inside [0, 1].
+    values.iter_mut().for_each(|v| *v = (*v * 0.5 + 0.5).clamp(0.0, 1.0));
+    values
+}
+
+/// Which pictures are right before any attack, and the signs of masking that a clean picture shows.
+struct Clean {
+    right: Vec<bool>,
+    warnings: Vec<String>,
+}
+
+fn clean(
+    target: &dyn Target,
+    data: &Dataset,
+    plan: &Plan,
+    journal: &mut Journal,
+) -> Result<Clean, JournalError> {
+    let (mut right, mut random, mut zero) = (Vec::new(), false, 0usize);
+    let all: Vec<usize> = (0..data.len()).collect();
+    for (number, indices) in all.chunks(plan.batch.max(1)).enumerate() {
+        let x = pictures(data, indices);
+        let label = |i: usize| data.labels()[indices[i]] as usize;
+        let logits = target.logits(&x);
+        // Two looks at the first pictures: a defence that answers at random must be attacked through its mean.
+        if number == 0 {
+            random = target.logits(&x) != logits;
+        }
+        let (_, gradient) = target.gradient(&x, &|i, z| Loss::CrossEntropy.weights(z, label(i)));
+        zero += gradient.chunks(target.len()).filter(|g| g.iter().all(|g| *g == 0.0)).count();
+        let mut lines = Vec::new();
+        for (i, z) in logits.chunks(target.classes()).enumerate() {
+            let ok = argmax(z) == label(i);
+            right.push(ok);
+            lines.push(Line { eps: 0.0, stage: CLEAN.to_owned(), picture: indices[i], broken: !ok });
+        }
+        journal.add(lines)?;
+    }
+    let mut warnings = Vec::new();
+    if random {
+        warnings.push(
+            "the defence answers the same picture differently each time: attack the average over its randomness"
+                .to_owned(),
+        );
+    }
+    // One class leaves nothing to attack; its gradient is zero for a good reason.
+    if zero > 0 && target.classes() > 1 {
+        warnings.push(format!(
+            "the gradient is zero at {zero} of {} clean pictures: attacks that follow it see nothing",
+            data.len()
+        ));
+    }
+    Ok(Clean { right, warnings })
+}
+
+/// Attacks a data set with every size, from the smallest: what a smaller change breaks, a larger one breaks too, so such
+/// pictures count as broken without another attack.
+///
+/// # Errors
+/// If the journal cannot be written.
+pub fn run(
+    target: &dyn Target,
+    data: &Dataset,
+    plan: &Plan,
+    journal: &mut Journal,
+    progress: &mut dyn FnMut(&Progress<'_>),
+) -> Result<Outcome, JournalError> {
+    let Clean { right, mut warnings } = clean(target, data, plan, journal)?;
+    let count = data.len();
+    let mut standing: Vec<usize> = (0..count).filter(|i| right[*i]).collect();
+    let clean_accuracy = standing.len() as f64 / count as f64;
+    let stages = Stage::of(plan.method, target.classes(), plan.restarts.max(1));
+    let mut sizes = plan.eps.clone();
+    sizes.sort_by(f64::total_cmp);
+    sizes.dedup();
+    let mut rows = Vec::new();
+    for (k, &eps) in sizes.iter().enumerate() {
+        let settings =
+            Settings { norm: plan.norm, eps, steps: plan.steps, queries: plan.queries, seed: plan.seed };
+        let mut broken_by = BTreeMap::new();
+        // With one class there is no wrong answer, with no change no other picture.
+        let stages = if eps > 0.0 && target.classes() > 1 { &stages[..] } else { &[] };
+        for (s, stage) in stages.iter().enumerate() {
+            let name = stage.name();
+            let mut open: Vec<usize> = Vec::new();
+            let mut survivors: Vec<usize> = Vec::new();
+            for &i in &standing {
+                match journal.get(eps, &name, i) {
+                    Some(false) => survivors.push(i),
+                    Some(true) => {}
+                    None => open.push(i),
+                }
+            }
+            for (b, indices) in open.chunks(plan.batch.max(1)).enumerate() {
+                let within = (b * plan.batch) as f64 / open.len() as f64;
+                let stage_share = (s as f64 + within) / stages.len() as f64;
+                progress(&Progress {
+                    share: (k as f64 + stage_share) / sizes.len() as f64,
+                    eps,
+                    attack: stage.attack(),
+                    standing: (survivors.len() + open.len() - b * plan.batch) as f64 / count as f64,
+                });
+                let x = pictures(data, indices);
+                let labels: Vec<u32> = indices.iter().map(|i| data.labels()[*i]).collect();
+                let places: Vec<u64> = indices.iter().map(|i| *i as u64).collect();
+                let victims = Victims { pictures: &x, labels: &labels, places: &places };
+                let found = stage.run(target, &victims, &settings);
+                let line = |(i, found): (&usize, &Option<Vec<f32>>)| Line {
+                    eps,
+                    stage: name.clone(),
+                    picture: *i,
+                    broken: found.is_some(),
+                };
+                let lines: Vec<Line> = indices.iter().zip(&found).map(line).collect();
+                survivors.extend(lines.iter().filter(|line| !line.broken).map(|line| line.picture));
+                journal.add(lines)?;
+            }
+            survivors.sort_unstable();
+            let broken = standing.len() - survivors.len();
+            *broken_by.entry(stage.attack().to_owned()).or_insert(0) += broken;
+            standing = survivors;
+        }
+        warnings.extend(masking(plan.method, eps, &broken_by));
+        rows.push(Row { eps, robust_accuracy: standing.len() as f64 / count as f64, broken_by });
+    }
+    Ok(Outcome { count, clean_accuracy, rows, warnings })
+}
+
+/// A weaker attack that breaks what a stronger one could not (Athalye et al. 2018, "Obfuscated gradients give a false sense
+/// of security", section 3.1).
+fn masking(method: Method, eps: f64, broken_by: &BTreeMap<String, usize>) -> Option<String> {
+    let (weak, strong, why) = match method {
+        Method::Fgsm => return None,
+        Method::Pgd => ("fgsm", "PGD", "one gradient step did better than many"),
+        Method::AutoAttack => {
+            ("square", "the attacks with gradients", "random search did better than gradients")
+        }
+    };
+    let broken = *broken_by.get(weak)?;
+    (broken > 0).then(|| format!("eps {eps}: {broken} pictures withstood {strong} and not {weak}: {why}"))
+}
+
+/// Share of the pictures that are right and stay right under projected gradient descent; with `eps` 0 the clean accuracy.
+pub fn robust_accuracy(target: &dyn Target, data: &Dataset, attack: &Pgd, batch: usize) -> f64 {
+    let mut right = 0;
+    let all: Vec<usize> = (0..data.len()).collect();
+    for indices in all.chunks(batch.max(1)) {
+        let classes = target.predict(&pictures(data, indices));
+        let standing: Vec<usize> = indices
+            .iter()
+            .zip(classes)
+            .filter(|(i, class)| data.labels()[**i] as usize == *class)
+            .map(|(i, _)| *i)
+            .collect();
+        if attack.eps <= 0.0 || standing.is_empty() || target.classes() < 2 {
+            right += standing.len();
+            continue;
+        }
+        let x = pictures(data, &standing);
+        let labels: Vec<u32> = standing.iter().map(|i| data.labels()[*i]).collect();
+        let places: Vec<u64> = standing.iter().map(|i| *i as u64).collect();
+        let victims = Victims { pictures: &x, labels: &labels, places: &places };
+        right += attack.attack(target, &victims).iter().filter(|found| found.is_none()).count();
+    }
+    right as f64 / data.len() as f64
+}

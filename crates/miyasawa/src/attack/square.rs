@@ -1,0 +1,299 @@
+//! The Square attack (Andriushchenko et al. 2020, "Square attack: a query-efficient black-box adversarial attack via random
+//! search"): it sees logits only, so it breaks defences that merely hide their gradients.
+
+use super::{Norm, Target, target::Found, target::Victims};
+use crate::data::example_rng;
+use crate::metrics::argmax;
+use rand::{Rng, RngExt};
+use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
+
+/// The stream of [`example_rng`] that this attack draws from.
+const SQUARE: u64 = 20;
+
+/// Share of the pixels in the first squares (the value that AutoAttack uses).
+const FIRST_SHARE: f64 = 0.8;
+
+/// Random search with squares that shrink.
+#[derive(Clone, Debug)]
+pub(super) struct Square {
+    pub norm: Norm,
+    pub eps: f64,
+    pub queries: usize,
+    pub seed: u64,
+}
+
+struct State {
+    victim: usize,
+    label: usize,
+    rng: ChaCha8Rng,
+    best: Vec<f32>,
+    candidate: Vec<f32>,
+    margin: f64,
+}
+
+/// The share of the pixels in the square of query `i`: halved at fixed points of a budget of 10,000 queries, which are
+/// scaled to the budget (section 3 of the paper, with the points of its implementation).
+fn share(i: usize, queries: usize) -> f64 {
+    let at = i * 10_000 / queries.max(1);
+    let halvings = [10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000].iter().filter(|h| at > **h).count();
+    FIRST_SHARE / f64::from(1u32 << halvings)
+}
+
+fn sign(rng: &mut impl Rng) -> f32 {
+    if rng.random::<bool>() { 1.0 } else { -1.0 }
+}
+
+/// A picture's geometry.
+#[derive(Clone, Copy)]
+struct Shape {
+    channels: usize,
+    height: usize,
+    width: usize,
+}
+
+/// A square's place.
+#[derive(Clone, Copy)]
+struct Window {
+    top: usize,
+    left: usize,
+    side: usize,
+}
+
+impl Shape {
+    fn window(self, side: usize, rng: &mut impl Rng) -> Window {
+        Window {
+            top: rng.random_range(0..=self.height - side),
+            left: rng.random_range(0..=self.width - side),
+            side,
+        }
+    }
+
+    /// The positions of a window's values in one channel, row by row.
+    fn positions(self, channel: usize, at: Window) -> impl Iterator<Item = usize> {
+        (at.top..at.top + at.side).flat_map(move |y| {
+            let row = (channel * self.height + y) * self.width + at.left;
+            row..row + at.side
+        })
+    }
+
+    /// Side of a square that covers this share of the pixels, at least `least` and within the picture.
+    fn side(self, share: f64, least: usize) -> usize {
+        let side = (share * (self.height * self.width) as f64).sqrt().round() as usize;
+        side.max(least).min(self.height).min(self.width)
+    }
+}
+
+/// Concentric rectangles of `height` by `width`, each adding the inverse square of its place counted from the innermost,
+/// so that the middle is largest (eq. 2 of the paper).
+fn bump(height: usize, width: usize) -> Vec<f64> {
+    let mut out = vec![0.0; height * width];
+    let (centre_y, centre_x) = (height / 2, width / 2);
+    for k in 0..=centre_y.max(centre_x) {
+        let rows = centre_y.saturating_sub(k)..(centre_y + k + 1).min(height);
+        for y in rows {
+            for x in centre_x.saturating_sub(k)..(centre_x + k + 1).min(width) {
+                out[y * width + x] += 1.0 / ((k + 1) as f64).powi(2);
+            }
+        }
+    }
+    out
+}
+
+/// The L2 attack's pattern: one bump up, one down, side by side or one above the other, of length 1.
+fn pattern(side: usize, upright: bool) -> Vec<f32> {
+    let half = side / 2;
+    let mut out = if half > 0 { bump(half, side) } else { Vec::new() };
+    out.extend(bump(side - half, side).iter().map(|v| -v));
+    let length = out.iter().map(|v| v * v).sum::<f64>().sqrt();
+    let at = |i: usize| if upright { out[(i % side) * side + i / side] } else { out[i] };
+    (0..side * side).map(|i| (at(i) / length) as f32).collect()
+}
+
+impl Square {
+    fn start(&self, shape: Shape, clean: &[f32], rng: &mut ChaCha8Rng) -> Vec<f32> {
+        let mut x = clean.to_vec();
+        match self.norm {
+            Norm::Linf => {
+                // Vertical stripes, one sign for each column and channel.
+                for channel in 0..shape.channels {
+                    for column in 0..shape.width {
+                        let change = self.eps as f32 * sign(rng);
+                        for row in 0..shape.height {
+                            x[(channel * shape.height + row) * shape.width + column] += change;
+                        }
+                    }
+                }
+            }
+            Norm::L2 => {
+                // A grid of five by five patterns.
+                let side = (shape.height.min(shape.width) / 5).max(1);
+                let mut change = vec![0.0f32; x.len()];
+                for top in (0..=shape.height - side).step_by(side) {
+                    for left in (0..=shape.width - side).step_by(side) {
+                        let values = pattern(side, rng.random());
+                        for channel in 0..shape.channels {
+                            let sign = sign(rng);
+                            let positions = shape.positions(channel, Window { top, left, side });
+                            positions.zip(&values).for_each(|(at, v)| change[at] = sign * v);
+                        }
+                    }
+                }
+                let direction = self.norm.steepest(&change);
+                x.iter_mut().zip(direction).for_each(|(x, d)| *x += self.eps as f32 * d);
+            }
+        }
+        self.norm.confine(&mut x, clean, self.eps);
+        x
+    }
+
+    fn propose(&self, shape: Shape, clean: &[f32], state: &mut State, share: f64) {
+        let State { rng, best, candidate, .. } = state;
+        candidate.clone_from(best);
+        match self.norm {
+            Norm::Linf => {
+                let at = shape.window(shape.side(share, 1), rng);
+                for channel in 0..shape.channels {
+                    let change = 2.0 * self.eps as f32 * sign(rng);
+                    shape.positions(channel, at).for_each(|i| candidate[i] += change);
+                }
+                self.norm.confine(candidate, clean, self.eps);
+            }
+            Norm::L2 => self.move_budget(shape, clean, rng, candidate, share),
+        }
+    }
+
+    /// Takes the change of one window away and gives its length, with what is not used yet, to another (algorithm 3 of
+    /// the paper). `x` holds the best point and becomes the next one.
+    fn move_budget(&self, shape: Shape, clean: &[f32], rng: &mut ChaCha8Rng, x: &mut [f32], share: f64) {
+        let mut side = shape.side(share, 3);
+        if side % 2 == 0 {
+            side -= 1;
+        }
+        let side = side.max(1);
+        let (to, from) = (shape.window(side, rng), shape.window(side, rng));
+        let mut change: Vec<f32> = x.iter().zip(clean).map(|(x, c)| x - c).collect();
+        let used = self.norm.length(&change).powi(2);
+        let unused = (self.eps * self.eps - used).max(0.0) / shape.channels as f64;
+        let values = pattern(side, rng.random());
+        for channel in 0..shape.channels {
+            let inside = |i: usize, at: Window| {
+                let (y, x) = (i / shape.width % shape.height, i % shape.width);
+                (at.top..at.top + side).contains(&y) && (at.left..at.left + side).contains(&x)
+            };
+            let square = |i: usize| f64::from(change[i]).powi(2);
+            let there: f64 = shape.positions(channel, to).map(square).sum();
+            // The union of both windows, each value once.
+            let taken: f64 = shape.positions(channel, from).filter(|i| !inside(*i, to)).map(square).sum();
+            let budget = (there + taken + unused).sqrt();
+            let (old, sign) = (1.0 / there.sqrt().max(1e-12), f64::from(sign(rng)));
+            let new: Vec<f64> = shape
+                .positions(channel, to)
+                .zip(&values)
+                .map(|(i, v)| sign * f64::from(*v) + f64::from(change[i]) * old)
+                .collect();
+            let length = new.iter().map(|v| v * v).sum::<f64>().sqrt().max(1e-12);
+            shape.positions(channel, from).for_each(|i| change[i] = 0.0);
+            for (i, v) in shape.positions(channel, to).zip(new) {
+                change[i] = (v / length * budget) as f32;
+            }
+        }
+        // The clipped part of earlier changes comes back: the new one has the full length.
+        let direction = self.norm.steepest(&change);
+        for ((x, c), d) in x.iter_mut().zip(clean).zip(direction) {
+            *x = c + self.eps as f32 * d;
+        }
+        self.norm.confine(x, clean, self.eps);
+    }
+
+    /// Attacks with so many queries for each victim.
+    pub fn attack(&self, target: &dyn Target, victims: &Victims<'_>) -> Found {
+        let [channels, height, width] = target.shape();
+        let shape = Shape { channels, height, width };
+        let mut found: Found = vec![None; victims.len()];
+        let start = |i: usize| {
+            let mut rng = example_rng(self.seed, 0, victims.places[i], SQUARE);
+            let candidate = self.start(shape, victims.picture(i), &mut rng);
+            State {
+                victim: i,
+                label: victims.labels[i] as usize,
+                rng,
+                best: candidate.clone(),
+                candidate,
+                margin: f64::INFINITY,
+            }
+        };
+        let mut alive: Vec<State> = (0..victims.len()).into_par_iter().map(start).collect();
+        for query in 0..self.queries {
+            if alive.is_empty() {
+                break;
+            }
+            let batch: Vec<f32> = alive.iter().flat_map(|s| &s.candidate).copied().collect();
+            let logits = target.logits(&batch);
+            for (s, z) in alive.iter_mut().zip(logits.chunks(target.classes())) {
+                let margin = margin(z, s.label);
+                if argmax(z) != s.label {
+                    found[s.victim] = Some(std::mem::take(&mut s.candidate));
+                } else if margin < s.margin {
+                    s.margin = margin;
+                    std::mem::swap(&mut s.best, &mut s.candidate);
+                }
+            }
+            alive.retain(|s| found[s.victim].is_none());
+            let share = share(query, self.queries);
+            alive.par_iter_mut().for_each(|s| self.propose(shape, victims.picture(s.victim), s, share));
+        }
+        found
+    }
+}
+
+/// How far the true class is ahead of the next.
+fn margin(logits: &[f32], label: usize) -> f64 {
+    let others = logits.iter().enumerate().filter(|(i, _)| *i != label);
+    f64::from(logits[label]) - others.fold(f64::NEG_INFINITY, |m, (_, z)| m.max(f64::from(*z)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn squares_shrink_with_the_budget() {
+        assert_eq!((share(0, 5000), share(5, 5000), share(4999, 5000)), (0.8, 0.8, 0.8 / 512.0));
+        assert_eq!(share(6, 5000), 0.4);
+    }
+
+    #[test]
+    fn patterns_have_length_one_and_two_signs() {
+        for side in 1..8 {
+            for upright in [false, true] {
+                let values = pattern(side, upright);
+                let length: f64 = values.iter().map(|v| f64::from(*v).powi(2)).sum();
+                assert!((length - 1.0).abs() < 1e-6, "{side}");
+                assert_eq!(values.iter().any(|v| *v > 0.0), side > 1);
+                assert!(values.iter().any(|v| *v < 0.0) && values.iter().all(|v| *v != 0.0), "{side}");
+            }
+        }
+        assert_eq!(pattern(3, false)[0], pattern(3, true)[0]);
+        assert_eq!(pattern(3, false)[1], pattern(3, true)[3]);
+    }
+
+    #[test]
+    fn proposals_stay_in_the_ball_and_use_it() {
+        let shape = Shape { channels: 3, height: 7, width: 6 };
+        let clean = vec![0.5f32; 3 * 42];
+        for (norm, eps) in [(Norm::L2, 0.4), (Norm::Linf, 0.1)] {
+            let attack = Square { norm, eps, queries: 100, seed: 0 };
+            let mut rng = example_rng(0, 0, 0, SQUARE);
+            let best = attack.start(shape, &clean, &mut rng);
+            assert!((norm.distance(&best, &clean) - eps).abs() < 1e-4);
+            let mut state = State { victim: 0, label: 0, rng, candidate: best.clone(), best, margin: 1.0 };
+            for query in 0..100 {
+                attack.propose(shape, &clean, &mut state, share(query, 100));
+                let length = norm.distance(&state.candidate, &clean);
+                assert!(length <= eps + 1e-5 && length > 0.9 * eps, "{norm} {length}");
+                state.best.clone_from(&state.candidate);
+            }
+        }
+    }
+}

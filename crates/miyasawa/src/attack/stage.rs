@@ -1,0 +1,149 @@
+//! A method as a sequence of stages, each on the pictures that still stand.
+
+use super::{
+    Norm, Pgd, Target,
+    apgd::Apgd,
+    fab::Fab,
+    loss::Loss,
+    square::Square,
+    target::{Found, Victims},
+};
+use crate::metrics::top;
+use serde::{Deserialize, Serialize};
+
+/// Classes that the targeted attacks of AutoAttack try, the likeliest wrong ones.
+const TARGETS: usize = 9;
+
+/// An attack or a sequence of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Method {
+    /// The fast gradient method (Goodfellow et al. 2015): one step of the full length.
+    Fgsm,
+    /// Projected gradient descent (Madry et al. 2018).
+    Pgd,
+    /// The standard version of AutoAttack (Croce & Hein 2020): APGD on the cross-entropy, targeted APGD on DLR, targeted
+    /// FAB, Square, in that order.
+    AutoAttack,
+}
+
+impl std::fmt::Display for Method {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Fgsm => "fgsm",
+            Self::Pgd => "pgd",
+            Self::AutoAttack => "autoattack",
+        })
+    }
+}
+
+/// What the stages share.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Settings {
+    pub norm: Norm,
+    pub eps: f64,
+    pub steps: usize,
+    pub queries: usize,
+    pub seed: u64,
+}
+
+/// One run of one attack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    Fgsm,
+    Pgd {
+        restart: u64,
+    },
+    ApgdCe {
+        restart: u64,
+    },
+    /// Towards the class of this rank on the clean picture; 1 is the likeliest after the true one.
+    ApgdDlr {
+        rank: usize,
+        restart: u64,
+    },
+    Fab {
+        rank: usize,
+    },
+    Square,
+}
+
+impl Stage {
+    /// The stages of a method for so many classes.
+    pub fn of(method: Method, classes: usize, restarts: u64) -> Vec<Self> {
+        let ranks = || 1..=TARGETS.min(classes.saturating_sub(1));
+        match method {
+            Method::Fgsm => vec![Self::Fgsm],
+            // The last must find nothing: where one step does better than many, gradients are masked.
+            Method::Pgd => (0..restarts).map(|restart| Self::Pgd { restart }).chain([Self::Fgsm]).collect(),
+            Method::AutoAttack => {
+                let mut stages: Vec<Self> = (0..restarts).map(|restart| Self::ApgdCe { restart }).collect();
+                stages.extend(
+                    (0..restarts)
+                        .flat_map(|restart| ranks().map(move |rank| Self::ApgdDlr { rank, restart })),
+                );
+                stages.extend(ranks().map(|rank| Self::Fab { rank }));
+                stages.push(Self::Square);
+                stages
+            }
+        }
+    }
+
+    /// What the attack is called in reports.
+    pub fn attack(self) -> &'static str {
+        match self {
+            Self::Fgsm => "fgsm",
+            Self::Pgd { .. } => "pgd",
+            Self::ApgdCe { .. } => "apgd-ce",
+            Self::ApgdDlr { .. } => "apgd-t",
+            Self::Fab { .. } => "fab-t",
+            Self::Square => "square",
+        }
+    }
+
+    /// What tells this run of the attack apart, for the journal.
+    pub fn name(self) -> String {
+        match self {
+            Self::Fgsm | Self::Square => self.attack().to_owned(),
+            Self::Pgd { restart } | Self::ApgdCe { restart } => format!("{}/{restart}", self.attack()),
+            Self::ApgdDlr { rank, restart } => format!("{}/{rank}/{restart}", self.attack()),
+            Self::Fab { rank } => format!("{}/{rank}", self.attack()),
+        }
+    }
+
+    /// Attacks.
+    pub fn run(self, target: &dyn Target, victims: &Victims<'_>, s: &Settings) -> Found {
+        let Settings { norm, eps, steps, queries, seed } = *s;
+        let apgd = |run| Apgd { norm, eps, steps, seed, run };
+        match self {
+            Self::Fgsm => Pgd::fast_gradient(norm, eps).attack(target, victims),
+            Self::Pgd { restart } => {
+                Pgd { restart, ..Pgd::new(norm, eps, steps, seed) }.attack(target, victims)
+            }
+            Self::ApgdCe { restart } => {
+                apgd(restart).attack(target, victims, &vec![Loss::CrossEntropy; victims.len()])
+            }
+            Self::ApgdDlr { rank, restart } => {
+                let goals = goals(target, victims, rank);
+                let losses: Vec<Loss> = goals.into_iter().map(|target| Loss::Dlr { target }).collect();
+                // Runs of the cross-entropy have the numbers from 0, these follow far behind them.
+                apgd(1000 * rank as u64 + restart).attack(target, victims, &losses)
+            }
+            Self::Fab { rank } => {
+                let goals = goals(target, victims, rank);
+                Fab { norm, eps, steps }.attack(target, victims, &goals)
+            }
+            Self::Square => Square { norm, eps, queries, seed }.attack(target, victims),
+        }
+    }
+}
+
+/// The class of this rank on each clean picture, the true one not counted.
+fn goals(target: &dyn Target, victims: &Victims<'_>, rank: usize) -> Vec<usize> {
+    let logits = target.logits(victims.pictures);
+    let goal = |(z, label): (&[f32], &u32)| {
+        let order = top(z, z.len());
+        order.into_iter().filter(|c| *c != *label as usize).nth(rank - 1).unwrap_or(0)
+    };
+    logits.chunks(target.classes()).zip(victims.labels).map(goal).collect()
+}

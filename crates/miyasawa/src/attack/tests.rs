@@ -1,0 +1,246 @@
+//! The attacks on classifiers whose robustness is known in closed form.
+
+use super::{
+    stage::{Settings, Stage},
+    *,
+};
+use crate::data::{Dataset, example_rng};
+use rand::RngExt;
+
+/// `f_c(x) = <w_c, x> + b_c`: the distance to the boundary is `(f_y - f_c)/|w_y - w_c|_dual`, as long as the range
+/// does not get in the way.
+struct Linear {
+    shape: [usize; 3],
+    weights: Vec<Vec<f32>>,
+    bias: Vec<f32>,
+}
+
+impl Linear {
+    fn new(shape: [usize; 3], classes: usize, seed: u64) -> Self {
+        let mut rng = example_rng(seed, 0, 0, 99);
+        let len = shape.iter().product::<usize>();
+        let mut row = || -> Vec<f32> { (0..len).map(|_| rng.random::<f32>() - 0.5).collect() };
+        let weights: Vec<Vec<f32>> = (0..classes).map(|_| row()).collect();
+        // Grey is undecided.
+        let bias = weights.iter().map(|w| -0.5 * w.iter().sum::<f32>()).collect();
+        Self { shape, weights, bias }
+    }
+
+    fn distance(&self, x: &[f32], label: usize, norm: Norm) -> f64 {
+        let z = self.logits(x);
+        let to = |c: usize| {
+            let difference: Vec<f32> =
+                self.weights[label].iter().zip(&self.weights[c]).map(|(a, b)| a - b).collect();
+            let dual = match norm {
+                Norm::L2 => Norm::L2.length(&difference),
+                Norm::Linf => difference.iter().map(|d| f64::from(d.abs())).sum(),
+            };
+            f64::from(z[label] - z[c]) / dual
+        };
+        (0..z.len()).filter(|c| *c != label).map(to).fold(f64::INFINITY, f64::min)
+    }
+}
+
+impl Target for Linear {
+    fn shape(&self) -> [usize; 3] {
+        self.shape
+    }
+
+    fn classes(&self) -> usize {
+        self.bias.len()
+    }
+
+    fn logits(&self, pictures: &[f32]) -> Vec<f32> {
+        let dot = |x: &[f32], w: &[f32]| x.iter().zip(w).map(|(x, w)| x * w).sum::<f32>();
+        let row = |x: &[f32]| -> Vec<f32> {
+            self.weights.iter().zip(&self.bias).map(|(w, b)| dot(x, w) + b).collect()
+        };
+        pictures.chunks(self.len()).flat_map(row).collect()
+    }
+
+    fn gradient(&self, pictures: &[f32], weigh: &Weigh<'_>) -> (Vec<f32>, Vec<f32>) {
+        let logits = self.logits(pictures);
+        let pulled = logits.chunks(self.classes()).enumerate().flat_map(|(i, z)| {
+            let v = weigh(i, z);
+            let at = |k: usize| self.weights.iter().zip(&v).map(|(w, v)| w[k] * v).sum::<f32>();
+            (0..self.len()).map(at).collect::<Vec<_>>()
+        });
+        let gradient = pulled.collect();
+        (logits, gradient)
+    }
+}
+
+const SHAPE: [usize; 3] = [1, 6, 6];
+
+/// Grey pictures with a little noise, each labelled as the classifier says.
+fn easy(target: &dyn Target, count: usize) -> Dataset {
+    let mut rng = example_rng(7, 0, 0, 98);
+    let pixels: Vec<u8> = (0..count * target.len()).map(|_| rng.random_range(90..166)).collect();
+    let [c, h, w] = target.shape();
+    let names: Vec<String> = (0..target.classes()).map(|c| c.to_string()).collect();
+    let unlabelled = Dataset::new("easy", (c, h, w), names.clone(), pixels.clone(), vec![0; count]).unwrap();
+    let all: Vec<usize> = (0..count).collect();
+    let labels = target.predict(&pictures(&unlabelled, &all)).into_iter().map(|c| c as u32).collect();
+    Dataset::new("easy", (c, h, w), names, pixels, labels).unwrap()
+}
+
+fn plan(norm: Norm, method: Method, eps: Vec<f64>) -> Plan {
+    Plan { norm, method, eps, steps: 50, restarts: 1, queries: 600, batch: 7, seed: 0 }
+}
+
+fn quiet(_: &Progress<'_>) {}
+
+fn attack(target: &dyn Target, data: &Dataset, plan: &Plan) -> Outcome {
+    run(target, data, plan, &mut Journal::in_memory(), &mut quiet).unwrap()
+}
+
+/// Each stage alone finds the boundary where it is: just inside it nothing, just outside everything.
+#[test]
+fn every_attack_finds_the_boundary_of_a_linear_classifier() {
+    for classes in [2usize, 3, 5] {
+        let target = Linear::new(SHAPE, classes, classes as u64);
+        let data = easy(&target, 6);
+        let stages = Stage::of(Method::AutoAttack, classes, 1);
+        for norm in [Norm::L2, Norm::Linf] {
+            for i in 0..data.len() {
+                let x = pictures(&data, &[i]);
+                let label = data.labels()[i] as usize;
+                let radius = target.distance(&x, label, norm);
+                let victims = Victims { pictures: &x, labels: &data.labels()[i..=i], places: &[i as u64] };
+                let breaks = |stage: Stage, share: f64, queries: usize| {
+                    let s = Settings { norm, eps: share * radius, steps: 60, queries, seed: 0 };
+                    let found = stage.run(&target, &victims, &s).remove(0);
+                    if let Some(x_adv) = &found {
+                        assert!(norm.distance(x_adv, &x) <= s.eps + 1e-6, "{stage:?} leaves the ball");
+                        assert!(x_adv.iter().all(|v| (0.0..=1.0).contains(v)), "{stage:?} leaves the range");
+                        assert_ne!(target.predict(x_adv)[0], label, "{stage:?} found nothing");
+                    }
+                    found.is_some()
+                };
+                let all =
+                    |share: f64| stages.iter().filter(|s| **s != Stage::Square).any(|s| breaks(*s, share, 0));
+                assert!(!all(0.98), "{classes} classes, {norm}: broken inside the radius");
+                // The cross-entropy of several classes leads between them, not to the nearest.
+                let share = if classes == 2 { 1.03 } else { 2.0 };
+                for stage in [Stage::Pgd { restart: 0 }, Stage::ApgdCe { restart: 0 }] {
+                    assert!(
+                        breaks(stage, share, 0),
+                        "{classes} classes, {norm}: {stage:?} misses at {share}"
+                    );
+                }
+                for of in ["apgd-t", "fab-t"] {
+                    let some = stages.iter().filter(|s| s.attack() == of).any(|s| breaks(*s, 1.03, 0));
+                    assert!(some, "{classes} classes, {norm}: {of} misses at 1.03");
+                }
+                assert!(
+                    !breaks(Stage::Square, 0.98, 600) && breaks(Stage::Square, 2.5, 3000),
+                    "{norm}: square"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn results_do_not_depend_on_the_batch_and_fall_with_eps() {
+    let target = Linear::new(SHAPE, 4, 2);
+    let data = easy(&target, 20);
+    let plan = plan(Norm::L2, Method::AutoAttack, vec![0.3, 0.0, 0.05, 0.1, 0.05]);
+    let found = attack(&target, &data, &plan);
+    assert_eq!(found.clean_accuracy, 1.0);
+    let eps: Vec<f64> = found.rows.iter().map(|r| r.eps).collect();
+    assert_eq!(eps, [0.0, 0.05, 0.1, 0.3]);
+    assert_eq!(found.rows[0].robust_accuracy, 1.0);
+    assert!(found.rows.windows(2).all(|w| w[0].robust_accuracy >= w[1].robust_accuracy));
+    // The exact answer.
+    for row in &found.rows[1..] {
+        let stands =
+            |i: usize| target.distance(&pictures(&data, &[i]), data.labels()[i] as usize, Norm::L2) > row.eps;
+        let exact = (0..20).filter(|i| stands(*i)).count() as f64 / 20.0;
+        assert_eq!(row.robust_accuracy, exact, "eps {}", row.eps);
+    }
+    assert!(found.rows[2].robust_accuracy < 1.0 && found.warnings.is_empty(), "{found:?}");
+    for batch in [1, 20] {
+        assert_eq!(attack(&target, &data, &Plan { batch, ..plan.clone() }), found);
+    }
+}
+
+#[test]
+fn a_journal_is_gone_on_with_and_belongs_to_one_attack() {
+    let target = Linear::new(SHAPE, 3, 1);
+    let data = easy(&target, 9);
+    let plan = plan(Norm::Linf, Method::Pgd, vec![0.02, 0.1]);
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("attack.jsonl");
+    let header = serde_json::json!({ "norm": "linf" });
+    let mut journal = Journal::create(&path, &header).unwrap();
+    let whole = run(&target, &data, &plan, &mut journal, &mut quiet).unwrap();
+    let text = std::fs::read_to_string(&path).unwrap();
+    // Cut in the middle of a line.
+    std::fs::write(&path, &text[..text.len() / 2]).unwrap();
+    let mut half = Journal::resume(&path, &header).unwrap();
+    assert!(!half.is_empty() && half.len() < journal.len());
+    assert_eq!(run(&target, &data, &plan, &mut half, &mut quiet).unwrap(), whole);
+    // Nothing is left to do: a target that would fail every picture is not asked.
+    let mut done = Journal::resume(&path, &header).unwrap();
+    let mut asked = 0;
+    run(&target, &data, &plan, &mut done, &mut |_| asked += 1).unwrap();
+    assert_eq!(asked, 0);
+    let error = Journal::resume(&path, &serde_json::json!({ "norm": "l2" })).unwrap_err().to_string();
+    assert!(error.contains("attack.jsonl") && error.contains("expected"), "{error}");
+}
+
+/// A classifier that hides its gradient: it points nowhere.
+struct Masked(Linear);
+
+impl Target for Masked {
+    fn shape(&self) -> [usize; 3] {
+        self.0.shape()
+    }
+
+    fn classes(&self) -> usize {
+        self.0.classes()
+    }
+
+    fn logits(&self, pictures: &[f32]) -> Vec<f32> {
+        self.0.logits(pictures)
+    }
+
+    fn gradient(&self, pictures: &[f32], _: &Weigh<'_>) -> (Vec<f32>, Vec<f32>) {
+        (self.0.logits(pictures), vec![0.0; pictures.len()])
+    }
+}
+
+#[test]
+fn masked_gradients_are_told_of() {
+    let target = Masked(Linear::new(SHAPE, 3, 1));
+    let data = easy(&target, 6);
+    let radius = |i: usize| target.0.distance(&pictures(&data, &[i]), data.labels()[i] as usize, Norm::Linf);
+    let eps = 1.5 * (0..data.len()).map(radius).fold(0.0, f64::max);
+    let plan = Plan { queries: 3000, ..plan(Norm::Linf, Method::AutoAttack, vec![eps]) };
+    let found = attack(&target, &data, &plan);
+    assert!(found.warnings.iter().any(|w| w.contains("zero at 6 of 6")), "{found:?}");
+    assert!(found.warnings.iter().any(|w| w.contains("square")), "{found:?}");
+}
+
+#[test]
+fn odd_sizes_and_classifiers_give_right_answers() {
+    let target = Linear::new(SHAPE, 3, 1);
+    let data = easy(&target, 5);
+    // A ball larger than the range: every picture can become every other.
+    let found = attack(&target, &data, &plan(Norm::Linf, Method::AutoAttack, vec![7.0]));
+    assert_eq!(found.rows[0].robust_accuracy, 0.0);
+    // Wrong pictures stay wrong.
+    let labels = data.labels().iter().map(|l| (l + 1) % 3).collect();
+    let wrong =
+        Dataset::new("wrong", (1, 6, 6), data.classes().to_vec(), data.pixels().to_vec(), labels).unwrap();
+    let found = attack(&target, &wrong, &plan(Norm::L2, Method::Pgd, vec![0.1]));
+    assert_eq!((found.clean_accuracy, found.rows[0].robust_accuracy), (0.0, 0.0));
+    // One class is always right.
+    let one = Linear::new(SHAPE, 1, 1);
+    let data = easy(&one, 3);
+    let found = attack(&one, &data, &plan(Norm::L2, Method::AutoAttack, vec![9.0]));
+    assert_eq!((found.rows[0].robust_accuracy, found.warnings.len()), (1.0, 0));
+    let pgd = Pgd::new(Norm::L2, 9.0, 5, 0);
+    assert_eq!(robust_accuracy(&one, &data, &pgd, 2), 1.0);
+}

@@ -1,0 +1,127 @@
+//! Are probabilities what they say? Before and after a temperature, under noise and under attack.
+
+use crate::attack::{Pgd, Target, Victims, pictures};
+use crate::data::Dataset;
+use crate::metrics::{
+    Classification, ClassificationMeter, ReliabilityBin, fit_temperature, scaled_log_probs,
+};
+use crate::train::noise::evaluation_noise;
+use serde::{Deserialize, Serialize};
+
+/// What is measured.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CalibrateOptions {
+    /// The noise level that the model is told for a picture as it is.
+    pub clean_sigma: f64,
+    /// Noise levels, in units of the [-1, 1] range: noise is added and the model told.
+    pub sigmas: Vec<f64>,
+    /// Attacks on the clean pictures, at `clean_sigma`.
+    pub attacks: Vec<Pgd>,
+    /// Pictures that go through the network at once.
+    pub batch: usize,
+    /// Seed of the noise.
+    pub seed: u64,
+}
+
+/// Calibration under one condition, on the half of the pictures that no temperature was fitted to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CalibrationRow {
+    /// The noise level that the model is told.
+    pub sigma: f64,
+    /// Whether noise of that level was added.
+    pub noisy: bool,
+    /// Size of the attack, in units of the [0, 1] range; 0 without one.
+    pub eps: f64,
+    /// The temperature: fitted to the other half at this noise level, without an attack.
+    pub temperature: f64,
+    /// At the temperature 1.
+    pub before: Classification,
+    /// At the fitted temperature.
+    pub after: Classification,
+    /// The reliability diagram at the temperature 1.
+    pub reliability: Vec<ReliabilityBin>,
+    /// The reliability diagram at the fitted temperature.
+    pub reliability_after: Vec<ReliabilityBin>,
+}
+
+/// The logits of the pictures at `indices` in batches, after `change` has been at each batch.
+fn logits(
+    target: &dyn Target,
+    data: &Dataset,
+    indices: &[usize],
+    batch: usize,
+    change: &mut dyn FnMut(Vec<f32>, &[usize]) -> Vec<f32>,
+) -> Vec<f32> {
+    let batches = indices.chunks(batch.max(1));
+    batches.flat_map(|part| target.logits(&change(pictures(data, part), part))).collect()
+}
+
+fn row(
+    [sigma, eps, temperature]: [f64; 3],
+    noisy: bool,
+    logits: &[f32],
+    labels: &[u32],
+    classes: usize,
+) -> CalibrationRow {
+    let at = |temperature: f64| {
+        let mut meter = ClassificationMeter::new();
+        meter.add(&scaled_log_probs(logits, classes, temperature), labels);
+        (meter.result(), meter.reliability())
+    };
+    let ((before, reliability), (after, reliability_after)) = (at(1.0), at(temperature));
+    CalibrationRow { sigma, noisy, eps, temperature, before, after, reliability, reliability_after }
+}
+
+/// Measures calibration: on the clean pictures, at every noise level, under every attack. `at` gives the classifier at a noise
+/// level. Temperatures are fitted to the pictures at even places and all measures taken at odd ones, of which there must
+/// be one.
+pub fn calibrate<'m>(
+    at: &dyn Fn(f64) -> Box<dyn Target + 'm>,
+    data: &Dataset,
+    options: &CalibrateOptions,
+    progress: &mut dyn FnMut(f64),
+) -> Vec<CalibrationRow> {
+    let (fit, held): (Vec<usize>, Vec<usize>) = (0..data.len()).partition(|i| i % 2 == 0);
+    let labels = |indices: &[usize]| -> Vec<u32> { indices.iter().map(|i| data.labels()[*i]).collect() };
+    let (fit_labels, held_labels) = (labels(&fit), labels(&held));
+    let (seed, batch) = (options.seed, options.batch);
+    let total = (1 + options.sigmas.len() + options.attacks.len()) as f64;
+    let mut rows = Vec::new();
+
+    let clean = at(options.clean_sigma);
+    let classes = clean.classes();
+    let mut same = |x: Vec<f32>, _: &[usize]| x;
+    let fitted = fit_temperature(&logits(clean.as_ref(), data, &fit, batch, &mut same), &fit_labels);
+    let z = logits(clean.as_ref(), data, &held, batch, &mut same);
+    rows.push(row([options.clean_sigma, 0.0, fitted], false, &z, &held_labels, classes));
+    progress(1.0 / total);
+
+    for (level, &sigma) in options.sigmas.iter().enumerate() {
+        let target = at(sigma);
+        let len = data.image_len();
+        let mut noisy = |mut x: Vec<f32>, indices: &[usize]| {
+            for (x, i) in x.chunks_mut(len).zip(indices) {
+                let eps = evaluation_noise(seed, level as u64, *i, 1, len);
+                x.iter_mut().zip(eps).for_each(|(x, eps)| *x += 0.5 * sigma as f32 * eps);
+            }
+            x
+        };
+        let temperature =
+            fit_temperature(&logits(target.as_ref(), data, &fit, batch, &mut noisy), &fit_labels);
+        let z = logits(target.as_ref(), data, &held, batch, &mut noisy);
+        rows.push(row([sigma, 0.0, temperature], true, &z, &held_labels, classes));
+        progress((2 + level) as f64 / total);
+    }
+
+    for (number, attack) in options.attacks.iter().enumerate() {
+        let mut attacked = |x: Vec<f32>, indices: &[usize]| {
+            let places: Vec<u64> = indices.iter().map(|i| *i as u64).collect();
+            let labels = labels(indices);
+            attack.perturb(clean.as_ref(), &Victims { pictures: &x, labels: &labels, places: &places })
+        };
+        let z = logits(clean.as_ref(), data, &held, batch, &mut attacked);
+        rows.push(row([options.clean_sigma, attack.eps, fitted], false, &z, &held_labels, classes));
+        progress((2 + options.sigmas.len() + number) as f64 / total);
+    }
+    rows
+}

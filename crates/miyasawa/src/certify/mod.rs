@@ -1,0 +1,320 @@
+//! Certificates by randomised smoothing (Cohen, Rosenfeld & Kolter 2019, "Certified adversarial robustness via randomized
+//! smoothing").
+//!
+//! The smoothed classifier `g(x)` is the likeliest answer of a base classifier to `x + noise`. If it gives class A with
+//! probability `p_A > 1/2` under noise of the standard deviation `s`, then no change of a Euclidean length below
+//! `R = s * quantile(p_A)` alters `g(x)` (theorem 1 with `p_B = 1 - p_A`).
+//!
+//! **Units.** Noise levels are in units of the [-1, 1] range everywhere in this crate; radii are in units of the [0, 1] pixel
+//! range, as the literature states them. Noise of the level `sigma` has the standard deviation `sigma/2` there, so
+//! `R = sigma/2 * quantile(p_A)`, and the paper's `sigma = 0.25` is 0.5 here.
+//!
+//! The base classifier is told the noise level that it meets: a joint model needs no retraining to be smoothed.
+
+mod bounds;
+
+pub use bounds::{lower_bound, normal_quantile, split_p_value, upper_bound};
+
+use crate::attack::{Target, pictures};
+use crate::data::{Dataset, example_rng};
+use crate::metrics::argmax;
+use rand_distr::{Distribution, StandardNormal};
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+use std::time::Instant;
+
+/// The stream of [`example_rng`] that the noise comes from.
+const NOISE: u64 = 22;
+
+/// Shares of `n` after which a certificate may be complete, where `n` may grow.
+const LOOKS: [f64; 3] = [1.0 / 16.0, 0.25, 1.0];
+
+/// How certificates are made.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CertifyOptions {
+    /// Noise level, in units of the [-1, 1] range.
+    pub sigma: f64,
+    /// Draws that choose the class.
+    pub n0: u64,
+    /// Most draws that bound its probability.
+    pub n: u64,
+    /// Largest probability that a certificate is wrong.
+    pub alpha: f64,
+    /// Radii of interest, in units of the [0, 1] range: drawing ends where all of them are decided.
+    pub radii: Vec<f64>,
+    /// Draw all `n` for every picture, as the paper does.
+    pub fixed: bool,
+    /// Draws that go through the network at once.
+    pub batch: usize,
+    /// Seed of the noise.
+    pub seed: u64,
+}
+
+/// What is known of one picture.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Certificate {
+    /// Its place in the data.
+    pub picture: usize,
+    /// Its class.
+    pub label: usize,
+    /// The smoothed classifier's answer; none where it abstains.
+    pub class: Option<usize>,
+    /// No change shorter than this alters the answer, in units of the [0, 1] range.
+    pub radius: f64,
+    /// Draws that gave the answer.
+    pub hits: u64,
+    /// Draws that bounded its probability.
+    pub draws: u64,
+}
+
+/// Share of the pictures that are right and certified at a radius.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CertifiedRow {
+    /// The radius, in units of the [0, 1] range.
+    pub radius: f64,
+    /// Share of all pictures.
+    pub certified_accuracy: f64,
+}
+
+/// The most that a run can cost.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Forecast {
+    /// Draws, if no picture ends early.
+    pub draws: u64,
+    /// Draws a second, measured.
+    pub draws_per_second: f64,
+    /// Time for all of them, in seconds.
+    pub seconds: f64,
+}
+
+/// Measures a batch of draws and tells the most that a run over `count` pictures can take.
+pub fn forecast(target: &dyn Target, data: &Dataset, options: &CertifyOptions) -> Forecast {
+    let x = pictures(data, &[0]);
+    let noisy = |from| draw(&x, options, 0, 2, from..from + options.batch as u64);
+    // The first call warms up; the second is timed.
+    target.logits(&noisy(0));
+    let start = Instant::now();
+    target.logits(&noisy(1));
+    let draws_per_second = options.batch as f64 / start.elapsed().as_secs_f64().max(1e-9);
+    let draws = data.len() as u64 * (options.n0 + options.n);
+    Forecast { draws, draws_per_second, seconds: draws as f64 / draws_per_second }
+}
+
+/// The picture with the draws of these numbers added, one after the other. Each draw's noise is a function of the seed,
+/// the picture, the phase (choosing or bounding) and its number alone.
+fn draw(
+    clean: &[f32],
+    options: &CertifyOptions,
+    picture: u64,
+    phase: u64,
+    numbers: std::ops::Range<u64>,
+) -> Vec<f32> {
+    // In the picture's units.
+    let sigma = (0.5 * options.sigma) as f32;
+    let first = numbers.start;
+    let mut out = vec![0.0f32; clean.len() * (numbers.end - first) as usize];
+    out.par_chunks_mut(clean.len()).enumerate().for_each(|(k, out)| {
+        // The phase is folded into the number's upper half: an example has four numbers to be told apart by.
+        let mut rng = example_rng(options.seed, (phase << 48) | (first + k as u64), picture, NOISE);
+        for (out, clean) in out.iter_mut().zip(clean) {
+            let eps: f32 = StandardNormal.sample(&mut rng);
+            *out = clean + sigma * eps;
+        }
+    });
+    out
+}
+
+/// The answers of the base classifier to the draws of these numbers, counted.
+fn count(
+    target: &dyn Target,
+    clean: &[f32],
+    options: &CertifyOptions,
+    picture: u64,
+    phase: u64,
+    numbers: std::ops::Range<u64>,
+) -> Vec<u64> {
+    let mut counts = vec![0u64; target.classes()];
+    let batch = options.batch.max(1) as u64;
+    let mut from = numbers.start;
+    while from < numbers.end {
+        let to = (from + batch).min(numbers.end);
+        let logits = target.logits(&draw(clean, options, picture, phase, from..to));
+        logits.chunks(target.classes()).for_each(|z| counts[argmax(z)] += 1);
+        from = to;
+    }
+    counts
+}
+
+/// The smoothed classifier's answer from `n0` draws, or none where the first two classes cannot be told apart at `alpha`
+/// (the paper's PREDICT).
+pub fn predict(target: &dyn Target, clean: &[f32], options: &CertifyOptions, picture: u64) -> Option<usize> {
+    let counts = count(target, clean, options, picture, 0, 0..options.n0);
+    let order = crate::metrics::top(&counts.iter().map(|c| *c as f32).collect::<Vec<_>>(), 2);
+    let first = counts[order[0]];
+    let second = order.get(1).map_or(0, |c| counts[*c]);
+    (split_p_value(first, first + second) <= options.alpha).then_some(order[0])
+}
+
+/// The paper's CERTIFY. Where `n` may grow, the bound is looked at after a sixteenth, a quarter and all of the draws, each
+/// look with a third of `alpha` (so that all together are wrong with a probability of at most `alpha`), and drawing ends
+///
+/// * where every radius of interest is certified;
+/// * where the probability is below 1/2 with confidence: abstaining is never wrong.
+fn certificate(
+    target: &dyn Target,
+    clean: &[f32],
+    options: &CertifyOptions,
+    picture: usize,
+    label: usize,
+) -> Certificate {
+    let place = picture as u64;
+    let first = count(target, clean, options, place, 0, 0..options.n0);
+    let class = argmax(&first.iter().map(|c| *c as f32).collect::<Vec<_>>());
+    let looks: &[f64] = if options.fixed { &LOOKS[2..] } else { &LOOKS };
+    let alpha = options.alpha / looks.len() as f64;
+    let scale = 0.5 * options.sigma;
+    let farthest = options.radii.iter().fold(0.0f64, |m, r| m.max(*r));
+    let (mut hits, mut draws) = (0, 0);
+    let abstain = |hits, draws| Certificate { picture, label, class: None, radius: 0.0, hits, draws };
+    for share in looks {
+        let to = ((options.n as f64 * share).ceil() as u64).clamp(1, options.n);
+        if to > draws {
+            hits += count(target, clean, options, place, 1, draws..to)[class];
+            draws = to;
+        }
+        let bound = lower_bound(hits, draws, alpha);
+        let radius = if bound > 0.5 { scale * normal_quantile(bound) } else { 0.0 };
+        let last = draws == options.n;
+        if bound > 0.5 && (last || (radius >= farthest && !options.radii.is_empty())) {
+            return Certificate { picture, label, class: Some(class), radius, hits, draws };
+        }
+        if last || upper_bound(hits, draws, options.alpha) < 0.5 {
+            break;
+        }
+    }
+    abstain(hits, draws)
+}
+
+/// Certifies every picture of a set; `progress` is told the share of the pictures and the certificates so far.
+pub fn certify(
+    target: &dyn Target,
+    data: &Dataset,
+    options: &CertifyOptions,
+    progress: &mut dyn FnMut(f64, &[Certificate]),
+) -> Vec<Certificate> {
+    let mut out = Vec::new();
+    for picture in 0..data.len() {
+        let clean = pictures(data, &[picture]);
+        let label = data.labels()[picture] as usize;
+        out.push(certificate(target, &clean, options, picture, label));
+        progress((picture + 1) as f64 / data.len() as f64, &out);
+    }
+    out
+}
+
+/// Certified accuracy at radii: the answer is right and the radius at least as large.
+pub fn certified_accuracy(certificates: &[Certificate], radii: &[f64]) -> Vec<CertifiedRow> {
+    let at = |radius: f64| {
+        let holds = |c: &&Certificate| c.class == Some(c.label) && c.radius >= radius;
+        let certified = certificates.iter().filter(holds).count();
+        CertifiedRow { radius, certified_accuracy: certified as f64 / certificates.len().max(1) as f64 }
+    };
+    radii.iter().map(|r| at(*r)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::attack::Weigh;
+
+    /// Class 1 above a plane, class 0 below: smoothing does not move the boundary, and the radius is the distance to it.
+    struct HalfSpace;
+
+    const THRESHOLD: f32 = 0.5;
+
+    impl Target for HalfSpace {
+        fn shape(&self) -> [usize; 3] {
+            [1, 1, 3]
+        }
+
+        fn classes(&self) -> usize {
+            2
+        }
+
+        fn logits(&self, pictures: &[f32]) -> Vec<f32> {
+            pictures.chunks(3).flat_map(|x| [THRESHOLD - x[0], x[0] - THRESHOLD]).collect()
+        }
+
+        fn gradient(&self, _: &[f32], _: &Weigh<'_>) -> (Vec<f32>, Vec<f32>) {
+            unreachable!("certificates ask for no gradient")
+        }
+    }
+
+    fn options() -> CertifyOptions {
+        CertifyOptions {
+            sigma: 0.5,
+            n0: 100,
+            n: 4000,
+            alpha: 0.001,
+            radii: vec![0.1, 0.25],
+            fixed: true,
+            batch: 64,
+            seed: 0,
+        }
+    }
+
+    fn data(values: &[u8]) -> Dataset {
+        let pixels = values.iter().flat_map(|v| [*v, 9, 200]).collect();
+        let labels = values.iter().map(|v| u32::from(f32::from(*v) / 255.0 > THRESHOLD)).collect();
+        Dataset::new("x", (1, 1, 3), vec!["a".into(), "b".into()], pixels, labels).unwrap()
+    }
+
+    #[test]
+    fn the_radius_approaches_the_distance_to_the_plane_and_never_exceeds_it() {
+        let data = data(&[0, 64, 120, 128, 160, 200, 240]);
+        let found = certify(&HalfSpace, &data, &options(), &mut |_, _| {});
+        for c in &found {
+            let distance = (f64::from(data.image(c.picture)[0]) / 255.0 - f64::from(THRESHOLD)).abs();
+            match c.class {
+                Some(class) => {
+                    assert_eq!(class, c.label);
+                    // Noise of the level 0.5 has the standard deviation 0.25 on [0, 1].
+                    assert!(
+                        c.radius <= distance + 1e-9 && c.radius > 0.85 * distance - 0.02,
+                        "{c:?} {distance}"
+                    );
+                }
+                None => assert!(distance < 0.02, "{c:?} {distance}"),
+            }
+            assert_eq!(c.draws, 4000);
+        }
+        assert_eq!(found[3].class, None, "two thousandths from the plane");
+        let rows = certified_accuracy(&found, &[0.0, 0.25, 0.6]);
+        let shares: Vec<f64> = rows.iter().map(|r| r.certified_accuracy).collect();
+        assert!(shares[0] > shares[1] && shares[1] >= 2.0 / 7.0 && shares[2] == 0.0, "{shares:?}");
+    }
+
+    #[test]
+    fn draws_grow_only_where_they_are_needed() {
+        let data = data(&[0, 64, 128, 200, 255]);
+        let grown = certify(&HalfSpace, &data, &CertifyOptions { fixed: false, ..options() }, &mut |_, _| {});
+        let fixed = certify(&HalfSpace, &data, &options(), &mut |_, _| {});
+        for radius in [0.1, 0.25] {
+            assert_eq!(certified_accuracy(&grown, &[radius]), certified_accuracy(&fixed, &[radius]));
+        }
+        assert!(grown[0].draws < 1001 && grown[4].draws < 1001 && grown[2].draws == 4000, "{grown:?}");
+        // The draws are the same whatever the batch.
+        let again = CertifyOptions { fixed: false, batch: 7, ..options() };
+        assert_eq!(certify(&HalfSpace, &data, &again, &mut |_, _| {}), grown);
+        let other = CertifyOptions { seed: 1, ..options() };
+        assert_ne!(certify(&HalfSpace, &data, &other, &mut |_, _| {}), fixed);
+    }
+
+    #[test]
+    fn predictions_abstain_where_classes_cannot_be_told_apart() {
+        let at = |v: u8| pictures(&data(&[v]), &[0]);
+        assert_eq!(predict(&HalfSpace, &at(10), &options(), 0), Some(0));
+        assert_eq!(predict(&HalfSpace, &at(250), &options(), 0), Some(1));
+        assert_eq!(predict(&HalfSpace, &at(128), &options(), 0), None);
+    }
+}
