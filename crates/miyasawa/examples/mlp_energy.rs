@@ -123,7 +123,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let model = JointModel::new(net, sigma_data);
     for row in evaluate(&model, &test, &EvalOptions::default(), &device, &mut |_| {}) {
         let psnr = row.psnr.unwrap_or(f64::NAN);
-        println!("sigma {:>4}: accuracy {:.1}%, PSNR {psnr:.2} dB", row.sigma, 100.0 * row.accuracy);
+        let accuracy = 100.0 * row.accuracy.unwrap_or_default();
+        println!("sigma {:>4}: accuracy {accuracy:.1}%, PSNR {psnr:.2} dB", row.sigma);
     }
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 use crate::model::{GradResNetConfig, JointModel};
 use crate::train::{
+    TrainConfig,
     config::{Dtype, LossConfig, NoiseConfig, OptimizerConfig},
     noise::training_noise,
     optimizer::Optimizer,
@@ -101,7 +102,7 @@ pub fn peak() -> Peak {
 impl Work {
     fn passes(self) -> usize {
         match self {
-            Self::TrainStep => LossConfig::default().passes() as usize,
+            Self::TrainStep => TrainConfig::default().passes() as usize,
             Self::Classify => 1,
             Self::Denoise => 2,
         }
@@ -165,7 +166,8 @@ fn train_step(options: &BenchOptions, device: &Device) -> Vec<f64> {
     let batch = synthetic(options);
     let [h, w] = options.size;
     let micro = options.micro_batch;
-    let micro = micro.unwrap_or_else(|| default_micro_batch(options.batch, options.network.width, h * w));
+    let micro =
+        micro.unwrap_or_else(|| default_micro_batch(options.batch, options.network.width, h * w, false));
     timed(options, device, || {
         let Some(mut current) = model.take() else { return };
         let (mut grads, _) = gradients(&current, &batch, &LossConfig::default(), micro, device);

@@ -8,7 +8,7 @@ use crate::data::{DataError, Dataset};
 use crate::eval::noisy_batch;
 use crate::explain::explain;
 use crate::infer::pictures;
-use crate::model::{GradResNet, JointModel};
+use crate::model::{GradResNet, JointModel, Model};
 use crate::picture::PictureError;
 use crate::report::{self, Page, Plot, ReportError, Series, TableOptions};
 use crate::train::{Observer, TrainConfig, TrainError, Trainer, config::ConfigError, discard_run};
@@ -140,7 +140,7 @@ fn train<O: Observer>(
         return Ok(None);
     }
     let path = out.join("model.safetensors");
-    let model = Checkpoint::load(&path)?.model(device, &path)?;
+    let Model::Joint(model) = Checkpoint::load(&path)?.model(device, &path)? else { return Ok(None) };
     let sigma = config.noise.min;
     let test = trainer.test_set().sample(usize::MAX)?;
     Ok(Some(Trained { model, rows: finish.rows, test, sigma }))
@@ -164,8 +164,8 @@ pub fn run<O: Observer>(
     };
     let rows = joint.rows.iter().zip(&plain.rows).map(|(joint, plain)| ComparedRow {
         sigma: joint.sigma,
-        joint_accuracy: joint.accuracy,
-        plain_accuracy: plain.accuracy,
+        joint_accuracy: joint.accuracy.unwrap_or(f64::NAN),
+        plain_accuracy: plain.accuracy.unwrap_or(f64::NAN),
         psnr_noisy: joint.psnr_noisy.unwrap_or(f64::NAN),
         psnr: joint.psnr.unwrap_or(f64::NAN),
     });

@@ -2,9 +2,9 @@
 
 use crate::checkpoint::ModelInfo;
 use crate::eval::host;
-use crate::model::{EnergyNetwork, JointModel};
+use crate::model::{Ask, Predict};
 use crate::picture::Picture;
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{Device, Int, Tensor, TensorData, activation::softmax};
 
 /// A picture as a batch of one.
 pub fn tensor(picture: &Picture, device: &Device) -> Tensor<4> {
@@ -41,14 +41,11 @@ fn class(label: usize, device: &Device) -> Tensor<1, Int> {
 }
 
 /// The probabilities of all classes for a picture that has the model's size already; see
-/// [`Picture::center_fit`].
-pub fn classify<N: EnergyNetwork>(
-    model: &JointModel<N>,
-    picture: &Picture,
-    sigma: f64,
-    device: &Device,
-) -> Vec<f32> {
-    host(model.at(&tensor(picture, device), &level(sigma, device)).class_probs())
+/// [`Picture::center_fit`]. Nothing from a model that does not classify.
+pub fn classify(model: &impl Predict, picture: &Picture, sigma: f64, device: &Device) -> Option<Vec<f32>> {
+    let ask = Ask { classify: true, ..Ask::default() };
+    let found = model.predict(&tensor(picture, device), &level(sigma, device), &ask);
+    found.logits.map(|logits| host(softmax(logits, 1)))
 }
 
 /// Largest side of a part that goes through the network at once: memory grows with the part, not with
@@ -77,20 +74,20 @@ fn weight(at: usize, start: usize, size: usize, side: usize) -> f32 {
 }
 
 /// `D(y)`, or `D(y, label)`, of a noisy picture at its own size. A picture larger than 512 pixels is
-/// denoised in overlapping parts that are blended.
-pub fn denoise<N: EnergyNetwork>(
-    model: &JointModel<N>,
+/// denoised in overlapping parts that are blended. Nothing from a model that does not denoise, or not for a
+/// class.
+pub fn denoise(
+    model: &impl Predict,
     noisy: &Picture,
     sigma: f64,
     label: Option<usize>,
     device: &Device,
-) -> Picture {
+) -> Option<Picture> {
+    let label = label.map(|label| class(label, device));
+    let ask = Ask { denoise: label.is_none(), given: label.as_ref(), ..Ask::default() };
     let whole = |part: &Picture| {
-        let point = model.at(&tensor(part, device), &level(sigma, device));
-        picture(match label {
-            Some(label) => point.denoised_given(&class(label, device)),
-            None => point.denoised(),
-        })
+        let found = model.predict(&tensor(part, device), &level(sigma, device), &ask);
+        found.given.or(found.denoised).map(picture)
     };
     let (c, h, w) = noisy.shape();
     let (rows, columns) = (tiles(h), tiles(w));
@@ -107,7 +104,7 @@ pub fn denoise<N: EnergyNetwork>(
                     values.extend_from_slice(&noisy.values()[(k * h + y) * w + left..][..pw]);
                 }
             }
-            let part = whole(&made((c, ph, pw), values));
+            let part = whole(&made((c, ph, pw), values))?;
             for y in 0..ph {
                 for x in 0..pw {
                     let (at_y, at_x) = (top + y, left + x);
@@ -123,7 +120,7 @@ pub fn denoise<N: EnergyNetwork>(
     for (i, value) in sum.iter_mut().enumerate() {
         *value /= weights[i % (h * w)];
     }
-    made((c, h, w), sum)
+    Some(made((c, h, w), sum))
 }
 
 /// Why a class or a picture does not fit a model.
@@ -189,7 +186,7 @@ mod tests {
         let (height, width) = (530, 40);
         let values: Vec<f32> = (0..height * width).map(|i| ((i * 37) % 255) as f32 / 127.5 - 1.0).collect();
         let noisy = made((1, height, width), values);
-        let found = denoise(&model, &noisy, 0.5, None, &device);
+        let found = denoise(&model, &noisy, 0.5, None, &device).unwrap();
         for (found, y) in found.values().iter().zip(noisy.values()) {
             assert!((found - 0.5 * y).abs() < 1e-6, "{found} {y}");
         }

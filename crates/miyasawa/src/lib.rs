@@ -11,7 +11,7 @@
 //! | [`train`], [`eval`], [`attack`], [`metrics`] | what is done with a model |
 //! | [`data`], [`picture`], [`checkpoint`] | what comes in and goes out |
 //! | [`certify`], [`calibrate`], [`ood`], [`explain`], [`trust`] | whether to trust it |
-//! | [`infer`], [`report`], [`demo`] | pictures of one's own, figures and pages, a first look |
+//! | [`infer`], [`report`], [`demo`], [`compare`] | pictures of one's own, figures and pages, a first look, models side by side |
 //! | [`verify`], [`mod@bench`] | is it right, is it fast |
 //!
 //! ```
@@ -35,6 +35,7 @@ pub mod bench;
 pub mod calibrate;
 pub mod certify;
 pub mod checkpoint;
+pub mod compare;
 pub mod data;
 pub mod demo;
 pub mod device;
@@ -50,6 +51,7 @@ pub mod ood;
 pub mod ops;
 pub mod picture;
 pub mod report;
+pub mod shipped;
 pub mod train;
 pub mod trust;
 pub mod verify;

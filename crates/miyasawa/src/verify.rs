@@ -185,7 +185,7 @@ pub fn verify(bytes: &[u8], device: &Device) -> Result<Vec<Deviation>, VerifyErr
 
     let point = model.at(&y, &sigma);
     let score = point.score();
-    let ce = loss::cross_entropy(&point, &labels, 0.0).mean();
+    let ce = loss::cross_entropy(point.logits(), &labels, 0.0).mean();
     let dsm = loss::score_matching(&model, score.clone(), &eps, &sigma).mean();
     let conditional = point.denoised_given(&labels);
     let denoised = point.tweedie(&score);

@@ -142,6 +142,7 @@ pub fn run(args: &Attack, session: &Session) -> Result<Outcome> {
         return Err(WrongCall(text).into());
     }
     let loaded = model::load(args.model.as_deref(), session)?;
+    loaded.must_classify()?;
     let seed = session.seed.unwrap_or(0);
     let defence = args.defence.defence(&loaded, seed)?;
     let set = args.measured.load(&loaded)?;
@@ -176,7 +177,10 @@ pub fn run(args: &Attack, session: &Session) -> Result<Outcome> {
             if args.resume { Journal::resume(&path, &header)? } else { Journal::create(&path, &header)? }
         }
     };
-    let target = defence.target(&loaded.model, shape, &loaded.device);
+    let target = match defence {
+        Defence::Softmax { sigma } => loaded.target(sigma, shape)?,
+        _ => defence.target(loaded.joint("defend itself with its denoiser")?, shape, &loaded.device),
+    };
     let bar = bar(session);
     let started = std::time::Instant::now();
     let found = attack::run(target.as_ref(), &set, &plan, &mut journal, &mut |p| {

@@ -8,7 +8,7 @@ use crate::args::{Session, WrongCall};
 use anyhow::Result;
 use clap::Args;
 use miyasawa::{
-    attack::{Defence, Pgd, Target},
+    attack::{Pgd, Target},
     calibrate::{CalibrateOptions, calibrate},
     report::{reliability, save_plots},
 };
@@ -51,6 +51,7 @@ pub fn run(args: &Calibrate, session: &Session) -> Result<Outcome> {
         model::check_output(out)?;
     }
     let loaded = model::load(args.model.as_deref(), session)?;
+    loaded.must_classify()?;
     let sigmas = args.sigmas.iter().map(|s| loaded.sigma(*s)).collect::<Result<Vec<_>>>()?;
     let set = args.measured.load(&loaded)?;
     if set.len() < 2 {
@@ -68,8 +69,10 @@ pub fn run(args: &Calibrate, session: &Session) -> Result<Outcome> {
         seed,
     };
     let shape = [set.channels(), set.height(), set.width()];
+    // That the model classifies is known: there is a target at every level.
+    loaded.target(loaded.clean_sigma(), shape)?;
     let at = |sigma: f64| -> Box<dyn Target + '_> {
-        Defence::Softmax { sigma }.target(&loaded.model, shape, &loaded.device)
+        loaded.target(sigma, shape).expect("a model that classifies at one level does so at all")
     };
     let bar = bar(session);
     bar.set_message("calibrating");

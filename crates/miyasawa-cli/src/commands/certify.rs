@@ -84,7 +84,7 @@ pub fn run(args: &Certify, session: &Session) -> Result<Outcome> {
     } else {
         Defence::Softmax { sigma }
     };
-    let target = defence.target(&loaded.model, shape, &loaded.device);
+    let target = defence.target(loaded.joint("certify")?, shape, &loaded.device);
     let options = CertifyOptions {
         sigma,
         n0: args.n0,

@@ -27,11 +27,12 @@ pub fn run(args: &Classify, session: &Session) -> anyhow::Result<Outcome> {
     let (path, images) = model::split_model(&args.paths);
     let images = model::some_images(images)?;
     let loaded = model::load(path, session)?;
+    loaded.must_classify()?;
     let sigma = args.sigma.map_or(Ok(loaded.clean_sigma()), |s| loaded.sigma(s))?;
     let mut documents = Vec::new();
     for image in images {
         let picture = loaded.open_fitted(image)?;
-        let probs = infer::classify(&loaded.model, &picture, sigma, &loaded.device);
+        let probs = infer::classify(&loaded.model, &picture, sigma, &loaded.device).unwrap_or_default();
         let top: Vec<_> = metrics::top(&probs, args.top);
         let name = |class: &usize| loaded.info.data.classes[*class].as_str();
         if session.json {

@@ -2,7 +2,7 @@ use super::{Outcome, model};
 use crate::args::{Session, WrongCall};
 use anyhow::Context;
 use clap::Args;
-use miyasawa::{infer, metrics};
+use miyasawa::{infer, metrics, picture::Picture};
 use std::{
     collections::HashSet,
     path::{Path, PathBuf},
@@ -44,7 +44,11 @@ pub fn run(args: &Denoise, session: &Session) -> anyhow::Result<Outcome> {
     }
     let targets = targets(&args.out, images)?;
     let loaded = model::load(path, session)?;
+    loaded.must_denoise()?;
     let sigma = loaded.sigma(sigma)?;
+    if args.class.is_some() {
+        loaded.joint("denoise for a class")?;
+    }
     let label = args.class.as_deref().map(|class| loaded.class(class)).transpose()?;
     if images.len() > 1 {
         std::fs::create_dir_all(&args.out)
@@ -58,9 +62,10 @@ pub fn run(args: &Denoise, session: &Session) -> anyhow::Result<Outcome> {
             None => clean.clone(),
         };
         let denoised = infer::denoise(&loaded.model, &noisy, sigma, label, &loaded.device);
-        if !denoised.values().iter().all(|value| value.is_finite()) {
+        let finite = |picture: &Picture| picture.values().iter().all(|value| value.is_finite());
+        let Some(denoised) = denoised.filter(finite) else {
             anyhow::bail!("{}: the model gives no numbers at noise level {sigma}", image.display());
-        }
+        };
         denoised.save(&out)?;
         // Only where the noise is ours is the clean picture known.
         let psnr = args.add_noise.map(|_| {

@@ -3,15 +3,17 @@ use crate::args::{Session, WrongCall};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use miyasawa::{
-    data::{CROP_SHARE, DataSource, FitMode, OpenOptions, Part, Pictures},
-    eval::{EvalOptions, Row, evaluate_pictures},
+    data::{CROP_SHARE, DataError, DataSource, FitMode, OpenOptions, Part, Pictures, gallery},
+    eval::{EvalOptions, Row, evaluate_gallery, evaluate_pictures},
+    picture::Picture,
 };
 use std::path::PathBuf;
 
 /// Measure a model: a row for every noise level.
 ///
 /// Accuracy, negative log-likelihood, calibration error (15 bins), PSNR and SSIM of D(y), PSNR of
-/// D(y, true class), and the noisy picture's own PSNR.
+/// D(y, true class), and the noisy picture's own PSNR. What the model cannot do is left out. Pictures for a
+/// denoiser alone may each have their own size.
 ///
 /// Example: miyasawa eval model.safetensors --data cifar10 --sigmas 0.1,0.2 --limit 1000 --json
 #[derive(Args, Debug)]
@@ -32,14 +34,44 @@ pub struct Eval {
     #[arg(long, default_value_t = 64)]
     batch: usize,
     /// Bring pictures of another size to the model's by `pad` (black), `resize`, or `resize_crop` (as for ImageNet)
-    #[arg(long, default_value = "pad")]
-    fit: String,
+    /// [default: pad, but a denoiser alone takes every picture at its own size]
+    #[arg(long)]
+    fit: Option<String>,
     /// What `--fit resize_crop` keeps of the shorter side: 224 of 256
     #[arg(long, default_value_t = CROP_SHARE)]
     crop_share: f64,
     /// Broken pictures to skip before giving up
     #[arg(long, default_value_t = 0)]
     max_broken: usize,
+}
+
+/// What a model is measured on.
+enum Measured {
+    /// Of one size, and of the model's classes if it has some.
+    Set(Pictures),
+    /// Each of its own size.
+    Gallery(Vec<Picture>),
+}
+
+impl Measured {
+    /// The pictures at their own sizes, whatever their classes, for a denoiser.
+    fn own_size(loaded: &model::Loaded, data: &str, options: &OpenOptions) -> anyhow::Result<Self> {
+        let source: DataSource = data.parse()?;
+        let channels = loaded.info.data.channels;
+        let options = OpenOptions { size: None, channels: Some(channels), sample: 0, ..options.clone() };
+        match source.open(Part::Test, &options) {
+            Ok(set) => Ok(Self::Set(set)),
+            Err(DataError::MixedSizes { .. }) => Ok(Self::Gallery(gallery(&source, channels)?)),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn count(&self) -> usize {
+        match self {
+            Self::Set(set) => set.len(),
+            Self::Gallery(pictures) => pictures.len(),
+        }
+    }
 }
 
 /// The pictures of an argument, brought to the model's size, with the model's classes.
@@ -54,7 +86,7 @@ pub fn data_for(loaded: &model::Loaded, data: &str, options: &OpenOptions) -> an
         ..options.clone()
     };
     let set = source.open(Part::Test, &options)?;
-    if set.classes() != loaded.info.data.classes {
+    if loaded.info.classifies() && set.classes() != loaded.info.data.classes {
         anyhow::bail!(
             "{data}: has {} classes ({}), the model knows {} ({})",
             set.classes().len(),
@@ -91,11 +123,11 @@ pub fn print_rows(rows: &[Row]) {
     };
     for row in rows {
         outln!(
-            "{:>7}  {:>7.2}% {:>7.4} {:>7.4} {:>7} {:>7} {:>17} {:>11}",
+            "{:>7}  {:>8} {:>7} {:>7} {:>7} {:>7} {:>17} {:>11}",
             row.sigma,
-            100.0 * row.accuracy,
-            row.nll,
-            row.ece,
+            row.accuracy.map_or("-".to_owned(), |a| format!("{:.2}%", 100.0 * a)),
+            optional(row.nll, 4),
+            optional(row.ece, 4),
             optional(row.psnr, 2),
             optional(row.ssim, 4),
             optional(row.psnr_given_label, 2),
@@ -105,11 +137,12 @@ pub fn print_rows(rows: &[Row]) {
 }
 
 pub fn run(args: &Eval, session: &Session) -> anyhow::Result<Outcome> {
-    let fit = match args.fit.as_str() {
-        "pad" => FitMode::Pad,
-        "resize" => FitMode::Resize,
-        "resize_crop" => FitMode::ResizeCrop,
-        other => {
+    let fit = match args.fit.as_deref() {
+        None => None,
+        Some("pad") => Some(FitMode::Pad),
+        Some("resize") => Some(FitMode::Resize),
+        Some("resize_crop") => Some(FitMode::ResizeCrop),
+        Some(other) => {
             let text = format!("--fit is '{other}', expected pad, resize or resize_crop");
             return Err(WrongCall(text).into());
         }
@@ -126,29 +159,39 @@ pub fn run(args: &Eval, session: &Session) -> anyhow::Result<Outcome> {
     }
     let loaded = model::load(args.model.as_deref(), session)?;
     let sigmas = args.sigmas.iter().map(|s| loaded.sigma(*s)).collect::<Result<Vec<_>, _>>()?;
+    let (classify, denoise) = (loaded.info.classifies(), loaded.info.denoises());
     let open = OpenOptions {
-        fit,
+        fit: fit.unwrap_or_default(),
         crop_share: args.crop_share,
         max_broken: args.max_broken,
         limit: args.limit,
         ..OpenOptions::default()
     };
-    let set = data_for(&loaded, &args.data, &open)?;
+    let set = match (classify, fit) {
+        (false, None) => Measured::own_size(&loaded, &args.data, &open)?,
+        _ => Measured::Set(data_for(&loaded, &args.data, &open)?),
+    };
     let options = EvalOptions {
         sigmas,
         limit: args.limit,
         batch: args.batch,
         seed: session.seed.unwrap_or(0),
-        denoise: loaded.info.training.loss_weights[1] > 0.0,
+        classify,
+        denoise,
     };
     let bar = share_bar(session, "evaluating");
-    let rows = evaluate_pictures(&loaded.model, &set, &options, &loaded.device, &mut |share| {
+    let mut progress = |share: f64| {
         bar.set_position((share * 1000.0) as u64);
         true
-    })?;
+    };
+    let (model, device) = (&loaded.model, &loaded.device);
+    let rows = match &set {
+        Measured::Set(set) => evaluate_pictures(model, set, &options, device, &mut progress)?,
+        Measured::Gallery(all) => evaluate_gallery(model, all, &options, device, &mut progress),
+    };
     let rows = rows.unwrap_or_default();
     bar.finish_and_clear();
-    let count = args.limit.unwrap_or(usize::MAX).min(set.len());
+    let count = args.limit.unwrap_or(usize::MAX).min(set.count());
     if session.json {
         session.print_json(&serde_json::json!({
             "model": loaded.name, "data": args.data, "count": count, "rows": rows,

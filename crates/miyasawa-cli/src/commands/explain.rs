@@ -1,6 +1,6 @@
 use super::{Outcome, model};
 use crate::args::{Session, WrongCall};
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::Args;
 use miyasawa::{
     explain::{self, Jacobian, JacobianOptions, PathOptions},
@@ -109,6 +109,7 @@ pub fn run(args: &Explain, session: &Session) -> Result<Outcome> {
     };
     args.check()?;
     let loaded = model::load(path, session)?;
+    let joint = loaded.joint("explain")?;
     let sigma = loaded.sigma(args.sigma)?;
     let sigmas = args.sigmas.iter().map(|s| loaded.sigma(*s)).collect::<Result<Vec<_>>>();
     // Only the Jacobian looks at them.
@@ -120,7 +121,7 @@ pub fn run(args: &Explain, session: &Session) -> Result<Outcome> {
         None => clean.clone(),
     };
     let classes = &loaded.info.data.classes;
-    let found = explain::explain(&loaded.model, &y, sigma, &labels, &loaded.device);
+    let found = explain::explain(joint, &y, sigma, &labels, &loaded.device);
     report::explanation(&y, &found, classes)?.save(&args.out)?;
     let worst = found.iter().fold(0.0f64, |worst, one| worst.max(one.relative_error));
     // A NaN passes no comparison: it must fail here.
@@ -182,7 +183,7 @@ fn way(
 ) -> Result<(Value, String)> {
     let options =
         PathOptions { sigma, label, step: args.step, steps: args.steps, confidence: args.confidence };
-    let found = explain::counterfactual(&loaded.model, y, &options, &loaded.device);
+    let found = explain::counterfactual(loaded.joint("explain")?, y, &options, &loaded.device);
     let class = &loaded.info.data.classes[label];
     report::path(&found, label, class)?.save(out)?;
     let points: Vec<Value> = found
@@ -212,11 +213,13 @@ fn kept(
     out: &std::path::Path,
 ) -> Result<(Value, String)> {
     let options = JacobianOptions { vectors: args.vectors, seed, ..JacobianOptions::default() };
-    let jacobian = Jacobian::new(&loaded.model, y, sigma, options.batch, &loaded.device);
+    let joint = loaded.joint("explain")?;
+    let jacobian = Jacobian::new(joint, y, sigma, options.batch, &loaded.device);
     let found = jacobian.spectrum(&options);
-    let denoised = infer::denoise(&loaded.model, y, sigma, None, &loaded.device);
+    let denoised = infer::denoise(joint, y, sigma, None, &loaded.device);
+    let denoised = denoised.with_context(|| format!("{}: no denoised picture", loaded.name))?;
     report::eigenvectors(y, &denoised, &found)?.save(out)?;
-    let levels = explain::spectrum(&loaded.model, clean, sigmas, &options, &loaded.device);
+    let levels = explain::spectrum(joint, clean, sigmas, &options, &loaded.device);
     let stem = out.file_stem().unwrap_or_default().to_string_lossy();
     let curve = out.with_file_name(format!("{stem}-dimension.png"));
     let line = |name: &str, value: &dyn Fn(&explain::LevelSpectrum) -> f64| {

@@ -1,7 +1,6 @@
-use super::Outcome;
+use super::{Outcome, model};
 use crate::args::Session;
 use clap::Args;
-use miyasawa::checkpoint::Checkpoint;
 use std::path::PathBuf;
 
 /// Tell what a checkpoint holds: model, data, training so far, its hash.
@@ -9,42 +8,40 @@ use std::path::PathBuf;
 /// Example: miyasawa info runs/cifar/model.safetensors
 #[derive(Args, Debug)]
 pub struct Info {
-    /// A checkpoint; left out, the program itself is described
+    /// A checkpoint; left out, the program and the model that ships inside are described
     model: Option<PathBuf>,
 }
 
 pub fn run(args: &Info, session: &Session) -> anyhow::Result<Outcome> {
     let isa = miyasawa::isa_name();
     let threads = rayon::current_num_threads();
-    let Some(path) = &args.model else {
+    let version = env!("CARGO_PKG_VERSION");
+    let found = model::read(args.model.as_deref())?;
+    if args.model.is_none() && !session.json {
+        outln!("miyasawa {version}, CPU kernels {isa}, {threads} threads");
+    }
+    let Some(model::Read { checkpoint, sha256, path }) = found else {
         if session.json {
             session.print_json(&serde_json::json!({
-                "version": env!("CARGO_PKG_VERSION"), "isa": isa, "threads": threads, "model": null,
+                "version": version, "isa": isa, "threads": threads, "model": null,
             }))?;
         } else {
-            outln!("miyasawa {}, CPU kernels {isa}, {threads} threads", env!("CARGO_PKG_VERSION"));
             outln!("no model ships inside this binary yet");
         }
         return Ok(Outcome::Done);
     };
-    let checkpoint = Checkpoint::load(path)?;
-    let hash = checkpoint.hash().map_err(anyhow::Error::msg)?;
     let count: usize = checkpoint.params.values().map(|data| data.shape().iter().product::<usize>()).sum();
     let info = &checkpoint.info;
     if session.json {
         session.print_json(&serde_json::json!({
-            "model": path, "parameters": count, "sha256": hash, "info": info, "isa": isa, "threads": threads,
+            "model": path, "parameters": count, "sha256": sha256, "info": info, "isa": isa, "threads": threads,
+            "version": version,
         }))?;
         return Ok(Outcome::Done);
     }
     let (net, data, training) = (&info.network, &info.data, &info.training);
-    let kind = if net.blind { "blind" } else { "conditioned on noise" };
     outln!("{}", path.display());
-    outln!(
-        "  network     GradResNet, width {}, blocks {:?}, {kind}, {count} parameters",
-        net.width,
-        net.blocks
-    );
+    outln!("  network     {net}, {count} parameters");
     outln!(
         "  data        {}, {}x{}x{}, mean {:.4}, standard deviation {:.4}",
         data.name,
@@ -64,10 +61,15 @@ pub fn run(args: &Info, session: &Session) -> anyhow::Result<Outcome> {
         training.loss_weights,
         training.version
     );
-    outln!(
-        "  cost        {:.1} million multiply-adds to classify, twice that to denoise",
-        net.multiply_adds([data.height, data.width]) as f64 / 1e6
-    );
-    outln!("  sha256      {hash}");
+    let pass = net.multiply_adds([data.height, data.width]) as f64 / 1e6;
+    let mut cost = Vec::new();
+    if info.classifies() {
+        cost.push(format!("{pass:.1} million multiply-adds to classify"));
+    }
+    if info.denoises() {
+        cost.push(format!("{:.1} million to denoise", pass * net.denoise_passes() as f64));
+    }
+    outln!("  cost        {} a picture of {}x{}", cost.join(", "), data.height, data.width);
+    outln!("  sha256      {sha256}");
     Ok(Outcome::Done)
 }

@@ -5,11 +5,13 @@ mod bench;
 mod calibrate;
 mod certify;
 mod classify;
+mod compare;
 mod data;
 mod demo;
 mod denoise;
 mod eval;
 mod explain;
+mod export;
 mod info;
 mod measured;
 mod model;
@@ -47,6 +49,8 @@ pub enum Command {
     Data(data::Data),
     Bench(bench::Bench),
     Info(info::Info),
+    Compare(compare::Compare),
+    Export(export::Export),
 }
 
 /// Runs a command.
@@ -67,5 +71,7 @@ pub fn run(command: Command, session: &Session) -> anyhow::Result<Outcome> {
         Command::Data(args) => data::run(&args, session),
         Command::Bench(args) => bench::run(&args, session),
         Command::Info(args) => info::run(&args, session),
+        Command::Compare(args) => compare::run(&args, session),
+        Command::Export(args) => export::run(&args, session),
     }
 }

@@ -4,11 +4,13 @@ use crate::args::{Session, WrongCall};
 use anyhow::Result;
 use miyasawa::{
     Device,
+    attack::{Target, defence::plain_target},
     checkpoint::{Checkpoint, ModelInfo},
     data::Geometry,
     infer,
-    model::{GradResNet, JointModel},
+    model::{GradResNet, JointModel, Model},
     picture::Picture,
+    shipped,
 };
 use std::path::{Path, PathBuf};
 
@@ -17,7 +19,7 @@ pub struct Loaded {
     /// What the checkpoint says of it.
     pub info: ModelInfo,
     /// The model.
-    pub model: JointModel<GradResNet>,
+    pub model: Model,
     /// Where it computes.
     pub device: Device,
     /// What to call it in messages and documents.
@@ -26,9 +28,27 @@ pub struct Loaded {
     pub hash: String,
 }
 
-/// Loads the checkpoint that `--model` names.
+/// A checkpoint as it was read.
+pub struct Read {
+    pub checkpoint: Checkpoint,
+    pub sha256: String,
+    pub path: PathBuf,
+}
+
+/// Reads a checkpoint: the one that is named, or else that of `MIYASAWA_MODEL`, or else the one that ships;
+/// nothing if none does.
+pub fn read(path: Option<&Path>) -> Result<Option<Read>> {
+    let path = path.map(Path::to_owned).or_else(|| std::env::var_os("MIYASAWA_MODEL").map(PathBuf::from));
+    let (found, path) = match path {
+        Some(path) => (Some(Checkpoint::load_with_hash(&path)?), path),
+        None => (shipped::checkpoint()?, shipped::NAME.into()),
+    };
+    Ok(found.map(|(checkpoint, sha256)| Read { checkpoint, sha256, path }))
+}
+
+/// Loads the model of the MODEL argument; see [`read`].
 pub fn load(path: Option<&Path>, session: &Session) -> Result<Loaded> {
-    let Some(path) = path else {
+    let Some(Read { checkpoint, sha256, path }) = read(path)? else {
         return Err(WrongCall(
             "no model is given, and none ships inside this binary yet: name a checkpoint, \
              for example the model.safetensors that `miyasawa train` or `miyasawa demo` writes"
@@ -37,13 +57,43 @@ pub fn load(path: Option<&Path>, session: &Session) -> Result<Loaded> {
         .into());
     };
     let device = session.device()?;
-    let checkpoint = Checkpoint::load(path)?;
-    let model = checkpoint.model(&device, path)?;
-    let hash = checkpoint.hash().map_err(anyhow::Error::msg)?;
-    Ok(Loaded { info: checkpoint.info, model, device, name: path.display().to_string(), hash })
+    let model = checkpoint.model(&device, &path)?;
+    Ok(Loaded { info: checkpoint.info, model, device, name: path.display().to_string(), hash: sha256 })
 }
 
 impl Loaded {
+    /// The error of asking a model for what it was not trained to do.
+    fn cannot(&self, what: &str) -> anyhow::Error {
+        anyhow::anyhow!(
+            "{}: does not {what}: it is a {} trained with the weights {:?} of cross-entropy and score matching",
+            self.name,
+            self.info.network.kind(),
+            self.info.training.loss_weights
+        )
+    }
+
+    /// Makes sure that the model knows classes.
+    pub fn must_classify(&self) -> Result<()> {
+        if self.info.classifies() { Ok(()) } else { Err(self.cannot("classify")) }
+    }
+
+    /// Makes sure that the model is a denoiser.
+    pub fn must_denoise(&self) -> Result<()> {
+        if self.info.denoises() { Ok(()) } else { Err(self.cannot("denoise")) }
+    }
+
+    /// The model as attacks see it, at a noise level that it is told.
+    pub fn target(&self, sigma: f64, shape: [usize; 3]) -> Result<Box<dyn Target + '_>> {
+        let classes = self.info.data.classes.len();
+        let target = plain_target(&self.model, sigma, shape, classes, &self.device);
+        target.ok_or_else(|| self.cannot("classify"))
+    }
+
+    /// The joint model, for what no other can do.
+    pub fn joint(&self, what: &str) -> Result<&JointModel<GradResNet>> {
+        self.model.joint().ok_or_else(|| self.cannot(what))
+    }
+
     /// The size and channels of the pictures that the model was trained on.
     pub fn geometry(&self) -> Geometry {
         let data = &self.info.data;
@@ -73,7 +123,7 @@ impl Loaded {
 
     /// A noise level of the command line: positive for a model that is told it.
     pub fn sigma(&self, sigma: f64) -> Result<f64> {
-        let zero = sigma == 0.0 && self.info.network.blind;
+        let zero = sigma == 0.0 && self.info.network.is_blind();
         if !zero && !LEVELS.contains(&sigma) {
             return Err(wrong_level("sigma", sigma));
         }

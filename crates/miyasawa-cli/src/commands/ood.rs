@@ -55,6 +55,7 @@ pub fn run(args: &Ood, session: &Session) -> Result<Outcome> {
         source.parse::<OutSource>()?;
     }
     let loaded = model::load(args.model.as_deref(), session)?;
+    let joint = loaded.joint("tell foreign pictures")?;
     let sigmas = args.sigmas.iter().map(|s| loaded.sigma(*s)).collect::<Result<Vec<_>>>()?;
     let seed = session.seed.unwrap_or(0);
     let own = args.measured.load(&loaded)?;
@@ -63,7 +64,7 @@ pub fn run(args: &Ood, session: &Session) -> Result<Outcome> {
     let bar = bar(session);
     let score = |set: &Dataset| {
         bar.set_message(set.name().to_owned());
-        ood::scores(&loaded.model, set, &options, &loaded.device, &mut |share| {
+        ood::scores(joint, set, &options, &loaded.device, &mut |share| {
             bar.set_position((1000.0 * share) as u64);
         })
     };

@@ -77,13 +77,11 @@ impl Bar {
 impl Observer for Bar {
     fn step(&mut self, report: &StepReport, _: u64) {
         let stats = &report.stats;
+        let accuracy = stats.accuracy.map_or(String::new(), |a| format!(", accuracy {:.1}%", 100.0 * a));
+        let gap = stats.energy_gap.map_or(String::new(), |gap| format!(", energy gap {gap:.3}"));
         self.bar.set_message(format!(
-            "epoch {:.2}, {:.0} images/s, ce {:.3}, dsm {:.3}, accuracy {:.1}%",
-            report.epoch,
-            report.images_per_second,
-            stats.ce,
-            stats.dsm,
-            100.0 * stats.accuracy
+            "epoch {:.2}, {:.0} images/s, ce {:.3}, dsm {:.3}{accuracy}{gap}",
+            report.epoch, report.images_per_second, stats.ce, stats.dsm,
         ));
         self.bar.set_position(report.step);
     }
@@ -96,7 +94,8 @@ impl Observer for Bar {
             .iter()
             .map(|row| {
                 let psnr = row.psnr.map_or(String::new(), |psnr| format!(" {psnr:.2} dB"));
-                format!("sigma {}: {:.1}%{psnr}", row.sigma, 100.0 * row.accuracy)
+                let accuracy = row.accuracy.map_or(String::new(), |a| format!(" {:.1}%", 100.0 * a));
+                format!("sigma {}:{accuracy}{psnr}", row.sigma)
             })
             .collect();
         self.bar.suspend(|| tracing::info!("step {step}: {}", cells.join(", ")));

@@ -87,7 +87,7 @@ pub fn run(args: &Trust, session: &Session) -> Result<Outcome> {
         let foreign = foreign(&args.out_data, loaded, args.measured.limit, seed)?;
         let subject = Subject {
             name: &loaded.name,
-            model: &loaded.model,
+            model: loaded.joint("measure trust")?,
             clean_sigma: loaded.clean_sigma(),
             denoises: loaded.info.training.loss_weights[1] > 0.0,
             data: &data,

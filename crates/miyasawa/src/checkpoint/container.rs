@@ -18,29 +18,50 @@ use std::{
 /// Version of the format.
 const FORMAT: &str = "1";
 
+/// The type that a checkpoint's numbers are written in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Precision {
+    /// Four bytes: nothing is lost.
+    #[default]
+    F32,
+    /// Two bytes, the upper half of a float32, rounded to the nearest.
+    Bf16,
+}
+
 /// What a file is to hold.
 #[derive(Default)]
 pub(crate) struct Content<'a> {
     /// Metadata by key; `info` is always there.
     pub entries: BTreeMap<&'static str, String>,
-    /// Shape and bytes of the float32 tensors by name.
-    tensors: BTreeMap<String, (Vec<usize>, Cow<'a, [u8]>)>,
+    /// Type, shape and bytes of the tensors by name.
+    tensors: BTreeMap<String, (Dtype, Vec<usize>, Cow<'a, [u8]>)>,
+    /// Of the tensors that are added from now on.
+    precision: Precision,
 }
 
 impl<'a> Content<'a> {
+    /// Nothing yet; tensors will be written in this type.
+    pub fn new(precision: Precision) -> Self {
+        Self { precision, ..Self::default() }
+    }
+
     /// Adds a tensor that lives elsewhere; it is not copied.
     ///
     /// # Errors
-    /// If it is not float32, which this program never makes.
+    /// If it is not float32, which this program never makes, or a number is too large for the type.
     pub fn add(&mut self, name: String, data: &'a TensorData) -> Result<(), String> {
-        if data.dtype() != DType::F32 {
+        let (true, Ok(values)) = (data.dtype() == DType::F32, data.as_slice::<f32>()) else {
             return Err(format!("parameter {name} is {:?}, expected float32", data.dtype()));
-        }
-        self.tensors.insert(name, (data.shape().to_vec(), Cow::Borrowed(data.as_bytes())));
+        };
+        let (dtype, bytes) = match self.precision {
+            Precision::F32 => (Dtype::F32, Cow::Borrowed(data.as_bytes())),
+            Precision::Bf16 => (Dtype::BF16, Cow::Owned(bf16_bytes(&name, values)?)),
+        };
+        self.tensors.insert(name, (dtype, data.shape().to_vec(), bytes));
         Ok(())
     }
 
-    /// Adds a list of numbers.
+    /// Adds a list of numbers, always in float32: it is nothing that was learned.
     pub fn add_values(&mut self, name: &str, values: &[f32]) {
         self.add_shaped(name, &[values.len()], values);
     }
@@ -52,15 +73,15 @@ impl<'a> Content<'a> {
     pub fn add_shaped(&mut self, name: &str, shape: &[usize], values: &[f32]) {
         assert_eq!(shape.iter().product::<usize>(), values.len(), "{name}: values for its shape");
         let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-        self.tensors.insert(name.to_owned(), (shape.to_vec(), Cow::Owned(bytes)));
+        self.tensors.insert(name.to_owned(), (Dtype::F32, shape.to_vec(), Cow::Owned(bytes)));
     }
 
     /// The hash that [`write`](Self::write) puts into the metadata.
     pub fn hash(&self) -> String {
         let entries = self.entries.iter().map(|(key, text)| (*key, text.as_str())).collect();
-        let tensors = self.tensors.iter().map(|(name, (shape, bytes))| Hashed {
+        let tensors = self.tensors.iter().map(|(name, (dtype, shape, bytes))| Hashed {
             name,
-            dtype: Dtype::F32,
+            dtype: *dtype,
             shape,
             bytes,
         });
@@ -72,10 +93,10 @@ impl<'a> Content<'a> {
     fn header(&self, metadata: &BTreeMap<&str, &str>) -> io::Result<String> {
         let mut header = format!("{{\"__metadata__\":{}", serde_json::to_string(metadata)?);
         let mut end = 0;
-        for (name, (shape, bytes)) in &self.tensors {
+        for (name, (dtype, shape, bytes)) in &self.tensors {
             let start = end;
             end += bytes.len();
-            let info = TensorInfo { dtype: Dtype::F32, shape: shape.clone(), data_offsets: (start, end) };
+            let info = TensorInfo { dtype: *dtype, shape: shape.clone(), data_offsets: (start, end) };
             let (name, info) = (serde_json::to_string(name)?, serde_json::to_string(&info)?);
             // Writing to a String cannot fail.
             let _ = write!(header, ",{name}:{info}");
@@ -104,8 +125,20 @@ impl<'a> Content<'a> {
         let length = header.len().next_multiple_of(8);
         out.write_all(&(length as u64).to_le_bytes())?;
         write!(out, "{header:<length$}")?;
-        self.tensors.values().try_for_each(|(_, bytes)| out.write_all(bytes))
+        self.tensors.values().try_for_each(|(_, _, bytes)| out.write_all(bytes))
     }
+}
+
+fn bf16_bytes(name: &str, values: &[f32]) -> Result<Vec<u8>, String> {
+    let mut bytes = Vec::with_capacity(2 * values.len());
+    for value in values {
+        let rounded = burn::tensor::bf16::from_f32(*value);
+        if value.is_finite() && !rounded.is_finite() {
+            return Err(format!("parameter {name} holds {value}, too large for bfloat16"));
+        }
+        bytes.extend_from_slice(&rounded.to_le_bytes());
+    }
+    Ok(bytes)
 }
 
 /// One tensor on its way into the hash.

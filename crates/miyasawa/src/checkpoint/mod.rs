@@ -10,15 +10,16 @@
 
 mod container;
 
-pub use container::tensor_data;
 pub(crate) use container::{Content, Opened};
+pub use container::{Precision, tensor_data};
 
 use crate::atomic::{self, AtomicError};
 use crate::model::{
-    GradResNet, GradResNetConfig, JointModel,
+    Architecture, Kind, Model,
     params::{ParamError, ParamMap},
 };
 use crate::nn::noise_frequencies;
+use crate::train::config::ObjectiveName;
 use burn::tensor::{Device, TensorData};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -57,7 +58,7 @@ pub struct DataInfo {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ModelInfo {
     /// The network.
-    pub network: GradResNetConfig,
+    pub network: Architecture,
     /// The data.
     pub data: DataInfo,
     /// Smallest and largest noise level that it was trained on; `classify` works at the smallest.
@@ -67,6 +68,22 @@ pub struct ModelInfo {
 }
 
 impl ModelInfo {
+    /// Whether it was trained to tell classes apart.
+    pub fn classifies(&self) -> bool {
+        self.network.classes().is_some_and(|classes| classes > 1) && self.learned(0)
+    }
+
+    /// Whether it was trained to denoise.
+    pub fn denoises(&self) -> bool {
+        self.network.kind().denoises() && self.learned(1)
+    }
+
+    /// Whether a loss had a weight; a model whose training is not known is taken at its word.
+    fn learned(&self, loss: usize) -> bool {
+        let weights = self.training.loss_weights;
+        weights[loss] > 0.0 || weights == [0.0; 2]
+    }
+
     /// As a file's metadata tells it.
     pub(crate) fn read(file: &Opened<'_>, path: &Path) -> Result<Self, CheckpointError> {
         let format = |found| CheckpointError::Format { path: path.to_owned(), found };
@@ -84,14 +101,14 @@ impl ModelInfo {
             return Some(problem);
         }
         let (net, data, [min, max]) = (&self.network, &self.data, self.sigma);
-        if !matches!(data.channels, 1 | 3) || data.channels != net.channels {
-            let (of_data, of_net) = (data.channels, net.channels);
+        if !matches!(data.channels, 1 | 3) || data.channels != net.channels() {
+            let (of_data, of_net) = (data.channels, net.channels());
             return Some(format!(
                 "the data has {of_data} channels and the network {of_net}, expected 1 or 3"
             ));
         }
-        if data.classes.len() != net.classes {
-            let (names, classes) = (data.classes.len(), net.classes);
+        if let Some(classes) = net.classes().filter(|classes| *classes != data.classes.len()) {
+            let names = data.classes.len();
             return Some(format!("{names} class names for {classes} classes"));
         }
         let pixels = data.height.checked_mul(data.width).unwrap_or(0);
@@ -105,7 +122,7 @@ impl ModelInfo {
         if !data.mean.is_finite() {
             return Some(format!("the data's mean is {}, expected a number", data.mean));
         }
-        let smallest = if net.blind { 0.0 } else { f64::MIN_POSITIVE };
+        let smallest = if net.is_blind() { 0.0 } else { f64::MIN_POSITIVE };
         (!(min >= smallest && min <= max && max.is_finite()))
             .then(|| format!("noise levels from {min} to {max}, expected numbers above 0 in ascending order"))
     }
@@ -122,6 +139,9 @@ pub struct TrainingInfo {
     pub seed: u64,
     /// Weights of cross-entropy and denoising score matching.
     pub loss_weights: [f64; 2],
+    /// How a joint density was learned.
+    #[serde(default)]
+    pub objective: ObjectiveName,
     /// Version of this program.
     pub version: String,
 }
@@ -178,13 +198,13 @@ pub enum CheckpointError {
 }
 
 impl Checkpoint {
-    fn content(&self) -> Result<Content<'_>, String> {
-        let mut content = Content::default();
+    fn content(&self, precision: Precision) -> Result<Content<'_>, String> {
+        let mut content = Content::new(precision);
         content.entries.insert("info", serde_json::to_string(&self.info).map_err(|e| e.to_string())?);
         for (name, data) in &self.params {
             content.add(name.clone(), data)?;
         }
-        if !self.info.network.blind {
+        if self.info.network.kind() == Kind::GradResNet && !self.info.network.is_blind() {
             content.add_values(BUFFER, &noise_frequencies());
         }
         Ok(content)
@@ -195,8 +215,16 @@ impl Checkpoint {
     /// # Errors
     /// If a parameter is not float32, which this program never makes.
     pub fn to_bytes(&self) -> Result<Vec<u8>, String> {
+        self.to_bytes_in(Precision::F32)
+    }
+
+    /// [`to_bytes`](Self::to_bytes) in another type of numbers; reading gives float32 again.
+    ///
+    /// # Errors
+    /// As [`to_bytes`](Self::to_bytes), or if a number is too large for the type.
+    pub fn to_bytes_in(&self, precision: Precision) -> Result<Vec<u8>, String> {
         let mut bytes = Vec::new();
-        self.content()?.write(&mut bytes).map_err(|e| e.to_string())?;
+        self.content(precision)?.write(&mut bytes).map_err(|e| e.to_string())?;
         Ok(bytes)
     }
 
@@ -205,8 +233,16 @@ impl Checkpoint {
     /// # Errors
     /// If the file cannot be written; nothing is left half-written then.
     pub fn save(&self, path: &Path) -> Result<(), CheckpointError> {
-        let content =
-            self.content().map_err(|found| CheckpointError::Format { path: path.to_owned(), found })?;
+        self.save_in(Precision::F32, path)
+    }
+
+    /// [`save`](Self::save) in another type of numbers.
+    ///
+    /// # Errors
+    /// As [`save`](Self::save), or if a number is too large for the type.
+    pub fn save_in(&self, precision: Precision, path: &Path) -> Result<(), CheckpointError> {
+        let format = |found| CheckpointError::Format { path: path.to_owned(), found };
+        let content = self.content(precision).map_err(format)?;
         Ok(atomic::write_atomic(path, |file| content.write(file))?)
     }
 
@@ -215,8 +251,16 @@ impl Checkpoint {
     /// # Errors
     /// If the file cannot be read, is not a checkpoint, or is damaged.
     pub fn load(path: &Path) -> Result<Self, CheckpointError> {
+        Self::load_with_hash(path).map(|(checkpoint, _)| checkpoint)
+    }
+
+    /// [`load`](Self::load), and the hash that the file tells and was checked against.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn load_with_hash(path: &Path) -> Result<(Self, String), CheckpointError> {
         let read = |source| CheckpointError::Read { path: path.to_owned(), source };
-        Self::from_bytes(&std::fs::read(path).map_err(read)?, path)
+        Self::from_bytes_with_hash(&std::fs::read(path).map_err(read)?, path)
     }
 
     /// Reads a checkpoint from a file's bytes; `path` is for messages.
@@ -224,7 +268,16 @@ impl Checkpoint {
     /// # Errors
     /// If the bytes are not a checkpoint, or are damaged.
     pub fn from_bytes(bytes: &[u8], path: &Path) -> Result<Self, CheckpointError> {
-        Self::read(&Opened::new(bytes, path)?, path)
+        Self::from_bytes_with_hash(bytes, path).map(|(checkpoint, _)| checkpoint)
+    }
+
+    /// [`from_bytes`](Self::from_bytes), and the hash that the file tells and was checked against.
+    ///
+    /// # Errors
+    /// As [`from_bytes`](Self::from_bytes).
+    pub fn from_bytes_with_hash(bytes: &[u8], path: &Path) -> Result<(Self, String), CheckpointError> {
+        let file = Opened::new(bytes, path)?;
+        Ok((Self::read(&file, path)?, file.entry("sha256", path)?.to_owned()))
     }
 
     /// As [`from_bytes`](Self::from_bytes) without the hash, for fuzzing, which finds none by chance.
@@ -242,25 +295,13 @@ impl Checkpoint {
         Ok(Self { info, params })
     }
 
-    /// The hash that [`save`](Self::save) writes.
-    ///
-    /// # Errors
-    /// As [`to_bytes`](Self::to_bytes).
-    pub fn hash(&self) -> Result<String, String> {
-        Ok(self.content()?.hash())
-    }
-
     /// The model on a device.
     ///
     /// # Errors
     /// If the parameters do not fit the network; `path` is for the message.
-    pub fn model(&self, device: &Device, path: &Path) -> Result<JointModel<GradResNet>, CheckpointError> {
-        let net = self
-            .info
-            .network
-            .with_params(self.params.clone(), device)
-            .map_err(|source| CheckpointError::Params { path: path.to_owned(), source })?;
-        Ok(JointModel::new(net, self.info.data.std))
+    pub fn model(&self, device: &Device, path: &Path) -> Result<Model, CheckpointError> {
+        let model = self.info.network.with_params(self.params.clone(), device, self.info.data.std);
+        model.map_err(|source| CheckpointError::Params { path: path.to_owned(), source })
     }
 }
 

@@ -1,10 +1,12 @@
 //! Evaluation: a row for every noise level, with the metrics of [`crate::metrics`].
 
 use crate::data::{DataError, Dataset, Pictures, gather};
+use crate::infer;
 use crate::metrics::{ClassificationMeter, DenoisingMeter};
-use crate::model::{EnergyNetwork, JointModel};
+use crate::model::{Ask, Predict};
+use crate::picture::Picture;
 use crate::train::noise::evaluation_noise;
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{Device, Int, Tensor, TensorData, activation::log_softmax};
 
 /// What is evaluated.
 #[derive(Clone, Debug)]
@@ -17,27 +19,30 @@ pub struct EvalOptions {
     pub batch: usize,
     /// Seed of the noise.
     pub seed: u64,
-    /// Whether to denoise too; a classifier alone has no denoiser worth measuring.
+    /// Whether to classify; a denoiser alone has no classes worth measuring.
+    pub classify: bool,
+    /// Whether to denoise; a classifier alone has no denoiser worth measuring.
     pub denoise: bool,
 }
 
 impl Default for EvalOptions {
     fn default() -> Self {
-        Self { sigmas: vec![0.02, 0.1, 0.2, 0.4, 1.0], limit: None, batch: 64, seed: 0, denoise: true }
+        let sigmas = vec![0.02, 0.1, 0.2, 0.4, 1.0];
+        Self { sigmas, limit: None, batch: 64, seed: 0, classify: true, denoise: true }
     }
 }
 
-/// A model at one noise level.
+/// A model at one noise level; what it cannot do is left out.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Row {
     /// The noise level.
     pub sigma: f64,
     /// Share of the pictures whose class is the likeliest.
-    pub accuracy: f64,
+    pub accuracy: Option<f64>,
     /// Mean of `-log p(c | y)`.
-    pub nll: f64,
+    pub nll: Option<f64>,
     /// Expected calibration error, 15 bins.
-    pub ece: f64,
+    pub ece: Option<f64>,
     /// Mean PSNR of `D(y)`, in decibel at the peak-to-peak range 2.
     pub psnr: Option<f64>,
     /// Mean SSIM of `D(y)`.
@@ -106,8 +111,8 @@ pub fn host<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
 }
 
 /// Evaluates a model; `progress` is told the share of the work done.
-pub fn evaluate<N: EnergyNetwork>(
-    model: &JointModel<N>,
+pub fn evaluate(
+    model: &impl Predict,
     data: &Dataset,
     options: &EvalOptions,
     device: &Device,
@@ -121,8 +126,8 @@ pub fn evaluate<N: EnergyNetwork>(
 }
 
 /// As [`evaluate`], and nothing as soon as `progress` answers `false`.
-pub fn evaluate_while<N: EnergyNetwork>(
-    model: &JointModel<N>,
+pub fn evaluate_while(
+    model: &impl Predict,
     data: &Dataset,
     options: &EvalOptions,
     device: &Device,
@@ -146,8 +151,8 @@ pub fn evaluate_while<N: EnergyNetwork>(
 ///
 /// # Errors
 /// If pictures cannot be read or too many are broken.
-pub fn evaluate_pictures<N: EnergyNetwork>(
-    model: &JointModel<N>,
+pub fn evaluate_pictures(
+    model: &impl Predict,
     data: &Pictures,
     options: &EvalOptions,
     device: &Device,
@@ -170,19 +175,78 @@ pub fn evaluate_pictures<N: EnergyNetwork>(
     Ok(Some(meters.rows()))
 }
 
-/// What is measured at every noise level.
-struct Meters<'a, N: EnergyNetwork> {
-    model: &'a JointModel<N>,
-    options: &'a EvalOptions,
-    device: &'a Device,
-    /// The classes, and the pictures of `D(y)`, of `D(y, true class)` and of `y`.
-    of_level: Vec<(ClassificationMeter, [DenoisingMeter; 3])>,
+/// As [`evaluate_while`], of a denoiser on pictures that each have their own size; nothing is classified.
+pub fn evaluate_gallery(
+    model: &impl Predict,
+    pictures: &[Picture],
+    options: &EvalOptions,
+    device: &Device,
+    progress: &mut dyn FnMut(f64) -> bool,
+) -> Option<Vec<Row>> {
+    let count = options.limit.unwrap_or(usize::MAX).min(pictures.len());
+    let mut levels: Vec<OfLevel> = options.sigmas.iter().map(|_| OfLevel::default()).collect();
+    for k in 0..count {
+        // Evenly spaced, as `Dataset::subset` chooses.
+        let clean = &pictures[k * pictures.len() / count];
+        for (level, (meters, &sigma)) in levels.iter_mut().zip(&options.sigmas).enumerate() {
+            let eps = evaluation_noise(options.seed, level as u64, k, 1, clean.values().len());
+            let noisy = clean.values().iter().zip(eps).map(|(x, e)| x + sigma as f32 * e).collect();
+            let noisy = Picture::new(clean.shape(), noisy).expect("the shape of the clean picture");
+            meters.noisy.add(noisy.values(), clean.values(), clean.shape());
+            if let Some(denoised) = infer::denoise(model, &noisy, sigma, None, device) {
+                let meter = meters.marginal.get_or_insert_default();
+                meter.add(denoised.values(), clean.values(), clean.shape());
+            }
+            let done = (k * options.sigmas.len() + level + 1) as f64;
+            if !progress(done / (count * options.sigmas.len()) as f64) {
+                return None;
+            }
+        }
+    }
+    Some(options.sigmas.iter().zip(levels).map(|(sigma, meters)| meters.row(*sigma)).collect())
 }
 
-impl<'a, N: EnergyNetwork> Meters<'a, N> {
-    fn new(model: &'a JointModel<N>, options: &'a EvalOptions, device: &'a Device) -> Self {
-        let meters = |_| (ClassificationMeter::new(), [(); 3].map(|()| DenoisingMeter::new()));
-        Self { model, options, device, of_level: options.sigmas.iter().map(meters).collect() }
+/// What is measured at a noise level: what the model answered.
+#[derive(Default)]
+struct OfLevel {
+    classes: Option<ClassificationMeter>,
+    /// `D(y)`.
+    marginal: Option<DenoisingMeter>,
+    /// `D(y, true class)`.
+    given: Option<DenoisingMeter>,
+    /// `y`.
+    noisy: DenoisingMeter,
+}
+
+impl OfLevel {
+    fn row(self, sigma: f64) -> Row {
+        let (classes, marginal) = (self.classes.map(|m| m.result()), self.marginal.map(|m| m.result()));
+        let finite = |value: Option<f64>| value.filter(|v| v.is_finite());
+        Row {
+            sigma,
+            accuracy: classes.as_ref().map(|c| c.accuracy),
+            nll: finite(classes.as_ref().map(|c| c.nll)),
+            ece: finite(classes.map(|c| c.ece)),
+            psnr: finite(marginal.map(|m| m.psnr)),
+            ssim: finite(marginal.map(|m| m.ssim)),
+            psnr_given_label: finite(self.given.map(|m| m.result().psnr)),
+            psnr_noisy: finite(Some(self.noisy.result().psnr)),
+        }
+    }
+}
+
+/// What is measured at every noise level.
+struct Meters<'a, P: Predict> {
+    model: &'a P,
+    options: &'a EvalOptions,
+    device: &'a Device,
+    of_level: Vec<OfLevel>,
+}
+
+impl<'a, P: Predict> Meters<'a, P> {
+    fn new(model: &'a P, options: &'a EvalOptions, device: &'a Device) -> Self {
+        let of_level = options.sigmas.iter().map(|_| OfLevel::default()).collect();
+        Self { model, options, device, of_level }
     }
 
     /// Adds the pictures `range` (first and count) of `data`, with the noise of the pictures from `place` on, as long
@@ -197,15 +261,22 @@ impl<'a, N: EnergyNetwork> Meters<'a, N> {
         let image = (data.channels(), data.height(), data.width());
         let levels = self.of_level.len() as f64;
         let labels = &data.labels()[range[0]..range[0] + range[1]];
-        for (level, (classes, [marginal, given, noisy])) in self.of_level.iter_mut().enumerate() {
+        let (classify, denoise) = (self.options.classify, self.options.denoise);
+        for (level, meters) in self.of_level.iter_mut().enumerate() {
             let (sigma, seed) = (self.options.sigmas[level], self.options.seed);
             let batch = noisy_batch_at(data, range, place, sigma, [seed, level as u64], self.device);
-            let point = self.model.at(&batch.y, &batch.sigma);
-            classes.add(&host(point.class_log_probs()), labels);
-            noisy.add(&host(batch.y.clone()), &batch.clean, image);
-            if self.options.denoise {
-                marginal.add(&host(point.denoised()), &batch.clean, image);
-                given.add(&host(point.denoised_given(&batch.labels)), &batch.clean, image);
+            let given = (classify && denoise).then_some(&batch.labels);
+            let found = self.model.predict(&batch.y, &batch.sigma, &Ask { classify, denoise, given });
+            meters.noisy.add(&host(batch.y.clone()), &batch.clean, image);
+            if let Some(logits) = found.logits {
+                let meter = meters.classes.get_or_insert_default();
+                meter.add(&host(log_softmax(logits, 1)), labels);
+            }
+            if let Some(denoised) = found.denoised {
+                meters.marginal.get_or_insert_default().add(&host(denoised), &batch.clean, image);
+            }
+            if let Some(given) = found.given {
+                meters.given.get_or_insert_default().add(&host(given), &batch.clean, image);
             }
             if !progress((level + 1) as f64 / levels) {
                 return false;
@@ -215,22 +286,6 @@ impl<'a, N: EnergyNetwork> Meters<'a, N> {
     }
 
     fn rows(self) -> Vec<Row> {
-        let measured = |value: f64| (self.options.denoise && value.is_finite()).then_some(value);
-        let levels = self.options.sigmas.iter().zip(self.of_level);
-        levels
-            .map(|(&sigma, (classes, [marginal, given, noisy]))| {
-                let (classes, marginal) = (classes.result(), marginal.result());
-                Row {
-                    sigma,
-                    accuracy: classes.accuracy,
-                    nll: classes.nll,
-                    ece: classes.ece,
-                    psnr: measured(marginal.psnr),
-                    ssim: measured(marginal.ssim),
-                    psnr_given_label: measured(given.result().psnr),
-                    psnr_noisy: Some(noisy.result().psnr).filter(|p| p.is_finite()),
-                }
-            })
-            .collect()
+        self.options.sigmas.iter().zip(self.of_level).map(|(sigma, meters)| meters.row(*sigma)).collect()
     }
 }

@@ -96,34 +96,13 @@ impl GradResNetConfig {
 
     /// Multiply-adds of the convolutions in one forward pass over one picture, as PyTorch's hooks in
     /// reference.py count them.
-    pub fn multiply_adds(&self, [height, width]: [usize; 2]) -> usize {
-        let (mut h, mut w, mut cin) = (height, width, self.width);
-        let mut total = h * w * self.width * self.channels * 9;
-        for (k, &blocks) in self.blocks.iter().enumerate() {
-            let cout = self.width_of(k);
-            for j in 0..blocks {
-                let shrinks = k > 0 && j == 0;
-                if shrinks {
-                    (h, w) = (h.div_ceil(2), w.div_ceil(2));
-                }
-                let shortcut = if shrinks { cin } else { 0 };
-                total += h * w * cout * (9 * cin + 9 * cout + shortcut);
-                cin = cout;
-            }
-        }
-        total
+    pub fn multiply_adds(&self, size: [usize; 2]) -> usize {
+        resnet_multiply_adds(self.channels, self.width, &self.blocks, size)
     }
 
     /// Values of an activation of one picture: after the first convolution, then after every block.
-    pub fn activations(&self, [mut height, mut width]: [usize; 2]) -> Vec<usize> {
-        let mut sizes = vec![height * width * self.width];
-        for (k, &blocks) in self.blocks.iter().enumerate() {
-            if k > 0 {
-                (height, width) = (height.div_ceil(2), width.div_ceil(2));
-            }
-            sizes.extend(std::iter::repeat_n(height * width * self.width_of(k), blocks));
-        }
-        sizes
+    pub fn activations(&self, size: [usize; 2]) -> Vec<usize> {
+        stage_activations(self.width, &self.blocks, size)
     }
 
     /// A network with random parameters; the seed fixes them on every device.
@@ -187,6 +166,47 @@ impl GradResNetConfig {
         }
         params::assign(self.init(device, 0), values)
     }
+}
+
+/// Multiply-adds of the convolutions of a residual network with basic blocks.
+pub(super) fn resnet_multiply_adds(
+    channels: usize,
+    first_width: usize,
+    blocks: &[usize],
+    [mut h, mut w]: [usize; 2],
+) -> usize {
+    let mut cin = first_width;
+    let mut total = h * w * first_width * channels * 9;
+    for (k, &blocks) in blocks.iter().enumerate() {
+        let cout = first_width << k;
+        for j in 0..blocks {
+            let shrinks = k > 0 && j == 0;
+            if shrinks {
+                (h, w) = (h.div_ceil(2), w.div_ceil(2));
+            }
+            let shortcut = if shrinks { cin } else { 0 };
+            total += h * w * cout * (9 * cin + 9 * cout + shortcut);
+            cin = cout;
+        }
+    }
+    total
+}
+
+/// Values of an activation of one picture in a residual network: after the first convolution, then after every
+/// block.
+pub(super) fn stage_activations(
+    first_width: usize,
+    blocks: &[usize],
+    [mut height, mut width]: [usize; 2],
+) -> Vec<usize> {
+    let mut sizes = vec![height * width * first_width];
+    for (k, &blocks) in blocks.iter().enumerate() {
+        if k > 0 {
+            (height, width) = (height.div_ceil(2), width.div_ceil(2));
+        }
+        sizes.extend(std::iter::repeat_n(height * width * (first_width << k), blocks));
+    }
+    sizes
 }
 
 /// The ResNet-18 layout made smooth (GELU, group normalisation, no bias), so that its input gradient is

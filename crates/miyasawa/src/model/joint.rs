@@ -1,4 +1,4 @@
-use super::{EnergyNetwork, Outputs};
+use super::{EnergyNetwork, Outputs, loss};
 use burn::module::Module;
 use burn::tensor::{Int, Tensor, activation::log_softmax, activation::softmax};
 
@@ -44,7 +44,8 @@ struct Scales {
     sigma: Tensor<1>,
 }
 
-fn per_image(values: &Tensor<1>) -> Tensor<4> {
+/// A value of every image, as `[batch, 1, 1, 1]`.
+pub(super) fn per_image(values: &Tensor<1>) -> Tensor<4> {
     let n = values.dims()[0];
     values.clone().reshape([n, 1, 1, 1])
 }
@@ -116,10 +117,7 @@ impl<N: EnergyNetwork> Point<'_, N> {
 
     /// `log p(y)` up to a constant of the noise level, `[batch]`.
     pub fn log_prob(&self) -> Tensor<1> {
-        let logits = self.outputs.logits.clone();
-        let max = logits.clone().detach().max_dim(1);
-        let sum = (logits - max.clone()).exp().sum_dim(1).log() + max;
-        self.shared_log_prob() + sum.squeeze_dim::<1>(1)
+        self.shared_log_prob() + loss::log_sum_exp(&self.outputs.logits)
     }
 
     /// `log p(y, c)` up to a constant of the noise level, `[batch, classes]`.
@@ -188,10 +186,6 @@ impl<N: EnergyNetwork> Point<'_, N> {
 
     /// `[batch, classes]` with a one at the label.
     pub fn one_hot(&self, labels: &Tensor<1, Int>) -> Tensor<2> {
-        // The framework's own refuses a single class, which a pure denoiser has.
-        let [batch, classes] = self.outputs.logits.dims();
-        let numbers = Tensor::<1, Int>::arange(0..classes as i64, &labels.device());
-        let numbers = numbers.unsqueeze::<2>().expand([batch, classes]);
-        numbers.equal(labels.clone().unsqueeze_dim::<2>(1).expand([batch, classes])).float()
+        loss::one_hot(labels, self.outputs.logits.dims()[1])
     }
 }

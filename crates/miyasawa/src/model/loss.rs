@@ -1,19 +1,42 @@
 //! The losses of joint training, one value for every image.
 
-use super::{EnergyNetwork, JointModel, Point};
-use burn::tensor::{Int, Tensor};
+use super::{EnergyNetwork, JointModel};
+use burn::tensor::{Int, Tensor, activation::log_softmax};
+
+/// `[batch, classes]` with a one at the label.
+pub fn one_hot(labels: &Tensor<1, Int>, classes: usize) -> Tensor<2> {
+    // The framework's own refuses a single class, which a pure denoiser has.
+    let batch = labels.dims()[0];
+    let numbers = Tensor::<1, Int>::arange(0..classes as i64, &labels.device());
+    let numbers = numbers.unsqueeze::<2>().expand([batch, classes]);
+    numbers.equal(labels.clone().unsqueeze_dim::<2>(1).expand([batch, classes])).float()
+}
 
 /// `CE = -log p(c | y)`, `[batch]`, with a share `smoothing` of the target spread over all classes
 /// (Szegedy et al. 2016; 0 for none).
-pub fn cross_entropy<N: EnergyNetwork>(
-    point: &Point<'_, N>,
-    labels: &Tensor<1, Int>,
-    smoothing: f64,
-) -> Tensor<1> {
-    let log_probs = point.class_log_probs();
-    let classes = log_probs.dims()[1] as f64;
-    let target = point.one_hot(labels) * (1.0 - smoothing) + smoothing / classes;
+pub fn cross_entropy(logits: &Tensor<2>, labels: &Tensor<1, Int>, smoothing: f64) -> Tensor<1> {
+    let log_probs = log_softmax(logits.clone(), 1);
+    let classes = log_probs.dims()[1];
+    let target = one_hot(labels, classes) * (1.0 - smoothing) + smoothing / classes as f64;
     -(log_probs * target).sum_dim(1).squeeze_dim::<1>(1)
+}
+
+/// `log sum_c exp f_c`, `[batch]`.
+pub fn log_sum_exp(logits: &Tensor<2>) -> Tensor<1> {
+    let max = logits.clone().detach().max_dim(1);
+    let sum = (logits.clone() - max.clone()).exp().sum_dim(1).log() + max;
+    sum.squeeze_dim::<1>(1)
+}
+
+/// The loss of a denoiser `D`, `[batch]`, for clean pictures `x` (Karras et al. 2022, "Elucidating the design
+/// space"): `(s^2 + sigma^2)/(s*sigma)^2 * |D(y) - x|^2 / d`. For the joint model's `D` it is
+/// [`score_matching`].
+pub fn denoising(denoised: Tensor<4>, x: &Tensor<4>, sigma: &Tensor<1>, sigma_data: f64) -> Tensor<1> {
+    let n = sigma.dims()[0];
+    let error = (denoised - x.clone()).powi_scalar(2).reshape([n as i32, -1]).mean_dim(1);
+    let variance = sigma.clone().powi_scalar(2);
+    let weight = (variance.clone() + sigma_data.powi(2)) / variance / sigma_data.powi(2);
+    error.squeeze_dim::<1>(1) * weight
 }
 
 /// Denoising score matching of a score at `y = x + sigma*eps`, `[batch]`:

@@ -1,11 +1,23 @@
-//! Energy networks and the joint model of a noisy image and its class.
+//! Energy networks, the joint model of a noisy image and its class, and the reference models beside it.
 
+mod any;
+mod architecture;
+mod dncnn;
 mod energy;
 mod gradresnet;
 mod joint;
 pub mod loss;
 pub mod params;
+mod reference;
+mod resnet;
+mod unet;
 
+pub use any::{Ask, Model, Predict, Prediction};
+pub use architecture::{Architecture, Kind};
+pub use dncnn::{DnCnn, DnCnnConfig};
 pub use energy::{EnergyNetwork, Outputs};
 pub use gradresnet::{GradResNet, GradResNetConfig, GradResNetTape};
 pub use joint::{JointModel, Point};
+pub use reference::{Classifier, Denoiser, DenoiserNet};
+pub use resnet::{ResNet, ResNetConfig};
+pub use unet::{UNet, UNetConfig};

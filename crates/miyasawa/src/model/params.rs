@@ -9,12 +9,22 @@ pub type ParamMap = BTreeMap<String, TensorData>;
 
 #[derive(Default)]
 struct Names {
-    path: Vec<String>,
+    path: Vec<Option<String>>,
 }
 
 impl Names {
+    /// A field `net` and the variant of an enum wrap a network: names are the network's own.
+    fn enter(&mut self, name: &str, container: &str) {
+        let wraps = name == "net" || container.starts_with("Enum:");
+        self.path.push((!wraps).then(|| name.to_owned()));
+    }
+
+    fn exit(&mut self) {
+        self.path.pop();
+    }
+
     fn name(&self) -> String {
-        self.path.join(".")
+        self.path.iter().flatten().cloned().collect::<Vec<_>>().join(".")
     }
 }
 
@@ -26,12 +36,12 @@ struct Collect<'g> {
 }
 
 impl ModuleVisitor for Collect<'_> {
-    fn enter_module(&mut self, name: &str, _: &str) {
-        self.names.path.push(name.to_owned());
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.names.enter(name, container);
     }
 
     fn exit_module(&mut self, _: &str, _: &str) {
-        self.names.path.pop();
+        self.names.exit();
     }
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
@@ -83,12 +93,12 @@ struct Update<F> {
 }
 
 impl<F: FnMut(&str, usize, Tensor<1>) -> Tensor<1>> ModuleMapper for Update<F> {
-    fn enter_module(&mut self, name: &str, _: &str) {
-        self.names.path.push(name.to_owned());
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.names.enter(name, container);
     }
 
     fn exit_module(&mut self, _: &str, _: &str) {
-        self.names.path.pop();
+        self.names.exit();
     }
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
@@ -141,6 +151,14 @@ pub enum ParamError {
         /// The map's shape.
         found: Vec<usize>,
     },
+    /// There are more or fewer of them than the model's.
+    #[error("there are {found} parameters, the model expects {expected}")]
+    Count {
+        /// The model's.
+        expected: u128,
+        /// The map's.
+        found: u128,
+    },
 }
 
 struct Assign {
@@ -150,12 +168,12 @@ struct Assign {
 }
 
 impl ModuleMapper for Assign {
-    fn enter_module(&mut self, name: &str, _: &str) {
-        self.names.path.push(name.to_owned());
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.names.enter(name, container);
     }
 
     fn exit_module(&mut self, _: &str, _: &str) {
-        self.names.path.pop();
+        self.names.exit();
     }
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {

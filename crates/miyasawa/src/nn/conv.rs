@@ -4,11 +4,14 @@ use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
 use rand::Rng;
 
-/// A convolution with a square kernel and no bias; its padding keeps the size at stride 1.
+/// A convolution with a square kernel; its padding keeps the size at stride 1. The layers of
+/// [`GradResNet`](crate::model::GradResNet) have no bias.
 #[derive(Module, Debug)]
 pub struct Conv2d {
     /// `[out, in, kernel, kernel]`.
     pub weight: Param<Tensor<4>>,
+    /// `[out]`, in some reference models.
+    pub bias: Option<Param<Tensor<1>>>,
     #[module(skip)]
     stride: usize,
     #[module(skip)]
@@ -29,12 +32,19 @@ impl Conv2d {
     ) -> Self {
         let [cin, cout] = channels;
         let weight = uniform_param([cout, cin, kernel, kernel], cin * kernel * kernel, device, rng);
-        Self { weight, stride, operands: Operands::F32 }
+        Self { weight, bias: None, stride, operands: Operands::F32 }
     }
 
     /// The same with products of this type, in all passes; the weight and the sums stay in float32.
     pub fn with_operands(self, operands: Operands) -> Self {
         Self { operands, ..self }
+    }
+
+    /// With a bias, in PyTorch's default initialisation.
+    pub fn with_bias(mut self, device: &Device, rng: &mut impl Rng) -> Self {
+        let [out, cin, kernel, _] = self.weight.lazy_shape().dims();
+        self.bias = Some(uniform_param([out], cin * kernel * kernel, device, rng));
+        self
     }
 
     fn shape(&self, x: &Tensor<4>) -> ConvShape {
@@ -45,7 +55,32 @@ impl Conv2d {
     /// `conv(x) + addend`: the sum costs nothing inside the convolution.
     pub fn forward_add(&self, x: &Tensor<4>, addend: Option<&Tensor<4>>) -> (Tensor<4>, ConvTape) {
         let shape = self.shape(x);
-        (ops::conv2d(x, &self.weight.val(), addend, shape), shape)
+        let y = ops::conv2d(x, &self.weight.val(), addend, shape);
+        let y = match &self.bias {
+            Some(bias) => y + bias.val().reshape([1, 1, 1, -1]),
+            None => y,
+        };
+        (y, shape)
+    }
+
+    /// `scale*conv(x) + shift`, both `[out]`: what a normalisation with fixed statistics comes to.
+    pub fn scaled(&self, x: &Tensor<4>, scale: &Tensor<1>, shift: Option<&Tensor<1>>) -> Tensor<4> {
+        let weight = self.weight.val() * scale.clone().reshape([-1, 1, 1, 1]);
+        let y = ops::conv2d(x, &weight, None, self.shape(x));
+        match shift {
+            Some(shift) => y + shift.clone().reshape([1, 1, 1, -1]),
+            None => y,
+        }
+    }
+
+    /// The transposed convolution, from this layer's output channels to its input channels and to the size
+    /// that it would take to the size of `g`; `[height, width]` tells which one.
+    pub fn transposed(&self, g: &Tensor<4>, size: [usize; 2], addend: Option<&Tensor<4>>) -> Tensor<4> {
+        let w = self.weight.val();
+        let [batch, _, _, _] = g.dims();
+        let input = [batch, size[0], size[1], w.dims()[1]];
+        let shape = ops::conv_shape(input, w.dims(), self.stride, w.dims()[2] / 2);
+        ops::conv2d_adjoint(g, &w, addend, ConvShape { operands: self.operands, ..shape })
     }
 
     /// `conv^T(g) + addend`.

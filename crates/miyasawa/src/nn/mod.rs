@@ -6,12 +6,14 @@
 //! [`EnergyNetwork`](crate::model::EnergyNetwork) and gets the classifier, the denoisers, the losses,
 //! training, evaluation and the attacks from the library. `examples/mlp_energy.rs` shows one.
 
+mod batch_norm;
 mod block;
 mod conv;
 mod embedding;
 mod linear;
 mod norm;
 
+pub use batch_norm::{BatchNorm, Moments, NormLog, update_running};
 pub use block::{Block, BlockTape};
 pub use conv::{Conv2d, ConvTape};
 pub use embedding::{NOISE_FEATURES, noise_features, noise_frequencies};

@@ -87,6 +87,18 @@ pub struct NormStats {
     rstd: Tensor<2>,
 }
 
+impl NormStats {
+    /// Mean of every group, `[batch, groups]`. Untracked.
+    pub fn mean(&self) -> &Tensor<2> {
+        &self.mean
+    }
+
+    /// Reciprocal standard deviation of every group, `[batch, groups]`. Untracked.
+    pub fn rstd(&self) -> &Tensor<2> {
+        &self.rstd
+    }
+}
+
 /// Group normalisation (Wu & He 2018) with a scale and a shift for every image and channel:
 /// `xh*gamma + beta`, where `gamma` and `beta` are `[batch, channels]`. With `gelu` it is `gelu(x)` that is
 /// normalised, in the same pass over the activations and with nothing kept between the two.

@@ -7,7 +7,7 @@ use crate::eval::noisy_batch;
 use crate::explain::{Explanation, Path, Spectrum, Step};
 use crate::infer::pictures;
 use crate::metrics::ReliabilityBin;
-use crate::model::{EnergyNetwork, JointModel};
+use crate::model::{Ask, Predict};
 use crate::picture::{Grid, GridRow, Picture};
 use burn::tensor::Device;
 
@@ -25,8 +25,8 @@ fn scale_for(side: usize) -> usize {
 ///
 /// # Errors
 /// If the figure cannot be drawn.
-pub fn denoising_grid<N: EnergyNetwork>(
-    model: &JointModel<N>,
+pub fn denoising_grid(
+    model: &impl Predict,
     data: &Dataset,
     sigmas: &[f64],
     device: &Device,
@@ -36,7 +36,9 @@ pub fn denoising_grid<N: EnergyNetwork>(
     let mut cells: Vec<Vec<Picture>> = Vec::new();
     for (level, &sigma) in sigmas.iter().enumerate() {
         let batch = noisy_batch(&few, [0, count], sigma, [0, level as u64], device);
-        let denoised = pictures(model.at(&batch.y, &batch.sigma).denoised());
+        let found = model.predict(&batch.y, &batch.sigma, &Ask { denoise: true, ..Ask::default() });
+        let cannot = || ReportError::Draw("the model does not denoise".to_owned());
+        let denoised = pictures(found.denoised.ok_or_else(cannot)?);
         let (noisy, clean) = (pictures(batch.y), pictures(batch.x));
         let row = noisy.into_iter().zip(denoised).zip(clean).flat_map(|((n, d), c)| [n, d, c]);
         cells.push(row.collect());

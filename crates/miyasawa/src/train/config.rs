@@ -2,6 +2,7 @@
 
 use super::{CheckpointConfig, DivergenceConfig};
 use crate::data::{Augment, CROP_SHARE, FitMode, OpenOptions, Padding, Streaming};
+use crate::model::{Architecture, DnCnnConfig, GradResNetConfig, Kind, ResNetConfig, UNetConfig};
 use crate::ops::Operands;
 use burn::tensor::{Device, FloatDType};
 use serde::{Deserialize, Serialize};
@@ -24,6 +25,8 @@ pub struct TrainConfig {
     pub network: NetworkConfig,
     /// What is minimised.
     pub loss: LossConfig,
+    /// How the samples of `loss.objective = "jem"` are drawn.
+    pub jem: JemConfig,
     /// The noise levels.
     pub noise: NoiseConfig,
     /// How the parameters move.
@@ -100,6 +103,8 @@ pub struct DataConfig {
     pub channels: Option<usize>,
     /// Train on the first so many pictures of a shuffle only.
     pub limit: Option<usize>,
+    /// Forget the classes: every picture is of the one class `image`.
+    pub unlabelled: bool,
     /// Whether pictures are decoded whenever they are needed: `auto` (where they would take more than 1 GiB), `always`
     /// or `never`.
     pub stream: Streaming,
@@ -145,6 +150,7 @@ impl Default for DataConfig {
             crop_share: CROP_SHARE,
             channels: None,
             limit: None,
+            unlabelled: false,
             stream: Streaming::Auto,
             workers: None,
             prefetch: 2,
@@ -160,19 +166,71 @@ impl Default for DataConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct NetworkConfig {
+    /// `gradresnet`, the joint model; or a reference model: `resnet18`, `dncnn`, `unet`.
+    pub kind: Kind,
     /// Channels of the first stage.
     pub width: usize,
     /// Blocks of every stage.
     pub blocks: Vec<usize>,
-    /// Whether the network works without knowing the noise level.
+    /// Whether a `gradresnet` works without knowing the noise level.
     pub blind: bool,
-    /// Whether the energy head starts at zero.
+    /// Whether the energy head of a `gradresnet` starts at zero.
     pub zero_energy_head: bool,
+    /// Convolutions of a `dncnn`.
+    pub depth: usize,
+    /// Whether a `dncnn` (left out: no) or `unet` (left out: yes) has no constants.
+    pub bias_free: Option<bool>,
+    /// Whether a `dncnn` (left out: no) or `unet` (left out: yes) is told the noise level.
+    pub conditioned: Option<bool>,
 }
 
 impl Default for NetworkConfig {
     fn default() -> Self {
-        Self { width: 16, blocks: vec![2, 2, 2, 2], blind: false, zero_energy_head: true }
+        Self {
+            kind: Kind::GradResNet,
+            width: 16,
+            blocks: vec![2, 2, 2, 2],
+            blind: false,
+            zero_energy_head: true,
+            depth: 17,
+            bias_free: None,
+            conditioned: None,
+        }
+    }
+}
+
+impl NetworkConfig {
+    /// The network for such pictures and so many classes.
+    pub fn architecture(&self, channels: usize, classes: usize, operands: Operands) -> Architecture {
+        let (width, blocks) = (self.width, self.blocks.clone());
+        let unet = self.kind == Kind::UNet;
+        let (bias_free, conditioned) = (self.bias_free.unwrap_or(unet), self.conditioned.unwrap_or(unet));
+        match self.kind {
+            Kind::GradResNet => Architecture::GradResNet(GradResNetConfig {
+                channels,
+                classes,
+                width,
+                blocks,
+                blind: self.blind,
+                zero_energy_head: self.zero_energy_head,
+                operands,
+            }),
+            Kind::ResNet18 => {
+                Architecture::ResNet18(ResNetConfig { channels, classes, width, blocks, operands })
+            }
+            Kind::DnCnn => {
+                let depth = self.depth;
+                Architecture::DnCnn(DnCnnConfig { channels, width, depth, bias_free, conditioned, operands })
+            }
+            Kind::UNet => {
+                Architecture::UNet(UNetConfig { channels, width, blocks, bias_free, conditioned, operands })
+            }
+        }
+    }
+
+    /// Whether the network works without knowing the noise level.
+    pub fn is_blind(&self) -> bool {
+        self.architecture(1, 1, Operands::F32).is_blind()
     }
 }
 
@@ -189,10 +247,48 @@ pub enum DsmTarget {
     Both,
 }
 
-/// What is minimised: `ce_weight*CE + dsm_weight*DSM`.
+/// How a joint density is learned.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ObjectiveName {
+    /// Cross-entropy and denoising score matching.
+    #[default]
+    Joint,
+    /// Cross-entropy and maximum likelihood by sampling (Grathwohl et al. 2020).
+    Jem,
+}
+
+/// How the samples of JEM are drawn (Grathwohl et al. 2020, "Your classifier is secretly an energy based
+/// model", section 5 and appendix): stochastic gradient Langevin dynamics with a replay buffer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct JemConfig {
+    /// Weight of `-log p(y)` beside the cross-entropy.
+    pub weight: f64,
+    /// Pictures of the replay buffer.
+    pub buffer: usize,
+    /// Langevin steps for every training step.
+    pub steps: usize,
+    /// Length of a step along the gradient.
+    pub step_size: f64,
+    /// Standard deviation of the noise of a step.
+    pub noise: f64,
+    /// Share of the samples that start from uniform noise.
+    pub reinit: f64,
+}
+
+impl Default for JemConfig {
+    fn default() -> Self {
+        Self { weight: 1.0, buffer: 10_000, steps: 20, step_size: 1.0, noise: 0.01, reinit: 0.05 }
+    }
+}
+
+/// What is minimised: `ce_weight*CE + dsm_weight*DSM`. A classifier alone has no DSM, a denoiser alone no CE.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LossConfig {
+    /// `joint`, or `jem`, which has no DSM.
+    pub objective: ObjectiveName,
     /// Weight of the cross-entropy.
     pub ce_weight: f64,
     /// Weight of denoising score matching; 0 trains a classifier alone.
@@ -205,7 +301,8 @@ pub struct LossConfig {
 
 impl Default for LossConfig {
     fn default() -> Self {
-        Self { ce_weight: 1.0, dsm_weight: 1.0, dsm: DsmTarget::Marginal, label_smoothing: 0.0 }
+        let (objective, dsm) = (ObjectiveName::Joint, DsmTarget::Marginal);
+        Self { objective, ce_weight: 1.0, dsm_weight: 1.0, dsm, label_smoothing: 0.0 }
     }
 }
 
@@ -337,12 +434,14 @@ pub struct AugmentConfig {
     pub crop: usize,
     /// What the padding holds, `zero` or `reflect`.
     pub padding: Padding,
+    /// Learn from random squares of so many pixels out of the pictures.
+    pub patch: Option<usize>,
 }
 
 impl AugmentConfig {
     /// As the data module takes it.
     pub fn augment(&self) -> Augment {
-        let Self { resized_crop, flip, crop, padding } = *self;
+        let Self { resized_crop, flip, crop, padding, .. } = *self;
         Augment { resized_crop, flip, crop, crop_padding: padding }
     }
 }
@@ -353,15 +452,17 @@ impl AugmentConfig {
 pub struct EvalConfig {
     /// Noise levels.
     pub sigmas: Vec<f64>,
-    /// Pictures of the evaluations during training; the last one takes all.
+    /// Pictures of the evaluations during training; the last one takes all, if `all_at_end` says so.
     pub limit: usize,
+    /// Whether the last evaluation takes all pictures.
+    pub all_at_end: bool,
     /// Steps between evaluations; left out, an epoch.
     pub every: Option<u64>,
 }
 
 impl Default for EvalConfig {
     fn default() -> Self {
-        Self { sigmas: vec![0.02, 0.1, 0.2, 0.4, 1.0], limit: 1000, every: None }
+        Self { sigmas: vec![0.02, 0.1, 0.2, 0.4, 1.0], limit: 1000, all_at_end: true, every: None }
     }
 }
 
@@ -396,7 +497,7 @@ pub enum ConfigError {
     },
 }
 
-fn parse_error(origin: &str, error: &toml::de::Error) -> ConfigError {
+pub(crate) fn parse_error(origin: &str, error: &toml::de::Error) -> ConfigError {
     let message = error.message().lines().collect::<Vec<_>>().join(" ");
     ConfigError::Parse { origin: origin.to_owned(), message }
 }
@@ -457,6 +558,14 @@ impl TrainConfig {
         toml::to_string_pretty(self)
     }
 
+    /// The weights of cross-entropy and score matching that the network and the objective have a use for.
+    pub fn loss_weights(&self) -> [f64; 2] {
+        let kind = self.network.kind;
+        let matched = kind.denoises() && self.loss.objective != ObjectiveName::Jem;
+        let used = |weight: f64, use_it: bool| if use_it { weight } else { 0.0 };
+        [used(self.loss.ce_weight, kind.classifies()), used(self.loss.dsm_weight, matched)]
+    }
+
     /// Says what makes no sense.
     ///
     /// # Errors
@@ -472,12 +581,67 @@ impl TrainConfig {
         }
         let (noise, loss, opt, schedule) = (&self.noise, &self.loss, &self.optimizer, &self.schedule);
         let share = |value: f64| (0.0..=1.0).contains(&value);
-        let clean = self.network.blind && loss.dsm_weight == 0.0;
+        let (kind, blind) = (self.network.kind, self.network.is_blind());
+        let [ce_weight, dsm_weight] = self.loss_weights();
+        let clean = blind && dsm_weight == 0.0;
         check(
             noise.min > 0.0 || (noise.min == 0.0 && clean),
             "noise.min",
             noise.min,
             "above 0 (0 only for a blind network with loss.dsm_weight = 0)",
+        )?;
+        let denoiser = matches!(kind, Kind::DnCnn | Kind::UNet);
+        let (bias_free, conditioned) = (self.network.bias_free, self.network.conditioned);
+        check(
+            bias_free.is_none() || denoiser,
+            "network.bias_free",
+            bias_free,
+            "left out but for dncnn, unet",
+        )?;
+        check(
+            conditioned.is_none() || denoiser,
+            "network.conditioned",
+            conditioned,
+            "left out but for dncnn, unet",
+        )?;
+        check(
+            !self.network.blind || kind == Kind::GradResNet,
+            "network.blind",
+            true,
+            "false but for gradresnet",
+        )?;
+        let jem = loss.objective == ObjectiveName::Jem;
+        check(
+            !jem || (kind == Kind::GradResNet && blind),
+            "loss.objective",
+            loss.objective,
+            "joint; jem needs network.kind = \"gradresnet\" and network.blind = true",
+        )?;
+        check(
+            !jem || (noise.min > 0.0 && noise.min == noise.max),
+            "noise.max",
+            noise.max,
+            "noise.min: jem knows one noise level (0.03 in the paper)",
+        )?;
+        check(jem || ce_weight + dsm_weight > 0.0, "loss", (ce_weight, dsm_weight), "a weight above 0")?;
+        let sampler = &self.jem;
+        check(sampler.buffer > 0, "jem.buffer", sampler.buffer, "at least 1")?;
+        check(sampler.steps > 0, "jem.steps", sampler.steps, "at least 1")?;
+        check(share(sampler.reinit), "jem.reinit", sampler.reinit, "0 to 1")?;
+        for (key, value) in [
+            ("jem.weight", sampler.weight),
+            ("jem.step_size", sampler.step_size),
+            ("jem.noise", sampler.noise),
+        ] {
+            check(value >= 0.0 && value.is_finite(), key, value, "0 or more")?;
+        }
+        check(self.augment.patch != Some(0), "augment.patch", self.augment.patch, "at least 1")?;
+        // A class is seen in the whole picture.
+        check(
+            self.augment.patch.is_none() || ce_weight == 0.0 || self.data.unlabelled,
+            "augment.patch",
+            self.augment.patch,
+            "left out where classes are learned (loss.ce_weight = 0 or data.unlabelled = true)",
         )?;
         check(noise.max >= noise.min && noise.max.is_finite(), "noise.max", noise.max, "noise.min or more")?;
         check(noise.log_std > 0.0, "noise.log_std", noise.log_std, "above 0")?;
@@ -533,7 +697,7 @@ impl TrainConfig {
         }
         let sigmas = &self.eval.sigmas;
         // A network that is told the noise level takes its logarithm.
-        let level = |s: &f64| s.is_finite() && (*s > 0.0 || (*s == 0.0 && self.network.blind));
+        let level = |s: &f64| s.is_finite() && (*s > 0.0 || (*s == 0.0 && blind));
         check(
             !sigmas.is_empty() && sigmas.iter().all(level),
             "eval.sigmas",
@@ -550,7 +714,7 @@ impl TrainConfig {
 }
 
 /// Applies `a.b=value`: the value is read as TOML, or taken as text where it is not.
-fn set(table: &mut toml::Table, setting: &str) -> Result<(), ConfigError> {
+pub(crate) fn set(table: &mut toml::Table, setting: &str) -> Result<(), ConfigError> {
     let wrong = |message: String| ConfigError::Parse { origin: format!("--set {setting}"), message };
     let (path, text) = setting.split_once('=').ok_or_else(|| wrong("expected key=value".into()))?;
     let value = format!("v = {text}")
@@ -619,6 +783,10 @@ mod tests {
             ("optimizer.lr=-1", "optimizer.lr is -1.0"),
             ("schedule.batch=0", "schedule.batch"),
             ("optimizer.ema=1.0", "optimizer.ema"),
+            ("network.kind=vit", "vit"),
+            ("network.conditioned=true", "network.conditioned"),
+            ("loss.objective=jem", "loss.objective is Jem"),
+            ("augment.patch=16", "augment.patch"),
         ] {
             let error = load(&[setting]).unwrap_err().to_string();
             assert!(error.contains(expected), "{setting}: {error}");

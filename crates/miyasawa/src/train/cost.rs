@@ -1,12 +1,12 @@
 //! What a run will cost, computed from the model before anything is trained.
 
 use super::{
-    config::{AssumedData, DsmTarget, LossConfig, OptimizerName, TrainConfig},
+    config::{AssumedData, DsmTarget, ObjectiveName, OptimizerName, TrainConfig},
     run::{TrainError, Trainer},
     step::{GROUP, default_micro_batch},
 };
 use crate::eval::EvalOptions;
-use crate::model::GradResNetConfig;
+use crate::model::{Architecture, Kind};
 use burn::module::Module;
 use burn::tensor::Device;
 use serde::Serialize;
@@ -16,16 +16,25 @@ const FLOAT: u64 = 4;
 /// What the program needs besides: code, threads, kernels' scratch, pictures of a batch.
 const PROGRAM: u64 = 50 << 20;
 
-impl LossConfig {
-    /// Passes through the convolutions in a training step: forward; the adjoint of every score; in reverse two
-    /// for each of these, one for the input and one for the weights.
-    pub fn passes(&self) -> u64 {
-        let scores = match (self.dsm_weight > 0.0, self.dsm) {
+impl TrainConfig {
+    /// Scores in the loss: adjoint passes that are trained through.
+    pub fn scores(&self) -> u64 {
+        let matched = self.network.kind == Kind::GradResNet && self.loss_weights()[1] > 0.0;
+        match (matched, self.loss.dsm) {
             (false, _) => 0,
             (true, DsmTarget::Both) => 2,
             (true, _) => 1,
-        };
-        3 * (1 + scores)
+        }
+    }
+
+    /// Passes through the convolutions to learn from a picture: forward; the adjoint of every score; in reverse
+    /// two for each of these, one for the input and one for the weights. JEM learns from as many samples as
+    /// pictures, and each takes a forward and an adjoint pass for every Langevin step.
+    pub fn passes(&self) -> u64 {
+        match self.loss.objective {
+            ObjectiveName::Jem => 2 * 3 + 2 * self.jem.steps as u64,
+            ObjectiveName::Joint => 3 * (1 + self.scores()),
+        }
     }
 }
 
@@ -59,6 +68,8 @@ pub struct MemoryOptions {
     pub scores: usize,
     /// Copies of the parameters' size.
     pub copies: usize,
+    /// Numbers of a replay buffer, and as many copies of it as of the state.
+    pub buffer: u64,
     /// Pictures of an evaluation that go through the network at once.
     pub eval_batch: usize,
 }
@@ -70,16 +81,16 @@ impl Memory {
     /// its GELU, after the second, the result) and the adjoint of a score four cotangents; the first
     /// convolution and its GELU keep two of the first stage's size and two more. The reverse works with about
     /// four of the largest besides.
-    pub fn of(network: &GradResNetConfig, parameters: u64, options: &MemoryOptions) -> Self {
+    pub fn of(network: &Architecture, parameters: u64, options: &MemoryOptions) -> Self {
         let sizes = network.activations(options.size);
         let (blocks, first) = (sizes.iter().skip(1).sum::<usize>() as u64, sizes[0] as u64);
         let largest = sizes.iter().copied().max().unwrap_or(0) as u64;
         let scores = options.scores as u64;
-        let kept = (1 + scores) * (4 * blocks + 2 * first) + 4 * largest;
+        let kept = (1 + scores) * (network.kept_per_unit() as u64 * blocks + 2 * first) + 4 * largest;
         let parts = options.batch.div_ceil(options.micro_batch);
         let training = kept * options.micro_batch.min(options.batch) as u64 * options.lanes.min(parts) as u64;
         let evaluation = (3 * blocks + 4 * largest) * options.eval_batch as u64;
-        let state = FLOAT * parameters * options.copies as u64;
+        let state = FLOAT * (parameters * options.copies as u64 + 4 * options.buffer);
         let gradients = FLOAT * parameters * (parts.min(GROUP) as u64 + 1);
         let activations = FLOAT * training.max(evaluation);
         let total = state + gradients + activations + PROGRAM;
@@ -208,30 +219,33 @@ impl Cost {
         };
         let network = network(config, data.channels, data.classes)?;
         let size = [data.height, data.width];
-        let parameters = network.init(&Device::flex(), 0).num_params() as u64;
+        let parameters = network.init(&Device::flex(), 0, 1.0).num_params() as u64;
         let batch = config.schedule.batch.min(data.pictures);
         let steps_per_epoch = (data.pictures / batch) as u64;
         let steps = total_steps(config, steps_per_epoch);
         let micro = config.schedule.micro_batch;
-        let micro_batch =
-            micro.unwrap_or_else(|| default_micro_batch(batch, network.width, size[0] * size[1]));
+        let micro_batch = micro.unwrap_or_else(|| {
+            default_micro_batch(batch, network.width(), size[0] * size[1], network.has_batch_norm())
+        });
         let moments = if config.optimizer.name == OptimizerName::AdamW { 2 } else { 1 };
         let state = 1 + moments + usize::from(config.optimizer.ema > 0.0);
+        let jem = usize::from(config.loss.objective == ObjectiveName::Jem);
         let memory = MemoryOptions {
             size,
             batch,
             micro_batch,
             lanes: threads,
-            scores: config.loss.passes() as usize / 3 - 1,
+            scores: config.scores() as usize,
             // The state, the last good one, and a copy of each while a checkpoint is written.
             copies: 4 * state,
+            buffer: (jem * config.jem.buffer * data.channels * size[0] * size[1]) as u64,
             eval_batch: eval_batch(micro_batch),
         };
         let per_picture = network.multiply_adds(size) as u64;
-        let per_step = config.loss.passes() * per_picture * batch as u64;
+        let per_step = config.passes() * per_picture * batch as u64;
         let multiply_adds = per_step.saturating_mul(steps);
         let hours = |hardware: &Hardware| {
-            let gflops = hardware.gflops(network.width);
+            let gflops = hardware.gflops(network.width());
             let hours = 2e-9 * multiply_adds as f64 / gflops / 3600.0;
             Hours { name: hardware.name, basis: hardware.basis, gflops, hours }
         };
@@ -254,9 +268,11 @@ impl Cost {
 
 fn brought_to_size(data: &AssumedData, config: &TrainConfig) -> AssumedData {
     let [height, width] = config.data.size.unwrap_or([data.height, data.width]);
+    let [height, width] = config.augment.patch.map_or([height, width], |side| [side, side]);
     let channels = config.data.channels.unwrap_or(data.channels);
     let pictures = data.pictures.min(config.data.limit.unwrap_or(usize::MAX));
-    AssumedData { pictures, channels, height, width, classes: data.classes }
+    let classes = if config.data.unlabelled { 1 } else { data.classes };
+    AssumedData { pictures, channels, height, width, classes }
 }
 
 /// The network of a configuration for such data.
@@ -264,16 +280,8 @@ pub(super) fn network(
     config: &TrainConfig,
     channels: usize,
     classes: usize,
-) -> Result<GradResNetConfig, TrainError> {
-    let network = GradResNetConfig {
-        channels,
-        classes,
-        width: config.network.width,
-        blocks: config.network.blocks.clone(),
-        blind: config.network.blind,
-        zero_energy_head: config.network.zero_energy_head,
-        operands: config.dtype.operands(),
-    };
+) -> Result<Architecture, TrainError> {
+    let network = config.network.architecture(channels, classes, config.dtype.operands());
     match network.problem() {
         Some(problem) => Err(TrainError::Network(problem)),
         None => Ok(network),
@@ -295,6 +303,7 @@ pub(super) fn eval_batch(micro_batch: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::GradResNetConfig;
 
     fn config(settings: &[&str]) -> TrainConfig {
         let assume = "data.assume={pictures=50000,channels=3,height=32,width=32,classes=10}";
@@ -323,6 +332,9 @@ mod tests {
             (vec!["loss.dsm=conditional"], 6),
             (vec!["loss.dsm=both"], 9),
             (vec!["loss.dsm_weight=0"], 3),
+            (vec!["network.kind=unet"], 3),
+            (vec!["network.kind=resnet18"], 3),
+            (vec!["network.blind=true", "loss.objective=jem", "noise.min=0.03", "noise.max=0.03"], 46),
         ] {
             let cost = Cost::of(&config(&settings), 1).unwrap();
             let found = cost.multiply_adds_per_step / cost.multiply_adds_per_picture / 128;
@@ -335,14 +347,16 @@ mod tests {
     fn memory_agrees_with_what_was_measured() {
         for (width, batch, measured_mib) in [(64, 32, 661.0), (32, 64, 316.0), (16, 128, 198.0)] {
             let network = GradResNetConfig { width, ..GradResNetConfig::new(3, 10) };
-            let parameters = network.init(&Device::flex(), 0).num_params() as u64;
+            let network = Architecture::GradResNet(network);
+            let parameters = network.init(&Device::flex(), 0, 1.0).num_params() as u64;
             let options = MemoryOptions {
                 size: [32, 32],
                 batch,
-                micro_batch: default_micro_batch(batch, width, 1024),
+                micro_batch: default_micro_batch(batch, width, 1024, false),
                 lanes: 2,
                 scores: 1,
                 copies: 3,
+                buffer: 0,
                 eval_batch: 0,
             };
             let memory = Memory::of(&network, parameters, &options);

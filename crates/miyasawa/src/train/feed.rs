@@ -9,6 +9,7 @@
 
 use super::config::{NoiseConfig, TrainConfig};
 use super::noise::training_noise;
+use super::patch::cut;
 use super::step::Batch;
 use crate::data::{Augment, DataError, Pictures, Stream, gather_augmented};
 use std::{
@@ -33,6 +34,9 @@ pub(super) struct Feed {
     augment: Augment,
     shuffle: Option<usize>,
     prefetch: u64,
+    /// Side of the squares that are cut out of the pictures.
+    patch: Option<usize>,
+    unlabelled: bool,
     /// The epoch whose order is held.
     order: Option<(u64, Vec<u32>)>,
     crew: Option<Crew>,
@@ -52,6 +56,8 @@ impl Feed {
             augment,
             shuffle: config.data.shuffle_buffer,
             prefetch: config.data.prefetch as u64,
+            patch: config.augment.patch,
+            unlabelled: config.data.unlabelled,
             order: None,
             crew,
         }
@@ -76,12 +82,21 @@ impl Feed {
     pub fn batch(&mut self, step: u64) -> Result<Batch, DataError> {
         let (channels, height, width) = self.set.shape();
         let image = channels * height * width;
-        let (x, labels) = match self.set.in_memory().is_some() {
+        let (mut x, mut labels) = match self.set.in_memory().is_some() {
             true => self.copied(step, image),
             false => self.streamed(step, image)?,
         };
-        let (sigma, eps) = training_noise(&self.noise, self.seed, step, self.batch, image);
-        Ok(Batch { image: [channels, height, width], x, labels, sigma, eps })
+        let mut image = [channels, height, width];
+        if let Some(side) = self.patch {
+            x = cut(&x, image, side, [self.seed, step]);
+            image = [channels, side, side];
+        }
+        if self.unlabelled {
+            labels.fill(0);
+        }
+        let len = image.iter().product::<usize>();
+        let (sigma, eps) = training_noise(&self.noise, self.seed, step, self.batch, len);
+        Ok(Batch { image, x, labels, sigma, eps })
     }
 
     fn copied(&mut self, step: u64, image: usize) -> (Vec<f32>, Vec<u32>) {

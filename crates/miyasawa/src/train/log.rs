@@ -148,7 +148,8 @@ fn filter(path: &Path, step: u64) -> Result<(u64, u64), TrainError> {
 /// How good an evaluation is, larger is better, rounded to what survives being written and read: the mean over the
 /// noise levels of accuracy, or of PSNR where classes are not learned.
 pub(super) fn score(rows: &[Row], config: &TrainConfig) -> f64 {
-    let value = |row: &Row| if config.loss.ce_weight > 0.0 { Some(row.accuracy) } else { row.psnr };
+    let classes = config.loss_weights()[0] > 0.0;
+    let value = |row: &Row| if classes { row.accuracy.or(row.psnr) } else { row.psnr };
     let values: Vec<f64> = rows.iter().filter_map(value).collect();
     (values.iter().sum::<f64>() / values.len().max(1) as f64 * 1e9).round()
 }

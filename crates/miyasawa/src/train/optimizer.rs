@@ -98,7 +98,15 @@ impl Optimizer {
         let at = StepInfo { step: self.step, g_scale, decay };
         let learning_rate = lr as f32;
         params::update(module, |name, rank, p| {
-            let Some(g) = grads.remove(name) else { return p };
+            let Some(g) = grads.remove(name) else {
+                // Running statistics are averaged along with the parameters that they belong to.
+                if config.ema > 0.0 {
+                    let average = self.average.remove(name).unwrap_or_else(|| p.clone());
+                    let moved = (p.clone() - average.clone()) * (1.0 - decay);
+                    self.average.insert(name.to_owned(), average + moved);
+                }
+                return p;
+            };
             let weight_decay = if rank > 1 { config.weight_decay as f32 } else { 0.0 };
             let zeros = || g.zeros_like();
             let first = self.first.remove(name).unwrap_or_else(zeros);

@@ -10,16 +10,22 @@ use super::{
     config::{AssumedData, ConfigError, TrainConfig},
     cost,
     feed::Feed,
+    objective::Objective,
+    optimizer::Optimizer,
     step::{Batch, BatchStats, default_micro_batch},
 };
 use crate::atomic::AtomicError;
 use crate::checkpoint::{CheckpointError, DataInfo, ModelInfo, TrainingInfo};
-use crate::data::{DataError, DataSource, Part, Pictures};
+use crate::data::{DataError, DataSource, FitMode, OpenOptions, Part, Pictures, gallery};
 use crate::eval::Row;
 use crate::model::params::ParamError;
+use crate::picture::Picture;
 use crate::report;
 use burn::tensor::Device;
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::Instant,
+};
 use steps::Run;
 
 /// Why a run could not go on.
@@ -159,6 +165,8 @@ pub struct Trainer {
     config: TrainConfig,
     train: Pictures,
     test: Pictures,
+    /// What a denoiser is tested on where pictures have their own sizes; `test` holds their middles.
+    gallery: Option<Vec<Picture>>,
     info: ModelInfo,
     device: Device,
 }
@@ -171,31 +179,27 @@ impl Trainer {
     pub fn new(config: TrainConfig, device: &Device) -> Result<Self, TrainError> {
         config.check()?;
         config.dtype.check(device)?;
-        let (train, test) = load_data(&config)?;
+        let Sets { train, test, gallery } = load_data(&config)?;
         let (mean, std) = train.mean_std();
         if !(std > 0.0 && std.is_finite()) {
             let message = format!("{}: the standard deviation is {std}, expected above 0", train.name());
             return Err(TrainError::Mismatch(message));
         }
         let (channels, height, width) = train.shape();
-        let network = cost::network(&config, channels, train.classes().len())?;
-        let data = DataInfo {
-            name: config.data.train.clone(),
-            channels,
-            height,
-            width,
-            classes: train.classes().to_vec(),
-            mean,
-            std,
-        };
+        let classes =
+            if config.data.unlabelled { vec!["image".to_owned()] } else { train.classes().to_vec() };
+        let [height, width] = config.augment.patch.map_or([height, width], |side| [side, side]);
+        let network = cost::network(&config, channels, classes.len())?;
+        let data = DataInfo { name: config.data.train.clone(), channels, height, width, classes, mean, std };
         let training = TrainingInfo {
             seed: config.seed,
-            loss_weights: [config.loss.ce_weight, config.loss.dsm_weight],
+            loss_weights: config.loss_weights(),
+            objective: config.loss.objective,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             ..TrainingInfo::default()
         };
         let info = ModelInfo { network, data, sigma: [config.noise.min, config.noise.max], training };
-        Ok(Self { config, train, test, info, device: device.clone() })
+        Ok(Self { config, train, test, gallery, info, device: device.clone() })
     }
 
     /// What the model will be.
@@ -208,6 +212,47 @@ impl Trainer {
         &self.test
     }
 
+    /// The pictures of different sizes that evaluation works on instead, if it does.
+    pub fn gallery(&self) -> Option<&[Picture]> {
+        self.gallery.as_deref()
+    }
+
+    /// Pictures of the training set.
+    pub fn training_pictures(&self) -> usize {
+        self.train.len()
+    }
+
+    /// The median time of a few steps of this run, which are thrown away.
+    ///
+    /// # Errors
+    /// If pictures cannot be read.
+    pub fn seconds_per_step(&self) -> Result<f64, TrainError> {
+        let device = self.device.clone().autodiff();
+        let mut model = self.info.network.init(&device, self.config.seed, self.info.data.std);
+        let mut objective = Objective::new(&self.config, self.image());
+        let mut optimizer = Optimizer::new(self.config.optimizer.clone());
+        let (micro, mut feed, mut times) = (self.micro_batch(), self.feed(), Vec::new());
+        for step in 0..7 {
+            let start = Instant::now();
+            let batch = feed.batch(step)?;
+            let (mut grads, _) = objective.gradients(&mut model, &batch, step, micro, &device);
+            let norm = Optimizer::norm(&grads);
+            model = optimizer.step(model, &mut grads, norm, self.config.optimizer.lr);
+            // The first ones fill caches.
+            if step >= 2 {
+                times.push(start.elapsed().as_secs_f64());
+            }
+        }
+        times.sort_by(f64::total_cmp);
+        Ok(times[times.len() / 2])
+    }
+
+    /// Channels, height and width of what the network learns from.
+    fn image(&self) -> [usize; 3] {
+        let data = &self.info.data;
+        [data.channels, data.height, data.width]
+    }
+
     fn batch_size(&self) -> usize {
         self.config.schedule.batch.min(self.train.len())
     }
@@ -216,7 +261,8 @@ impl Trainer {
     fn micro_batch(&self) -> usize {
         let (batch, pixels) = (self.batch_size(), self.info.data.height * self.info.data.width);
         let chosen = self.config.schedule.micro_batch;
-        chosen.unwrap_or_else(|| default_micro_batch(batch, self.config.network.width, pixels))
+        let (width, norm) = (self.info.network.width(), self.info.network.has_batch_norm());
+        chosen.unwrap_or_else(|| default_micro_batch(batch, width, pixels, norm))
     }
 
     fn steps_per_epoch(&self) -> u64 {
@@ -230,13 +276,13 @@ impl Trainer {
 
     /// The training pictures in numbers.
     pub(super) fn data(&self) -> AssumedData {
-        let (channels, height, width) = self.train.shape();
+        let [channels, height, width] = self.image();
         AssumedData {
             pictures: self.train.len(),
             channels,
             height,
             width,
-            classes: self.train.classes().len(),
+            classes: self.info.data.classes.len(),
         }
     }
 
@@ -261,19 +307,38 @@ impl Trainer {
     }
 }
 
-fn load_data(config: &TrainConfig) -> Result<(Pictures, Pictures), TrainError> {
+/// What a run learns from and is tested on.
+struct Sets {
+    train: Pictures,
+    test: Pictures,
+    gallery: Option<Vec<Picture>>,
+}
+
+fn load_data(config: &TrainConfig) -> Result<Sets, TrainError> {
     let options = config.open_options();
     let source: DataSource = config.data.train.parse()?;
+    let mut pictures = None;
     let (train, test) = match &config.data.test {
         None => source.open_both(&options)?,
         Some(test) => {
             let test: DataSource = test.parse()?;
             let train = source.open(Part::Train, &options)?;
-            let test = test.open(Part::Test, &options.for_test(&train))?;
+            let of_test = options.for_test(&train);
+            // What learns no classes is tested on whole pictures, whatever their sizes.
+            let has_classes = train.classes().len() > 1 && !config.data.unlabelled;
+            let own = !has_classes && config.data.size.is_none();
+            let size = if own { None } else { of_test.size };
+            let test = match test.open(Part::Test, &OpenOptions { size, ..of_test.clone() }) {
+                Err(DataError::MixedSizes { .. }) if own => {
+                    pictures = Some(gallery(&test, train.shape().0)?);
+                    test.open(Part::Test, &OpenOptions { fit: FitMode::Resize, ..of_test })?
+                }
+                test => test?,
+            };
             (train, test)
         }
     };
-    if train.classes() != test.classes() {
+    if train.classes() != test.classes() && !config.data.unlabelled {
         let message = format!(
             "{} has the classes {:?}, {} has {:?}",
             train.name(),
@@ -283,5 +348,10 @@ fn load_data(config: &TrainConfig) -> Result<(Pictures, Pictures), TrainError> {
         );
         return Err(TrainError::Mismatch(message));
     }
-    Ok((train, test))
+    let (_, height, width) = train.shape();
+    if let Some(side) = config.augment.patch.filter(|side| *side > height.min(width)) {
+        let message = format!("augment.patch is {side}, the pictures are {height}x{width}");
+        return Err(TrainError::Mismatch(message));
+    }
+    Ok(Sets { train, test, gallery: pictures })
 }

@@ -32,8 +32,19 @@ pub struct BatchStats {
     pub ce: f64,
     /// Denoising score matching; 0 where it is not trained.
     pub dsm: f64,
-    /// Share of the images whose class is the likeliest.
-    pub accuracy: f64,
+    /// Share of the images whose class is the likeliest; none from a denoiser alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accuracy: Option<f64>,
+    /// Mean `log sum exp f` of the samples less that of the data, where they are trained apart (JEM).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub energy_gap: Option<f64>,
+}
+
+impl BatchStats {
+    /// What a divergence shows in: the loss, or where that is a difference of either sign (JEM), its parts.
+    pub fn guarded(&self) -> f64 {
+        self.energy_gap.map_or(self.loss, |gap| self.ce + gap.abs())
+    }
 }
 
 impl Batch {
@@ -48,7 +59,7 @@ impl Batch {
     }
 
     /// The images `from..from + count` as tensors: y, eps, sigma and labels.
-    fn tensors(
+    pub(super) fn tensors(
         &self,
         from: usize,
         count: usize,
@@ -81,36 +92,67 @@ pub fn gradients<N: EnergyNetwork + Sync>(
     micro_batch: usize,
     device: &Device,
 ) -> (FlatMap, BatchStats) {
+    let mut sum = PartSum::default();
+    let work = |part| part_gradients(model, batch, config, part, device);
+    for_parts(&parts_of(batch.len(), micro_batch), device, work, |(grads, stats)| sum.add(grads, stats));
+    sum.finish(config)
+}
+
+/// The images of a batch in parts of `micro_batch`, the last one smaller: first image and count.
+pub(super) fn parts_of(batch: usize, micro_batch: usize) -> Vec<[usize; 2]> {
     let micro_batch = micro_batch.max(1);
-    let parts: Vec<[usize; 2]> = (0..batch.len())
-        .step_by(micro_batch)
-        .map(|from| [from, micro_batch.min(batch.len() - from)])
-        .collect();
-    let mut sums = FlatMap::new();
-    let mut stats = BatchStats::default();
+    (0..batch).step_by(micro_batch).map(|from| [from, micro_batch.min(batch - from)]).collect()
+}
+
+/// Gradients and statistics of parts, added in the order of the parts.
+#[derive(Default)]
+pub(super) struct PartSum {
+    grads: FlatMap,
+    stats: BatchStats,
+}
+
+impl PartSum {
+    pub fn add(&mut self, grads: FlatMap, part: BatchStats) {
+        for (name, new) in grads {
+            let sum = match self.grads.remove(&name) {
+                Some(old) => old + new,
+                None => new,
+            };
+            self.grads.insert(name, sum);
+        }
+        let add = |a: Option<f64>, b: Option<f64>| match (a, b) {
+            (Some(a), Some(b)) => Some(a + b),
+            (a, b) => a.or(b),
+        };
+        self.stats.accuracy = add(self.stats.accuracy, part.accuracy);
+        self.stats.energy_gap = add(self.stats.energy_gap, part.energy_gap);
+        self.stats.ce += part.ce;
+        self.stats.dsm += part.dsm;
+    }
+
+    pub fn finish(mut self, config: &LossConfig) -> (FlatMap, BatchStats) {
+        self.stats.loss = config.ce_weight * self.stats.ce + config.dsm_weight * self.stats.dsm;
+        (self.grads, self.stats)
+    }
+}
+
+/// `work` of every part; `take` is given the results in the order of the parts. On the CPU each thread takes
+/// whole parts.
+pub(super) fn for_parts<T: Send + Sync>(
+    parts: &[[usize; 2]],
+    device: &Device,
+    work: impl Fn([usize; 2]) -> T + Sync,
+    mut take: impl FnMut(T),
+) {
     let lanes = if is_cpu(device) { lanes() } else { &[] };
     // A group's gradients are held until they are added: its size bounds the memory, whatever the batch.
     for group in parts.chunks(GROUP) {
-        let results: Vec<(FlatMap, BatchStats)> = if lanes.len() < 2 || group.len() < 2 {
-            group.iter().map(|part| part_gradients(model, batch, config, *part, device)).collect()
+        if lanes.len() < 2 || group.len() < 2 {
+            group.iter().for_each(|part| take(work(*part)));
         } else {
-            in_lanes(lanes, group, |part| part_gradients(model, batch, config, part, device))
-        };
-        for (grads, part) in results {
-            for (name, new) in grads {
-                let sum = match sums.remove(&name) {
-                    Some(old) => old + new,
-                    None => new,
-                };
-                sums.insert(name, sum);
-            }
-            stats.accuracy += part.accuracy;
-            stats.ce += part.ce;
-            stats.dsm += part.dsm;
+            in_lanes(lanes, group, &work).into_iter().for_each(&mut take);
         }
     }
-    stats.loss = config.ce_weight * stats.ce + config.dsm_weight * stats.dsm;
-    (sums, stats)
 }
 
 /// Parts whose gradients are held at once.
@@ -152,6 +194,17 @@ fn in_lanes<T: Send + Sync>(
     done.into_iter().filter_map(OnceLock::into_inner).collect()
 }
 
+/// The sum of a loss over its images.
+pub(super) fn sum(loss: &Tensor<1>) -> f64 {
+    f64::from(loss.clone().sum().into_scalar::<f32>())
+}
+
+/// How many images have their class as the likeliest.
+pub(super) fn right(logits: &Tensor<2>, labels: &Tensor<1, Int>) -> f64 {
+    let right = logits.clone().argmax(1).squeeze_dim::<1>(1).equal(labels.clone()).int().sum();
+    f64::from(right.into_scalar::<i32>())
+}
+
 /// The share of the images `from..from + count` in the gradient and the statistics.
 fn part_gradients<N: EnergyNetwork>(
     model: &JointModel<N>,
@@ -166,23 +219,21 @@ fn part_gradients<N: EnergyNetwork>(
     let total = batch.len() as f64;
     let (y, eps, sigma, labels) = batch.tensors(from, count, device);
     let point = model.at(&y, &sigma);
-    let ce = loss::cross_entropy(&point, &labels, config.label_smoothing);
+    let ce = loss::cross_entropy(point.logits(), &labels, config.label_smoothing);
     let matching = |score| loss::score_matching(model, score, &eps, &sigma);
     let dsm = (config.dsm_weight > 0.0).then(|| match config.dsm {
         DsmTarget::Marginal => matching(point.score()),
         DsmTarget::Conditional => matching(point.score_given(&labels)),
         DsmTarget::Both => (matching(point.score()) + matching(point.score_given(&labels))) * 0.5,
     });
-    let right = point.logits().clone().argmax(1).squeeze_dim::<1>(1).equal(labels.clone()).int().sum();
-    let sum = |loss: &Tensor<1>| f64::from(loss.clone().sum().into_scalar::<f32>()) / total;
     let mut stats = BatchStats {
-        accuracy: f64::from(right.into_scalar::<i32>()) / total,
-        ce: sum(&ce),
+        accuracy: Some(right(point.logits(), &labels) / total),
+        ce: sum(&ce) / total,
         ..BatchStats::default()
     };
     let mut loss = ce * config.ce_weight;
     if let Some(dsm) = dsm {
-        stats.dsm = sum(&dsm);
+        stats.dsm = sum(&dsm) / total;
         loss = loss + dsm * config.dsm_weight;
     }
     drop(point);
@@ -192,11 +243,12 @@ fn part_gradients<N: EnergyNetwork>(
 
 /// Images that go through the network at once: as many as keep one activation of the first stage within
 /// a share of the second-level cache, and enough that the small pictures of the last stage fill the
-/// kernels. Measured, see ARCHITECTURE.md.
-pub fn default_micro_batch(batch: usize, width: usize, pixels: usize) -> usize {
+/// kernels; for `batch_norm`, enough for its statistics. Measured, see ARCHITECTURE.md.
+pub fn default_micro_batch(batch: usize, width: usize, pixels: usize, batch_norm: bool) -> usize {
     /// Values of an activation that stay cached beside their neighbours.
     const CACHED: usize = 1 << 18;
-    (CACHED / (width * pixels).max(1)).max(16).min(batch)
+    let least = if batch_norm { 32 } else { 16 };
+    (CACHED / (width * pixels).max(1)).max(least).min(batch)
 }
 
 #[cfg(test)]

@@ -121,7 +121,14 @@ impl<N: EnergyNetwork> Subject<'_, N> {
         progress: &mut dyn FnMut(&str, f64),
     ) -> Result<Trust, JournalError> {
         let TrustOptions { sigmas, norm, eps, method, steps, queries, batch, seed } = options.clone();
-        let eval = EvalOptions { sigmas: sigmas.clone(), limit: None, batch, seed, denoise: self.denoises };
+        let eval = EvalOptions {
+            sigmas: sigmas.clone(),
+            limit: None,
+            batch,
+            seed,
+            classify: true,
+            denoise: self.denoises,
+        };
         let levels = evaluate(self.model, self.data, &eval, self.device, &mut |s| {
             progress("accuracy and denoising", s)
         });

@@ -70,7 +70,7 @@ pub fn page(models: &[Trust], options: &TrustOptions, data: &str) -> Result<Stri
         ["Accuracy", "noise level", "accuracy, %"],
         sigmas,
         "",
-        &|m, sigma| Some(100.0 * row(m, sigma)?.accuracy),
+        &|m, sigma| Some(100.0 * row(m, sigma)?.accuracy?),
         &|v| format!("{v:.1}%"),
     )?;
     side_by_side(

@@ -9,7 +9,7 @@ pub use posterior::Posterior;
 pub use tracked::Tracked;
 
 use super::Target;
-use crate::model::{EnergyNetwork, JointModel, params};
+use crate::model::{EnergyNetwork, JointModel, Model, params};
 use burn::tensor::{Device, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
@@ -64,6 +64,27 @@ impl Defence {
                 Box::new(Average::new(model, sigma, draws, seed, shape, device))
             }
         }
+    }
+}
+
+/// A model of any kind as it classifies, at the noise level `sigma` that it is told, for pictures of (channels,
+/// height, width): in closed form for the joint model, by reverse-mode autodiff for a plain classifier. Nothing for
+/// a denoiser.
+pub fn plain_target<'m>(
+    model: &'m Model,
+    sigma: f64,
+    shape: [usize; 3],
+    classes: usize,
+    device: &Device,
+) -> Option<Box<dyn Target + 'm>> {
+    match model {
+        Model::Joint(model) => Some(Box::new(Posterior::new(model, sigma, shape, device))),
+        Model::Classifier(model) => {
+            let tracked = params::untracked(model.clone());
+            let logits = move |y: &Tensor<4>| tracked.logits(y, None);
+            Some(Box::new(Tracked::new(logits, shape, classes, device)))
+        }
+        Model::Denoiser(_) => None,
     }
 }
 

@@ -3,10 +3,10 @@
 use super::TrainError;
 use crate::checkpoint::CheckpointError;
 use crate::model::{
-    GradResNet, JointModel,
+    Model,
     params::{self, FlatMap},
 };
-use crate::train::{guard::Guard, optimizer::Optimizer, state::SavedPoint};
+use crate::train::{guard::Guard, objective::Objective, optimizer::Optimizer, state::SavedPoint};
 use burn::tensor::Device;
 use std::path::Path;
 
@@ -16,7 +16,9 @@ pub(super) struct Point {
     /// Optimiser steps taken.
     pub step: u64,
     /// The parameters.
-    pub model: JointModel<GradResNet>,
+    pub model: Model,
+    /// What is minimised; some losses remember.
+    pub objective: Objective,
     /// Moments and average.
     pub optimizer: Optimizer,
     /// The running bound of the loss.
@@ -28,7 +30,7 @@ pub(super) struct Point {
 impl Point {
     /// The point after the optimiser's step.
     pub fn moved(mut self, grads: &mut FlatMap, norm: f64, lr: f64) -> Self {
-        self.model.net = self.optimizer.step(self.model.net, grads, norm, lr);
+        self.model = self.optimizer.step(self.model, grads, norm, lr);
         self.step += 1;
         self
     }
@@ -39,8 +41,8 @@ impl Point {
             step: self.step,
             guard: self.guard,
             log: Some(self.log),
-            params: params::collect(&self.model.net),
-            optimizer: self.optimizer.state(),
+            params: params::collect(&self.model),
+            optimizer: self.optimizer.state().into_iter().chain(self.objective.state()).collect(),
         }
     }
 
@@ -56,9 +58,10 @@ impl Point {
     ) -> Result<Self, TrainError> {
         let wrong = |source| CheckpointError::Params { path: path.to_owned(), source };
         let mut point = fresh.clone();
-        let SavedPoint { step, guard, log, params, optimizer } = saved;
+        let SavedPoint { step, guard, log, params, mut optimizer } = saved;
+        point.objective.take(&mut optimizer).map_err(wrong)?;
         point.optimizer.restore(step, &optimizer, &params, device).map_err(wrong)?;
-        point.model.net = params::assign(point.model.net, params).map_err(wrong)?;
+        point.model = params::assign(point.model, params).map_err(wrong)?;
         (point.step, point.guard, point.log) = (step, guard, log.unwrap_or(0));
         Ok(point)
     }

@@ -3,7 +3,7 @@
 use super::{Finish, Observer, StepReport, TrainError, Trainer, point::Point};
 use crate::checkpoint::Checkpoint;
 use crate::eval::{self, EvalOptions, Row};
-use crate::model::{GradResNet, JointModel, params};
+use crate::model::{Model, params};
 use crate::report;
 use crate::train::{
     cost,
@@ -11,9 +11,10 @@ use crate::train::{
     files::RunFiles,
     guard::Guard,
     log::{Log, best, score},
+    objective::Objective,
     optimizer::{Optimizer, learning_rate},
     state::{Recovery, TrainState},
-    step::{BatchStats, gradients},
+    step::BatchStats,
 };
 use burn::tensor::Device;
 use std::{
@@ -84,10 +85,8 @@ impl<'t> Run<'t> {
         let device = trainer.device.clone().autodiff();
         let fresh = Point {
             step: 0,
-            model: JointModel::new(
-                trainer.info.network.init(&device, trainer.config.seed),
-                trainer.info.data.std,
-            ),
+            model: trainer.info.network.init(&device, trainer.config.seed, trainer.info.data.std),
+            objective: Objective::new(&trainer.config, trainer.image()),
             optimizer: Optimizer::new(trainer.config.optimizer.clone()),
             guard: Guard::default(),
             log: 0,
@@ -172,20 +171,21 @@ impl<'t> Run<'t> {
     }
 
     /// One step, or the return to the last good state where the step would leave what is finite and usual.
-    fn step(&mut self, now: Point, total: u64, observer: &mut dyn Observer) -> Result<Point, TrainError> {
+    fn step(&mut self, mut now: Point, total: u64, observer: &mut dyn Observer) -> Result<Point, TrainError> {
         let (trainer, start) = (self.trainer, Instant::now());
         let config = &trainer.config;
         let micro = trainer.micro_batch();
         let number = now.step + self.recovery.skipped;
         let mut batch = self.feed.batch(number)?;
         observer.batch(number, &mut batch);
-        let (mut grads, stats) = gradients(&now.model, &batch, &config.loss, micro, &self.device);
+        let Point { objective, model, .. } = &mut now;
+        let (mut grads, stats) = objective.gradients(model, &batch, number, micro, &self.device);
         let norm = Optimizer::norm(&grads);
         if let Some(found) = self.divergence(&now, &stats, norm) {
             return self.roll_back(now.step + 1, &found, observer);
         }
         // The loss of a step is that of the state before it: what it says is good is this state.
-        let healthy = now.guard.is_healthy(&config.divergence, stats.loss);
+        let healthy = now.guard.is_healthy(&config.divergence, stats.guarded());
         if healthy && now.step.is_multiple_of(config.divergence.snapshot_every) {
             self.good = Point { log: self.log.len(), ..now.clone() };
         }
@@ -203,7 +203,7 @@ impl<'t> Run<'t> {
         self.log.push(&report)?;
         now.log = self.log.len();
         observer.step(&report, total);
-        now.guard.add(&config.divergence, stats.loss);
+        now.guard.add(&config.divergence, stats.guarded());
         Ok(now)
     }
 
@@ -211,8 +211,9 @@ impl<'t> Run<'t> {
     fn divergence(&self, now: &Point, stats: &BatchStats, norm: f64) -> Option<Divergence> {
         let bound = now.guard.bound(&self.trainer.config.divergence);
         let found = |what, value, bound| Some(Divergence { what, value, bound });
-        if !stats.loss.is_finite() || stats.loss > bound {
-            return found("loss", stats.loss, bound);
+        let loss = stats.guarded();
+        if !loss.is_finite() || loss > bound {
+            return found("loss", loss, bound);
         }
         if norm.is_finite() { None } else { found("gradient norm", norm, f64::INFINITY) }
     }
@@ -283,7 +284,7 @@ impl<'t> Run<'t> {
     fn model(&self, now: &Point) -> Checkpoint {
         let mut info = self.trainer.info.clone();
         info.training = self.training(now);
-        Checkpoint { info, params: params::collect(&now.optimizer.averaged(now.model.net.clone())) }
+        Checkpoint { info, params: params::collect(&now.optimizer.averaged(now.model.clone())) }
     }
 
     fn save_model(&self, now: &Point) -> Result<(), TrainError> {
@@ -295,22 +296,25 @@ impl<'t> Run<'t> {
     fn evaluate(&mut self, now: &Point, all: bool, observer: &mut dyn Observer) -> Result<bool, TrainError> {
         let config = &self.trainer.config;
         let checkpoint = self.model(now);
-        let plain = self.trainer.info.network.init(&self.trainer.device, 0);
-        let plain = params::assign(plain, checkpoint.params.clone())?;
-        let model = JointModel::new(plain, self.trainer.info.data.std);
+        let info = &self.trainer.info;
+        let params = checkpoint.params.clone();
+        let model = info.network.with_params(params, &self.trainer.device, info.data.std)?;
         let options = EvalOptions {
             sigmas: config.eval.sigmas.clone(),
-            limit: Some(if all { usize::MAX } else { config.eval.limit }),
+            limit: Some(if all && config.eval.all_at_end { usize::MAX } else { config.eval.limit }),
             seed: config.seed,
-            denoise: config.loss.dsm_weight > 0.0,
+            classify: info.classifies(),
+            denoise: info.denoises(),
             batch: cost::eval_batch(self.trainer.micro_batch()),
         };
         let mut wait = |_| !observer.should_stop();
         let test = &self.trainer.test;
         let device = &self.trainer.device;
-        let Some(rows) = eval::evaluate_pictures(&model, test, &options, device, &mut wait)? else {
-            return Ok(false);
+        let rows = match &self.trainer.gallery {
+            Some(pictures) => eval::evaluate_gallery(&model, pictures, &options, device, &mut wait),
+            None => eval::evaluate_pictures(&model, test, &options, device, &mut wait)?,
         };
+        let Some(rows) = rows else { return Ok(false) };
         let score = score(&rows, config);
         if config.checkpoint.keep_best && self.best.is_none_or(|best| score > best) {
             // Before the log tells of it: what is logged is kept.
@@ -325,9 +329,9 @@ impl<'t> Run<'t> {
         Ok(true)
     }
 
-    fn samples(&self, model: &JointModel<GradResNet>) -> Result<(), TrainError> {
+    fn samples(&self, model: &Model) -> Result<(), TrainError> {
         let (trainer, path) = (self.trainer, self.files.path("samples.png"));
-        if trainer.config.loss.dsm_weight == 0.0 {
+        if !trainer.info.denoises() {
             return Ok(());
         }
         let sigmas = &trainer.config.eval.sigmas;

@@ -1,0 +1,48 @@
+use super::{Outcome, model};
+use crate::args::{Session, WrongCall};
+use clap::{Args, ValueEnum};
+use miyasawa::checkpoint::Precision;
+use std::path::PathBuf;
+
+/// Write a checkpoint anew with numbers of another size, for instance to ship it.
+///
+/// Numbers in bf16 take half the space and keep the first 8 bits of every parameter; every command reads
+/// both, and so does PyTorch through safetensors.
+///
+/// Example: miyasawa export runs/cifar/model.safetensors --dtype bf16 -o model.safetensors
+#[derive(Args, Debug)]
+#[command(verbatim_doc_comment)]
+pub struct Export {
+    /// A checkpoint
+    model: Option<PathBuf>,
+    /// Type of the numbers
+    #[arg(long, value_enum, default_value = "bf16")]
+    dtype: Dtype,
+    /// The file, a safetensors
+    #[arg(short, long)]
+    out: PathBuf,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Dtype {
+    Bf16,
+    F32,
+}
+
+pub fn run(args: &Export, session: &Session) -> anyhow::Result<Outcome> {
+    let precision = match args.dtype {
+        Dtype::Bf16 => Precision::Bf16,
+        Dtype::F32 => Precision::F32,
+    };
+    let Some(model::Read { checkpoint, .. }) = model::read(args.model.as_deref())? else {
+        return Err(WrongCall("no model is given, and none ships inside this binary yet".into()).into());
+    };
+    checkpoint.save_in(precision, &args.out)?;
+    let bytes = std::fs::metadata(&args.out)?.len();
+    if session.json {
+        session.print_json(&serde_json::json!({ "out": args.out, "bytes": bytes }))?;
+    } else {
+        outln!("{}: {:.2} MB", args.out.display(), bytes as f64 / 1e6);
+    }
+    Ok(Outcome::Done)
+}

@@ -1,0 +1,255 @@
+//! Models of every kind in use, and several side by side.
+
+mod common;
+
+use common::*;
+use image::{ImageBuffer, Luma};
+use serde_json::Value;
+use std::{
+    path::Path,
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+/// A tiny model of a kind.
+fn kind(dir: &Path, name: &str, settings: &[&str]) -> String {
+    let out = dir.join(name);
+    let more: Vec<&str> = settings.iter().flat_map(|s| ["--set", s]).chain(["-q"]).collect();
+    let output = train(&out, 12, &more);
+    assert!(output.status.success(), "{}", stderr(&output));
+    text(&out.join("model.safetensors"))
+}
+
+#[test]
+fn a_classifier_alone_classifies_and_says_what_it_cannot_do() {
+    let dir = tempfile::tempdir().unwrap();
+    let model = kind(dir.path(), "resnet", &["network.kind=resnet18", "noise.min=0", "noise.max=0"]);
+    let picture = save(dir.path(), "a.png", grey(20, 30));
+    let out = text(&dir.path().join("out.png"));
+    let found = json(["classify", &model, &picture, "--json"]);
+    assert_eq!(found["images"][0]["classes"].as_array().unwrap().len(), 5);
+    fails(1, ["denoise", &model, &picture, "--sigma", "0.2", "-o", &out], &["does not denoise", "resnet18"]);
+    fails(1, ["explain", &model, &picture, "--class", "1", "-o", &out], &["does not explain", "resnet18"]);
+    let rows = json(["eval", &model, "--data", "digits", "--sigmas", "0,0.2", "--limit", "40", "--json"]);
+    for row in rows["rows"].as_array().unwrap() {
+        assert!(row["accuracy"].is_f64() && row["psnr"].is_null() && row["psnr_given_label"].is_null());
+    }
+    let info = json(["info", &model, "--json"]);
+    assert_eq!(info["info"]["network"]["kind"], "resnet18");
+    assert!(ok(["info", &model]).contains("resnet18, width 8, blocks [1]"));
+}
+
+#[test]
+fn a_denoiser_alone_takes_pictures_of_any_size() {
+    let dir = tempfile::tempdir().unwrap();
+    let set = dir.path().join("set");
+    std::fs::create_dir(&set).unwrap();
+    save(&set, "a.png", grey(21, 13));
+    save(&set, "b.png", colour(40, 32));
+    save(&set, "c.png", grey(600, 9));
+    for (name, settings) in [
+        ("unet", &["network.kind=unet"][..]),
+        ("dncnn", &["network.kind=dncnn", "network.depth=4"]),
+        ("dsm", &["loss.ce_weight=0", "data.unlabelled=true"]),
+    ] {
+        let model = kind(dir.path(), name, settings);
+        let picture = text(&set.join("b.png"));
+        let out = text(&dir.path().join("out.png"));
+        ok(["denoise", &model, &picture, "--sigma", "0.3", "-o", &out]);
+        assert_eq!(size(&out), (40, 32));
+        fails(1, ["classify", &model, &picture], &["does not classify"]);
+        if name != "dsm" {
+            let args = ["denoise", &model, &picture, "--sigma", "0.3", "--class", "1", "-o", &out];
+            fails(1, args, &["does not denoise for a class"]);
+        }
+        // Pictures at their own sizes, and a set with classes that mean nothing here.
+        let args = ["eval", &model, "--data", &text(&set), "--sigmas", "0.3", "--json"];
+        let found = json(args);
+        assert_eq!(found["count"], 3);
+        let row = &found["rows"][0];
+        assert!(row["accuracy"].is_null() && row["nll"].is_null() && row["psnr"].is_f64(), "{row}");
+        assert!((row["psnr_noisy"].as_f64().unwrap() - 16.5).abs() < 0.5, "{row}");
+        let found = json(["eval", &model, "--data", "digits", "--sigmas", "0.3", "--limit", "9", "--json"]);
+        assert!(found["count"] == 9 && found["rows"][0]["psnr"].is_f64(), "{found}");
+    }
+}
+
+#[test]
+fn an_exported_model_is_smaller_and_does_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    let small = text(&dir.path().join("small.safetensors"));
+    let found = json(["export", &model(), "--dtype", "bf16", "-o", &small, "--json"]);
+    let bytes = std::fs::metadata(&small).unwrap().len();
+    assert_eq!(found["bytes"], bytes);
+    assert!(bytes < std::fs::metadata(model()).unwrap().len() * 2 / 3);
+    let picture = save(dir.path(), "a.png", grey(8, 8));
+    let probability = |args: &[&str], shipped: Option<&str>| {
+        let mut command = command();
+        command.args(args);
+        if let Some(path) = shipped {
+            command.env("MIYASAWA_MODEL", path);
+        }
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{}", stderr(&output));
+        let found: Value = serde_json::from_str(&stdout(&output)).unwrap();
+        found["images"][0]["classes"][0]["probability"].as_f64().unwrap()
+    };
+    let large = probability(&["classify", &model(), &picture, "--json"], None);
+    assert!((large - probability(&["classify", &small, &picture, "--json"], None)).abs() < 0.02);
+    // The model that the environment names stands in for the one that ships.
+    assert!((large - probability(&["classify", &picture, "--json"], Some(&small))).abs() < 0.02);
+    let large = text(&dir.path().join("large.safetensors"));
+    ok(["export", &small, "--dtype", "f32", "-o", &large]);
+    assert_eq!(probability(&["classify", &small, &picture, "--json"], None), {
+        probability(&["classify", &large, &picture, "--json"], None)
+    });
+    let before = std::fs::read(&small).unwrap();
+    fails(1, ["export", &picture, "-o", &small], &["a.png", "expected a safetensors file"]);
+    assert_eq!(before, std::fs::read(&small).unwrap());
+}
+
+const COMPARISON: &str = r#"
+seeds = [3, 4]
+[budget]
+images = 960
+[eval]
+sigmas = [0.1, 0.4]
+limit = 30
+[attack]
+count = 10
+steps = 2
+eps = [0.0, 0.5]
+[base]
+data.train = "digits"
+data.limit = 200
+network.width = 8
+network.blocks = [1]
+schedule.batch = 16
+eval.every = 1000
+[[models]]
+name = "joint"
+[[models]]
+name = "resnet"
+set = { network.kind = "resnet18" }
+[[models]]
+name = "unet"
+set = { network.kind = "unet" }
+"#;
+
+/// Everything of a comparison that does not depend on the clock or the folder.
+fn lasting(out: &Path) -> Value {
+    let text = std::fs::read_to_string(out.join("report.json")).unwrap();
+    let mut report: Value = serde_json::from_str(&text).unwrap();
+    for run in report["runs"].as_array_mut().unwrap() {
+        run["model"].take();
+        for key in ["train_images_per_second", "classify_seconds", "denoise_seconds"] {
+            run["costs"][key].take();
+        }
+    }
+    report
+}
+
+#[cfg(unix)]
+#[test]
+fn a_comparison_survives_an_interruption_and_does_nothing_twice() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = dir.path().join("compare.toml");
+    std::fs::write(&config, COMPARISON).unwrap();
+    let (whole, parts) = (dir.path().join("whole"), dir.path().join("parts"));
+    let args = |out: &Path| ["compare", &text(&config), "--out", &text(out), "-q"].map(str::to_owned);
+    ok(args(&whole));
+    let mut child = command();
+    let child = child.args(args(&parts)).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let log = parts.join("runs/resnet-seed3/metrics.jsonl");
+    let start = Instant::now();
+    while std::fs::read_to_string(&log).map_or(0, |log| log.lines().count()) < 5 {
+        assert!(start.elapsed() < Duration::from_secs(60), "no step in a minute");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    assert!(!parts.join("report.json").exists());
+    ok(args(&parts));
+    assert_eq!(lasting(&whole), lasting(&parts));
+
+    // Everything is there: the second call takes its results from the folder.
+    let before = std::fs::read(parts.join("runs/joint-seed3/result.json")).unwrap();
+    let found = json(args(&parts).into_iter().chain(["--json".to_owned()]));
+    assert_eq!(before, std::fs::read(parts.join("runs/joint-seed3/result.json")).unwrap());
+    let runs = found["runs"].as_array().unwrap();
+    assert_eq!(runs.len(), 6);
+    let of = |name: &str| runs.iter().find(|run| run["name"] == name).unwrap();
+    assert!(of("joint")["rows"][0]["accuracy"].is_f64() && of("joint")["rows"][0]["psnr"].is_f64());
+    assert!(of("resnet")["rows"][0]["psnr"].is_null() && of("unet")["rows"][0]["accuracy"].is_null());
+    assert_eq!(of("resnet")["robust"].as_array().unwrap().len(), 2);
+    assert_eq!(of("unet")["robust"].as_array().unwrap().len(), 0);
+    assert!(runs.iter().all(|run| run["images"] == 960));
+    // Six passes through the convolutions against three.
+    let macs = |name: &str| of(name)["costs"]["train_multiply_adds"].as_u64().unwrap();
+    assert_eq!(macs("joint"), 2 * macs("resnet"));
+    let markdown = std::fs::read_to_string(parts.join("report.md")).unwrap();
+    for part in ["## Accuracy", "## PSNR of D(y)", "## Robust accuracy", "## Cost", "\u{b1}", "denoised.png"]
+    {
+        assert!(markdown.contains(part), "{part}");
+    }
+    let html = std::fs::read_to_string(parts.join("report.html")).unwrap();
+    assert!(html.matches("data:image/svg+xml").count() >= 3 && html.contains("data:image/png"));
+    assert!(size(parts.join("denoised.png")).0 > 100);
+
+    let mut other = args(&parts).to_vec();
+    other.extend(["--set".to_owned(), "base.network.width=16".to_owned()]);
+    fails(1, &other, &["joint-seed3", "another configuration"]);
+    other[6] = "base.network.widht=16".to_owned();
+    fails(2, &other, &["widht"]);
+}
+
+#[test]
+fn a_model_that_is_there_is_compared_without_training() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = dir.path().join("compare.toml");
+    let entry = format!("[[models]]\nname = \"mine\"\ncheckpoint = \"{}\"\n", model());
+    let (head, _) = COMPARISON.split_once("[[models]]").unwrap();
+    std::fs::write(&config, format!("{head}{entry}")).unwrap();
+    let out = dir.path().join("out");
+    let found = json(["compare", &text(&config), "--out", &text(&out), "-q", "--json"]);
+    assert_eq!(found["runs"].as_array().unwrap().len(), 1);
+    assert!(found["runs"][0]["seed"].is_null() && found["runs"][0]["rows"][0]["accuracy"].is_f64());
+    assert_eq!(names(&out.join("runs/mine")), ["result.json"]);
+    // Time as a budget: steps follow from the speed, and stay what they are.
+    let one = COMPARISON.replace("images = 960", "minutes = 0.002").replace("[3, 4]", "[3]");
+    std::fs::write(&config, one).unwrap();
+    let timed = dir.path().join("timed");
+    ok(["compare", &text(&config), "--out", &text(&timed), "-q"]);
+    let plan = std::fs::read(timed.join("plan.json")).unwrap();
+    ok(["compare", &text(&config), "--out", &text(&timed), "-q"]);
+    assert_eq!(plan, std::fs::read(timed.join("plan.json")).unwrap());
+    assert_eq!(keys(&serde_json::from_slice(&plan).unwrap()), ["joint", "resnet", "unet"]);
+}
+
+#[test]
+fn the_number_of_threads_changes_no_batch_norm() {
+    let dir = tempfile::tempdir().unwrap();
+    let of = |threads: &'static str| {
+        let out = dir.path().join(threads);
+        let more =
+            ["--set", "network.kind=resnet18", "--set", "schedule.micro_batch=8", "--threads", threads];
+        assert!(train(&out, 6, &more).status.success());
+        std::fs::read(out.join("model.safetensors")).unwrap()
+    };
+    assert!(of("1") == of("2"), "the parts' statistics depend on the threads");
+}
+
+/// White pictures train nothing: there is no noise to remove from what has no variance.
+#[test]
+fn pictures_without_variance_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let set = dir.path().join("white");
+    std::fs::create_dir(&set).unwrap();
+    for i in 0..12 {
+        save(&set, &format!("{i}.png"), ImageBuffer::from_pixel(9, 9, Luma([255u8])));
+    }
+    let data = format!("data.train={}", set.display());
+    let out = text(&dir.path().join("run"));
+    fails(1, ["train", "--set", &data, "--set", "network.kind=unet", "--out", &out], &["standard deviation"]);
+}

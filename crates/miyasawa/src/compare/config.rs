@@ -1,0 +1,232 @@
+//! What is compared: a TOML file.
+
+use crate::attack::Norm;
+use crate::train::{
+    TrainConfig,
+    config::{ConfigError, parse_error, set},
+};
+use serde::{Deserialize, Serialize};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
+
+/// Models, seeds and one budget.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CompareConfig {
+    /// A run of every model for each.
+    #[serde(default = "default_seeds")]
+    pub seeds: Vec<u64>,
+    /// How long every model is trained.
+    pub budget: Budget,
+    /// How models are measured.
+    #[serde(default)]
+    pub eval: CompareEval,
+    /// How models are attacked.
+    #[serde(default)]
+    pub attack: CompareAttack,
+    /// What the models have in common: a configuration as `train` reads it.
+    #[serde(default)]
+    pub base: toml::Table,
+    /// The models.
+    pub models: Vec<ModelEntry>,
+}
+
+/// One of the two.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Budget {
+    /// Pictures that every model sees, with repetitions.
+    pub images: Option<u64>,
+    /// Minutes that every model is trained; its speed is measured first.
+    pub minutes: Option<f64>,
+}
+
+/// How models are measured.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CompareEval {
+    /// Noise levels, in units of the [-1, 1] range.
+    pub sigmas: Vec<f64>,
+    /// Pictures, evenly spaced over the test set; all if left out.
+    pub limit: Option<usize>,
+}
+
+impl Default for CompareEval {
+    fn default() -> Self {
+        Self { sigmas: vec![0.02, 0.1, 0.2, 0.4, 1.0], limit: None }
+    }
+}
+
+/// How models are attacked: projected gradient descent.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CompareAttack {
+    /// How changes are measured.
+    pub norm: Norm,
+    /// Sizes, in units of the [0, 1] range.
+    pub eps: Vec<f64>,
+    /// Gradient steps.
+    pub steps: usize,
+    /// Pictures that are attacked; 0 for none.
+    pub count: usize,
+}
+
+impl Default for CompareAttack {
+    fn default() -> Self {
+        Self { norm: Norm::L2, eps: vec![0.0, 0.25, 0.5, 1.0], steps: 20, count: 200 }
+    }
+}
+
+/// A model to train, or one that is there.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ModelEntry {
+    /// Its name in the report and of its folders: letters, digits, `.`, `_`, `-`.
+    pub name: String,
+    /// What differs from the base.
+    pub set: toml::Table,
+    /// A checkpoint that is measured and not trained.
+    pub checkpoint: Option<PathBuf>,
+}
+
+fn default_seeds() -> Vec<u64> {
+    vec![0]
+}
+
+impl CompareConfig {
+    /// Reads a file, applies `key=value` settings and checks the result.
+    ///
+    /// # Errors
+    /// If the file cannot be read, a key is unknown, or a value makes no sense.
+    pub fn load(path: &Path, settings: &[String]) -> Result<Self, ConfigError> {
+        let origin = path.display().to_string();
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        let mut table: toml::Table = text.parse().map_err(|e| parse_error(&origin, &e))?;
+        for setting in settings {
+            set(&mut table, setting)?;
+        }
+        let config: Self = table.try_into().map_err(|e| parse_error(&origin, &e))?;
+        config.check()?;
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        let wrong = |key, found: String, expected| Err(ConfigError::Value { key, found, expected });
+        if self.seeds.is_empty() || self.seeds.iter().collect::<BTreeSet<_>>().len() != self.seeds.len() {
+            return wrong("seeds", format!("{:?}", self.seeds), "one or more different numbers");
+        }
+        let budget = &self.budget;
+        let fits = match (budget.images, budget.minutes) {
+            (Some(images), None) => images > 0,
+            (None, Some(minutes)) => minutes > 0.0 && minutes.is_finite(),
+            _ => false,
+        };
+        if !fits {
+            return wrong("budget", format!("{budget:?}"), "images or minutes, above 0");
+        }
+        let name = |entry: &ModelEntry| entry.name.clone();
+        let names: BTreeSet<String> = self.models.iter().map(name).collect();
+        let plain = |name: &String| {
+            let known = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+            !name.is_empty() && !name.starts_with('.') && name.chars().all(known)
+        };
+        if names.is_empty() || names.len() != self.models.len() || !names.iter().all(plain) {
+            let found = format!("{:?}", self.models.iter().map(name).collect::<Vec<_>>());
+            let expected = "one or more [[models]] with different names of letters, digits, '.', '_', '-'";
+            return wrong("models", found, expected);
+        }
+        let level = |s: &f64| s.is_finite() && *s >= 0.0;
+        if self.eval.sigmas.is_empty() || !self.eval.sigmas.iter().all(level) || self.eval.limit == Some(0) {
+            return wrong("eval", format!("{:?}", self.eval), "noise levels of 0 or more, a limit above 0");
+        }
+        if !self.attack.eps.iter().all(level) || self.attack.steps == 0 {
+            return wrong("attack", format!("{:?}", self.attack), "eps of 0 or more, at least 1 step");
+        }
+        for entry in &self.models {
+            self.train_config(entry, self.seeds[0], 1)?;
+        }
+        Ok(())
+    }
+
+    /// The configuration of a model's run of so many steps.
+    ///
+    /// # Errors
+    /// If a key is unknown or a value makes no sense.
+    pub fn train_config(
+        &self,
+        entry: &ModelEntry,
+        seed: u64,
+        steps: u64,
+    ) -> Result<TrainConfig, ConfigError> {
+        let mut table = self.base.clone();
+        merge(&mut table, &entry.set);
+        let origin = format!("model {}", entry.name);
+        let mut config: TrainConfig = table.try_into().map_err(|e| parse_error(&origin, &e))?;
+        config.seed = seed;
+        config.schedule.steps = Some(steps);
+        // The comparison measures all pictures itself.
+        config.eval.all_at_end = false;
+        config.check()?;
+        Ok(config)
+    }
+}
+
+/// Puts the values of `over` into `table`, key by key.
+fn merge(table: &mut toml::Table, over: &toml::Table) {
+    for (key, value) in over {
+        match (table.get_mut(key), value) {
+            (Some(toml::Value::Table(inner)), toml::Value::Table(over)) => merge(inner, over),
+            _ => drop(table.insert(key.clone(), value.clone())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(text: &str, settings: &[&str]) -> Result<CompareConfig, ConfigError> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("c.toml");
+        std::fs::write(&path, text).unwrap();
+        CompareConfig::load(&path, &settings.iter().map(|s| s.to_string()).collect::<Vec<_>>())
+    }
+
+    const GOOD: &str = "seeds = [1, 2]\n[budget]\nimages = 100\n[base.network]\nwidth = 8\n\
+                        [[models]]\nname = \"a\"\n[[models]]\nname = \"b\"\nset = { network.kind = \"dncnn\" }\n";
+
+    #[test]
+    fn a_models_settings_go_over_the_base() {
+        let config = load(GOOD, &["attack.count=7"]).unwrap();
+        assert_eq!((config.attack.count, config.seeds.len()), (7, 2));
+        let of = |k: usize| config.train_config(&config.models[k], 2, 9).unwrap();
+        assert_eq!((of(0).network.width, of(0).seed, of(0).schedule.steps), (8, 2, Some(9)));
+        assert_eq!(of(1).network.kind.to_string(), "dncnn");
+        assert_eq!(of(1).network.width, 8);
+    }
+
+    #[test]
+    fn wrong_calls_say_the_key() {
+        for (setting, expected) in [
+            ("budget.minutes=1", "budget"),
+            ("budget.images=0", "budget"),
+            ("seeds=[1, 1]", "seeds"),
+            ("seeds=[]", "seeds"),
+            ("models=[]", "models"),
+            ("models=[{name=\"a/b\"}]", "models"),
+            ("models=[{name=\"a\"}, {name=\"a\"}]", "models"),
+            ("base.netwrk.width=3", "netwrk"),
+            ("base.network.width=\"x\"", "model a"),
+            ("eval.sigmas=[-1]", "eval"),
+            ("attack.norm=l7", "l7"),
+            ("more=1", "more"),
+        ] {
+            let error = load(GOOD, &[setting]).unwrap_err().to_string();
+            assert!(error.contains(expected), "{setting}: {error}");
+            assert_eq!(error.lines().count(), 1, "{error}");
+        }
+    }
+}

@@ -1,0 +1,273 @@
+//! What is measured of a model.
+
+use super::{CompareConfig, CompareError, ModelEntry, load, write_json};
+use crate::attack::{Pgd, defence::plain_target, robust_accuracy};
+use crate::checkpoint::ModelInfo;
+use crate::data::Pictures;
+use crate::eval::{self, EvalOptions, Row, noisy_batch};
+use crate::model::{Ask, Model, Predict};
+use crate::picture::Picture;
+use crate::train::{TrainConfig, Trainer, config::ObjectiveName};
+use burn::tensor::Device;
+use serde::{Deserialize, Serialize};
+use std::{path::Path, time::Instant};
+
+/// Noise level at which inference is timed.
+const TIMED_SIGMA: f64 = 0.2;
+/// Pictures of a timed batch, and how often it is timed.
+const TIMED: [usize; 2] = [16, 5];
+
+/// A run, or a checkpoint that was given.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunResult {
+    /// The model's name.
+    pub name: String,
+    /// The run's seed; none of a checkpoint that was given.
+    pub seed: Option<u64>,
+    /// The checkpoint.
+    pub model: String,
+    /// Hash of the checkpoint.
+    pub sha256: String,
+    /// What the network is.
+    pub network: String,
+    /// What it learned from: `cross-entropy`, `score matching`, both, or `JEM`.
+    pub learned: String,
+    /// Numbers in the checkpoint: parameters and running statistics.
+    pub parameters: usize,
+    /// Pictures that were seen.
+    pub images: u64,
+    /// What ended the training early.
+    pub diverged: Option<String>,
+    /// How often the training returned to an earlier state.
+    pub rollbacks: u64,
+    /// A row for every noise level.
+    pub rows: Vec<Row>,
+    /// A row for every size of the attack.
+    pub robust: Vec<RobustRow>,
+    /// What it costs.
+    pub costs: Costs,
+}
+
+/// A model under attack.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RobustRow {
+    /// Size of the attack, in units of the [0, 1] range.
+    pub eps: f64,
+    /// Share of the pictures that are right and stay right.
+    pub robust_accuracy: f64,
+}
+
+/// What a model costs: counted in multiply-adds of the convolutions, and measured.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Costs {
+    /// Multiply-adds to learn from one picture once.
+    pub train_multiply_adds: u64,
+    /// Multiply-adds of a pass over the training set.
+    pub epoch_multiply_adds: u64,
+    /// Multiply-adds to classify a picture.
+    pub classify_multiply_adds: Option<u64>,
+    /// Multiply-adds to denoise a picture.
+    pub denoise_multiply_adds: Option<u64>,
+    /// Median speed of the training's steps.
+    pub train_images_per_second: Option<f64>,
+    /// Seconds to classify a picture, in batches of 16.
+    pub classify_seconds: Option<f64>,
+    /// Seconds to denoise a picture, in batches of 16.
+    pub denoise_seconds: Option<f64>,
+}
+
+/// What makes a measurement the same as an earlier one.
+#[derive(PartialEq, Serialize, Deserialize)]
+struct Stored {
+    settings: String,
+    result: RunResult,
+}
+
+/// The pictures that all models are measured on, and how.
+pub(super) struct Measures<'c> {
+    config: &'c CompareConfig,
+    device: &'c Device,
+    pub test: Pictures,
+    gallery: Option<Vec<Picture>>,
+    training_pictures: usize,
+}
+
+impl<'c> Measures<'c> {
+    /// Loads the data of the comparison's base.
+    pub fn new(config: &'c CompareConfig, device: &'c Device) -> Result<Self, CompareError> {
+        let base = ModelEntry { name: "base".to_owned(), ..ModelEntry::default() };
+        // The base need not be a model by itself: what is unlabelled for all of them is so here.
+        let base = config.train_config(&base, config.seeds[0], 1)?;
+        let trainer = Trainer::new(base, device)?;
+        let (test, gallery) = (trainer.test_set().clone(), trainer.gallery().map(<[Picture]>::to_vec));
+        Ok(Self { config, device, test, gallery, training_pictures: trainer.training_pictures() })
+    }
+
+    pub fn name(&self) -> String {
+        self.test.name().to_owned()
+    }
+
+    pub fn count(&self) -> usize {
+        let all = self.gallery.as_ref().map_or(self.test.len(), Vec::len);
+        self.config.eval.limit.unwrap_or(all).min(all)
+    }
+
+    /// Measures a model, unless the same was measured before.
+    pub fn of(
+        &self,
+        entry: &ModelEntry,
+        settings: Option<&TrainConfig>,
+        path: &Path,
+        run_dir: &Path,
+        diverged: Option<String>,
+    ) -> Result<RunResult, CompareError> {
+        let (checkpoint, sha256) = load(path)?;
+        let (file, key) = (run_dir.join("result.json"), self.key(&sha256));
+        let stored =
+            std::fs::read_to_string(&file).ok().and_then(|t| serde_json::from_str::<Stored>(&t).ok());
+        if let Some(stored) = stored.filter(|s| s.settings == key && s.result.diverged == diverged) {
+            return Ok(stored.result);
+        }
+        let info = &checkpoint.info;
+        self.check(info, path)?;
+        let model = checkpoint.model(self.device, path)?;
+        let options = EvalOptions {
+            sigmas: self.config.eval.sigmas.clone(),
+            limit: self.config.eval.limit,
+            classify: info.classifies(),
+            denoise: info.denoises(),
+            ..EvalOptions::default()
+        };
+        let rows = match (&self.gallery, info.classifies()) {
+            (Some(pictures), false) => {
+                eval::evaluate_gallery(&model, pictures, &options, self.device, &mut |_| true)
+            }
+            _ => eval::evaluate_pictures(&model, &self.test, &options, self.device, &mut |_| true)?,
+        };
+        let rows = rows.unwrap_or_default();
+        let result = RunResult {
+            name: entry.name.clone(),
+            seed: settings.map(|settings| settings.seed),
+            model: path.display().to_string(),
+            sha256,
+            network: info.network.to_string(),
+            learned: learned(info),
+            parameters: checkpoint.params.values().map(|data| data.shape().iter().product::<usize>()).sum(),
+            images: info.training.images,
+            rollbacks: events(run_dir, "rollback"),
+            diverged,
+            rows,
+            robust: self.robust(&model, info)?,
+            costs: self.costs(&model, info, settings, run_dir)?,
+        };
+        write_json(&file, &Stored { settings: key, result: result.clone() })?;
+        Ok(result)
+    }
+
+    fn key(&self, sha256: &str) -> String {
+        let (eval, attack) = (&self.config.eval, &self.config.attack);
+        format!("{sha256} on {} {}: {eval:?} {attack:?}", self.name(), self.test.len())
+    }
+
+    /// Whether the model can be measured on these pictures.
+    fn check(&self, info: &ModelInfo, path: &Path) -> Result<(), CompareError> {
+        let other = |found: String, expected: String| {
+            Err(CompareError::OtherData { path: path.to_owned(), found, expected })
+        };
+        let (data, test) = (&info.data, &self.test);
+        if data.channels != test.shape().0 {
+            return other(format!("{} channels", data.channels), format!("{} channels", test.shape().0));
+        }
+        if info.classifies() && data.classes != test.classes() {
+            let classes = |classes: &[String]| format!("{} classes, {}, ...", classes.len(), classes[0]);
+            return other(classes(&data.classes), classes(test.classes()));
+        }
+        Ok(())
+    }
+
+    fn robust(&self, model: &Model, info: &ModelInfo) -> Result<Vec<RobustRow>, CompareError> {
+        let attack = &self.config.attack;
+        if !info.classifies() || attack.count == 0 {
+            return Ok(Vec::new());
+        }
+        let attacked = self.test.sample(attack.count)?;
+        let (shape, classes) = (self.test.shape(), info.data.classes.len());
+        let shape = [shape.0, shape.1, shape.2];
+        let Some(target) = plain_target(model, info.sigma[0], shape, classes, self.device) else {
+            return Ok(Vec::new());
+        };
+        let row = |&eps: &f64| {
+            let pgd = Pgd::new(attack.norm, eps, attack.steps, 0);
+            RobustRow { eps, robust_accuracy: robust_accuracy(target.as_ref(), &attacked, &pgd, 64) }
+        };
+        Ok(attack.eps.iter().map(row).collect())
+    }
+
+    fn costs(
+        &self,
+        model: &Model,
+        info: &ModelInfo,
+        settings: Option<&TrainConfig>,
+        run_dir: &Path,
+    ) -> Result<Costs, CompareError> {
+        let pass = info.network.multiply_adds([info.data.height, info.data.width]) as u64;
+        let passes = settings.map_or(0, TrainConfig::passes);
+        let (classify, denoise) = (info.classifies(), info.denoises());
+        let seconds = |ask: Ask<'_>| self.seconds(model, &ask);
+        Ok(Costs {
+            train_multiply_adds: passes * pass,
+            epoch_multiply_adds: passes * pass * self.training_pictures as u64,
+            classify_multiply_adds: classify.then_some(pass),
+            denoise_multiply_adds: denoise.then_some(pass * info.network.denoise_passes() as u64),
+            train_images_per_second: settings.and_then(|_| logged_speed(run_dir)),
+            classify_seconds: classify
+                .then(|| seconds(Ask { classify: true, ..Ask::default() }))
+                .transpose()?,
+            denoise_seconds: denoise.then(|| seconds(Ask { denoise: true, ..Ask::default() })).transpose()?,
+        })
+    }
+
+    /// Median seconds a picture.
+    fn seconds(&self, model: &Model, ask: &Ask<'_>) -> Result<f64, CompareError> {
+        let [count, times] = TIMED;
+        let few = self.test.sample(count)?;
+        let count = few.len();
+        let batch = noisy_batch(&few, [0, count], TIMED_SIGMA, [0, 0], self.device);
+        let once = || {
+            let start = Instant::now();
+            let found = model.predict(&batch.y, &batch.sigma, ask);
+            drop((found.logits.map(eval::host), found.denoised.map(eval::host)));
+            start.elapsed().as_secs_f64() / count as f64
+        };
+        once();
+        let mut seconds: Vec<f64> = (0..times).map(|_| once()).collect();
+        seconds.sort_by(f64::total_cmp);
+        Ok(seconds[times / 2])
+    }
+}
+
+fn learned(info: &ModelInfo) -> String {
+    if info.training.objective == ObjectiveName::Jem {
+        return "JEM".to_owned();
+    }
+    let losses = [(info.classifies(), "cross-entropy"), (info.denoises(), "score matching")];
+    let names: Vec<&str> = losses.iter().filter(|(used, _)| *used).map(|(_, name)| *name).collect();
+    names.join(" + ")
+}
+
+/// The lines of a run's log.
+fn log(run_dir: &Path) -> Vec<serde_json::Value> {
+    let text = std::fs::read_to_string(run_dir.join("metrics.jsonl")).unwrap_or_default();
+    text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+}
+
+fn logged_speed(run_dir: &Path) -> Option<f64> {
+    let mut speeds: Vec<f64> =
+        log(run_dir).iter().filter_map(|line| line["images_per_second"].as_f64()).collect();
+    speeds.sort_by(f64::total_cmp);
+    speeds.get(speeds.len() / 2).copied()
+}
+
+fn events(run_dir: &Path, name: &str) -> u64 {
+    log(run_dir).iter().filter(|line| line["event"] == name).count() as u64
+}

@@ -1,0 +1,212 @@
+//! Several models on one budget: each is trained or taken as it is, measured in the same way, and put into
+//! one report.
+//!
+//! | in the folder | what it is |
+//! | --- | --- |
+//! | `runs/NAME-seedS/` | an ordinary run, and `result.json`, what was measured of it |
+//! | `plan.json` | steps of each model, where the budget is a time |
+//! | `report.html`, `report.md`, `report.json` | the comparison |
+//!
+//! What is done already is not done again: after an interruption the same call goes on.
+
+mod config;
+mod measure;
+mod report;
+
+pub use config::{Budget, CompareAttack, CompareConfig, CompareEval, ModelEntry};
+pub use measure::{Costs, RobustRow, RunResult};
+
+use crate::atomic::{AtomicError, write_atomic};
+use crate::checkpoint::{Checkpoint, CheckpointError};
+use crate::data::DataError;
+use crate::picture::PictureError;
+use crate::report::ReportError;
+use crate::train::{Observer, TrainConfig, TrainError, Trainer, config::ConfigError};
+use burn::tensor::Device;
+use measure::Measures;
+use std::{
+    collections::BTreeMap,
+    io::Write,
+    path::{Path, PathBuf},
+};
+
+/// The result.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Comparison {
+    /// What was compared.
+    pub config: CompareConfig,
+    /// The pictures that everything was measured on.
+    pub data: String,
+    /// How many of them.
+    pub count: usize,
+    /// Instruction set and threads that the times belong to.
+    pub machine: String,
+    /// Every run, models in the order of the configuration.
+    pub runs: Vec<RunResult>,
+}
+
+/// Why a comparison ended early.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum CompareError {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Train(#[from] TrainError),
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    #[error(transparent)]
+    Data(#[from] DataError),
+    #[error(transparent)]
+    Picture(#[from] PictureError),
+    #[error(transparent)]
+    Report(#[from] ReportError),
+    #[error(transparent)]
+    Write(#[from] AtomicError),
+    /// A folder cannot be made, or a file in it cannot be read.
+    #[error("{path}: {source}")]
+    Folder {
+        /// The folder or file.
+        path: PathBuf,
+        /// The cause.
+        source: std::io::Error,
+    },
+    /// A run of another configuration is in the way.
+    #[error("{path}: a run with another configuration is there; choose another --out or remove it")]
+    OtherRun {
+        /// The run's folder.
+        path: PathBuf,
+    },
+    /// A checkpoint is for other pictures.
+    #[error("{path}: a model of {found}, the comparison is on {expected}")]
+    OtherData {
+        /// The checkpoint.
+        path: PathBuf,
+        /// Its channels and classes.
+        found: String,
+        /// The data's.
+        expected: String,
+    },
+}
+
+/// A run as it begins, for whoever watches.
+#[derive(Clone, Copy, Debug)]
+pub struct Beginning<'c> {
+    /// The model's name.
+    pub name: &'c str,
+    /// The run's configuration.
+    pub config: &'c TrainConfig,
+    /// Steps of the run.
+    pub total: u64,
+}
+
+/// Trains, measures and writes; `observe` gives an observer for each training. Nothing if an observer stopped
+/// one.
+///
+/// # Errors
+/// If a file cannot be read or written. A training that diverges is no error: it is a part of the result.
+pub fn run<O: Observer>(
+    config: &CompareConfig,
+    out: &Path,
+    device: &Device,
+    observe: &mut dyn FnMut(Beginning<'_>) -> O,
+) -> Result<Option<Comparison>, CompareError> {
+    let folder = |path: &Path| {
+        let error = |source| CompareError::Folder { path: path.to_owned(), source };
+        std::fs::create_dir_all(path).map_err(error)
+    };
+    folder(&out.join("runs"))?;
+    let steps = Plan { config, device, path: out.join("plan.json") }.steps()?;
+    let measures = Measures::new(config, device)?;
+    let mut runs = Vec::new();
+    for entry in &config.models {
+        if let Some(path) = &entry.checkpoint {
+            let run_dir = out.join("runs").join(&entry.name);
+            folder(&run_dir)?;
+            runs.push(measures.of(entry, None, path, &run_dir, None)?);
+            continue;
+        }
+        for &seed in &config.seeds {
+            let run_dir = out.join("runs").join(format!("{}-seed{seed}", entry.name));
+            let settings = config.train_config(entry, seed, steps[&entry.name])?;
+            let trainer = Trainer::new(settings.clone(), device)?;
+            let resume = resumes(&settings, &run_dir)?;
+            let total = trainer.total_steps();
+            let mut observer = observe(Beginning { name: &entry.name, config: &settings, total });
+            let diverged = match trainer.run(&run_dir, resume, &mut observer) {
+                Ok(finish) if !finish.complete => return Ok(None),
+                Ok(_) => None,
+                Err(error @ TrainError::Diverged { .. }) => Some(error.to_string()),
+                Err(error) => return Err(error.into()),
+            };
+            let model = run_dir.join("model.safetensors");
+            runs.push(measures.of(entry, Some(&settings), &model, &run_dir, diverged)?);
+        }
+    }
+    let comparison = Comparison {
+        config: config.clone(),
+        data: measures.name(),
+        count: measures.count(),
+        machine: format!("{}, {} threads", crate::isa_name(), rayon::current_num_threads()),
+        runs,
+    };
+    report::write(&comparison, &measures, out)?;
+    Ok(Some(comparison))
+}
+
+/// Whether the folder holds this run already, begun or done.
+fn resumes(settings: &TrainConfig, run_dir: &Path) -> Result<bool, CompareError> {
+    let text = match std::fs::read_to_string(run_dir.join("config.toml")) {
+        Ok(text) => text,
+        Err(_) => return Ok(false),
+    };
+    let same = text.parse::<toml::Table>().ok().and_then(|table| table.try_into::<TrainConfig>().ok());
+    if same.as_ref() != Some(settings) {
+        return Err(CompareError::OtherRun { path: run_dir.to_owned() });
+    }
+    Ok(true)
+}
+
+/// How many steps each model gets.
+struct Plan<'c> {
+    config: &'c CompareConfig,
+    device: &'c Device,
+    path: PathBuf,
+}
+
+impl Plan<'_> {
+    fn steps(&self) -> Result<BTreeMap<String, u64>, CompareError> {
+        let trained = self.config.models.iter().filter(|entry| entry.checkpoint.is_none());
+        let settings = |entry| self.config.train_config(entry, self.config.seeds[0], 1);
+        let Some(minutes) = self.config.budget.minutes else {
+            let images = self.config.budget.images.unwrap_or(1);
+            return trained
+                .map(|entry| {
+                    let batch = settings(entry)?.schedule.batch as u64;
+                    Ok((entry.name.clone(), images.div_ceil(batch).max(1)))
+                })
+                .collect();
+        };
+        // Measured once: an interrupted comparison must go on with the same steps.
+        let text = std::fs::read_to_string(&self.path).unwrap_or_default();
+        let mut plan: BTreeMap<String, u64> = serde_json::from_str(&text).unwrap_or_default();
+        for entry in trained {
+            if !plan.contains_key(&entry.name) {
+                let seconds = Trainer::new(settings(entry)?, self.device)?.seconds_per_step()?;
+                plan.insert(entry.name.clone(), ((60.0 * minutes / seconds) as u64).max(1));
+                write_json(&self.path, &plan)?;
+            }
+        }
+        Ok(plan)
+    }
+}
+
+fn write_json(path: &Path, value: &impl serde::Serialize) -> Result<(), CompareError> {
+    let text = serde_json::to_string_pretty(value).unwrap_or_default();
+    Ok(write_atomic(path, |file| writeln!(file, "{text}"))?)
+}
+
+/// A checkpoint and its hash.
+fn load(path: &Path) -> Result<(Checkpoint, String), CompareError> {
+    Ok(Checkpoint::load_with_hash(path)?)
+}

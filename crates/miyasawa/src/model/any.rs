@@ -1,0 +1,88 @@
+use super::{Classifier, Denoiser, EnergyNetwork, GradResNet, JointModel};
+use crate::nn::BatchNorm;
+use burn::module::Module;
+use burn::tensor::{Int, Tensor};
+
+/// What is asked of a model at a batch of noisy pictures.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Ask<'l> {
+    /// The logits.
+    pub classify: bool,
+    /// `D(y)`.
+    pub denoise: bool,
+    /// `D(y, c)` for these classes, `[batch]`.
+    pub given: Option<&'l Tensor<1, Int>>,
+}
+
+/// What a model answers; none where it was not asked or cannot.
+#[derive(Clone, Debug, Default)]
+pub struct Prediction {
+    /// Class logits, `[batch, classes]`.
+    pub logits: Option<Tensor<2>>,
+    /// `D(y)`, `[batch, channels, height, width]`.
+    pub denoised: Option<Tensor<4>>,
+    /// `D(y, c)`.
+    pub given: Option<Tensor<4>>,
+}
+
+/// A model of noisy pictures `y`, `[batch, channels, height, width]`, at noise levels `sigma`, `[batch]`.
+pub trait Predict {
+    /// Answers what it can of what is asked.
+    fn predict(&self, y: &Tensor<4>, sigma: &Tensor<1>, ask: &Ask<'_>) -> Prediction;
+}
+
+impl<N: EnergyNetwork> Predict for JointModel<N> {
+    fn predict(&self, y: &Tensor<4>, sigma: &Tensor<1>, ask: &Ask<'_>) -> Prediction {
+        let point = self.at(y, sigma);
+        Prediction {
+            logits: ask.classify.then(|| point.logits().clone()),
+            denoised: ask.denoise.then(|| point.denoised()),
+            given: ask.given.map(|labels| point.denoised_given(labels)),
+        }
+    }
+}
+
+/// A trained or trainable model of any kind.
+#[derive(Module, Debug)]
+pub enum Model {
+    /// Classifier, denoiser and density in one network.
+    Joint(JointModel<GradResNet>),
+    /// A classifier alone.
+    Classifier(Classifier),
+    /// A denoiser alone.
+    Denoiser(Denoiser),
+}
+
+impl Model {
+    /// The joint model, if it is one.
+    pub fn joint(&self) -> Option<&JointModel<GradResNet>> {
+        match self {
+            Self::Joint(model) => Some(model),
+            _ => None,
+        }
+    }
+
+    /// The batch normalisations in the order of the forward pass; the joint model has none.
+    pub fn norms(&mut self) -> Vec<&mut BatchNorm> {
+        match self {
+            Self::Joint(_) => Vec::new(),
+            Self::Classifier(model) => model.net.norms(),
+            Self::Denoiser(model) => model.net.norms(),
+        }
+    }
+}
+
+impl Predict for Model {
+    fn predict(&self, y: &Tensor<4>, sigma: &Tensor<1>, ask: &Ask<'_>) -> Prediction {
+        match self {
+            Self::Joint(model) => model.predict(y, sigma, ask),
+            Self::Classifier(model) => {
+                Prediction { logits: ask.classify.then(|| model.logits(y, None)), ..Prediction::default() }
+            }
+            Self::Denoiser(model) => Prediction {
+                denoised: ask.denoise.then(|| model.denoised(y, sigma, None)),
+                ..Prediction::default()
+            },
+        }
+    }
+}

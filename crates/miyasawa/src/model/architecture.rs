@@ -1,0 +1,376 @@
+use super::{
+    Classifier, Denoiser, DenoiserNet, DnCnnConfig, GradResNetConfig, JointModel, Model, ResNetConfig,
+    UNetConfig,
+    gradresnet::stage_activations,
+    params::{self, ParamError, ParamMap},
+};
+use burn::tensor::Device;
+use serde::{Deserialize, Serialize};
+
+/// The name of an [`Architecture`], as `network.kind` gives it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// [`GradResNet`](super::GradResNet): the joint model.
+    #[default]
+    GradResNet,
+    /// [`ResNet`](super::ResNet): a classifier alone.
+    ResNet18,
+    /// [`DnCnn`](super::DnCnn): a denoiser alone.
+    DnCnn,
+    /// [`UNet`](super::UNet): a denoiser alone.
+    UNet,
+}
+
+impl Kind {
+    /// Whether it has logits.
+    pub fn classifies(self) -> bool {
+        matches!(self, Self::GradResNet | Self::ResNet18)
+    }
+
+    /// Whether it has a denoiser.
+    pub fn denoises(self) -> bool {
+        self != Self::ResNet18
+    }
+}
+
+impl std::fmt::Display for Kind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::GradResNet => "gradresnet",
+            Self::ResNet18 => "resnet18",
+            Self::DnCnn => "dncnn",
+            Self::UNet => "unet",
+        })
+    }
+}
+
+/// Which network a model is made of, with every number that fixes its parameters' names and shapes.
+/// Written as one object whose `kind` names the architecture; without it, it is a GradResNet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "serde_json::Value", into = "Tagged")]
+pub enum Architecture {
+    /// The joint model's network.
+    GradResNet(GradResNetConfig),
+    /// The reference classifier.
+    ResNet18(ResNetConfig),
+    /// The reference denoiser of one scale.
+    DnCnn(DnCnnConfig),
+    /// The reference denoiser of several scales.
+    UNet(UNetConfig),
+}
+
+/// How an [`Architecture`] is written.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+enum Tagged {
+    GradResNet(GradResNetConfig),
+    ResNet18(ResNetConfig),
+    DnCnn(DnCnnConfig),
+    UNet(UNetConfig),
+}
+
+impl From<Architecture> for Tagged {
+    fn from(of: Architecture) -> Self {
+        match of {
+            Architecture::GradResNet(config) => Self::GradResNet(config),
+            Architecture::ResNet18(config) => Self::ResNet18(config),
+            Architecture::DnCnn(config) => Self::DnCnn(config),
+            Architecture::UNet(config) => Self::UNet(config),
+        }
+    }
+}
+
+impl TryFrom<serde_json::Value> for Architecture {
+    type Error = serde_json::Error;
+
+    fn try_from(mut value: serde_json::Value) -> Result<Self, Self::Error> {
+        if let Some(object) = value.as_object_mut() {
+            object.entry("kind").or_insert_with(|| Kind::default().to_string().into());
+        }
+        Ok(match serde_json::from_value(value)? {
+            Tagged::GradResNet(config) => Self::GradResNet(config),
+            Tagged::ResNet18(config) => Self::ResNet18(config),
+            Tagged::DnCnn(config) => Self::DnCnn(config),
+            Tagged::UNet(config) => Self::UNet(config),
+        })
+    }
+}
+
+impl std::fmt::Display for Architecture {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}, width {}", self.kind(), self.width())?;
+        match self {
+            Self::GradResNet(GradResNetConfig { blocks, .. })
+            | Self::ResNet18(ResNetConfig { blocks, .. })
+            | Self::UNet(UNetConfig { blocks, .. }) => write!(f, ", blocks {blocks:?}")?,
+            Self::DnCnn(DnCnnConfig { depth, .. }) => write!(f, ", depth {depth}")?,
+        }
+        if matches!(
+            self,
+            Self::DnCnn(DnCnnConfig { bias_free: true, .. }) | Self::UNet(UNetConfig { bias_free: true, .. })
+        ) {
+            f.write_str(", bias-free")?;
+        }
+        f.write_str(if self.is_blind() { ", blind" } else { ", conditioned on noise" })
+    }
+}
+
+impl Architecture {
+    /// Its name.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::GradResNet(_) => Kind::GradResNet,
+            Self::ResNet18(_) => Kind::ResNet18,
+            Self::DnCnn(_) => Kind::DnCnn,
+            Self::UNet(_) => Kind::UNet,
+        }
+    }
+
+    /// Channels of a picture.
+    pub fn channels(&self) -> usize {
+        match self {
+            Self::GradResNet(config) => config.channels,
+            Self::ResNet18(config) => config.channels,
+            Self::DnCnn(config) => config.channels,
+            Self::UNet(config) => config.channels,
+        }
+    }
+
+    /// Channels of the first layers.
+    pub fn width(&self) -> usize {
+        match self {
+            Self::GradResNet(config) => config.width,
+            Self::ResNet18(config) => config.width,
+            Self::DnCnn(config) => config.width,
+            Self::UNet(config) => config.width,
+        }
+    }
+
+    /// Number of classes; none for a denoiser alone.
+    pub fn classes(&self) -> Option<usize> {
+        match self {
+            Self::GradResNet(config) => Some(config.classes),
+            Self::ResNet18(config) => Some(config.classes),
+            Self::DnCnn(_) | Self::UNet(_) => None,
+        }
+    }
+
+    /// Whether it works without knowing the noise level.
+    pub fn is_blind(&self) -> bool {
+        match self {
+            Self::GradResNet(config) => config.blind,
+            Self::ResNet18(_) => true,
+            Self::DnCnn(config) => !config.conditioned,
+            Self::UNet(config) => !config.conditioned,
+        }
+    }
+
+    /// Whether a layer looks at the images of a batch together.
+    pub fn has_batch_norm(&self) -> bool {
+        matches!(self, Self::ResNet18(_) | Self::DnCnn(_))
+    }
+
+    /// Says what is wrong with the values, if anything is.
+    pub fn problem(&self) -> Option<String> {
+        match self {
+            Self::GradResNet(config) => config.problem(),
+            Self::ResNet18(config) => counts(config.channels, config.width)
+                .or_else(|| stages(&config.blocks))
+                .or_else(|| (config.classes == 0).then(|| "classes is 0, expected at least 1".to_owned())),
+            Self::DnCnn(config) => counts(config.channels, config.width).or_else(|| {
+                let depth = config.depth;
+                (!(2..=1000).contains(&depth)).then(|| format!("depth is {depth}, expected 2 to 1000"))
+            }),
+            Self::UNet(config) => counts(config.channels, config.width).or_else(|| stages(&config.blocks)),
+        }
+    }
+
+    /// Multiply-adds of the convolutions in one forward pass over one picture.
+    pub fn multiply_adds(&self, size: [usize; 2]) -> usize {
+        match self {
+            Self::GradResNet(config) => config.multiply_adds(size),
+            Self::ResNet18(config) => config.multiply_adds(size),
+            Self::DnCnn(config) => config.multiply_adds(size),
+            Self::UNet(config) => config.multiply_adds(size),
+        }
+    }
+
+    /// Values of an activation of one picture: after the first convolution, then of every unit (block or layer).
+    pub fn activations(&self, [height, width]: [usize; 2]) -> Vec<usize> {
+        match self {
+            Self::GradResNet(config) => config.activations([height, width]),
+            Self::ResNet18(ResNetConfig { width: channels, blocks, .. }) => {
+                stage_activations(*channels, blocks, [height, width])
+            }
+            Self::DnCnn(config) => vec![height * width * config.width; config.depth],
+            Self::UNet(config) => config.activations([height, width]),
+        }
+    }
+
+    /// Activations that training keeps of a unit: what convolutions, norms and non-linearities take.
+    pub fn kept_per_unit(&self) -> usize {
+        match self {
+            Self::GradResNet(_) => 4,
+            Self::ResNet18(_) => 7,
+            Self::DnCnn(_) | Self::UNet(_) => 3,
+        }
+    }
+
+    /// Passes through the convolutions to denoise a picture: the joint model's denoiser is a gradient.
+    pub fn denoise_passes(&self) -> usize {
+        if self.kind() == Kind::GradResNet { 2 } else { 1 }
+    }
+
+    /// A model with random parameters for data with the standard deviation `sigma_data`; the seed fixes the
+    /// parameters on every device.
+    ///
+    /// # Panics
+    /// If [`problem`](Self::problem) finds one.
+    pub fn init(&self, device: &Device, seed: u64, sigma_data: f64) -> Model {
+        if let Some(problem) = self.problem() {
+            panic!("{}: {problem}", self.kind());
+        }
+        let denoiser = |net| Model::Denoiser(Denoiser::new(net, sigma_data, !self.is_blind()));
+        match self {
+            Self::GradResNet(config) => Model::Joint(JointModel::new(config.init(device, seed), sigma_data)),
+            Self::ResNet18(config) => Model::Classifier(Classifier { net: config.init(device, seed) }),
+            Self::DnCnn(config) => denoiser(DenoiserNet::DnCnn(config.init(device, seed))),
+            Self::UNet(config) => denoiser(DenoiserNet::UNet(config.init(device, seed))),
+        }
+    }
+
+    /// The model with these parameters. What the configuration claims is compared with them before
+    /// anything is allocated: both may come from a file that nobody has checked.
+    ///
+    /// # Errors
+    /// If a parameter is missing, unknown, or has another shape.
+    pub fn with_params(
+        &self,
+        values: ParamMap,
+        device: &Device,
+        sigma_data: f64,
+    ) -> Result<Model, ParamError> {
+        let expected = match self {
+            Self::GradResNet(config) => {
+                let net = config.with_params(values, device)?;
+                return Ok(Model::Joint(JointModel::new(net, sigma_data)));
+            }
+            Self::ResNet18(config) => config.values(),
+            Self::DnCnn(config) => config.values(),
+            Self::UNet(config) => config.values(),
+        };
+        let size = |shape: &[usize]| shape.iter().map(|n| *n as u128).product::<u128>();
+        let found: u128 = values.values().map(|data| size(data.shape())).sum();
+        if found != expected {
+            return Err(ParamError::Count { expected, found });
+        }
+        params::assign(self.init(device, 0, sigma_data), values)
+    }
+}
+
+/// The largest number that a file may claim: products of a few of them stay in range.
+const LARGEST: usize = 1 << 16;
+
+fn counts(channels: usize, width: usize) -> Option<String> {
+    [("channels", channels), ("width", width)].into_iter().find_map(|(name, value)| {
+        (!(1..=LARGEST).contains(&value)).then(|| format!("{name} is {value}, expected 1 to {LARGEST}"))
+    })
+}
+
+fn stages(blocks: &[usize]) -> Option<String> {
+    let fits = (1..=8).contains(&blocks.len()) && blocks.iter().all(|n| (1..=LARGEST).contains(n));
+    (!fits).then(|| format!("blocks are {blocks:?}, expected 1 to 8 numbers of at least 1"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::module::Module;
+
+    fn all() -> Vec<Architecture> {
+        let operands = crate::ops::Operands::F32;
+        let dncnn = |bias_free, conditioned| {
+            Architecture::DnCnn(DnCnnConfig {
+                channels: 3,
+                width: 8,
+                depth: 5,
+                bias_free,
+                conditioned,
+                operands,
+            })
+        };
+        let unet = |bias_free, conditioned| {
+            let blocks = vec![1, 2, 1];
+            Architecture::UNet(UNetConfig { channels: 1, width: 4, blocks, bias_free, conditioned, operands })
+        };
+        vec![
+            Architecture::GradResNet(GradResNetConfig { width: 8, ..GradResNetConfig::new(3, 10) }),
+            Architecture::ResNet18(ResNetConfig {
+                channels: 3,
+                classes: 7,
+                width: 8,
+                blocks: vec![1, 2, 1],
+                operands,
+            }),
+            dncnn(false, false),
+            dncnn(true, true),
+            unet(true, true),
+            unet(false, false),
+        ]
+    }
+
+    #[test]
+    fn what_is_written_reads_back_and_an_old_description_is_a_gradresnet() {
+        for architecture in all() {
+            let text = serde_json::to_string(&architecture).unwrap();
+            assert!(text.starts_with(&format!("{{\"kind\":\"{}\"", architecture.kind())), "{text}");
+            assert_eq!(serde_json::from_str::<Architecture>(&text).unwrap(), architecture);
+        }
+        let old =
+            r#"{"channels":1,"classes":10,"width":8,"blocks":[1],"blind":true,"zero_energy_head":true}"#;
+        assert_eq!(serde_json::from_str::<Architecture>(old).unwrap().kind(), Kind::GradResNet);
+        for wrong in [r#"{"kind":"vit"}"#, r#"{"kind":"dncnn","channels":1}"#, "{}", "[]"] {
+            assert!(serde_json::from_str::<Architecture>(wrong).is_err(), "{wrong}");
+        }
+        let more = old.replace("}", ",\"depth\":3}");
+        assert!(serde_json::from_str::<Architecture>(&more).unwrap_err().to_string().contains("depth"));
+    }
+
+    #[test]
+    fn the_number_of_values_is_counted_without_allocating() {
+        let device = Device::flex();
+        for architecture in all() {
+            let model = architecture.init(&device, 1, 0.5);
+            let values = params::collect(&model);
+            let same = architecture.with_params(values.clone(), &device, 0.5).unwrap();
+            assert_eq!(params::collect(&same), values, "{architecture:?}");
+            assert!(model.num_params() > 100);
+            if architecture.kind() != Kind::GradResNet {
+                let mut fewer = values.clone();
+                fewer.pop_first();
+                let error = architecture.with_params(fewer, &device, 0.5).unwrap_err();
+                assert!(matches!(error, ParamError::Count { .. }), "{error}");
+            }
+        }
+    }
+
+    #[test]
+    fn hostile_numbers_are_refused() {
+        for (text, word) in [
+            (r#"{"kind":"resnet18","channels":3,"classes":0,"width":8,"blocks":[1]}"#, "classes"),
+            (r#"{"kind":"resnet18","channels":3,"classes":2,"width":8,"blocks":[]}"#, "blocks"),
+            (
+                r#"{"kind":"unet","channels":3,"width":99999999,"blocks":[1],"bias_free":true,"conditioned":true}"#,
+                "width",
+            ),
+            (
+                r#"{"kind":"dncnn","channels":3,"width":8,"depth":1,"bias_free":true,"conditioned":true}"#,
+                "depth",
+            ),
+        ] {
+            let found = serde_json::from_str::<Architecture>(text).unwrap().problem().unwrap();
+            assert!(found.contains(word), "{found}");
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! JEM (Grathwohl et al. 2020, "Your classifier is secretly an energy based model", arXiv 1912.03263):
+//! cross-entropy plus maximum likelihood of `log p(y) = log sum_c exp f_c(y) + const`.
+//!
+//! The gradient of `-log p(y)` is that of `mean LSE(samples) - mean LSE(data)`. Samples come from Langevin
+//! dynamics, started from a replay buffer of former samples (Du & Mordatch 2019):
+//!
+//! ```text
+//! x <- x + step_size * grad LSE(x) + noise * N(0, 1)
+//! ```
+//!
+//! The gradient for `x` is the network's own adjoint, so that sampling needs no autodiff: a forward and an
+//! adjoint pass for each of the 20 steps. The same noisy batch serves cross-entropy and likelihood.
+
+use super::{
+    config::{JemConfig, LossConfig},
+    step::{Batch, BatchStats, PartSum, for_parts, parts_of, right, sum},
+};
+use crate::data::example_rng;
+use crate::eval::host;
+use crate::model::{
+    GradResNet, JointModel, loss,
+    params::{self, FlatMap, ParamError},
+};
+use burn::module::Module;
+use burn::tensor::{Device, Tensor, TensorData, activation::softmax};
+use rand::{Rng, RngExt};
+use rand_distr::{Distribution, StandardNormal};
+use std::{collections::BTreeMap, sync::Arc};
+
+/// Streams of [`example_rng`]: the buffer's first content, and the samples of a step.
+const BUFFER: u64 = 24;
+const SAMPLES: u64 = 25;
+
+/// The buffer's name in a run's state.
+const STATE: &str = "jem.buffer";
+
+/// The replay buffer and how it is used.
+#[derive(Clone, Debug)]
+pub struct Jem {
+    config: JemConfig,
+    seed: u64,
+    /// Channels, height, width.
+    image: [usize; 3],
+    /// Former samples, one after the other; shared by the states of a run until one moves on.
+    buffer: Arc<Vec<f32>>,
+}
+
+/// What a part of the batch gives: its share of the gradient, and its samples.
+struct Part {
+    from: usize,
+    grads: FlatMap,
+    stats: BatchStats,
+    samples: Vec<f32>,
+}
+
+fn uniform(rng: &mut impl Rng, out: &mut [f32]) {
+    out.iter_mut().for_each(|value| *value = rng.random_range(-1.0..1.0));
+}
+
+impl Jem {
+    /// A buffer of uniform noise.
+    pub fn new(config: JemConfig, seed: u64, image: [usize; 3]) -> Self {
+        let len = image.iter().product::<usize>();
+        let mut buffer = vec![0.0; config.buffer * len];
+        for (i, picture) in buffer.chunks_mut(len).enumerate() {
+            uniform(&mut example_rng(seed, 0, i as u64, BUFFER), picture);
+        }
+        Self { config, seed, image, buffer: Arc::new(buffer) }
+    }
+
+    /// The buffer, for a run's state.
+    pub fn state(&self) -> BTreeMap<String, TensorData> {
+        let [c, h, w] = self.image;
+        let data = TensorData::new(self.buffer.to_vec(), [self.config.buffer, c, h, w]);
+        [(STATE.to_owned(), data)].into_iter().collect()
+    }
+
+    /// Takes the buffer out of a run's state.
+    ///
+    /// # Errors
+    /// If it is missing or of another size.
+    pub fn take(&mut self, state: &mut BTreeMap<String, TensorData>) -> Result<(), ParamError> {
+        let data = state.remove(STATE).ok_or_else(|| ParamError::Missing(STATE.to_owned()))?;
+        let values = data.try_to_vec::<f32>().unwrap_or_default();
+        if values.len() != self.buffer.len() {
+            let [c, h, w] = self.image;
+            let (expected, found) = (vec![self.config.buffer, c, h, w], data.shape().to_vec());
+            return Err(ParamError::Shape { name: STATE.to_owned(), expected, found });
+        }
+        self.buffer = Arc::new(values);
+        Ok(())
+    }
+
+    /// The gradient of the batch's mean loss; the samples of the step go into the buffer. Everything random
+    /// is a function of the seed, the step and the image's place in the batch.
+    pub fn gradients(
+        &mut self,
+        model: &JointModel<GradResNet>,
+        batch: &Batch,
+        config: &LossConfig,
+        step: u64,
+        micro_batch: usize,
+        device: &Device,
+    ) -> (FlatMap, BatchStats) {
+        let plain = model.valid();
+        let mut total = PartSum::default();
+        let mut samples = vec![0.0; batch.x.len()];
+        let len = self.image.iter().product::<usize>();
+        let work = |[from, count]: [usize; 2]| {
+            let drawn = self.sample(&plain, step, [from, count], &device.clone().inner());
+            self.part(model, batch, config, drawn, [from, count], device)
+        };
+        for_parts(&parts_of(batch.len(), micro_batch), device, work, |part| {
+            samples[part.from * len..][..part.samples.len()].copy_from_slice(&part.samples);
+            total.add(part.grads, part.stats);
+        });
+        // After all parts have started from it: two samples may have drawn the same place.
+        let place = |i: usize| self.start(&mut example_rng(self.seed, step, i as u64, SAMPLES)).0;
+        let places: Vec<usize> = (0..batch.len()).map(place).collect();
+        let buffer = Arc::make_mut(&mut self.buffer);
+        for (place, sample) in places.into_iter().zip(samples.chunks(len)) {
+            buffer[place * len..][..len].copy_from_slice(sample);
+        }
+        let (grads, mut stats) = total.finish(config);
+        stats.loss += self.config.weight * stats.energy_gap.unwrap_or(0.0);
+        (grads, stats)
+    }
+
+    /// A place of the buffer, and whether the sample starts from noise instead of what is there.
+    fn start(&self, rng: &mut impl Rng) -> (usize, bool) {
+        let place = rng.random_range(0..self.config.buffer as u64) as usize;
+        (place, rng.random::<f64>() < self.config.reinit)
+    }
+
+    /// The samples `from..from + count` of a step.
+    fn sample(
+        &self,
+        model: &JointModel<GradResNet>,
+        step: u64,
+        [from, count]: [usize; 2],
+        device: &Device,
+    ) -> Vec<f32> {
+        let [c, h, w] = self.image;
+        let len = c * h * w;
+        let mut rngs: Vec<_> =
+            (from..from + count).map(|i| example_rng(self.seed, step, i as u64, SAMPLES)).collect();
+        let mut values = vec![0.0; count * len];
+        for (rng, picture) in rngs.iter_mut().zip(values.chunks_mut(len)) {
+            let (place, anew) = self.start(rng);
+            match anew {
+                true => uniform(rng, picture),
+                false => picture.copy_from_slice(&self.buffer[place * len..][..len]),
+            }
+        }
+        let picture =
+            |values: Vec<f32>| Tensor::<4>::from_data(TensorData::new(values, [count, c, h, w]), device);
+        let sigma = Tensor::<1>::ones([count], device);
+        let mut x = picture(values);
+        for _ in 0..self.config.steps {
+            let mut noise = vec![0.0f32; count * len];
+            for (rng, noise) in rngs.iter_mut().zip(noise.chunks_mut(len)) {
+                noise.iter_mut().for_each(|value| *value = StandardNormal.sample(rng));
+            }
+            let point = model.at(&x, &sigma);
+            let gradient = point.logit_gradient(softmax(point.logits().clone(), 1));
+            x = x + gradient * self.config.step_size + picture(noise) * self.config.noise;
+        }
+        host(x)
+    }
+
+    fn part(
+        &self,
+        model: &JointModel<GradResNet>,
+        batch: &Batch,
+        config: &LossConfig,
+        samples: Vec<f32>,
+        [from, count]: [usize; 2],
+        device: &Device,
+    ) -> Part {
+        let model = &params::update(model.clone(), |_, _, p| p);
+        let total = batch.len() as f64;
+        let [c, h, w] = self.image;
+        let (y, _, sigma, labels) = batch.tensors(from, count, device);
+        let drawn = Tensor::<4>::from_data(TensorData::new(samples.clone(), [count, c, h, w]), device);
+        let (data, drawn) = (model.at(&y, &sigma), model.at(&drawn, &sigma));
+        let ce = loss::cross_entropy(data.logits(), &labels, config.label_smoothing);
+        let gap = loss::log_sum_exp(drawn.logits()) - loss::log_sum_exp(data.logits());
+        let stats = BatchStats {
+            accuracy: Some(right(data.logits(), &labels) / total),
+            ce: sum(&ce) / total,
+            energy_gap: Some(sum(&gap) / total),
+            ..BatchStats::default()
+        };
+        drop((data, drawn));
+        let loss = ce * config.ce_weight + gap * self.config.weight;
+        let mut grads = (loss.sum() / total).backward();
+        Part { from, grads: params::take_gradients(model, &mut grads), stats, samples }
+    }
+}

@@ -1,0 +1,138 @@
+//! What a step minimises, for every kind of model.
+
+use super::{
+    config::{LossConfig, ObjectiveName, TrainConfig},
+    jem::Jem,
+    step::{self, Batch, BatchStats, PartSum, for_parts, right, sum},
+};
+use crate::model::{
+    Classifier, Denoiser, Model, loss,
+    params::{self, FlatMap, ParamError},
+};
+use crate::nn::{Moments, NormLog, update_running};
+use burn::tensor::{Device, TensorData};
+use std::collections::BTreeMap;
+
+/// The loss of a run, with what it remembers between steps.
+#[derive(Clone, Debug)]
+pub struct Objective {
+    loss: LossConfig,
+    jem: Option<Jem>,
+}
+
+impl Objective {
+    /// The objective of a configuration for pictures of these channels, height and width.
+    pub fn new(config: &TrainConfig, image: [usize; 3]) -> Self {
+        let [ce_weight, dsm_weight] = config.loss_weights();
+        let jem = config.loss.objective == ObjectiveName::Jem;
+        Self {
+            loss: LossConfig { ce_weight, dsm_weight, ..config.loss.clone() },
+            jem: jem.then(|| Jem::new(config.jem.clone(), config.seed, image)),
+        }
+    }
+
+    /// The gradient of the batch's mean loss at step `step`. Running statistics of the model move, and
+    /// samples are drawn, as a part of it.
+    pub fn gradients(
+        &mut self,
+        model: &mut Model,
+        batch: &Batch,
+        step: u64,
+        micro_batch: usize,
+        device: &Device,
+    ) -> (FlatMap, BatchStats) {
+        let config = &self.loss;
+        match (&mut *model, &mut self.jem) {
+            (Model::Joint(model), Some(jem)) => {
+                jem.gradients(model, batch, config, step, micro_batch, device)
+            }
+            (Model::Joint(model), None) => step::gradients(model, batch, config, micro_batch, device),
+            (Model::Classifier(of), _) => {
+                let work = |part| classifier_part(of, batch, config, part, device);
+                let (sum, seen) = ghost_parts(batch, micro_batch, device, work);
+                update_running(model.norms(), &seen);
+                sum.finish(config)
+            }
+            (Model::Denoiser(of), _) => {
+                let work = |part| denoiser_part(of, batch, config, part, device);
+                let (sum, seen) = ghost_parts(batch, micro_batch, device, work);
+                update_running(model.norms(), &seen);
+                sum.finish(config)
+            }
+        }
+    }
+
+    /// What a resumed run needs besides parameters and moments, by name.
+    pub fn state(&self) -> BTreeMap<String, TensorData> {
+        self.jem.as_ref().map(Jem::state).unwrap_or_default()
+    }
+
+    /// Takes what [`state`](Self::state) gave out of a run's state; other names stay.
+    ///
+    /// # Errors
+    /// If something is missing or of another size.
+    pub fn take(&mut self, state: &mut BTreeMap<String, TensorData>) -> Result<(), ParamError> {
+        self.jem.as_mut().map_or(Ok(()), |jem| jem.take(state))
+    }
+}
+
+type Share = (FlatMap, BatchStats, Vec<Moments>);
+
+/// The parts of a batch, as equal as can be: batch normalisation should not meet a part of one image.
+fn ghost_parts(
+    batch: &Batch,
+    micro_batch: usize,
+    device: &Device,
+    work: impl Fn([usize; 2]) -> Share + Sync,
+) -> (PartSum, Vec<Vec<Moments>>) {
+    let (total, count) = (batch.len(), (batch.len() / micro_batch.max(1)).max(1));
+    let from = |part: usize| part * total / count;
+    let parts: Vec<[usize; 2]> = (0..count).map(|k| [from(k), from(k + 1) - from(k)]).collect();
+    let (mut sum, mut seen) = (PartSum::default(), Vec::new());
+    for_parts(&parts, device, work, |(grads, stats, moments)| {
+        sum.add(grads, stats);
+        seen.push(moments);
+    });
+    (sum, seen)
+}
+
+fn classifier_part(
+    model: &Classifier,
+    batch: &Batch,
+    config: &LossConfig,
+    [from, count]: [usize; 2],
+    device: &Device,
+) -> Share {
+    let model = &params::update(model.clone(), |_, _, p| p);
+    let total = batch.len() as f64;
+    let (y, _, _, labels) = batch.tensors(from, count, device);
+    let mut log = NormLog::default();
+    let logits = model.logits(&y, Some(&mut log));
+    let ce = loss::cross_entropy(&logits, &labels, config.label_smoothing);
+    let stats = BatchStats {
+        ce: sum(&ce) / total,
+        accuracy: Some(right(&logits, &labels) / total),
+        ..BatchStats::default()
+    };
+    let mut grads = ((ce * config.ce_weight).sum() / total).backward();
+    (params::take_gradients(model, &mut grads), stats, log.moments())
+}
+
+fn denoiser_part(
+    model: &Denoiser,
+    batch: &Batch,
+    config: &LossConfig,
+    [from, count]: [usize; 2],
+    device: &Device,
+) -> Share {
+    let model = &params::update(model.clone(), |_, _, p| p);
+    let total = batch.len() as f64;
+    let (y, eps, sigma, _) = batch.tensors(from, count, device);
+    let x = y.clone() - eps * sigma.clone().reshape([count, 1, 1, 1]);
+    let mut log = NormLog::default();
+    let denoised = model.denoised(&y, &sigma, Some(&mut log));
+    let dsm = loss::denoising(denoised, &x, &sigma, model.sigma_data());
+    let stats = BatchStats { dsm: sum(&dsm) / total, ..BatchStats::default() };
+    let mut grads = ((dsm * config.dsm_weight).sum() / total).backward();
+    (params::take_gradients(model, &mut grads), stats, log.moments())
+}

@@ -1,0 +1,106 @@
+//! Every kind of model, trained for a moment on the digits: it learns, and an interrupted run goes on as if
+//! nothing had happened.
+
+use miyasawa::{
+    Device,
+    eval::Row,
+    train::{Finish, Observer, StepReport, TrainConfig, Trainer},
+};
+use std::path::Path;
+
+/// Records losses, and stops after so many steps.
+#[derive(Default)]
+struct Watch {
+    losses: Vec<f64>,
+    stop_at: Option<u64>,
+    stop: bool,
+}
+
+impl Observer for Watch {
+    fn step(&mut self, report: &StepReport, _: u64) {
+        let stats = &report.stats;
+        // The likelihood of JEM is a difference that hovers around 0.
+        self.losses.push(if stats.energy_gap.is_some() { stats.ce } else { stats.loss });
+        self.stop = self.stop_at == Some(report.step);
+    }
+
+    fn evaluation(&mut self, _: u64, _: &[Row]) {}
+
+    fn should_stop(&self) -> bool {
+        self.stop
+    }
+}
+
+fn train(settings: &[&str], out: &Path, resume: bool, stop_at: Option<u64>) -> (Finish, Vec<f64>) {
+    let common = [
+        "network.width=8",
+        "network.blocks=[1,1]",
+        "network.depth=4",
+        "schedule.steps=40",
+        "schedule.batch=64",
+        "schedule.warmup=4",
+        "eval.every=1000",
+        "eval.sigmas=[0.2]",
+        "data.limit=500",
+        "jem.buffer=200",
+        "jem.steps=4",
+    ];
+    let settings: Vec<String> = common.iter().chain(settings).map(|s| (*s).to_owned()).collect();
+    let config = TrainConfig::load(None, &settings).unwrap();
+    let trainer = Trainer::new(config, &Device::flex()).unwrap();
+    let mut watch = Watch { stop_at, ..Watch::default() };
+    let finish = trainer.run(out, resume, &mut watch).unwrap();
+    (finish, watch.losses)
+}
+
+/// Trains as a whole and in two parts.
+fn check(settings: &[&str]) -> Finish {
+    let dir = tempfile::tempdir().unwrap();
+    let (whole, parts) = (dir.path().join("whole"), dir.path().join("parts"));
+    let (finish, losses) = train(settings, &whole, false, None);
+    let mean = |losses: &[f64]| losses.iter().sum::<f64>() / losses.len() as f64;
+    let (first, last) = (mean(&losses[..5]), mean(&losses[35..]));
+    assert!(last < 0.95 * first, "{settings:?}: {first} {last}");
+    let (stopped, _) = train(settings, &parts, false, Some(17));
+    assert!(!stopped.complete && stopped.steps == 17);
+    let (resumed, again) = train(settings, &parts, true, None);
+    assert!(resumed.complete);
+    assert_eq!(again, losses[17..], "{settings:?}");
+    let model = |dir: &Path| std::fs::read(dir.join("model.safetensors")).unwrap();
+    assert!(model(&whole) == model(&parts), "{settings:?}: another model");
+    finish
+}
+
+#[test]
+fn a_resnet_learns_and_resumes() {
+    let finish = check(&["network.kind=resnet18", "schedule.micro_batch=20", "noise.min=0", "noise.max=0"]);
+    let row = &finish.rows[0];
+    assert!(row.accuracy > Some(0.15) && row.nll.is_some() && row.psnr.is_none(), "{row:?}");
+}
+
+#[test]
+fn denoisers_learn_and_resume() {
+    for more in [
+        &["network.kind=dncnn"][..],
+        &["network.kind=dncnn", "network.bias_free=true", "network.conditioned=true"],
+        &["network.kind=unet"],
+        &["network.kind=unet", "network.bias_free=false", "network.conditioned=false"],
+    ] {
+        let row = &check(more).rows[0];
+        assert!(row.accuracy.is_none() && row.psnr > Some(10.0), "{more:?}: {row:?}");
+    }
+}
+
+#[test]
+fn jem_learns_and_resumes_with_its_buffer() {
+    let jem = ["network.blind=true", "loss.objective=jem", "noise.min=0.03", "noise.max=0.03"];
+    let row = &check(&jem).rows[0];
+    assert!(row.accuracy.is_some() && row.psnr.is_none(), "{row:?}");
+}
+
+#[test]
+fn a_denoiser_of_one_class_learns_from_patches() {
+    let settings = ["loss.ce_weight=0", "data.unlabelled=true", "augment.patch=6", "augment.flip=true"];
+    let row = &check(&settings).rows[0];
+    assert!(row.accuracy.is_none() && row.psnr > Some(10.0), "{row:?}");
+}
