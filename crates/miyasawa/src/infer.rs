@@ -157,7 +157,7 @@ pub fn class_index(info: &ModelInfo, text: &str) -> Result<usize, InferError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::GradResNetConfig;
+    use crate::model::{GradResNetConfig, JointModel};
 
     #[test]
     fn parts_cover_a_side_and_their_weights_never_vanish() {
