@@ -50,16 +50,15 @@ impl Point {
     /// If the parameters or the optimiser's state do not fit the network; `path` is for the message.
     pub fn restored(
         fresh: &Self,
-        saved: SavedPoint,
+        saved: &SavedPoint,
         device: &Device,
         path: &Path,
     ) -> Result<Self, TrainError> {
         let wrong = |source| CheckpointError::Params { path: path.to_owned(), source };
         let mut point = fresh.clone();
-        let SavedPoint { step, guard, log, params, optimizer } = saved;
-        point.optimizer.restore(step, &optimizer, &params, device).map_err(wrong)?;
-        point.model.net = params::assign(point.model.net, params).map_err(wrong)?;
-        (point.step, point.guard, point.log) = (step, guard, log.unwrap_or(0));
+        point.optimizer.restore(saved.step, &saved.optimizer, &saved.params, device).map_err(wrong)?;
+        point.model.net = params::assign(point.model.net, saved.params.clone()).map_err(wrong)?;
+        (point.step, point.guard, point.log) = (saved.step, saved.guard, saved.log.unwrap_or(0));
         Ok(point)
     }
 }
