@@ -52,17 +52,17 @@ impl Point {
     /// If the parameters or the optimiser's state do not fit the network; `path` is for the message.
     pub fn restored(
         fresh: &Self,
-        saved: SavedPoint,
+        saved: &SavedPoint,
         device: &Device,
         path: &Path,
     ) -> Result<Self, TrainError> {
         let wrong = |source| CheckpointError::Params { path: path.to_owned(), source };
         let mut point = fresh.clone();
-        let SavedPoint { step, guard, log, params, mut optimizer } = saved;
+        let mut optimizer = saved.optimizer.clone();
         point.objective.take(&mut optimizer).map_err(wrong)?;
-        point.optimizer.restore(step, &optimizer, &params, device).map_err(wrong)?;
-        point.model = params::assign(point.model, params).map_err(wrong)?;
-        (point.step, point.guard, point.log) = (step, guard, log.unwrap_or(0));
+        point.optimizer.restore(saved.step, &optimizer, &saved.params, device).map_err(wrong)?;
+        point.model = params::assign(point.model, saved.params.clone()).map_err(wrong)?;
+        (point.step, point.guard, point.log) = (saved.step, saved.guard, saved.log.unwrap_or(0));
         Ok(point)
     }
 }

@@ -7,12 +7,11 @@ use std::collections::BTreeMap;
 /// Keys that may change while a run goes on without changing what it learns.
 const FREE: [&str; 4] = ["eval.", "checkpoint.", "data.assume", "divergence.max_rollbacks"];
 
-/// Compares the checkpoint's data and configuration with the run's. A changed configuration is a warning: it is
-/// what was asked for.
+/// Checks that the pictures are of the checkpoint's kind.
 ///
 /// # Errors
-/// If the pictures are of another kind.
-pub(super) fn compare(trainer: &Trainer, state: &TrainState) -> Result<(), TrainError> {
+/// If they are not.
+pub(super) fn check_pictures(trainer: &Trainer, state: &TrainState) -> Result<(), TrainError> {
     let (found, saved) = (&trainer.info.data, &state.info.data);
     if (found.channels, found.height, found.width, &found.classes)
         != (saved.channels, saved.height, saved.width, &saved.classes)
@@ -30,6 +29,12 @@ pub(super) fn compare(trainer: &Trainer, state: &TrainState) -> Result<(), Train
             saved.classes.len()
         )));
     }
+    Ok(())
+}
+
+/// Warns of changed pictures and of a changed configuration, which is what was asked for.
+pub(super) fn warn_of_changes(trainer: &Trainer, state: &TrainState) {
+    let (found, saved) = (&trainer.info.data, &state.info.data);
     if (found.mean - saved.mean).abs() > 1e-6 || (found.std - saved.std).abs() > 1e-6 {
         tracing::warn!(
             "{}: mean {:.6} and standard deviation {:.6}, the run so far had {:.6} and {:.6}: other pictures",
@@ -46,7 +51,6 @@ pub(super) fn compare(trainer: &Trainer, state: &TrainState) -> Result<(), Train
             tracing::warn!("{key} is {after}, the run so far had {before}: from here on it is another run");
         }
     }
-    Ok(())
 }
 
 /// The keys whose values differ; none where the earlier configuration is not known.

@@ -1,6 +1,6 @@
 //! The steps of a run: taken, guarded, measured and saved.
 
-use super::{Finish, Observer, StepReport, TrainError, Trainer, point::Point};
+use super::{Finish, Observer, StepReport, TrainError, Trainer, point::Point, resume};
 use crate::checkpoint::Checkpoint;
 use crate::eval::{self, EvalOptions, Row};
 use crate::model::{Model, params};
@@ -95,11 +95,12 @@ impl<'t> Run<'t> {
         let (mut recovery, mut cut) = (Recovery::default(), None);
         let (mut now, mut good) = (fresh.clone(), None);
         if let Some((state, path)) = loaded {
-            super::resume::compare(trainer, &state)?;
+            resume::check_pictures(trainer, &state)?;
             (recovery, cut) = (state.recovery, state.now.log);
             let restored = |saved| Point::restored(&fresh, saved, &trainer.device, &path);
-            now = restored(state.now)?;
-            good = state.good.map(restored).transpose()?;
+            now = restored(&state.now)?;
+            good = state.good.as_ref().map(restored).transpose()?;
+            resume::warn_of_changes(trainer, &state);
         }
         files.write("config.toml", config.as_bytes())?;
         let log = Log::open(&files.path("metrics.jsonl"), cut, now.step)?;
