@@ -4,7 +4,7 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use miyasawa::{
     data::{CROP_SHARE, DataSource, FitMode, OpenOptions, Part, Pictures},
-    eval::{EvalOptions, Row, evaluate_pictures},
+    eval::{EvalOptions, Row, evaluate_set},
 };
 use std::path::PathBuf;
 
@@ -142,7 +142,7 @@ pub fn run(args: &Eval, session: &Session) -> anyhow::Result<Outcome> {
         denoise: loaded.info.training.loss_weights[1] > 0.0,
     };
     let bar = share_bar(session, "evaluating");
-    let rows = evaluate_pictures(&loaded.model, &set, &options, &loaded.device, &mut |share| {
+    let rows = evaluate_set(&loaded.model, &set, &options, &loaded.device, &mut |share| {
         bar.set_position((share * 1000.0) as u64);
         true
     })?;

@@ -146,7 +146,7 @@ pub fn evaluate_while<N: EnergyNetwork>(
 ///
 /// # Errors
 /// If pictures cannot be read or too many are broken.
-pub fn evaluate_pictures<N: EnergyNetwork>(
+pub fn evaluate_set<N: EnergyNetwork>(
     model: &JointModel<N>,
     data: &Pictures,
     options: &EvalOptions,

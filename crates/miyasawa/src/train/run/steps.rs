@@ -308,7 +308,7 @@ impl<'t> Run<'t> {
         let mut wait = |_| !observer.should_stop();
         let test = &self.trainer.test;
         let device = &self.trainer.device;
-        let Some(rows) = eval::evaluate_pictures(&model, test, &options, device, &mut wait)? else {
+        let Some(rows) = eval::evaluate_set(&model, test, &options, device, &mut wait)? else {
             return Ok(false);
         };
         let score = score(&rows, config);
