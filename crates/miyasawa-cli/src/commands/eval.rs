@@ -4,7 +4,7 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use miyasawa::{
     data::{CROP_SHARE, DataError, DataSource, FitMode, OpenOptions, Part, Pictures, gallery},
-    eval::{EvalOptions, Row, evaluate_gallery, evaluate_pictures},
+    eval::{EvalOptions, Row, evaluate_gallery, evaluate_set},
     picture::Picture,
 };
 use std::path::PathBuf;
@@ -186,7 +186,7 @@ pub fn run(args: &Eval, session: &Session) -> anyhow::Result<Outcome> {
     };
     let (model, device) = (&loaded.model, &loaded.device);
     let rows = match &set {
-        Measured::Set(set) => evaluate_pictures(model, set, &options, device, &mut progress)?,
+        Measured::Set(set) => evaluate_set(model, set, &options, device, &mut progress)?,
         Measured::Gallery(all) => evaluate_gallery(model, all, &options, device, &mut progress),
     };
     let rows = rows.unwrap_or_default();

@@ -142,7 +142,7 @@ impl<'c> Measures<'c> {
             (Some(pictures), false) => {
                 eval::evaluate_gallery(&model, pictures, &options, self.device, &mut |_| true)
             }
-            _ => eval::evaluate_pictures(&model, &self.test, &options, self.device, &mut |_| true)?,
+            _ => eval::evaluate_set(&model, &self.test, &options, self.device, &mut |_| true)?,
         };
         let rows = rows.unwrap_or_default();
         let result = RunResult {

@@ -151,7 +151,7 @@ pub fn evaluate_while(
 ///
 /// # Errors
 /// If pictures cannot be read or too many are broken.
-pub fn evaluate_pictures(
+pub fn evaluate_set(
     model: &impl Predict,
     data: &Pictures,
     options: &EvalOptions,
