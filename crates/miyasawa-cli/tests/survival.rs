@@ -367,6 +367,30 @@ fn a_run_that_diverges_is_finished_with_a_lower_learning_rate() {
     assert!(bytes(&with, "model.safetensors") == bytes(&without, "model.safetensors"));
 }
 
+/// The table of recipes/README.md, a row for every recipe.
+#[test]
+fn the_costs_of_the_recipes_are_those_of_their_page() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../recipes");
+    let page = std::fs::read_to_string(folder.join("README.md")).unwrap();
+    let recipes = names(&folder).into_iter().filter_map(|name| Some(name.strip_suffix(".toml")?.to_owned()));
+    for name in recipes {
+        let path = text(&folder.join(format!("{name}.toml")));
+        let cost = json(["train", &path, "--dry-run", "--threads", "2", "--json"]);
+        let number = |value: &serde_json::Value| value.as_f64().expect("a number");
+        let hours = cost["hardware"].as_array().unwrap().iter().map(|device| number(&device["hours"]));
+        let hours: Vec<String> = hours.map(|hours| format!("{hours:.1}")).collect();
+        let row = format!(
+            "| {name} | {:.2} M | {:.3} G | {:.2e} | {:.1} GiB | {} |",
+            1e-6 * number(&cost["parameters"]),
+            1e-9 * number(&cost["multiply_adds_per_picture"]),
+            number(&cost["multiply_adds"]),
+            number(&cost["memory"]["total"]) / f64::from(1 << 30),
+            hours.join(" | ")
+        );
+        assert!(page.lines().any(|line| line == row), "{row}");
+    }
+}
+
 #[test]
 fn the_cost_is_told_before_anything_is_trained() {
     let assume = "data.assume={pictures=50000,channels=3,height=32,width=32,classes=10}";
