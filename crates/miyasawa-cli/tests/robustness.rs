@@ -2,9 +2,24 @@
 
 mod common;
 
-use common::*;
+use common::{fails, grey, json, keys, names, ok, save, size, stderr, text, train};
 use serde_json::Value;
-use std::path::Path;
+use std::{path::Path, sync::OnceLock};
+
+/// A model that is right often enough for an attack to matter, trained once for these tests.
+fn model() -> String {
+    static MODEL: OnceLock<String> = OnceLock::new();
+    let make = || {
+        let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("robustness-model");
+        let _ = std::fs::remove_dir_all(&dir);
+        let more =
+            ["--set", "data.limit=1000", "--set", "network.blocks=[1,1]", "--set", "optimizer.ema=0.9"];
+        let output = train(&dir, 250, &more);
+        assert!(output.status.success(), "{}", stderr(&output));
+        text(&dir.join("model.safetensors"))
+    };
+    MODEL.get_or_init(make).clone()
+}
 
 fn shares(found: &Value, key: &str) -> Vec<f64> {
     found["rows"].as_array().unwrap().iter().map(|row| row[key].as_f64().unwrap()).collect()
@@ -24,7 +39,7 @@ fn attack_tells_robust_accuracy_for_every_size() {
         let robust = shares(&found, "robust_accuracy");
         assert_eq!(shares(&found, "eps"), [0.0, 0.3, 40.0]);
         assert_eq!(robust[0], found["clean_accuracy"].as_f64().unwrap());
-        assert!(robust[0] > 0.2 && robust[0] >= robust[1] && robust[1] >= robust[2], "{found}");
+        assert!(robust[0] > 0.5 && robust[0] >= robust[1] && robust[1] >= robust[2], "{found}");
         // A ball larger than the range: nothing stands before many steps.
         assert!(method == "fgsm" || robust[2] == 0.0, "{found}");
     }
@@ -288,7 +303,7 @@ fn calls_that_make_no_sense() {
     attack(&["--eps", "1", "--batch", "0"], &["--batch is 0"]);
     attack(&["--eps", "1", "--steps", "0"], &["--steps is 0"]);
     attack(&["--eps", "1", "--restarts", "0"], &["--restarts is 0"]);
-    attack(&["--eps", "1", "--sigma", "-1"], &["--sigma"]);
+    attack(&["--eps", "1", "--sigma=-1"], &["--sigma"]);
     attack(&["--eps", "1", "--resume"], &["--out"]);
     fails(
         2,
