@@ -1,11 +1,10 @@
 //! Are probabilities what they say? Before and after a temperature, under noise and under attack.
 
-use crate::attack::{Pgd, Target, Victims, pictures};
+use crate::attack::{Pgd, Target, Victims, noisy_pictures, pictures};
 use crate::data::Dataset;
 use crate::metrics::{
     Classification, ClassificationMeter, ReliabilityBin, fit_temperature, scaled_log_probs,
 };
-use crate::train::noise::evaluation_noise;
 use serde::{Deserialize, Serialize};
 
 /// What is measured.
@@ -44,16 +43,12 @@ pub struct CalibrationRow {
     pub reliability_after: Vec<ReliabilityBin>,
 }
 
-/// The logits of the pictures at `indices` in batches, after `change` has been at each batch.
-fn logits(
-    target: &dyn Target,
-    data: &Dataset,
-    indices: &[usize],
-    batch: usize,
-    change: &mut dyn FnMut(Vec<f32>, &[usize]) -> Vec<f32>,
-) -> Vec<f32> {
-    let batches = indices.chunks(batch.max(1));
-    batches.flat_map(|part| target.logits(&change(pictures(data, part), part))).collect()
+/// The pictures at some places, as they are classified.
+type See<'a> = dyn FnMut(&[usize]) -> Vec<f32> + 'a;
+
+/// The logits of the pictures at `indices`, in batches.
+fn logits(target: &dyn Target, indices: &[usize], batch: usize, see: &mut See<'_>) -> Vec<f32> {
+    indices.chunks(batch.max(1)).flat_map(|part| target.logits(&see(part))).collect()
 }
 
 fn row(
@@ -90,36 +85,28 @@ pub fn calibrate<'m>(
 
     let clean = at(options.clean_sigma);
     let classes = clean.classes();
-    let mut same = |x: Vec<f32>, _: &[usize]| x;
-    let fitted = fit_temperature(&logits(clean.as_ref(), data, &fit, batch, &mut same), &fit_labels);
-    let z = logits(clean.as_ref(), data, &held, batch, &mut same);
+    let mut as_it_is = |indices: &[usize]| pictures(data, indices);
+    let fitted = fit_temperature(&logits(clean.as_ref(), &fit, batch, &mut as_it_is), &fit_labels);
+    let z = logits(clean.as_ref(), &held, batch, &mut as_it_is);
     rows.push(row([options.clean_sigma, 0.0, fitted], false, &z, &held_labels, classes));
     progress(1.0 / total);
 
     for (level, &sigma) in options.sigmas.iter().enumerate() {
         let target = at(sigma);
-        let len = data.image_len();
-        let mut noisy = |mut x: Vec<f32>, indices: &[usize]| {
-            for (x, i) in x.chunks_mut(len).zip(indices) {
-                let eps = evaluation_noise(seed, level as u64, *i, 1, len);
-                x.iter_mut().zip(eps).for_each(|(x, eps)| *x += 0.5 * sigma as f32 * eps);
-            }
-            x
-        };
-        let temperature =
-            fit_temperature(&logits(target.as_ref(), data, &fit, batch, &mut noisy), &fit_labels);
-        let z = logits(target.as_ref(), data, &held, batch, &mut noisy);
+        let mut noisy = |indices: &[usize]| noisy_pictures(data, indices, sigma, [seed, level as u64]);
+        let temperature = fit_temperature(&logits(target.as_ref(), &fit, batch, &mut noisy), &fit_labels);
+        let z = logits(target.as_ref(), &held, batch, &mut noisy);
         rows.push(row([sigma, 0.0, temperature], true, &z, &held_labels, classes));
         progress((2 + level) as f64 / total);
     }
 
     for (number, attack) in options.attacks.iter().enumerate() {
-        let mut attacked = |x: Vec<f32>, indices: &[usize]| {
+        let mut attacked = |indices: &[usize]| {
+            let (x, labels) = (pictures(data, indices), labels(indices));
             let places: Vec<u64> = indices.iter().map(|i| *i as u64).collect();
-            let labels = labels(indices);
             attack.perturb(clean.as_ref(), &Victims { pictures: &x, labels: &labels, places: &places })
         };
-        let z = logits(clean.as_ref(), data, &held, batch, &mut attacked);
+        let z = logits(clean.as_ref(), &held, batch, &mut attacked);
         rows.push(row([options.clean_sigma, attack.eps, fitted], false, &z, &held_labels, classes));
         progress((2 + options.sigmas.len() + number) as f64 / total);
     }

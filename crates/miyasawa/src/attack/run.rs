@@ -9,6 +9,8 @@ use super::{
 };
 use crate::data::{Dataset, gather};
 use crate::metrics::argmax;
+use crate::train::noise::evaluation_noise;
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -80,6 +82,18 @@ pub fn pictures(data: &Dataset, indices: &[usize]) -> Vec<f32> {
     gather(data, &indices, &mut values);
     // From the bytes' own [-1, 1]: exact at the ends, and inside [0, 1].
     values.iter_mut().for_each(|v| *v = (*v * 0.5 + 0.5).clamp(0.0, 1.0));
+    values
+}
+
+/// As [`pictures`], with noise of the level `sigma` (in units of the [-1, 1] range) added, not clipped: the noise that
+/// [`eval::noisy_batch`](crate::eval::noisy_batch) adds at the same seed, level and place.
+pub fn noisy_pictures(data: &Dataset, indices: &[usize], sigma: f64, [seed, level]: [u64; 2]) -> Vec<f32> {
+    let (mut values, len) = (pictures(data, indices), data.image_len());
+    values.par_chunks_mut(len).zip(indices).for_each(|(values, place)| {
+        let eps = evaluation_noise(seed, level, *place, 1, len);
+        // The range [0, 1] is half as wide.
+        values.iter_mut().zip(eps).for_each(|(value, eps)| *value += 0.5 * sigma as f32 * eps);
+    });
     values
 }
 

@@ -167,7 +167,7 @@ impl Square {
     /// the paper). `x` holds the best point and becomes the next one.
     fn move_budget(&self, shape: Shape, clean: &[f32], rng: &mut ChaCha8Rng, x: &mut [f32], share: f64) {
         let mut side = shape.side(share, 3);
-        if side % 2 == 0 {
+        if side.is_multiple_of(2) {
             side -= 1;
         }
         let side = side.max(1);

@@ -9,6 +9,9 @@ pub(super) struct Eigen {
     pub residuals: Vec<f64>,
 }
 
+/// Maps a block of vectors.
+pub(super) type Apply<'a> = dyn FnMut(&[Vec<f64>]) -> Vec<Vec<f64>> + 'a;
+
 fn dot(a: &[f64], b: &[f64]) -> f64 {
     a.iter().zip(b).map(|(a, b)| a * b).sum()
 }
@@ -32,13 +35,8 @@ fn extend(basis: &mut Vec<Vec<f64>>, mut v: Vec<f64>) {
 
 /// The `count` leading eigenpairs of a symmetric map of vectors as long as those of `start`, from the block Krylov space
 /// `start, A start, A^2 start, ...` of at most `size` dimensions (block Lanczos with full orthogonalisation: Golub &
-/// Underwood 1977; the start is random, as Musco & Musco 2015 analyse). `apply` maps a block of vectors.
-pub(super) fn leading(
-    start: Vec<Vec<f64>>,
-    count: usize,
-    size: usize,
-    apply: &mut dyn FnMut(&[Vec<f64>]) -> Vec<Vec<f64>>,
-) -> Eigen {
+/// Underwood 1977; the start is random, as Musco & Musco 2015 analyse).
+pub(super) fn leading(start: Vec<Vec<f64>>, count: usize, size: usize, apply: &mut Apply<'_>) -> Eigen {
     let length = start.first().map_or(0, Vec::len);
     let size = size.min(length);
     let mut basis: Vec<Vec<f64>> = Vec::new();

@@ -10,6 +10,7 @@ mod synthetic;
 pub use profile::Profile;
 pub use synthetic::OutSource;
 
+use crate::attack::{Target, noisy_pictures};
 use crate::data::Dataset;
 use crate::eval::{host, noisy_batch};
 use crate::metrics::{Detection, detection, log_sum_exp, mse};
@@ -59,14 +60,14 @@ impl Score {
 pub struct LevelScores {
     /// The noise level.
     pub sigma: f64,
-    /// A value for each picture, in the order of [`Score::SINGLE`].
+    /// A value for each picture, in the order of [`Score::SINGLE`]; empty where the model has no such score.
     pub values: [Vec<f64>; 5],
 }
 
 impl LevelScores {
     fn of(&self, score: Score) -> Option<&[f64]> {
         let at = Score::SINGLE.iter().position(|s| *s == score)?;
-        Some(&self.values[at])
+        Some(&self.values[at][..]).filter(|values| !values.is_empty())
     }
 }
 
@@ -109,13 +110,42 @@ pub fn scores<N: EnergyNetwork>(
                 -sigma * sigma * square / len as f64
             }));
             residual.extend(denoised.chunks(len).zip(batch.clean.chunks(len)).map(|(d, x)| -mse(d, x)));
-            for z in logits.chunks(classes) {
-                let sum = log_sum_exp(z);
-                let largest = z.iter().fold(f64::NEG_INFINITY, |m, z| m.max(f64::from(*z)));
-                softmax.push((largest - sum).exp());
-                energy.push(sum);
-            }
+            of_logits(&logits, classes, softmax, energy);
             progress((level * data.len() + from + size) as f64 / total);
+        }
+        out.push(scores);
+    }
+    out
+}
+
+fn of_logits(logits: &[f32], classes: usize, softmax: &mut Vec<f64>, energy: &mut Vec<f64>) {
+    for z in logits.chunks(classes) {
+        let sum = log_sum_exp(z);
+        let largest = z.iter().fold(f64::NEG_INFINITY, |m, z| m.max(f64::from(*z)));
+        softmax.push((largest - sum).exp());
+        energy.push(sum);
+    }
+}
+
+/// As [`scores`], of a classifier that knows neither a density nor a denoiser: the two scores of its logits. `at` gives it
+/// at a noise level.
+pub fn classifier_scores<'m>(
+    at: &dyn Fn(f64) -> Box<dyn Target + 'm>,
+    data: &Dataset,
+    options: &OodOptions,
+    progress: &mut dyn FnMut(f64),
+) -> Vec<LevelScores> {
+    let places: Vec<usize> = (0..data.len()).collect();
+    let total = (options.sigmas.len() * data.len()) as f64;
+    let mut out = Vec::new();
+    for (level, &sigma) in options.sigmas.iter().enumerate() {
+        let target = at(sigma);
+        let mut scores = LevelScores { sigma, ..LevelScores::default() };
+        let [_, _, _, softmax, energy] = &mut scores.values;
+        for indices in places.chunks(options.batch.max(1)) {
+            let noisy = noisy_pictures(data, indices, sigma, [options.seed, level as u64]);
+            of_logits(&target.logits(&noisy), target.classes(), softmax, energy);
+            progress((level * data.len() + softmax.len()) as f64 / total);
         }
         out.push(scores);
     }
@@ -222,6 +252,17 @@ mod tests {
                 }
             }
         }
+        // A classifier's two scores are the same numbers by another way.
+        let at = |sigma: f64| crate::attack::Defence::Softmax { sigma }.target(&model, [1, 6, 5], &device);
+        let of_classifier = classifier_scores(&at, &noise, &options, &mut |_| {});
+        for (a, b) in of_classifier.iter().zip(&found) {
+            assert!(a.values[..3].iter().all(Vec::is_empty));
+            let close = |(a, b): (&f64, &f64)| (a - b).abs() < 1e-5;
+            assert!(
+                (3..5).all(|k| a.values[k].len() == 5 && a.values[k].iter().zip(&b.values[k]).all(close))
+            );
+        }
+        assert_eq!(compare(&of_classifier, &of_classifier).len(), 2 * 2);
         // Against pictures of one shade: the residual and the profile tell them apart.
         let grey = Dataset::new("grey", (1, 6, 5), vec!["a".into()], vec![128; 150], vec![0; 5]).unwrap();
         let grey = scores(&model, &grey, &options, &device, &mut |_| {});
