@@ -84,8 +84,18 @@ mod tests {
 
     #[test]
     fn particular_values() {
-        let values =
-            [0.0, -0.0, 1.0, 1.00390625, 1.01171875, -1.0039063, f32::MAX, f32::MIN_POSITIVE, 1e-40, 1e-45];
+        let values = [
+            0.0,
+            -0.0,
+            1.0,
+            1.003_906_3,
+            1.011_718_8,
+            -1.003_906_3,
+            f32::MAX,
+            f32::MIN_POSITIVE,
+            1e-40,
+            1e-45,
+        ];
         for got in of(&values) {
             for (value, got) in values.iter().zip(got) {
                 assert_eq!(got.to_bits(), definition(*value).to_bits(), "{value}");

@@ -28,13 +28,16 @@ pub enum Precision {
     Bf16,
 }
 
+/// Type, shape and bytes of a tensor.
+type Stored<'a> = (Dtype, Vec<usize>, Cow<'a, [u8]>);
+
 /// What a file is to hold.
 #[derive(Default)]
 pub(crate) struct Content<'a> {
     /// Metadata by key; `info` is always there.
     pub entries: BTreeMap<&'static str, String>,
-    /// Type, shape and bytes of the tensors by name.
-    tensors: BTreeMap<String, (Dtype, Vec<usize>, Cow<'a, [u8]>)>,
+    /// The tensors by name.
+    tensors: BTreeMap<String, Stored<'a>>,
     /// Of the tensors that are added from now on.
     precision: Precision,
 }

@@ -49,7 +49,7 @@ impl CheckpointConfig {
         if self.every == Some(0) {
             return wrong("checkpoint.every", "0".into(), "at least 1");
         }
-        if !(self.minutes >= 0.0) {
+        if self.minutes.is_nan() || self.minutes < 0.0 {
             return wrong("checkpoint.minutes", format!("{:?}", self.minutes), "0 or more");
         }
         if self.keep_last == 0 {
@@ -204,7 +204,9 @@ impl RunFiles {
             }
         }
         match first {
-            Some(first) => Err(TrainError::NoUsableState { dir: self.dir.clone(), count, first }),
+            Some(first) => {
+                Err(TrainError::NoUsableState { dir: self.dir.clone(), count, first: Box::new(first) })
+            }
             None => Ok(None),
         }
     }

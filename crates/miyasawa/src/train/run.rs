@@ -74,7 +74,7 @@ pub enum TrainError {
         /// How many there are.
         count: usize,
         /// What is wrong with the newest.
-        first: CheckpointError,
+        first: Box<CheckpointError>,
     },
     /// Another process works in the folder.
     #[error("run folder {dir}: a run is under way there, {}", holder(.pid))]
@@ -303,7 +303,7 @@ impl Trainer {
         let (total, data) = (self.total_steps(), &self.info.data);
         let size = format!("{}x{}x{}", data.channels, data.height, data.width);
         tracing::debug!("{size}, {} training pictures, step {} of {total}", self.train.len(), point.step);
-        run.to_end(point, observer)
+        run.take_steps(point, observer)
     }
 }
 

@@ -14,11 +14,11 @@ fn scene(number: usize, height: u32, width: u32) -> Vec<u8> {
             image::Rgb([0, 1, 2].map(|c| at(x, y, c)))
         }))
     };
-    encode(picture, if number % 2 == 0 { image::ImageFormat::Png } else { image::ImageFormat::Jpeg })
+    encode(picture, if number.is_multiple_of(2) { image::ImageFormat::Png } else { image::ImageFormat::Jpeg })
 }
 
 fn name(number: usize) -> String {
-    format!("{number:03}.{}", if number % 2 == 0 { "png" } else { "jpg" })
+    format!("{number:03}.{}", if number.is_multiple_of(2) { "png" } else { "jpg" })
 }
 
 /// A shard of the pictures `numbers`; the class is the number modulo 3.

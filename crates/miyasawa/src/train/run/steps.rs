@@ -135,7 +135,7 @@ impl<'t> Run<'t> {
     }
 
     /// Takes all steps, or those until the observer stops the run.
-    pub fn to_end(mut self, mut now: Point, observer: &mut dyn Observer) -> Result<Finish, TrainError> {
+    pub fn take_steps(mut self, mut now: Point, observer: &mut dyn Observer) -> Result<Finish, TrainError> {
         let trainer = self.trainer;
         let (total, checkpoint) = (trainer.total_steps(), &trainer.config.checkpoint);
         let every = trainer.config.eval.every.unwrap_or(trainer.steps_per_epoch()).max(1);
