@@ -136,6 +136,26 @@ fn a_run_that_cannot_be_saved_leaves_its_last_good_state() {
     assert!(finish.complete);
 }
 
+/// Killed between the checkpoint of a return and the cut of the log: the lines of the steps that were given up are
+/// still there, the line of the return is not.
+#[test]
+fn a_kill_during_a_return_leaves_every_line_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut spoiler = Spoiler { stops: vec![90], ..Spoiler::default() };
+    run(&trainer(&[]), dir.path(), false, &mut spoiler).unwrap();
+    let path = dir.path().join("checkpoints/step-00000090.safetensors");
+    let mut state = TrainState::load(&path).unwrap();
+    state.now = state.good.take().expect("a state between two good ones");
+    state.event = Some(serde_json::json!({ "event": "rollback", "step": 80, "from": 91 }));
+    state.save(&dir.path().join("checkpoints/step-00000080.safetensors")).unwrap();
+    std::fs::remove_file(path).unwrap();
+    assert!(run(&trainer(&[]), dir.path(), true, &mut Spoiler::default()).unwrap().complete);
+    let mut expected: Vec<(u64, String)> = (1..=STEPS).map(|step| (step, "step".to_owned())).collect();
+    expected.insert(80, (80, "rollback".to_owned()));
+    expected.push((STEPS, "eval".to_owned()));
+    assert_eq!(log(dir.path()), expected);
+}
+
 /// A run of 40 steps, and its checkpoint changed by somebody who knows how to write the hash.
 fn forged(dir: &Path, change: impl FnOnce(&mut TrainState)) -> TrainError {
     let mut spoiler = Spoiler { stops: vec![40], ..Spoiler::default() };

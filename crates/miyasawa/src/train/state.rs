@@ -66,6 +66,8 @@ pub struct TrainState {
     pub now: SavedPoint,
     /// Where it would return to; `now` if there is none.
     pub good: Option<SavedPoint>,
+    /// The line that the log gets next: of the return that led here.
+    pub event: Option<serde_json::Value>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -74,6 +76,7 @@ struct Header {
     recovery: Recovery,
     now: PointHeader,
     good: Option<PointHeader>,
+    event: Option<serde_json::Value>,
 }
 
 #[derive(Clone, Copy, Default, Serialize, Deserialize)]
@@ -111,7 +114,8 @@ impl SavedPoint {
 impl TrainState {
     fn content(&self) -> Result<Content<'_>, String> {
         let (now, good) = (self.now.header(), self.good.as_ref().map(SavedPoint::header));
-        let header = Header { config: self.config.clone(), recovery: self.recovery, now, good };
+        let (config, event) = (self.config.clone(), self.event.clone());
+        let header = Header { config, recovery: self.recovery, now, good, event };
         let mut content = Content::default();
         content.entries.insert("info", serde_json::to_string(&self.info).map_err(|e| e.to_string())?);
         content.entries.insert(STATE, serde_json::to_string(&header).map_err(|e| e.to_string())?);
@@ -148,7 +152,7 @@ impl TrainState {
             serde_json::from_str(text).map_err(|e| format(format!("the entry '{STATE}': {e}")))?
         } else {
             let now = PointHeader { step: info.training.steps, ..PointHeader::default() };
-            Header { config: String::new(), recovery: Recovery::default(), now, good: None }
+            Header { config: String::new(), recovery: Recovery::default(), now, good: None, event: None }
         };
         if let Some(problem) = header.problem() {
             return Err(format(problem));
@@ -160,9 +164,9 @@ impl TrainState {
                 None => of_now.insert(name, data),
             };
         }
-        let Header { config, recovery, now, good } = header;
+        let Header { config, recovery, now, good, event } = header;
         let good = good.map(|good| SavedPoint::new(good, of_good));
-        Ok(Self { info, config, recovery, now: SavedPoint::new(now, of_now), good })
+        Ok(Self { info, config, recovery, now: SavedPoint::new(now, of_now), good, event })
     }
 }
 

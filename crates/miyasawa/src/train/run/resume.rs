@@ -5,8 +5,15 @@ use crate::train::state::TrainState;
 use std::collections::BTreeMap;
 
 /// Keys that may change while a run goes on without changing what it learns.
-const FREE: [&str; 6] =
-    ["eval.", "checkpoint.", "data.assume", "data.workers", "data.prefetch", "divergence.max_rollbacks"];
+const FREE: [&str; 7] = [
+    "eval.",
+    "checkpoint.",
+    "data.assume",
+    "data.workers",
+    "data.prefetch",
+    "data.stream",
+    "divergence.max_rollbacks",
+];
 
 /// Checks that the pictures are of the checkpoint's kind.
 ///

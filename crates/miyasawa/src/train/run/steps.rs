@@ -49,6 +49,7 @@ pub(super) fn expected(bound: f64) -> String {
 }
 
 /// What was wrong with a step that was not taken.
+#[derive(Clone, Copy)]
 struct Divergence {
     what: &'static str,
     value: f64,
@@ -92,18 +93,21 @@ impl<'t> Run<'t> {
             log: 0,
         };
         let loaded = if resume { files.newest_state()? } else { None };
-        let (mut recovery, mut cut) = (Recovery::default(), None);
+        let (mut recovery, mut cut, mut event) = (Recovery::default(), None, None);
         let (mut now, mut good) = (fresh.clone(), None);
         if let Some((state, path)) = loaded {
             resume::check_pictures(trainer, &state)?;
-            (recovery, cut) = (state.recovery, state.now.log);
+            (recovery, cut, event) = (state.recovery, state.now.log, state.event.clone());
             let restored = |saved| Point::restored(&fresh, saved, &trainer.device, &path);
             now = restored(&state.now)?;
             good = state.good.as_ref().map(restored).transpose()?;
             resume::warn_of_changes(trainer, &state);
         }
         files.write("config.toml", config.as_bytes())?;
-        let log = Log::open(&files.path("metrics.jsonl"), cut, now.step)?;
+        let mut log = Log::open(&files.path("metrics.jsonl"), cut, now.step)?;
+        if let Some(event) = event {
+            log.push(&event)?;
+        }
         now.log = log.len();
         let evaluations = log.evaluations()?;
         let best = best(&evaluations, &trainer.config);
@@ -150,13 +154,12 @@ impl<'t> Run<'t> {
             }
         }
         while now.step < total {
-            let returned = self.recovery.rollbacks;
             now = self.step(now, total, observer)?;
             let stop = observer.should_stop();
             let milestone = is_milestone(now.step) && self.evaluated != Some(now.step);
             let due = checkpoint.every.is_some_and(|every| now.step.is_multiple_of(every));
-            if stop || milestone || due || is_late(self.saved_at) || returned != self.recovery.rollbacks {
-                self.save(&now)?;
+            if stop || milestone || due || is_late(self.saved_at) {
+                self.save(&now, None)?;
             }
             // An interrupted run measures when it goes on.
             let all = now.step == total;
@@ -228,46 +231,54 @@ impl<'t> Run<'t> {
         observer: &mut dyn Observer,
     ) -> Result<Point, TrainError> {
         let config = &self.trainer.config.divergence;
-        let step = self.good.step;
-        self.log.truncate(self.good.log)?;
-        self.evaluated = Some(step);
-        self.best = best(&self.log.evaluations()?, &self.trainer.config);
-        // The batch after the one that could not be learned from comes next.
-        let skipped = self.recovery.skipped + from - step;
-        let rollbacks = self.recovery.rollbacks + 1;
-        let lr_factor = self.recovery.lr_factor * config.lr_factor;
-        let (what, value) = (found.what, format!("{:.4}", found.value));
-        let expected = expected(found.bound);
-        let event = Rollback { step, from, what, value, expected, rollbacks, lr_factor, skipped };
-        if rollbacks > config.max_rollbacks {
+        let good = self.good.clone();
+        let (what, value, expected) = (found.what, format!("{:.4}", found.value), expected(found.bound));
+        let event = Rollback {
+            step: good.step,
+            from,
+            what,
+            value,
+            expected,
+            rollbacks: self.recovery.rollbacks + 1,
+            lr_factor: self.recovery.lr_factor * config.lr_factor,
+            // The batch after the one that could not be learned from comes next.
+            skipped: self.recovery.skipped + from - good.step,
+        };
+        // The log is cut after the checkpoint is there that says so: a kill in between must not leave a checkpoint
+        // whose lines are gone.
+        if event.rollbacks > config.max_rollbacks {
             // The counters stay: with more returns allowed, the run goes on as if they always had been.
-            let path = self.save(&self.good.clone())?;
+            let path = self.save(&good, None)?;
+            self.log.truncate(good.log)?;
             self.log.push(&Event { event: "diverged", content: &event })?;
-            let Divergence { what, value, bound } = *found;
-            return Err(TrainError::Diverged {
-                step: from,
-                what,
-                value,
-                bound,
-                rollbacks: rollbacks - 1,
-                path,
-            });
+            let (Divergence { what, value, bound }, rollbacks) = (*found, self.recovery.rollbacks);
+            return Err(TrainError::Diverged { step: from, what, value, bound, rollbacks, path });
         }
+        let Rollback { rollbacks, lr_factor, skipped, .. } = event;
         self.recovery = Recovery { rollbacks, lr_factor, skipped };
-        self.log.push(&Event { event: "rollback", content: &event })?;
+        let line = serde_json::to_value(Event { event: "rollback", content: &event }).unwrap_or_default();
+        self.save(&good, Some(line.clone()))?;
+        self.log.truncate(good.log)?;
+        self.log.push(&line)?;
         self.good.log = self.log.len();
+        self.evaluated = Some(good.step);
+        self.best = best(&self.log.evaluations()?, &self.trainer.config);
         observer.rollback(&event);
         Ok(self.good.clone())
     }
 
-    /// Writes the checkpoint, then the model.
-    fn save(&mut self, now: &Point) -> Result<std::path::PathBuf, TrainError> {
+    /// Writes the checkpoint, with the line that the log gets next if there is one, then the model.
+    fn save(
+        &mut self,
+        now: &Point,
+        event: Option<serde_json::Value>,
+    ) -> Result<std::path::PathBuf, TrainError> {
         self.log.sync()?;
         let mut info = self.trainer.info.clone();
         info.training = self.training(now);
         let good = (self.good.step != now.step).then(|| self.good.saved());
         let (config, recovery) = (self.config.clone(), self.recovery);
-        let state = TrainState { info, config, recovery, now: now.saved(), good };
+        let state = TrainState { info, config, recovery, now: now.saved(), good, event };
         let path = self.files.save_state(&state, self.trainer.config.checkpoint.keep_last)?;
         self.save_model(now)?;
         self.saved_at = Instant::now();
