@@ -27,7 +27,7 @@ def load_model(reference, path):
     with safe_open(path, "pt") as f:
         info = json.loads(f.metadata()["info"])
     net, data = info["network"], info["data"]
-    if net.get("kind", "gradresnet").lower() not in ("gradresnet", "joint"):
+    if net.get("kind", "gradresnet") != "gradresnet":
         sys.exit(f"{path}: a network of the kind {net['kind']}, expected a joint model")
     model = ref.GradResNet(net["channels"], net["classes"], net["width"], tuple(net["blocks"]), net["blind"])
     model.load_state_dict(load_file(path))

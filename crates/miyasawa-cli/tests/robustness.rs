@@ -337,9 +337,9 @@ fn calls_that_make_no_sense() {
     assert_eq!(names(dir.path()), ["a.png"]);
 }
 
-/// A model that knows one class is right whatever is done to a picture.
+/// A model that knows one class cannot be fooled, and is told so; its density still tells foreign pictures.
 #[test]
-fn a_model_with_one_class_cannot_be_fooled() {
+fn a_model_with_one_class_is_no_classifier() {
     let dir = tempfile::tempdir().unwrap();
     let photos = dir.path().join("photos");
     std::fs::create_dir_all(photos.join("thing")).unwrap();
@@ -352,13 +352,40 @@ fn a_model_with_one_class_cannot_be_fooled() {
     let output = train(&run, 2, &fit);
     assert!(output.status.success(), "{}", stderr(&output));
     let model = text(&run.join("model.safetensors"));
-    let common = ["--data", &data, "--fit", "resize", "--limit", "3", "--json"];
-    let found = json(
-        ["attack", &model, "--norm", "l2", "--eps", "9", "--method", "autoattack"].iter().chain(&common),
-    );
-    assert_eq!(shares(&found, "robust_accuracy"), [1.0]);
-    let found = json(["certify", &model, "--sigma", "0.5", "--n", "200", "--n0", "9"].iter().chain(&common));
-    assert_eq!(found["accuracy"], 1.0);
-    json(["calibrate", &model, "--sigmas", "0.2", "--eps", "0.1"].iter().chain(&common));
-    json(["ood", &model, "--out-data", "noise", "--sigmas", "0.2"].iter().chain(&common));
+    let common = ["--data", &data, "--fit", "resize", "--limit", "3"];
+    let no = &["model.safetensors", "does not classify"];
+    fails(1, ["attack", &model, "--norm", "l2", "--eps", "9", "--method", "pgd"].iter().chain(&common), no);
+    fails(1, ["certify", &model, "--sigma", "0.5"].iter().chain(&common), no);
+    fails(1, ["calibrate", &model].iter().chain(&common), no);
+    let found =
+        json(["ood", &model, "--out-data", "noise", "--sigmas", "0.2", "--json"].iter().chain(&common));
+    assert_eq!(found["pairs"][0]["rows"].as_array().unwrap().len(), 6);
+}
+
+/// A plain classifier is attacked through autodiff, and stands beside the joint model in one report.
+#[test]
+fn a_plain_classifier_is_measured_by_the_same_commands() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = dir.path().join("plain");
+    let kind =
+        ["--set", "network.kind=resnet18", "--set", "network.blocks=[1,1]", "--set", "optimizer.ema=0.9"];
+    let output = train(&run, 80, &kind);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let plain = text(&run.join("model.safetensors"));
+    let common = ["--data", "digits", "--limit", "10", "--json"];
+    let attack = ["attack", &plain, "--norm", "l2", "--eps", "0,2", "--method", "autoattack", "--steps", "5"];
+    let found = json(attack.iter().chain(&["--queries", "5"]).chain(&common));
+    let robust = shares(&found, "robust_accuracy");
+    assert!(robust[0] == found["clean_accuracy"].as_f64().unwrap() && robust[1] <= robust[0], "{found}");
+    fails(1, attack.iter().chain(&["--defence", "denoise"]).chain(&common), &["does not"]);
+    json(["certify", &plain, "--sigma", "0.2", "--n", "50", "--n0", "5"].iter().chain(&common));
+    json(["calibrate", &plain, "--sigmas", "0.2"].iter().chain(&common));
+    let found = json(["ood", &plain, "--out-data", "noise", "--sigmas", "0.2"].iter().chain(&common));
+    assert_eq!(found["pairs"][0]["rows"].as_array().unwrap().len(), 2);
+    let out = text(&dir.path().join("trust"));
+    let args = ["trust", &model(), &plain, "--sigmas", "0.2", "--eps", "0.3", "--steps", "2", "--out", &out];
+    let found = json(args.iter().chain(&common));
+    assert_eq!(found["models"][0]["robust"].as_array().unwrap().len(), 2);
+    assert_eq!(found["models"][1]["robust"].as_array().unwrap().len(), 1);
+    assert!(found["models"][1]["levels"][0]["psnr"].is_null());
 }

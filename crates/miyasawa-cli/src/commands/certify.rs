@@ -76,6 +76,7 @@ impl Certify {
 pub fn run(args: &Certify, session: &Session) -> Result<Outcome> {
     args.check()?;
     let loaded = model::load(args.model.as_deref(), session)?;
+    loaded.must_classify()?;
     let sigma = loaded.sigma(args.sigma)?;
     let set = args.measured.load(&loaded)?;
     let shape = [set.channels(), set.height(), set.width()];
@@ -84,7 +85,10 @@ pub fn run(args: &Certify, session: &Session) -> Result<Outcome> {
     } else {
         Defence::Softmax { sigma }
     };
-    let target = defence.target(loaded.joint("certify")?, shape, &loaded.device);
+    let target = match defence {
+        Defence::Softmax { sigma } => loaded.target(sigma, shape)?,
+        _ => defence.target(loaded.joint("denoise before it classifies")?, shape, &loaded.device),
+    };
     let options = CertifyOptions {
         sigma,
         n0: args.n0,

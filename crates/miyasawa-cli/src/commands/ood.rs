@@ -7,6 +7,7 @@ use crate::args::Session;
 use anyhow::Result;
 use clap::Args;
 use miyasawa::{
+    attack::Target,
     data::Dataset,
     ood::{self, OodOptions, OutSource},
 };
@@ -55,18 +56,27 @@ pub fn run(args: &Ood, session: &Session) -> Result<Outcome> {
         source.parse::<OutSource>()?;
     }
     let loaded = model::load(args.model.as_deref(), session)?;
-    let joint = loaded.joint("tell foreign pictures")?;
+    if loaded.model.joint().is_none() {
+        loaded.must_classify()?;
+    }
     let sigmas = args.sigmas.iter().map(|s| loaded.sigma(*s)).collect::<Result<Vec<_>>>()?;
     let seed = session.seed.unwrap_or(0);
     let own = args.measured.load(&loaded)?;
     let others = foreign(&args.out_data, &loaded, args.measured.limit, seed)?;
     let options = OodOptions { sigmas, batch: args.measured.batch, seed };
+    let shape = [own.channels(), own.height(), own.width()];
+    let at = |sigma: f64| -> Box<dyn Target + '_> {
+        loaded.target(sigma, shape).expect("a model that classifies at one level does so at all")
+    };
     let bar = bar(session);
     let score = |set: &Dataset| {
         bar.set_message(set.name().to_owned());
-        ood::scores(joint, set, &options, &loaded.device, &mut |share| {
-            bar.set_position((1000.0 * share) as u64);
-        })
+        let mut told = |share: f64| bar.set_position((1000.0 * share) as u64);
+        match loaded.model.joint() {
+            Some(joint) => ood::scores(joint, set, &options, &loaded.device, &mut told),
+            // What a classifier alone knows: two scores of its logits.
+            None => ood::classifier_scores(&at, set, &options, &mut told),
+        }
     };
     let own_scores = score(&own);
     let mut documents = Vec::new();

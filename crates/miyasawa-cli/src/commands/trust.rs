@@ -87,9 +87,9 @@ pub fn run(args: &Trust, session: &Session) -> Result<Outcome> {
         let foreign = foreign(&args.out_data, loaded, args.measured.limit, seed)?;
         let subject = Subject {
             name: &loaded.name,
-            model: loaded.joint("measure trust")?,
+            model: &loaded.model,
             clean_sigma: loaded.clean_sigma(),
-            denoises: loaded.info.training.loss_weights[1] > 0.0,
+            denoises: loaded.info.denoises(),
             data: &data,
             foreign: &foreign,
             device: &loaded.device,

@@ -5,11 +5,13 @@ mod page;
 
 pub use page::page;
 
-use crate::attack::{Defence, Journal, JournalError, Method, Norm, Outcome, Pgd, Plan, run};
+use crate::attack::{
+    Journal, JournalError, Method, Norm, Outcome, Pgd, Plan, Target, defence::plain_target, run,
+};
 use crate::calibrate::{CalibrateOptions, CalibrationRow, calibrate};
 use crate::data::Dataset;
 use crate::eval::{EvalOptions, Row, evaluate};
-use crate::model::{EnergyNetwork, JointModel};
+use crate::model::Model;
 use crate::ood::{self, LevelScores, OodOptions, OodRow};
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
@@ -76,11 +78,11 @@ pub struct Trust {
 }
 
 /// A model and what it is measured on.
-pub struct Subject<'a, N: EnergyNetwork> {
+pub struct Subject<'a> {
     /// What it is called.
     pub name: &'a str,
     /// The model.
-    pub model: &'a JointModel<N>,
+    pub model: &'a Model,
     /// The noise level to tell it for clean pictures.
     pub clean_sigma: f64,
     /// Whether it was trained to denoise.
@@ -93,25 +95,30 @@ pub struct Subject<'a, N: EnergyNetwork> {
     pub device: &'a Device,
 }
 
-impl<N: EnergyNetwork> Subject<'_, N> {
-    fn target(&self, sigma: f64) -> Box<dyn crate::attack::Target + '_> {
+impl Subject<'_> {
+    /// The classifier at a noise level; none if the model is a denoiser alone.
+    fn target(&self, sigma: f64) -> Option<Box<dyn Target + '_>> {
         let shape = [self.data.channels(), self.data.height(), self.data.width()];
-        Defence::Softmax { sigma }.target(self.model, shape, self.device)
+        plain_target(self.model, sigma, shape, self.data.classes().len(), self.device)
     }
 
-    fn scores(
+    fn scores<'m>(
         &self,
+        at: &dyn Fn(f64) -> Box<dyn Target + 'm>,
         data: &Dataset,
         options: &TrustOptions,
         progress: &mut dyn FnMut(f64),
     ) -> Vec<LevelScores> {
         let TrustOptions { sigmas, batch, seed, .. } = options;
         let options = OodOptions { sigmas: sigmas.clone(), batch: *batch, seed: *seed };
-        ood::scores(self.model, data, &options, self.device, progress)
+        match self.model.joint() {
+            Some(joint) => ood::scores(joint, data, &options, self.device, progress),
+            None => ood::classifier_scores(at, data, &options, progress),
+        }
     }
 
     /// Measures everything with the functions that the other commands use; `progress` is told what is measured, and the
-    /// share of it that is done.
+    /// share of it that is done. Of a denoiser alone only the denoising is measured.
     ///
     /// # Errors
     /// Never for a journal in memory; the attack's own error is passed on.
@@ -126,45 +133,48 @@ impl<N: EnergyNetwork> Subject<'_, N> {
             limit: None,
             batch,
             seed,
-            classify: true,
+            classify: self.target(self.clean_sigma).is_some(),
             denoise: self.denoises,
         };
         let levels = evaluate(self.model, self.data, &eval, self.device, &mut |s| {
             progress("accuracy and denoising", s)
         });
 
+        let (model, count, clean_sigma) = (self.name.to_owned(), self.data.len(), self.clean_sigma);
+        let (calibration, foreign, robust) = (Vec::new(), Vec::new(), Vec::new());
+        let mut found = Trust { model, count, clean_sigma, levels, calibration, foreign, robust };
+        if self.target(clean_sigma).is_none() {
+            return Ok(found);
+        }
+        let at =
+            |sigma: f64| self.target(sigma).expect("a model that classifies at one level does so at all");
+
         let attacks = eps.iter().filter(|e| **e > 0.0).map(|e| Pgd::new(norm, *e, steps, seed)).collect();
-        let clean_sigma = self.clean_sigma;
         let plan = CalibrateOptions { clean_sigma, sigmas: sigmas.clone(), attacks, batch, seed };
         // A temperature needs pictures besides those that it is measured on.
-        let calibration = if self.data.len() > 1 {
-            calibrate(&|sigma| self.target(sigma), self.data, &plan, &mut |s| progress("calibration", s))
-        } else {
-            Vec::new()
-        };
+        if self.data.len() > 1 {
+            found.calibration = calibrate(&at, self.data, &plan, &mut |s| progress("calibration", s));
+        }
 
-        let own = self.scores(self.data, options, &mut |s| progress("its own pictures", s));
-        let mut foreign = Vec::new();
+        let own = self.scores(&at, self.data, options, &mut |s| progress("its own pictures", s));
         for set in self.foreign {
-            let other = self.scores(set, options, &mut |s| progress(set.name(), s));
+            let other = self.scores(&at, set, options, &mut |s| progress(set.name(), s));
             let rows = ood::compare(&own, &other);
-            foreign.push(Foreign { data: set.name().to_owned(), count: set.len(), rows });
+            found.foreign.push(Foreign { data: set.name().to_owned(), count: set.len(), rows });
         }
 
         let plan = Plan { norm, method, eps, steps, restarts: 1, queries, batch, seed };
         let mut told = vec![clean_sigma];
-        told.extend(sigmas.iter().filter(|s| **s != clean_sigma));
-        let mut robust = Vec::new();
+        // A classifier that is told no level has one robustness.
+        told.extend(sigmas.iter().filter(|s| **s != clean_sigma && self.model.joint().is_some()));
         for sigma in told {
             let label = format!("attack, told noise {sigma}");
-            let target = self.target(sigma);
             let mut journal = Journal::in_memory();
             let outcome =
-                run(target.as_ref(), self.data, &plan, &mut journal, &mut |p| progress(&label, p.share))?;
-            robust.push(RobustLevel { sigma, outcome });
+                run(at(sigma).as_ref(), self.data, &plan, &mut journal, &mut |p| progress(&label, p.share))?;
+            found.robust.push(RobustLevel { sigma, outcome });
         }
-        let (model, count) = (self.name.to_owned(), self.data.len());
-        Ok(Trust { model, count, clean_sigma, levels, calibration, foreign, robust })
+        Ok(found)
     }
 }
 
@@ -172,14 +182,14 @@ impl<N: EnergyNetwork> Subject<'_, N> {
 mod tests {
     use super::*;
     use crate::data::{DataSource, Geometry, LoadOptions, Part};
-    use crate::model::GradResNetConfig;
+    use crate::model::{GradResNetConfig, JointModel};
     use crate::ood::OutSource;
 
     #[test]
     fn everything_is_measured_and_shown() {
         let device = Device::flex();
         let config = GradResNetConfig { width: 8, blocks: vec![1], ..GradResNetConfig::new(1, 10) };
-        let model = JointModel::new(config.init(&device, 0), 0.5);
+        let model = Model::Joint(JointModel::new(config.init(&device, 0), 0.5));
         let limit = LoadOptions { limit: Some(12), ..LoadOptions::default() };
         let data = "digits".parse::<DataSource>().unwrap().load(Part::Test, &limit).unwrap();
         let geometry = Geometry { channels: 1, height: 8, width: 8 };

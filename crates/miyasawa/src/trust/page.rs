@@ -122,8 +122,9 @@ pub fn page(models: &[Trust], options: &TrustOptions, data: &str) -> Result<Stri
          level where it is best. 0.5 tells nothing; below it the score takes the others for its own, which densities are \
          known for where the others are simpler.",
     );
+    let most = models.iter().map(|m| &m.foreign).max_by_key(|f| f.len());
     let sets: Vec<&str> =
-        models.first().map_or(Vec::new(), |m| m.foreign.iter().map(|f| f.data.as_str()).collect());
+        most.map_or(Vec::new(), |foreign| foreign.iter().map(|f| f.data.as_str()).collect());
     for (k, set) in sets.iter().enumerate() {
         page.subheading(set);
         let mut header = vec!["score".to_owned()];
@@ -131,8 +132,11 @@ pub fn page(models: &[Trust], options: &TrustOptions, data: &str) -> Result<Stri
             header.extend(["AUROC", "AUPR", "FPR95", "level"].map(|h| format!("{h}, {}", m.model)));
         }
         let found: Vec<_> = models.iter().map(|m| m.foreign.get(k).map(|f| ood::best(&f.rows))).collect();
-        let scores: Vec<ood::Score> =
-            found.iter().flatten().next().map_or(Vec::new(), |rows| rows.iter().map(|r| r.score).collect());
+        let scores: Vec<ood::Score> = found
+            .iter()
+            .flatten()
+            .max_by_key(|rows| rows.len())
+            .map_or(Vec::new(), |rows| rows.iter().map(|r| r.score).collect());
         let rows: Vec<Vec<String>> = scores
             .iter()
             .map(|score| {
@@ -161,7 +165,8 @@ pub fn page(models: &[Trust], options: &TrustOptions, data: &str) -> Result<Stri
     ));
     let mut sizes = vec![0.0];
     sizes.extend(options.eps.iter().filter(|e| **e > 0.0));
-    let levels: Vec<f64> = models.first().map_or(Vec::new(), |m| m.robust.iter().map(|r| r.sigma).collect());
+    let most = models.iter().map(|m| &m.robust).max_by_key(|levels| levels.len());
+    let levels: Vec<f64> = most.map_or(Vec::new(), |levels| levels.iter().map(|l| l.sigma).collect());
     for (k, sigma) in levels.iter().enumerate() {
         let title =
             if k == 0 { "told the smallest noise level".to_owned() } else { format!("told noise {sigma}") };
