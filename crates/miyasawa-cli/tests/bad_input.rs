@@ -66,7 +66,11 @@ fn numbers_and_names_that_make_no_sense() {
     fails(2, ["eval", &model], &["--data"]);
     fails(2, ["eval", &model, "--data", "digits", "--limit", "0"], &["--limit is 0"]);
     fails(2, ["eval", &model, "--data", "digits", "--batch", "0"], &["--batch is 0"]);
-    fails(2, ["eval", &model, "--data", "digits", "--fit", "squeeze"], &["squeeze", "pad or resize"]);
+    fails(
+        2,
+        ["eval", &model, "--data", "digits", "--fit", "squeeze"],
+        &["squeeze", "pad, resize or resize_crop"],
+    );
     fails(2, ["eval", &model, "--data", ""], &["data argument"]);
     fails(2, ["demo", "--steps", "0", "--out", &out], &["--steps"]);
     fails(2, ["bench", "classify", "--image", "3x0x8"], &["3x0x8"]);
@@ -168,7 +172,8 @@ fn data_that_is_damaged_or_does_not_fit() {
     std::fs::write(&tar, &archive[..archive.len() / 2]).unwrap();
     fails(1, train(&tar), &["half.tar", "expected a whole tar archive"]);
     std::fs::write(photos.join("cat/fake.jpg"), "no picture").unwrap();
-    fails(1, train(&photos), &["photos/cat/fake.jpg", "expected a PNG, JPEG or WebP"]);
+    let strict = train(&photos).into_iter().chain(["--set", "data.max_broken=0"].map(str::to_owned));
+    fails(1, strict, &["photos/cat/fake.jpg", "expected a PNG, JPEG or WebP"]);
     let empty = dir.path().join("empty");
     std::fs::create_dir(&empty).unwrap();
     fails(1, train(&empty), &["empty", "expected a folder with pictures"]);

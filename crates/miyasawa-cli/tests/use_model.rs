@@ -218,6 +218,7 @@ fn bench_tells_its_measurements() {
             "peak_rss_bytes",
             "threads",
             "width",
+            "working_bytes",
         ];
         assert_eq!(keys(&found), expected);
         let number = |key: &str| found[key].as_f64().unwrap();

@@ -125,6 +125,8 @@ fn append(tar: &mut tar::Builder<impl Write>, name: &str, bytes: &[u8]) -> io::R
     header.set_size(bytes.len() as u64);
     header.set_mode(0o644);
     header.set_mtime(0);
+    header.set_uid(0);
+    header.set_gid(0);
     tar.append_data(&mut header, name, bytes)
 }
 

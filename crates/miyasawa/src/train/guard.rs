@@ -15,6 +15,8 @@ use serde::{Deserialize, Serialize};
 const WINDOW: f64 = 50.0;
 /// During the warm-up, losses so many times the mean so far are beyond the bound.
 const EARLY: f64 = 10.0;
+/// The most deviations that a distance to the mean counts as.
+const FAR: f64 = 2.0;
 /// The smallest deviation, as a share of the loss at the start: a model that has learned nearly everything
 /// meets a hard batch without having diverged.
 const SMALLEST_DEVIATION: f64 = 0.02;
@@ -108,7 +110,11 @@ impl Guard {
     pub fn add(&mut self, config: &DivergenceConfig, loss: f64) {
         let rate = (1.0 / (self.seen + 1) as f64).max(1.0 / WINDOW);
         if self.seen > 0 {
-            self.deviation += rate * ((loss - self.mean).abs() - self.deviation);
+            // What lies far out counts as little more than what is usual: a loss that runs away would else carry its
+            // own bound along.
+            let usual = self.deviation.max(SMALLEST_DEVIATION * self.start);
+            let most = if self.seen < config.warmup { f64::INFINITY } else { FAR * usual };
+            self.deviation += rate * ((loss - self.mean).abs().min(most) - self.deviation);
         }
         self.mean += rate * (loss - self.mean);
         self.seen += 1;
