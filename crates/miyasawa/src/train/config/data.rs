@@ -1,0 +1,126 @@
+//! What is learned from, and how pictures are changed and measured.
+
+use crate::data::{Augment, CROP_SHARE, FitMode, OpenOptions, Padding, Streaming};
+use serde::{Deserialize, Serialize};
+
+/// What is learned from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DataConfig {
+    /// A DATA argument for training.
+    pub train: String,
+    /// A DATA argument for evaluation; left out, the test part of `train`.
+    pub test: Option<String>,
+    /// Height and width that pictures are brought to; left out, their own.
+    pub size: Option<[usize; 2]>,
+    /// How: `pad` with black, `pad_edge`, `resize`, or `resize_crop` as networks for ImageNet are evaluated.
+    pub fit: FitMode,
+    /// What `resize_crop` keeps of the shorter side: 0.875 is 224 of 256.
+    pub crop_share: f64,
+    /// Channels that pictures are brought to, 1 or 3; left out, their own.
+    pub channels: Option<usize>,
+    /// Train on the first so many pictures of a shuffle only.
+    pub limit: Option<usize>,
+    /// Forget the classes: every picture is of the one class `image`.
+    pub unlabelled: bool,
+    /// Whether pictures are decoded whenever they are needed: `auto` (where they would take more than 1 GiB), `always`
+    /// or `never`.
+    pub stream: Streaming,
+    /// Threads that read and decode a stream ahead of the steps; left out, as many as compute.
+    pub workers: Option<usize>,
+    /// Batches of a stream that are prepared ahead of the step.
+    pub prefetch: usize,
+    /// Read shards from their beginnings to their ends, in a random order and through a shuffle buffer of so many
+    /// pictures: for disks on which jumping is slow. Left out, the whole set is shuffled.
+    pub shuffle_buffer: Option<usize>,
+    /// Pictures that may be broken: each is named, and the next one takes its place.
+    pub max_broken: usize,
+    /// Pictures of a stream that its mean and standard deviation are measured on.
+    pub sample: usize,
+    /// What `--dry-run` takes the data to be, so that it need not be there.
+    pub assume: Option<AssumedData>,
+}
+
+/// A data set as far as the cost of a run depends on it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AssumedData {
+    /// Training pictures.
+    pub pictures: usize,
+    /// Channels of a picture, 1 or 3.
+    pub channels: usize,
+    /// Height of a picture; `data.size` comes first.
+    pub height: usize,
+    /// Width of a picture.
+    pub width: usize,
+    /// Number of classes.
+    pub classes: usize,
+}
+
+impl Default for DataConfig {
+    fn default() -> Self {
+        let OpenOptions { max_broken, sample, .. } = OpenOptions::default();
+        Self {
+            train: "digits".to_owned(),
+            test: None,
+            size: None,
+            fit: FitMode::Pad,
+            crop_share: CROP_SHARE,
+            channels: None,
+            limit: None,
+            unlabelled: false,
+            stream: Streaming::Auto,
+            workers: None,
+            prefetch: 2,
+            shuffle_buffer: None,
+            max_broken,
+            sample,
+            assume: None,
+        }
+    }
+}
+
+/// Random changes of the pictures.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AugmentConfig {
+    /// Cut out a random part whose share of the picture lies in this range and resize it, `[0.08, 1.0]` for ImageNet
+    /// (Szegedy et al. 2015).
+    pub resized_crop: Option<[f64; 2]>,
+    /// Mirror every second picture.
+    pub flip: bool,
+    /// Crop out of the picture padded by so many pixels on each side.
+    pub crop: usize,
+    /// What the padding holds, `zero` or `reflect`.
+    pub padding: Padding,
+    /// Learn from random squares of so many pixels out of the pictures.
+    pub patch: Option<usize>,
+}
+
+impl AugmentConfig {
+    /// As the data module takes it.
+    pub fn augment(&self) -> Augment {
+        let Self { resized_crop, flip, crop, padding, .. } = *self;
+        Augment { resized_crop, flip, crop, crop_padding: padding }
+    }
+}
+
+/// What is measured on the way.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct EvalConfig {
+    /// Noise levels.
+    pub sigmas: Vec<f64>,
+    /// Pictures of the evaluations during training; the last one takes all, if `all_at_end` says so.
+    pub limit: usize,
+    /// Whether the last evaluation takes all pictures.
+    pub all_at_end: bool,
+    /// Steps between evaluations; left out, an epoch.
+    pub every: Option<u64>,
+}
+
+impl Default for EvalConfig {
+    fn default() -> Self {
+        Self { sigmas: vec![0.02, 0.1, 0.2, 0.4, 1.0], limit: 1000, all_at_end: true, every: None }
+    }
+}

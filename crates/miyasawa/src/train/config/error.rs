@@ -1,0 +1,39 @@
+//! What is wrong with a configuration.
+
+use std::path::PathBuf;
+
+/// What is wrong with a configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("configuration {path}: cannot be read: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: std::io::Error,
+    },
+    /// The text is not TOML, or a key or value is not one of ours.
+    #[error("configuration {origin}: {message}")]
+    Parse {
+        /// The file or setting.
+        origin: String,
+        /// What was expected and found.
+        message: String,
+    },
+    /// A value makes no sense.
+    #[error("configuration: {key} is {found}, expected {expected}")]
+    Value {
+        /// The key.
+        key: &'static str,
+        /// Its value.
+        found: String,
+        /// What it may be.
+        expected: &'static str,
+    },
+}
+
+pub(crate) fn parse_error(origin: &str, error: &toml::de::Error) -> ConfigError {
+    let message = error.message().lines().collect::<Vec<_>>().join(" ");
+    ConfigError::Parse { origin: origin.to_owned(), message }
+}

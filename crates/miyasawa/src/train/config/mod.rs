@@ -1,0 +1,270 @@
+//! The configuration of a run: a TOML file and `key=value` changes to it.
+
+mod data;
+mod error;
+mod network;
+mod objective;
+mod schedule;
+mod set;
+#[cfg(test)]
+mod tests;
+
+pub use data::{AssumedData, AugmentConfig, DataConfig, EvalConfig};
+pub use error::ConfigError;
+pub(crate) use error::parse_error;
+pub use network::{Dtype, NetworkConfig};
+pub use objective::{DsmTarget, JemConfig, LossConfig, NoiseConfig, NoiseDistribution, ObjectiveName};
+pub use schedule::{OptimizerConfig, OptimizerName, ScheduleConfig};
+pub(crate) use set::set;
+
+use super::{CheckpointConfig, DivergenceConfig};
+use crate::data::OpenOptions;
+use crate::model::Kind;
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+
+/// The most threads and batches that can be asked for.
+const MAX_WORKERS: usize = 1024;
+
+/// Everything that fixes a run. Every field has a default: an empty file trains on the digits.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TrainConfig {
+    /// Seed of the parameters, the order of the data, augmentation and noise.
+    pub seed: u64,
+    /// The type of the convolutions' products. Parameters, sums, norms and losses are in float32 either way.
+    pub dtype: Dtype,
+    /// What is learned from.
+    pub data: DataConfig,
+    /// The network.
+    pub network: NetworkConfig,
+    /// What is minimised.
+    pub loss: LossConfig,
+    /// How the samples of `loss.objective = "jem"` are drawn.
+    pub jem: JemConfig,
+    /// The noise levels.
+    pub noise: NoiseConfig,
+    /// How the parameters move.
+    pub optimizer: OptimizerConfig,
+    /// For how long, and how large a batch.
+    pub schedule: ScheduleConfig,
+    /// Random changes of the pictures.
+    pub augment: AugmentConfig,
+    /// What is measured on the way.
+    pub eval: EvalConfig,
+    /// What is kept to go on from.
+    pub checkpoint: CheckpointConfig,
+    /// When the run is taken to diverge, and what then.
+    pub divergence: DivergenceConfig,
+}
+
+impl TrainConfig {
+    /// Reads a file, if one is given, and applies `key=value` settings; checks the result.
+    ///
+    /// # Errors
+    /// If the file cannot be read, a key is unknown, or a value makes no sense.
+    pub fn load(path: Option<&Path>, settings: &[String]) -> Result<Self, ConfigError> {
+        let (mut origin, mut text) = ("defaults".to_owned(), String::new());
+        if let Some(path) = path {
+            origin = path.display().to_string();
+            text = std::fs::read_to_string(path)
+                .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        }
+        Self::parse(&text, origin, settings)
+    }
+
+    /// Reads a file's text; `origin` is what to call it in messages.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn parse(text: &str, mut origin: String, settings: &[String]) -> Result<Self, ConfigError> {
+        let mut table: toml::Table = text.parse().map_err(|e| parse_error(&origin, &e))?;
+        for setting in settings {
+            set(&mut table, setting)?;
+        }
+        if !settings.is_empty() {
+            origin = format!("{origin} with --set");
+        }
+        let config: Self = table.try_into().map_err(|e| parse_error(&origin, &e))?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// How the data is opened.
+    pub fn open_options(&self) -> OpenOptions {
+        let data = &self.data;
+        OpenOptions {
+            size: data.size.map(|[height, width]| (height, width)),
+            fit: data.fit,
+            crop_share: data.crop_share,
+            channels: data.channels,
+            limit: data.limit,
+            stream: data.stream,
+            originals: self.augment.resized_crop.is_some(),
+            max_broken: data.max_broken,
+            sample: data.sample,
+        }
+    }
+
+    /// The configuration as TOML, every value written out.
+    ///
+    /// # Errors
+    /// Never for values that [`load`](Self::load) accepts.
+    pub fn to_toml(&self) -> Result<String, toml::ser::Error> {
+        toml::to_string_pretty(self)
+    }
+
+    /// The weights of cross-entropy and score matching that the network and the objective have a use for.
+    pub fn loss_weights(&self) -> [f64; 2] {
+        let kind = self.network.kind;
+        let matched = kind.denoises() && self.loss.objective != ObjectiveName::Jem;
+        let used = |weight: f64, use_it: bool| if use_it { weight } else { 0.0 };
+        [used(self.loss.ce_weight, kind.classifies()), used(self.loss.dsm_weight, matched)]
+    }
+
+    /// Says what makes no sense.
+    ///
+    /// # Errors
+    /// The first value that makes no sense.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        fn check<T: std::fmt::Debug>(
+            ok: bool,
+            key: &'static str,
+            found: T,
+            expected: &'static str,
+        ) -> Result<(), ConfigError> {
+            if ok { Ok(()) } else { Err(ConfigError::Value { key, found: format!("{found:?}"), expected }) }
+        }
+        let (noise, loss, opt, schedule) = (&self.noise, &self.loss, &self.optimizer, &self.schedule);
+        let share = |value: f64| (0.0..=1.0).contains(&value);
+        let (kind, blind) = (self.network.kind, self.network.is_blind());
+        let [ce_weight, dsm_weight] = self.loss_weights();
+        let clean = blind && dsm_weight == 0.0;
+        check(
+            noise.min > 0.0 || (noise.min == 0.0 && clean),
+            "noise.min",
+            noise.min,
+            "above 0 (0 only for a blind network with loss.dsm_weight = 0)",
+        )?;
+        let denoiser = matches!(kind, Kind::DnCnn | Kind::UNet);
+        let (bias_free, conditioned) = (self.network.bias_free, self.network.conditioned);
+        check(
+            bias_free.is_none() || denoiser,
+            "network.bias_free",
+            bias_free,
+            "left out but for dncnn, unet",
+        )?;
+        check(
+            conditioned.is_none() || denoiser,
+            "network.conditioned",
+            conditioned,
+            "left out but for dncnn, unet",
+        )?;
+        check(
+            !self.network.blind || kind == Kind::GradResNet,
+            "network.blind",
+            true,
+            "false but for gradresnet",
+        )?;
+        let jem = loss.objective == ObjectiveName::Jem;
+        check(
+            !jem || (kind == Kind::GradResNet && blind),
+            "loss.objective",
+            loss.objective,
+            "joint; jem needs network.kind = \"gradresnet\" and network.blind = true",
+        )?;
+        check(
+            !jem || (noise.min > 0.0 && noise.min == noise.max),
+            "noise.max",
+            noise.max,
+            "noise.min: jem knows one noise level (0.03 in the paper)",
+        )?;
+        check(jem || ce_weight + dsm_weight > 0.0, "loss", (ce_weight, dsm_weight), "a weight above 0")?;
+        let sampler = &self.jem;
+        check(sampler.buffer > 0, "jem.buffer", sampler.buffer, "at least 1")?;
+        check(sampler.steps > 0, "jem.steps", sampler.steps, "at least 1")?;
+        check(share(sampler.reinit), "jem.reinit", sampler.reinit, "0 to 1")?;
+        for (key, value) in [
+            ("jem.weight", sampler.weight),
+            ("jem.step_size", sampler.step_size),
+            ("jem.noise", sampler.noise),
+        ] {
+            check(value >= 0.0 && value.is_finite(), key, value, "0 or more")?;
+        }
+        check(self.augment.patch != Some(0), "augment.patch", self.augment.patch, "at least 1")?;
+        // A class is seen in the whole picture.
+        check(
+            self.augment.patch.is_none() || ce_weight == 0.0 || self.data.unlabelled,
+            "augment.patch",
+            self.augment.patch,
+            "left out where classes are learned (loss.ce_weight = 0 or data.unlabelled = true)",
+        )?;
+        check(noise.max >= noise.min && noise.max.is_finite(), "noise.max", noise.max, "noise.min or more")?;
+        check(noise.log_std > 0.0, "noise.log_std", noise.log_std, "above 0")?;
+        check(share(noise.share_at_min), "noise.share_at_min", noise.share_at_min, "0 to 1")?;
+        check(loss.ce_weight >= 0.0, "loss.ce_weight", loss.ce_weight, "0 or more")?;
+        check(loss.dsm_weight >= 0.0, "loss.dsm_weight", loss.dsm_weight, "0 or more")?;
+        check(share(loss.label_smoothing), "loss.label_smoothing", loss.label_smoothing, "0 to 1")?;
+        check(opt.lr > 0.0 && opt.lr.is_finite(), "optimizer.lr", opt.lr, "above 0")?;
+        check(opt.weight_decay >= 0.0, "optimizer.weight_decay", opt.weight_decay, "0 or more")?;
+        for (key, value) in [
+            ("optimizer.beta1", opt.beta1),
+            ("optimizer.beta2", opt.beta2),
+            ("optimizer.momentum", opt.momentum),
+            ("optimizer.ema", opt.ema),
+        ] {
+            check((0.0..1.0).contains(&value), key, value, "0 or more and below 1")?;
+        }
+        check(opt.clip_norm >= 0.0, "optimizer.clip_norm", opt.clip_norm, "0 or more")?;
+        check(schedule.batch > 0, "schedule.batch", schedule.batch, "at least 1")?;
+        check(schedule.micro_batch != Some(0), "schedule.micro_batch", schedule.micro_batch, "at least 1")?;
+        check(schedule.steps != Some(0), "schedule.steps", schedule.steps, "at least 1")?;
+        let data = &self.data;
+        check(
+            data.workers.is_none_or(|n| (1..=MAX_WORKERS).contains(&n)),
+            "data.workers",
+            data.workers,
+            "1 to 1024",
+        )?;
+        check((1..=MAX_WORKERS).contains(&data.prefetch), "data.prefetch", data.prefetch, "1 to 1024")?;
+        check(data.sample > 0, "data.sample", data.sample, "at least 1")?;
+        check(
+            data.crop_share > 0.0 && data.crop_share <= 1.0,
+            "data.crop_share",
+            data.crop_share,
+            "above 0 and at most 1",
+        )?;
+        let crop = self.augment.resized_crop;
+        check(
+            crop.is_none_or(|[low, high]| low > 0.0 && low <= high && high <= 1.0),
+            "augment.resized_crop",
+            crop,
+            "two shares above 0 and at most 1 in ascending order",
+        )?;
+        check(self.data.limit != Some(0), "data.limit", self.data.limit, "at least 1")?;
+        check(self.eval.limit > 0, "eval.limit", self.eval.limit, "at least 1")?;
+        check(schedule.epochs > 0.0, "schedule.epochs", schedule.epochs, "above 0")?;
+        check(share(schedule.final_lr), "schedule.final_lr", schedule.final_lr, "0 to 1")?;
+        self.checkpoint.check()?;
+        self.divergence.check()?;
+        if let Some(data) = &self.data.assume {
+            let sizes = [data.pictures, data.channels, data.height, data.width, data.classes];
+            check(sizes.iter().all(|size| *size > 0), "data.assume", data, "numbers above 0")?;
+        }
+        let sigmas = &self.eval.sigmas;
+        // A network that is told the noise level takes its logarithm.
+        let level = |s: &f64| s.is_finite() && (*s > 0.0 || (*s == 0.0 && blind));
+        check(
+            !sigmas.is_empty() && sigmas.iter().all(level),
+            "eval.sigmas",
+            sigmas,
+            "one or more numbers above 0 (or 0 for a blind network)",
+        )?;
+        check(
+            self.data.channels.is_none_or(|c| c == 1 || c == 3),
+            "data.channels",
+            self.data.channels,
+            "1 or 3",
+        )
+    }
+}

@@ -1,0 +1,82 @@
+//! How the parameters move, and for how long.
+
+use serde::{Deserialize, Serialize};
+
+/// The optimiser's name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OptimizerName {
+    /// Loshchilov & Hutter 2019.
+    #[default]
+    AdamW,
+    /// Stochastic gradient descent with momentum.
+    Sgd,
+}
+
+/// How the parameters move.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct OptimizerConfig {
+    /// `adamw` or `sgd`.
+    pub name: OptimizerName,
+    /// Largest learning rate.
+    pub lr: f64,
+    /// Decoupled weight decay of weights with two dimensions or more.
+    pub weight_decay: f64,
+    /// Decay of the first moment (AdamW).
+    pub beta1: f64,
+    /// Decay of the second moment (AdamW).
+    pub beta2: f64,
+    /// Added to the root of the second moment (AdamW).
+    pub epsilon: f64,
+    /// Momentum (SGD).
+    pub momentum: f64,
+    /// Nesterov's momentum (SGD).
+    pub nesterov: bool,
+    /// Largest norm of the gradient over all parameters; 0 for no limit.
+    pub clip_norm: f64,
+    /// Decay of the exponential moving average of the parameters that is evaluated and kept; 0 for none.
+    pub ema: f64,
+}
+
+impl Default for OptimizerConfig {
+    fn default() -> Self {
+        Self {
+            name: OptimizerName::AdamW,
+            lr: 2e-3,
+            weight_decay: 0.01,
+            beta1: 0.9,
+            beta2: 0.999,
+            epsilon: 1e-8,
+            momentum: 0.9,
+            nesterov: false,
+            clip_norm: 1.0,
+            ema: 0.999,
+        }
+    }
+}
+
+/// For how long, and how large a batch.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ScheduleConfig {
+    /// Passes over the training set; used where `steps` is left out.
+    pub epochs: f64,
+    /// Optimiser steps.
+    pub steps: Option<u64>,
+    /// Pictures of a step.
+    pub batch: usize,
+    /// Pictures that go through the network at once; gradients are summed over the parts of a batch.
+    /// Left out, a size that stays in the cache.
+    pub micro_batch: Option<usize>,
+    /// Steps over which the learning rate rises from 0.
+    pub warmup: u64,
+    /// Share of the learning rate that is left at the end of the cosine.
+    pub final_lr: f64,
+}
+
+impl Default for ScheduleConfig {
+    fn default() -> Self {
+        Self { epochs: 10.0, steps: None, batch: 128, micro_batch: None, warmup: 50, final_lr: 0.0 }
+    }
+}
