@@ -4,6 +4,7 @@
 //! a network has a hundred of them. A thread that shares work therefore asks rayon for helpers that watch for more for a
 //! moment before they go, and finds them awake at the next operation.
 
+use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering::SeqCst};
 use std::time::{Duration, Instant};
@@ -31,16 +32,28 @@ impl Job<'_> {
     }
 }
 
+/// A cache line of its own (two, which processors fetch together): what one thread watches another one does not write.
+#[repr(align(128))]
+struct Apart<T>(T);
+
+impl<T> Deref for Apart<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
 /// One job at a time is on the board.
-static TAKEN: AtomicBool = AtomicBool::new(false);
+static TAKEN: Apart<AtomicBool> = Apart(AtomicBool::new(false));
 /// The job that helpers may join, or null.
-static BOARD: AtomicPtr<Job<'static>> = AtomicPtr::new(std::ptr::null_mut());
+static BOARD: Apart<AtomicPtr<Job<'static>>> = Apart(AtomicPtr::new(std::ptr::null_mut()));
 /// Jobs posted so far. Two jobs may lie at the same address, one after the other.
-static POSTED: AtomicUsize = AtomicUsize::new(0);
+static POSTED: Apart<AtomicUsize> = Apart(AtomicUsize::new(0));
 /// Helpers that look at the job on the board or work on it.
-static INSIDE: AtomicUsize = AtomicUsize::new(0);
+static INSIDE: Apart<AtomicUsize> = Apart(AtomicUsize::new(0));
 /// Helpers that watch or were asked for.
-static HELPERS: AtomicUsize = AtomicUsize::new(0);
+static HELPERS: Apart<AtomicUsize> = Apart(AtomicUsize::new(0));
 
 /// Takes the job off the board and waits for the helpers to leave it, also when a task panics.
 struct Posted;

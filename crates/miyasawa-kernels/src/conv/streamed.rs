@@ -13,12 +13,13 @@ use crate::tasks;
 
 use super::ConvShape;
 
-/// Pixels and outputs that a tile of the forward pass keeps in registers.
-const TILE: (usize, usize) = (4, 3);
+/// Pixels and outputs that a tile of the forward pass keeps in registers, where there are thirty-two of them; half as many
+/// outputs else.
+const TILE: (usize, usize) = (4, 6);
 /// Outputs of a task of the forward pass.
 const OUTPUTS: usize = 12;
 /// Values of a row that are multiplied at a time: a tile's weights stay in the first-level cache for all pixels.
-const DEPTH: usize = 1024;
+const DEPTH: usize = 512;
 /// Input channels of a task of the adjoint, and how many outputs' weights it copies at a time.
 const CHANNELS: usize = 32;
 const COPIED: usize = 128;
@@ -97,54 +98,50 @@ impl Kernel for Forward<'_> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
         let Self { pixels, depth, outputs, .. } = self;
+        // Kept here until they are whole: neighbouring tasks' results share cache lines.
+        let mut sums = Scratch::new(pixels * OUTPUTS);
+        sums.fill(0.0);
         for start in (0..depth).step_by(DEPTH) {
             let count = DEPTH.min(depth - start);
-            for output in (outputs.0..outputs.1).step_by(TILE.1) {
+            let mut output = outputs.0;
+            while output < outputs.1 {
+                let left = outputs.1 - output;
+                // Thirty-two registers hold twice the tile of sixteen.
+                let n = if S::ROWS >= 8 && left >= TILE.1 { TILE.1 } else { left.min(TILE.1 / 2) };
                 for pixel in (0..pixels).step_by(TILE.0) {
-                    let (m, n) = (TILE.0.min(pixels - pixel), TILE.1.min(outputs.1 - output));
+                    let m = TILE.0.min(pixels - pixel);
                     // SAFETY: these pixels and outputs exist and have `count` values from `start` on.
                     unsafe {
                         let a = self.patches.as_ptr().add(pixel * depth + start);
                         let b = self.w.as_ptr().add(output * depth + start);
                         // While these weights serve several pixels, the next ones come from memory, a row for each
                         // tile of pixels. The address may be any.
-                        let row = (output + TILE.1 + pixel / TILE.0).min(outputs.1);
+                        let row = (output + n + pixel / TILE.0).min(outputs.1);
                         let next = self.w.as_ptr().wrapping_add(row * depth + start);
-                        let sums = match (m, n) {
+                        let tile = match (m, n) {
+                            (4, 6) => tile::<S, 4, 6>(a, b, depth, count, next),
                             (4, 3) => tile::<S, 4, 3>(a, b, depth, count, next),
                             (4, 2) => tile::<S, 4, 2>(a, b, depth, count, next),
                             (4, _) => tile::<S, 4, 1>(a, b, depth, count, next),
+                            (_, 6) => part::<S, 6>(m, a, b, depth, count),
                             (_, 3) => part::<S, 3>(m, a, b, depth, count),
                             (_, 2) => part::<S, 2>(m, a, b, depth, count),
                             _ => part::<S, 1>(m, a, b, depth, count),
                         };
-                        self.write(start == 0, (pixel, m), (output, n), &sums);
+                        for (sums, tile) in sums[pixel * OUTPUTS..].chunks_mut(OUTPUTS).zip(&tile[..m]) {
+                            let sums = &mut sums[output - outputs.0..][..n];
+                            sums.iter_mut().zip(tile).for_each(|(sum, value)| *sum += value);
+                        }
                     }
                 }
+                output += n;
             }
         }
-    }
-}
-
-impl Forward<'_> {
-    /// # Safety
-    /// The pixels and outputs exist and nobody else writes them.
-    #[inline(always)]
-    unsafe fn write(
-        &self,
-        first: bool,
-        (pixel, m): (usize, usize),
-        (output, n): (usize, usize),
-        sums: &[[f32; TILE.1]; TILE.0],
-    ) {
-        for (i, sums) in sums.iter().enumerate().take(m) {
-            for (j, sum) in sums.iter().enumerate().take(n) {
-                let at = (pixel + i) * self.channels + output + j;
-                // SAFETY: the caller's promise.
-                unsafe {
-                    let y = self.y.at(at);
-                    *y = sum + if first { self.addend.map_or(0.0, |a| a[at]) } else { *y };
-                }
+        for (pixel, sums) in sums.chunks(OUTPUTS).enumerate() {
+            for (output, sum) in (outputs.0..outputs.1).zip(sums) {
+                let at = pixel * self.channels + output;
+                // SAFETY: these outputs are only this task's.
+                unsafe { *self.y.at(at) = sum + self.addend.map_or(0.0, |a| a[at]) };
             }
         }
     }

@@ -35,6 +35,9 @@ const TILE_BUDGET: usize = 288 * 1024;
 /// Most rows of a fused task: measured best from 8 to 128 channels, between reading the weights again and leaving the
 /// first-level cache.
 const FUSED_ROWS: usize = 24;
+/// Up to so many rows (one picture) every thread transforms all weights for itself: that takes less time than fetching
+/// them from another core's cache.
+const OWN_WEIGHTS_ROWS: usize = 64;
 /// Most rows that are transformed at once for all panels.
 const SHARED_ROWS: usize = 128;
 /// Depths whose weights a panel transforms at a time.
@@ -141,20 +144,32 @@ fn apply(
 
     let size = weights::panel(depth, lanes) * out_blocks.div_ceil(2);
     if size <= SHARED_WEIGHTS {
-        let mut packed = Scratch::new(size);
-        let shared = SharedMut::new(&mut packed);
         let steps = depth.div_ceil(lanes);
-        tasks::run_if(size > 64 * 1024, out_blocks * steps, |i| {
+        let pack = |i: usize, out: SharedMut| {
             let start = i % steps * lanes;
-            isa.run(Pack { pass, block: i / steps, depths: (start, depth.min(start + lanes)), out: shared });
-        });
-        let packed = &packed[..];
+            isa.run(Pack { pass, block: i / steps, depths: (start, depth.min(start + lanes)), out });
+        };
         let most = (TILE_BUDGET / (products * blocks * lanes) / 8 * 8).clamp(8, FUSED_ROWS);
         let step = most.min((rows / 4).next_multiple_of(8)).max(8);
-        tasks::run(rows.div_ceil(step), |i| {
-            let start = i * step;
-            isa.run(Fused { pass, packed, start, rows: step.min(rows - start) });
-        });
+        let fused = |packed: &[f32], from: usize, to: usize| {
+            for start in (from..to).step_by(step) {
+                isa.run(Fused { pass, packed, start, rows: step.min(to - start) });
+            }
+        };
+        if rows <= OWN_WEIGHTS_ROWS {
+            let parts = rayon::current_num_threads().min(rows.div_ceil(8));
+            tasks::run(parts, |i| {
+                let mut packed = Scratch::new(size);
+                let out = SharedMut::new(&mut packed);
+                (0..out_blocks * steps).for_each(|i| pack(i, out));
+                fused(&packed, i * rows / parts, (i + 1) * rows / parts);
+            });
+        } else {
+            let mut packed = Scratch::new(size);
+            let shared = SharedMut::new(&mut packed);
+            tasks::run_if(size > 64 * 1024, out_blocks * steps, |i| pack(i, shared));
+            tasks::run(rows.div_ceil(step), |i| fused(&packed, i * step, rows.min((i + 1) * step)));
+        }
     } else {
         let step = SHARED_ROWS.min(rows);
         let mut tiles = Scratch::new(Planes::new(products, blocks, step, lanes).len());
