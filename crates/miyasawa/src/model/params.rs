@@ -92,7 +92,7 @@ struct Update<F> {
     update: F,
 }
 
-impl<F: FnMut(&str, usize, Tensor<1>) -> Tensor<1>> ModuleMapper for Update<F> {
+impl<F: FnMut(&str, &[usize], Tensor<1>) -> Tensor<1>> ModuleMapper for Update<F> {
     fn enter_module(&mut self, name: &str, container: &str) {
         self.names.enter(name, container);
     }
@@ -106,15 +106,15 @@ impl<F: FnMut(&str, usize, Tensor<1>) -> Tensor<1>> ModuleMapper for Update<F> {
         param.map(|old| {
             let (shape, tracked) = (old.shape(), old.is_require_grad());
             let flat = if old.is_autodiff() { old.inner() } else { old }.reshape([-1]);
-            let new = (self.update)(&name, D, flat).reshape(shape);
+            let new = (self.update)(&name, &shape, flat).reshape(shape);
             if tracked { Tensor::from_inner(new).require_grad() } else { new }
         })
     }
 }
 
-/// Replaces every parameter by `update(name, rank, flattened value)`, which has the same length. The
+/// Replaces every parameter by `update(name, shape, flattened value)`, which has the same length. The
 /// value is moved in, so that it may be updated in place.
-pub fn update<M: Module>(module: M, update: impl FnMut(&str, usize, Tensor<1>) -> Tensor<1>) -> M {
+pub fn update<M: Module>(module: M, update: impl FnMut(&str, &[usize], Tensor<1>) -> Tensor<1>) -> M {
     module.map(&mut Update { names: Names::default(), update })
 }
 

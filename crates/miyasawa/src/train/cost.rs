@@ -227,7 +227,7 @@ impl Cost {
         let micro_batch = micro.unwrap_or_else(|| {
             default_micro_batch(batch, network.width(), size[0] * size[1], network.has_batch_norm())
         });
-        let moments = if config.optimizer.name == OptimizerName::AdamW { 2 } else { 1 };
+        let moments = if config.optimizer.name == OptimizerName::Sgd { 1 } else { 2 };
         let state = 1 + moments + usize::from(config.optimizer.ema > 0.0);
         let jem = usize::from(config.loss.objective == ObjectiveName::Jem);
         let memory = MemoryOptions {

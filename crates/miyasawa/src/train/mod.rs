@@ -7,6 +7,7 @@ mod files;
 mod guard;
 pub mod jem;
 mod log;
+mod muon;
 pub mod noise;
 pub mod objective;
 pub mod optimizer;

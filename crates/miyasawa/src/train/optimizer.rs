@@ -1,8 +1,11 @@
-//! AdamW and SGD with clipping, and the moving average of the parameters.
+//! AdamW, SGD and Muon with clipping, and the moving average of the parameters.
 //!
 //! The state is kept by parameter name, so that it is saved and restored like the parameters themselves.
 
-use super::config::{OptimizerConfig, OptimizerName, ScheduleConfig};
+use super::{
+    config::{OptimizerConfig, OptimizerName, ScheduleConfig},
+    muon,
+};
 use crate::model::params::{self, FlatMap, ParamError, ParamMap};
 use crate::ops::{self, AdamW, Sgd, StepInfo};
 use burn::module::Module;
@@ -97,7 +100,7 @@ impl Optimizer {
         let decay = config.ema.min((1.0 + t) / (10.0 + t)) as f32;
         let at = StepInfo { step: self.step, g_scale, decay };
         let learning_rate = lr as f32;
-        params::update(module, |name, rank, p| {
+        params::update(module, |name, shape, p| {
             let Some(g) = grads.remove(name) else {
                 // Running statistics are averaged along with the parameters that they belong to.
                 if config.ema > 0.0 {
@@ -107,14 +110,18 @@ impl Optimizer {
                 }
                 return p;
             };
-            let weight_decay = if rank > 1 { config.weight_decay as f32 } else { 0.0 };
+            let weight_decay = if shape.len() > 1 { config.weight_decay as f32 } else { 0.0 };
             let zeros = || g.zeros_like();
             let first = self.first.remove(name).unwrap_or_else(zeros);
             // The first average is a copy: the parameter itself goes on to be updated in place.
             let copy = || p.clone() * 1.0;
             let average = (config.ema > 0.0).then(|| self.average.remove(name).unwrap_or_else(copy));
             let averages = average.is_some();
-            let (p, first, average) = match config.name {
+            let rule = match config.name {
+                OptimizerName::Muon if shape.len() < 4 => OptimizerName::AdamW,
+                name => name,
+            };
+            let (p, first, average) = match rule {
                 OptimizerName::AdamW => {
                     let second = self.second.remove(name).unwrap_or_else(zeros);
                     let betas = [config.beta1 as f32, config.beta2 as f32];
@@ -130,6 +137,14 @@ impl Optimizer {
                     let nesterov = config.nesterov;
                     let rule = Sgd { learning_rate, momentum, nesterov, weight_decay, decoupled: true };
                     let [p, first, average] = ops::sgd_update([p, first], average, g, rule, at);
+                    (p, first, average)
+                }
+                OptimizerName::Muon => {
+                    let (direction, first) = muon::direction(g * g_scale, first, config.momentum, shape);
+                    let (momentum, nesterov, decoupled) = (0.0, false, true);
+                    let rule = Sgd { learning_rate, momentum, nesterov, weight_decay, decoupled };
+                    let (velocity, at) = (direction.zeros_like(), StepInfo { g_scale: 1.0, ..at });
+                    let [p, _, average] = ops::sgd_update([p, velocity], average, direction, rule, at);
                     (p, first, average)
                 }
             };

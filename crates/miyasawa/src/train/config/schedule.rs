@@ -11,27 +11,29 @@ pub enum OptimizerName {
     AdamW,
     /// Stochastic gradient descent with momentum.
     Sgd,
+    /// Convolutions move along the orthogonalised momentum (Jordan et al. 2024, "Muon"), everything else as with AdamW.
+    Muon,
 }
 
 /// How the parameters move.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct OptimizerConfig {
-    /// `adamw` or `sgd`.
+    /// `adamw`, `sgd` or `muon`.
     pub name: OptimizerName,
     /// Largest learning rate.
     pub lr: f64,
     /// Decoupled weight decay of weights with two dimensions or more.
     pub weight_decay: f64,
-    /// Decay of the first moment (AdamW).
+    /// Decay of the first moment (AdamW; the small parameters of Muon).
     pub beta1: f64,
     /// Decay of the second moment (AdamW).
     pub beta2: f64,
     /// Added to the root of the second moment (AdamW).
     pub epsilon: f64,
-    /// Momentum (SGD).
+    /// Momentum (SGD, and the convolutions of Muon).
     pub momentum: f64,
-    /// Nesterov's momentum (SGD).
+    /// Nesterov's momentum (SGD; Muon always has it).
     pub nesterov: bool,
     /// Largest norm of the gradient over all parameters; 0 for no limit.
     pub clip_norm: f64,
