@@ -7,7 +7,7 @@
 # REFERENCE.py is the project's PyTorch definition (needs torch, numpy, safetensors, onnx, onnxruntime from PyPI).
 # Each round runs each side once, a process each, with 3 timed training steps or 15 of the others after some that
 # are not; the table holds the medians over the rounds and the median of the ratios. WORK picks rows, as
-# `train-step` or `classify`. Two threads each. Leave the machine alone meanwhile.
+# `train-step`, `classify` or `bf16`. Two threads each. Leave the machine alone meanwhile.
 set -euo pipefail
 reference=$1
 rounds=${2:-7}
@@ -72,7 +72,7 @@ print("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |
 # Without instructions for it PyTorch takes half a minute a step in bf16: once is enough to see.
 bf16 = "avx512_bf16" in open("/proc/cpuinfo").read() if platform.system() == "Linux" else True
 for work, width, batch, dtype, modes in CASES:
-    if wanted and work not in wanted:
+    if wanted and work not in wanted and dtype not in wanted:
         continue
     mine, theirs, ratios = [], [], []
     for _ in range(1 if dtype == "bf16" and not bf16 else rounds):

@@ -17,6 +17,7 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    miyasawa_kernels::memory::keep_pages();
     let cli = match args::Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return status::of_parsing(&error),

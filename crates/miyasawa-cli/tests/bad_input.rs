@@ -47,7 +47,6 @@ fn numbers_and_names_that_make_no_sense() {
         fails(2, ["denoise", &model, &picture, "--sigma=0.1", &option, "-o", &out], &["--add-noise"]);
     }
     fails(2, ["denoise", &model, &picture, "--sigma", "much", "-o", &out], &["--sigma", "much"]);
-    fails(2, ["denoise", &model, &picture, "-o", &out], &["--sigma is missing"]);
     fails(2, ["denoise", &model, &picture, "--sigma", "0.1", "-o", "out.xyz"], &["out.xyz", ".png"]);
     for class in ["10", "cat", "-1"] {
         let option = format!("--class={class}");

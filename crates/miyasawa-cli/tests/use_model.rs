@@ -108,13 +108,37 @@ fn denoise_tells_what_it_gained_where_the_noise_is_its_own() {
     assert!(said.contains("dB noisy") && said.contains("dB denoised"), "{said}");
     let found = json(["denoise", &model(), &picture, "--add-noise", "0.4", "-o", &out, "--json"]);
     let image = &found["images"][0];
-    assert_eq!(keys(image), ["image", "out", "psnr", "psnr_noisy"]);
+    assert_eq!(keys(image), ["image", "out", "psnr", "psnr_noisy", "sigma"]);
     assert!((image["psnr_noisy"].as_f64().unwrap() - 14.0).abs() < 1.0, "{image}");
     let (first, second) = (std::fs::read(&out).unwrap(), text(&dir.path().join("again.png")));
     ok(["denoise", &model(), &picture, "--add-noise", "0.4", "-o", &second]);
     assert_eq!(first, std::fs::read(&second).unwrap());
     ok(["denoise", &model(), &picture, "--add-noise", "0.4", "--seed", "5", "-o", &second]);
     assert_ne!(first, std::fs::read(&second).unwrap());
+}
+
+#[test]
+fn a_noise_level_that_nobody_names_is_told_from_the_picture() {
+    let dir = tempfile::tempdir().unwrap();
+    // Noise of a uniform distribution 60 of 255 wide: 60/sqrt(12) of 255, or 0.136 of the range [-1, 1].
+    let mut state = 1u32;
+    let mut noise = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        98 + (state >> 16) as u8 % 60
+    };
+    let mut noisy = |side| DynamicImage::ImageLuma8(ImageBuffer::from_fn(side, side, |_, _| Luma([noise()])));
+    let path = save(dir.path(), "noisy.png", noisy(40));
+    let small = save(dir.path(), "small.png", noisy(8));
+    let out = text(&dir.path().join("out.png"));
+    let found = json(["denoise", &model(), &path, "-o", &out, "--json"]);
+    let sigma = found["images"][0]["sigma"].as_f64().unwrap();
+    assert!((sigma - 0.136).abs() < 0.04, "{found}");
+    let classified = json(["classify", &model(), &small, "--sigma", "auto", "--json"]);
+    assert!(classified["images"][0]["sigma"].as_f64() > Some(0.08), "{classified}");
+    let first = std::fs::read(&out).unwrap();
+    ok(["denoise", &model(), &path, "--sigma", &sigma.to_string(), "-o", &out]);
+    assert_eq!(first, std::fs::read(&out).unwrap());
+    fails(2, ["classify", &model(), &path, "--sigma", "automatic"], &["automatic", "a number, or auto"]);
 }
 
 #[test]

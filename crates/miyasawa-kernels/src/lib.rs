@@ -26,6 +26,8 @@ mod fresh;
 pub mod gelu;
 mod gemm;
 pub mod isa;
+#[cfg(feature = "mimalloc")]
+pub mod memory;
 mod multiversion;
 pub mod norm;
 pub mod peak;

@@ -1,4 +1,7 @@
-use super::{Outcome, model};
+use super::{
+    Outcome,
+    model::{self, Level},
+};
 use crate::args::Session;
 use clap::Args;
 use miyasawa::{infer, metrics};
@@ -8,9 +11,11 @@ use std::path::PathBuf;
 ///
 /// Pictures are fitted to the model's input, in grey or colour as the model needs.
 ///
-/// Example: miyasawa classify runs/cifar/model.safetensors frog.jpg truck.png --top 3
+/// Examples:
+///   miyasawa classify frog.jpg truck.png --top 3
+///   miyasawa classify model.safetensors noisy.png --sigma auto
 #[derive(Args, Debug)]
-#[command(override_usage = "miyasawa classify [OPTIONS] [MODEL] IMAGE...")]
+#[command(verbatim_doc_comment, override_usage = "miyasawa classify [OPTIONS] [MODEL] IMAGE...")]
 pub struct Classify {
     /// [MODEL] IMAGE...: a checkpoint, then pictures (PNG, JPEG, WebP)
     #[arg(required = true, value_name = "PATH")]
@@ -18,9 +23,10 @@ pub struct Classify {
     /// Classes to print
     #[arg(long, default_value_t = 5)]
     top: usize,
-    /// Noise level that the pictures have [default: the smallest that the model was trained on]
-    #[arg(long)]
-    sigma: Option<f64>,
+    /// Noise level that the pictures have; `auto` tells it from each picture [default: the smallest that the model was
+    /// trained on]
+    #[arg(long, value_name = "S", value_parser = model::parse_level)]
+    sigma: Option<Level>,
 }
 
 pub fn run(args: &Classify, session: &Session) -> anyhow::Result<Outcome> {
@@ -28,10 +34,15 @@ pub fn run(args: &Classify, session: &Session) -> anyhow::Result<Outcome> {
     let images = model::some_images(images)?;
     let loaded = model::load(path, session)?;
     loaded.must_classify()?;
-    let sigma = args.sigma.map_or(Ok(loaded.clean_sigma()), |s| loaded.sigma(s))?;
+    let given = match args.sigma {
+        None => Some(loaded.clean_sigma()),
+        Some(Level::Given(sigma)) => Some(loaded.sigma(sigma)?),
+        Some(Level::Auto) => None,
+    };
     let mut documents = Vec::new();
     for image in images {
         let picture = loaded.open_fitted(image)?;
+        let sigma = given.unwrap_or_else(|| loaded.told_level(&picture, image));
         let probs = infer::classify(&loaded.model, &picture, sigma, &loaded.device).unwrap_or_default();
         let top: Vec<_> = metrics::top(&probs, args.top);
         let name = |class: &usize| loaded.info.data.classes[*class].as_str();
@@ -40,7 +51,7 @@ pub fn run(args: &Classify, session: &Session) -> anyhow::Result<Outcome> {
                 .iter()
                 .map(|k| serde_json::json!({ "class": name(k), "index": k, "probability": probs[*k] }))
                 .collect();
-            documents.push(serde_json::json!({ "image": image, "classes": classes }));
+            documents.push(serde_json::json!({ "image": image, "sigma": sigma, "classes": classes }));
         } else {
             outln!("{}", image.display());
             for class in &top {
@@ -50,7 +61,7 @@ pub fn run(args: &Classify, session: &Session) -> anyhow::Result<Outcome> {
     }
     if session.json {
         session
-            .print_json(&serde_json::json!({ "model": loaded.name, "sigma": sigma, "images": documents }))?;
+            .print_json(&serde_json::json!({ "model": loaded.name, "sigma": given, "images": documents }))?;
     }
     Ok(Outcome::Done)
 }

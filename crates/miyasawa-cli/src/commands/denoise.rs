@@ -1,4 +1,7 @@
-use super::{Outcome, model};
+use super::{
+    Outcome,
+    model::{self, Level},
+};
 use crate::args::{Session, WrongCall};
 use anyhow::Context;
 use clap::Args;
@@ -11,6 +14,7 @@ use std::{
 /// Remove noise from pictures: the Tweedie-Miyasawa denoiser at the picture's own size.
 ///
 /// Examples:
+///   miyasawa denoise noisy.png -o clean.png
 ///   miyasawa denoise model.safetensors noisy.png --sigma 0.2 -o clean.png
 ///   miyasawa denoise model.safetensors clean.png --add-noise 0.2 -o restored.png
 #[derive(Args, Debug)]
@@ -19,9 +23,10 @@ pub struct Denoise {
     /// [MODEL] IMAGE...: a checkpoint, then pictures (PNG, JPEG, WebP)
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
-    /// Standard deviation of the noise, in units of the [-1, 1] range (25 of 255 is 0.196)
-    #[arg(long)]
-    sigma: Option<f64>,
+    /// Standard deviation of the noise, in units of the [-1, 1] range (25 of 255 is 0.196); `auto` tells it from each
+    /// picture [default: that of --add-noise, else auto]
+    #[arg(long, value_name = "S", value_parser = model::parse_level)]
+    sigma: Option<Level>,
     /// Add noise of this level to the picture first, to try the denoiser on a clean one
     #[arg(long, value_name = "S")]
     add_noise: Option<f64>,
@@ -36,16 +41,17 @@ pub struct Denoise {
 pub fn run(args: &Denoise, session: &Session) -> anyhow::Result<Outcome> {
     let (path, images) = model::split_model(&args.paths);
     let images = model::some_images(images)?;
-    let Some(sigma) = args.sigma.or(args.add_noise) else {
-        return Err(WrongCall("--sigma is missing: the standard deviation of the noise".into()).into());
-    };
     if images.len() > 1 && args.out.is_file() {
         return Err(WrongCall("several pictures are given: --out must be a folder".into()).into());
     }
     let targets = targets(&args.out, images)?;
     let loaded = model::load(path, session)?;
     loaded.must_denoise()?;
-    let sigma = loaded.sigma(sigma)?;
+    let level = args.sigma.unwrap_or(args.add_noise.map_or(Level::Auto, Level::Given));
+    let given = match level {
+        Level::Given(sigma) => Some(loaded.sigma(sigma)?),
+        Level::Auto => None,
+    };
     if args.class.is_some() {
         loaded.joint("denoise for a class")?;
     }
@@ -61,6 +67,7 @@ pub fn run(args: &Denoise, session: &Session) -> anyhow::Result<Outcome> {
             Some(level) => model::add_noise(clean.clone(), level, session.seed.unwrap_or(0))?,
             None => clean.clone(),
         };
+        let sigma = given.unwrap_or_else(|| loaded.told_level(&noisy, image));
         let denoised = infer::denoise(&loaded.model, &noisy, sigma, label, &loaded.device);
         let finite = |picture: &Picture| picture.values().iter().all(|value| value.is_finite());
         let Some(denoised) = denoised.filter(finite) else {
@@ -74,7 +81,7 @@ pub fn run(args: &Denoise, session: &Session) -> anyhow::Result<Outcome> {
         });
         if session.json {
             documents.push(serde_json::json!({
-                "image": image, "out": out, "psnr_noisy": psnr.map(|p| p.0), "psnr": psnr.map(|p| p.1),
+                "image": image, "out": out, "sigma": sigma, "psnr_noisy": psnr.map(|p| p.0), "psnr": psnr.map(|p| p.1),
             }));
         } else if let Some((before, after)) = psnr {
             outln!("{}: {before:.2} dB noisy, {after:.2} dB denoised", out.display());
@@ -84,7 +91,7 @@ pub fn run(args: &Denoise, session: &Session) -> anyhow::Result<Outcome> {
     }
     if session.json {
         session
-            .print_json(&serde_json::json!({ "model": loaded.name, "sigma": sigma, "images": documents }))?;
+            .print_json(&serde_json::json!({ "model": loaded.name, "sigma": given, "images": documents }))?;
     }
     Ok(Outcome::Done)
 }

@@ -1,4 +1,4 @@
-use super::{Outcome, model};
+use super::{Outcome, measured::parse_fit, model};
 use crate::args::{Session, WrongCall};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -35,8 +35,8 @@ pub struct Eval {
     batch: usize,
     /// Bring pictures of another size to the model's by `pad` (black), `resize`, or `resize_crop` (as for ImageNet)
     /// [default: pad, but a denoiser alone takes every picture at its own size]
-    #[arg(long)]
-    fit: Option<String>,
+    #[arg(long, value_parser = parse_fit)]
+    fit: Option<FitMode>,
     /// What `--fit resize_crop` keeps of the shorter side: 224 of 256
     #[arg(long, default_value_t = CROP_SHARE)]
     crop_share: f64,
@@ -46,14 +46,14 @@ pub struct Eval {
 }
 
 /// What a model is measured on.
-enum Measured {
+enum TestSet {
     /// Of one size, and of the model's classes if it has some.
     Set(Pictures),
     /// Each of its own size.
     Gallery(Vec<Picture>),
 }
 
-impl Measured {
+impl TestSet {
     /// The pictures at their own sizes, whatever their classes, for a denoiser.
     fn own_size(loaded: &model::Loaded, data: &str, options: &OpenOptions) -> anyhow::Result<Self> {
         let source: DataSource = data.parse()?;
@@ -137,16 +137,6 @@ pub fn print_rows(rows: &[Row]) {
 }
 
 pub fn run(args: &Eval, session: &Session) -> anyhow::Result<Outcome> {
-    let fit = match args.fit.as_deref() {
-        None => None,
-        Some("pad") => Some(FitMode::Pad),
-        Some("resize") => Some(FitMode::Resize),
-        Some("resize_crop") => Some(FitMode::ResizeCrop),
-        Some(other) => {
-            let text = format!("--fit is '{other}', expected pad, resize or resize_crop");
-            return Err(WrongCall(text).into());
-        }
-    };
     if !(args.crop_share > 0.0 && args.crop_share <= 1.0) {
         let text = format!("--crop-share is {}, expected above 0 and at most 1", args.crop_share);
         return Err(WrongCall(text).into());
@@ -161,15 +151,15 @@ pub fn run(args: &Eval, session: &Session) -> anyhow::Result<Outcome> {
     let sigmas = args.sigmas.iter().map(|s| loaded.sigma(*s)).collect::<Result<Vec<_>, _>>()?;
     let (classify, denoise) = (loaded.info.classifies(), loaded.info.denoises());
     let open = OpenOptions {
-        fit: fit.unwrap_or_default(),
+        fit: args.fit.unwrap_or_default(),
         crop_share: args.crop_share,
         max_broken: args.max_broken,
         limit: args.limit,
         ..OpenOptions::default()
     };
-    let set = match (classify, fit) {
-        (false, None) => Measured::own_size(&loaded, &args.data, &open)?,
-        _ => Measured::Set(data_for(&loaded, &args.data, &open)?),
+    let set = match (classify, args.fit) {
+        (false, None) => TestSet::own_size(&loaded, &args.data, &open)?,
+        _ => TestSet::Set(data_for(&loaded, &args.data, &open)?),
     };
     let options = EvalOptions {
         sigmas,
@@ -186,8 +176,8 @@ pub fn run(args: &Eval, session: &Session) -> anyhow::Result<Outcome> {
     };
     let (model, device) = (&loaded.model, &loaded.device);
     let rows = match &set {
-        Measured::Set(set) => evaluate_set(model, set, &options, device, &mut progress)?,
-        Measured::Gallery(all) => evaluate_gallery(model, all, &options, device, &mut progress),
+        TestSet::Set(set) => evaluate_set(model, set, &options, device, &mut progress)?,
+        TestSet::Gallery(all) => evaluate_gallery(model, all, &options, device, &mut progress),
     };
     let rows = rows.unwrap_or_default();
     bar.finish_and_clear();

@@ -3,7 +3,7 @@
 use super::{eval::data_for, model::Loaded};
 use crate::args::{Session, WrongCall};
 use anyhow::{Context, Result};
-use clap::{Args, ValueEnum};
+use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use miyasawa::data::{Dataset, FitMode, OpenOptions};
 use std::path::Path;
@@ -20,16 +20,19 @@ pub struct Measured {
     /// Pictures that go through the network at once
     #[arg(long, default_value_t = 64)]
     pub batch: usize,
-    /// Bring pictures of another size to the model's by padding (black) or resizing
-    #[arg(long, value_enum, default_value = "pad")]
-    pub fit: Fit,
+    /// Bring pictures of another size to the model's by `pad` (black), `resize`, or `resize_crop` (as for ImageNet)
+    #[arg(long, default_value = "pad", value_parser = parse_fit)]
+    pub fit: FitMode,
 }
 
-/// How a picture of another size is fitted.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub enum Fit {
-    Pad,
-    Resize,
+/// `--fit`: how a picture of another size is fitted.
+pub fn parse_fit(text: &str) -> Result<FitMode, String> {
+    match text {
+        "pad" => Ok(FitMode::Pad),
+        "resize" => Ok(FitMode::Resize),
+        "resize_crop" => Ok(FitMode::ResizeCrop),
+        _ => Err("expected pad, resize or resize_crop".to_owned()),
+    }
 }
 
 impl Measured {
@@ -41,11 +44,7 @@ impl Measured {
 
     /// The pictures, with the model's size and classes.
     pub fn load(&self, loaded: &Loaded) -> Result<Dataset> {
-        let fit = match self.fit {
-            Fit::Pad => FitMode::Pad,
-            Fit::Resize => FitMode::Resize,
-        };
-        let options = OpenOptions { fit, limit: self.limit, ..OpenOptions::default() };
+        let options = OpenOptions { fit: self.fit, limit: self.limit, ..OpenOptions::default() };
         Ok(data_for(loaded, &self.data, &options)?.sample(self.limit.unwrap_or(usize::MAX))?)
     }
 }

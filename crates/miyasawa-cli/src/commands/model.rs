@@ -121,6 +121,15 @@ impl Loaded {
         self.info.sigma[0]
     }
 
+    /// The noise level that a picture tells itself, within the levels that the model was trained on.
+    pub fn told_level(&self, picture: &Picture, path: &Path) -> f64 {
+        let [min, max] = self.info.sigma;
+        let found = picture.noise_level();
+        let sigma = if found.is_finite() { found.clamp(min, max) } else { min };
+        tracing::info!("{}: noise level {sigma:.3}, told from the picture", path.display());
+        sigma
+    }
+
     /// A noise level of the command line: positive for a model that is told it.
     pub fn sigma(&self, sigma: f64) -> Result<f64> {
         let zero = sigma == 0.0 && self.info.network.is_blind();
@@ -132,6 +141,24 @@ impl Loaded {
             tracing::warn!("noise level {sigma} is outside {min} to {max}, which the model was trained on");
         }
         Ok(sigma)
+    }
+}
+
+/// `--sigma` of a picture.
+#[derive(Clone, Copy, Debug)]
+pub enum Level {
+    /// As the picture itself tells.
+    Auto,
+    /// A number.
+    Given(f64),
+}
+
+/// Reads a [`Level`].
+pub fn parse_level(text: &str) -> Result<Level, String> {
+    match text.parse() {
+        Ok(sigma) => Ok(Level::Given(sigma)),
+        Err(_) if text == "auto" => Ok(Level::Auto),
+        Err(_) => Err("expected a number, or auto".to_owned()),
     }
 }
 

@@ -29,7 +29,7 @@ impl Deref for Rounded<'_> {
     }
 }
 
-/// The values as the products take them.
+/// The values as the products take them; the algorithms that move operands vector by vector round on the way instead.
 pub(super) fn rounded(isa: Isa, operands: Operands, values: &[f32]) -> Rounded<'_> {
     if operands == Operands::F32 {
         return Rounded::As(values);
@@ -41,7 +41,7 @@ pub(super) fn rounded(isa: Isa, operands: Operands, values: &[f32]) -> Rounded<'
 
 /// The bfloat16 nearest to a value, ties to even; infinities and what is not a number stay so.
 #[inline(always)]
-fn nearest_bf16(value: f32) -> f32 {
+pub(crate) fn nearest_bf16(value: f32) -> f32 {
     let bits = value.to_bits();
     // Half of the last place, less one where the last place is even, carries into it what rounds up.
     let up = bits.wrapping_add(0x7FFF + (bits >> 16 & 1)) & 0xFFFF_0000;

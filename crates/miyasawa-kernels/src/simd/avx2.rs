@@ -105,6 +105,17 @@ impl Simd for Avx2 {
     no_pairs!();
 
     #[inline(always)]
+    unsafe fn round_bf16(v: __m256) -> __m256 {
+        // SAFETY: the trait's contract.
+        unsafe {
+            let bits = _mm256_castps_si256(v);
+            let odd = _mm256_and_si256(_mm256_srli_epi32::<16>(bits), _mm256_set1_epi32(1));
+            let up = _mm256_add_epi32(bits, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7FFF)));
+            let rounded = _mm256_castsi256_ps(_mm256_and_si256(up, _mm256_set1_epi32(-0x1_0000)));
+            _mm256_blendv_ps(rounded, v, _mm256_cmp_ps::<_CMP_UNORD_Q>(v, v))
+        }
+    }
+    #[inline(always)]
     unsafe fn sum(v: __m256) -> f32 {
         // SAFETY: the trait's contract.
         unsafe {

@@ -41,6 +41,9 @@ pub(crate) trait Simd: Copy {
     /// `c - a*b`
     unsafe fn fnma(a: Self::V, b: Self::V, c: Self::V) -> Self::V;
 
+    /// Every value rounded to the nearest bfloat16, ties to even; what is not a number stays so.
+    unsafe fn round_bf16(v: Self::V) -> Self::V;
+
     /// The sum of a vector's values.
     unsafe fn sum(v: Self::V) -> f32;
 
@@ -119,7 +122,7 @@ mod tests {
             let l = S::LANES;
             let a: Vec<f32> = (0..l * 20).map(|i| i as f32 + 1.0).collect();
             let b: Vec<f32> = (0..l).map(|i| 0.5 - i as f32).collect();
-            let mut out = vec![0.0f32; l];
+            let (mut out, mut exact) = (vec![0.0f32; l], vec![0.0f32; l]);
             // SAFETY: `Isa::run` vouches for the processor; all pointers are into slices long enough.
             unsafe {
                 let (va, vb, vc) = (S::load(a.as_ptr()), S::load(b.as_ptr()), S::splat(3.0));
@@ -132,6 +135,12 @@ mod tests {
                 check(S::mul(va, vb), &|i| a[i] * b[i]);
                 check(S::fma(va, vb, vc), &|i| a[i] * b[i] + 3.0);
                 check(S::fnma(va, vb, vc), &|i| 3.0 - a[i] * b[i]);
+                let fine = S::fma(va, S::splat(1.003_906_3), S::splat(f32::MIN_POSITIVE));
+                S::store(exact.as_mut_ptr(), fine);
+                check(S::round_bf16(fine), &|i| crate::conv::nearest_bf16(exact[i]));
+                check(S::round_bf16(S::splat(f32::INFINITY)), &|_| f32::INFINITY);
+                S::store(exact.as_mut_ptr(), S::round_bf16(S::splat(f32::from_bits(0x7FFF_FFFF))));
+                assert!(exact.iter().all(|value| value.is_nan()));
                 assert_eq!(S::sum(va), (1..=l).sum::<usize>() as f32);
                 for n in 0..=l {
                     check(S::load_part(a.as_ptr(), n), &|i| if i < n { a[i] } else { 0.0 });

@@ -87,6 +87,17 @@ impl Simd for Neon {
     no_pairs!();
 
     #[inline(always)]
+    unsafe fn round_bf16(v: float32x4_t) -> float32x4_t {
+        // SAFETY: the trait's contract.
+        unsafe {
+            let bits = vreinterpretq_u32_f32(v);
+            let odd = vandq_u32(vshrq_n_u32::<16>(bits), vdupq_n_u32(1));
+            let up = vaddq_u32(bits, vaddq_u32(odd, vdupq_n_u32(0x7FFF)));
+            let rounded = vreinterpretq_f32_u32(vandq_u32(up, vdupq_n_u32(0xFFFF_0000)));
+            vbslq_f32(vceqq_f32(v, v), rounded, v)
+        }
+    }
+    #[inline(always)]
     unsafe fn sum(v: float32x4_t) -> f32 {
         // SAFETY: the trait's contract.
         unsafe { vaddvq_f32(v) }

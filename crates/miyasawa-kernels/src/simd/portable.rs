@@ -1,6 +1,7 @@
 //! Plain Rust on arrays, which the compiler turns into whatever the target has.
 
 use super::{Kernel, Simd, no_pairs, transpose_scalar};
+use crate::conv::nearest_bf16;
 
 /// Eight lanes.
 #[derive(Clone, Copy)]
@@ -73,6 +74,10 @@ impl Simd for Portable {
 
     no_pairs!();
 
+    #[inline(always)]
+    unsafe fn round_bf16(v: [f32; 8]) -> [f32; 8] {
+        v.map(nearest_bf16)
+    }
     #[inline(always)]
     unsafe fn sum(v: [f32; 8]) -> f32 {
         let [a, b, c, d, e, f, g, h] = v;

@@ -8,6 +8,7 @@ mod decode;
 mod error;
 mod file;
 mod grid;
+mod noise_level;
 mod resample;
 #[cfg(test)]
 mod tests;

@@ -118,7 +118,12 @@ enum Speed {
 
 /// The devices that [`Cost`] estimates hours for. Those of the CPUs were measured (bench/README.md), on pictures of
 /// 32x32; no GPU was measured yet.
-pub const HARDWARE: [Hardware; 5] = [
+pub const HARDWARE: [Hardware; 6] = [
+    Hardware {
+        name: "2 cores of an AMD EPYC (Zen 5, AVX-512)",
+        basis: "measured, bench/README.md",
+        speed: Speed::Measured(&[(8.0, 251.0), (16.0, 425.0), (32.0, 652.0), (64.0, 811.0), (128.0, 942.0)]),
+    },
     Hardware {
         name: "2 cores of an AMD EPYC (AVX2)",
         basis: "measured, bench/README.md",

@@ -6,7 +6,10 @@ use crate::model::{
     params::{self, FlatMap},
 };
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use std::sync::OnceLock;
+use std::sync::{
+    OnceLock,
+    atomic::{AtomicUsize, Ordering},
+};
 
 /// A batch on the host: clean pictures in [-1, 1], their classes, noise levels and noise.
 #[derive(Clone, Debug)]
@@ -172,19 +175,24 @@ fn lanes() -> &'static [rayon::ThreadPool] {
     })
 }
 
-/// `work` of every part, in the order of the parts; part `i` is done by lane `i % lanes`.
+/// `work` of every part, in the order of the parts; each lane takes the next one that is left.
 fn in_lanes<T: Send + Sync>(
     lanes: &[rayon::ThreadPool],
     parts: &[[usize; 2]],
     work: impl Fn([usize; 2]) -> T + Sync,
 ) -> Vec<T> {
     let done: Vec<OnceLock<T>> = parts.iter().map(|_| OnceLock::new()).collect();
+    let next = AtomicUsize::new(0);
     std::thread::scope(|scope| {
-        for (first, lane) in lanes.iter().enumerate().take(parts.len()) {
-            let (done, work) = (&done, &work);
+        for lane in lanes.iter().take(parts.len()) {
+            let (done, work, next) = (&done, &work, &next);
             scope.spawn(move || {
                 lane.install(|| {
-                    for (part, done) in parts.iter().zip(done).skip(first).step_by(lanes.len()) {
+                    let left = || {
+                        let i = next.fetch_add(1, Ordering::Relaxed);
+                        parts.get(i).zip(done.get(i))
+                    };
+                    while let Some((part, done)) = left() {
                         let _ = done.set(work(*part));
                     }
                 });

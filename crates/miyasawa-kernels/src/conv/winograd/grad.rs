@@ -220,6 +220,7 @@ unsafe fn load<S: Simd, const P: usize>(
     unsafe {
         S::call(LoadTiles::<P> {
             kind,
+            operands: pass.s.operands,
             gradient,
             grid,
             images,

@@ -70,7 +70,13 @@ pub(super) fn forward(
     y: &mut [MaybeUninit<f32>],
 ) {
     let kind = if s.stride == 1 { Kind::Unit } else { Kind::Down };
-    let weights = Weights { kind, inputs: s.in_channels, outputs: s.out_channels, adjoint: false };
+    let weights = Weights {
+        kind,
+        inputs: s.in_channels,
+        outputs: s.out_channels,
+        adjoint: false,
+        operands: s.operands,
+    };
     let (from, to) = sides(s, kind);
     apply(isa, s.batch, weights, from, to, x, w, addend, y);
 }
@@ -94,7 +100,8 @@ pub(super) fn adjoint(
     x: &mut [MaybeUninit<f32>],
 ) {
     let kind = if s.stride == 1 { Kind::Unit } else { Kind::Up };
-    let weights = Weights { kind, inputs: s.in_channels, outputs: s.out_channels, adjoint: true };
+    let weights =
+        Weights { kind, inputs: s.in_channels, outputs: s.out_channels, adjoint: true, operands: s.operands };
     let (to, from) = sides(s, kind);
     let padding = if kind == Kind::Unit { 2 - s.padding } else { 0 };
     let (from, to) = (Images { padding, step: kind.step(), ..from }, Images { step: kind.tile(), ..to });
@@ -266,6 +273,7 @@ impl Kernel for Load<'_> {
         unsafe {
             S::call(LoadTiles::<1> {
                 kind: self.pass.weights.kind,
+                operands: self.pass.weights.operands,
                 gradient: false,
                 grid: &grid,
                 images: &from,
@@ -307,6 +315,7 @@ impl Fused<'_> {
         unsafe {
             S::call(LoadTiles::<P> {
                 kind,
+                operands: pass.weights.operands,
                 gradient: false,
                 grid: &pass.grid,
                 images: &pass.from,

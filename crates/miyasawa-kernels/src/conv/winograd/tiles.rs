@@ -1,5 +1,6 @@
 //! Moving tiles between images and the blocked matrices of their transforms.
 
+use crate::conv::Operands;
 use crate::scratch::SharedMut;
 use crate::simd::{Kernel, Simd};
 
@@ -77,8 +78,8 @@ struct Pointers<const P: usize, const N: usize> {
     p: [[[*const f32; N]; N]; P],
 }
 
-/// A square as a source of vectors of some channels.
-struct Channels<'a, T, const P: usize, const FULL: bool> {
+/// A square as a source of vectors of some channels, rounded to bfloat16 if that is asked.
+struct Channels<'a, T, const P: usize, const FULL: bool, const ROUND: bool> {
     square: &'a T,
     offset: usize,
     count: usize,
@@ -90,28 +91,34 @@ unsafe fn load<S: Simd, const FULL: bool>(p: *const f32, count: usize) -> S::V {
     unsafe { if FULL { S::load(p) } else { S::load_part(p, count) } }
 }
 
-impl<S: Simd, const FULL: bool> Source<S> for Channels<'_, Inside, 1, FULL> {
+#[inline(always)]
+unsafe fn rounded<S: Simd, const ROUND: bool>(v: S::V) -> S::V {
+    // SAFETY: the caller's promise that the processor has the instruction set.
+    unsafe { if ROUND { S::round_bf16(v) } else { v } }
+}
+
+impl<S: Simd, const FULL: bool, const ROUND: bool> Source<S> for Channels<'_, Inside, 1, FULL, ROUND> {
     #[inline(always)]
     unsafe fn at(&self, r: usize, c: usize) -> S::V {
         let Inside { p, row, column } = *self.square;
         // SAFETY: the square is inside the image.
-        unsafe { load::<S, FULL>(p.add(r * row + c * column + self.offset), self.count) }
+        unsafe { rounded::<S, ROUND>(load::<S, FULL>(p.add(r * row + c * column + self.offset), self.count)) }
     }
 }
 
-impl<S: Simd, const P: usize, const N: usize, const FULL: bool> Source<S>
-    for Channels<'_, Pointers<P, N>, P, FULL>
+impl<S: Simd, const P: usize, const N: usize, const FULL: bool, const ROUND: bool> Source<S>
+    for Channels<'_, Pointers<P, N>, P, FULL, ROUND>
 {
     #[inline(always)]
     unsafe fn at(&self, r: usize, c: usize) -> S::V {
         // SAFETY: each pointer leads to all channels of a pixel or to as many zeros.
         unsafe {
             let first = self.square.p[0][r][c].add(self.offset);
-            if P == 2 {
+            rounded::<S, ROUND>(if P == 2 {
                 S::load_pair(first, self.square.p[P - 1][r][c].add(self.offset), self.count)
             } else {
                 load::<S, FULL>(first, self.count)
-            }
+            })
         }
     }
 }
@@ -123,6 +130,7 @@ impl<S: Simd, const P: usize, const N: usize, const FULL: bool> Source<S>
 /// says, and nobody else may use the parts written.
 pub(super) struct LoadTiles<'a, const P: usize> {
     pub(super) kind: Kind,
+    pub(super) operands: Operands,
     /// The images are the gradient of the result, their windows tiles without overlap.
     pub(super) gradient: bool,
     pub(super) grid: &'a Grid,
@@ -143,19 +151,37 @@ impl<const P: usize> Kernel for LoadTiles<'_, P> {
     unsafe fn run<S: Simd>(self) {
         // SAFETY: the caller's promise.
         unsafe {
-            match (self.kind, self.gradient) {
-                (Kind::Unit, false) => load_tiles::<S, Input, P, 6, 6>(&self),
-                (Kind::Down, false) => load_tiles::<S, InputDown, P, 9, 9>(&self),
-                (Kind::Up, _) => load_tiles::<S, InputUp, P, 5, 9>(&self),
-                (Kind::Unit, true) => load_tiles::<S, OutputBack, P, 4, 6>(&self),
-                (Kind::Down, true) => load_tiles::<S, OutputDownBack, P, 4, 9>(&self),
+            match self.operands {
+                Operands::F32 => load_kind::<S, P, false>(&self),
+                Operands::Bf16 => load_kind::<S, P, true>(&self),
             }
         }
     }
 }
 
 #[inline(always)]
-unsafe fn load_tiles<S: Simd, T: Linear<N, F>, const P: usize, const N: usize, const F: usize>(
+unsafe fn load_kind<S: Simd, const P: usize, const ROUND: bool>(task: &LoadTiles<P>) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        match (task.kind, task.gradient) {
+            (Kind::Unit, false) => load_tiles::<S, Input, P, 6, 6, ROUND>(task),
+            (Kind::Down, false) => load_tiles::<S, InputDown, P, 9, 9, ROUND>(task),
+            (Kind::Up, _) => load_tiles::<S, InputUp, P, 5, 9, ROUND>(task),
+            (Kind::Unit, true) => load_tiles::<S, OutputBack, P, 4, 6, ROUND>(task),
+            (Kind::Down, true) => load_tiles::<S, OutputDownBack, P, 4, 9, ROUND>(task),
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn load_tiles<
+    S: Simd,
+    T: Linear<N, F>,
+    const P: usize,
+    const N: usize,
+    const F: usize,
+    const ROUND: bool,
+>(
     task: &LoadTiles<P>,
 ) {
     let LoadTiles { grid, images, x, zeros, tiles: (start, count), blocks, planes, out, first_row, .. } =
@@ -197,19 +223,19 @@ unsafe fn load_tiles<S: Simd, T: Linear<N, F>, const P: usize, const N: usize, c
             unsafe {
                 let out = out.at(block * planes.block + (first_row + row) * S::LANES);
                 if P == 2 {
-                    let source = Channels::<_, P, false> { square: &pointers, offset, count };
+                    let source = Channels::<_, P, false, ROUND> { square: &pointers, offset, count };
                     store_all::<S, T, N, F>(&source, out, planes.stride);
                 } else if is_inside && count == width {
-                    let source = Channels::<_, 1, true> { square: &inside, offset, count };
+                    let source = Channels::<_, 1, true, ROUND> { square: &inside, offset, count };
                     store_all::<S, T, N, F>(&source, out, planes.stride);
                 } else if is_inside {
-                    let source = Channels::<_, 1, false> { square: &inside, offset, count };
+                    let source = Channels::<_, 1, false, ROUND> { square: &inside, offset, count };
                     store_all::<S, T, N, F>(&source, out, planes.stride);
                 } else if count == width {
-                    let source = Channels::<_, P, true> { square: &pointers, offset, count };
+                    let source = Channels::<_, P, true, ROUND> { square: &pointers, offset, count };
                     store_all::<S, T, N, F>(&source, out, planes.stride);
                 } else {
-                    let source = Channels::<_, P, false> { square: &pointers, offset, count };
+                    let source = Channels::<_, P, false, ROUND> { square: &pointers, offset, count };
                     store_all::<S, T, N, F>(&source, out, planes.stride);
                 }
             }

@@ -1,5 +1,6 @@
 //! Weights in and out of the transformed domain.
 
+use crate::conv::Operands;
 use crate::simd::Simd;
 
 use super::transform::{self, Kind, SIDE, Source, WEIGHTS, Weight, WeightBack, WeightSplit, WeightSplitBack};
@@ -18,6 +19,7 @@ pub(super) struct Weights {
     pub(super) outputs: usize,
     /// Sums over output channels, with the taps in reverse.
     pub(super) adjoint: bool,
+    pub(super) operands: Operands,
 }
 
 impl Weights {
@@ -91,6 +93,11 @@ pub(super) unsafe fn transform<S: Simd, const P: usize>(
         // SAFETY: `taps` is long enough for `count <= LANES` depths; `out` is the caller's promise.
         unsafe {
             read_taps::<S, P>(shape, w, (depth, count), block, taps);
+            if shape.operands == Operands::Bf16 {
+                for tap in taps[..count * TAPS * S::LANES].chunks_exact_mut(S::LANES) {
+                    S::store(tap.as_mut_ptr(), S::round_bf16(S::load(tap.as_ptr())));
+                }
+            }
             for i in 0..count {
                 let source = Taps(&taps[i * TAPS * S::LANES..][..TAPS * S::LANES]);
                 let v = if shape.kind == Kind::Unit {

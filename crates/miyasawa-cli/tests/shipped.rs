@@ -1,0 +1,48 @@
+//! The model inside the program, used with no MODEL given, as a new user does. docs/models.md is its card.
+
+mod common;
+
+use common::*;
+
+const CIFAR: [&str; 10] =
+    ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"];
+
+#[test]
+fn the_model_inside_classifies_denoises_and_explains_a_picture() {
+    let dir = tempfile::tempdir().unwrap();
+    let picture = save(dir.path(), "a.png", colour(40, 33));
+    let found = json(["classify", &picture, "--top", "10", "--json"]);
+    let classes = found["images"][0]["classes"].as_array().unwrap();
+    let mut names: Vec<&str> = classes.iter().filter_map(|class| class["class"].as_str()).collect();
+    names.sort_unstable();
+    assert_eq!(names, CIFAR);
+    let out = text(&dir.path().join("out.png"));
+    let found = json(["denoise", &picture, "--add-noise", "0.2", "-o", &out, "--json"]);
+    let psnr = |key: &str| found["images"][0][key].as_f64().unwrap();
+    assert!(psnr("psnr") > psnr("psnr_noisy") + 3.0, "{found}");
+    let size = image::open(&out).unwrap();
+    assert_eq!([size.width(), size.height()], [40, 33], "the picture keeps its size");
+    let why = text(&dir.path().join("why.png"));
+    let found = json(["explain", &picture, "--class", "ship", "-o", &why, "--json"]);
+    assert!(found["relative_error"].as_f64().is_none_or(|error| error <= 1e-4), "{found}");
+    assert!(std::fs::metadata(&why).unwrap().len() > 1000);
+    let found = json(["info", "--json"]);
+    assert_eq!(found["info"]["network"]["width"], 32);
+    assert!(found["sha256"].as_str().is_some_and(|hash| hash.len() == 64), "{found}");
+}
+
+/// What docs/models.md says of 5,000 pictures, within the chance of 400.
+#[test]
+fn the_model_inside_is_as_good_as_its_card_says() {
+    if std::env::var_os("MIYASAWA_DATA").is_none() {
+        println!("skipped: MIYASAWA_DATA is not set");
+        return;
+    }
+    let found = json(["eval", "--data", "cifar10", "--sigmas", "0.02,0.2", "--limit", "400", "--json"]);
+    let row = |i: usize, key: &str| found["rows"][i][key].as_f64().unwrap();
+    assert!(row(0, "accuracy") > 0.84 && row(1, "accuracy") > 0.76, "{found}");
+    assert!(row(1, "psnr") > 27.8 && row(1, "psnr_given_label") > 27.8, "{found}");
+    let args = ["attack", "--data", "cifar10", "--norm", "l2", "--eps", "0.25", "--method", "pgd"];
+    let found = json(args.into_iter().chain(["--limit", "60", "--steps", "10", "--json"]));
+    assert!(found["rows"][0]["robust_accuracy"].as_f64() > Some(0.4), "{found}");
+}
