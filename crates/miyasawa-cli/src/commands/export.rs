@@ -1,5 +1,5 @@
 use super::{Outcome, model};
-use crate::args::{Session, WrongCall};
+use crate::args::Session;
 use clap::{Args, ValueEnum};
 use miyasawa::checkpoint::Precision;
 use std::path::PathBuf;
@@ -34,9 +34,7 @@ pub fn run(args: &Export, session: &Session) -> anyhow::Result<Outcome> {
         Dtype::Bf16 => Precision::Bf16,
         Dtype::F32 => Precision::F32,
     };
-    let Some(model::Read { checkpoint, .. }) = model::read(args.model.as_deref())? else {
-        return Err(WrongCall("no model is given, and none ships inside this binary yet".into()).into());
-    };
+    let model::Read { checkpoint, .. } = model::read(args.model.as_deref())?;
     checkpoint.save_in(precision, &args.out)?;
     let bytes = std::fs::metadata(&args.out)?.len();
     if session.json {

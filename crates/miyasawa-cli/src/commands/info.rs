@@ -16,20 +16,10 @@ pub fn run(args: &Info, session: &Session) -> anyhow::Result<Outcome> {
     let isa = miyasawa::isa_name();
     let threads = rayon::current_num_threads();
     let version = env!("CARGO_PKG_VERSION");
-    let found = model::read(args.model.as_deref())?;
+    let model::Read { checkpoint, sha256, path } = model::read(args.model.as_deref())?;
     if args.model.is_none() && !session.json {
         outln!("miyasawa {version}, CPU kernels {isa}, {threads} threads");
     }
-    let Some(model::Read { checkpoint, sha256, path }) = found else {
-        if session.json {
-            session.print_json(&serde_json::json!({
-                "version": version, "isa": isa, "threads": threads, "model": null,
-            }))?;
-        } else {
-            outln!("no model ships inside this binary yet");
-        }
-        return Ok(Outcome::Done);
-    };
     let count: usize = checkpoint.params.values().map(|data| data.shape().iter().product::<usize>()).sum();
     let info = &checkpoint.info;
     if session.json {

@@ -35,27 +35,19 @@ pub struct Read {
     pub path: PathBuf,
 }
 
-/// Reads a checkpoint: the one that is named, or else that of `MIYASAWA_MODEL`, or else the one that ships;
-/// nothing if none does.
-pub fn read(path: Option<&Path>) -> Result<Option<Read>> {
+/// Reads a checkpoint: the one that is named, or else that of `MIYASAWA_MODEL`, or else the one that ships.
+pub fn read(path: Option<&Path>) -> Result<Read> {
     let path = path.map(Path::to_owned).or_else(|| std::env::var_os("MIYASAWA_MODEL").map(PathBuf::from));
-    let (found, path) = match path {
-        Some(path) => (Some(Checkpoint::load_with_hash(&path)?), path),
+    let ((checkpoint, sha256), path) = match path {
+        Some(path) => (Checkpoint::load_with_hash(&path)?, path),
         None => (shipped::checkpoint()?, shipped::NAME.into()),
     };
-    Ok(found.map(|(checkpoint, sha256)| Read { checkpoint, sha256, path }))
+    Ok(Read { checkpoint, sha256, path })
 }
 
 /// Loads the model of the MODEL argument; see [`read`].
 pub fn load(path: Option<&Path>, session: &Session) -> Result<Loaded> {
-    let Some(Read { checkpoint, sha256, path }) = read(path)? else {
-        return Err(WrongCall(
-            "no model is given, and none ships inside this binary yet: name a checkpoint, \
-             for example the model.safetensors that `miyasawa train` or `miyasawa demo` writes"
-                .into(),
-        )
-        .into());
-    };
+    let Read { checkpoint, sha256, path } = read(path)?;
     let device = session.device()?;
     let model = checkpoint.model(&device, &path)?;
     Ok(Loaded { info: checkpoint.info, model, device, name: path.display().to_string(), hash: sha256 })
