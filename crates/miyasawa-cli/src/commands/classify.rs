@@ -34,11 +34,7 @@ pub fn run(args: &Classify, session: &Session) -> anyhow::Result<Outcome> {
     let images = model::some_images(images)?;
     let loaded = model::load(path, session)?;
     loaded.must_classify()?;
-    let given = match args.sigma {
-        None => Some(loaded.clean_sigma()),
-        Some(Level::Given(sigma)) => Some(loaded.sigma(sigma)?),
-        Some(Level::Auto) => None,
-    };
+    let given = args.sigma.map_or(Ok(Some(loaded.clean_sigma())), |level| loaded.given(level))?;
     let mut documents = Vec::new();
     for image in images {
         let picture = loaded.open_fitted(image)?;

@@ -48,10 +48,7 @@ pub fn run(args: &Denoise, session: &Session) -> anyhow::Result<Outcome> {
     let loaded = model::load(path, session)?;
     loaded.must_denoise()?;
     let level = args.sigma.unwrap_or(args.add_noise.map_or(Level::Auto, Level::Given));
-    let given = match level {
-        Level::Given(sigma) => Some(loaded.sigma(sigma)?),
-        Level::Auto => None,
-    };
+    let given = loaded.given(level)?;
     if args.class.is_some() {
         loaded.joint("denoise for a class")?;
     }

@@ -113,6 +113,14 @@ impl Loaded {
         self.info.sigma[0]
     }
 
+    /// The noise level of all pictures, if the command line names one.
+    pub fn given(&self, level: Level) -> Result<Option<f64>> {
+        match level {
+            Level::Given(sigma) => self.sigma(sigma).map(Some),
+            Level::Auto => Ok(None),
+        }
+    }
+
     /// The noise level that a picture tells itself, within the levels that the model was trained on.
     pub fn told_level(&self, picture: &Picture, path: &Path) -> f64 {
         let [min, max] = self.info.sigma;

@@ -55,6 +55,11 @@ impl Algorithm {
         }
         if winograd::can(s) && winograd::pays(s) { Self::Winograd } else { Self::Direct }
     }
+
+    /// The type that operands are brought to before the algorithm gets them; Winograd's rounds where it loads.
+    fn copied(self, s: &ConvShape) -> Operands {
+        if self == Self::Winograd { Operands::F32 } else { s.operands }
+    }
 }
 
 /// `y = conv(x, w) (+ addend)`.
@@ -113,15 +118,16 @@ fn forward_to(
     if s.is_empty() {
         return fill(addend, y);
     }
-    if algorithm == Algorithm::Winograd {
-        assert!(winograd::can(s), "conv::forward: no Winograd for {s:?}");
-        return winograd::forward(isa, s, x, w, addend, y);
-    }
-    let (x, w) = (&rounded(isa, s.operands, x)[..], &rounded(isa, s.operands, w)[..]);
+    let operands = algorithm.copied(s);
+    let (x, w) = (&rounded(isa, operands, x)[..], &rounded(isa, operands, w)[..]);
     match algorithm {
         Algorithm::Plain => plain::forward(s, x, w, addend, zeroed(y)),
         Algorithm::Streamed => streamed::forward(isa, s, x, w, addend, y),
-        Algorithm::Direct | Algorithm::Winograd => direct::forward(isa, s, x, w, addend, y),
+        Algorithm::Direct => direct::forward(isa, s, x, w, addend, y),
+        Algorithm::Winograd => {
+            assert!(winograd::can(s), "conv::forward: no Winograd for {s:?}");
+            winograd::forward(isa, s, x, w, addend, y);
+        }
     }
 }
 
@@ -180,15 +186,16 @@ fn adjoint_to(
     if s.is_empty() {
         return fill(addend, x);
     }
-    if algorithm == Algorithm::Winograd {
-        assert!(winograd::can(s), "conv::adjoint: no Winograd for {s:?}");
-        return winograd::adjoint(isa, s, g, w, addend, x);
-    }
-    let (g, w) = (&rounded(isa, s.operands, g)[..], &rounded(isa, s.operands, w)[..]);
+    let operands = algorithm.copied(s);
+    let (g, w) = (&rounded(isa, operands, g)[..], &rounded(isa, operands, w)[..]);
     match algorithm {
         Algorithm::Plain => plain::adjoint(s, g, w, addend, zeroed(x)),
         Algorithm::Streamed => streamed::adjoint(isa, s, g, w, addend, x),
-        Algorithm::Direct | Algorithm::Winograd => direct::adjoint(isa, s, g, w, addend, x),
+        Algorithm::Direct => direct::adjoint(isa, s, g, w, addend, x),
+        Algorithm::Winograd => {
+            assert!(winograd::can(s), "conv::adjoint: no Winograd for {s:?}");
+            winograd::adjoint(isa, s, g, w, addend, x);
+        }
     }
 }
 
@@ -210,14 +217,15 @@ pub fn weight_grad_with(isa: Isa, algorithm: Algorithm, s: &ConvShape, x: &[f32]
     if s.is_empty() {
         return dw.fill(0.0);
     }
-    if algorithm == Algorithm::Winograd {
-        assert!(winograd::can(s), "conv::weight_grad: no Winograd for {s:?}");
-        return winograd::weight_grad(isa, s, x, g, dw);
-    }
-    let (x, g) = (&rounded(isa, s.operands, x)[..], &rounded(isa, s.operands, g)[..]);
+    let operands = algorithm.copied(s);
+    let (x, g) = (&rounded(isa, operands, x)[..], &rounded(isa, operands, g)[..]);
     match algorithm {
         Algorithm::Plain => plain::weight_grad(s, x, g, dw),
-        _ => direct::weight_grad(isa, s, x, g, dw),
+        Algorithm::Direct | Algorithm::Streamed => direct::weight_grad(isa, s, x, g, dw),
+        Algorithm::Winograd => {
+            assert!(winograd::can(s), "conv::weight_grad: no Winograd for {s:?}");
+            winograd::weight_grad(isa, s, x, g, dw);
+        }
     }
 }
 

@@ -15,14 +15,15 @@ impl Picture {
     /// pixel to pixel counts as noise: of a clean picture full of texture the estimate is too large. 0 for a picture
     /// without such a square.
     pub fn noise_level(&self) -> f64 {
-        let squares = self.values().chunks_exact(self.height() * self.width()).flat_map(|plane| {
-            let rows: Vec<&[f32]> = plane.chunks_exact(self.width()).collect();
-            let pairs = rows.windows(2).map(|pair| (pair[0], pair[1])).collect::<Vec<_>>();
-            pairs.into_iter().flat_map(|(upper, lower)| {
-                upper.windows(2).zip(lower.windows(2)).map(|(a, b)| [a[0], a[1], b[0], b[1]])
-            })
+        let planes = self.values().chunks_exact(self.height() * self.width());
+        let rows = planes.flat_map(|plane| {
+            let (upper, lower) = (plane.chunks_exact(self.width()), plane.chunks_exact(self.width()).skip(1));
+            upper.zip(lower)
         });
-        let squares: Vec<[f32; 4]> = squares.collect();
+        let squares: Vec<[f32; 4]> = rows
+            .flat_map(|(upper, lower)| upper.windows(2).zip(lower.windows(2)))
+            .map(|(a, b)| [a[0], a[1], b[0], b[1]])
+            .collect();
         let whole = |square: &&[f32; 4]| square.iter().all(|value| value.abs() < CLIPPED);
         let kept: Vec<&[f32; 4]> = squares.iter().filter(whole).collect();
         let kept = if 8 * kept.len() > squares.len() { kept } else { squares.iter().collect() };

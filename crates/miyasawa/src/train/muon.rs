@@ -35,10 +35,13 @@ fn orthogonalized(g: Tensor<2>) -> Tensor<2> {
     let [a, b, c] = COEFFICIENTS;
     let mut square = x.clone().matmul(x.clone().transpose());
     let mut factor = Tensor::<2>::eye(rows.min(columns), &x.device());
-    for _ in 0..ITERATIONS {
+    for i in 1..=ITERATIONS {
         // The iteration multiplies by `a + part`, from the left the factor, from both sides the square.
         let part = square.clone() * b + square.clone().matmul(square.clone()) * c;
         factor = factor.clone() * a + part.clone().matmul(factor);
+        if i == ITERATIONS {
+            break;
+        }
         let half = square.clone() * a + part.clone().matmul(square);
         square = half.clone() * a + half.matmul(part);
     }
