@@ -33,13 +33,13 @@ pub struct CompareConfig {
     pub models: Vec<ModelEntry>,
 }
 
-/// One of the two.
+/// Pictures, minutes, or whichever of both ends a training first.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Budget {
     /// Pictures that every model sees, with repetitions.
     pub images: Option<u64>,
-    /// Minutes that every model is trained; its speed is measured first.
+    /// Minutes that every model is trained, or with `images` the most that one is; its speed is measured first.
     pub minutes: Option<f64>,
 }
 
@@ -87,6 +87,8 @@ pub struct ModelEntry {
     pub name: String,
     /// What differs from the base.
     pub set: toml::Table,
+    /// Seeds of its own in place of the comparison's.
+    pub seeds: Option<Vec<u64>>,
     /// A checkpoint that is measured and not trained.
     pub checkpoint: Option<PathBuf>,
 }
@@ -115,14 +117,17 @@ impl CompareConfig {
 
     fn check(&self) -> Result<(), ConfigError> {
         let wrong = |key, found: String, expected| Err(ConfigError::Value { key, found, expected });
-        if self.seeds.is_empty() || self.seeds.iter().collect::<BTreeSet<_>>().len() != self.seeds.len() {
-            return wrong("seeds", format!("{:?}", self.seeds), "one or more different numbers");
+        for seeds in self.models.iter().filter_map(|entry| entry.seeds.as_ref()).chain([&self.seeds]) {
+            if seeds.is_empty() || seeds.iter().collect::<BTreeSet<_>>().len() != seeds.len() {
+                return wrong("seeds", format!("{seeds:?}"), "one or more different numbers");
+            }
         }
         let budget = &self.budget;
         let fits = match (budget.images, budget.minutes) {
-            (Some(images), None) => images > 0,
-            (None, Some(minutes)) => minutes > 0.0 && minutes.is_finite(),
-            _ => false,
+            (None, None) => false,
+            (images, minutes) => {
+                images.is_none_or(|i| i > 0) && minutes.is_none_or(|m| m > 0.0 && m.is_finite())
+            }
         };
         if !fits {
             return wrong("budget", format!("{budget:?}"), "images or minutes, above 0");
@@ -149,6 +154,11 @@ impl CompareConfig {
             self.train_config(entry, self.seeds[0], 1)?;
         }
         Ok(())
+    }
+
+    /// The seeds that a model is trained with.
+    pub fn seeds_of<'a>(&'a self, entry: &'a ModelEntry) -> &'a [u64] {
+        entry.seeds.as_ref().unwrap_or(&self.seeds)
     }
 
     /// The configuration of a model's run of so many steps.
@@ -206,13 +216,18 @@ mod tests {
         assert_eq!((of(0).network.width, of(0).seed, of(0).schedule.steps), (8, 2, Some(9)));
         assert_eq!(of(1).network.kind.to_string(), "dncnn");
         assert_eq!(of(1).network.width, 8);
+        let both = load(GOOD, &["budget.minutes=2", "models=[{name=\"a\", seeds=[5]}]"]).unwrap();
+        assert_eq!((both.budget.images, both.budget.minutes), (Some(100), Some(2.0)));
+        assert_eq!((both.seeds_of(&both.models[0]), config.seeds_of(&config.models[0])), (&[5][..], &[1, 2][..]));
     }
 
     #[test]
     fn wrong_calls_say_the_key() {
         for (setting, expected) in [
-            ("budget.minutes=1", "budget"),
+            ("budget.minutes=-1", "budget"),
             ("budget.images=0", "budget"),
+            ("budget={}", "budget"),
+            ("models=[{name=\"a\", seeds=[]}]", "seeds"),
             ("seeds=[1, 1]", "seeds"),
             ("seeds=[]", "seeds"),
             ("models=[]", "models"),

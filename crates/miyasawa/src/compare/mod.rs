@@ -4,7 +4,7 @@
 //! | in the folder | what it is |
 //! | --- | --- |
 //! | `runs/NAME-seedS/` | an ordinary run, and `result.json`, what was measured of it |
-//! | `plan.json` | steps of each model, where the budget is a time |
+//! | `plan.json` | seconds that a step of each model takes, where the budget has minutes |
 //! | `report.html`, `report.md`, `report.json` | the comparison |
 //!
 //! What is done already is not done again: after an interruption the same call goes on.
@@ -126,7 +126,7 @@ pub fn run<O: Observer>(
             runs.push(measures.of(entry, None, path, &run_dir, None)?);
             continue;
         }
-        for &seed in &config.seeds {
+        for &seed in config.seeds_of(entry) {
             let run_dir = out.join("runs").join(format!("{}-seed{seed}", entry.name));
             let settings = config.train_config(entry, seed, steps[&entry.name])?;
             let trainer = Trainer::new(settings.clone(), device)?;
@@ -178,24 +178,24 @@ impl Plan<'_> {
     fn steps(&self) -> Result<BTreeMap<String, u64>, CompareError> {
         let trained = self.config.models.iter().filter(|entry| entry.checkpoint.is_none());
         let settings = |entry| self.config.train_config(entry, self.config.seeds[0], 1);
-        let Some(minutes) = self.config.budget.minutes else {
-            let images = self.config.budget.images.unwrap_or(1);
-            return trained
-                .map(|entry| {
-                    let batch = settings(entry)?.schedule.batch as u64;
-                    Ok((entry.name.clone(), images.div_ceil(batch).max(1)))
-                })
-                .collect();
-        };
+        let Budget { images, minutes } = self.config.budget;
         // Measured once: an interrupted comparison must go on with the same steps.
         let text = std::fs::read_to_string(&self.path).unwrap_or_default();
-        let mut plan: BTreeMap<String, u64> = serde_json::from_str(&text).unwrap_or_default();
+        let mut speeds: BTreeMap<String, f64> = serde_json::from_str(&text).unwrap_or_default();
+        let mut plan = BTreeMap::new();
         for entry in trained {
-            if !plan.contains_key(&entry.name) {
-                let seconds = Trainer::new(settings(entry)?, self.device)?.seconds_per_step()?;
-                plan.insert(entry.name.clone(), ((60.0 * minutes / seconds) as u64).max(1));
-                write_json(&self.path, &plan)?;
+            let settings = settings(entry)?;
+            let mut steps = images.map_or(u64::MAX, |images| images.div_ceil(settings.schedule.batch as u64));
+            if let Some(minutes) = minutes {
+                let seconds = match speeds.get(&entry.name) {
+                    Some(&seconds) => seconds,
+                    None => Trainer::new(settings, self.device)?.seconds_per_step()?,
+                };
+                speeds.insert(entry.name.clone(), seconds);
+                write_json(&self.path, &speeds)?;
+                steps = steps.min((60.0 * minutes / seconds) as u64);
             }
+            plan.insert(entry.name.clone(), steps.max(1));
         }
         Ok(plan)
     }

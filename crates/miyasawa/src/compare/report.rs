@@ -99,11 +99,14 @@ pub(super) fn write(
 ) -> Result<(), CompareError> {
     let mut pages = Pages { html: Page::new("Comparison"), markdown: "# Comparison\n".to_owned() };
     let budget = match (comparison.config.budget.images, comparison.config.budget.minutes) {
-        (Some(images), _) => format!("{images} pictures seen"),
+        (Some(images), Some(minutes)) => {
+            format!("{images} pictures seen, or {minutes} minutes of training where that is less,")
+        }
+        (Some(images), None) => format!("{images} pictures seen"),
         (_, minutes) => format!("{} minutes of training", minutes.unwrap_or(0.0)),
     };
     pages.paragraph(&format!(
-        "Budget: {budget} for each of {} models, seeds {:?}. Measured on {} pictures of {}; times on {}. Noise \
+        "Budget: {budget} for each of {} models, seeds {:?} where a model has none of its own. Measured on {} pictures of {}; times on {}. Noise \
          levels are in units of the [-1, 1] range, PSNR uses the peak-to-peak range 2. Of several seeds: mean \u{b1} \
          sample standard deviation.",
         comparison.config.models.len(),
