@@ -2,9 +2,9 @@
 
 mod common;
 
-use common::{fails, grey, json, keys, names, ok, save, size, stderr, text, train};
+use common::{command, fails, grey, json, keys, names, ok, save, size, stderr, text, train};
 use serde_json::Value;
-use std::{path::Path, sync::OnceLock};
+use std::{path::Path, process::Stdio, sync::OnceLock};
 
 /// A model that is right often enough for an attack to matter, trained once for these tests.
 fn model() -> String {
@@ -283,6 +283,31 @@ fn trust_writes_one_report_of_several_models() {
     for part in ["Robust accuracy", "Calibration", "textures", "data:image/png"] {
         assert!(html.contains(part), "{part}");
     }
+}
+
+#[test]
+fn trust_goes_on_where_it_was_killed() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("trust");
+    let (model, folder) = (model(), text(&out));
+    let args = ["trust", &model, "--data", "digits", "--limit", "6", "--sigmas", "0.2", "--eps", "0.1"];
+    let more = ["--method", "autoattack", "--steps", "50", "--out", &folder];
+    let call = || args.iter().chain(&more);
+    let mut child = command().args(call()).stderr(Stdio::null()).spawn().unwrap();
+    let journal = out.join("attack-1-0.02.jsonl");
+    let lines = || std::fs::read_to_string(&journal).unwrap_or_default().lines().count();
+    // The header and a finished piece of work.
+    while lines() < 2 {
+        assert!(child.try_wait().unwrap().is_none(), "it ended before it could be killed");
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    fails(2, call(), &["trust", "--resume"]);
+    fails(1, call().chain(&["--seed", "1", "--resume"]), &["attack-1-0.02.jsonl", "expected"]);
+    let resumed = json(call().chain(&["--resume", "--json"]));
+    assert_eq!(names(&out), ["report.html", "trust.json"]);
+    assert_eq!(json(call().chain(&["--json"])), resumed);
 }
 
 #[test]

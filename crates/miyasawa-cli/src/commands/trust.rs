@@ -5,21 +5,25 @@ use super::{
     model,
     ood::foreign,
 };
-use crate::args::Session;
+use crate::args::{Session, WrongCall};
 use anyhow::Result;
 use clap::Args;
 use miyasawa::{
     atomic::write_atomic,
-    attack::Method,
+    attack::{Journal, Method},
     ood::OutSource,
     trust::{Subject, TrustOptions, page},
 };
-use std::{io::Write, path::PathBuf};
+use std::{
+    io::Write,
+    path::{Path, PathBuf},
+};
 
 /// Everything that tells whether to trust a model, or several side by side: one report.html and trust.json.
 ///
 /// Accuracy, calibration, PSNR, detection of foreign pictures and robust accuracy, over noise levels. The numbers are
-/// those of eval, calibrate, ood and attack. --limit makes it quick.
+/// those of eval, calibrate, ood and attack. --limit makes it quick. What was interrupted goes on with --resume: attacks,
+/// which take most of the time, where they were.
 ///
 /// Example: miyasawa trust joint.safetensors plain.safetensors --data cifar10 --limit 200 --out trust
 #[derive(Args, Debug)]
@@ -50,6 +54,24 @@ pub struct Trust {
     /// The folder for report.html and trust.json
     #[arg(long)]
     out: PathBuf,
+    /// Go on with the report that the folder holds
+    #[arg(long)]
+    resume: bool,
+}
+
+/// Where a model's attack at a noise level is written down until the report is there.
+fn journal_path(out: &Path, model: usize, sigma: f64) -> PathBuf {
+    out.join(format!("attack-{model}-{sigma}.jsonl"))
+}
+
+/// The journals that the folder holds.
+fn journals(out: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(out).into_iter().flatten().flatten().map(|entry| entry.path());
+    let is_journal = |path: &PathBuf| {
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        name.starts_with("attack-") && name.ends_with(".jsonl")
+    };
+    entries.filter(is_journal).collect()
 }
 
 pub fn run(args: &Trust, session: &Session) -> Result<Outcome> {
@@ -58,9 +80,13 @@ pub fn run(args: &Trust, session: &Session) -> Result<Outcome> {
     for source in &args.out_data {
         source.parse::<OutSource>()?;
     }
+    if !args.resume && !journals(&args.out).is_empty() {
+        let text = format!("{}: holds an unfinished report; --resume goes on with it", args.out.display());
+        return Err(WrongCall(text).into());
+    }
     let method = Method::from(args.method);
     let seed = session.seed.unwrap_or(0);
-    let paths: Vec<Option<&std::path::Path>> = match &args.models[..] {
+    let paths: Vec<Option<&Path>> = match &args.models[..] {
         [] => vec![None],
         paths => paths.iter().map(|path| Some(path.as_path())).collect(),
     };
@@ -82,7 +108,7 @@ pub fn run(args: &Trust, session: &Session) -> Result<Outcome> {
     }
     let bar = bar(session);
     let mut found = Vec::new();
-    for loaded in &models {
+    for (i, loaded) in models.iter().enumerate() {
         let data = args.measured.load(loaded)?;
         let foreign = foreign(&args.out_data, loaded, args.measured.limit, seed)?;
         let subject = Subject {
@@ -94,7 +120,12 @@ pub fn run(args: &Trust, session: &Session) -> Result<Outcome> {
             foreign: &foreign,
             device: &loaded.device,
         };
-        found.push(subject.measure(&options, &mut |what, share| {
+        let header = serde_json::json!({
+            "model": loaded.hash, "data": args.measured.data, "count": data.len(), "norm": options.norm,
+            "method": method, "steps": options.steps, "seed": seed, "fit": format!("{:?}", args.measured.fit),
+        });
+        let mut journal = |sigma: f64| Journal::resume(&journal_path(&args.out, i + 1, sigma), &header);
+        found.push(subject.measure(&options, &mut journal, &mut |what, share| {
             bar.set_position((1000.0 * share) as u64);
             bar.set_message(format!("{}: {what}", loaded.name));
         })?);
@@ -105,6 +136,8 @@ pub fn run(args: &Trust, session: &Session) -> Result<Outcome> {
     write_atomic(&report, |w| w.write_all(html.as_bytes()))?;
     let document = serde_json::json!({ "data": args.measured.data, "models": found });
     write_json(&args.out.join("trust.json"), &document)?;
+    // The report holds what they told.
+    journals(&args.out).into_iter().try_for_each(std::fs::remove_file)?;
     if session.json {
         session.print_json(&document)?;
     } else {

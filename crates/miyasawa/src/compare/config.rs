@@ -218,7 +218,10 @@ mod tests {
         assert_eq!(of(1).network.width, 8);
         let both = load(GOOD, &["budget.minutes=2", "models=[{name=\"a\", seeds=[5]}]"]).unwrap();
         assert_eq!((both.budget.images, both.budget.minutes), (Some(100), Some(2.0)));
-        assert_eq!((both.seeds_of(&both.models[0]), config.seeds_of(&config.models[0])), (&[5][..], &[1, 2][..]));
+        assert_eq!(
+            (both.seeds_of(&both.models[0]), config.seeds_of(&config.models[0])),
+            (&[5][..], &[1, 2][..])
+        );
     }
 
     #[test]

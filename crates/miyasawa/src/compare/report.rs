@@ -171,12 +171,14 @@ fn models(pages: &mut Pages, comparison: &Comparison) {
             format!("{diverged} of {}, {rollbacks} rollbacks", runs.len()),
         ]);
         let speed = |of: fn(&RunResult) -> Option<f64>| Spread::of(runs.iter().map(|run| of(run)));
+        let minutes = |run: &RunResult| Some(run.images as f64 / run.costs.train_images_per_second? / 60.0);
         let milliseconds = |s: Spread| format!("{:.3}", 1e3 * s.mean);
         cost.push(vec![
             name.to_owned(),
             million(first.costs.train_multiply_adds),
             scaled(first.costs.epoch_multiply_adds, 1e12),
             optional(speed(|run| run.costs.train_images_per_second).map(|s| format!("{:.1}", s.mean))),
+            optional(speed(minutes).map(|s| format!("{:.1}", s.mean))),
             optional(first.costs.classify_multiply_adds.map(million)),
             optional(speed(|run| run.costs.classify_seconds).map(milliseconds)),
             optional(first.costs.denoise_multiply_adds.map(million)),
@@ -209,6 +211,7 @@ fn models(pages: &mut Pages, comparison: &Comparison) {
             "training, 10^6 multiply-adds a picture",
             "10^12 an epoch",
             "pictures/s",
+            "minutes",
             "classify, 10^6",
             "ms",
             "denoise, 10^6",
@@ -217,8 +220,8 @@ fn models(pages: &mut Pages, comparison: &Comparison) {
         rows: cost,
         best: Vec::new(),
         caption:
-            "Multiply-adds of the convolutions. Measured: the median step of the training, and inference \
-                  in batches of 16."
+            "Multiply-adds of the convolutions. Measured: the median step of the training, its minutes for all \
+                  pictures seen, and inference in batches of 16."
                 .to_owned(),
     });
 }

@@ -118,13 +118,15 @@ impl Subject<'_> {
     }
 
     /// Measures everything with the functions that the other commands use; `progress` is told what is measured, and the
-    /// share of it that is done. Of a denoiser alone only the denoising is measured.
+    /// share of it that is done. Of a denoiser alone only the denoising is measured. `journal` gives the journal of the
+    /// attack at a noise level: attacks take most of the time, and one that was interrupted goes on.
     ///
     /// # Errors
-    /// Never for a journal in memory; the attack's own error is passed on.
+    /// Those of the journals.
     pub fn measure(
         &self,
         options: &TrustOptions,
+        journal: &mut dyn FnMut(f64) -> Result<Journal, JournalError>,
         progress: &mut dyn FnMut(&str, f64),
     ) -> Result<Trust, JournalError> {
         let TrustOptions { sigmas, norm, eps, method, steps, queries, batch, seed } = options.clone();
@@ -169,7 +171,7 @@ impl Subject<'_> {
         told.extend(sigmas.iter().filter(|s| **s != clean_sigma && self.model.joint().is_some()));
         for sigma in told {
             let label = format!("attack, told noise {sigma}");
-            let mut journal = Journal::in_memory();
+            let mut journal = journal(sigma)?;
             let outcome =
                 run(at(sigma).as_ref(), self.data, &plan, &mut journal, &mut |p| progress(&label, p.share))?;
             found.robust.push(RobustLevel { sigma, outcome });
@@ -213,7 +215,7 @@ mod tests {
             batch: 8,
             seed: 0,
         };
-        let found = subject.measure(&options, &mut |_, _| {}).unwrap();
+        let found = subject.measure(&options, &mut |_| Ok(Journal::in_memory()), &mut |_, _| {}).unwrap();
         assert_eq!((found.levels.len(), found.calibration.len(), found.robust.len()), (2, 4, 3));
         assert_eq!(found.foreign[0].rows.len(), 11);
         for level in &found.robust {
