@@ -44,6 +44,7 @@ pub mod explain;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod infer;
+mod lanes;
 pub mod metrics;
 pub mod model;
 pub mod nn;

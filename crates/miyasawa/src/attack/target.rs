@@ -3,7 +3,7 @@
 use crate::metrics::argmax;
 
 /// The weights of a picture's logits, given its place in the batch and its logits: what a gradient is taken of.
-pub type Weigh<'a> = dyn Fn(usize, &[f32]) -> Vec<f32> + 'a;
+pub type Weigh<'a> = dyn Fn(usize, &[f32]) -> Vec<f32> + Sync + 'a;
 
 /// A classifier with its gradients, as attacks see it.
 ///

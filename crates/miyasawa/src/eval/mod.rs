@@ -2,6 +2,7 @@
 
 use crate::data::{DataError, Dataset, Pictures, gather};
 use crate::infer;
+use crate::lanes;
 use crate::metrics::{ClassificationMeter, DenoisingMeter};
 use crate::model::{Ask, Predict};
 use crate::picture::Picture;
@@ -112,7 +113,7 @@ pub fn host<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
 
 /// Evaluates a model; `progress` is told the share of the work done.
 pub fn evaluate(
-    model: &impl Predict,
+    model: &(impl Predict + Sync),
     data: &Dataset,
     options: &EvalOptions,
     device: &Device,
@@ -127,7 +128,7 @@ pub fn evaluate(
 
 /// As [`evaluate`], and nothing as soon as `progress` answers `false`.
 pub fn evaluate_while(
-    model: &impl Predict,
+    model: &(impl Predict + Sync),
     data: &Dataset,
     options: &EvalOptions,
     device: &Device,
@@ -152,7 +153,7 @@ pub fn evaluate_while(
 /// # Errors
 /// If pictures cannot be read or too many are broken.
 pub fn evaluate_set(
-    model: &impl Predict,
+    model: &(impl Predict + Sync),
     data: &Pictures,
     options: &EvalOptions,
     device: &Device,
@@ -177,7 +178,7 @@ pub fn evaluate_set(
 
 /// As [`evaluate_while`], of a denoiser on pictures that each have their own size; nothing is classified.
 pub fn evaluate_gallery(
-    model: &impl Predict,
+    model: &(impl Predict + Sync),
     pictures: &[Picture],
     options: &EvalOptions,
     device: &Device,
@@ -236,14 +237,14 @@ impl OfLevel {
 }
 
 /// What is measured at every noise level.
-struct Meters<'a, P: Predict> {
+struct Meters<'a, P: Predict + Sync> {
     model: &'a P,
     options: &'a EvalOptions,
     device: &'a Device,
     of_level: Vec<OfLevel>,
 }
 
-impl<'a, P: Predict> Meters<'a, P> {
+impl<'a, P: Predict + Sync> Meters<'a, P> {
     fn new(model: &'a P, options: &'a EvalOptions, device: &'a Device) -> Self {
         let of_level = options.sigmas.iter().map(|_| OfLevel::default()).collect();
         Self { model, options, device, of_level }
@@ -266,7 +267,7 @@ impl<'a, P: Predict> Meters<'a, P> {
             let (sigma, seed) = (self.options.sigmas[level], self.options.seed);
             let batch = noisy_batch_at(data, range, place, sigma, [seed, level as u64], self.device);
             let given = (classify && denoise).then_some(&batch.labels);
-            let found = self.model.predict(&batch.y, &batch.sigma, &Ask { classify, denoise, given });
+            let found = lanes::predict(self.model, &batch.y, &batch.sigma, &Ask { classify, denoise, given });
             meters.noisy.add(&host(batch.y.clone()), &batch.clean, image);
             if let Some(logits) = found.logits {
                 let meter = meters.classes.get_or_insert_default();

@@ -1,15 +1,12 @@
 //! One training step: the gradient of a batch's loss.
 
 use super::config::{DsmTarget, LossConfig};
+use crate::lanes::{in_lanes, lanes};
 use crate::model::{
     EnergyNetwork, JointModel, loss,
     params::{self, FlatMap},
 };
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use std::sync::{
-    OnceLock,
-    atomic::{AtomicUsize, Ordering},
-};
 
 /// A batch on the host: clean pictures in [-1, 1], their classes, noise levels and noise.
 #[derive(Clone, Debug)]
@@ -147,60 +144,19 @@ pub(super) fn for_parts<T: Send + Sync>(
     work: impl Fn([usize; 2]) -> T + Sync,
     mut take: impl FnMut(T),
 ) {
-    let lanes = if is_cpu(device) { lanes() } else { &[] };
+    let lanes = lanes(device);
     // A group's gradients are held until they are added: its size bounds the memory, whatever the batch.
     for group in parts.chunks(GROUP) {
         if lanes.len() < 2 || group.len() < 2 {
             group.iter().for_each(|part| take(work(*part)));
         } else {
-            in_lanes(lanes, group, &work).into_iter().for_each(&mut take);
+            in_lanes(lanes, group, |part| work(*part)).into_iter().for_each(&mut take);
         }
     }
 }
 
 /// Parts whose gradients are held at once.
 pub(super) const GROUP: usize = 16;
-
-fn is_cpu(device: &Device) -> bool {
-    device.clone().inner() == Device::flex()
-}
-
-/// One pool of one thread for each thread that the program may use.
-fn lanes() -> &'static [rayon::ThreadPool] {
-    static LANES: OnceLock<Vec<rayon::ThreadPool>> = OnceLock::new();
-    LANES.get_or_init(|| {
-        let one = || rayon::ThreadPoolBuilder::new().num_threads(1).build();
-        // Where a thread cannot be started the parts go one after the other.
-        (0..rayon::current_num_threads()).map(|_| one()).collect::<Result<_, _>>().unwrap_or_default()
-    })
-}
-
-/// `work` of every part, in the order of the parts; each lane takes the next one that is left.
-fn in_lanes<T: Send + Sync>(
-    lanes: &[rayon::ThreadPool],
-    parts: &[[usize; 2]],
-    work: impl Fn([usize; 2]) -> T + Sync,
-) -> Vec<T> {
-    let done: Vec<OnceLock<T>> = parts.iter().map(|_| OnceLock::new()).collect();
-    let next = AtomicUsize::new(0);
-    std::thread::scope(|scope| {
-        for lane in lanes.iter().take(parts.len()) {
-            let (done, work, next) = (&done, &work, &next);
-            scope.spawn(move || {
-                lane.install(|| {
-                    let left = || {
-                        let i = next.fetch_add(1, Ordering::Relaxed);
-                        parts.get(i).zip(done.get(i))
-                    };
-                    while let Some((part, done)) = left() {
-                        let _ = done.set(work(*part));
-                    }
-                });
-            });
-        }
-    });
-    done.into_iter().filter_map(OnceLock::into_inner).collect()
-}
 
 /// The sum of a loss over its images.
 pub(super) fn sum(loss: &Tensor<1>) -> f64 {

@@ -2,6 +2,7 @@
 
 mod average;
 mod posterior;
+mod shared;
 mod tracked;
 
 pub use average::Average;
@@ -42,14 +43,14 @@ pub enum Defence {
 
 impl Defence {
     /// The model behind this defence.
-    pub fn target<'m, N: EnergyNetwork>(
+    pub fn target<'m, N: EnergyNetwork + Sync>(
         self,
         model: &'m JointModel<N>,
         shape: [usize; 3],
         device: &Device,
     ) -> Box<dyn Target + 'm> {
         match self {
-            Self::Softmax { sigma } => Box::new(Posterior::new(model, sigma, shape, device)),
+            Self::Softmax { sigma } => shared(Posterior::new(model, sigma, shape, device), device),
             Self::Denoise { sigma, then } => {
                 let tracked = tracked(model);
                 let logits = move |y: &Tensor<4>| {
@@ -58,10 +59,10 @@ impl Defence {
                     let denoised = tracked.at(y, &level(sigma)).denoised();
                     tracked.at(&denoised, &level(then)).logits().clone()
                 };
-                Box::new(Tracked::new(logits, shape, model.net.classes(), device))
+                shared(Tracked::new(logits, shape, model.net.classes(), device), device)
             }
             Self::Average { sigma, draws, seed } => {
-                Box::new(Average::new(model, sigma, draws, seed, shape, device))
+                shared(Average::new(model, sigma, draws, seed, shape, device), device)
             }
         }
     }
@@ -78,14 +79,18 @@ pub fn plain_target<'m>(
     device: &Device,
 ) -> Option<Box<dyn Target + 'm>> {
     match model {
-        Model::Joint(model) => Some(Box::new(Posterior::new(model, sigma, shape, device))),
+        Model::Joint(model) => Some(shared(Posterior::new(model, sigma, shape, device), device)),
         Model::Classifier(model) => {
             let tracked = params::untracked(model.clone());
             let logits = move |y: &Tensor<4>| tracked.logits(y, None);
-            Some(Box::new(Tracked::new(logits, shape, classes, device)))
+            Some(shared(Tracked::new(logits, shape, classes, device), device))
         }
         Model::Denoiser(_) => None,
     }
+}
+
+fn shared<'m>(target: impl Target + Sync + 'm, device: &Device) -> Box<dyn Target + 'm> {
+    Box::new(shared::Shared { target, device: device.clone() })
 }
 
 /// The model on the autodiff device, its parameters untracked: reverse passes give gradients of the input alone.

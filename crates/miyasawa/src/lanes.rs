@@ -1,0 +1,144 @@
+//! Parts of a batch side by side: each thread takes whole parts and computes them alone.
+//!
+//! Threads that share an operation wait for each other after every one of them; threads with parts of their own do not.
+//! No layer mixes pictures, so that the answers are the same but for rounding, which depends on the parts. The parts
+//! therefore depend on the batch alone, not on the number of threads. Devices other than the CPU take a batch as it is.
+
+use crate::model::{Ask, Predict, Prediction};
+use burn::tensor::{Device, Tensor};
+use std::sync::{
+    OnceLock,
+    atomic::{AtomicUsize, Ordering},
+};
+
+/// The most pictures of a part where only answers are wanted: few enough to stay in the cache.
+const PART: usize = 16;
+
+/// One pool of one thread for each thread that the program may use; none where the device is no CPU.
+pub(crate) fn lanes(device: &Device) -> &'static [rayon::ThreadPool] {
+    static LANES: OnceLock<Vec<rayon::ThreadPool>> = OnceLock::new();
+    if device.clone().inner() != Device::flex() {
+        return &[];
+    }
+    LANES.get_or_init(|| {
+        let one = || rayon::ThreadPoolBuilder::new().num_threads(1).build();
+        // Where a thread cannot be started the parts go one after the other.
+        (0..rayon::current_num_threads()).map(|_| one()).collect::<Result<_, _>>().unwrap_or_default()
+    })
+}
+
+/// `work` of every part, in the order of the parts; each lane takes the next one that is left.
+pub(crate) fn in_lanes<P: Sync, T: Send + Sync>(
+    lanes: &[rayon::ThreadPool],
+    parts: &[P],
+    work: impl Fn(&P) -> T + Sync,
+) -> Vec<T> {
+    let done: Vec<OnceLock<T>> = parts.iter().map(|_| OnceLock::new()).collect();
+    let next = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for lane in lanes.iter().take(parts.len()) {
+            let (done, work, next) = (&done, &work, &next);
+            scope.spawn(move || {
+                lane.install(|| {
+                    let left = || {
+                        let i = next.fetch_add(1, Ordering::Relaxed);
+                        parts.get(i).zip(done.get(i))
+                    };
+                    while let Some((part, done)) = left() {
+                        let _ = done.set(work(part));
+                    }
+                });
+            });
+        }
+    });
+    done.into_iter().filter_map(OnceLock::into_inner).collect()
+}
+
+/// `work` of the parts of `count` pictures, each its first picture and how many, as equal as can be.
+pub(crate) fn share_out<T: Send + Sync>(
+    count: usize,
+    device: &Device,
+    work: impl Fn([usize; 2]) -> T + Sync,
+) -> Vec<T> {
+    let lanes = lanes(device);
+    let parts = if lanes.is_empty() { 1 } else { count.div_ceil(PART).max(1) };
+    let from = |part: usize| part * count / parts;
+    let parts: Vec<[usize; 2]> = (0..parts).map(|k| [from(k), from(k + 1) - from(k)]).collect();
+    if lanes.len() < 2 || parts.len() < 2 {
+        return parts.into_iter().map(work).collect();
+    }
+    in_lanes(lanes, &parts, |part| work(*part))
+}
+
+/// What [`Predict::predict`] answers, the batch shared out.
+pub(crate) fn predict(
+    model: &(impl Predict + Sync),
+    y: &Tensor<4>,
+    sigma: &Tensor<1>,
+    ask: &Ask<'_>,
+) -> Prediction {
+    let answers = share_out(y.dims()[0], &y.device(), |[from, count]| {
+        let given = ask.given.map(|labels| labels.clone().narrow(0, from, count));
+        let ask = Ask { given: given.as_ref(), ..*ask };
+        model.predict(&y.clone().narrow(0, from, count), &sigma.clone().narrow(0, from, count), &ask)
+    });
+    Prediction {
+        logits: joined(&answers, |answer| answer.logits.clone()),
+        denoised: joined(&answers, |answer| answer.denoised.clone()),
+        given: joined(&answers, |answer| answer.given.clone()),
+    }
+}
+
+fn joined<const D: usize>(
+    answers: &[Prediction],
+    of: impl Fn(&Prediction) -> Option<Tensor<D>>,
+) -> Option<Tensor<D>> {
+    let parts: Vec<Tensor<D>> = answers.iter().filter_map(of).collect();
+    (!parts.is_empty()).then(|| Tensor::cat(parts, 0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{GradResNetConfig, JointModel};
+    use crate::verify::relative_error;
+    use burn::tensor::{Int, TensorData};
+
+    #[test]
+    fn parts_are_joined_in_their_order() {
+        for count in [0, 1, 2, 3, 40] {
+            let parts = share_out(count, &Device::flex(), |part| part);
+            let next = parts.iter().fold(0, |next, [from, size]| {
+                assert_eq!(*from, next);
+                next + size
+            });
+            assert_eq!(next, count);
+            assert!(parts.iter().all(|[_, size]| *size <= PART && (*size > 0 || count == 0)), "{parts:?}");
+        }
+    }
+
+    #[test]
+    fn a_shared_batch_has_the_same_answers() {
+        let device = Device::flex();
+        let config = GradResNetConfig { width: 8, blocks: vec![1], ..GradResNetConfig::new(1, 3) };
+        let model = JointModel::new(config.init(&device, 0), 0.5);
+        let values: Vec<f32> = (0..37 * 30).map(|i| ((i * 29) % 200) as f32 / 100.0 - 1.0).collect();
+        let y = Tensor::<4>::from_data(TensorData::new(values, [37, 1, 6, 5]), &device);
+        let sigma: Vec<f32> = (0..37).map(|i| 0.1 + i as f32 / 50.0).collect();
+        let sigma = Tensor::<1>::from_data(TensorData::new(sigma, [37]), &device);
+        let labels: Vec<i32> = (0..37).map(|i| i % 3).collect();
+        let labels = Tensor::<1, Int>::from_data(TensorData::new(labels, [37]), &device);
+        let ask = Ask { classify: true, denoise: true, given: Some(&labels) };
+        let (whole, shared) = (model.predict(&y, &sigma, &ask), predict(&model, &y, &sigma, &ask));
+        let values = |p: Prediction| {
+            let (d, g) = (p.denoised.unwrap().into_data(), p.given.unwrap().into_data());
+            let z = p.logits.unwrap().into_data();
+            [z, d, g].map(|data| data.try_to_vec::<f32>().unwrap())
+        };
+        for (a, b) in values(whole).iter().zip(values(shared)) {
+            assert!(relative_error(a, &b) < 1e-5);
+        }
+        let nothing = predict(&model, &y, &sigma, &Ask::default());
+        assert!(nothing.logits.is_none() && nothing.denoised.is_none() && nothing.given.is_none());
+    }
+}
