@@ -54,6 +54,12 @@ pub(crate) fn in_lanes<P: Sync, T: Send + Sync>(
     done.into_iter().filter_map(OnceLock::into_inner).collect()
 }
 
+/// `count` pictures in so many parts, as equal as can be: first picture and how many.
+pub(crate) fn equal_parts(count: usize, parts: usize) -> Vec<[usize; 2]> {
+    let from = |part: usize| part * count / parts;
+    (0..parts).map(|k| [from(k), from(k + 1) - from(k)]).collect()
+}
+
 /// `work` of the parts of `count` pictures, each its first picture and how many, as equal as can be.
 pub(crate) fn share_out<T: Send + Sync>(
     count: usize,
@@ -61,9 +67,7 @@ pub(crate) fn share_out<T: Send + Sync>(
     work: impl Fn([usize; 2]) -> T + Sync,
 ) -> Vec<T> {
     let lanes = lanes(device);
-    let parts = if lanes.is_empty() { 1 } else { count.div_ceil(PART).max(1) };
-    let from = |part: usize| part * count / parts;
-    let parts: Vec<[usize; 2]> = (0..parts).map(|k| [from(k), from(k + 1) - from(k)]).collect();
+    let parts = equal_parts(count, if lanes.is_empty() { 1 } else { count.div_ceil(PART).max(1) });
     if lanes.len() < 2 || parts.len() < 2 {
         return parts.into_iter().map(work).collect();
     }

@@ -189,10 +189,13 @@ impl Plan<'_> {
             if let Some(minutes) = minutes {
                 let seconds = match speeds.get(&entry.name) {
                     Some(&seconds) => seconds,
-                    None => Trainer::new(settings, self.device)?.seconds_per_step()?,
+                    None => {
+                        let seconds = Trainer::new(settings, self.device)?.seconds_per_step()?;
+                        speeds.insert(entry.name.clone(), seconds);
+                        write_json(&self.path, &speeds)?;
+                        seconds
+                    }
                 };
-                speeds.insert(entry.name.clone(), seconds);
-                write_json(&self.path, &speeds)?;
                 steps = steps.min((60.0 * minutes / seconds) as u64);
             }
             plan.insert(entry.name.clone(), steps.max(1));

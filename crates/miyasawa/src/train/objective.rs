@@ -5,6 +5,7 @@ use super::{
     jem::Jem,
     step::{self, Batch, BatchStats, PartSum, for_parts, right, sum},
 };
+use crate::lanes::equal_parts;
 use crate::model::{
     Classifier, Denoiser, Model, loss,
     params::{self, FlatMap, ParamError},
@@ -85,9 +86,7 @@ fn ghost_parts(
     device: &Device,
     work: impl Fn([usize; 2]) -> Share + Sync,
 ) -> (PartSum, Vec<Vec<Moments>>) {
-    let (total, count) = (batch.len(), (batch.len() / micro_batch.max(1)).max(1));
-    let from = |part: usize| part * total / count;
-    let parts: Vec<[usize; 2]> = (0..count).map(|k| [from(k), from(k + 1) - from(k)]).collect();
+    let parts = equal_parts(batch.len(), (batch.len() / micro_batch.max(1)).max(1));
     let (mut sum, mut seen) = (PartSum::default(), Vec::new());
     for_parts(&parts, device, work, |(grads, stats, moments)| {
         sum.add(grads, stats);
