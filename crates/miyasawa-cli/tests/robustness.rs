@@ -66,6 +66,19 @@ fn autoattack_is_resumed_and_does_not_depend_on_the_batch() {
         assert_eq!(other["rows"], first["rows"]);
         assert_eq!(other["clean_accuracy"], first["clean_accuracy"]);
     }
+    // Twice as many pictures, a size more, from the largest down: every second picture is one of those in the journal.
+    let grown = args.map(|a| match a {
+        "10" => "20",
+        "2/255,0.1" => "2/255,0.05,0.1",
+        a => a,
+    });
+    let down = grown.iter().chain(&more).chain(&["--largest-first"]);
+    let grown_on = json(down.clone().chain(&["--out", &out, "--resume"]));
+    let anew = json(down);
+    assert_eq!((&anew["rows"], &anew["count"]), (&grown_on["rows"], &20.into()));
+    let up = json(grown.iter().chain(&more));
+    assert_eq!(shares(&up, "robust_accuracy"), shares(&anew, "robust_accuracy"));
+    assert!(shares(&up, "robust_accuracy")[2] > 0.0, "{up}");
     fails(2, args.iter().chain(&more).chain(&["--out", &out]), &["robust", "--resume"]);
     let other = ["--seed", "1", "--resume", "--out", &out];
     fails(1, args.iter().chain(&more).chain(&other), &["attack.jsonl", "expected"]);

@@ -5,7 +5,7 @@ use crate::args::{Session, WrongCall};
 use anyhow::{Context, Result};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
-use miyasawa::data::{Dataset, FitMode, OpenOptions};
+use miyasawa::data::{Dataset, FitMode, OpenOptions, Streaming};
 use std::path::Path;
 
 /// Which pictures, and how they come to the model.
@@ -44,7 +44,8 @@ impl Measured {
 
     /// The pictures, with the model's size and classes.
     pub fn load(&self, loaded: &Loaded) -> Result<Dataset> {
-        let options = OpenOptions { fit: self.fit, limit: self.limit, ..OpenOptions::default() };
+        // Opened whole and read in part, so that a picture's place is that in the whole set.
+        let options = OpenOptions { fit: self.fit, stream: Streaming::Always, ..OpenOptions::default() };
         Ok(data_for(loaded, &self.data, &options)?.sample(self.limit.unwrap_or(usize::MAX))?)
     }
 }

@@ -120,10 +120,9 @@ pub fn run(args: &Trust, session: &Session) -> Result<Outcome> {
             foreign: &foreign,
             device: &loaded.device,
         };
-        let header = serde_json::json!({
-            "model": loaded.hash, "data": args.measured.data, "count": data.len(), "norm": options.norm,
-            "method": method, "steps": options.steps, "seed": seed, "fit": format!("{:?}", args.measured.fit),
-        });
+        let header = options.attack().header(&serde_json::json!({
+            "model": loaded.hash, "data": args.measured.data, "fit": format!("{:?}", args.measured.fit),
+        }));
         let mut journal = |sigma: f64| Journal::resume(&journal_path(&args.out, i + 1, sigma), &header);
         found.push(subject.measure(&options, &mut journal, &mut |what, share| {
             bar.set_position((1000.0 * share) as u64);

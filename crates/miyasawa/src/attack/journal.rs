@@ -115,7 +115,9 @@ impl Journal {
         self.done.get(&key(eps, stage, picture)).copied()
     }
 
-    pub(super) fn add(&mut self, lines: Vec<Line>) -> Result<(), JournalError> {
+    /// Adds what is not known yet.
+    pub(super) fn add(&mut self, mut lines: Vec<Line>) -> Result<(), JournalError> {
+        lines.retain(|line| self.get(line.eps, &line.stage, line.picture) != Some(line.broken));
         if let Some((path, file)) = &mut self.file {
             let text: String = lines
                 .iter()

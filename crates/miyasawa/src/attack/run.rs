@@ -17,6 +17,22 @@ use std::collections::BTreeMap;
 /// The stage of the clean pictures in the journal.
 const CLEAN: &str = "clean";
 
+/// In which order the sizes of an attack are gone through, and so what one says about the next.
+///
+/// The balls are nested: an adversarial picture within a smaller change is within a larger one too.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Order {
+    /// What a smaller change breaks counts as broken by a larger one. Every size is attacked with all stages: the pictures
+    /// that stand, which cost most, pay for each.
+    #[default]
+    SmallestFirst,
+    /// What withstands a larger change counts as withstanding a smaller one once the first stage has found nothing there
+    /// either: each picture pays for all stages about once. Should the first stage break one, it counts as broken by the
+    /// larger change too, and a warning says so.
+    LargestFirst,
+}
+
 /// An attack.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
@@ -26,6 +42,8 @@ pub struct Plan {
     pub method: Method,
     /// Largest changes, in units of the [0, 1] range; 0 is no attack.
     pub eps: Vec<f64>,
+    /// Which of them comes first.
+    pub order: Order,
     /// Gradient steps of PGD, APGD and FAB; the standard version of AutoAttack has 100.
     pub steps: usize,
     /// Random starts of PGD and APGD.
@@ -38,6 +56,18 @@ pub struct Plan {
     pub seed: u64,
 }
 
+impl Plan {
+    /// What the journal of this attack on `subject` (a model, pictures, a defence) says of it: all that a picture's result
+    /// depends on, so neither the sizes and their order nor the batch.
+    pub fn header(&self, subject: &serde_json::Value) -> serde_json::Value {
+        let Self { norm, method, steps, restarts, queries, seed, .. } = self;
+        serde_json::json!({
+            "subject": subject, "norm": norm, "method": method, "steps": steps, "restarts": restarts,
+            "queries": queries, "seed": seed,
+        })
+    }
+}
+
 /// The result for one size.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Row {
@@ -45,7 +75,8 @@ pub struct Row {
     pub eps: f64,
     /// Share of all pictures that are right and stay right.
     pub robust_accuracy: f64,
-    /// How many pictures each attack broke that those before it, and smaller changes, had not.
+    /// How many pictures each attack broke that those before it had not, of those that this size was tried on (see
+    /// [`Order`]).
     pub broken_by: BTreeMap<String, usize>,
 }
 
@@ -125,7 +156,12 @@ fn clean(
         for (i, z) in logits.chunks(target.classes()).enumerate() {
             let ok = argmax(z) == label(i);
             right.push(ok);
-            lines.push(Line { eps: 0.0, stage: CLEAN.to_owned(), picture: indices[i], broken: !ok });
+            lines.push(Line {
+                eps: 0.0,
+                stage: CLEAN.to_owned(),
+                picture: data.place(indices[i]),
+                broken: !ok,
+            });
         }
         journal.add(lines)?;
     }
@@ -146,8 +182,85 @@ fn clean(
     Ok(Clean { right, warnings })
 }
 
-/// Attacks a data set with every size, from the smallest: what a smaller change breaks, a larger one breaks too, so such
-/// pictures count as broken without another attack.
+/// One attack on one data set while it runs.
+struct Run<'a> {
+    target: &'a dyn Target,
+    data: &'a Dataset,
+    plan: &'a Plan,
+    stages: Vec<Stage>,
+    journal: &'a mut Journal,
+    progress: &'a mut dyn FnMut(&Progress<'_>),
+    /// Share of the sizes that are done.
+    done: f64,
+    /// Number of the sizes.
+    sizes: usize,
+}
+
+impl Run<'_> {
+    /// Attacks the pictures `standing` with one stage; returns those that still stand, in order.
+    fn stage(&mut self, eps: f64, place: usize, standing: &[usize]) -> Result<Vec<usize>, JournalError> {
+        let Self { target, data, plan, .. } = *self;
+        let (stage, batch) = (self.stages[place], plan.batch.max(1));
+        let settings =
+            Settings { norm: plan.norm, eps, steps: plan.steps, queries: plan.queries, seed: plan.seed };
+        let name = stage.name();
+        let mut open: Vec<usize> = Vec::new();
+        let mut survivors: Vec<usize> = Vec::new();
+        for &i in standing {
+            match self.journal.get(eps, &name, data.place(i)) {
+                Some(false) => survivors.push(i),
+                Some(true) => {}
+                None => open.push(i),
+            }
+        }
+        for (b, indices) in open.chunks(batch).enumerate() {
+            let within = (b * batch) as f64 / open.len() as f64;
+            let share = (place as f64 + within) / self.stages.len() as f64;
+            (self.progress)(&Progress {
+                share: self.done + share / self.sizes as f64,
+                eps,
+                attack: stage.attack(),
+                standing: (survivors.len() + open.len() - b * batch) as f64 / data.len() as f64,
+            });
+            let x = pictures(data, indices);
+            let labels: Vec<u32> = indices.iter().map(|i| data.labels()[*i]).collect();
+            let places: Vec<u64> = indices.iter().map(|i| data.place(*i) as u64).collect();
+            let victims = Victims { pictures: &x, labels: &labels, places: &places };
+            let broken: Vec<bool> =
+                stage.run(target, &victims, &settings).iter().map(Option::is_some).collect();
+            let line = |(i, broken): (&usize, &bool)| Line {
+                eps,
+                stage: name.clone(),
+                picture: data.place(*i),
+                broken: *broken,
+            };
+            self.journal.add(indices.iter().zip(&broken).map(line).collect())?;
+            survivors.extend(indices.iter().zip(&broken).filter(|(_, broken)| !**broken).map(|(i, _)| *i));
+        }
+        survivors.sort_unstable();
+        Ok(survivors)
+    }
+
+    /// Attacks the pictures `standing` with all stages; adds to `broken_by` what each attack broke, and returns those that
+    /// still stand.
+    fn all_stages(
+        &mut self,
+        eps: f64,
+        mut standing: Vec<usize>,
+        broken_by: &mut BTreeMap<String, usize>,
+    ) -> Result<Vec<usize>, JournalError> {
+        for place in 0..self.stages.len() {
+            let survivors = self.stage(eps, place, &standing)?;
+            *broken_by.entry(self.stages[place].attack().to_owned()).or_insert(0) +=
+                standing.len() - survivors.len();
+            standing = survivors;
+        }
+        Ok(standing)
+    }
+}
+
+/// Attacks a data set with every size, in the order of the plan. A picture is named in the journal, and draws its random
+/// numbers, by its [place](Dataset::place) in the set that `data` was taken from.
 ///
 /// # Errors
 /// If the journal cannot be written.
@@ -159,64 +272,55 @@ pub fn run(
     progress: &mut dyn FnMut(&Progress<'_>),
 ) -> Result<Outcome, JournalError> {
     let Clean { right, mut warnings } = clean(target, data, plan, journal)?;
-    let count = data.len();
-    let mut standing: Vec<usize> = (0..count).filter(|i| right[*i]).collect();
-    let clean_accuracy = standing.len() as f64 / count as f64;
-    let stages = Stage::of(plan.method, target.classes(), plan.restarts.max(1));
+    let right: Vec<usize> = (0..data.len()).filter(|i| right[*i]).collect();
     let mut sizes = plan.eps.clone();
     sizes.sort_by(f64::total_cmp);
     sizes.dedup();
-    let mut rows = Vec::new();
+    let largest_first = plan.order == Order::LargestFirst;
+    if largest_first {
+        sizes.reverse();
+    }
+    let stages = Stage::of(plan.method, target.classes(), plan.restarts.max(1));
+    let mut run = Run { target, data, plan, stages, journal, progress, done: 0.0, sizes: sizes.len() };
+    // The smallest size that breaks a picture, of those tried; what withstood a larger one (largest first only).
+    let mut broken_at = vec![f64::INFINITY; data.len()];
+    let mut withstood: Vec<usize> = Vec::new();
+    let mut broken_by = Vec::new();
     for (k, &eps) in sizes.iter().enumerate() {
-        let settings =
-            Settings { norm: plan.norm, eps, steps: plan.steps, queries: plan.queries, seed: plan.seed };
-        let mut broken_by = BTreeMap::new();
+        run.done = k as f64 / sizes.len() as f64;
+        let mut by = BTreeMap::new();
         // With one class there is no wrong answer, with no change no other picture.
-        let stages = if eps > 0.0 && target.classes() > 1 { &stages[..] } else { &[] };
-        for (s, stage) in stages.iter().enumerate() {
-            let name = stage.name();
-            let mut open: Vec<usize> = Vec::new();
-            let mut survivors: Vec<usize> = Vec::new();
-            for &i in &standing {
-                match journal.get(eps, &name, i) {
-                    Some(false) => survivors.push(i),
-                    Some(true) => {}
-                    None => open.push(i),
+        if eps > 0.0 && target.classes() > 1 {
+            let open = |i: &usize| {
+                withstood.binary_search(i).is_err() && (largest_first || broken_at[*i] == f64::INFINITY)
+            };
+            let open: Vec<usize> = right.iter().copied().filter(open).collect();
+            let mut stand = run.stage(eps, 0, &withstood)?;
+            if stand.len() < withstood.len() {
+                warnings.push(format!(
+                    "eps {eps}: {} pictures withstood a larger change and not this one: the attack with the larger one was too weak",
+                    withstood.len() - stand.len()
+                ));
+            }
+            stand.extend(run.all_stages(eps, open.clone(), &mut by)?);
+            stand.sort_unstable();
+            for i in open.into_iter().chain(withstood.drain(..)) {
+                if stand.binary_search(&i).is_err() {
+                    broken_at[i] = broken_at[i].min(eps);
                 }
             }
-            for (b, indices) in open.chunks(plan.batch.max(1)).enumerate() {
-                let within = (b * plan.batch) as f64 / open.len() as f64;
-                let stage_share = (s as f64 + within) / stages.len() as f64;
-                progress(&Progress {
-                    share: (k as f64 + stage_share) / sizes.len() as f64,
-                    eps,
-                    attack: stage.attack(),
-                    standing: (survivors.len() + open.len() - b * plan.batch) as f64 / count as f64,
-                });
-                let x = pictures(data, indices);
-                let labels: Vec<u32> = indices.iter().map(|i| data.labels()[*i]).collect();
-                let places: Vec<u64> = indices.iter().map(|i| *i as u64).collect();
-                let victims = Victims { pictures: &x, labels: &labels, places: &places };
-                let found = stage.run(target, &victims, &settings);
-                let line = |(i, found): (&usize, &Option<Vec<f32>>)| Line {
-                    eps,
-                    stage: name.clone(),
-                    picture: *i,
-                    broken: found.is_some(),
-                };
-                let lines: Vec<Line> = indices.iter().zip(&found).map(line).collect();
-                survivors.extend(lines.iter().filter(|line| !line.broken).map(|line| line.picture));
-                journal.add(lines)?;
+            if largest_first {
+                withstood = stand;
             }
-            survivors.sort_unstable();
-            let broken = standing.len() - survivors.len();
-            *broken_by.entry(stage.attack().to_owned()).or_insert(0) += broken;
-            standing = survivors;
         }
-        warnings.extend(masking(plan.method, eps, &broken_by));
-        rows.push(Row { eps, robust_accuracy: standing.len() as f64 / count as f64, broken_by });
+        warnings.extend(masking(plan.method, eps, &by));
+        broken_by.push(by);
     }
-    Ok(Outcome { count, clean_accuracy, rows, warnings })
+    let share = |eps: f64| right.iter().filter(|i| broken_at[**i] > eps).count() as f64 / data.len() as f64;
+    let row = |(&eps, broken_by)| Row { eps, robust_accuracy: share(eps), broken_by };
+    let mut rows: Vec<Row> = sizes.iter().zip(broken_by).map(row).collect();
+    rows.sort_by(|a, b| a.eps.total_cmp(&b.eps));
+    Ok(Outcome { count: data.len(), clean_accuracy: right.len() as f64 / data.len() as f64, rows, warnings })
 }
 
 /// A weaker attack that breaks what a stronger one could not (Athalye et al. 2018, "Obfuscated gradients give a false sense

@@ -85,7 +85,17 @@ fn easy(target: &dyn Target, count: usize) -> Dataset {
 }
 
 fn plan(norm: Norm, method: Method, eps: Vec<f64>) -> Plan {
-    Plan { norm, method, eps, steps: 50, restarts: 1, queries: 600, batch: 7, seed: 0 }
+    Plan {
+        norm,
+        method,
+        eps,
+        order: Order::SmallestFirst,
+        steps: 50,
+        restarts: 1,
+        queries: 600,
+        batch: 7,
+        seed: 0,
+    }
 }
 
 fn quiet(_: &Progress<'_>) {}
@@ -163,6 +173,78 @@ fn results_do_not_depend_on_the_batch_and_fall_with_eps() {
     for batch in [1, 20] {
         assert_eq!(attack(&target, &data, &Plan { batch, ..plan.clone() }), found);
     }
+    // From the largest size down: the same answer, and the stages that cost most run once for a picture.
+    let mut asked = 0.0;
+    let plan = Plan { order: Order::LargestFirst, batch: 20, ..plan };
+    let seen = |p: &Progress<'_>| asked += if p.attack == "square" { p.standing } else { 0.0 };
+    let down = run(&target, &data, &plan, &mut Journal::in_memory(), &mut { seen }).unwrap();
+    let accuracy = |o: &Outcome| o.rows.iter().map(|r| (r.eps, r.robust_accuracy)).collect::<Vec<_>>();
+    assert_eq!(accuracy(&down), accuracy(&found));
+    assert!(down.warnings.is_empty(), "{down:?}");
+    assert!((asked - found.rows[1].robust_accuracy).abs() < 1e-9, "{asked}");
+}
+
+/// A journal kept for some of the pictures serves all of them, and says of each what it would be alone.
+#[test]
+fn a_journal_grows_with_the_pictures_and_the_sizes() {
+    let target = Linear::new(SHAPE, 4, 2);
+    let data = easy(&target, 20);
+    let few = data.subset(10).unwrap();
+    let small = plan(Norm::L2, Method::AutoAttack, vec![0.05]);
+    let large = Plan { eps: vec![0.02, 0.05, 0.1], ..small.clone() };
+    let whole = attack(&target, &data, &large);
+    let mut journal = Journal::in_memory();
+    run(&target, &few, &small, &mut journal, &mut quiet).unwrap();
+    let mut asked = 0.0;
+    let seen = |p: &Progress<'_>| {
+        if p.eps == 0.05 && p.attack == "apgd-ce" {
+            asked = p.standing
+        }
+    };
+    assert_eq!(run(&target, &data, &large, &mut journal, &mut { seen }).unwrap(), whole);
+    assert!(asked > 0.0 && small.header(&serde_json::json!(0)) == large.header(&serde_json::json!(0)));
+}
+
+/// Withstands changes larger than `size` whatever the attack: looking like what no attack does, save one too weak.
+struct Shy {
+    inner: Linear,
+    clean: Vec<f32>,
+    size: f64,
+}
+
+impl Target for Shy {
+    fn shape(&self) -> [usize; 3] {
+        self.inner.shape()
+    }
+
+    fn classes(&self) -> usize {
+        self.inner.classes()
+    }
+
+    fn logits(&self, pictures: &[f32]) -> Vec<f32> {
+        let near = |x: &[f32]| Norm::L2.distance(x, &self.clean) <= self.size;
+        let answer = |x: &[f32]| self.inner.logits(if near(x) { x } else { &self.clean });
+        pictures.chunks(self.len()).flat_map(answer).collect()
+    }
+
+    fn gradient(&self, pictures: &[f32], weigh: &Weigh<'_>) -> (Vec<f32>, Vec<f32>) {
+        (self.logits(pictures), self.inner.gradient(pictures, weigh).1)
+    }
+}
+
+#[test]
+fn a_larger_attack_that_misses_what_a_smaller_finds_is_told_of() {
+    let inner = Linear::new(SHAPE, 2, 3);
+    let data = easy(&inner, 1);
+    let clean = pictures(&data, &[0]);
+    let radius = inner.distance(&clean, data.labels()[0] as usize, Norm::L2);
+    let target = Shy { inner, clean, size: 1.5 * radius };
+    // One step from a random start: the larger one jumps over the place where the answer changes.
+    let eps = vec![1.2 * radius, 40.0 * radius];
+    let plan = Plan { order: Order::LargestFirst, ..plan(Norm::L2, Method::Pgd, eps) };
+    let found = attack(&target, &data, &plan);
+    assert_eq!(found.rows.iter().map(|r| r.robust_accuracy).collect::<Vec<_>>(), [0.0, 0.0], "{found:?}");
+    assert!(found.warnings.iter().any(|w| w.contains("withstood a larger change")), "{found:?}");
 }
 
 #[test]

@@ -19,6 +19,7 @@ pub struct Dataset {
     classes: Vec<String>,
     pixels: Vec<u8>,
     labels: Vec<u32>,
+    places: Vec<u32>,
 }
 
 impl Dataset {
@@ -71,7 +72,8 @@ impl Dataset {
                 format!("label {} at picture {at}", labels[at]),
             ));
         }
-        Ok(Self { name, channels, height, width, classes, pixels, labels })
+        let places = (0..labels.len() as u32).collect();
+        Ok(Self { name, channels, height, width, classes, pixels, labels, places })
     }
 
     /// What the set is called in reports: the DATA argument it came from.
@@ -130,7 +132,16 @@ impl Dataset {
         &self.pixels[i * len..(i + 1) * len]
     }
 
-    /// The pictures at `indices`, in that order; an index may occur more than once.
+    /// Where picture `i` stands in the set that this one was [taken](Dataset::take) from; `i` itself in a whole set.
+    ///
+    /// # Panics
+    ///
+    /// If `i` is not below [`Dataset::len`].
+    pub fn place(&self, i: usize) -> usize {
+        self.places[i] as usize
+    }
+
+    /// The pictures at `indices`, in that order; an index may occur more than once. Each keeps its [place](Dataset::place).
     ///
     /// # Errors
     ///
@@ -146,7 +157,14 @@ impl Dataset {
         let pixels = indices.iter().flat_map(|&i| self.image(i as usize)).copied().collect();
         let labels = indices.iter().map(|&i| self.labels[i as usize]).collect();
         let shape = (self.channels, self.height, self.width);
-        Self::new(self.name.clone(), shape, self.classes.clone(), pixels, labels)
+        let places = indices.iter().map(|&i| self.places[i as usize]).collect();
+        Ok(Self::new(self.name.clone(), shape, self.classes.clone(), pixels, labels)?.placed(places))
+    }
+
+    /// The same pictures as parts of another set: one place for each.
+    pub(super) fn placed(self, places: Vec<u32>) -> Self {
+        debug_assert_eq!(places.len(), self.len());
+        Self { places, ..self }
     }
 
     /// At most `limit` pictures, evenly spaced over the set (picture floor(i * len / limit) for every i).
@@ -306,6 +324,7 @@ mod tests {
         let few = data.subset(20).unwrap();
         assert_eq!(few.labels(), (0..20).map(|i| i / 2).collect::<Vec<u32>>());
         assert_eq!(few.image(1), data.image(5));
+        assert_eq!((few.place(1), few.subset(4).unwrap().place(3), data.place(7)), (5, 75, 7));
         assert_eq!(data.subset(1000).unwrap(), data);
         assert!(data.subset(0).is_err());
         assert!(data.take(&[100]).is_err());

@@ -256,6 +256,7 @@ impl Stream {
         let read = read.into_iter().collect::<Result<Vec<_>, DataError>>()?;
         let labels = read.iter().map(|(label, _)| *label).collect();
         let pixels = read.into_iter().flat_map(|(_, image)| image).collect();
-        Dataset::new(self.name(), self.shape, self.classes().to_vec(), pixels, labels)
+        let data = Dataset::new(self.name(), self.shape, self.classes().to_vec(), pixels, labels)?;
+        Ok(data.placed(indices.to_vec()))
     }
 }

@@ -6,7 +6,7 @@ mod page;
 pub use page::page;
 
 use crate::attack::{
-    Journal, JournalError, Method, Norm, Outcome, Pgd, Plan, Target, defence::plain_target, run,
+    Journal, JournalError, Method, Norm, Order, Outcome, Pgd, Plan, Target, defence::plain_target, run,
 };
 use crate::calibrate::{CalibrateOptions, CalibrationRow, calibrate};
 use crate::data::Dataset;
@@ -35,6 +35,15 @@ pub struct TrustOptions {
     pub batch: usize,
     /// Seed of everything random.
     pub seed: u64,
+}
+
+impl TrustOptions {
+    /// The attack on each level.
+    pub fn attack(&self) -> Plan {
+        let Self { norm, eps, method, steps, queries, batch, seed, .. } = self.clone();
+        let order = Order::SmallestFirst;
+        Plan { norm, method, eps, order, steps, restarts: 1, queries, batch, seed }
+    }
 }
 
 /// A model's robustness where it is told one noise level.
@@ -129,7 +138,7 @@ impl Subject<'_> {
         journal: &mut dyn FnMut(f64) -> Result<Journal, JournalError>,
         progress: &mut dyn FnMut(&str, f64),
     ) -> Result<Trust, JournalError> {
-        let TrustOptions { sigmas, norm, eps, method, steps, queries, batch, seed } = options.clone();
+        let TrustOptions { sigmas, norm, eps, steps, batch, seed, .. } = options.clone();
         let eval = EvalOptions {
             sigmas: sigmas.clone(),
             limit: None,
@@ -165,7 +174,7 @@ impl Subject<'_> {
             found.foreign.push(Foreign { data: set.name().to_owned(), count: set.len(), rows });
         }
 
-        let plan = Plan { norm, method, eps, steps, restarts: 1, queries, batch, seed };
+        let plan = options.attack();
         let mut told = vec![clean_sigma];
         // A classifier that is told no level has one robustness.
         told.extend(sigmas.iter().filter(|s| **s != clean_sigma && self.model.joint().is_some()));
