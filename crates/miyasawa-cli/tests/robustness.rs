@@ -79,6 +79,16 @@ fn autoattack_is_resumed_and_does_not_depend_on_the_batch() {
     let up = json(grown.iter().chain(&more));
     assert_eq!(shares(&up, "robust_accuracy"), shares(&anew, "robust_accuracy"));
     assert!(shares(&up, "robust_accuracy")[2] > 0.0, "{up}");
+    // Another model's curve in the same figure; an attack of another kind is not of the same figure.
+    let figure = |dir: &str| std::fs::read(Path::new(dir).join("curve.png")).unwrap();
+    let two = text(&dir.path().join("two"));
+    let quick = ["attack", &model, "--data", "digits", "--limit", "4", "--norm", "linf", "--eps", "0.1"];
+    json(quick.iter().chain(&more).chain(&["--out", &two]));
+    let alone = figure(&two);
+    json(quick.iter().chain(&more).chain(&["--out", &two, "--resume", "--beside", &out]));
+    assert!(figure(&two) != alone);
+    let other = ["--method", "fgsm", "--out", &two, "--resume", "--beside", &out];
+    fails(1, quick.iter().chain(&other), &["attack.json", "autoattack", "expected", "fgsm"]);
     fails(2, args.iter().chain(&more).chain(&["--out", &out]), &["robust", "--resume"]);
     let other = ["--seed", "1", "--resume", "--out", &out];
     fails(1, args.iter().chain(&more).chain(&other), &["attack.jsonl", "expected"]);

@@ -4,14 +4,15 @@ use super::{
     model,
 };
 use crate::args::{Session, WrongCall};
-use anyhow::Result;
+use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use miyasawa::{
     attack::{self, Defence, Journal, Method, Norm, Order, Plan},
     checkpoint::save_tensors,
     report::{Plot, Series, save_plots},
 };
-use std::path::PathBuf;
+use serde_json::Value;
+use std::path::{Path, PathBuf};
 
 /// Robust accuracy: the share of pictures that stay right whatever small change an attack makes.
 ///
@@ -64,6 +65,9 @@ pub struct Attack {
     /// Go on with the attack that the folder holds
     #[arg(long, requires = "out")]
     resume: bool,
+    /// The folder (--out) of an attack on another model, for its curve in the same figure; may be repeated
+    #[arg(long, value_name = "DIR", requires = "out")]
+    beside: Vec<PathBuf>,
     /// Write the clean pictures (values in [0, 1]) and labels to a safetensors file, for other programs
     #[arg(long, value_name = "FILE")]
     dump: Option<PathBuf>,
@@ -139,6 +143,32 @@ impl DefenceArgs {
 }
 
 const JOURNAL: &str = "attack.jsonl";
+const REPORT: &str = "attack.json";
+
+/// Accuracy against the size of the change, as a report tells it.
+fn curve(report: &Value) -> Option<Series> {
+    let share = |of: &Value, key: &str| of[key].as_f64().map(|share| 100.0 * share);
+    let mut points = vec![(0.0, share(report, "clean_accuracy")?)];
+    for row in report["rows"].as_array()? {
+        points.push((row["eps"].as_f64()?, share(row, "robust_accuracy")?));
+    }
+    Some(Series::new(report["model"].as_str()?, points))
+}
+
+/// The curve of an attack of the same kind on another model.
+fn curve_of(folder: &Path, kind: &Value) -> Result<Option<Series>> {
+    let path = folder.join(REPORT);
+    let name = path.display();
+    let text = std::fs::read_to_string(&path).with_context(|| format!("{name}: cannot be read"))?;
+    let report: Value =
+        serde_json::from_str(&text).with_context(|| format!("{name}: not an attack's report"))?;
+    let found = serde_json::json!([report["norm"], report["method"]]);
+    if found != *kind {
+        bail!("{name}: tells of {found}, expected {kind}");
+    }
+    let curve = curve(&report).with_context(|| format!("{name}: not an attack's report"))?;
+    Ok(Some(curve))
+}
 
 pub fn run(args: &Attack, session: &Session) -> Result<Outcome> {
     args.measured.check()?;
@@ -172,6 +202,8 @@ pub fn run(args: &Attack, session: &Session) -> Result<Outcome> {
         batch: args.measured.batch,
         seed,
     };
+    let kind = serde_json::json!([plan.norm, method]);
+    let beside = args.beside.iter().map(|dir| curve_of(dir, &kind)).collect::<Result<Vec<_>>>()?;
     let mut journal = match &args.out {
         None => Journal::in_memory(),
         Some(out) => {
@@ -204,15 +236,10 @@ pub fn run(args: &Attack, session: &Session) -> Result<Outcome> {
         "warnings": found.warnings, "seconds": started.elapsed().as_secs_f64(),
     });
     if let Some(out) = &args.out {
-        write_json(&out.join("attack.json"), &document)?;
-        let clean = std::iter::once((0.0, 100.0 * found.clean_accuracy));
-        let points = clean.chain(found.rows.iter().map(|row| (row.eps, 100.0 * row.robust_accuracy)));
-        let mut plot = Plot::new(
-            format!("Robust accuracy, {method} in {}", plan.norm),
-            "eps",
-            "accuracy, %",
-            vec![Series::new(loaded.name.clone(), points.collect())],
-        );
+        write_json(&out.join(REPORT), &document)?;
+        let curves = std::iter::once(curve(&document)).chain(beside).flatten().collect();
+        let title = format!("Robust accuracy, {method} in {}", plan.norm);
+        let mut plot = Plot::new(title, "eps", "accuracy, %", curves);
         plot.y_range = Some((0.0, 100.0));
         save_plots(&[plot], &out.join("curve.png"))?;
     }

@@ -16,6 +16,25 @@ const MAX_SHARDS: usize = 100_000;
 /// What a path may be, for messages.
 const KINDS: &str = "an IDX image file, a CIFAR binary file, a tar or a folder of pictures";
 
+/// Finds the data set at a path; one that is relative and not there is looked for below `roots` too.
+pub(super) fn find_below(path: &Path, roots: &[PathBuf], part: Part) -> Result<Found, DataError> {
+    let there = |place: &Path| match shards(place) {
+        _ if place.exists() => true,
+        Some(Ok(shards)) => shards.iter().any(|shard| shard.exists()),
+        _ => false,
+    };
+    let roots = roots.iter().filter(|_| path.is_relative());
+    let places: Vec<PathBuf> =
+        std::iter::once(path.to_owned()).chain(roots.map(|root| root.join(path))).collect();
+    match places.iter().find(|place| there(place)) {
+        Some(place) => find(place, part),
+        None => find(path, part).map_err(|error| match error {
+            DataError::NotFound { what, hint, .. } => DataError::NotFound { what, looked: places, hint },
+            other => other,
+        }),
+    }
+}
+
 /// Finds the data set at a path.
 pub(super) fn find(path: &Path, part: Part) -> Result<Found, DataError> {
     let name = path.display().to_string();
@@ -250,4 +269,32 @@ fn shards(path: &Path) -> Option<Result<Vec<PathBuf>, DataError>> {
         }
         None => Err(problem(format!("'{{{range}}}' is not a range of numbers such as {{00000..00004}}"))),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_relative_path_is_looked_for_below_the_roots() {
+        let root = tempfile::tempdir().unwrap();
+        let picture = image::DynamicImage::new_luma8(3, 2);
+        for (i, class) in ["cat", "dog"].iter().enumerate() {
+            let folder = root.path().join(format!("pets-{i}")).join(class);
+            std::fs::create_dir_all(&folder).unwrap();
+            picture.save(folder.join("a.png")).unwrap();
+        }
+        let roots = [root.path().join("nowhere"), root.path().to_owned()];
+        let found = find_below(Path::new("pets-1"), &roots, Part::Test).unwrap();
+        assert_eq!(found.content.classes(), ["dog"]);
+        // Not an absolute one.
+        let absolute = Path::new("/miyasawa-nowhere/pets-1");
+        assert!(find_below(absolute, &roots, Part::Test).is_err());
+        let Err(error) = find_below(Path::new("cars"), &roots, Part::Test) else { panic!("found") };
+        let error = error.to_string();
+        assert!(
+            error.contains("nowhere/cars") && error.contains("'cars' not found; looked in cars"),
+            "{error}"
+        );
+    }
 }

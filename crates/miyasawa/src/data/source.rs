@@ -57,7 +57,7 @@ pub struct LoadOptions {
 /// | a path | see [`DataSource::load`] |
 ///
 /// Without DIR, a named set is looked for in the folder that `MIYASAWA_DATA` names and in `data`, Fashion-MNIST first
-/// where Debian's package has it.
+/// where Debian's package has it; so is a relative path that is not there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DataSource {
     /// The embedded digits.
@@ -229,7 +229,7 @@ impl DataSource {
             Self::Cifar10(folder) => from(&named::CIFAR10, folder)?,
             Self::Cifar100(folder) => from(&named::CIFAR100, folder)?,
             Self::TinyImageNet(folder) => tiny::find_named(folder.as_deref(), &named::search_roots(), part)?,
-            Self::Path(path) => path::find(path, part)?,
+            Self::Path(path) => path::find_below(path, &named::search_roots(), part)?,
         };
         let content = match found.content {
             Content::Raw(data) => Content::Raw(data.renamed(self.to_string())),

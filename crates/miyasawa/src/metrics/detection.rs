@@ -41,7 +41,8 @@ pub fn detection(inside: &[f64], outside: &[f64]) -> Detection {
         }
         from += equal;
     }
-    Detection { auroc: area / (n_in * n_out), aupr: precision, fpr95: fpr95.unwrap_or(1.0) }
+    // A sum of shares may come out a little above 1.
+    Detection { auroc: area / (n_in * n_out), aupr: precision.min(1.0), fpr95: fpr95.unwrap_or(1.0) }
 }
 
 #[cfg(test)]
