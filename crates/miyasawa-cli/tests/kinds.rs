@@ -225,6 +225,11 @@ fn a_model_that_is_there_is_compared_without_training() {
     ok(["compare", &text(&config), "--out", &text(&timed), "-q"]);
     assert_eq!(plan, std::fs::read(timed.join("plan.json")).unwrap());
     assert_eq!(keys(&serde_json::from_slice(&plan).unwrap()), ["joint", "resnet", "unet"]);
+    // A folder that has moved is still the same comparison.
+    let moved = dir.path().join("moved");
+    std::fs::rename(&timed, &moved).unwrap();
+    let found = json(["compare", &text(&config), "--out", &text(&moved), "-q", "--json"]);
+    assert!(found["runs"][0]["model"].as_str().unwrap().contains("moved"), "{found}");
 }
 
 #[test]

@@ -126,7 +126,8 @@ impl<'c> Measures<'c> {
         let stored =
             std::fs::read_to_string(&file).ok().and_then(|t| serde_json::from_str::<Stored>(&t).ok());
         if let Some(stored) = stored.filter(|s| s.settings == key && s.result.diverged == diverged) {
-            return Ok(stored.result);
+            // The folder may have moved.
+            return Ok(RunResult { model: path.display().to_string(), ..stored.result });
         }
         let info = &checkpoint.info;
         self.check(info, path)?;
