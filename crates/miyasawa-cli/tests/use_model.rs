@@ -48,7 +48,7 @@ fn classify_names_classes_with_probabilities() {
     let dir = tempfile::tempdir().unwrap();
     let (a, b) = (save(dir.path(), "a.png", grey(8, 8)), save(dir.path(), "b.jpg", colour(40, 25)));
     let found = json(["classify", &model(), &a, &b, "--top", "10", "--json"]);
-    assert_eq!(keys(&found), ["images", "model", "sigma"]);
+    assert_eq!(keys(&found), ["defence", "images", "model", "sigma"]);
     for (image, path) in found["images"].as_array().unwrap().iter().zip([&a, &b]) {
         assert_eq!(image["image"], path.as_str());
         let classes = image["classes"].as_array().unwrap();
@@ -61,6 +61,31 @@ fn classify_names_classes_with_probabilities() {
     let text = ok(["classify", &model(), &a, "--top", "3"]);
     assert_eq!(text.lines().count(), 4, "{text}");
     assert!(text.starts_with(&a) && text.contains('%'), "{text}");
+}
+
+#[test]
+fn classify_answers_behind_every_defence() {
+    let dir = tempfile::tempdir().unwrap();
+    let picture = save(dir.path(), "a.png", grey(8, 8));
+    let ask = |more: &[&str]| {
+        let found = json(["classify", &model(), &picture, "--top", "10", "--json"].iter().chain(more));
+        let classes = found["images"][0]["classes"].as_array().unwrap().clone();
+        let probs: Vec<f64> = classes.iter().map(|c| c["probability"].as_f64().unwrap()).collect();
+        assert!((probs.iter().sum::<f64>() - 1.0).abs() < 1e-4, "{probs:?}");
+        (found["defence"]["kind"].as_str().unwrap().to_owned(), found["sigma"].as_f64().unwrap(), probs)
+    };
+    let plain = ask(&["--sigma", "0.2"]);
+    assert_eq!((plain.0.as_str(), plain.1), ("softmax", 0.2));
+    let denoised = ask(&["--defence", "denoise"]);
+    assert_eq!((denoised.0.as_str(), denoised.1), ("denoise", 0.2));
+    // Noise so small that it changes nothing: the mean over draws is one look.
+    let (small, told) = (ask(&["--defence", "average", "--sigma", "1e-5"]), ask(&["--sigma", "1e-5"]));
+    assert!(small.2.iter().zip(&told.2).all(|(a, b)| (a - b).abs() < 1e-3), "{small:?} {told:?}");
+    let average = |more: &[&str]| ask(&[&["--defence", "average", "--sigma", "0.4"], more].concat());
+    assert_eq!(average(&[]), average(&["--draws", "8"]));
+    assert_ne!(average(&[]), average(&["--seed", "1"]));
+    let auto = ["classify", &model(), &picture, "--defence", "average", "--sigma", "auto"];
+    fails(2, auto, &["--sigma auto", "softmax"]);
 }
 
 #[test]

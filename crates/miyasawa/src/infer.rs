@@ -1,7 +1,9 @@
 //! A model on one's own pictures: classes, a denoised picture.
 
+use crate::attack::Target;
 use crate::checkpoint::ModelInfo;
 use crate::eval::host;
+use crate::metrics::log_sum_exp;
 use crate::model::{Ask, Predict};
 use crate::picture::Picture;
 use burn::tensor::{Device, Int, Tensor, TensorData, activation::softmax};
@@ -46,6 +48,15 @@ pub fn classify(model: &impl Predict, picture: &Picture, sigma: f64, device: &De
     let ask = Ask { classify: true, ..Ask::default() };
     let found = model.predict(&tensor(picture, device), &level(sigma, device), &ask);
     found.logits.map(|logits| host(softmax(logits, 1)))
+}
+
+/// The probabilities of all classes that a defence gives a picture of the target's shape; see
+/// [`Defence`](crate::attack::Defence).
+pub fn classify_behind(target: &dyn Target, picture: &Picture) -> Vec<f32> {
+    let values: Vec<f32> = picture.values().iter().map(|v| 0.5 * v + 0.5).collect();
+    let logits = target.logits(&values);
+    let sum = log_sum_exp(&logits);
+    logits.iter().map(|z| (f64::from(*z) - sum).exp() as f32).collect()
 }
 
 /// Largest side of a part that goes through the network at once: memory grows with the part, not with

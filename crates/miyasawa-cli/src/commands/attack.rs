@@ -1,5 +1,6 @@
 use super::{
     Outcome,
+    defence::{DefenceArgs, defended},
     measured::{Measured, at_least_one, bar, make_folder, parse_eps, write_json},
     model,
 };
@@ -7,7 +8,7 @@ use crate::args::{Session, WrongCall};
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use miyasawa::{
-    attack::{self, Defence, Journal, Method, Norm, Order, Plan},
+    attack::{self, Journal, Method, Norm, Order, Plan},
     checkpoint::save_tensors,
     report::{Plot, Series, save_plots},
 };
@@ -46,6 +47,9 @@ pub struct Attack {
     method: MethodArg,
     #[command(flatten)]
     defence: DefenceArgs,
+    /// Noise level that the model is told [default: softmax: the smallest of its training; denoise, average: 0.2]
+    #[arg(long)]
+    sigma: Option<f64>,
     /// Gradient steps [default: 50 for pgd, 100 for autoattack]
     #[arg(long)]
     steps: Option<usize>,
@@ -105,43 +109,6 @@ impl From<MethodArg> for Method {
     }
 }
 
-/// How the model classifies.
-#[derive(Args, Debug)]
-pub struct DefenceArgs {
-    /// The class posterior; of the denoised picture; averaged over noise
-    #[arg(long, value_enum, default_value = "softmax")]
-    defence: DefenceArg,
-    /// Noise level that the model is told [default: softmax: the smallest of its training; denoise, average: 0.2]
-    #[arg(long)]
-    sigma: Option<f64>,
-    /// Draws of noise of --defence average
-    #[arg(long, default_value_t = 8)]
-    draws: usize,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum DefenceArg {
-    Softmax,
-    Denoise,
-    Average,
-}
-
-impl DefenceArgs {
-    fn defence(&self, loaded: &model::Loaded, seed: u64) -> Result<Defence> {
-        at_least_one("draws", self.draws)?;
-        let default = match self.defence {
-            DefenceArg::Softmax => loaded.clean_sigma(),
-            DefenceArg::Denoise | DefenceArg::Average => 0.2,
-        };
-        let sigma = self.sigma.map_or(Ok(default), |sigma| loaded.sigma(sigma))?;
-        Ok(match self.defence {
-            DefenceArg::Softmax => Defence::Softmax { sigma },
-            DefenceArg::Denoise => Defence::Denoise { sigma, then: loaded.clean_sigma() },
-            DefenceArg::Average => Defence::Average { sigma, draws: self.draws, seed },
-        })
-    }
-}
-
 const JOURNAL: &str = "attack.jsonl";
 const REPORT: &str = "attack.json";
 
@@ -181,7 +148,7 @@ pub fn run(args: &Attack, session: &Session) -> Result<Outcome> {
     let loaded = model::load(args.model.as_deref(), session)?;
     loaded.must_classify()?;
     let seed = session.seed.unwrap_or(0);
-    let defence = args.defence.defence(&loaded, seed)?;
+    let defence = args.defence.at(args.sigma, &loaded, seed)?;
     let set = args.measured.load(&loaded)?;
     let shape = [set.channels(), set.height(), set.width()];
     if let Some(path) = &args.dump {
@@ -216,10 +183,7 @@ pub fn run(args: &Attack, session: &Session) -> Result<Outcome> {
             if args.resume { Journal::resume(&path, &header)? } else { Journal::create(&path, &header)? }
         }
     };
-    let target = match defence {
-        Defence::Softmax { sigma } => loaded.target(sigma, shape)?,
-        _ => defence.target(loaded.joint("defend itself with its denoiser")?, shape, &loaded.device),
-    };
+    let target = defended(&loaded, defence, shape)?;
     let bar = bar(session);
     let started = std::time::Instant::now();
     let found = attack::run(target.as_ref(), &set, &plan, &mut journal, &mut |p| {

@@ -1,5 +1,6 @@
 use super::{
     Outcome,
+    defence::defended,
     measured::{Measured, at_least_one, bar},
     model,
 };
@@ -85,10 +86,7 @@ pub fn run(args: &Certify, session: &Session) -> Result<Outcome> {
     } else {
         Defence::Softmax { sigma }
     };
-    let target = match defence {
-        Defence::Softmax { sigma } => loaded.target(sigma, shape)?,
-        _ => defence.target(loaded.joint("denoise before it classifies")?, shape, &loaded.device),
-    };
+    let target = defended(&loaded, defence, shape)?;
     let options = CertifyOptions {
         sigma,
         n0: args.n0,

@@ -1,10 +1,11 @@
 use super::{
     Outcome,
+    defence::{DefenceArgs, defended},
     model::{self, Level},
 };
-use crate::args::Session;
+use crate::args::{Session, WrongCall};
 use clap::Args;
-use miyasawa::{infer, metrics};
+use miyasawa::{attack::Defence, data::Geometry, infer, metrics};
 use std::path::PathBuf;
 
 /// Name what pictures show: the likeliest classes with their probabilities.
@@ -14,6 +15,7 @@ use std::path::PathBuf;
 /// Examples:
 ///   miyasawa classify frog.jpg truck.png --top 3
 ///   miyasawa classify model.safetensors noisy.png --sigma auto
+///   miyasawa classify suspicious.png --defence average --sigma 0.2   # hardest to attack: the mean over draws of noise
 #[derive(Args, Debug)]
 #[command(verbatim_doc_comment, override_usage = "miyasawa classify [OPTIONS] [MODEL] IMAGE...")]
 pub struct Classify {
@@ -23,10 +25,12 @@ pub struct Classify {
     /// Classes to print
     #[arg(long, default_value_t = 5)]
     top: usize,
-    /// Noise level that the pictures have; `auto` tells it from each picture [default: the smallest that the model was
-    /// trained on]
+    /// Noise level that the pictures have, or that the defence works at; `auto` tells it from each picture [default:
+    /// softmax: the smallest that the model was trained on; denoise, average: 0.2]
     #[arg(long, value_name = "S", value_parser = model::parse_level)]
     sigma: Option<Level>,
+    #[command(flatten)]
+    defence: DefenceArgs,
 }
 
 pub fn run(args: &Classify, session: &Session) -> anyhow::Result<Outcome> {
@@ -34,12 +38,29 @@ pub fn run(args: &Classify, session: &Session) -> anyhow::Result<Outcome> {
     let images = model::some_images(images)?;
     let loaded = model::load(path, session)?;
     loaded.must_classify()?;
-    let given = args.sigma.map_or(Ok(Some(loaded.clean_sigma())), |level| loaded.given(level))?;
+    let seed = session.seed.unwrap_or(0);
+    let defence = match args.sigma {
+        Some(Level::Auto) if args.defence.is_softmax() => None,
+        Some(Level::Auto) => {
+            let text = "--sigma auto goes with --defence softmax, expected a number".to_owned();
+            return Err(WrongCall(text).into());
+        }
+        Some(Level::Given(sigma)) => Some(args.defence.at(Some(sigma), &loaded, seed)?),
+        None => Some(args.defence.at(None, &loaded, seed)?),
+    };
+    let Geometry { channels, height, width } = loaded.geometry();
+    let target = match defence.filter(|_| !args.defence.is_softmax()) {
+        Some(defence) => Some(defended(&loaded, defence, [channels, height, width])?),
+        None => None,
+    };
     let mut documents = Vec::new();
     for image in images {
         let picture = loaded.open_fitted(image)?;
-        let sigma = given.unwrap_or_else(|| loaded.told_level(&picture, image));
-        let probs = infer::classify(&loaded.model, &picture, sigma, &loaded.device).unwrap_or_default();
+        let sigma = defence.map_or_else(|| loaded.told_level(&picture, image), Defence::sigma);
+        let probs = match &target {
+            Some(target) => infer::classify_behind(target.as_ref(), &picture),
+            None => infer::classify(&loaded.model, &picture, sigma, &loaded.device).unwrap_or_default(),
+        };
         let top: Vec<_> = metrics::top(&probs, args.top);
         let name = |class: &usize| loaded.info.data.classes[*class].as_str();
         if session.json {
@@ -57,7 +78,7 @@ pub fn run(args: &Classify, session: &Session) -> anyhow::Result<Outcome> {
     }
     if session.json {
         session
-            .print_json(&serde_json::json!({ "model": loaded.name, "sigma": given, "images": documents }))?;
+            .print_json(&serde_json::json!({ "model": loaded.name, "defence": defence, "sigma": defence.map(Defence::sigma), "images": documents }))?;
     }
     Ok(Outcome::Done)
 }

@@ -7,6 +7,7 @@ mod certify;
 mod classify;
 mod compare;
 mod data;
+mod defence;
 mod demo;
 mod denoise;
 mod eval;

@@ -14,6 +14,9 @@ use miyasawa::{
 };
 use std::path::{Path, PathBuf};
 
+/// A classifier with its gradients, for pictures of one shape.
+pub type Ready<'m> = Box<dyn Target + 'm>;
+
 /// A model on its device.
 pub struct Loaded {
     /// What the checkpoint says of it.
@@ -75,7 +78,7 @@ impl Loaded {
     }
 
     /// The model as attacks see it, at a noise level that it is told.
-    pub fn target(&self, sigma: f64, shape: [usize; 3]) -> Result<Box<dyn Target + '_>> {
+    pub fn target(&self, sigma: f64, shape: [usize; 3]) -> Result<Ready<'_>> {
         let classes = self.info.data.classes.len();
         let target = plain_target(&self.model, sigma, shape, classes, &self.device);
         target.ok_or_else(|| self.cannot("classify"))

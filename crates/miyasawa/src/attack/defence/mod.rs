@@ -42,6 +42,13 @@ pub enum Defence {
 }
 
 impl Defence {
+    /// The noise level that the model is told for the picture itself.
+    pub fn sigma(self) -> f64 {
+        match self {
+            Self::Softmax { sigma } | Self::Denoise { sigma, .. } | Self::Average { sigma, .. } => sigma,
+        }
+    }
+
     /// The model behind this defence.
     pub fn target<'m, N: EnergyNetwork + Sync>(
         self,

@@ -1,0 +1,55 @@
+//! How a model answers: at one look, after denoising, or averaged over noise.
+
+use super::{
+    measured::at_least_one,
+    model::{Loaded, Ready},
+};
+use anyhow::Result;
+use clap::{Args, ValueEnum};
+use miyasawa::attack::Defence;
+
+/// How the model classifies.
+#[derive(Args, Debug)]
+pub struct DefenceArgs {
+    /// The class posterior; of the denoised picture; averaged over noise
+    #[arg(long, value_enum, default_value = "softmax")]
+    defence: DefenceArg,
+    /// Draws of noise of --defence average
+    #[arg(long, default_value_t = 8)]
+    draws: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum DefenceArg {
+    Softmax,
+    Denoise,
+    Average,
+}
+
+impl DefenceArgs {
+    /// Whether it is the posterior of the picture as it is.
+    pub fn is_softmax(&self) -> bool {
+        self.defence == DefenceArg::Softmax
+    }
+
+    /// The defence at the noise level `sigma`; where none is named, the smallest of the model's training for the posterior
+    /// alone, and 0.2 for the others.
+    pub fn at(&self, sigma: Option<f64>, loaded: &Loaded, seed: u64) -> Result<Defence> {
+        at_least_one("draws", self.draws)?;
+        let default = if self.is_softmax() { loaded.clean_sigma() } else { 0.2 };
+        let sigma = sigma.map_or(Ok(default), |sigma| loaded.sigma(sigma))?;
+        Ok(match self.defence {
+            DefenceArg::Softmax => Defence::Softmax { sigma },
+            DefenceArg::Denoise => Defence::Denoise { sigma, then: loaded.clean_sigma() },
+            DefenceArg::Average => Defence::Average { sigma, draws: self.draws, seed },
+        })
+    }
+}
+
+/// The model behind a defence, for pictures of one shape.
+pub fn defended(loaded: &Loaded, defence: Defence, shape: [usize; 3]) -> Result<Ready<'_>> {
+    match defence {
+        Defence::Softmax { sigma } => loaded.target(sigma, shape),
+        _ => Ok(defence.target(loaded.joint("denoise before it classifies")?, shape, &loaded.device)),
+    }
+}
