@@ -3,7 +3,7 @@
 use crate::attack::Target;
 use crate::checkpoint::ModelInfo;
 use crate::eval::host;
-use crate::metrics::log_sum_exp;
+use crate::metrics::scaled_log_probs;
 use crate::model::{Ask, Predict};
 use crate::picture::Picture;
 use burn::tensor::{Device, Int, Tensor, TensorData, activation::softmax};
@@ -55,8 +55,7 @@ pub fn classify(model: &impl Predict, picture: &Picture, sigma: f64, device: &De
 pub fn classify_behind(target: &dyn Target, picture: &Picture) -> Vec<f32> {
     let values: Vec<f32> = picture.values().iter().map(|v| 0.5 * v + 0.5).collect();
     let logits = target.logits(&values);
-    let sum = log_sum_exp(&logits);
-    logits.iter().map(|z| (f64::from(*z) - sum).exp() as f32).collect()
+    scaled_log_probs(&logits, target.classes(), 1.0).into_iter().map(f32::exp).collect()
 }
 
 /// Largest side of a part that goes through the network at once: memory grows with the part, not with

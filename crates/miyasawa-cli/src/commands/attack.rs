@@ -1,6 +1,6 @@
 use super::{
     Outcome,
-    defence::{DefenceArgs, defended},
+    defence::DefenceArgs,
     measured::{Measured, at_least_one, bar, make_folder, parse_eps, write_json},
     model,
 };
@@ -123,7 +123,7 @@ fn curve(report: &Value) -> Option<Series> {
 }
 
 /// The curve of an attack of the same kind on another model.
-fn curve_of(folder: &Path, kind: &Value) -> Result<Option<Series>> {
+fn curve_of(folder: &Path, kind: &Value) -> Result<Series> {
     let path = folder.join(REPORT);
     let name = path.display();
     let text = std::fs::read_to_string(&path).with_context(|| format!("{name}: cannot be read"))?;
@@ -133,8 +133,7 @@ fn curve_of(folder: &Path, kind: &Value) -> Result<Option<Series>> {
     if found != *kind {
         bail!("{name}: tells of {found}, expected {kind}");
     }
-    let curve = curve(&report).with_context(|| format!("{name}: not an attack's report"))?;
-    Ok(Some(curve))
+    curve(&report).with_context(|| format!("{name}: not an attack's report"))
 }
 
 pub fn run(args: &Attack, session: &Session) -> Result<Outcome> {
@@ -183,7 +182,7 @@ pub fn run(args: &Attack, session: &Session) -> Result<Outcome> {
             if args.resume { Journal::resume(&path, &header)? } else { Journal::create(&path, &header)? }
         }
     };
-    let target = defended(&loaded, defence, shape)?;
+    let target = loaded.defended(defence, shape)?;
     let bar = bar(session);
     let started = std::time::Instant::now();
     let found = attack::run(target.as_ref(), &set, &plan, &mut journal, &mut |p| {
@@ -201,7 +200,7 @@ pub fn run(args: &Attack, session: &Session) -> Result<Outcome> {
     });
     if let Some(out) = &args.out {
         write_json(&out.join(REPORT), &document)?;
-        let curves = std::iter::once(curve(&document)).chain(beside).flatten().collect();
+        let curves = curve(&document).into_iter().chain(beside).collect();
         let title = format!("Robust accuracy, {method} in {}", plan.norm);
         let mut plot = Plot::new(title, "eps", "accuracy, %", curves);
         plot.y_range = Some((0.0, 100.0));

@@ -1,6 +1,5 @@
 use super::{
     Outcome,
-    defence::defended,
     measured::{Measured, at_least_one, bar},
     model,
 };
@@ -86,7 +85,7 @@ pub fn run(args: &Certify, session: &Session) -> Result<Outcome> {
     } else {
         Defence::Softmax { sigma }
     };
-    let target = defended(&loaded, defence, shape)?;
+    let target = loaded.defended(defence, shape)?;
     let options = CertifyOptions {
         sigma,
         n0: args.n0,

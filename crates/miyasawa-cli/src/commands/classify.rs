@@ -1,6 +1,6 @@
 use super::{
     Outcome,
-    defence::{DefenceArgs, defended},
+    defence::DefenceArgs,
     model::{self, Level},
 };
 use crate::args::{Session, WrongCall};
@@ -49,10 +49,8 @@ pub fn run(args: &Classify, session: &Session) -> anyhow::Result<Outcome> {
         None => Some(args.defence.at(None, &loaded, seed)?),
     };
     let Geometry { channels, height, width } = loaded.geometry();
-    let target = match defence.filter(|_| !args.defence.is_softmax()) {
-        Some(defence) => Some(defended(&loaded, defence, [channels, height, width])?),
-        None => None,
-    };
+    let behind = |defence| loaded.defended(defence, [channels, height, width]);
+    let target = defence.filter(|_| !args.defence.is_softmax()).map(behind).transpose()?;
     let mut documents = Vec::new();
     for image in images {
         let picture = loaded.open_fitted(image)?;
@@ -77,8 +75,9 @@ pub fn run(args: &Classify, session: &Session) -> anyhow::Result<Outcome> {
         }
     }
     if session.json {
-        session
-            .print_json(&serde_json::json!({ "model": loaded.name, "defence": defence, "sigma": defence.map(Defence::sigma), "images": documents }))?;
+        session.print_json(&serde_json::json!({
+            "model": loaded.name, "defence": defence, "sigma": defence.map(Defence::sigma), "images": documents,
+        }))?;
     }
     Ok(Outcome::Done)
 }

@@ -1,9 +1,6 @@
 //! How a model answers: at one look, after denoising, or averaged over noise.
 
-use super::{
-    measured::at_least_one,
-    model::{Loaded, Ready},
-};
+use super::{measured::at_least_one, model::Loaded};
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 use miyasawa::attack::Defence;
@@ -43,13 +40,5 @@ impl DefenceArgs {
             DefenceArg::Denoise => Defence::Denoise { sigma, then: loaded.clean_sigma() },
             DefenceArg::Average => Defence::Average { sigma, draws: self.draws, seed },
         })
-    }
-}
-
-/// The model behind a defence, for pictures of one shape.
-pub fn defended(loaded: &Loaded, defence: Defence, shape: [usize; 3]) -> Result<Ready<'_>> {
-    match defence {
-        Defence::Softmax { sigma } => loaded.target(sigma, shape),
-        _ => Ok(defence.target(loaded.joint("denoise before it classifies")?, shape, &loaded.device)),
     }
 }

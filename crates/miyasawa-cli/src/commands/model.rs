@@ -4,7 +4,7 @@ use crate::args::{Session, WrongCall};
 use anyhow::Result;
 use miyasawa::{
     Device,
-    attack::{Target, defence::plain_target},
+    attack::{Defence, Target, defence::plain_target},
     checkpoint::{Checkpoint, ModelInfo},
     data::Geometry,
     infer,
@@ -13,9 +13,6 @@ use miyasawa::{
     shipped,
 };
 use std::path::{Path, PathBuf};
-
-/// A classifier with its gradients, for pictures of one shape.
-pub type Ready<'m> = Box<dyn Target + 'm>;
 
 /// A model on its device.
 pub struct Loaded {
@@ -78,10 +75,18 @@ impl Loaded {
     }
 
     /// The model as attacks see it, at a noise level that it is told.
-    pub fn target(&self, sigma: f64, shape: [usize; 3]) -> Result<Ready<'_>> {
+    pub fn target(&self, sigma: f64, shape: [usize; 3]) -> Result<Box<dyn Target + '_>> {
         let classes = self.info.data.classes.len();
         let target = plain_target(&self.model, sigma, shape, classes, &self.device);
         target.ok_or_else(|| self.cannot("classify"))
+    }
+
+    /// The model behind a defence, as attacks see it.
+    pub fn defended(&self, defence: Defence, shape: [usize; 3]) -> Result<Box<dyn Target + '_>> {
+        match defence {
+            Defence::Softmax { sigma } => self.target(sigma, shape),
+            _ => Ok(defence.target(self.joint("denoise before it classifies")?, shape, &self.device)),
+        }
     }
 
     /// The joint model, for what no other can do.

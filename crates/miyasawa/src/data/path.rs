@@ -18,10 +18,9 @@ const KINDS: &str = "an IDX image file, a CIFAR binary file, a tar or a folder o
 
 /// Finds the data set at a path; one that is relative and not there is looked for below `roots` too.
 pub(super) fn find_below(path: &Path, roots: &[PathBuf], part: Part) -> Result<Found, DataError> {
-    let there = |place: &Path| match shards(place) {
-        _ if place.exists() => true,
-        Some(Ok(shards)) => shards.iter().any(|shard| shard.exists()),
-        _ => false,
+    let there = |place: &Path| {
+        place.exists()
+            || matches!(shards(place), Some(Ok(shards)) if shards.iter().any(|shard| shard.exists()))
     };
     let roots = roots.iter().filter(|_| path.is_relative());
     let places: Vec<PathBuf> =

@@ -220,16 +220,16 @@ impl DataSource {
 
     /// Finds a part: what can be listed is not read.
     pub(super) fn find(&self, part: Part) -> Result<Found, DataError> {
-        let from =
-            |set: &Named, folder: &Option<PathBuf>| set.find(folder.as_deref(), &named::search_roots(), part);
+        let roots = named::search_roots();
+        let from = |set: &Named, folder: &Option<PathBuf>| set.find(folder.as_deref(), &roots, part);
         let found = match self {
             Self::Digits => Found { content: Content::Raw(digits::load(part)?), split: true },
             Self::FashionMnist(folder) => from(&named::FASHION_MNIST, folder)?,
             Self::Mnist(folder) => from(&named::MNIST, folder)?,
             Self::Cifar10(folder) => from(&named::CIFAR10, folder)?,
             Self::Cifar100(folder) => from(&named::CIFAR100, folder)?,
-            Self::TinyImageNet(folder) => tiny::find_named(folder.as_deref(), &named::search_roots(), part)?,
-            Self::Path(path) => path::find_below(path, &named::search_roots(), part)?,
+            Self::TinyImageNet(folder) => tiny::find_named(folder.as_deref(), &roots, part)?,
+            Self::Path(path) => path::find_below(path, &roots, part)?,
         };
         let content = match found.content {
             Content::Raw(data) => Content::Raw(data.renamed(self.to_string())),
