@@ -197,6 +197,22 @@ fn a_comparison_survives_an_interruption_and_does_nothing_twice() {
     assert!(html.matches("data:image/svg+xml").count() >= 3 && html.contains("data:image/png"));
     assert!(size(parts.join("denoised.png")).0 > 100);
 
+    // Nor are the weights needed for it.
+    let lean = dir.path().join("lean");
+    for run in names(&parts.join("runs")) {
+        let (from, to) = (parts.join("runs").join(&run), lean.join("runs").join(&run));
+        std::fs::create_dir_all(&to).unwrap();
+        for name in ["config.toml", "result.json", "denoised.png"] {
+            // Classifiers have no denoised.png.
+            let copied = std::fs::copy(from.join(name), to.join(name));
+            assert!(copied.is_ok() || (name == "denoised.png" && run.starts_with("resnet")), "{run}/{name}");
+        }
+    }
+    ok(args(&lean));
+    assert_eq!(lasting(&whole), lasting(&lean));
+    let picture = |out: &Path| std::fs::read(out.join("denoised.png")).unwrap();
+    assert!(!lean.join("runs/joint-seed3/model.safetensors").exists() && picture(&lean) == picture(&parts));
+
     let mut other = args(&parts).to_vec();
     other.extend(["--set".to_owned(), "base.network.width=16".to_owned()]);
     fails(1, &other, &["joint-seed3", "another configuration"]);
@@ -215,7 +231,7 @@ fn a_model_that_is_there_is_compared_without_training() {
     let found = json(["compare", &text(&config), "--out", &text(&out), "-q", "--json"]);
     assert_eq!(found["runs"].as_array().unwrap().len(), 1);
     assert!(found["runs"][0]["seed"].is_null() && found["runs"][0]["rows"][0]["accuracy"].is_f64());
-    assert_eq!(names(&out.join("runs/mine")), ["result.json"]);
+    assert_eq!(names(&out.join("runs/mine")), ["denoised.png", "result.json"]);
     // Time as a budget: steps follow from the speed, and stay what they are.
     let one = COMPARISON.replace("images = 960", "minutes = 0.002").replace("[3, 4]", "[3]");
     std::fs::write(&config, one).unwrap();

@@ -184,7 +184,6 @@ pub fn run(args: &Attack, session: &Session) -> Result<Outcome> {
     };
     let target = loaded.defended(defence, shape)?;
     let bar = bar(session);
-    let started = std::time::Instant::now();
     let found = attack::run(target.as_ref(), &set, &plan, &mut journal, &mut |p| {
         bar.set_position((1000.0 * p.share) as u64);
         bar.set_message(format!("eps {:.4}, {}, {:.1}% stand", p.eps, p.attack, 100.0 * p.standing));
@@ -196,7 +195,7 @@ pub fn run(args: &Attack, session: &Session) -> Result<Outcome> {
     let document = serde_json::json!({
         "model": loaded.name, "data": args.measured.data, "norm": plan.norm, "method": method,
         "order": plan.order, "defence": defence, "count": found.count, "clean_accuracy": found.clean_accuracy, "rows": found.rows,
-        "warnings": found.warnings, "seconds": started.elapsed().as_secs_f64(),
+        "warnings": found.warnings, "seconds": journal.seconds(),
     });
     if let Some(out) = &args.out {
         write_json(&out.join(REPORT), &document)?;

@@ -16,6 +16,9 @@ pub(super) struct Line {
     pub picture: usize,
     /// Whether the picture is now wrong; for the stage `clean`, whether it was so before any attack.
     pub broken: bool,
+    /// What it took: its share of the time of its batch.
+    #[serde(default)]
+    pub seconds: f64,
 }
 
 /// Why a journal cannot be used.
@@ -52,6 +55,7 @@ type Key = (u64, String, usize);
 #[derive(Debug, Default)]
 pub struct Journal {
     done: HashMap<Key, bool>,
+    seconds: f64,
     file: Option<(PathBuf, File)>,
 }
 
@@ -73,7 +77,7 @@ impl Journal {
         let error = |source| JournalError::Io { path: path.to_owned(), what: "written", source };
         let mut file = File::create(path).map_err(error)?;
         writeln!(file, "{attack}").map_err(error)?;
-        Ok(Self { done: HashMap::new(), file: Some((path.to_owned(), file)) })
+        Ok(Self { file: Some((path.to_owned(), file)), ..Self::default() })
     }
 
     /// A file to go on with; a new one if there is none.
@@ -92,13 +96,14 @@ impl Journal {
             let (expected, found) = (attack.to_string(), found.chars().take(400).collect());
             return Err(JournalError::Other { path: path.to_owned(), expected, found });
         }
-        let lines = lines.filter_map(|line| serde_json::from_str::<Line>(line).ok());
-        let done = lines.map(|line| (key(line.eps, &line.stage, line.picture), line.broken)).collect();
+        let lines: Vec<Line> = lines.filter_map(|line| serde_json::from_str(line).ok()).collect();
+        let seconds = lines.iter().map(|line| line.seconds).sum();
+        let done = lines.iter().map(|line| (key(line.eps, &line.stage, line.picture), line.broken)).collect();
         let mut file = OpenOptions::new().append(true).open(path).map_err(io("written"))?;
         if !text.ends_with('\n') {
             writeln!(file).map_err(io("written"))?;
         }
-        Ok(Self { done, file: Some((path.to_owned(), file)) })
+        Ok(Self { done, seconds, file: Some((path.to_owned(), file)) })
     }
 
     /// Number of finished pieces of work.
@@ -109,6 +114,11 @@ impl Journal {
     /// Whether nothing is finished.
     pub fn is_empty(&self) -> bool {
         self.done.is_empty()
+    }
+
+    /// Seconds that the finished work took, over all calls that it was done in.
+    pub fn seconds(&self) -> f64 {
+        self.seconds
     }
 
     pub(super) fn get(&self, eps: f64, stage: &str, picture: usize) -> Option<bool> {
@@ -131,6 +141,7 @@ impl Journal {
             })?;
         }
         for line in lines {
+            self.seconds += line.seconds;
             self.done.insert(key(line.eps, &line.stage, line.picture), line.broken);
         }
         Ok(())

@@ -12,7 +12,7 @@ use crate::metrics::argmax;
 use crate::train::noise::evaluation_noise;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Instant};
 
 /// The stage of the clean pictures in the journal.
 const CLEAN: &str = "clean";
@@ -143,6 +143,7 @@ fn clean(
     let (mut right, mut random, mut zero) = (Vec::new(), false, 0usize);
     let all: Vec<usize> = (0..data.len()).collect();
     for (number, indices) in all.chunks(plan.batch.max(1)).enumerate() {
+        let started = Instant::now();
         let x = pictures(data, indices);
         let label = |i: usize| data.labels()[indices[i]] as usize;
         let logits = target.logits(&x);
@@ -152,6 +153,7 @@ fn clean(
         }
         let (_, gradient) = target.gradient(&x, &|i, z| Loss::CrossEntropy.weights(z, label(i)));
         zero += gradient.chunks(target.len()).filter(|g| g.iter().all(|g| *g == 0.0)).count();
+        let seconds = started.elapsed().as_secs_f64() / indices.len() as f64;
         let mut lines = Vec::new();
         for (i, z) in logits.chunks(target.classes()).enumerate() {
             let ok = argmax(z) == label(i);
@@ -161,6 +163,7 @@ fn clean(
                 stage: CLEAN.to_owned(),
                 picture: data.place(indices[i]),
                 broken: !ok,
+                seconds,
             });
         }
         journal.add(lines)?;
@@ -222,17 +225,20 @@ impl Run<'_> {
                 attack: stage.attack(),
                 standing: (survivors.len() + open.len() - b * batch) as f64 / data.len() as f64,
             });
+            let started = Instant::now();
             let x = pictures(data, indices);
             let labels: Vec<u32> = indices.iter().map(|i| data.labels()[*i]).collect();
             let places: Vec<u64> = indices.iter().map(|i| data.place(*i) as u64).collect();
             let victims = Victims { pictures: &x, labels: &labels, places: &places };
             let broken: Vec<bool> =
                 stage.run(target, &victims, &settings).iter().map(Option::is_some).collect();
+            let seconds = started.elapsed().as_secs_f64() / indices.len() as f64;
             let line = |(i, broken): (&usize, &bool)| Line {
                 eps,
                 stage: name.clone(),
                 picture: data.place(*i),
                 broken: *broken,
+                seconds,
             };
             self.journal.add(indices.iter().zip(&broken).map(line).collect())?;
             survivors.extend(indices.iter().zip(&broken).filter(|(_, broken)| !**broken).map(|(i, _)| *i));

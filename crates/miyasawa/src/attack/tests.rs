@@ -268,6 +268,7 @@ fn a_journal_is_gone_on_with_and_belongs_to_one_attack() {
     let mut asked = 0;
     run(&target, &data, &plan, &mut done, &mut |_| asked += 1).unwrap();
     assert_eq!(asked, 0);
+    assert!(done.seconds() > 0.0 && (done.seconds() - half.seconds()).abs() < 1e-9);
     let error = Journal::resume(&path, &serde_json::json!({ "norm": "l2" })).unwrap_err().to_string();
     assert!(error.contains("attack.jsonl") && error.contains("expected"), "{error}");
 }

@@ -4,14 +4,21 @@ use super::{CompareConfig, CompareError, ModelEntry, load, write_json};
 use crate::attack::{Pgd, defence::plain_target, robust_accuracy};
 use crate::checkpoint::ModelInfo;
 use crate::data::Pictures;
-use crate::eval::{self, EvalOptions, Row, noisy_batch};
+use crate::eval::{self, EvalOptions, NoisyBatch, Row, noisy_batch};
+use crate::infer::pictures;
 use crate::model::{Ask, Model, Predict};
-use crate::picture::Picture;
+use crate::picture::{Picture, PictureError, grid};
 use crate::train::{TrainConfig, Trainer, config::ObjectiveName};
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 use std::{path::Path, time::Instant};
 
+/// What was measured of a run, in its folder.
+const RESULT: &str = "result.json";
+/// Pictures that a run's strip shows.
+const SHOWN: usize = 6;
+/// The strip of a run that denoises, in its folder.
+const STRIP: &str = "denoised.png";
 /// Noise level at which inference is timed.
 const TIMED_SIGMA: f64 = 0.2;
 /// Pictures of a timed batch, and how often it is timed.
@@ -122,13 +129,13 @@ impl<'c> Measures<'c> {
         diverged: Option<String>,
     ) -> Result<RunResult, CompareError> {
         let (checkpoint, sha256) = load(path)?;
-        let (file, key) = (run_dir.join("result.json"), self.key(&sha256));
-        let stored =
-            std::fs::read_to_string(&file).ok().and_then(|t| serde_json::from_str::<Stored>(&t).ok());
-        if let Some(stored) = stored.filter(|s| s.settings == key && s.result.diverged == diverged) {
+        if let Some(stored) =
+            self.stored(run_dir).filter(|s| s.sha256 == sha256 && s.diverged == diverged)
+        {
             // The folder may have moved.
-            return Ok(RunResult { model: path.display().to_string(), ..stored.result });
+            return Ok(RunResult { model: path.display().to_string(), ..stored });
         }
+        let key = self.key(&sha256);
         let info = &checkpoint.info;
         self.check(info, path)?;
         let model = checkpoint.model(self.device, path)?;
@@ -161,8 +168,33 @@ impl<'c> Measures<'c> {
             robust: self.robust(&model, info)?,
             costs: self.costs(&model, info, settings, run_dir)?,
         };
-        write_json(&file, &Stored { settings: key, result: result.clone() })?;
+        if info.denoises() {
+            let shown = self.shown()?;
+            let ask = Ask { denoise: true, ..Ask::default() };
+            let denoised = model.predict(&shown.y, &shown.sigma, &ask).denoised;
+            denoised.map(|d| strip(d)?.save_png(run_dir.join(STRIP))).transpose()?;
+        }
+        write_json(&run_dir.join(RESULT), &Stored { settings: key, result: result.clone() })?;
         Ok(result)
+    }
+
+    /// What was measured of a run in the same way, by its folder alone.
+    pub fn stored(&self, run_dir: &Path) -> Option<RunResult> {
+        let text = std::fs::read_to_string(run_dir.join(RESULT)).ok()?;
+        let Stored { settings, result } = serde_json::from_str(&text).ok()?;
+        let whole = result.costs.denoise_multiply_adds.is_none() || run_dir.join(STRIP).exists();
+        (whole && settings == self.key(&result.sha256)).then_some(result)
+    }
+
+    /// The pictures that every model's strip shows, with the middle one of the noise levels.
+    pub fn shown(&self) -> Result<NoisyBatch, CompareError> {
+        let few = self.test.sample(SHOWN)?;
+        Ok(noisy_batch(&few, [0, few.len()], self.shown_sigma(), [0, 0], self.device))
+    }
+
+    pub fn shown_sigma(&self) -> f64 {
+        let sigmas = &self.config.eval.sigmas;
+        sigmas[sigmas.len() / 2]
     }
 
     fn key(&self, sha256: &str) -> String {
@@ -245,6 +277,16 @@ impl<'c> Measures<'c> {
         seconds.sort_by(f64::total_cmp);
         Ok(seconds[times / 2])
     }
+}
+
+/// Pictures side by side.
+pub(super) fn strip(batch: Tensor<4>) -> Result<Picture, PictureError> {
+    grid(&[pictures(batch)], 1, 1)
+}
+
+/// The strip of a run that denoises.
+pub(super) fn strip_of(run_dir: &Path) -> Result<Picture, PictureError> {
+    Picture::open(run_dir.join(STRIP))
 }
 
 fn learned(info: &ModelInfo) -> String {

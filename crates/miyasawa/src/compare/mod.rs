@@ -3,11 +3,12 @@
 //!
 //! | in the folder | what it is |
 //! | --- | --- |
-//! | `runs/NAME-seedS/` | an ordinary run, and `result.json`, what was measured of it |
+//! | `runs/NAME-seedS/` | an ordinary run, and what was measured of it: `result.json`, `denoised.png` |
 //! | `plan.json` | seconds that a step of each model takes, where the budget has minutes |
 //! | `report.html`, `report.md`, `report.json` | the comparison |
 //!
-//! What is done already is not done again: after an interruption the same call goes on.
+//! What is done already is not done again: after an interruption the same call goes on. Of a finished run `config.toml`,
+//! `result.json` and `denoised.png` suffice, so that runs can be trained on several machines, or their weights be thrown away.
 
 mod config;
 mod measure;
@@ -121,16 +122,21 @@ pub fn run<O: Observer>(
     let mut runs = Vec::new();
     for entry in &config.models {
         if let Some(path) = &entry.checkpoint {
-            let run_dir = out.join("runs").join(&entry.name);
+            let run_dir = run_dir(out, &entry.name, None);
             folder(&run_dir)?;
             runs.push(measures.of(entry, None, path, &run_dir, None)?);
             continue;
         }
         for &seed in config.seeds_of(entry) {
-            let run_dir = out.join("runs").join(format!("{}-seed{seed}", entry.name));
+            let run_dir = run_dir(out, &entry.name, Some(seed));
             let settings = config.train_config(entry, seed, steps[&entry.name])?;
-            let trainer = Trainer::new(settings.clone(), device)?;
             let resume = resumes(&settings, &run_dir)?;
+            let model = run_dir.join("model.safetensors");
+            if let Some(result) = measures.stored(&run_dir).filter(|_| resume && !model.exists()) {
+                runs.push(result);
+                continue;
+            }
+            let trainer = Trainer::new(settings.clone(), device)?;
             let total = trainer.total_steps();
             let mut observer = observe(Beginning { name: &entry.name, config: &settings, total });
             let diverged = match trainer.run(&run_dir, resume, &mut observer) {
@@ -139,7 +145,6 @@ pub fn run<O: Observer>(
                 Err(error @ TrainError::Diverged { .. }) => Some(error.to_string()),
                 Err(error) => return Err(error.into()),
             };
-            let model = run_dir.join("model.safetensors");
             runs.push(measures.of(entry, Some(&settings), &model, &run_dir, diverged)?);
         }
     }
@@ -152,6 +157,12 @@ pub fn run<O: Observer>(
     };
     report::write(&comparison, &measures, out)?;
     Ok(Some(comparison))
+}
+
+/// The folder of a run, or of a checkpoint that was given.
+fn run_dir(out: &Path, name: &str, seed: Option<u64>) -> PathBuf {
+    let folder = seed.map_or_else(|| name.to_owned(), |seed| format!("{name}-seed{seed}"));
+    out.join("runs").join(folder)
 }
 
 /// Whether the folder holds this run already, begun or done.

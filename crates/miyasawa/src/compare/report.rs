@@ -1,17 +1,15 @@
 //! The comparison as pages: HTML to look at, Markdown to keep, JSON to compute with.
 
-use super::{CompareError, Comparison, RunResult, load, measure::Measures, write_json};
+use super::{
+    CompareError, Comparison, RunResult,
+    measure::{Measures, strip, strip_of},
+    run_dir, write_json,
+};
 use crate::atomic::write_atomic;
-use crate::eval::{Row, noisy_batch};
-use crate::infer::pictures;
-use crate::model::{Ask, Predict};
+use crate::eval::Row;
 use crate::picture::{Grid, GridRow, Picture};
 use crate::report::{Best, Page, Plot, Series, TableOptions, render_svg};
-use burn::tensor::Device;
 use std::{fmt::Write as _, io::Write as _, path::Path};
-
-/// Pictures of the grid.
-const SHOWN: usize = 6;
 
 /// A table for both pages, columns of which the best is marked.
 struct Table {
@@ -127,7 +125,7 @@ pub(super) fn write(
         against_noise(&mut pages, comparison, title, axis, quantity, (factor, digits, unit), best)?;
     }
     robust(&mut pages, comparison)?;
-    let grid = grid(comparison, measures)?;
+    let grid = grid(comparison, measures, out)?;
     if let Some(grid) = &grid {
         let png = grid.to_png()?;
         write_atomic(&out.join("denoised.png"), |file| file.write_all(&png))?;
@@ -296,37 +294,22 @@ fn robust(pages: &mut Pages, comparison: &Comparison) -> Result<(), CompareError
 }
 
 /// A few pictures clean, noisy, and denoised by every model that can.
-fn grid(comparison: &Comparison, measures: &Measures<'_>) -> Result<Option<Picture>, CompareError> {
-    let device = Device::flex();
-    let few = measures.test.sample(SHOWN)?;
-    let count = few.len();
-    let sigmas = &comparison.config.eval.sigmas;
-    let sigma = sigmas[sigmas.len() / 2];
-    let batch = noisy_batch(&few, [0, count], sigma, [0, 0], &device);
+fn grid(comparison: &Comparison, measures: &Measures<'_>, out: &Path) -> Result<Option<Picture>, CompareError> {
+    let shown = measures.shown()?;
+    let [_, _, height, width] = shown.x.dims();
     let mut rows = vec![
-        ("clean".to_owned(), pictures(batch.x.clone())),
-        (format!("noisy, {sigma}"), pictures(batch.y.clone())),
+        ("clean".to_owned(), strip(shown.x)?),
+        (format!("noisy, {}", measures.shown_sigma()), strip(shown.y)?),
     ];
     for (name, runs) in by_model(comparison) {
-        let Some(run) = runs.first() else { continue };
-        let path = Path::new(&run.model);
-        let checkpoint = load(path)?.0;
-        let model = checkpoint.model(&device, path)?;
-        let ask = Ask { denoise: checkpoint.info.denoises(), ..Ask::default() };
-        if let Some(denoised) = model.predict(&batch.y, &batch.sigma, &ask).denoised {
-            rows.push((name.to_owned(), pictures(denoised)));
-        }
+        let Some(run) = runs.first().filter(|run| run.costs.denoise_multiply_adds.is_some()) else { continue };
+        rows.push((name.to_owned(), strip_of(&run_dir(out, name, run.seed))?));
     }
     if rows.len() == 2 {
         return Ok(None);
     }
-    let grid = Grid {
-        rows: rows
-            .iter()
-            .map(|(caption, row)| GridRow { caption: caption.clone(), pictures: row.iter().collect() })
-            .collect(),
-        scale: (96 / few.height().max(few.width())).clamp(1, 12),
-        ..Grid::default()
-    };
-    Ok(Some(grid.draw()?))
+    let rows =
+        rows.iter().map(|(caption, strip)| GridRow { caption: caption.clone(), pictures: vec![strip] });
+    let scale = (96 / height.max(width)).clamp(1, 12);
+    Ok(Some(Grid { rows: rows.collect(), scale, ..Grid::default() }.draw()?))
 }
