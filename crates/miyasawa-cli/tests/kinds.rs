@@ -241,6 +241,22 @@ fn a_model_that_is_there_is_compared_without_training() {
     ok(["compare", &text(&config), "--out", &text(&timed), "-q"]);
     assert_eq!(plan, std::fs::read(timed.join("plan.json")).unwrap());
     assert_eq!(keys(&serde_json::from_slice(&plan).unwrap()), ["joint", "resnet", "unet"]);
+    // Two calls share the models of one comparison; the last puts them together.
+    let shared = dir.path().join("shared");
+    let args = |more: &[&str]| {
+        let all = ["compare", &text(&config), "--out", &text(&shared), "-q"].map(str::to_owned);
+        all.into_iter().chain(more.iter().map(|arg| (*arg).to_owned())).collect::<Vec<_>>()
+    };
+    let some = json(args(&["--only", "unet,joint", "--json"]));
+    assert_eq!(some["runs"].as_array().unwrap().len(), 2);
+    assert!(!shared.join("report.json").exists());
+    ok(args(&["--only", "resnet"]));
+    assert_eq!(names(&shared.join("runs")), ["joint-seed3", "resnet-seed3", "unet-seed3"]);
+    let result = std::fs::read(shared.join("runs/unet-seed3/result.json")).unwrap();
+    ok(args(&[]));
+    assert_eq!(result, std::fs::read(shared.join("runs/unet-seed3/result.json")).unwrap());
+    assert!(shared.join("report.html").exists());
+    fails(2, args(&["--only", "vit"]), &["vit", "joint"]);
     // A folder that has moved is still the same comparison.
     let moved = dir.path().join("moved");
     std::fs::rename(&timed, &moved).unwrap();

@@ -2,16 +2,19 @@ use super::{Outcome, train::Bar};
 use crate::args::Session;
 use crate::signals::stop_flag;
 use clap::Args;
-use miyasawa::compare::{self, Beginning, CompareConfig, Comparison};
+use miyasawa::compare::{self, Beginning, Choice, CompareConfig, Comparison};
 use std::path::PathBuf;
 
 /// Train and measure several models on one budget; one report with tables and plots.
 ///
 /// CONFIG names models, seeds and a budget of pictures or minutes. The folder receives a run for each model and
 /// seed, report.html, report.md and report.json. What is there already is not done again: after Ctrl-C the
-/// same call goes on.
+/// same call goes on. Of a finished run config.toml, result.json and denoised.png suffice; --only trains some of the
+/// models, so that several calls, on one machine or many, can share the work.
 ///
-/// Example: miyasawa compare recipes/compare-cifar10.toml --out runs/compare
+/// Examples:
+///   miyasawa compare recipes/compare-cifar10.toml --out runs/compare
+///   miyasawa compare recipes/compare-cifar10.toml --only joint,unet --threads 1 --out runs/compare
 #[derive(Args, Debug)]
 #[command(verbatim_doc_comment)]
 pub struct Compare {
@@ -20,6 +23,9 @@ pub struct Compare {
     /// Change one value of the configuration
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
+    /// Train and measure these models only, without a report
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    only: Vec<String>,
     /// The folder for runs and reports
     #[arg(long)]
     out: PathBuf,
@@ -38,7 +44,8 @@ pub fn run(args: &Compare, session: &Session) -> anyhow::Result<Outcome> {
         }
         Bar::new(session, run.total, stop.clone())
     };
-    let Some(comparison) = compare::run(&config, &args.out, &device, &mut observe)? else {
+    let choice = if args.only.is_empty() { Choice::All } else { Choice::Only(args.only.clone()) };
+    let Some(comparison) = compare::run(&config, &choice, &args.out, &device, &mut observe)? else {
         tracing::warn!("stopped; the same call goes on");
         return Ok(Outcome::Failed);
     };
@@ -46,6 +53,8 @@ pub fn run(args: &Compare, session: &Session) -> anyhow::Result<Outcome> {
         session.print_json(&comparison)?;
     } else {
         print(&comparison);
+    }
+    if choice == Choice::All && !session.json {
         outln!("report: {}", args.out.join("report.html").display());
     }
     Ok(Outcome::Done)

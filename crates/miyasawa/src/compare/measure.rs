@@ -53,6 +53,9 @@ pub struct RunResult {
     pub robust: Vec<RobustRow>,
     /// What it costs.
     pub costs: Costs,
+    /// Instruction set and threads that the times belong to.
+    #[serde(default)]
+    pub machine: String,
 }
 
 /// A model under attack.
@@ -129,9 +132,7 @@ impl<'c> Measures<'c> {
         diverged: Option<String>,
     ) -> Result<RunResult, CompareError> {
         let (checkpoint, sha256) = load(path)?;
-        if let Some(stored) =
-            self.stored(run_dir).filter(|s| s.sha256 == sha256 && s.diverged == diverged)
-        {
+        if let Some(stored) = self.stored(run_dir).filter(|s| s.sha256 == sha256 && s.diverged == diverged) {
             // The folder may have moved.
             return Ok(RunResult { model: path.display().to_string(), ..stored });
         }
@@ -167,6 +168,7 @@ impl<'c> Measures<'c> {
             rows,
             robust: self.robust(&model, info)?,
             costs: self.costs(&model, info, settings, run_dir)?,
+            machine: format!("{}, {} threads", crate::isa_name(), rayon::current_num_threads()),
         };
         if info.denoises() {
             let shown = self.shown()?;

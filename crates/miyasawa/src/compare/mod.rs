@@ -8,7 +8,8 @@
 //! | `report.html`, `report.md`, `report.json` | the comparison |
 //!
 //! What is done already is not done again: after an interruption the same call goes on. Of a finished run `config.toml`,
-//! `result.json` and `denoised.png` suffice, so that runs can be trained on several machines, or their weights be thrown away.
+//! `result.json` and `denoised.png` suffice, so that runs can be trained on several machines ([`Choice`]), or their
+//! weights be thrown away.
 
 mod config;
 mod measure;
@@ -40,8 +41,6 @@ pub struct Comparison {
     pub data: String,
     /// How many of them.
     pub count: usize,
-    /// Instruction set and threads that the times belong to.
-    pub machine: String,
     /// Every run, models in the order of the configuration.
     pub runs: Vec<RunResult>,
 }
@@ -78,6 +77,14 @@ pub enum CompareError {
         /// The run's folder.
         path: PathBuf,
     },
+    /// No model has this name.
+    #[error("no model {name:?}, expected one of {known:?}")]
+    Unknown {
+        /// The name.
+        name: String,
+        /// Those that there are.
+        known: Vec<String>,
+    },
     /// A checkpoint is for other pictures.
     #[error("{path}: a model of {found}, the comparison is on {expected}")]
     OtherData {
@@ -101,26 +108,50 @@ pub struct Beginning<'c> {
     pub total: u64,
 }
 
-/// Trains, measures and writes; `observe` gives an observer for each training. Nothing if an observer stopped
-/// one.
+/// Which models of a comparison a call is about.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Choice {
+    /// All of them, and the report.
+    #[default]
+    All,
+    /// Those of these names, without a report: the others are trained by other calls, at the same time or elsewhere.
+    Only(Vec<String>),
+}
+
+impl Choice {
+    /// The models that are chosen.
+    fn of<'c>(&self, config: &'c CompareConfig) -> Result<Vec<&'c ModelEntry>, CompareError> {
+        let Self::Only(names) = self else { return Ok(config.models.iter().collect()) };
+        if let Some(name) = names.iter().find(|name| config.models.iter().all(|entry| entry.name != **name)) {
+            let known = config.models.iter().map(|entry| entry.name.clone()).collect();
+            return Err(CompareError::Unknown { name: name.clone(), known });
+        }
+        Ok(config.models.iter().filter(|entry| names.contains(&entry.name)).collect())
+    }
+}
+
+/// Trains and measures what is chosen, and writes the report of all; `observe` gives an observer for each training.
+/// Nothing if an observer stopped one.
 ///
 /// # Errors
 /// If a file cannot be read or written. A training that diverges is no error: it is a part of the result.
 pub fn run<O: Observer>(
     config: &CompareConfig,
+    choice: &Choice,
     out: &Path,
     device: &Device,
     observe: &mut dyn FnMut(Beginning<'_>) -> O,
 ) -> Result<Option<Comparison>, CompareError> {
+    let models = choice.of(config)?;
     let folder = |path: &Path| {
         let error = |source| CompareError::Folder { path: path.to_owned(), source };
         std::fs::create_dir_all(path).map_err(error)
     };
     folder(&out.join("runs"))?;
-    let steps = Plan { config, device, path: out.join("plan.json") }.steps()?;
+    let steps = Plan { config, device, path: out.join("plan.json") }.steps(&models)?;
     let measures = Measures::new(config, device)?;
     let mut runs = Vec::new();
-    for entry in &config.models {
+    for entry in models {
         if let Some(path) = &entry.checkpoint {
             let run_dir = run_dir(out, &entry.name, None);
             folder(&run_dir)?;
@@ -148,14 +179,11 @@ pub fn run<O: Observer>(
             runs.push(measures.of(entry, Some(&settings), &model, &run_dir, diverged)?);
         }
     }
-    let comparison = Comparison {
-        config: config.clone(),
-        data: measures.name(),
-        count: measures.count(),
-        machine: format!("{}, {} threads", crate::isa_name(), rayon::current_num_threads()),
-        runs,
-    };
-    report::write(&comparison, &measures, out)?;
+    let comparison =
+        Comparison { config: config.clone(), data: measures.name(), count: measures.count(), runs };
+    if *choice == Choice::All {
+        report::write(&comparison, &measures, out)?;
+    }
     Ok(Some(comparison))
 }
 
@@ -186,13 +214,17 @@ struct Plan<'c> {
 }
 
 impl Plan<'_> {
-    fn steps(&self) -> Result<BTreeMap<String, u64>, CompareError> {
-        let trained = self.config.models.iter().filter(|entry| entry.checkpoint.is_none());
+    /// What was measured so far: an interrupted comparison must go on with the same steps.
+    fn speeds(&self) -> BTreeMap<String, f64> {
+        let text = std::fs::read_to_string(&self.path).unwrap_or_default();
+        serde_json::from_str(&text).unwrap_or_default()
+    }
+
+    fn steps(&self, models: &[&ModelEntry]) -> Result<BTreeMap<String, u64>, CompareError> {
+        let trained = models.iter().filter(|entry| entry.checkpoint.is_none());
         let settings = |entry| self.config.train_config(entry, self.config.seeds[0], 1);
         let Budget { images, minutes } = self.config.budget;
-        // Measured once: an interrupted comparison must go on with the same steps.
-        let text = std::fs::read_to_string(&self.path).unwrap_or_default();
-        let mut speeds: BTreeMap<String, f64> = serde_json::from_str(&text).unwrap_or_default();
+        let speeds = self.speeds();
         let mut plan = BTreeMap::new();
         for entry in trained {
             let settings = settings(entry)?;
@@ -202,6 +234,8 @@ impl Plan<'_> {
                     Some(&seconds) => seconds,
                     None => {
                         let seconds = Trainer::new(settings, self.device)?.seconds_per_step()?;
+                        // Read once more: another call may measure other models meanwhile.
+                        let mut speeds = self.speeds();
                         speeds.insert(entry.name.clone(), seconds);
                         write_json(&self.path, &speeds)?;
                         seconds

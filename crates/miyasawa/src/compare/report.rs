@@ -9,7 +9,7 @@ use crate::atomic::write_atomic;
 use crate::eval::Row;
 use crate::picture::{Grid, GridRow, Picture};
 use crate::report::{Best, Page, Plot, Series, TableOptions, render_svg};
-use std::{fmt::Write as _, io::Write as _, path::Path};
+use std::{collections::BTreeSet, fmt::Write as _, io::Write as _, path::Path};
 
 /// A table for both pages, columns of which the best is marked.
 struct Table {
@@ -103,6 +103,8 @@ pub(super) fn write(
         (Some(images), None) => format!("{images} pictures seen"),
         (_, minutes) => format!("{} minutes of training", minutes.unwrap_or(0.0)),
     };
+    let machines: BTreeSet<&str> = comparison.runs.iter().map(|run| run.machine.as_str()).collect();
+    let machines = machines.into_iter().collect::<Vec<_>>().join("; ");
     pages.paragraph(&format!(
         "Budget: {budget} for each of {} models, seeds {:?} where a model has none of its own. Measured on {} pictures of {}; times on {}. Noise \
          levels are in units of the [-1, 1] range, PSNR uses the peak-to-peak range 2. Of several seeds: mean \u{b1} \
@@ -111,7 +113,7 @@ pub(super) fn write(
         comparison.config.seeds,
         comparison.count,
         comparison.data,
-        comparison.machine
+        machines
     ));
     models(&mut pages, comparison);
     let quantities: [(&str, &str, OfRow, f64, usize, &str, Best); 5] = [
@@ -294,7 +296,11 @@ fn robust(pages: &mut Pages, comparison: &Comparison) -> Result<(), CompareError
 }
 
 /// A few pictures clean, noisy, and denoised by every model that can.
-fn grid(comparison: &Comparison, measures: &Measures<'_>, out: &Path) -> Result<Option<Picture>, CompareError> {
+fn grid(
+    comparison: &Comparison,
+    measures: &Measures<'_>,
+    out: &Path,
+) -> Result<Option<Picture>, CompareError> {
     let shown = measures.shown()?;
     let [_, _, height, width] = shown.x.dims();
     let mut rows = vec![
@@ -302,7 +308,9 @@ fn grid(comparison: &Comparison, measures: &Measures<'_>, out: &Path) -> Result<
         (format!("noisy, {}", measures.shown_sigma()), strip(shown.y)?),
     ];
     for (name, runs) in by_model(comparison) {
-        let Some(run) = runs.first().filter(|run| run.costs.denoise_multiply_adds.is_some()) else { continue };
+        let Some(run) = runs.first().filter(|run| run.costs.denoise_multiply_adds.is_some()) else {
+            continue;
+        };
         rows.push((name.to_owned(), strip_of(&run_dir(out, name, run.seed))?));
     }
     if rows.len() == 2 {
