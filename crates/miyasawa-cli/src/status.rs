@@ -2,9 +2,9 @@
 
 use crate::args::WrongCall;
 use miyasawa::{
-    compare::CompareError,
     data::DataError,
     device::DeviceError,
+    experiment::ExperimentError,
     train::{TrainError, config::ConfigError},
 };
 use std::process::ExitCode;
@@ -32,7 +32,7 @@ fn is_wrong_call(error: &anyhow::Error) -> bool {
     let data = |error: &DataError| matches!(error, DataError::Spec { .. });
     error.is::<WrongCall>()
         || matches!(error.downcast_ref(), Some(DeviceError::NotBuilt(..) | DeviceError::Unknown(_)))
-        || matches!(error.downcast_ref(), Some(CompareError::Unknown { .. }))
+        || matches!(error.downcast_ref(), Some(ExperimentError::Unknown { .. }))
         || error.downcast_ref().is_some_and(config)
         || error.downcast_ref().is_some_and(data)
         || match error.downcast_ref() {

@@ -1,17 +1,17 @@
 //! The demonstration: a joint model and a plain classifier of the same size on the embedded digits,
 //! compared, with one report.
 
-use crate::atomic::{AtomicError, write_atomic};
+use crate::atomic::write_atomic;
 use crate::attack::{Norm, Pgd, defence::Posterior, robust_accuracy};
-use crate::checkpoint::{Checkpoint, CheckpointError};
-use crate::data::{DataError, Dataset};
+use crate::checkpoint::Checkpoint;
+use crate::data::Dataset;
 use crate::eval::noisy_batch;
+use crate::experiment::ExperimentError;
 use crate::explain::explain;
 use crate::infer::pictures;
 use crate::model::{GradResNet, JointModel, Model};
-use crate::picture::PictureError;
-use crate::report::{self, Page, Plot, ReportError, Series, TableOptions};
-use crate::train::{Observer, TrainConfig, TrainError, Trainer, config::ConfigError, discard_run};
+use crate::report::{self, Page, Plot, Series, TableOptions};
+use crate::train::{Observer, TrainConfig, Trainer, config::ConfigError, discard_run};
 use burn::tensor::Device;
 use std::path::{Path, PathBuf};
 
@@ -76,26 +76,6 @@ pub struct Comparison {
     pub identity_error: f64,
 }
 
-/// Why the demonstration ended early.
-#[derive(Debug, thiserror::Error)]
-#[allow(missing_docs)]
-pub enum DemoError {
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    #[error(transparent)]
-    Train(#[from] TrainError),
-    #[error(transparent)]
-    Checkpoint(#[from] CheckpointError),
-    #[error(transparent)]
-    Data(#[from] DataError),
-    #[error(transparent)]
-    Picture(#[from] PictureError),
-    #[error(transparent)]
-    Report(#[from] ReportError),
-    #[error(transparent)]
-    Write(#[from] AtomicError),
-}
-
 /// The recipe of the joint model; the plain classifier differs in what it is not: no denoising, no noise.
 fn joint_config(options: &DemoOptions) -> Result<TrainConfig, ConfigError> {
     let mut config = TrainConfig::load(None, &[])?;
@@ -130,7 +110,7 @@ fn train<O: Observer>(
     out: &Path,
     device: &Device,
     observe: &mut dyn FnMut(&TrainConfig, u64) -> O,
-) -> Result<Option<Trained>, DemoError> {
+) -> Result<Option<Trained>, ExperimentError> {
     // The demonstration always starts anew.
     discard_run(out)?;
     let trainer = Trainer::new(config.clone(), device)?;
@@ -155,7 +135,7 @@ pub fn run<O: Observer>(
     options: &DemoOptions,
     device: &Device,
     observe: &mut dyn FnMut(&TrainConfig, u64) -> O,
-) -> Result<Option<Comparison>, DemoError> {
+) -> Result<Option<Comparison>, ExperimentError> {
     let config = joint_config(options)?;
     let out = &options.out;
     let Some(joint) = train(config.clone(), &out.join("joint"), device, observe)? else { return Ok(None) };
@@ -208,7 +188,7 @@ fn page(
     config: &TrainConfig,
     grid: &[u8],
     explanation: &[u8],
-) -> Result<String, DemoError> {
+) -> Result<String, ExperimentError> {
     let percent = |share: f64| format!("{:.1}%", 100.0 * share);
     let mut page = Page::new("Miyasawa: one network classifies and denoises");
     page.paragraph(

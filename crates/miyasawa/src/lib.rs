@@ -11,7 +11,7 @@
 //! | [`train`], [`eval`], [`attack`], [`metrics`] | what is done with a model |
 //! | [`data`], [`picture`], [`checkpoint`] | what comes in and goes out |
 //! | [`certify`], [`calibrate`], [`ood`], [`explain`], [`trust`] | whether to trust it |
-//! | [`infer`], [`report`], [`demo`], [`compare`] | pictures of one's own, figures and pages, a first look, models side by side |
+//! | [`infer`], [`report`], [`demo`], [`compare`], [`experiment`] | pictures of one's own, figures and pages, a first look, models side by side, what these fail at |
 //! | [`verify`], [`mod@bench`] | is it right, is it fast |
 //!
 //! ```
@@ -40,6 +40,7 @@ pub mod data;
 pub mod demo;
 pub mod device;
 pub mod eval;
+pub mod experiment;
 pub mod explain;
 #[doc(hidden)]
 pub mod fuzzing;

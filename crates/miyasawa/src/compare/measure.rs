@@ -1,10 +1,11 @@
 //! What is measured of a model.
 
-use super::{CompareConfig, CompareError, ModelEntry, load, write_json};
+use super::{CompareConfig, ModelEntry, load, write_json};
 use crate::attack::{Pgd, defence::plain_target, robust_accuracy};
 use crate::checkpoint::ModelInfo;
 use crate::data::Pictures;
 use crate::eval::{self, EvalOptions, NoisyBatch, Row, noisy_batch};
+use crate::experiment::ExperimentError;
 use crate::infer::pictures;
 use crate::model::{Ask, Model, Predict};
 use crate::picture::{Picture, PictureError, grid};
@@ -104,7 +105,7 @@ pub(super) struct Measures<'c> {
 
 impl<'c> Measures<'c> {
     /// Loads the data of the comparison's base.
-    pub fn new(config: &'c CompareConfig, device: &'c Device) -> Result<Self, CompareError> {
+    pub fn new(config: &'c CompareConfig, device: &'c Device) -> Result<Self, ExperimentError> {
         let base = ModelEntry { name: "base".to_owned(), ..ModelEntry::default() };
         // The base need not be a model by itself: what is unlabelled for all of them is so here.
         let base = config.train_config(&base, config.seeds[0], 1)?;
@@ -130,7 +131,7 @@ impl<'c> Measures<'c> {
         path: &Path,
         run_dir: &Path,
         diverged: Option<String>,
-    ) -> Result<RunResult, CompareError> {
+    ) -> Result<RunResult, ExperimentError> {
         let (checkpoint, sha256) = load(path)?;
         if let Some(stored) = self.stored(run_dir).filter(|s| s.sha256 == sha256 && s.diverged == diverged) {
             // The folder may have moved.
@@ -189,7 +190,7 @@ impl<'c> Measures<'c> {
     }
 
     /// The pictures that every model's strip shows, with the middle one of the noise levels.
-    pub fn shown(&self) -> Result<NoisyBatch, CompareError> {
+    pub fn shown(&self) -> Result<NoisyBatch, ExperimentError> {
         let few = self.test.sample(SHOWN)?;
         Ok(noisy_batch(&few, [0, few.len()], self.shown_sigma(), [0, 0], self.device))
     }
@@ -205,9 +206,9 @@ impl<'c> Measures<'c> {
     }
 
     /// Whether the model can be measured on these pictures.
-    fn check(&self, info: &ModelInfo, path: &Path) -> Result<(), CompareError> {
+    fn check(&self, info: &ModelInfo, path: &Path) -> Result<(), ExperimentError> {
         let other = |found: String, expected: String| {
-            Err(CompareError::OtherData { path: path.to_owned(), found, expected })
+            Err(ExperimentError::OtherData { path: path.to_owned(), found, expected })
         };
         let (data, test) = (&info.data, &self.test);
         if data.channels != test.shape().0 {
@@ -220,7 +221,7 @@ impl<'c> Measures<'c> {
         Ok(())
     }
 
-    fn robust(&self, model: &Model, info: &ModelInfo) -> Result<Vec<RobustRow>, CompareError> {
+    fn robust(&self, model: &Model, info: &ModelInfo) -> Result<Vec<RobustRow>, ExperimentError> {
         let attack = &self.config.attack;
         if !info.classifies() || attack.count == 0 {
             return Ok(Vec::new());
@@ -244,7 +245,7 @@ impl<'c> Measures<'c> {
         info: &ModelInfo,
         settings: Option<&TrainConfig>,
         run_dir: &Path,
-    ) -> Result<Costs, CompareError> {
+    ) -> Result<Costs, ExperimentError> {
         let pass = info.network.multiply_adds([info.data.height, info.data.width]) as u64;
         let passes = settings.map_or(0, TrainConfig::passes);
         let (classify, denoise) = (info.classifies(), info.denoises());
@@ -263,7 +264,7 @@ impl<'c> Measures<'c> {
     }
 
     /// Median seconds a picture.
-    fn seconds(&self, model: &Model, ask: &Ask<'_>) -> Result<f64, CompareError> {
+    fn seconds(&self, model: &Model, ask: &Ask<'_>) -> Result<f64, ExperimentError> {
         let [count, times] = TIMED;
         let few = self.test.sample(count)?;
         let count = few.len();

@@ -18,12 +18,10 @@ mod report;
 pub use config::{Budget, CompareAttack, CompareConfig, CompareEval, ModelEntry};
 pub use measure::{Costs, RobustRow, RunResult};
 
-use crate::atomic::{AtomicError, write_atomic};
-use crate::checkpoint::{Checkpoint, CheckpointError};
-use crate::data::DataError;
-use crate::picture::PictureError;
-use crate::report::ReportError;
-use crate::train::{Observer, TrainConfig, TrainError, Trainer, config::ConfigError};
+use crate::atomic::write_atomic;
+use crate::checkpoint::Checkpoint;
+use crate::experiment::ExperimentError;
+use crate::train::{Observer, TrainConfig, TrainError, Trainer};
 use burn::tensor::Device;
 use measure::Measures;
 use std::{
@@ -43,58 +41,6 @@ pub struct Comparison {
     pub count: usize,
     /// Every run, models in the order of the configuration.
     pub runs: Vec<RunResult>,
-}
-
-/// Why a comparison ended early.
-#[derive(Debug, thiserror::Error)]
-#[allow(missing_docs)]
-pub enum CompareError {
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    #[error(transparent)]
-    Train(#[from] TrainError),
-    #[error(transparent)]
-    Checkpoint(#[from] CheckpointError),
-    #[error(transparent)]
-    Data(#[from] DataError),
-    #[error(transparent)]
-    Picture(#[from] PictureError),
-    #[error(transparent)]
-    Report(#[from] ReportError),
-    #[error(transparent)]
-    Write(#[from] AtomicError),
-    /// A folder cannot be made, or a file in it cannot be read.
-    #[error("{path}: {source}")]
-    Folder {
-        /// The folder or file.
-        path: PathBuf,
-        /// The cause.
-        source: std::io::Error,
-    },
-    /// A run of another configuration is in the way.
-    #[error("{path}: a run with another configuration is there; choose another --out or remove it")]
-    OtherRun {
-        /// The run's folder.
-        path: PathBuf,
-    },
-    /// No model has this name.
-    #[error("no model {name:?}, expected one of {known:?}")]
-    Unknown {
-        /// The name.
-        name: String,
-        /// Those that there are.
-        known: Vec<String>,
-    },
-    /// A checkpoint is for other pictures.
-    #[error("{path}: a model of {found}, the comparison is on {expected}")]
-    OtherData {
-        /// The checkpoint.
-        path: PathBuf,
-        /// Its channels and classes.
-        found: String,
-        /// The data's.
-        expected: String,
-    },
 }
 
 /// A run as it begins, for whoever watches.
@@ -120,11 +66,11 @@ pub enum Choice {
 
 impl Choice {
     /// The models that are chosen.
-    fn of<'c>(&self, config: &'c CompareConfig) -> Result<Vec<&'c ModelEntry>, CompareError> {
+    fn of<'c>(&self, config: &'c CompareConfig) -> Result<Vec<&'c ModelEntry>, ExperimentError> {
         let Self::Only(names) = self else { return Ok(config.models.iter().collect()) };
         if let Some(name) = names.iter().find(|name| config.models.iter().all(|entry| entry.name != **name)) {
             let known = config.models.iter().map(|entry| entry.name.clone()).collect();
-            return Err(CompareError::Unknown { name: name.clone(), known });
+            return Err(ExperimentError::Unknown { name: name.clone(), known });
         }
         Ok(config.models.iter().filter(|entry| names.contains(&entry.name)).collect())
     }
@@ -141,10 +87,10 @@ pub fn run<O: Observer>(
     out: &Path,
     device: &Device,
     observe: &mut dyn FnMut(Beginning<'_>) -> O,
-) -> Result<Option<Comparison>, CompareError> {
+) -> Result<Option<Comparison>, ExperimentError> {
     let models = choice.of(config)?;
     let folder = |path: &Path| {
-        let error = |source| CompareError::Folder { path: path.to_owned(), source };
+        let error = |source| ExperimentError::Folder { path: path.to_owned(), source };
         std::fs::create_dir_all(path).map_err(error)
     };
     folder(&out.join("runs"))?;
@@ -194,14 +140,14 @@ fn run_dir(out: &Path, name: &str, seed: Option<u64>) -> PathBuf {
 }
 
 /// Whether the folder holds this run already, begun or done.
-fn resumes(settings: &TrainConfig, run_dir: &Path) -> Result<bool, CompareError> {
+fn resumes(settings: &TrainConfig, run_dir: &Path) -> Result<bool, ExperimentError> {
     let text = match std::fs::read_to_string(run_dir.join("config.toml")) {
         Ok(text) => text,
         Err(_) => return Ok(false),
     };
     let same = text.parse::<toml::Table>().ok().and_then(|table| table.try_into::<TrainConfig>().ok());
     if same.as_ref() != Some(settings) {
-        return Err(CompareError::OtherRun { path: run_dir.to_owned() });
+        return Err(ExperimentError::OtherRun { path: run_dir.to_owned() });
     }
     Ok(true)
 }
@@ -220,7 +166,7 @@ impl Plan<'_> {
         serde_json::from_str(&text).unwrap_or_default()
     }
 
-    fn steps(&self, models: &[&ModelEntry]) -> Result<BTreeMap<String, u64>, CompareError> {
+    fn steps(&self, models: &[&ModelEntry]) -> Result<BTreeMap<String, u64>, ExperimentError> {
         let trained = models.iter().filter(|entry| entry.checkpoint.is_none());
         let settings = |entry| self.config.train_config(entry, self.config.seeds[0], 1);
         let Budget { images, minutes } = self.config.budget;
@@ -249,12 +195,12 @@ impl Plan<'_> {
     }
 }
 
-fn write_json(path: &Path, value: &impl serde::Serialize) -> Result<(), CompareError> {
+fn write_json(path: &Path, value: &impl serde::Serialize) -> Result<(), ExperimentError> {
     let text = serde_json::to_string_pretty(value).unwrap_or_default();
     Ok(write_atomic(path, |file| writeln!(file, "{text}"))?)
 }
 
 /// A checkpoint and its hash.
-fn load(path: &Path) -> Result<(Checkpoint, String), CompareError> {
+fn load(path: &Path) -> Result<(Checkpoint, String), ExperimentError> {
     Ok(Checkpoint::load_with_hash(path)?)
 }

@@ -1,12 +1,13 @@
 //! The comparison as pages: HTML to look at, Markdown to keep, JSON to compute with.
 
 use super::{
-    CompareError, Comparison, RunResult,
+    Comparison, RunResult,
     measure::{Measures, strip, strip_of},
     run_dir, write_json,
 };
 use crate::atomic::write_atomic;
 use crate::eval::Row;
+use crate::experiment::ExperimentError;
 use crate::picture::{Grid, GridRow, Picture};
 use crate::report::{Best, Page, Plot, Series, TableOptions, render_svg};
 use std::{collections::BTreeSet, fmt::Write as _, io::Write as _, path::Path};
@@ -94,7 +95,7 @@ pub(super) fn write(
     comparison: &Comparison,
     measures: &Measures<'_>,
     out: &Path,
-) -> Result<(), CompareError> {
+) -> Result<(), ExperimentError> {
     let mut pages = Pages { html: Page::new("Comparison"), markdown: "# Comparison\n".to_owned() };
     let budget = match (comparison.config.budget.images, comparison.config.budget.minutes) {
         (Some(images), Some(minutes)) => {
@@ -234,7 +235,7 @@ fn against_noise(
     quantity: OfRow,
     (factor, digits, unit): (f64, usize, &str),
     best: Best,
-) -> Result<(), CompareError> {
+) -> Result<(), ExperimentError> {
     let sigmas = &comparison.config.eval.sigmas;
     let mut header = vec!["model".to_owned()];
     header.extend(sigmas.iter().map(|sigma| format!("\u{3c3} = {sigma}")));
@@ -263,7 +264,7 @@ fn against_noise(
     Ok(())
 }
 
-fn robust(pages: &mut Pages, comparison: &Comparison) -> Result<(), CompareError> {
+fn robust(pages: &mut Pages, comparison: &Comparison) -> Result<(), ExperimentError> {
     let attack = &comparison.config.attack;
     let (mut rows, mut lines) = (Vec::new(), Vec::new());
     for (name, runs) in by_model(comparison) {
@@ -300,7 +301,7 @@ fn grid(
     comparison: &Comparison,
     measures: &Measures<'_>,
     out: &Path,
-) -> Result<Option<Picture>, CompareError> {
+) -> Result<Option<Picture>, ExperimentError> {
     let shown = measures.shown()?;
     let [_, _, height, width] = shown.x.dims();
     let mut rows = vec![
