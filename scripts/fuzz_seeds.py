@@ -77,6 +77,11 @@ small, grey = png(3, 2, True), png(2, 2, False)
 write("picture", "colour.png", small)
 write("picture", "grey.png", grey)
 write("picture", "grey.jpg", JPEG)
+write("picture", "colour.bmp", b"BM" + struct.pack("<IIIIiiHHIIiiII", 70, 0, 54, 40, 2, 2, 1, 24, 0, 16, 0, 0, 0, 0) + bytes(range(16)))
+write("picture", "one.gif", b"GIF89a\1\0\1\0\x80\0\0\0\0\0\xff\xff\xff,\0\0\0\0\1\0\1\0\0\2\2D\1\0;")
+tags = [(256, 3, 2), (257, 3, 2), (258, 3, 8), (259, 3, 1), (262, 3, 1), (273, 4, 8), (277, 3, 1), (278, 3, 2), (279, 4, 4)]
+entries = b"".join(struct.pack("<HHII", tag, kind, 1, value) for tag, kind, value in tags)
+write("picture", "grey.tif", struct.pack("<2sHI", b"II", 42, 12) + bytes([9, 80, 160, 250]) + struct.pack("<H", 9) + entries + bytes(4))
 shard = [("0.png", small), ("0.cls", b"0"), ("1.png", grey), ("1.cls", b"1\n")]
 write("archive", "shard", tar(shard))
 write("archive", "classes", tar([("train/a/1.png", small), ("train/b/2.png", small), ("val/a/3.png", grey)]))

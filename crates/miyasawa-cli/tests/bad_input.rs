@@ -19,7 +19,10 @@ fn pictures_that_are_none() {
     for (path, parts) in [
         (text(&dir.path().join("missing.png")), ["missing.png", "No such file"]),
         (text(dir.path()), [dir.path().to_str().unwrap(), "folder"]),
-        (write("fake.jpg", b"this is not a picture"), ["fake.jpg", "expected a PNG, JPEG or WebP"]),
+        (
+            write("fake.jpg", b"this is not a picture"),
+            ["fake.jpg", "expected a PNG, JPEG, WebP, TIFF, BMP or GIF"],
+        ),
         (write("empty.png", b""), ["empty.png", "empty"]),
         (write("half.jpg", &whole[..whole.len() / 2]), ["half.jpg", "expected a whole JPEG"]),
         (write("half.png", &png[..png.len() / 2]), ["half.png", "expected a whole PNG"]),
@@ -171,7 +174,7 @@ fn data_that_is_damaged_or_does_not_fit() {
     fails(1, train(&tar), &["half.tar", "expected a whole tar archive"]);
     std::fs::write(photos.join("cat/fake.jpg"), "no picture").unwrap();
     let strict = train(&photos).into_iter().chain(["--set", "data.max_broken=0"].map(str::to_owned));
-    fails(1, strict, &["photos/cat/fake.jpg", "expected a PNG, JPEG or WebP"]);
+    fails(1, strict, &["photos/cat/fake.jpg", "expected a PNG, JPEG, WebP, TIFF, BMP or GIF"]);
     let empty = dir.path().join("empty");
     std::fs::create_dir(&empty).unwrap();
     fails(1, train(&empty), &["empty", "expected a folder with pictures"]);

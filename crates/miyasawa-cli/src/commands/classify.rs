@@ -5,7 +5,7 @@ use super::{
 };
 use crate::args::{Session, WrongCall};
 use clap::Args;
-use miyasawa::{attack::Defence, data::Geometry, infer, metrics};
+use miyasawa::{attack::Defence, data::Geometry, infer, metrics, picture::Picture};
 use std::path::PathBuf;
 
 /// Name what pictures show: the likeliest classes with their probabilities.
@@ -19,13 +19,13 @@ use std::path::PathBuf;
 #[derive(Args, Debug)]
 #[command(verbatim_doc_comment, override_usage = "miyasawa classify [OPTIONS] [MODEL] IMAGE...")]
 pub struct Classify {
-    /// [MODEL] IMAGE...: a checkpoint, then pictures (PNG, JPEG, WebP)
+    /// [MODEL] IMAGE...: a checkpoint, then pictures (PNG, JPEG, WebP, TIFF, BMP, GIF)
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
     /// Classes to print
     #[arg(long, default_value_t = 5)]
     top: usize,
-    /// Noise level that the pictures have, or that the defence works at; `auto` tells it from each picture [default:
+    /// Noise level that the pictures have at the model's size, or that the defence works at; `auto` tells it from each picture [default:
     /// softmax: the smallest that the model was trained on; denoise, average: 0.2]
     #[arg(long, value_name = "S", value_parser = model::parse_level)]
     sigma: Option<Level>,
@@ -53,11 +53,17 @@ pub fn run(args: &Classify, session: &Session) -> anyhow::Result<Outcome> {
     let target = defence.filter(|_| !args.defence.is_softmax()).map(behind).transpose()?;
     let mut documents = Vec::new();
     for image in images {
-        let picture = loaded.open_fitted(image)?;
+        let source = Picture::open(image)?;
+        let picture = loaded.fitted(&source)?;
         let sigma = defence.map_or_else(|| loaded.told_level(&picture, image), Defence::sigma);
         let probs = match &target {
             Some(target) => infer::classify_behind(target.as_ref(), &picture),
-            None => infer::classify(&loaded.model, &picture, sigma, &loaded.device).unwrap_or_default(),
+            None => {
+                let noisy = args.sigma.is_some();
+                let told =
+                    if noisy { infer::level_to_tell(&loaded.info, source.channels(), sigma) } else { sigma };
+                infer::classify(&loaded.model, &picture, told, &loaded.device).unwrap_or_default()
+            }
         };
         let top: Vec<_> = metrics::top(&probs, args.top);
         let name = |class: &usize| loaded.info.data.classes[*class].as_str();

@@ -13,6 +13,9 @@ use std::{
 
 /// Remove noise from pictures: the Tweedie-Miyasawa denoiser at the picture's own size.
 ///
+/// Grey pictures stay grey and colour stays colour, whichever the model was trained on; 16 bits stay 16 where the format
+/// (PNG, TIFF) can hold them.
+///
 /// Examples:
 ///   miyasawa denoise noisy.png -o clean.png
 ///   miyasawa denoise model.safetensors noisy.png --sigma 0.2 -o clean.png
@@ -20,7 +23,7 @@ use std::{
 #[derive(Args, Debug)]
 #[command(verbatim_doc_comment, override_usage = "miyasawa denoise [OPTIONS] --out <OUT> [MODEL] IMAGE...")]
 pub struct Denoise {
-    /// [MODEL] IMAGE...: a checkpoint, then pictures (PNG, JPEG, WebP)
+    /// [MODEL] IMAGE...: a checkpoint, then pictures (PNG, JPEG, WebP, TIFF, BMP, GIF)
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
     /// Standard deviation of the noise, in units of the [-1, 1] range (25 of 255 is 0.196); `auto` tells it from each
@@ -59,17 +62,18 @@ pub fn run(args: &Denoise, session: &Session) -> anyhow::Result<Outcome> {
     }
     let mut documents = Vec::new();
     for (image, out) in images.iter().zip(targets) {
-        let clean = loaded.open(image)?;
+        let clean = Picture::open(image)?;
         let noisy = match args.add_noise {
             Some(level) => model::add_noise(clean.clone(), level, session.seed.unwrap_or(0))?,
             None => clean.clone(),
         };
         let sigma = given.unwrap_or_else(|| loaded.told_level(&noisy, image));
-        let denoised = infer::denoise(&loaded.model, &noisy, sigma, label, &loaded.device);
+        let denoised = infer::denoise_any(&loaded.model, &loaded.info, &noisy, sigma, label, &loaded.device)?;
         let finite = |picture: &Picture| picture.values().iter().all(|value| value.is_finite());
         let Some(denoised) = denoised.filter(finite) else {
             anyhow::bail!("{}: the model gives no numbers at noise level {sigma}", image.display());
         };
+        let denoised = denoised.with_depth(clean.depth());
         denoised.save(&out)?;
         // Only where the noise is ours is the clean picture known.
         let psnr = args.add_noise.map(|_| {

@@ -30,7 +30,7 @@ use std::path::PathBuf;
     override_usage = "miyasawa explain [OPTIONS] --class <C> --out <OUT> [MODEL] IMAGE"
 )]
 pub struct Explain {
-    /// [MODEL] IMAGE: a checkpoint, then a picture (PNG, JPEG, WebP)
+    /// [MODEL] IMAGE: a checkpoint, then a picture (PNG, JPEG, WebP, TIFF, BMP, GIF)
     #[arg(required = true, value_name = "PATH", num_args = 1..=2)]
     paths: Vec<PathBuf>,
     /// A class, by name or number; may be repeated; `all` for every class
@@ -115,7 +115,7 @@ pub fn run(args: &Explain, session: &Session) -> Result<Outcome> {
     // Only the Jacobian looks at them.
     let sigmas = if args.jacobian.is_some() { sigmas? } else { Vec::new() };
     let labels = args.labels(&loaded)?;
-    let clean = loaded.open_fitted(image)?;
+    let clean = loaded.fitted(&Picture::open(image)?)?;
     let y = match args.add_noise {
         Some(level) => model::add_noise(clean.clone(), level, session.seed.unwrap_or(0))?,
         None => clean.clone(),

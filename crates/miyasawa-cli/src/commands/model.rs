@@ -100,15 +100,10 @@ impl Loaded {
         Geometry { channels: data.channels, height: data.height, width: data.width }
     }
 
-    /// Reads a picture in the model's channels, at its own size.
-    pub fn open(&self, path: &Path) -> Result<Picture> {
-        Ok(Picture::open(path)?.to_channels(self.info.data.channels)?)
-    }
-
-    /// Reads a picture and fits it to the model's input.
-    pub fn open_fitted(&self, path: &Path) -> Result<Picture> {
+    /// A picture as the model's input: in its channels, at its size.
+    pub fn fitted(&self, picture: &Picture) -> Result<Picture> {
         let data = &self.info.data;
-        Ok(self.open(path)?.center_fit(data.height, data.width)?)
+        Ok(picture.to_channels(data.channels)?.center_fit(data.height, data.width)?)
     }
 
     /// A class by its name or number.

@@ -93,7 +93,7 @@ fn binaries(
     }
     found.sort_by_key(|(_, file, _)| file.name());
     let Some(&(kind, _, _)) = found.first() else {
-        let expected = "an archive with pictures (PNG, JPEG, WebP)";
+        let expected = "an archive with pictures (PNG, JPEG, WebP, TIFF, BMP, GIF)";
         let count = format!("{} other files", files.len());
         return Err(DataError::malformed(&stores[0].path, expected, count));
     };
@@ -135,7 +135,7 @@ pub(super) fn classes(name: &str, paths: &[PathBuf]) -> Result<Encoded, DataErro
         files.retain(|file| listing::is_picture(file.name()));
         files.sort_by(|a, b| a.path.cmp(&b.path));
         if files.is_empty() {
-            let expected = "an archive with the pictures of a class (PNG, JPEG, WebP)";
+            let expected = "an archive with the pictures of a class (PNG, JPEG, WebP, TIFF, BMP, GIF)";
             return Err(DataError::malformed(&store.path, expected, "none"));
         }
         entries.extend(files.into_iter().map(|file| entry(at, at as u32, file)));

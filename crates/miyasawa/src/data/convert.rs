@@ -144,11 +144,6 @@ fn encoded(content: &Content, i: usize) -> Result<(&'static str, Vec<u8>, u32), 
 }
 
 fn extension(set: &Encoded, i: usize) -> &'static str {
-    let name = set.entries[i].name.to_ascii_lowercase();
-    debug_assert!(listing::is_picture(&name));
-    match name.rsplit('.').next() {
-        Some("png") => "png",
-        Some("webp") => "webp",
-        _ => "jpg",
-    }
+    // Sets hold nothing but pictures.
+    listing::picture_extension(&set.entries[i].name).unwrap_or("jpg")
 }

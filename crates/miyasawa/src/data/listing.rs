@@ -20,10 +20,23 @@ pub(super) fn part_names(part: Part) -> &'static [&'static str] {
     }
 }
 
+/// The extension, as it is usually written, of a format that can be decoded; none of other names.
+pub(super) fn picture_extension(name: &str) -> Option<&'static str> {
+    let (_, extension) = name.rsplit_once('.')?;
+    Some(match extension.to_ascii_lowercase().as_str() {
+        "png" => "png",
+        "jpg" | "jpeg" => "jpg",
+        "webp" => "webp",
+        "tif" | "tiff" => "tif",
+        "bmp" => "bmp",
+        "gif" => "gif",
+        _ => return None,
+    })
+}
+
 /// Whether the extension is that of a format that can be decoded.
 pub(super) fn is_picture(name: &str) -> bool {
-    let lower = name.to_ascii_lowercase();
-    [".png", ".jpg", ".jpeg", ".webp"].iter().any(|extension| lower.ends_with(extension))
+    picture_extension(name).is_some()
 }
 
 /// Whether a name is that of a synset of WordNet, as ImageNet calls its classes: n01440764.

@@ -156,7 +156,11 @@ fn find_in_folder(folder: &Path, part: Part) -> Result<Found, DataError> {
                 format!("{n} tar files whose names do not begin with train, test or val: name one of them")
             }
         };
-        return Err(DataError::malformed(folder, "a folder with pictures (PNG, JPEG, WebP)", found));
+        return Err(DataError::malformed(
+            folder,
+            "a folder with pictures (PNG, JPEG, WebP, TIFF, BMP, GIF)",
+            found,
+        ));
     }
     let chosen = listing::assign(&paths, part)
         .map_err(|found| DataError::malformed(folder, "every picture in a class folder or none", found))?;

@@ -1,18 +1,29 @@
-//! From the bytes of a PNG, JPEG or WebP file to samples, with the same rules for data sets and single pictures.
+//! From the bytes of a picture's file to samples, with the same rules for data sets and single pictures.
 
 use std::io::Cursor;
 
+use super::Depth;
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
 
 /// The most pixels a picture may have: enough for any camera, and 1.2 GB of float values in colour.
 pub const MAX_PIXELS: u64 = 100_000_000;
+
+/// The formats that are decoded, and what they are called.
+const FORMATS: [(ImageFormat, &str); 6] = [
+    (ImageFormat::Png, "PNG"),
+    (ImageFormat::Jpeg, "JPEG"),
+    (ImageFormat::WebP, "WebP"),
+    (ImageFormat::Tiff, "TIFF"),
+    (ImageFormat::Bmp, "BMP"),
+    (ImageFormat::Gif, "GIF"),
+];
 
 /// Why bytes are not a picture that can be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DecodeError {
     /// The bytes do not begin like any of the formats.
-    #[error("expected a PNG, JPEG or WebP picture, found {0}")]
+    #[error("expected a PNG, JPEG, WebP, TIFF, BMP or GIF picture, found {0}")]
     NotAPicture(String),
     /// More than [`MAX_PIXELS`] pixels; said by the header, nothing was decoded.
     #[error(
@@ -27,7 +38,7 @@ pub enum DecodeError {
     /// The picture ends too early or its content contradicts itself.
     #[error("expected a whole {format} picture, found {found}")]
     Damaged {
-        /// PNG, JPEG or WebP.
+        /// PNG, JPEG, ..
         format: &'static str,
         /// What the decoder said.
         found: String,
@@ -35,7 +46,7 @@ pub enum DecodeError {
     /// A variety of the format that is not decoded.
     #[error("a {format} picture of a kind that cannot be read: {found}")]
     Unsupported {
-        /// PNG, JPEG or WebP.
+        /// PNG, JPEG, ..
         format: &'static str,
         /// What it is.
         found: String,
@@ -57,6 +68,14 @@ pub(crate) struct Decoded {
 }
 
 impl Decoded {
+    /// With how many bits its values were stored.
+    pub fn depth(&self) -> Depth {
+        match self.samples {
+            Samples::Eight(_) => Depth::Eight,
+            Samples::Sixteen(_) => Depth::Sixteen,
+        }
+    }
+
     /// 8-bit values as (H, W, C); 16-bit samples are rounded to the nearest.
     pub fn into_samples(self) -> Vec<u8> {
         match self.samples {
@@ -92,16 +111,17 @@ pub(crate) fn planes<S: Copy, T>(samples: &[S], channels: usize, convert: impl F
 ///
 /// EXIF orientation is applied. Transparent pixels are laid over white, as a page shows them: dropping alpha would
 /// bring out whatever colour an editor left under it, black most often. Values stay as stored (gamma-encoded,
-/// colour profiles are not applied). The palette, 1, 2 and 4 bits of PNG become 8; CMYK becomes RGB.
+/// colour profiles are not applied). Palettes, 1, 2 and 4 bits become 8; CMYK becomes RGB; float values, of TIFF, are those of
+/// the range [0, 1] with 16 bits. Of several pictures in a file the first is taken.
 pub(crate) fn decode(bytes: &[u8]) -> Result<Decoded, DecodeError> {
     let (format, name) = match image::guess_format(bytes) {
-        Ok(ImageFormat::Png) => (ImageFormat::Png, "PNG"),
-        Ok(ImageFormat::Jpeg) => (ImageFormat::Jpeg, "JPEG"),
-        Ok(ImageFormat::WebP) => (ImageFormat::WebP, "WebP"),
-        Ok(other) => {
-            let extension = other.extensions_str().first().copied().unwrap_or("other");
-            return Err(DecodeError::NotAPicture(format!("a picture in the format '{extension}'")));
-        }
+        Ok(found) => match FORMATS.iter().find(|(format, _)| *format == found) {
+            Some(known) => *known,
+            None => {
+                let extension = found.extensions_str().first().copied().unwrap_or("other");
+                return Err(DecodeError::NotAPicture(format!("a picture in the format '{extension}'")));
+            }
+        },
         Err(_) if bytes.is_empty() => return Err(DecodeError::NotAPicture("an empty file".to_owned())),
         Err(_) => {
             let begin: String = bytes.iter().take(8).map(|b| format!("{b:02x}")).collect();

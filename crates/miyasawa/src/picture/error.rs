@@ -26,7 +26,7 @@ pub enum PictureError {
         source: DecodeError,
     },
     /// The name's extension is not that of a format that can be written.
-    #[error("{}: cannot tell the format to write: expected a name ending in .png, .jpg, .jpeg or .webp", path.display())]
+    #[error("{}: cannot tell the format to write: expected a name ending in .png, .jpg, .jpeg, .webp, .tif, .tiff or .bmp", path.display())]
     Extension {
         /// The file that was to be written.
         path: PathBuf,

@@ -4,12 +4,14 @@ use std::fs::File;
 use std::io::{Cursor, Read, Write};
 use std::path::Path;
 
+use image::codecs::bmp::BmpEncoder;
 use image::codecs::jpeg::JpegEncoder;
 use image::codecs::png::PngEncoder;
+use image::codecs::tiff::TiffEncoder;
 use image::codecs::webp::WebPEncoder;
 use image::{ExtendedColorType, ImageEncoder};
 
-use super::{Picture, PictureError, decode};
+use super::{Depth, Picture, PictureError, decode};
 use crate::atomic::write_atomic;
 use crate::data::denormalise;
 
@@ -25,6 +27,8 @@ enum Format {
     Png,
     Jpeg,
     WebP,
+    Tiff,
+    Bmp,
 }
 
 impl Format {
@@ -35,6 +39,8 @@ impl Format {
             "png" => Ok(Self::Png),
             "jpg" | "jpeg" => Ok(Self::Jpeg),
             "webp" => Ok(Self::WebP),
+            "tif" | "tiff" => Ok(Self::Tiff),
+            "bmp" => Ok(Self::Bmp),
             _ => Err(PictureError::Extension { path: path.to_owned() }),
         }
     }
@@ -44,15 +50,18 @@ impl Format {
             Self::Png => "PNG",
             Self::Jpeg => "JPEG",
             Self::WebP => "WebP",
+            Self::Tiff => "TIFF",
+            Self::Bmp => "BMP",
         }
     }
 }
 
 impl Picture {
-    /// Opens a PNG, JPEG or WebP file; its content, not its name, tells which.
+    /// Opens a PNG, JPEG, WebP, TIFF, BMP or GIF file; its content, not its name, tells which.
     ///
-    /// Grey pictures have 1 channel, colour 3. 16-bit samples keep their precision. EXIF orientation is applied,
-    /// transparency is laid over white, CMYK is converted to RGB.
+    /// Grey pictures have 1 channel, colour 3. 16-bit samples keep their precision, and the picture is
+    /// [to be stored](Picture::depth) with 16 bits again. EXIF orientation is applied, transparency is laid over white, CMYK is
+    /// converted to RGB. Float samples are those of the range [0, 1]; of several pictures in a file the first is taken.
     ///
     /// # Errors
     ///
@@ -72,7 +81,8 @@ impl Picture {
         let decoded =
             decode(&bytes).map_err(|source| PictureError::Decode { path: path.to_owned(), source })?;
         let shape = (decoded.channels, decoded.height, decoded.width);
-        Self::new(shape, decoded.into_floats())
+        let depth = decoded.depth();
+        Ok(Self::new(shape, decoded.into_floats())?.with_depth(depth))
     }
 
     /// Whether [`Picture::save`] can write to a file of this name: to be asked before long work.
@@ -84,8 +94,9 @@ impl Picture {
         Format::of(path.as_ref()).map(drop)
     }
 
-    /// Saves the picture with 8 bits a value in the format that the name's extension tells: PNG, JPEG (quality 95) or WebP
-    /// (lossless). Values are clipped to [-1, 1]. The file appears whole or not at all.
+    /// Saves the picture in the format that the name's extension tells: PNG, JPEG (quality 95), WebP (lossless), TIFF or BMP;
+    /// with its own [depth](Picture::depth) where the format has it, else with 8 bits a value. Values are clipped to [-1, 1].
+    /// The file appears whole or not at all.
     ///
     /// # Errors
     ///
@@ -95,7 +106,7 @@ impl Picture {
         self.save_as(path, Format::of(path)?)
     }
 
-    /// Saves the picture as an 8-bit PNG whatever the name. Otherwise as [`Picture::save`].
+    /// Saves the picture as a PNG whatever the name. Otherwise as [`Picture::save`].
     ///
     /// # Errors
     ///
@@ -104,7 +115,7 @@ impl Picture {
         self.save_as(path.as_ref(), Format::Png)
     }
 
-    /// The bytes of the picture as an 8-bit PNG file, for pages that embed it.
+    /// The bytes of the picture as a PNG file, for pages that embed it.
     ///
     /// # Errors
     ///
@@ -122,11 +133,19 @@ impl Picture {
         let error =
             |found: String| PictureError::Encode { path: path.to_owned(), format: format.name(), found };
         let plane = self.height * self.width;
-        let samples: Vec<u8> = (0..plane)
-            .flat_map(|at| self.values[at..].iter().step_by(plane))
-            .map(|&value| denormalise(value))
-            .collect();
-        let colour = if self.channels == 1 { ExtendedColorType::L8 } else { ExtendedColorType::Rgb8 };
+        let values = (0..plane).flat_map(|at| self.values[at..].iter().step_by(plane));
+        let wide = self.depth == Depth::Sixteen && matches!(format, Format::Png | Format::Tiff);
+        let samples: Vec<u8> = if wide {
+            values.flat_map(|&value| sixteen_bits(value).to_ne_bytes()).collect()
+        } else {
+            values.map(|&value| denormalise(value)).collect()
+        };
+        let colour = match (self.channels, wide) {
+            (1, false) => ExtendedColorType::L8,
+            (1, true) => ExtendedColorType::L16,
+            (_, false) => ExtendedColorType::Rgb8,
+            (_, true) => ExtendedColorType::Rgb16,
+        };
         let (Ok(width), Ok(height)) = (u32::try_from(self.width), u32::try_from(self.height)) else {
             return Err(error(format!("a size of {}x{}", self.height, self.width)));
         };
@@ -138,8 +157,15 @@ impl Picture {
             Format::WebP => {
                 WebPEncoder::new_lossless(&mut bytes).write_image(&samples, width, height, colour)
             }
+            Format::Tiff => TiffEncoder::new(&mut bytes).write_image(&samples, width, height, colour),
+            Format::Bmp => BmpEncoder::new(&mut bytes).write_image(&samples, width, height, colour),
         };
         written.map_err(|e| error(e.to_string().replace('\n', " ")))?;
         Ok(bytes.into_inner())
     }
+}
+
+/// A value of [-1, 1], or what is nearest to it, as 16 bits.
+fn sixteen_bits(value: f32) -> u16 {
+    (value * 32767.5 + 32767.5).round() as u16
 }

@@ -23,6 +23,16 @@ pub(crate) use resample::cover;
 
 use crate::data::normalise;
 
+/// With how many bits a value is stored in a file that can hold them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Depth {
+    /// 8 bits.
+    #[default]
+    Eight,
+    /// 16 bits: PNG and TIFF.
+    Sixteen,
+}
+
 /// A picture with values in [-1, 1].
 ///
 /// Values outside the range may occur (a denoiser's output is not clipped); they are clipped when the picture is saved.
@@ -32,10 +42,11 @@ pub struct Picture {
     height: usize,
     width: usize,
     values: Vec<f32>,
+    depth: Depth,
 }
 
 impl Picture {
-    /// A picture of the given (channels, height, width) from its values (C, H, W).
+    /// A picture of the given (channels, height, width) from its values (C, H, W), to be stored with 8 bits.
     ///
     /// # Errors
     ///
@@ -51,7 +62,17 @@ impl Picture {
                 found: format!("{channels}x{height}x{width} with {} values", values.len()),
             });
         }
-        Ok(Self { channels, height, width, values })
+        Ok(Self { channels, height, width, values, depth: Depth::Eight })
+    }
+
+    /// The same picture, to be stored with other bits.
+    pub fn with_depth(self, depth: Depth) -> Self {
+        Self { depth, ..self }
+    }
+
+    /// With how many bits it was stored, or is to be.
+    pub fn depth(&self) -> Depth {
+        self.depth
     }
 
     /// A picture from 8-bit values (C, H, W), such as an image of a [`crate::data::Dataset`].
@@ -108,7 +129,7 @@ impl Picture {
             }
             _ => self.values.clone(),
         };
-        Self::new((channels, self.height, self.width), values)
+        Ok(Self::new((channels, self.height, self.width), values)?.with_depth(self.depth))
     }
 
     /// The picture at another size, its aspect not kept; antialiased bicubic (Keys, a = -1/2), clipped to [-1, 1].
@@ -125,7 +146,7 @@ impl Picture {
             .flat_map(|plane| resample::resample(plane, from, (height, width)))
             .map(|value| value.clamp(-1.0, 1.0))
             .collect();
-        Self::new((self.channels, height, width), values)
+        Ok(Self::new((self.channels, height, width), values)?.with_depth(self.depth))
     }
 
     /// The picture fitted to a model's input: resized, its aspect kept, until it just covers the size, then cropped at the
@@ -140,7 +161,7 @@ impl Picture {
             return Ok(self.clone());
         }
         let values = cover(&self.values, self.channels, (self.height, self.width), (height, width));
-        Self::new((self.channels, height, width), values)
+        Ok(Self::new((self.channels, height, width), values)?.with_depth(self.depth))
     }
 
     /// The picture divided by its largest absolute value, so that a faint signed difference becomes visible (0 is grey),

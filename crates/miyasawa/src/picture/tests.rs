@@ -44,11 +44,14 @@ fn grey_and_colour_are_opened_from_all_formats() {
     let colour =
         DynamicImage::ImageRgb8(ImageBuffer::from_fn(5, 4, |x, y| image::Rgb([x as u8, y as u8, 99])));
     let grey = DynamicImage::ImageLuma8(ImageBuffer::from_fn(5, 4, |x, y| image::Luma([(x * 10 + y) as u8])));
-    for format in [ImageFormat::Png, ImageFormat::WebP] {
+    for format in [ImageFormat::Png, ImageFormat::WebP, ImageFormat::Tiff, ImageFormat::Bmp, ImageFormat::Gif]
+    {
         let picture = open(&encode(&colour, format)).unwrap();
-        assert_eq!(picture.shape(), (3, 4, 5));
+        assert_eq!((picture.shape(), picture.depth()), ((3, 4, 5), Depth::Eight));
         assert_eq!(bytes(&picture)[20 + 5 * 2 + 1], 2);
     }
+    let picture = open(&encode(&grey, ImageFormat::Tiff)).unwrap();
+    assert_eq!((picture.shape(), bytes(&picture)[6]), ((1, 4, 5), 11));
     let picture = open(&encode(&grey, ImageFormat::Png)).unwrap();
     assert_eq!((picture.shape(), bytes(&picture)[6]), ((1, 4, 5), 11));
     let picture = open(&encode(&grey, ImageFormat::Jpeg)).unwrap();
@@ -62,6 +65,29 @@ fn sixteen_bits_keep_their_precision() {
     let wide = ImageBuffer::from_vec(3, 1, vec![0u16, 1000, 65535]).unwrap();
     let picture = open(&encode(&DynamicImage::ImageLuma16(wide), ImageFormat::Png)).unwrap();
     assert_eq!(picture.values(), [-1.0, 1000.0 / 32767.5 - 1.0, 1.0]);
+    // They are written again where the format has room, whatever happened to the picture's size and channels.
+    let dir = tempfile::tempdir().unwrap();
+    let picture = picture.resize(1, 3).unwrap().center_fit(1, 3).unwrap();
+    for (name, channels, depth) in [
+        ("a.png", 1, Depth::Sixteen),
+        ("b.tif", 3, Depth::Sixteen),
+        ("c.TIFF", 1, Depth::Sixteen),
+        ("d.webp", 3, Depth::Eight),
+        ("e.bmp", 1, Depth::Eight),
+    ] {
+        let path = dir.path().join(name);
+        picture.to_channels(channels).unwrap().save(&path).unwrap();
+        let back = Picture::open(&path).unwrap();
+        assert_eq!(back.depth(), depth, "{name}");
+        let error = (back.values()[1] - picture.values()[1]).abs();
+        assert!(if depth == Depth::Sixteen { error == 0.0 } else { error < 0.004 }, "{name}: {error}");
+        picture.clone().with_depth(Depth::Eight).save(&path).unwrap();
+        assert_eq!(Picture::open(&path).unwrap().depth(), Depth::Eight, "{name}");
+    }
+    // Float samples are cut to [0, 1].
+    let float = ImageBuffer::from_vec(1, 1, vec![-0.5f32, 0.25, 7.0]).unwrap();
+    let float = open(&encode(&DynamicImage::ImageRgb32F(float), ImageFormat::Tiff)).unwrap();
+    assert!(float.values()[0] == -1.0 && (float.values()[1] + 0.5).abs() < 2e-5 && float.values()[2] == 1.0);
     // And as data: rounded to 8 bits.
     let wide = ImageBuffer::from_vec(3, 1, vec![0u16, 1000, 65535]).unwrap();
     let decoded = decode(&encode(&DynamicImage::ImageLuma16(wide), ImageFormat::Png)).unwrap();
@@ -127,12 +153,12 @@ fn what_is_no_picture_is_said_by_name() {
         })),
         ImageFormat::Jpeg,
     );
-    assert!(
-        message(b"just text")
-            .contains("expected a PNG, JPEG or WebP picture, found bytes that begin with 6a757374")
-    );
+    assert!(message(b"just text").contains(
+        "expected a PNG, JPEG, WebP, TIFF, BMP or GIF picture, found bytes that begin with 6a757374"
+    ));
     assert!(message(b"").contains("an empty file"));
-    assert!(message(b"GIF89a....").contains("format 'gif'"));
+    assert!(message(b"GIF89a....").contains("expected a whole GIF picture"));
+    assert!(message(b"qoif....").contains("format 'qoi'"));
     assert!(message(&jpeg[..jpeg.len() / 2]).contains("truncated"));
     assert!(message(&good[..good.len() / 2]).contains("expected a whole PNG picture"));
     let missing = PathBuf::from("no/such/picture.png");
@@ -180,7 +206,7 @@ fn saving_keeps_every_value_and_clips() {
     ramp(8, 8).save(dir.path().join("e.jpg")).unwrap();
     assert_eq!(Picture::open(dir.path().join("e.jpg")).unwrap().shape(), (1, 8, 8));
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 6, "no siblings stay behind");
-    for name in ["x.bmp", "x"] {
+    for name in ["x.gif", "x"] {
         let error = ramp(1, 1).save(dir.path().join(name)).unwrap_err().to_string();
         assert!(error.contains(name) && error.contains(".png"), "{error}");
         assert!(Picture::check_extension(name).is_err());
@@ -270,12 +296,15 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
 
     #[test]
-    fn damaged_pictures_never_panic(format in 0usize..4, at: prop::sample::Index, to: u8, cut: Option<prop::sample::Index>) {
+    fn damaged_pictures_never_panic(format in 0usize..7, at: prop::sample::Index, to: u8, cut: Option<prop::sample::Index>) {
         let picture = DynamicImage::ImageRgb8(ImageBuffer::from_fn(9, 7, |x, y| image::Rgb([(x * 25) as u8, (y * 30) as u8, 7])));
         let mut bytes = match format {
             0 => encode(&picture, ImageFormat::Png),
             1 => encode(&picture, ImageFormat::Jpeg),
             2 => encode(&picture, ImageFormat::WebP),
+            3 => encode(&picture, ImageFormat::Tiff),
+            4 => encode(&picture, ImageFormat::Bmp),
+            5 => encode(&picture, ImageFormat::Gif),
             _ => include_bytes!("testdata/ycck.jpg").to_vec(),
         };
         let at = at.index(bytes.len());

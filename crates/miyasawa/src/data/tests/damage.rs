@@ -60,7 +60,7 @@ fn damaged_archives_are_named_with_what_is_wrong() {
     assert!(with(&tar(&[("a/readme.txt", b"x".to_vec())])).contains("found 1 other files"));
     assert!(
         with(&tar(&[("a/x.jpg", b"hello, not a jpeg".to_vec())]))
-            .contains("x.jpg: expected a PNG, JPEG or WebP")
+            .contains("x.jpg: expected a PNG, JPEG, WebP, TIFF, BMP or GIF")
     );
     let cut = grey_jpeg(16, 16, 3);
     assert!(with(&tar(&[("a/x.jpg", cut[..cut.len() - 3].to_vec())])).contains("truncated"));

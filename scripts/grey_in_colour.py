@@ -1,0 +1,77 @@
+"""How much noise a model of colour is to be told of for a grey picture: docs/reports/shipped-grey.json.
+
+Usage: grey_in_colour.py MIYASAWA OUT.json, with $MIYASAWA_DATA; needs numpy and pillow. Grey noisy pictures (16 bits, clipped to
+their range) of Set12 are denoised, and such of CIFAR-10's test part classified, with the level that the program is given chosen so
+that the model is told FACTOR times the level of the noise.
+"""
+
+import io
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tarfile
+import tempfile
+
+import numpy as np
+from PIL import Image
+
+PROGRAM, OUT = sys.argv[1:]
+DATA = pathlib.Path(os.environ["MIYASAWA_DATA"])
+# The program's own factor (`GREY_IN_COLOUR` in infer.rs), which it applies to what it is given.
+OWN = 1.55
+FACTORS = [1.0, 1.4, 1.5, 1.55, 1.6, 1.7321]
+LARGEST = 1.0
+
+
+def grey_pictures(archive, step):
+    with tarfile.open(DATA / archive) as tar:
+        for member in [m for m in tar.getmembers() if m.isfile()][::step]:
+            picture = Image.open(io.BytesIO(tar.extractfile(member).read())).convert("L")
+            yield member.name, np.asarray(picture, dtype=float) / 127.5 - 1
+
+
+def run(*arguments):
+    done = subprocess.run([PROGRAM, *arguments, "--json", "-q"], check=True, capture_output=True, text=True)
+    return json.loads(done.stdout)
+
+
+def save(path, values):
+    levels = np.clip(np.round(values * 32767.5 + 32767.5), 0, 65535)
+    Image.fromarray(levels.astype(np.uint16)).save(path)
+
+
+def given(sigma, factor):
+    # Past its largest level the model is told that.
+    return str(min(factor * sigma, LARGEST) / OWN)
+
+
+report = {"factors": FACTORS, "psnr": {}, "accuracy": {}}
+with tempfile.TemporaryDirectory() as folder:
+    noisy, clean = pathlib.Path(folder, "noisy.png"), pathlib.Path(folder, "clean.png")
+    for sigma in [0.05, 0.1, 0.2, 0.4]:
+        rng, found = np.random.default_rng(0), []
+        for _, x in grey_pictures("natural-gray/set12.tar", 1):
+            save(noisy, x + sigma * rng.standard_normal(x.shape))
+            row = []
+            for factor in FACTORS:
+                run("denoise", str(noisy), "--sigma", given(sigma, factor), "-o", str(clean))
+                error = np.asarray(Image.open(clean), dtype=float) / 32767.5 - 1 - x
+                row.append(10 * np.log10(4 / np.mean(error**2)))
+            found.append(row)
+        report["psnr"][sigma] = np.round(np.mean(found, axis=0), 2).tolist()
+    for sigma in [0.1, 0.2, 0.4]:
+        rng, paths, labels = np.random.default_rng(1), [], []
+        for k, (name, x) in enumerate(grey_pictures("cifar10/test-a.tar", 5)):
+            paths.append(str(pathlib.Path(folder, f"{k}.png")))
+            save(paths[-1], x + sigma * rng.standard_normal(x.shape))
+            labels.append(name.split("/")[-2])
+        row = []
+        for factor in FACTORS:
+            answers = run("classify", "--sigma", given(sigma, factor), "--top", "1", *paths)["images"]
+            right = [a["classes"][0]["class"] == label for a, label in zip(answers, labels, strict=True)]
+            row.append(float(np.mean(right)))
+        report["accuracy"][sigma] = row
+        report["pictures"] = len(labels)
+pathlib.Path(OUT).write_text(json.dumps(report, indent=1) + "\n")
