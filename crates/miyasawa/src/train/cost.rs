@@ -28,12 +28,12 @@ impl TrainConfig {
     }
 
     /// Passes through the convolutions to learn from a picture: forward; the adjoint of every score; in reverse
-    /// two for each of these, one for the input and one for the weights. JEM learns from as many samples as
+    /// two for each of these, one for the input and one for the weights; three for a second look. JEM learns from as many samples as
     /// pictures, and each takes a forward and an adjoint pass for every Langevin step.
     pub fn passes(&self) -> u64 {
         match self.loss.objective {
             ObjectiveName::Jem => 2 * 3 + 2 * self.jem.steps as u64,
-            ObjectiveName::Joint => 3 * (1 + self.scores()),
+            ObjectiveName::Joint => 3 * (1 + self.scores() + u64::from(self.loss.clean_ce_weight > 0.0)),
         }
     }
 }
@@ -337,6 +337,7 @@ mod tests {
             (vec!["loss.dsm=conditional"], 6),
             (vec!["loss.dsm=both"], 9),
             (vec!["loss.dsm_weight=0"], 3),
+            (vec!["loss.clean_ce_weight=1"], 9),
             (vec!["network.kind=unet"], 3),
             (vec!["network.kind=resnet18"], 3),
             (vec!["network.blind=true", "loss.objective=jem", "noise.min=0.03", "noise.max=0.03"], 46),

@@ -26,10 +26,13 @@ pub struct Batch {
 /// What a step tells of its batch, averaged over the images.
 #[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct BatchStats {
-    /// `ce_weight*CE + dsm_weight*DSM`.
+    /// What is minimised; see [`LossConfig`].
     pub loss: f64,
     /// Cross-entropy.
     pub ce: f64,
+    /// Cross-entropy of the second look, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clean_ce: Option<f64>,
     /// Denoising score matching; 0 where it is not trained.
     pub dsm: f64,
     /// Share of the images whose class is the likeliest; none from a denoiser alone.
@@ -126,12 +129,15 @@ impl PartSum {
         };
         self.stats.accuracy = add(self.stats.accuracy, part.accuracy);
         self.stats.energy_gap = add(self.stats.energy_gap, part.energy_gap);
+        self.stats.clean_ce = add(self.stats.clean_ce, part.clean_ce);
         self.stats.ce += part.ce;
         self.stats.dsm += part.dsm;
     }
 
     pub fn finish(mut self, config: &LossConfig) -> (FlatMap, BatchStats) {
-        self.stats.loss = config.ce_weight * self.stats.ce + config.dsm_weight * self.stats.dsm;
+        self.stats.loss = config.ce_weight * self.stats.ce
+            + config.clean_ce_weight * self.stats.clean_ce.unwrap_or(0.0)
+            + config.dsm_weight * self.stats.dsm;
         (self.grads, self.stats)
     }
 }
@@ -201,6 +207,15 @@ fn part_gradients<N: EnergyNetwork>(
         loss = loss + dsm * config.dsm_weight;
     }
     drop(point);
+    if config.clean_ce_weight > 0.0 {
+        // The picture again, with the same noise at another level.
+        let clean_sigma = Tensor::<1>::full([count], config.clean_sigma as f32, device);
+        let less = (sigma.clone() - clean_sigma.clone()).reshape([count, 1, 1, 1]);
+        let point = model.at(&(y.clone() - eps.clone() * less), &clean_sigma);
+        let clean = loss::cross_entropy(point.logits(), &labels, config.label_smoothing);
+        stats.clean_ce = Some(sum(&clean) / total);
+        loss = loss + clean * config.clean_ce_weight;
+    }
     let mut grads = (loss.sum() / total).backward();
     (params::take_gradients(&model.net, &mut grads), stats)
 }
@@ -280,5 +295,24 @@ mod tests {
         assert!((one.dsm - two.dsm).abs() > 1e-6, "the two differ where there are classes");
         let half = a.iter().map(|(name, a)| (name.clone(), (a.clone() + b[name].clone()) * 0.5)).collect();
         compare(&both, &half, 1e-4);
+    }
+
+    #[test]
+    fn a_second_look_is_the_cross_entropy_of_the_same_noise_at_another_level() {
+        let (model, batch, device) = setting(3);
+        let once = LossConfig::default();
+        let twice = LossConfig { clean_ce_weight: 0.7, clean_sigma: 0.1, ..once.clone() };
+        let (both, stats) = gradients(&model, &batch, &twice, 2, &device);
+        let (first, alone) = gradients(&model, &batch, &once, 5, &device);
+        let again = Batch { sigma: vec![0.1; batch.len()], ..batch };
+        let classify = LossConfig { dsm_weight: 0.0, ..once };
+        let (second, look) = gradients(&model, &again, &classify, 5, &device);
+        let sum = first.iter().map(|(name, a)| {
+            let b = second.get(name).map(|b| b.clone() * 0.7);
+            (name.clone(), b.map_or_else(|| a.clone(), |b| a.clone() + b))
+        });
+        compare(&both, &sum.collect(), 1e-5);
+        assert!((stats.clean_ce.unwrap() - look.ce).abs() < 1e-5 && (stats.ce - alone.ce).abs() < 1e-5);
+        assert!((stats.loss - alone.loss - 0.7 * look.ce).abs() < 1e-5, "{stats:?}");
     }
 }

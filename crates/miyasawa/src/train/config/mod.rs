@@ -203,6 +203,19 @@ impl TrainConfig {
         check(noise.log_std > 0.0, "noise.log_std", noise.log_std, "above 0")?;
         check(share(noise.share_at_min), "noise.share_at_min", noise.share_at_min, "0 to 1")?;
         check(loss.ce_weight >= 0.0, "loss.ce_weight", loss.ce_weight, "0 or more")?;
+        check(loss.clean_ce_weight >= 0.0, "loss.clean_ce_weight", loss.clean_ce_weight, "0 or more")?;
+        check(
+            loss.clean_ce_weight == 0.0 || (kind == Kind::GradResNet && !jem),
+            "loss.clean_ce_weight",
+            loss.clean_ce_weight,
+            "0 but for a gradresnet and loss.objective = \"joint\"",
+        )?;
+        check(
+            (noise.min..=noise.max).contains(&loss.clean_sigma) || loss.clean_ce_weight == 0.0,
+            "loss.clean_sigma",
+            loss.clean_sigma,
+            "noise.min to noise.max",
+        )?;
         check(loss.dsm_weight >= 0.0, "loss.dsm_weight", loss.dsm_weight, "0 or more")?;
         check(share(loss.label_smoothing), "loss.label_smoothing", loss.label_smoothing, "0 to 1")?;
         check(opt.lr > 0.0 && opt.lr.is_finite(), "optimizer.lr", opt.lr, "above 0")?;

@@ -51,7 +51,8 @@ impl Default for JemConfig {
     }
 }
 
-/// What is minimised: `ce_weight*CE + dsm_weight*DSM`. A classifier alone has no DSM, a denoiser alone no CE.
+/// What is minimised: `ce_weight*CE + dsm_weight*DSM`, and `clean_ce_weight*CE` of the same pictures at the noise level
+/// `clean_sigma`. A classifier alone has no DSM, a denoiser alone no CE.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LossConfig {
@@ -59,6 +60,12 @@ pub struct LossConfig {
     pub objective: ObjectiveName,
     /// Weight of the cross-entropy.
     pub ce_weight: f64,
+    /// Weight of the cross-entropy of every picture's second look, at `clean_sigma` with the same noise scaled: clean
+    /// pictures are then learned as often as by a classifier alone, for three more passes through the convolutions. 0 for
+    /// no second look.
+    pub clean_ce_weight: f64,
+    /// The noise level of the second look.
+    pub clean_sigma: f64,
     /// Weight of denoising score matching; 0 trains a classifier alone.
     pub dsm_weight: f64,
     /// The score that is matched.
@@ -70,7 +77,15 @@ pub struct LossConfig {
 impl Default for LossConfig {
     fn default() -> Self {
         let (objective, dsm) = (ObjectiveName::Joint, DsmTarget::Marginal);
-        Self { objective, ce_weight: 1.0, dsm_weight: 1.0, dsm, label_smoothing: 0.0 }
+        Self {
+            objective,
+            ce_weight: 1.0,
+            clean_ce_weight: 0.0,
+            clean_sigma: 0.02,
+            dsm_weight: 1.0,
+            dsm,
+            label_smoothing: 0.0,
+        }
     }
 }
 
