@@ -84,14 +84,15 @@ fn weight(at: usize, start: usize, size: usize, side: usize) -> f32 {
 }
 
 /// `D(y)`, or `D(y, label)`, of a noisy picture at its own size. A picture larger than 512 pixels is
-/// denoised in overlapping parts that are blended. Nothing from a model that does not denoise, or not for a
-/// class.
+/// denoised in overlapping parts that are blended; `progress` is told the share that is done after each. Nothing from a
+/// model that does not denoise, or not for a class.
 pub fn denoise(
     model: &impl Predict,
     noisy: &Picture,
     sigma: f64,
     label: Option<usize>,
     device: &Device,
+    progress: &mut dyn FnMut(f64),
 ) -> Option<Picture> {
     let label = label.map(|label| class(label, device));
     let ask = Ask { denoise: label.is_none(), given: label.as_ref(), ..Ask::default() };
@@ -106,8 +107,9 @@ pub fn denoise(
     }
     let (mut sum, mut weights) = (vec![0.0f32; c * h * w], vec![0.0f32; h * w]);
     let (ph, pw) = (h.min(TILE), w.min(TILE));
-    for &top in &rows {
-        for &left in &columns {
+    for (i, &top) in rows.iter().enumerate() {
+        for (j, &left) in columns.iter().enumerate() {
+            progress((i * columns.len() + j) as f64 / (rows.len() * columns.len()) as f64);
             let mut values = Vec::with_capacity(c * ph * pw);
             for k in 0..c {
                 for y in top..top + ph {
@@ -163,18 +165,21 @@ pub fn denoise_any(
     sigma: f64,
     label: Option<usize>,
     device: &Device,
+    progress: &mut dyn FnMut(f64),
 ) -> Result<Option<Picture>, PictureError> {
     let (c, h, w) = noisy.shape();
     let sigma = level_to_tell(info, c, sigma);
     if c == 3 && info.data.channels == 1 {
-        let planes = noisy.values().chunks(h * w).map(|plane| {
-            let denoised = denoise(model, &made((1, h, w), plane.to_vec()), sigma, label, device)?;
+        let planes = noisy.values().chunks(h * w).enumerate().map(|(i, plane)| {
+            let mut progress = |share: f64| progress((i as f64 + share) / 3.0);
+            let plane = made((1, h, w), plane.to_vec());
+            let denoised = denoise(model, &plane, sigma, label, device, &mut progress)?;
             Some(denoised.into_values())
         });
         return Ok(planes.collect::<Option<Vec<_>>>().map(|planes| made((c, h, w), planes.concat())));
     }
     let noisy = noisy.to_channels(info.data.channels)?;
-    let denoised = denoise(model, &noisy, sigma, label, device);
+    let denoised = denoise(model, &noisy, sigma, label, device, progress);
     denoised.map(|denoised| denoised.to_channels(c)).transpose()
 }
 
@@ -241,7 +246,9 @@ mod tests {
         let (height, width) = (530, 40);
         let values: Vec<f32> = (0..height * width).map(|i| ((i * 37) % 255) as f32 / 127.5 - 1.0).collect();
         let noisy = made((1, height, width), values);
-        let found = denoise(&model, &noisy, 0.5, None, &device).unwrap();
+        let mut shares = Vec::new();
+        let found = denoise(&model, &noisy, 0.5, None, &device, &mut |share| shares.push(share)).unwrap();
+        assert_eq!(shares, [0.0, 0.5]);
         for (found, y) in found.values().iter().zip(noisy.values()) {
             assert!((found - 0.5 * y).abs() < 1e-6, "{found} {y}");
         }

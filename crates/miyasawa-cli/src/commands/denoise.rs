@@ -1,5 +1,6 @@
 use super::{
     Outcome,
+    measured::bar,
     model::{self, Level},
 };
 use crate::args::{Session, WrongCall};
@@ -68,7 +69,15 @@ pub fn run(args: &Denoise, session: &Session) -> anyhow::Result<Outcome> {
             None => clean.clone(),
         };
         let sigma = given.unwrap_or_else(|| loaded.told_level(&noisy, image));
-        let denoised = infer::denoise_any(&loaded.model, &loaded.info, &noisy, sigma, label, &loaded.device)?;
+        // Drawn for pictures of several parts only: others take no time.
+        let bar = bar(session);
+        let mut progress = |share: f64| {
+            bar.set_message(image.display().to_string());
+            bar.set_position((1000.0 * share) as u64);
+        };
+        let (model, info, device) = (&loaded.model, &loaded.info, &loaded.device);
+        let denoised = infer::denoise_any(model, info, &noisy, sigma, label, device, &mut progress)?;
+        bar.finish_and_clear();
         let finite = |picture: &Picture| picture.values().iter().all(|value| value.is_finite());
         let Some(denoised) = denoised.filter(finite) else {
             anyhow::bail!("{}: the model gives no numbers at noise level {sigma}", image.display());

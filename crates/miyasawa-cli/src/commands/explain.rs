@@ -216,7 +216,7 @@ fn kept(
     let joint = loaded.joint("explain")?;
     let jacobian = Jacobian::new(joint, y, sigma, options.batch, &loaded.device);
     let found = jacobian.spectrum(&options);
-    let denoised = infer::denoise(joint, y, sigma, None, &loaded.device);
+    let denoised = infer::denoise(joint, y, sigma, None, &loaded.device, &mut |_| ());
     let denoised = denoised.with_context(|| format!("{}: no denoised picture", loaded.name))?;
     report::eigenvectors(y, &denoised, &found)?.save(out)?;
     let levels = explain::spectrum(joint, clean, sigmas, &options, &loaded.device);

@@ -194,7 +194,7 @@ pub fn evaluate_gallery(
             let noisy = clean.values().iter().zip(eps).map(|(x, e)| x + sigma as f32 * e).collect();
             let noisy = Picture::new(clean.shape(), noisy).expect("the shape of the clean picture");
             meters.noisy.add(noisy.values(), clean.values(), clean.shape());
-            if let Some(denoised) = infer::denoise(model, &noisy, sigma, None, device) {
+            if let Some(denoised) = infer::denoise(model, &noisy, sigma, None, device, &mut |_| ()) {
                 let meter = meters.marginal.get_or_insert_default();
                 meter.add(denoised.values(), clean.values(), clean.shape());
             }
