@@ -49,7 +49,7 @@ pub enum ExperimentError {
         known: Vec<String>,
     },
     /// A checkpoint is for other pictures.
-    #[error("{path}: a model of {found}, this one is on {expected}")]
+    #[error("{path}: a model of {found}, the comparison is on {expected}")]
     OtherData {
         /// The checkpoint.
         path: PathBuf,

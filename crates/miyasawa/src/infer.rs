@@ -84,7 +84,7 @@ fn weight(at: usize, start: usize, size: usize, side: usize) -> f32 {
 }
 
 /// `D(y)`, or `D(y, label)`, of a noisy picture at its own size. A picture larger than 512 pixels is
-/// denoised in overlapping parts that are blended; `progress` is told the share that is done after each. Nothing from a
+/// denoised in overlapping parts that are blended; `progress` is told the share that is done before each. Nothing from a
 /// model that does not denoise, or not for a class.
 pub fn denoise(
     model: &impl Predict,
@@ -138,8 +138,8 @@ pub fn denoise(
 /// How much more noise a model of colour is told of than a grey picture has.
 ///
 /// Its noise is the same in all three channels: along the grey axis sqrt(3) times as long as the noise that the model
-/// knows, and none across. Measured on Set12, levels of 0.05 to 0.4 (docs/models.md): 1.5 to 1.6 is best, and 2 to 4 dB better
-/// than 1.
+/// knows, and none across. Measured on Set12, levels of 0.05 to 0.4 (docs/models.md): 1.5 to 1.6 is best, and 1.5 to 3.7 dB
+/// better than 1.
 const GREY_IN_COLOUR: f64 = 1.55;
 
 /// The noise level to tell a model for a picture of so many channels with noise of the level `sigma`: more where a

@@ -25,8 +25,8 @@ pub struct Classify {
     /// Classes to print
     #[arg(long, default_value_t = 5)]
     top: usize,
-    /// Noise level that the pictures have at the model's size, or that the defence works at; `auto` tells it from each picture [default:
-    /// softmax: the smallest that the model was trained on; denoise, average: 0.2]
+    /// Noise level that the pictures have at the model's size, or that the defence works at; `auto` tells it from each
+    /// picture [default: softmax: the smallest that the model was trained on; denoise, average: 0.2]
     #[arg(long, value_name = "S", value_parser = model::parse_level)]
     sigma: Option<Level>,
     #[command(flatten)]

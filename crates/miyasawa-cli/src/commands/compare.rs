@@ -53,9 +53,9 @@ pub fn run(args: &Compare, session: &Session) -> anyhow::Result<Outcome> {
         session.print_json(&comparison)?;
     } else {
         print(&comparison);
-    }
-    if choice == Choice::All && !session.json {
-        outln!("report: {}", args.out.join("report.html").display());
+        if choice == Choice::All {
+            outln!("report: {}", args.out.join("report.html").display());
+        }
     }
     Ok(Outcome::Done)
 }

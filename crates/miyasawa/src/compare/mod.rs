@@ -109,7 +109,10 @@ pub fn run<O: Observer>(
             let settings = config.train_config(entry, seed, steps[&entry.name])?;
             let resume = resumes(&settings, &run_dir)?;
             let model = run_dir.join("model.safetensors");
-            if let Some(result) = measures.stored(&run_dir).filter(|_| resume && !model.exists()) {
+            if resume
+                && !model.exists()
+                && let Some(result) = measures.stored(&run_dir)
+            {
                 runs.push(result);
                 continue;
             }

@@ -28,8 +28,8 @@ impl TrainConfig {
     }
 
     /// Passes through the convolutions to learn from a picture: forward; the adjoint of every score; in reverse
-    /// two for each of these, one for the input and one for the weights; three for a second look. JEM learns from as many samples as
-    /// pictures, and each takes a forward and an adjoint pass for every Langevin step.
+    /// two for each of these, one for the input and one for the weights; three for a second look. JEM learns from as
+    /// many samples as pictures, and each takes a forward and an adjoint pass for every Langevin step.
     pub fn passes(&self) -> u64 {
         match self.loss.objective {
             ObjectiveName::Jem => 2 * 3 + 2 * self.jem.steps as u64,
