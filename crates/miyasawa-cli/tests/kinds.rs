@@ -39,6 +39,20 @@ fn a_classifier_alone_classifies_and_says_what_it_cannot_do() {
     assert!(ok(["info", &model]).contains("resnet18, width 8, blocks [1]"));
 }
 
+/// The header of its state is longer than 65,535 bytes, where widths in a format end.
+#[test]
+fn a_network_of_many_layers_is_trained_and_resumed() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("deep");
+    let depth = ["--set", "network.blocks=[12,12]", "--set", "schedule.batch=8", "-q"];
+    assert!(train(&out, 2, &depth).status.success());
+    let newest = bytes(&out, "checkpoints/step-00000002.safetensors");
+    assert!(u64::from_le_bytes(newest[..8].try_into().unwrap()) > u64::from(u16::MAX));
+    ok(["train", "--resume", "--out", &text(&out), "--set", "schedule.steps=3", "-q"]);
+    let model = text(&out.join("model.safetensors"));
+    json(["eval", &model, "--data", "digits", "--sigmas", "0.2", "--limit", "10", "--json"]);
+}
+
 #[test]
 fn a_denoiser_alone_takes_pictures_of_any_size() {
     let dir = tempfile::tempdir().unwrap();

@@ -123,11 +123,11 @@ impl<'a> Content<'a> {
     }
 
     fn write_with(&self, metadata: &BTreeMap<&str, &str>, out: &mut impl Write) -> io::Result<()> {
-        let header = self.header(metadata)?;
-        // The values begin at a multiple of 8.
-        let length = header.len().next_multiple_of(8);
-        out.write_all(&(length as u64).to_le_bytes())?;
-        write!(out, "{header:<length$}")?;
+        let mut header = self.header(metadata)?.into_bytes();
+        // The values begin at a multiple of 8. Not by a width in a format: those end at 65,535, headers do not.
+        header.resize(header.len().next_multiple_of(8), b' ');
+        out.write_all(&(header.len() as u64).to_le_bytes())?;
+        out.write_all(&header)?;
         self.tensors.values().try_for_each(|(_, _, bytes)| out.write_all(bytes))
     }
 }
@@ -278,4 +278,23 @@ pub fn tensor_data(view: &TensorView<'_>) -> Result<TensorData, String> {
         Dtype::I64 => TensorData::new(read(bytes, i64::from_le_bytes), shape),
         other => return Err(format!("has type {other:?}, expected a float type or I64")),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_have_no_longest_length() {
+        let mut content = Content::default();
+        content.entries.insert("info", "{}".to_owned());
+        (0..1000).for_each(|i| content.add_shaped(&format!("tensor.{i}"), &[2], &[i as f32, 0.5]));
+        let mut bytes = Vec::new();
+        content.write(&mut bytes).unwrap();
+        let length = u64::from_le_bytes(bytes[..8].try_into().unwrap());
+        assert!(length > u64::from(u16::MAX) && length % 8 == 0, "{length}");
+        let params = Opened::new(&bytes, Path::new("many")).unwrap().floats(Path::new("many")).unwrap();
+        assert_eq!(params.len(), 1000);
+        assert_eq!(params["tensor.999"].as_slice::<f32>().unwrap(), [999.0, 0.5]);
+    }
 }
