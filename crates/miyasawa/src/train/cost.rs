@@ -27,13 +27,18 @@ impl TrainConfig {
         }
     }
 
-    /// Passes through the convolutions to learn from a picture: forward; the adjoint of every score; in reverse
-    /// two for each of these, one for the input and one for the weights; three for a second look. JEM learns from as
-    /// many samples as pictures, and each takes a forward and an adjoint pass for every Langevin step.
+    /// Times that a step looks at a picture: forward passes that are trained through.
+    fn looks(&self) -> u64 {
+        1 + u64::from(self.loss.clean_ce_weight > 0.0)
+    }
+
+    /// Passes through the convolutions to learn from a picture: forward, once or twice; the adjoint of every score; in
+    /// reverse two for each of these, one for the input and one for the weights. JEM learns from as many samples as
+    /// pictures, and each takes a forward and an adjoint pass for every Langevin step.
     pub fn passes(&self) -> u64 {
         match self.loss.objective {
             ObjectiveName::Jem => 2 * 3 + 2 * self.jem.steps as u64,
-            ObjectiveName::Joint => 3 * (1 + self.scores() + u64::from(self.loss.clean_ce_weight > 0.0)),
+            ObjectiveName::Joint => 3 * (self.looks() + self.scores()),
         }
     }
 }
@@ -64,6 +69,8 @@ pub struct MemoryOptions {
     pub micro_batch: usize,
     /// Parts that are worked on at once: threads on the CPU.
     pub lanes: usize,
+    /// Times that a step looks at a picture, 2 with a second look.
+    pub looks: usize,
     /// Scores in the loss, 0 for a plain classifier.
     pub scores: usize,
     /// Copies of the parameters' size.
@@ -85,8 +92,8 @@ impl Memory {
         let sizes = network.activations(options.size);
         let (blocks, first) = (sizes.iter().skip(1).sum::<usize>() as u64, sizes[0] as u64);
         let largest = sizes.iter().copied().max().unwrap_or(0) as u64;
-        let scores = options.scores as u64;
-        let kept = (1 + scores) * (network.kept_per_unit() as u64 * blocks + 2 * first) + 4 * largest;
+        let passes = (options.looks + options.scores) as u64;
+        let kept = passes * (network.kept_per_unit() as u64 * blocks + 2 * first) + 4 * largest;
         let parts = options.batch.div_ceil(options.micro_batch);
         let training = kept * options.micro_batch.min(options.batch) as u64 * options.lanes.min(parts) as u64;
         let evaluation = (3 * blocks + 4 * largest) * options.eval_batch as u64;
@@ -240,6 +247,7 @@ impl Cost {
             batch,
             micro_batch,
             lanes: threads,
+            looks: config.looks() as usize,
             scores: config.scores() as usize,
             // The state, the last good one, and a copy of each while a checkpoint is written.
             copies: 4 * state,
@@ -360,6 +368,7 @@ mod tests {
                 batch,
                 micro_batch: default_micro_batch(batch, width, 1024, false),
                 lanes: 2,
+                looks: 1,
                 scores: 1,
                 copies: 3,
                 buffer: 0,
