@@ -258,8 +258,10 @@ fn shards(path: &Path) -> Option<Result<Vec<PathBuf>, DataError>> {
     let (range, after) = rest.split_once('}')?;
     let problem = |problem: String| DataError::Spec { spec: path.display().to_string(), problem };
     let parsed = range.split_once("..").and_then(|(from, to)| {
-        let digits =
-            |text: &str| (!text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())).then_some(());
+        // No number of shards has more digits, and a format's width ends at 65,535.
+        let digits = |text: &str| {
+            ((1..=20).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit())).then_some(())
+        };
         digits(from).and(digits(to))?;
         Some((from.len(), from.parse::<usize>().ok()?, to.parse::<usize>().ok()?))
     });
@@ -299,5 +301,14 @@ mod tests {
             error.contains("nowhere/cars") && error.contains("'cars' not found; looked in cars"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn a_range_of_shards_may_have_any_digits_but_not_any_number() {
+        let names = |range: &str| shards(Path::new(&format!("a-{{{range}}}.tar"))).unwrap();
+        assert_eq!(names("08..10").unwrap(), ["a-08.tar", "a-09.tar", "a-10.tar"].map(PathBuf::from));
+        for range in ["1..", "2..1", "0..100000", &format!("{}..1", "0".repeat(70_000)), "x..3"] {
+            assert!(names(range).is_err(), "{}", &range[..range.len().min(20)]);
+        }
     }
 }
