@@ -11,6 +11,7 @@ use super::source::{Content, Found, Part};
 use super::store::Store;
 use super::tarlist::{self, TarFile};
 use super::{listing, webdataset};
+use crate::picture::FORMAT_NAMES;
 
 /// What an archive holds.
 enum Listed {
@@ -93,7 +94,7 @@ fn binaries(
     }
     found.sort_by_key(|(_, file, _)| file.name());
     let Some(&(kind, _, _)) = found.first() else {
-        let expected = "an archive with pictures (PNG, JPEG, WebP, TIFF, BMP, GIF)";
+        let expected = format!("an archive with pictures ({FORMAT_NAMES})");
         let count = format!("{} other files", files.len());
         return Err(DataError::malformed(&stores[0].path, expected, count));
     };
@@ -135,7 +136,7 @@ pub(super) fn classes(name: &str, paths: &[PathBuf]) -> Result<Encoded, DataErro
         files.retain(|file| listing::is_picture(file.name()));
         files.sort_by(|a, b| a.path.cmp(&b.path));
         if files.is_empty() {
-            let expected = "an archive with the pictures of a class (PNG, JPEG, WebP, TIFF, BMP, GIF)";
+            let expected = format!("an archive with the pictures of a class ({FORMAT_NAMES})");
             return Err(DataError::malformed(&store.path, expected, "none"));
         }
         entries.extend(files.into_iter().map(|file| entry(at, at as u32, file)));

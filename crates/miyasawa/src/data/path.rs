@@ -9,6 +9,7 @@ use super::error::DataError;
 use super::source::{Content, Found, Part};
 use super::store::Store;
 use super::{archive, idx, listing, named, read, tiny};
+use crate::picture::FORMAT_NAMES;
 
 /// The most shards that a range in braces may name.
 const MAX_SHARDS: usize = 100_000;
@@ -156,11 +157,7 @@ fn find_in_folder(folder: &Path, part: Part) -> Result<Found, DataError> {
                 format!("{n} tar files whose names do not begin with train, test or val: name one of them")
             }
         };
-        return Err(DataError::malformed(
-            folder,
-            "a folder with pictures (PNG, JPEG, WebP, TIFF, BMP, GIF)",
-            found,
-        ));
+        return Err(DataError::malformed(folder, format!("a folder with pictures ({FORMAT_NAMES})"), found));
     }
     let chosen = listing::assign(&paths, part)
         .map_err(|found| DataError::malformed(folder, "every picture in a class folder or none", found))?;

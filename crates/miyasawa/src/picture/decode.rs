@@ -18,12 +18,15 @@ const FORMATS: [(ImageFormat, &str); 6] = [
     (ImageFormat::Gif, "GIF"),
 ];
 
+/// All of [`FORMATS`], for messages.
+pub(crate) const FORMAT_NAMES: &str = "PNG, JPEG, WebP, TIFF, BMP or GIF";
+
 /// Why bytes are not a picture that can be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DecodeError {
     /// The bytes do not begin like any of the formats.
-    #[error("expected a PNG, JPEG, WebP, TIFF, BMP or GIF picture, found {0}")]
+    #[error("expected a {FORMAT_NAMES} picture, found {0}")]
     NotAPicture(String),
     /// More than [`MAX_PIXELS`] pixels; said by the header, nothing was decoded.
     #[error(

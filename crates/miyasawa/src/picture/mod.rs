@@ -16,7 +16,7 @@ mod text;
 
 pub(crate) use bilinear::{Window, bilinear, resize_crop};
 pub use decode::{DecodeError, MAX_PIXELS};
-pub(crate) use decode::{decode, planes};
+pub(crate) use decode::{FORMAT_NAMES, decode, planes};
 pub use error::PictureError;
 pub use grid::{Grid, GridRow, grid};
 pub(crate) use resample::cover;
