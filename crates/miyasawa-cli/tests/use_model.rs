@@ -188,6 +188,27 @@ fn denoise_takes_large_pictures_and_several_of_them() {
 }
 
 #[test]
+fn of_many_classes_explain_takes_the_likeliest() {
+    let dir = tempfile::tempdir().unwrap();
+    let set = dir.path().join("set");
+    for i in 0..30 {
+        let class = set.join(format!("class {i:02}"));
+        std::fs::create_dir_all(&class).unwrap();
+        save(&class, "a.png", image::GrayImage::from_pixel(8, 8, image::Luma([8 * i as u8])));
+    }
+    let (run, data) = (dir.path().join("run"), format!("data.train={}", text(&set)));
+    assert!(train(&run, 2, &["--set", &data, "-q"]).status.success());
+    let (model, out) = (text(&run.join("model.safetensors")), text(&dir.path().join("why.png")));
+    let picture = text(&set.join("class 07/a.png"));
+    let found = json(["explain", &model, &picture, "--class", "all", "-o", &out, "--json"]);
+    let probs = found["classes"].as_array().unwrap().iter().map(|one| one["probability"].as_f64().unwrap());
+    let probs: Vec<f64> = probs.collect();
+    assert_eq!(probs.len(), 24);
+    assert!(probs.is_sorted_by(|a, b| a >= b) && probs.iter().sum::<f64>() > 0.8, "{probs:?}");
+    assert_eq!(found["holds"], true);
+}
+
+#[test]
 fn explain_draws_the_identity_and_tells_how_well_it_holds() {
     let dir = tempfile::tempdir().unwrap();
     let picture = save(dir.path(), "a.png", grey(20, 20));

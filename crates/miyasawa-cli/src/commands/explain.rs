@@ -11,6 +11,9 @@ use miyasawa::{
 use serde_json::{Map, Value, json};
 use std::path::PathBuf;
 
+/// Rows of a figure that `all` classes may have.
+const MOST: usize = 24;
+
 /// Show what of a picture speaks for a class, the way to it, and what the denoiser keeps.
 ///
 /// The figure has a row for every class: the picture, D(y), D(y,c), their difference, and the adversarial gradient
@@ -33,7 +36,7 @@ pub struct Explain {
     /// [MODEL] IMAGE: a checkpoint, then a picture (PNG, JPEG, WebP, TIFF, BMP, GIF)
     #[arg(required = true, value_name = "PATH", num_args = 1..=2)]
     paths: Vec<PathBuf>,
-    /// A class, by name or number; may be repeated; `all` for every class
+    /// A class, by name or number; may be repeated; `all` for every class, of more than 24 for the likeliest
     #[arg(long, value_name = "C", required = true)]
     class: Vec<String>,
     /// Noise level at which the model looks
@@ -86,12 +89,12 @@ impl Explain {
         Ok(())
     }
 
-    fn labels(&self, loaded: &model::Loaded) -> Result<Vec<usize>> {
+    fn labels(&self, loaded: &model::Loaded, y: &Picture, sigma: f64) -> Result<Vec<usize>> {
         let mut labels = Vec::new();
         for text in &self.class {
             // A class may have this name.
             if text == "all" && !loaded.info.data.classes.contains(text) {
-                labels.extend(0..loaded.info.data.classes.len());
+                labels.extend(likeliest(loaded, y, sigma)?);
             } else {
                 labels.push(loaded.class(text)?);
             }
@@ -100,6 +103,19 @@ impl Explain {
         labels.retain(|label| seen.insert(*label));
         Ok(labels)
     }
+}
+
+/// All classes in their order, or the likeliest [`MOST`] first: a figure of a thousand cannot be drawn.
+fn likeliest(loaded: &model::Loaded, y: &Picture, sigma: f64) -> Result<Vec<usize>> {
+    let mut labels: Vec<usize> = (0..loaded.info.data.classes.len()).collect();
+    if labels.len() > MOST {
+        let found = explain::explain(loaded.joint("explain")?, y, sigma, &[0], &loaded.device);
+        let probs = &found[0].probs;
+        labels.sort_by(|a, b| probs[*b].total_cmp(&probs[*a]));
+        tracing::info!("the {MOST} likeliest of {} classes", labels.len());
+        labels.truncate(MOST);
+    }
+    Ok(labels)
 }
 
 pub fn run(args: &Explain, session: &Session) -> Result<Outcome> {
@@ -114,12 +130,12 @@ pub fn run(args: &Explain, session: &Session) -> Result<Outcome> {
     let sigmas = args.sigmas.iter().map(|s| loaded.sigma(*s)).collect::<Result<Vec<_>>>();
     // Only the Jacobian looks at them.
     let sigmas = if args.jacobian.is_some() { sigmas? } else { Vec::new() };
-    let labels = args.labels(&loaded)?;
     let clean = loaded.fitted(&Picture::open(image)?)?;
     let y = match args.add_noise {
         Some(level) => model::add_noise(clean.clone(), level, session.seed.unwrap_or(0))?,
         None => clean.clone(),
     };
+    let labels = args.labels(&loaded, &y, sigma)?;
     let classes = &loaded.info.data.classes;
     let found = explain::explain(joint, &y, sigma, &labels, &loaded.device);
     report::explanation(&y, &found, classes)?.save(&args.out)?;
