@@ -104,6 +104,14 @@ impl DataError {
         Self::Malformed { path: path.to_owned(), expected: expected.into(), found: found.into() }
     }
 
+    /// Pictures that would have to be padded to a size that is smaller in height or width.
+    pub(super) fn too_large_to_pad(name: &str, to: (usize, usize), have: (usize, usize)) -> Self {
+        let expected = format!("pictures no larger than {}x{} to pad to that size", to.0, to.1);
+        let found =
+            format!("pictures of {}x{}; resize them instead (data.fit=resize, --fit resize)", have.0, have.1);
+        Self::invalid(name, expected, found)
+    }
+
     pub(super) fn invalid(name: &str, expected: impl Into<String>, found: impl Into<String>) -> Self {
         Self::Invalid { name: name.to_owned(), expected: expected.into(), found: found.into() }
     }

@@ -71,11 +71,7 @@ impl Dataset {
             return Err(DataError::invalid(self.name(), "a size of 1 or 3 channels and at least 1x1", found));
         }
         if mode.pads() && (have.0 > want.0 || have.1 > want.1) {
-            return Err(DataError::invalid(
-                self.name(),
-                format!("pictures no larger than {}x{} to pad to that size", want.0, want.1),
-                format!("pictures of {}x{}; resize them instead", have.0, have.1),
-            ));
+            return Err(DataError::too_large_to_pad(self.name(), want, have));
         }
         let per_picture = |i: usize| {
             let mut image = Vec::new();

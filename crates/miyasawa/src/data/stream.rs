@@ -60,11 +60,7 @@ impl Stream {
         };
         let (height, width) = options.size.unwrap_or(this.own);
         if this.own.0 > height || this.own.1 > width {
-            return Err(DataError::invalid(
-                &this.set.name,
-                format!("pictures no larger than {height}x{width} to pad to that size"),
-                format!("pictures of {}x{}; resize them instead", this.own.0, this.own.1),
-            ));
+            return Err(DataError::too_large_to_pad(&this.set.name, (height, width), this.own));
         }
         this.shape = (this.shape.0, height, width);
         if options.sample > 0 || options.channels.is_none() {
