@@ -3,7 +3,7 @@
 use crate::model::{GradResNetConfig, JointModel};
 use crate::train::{
     TrainConfig,
-    config::{Dtype, LossConfig, NoiseConfig, OptimizerConfig},
+    config::{Dtype, LossConfig, NoiseConfig, OptimizerConfig, OptimizerName},
     noise::training_noise,
     optimizer::Optimizer,
     step::{Batch, default_micro_batch, gradients},
@@ -161,7 +161,14 @@ fn timed(options: &BenchOptions, device: &Device, mut step: impl FnMut()) -> Vec
 fn train_step(options: &BenchOptions, device: &Device) -> Vec<f64> {
     let net = options.network().init(device, options.seed);
     let mut model = Some(JointModel::new(net, SIGMA_DATA));
-    let config = OptimizerConfig { lr: 1e-3, ema: 0.0, clip_norm: 0.0, ..OptimizerConfig::default() };
+    // The step that reference.py times.
+    let config = OptimizerConfig {
+        name: OptimizerName::AdamW,
+        lr: 1e-3,
+        ema: 0.0,
+        clip_norm: 0.0,
+        ..OptimizerConfig::default()
+    };
     let mut optimizer = Optimizer::new(config);
     let batch = synthetic(options);
     let [h, w] = options.size;
