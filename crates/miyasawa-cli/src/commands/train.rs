@@ -122,6 +122,9 @@ impl Observer for Bar {
     }
 }
 
+/// Steps that passes over a small set may come to without anybody having meant it.
+const FEW: u64 = 200;
+
 /// What the run would cost.
 fn dry_run(config: &TrainConfig, session: &Session) -> anyhow::Result<Outcome> {
     let cost = Cost::of(config, rayon::current_num_threads())?;
@@ -174,8 +177,16 @@ pub fn run(args: &Train, session: &Session) -> anyhow::Result<Outcome> {
     }
     let out = args.out.as_ref().ok_or_else(|| WrongCall("--out is missing".into()))?;
     let stop = stop_flag()?;
+    let schedule = config.schedule.clone();
     let trainer = Trainer::new(config, &session.device()?)?;
-    let mut bar = Bar::new(session, trainer.total_steps(), stop);
+    let steps = trainer.total_steps();
+    if schedule.steps.is_none() && steps < FEW {
+        tracing::warn!(
+            "{} passes over so few pictures are {steps} steps, and a denoiser needs some hundred: --set schedule.steps=1000",
+            schedule.epochs
+        );
+    }
+    let mut bar = Bar::new(session, steps, stop);
     let finish = trainer.run(out, args.resume, &mut bar)?;
     bar.finish();
     let model = out.join("model.safetensors");
