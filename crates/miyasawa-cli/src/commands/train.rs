@@ -123,7 +123,7 @@ impl Observer for Bar {
 }
 
 /// Steps that passes over a small set may come to without anybody having meant it.
-const FEW: u64 = 200;
+const FEW: u64 = 100;
 
 /// What the run would cost.
 fn dry_run(config: &TrainConfig, session: &Session) -> anyhow::Result<Outcome> {
