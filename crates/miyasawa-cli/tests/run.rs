@@ -54,6 +54,22 @@ fn a_run_leaves_its_files_and_a_line_for_every_step() {
 }
 
 #[test]
+fn passes_over_a_small_set_that_are_few_steps_are_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let call = |name: &str, more: &[&str]| {
+        let out = text(&dir.path().join(name));
+        let args = ["train", "--out", &out, "--set", "schedule.epochs=2", "--set", "eval.all_at_end=false"];
+        let output = run(args.iter().chain(&TINY).chain(more));
+        assert!(output.status.success(), "{}", stderr(&output));
+        stderr(&output)
+    };
+    let error = call("passes", &[]);
+    assert!(error.contains("2 passes over so few pictures are 12 steps"), "{error}");
+    let error = call("steps", &["--set", "schedule.steps=12"]);
+    assert!(!error.contains("so few pictures"), "{error}");
+}
+
+#[test]
 fn the_seed_fixes_the_model_whatever_the_threads() {
     let dir = tempfile::tempdir().unwrap();
     let trained = |name: &str, more: &[&str]| {
