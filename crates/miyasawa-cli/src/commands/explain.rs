@@ -109,8 +109,8 @@ impl Explain {
 fn likeliest(loaded: &model::Loaded, y: &Picture, sigma: f64) -> Result<Vec<usize>> {
     let mut labels: Vec<usize> = (0..loaded.info.data.classes.len()).collect();
     if labels.len() > MOST {
-        let found = explain::explain(loaded.joint("explain")?, y, sigma, &[0], &loaded.device);
-        let probs = &found[0].probs;
+        let probs = infer::classify(&loaded.model, y, sigma, &loaded.device);
+        let probs = probs.context("the model does not classify")?;
         labels.sort_by(|a, b| probs[*b].total_cmp(&probs[*a]));
         tracing::info!("the {MOST} likeliest of {} classes", labels.len());
         labels.truncate(MOST);
