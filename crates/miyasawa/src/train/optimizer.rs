@@ -3,7 +3,7 @@
 //! The state is kept by parameter name, so that it is saved and restored like the parameters themselves.
 
 use super::{
-    config::{OptimizerConfig, OptimizerName, ScheduleConfig},
+    config::{Decay, OptimizerConfig, OptimizerName, ScheduleConfig},
     muon,
 };
 use crate::model::params::{self, FlatMap, ParamError, ParamMap};
@@ -12,15 +12,18 @@ use burn::module::Module;
 use burn::tensor::{Tensor, TensorData};
 use std::collections::BTreeMap;
 
-/// The learning rate at step 0, 1, ... of `total`: a linear rise, then half a cosine.
+/// The learning rate at step 0, 1, ... of `total`: a linear rise, then half a cosine or a line down.
 pub fn learning_rate(lr: f64, schedule: &ScheduleConfig, step: u64, total: u64) -> f64 {
     let warmup = schedule.warmup.min(total / 2);
     if step < warmup {
         return lr * (step + 1) as f64 / warmup as f64;
     }
     let progress = (step - warmup) as f64 / (total - warmup).max(1) as f64;
-    let cosine = 0.5 * (1.0 + (std::f64::consts::PI * progress.min(1.0)).cos());
-    lr * (schedule.final_lr + (1.0 - schedule.final_lr) * cosine)
+    let left = match schedule.decay {
+        Decay::Cosine => 0.5 * (1.0 + (std::f64::consts::PI * progress.min(1.0)).cos()),
+        Decay::Linear => 1.0 - progress.min(1.0),
+    };
+    lr * (schedule.final_lr + (1.0 - schedule.final_lr) * left)
 }
 
 /// The optimiser's state.
@@ -175,6 +178,11 @@ mod tests {
         let at = |step| learning_rate(2.0, &schedule, step, 110);
         assert!((at(0) - 0.2).abs() < 1e-12 && (at(9) - 2.0).abs() < 1e-12 && (at(10) - 2.0).abs() < 1e-12);
         assert!((at(60) - 1.1).abs() < 1e-12 && (at(110) - 0.2).abs() < 1e-12);
+        let schedule = ScheduleConfig { decay: Decay::Linear, ..schedule };
+        let at = |step| learning_rate(2.0, &schedule, step, 110);
+        assert!(
+            (at(9) - 2.0).abs() < 1e-12 && (at(35) - 1.55).abs() < 1e-12 && (at(110) - 0.2).abs() < 1e-12
+        );
     }
 
     /// Three steps on a 1x2 weight with the gradients (1, -2), (0.5, 0.5), (-1, 0.25), clipped at 2;

@@ -14,7 +14,7 @@ pub use error::ConfigError;
 pub(crate) use error::parse_error;
 pub use network::{Dtype, NetworkConfig};
 pub use objective::{DsmTarget, JemConfig, LossConfig, NoiseConfig, NoiseDistribution, ObjectiveName};
-pub use schedule::{OptimizerConfig, OptimizerName, ScheduleConfig};
+pub use schedule::{Decay, OptimizerConfig, OptimizerName, ScheduleConfig};
 pub(crate) use set::set;
 
 use super::{CheckpointConfig, DivergenceConfig};

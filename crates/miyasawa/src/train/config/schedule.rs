@@ -58,6 +58,17 @@ impl Default for OptimizerConfig {
     }
 }
 
+/// How the learning rate falls after its rise.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Decay {
+    /// Half a cosine (Loshchilov & Hutter 2017, "SGDR").
+    Cosine,
+    /// A line: better at every noise level wherever both were tried (docs/ablations.md).
+    #[default]
+    Linear,
+}
+
 /// For how long, and how large a batch.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -73,12 +84,22 @@ pub struct ScheduleConfig {
     pub micro_batch: Option<usize>,
     /// Steps over which the learning rate rises from 0.
     pub warmup: u64,
-    /// Share of the learning rate that is left at the end of the cosine.
+    /// `linear` or `cosine`.
+    pub decay: Decay,
+    /// Share of the learning rate that is left at the end.
     pub final_lr: f64,
 }
 
 impl Default for ScheduleConfig {
     fn default() -> Self {
-        Self { epochs: 10.0, steps: None, batch: 128, micro_batch: None, warmup: 50, final_lr: 0.0 }
+        Self {
+            epochs: 10.0,
+            steps: None,
+            batch: 128,
+            micro_batch: None,
+            warmup: 50,
+            decay: Decay::default(),
+            final_lr: 0.0,
+        }
     }
 }
