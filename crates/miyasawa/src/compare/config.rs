@@ -179,7 +179,8 @@ impl CompareConfig {
         config.schedule.steps = Some(steps);
         // The comparison measures all pictures itself.
         config.eval.all_at_end = false;
-        config.check()?;
+        let of_model = |source| ConfigError::Model { name: entry.name.clone(), source: Box::new(source) };
+        config.check().map_err(of_model)?;
         Ok(config)
     }
 }
@@ -238,6 +239,7 @@ mod tests {
             ("models=[{name=\"a\"}, {name=\"a\"}]", "models"),
             ("base.netwrk.width=3", "netwrk"),
             ("base.network.width=\"x\"", "model a"),
+            ("base.noise.min=0", "model a: configuration: noise.min"),
             ("eval.sigmas=[-1]", "eval"),
             ("attack.norm=l7", "l7"),
             ("more=1", "more"),

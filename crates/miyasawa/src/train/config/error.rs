@@ -31,6 +31,14 @@ pub enum ConfigError {
         /// What it may be.
         expected: &'static str,
     },
+    /// A value makes no sense for one of several models.
+    #[error("model {name}: {source}")]
+    Model {
+        /// The model.
+        name: String,
+        /// What is wrong.
+        source: Box<ConfigError>,
+    },
 }
 
 pub(crate) fn parse_error(origin: &str, error: &toml::de::Error) -> ConfigError {
