@@ -18,10 +18,10 @@ pub fn learning_rate(lr: f64, schedule: &ScheduleConfig, step: u64, total: u64) 
     if step < warmup {
         return lr * (step + 1) as f64 / warmup as f64;
     }
-    let progress = (step - warmup) as f64 / (total - warmup).max(1) as f64;
+    let progress = ((step - warmup) as f64 / (total - warmup).max(1) as f64).min(1.0);
     let left = match schedule.decay {
-        Decay::Cosine => 0.5 * (1.0 + (std::f64::consts::PI * progress.min(1.0)).cos()),
-        Decay::Linear => 1.0 - progress.min(1.0),
+        Decay::Cosine => 0.5 * (1.0 + (std::f64::consts::PI * progress).cos()),
+        Decay::Linear => 1.0 - progress,
     };
     lr * (schedule.final_lr + (1.0 - schedule.final_lr) * left)
 }
