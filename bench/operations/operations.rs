@@ -10,7 +10,7 @@ use std::time::Duration;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use miyasawa_kernels::conv::{self, ConvShape, Operands};
 use miyasawa_kernels::elementwise::{self, AdamW, Average, Sgd};
-use miyasawa_kernels::norm::{self, NormShape};
+use miyasawa_kernels::norm::{self, NormShape, Saved};
 use miyasawa_kernels::{gelu, pool};
 
 fn values(len: usize, seed: u32) -> Vec<f32> {
@@ -50,20 +50,19 @@ fn convolutions(c: &mut Criterion) {
         for operands in [Operands::F32, Operands::Bf16] {
             let s = ConvShape { operands, ..s };
             let (x, w, g) = (values(s.input_len(), 1), values(s.weight_len(), 2), values(s.output_len(), 3));
-            let mut dw = vec![0.0; s.weight_len()];
             let name = format!(
                 "{}x{}x{}x{} to {}, {}x{} step {}, {operands:?}",
                 s.batch, s.height, s.width, s.in_channels, s.out_channels, s.kernel, s.kernel, s.stride
             );
             group.throughput(Throughput::Elements(2 * s.multiply_adds() as u64));
             group.bench_function(BenchmarkId::new("forward", &name), |b| {
-                b.iter(|| conv::forward_new(&s, black_box(&x), &w, None))
+                b.iter(|| conv::forward(&s, black_box(&x), &w, None))
             });
             group.bench_function(BenchmarkId::new("adjoint", &name), |b| {
-                b.iter(|| conv::adjoint_new(&s, black_box(&g), &w, Some(&x)))
+                b.iter(|| conv::adjoint(&s, black_box(&g), &w, Some(&x)))
             });
             group.bench_function(BenchmarkId::new("weight_grad", &name), |b| {
-                b.iter(|| conv::weight_grad(&s, black_box(&x), &g, &mut dw))
+                b.iter(|| conv::weight_grad(&s, black_box(&x), &g))
             });
         }
     }
@@ -81,24 +80,23 @@ fn activations(c: &mut Criterion) {
             group.throughput(Throughput::Bytes((4 * streams * len) as u64));
             group.bench_function(name, |b| b.iter(&mut *run));
         };
-        line("gelu", 2, &mut || drop(gelu::forward_new(black_box(&h))));
-        line("gelu_adjoint", 3, &mut || drop(gelu::adjoint_new(black_box(&h), &g)));
-        line("gelu_adjoint_reverse", 5, &mut || drop(gelu::adjoint_reverse_new(black_box(&h), &g, &v)));
+        line("gelu", 2, &mut || drop(gelu::forward(black_box(&h))));
+        line("gelu_adjoint", 3, &mut || drop(gelu::adjoint(black_box(&h), &g)));
+        line("gelu_adjoint_reverse", 5, &mut || drop(gelu::adjoint_reverse(black_box(&h), &g, &v)));
         for (fused, name) in [(false, "norm"), (true, "gelu and norm")] {
-            let [_, mean, rstd] = norm::forward_new(&s, &h, &gamma, &beta, fused);
-            let constants = [&gamma[..], &mean, &rstd];
-            line(name, 2, &mut || drop(norm::forward_new(&s, black_box(&h), &gamma, &beta, fused)));
+            let [_, mean, rstd] = norm::forward(&s, &h, &gamma, &beta, fused);
+            let saved = Saved { h: &h, gamma: &gamma, mean: &mean, rstd: &rstd };
+            line(name, 2, &mut || drop(norm::forward(&s, black_box(&h), &gamma, &beta, fused)));
             line(&format!("{name} adjoint"), 3, &mut || {
-                drop(norm::adjoint_new(&s, black_box(&h), constants, &g, fused))
+                drop(norm::adjoint(&s, black_box(saved), &g, fused))
             });
             line(&format!("{name} adjoint_reverse"), 5, &mut || {
-                drop(norm::adjoint_reverse_new(&s, black_box(&h), constants, &g, &v, fused))
+                drop(norm::adjoint_reverse(&s, black_box(saved), &g, &v, fused))
             });
         }
-        let mut mean = vec![0.0; batch * channels];
-        line("pool", 1, &mut || pool::forward(batch, pixels, channels, black_box(&h), &mut mean));
+        line("pool", 1, &mut || drop(pool::forward(batch, pixels, channels, black_box(&h))));
         line("pool_adjoint", 2, &mut || {
-            drop(pool::adjoint_new(batch, pixels, channels, black_box(&gamma), Some(&g)))
+            drop(pool::adjoint(batch, pixels, channels, black_box(&gamma), Some(&g)))
         });
     }
 }

@@ -62,12 +62,11 @@ fn main() {
         for (s, times) in layers(width, batch) {
             let fill = |n: usize| (0..n).map(|i| (i * 7919 % 1009) as f32 / 1009.0 - 0.5).collect::<Vec<_>>();
             let (x, w, g) = (fill(s.input_len()), fill(s.weight_len()), fill(s.output_len()));
-            let (mut y, mut dx, mut dw) = (g.clone(), x.clone(), w.clone());
             let a = if force.is_some() { Algorithm::Direct } else { Algorithm::choose(&s) };
             let t = [
-                time(|| conv::forward_with(isa, a, &s, &x, &w, None, &mut y)),
-                time(|| conv::adjoint_with(isa, a, &s, &g, &w, None, &mut dx)),
-                time(|| conv::weight_grad_with(isa, a, &s, &x, &g, &mut dw)),
+                time(|| drop(conv::forward_with(isa, a, &s, &x, &w, None))),
+                time(|| drop(conv::adjoint_with(isa, a, &s, &g, &w, None))),
+                time(|| drop(conv::weight_grad_with(isa, a, &s, &x, &g))),
             ];
             let work = 2.0 * s.multiply_adds() as f64;
             let rate = t.map(|t| work / t * 1e-9);

@@ -1,19 +1,9 @@
 //! Results in new memory that is not zeroed first.
 //!
-//! Writing zeros that a kernel overwrites took a twelfth of a training step. The functions named `*_new` write into
-//! memory as it comes; what works on slices in several passes has its part zeroed just before, in the cache.
+//! Writing zeros that a kernel overwrites took a twelfth of a training step. Kernels write into memory as it comes;
+//! what works on slices in several passes has its part zeroed just before, in the cache.
 
 use std::mem::MaybeUninit;
-
-/// The slice as memory to write to.
-///
-/// # Safety
-/// Only initialised values are written through the result.
-pub(crate) unsafe fn as_unwritten(y: &mut [f32]) -> &mut [MaybeUninit<f32>] {
-    let (p, len) = (y.as_mut_ptr().cast(), y.len());
-    // SAFETY: the same memory and layout; the caller keeps it initialised.
-    unsafe { std::slice::from_raw_parts_mut(p, len) }
-}
 
 /// Zeros the memory and gives it as values.
 pub(crate) fn zeroed(y: &mut [MaybeUninit<f32>]) -> &mut [f32] {
@@ -31,8 +21,14 @@ pub(crate) unsafe fn vectors<const N: usize>(
     lens: [usize; N],
     write: impl FnOnce([&mut [MaybeUninit<f32>]; N]),
 ) -> [Vec<f32>; N] {
-    let mut vectors = lens.map(Vec::with_capacity);
+    let mut vectors: [Vec<f32>; N] = lens.map(Vec::with_capacity);
     let mut slices = lens.into_iter();
+    // What a kernel leaves out is found by its tests.
+    #[cfg(test)]
+    vectors
+        .iter_mut()
+        .zip(lens)
+        .for_each(|(v, len)| v.spare_capacity_mut()[..len].fill(MaybeUninit::new(f32::NAN)));
     write(vectors.each_mut().map(|v| &mut v.spare_capacity_mut()[..slices.next().unwrap_or(0)]));
     for (vector, len) in vectors.iter_mut().zip(lens) {
         // SAFETY: the capacity is at least `len`, and `write` has written that many values.

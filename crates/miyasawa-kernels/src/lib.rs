@@ -8,10 +8,12 @@
 //! | [`conv::forward`] | [`conv::adjoint`] | `forward` and [`conv::weight_grad`] |
 //! | [`gelu::forward`] | [`gelu::adjoint`] | [`gelu::adjoint_reverse`] |
 //! | [`norm::forward`] | [`norm::adjoint`] | [`norm::adjoint_reverse`] |
-//! | [`norm::gelu_forward`] | [`norm::gelu_adjoint`] | [`norm::gelu_adjoint_reverse`] |
 //! | [`pool::forward`] | [`pool::adjoint`] | `forward` |
 //!
 //! [`elementwise`] holds the optimisers' steps.
+//!
+//! [`norm`] does so too for the normalised GELU of its input. Functions take slices and give vectors; the
+//! optimisers' steps change theirs in place.
 //!
 //! Activations are channels-last, `[batch, height, width, channels]`, contiguous; convolution weights are
 //! PyTorch's `[out, in, k, k]`. Every function checks the length of each slice with `assert!` before it

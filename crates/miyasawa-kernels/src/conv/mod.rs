@@ -22,7 +22,7 @@ mod winograd;
 
 use std::mem::MaybeUninit;
 
-use crate::fresh::{self, as_unwritten, zeroed};
+use crate::fresh::{self, zeroed};
 use crate::isa::Isa;
 pub(crate) use round::nearest_bf16;
 use round::rounded;
@@ -56,6 +56,10 @@ impl Algorithm {
         if winograd::can(s) && winograd::pays(s) { Self::Winograd } else { Self::Direct }
     }
 
+    fn check(self, name: &str, s: &ConvShape) {
+        assert!(self != Self::Winograd || winograd::can(s), "{name}: no Winograd for {s:?}");
+    }
+
     /// The type that operands are brought to before the algorithm gets them; Winograd's rounds where it loads.
     fn copied(self, s: &ConvShape) -> Operands {
         if self == Self::Winograd { Operands::F32 } else { s.operands }
@@ -64,11 +68,27 @@ impl Algorithm {
 
 /// `y = conv(x, w) (+ addend)`.
 ///
+/// ```
+/// use miyasawa_kernels::conv::{self, ConvShape, Operands};
+///
+/// // The sum of each 3x3 window of a 3x3 picture of ones, zeros around it.
+/// let s = ConvShape {
+///     batch: 1, height: 3, width: 3, in_channels: 1, out_channels: 1,
+///     kernel: 3, stride: 1, padding: 1, operands: Operands::F32,
+/// };
+/// let y = conv::forward(&s, &[1.0; 9], &[1.0; 9], None);
+/// for (y, want) in y.iter().zip([4.0, 6.0, 4.0, 6.0, 9.0, 6.0, 4.0, 6.0, 4.0]) {
+///     assert!((y - want).abs() < 1e-5);
+/// }
+/// // <conv(x, w), g> = <x, adjoint(g, w)>
+/// let x = conv::adjoint(&s, &y, &[1.0; 9], None);
+/// assert!((x.iter().sum::<f32>() - y.iter().map(|y| y * y).sum::<f32>()).abs() < 1e-3);
+/// ```
+///
 /// # Panics
 /// If a slice does not have the length that the shape says.
-pub fn forward(s: &ConvShape, x: &[f32], w: &[f32], addend: Option<&[f32]>, y: &mut [f32]) {
-    let isa = Isa::current();
-    forward_with(isa, Algorithm::choose(s), s, x, w, addend, y);
+pub fn forward(s: &ConvShape, x: &[f32], w: &[f32], addend: Option<&[f32]>) -> Vec<f32> {
+    forward_with(Isa::current(), Algorithm::choose(s), s, x, w, addend)
 }
 
 /// [`forward`] with a given instruction set and algorithm.
@@ -83,61 +103,25 @@ pub fn forward_with(
     x: &[f32],
     w: &[f32],
     addend: Option<&[f32]>,
-    y: &mut [f32],
-) {
-    // SAFETY: the algorithms write values.
-    forward_to(isa, algorithm, s, x, w, addend, unsafe { as_unwritten(y) });
-}
-
-/// [`forward`] into new memory.
-///
-/// # Panics
-/// As [`forward`].
-pub fn forward_new(s: &ConvShape, x: &[f32], w: &[f32], addend: Option<&[f32]>) -> Vec<f32> {
-    let (isa, algorithm) = (Isa::current(), Algorithm::choose(s));
-    // SAFETY: the algorithms write every value.
-    let [y] =
-        unsafe { fresh::vectors([s.output_len()], |[y]| forward_to(isa, algorithm, s, x, w, addend, y)) };
-    y
-}
-
-/// Writes every value of `y`.
-fn forward_to(
-    isa: Isa,
-    algorithm: Algorithm,
-    s: &ConvShape,
-    x: &[f32],
-    w: &[f32],
-    addend: Option<&[f32]>,
-    y: &mut [MaybeUninit<f32>],
-) {
-    s.check("conv::forward", x.len(), w.len(), y.len());
-    if let Some(a) = addend {
-        assert_eq!(a.len(), y.len(), "conv::forward: length of the addend for {s:?}");
-    }
-    if s.is_empty() {
-        return fill(addend, y);
-    }
+) -> Vec<f32> {
+    s.check("conv::forward", x.len(), w.len(), s.output_len());
+    algorithm.check("conv::forward", s);
     let operands = algorithm.copied(s);
     let (x, w) = (&rounded(isa, operands, x)[..], &rounded(isa, operands, w)[..]);
-    match algorithm {
+    filled("conv::forward", s, s.output_len(), addend, |y| match algorithm {
         Algorithm::Plain => plain::forward(s, x, w, addend, zeroed(y)),
         Algorithm::Streamed => streamed::forward(isa, s, x, w, addend, y),
         Algorithm::Direct => direct::forward(isa, s, x, w, addend, y),
-        Algorithm::Winograd => {
-            assert!(winograd::can(s), "conv::forward: no Winograd for {s:?}");
-            winograd::forward(isa, s, x, w, addend, y);
-        }
-    }
+        Algorithm::Winograd => winograd::forward(isa, s, x, w, addend, y),
+    })
 }
 
 /// `x = conv^T(g, w) (+ addend)`: the gradient for the input of a convolution with the shape `s`.
 ///
 /// # Panics
 /// If a slice does not have the length that the shape says.
-pub fn adjoint(s: &ConvShape, g: &[f32], w: &[f32], addend: Option<&[f32]>, x: &mut [f32]) {
-    let isa = Isa::current();
-    adjoint_with(isa, Algorithm::choose(s), s, g, w, addend, x);
+pub fn adjoint(s: &ConvShape, g: &[f32], w: &[f32], addend: Option<&[f32]>) -> Vec<f32> {
+    adjoint_with(Isa::current(), Algorithm::choose(s), s, g, w, addend)
 }
 
 /// [`adjoint`] with a given instruction set and algorithm.
@@ -151,82 +135,62 @@ pub fn adjoint_with(
     g: &[f32],
     w: &[f32],
     addend: Option<&[f32]>,
-    x: &mut [f32],
-) {
-    // SAFETY: the algorithms write values.
-    adjoint_to(isa, algorithm, s, g, w, addend, unsafe { as_unwritten(x) });
-}
-
-/// [`adjoint`] into new memory.
-///
-/// # Panics
-/// As [`adjoint`].
-pub fn adjoint_new(s: &ConvShape, g: &[f32], w: &[f32], addend: Option<&[f32]>) -> Vec<f32> {
-    let (isa, algorithm) = (Isa::current(), Algorithm::choose(s));
-    // SAFETY: the algorithms write every value.
-    let [x] =
-        unsafe { fresh::vectors([s.input_len()], |[x]| adjoint_to(isa, algorithm, s, g, w, addend, x)) };
-    x
-}
-
-/// Writes every value of `x`.
-fn adjoint_to(
-    isa: Isa,
-    algorithm: Algorithm,
-    s: &ConvShape,
-    g: &[f32],
-    w: &[f32],
-    addend: Option<&[f32]>,
-    x: &mut [MaybeUninit<f32>],
-) {
-    s.check("conv::adjoint", x.len(), w.len(), g.len());
-    if let Some(a) = addend {
-        assert_eq!(a.len(), x.len(), "conv::adjoint: length of the addend for {s:?}");
-    }
-    if s.is_empty() {
-        return fill(addend, x);
-    }
+) -> Vec<f32> {
+    s.check("conv::adjoint", s.input_len(), w.len(), g.len());
+    algorithm.check("conv::adjoint", s);
     let operands = algorithm.copied(s);
     let (g, w) = (&rounded(isa, operands, g)[..], &rounded(isa, operands, w)[..]);
-    match algorithm {
+    filled("conv::adjoint", s, s.input_len(), addend, |x| match algorithm {
         Algorithm::Plain => plain::adjoint(s, g, w, addend, zeroed(x)),
         Algorithm::Streamed => streamed::adjoint(isa, s, g, w, addend, x),
         Algorithm::Direct => direct::adjoint(isa, s, g, w, addend, x),
-        Algorithm::Winograd => {
-            assert!(winograd::can(s), "conv::adjoint: no Winograd for {s:?}");
-            winograd::adjoint(isa, s, g, w, addend, x);
-        }
+        Algorithm::Winograd => winograd::adjoint(isa, s, g, w, addend, x),
+    })
+}
+
+/// What `pass` writes, all of it; the addend alone if there is nothing to multiply.
+fn filled(
+    name: &str,
+    s: &ConvShape,
+    len: usize,
+    addend: Option<&[f32]>,
+    pass: impl FnOnce(&mut [MaybeUninit<f32>]),
+) -> Vec<f32> {
+    if let Some(a) = addend {
+        assert_eq!(a.len(), len, "{name}: length of the addend for {s:?}");
     }
+    // SAFETY: the algorithms write every value.
+    let [y] = unsafe { fresh::vectors([len], |[y]| if s.is_empty() { fill(addend, y) } else { pass(y) }) };
+    y
 }
 
 /// `dw[o, i, ky, kx] = sum over images and pixels of g[., o]*x[., i]` at the tap's offset.
 ///
 /// # Panics
 /// If a slice does not have the length that the shape says.
-pub fn weight_grad(s: &ConvShape, x: &[f32], g: &[f32], dw: &mut [f32]) {
-    let isa = Isa::current();
-    weight_grad_with(isa, Algorithm::choose(s), s, x, g, dw);
+pub fn weight_grad(s: &ConvShape, x: &[f32], g: &[f32]) -> Vec<f32> {
+    weight_grad_with(Isa::current(), Algorithm::choose(s), s, x, g)
 }
 
 /// [`weight_grad`] with a given instruction set and algorithm.
 ///
 /// # Panics
 /// As [`forward_with`].
-pub fn weight_grad_with(isa: Isa, algorithm: Algorithm, s: &ConvShape, x: &[f32], g: &[f32], dw: &mut [f32]) {
-    s.check("conv::weight_grad", x.len(), dw.len(), g.len());
+pub fn weight_grad_with(isa: Isa, algorithm: Algorithm, s: &ConvShape, x: &[f32], g: &[f32]) -> Vec<f32> {
+    s.check("conv::weight_grad", x.len(), s.weight_len(), g.len());
+    algorithm.check("conv::weight_grad", s);
+    let mut dw = vec![0.0; s.weight_len()];
     if s.is_empty() {
-        return dw.fill(0.0);
+        return dw;
     }
     let operands = algorithm.copied(s);
     let (x, g) = (&rounded(isa, operands, x)[..], &rounded(isa, operands, g)[..]);
     match algorithm {
-        Algorithm::Plain => plain::weight_grad(s, x, g, dw),
-        Algorithm::Direct | Algorithm::Streamed => direct::weight_grad(isa, s, x, g, dw),
-        Algorithm::Winograd => {
-            assert!(winograd::can(s), "conv::weight_grad: no Winograd for {s:?}");
-            winograd::weight_grad(isa, s, x, g, dw);
-        }
+        Algorithm::Plain => plain::weight_grad(s, x, g, &mut dw),
+        Algorithm::Direct | Algorithm::Streamed => direct::weight_grad(isa, s, x, g, &mut dw),
+        Algorithm::Winograd => winograd::weight_grad(isa, s, x, g, &mut dw),
     }
+    dw
 }
 
 fn fill(addend: Option<&[f32]>, y: &mut [MaybeUninit<f32>]) {

@@ -71,19 +71,13 @@ fn check(s: &ConvShape) {
                 continue;
             }
             let name = |pass: &str| format!("{isa} {algorithm:?} {pass} {s:?}");
-            // Results must not depend on what the slices held.
-            let (mut y, mut dx) = (vec![f32::NAN; g.len()], vec![f32::NAN; x.len()]);
-            let mut dw = vec![f32::NAN; w.len()];
-            forward_with(isa, algorithm, s, &x, &w, None, &mut y);
-            assert_close(&name("forward"), &y, &y64);
-            forward_with(isa, algorithm, s, &x, &w, Some(&ya), &mut y);
-            assert_close(&name("forward + addend"), &y, &plus(&y64, &ya));
-            adjoint_with(isa, algorithm, s, &g, &w, None, &mut dx);
-            assert_close(&name("adjoint"), &dx, &x64);
-            adjoint_with(isa, algorithm, s, &g, &w, Some(&xa), &mut dx);
-            assert_close(&name("adjoint + addend"), &dx, &plus(&x64, &xa));
-            weight_grad_with(isa, algorithm, s, &x, &g, &mut dw);
-            assert_close(&name("weight_grad"), &dw, &w64);
+            let y = |addend| forward_with(isa, algorithm, s, &x, &w, addend);
+            assert_close(&name("forward"), &y(None), &y64);
+            assert_close(&name("forward + addend"), &y(Some(&ya)), &plus(&y64, &ya));
+            let dx = |addend| adjoint_with(isa, algorithm, s, &g, &w, addend);
+            assert_close(&name("adjoint"), &dx(None), &x64);
+            assert_close(&name("adjoint + addend"), &dx(Some(&xa)), &plus(&x64, &xa));
+            assert_close(&name("weight_grad"), &weight_grad_with(isa, algorithm, s, &x, &g), &w64);
         }
     }
 }
@@ -167,11 +161,11 @@ fn precision_at_depth() {
 #[test]
 fn nothing_to_do() {
     for s in [shape(0, (4, 4), (3, 5), [3, 1, 1]), shape(2, (4, 4), (0, 5), [3, 1, 1])] {
-        let (mut y, mut w) = (vec![1.0; s.output_len()], vec![1.0; s.weight_len()]);
-        forward(&s, &vec![0.0; s.input_len()], &w, None, &mut y);
-        assert!(y.iter().all(|&v| v == 0.0));
-        weight_grad(&s, &vec![0.0; s.input_len()], &y, &mut w);
-        assert!(w.iter().all(|&v| v == 0.0));
+        let (x, w, y) = (vec![1.0; s.input_len()], vec![1.0; s.weight_len()], vec![2.0; s.output_len()]);
+        assert_eq!(forward(&s, &x, &w, None), vec![0.0; y.len()]);
+        assert_eq!(forward(&s, &x, &w, Some(&y)), y);
+        assert_eq!(adjoint(&s, &y, &w, Some(&x)), x);
+        assert_eq!(weight_grad(&s, &x, &y), vec![0.0; w.len()]);
     }
 }
 
@@ -179,18 +173,21 @@ fn nothing_to_do() {
 fn wrong_lengths_are_refused() {
     let s = shape(1, (4, 4), (2, 3), [3, 1, 1]);
     let (x, w) = (values(s.input_len(), 1), values(s.weight_len(), 2));
-    let mut y = vec![0.0; s.output_len() - 1];
-    assert!(std::panic::catch_unwind(move || forward(&s, &x, &w, None, &mut y)).is_err());
+    let short = vec![0.0; s.output_len() - 1];
+    let refused =
+        |f: &dyn Fn() -> Vec<f32>| std::panic::catch_unwind(std::panic::AssertUnwindSafe(f)).is_err();
+    assert!(refused(&|| forward(&s, &x[1..], &w, None)));
+    assert!(refused(&|| forward(&s, &x, &w[1..], None)));
+    assert!(refused(&|| forward(&s, &x, &w, Some(&short))));
+    assert!(refused(&|| adjoint(&s, &short, &w, None)));
+    assert!(refused(&|| weight_grad(&s, &x, &short)));
 }
 
 /// All passes of the default algorithm, as bits.
 fn all_passes(s: &ConvShape) -> Vec<u32> {
     let (x, w, g) = (values(s.input_len(), 1), values(s.weight_len(), 2), values(s.output_len(), 3));
-    let (mut y, mut dx, mut dw) = (g.clone(), x.clone(), w.clone());
-    forward(s, &x, &w, None, &mut y);
-    adjoint(s, &g, &w, Some(&x), &mut dx);
-    weight_grad(s, &x, &g, &mut dw);
-    [y, dx, dw].concat().iter().map(|v| v.to_bits()).collect()
+    let (y, dx) = (forward(s, &x, &w, None), adjoint(s, &g, &w, Some(&x)));
+    [y, dx, weight_grad(s, &x, &g)].concat().iter().map(|v| v.to_bits()).collect()
 }
 
 #[test]
@@ -236,10 +233,8 @@ proptest! {
         let s = shape(n, (h, w), (i, o), [kernel, stride, kernel / 2]);
         let (x, w) = (values(s.input_len(), seed), values(s.weight_len(), seed + 1));
         let g = values(s.output_len(), seed + 2);
-        let (mut y, mut dx, mut dw) = (vec![0.0; g.len()], vec![0.0; x.len()], vec![0.0; w.len()]);
-        forward(&s, &x, &w, None, &mut y);
-        adjoint(&s, &g, &w, None, &mut dx);
-        weight_grad(&s, &x, &g, &mut dw);
+        let (y, dx) = (forward(&s, &x, &w, None), adjoint(&s, &g, &w, None));
+        let dw = weight_grad(&s, &x, &g);
         let dot = |a: &[f32], b: &[f32]| -> f64 {
             a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
         };

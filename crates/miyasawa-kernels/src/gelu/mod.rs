@@ -7,9 +7,7 @@
 //! `Phi` is within 1e-7 of its exact value everywhere and within 4e-6 of its size in the lower tail. The
 //! functions have their limits at the infinities (`gelu(-inf) = 0`, not NaN), and NaN stays NaN.
 
-use std::mem::MaybeUninit;
-
-use crate::fresh::{self, as_unwritten, zeroed};
+use crate::fresh::{self, zeroed};
 use crate::isa::Isa;
 use crate::multiversion::multiversion;
 use crate::tasks;
@@ -50,111 +48,61 @@ multiversion! {
 }
 
 /// `y = gelu(h)`.
-///
-/// # Panics
-/// If the lengths differ.
-pub fn forward(h: &[f32], y: &mut [f32]) {
-    forward_on(Isa::current(), h, y);
+pub fn forward(h: &[f32]) -> Vec<f32> {
+    forward_on(Isa::current(), h)
 }
 
-/// [`forward`] into new memory.
-///
-/// # Panics
-/// As [`forward`].
-pub fn forward_new(h: &[f32]) -> Vec<f32> {
+fn forward_on(isa: Isa, h: &[f32]) -> Vec<f32> {
     // SAFETY: every value is written.
-    let [y] = unsafe { fresh::vectors([h.len()], |[y]| forward_to(Isa::current(), h, y)) };
+    let [y] = unsafe {
+        fresh::vectors([h.len()], |[y]| {
+            let chunks = y.chunks_mut(CHUNK).zip(h.chunks(CHUNK));
+            tasks::items(chunks, |_, (y, h)| forward_chunk(isa, h, zeroed(y)));
+        })
+    };
     y
-}
-
-fn forward_on(isa: Isa, h: &[f32], y: &mut [f32]) {
-    // SAFETY: values are written.
-    forward_to(isa, h, unsafe { as_unwritten(y) });
-}
-
-/// Writes every value of `y`.
-fn forward_to(isa: Isa, h: &[f32], y: &mut [MaybeUninit<f32>]) {
-    assert_eq!(h.len(), y.len(), "gelu::forward: length of y");
-    if y.len() <= CHUNK {
-        return forward_chunk(isa, h, zeroed(y));
-    }
-    tasks::items(y.chunks_mut(CHUNK).zip(h.chunks(CHUNK)), |_, (y, h)| forward_chunk(isa, h, zeroed(y)));
 }
 
 /// `y = g*gelu'(h)`.
 ///
 /// # Panics
 /// If the lengths differ.
-pub fn adjoint(h: &[f32], g: &[f32], y: &mut [f32]) {
-    adjoint_on(Isa::current(), h, g, y);
+pub fn adjoint(h: &[f32], g: &[f32]) -> Vec<f32> {
+    adjoint_on(Isa::current(), h, g)
 }
 
-/// [`adjoint`] into new memory.
-///
-/// # Panics
-/// As [`adjoint`].
-pub fn adjoint_new(h: &[f32], g: &[f32]) -> Vec<f32> {
+fn adjoint_on(isa: Isa, h: &[f32], g: &[f32]) -> Vec<f32> {
+    assert_eq!(g.len(), h.len(), "gelu::adjoint: length of g");
     // SAFETY: every value is written.
-    let [y] = unsafe { fresh::vectors([h.len()], |[y]| adjoint_to(Isa::current(), h, g, y)) };
+    let [y] = unsafe {
+        fresh::vectors([h.len()], |[y]| {
+            let chunks = y.chunks_mut(CHUNK).zip(h.chunks(CHUNK)).zip(g.chunks(CHUNK));
+            tasks::items(chunks, |_, ((y, h), g)| adjoint_chunk(isa, h, g, zeroed(y)));
+        })
+    };
     y
 }
 
-fn adjoint_on(isa: Isa, h: &[f32], g: &[f32], y: &mut [f32]) {
-    // SAFETY: values are written.
-    adjoint_to(isa, h, g, unsafe { as_unwritten(y) });
-}
-
-/// Writes every value of `y`.
-fn adjoint_to(isa: Isa, h: &[f32], g: &[f32], y: &mut [MaybeUninit<f32>]) {
-    assert_eq!(h.len(), y.len(), "gelu::adjoint: length of y");
-    assert_eq!(h.len(), g.len(), "gelu::adjoint: length of g");
-    if y.len() <= CHUNK {
-        return adjoint_chunk(isa, h, g, zeroed(y));
-    }
-    let chunks = y.chunks_mut(CHUNK).zip(h.chunks(CHUNK)).zip(g.chunks(CHUNK));
-    tasks::items(chunks, |_, ((y, h), g)| adjoint_chunk(isa, h, g, zeroed(y)));
-}
-
-/// The reverse of [`adjoint`] for the cotangent `v`: `dg = v*gelu'(h)` and `dh = v*g*gelu''(h)`.
+/// The reverse of [`adjoint`] for the cotangent `v`: `[dg, dh]`, `dg = v*gelu'(h)` and `dh = v*g*gelu''(h)`.
 ///
 /// # Panics
 /// If the lengths differ.
-pub fn adjoint_reverse(h: &[f32], g: &[f32], v: &[f32], dg: &mut [f32], dh: &mut [f32]) {
-    adjoint_reverse_on(Isa::current(), h, g, v, dg, dh);
+pub fn adjoint_reverse(h: &[f32], g: &[f32], v: &[f32]) -> [Vec<f32>; 2] {
+    adjoint_reverse_on(Isa::current(), h, g, v)
 }
 
-/// [`adjoint_reverse`] into new memory: `[dg, dh]`.
-///
-/// # Panics
-/// As [`adjoint_reverse`].
-pub fn adjoint_reverse_new(h: &[f32], g: &[f32], v: &[f32]) -> [Vec<f32>; 2] {
-    // SAFETY: every value is written.
-    unsafe { fresh::vectors([h.len(); 2], |[dg, dh]| adjoint_reverse_to(Isa::current(), h, g, v, dg, dh)) }
-}
-
-fn adjoint_reverse_on(isa: Isa, h: &[f32], g: &[f32], v: &[f32], dg: &mut [f32], dh: &mut [f32]) {
-    // SAFETY: values are written.
-    unsafe { adjoint_reverse_to(isa, h, g, v, as_unwritten(dg), as_unwritten(dh)) };
-}
-
-/// Writes every value of `dg` and `dh`.
-fn adjoint_reverse_to(
-    isa: Isa,
-    h: &[f32],
-    g: &[f32],
-    v: &[f32],
-    dg: &mut [MaybeUninit<f32>],
-    dh: &mut [MaybeUninit<f32>],
-) {
-    for (name, len) in [("g", g.len()), ("v", v.len()), ("dg", dg.len()), ("dh", dh.len())] {
+fn adjoint_reverse_on(isa: Isa, h: &[f32], g: &[f32], v: &[f32]) -> [Vec<f32>; 2] {
+    for (name, len) in [("g", g.len()), ("v", v.len())] {
         assert_eq!(len, h.len(), "gelu::adjoint_reverse: length of {name}");
     }
-    if h.len() <= CHUNK {
-        return adjoint_reverse_chunk(isa, h, g, v, zeroed(dg), zeroed(dh));
+    // SAFETY: every value is written.
+    unsafe {
+        fresh::vectors([h.len(); 2], |[dg, dh]| {
+            let outputs = dg.chunks_mut(CHUNK).zip(dh.chunks_mut(CHUNK));
+            let chunks = outputs.zip(h.chunks(CHUNK).zip(g.chunks(CHUNK)).zip(v.chunks(CHUNK)));
+            tasks::items(chunks, |_, ((dg, dh), ((h, g), v))| {
+                adjoint_reverse_chunk(isa, h, g, v, zeroed(dg), zeroed(dh));
+            });
+        })
     }
-    let outputs = dg.chunks_mut(CHUNK).zip(dh.chunks_mut(CHUNK));
-    let chunks = outputs.zip(h.chunks(CHUNK).zip(g.chunks(CHUNK)).zip(v.chunks(CHUNK)));
-    tasks::items(chunks, |_, ((dg, dh), ((h, g), v))| {
-        adjoint_reverse_chunk(isa, h, g, v, zeroed(dg), zeroed(dh));
-    });
 }

@@ -40,13 +40,11 @@ fn curvature(h: f64) -> f64 {
     normal(h).1 * (2.0 - h * h)
 }
 
-/// `gelu`, `gelu'` and `gelu''` through the slices of the public functions.
+/// `gelu`, `gelu'` and `gelu''` through the public functions.
 fn all(isa: Isa, h: &[f32]) -> [Vec<f32>; 3] {
     let ones = vec![1.0; h.len()];
-    let [mut y, mut slope, mut dg, mut dh] = [(); 4].map(|()| vec![f32::NAN; h.len()]);
-    forward_on(isa, h, &mut y);
-    adjoint_on(isa, h, &ones, &mut slope);
-    adjoint_reverse_on(isa, h, &ones, &ones, &mut dg, &mut dh);
+    let (y, slope) = (forward_on(isa, h), adjoint_on(isa, h, &ones));
+    let [dg, dh] = adjoint_reverse_on(isa, h, &ones, &ones);
     for (a, b) in slope.iter().zip(&dg) {
         assert_eq!(a.to_bits(), b.to_bits(), "{isa}: both adjoints take the same slope");
     }
@@ -165,9 +163,8 @@ proptest! {
         let g: Vec<f32> = values.iter().map(|v| v.1).collect();
         let v: Vec<f32> = values.iter().map(|v| v.2).collect();
         for isa in Isa::available() {
-            let [mut y, mut dg, mut dh] = [(); 3].map(|()| vec![0.0; h.len()]);
-            adjoint_on(isa, &h, &g, &mut y);
-            adjoint_reverse_on(isa, &h, &g, &v, &mut dg, &mut dh);
+            let y = adjoint_on(isa, &h, &g);
+            let [dg, dh] = adjoint_reverse_on(isa, &h, &g, &v);
             for i in 0..h.len() {
                 let [h, g, v] = [h[i], g[i], v[i]].map(f64::from);
                 prop_assert!((f64::from(y[i]) - g * slope(h)).abs() < 1e-6);
@@ -181,7 +178,5 @@ proptest! {
 #[test]
 #[should_panic(expected = "gelu::adjoint_reverse: length of v")]
 fn a_wrong_length_is_refused() {
-    let mut out = [[0.0; 4]; 2];
-    let [dg, dh] = &mut out;
-    adjoint_reverse(&[0.0; 4], &[0.0; 4], &[0.0; 3], dg, dh);
+    adjoint_reverse(&[0.0; 4], &[0.0; 4], &[0.0; 3]);
 }

@@ -1,8 +1,6 @@
 //! Mean over the pixels of an image, and its adjoint.
 
-use std::mem::MaybeUninit;
-
-use crate::fresh::{self, as_unwritten, zeroed};
+use crate::fresh::{self, zeroed};
 use crate::isa::Isa;
 use crate::multiversion::multiversion;
 use crate::rows::{Rows, Sums, TILE};
@@ -44,14 +42,14 @@ fn rows(name: &str, batch: usize, pixels: usize, channels: usize) -> Rows {
 ///
 /// # Panics
 /// If a slice does not have the length that the shape says.
-pub fn forward(batch: usize, pixels: usize, channels: usize, x: &[f32], y: &mut [f32]) {
-    forward_on(Isa::current(), batch, pixels, channels, x, y);
+pub fn forward(batch: usize, pixels: usize, channels: usize, x: &[f32]) -> Vec<f32> {
+    forward_on(Isa::current(), batch, pixels, channels, x)
 }
 
-fn forward_on(isa: Isa, batch: usize, pixels: usize, channels: usize, x: &[f32], y: &mut [f32]) {
+fn forward_on(isa: Isa, batch: usize, pixels: usize, channels: usize, x: &[f32]) -> Vec<f32> {
     assert_eq!(x.len(), batch * pixels * channels, "pool::forward: length of x");
-    assert_eq!(y.len(), batch * channels, "pool::forward: length of y");
     let rows = rows("pool::forward", batch, pixels, channels);
+    let mut y = vec![0.0; batch * channels];
     rows.images(y.chunks_mut(channels).collect(), |n, y| {
         let x = &x[n * pixels * channels..][..pixels * channels];
         let totals = rows.read_sums::<1>(|at, lanes| sums(isa, &x[at], rows.row, lanes));
@@ -59,6 +57,7 @@ fn forward_on(isa: Isa, batch: usize, pixels: usize, channels: usize, x: &[f32],
             *y = (total / pixels as f64) as f32;
         }
     });
+    y
 }
 
 /// `x[n, p, c] = g[n, c] / pixels (+ addend[n, p, c])`: the adjoint of [`forward`], fused with the sum
@@ -66,36 +65,8 @@ fn forward_on(isa: Isa, batch: usize, pixels: usize, channels: usize, x: &[f32],
 ///
 /// # Panics
 /// If a slice does not have the length that the shape says.
-pub fn adjoint(
-    batch: usize,
-    pixels: usize,
-    channels: usize,
-    g: &[f32],
-    addend: Option<&[f32]>,
-    x: &mut [f32],
-) {
-    adjoint_on(Isa::current(), batch, pixels, channels, g, addend, x);
-}
-
-/// [`adjoint`] into new memory.
-///
-/// # Panics
-/// As [`adjoint`].
-pub fn adjoint_new(
-    batch: usize,
-    pixels: usize,
-    channels: usize,
-    g: &[f32],
-    addend: Option<&[f32]>,
-) -> Vec<f32> {
-    let isa = Isa::current();
-    // SAFETY: every value is written.
-    let [x] = unsafe {
-        fresh::vectors([batch * pixels * channels], |[x]| {
-            adjoint_to(isa, batch, pixels, channels, g, addend, x);
-        })
-    };
-    x
+pub fn adjoint(batch: usize, pixels: usize, channels: usize, g: &[f32], addend: Option<&[f32]>) -> Vec<f32> {
+    adjoint_on(Isa::current(), batch, pixels, channels, g, addend)
 }
 
 fn adjoint_on(
@@ -105,37 +76,27 @@ fn adjoint_on(
     channels: usize,
     g: &[f32],
     addend: Option<&[f32]>,
-    x: &mut [f32],
-) {
-    // SAFETY: values are written.
-    adjoint_to(isa, batch, pixels, channels, g, addend, unsafe { as_unwritten(x) });
-}
-
-/// Writes every value of `x`.
-fn adjoint_to(
-    isa: Isa,
-    batch: usize,
-    pixels: usize,
-    channels: usize,
-    g: &[f32],
-    addend: Option<&[f32]>,
-    x: &mut [MaybeUninit<f32>],
-) {
+) -> Vec<f32> {
+    let image = pixels * channels;
     assert_eq!(g.len(), batch * channels, "pool::adjoint: length of g");
-    assert_eq!(x.len(), batch * pixels * channels, "pool::adjoint: length of x");
     if let Some(a) = addend {
-        assert_eq!(a.len(), x.len(), "pool::adjoint: length of addend");
+        assert_eq!(a.len(), batch * image, "pool::adjoint: length of addend");
     }
     let rows = rows("pool::adjoint", batch, pixels, channels);
-    let image = pixels * channels;
-    rows.images(x.chunks_mut(image).collect(), |n, x| {
-        let x = zeroed(x);
-        let g = &g[n * channels..][..channels];
-        let table = rows.tables(|c| [f64::from(g[c]) / pixels as f64]);
-        let addend = addend.map(|a| &a[n * image..][..image]);
-        rows.write([x], |at, [x]| match addend {
-            Some(a) => spread(isa, &table, &a[at], x),
-            None => x.chunks_mut(table.len()).for_each(|x| x.copy_from_slice(&table[..x.len()])),
-        });
-    });
+    // SAFETY: every value is written.
+    let [x] = unsafe {
+        fresh::vectors([batch * image], |[x]| {
+            rows.images(x.chunks_mut(image).collect(), |n, x| {
+                let x = zeroed(x);
+                let g = &g[n * channels..][..channels];
+                let table = rows.tables(|c| [f64::from(g[c]) / pixels as f64]);
+                let addend = addend.map(|a| &a[n * image..][..image]);
+                rows.write([x], |at, [x]| match addend {
+                    Some(a) => spread(isa, &table, &a[at], x),
+                    None => x.chunks_mut(table.len()).for_each(|x| x.copy_from_slice(&table[..x.len()])),
+                });
+            });
+        })
+    };
+    x
 }

@@ -15,14 +15,12 @@ fn check(batch: usize, pixels: usize, channels: usize) {
     }
     for isa in Isa::available() {
         let name = format!("{isa}, {batch} images of {pixels} pixels and {channels} channels");
-        let mut y = vec![f32::NAN; g.len()];
-        forward_on(isa, batch, pixels, channels, &x, &mut y);
+        let y = forward_on(isa, batch, pixels, channels, &x);
         for (y, mean) in y.iter().zip(&mean) {
             assert!((f64::from(*y) - mean).abs() < 5e-7, "{name}: {y}, not {mean}");
         }
         for addend in [None, Some(&x[..])] {
-            let mut out = vec![f32::NAN; x.len()];
-            adjoint_on(isa, batch, pixels, channels, &g, addend, &mut out);
+            let out = adjoint_on(isa, batch, pixels, channels, &g, addend);
             for (i, out) in out.into_iter().enumerate() {
                 let spread = g[i / (pixels * channels) * channels + i % channels] / pixels as f32;
                 let want = addend.map_or(spread, |a| a[i] + spread);
@@ -52,12 +50,9 @@ fn threads_do_not_change_a_bit() {
         let g = values(batch * channels, 4);
         let outputs = [1, 2, 3].map(|threads| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-            let (mut y, mut out) = (vec![0.0; g.len()], vec![0.0; x.len()]);
             pool.install(|| {
-                forward(batch, pixels, channels, &x, &mut y);
-                adjoint(batch, pixels, channels, &g, Some(&x), &mut out);
-            });
-            (y, out)
+                (forward(batch, pixels, channels, &x), adjoint(batch, pixels, channels, &g, Some(&x)))
+            })
         });
         assert!(outputs[0] == outputs[1] && outputs[0] == outputs[2]);
     }
@@ -73,5 +68,5 @@ proptest! {
 #[test]
 #[should_panic(expected = "pool::adjoint: length of addend")]
 fn a_wrong_length_is_refused() {
-    adjoint(1, 2, 1, &[0.0], Some(&[0.0]), &mut [0.0; 2]);
+    adjoint(1, 2, 1, &[0.0], Some(&[0.0]));
 }

@@ -14,7 +14,7 @@ use miyasawa_kernels::{
     conv::{self, ConvShape},
     elementwise::{self, AdamW, Average, Sgd},
     gelu,
-    norm::{self, NormShape},
+    norm::{self, NormShape, Saved},
     pool,
 };
 
@@ -33,6 +33,10 @@ impl Input {
 
 fn inputs<const N: usize>(tensors: [FlexTensor; N]) -> [Input; N] {
     tensors.map(Input::new)
+}
+
+fn saved([h, gamma, mean, rstd]: [&Input; 4]) -> Saved<'_> {
+    Saved { h: h.values(), gamma: gamma.values(), mean: mean.values(), rstd: rstd.values() }
 }
 
 /// The values of a tensor to change in place; copied first if another tensor shares them.
@@ -68,7 +72,7 @@ impl JointOps for Flex {
         default_unless_f32!(x, default::conv2d::<Self>(x, w, addend, s));
         let [x, w] = inputs([x, w]);
         let addend = addend.into_option().map(Input::new);
-        let y = conv::forward_new(&s, x.values(), w.values(), addend.as_ref().map(Input::values));
+        let y = conv::forward(&s, x.values(), w.values(), addend.as_ref().map(Input::values));
         output(y, [s.batch, s.out_height(), s.out_width(), s.out_channels])
     }
 
@@ -81,7 +85,7 @@ impl JointOps for Flex {
         default_unless_f32!(g, default::conv2d_adjoint::<Self>(g, w, addend, s));
         let [g, w] = inputs([g, w]);
         let addend = addend.into_option().map(Input::new);
-        let x = conv::adjoint_new(&s, g.values(), w.values(), addend.as_ref().map(Input::values));
+        let x = conv::adjoint(&s, g.values(), w.values(), addend.as_ref().map(Input::values));
         output(x, [s.batch, s.height, s.width, s.in_channels])
     }
 
@@ -92,21 +96,20 @@ impl JointOps for Flex {
     ) -> FloatTensor<Self> {
         default_unless_f32!(x, default::conv2d_weight_grad::<Self>(x, g, s));
         let [x, g] = inputs([x, g]);
-        let mut dw = vec![0.0; s.weight_len()];
-        conv::weight_grad(&s, x.values(), g.values(), &mut dw);
+        let dw = conv::weight_grad(&s, x.values(), g.values());
         output(dw, [s.out_channels, s.in_channels, s.kernel, s.kernel])
     }
 
     fn gelu_exact(h: FloatTensor<Self>) -> FloatTensor<Self> {
         default_unless_f32!(h, default::gelu::<Self>(h));
         let (shape, [h]) = (h.shape(), inputs([h]));
-        output(gelu::forward_new(h.values()), shape)
+        output(gelu::forward(h.values()), shape)
     }
 
     fn gelu_exact_adjoint(h: FloatTensor<Self>, g: FloatTensor<Self>) -> FloatTensor<Self> {
         default_unless_f32!(h, default::gelu_adjoint::<Self>(h, g));
         let (shape, [h, g]) = (h.shape(), inputs([h, g]));
-        output(gelu::adjoint_new(h.values(), g.values()), shape)
+        output(gelu::adjoint(h.values(), g.values()), shape)
     }
 
     fn gelu_exact_adjoint_reverse(
@@ -116,7 +119,7 @@ impl JointOps for Flex {
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
         default_unless_f32!(h, default::gelu_adjoint_reverse::<Self>(h, g, v));
         let (shape, [h, g, v]) = (h.shape(), inputs([h, g, v]));
-        let [dg, dh] = gelu::adjoint_reverse_new(h.values(), g.values(), v.values());
+        let [dg, dh] = gelu::adjoint_reverse(h.values(), g.values(), v.values());
         (output(dg, shape.clone()), output(dh, shape))
     }
 
@@ -129,7 +132,7 @@ impl JointOps for Flex {
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
         default_unless_f32!(x, default::group_norm::<Self>(x, gamma, beta, s, fused));
         let (shape, [x, gamma, beta]) = (x.shape(), inputs([x, gamma, beta]));
-        let [y, mean, rstd] = norm::forward_new(&s, x.values(), gamma.values(), beta.values(), fused);
+        let [y, mean, rstd] = norm::forward(&s, x.values(), gamma.values(), beta.values(), fused);
         let stats = [s.batch, s.groups];
         (output(y, shape), output(mean, stats), output(rstd, stats))
     }
@@ -145,8 +148,7 @@ impl JointOps for Flex {
     ) -> FloatTensor<Self> {
         default_unless_f32!(x, default::group_norm_adjoint::<Self>(x, gamma, mean, rstd, g, s, fused));
         let (shape, [x, gamma, mean, rstd, g]) = (x.shape(), inputs([x, gamma, mean, rstd, g]));
-        let constants = [gamma.values(), mean.values(), rstd.values()];
-        let [y, _, _] = norm::adjoint_new(&s, x.values(), constants, g.values(), fused);
+        let [y, _, _] = norm::adjoint(&s, saved([&x, &gamma, &mean, &rstd]), g.values(), fused);
         output(y, shape)
     }
 
@@ -161,8 +163,7 @@ impl JointOps for Flex {
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
         default_unless_f32!(x, default::group_norm_reverse::<Self>(x, gamma, mean, rstd, g, s, fused));
         let (shape, [x, gamma, mean, rstd, g]) = (x.shape(), inputs([x, gamma, mean, rstd, g]));
-        let constants = [gamma.values(), mean.values(), rstd.values()];
-        let [y, d_gamma, d_beta] = norm::adjoint_new(&s, x.values(), constants, g.values(), fused);
+        let [y, d_gamma, d_beta] = norm::adjoint(&s, saved([&x, &gamma, &mean, &rstd]), g.values(), fused);
         let channels = [s.batch, s.channels];
         (output(y, shape), output(d_gamma, channels), output(d_beta, channels))
     }
@@ -183,17 +184,15 @@ impl JointOps for Flex {
         );
         let (shape, [x, gamma, mean, rstd]) = (x.shape(), inputs([x, gamma, mean, rstd]));
         let [g, v] = inputs([g, v]);
-        let constants = [gamma.values(), mean.values(), rstd.values()];
-        let [dg, d_gamma, dx] =
-            norm::adjoint_reverse_new(&s, x.values(), constants, g.values(), v.values(), fused);
+        let saved = saved([&x, &gamma, &mean, &rstd]);
+        let [dg, d_gamma, dx] = norm::adjoint_reverse(&s, saved, g.values(), v.values(), fused);
         (output(dg, shape.clone()), output(d_gamma, [s.batch, s.channels]), output(dx, shape))
     }
 
     fn mean_pool_nhwc(x: FloatTensor<Self>) -> FloatTensor<Self> {
         default_unless_f32!(x, default::mean_pool::<Self>(x));
         let ([batch, height, width, channels], [x]) = (x.shape().dims(), inputs([x]));
-        let mut y = vec![0.0; batch * channels];
-        pool::forward(batch, height * width, channels, x.values(), &mut y);
+        let y = pool::forward(batch, height * width, channels, x.values());
         output(y, [batch, channels])
     }
 
@@ -207,7 +206,7 @@ impl JointOps for Flex {
         let ([batch, channels], [g]) = (g.shape().dims(), inputs([g]));
         let addend = addend.into_option().map(Input::new);
         let addend = addend.as_ref().map(Input::values);
-        let x = pool::adjoint_new(batch, height * width, channels, g.values(), addend);
+        let x = pool::adjoint(batch, height * width, channels, g.values(), addend);
         output(x, [batch, height, width, channels])
     }
 
