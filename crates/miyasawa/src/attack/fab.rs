@@ -57,51 +57,37 @@ impl Fab {
             x: victims.picture(i).to_vec(),
         };
         let mut alive: Vec<State> = (0..victims.len()).map(state).collect();
+        let points = |states: &[State]| states.iter().flat_map(|s| &s.x).copied().collect::<Vec<f32>>();
         let (classes, len) = (target.classes(), target.len());
-        // The logits and the gradient of f_goal - f_label at each state's point.
-        let look = |states: &[&State]| {
-            let batch: Vec<f32> = states.iter().flat_map(|s| &s.x).copied().collect();
-            target.gradient(&batch, &|i, z| {
-                let mut weights = vec![0.0; z.len()];
-                weights[states[i].goal] += 1.0;
-                weights[states[i].label] -= 1.0;
-                weights
-            })
-        };
-        for step in 0..=self.steps {
+        for _ in 0..self.steps {
             if alive.is_empty() {
                 break;
             }
-            let (mut logits, mut gradients) = look(&alive.iter().collect::<Vec<_>>());
-            // Wrong points inside the ball end the search for their picture, those outside draw it back.
-            let mut outside = Vec::new();
-            for (i, s) in alive.iter_mut().enumerate() {
+            // The logits, and the gradient of f_goal - f_label.
+            let (logits, gradients) = target.gradient(&points(&alive), &|i, z| {
+                let mut weights = vec![0.0; z.len()];
+                weights[alive[i].goal] += 1.0;
+                weights[alive[i].label] -= 1.0;
+                weights
+            });
+            alive
+                .par_iter_mut()
+                .zip(logits.par_chunks(classes).zip(gradients.par_chunks(len)))
+                .for_each(|(s, (z, g))| self.advance(s, victims.picture(s.victim), z, g));
+            // Most points that a step leads to are wrong, and left before their gradients are needed.
+            let logits = target.logits(&points(&alive));
+            for (s, z) in alive.iter_mut().zip(logits.chunks(classes)) {
                 let clean = victims.picture(s.victim);
-                if step == 0 || argmax(&logits[i * classes..][..classes]) == s.label {
+                if argmax(z) == s.label {
                     continue;
                 }
+                // Inside the ball the search is over, outside the point is drawn back.
                 if self.norm.distance(&s.x, clean) <= self.eps {
                     found[s.victim] = Some(s.x.clone());
                 } else {
                     s.x.iter_mut().zip(clean).for_each(|(x, c)| *x = c + BACK * (*x - c));
-                    outside.push(i);
                 }
             }
-            if step == self.steps {
-                break;
-            }
-            if !outside.is_empty() {
-                let (z, g) = look(&outside.iter().map(|i| &alive[*i]).collect::<Vec<_>>());
-                for (k, i) in outside.iter().enumerate() {
-                    logits[i * classes..][..classes].copy_from_slice(&z[k * classes..][..classes]);
-                    gradients[i * len..][..len].copy_from_slice(&g[k * len..][..len]);
-                }
-            }
-            alive
-                .par_iter_mut()
-                .zip(logits.par_chunks(classes).zip(gradients.par_chunks(len)))
-                .filter(|(s, _)| found[s.victim].is_none())
-                .for_each(|(s, (z, g))| self.advance(s, victims.picture(s.victim), z, g));
             alive.retain(|s| found[s.victim].is_none());
         }
         found
