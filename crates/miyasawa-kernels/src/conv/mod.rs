@@ -106,13 +106,15 @@ pub fn forward_with(
 ) -> Vec<f32> {
     s.check("conv::forward", x.len(), w.len(), s.output_len());
     algorithm.check("conv::forward", s);
-    let operands = algorithm.copied(s);
-    let (x, w) = (&rounded(isa, operands, x)[..], &rounded(isa, operands, w)[..]);
-    filled("conv::forward", s, s.output_len(), addend, |y| match algorithm {
-        Algorithm::Plain => plain::forward(s, x, w, addend, zeroed(y)),
-        Algorithm::Streamed => streamed::forward(isa, s, x, w, addend, y),
-        Algorithm::Direct => direct::forward(isa, s, x, w, addend, y),
-        Algorithm::Winograd => winograd::forward(isa, s, x, w, addend, y),
+    filled("conv::forward", s, s.output_len(), addend, |y| {
+        let operands = algorithm.copied(s);
+        let (x, w) = (&rounded(isa, operands, x)[..], &rounded(isa, operands, w)[..]);
+        match algorithm {
+            Algorithm::Plain => plain::forward(s, x, w, addend, zeroed(y)),
+            Algorithm::Streamed => streamed::forward(isa, s, x, w, addend, y),
+            Algorithm::Direct => direct::forward(isa, s, x, w, addend, y),
+            Algorithm::Winograd => winograd::forward(isa, s, x, w, addend, y),
+        }
     })
 }
 
@@ -138,13 +140,15 @@ pub fn adjoint_with(
 ) -> Vec<f32> {
     s.check("conv::adjoint", s.input_len(), w.len(), g.len());
     algorithm.check("conv::adjoint", s);
-    let operands = algorithm.copied(s);
-    let (g, w) = (&rounded(isa, operands, g)[..], &rounded(isa, operands, w)[..]);
-    filled("conv::adjoint", s, s.input_len(), addend, |x| match algorithm {
-        Algorithm::Plain => plain::adjoint(s, g, w, addend, zeroed(x)),
-        Algorithm::Streamed => streamed::adjoint(isa, s, g, w, addend, x),
-        Algorithm::Direct => direct::adjoint(isa, s, g, w, addend, x),
-        Algorithm::Winograd => winograd::adjoint(isa, s, g, w, addend, x),
+    filled("conv::adjoint", s, s.input_len(), addend, |x| {
+        let operands = algorithm.copied(s);
+        let (g, w) = (&rounded(isa, operands, g)[..], &rounded(isa, operands, w)[..]);
+        match algorithm {
+            Algorithm::Plain => plain::adjoint(s, g, w, addend, zeroed(x)),
+            Algorithm::Streamed => streamed::adjoint(isa, s, g, w, addend, x),
+            Algorithm::Direct => direct::adjoint(isa, s, g, w, addend, x),
+            Algorithm::Winograd => winograd::adjoint(isa, s, g, w, addend, x),
+        }
     })
 }
 

@@ -9,6 +9,16 @@
 //! second-level cache ([`Fused`]). Transformed weights grow fourfold; where they would no longer fit, all tiles are
 //! transformed first and a task takes a panel of result channels, whose weights it transforms as it goes ([`Panel`]).
 
+/// Runs `go` for the number of tiles in a vector.
+macro_rules! go {
+    ($self:ident, $S:ident) => {
+        // SAFETY: the caller's promise.
+        unsafe {
+            if $S::PAIRS && $self.pass.per_vector == 2 { $self.go::<$S, 2>() } else { $self.go::<$S, 1>() }
+        }
+    };
+}
+
 mod grad;
 mod tiles;
 mod transform;
@@ -246,8 +256,7 @@ impl Kernel for Pack<'_> {
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        // SAFETY: the caller's promise.
-        unsafe { if S::PAIRS && self.pass.per_vector == 2 { self.go::<S, 2>() } else { self.go::<S, 1>() } }
+        go!(self, S);
     }
 }
 
@@ -358,8 +367,7 @@ impl Kernel for Fused<'_> {
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        // SAFETY: the caller's promise.
-        unsafe { if S::PAIRS && self.pass.per_vector == 2 { self.go::<S, 2>() } else { self.go::<S, 1>() } }
+        go!(self, S);
     }
 }
 

@@ -8,6 +8,8 @@
 //! - [`Block`]: many weights, few tiles. All tiles are transformed first; a task takes a block of channels to the end.
 //! - [`Frequency`]: many of both. All tiles are transformed first; a task takes one transformed weight of all channels.
 
+mod finish;
+
 use crate::gemm::{self, Fill};
 use crate::isa::Isa;
 use crate::scratch::{Scratch, SharedMut};
@@ -90,7 +92,7 @@ pub(in super::super) fn weight_grad(isa: Isa, s: &ConvShape, x: &[f32], g: &[f32
             let out = unsafe { shared.offset(i / parts * size) };
             isa.run(Range { pass, rows, panels, step, out });
         });
-        return finish_all(isa, pass, shared, (ranges, size), dw);
+        return finish::all(isa, pass, shared, (ranges, size), dw);
     }
     let step = if rows <= BLOCK_ROWS { rows } else { (SHARED_TILES / row_size).max(32).min(rows) };
     let longest = pass.planes(step, lanes);
@@ -121,17 +123,7 @@ pub(in super::super) fn weight_grad(isa: Isa, s: &ConvShape, x: &[f32], g: &[f32
             isa.run(Frequency { pass, planes, v, z, weight, accumulate: start > 0, out: shared });
         });
     }
-    finish_all(isa, pass, shared, (1, size), dw);
-}
-
-/// Runs `go` for the number of tiles in a vector.
-macro_rules! go {
-    ($self:ident, $S:ident) => {
-        // SAFETY: the caller's promise.
-        unsafe {
-            if $S::PAIRS && $self.pass.per_vector == 2 { $self.go::<$S, 2>() } else { $self.go::<$S, 1>() }
-        }
-    };
+    finish::all(isa, pass, shared, (1, size), dw);
 }
 
 /// Sums over a range of rows, `step` at a time.
@@ -371,95 +363,7 @@ impl Kernel for Block<'_> {
                     let sums = sums.as_mut_ptr().add((first - start) * row + block * lanes);
                     let depths = (first, end.min(first + lanes));
                     let block = 2 * panel + block;
-                    finish::<S, 1>(&pass, sums, (1, 0), (row, stride), block, depths, self.dw);
-                }
-            }
-        }
-    }
-}
-
-/// Turns all sums into weights, `parts` times as many as `parts.1` values.
-fn finish_all(isa: Isa, pass: Pass, sums: SharedMut, parts: (usize, usize), dw: SharedMut) {
-    let (s, lanes) = (pass.s, isa.lanes());
-    let (steps, blocks) = (s.in_channels.div_ceil(lanes), s.out_channels.div_ceil(lanes / pass.per_vector));
-    tasks::run_if(parts.0 * parts.1 > 64 * 1024, blocks * steps, |i| {
-        let start = i % steps * lanes;
-        let depths = (start, s.in_channels.min(start + lanes));
-        isa.run(Finish { pass, sums, parts, block: i / steps, depths, dw });
-    });
-}
-
-/// Turns the sums of a block of outputs and a few inputs into weights.
-struct Finish<'a> {
-    pass: Pass<'a>,
-    sums: SharedMut,
-    /// Number of ranges and distance between their sums.
-    parts: (usize, usize),
-    block: usize,
-    depths: (usize, usize),
-    dw: SharedMut,
-}
-
-impl Finish<'_> {
-    #[inline(always)]
-    unsafe fn go<S: Simd, const P: usize>(self) {
-        let (s, panel) = (self.pass.s, self.block / 2);
-        let out_blocks = s.out_channels.div_ceil(S::LANES / P);
-        let row = (out_blocks - 2 * panel).min(2) * S::LANES;
-        // SAFETY: the sums have all panels and depths; these outputs and inputs of `dw` are only this task's.
-        unsafe {
-            let offset = panel * weights::panel(s.in_channels, S::LANES);
-            let sums = self.sums.at(offset + self.depths.0 * row + self.block % 2 * S::LANES);
-            let strides = (row, weights::stride(s.in_channels, row, S::LANES));
-            finish::<S, P>(&self.pass, sums, self.parts, strides, self.block, self.depths, self.dw);
-        }
-    }
-}
-
-impl Kernel for Finish<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    unsafe fn run<S: Simd>(self) {
-        go!(self, S);
-    }
-}
-
-/// Turns the sums of block `block` of outputs and at most `LANES` inputs `start..end` into weights.
-///
-/// # Safety
-/// `sums` is valid for `parts` of these sums, `row` values between inputs and `stride` between weights; nobody
-/// else uses them or these outputs and inputs of `dw`.
-#[inline(always)]
-unsafe fn finish<S: Simd, const P: usize>(
-    pass: &Pass,
-    sums: *mut f32,
-    parts: (usize, usize),
-    (row, stride): (usize, usize),
-    block: usize,
-    (start, end): (usize, usize),
-    dw: SharedMut,
-) {
-    let (s, lanes) = (pass.s, S::LANES);
-    let mut taps = Scratch::new(9 * lanes * lanes);
-    let mut square = [0.0f32; 16 * 16];
-    let first = block * (lanes / P);
-    // SAFETY: the caller's promise; a square has at most sixteen lanes a side.
-    unsafe {
-        weights::transform_back::<S>(pass.kind, sums, parts, end - start, row, stride, &mut taps);
-        if P == 1 && end - start == lanes && first + lanes <= s.out_channels {
-            for j in 0..9 {
-                S::transpose(taps.as_ptr().add(j * lanes * lanes), lanes, square.as_mut_ptr());
-                for lane in 0..lanes {
-                    let at = ((first + lane) * s.in_channels + start) * 9 + j * lanes;
-                    S::store(dw.at(at), S::load(square.as_ptr().add(lane * lanes)));
-                }
-            }
-        } else {
-            for o in first..s.out_channels.min(first + lanes / P) {
-                for i in 0..9 * (end - start) {
-                    let lane = i * lanes + (o - first) * P;
-                    *dw.at((o * s.in_channels + start) * 9 + i) = taps[lane..lane + P].iter().sum();
+                    finish::block::<S, 1>(&pass, sums, (1, 0), (row, stride), block, depths, self.dw);
                 }
             }
         }
