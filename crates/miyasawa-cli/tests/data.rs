@@ -147,7 +147,7 @@ fn info_tells_what_a_set_holds() {
         ["data", "convert", "digits", "--shards", "2", "--out", &figure, "--prefix", "a/b"],
         &["--prefix"],
     );
-    fails(1, ["data", "convert", "digits", "--shards", "0", "--out", &text(dir.path())], &["shards"]);
+    fails(2, ["data", "convert", "digits", "--shards", "0", "--out", &text(dir.path())], &["shards"]);
 }
 
 #[test]

@@ -17,7 +17,7 @@ use crate::picture::Picture;
 const DEAL_SEED: u64 = 0;
 
 /// What was written.
-#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Converted {
     /// The part's name, which the shards' names begin with.
     pub part: String,

@@ -4,10 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::error::DataError;
 use super::source::{Content, Found, Part};
-use super::{idx, listing, names, path, read};
-
-/// The environment variable that names the folder where data sets are.
-const DATA_FOLDER: &str = "MIYASAWA_DATA";
+use super::{idx, listing, names, path, places, read};
 
 /// A named data set that is kept in files.
 pub(super) struct Named {
@@ -55,47 +52,24 @@ pub(super) const CIFAR100: Named = Named {
     hint: "`miyasawa data fetch cifar100` gets it; or name the folder of cifar-100-binary.tar.gz: cifar100:DIR",
 };
 
-/// The folders where data sets are looked for when none is named.
-pub(super) fn search_roots() -> Vec<PathBuf> {
-    let named = std::env::var_os(DATA_FOLDER).filter(|value| !value.is_empty()).map(PathBuf::from);
-    named.into_iter().chain([PathBuf::from("data")]).collect()
-}
-
-/// Where data sets are put when no folder is named: the first of the folders where they are looked for.
-pub fn default_folder() -> PathBuf {
-    search_roots().swap_remove(0)
-}
-
 impl Named {
     /// Finds a part in `folder`, or in the first of the usual places below `roots` that holds the set.
     pub fn find(&self, folder: Option<&Path>, roots: &[PathBuf], part: Part) -> Result<Found, DataError> {
-        let below = |root: &Path| self.below.iter().map(|name| root.join(name)).collect::<Vec<PathBuf>>();
-        let places: Vec<PathBuf> = match folder {
-            Some(folder) => [vec![folder.to_owned()], below(folder)].concat(),
-            None => self
-                .package
-                .iter()
-                .map(PathBuf::from)
-                .chain(roots.iter().flat_map(|root| below(root)))
-                .collect(),
-        };
-        for place in &places {
-            if let Some(set) = self.find_in(place, part)? {
-                let found = set.content.classes();
-                if found != self.classes {
-                    return Err(DataError::malformed(
-                        place,
-                        format!("the {} classes of {}", self.classes.len(), self.name),
-                        format!("{} classes, the first '{}'", found.len(), found[0]),
-                    ));
-                }
-                return Ok(set);
-            }
+        let mut places = places::usual(folder, roots, self.below);
+        if folder.is_none() {
+            places.splice(0..0, self.package.map(PathBuf::from));
         }
-        Err(DataError::NotFound {
-            what: format!("the {part} part of the data set {}", self.name),
-            looked: places,
-            hint: self.hint.to_owned(),
+        places::first(places, format!("the {part} part of the data set {}", self.name), self.hint, |place| {
+            let Some(set) = self.find_in(place, part)? else { return Ok(None) };
+            let found = set.content.classes();
+            if found != self.classes {
+                return Err(DataError::malformed(
+                    place,
+                    format!("the {} classes of {}", self.classes.len(), self.name),
+                    format!("{} classes, the first '{}'", found.len(), found[0]),
+                ));
+            }
+            Ok(Some(set))
         })
     }
 

@@ -8,7 +8,7 @@ use super::encoded::{Encoded, Entry};
 use super::error::DataError;
 use super::source::{Content, Found, Part};
 use super::store::Store;
-use super::{archive, idx, listing, named, read, tiny};
+use super::{archive, idx, listing, named, places, read, tiny};
 use crate::picture::FORMAT_NAMES;
 
 /// The most shards that a range in braces may name.
@@ -19,41 +19,30 @@ const KINDS: &str = "an IDX image file, a CIFAR binary file, a tar or a folder o
 
 /// Finds the data set at a path; one that is relative and not there is looked for below `roots` too.
 pub(super) fn find_below(path: &Path, roots: &[PathBuf], part: Part) -> Result<Found, DataError> {
+    // What cannot be looked at is there: reading it tells why.
+    let exists = |place: &Path| !matches!(place.try_exists(), Ok(false));
     let there = |place: &Path| {
-        place.exists()
-            || matches!(shards(place), Some(Ok(shards)) if shards.iter().any(|shard| shard.exists()))
+        exists(place) || matches!(shards(place), Some(Ok(shards)) if shards.iter().any(|shard| exists(shard)))
     };
     let roots = roots.iter().filter(|_| path.is_relative());
-    let places: Vec<PathBuf> =
-        std::iter::once(path.to_owned()).chain(roots.map(|root| root.join(path))).collect();
-    match places.iter().find(|place| there(place)) {
-        Some(place) => find(place, part),
-        None => find(path, part).map_err(|error| match error {
-            DataError::NotFound { what, hint, .. } => DataError::NotFound { what, looked: places, hint },
-            other => other,
-        }),
-    }
+    let places = std::iter::once(path.to_owned()).chain(roots.map(|root| root.join(path))).collect();
+    let hint = "It is neither a file nor a data set's name: those are digits, fashion-mnist, mnist, cifar10, \
+                cifar100, tiny-imagenet";
+    let found = places::first(places, format!("'{}'", path.display()), hint, |place| {
+        there(place).then(|| find(place, part)).transpose()
+    });
+    found.map_err(|error| match (error, shards(path)) {
+        (DataError::NotFound { .. }, Some(Err(unusable))) => unusable,
+        (error, _) => error,
+    })
 }
 
-/// Finds the data set at a path.
+/// Finds the data set at a path that is there.
 pub(super) fn find(path: &Path, part: Part) -> Result<Found, DataError> {
-    let name = path.display().to_string();
     if let Some(shards) = shards(path).filter(|_| !path.exists()) {
-        return archive::find(&name, &shards?, part);
+        return archive::find(&path.display().to_string(), &shards?, part);
     }
-    let metadata = match std::fs::metadata(path) {
-        Ok(metadata) => metadata,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-            return Err(DataError::NotFound {
-                what: format!("'{name}'"),
-                looked: vec![path.to_owned()],
-                hint: "It is neither a file nor a data set's name: those are digits, fashion-mnist, mnist, cifar10, \
-                       cifar100, tiny-imagenet"
-                    .to_owned(),
-            });
-        }
-        Err(e) => return Err(DataError::io(path, e)),
-    };
+    let metadata = std::fs::metadata(path).map_err(|e| DataError::io(path, e))?;
     if metadata.is_dir() { find_in_folder(path, part) } else { find_in_file(path, part) }
 }
 
@@ -137,11 +126,14 @@ fn find_in_folder(folder: &Path, part: Part) -> Result<Found, DataError> {
 
     let (train, test) = (tars_of(&files, Part::Train), tars_of(&files, Part::Test));
     if !train.is_empty() || !test.is_empty() {
-        let chosen = if part == Part::Train { &train } else { &test };
-        if chosen.is_empty() {
-            return Err(missing(&["train*.tar", "test*.tar", "val*.tar"]));
-        }
-        return Ok(Found { split: true, ..archive::find(&name, chosen, part)? });
+        let split = !train.is_empty() && !test.is_empty();
+        let chosen = match part {
+            // One part alone is a set without parts, as `convert` writes it.
+            _ if !split => [train, test].concat(),
+            Part::Train => train,
+            Part::Test => test,
+        };
+        return Ok(Found { split, ..archive::find(&name, &chosen, part)? });
     }
     if let Some(found) = class_archives(folder, &files, part)? {
         return Ok(found);

@@ -11,7 +11,7 @@ use super::error::DataError;
 use super::fit::{FitMode, Geometry};
 use super::named::{self, Named};
 use super::pictures::{self, Bring};
-use super::{digits, path, tiny};
+use super::{digits, path, places, tiny};
 
 /// Fixes which pictures [`DataSource::load_both`] holds out of a set that has no parts.
 pub(super) const HOLD_OUT_SEED: u64 = 0;
@@ -220,7 +220,7 @@ impl DataSource {
 
     /// Finds a part: what can be listed is not read.
     pub(super) fn find(&self, part: Part) -> Result<Found, DataError> {
-        let roots = named::search_roots();
+        let roots = places::search_roots();
         let from = |set: &Named, folder: &Option<PathBuf>| set.find(folder.as_deref(), &roots, part);
         let found = match self {
             Self::Digits => Found { content: Content::Raw(digits::load(part)?), split: true },

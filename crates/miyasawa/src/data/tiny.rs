@@ -8,7 +8,7 @@ use super::encoded::{Encoded, Entry};
 use super::error::DataError;
 use super::source::{Content, Found, Part};
 use super::store::Store;
-use super::{listing, webdataset};
+use super::{listing, places, webdataset};
 
 /// The classes of the validation pictures.
 const ANNOTATIONS: &str = "val/val_annotations.txt";
@@ -20,21 +20,11 @@ pub(super) fn is_tiny(folder: &Path) -> bool {
 
 /// Finds the set in `folder` or in the first of the usual places below `roots`.
 pub(super) fn find_named(folder: Option<&Path>, roots: &[PathBuf], part: Part) -> Result<Found, DataError> {
-    let below = |root: &Path| [root.join("tiny-imagenet-200"), root.join("tiny-imagenet")];
-    let places: Vec<PathBuf> = match folder {
-        Some(folder) => [&[folder.to_owned()][..], &below(folder)].concat(),
-        None => roots.iter().flat_map(|root| below(root)).collect(),
-    };
-    match places.iter().find(|place| is_tiny(place)) {
-        Some(place) => find(place, part),
-        None => Err(DataError::NotFound {
-            what: format!("the {part} part of the data set tiny-imagenet"),
-            looked: places,
-            hint: "`miyasawa data fetch tiny-imagenet` gets it; or name the folder of tiny-imagenet-200: \
-                   tiny-imagenet:DIR"
-                .to_owned(),
-        }),
-    }
+    let places = places::usual(folder, roots, &["tiny-imagenet-200", "tiny-imagenet"]);
+    let hint = "`miyasawa data fetch tiny-imagenet` gets it; or name the folder of tiny-imagenet-200: tiny-imagenet:DIR";
+    places::first(places, format!("the {part} part of the data set tiny-imagenet"), hint, |place| {
+        is_tiny(place).then(|| find(place, part)).transpose()
+    })
 }
 
 /// Finds a part of the set in the folder of the unpacked archive. The part for testing is `val`: the pictures in `test`

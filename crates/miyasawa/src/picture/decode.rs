@@ -221,3 +221,15 @@ fn jpeg_is_ended(bytes: &[u8]) -> bool {
     // Not a sequence of segments as far as this can tell: the decoder has the say.
     bytes.windows(2).any(|pair| pair == [0xff, 0xd9])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_name_every_format() {
+        let names: Vec<&str> = FORMATS.iter().map(|(_, name)| *name).collect();
+        let (last, others) = names.split_last().unwrap();
+        assert_eq!(FORMAT_NAMES, format!("{} or {last}", others.join(", ")));
+    }
+}

@@ -1,8 +1,10 @@
 use crate::args::{Session, WrongCall};
-use crate::commands::{Outcome, eval::share_bar};
+use crate::commands::{Outcome, eval::share_bar, measured::at_least_one, model::same_file};
+use crate::output::shown;
 use clap::Args;
-use miyasawa::data::DataSource;
-use std::path::PathBuf;
+use miyasawa::data::{Converted, DataSource};
+use serde_json::json;
+use std::path::{Path, PathBuf};
 
 /// Write a data set as WebDataset shards, which can be streamed.
 ///
@@ -33,6 +35,11 @@ pub fn run(args: &Convert, session: &Session) -> anyhow::Result<Outcome> {
         let text = format!("--prefix is '{}', expected letters, digits, - and _", args.prefix);
         return Err(WrongCall(text).into());
     }
+    at_least_one("shards", args.shards)?;
+    if same_file(Path::new(&args.data), &args.out) {
+        let text = format!("--out {} is the data itself, expected another folder", args.out.display());
+        return Err(WrongCall(text).into());
+    }
     let source: DataSource = args.data.parse()?;
     let described = source.describe()?;
     let bar = share_bar(session, "converting");
@@ -41,7 +48,12 @@ pub fn run(args: &Convert, session: &Session) -> anyhow::Result<Outcome> {
     })?;
     bar.finish_and_clear();
     if session.json {
-        let document = serde_json::json!({ "data": args.data, "out": args.out, "parts": written });
+        let part = |part: &Converted| {
+            let shards: Vec<String> = part.shards.iter().map(|path| shown(path)).collect();
+            json!({ "part": part.part, "count": part.count, "shards": shards })
+        };
+        let parts: Vec<_> = written.iter().map(part).collect();
+        let document = json!({ "data": args.data, "out": shown(&args.out), "parts": parts });
         session.print_json(&document)?;
     } else {
         for part in &written {
