@@ -6,10 +6,9 @@
 //! section 5), and `sigma^2 * trace` its own estimate of the squared error.
 
 use super::krylov::leading;
-use crate::attack::defence::tracked;
 use crate::data::example_rng;
 use crate::eval::host;
-use crate::model::{EnergyNetwork, JointModel};
+use crate::model::{EnergyNetwork, JointModel, params::untracked};
 use crate::picture::Picture;
 use crate::train::noise::evaluation_noise;
 use burn::tensor::{Device, Tensor, TensorData};
@@ -39,7 +38,7 @@ impl<N: EnergyNetwork> Jacobian<N> {
         let (channels, height, width) = y.shape();
         let device = device.clone().inner();
         Self {
-            model: tracked(model),
+            model: untracked(model.clone()),
             y: y.values().to_vec(),
             shape: [channels, height, width],
             sigma,

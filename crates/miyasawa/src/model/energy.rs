@@ -1,4 +1,4 @@
-use burn::module::Module;
+use burn::module::{Module, ModuleDisplay};
 use burn::tensor::Tensor;
 
 /// What an energy network says of a batch; also the cotangents that its adjoint takes.
@@ -17,7 +17,7 @@ pub struct Outputs {
 ///
 /// `forward` and `adjoint` must be made of tracked operations (those of [`crate::ops`] and the
 /// framework's), so that reverse-mode autodiff through both gives parameter gradients.
-pub trait EnergyNetwork: Module {
+pub trait EnergyNetwork: Module + ModuleDisplay {
     /// What `adjoint` needs of the forward pass.
     type Tape;
 

@@ -10,7 +10,7 @@ pub use posterior::Posterior;
 pub use tracked::Tracked;
 
 use super::Target;
-use crate::model::{EnergyNetwork, JointModel, Model, params};
+use crate::model::{Classifier, EnergyNetwork, JointModel, Model};
 use burn::tensor::{Device, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
@@ -59,14 +59,13 @@ impl Defence {
         match self {
             Self::Softmax { sigma } => shared(Posterior::new(model, sigma, shape, device), device),
             Self::Denoise { sigma, then } => {
-                let tracked = tracked(model);
-                let logits = move |y: &Tensor<4>| {
+                let logits = move |model: &JointModel<N>, y: &Tensor<4>| {
                     let n = y.dims()[0];
                     let level = |sigma: f64| Tensor::<1>::full([n], sigma as f32, &y.device());
-                    let denoised = tracked.at(y, &level(sigma)).denoised();
-                    tracked.at(&denoised, &level(then)).logits().clone()
+                    let denoised = model.at(y, &level(sigma)).denoised();
+                    model.at(&denoised, &level(then)).logits().clone()
                 };
-                shared(Tracked::new(logits, shape, model.net.classes(), device), device)
+                shared(Tracked::new(model.clone(), logits, shape, model.net.classes(), device), device)
             }
             Self::Average { sigma, draws, seed } => {
                 shared(Average::new(model, sigma, draws, seed, shape, device), device)
@@ -88,9 +87,8 @@ pub fn plain_target<'m>(
     match model {
         Model::Joint(model) => Some(shared(Posterior::new(model, sigma, shape, device), device)),
         Model::Classifier(model) => {
-            let tracked = params::untracked(model.clone());
-            let logits = move |y: &Tensor<4>| tracked.logits(y, None);
-            Some(shared(Tracked::new(logits, shape, classes, device), device))
+            let logits = |model: &Classifier, y: &Tensor<4>| model.logits(y, None);
+            Some(shared(Tracked::new(model.clone(), logits, shape, classes, device), device))
         }
         Model::Denoiser(_) => None,
     }
@@ -98,11 +96,6 @@ pub fn plain_target<'m>(
 
 fn shared<'m>(target: impl Target + Sync + 'm, device: &Device) -> Box<dyn Target + 'm> {
     Box::new(shared::Shared { target, device: device.clone() })
-}
-
-/// The model on the autodiff device, its parameters untracked: reverse passes give gradients of the input alone.
-pub fn tracked<N: EnergyNetwork>(model: &JointModel<N>) -> JointModel<N> {
-    JointModel::new(params::untracked(model.net.clone()), model.sigma_data())
 }
 
 /// Pictures in [0, 1] as a batch in the model's [-1, 1].
@@ -157,14 +150,18 @@ mod tests {
         let device = Device::flex();
         let model = model(&device);
         let posterior = Posterior::new(&model, 0.3, SHAPE, &device);
-        let with_graph = tracked(&model);
-        let logits = |y: &Tensor<4>| {
+        let with_graph = std::cell::Cell::new(false);
+        let logits = |model: &JointModel<GradResNet>, y: &Tensor<4>| {
+            with_graph.set(y.is_autodiff());
             let sigma = Tensor::<1>::full([y.dims()[0]], 0.3, &y.device());
-            with_graph.at(y, &sigma).logits().clone()
+            model.at(y, &sigma).logits().clone()
         };
-        let tracked = Tracked::new(logits, SHAPE, 4, &device);
+        let tracked = Tracked::new(model.clone(), logits, SHAPE, 4, &device);
         let x = pictures(3);
         let ((za, ga), (zb, gb)) = (posterior.gradient(&x, &weigh), tracked.gradient(&x, &weigh));
+        assert!(with_graph.get());
+        assert!(relative_error(&tracked.logits(&x), &zb) < 1e-6);
+        assert!(!with_graph.get(), "a graph that no reverse pass frees");
         assert!(relative_error(&za, &zb) < 1e-6 && relative_error(&ga, &gb) < 1e-5);
         assert!(ga.iter().any(|g| g.abs() > 1e-4), "a gradient of zeros proves nothing");
         assert_eq!(posterior.logits(&x), za);
@@ -233,12 +230,11 @@ mod tests {
             )
             .unwrap();
         let sigma = 0.2;
-        let with_graph = tracked(&model);
-        let log_probs = |y: &Tensor<4>| {
+        let log_probs = |model: &JointModel<GradResNet>, y: &Tensor<4>| {
             let sigma = Tensor::<1>::full([y.dims()[0]], sigma as f32, &y.device());
-            log_softmax(with_graph.at(y, &sigma).logits().clone(), 1)
+            log_softmax(model.at(y, &sigma).logits().clone(), 1)
         };
-        let tracked = Tracked::new(log_probs, [1, 8, 8], 10, &device);
+        let tracked = Tracked::new(model.clone(), log_probs, [1, 8, 8], 10, &device);
         let noisy = crate::eval::noisy_batch(&data, [0, 100], sigma, [0, 0], &device);
         let labels: Vec<i32> = data.labels().iter().map(|l| (*l as i32 + 3) % 10).collect();
         let pictures: Vec<f32> = crate::eval::host(noisy.y.clone()).iter().map(|v| (v + 1.0) / 2.0).collect();

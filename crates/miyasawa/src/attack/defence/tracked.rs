@@ -1,30 +1,36 @@
 use super::{Target, batch, in_picture_units, weights};
 use crate::attack::Weigh;
 use crate::eval::host;
+use crate::model::params::untracked;
+use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
 
 /// Any classifier made of tracked operations, with the gradient of reverse-mode autodiff: plain networks, and defences
 /// whose gradient has no closed form.
-pub struct Tracked<F> {
+///
+/// The model is kept twice. What goes through the autodiff device leaves its steps in a graph that only a reverse pass
+/// frees, also where nothing is tracked: where no gradient is wanted, as in the thousands of queries of a random search,
+/// the plain one answers.
+pub struct Tracked<M, F> {
+    model: M,
+    with_graph: M,
     classify: F,
     shape: [usize; 3],
     classes: usize,
-    plain: Device,
-    tracked: Device,
+    device: Device,
 }
 
-impl<F: Fn(&Tensor<4>) -> Tensor<2>> Tracked<F> {
-    /// The classifier `classify`, from pictures `[batch, channels, height, width]` in [-1, 1] to logits
-    /// `[batch, classes]`. It is called with tensors of the autodiff device, tracked where a gradient is wanted; its
-    /// own parameters must be there too, and untracked, or their gradients would be computed as well
-    /// (see [`untracked`](crate::model::params::untracked)).
-    pub fn new(classify: F, shape: [usize; 3], classes: usize, device: &Device) -> Self {
-        let plain = device.clone().inner();
-        Self { classify, shape, classes, tracked: plain.clone().autodiff(), plain }
+impl<M: Module, F: Fn(&M, &Tensor<4>) -> Tensor<2>> Tracked<M, F> {
+    /// The classifier `classify`, from a model and pictures `[batch, channels, height, width]` in [-1, 1] to logits
+    /// `[batch, classes]`. It is called with model and pictures on the same device, which is the autodiff device where a
+    /// gradient is wanted; the gradient is that of the pictures alone.
+    pub fn new(model: M, classify: F, shape: [usize; 3], classes: usize, device: &Device) -> Self {
+        let with_graph = untracked(model.clone());
+        Self { model, with_graph, classify, shape, classes, device: device.clone().inner() }
     }
 }
 
-impl<F: Fn(&Tensor<4>) -> Tensor<2>> Target for Tracked<F> {
+impl<M: Module, F: Fn(&M, &Tensor<4>) -> Tensor<2>> Target for Tracked<M, F> {
     fn shape(&self) -> [usize; 3] {
         self.shape
     }
@@ -34,17 +40,16 @@ impl<F: Fn(&Tensor<4>) -> Tensor<2>> Target for Tracked<F> {
     }
 
     fn logits(&self, pictures: &[f32]) -> Vec<f32> {
-        let y = batch(pictures, self.shape, &self.tracked);
-        host((self.classify)(&y).inner())
+        host((self.classify)(&self.model, &batch(pictures, self.shape, &self.device)))
     }
 
     fn gradient(&self, pictures: &[f32], weigh: &Weigh<'_>) -> (Vec<f32>, Vec<f32>) {
-        let y = batch(pictures, self.shape, &self.tracked).require_grad();
-        let logits = (self.classify)(&y);
+        let y = batch(pictures, self.shape, &self.device.clone().autodiff()).require_grad();
+        let logits = (self.classify)(&self.with_graph, &y);
         let values = host(logits.clone().inner());
         let weights = weights(&values, self.classes, weigh);
         let weights = TensorData::new(weights, [y.dims()[0], self.classes]);
-        let weights = Tensor::<2>::from_data(weights, &self.plain).autodiff();
+        let weights = Tensor::<2>::from_data(weights, &self.device).autodiff();
         let mut gradients = (logits * weights).sum().backward();
         let gradient = match y.grad_remove(&mut gradients) {
             Some(gradient) => host(gradient),
