@@ -1,6 +1,9 @@
 use super::{EnergyNetwork, Outputs, loss};
 use burn::module::Module;
-use burn::tensor::{Int, Tensor, activation::log_softmax, activation::softmax};
+use burn::tensor::{
+    Int, Tensor,
+    activation::{log_softmax, relu, softmax},
+};
 
 /// The joint density of a noisy image `y` and its class `c` at noise level `sigma`:
 ///
@@ -148,19 +151,46 @@ impl<N: EnergyNetwork> Point<'_, N> {
 
     /// `D(y, c) - D(y)` for the classes `labels`.
     ///
-    /// What the two denoisers share, the gradient of the Gaussian base and of `e`, is hundreds of times
-    /// larger than their difference and would round it away in float32. The denoisers are therefore
-    /// subtracted in their parts: `sigma^2*(grad f_c - sum_k p(k|y) grad f_k)`, two passes through the network.
+    /// What the denoisers share, the gradient of the Gaussian base and of `e`, is hundreds of times larger than their
+    /// difference and would round it away in float32: they are subtracted in their parts. And where the class is all but
+    /// certain, `D(y)` all but is `D(y, c)`: as `D(y) = p(c|y) D(y, c) + p(not c|y) D(y, not c)`, the difference is
+    /// `p(not c|y) (D(y, c) - D(y, not c))`, which loses nothing. That is
+    /// `p(not c|y) sigma^2 (grad f_c - sum_{k != c} p(k | y, not c) grad f_k)`, two passes through the network.
     pub fn denoiser_difference(&self, labels: &Tensor<1, Int>) -> Tensor<4> {
-        let given = self.logit_gradient(self.one_hot(labels));
-        let marginal = self.logit_gradient(self.class_probs());
-        (given - marginal) * per_image(&self.scales.sigma.clone().powi_scalar(2))
+        let (one, rest) = self.split(labels);
+        let of_others = softmax(self.others(&one), 1);
+        let difference = self.logit_gradient(one) - self.logit_gradient(of_others);
+        let share = rest.sum_dim(1).squeeze_dim::<1>(1) * self.scales.sigma.clone().powi_scalar(2);
+        difference * per_image(&share)
     }
 
-    /// `grad_y log p(c | y)`, the adversarial gradient, computed by itself: the network is pulled back
-    /// once with the weights `[c = label] - p(c | y)`.
+    /// `grad_y log p(c | y)`, the adversarial gradient: the network is pulled back once with the weights
+    /// `[c = label] - p(c | y)`, of which `1 - p(label | y)` is the sum of the others and not a difference.
     pub fn class_gradient(&self, labels: &Tensor<1, Int>) -> Tensor<4> {
-        self.logit_gradient(self.one_hot(labels) - self.class_probs())
+        let (one, rest) = self.split(labels);
+        self.logit_gradient(one * rest.clone().sum_dim(1) - rest)
+    }
+
+    /// `log p(c | y)` for the classes `labels`, `[batch]`, as `-log(1 + exp(log sum_{k != c} exp f_k - f_c))`: where the
+    /// class is all but certain, neither it nor its derivative is lost in a 1.
+    pub fn class_log_prob(&self, labels: &Tensor<1, Int>) -> Tensor<1> {
+        let one = self.one_hot(labels);
+        let own = (self.outputs.logits.clone() * one.clone()).sum_dim(1).squeeze_dim::<1>(1);
+        let behind = loss::log_sum_exp(&self.others(&one)) - own;
+        -(relu(behind.clone()) + (-behind.abs()).exp().log1p())
+    }
+
+    /// The logits of the classes that `one`, a [`one_hot`](Self::one_hot), does not name; so small at the one named that
+    /// no sum of exponentials sees it.
+    fn others(&self, one: &Tensor<2>) -> Tensor<2> {
+        self.outputs.logits.clone() - one.clone() * 1e30
+    }
+
+    /// `[c = label]`, and `p(c | y)` of all classes but the label.
+    fn split(&self, labels: &Tensor<1, Int>) -> (Tensor<2>, Tensor<2>) {
+        let one = self.one_hot(labels);
+        let rest = self.class_probs() * (one.clone() - 1.0).neg();
+        (one, rest)
     }
 
     /// The gradient for `y` of `sum weights*f_c` (`weights` is `[batch, classes]`): what attacks on any

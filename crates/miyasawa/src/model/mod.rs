@@ -12,6 +12,9 @@ mod reference;
 mod resnet;
 mod unet;
 
+/// Noise levels whose square and its inverse are numbers in float32.
+pub const NOISE_LEVELS: std::ops::RangeInclusive<f64> = 1e-6..=1e6;
+
 pub use any::{Ask, Model, Predict, Prediction};
 pub use architecture::{Architecture, Kind};
 pub use dncnn::{DnCnn, DnCnnConfig};

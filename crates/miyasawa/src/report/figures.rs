@@ -58,7 +58,7 @@ pub fn denoising_grid(
 }
 
 /// One figure with a row for every class: the picture, `D(y)`, `D(y, c)`, their difference, the adversarial gradient
-/// computed by itself, and how equal the last two are.
+/// by autodiff, and how equal the last two are.
 ///
 /// # Errors
 /// If the figure cannot be drawn.
