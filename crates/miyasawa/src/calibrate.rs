@@ -103,7 +103,7 @@ pub fn calibrate<'m>(
     for (number, attack) in options.attacks.iter().enumerate() {
         let mut attacked = |indices: &[usize]| {
             let (x, labels) = (pictures(data, indices), labels(indices));
-            let places: Vec<u64> = indices.iter().map(|i| *i as u64).collect();
+            let places: Vec<u64> = indices.iter().map(|i| data.place(*i) as u64).collect();
             attack.perturb(clean.as_ref(), &Victims { pictures: &x, labels: &labels, places: &places })
         };
         let z = logits(clean.as_ref(), &held, batch, &mut attacked);

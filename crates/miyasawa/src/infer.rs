@@ -1,6 +1,6 @@
 //! A model on one's own pictures: classes, a denoised picture.
 
-use crate::attack::Target;
+use crate::attack::{Target, to_unit};
 use crate::checkpoint::ModelInfo;
 use crate::eval::host;
 use crate::metrics::scaled_log_probs;
@@ -53,7 +53,7 @@ pub fn classify(model: &impl Predict, picture: &Picture, sigma: f64, device: &De
 /// The probabilities of all classes that a defence gives a picture of the target's shape; see
 /// [`Defence`](crate::attack::Defence).
 pub fn classify_behind(target: &dyn Target, picture: &Picture) -> Vec<f32> {
-    let values: Vec<f32> = picture.values().iter().map(|v| 0.5 * v + 0.5).collect();
+    let values: Vec<f32> = picture.values().iter().copied().map(to_unit).collect();
     let logits = target.logits(&values);
     scaled_log_probs(&logits, target.classes(), 1.0).into_iter().map(f32::exp).collect()
 }

@@ -19,6 +19,9 @@ pub(super) struct Line {
     /// What it took: its share of the time of its batch.
     #[serde(default)]
     pub seconds: f64,
+    /// For the stage `clean`: which picture it is, of all that may stand at this place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
 }
 
 /// Why a journal cannot be used.
@@ -44,6 +47,18 @@ pub enum JournalError {
         /// What stands in the file.
         found: String,
     },
+    /// The file tells of other pictures, of data with the same name.
+    #[error("{path}: tells of other data: picture {picture} has the digest {found}, expected {expected}", path = path.display())]
+    Pictures {
+        /// The file.
+        path: PathBuf,
+        /// The first place that has another picture.
+        picture: usize,
+        /// The digest of the picture that is there.
+        expected: String,
+        /// The digest in the file.
+        found: String,
+    },
 }
 
 type Key = (u64, String, usize);
@@ -55,6 +70,7 @@ type Key = (u64, String, usize);
 #[derive(Debug, Default)]
 pub struct Journal {
     done: HashMap<Key, bool>,
+    digests: HashMap<usize, String>,
     seconds: f64,
     file: Option<(PathBuf, File)>,
 }
@@ -90,6 +106,10 @@ impl Journal {
         }
         let io = |what| move |source| JournalError::Io { path: path.to_owned(), what, source };
         let text = std::fs::read_to_string(path).map_err(io("read"))?;
+        // Cut off before the first line was out: nothing is known yet.
+        if !text.ends_with('\n') && attack.to_string().starts_with(&text) {
+            return Self::create(path, attack);
+        }
         let mut lines = text.lines();
         let found = lines.next().unwrap_or_default();
         if serde_json::from_str::<serde_json::Value>(found).ok().as_ref() != Some(attack) {
@@ -97,13 +117,19 @@ impl Journal {
             return Err(JournalError::Other { path: path.to_owned(), expected, found });
         }
         let lines: Vec<Line> = lines.filter_map(|line| serde_json::from_str(line).ok()).collect();
-        let seconds = lines.iter().map(|line| line.seconds).sum();
-        let done = lines.iter().map(|line| (key(line.eps, &line.stage, line.picture), line.broken)).collect();
         let mut file = OpenOptions::new().append(true).open(path).map_err(io("written"))?;
         if !text.ends_with('\n') {
             writeln!(file).map_err(io("written"))?;
         }
-        Ok(Self { done, seconds, file: Some((path.to_owned(), file)) })
+        let mut journal = Self { file: Some((path.to_owned(), file)), ..Self::default() };
+        lines.into_iter().for_each(|line| journal.know(line));
+        Ok(journal)
+    }
+
+    fn know(&mut self, line: Line) {
+        self.seconds += line.seconds;
+        self.done.insert(key(line.eps, &line.stage, line.picture), line.broken);
+        self.digests.extend(line.digest.map(|digest| (line.picture, digest)));
     }
 
     /// Number of finished pieces of work.
@@ -126,8 +152,23 @@ impl Journal {
     }
 
     /// Adds what is not known yet.
+    ///
+    /// # Errors
+    /// If a line tells of another picture than the one that is known at its place; then nothing is added.
     pub(super) fn add(&mut self, mut lines: Vec<Line>) -> Result<(), JournalError> {
-        lines.retain(|line| self.get(line.eps, &line.stage, line.picture) != Some(line.broken));
+        for line in &lines {
+            if let (Some(expected), Some(found)) = (&line.digest, self.digests.get(&line.picture))
+                && expected != found
+            {
+                let path = self.file.as_ref().map_or_else(|| "the journal".into(), |(path, _)| path.clone());
+                let (picture, expected, found) = (line.picture, expected.clone(), found.clone());
+                return Err(JournalError::Pictures { path, picture, expected, found });
+            }
+        }
+        lines.retain(|line| {
+            self.get(line.eps, &line.stage, line.picture) != Some(line.broken)
+                || line.digest.is_some() && !self.digests.contains_key(&line.picture)
+        });
         if let Some((path, file)) = &mut self.file {
             let text: String = lines
                 .iter()
@@ -140,10 +181,7 @@ impl Journal {
                 source,
             })?;
         }
-        for line in lines {
-            self.seconds += line.seconds;
-            self.done.insert(key(line.eps, &line.stage, line.picture), line.broken);
-        }
+        lines.into_iter().for_each(|line| self.know(line));
         Ok(())
     }
 }

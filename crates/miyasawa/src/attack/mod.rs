@@ -27,6 +27,7 @@ pub use defence::Defence;
 pub use descent::Pgd;
 pub use journal::{Journal, JournalError};
 pub use norm::Norm;
+pub(crate) use run::to_unit;
 pub use run::{Order, Outcome, Plan, Progress, Row, noisy_pictures, pictures, robust_accuracy, run};
 pub use stage::Method;
 pub use target::{Found, Target, Victims, Weigh};

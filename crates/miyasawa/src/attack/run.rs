@@ -12,6 +12,7 @@ use crate::metrics::argmax;
 use crate::train::noise::evaluation_noise;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use std::{collections::BTreeMap, time::Instant};
 
 /// The stage of the clean pictures in the journal.
@@ -111,9 +112,13 @@ pub fn pictures(data: &Dataset, indices: &[usize]) -> Vec<f32> {
     let indices: Vec<u32> = indices.iter().map(|i| *i as u32).collect();
     let mut values = vec![0.0; indices.len() * data.image_len()];
     gather(data, &indices, &mut values);
-    // From the bytes' own [-1, 1]: exact at the ends, and inside [0, 1].
-    values.iter_mut().for_each(|v| *v = (*v * 0.5 + 0.5).clamp(0.0, 1.0));
+    values.iter_mut().for_each(|v| *v = to_unit(*v));
     values
+}
+
+/// From a picture's own range [-1, 1] to [0, 1]: exact at the ends, and inside.
+pub(crate) fn to_unit(value: f32) -> f32 {
+    (0.5 * value + 0.5).clamp(0.0, 1.0)
 }
 
 /// As [`pictures`], with noise of the level `sigma` (in units of the [-1, 1] range) added, not clipped: the noise that
@@ -126,6 +131,14 @@ pub fn noisy_pictures(data: &Dataset, indices: &[usize], sigma: f64, [seed, leve
         values.iter_mut().zip(eps).for_each(|(value, eps)| *value += 0.5 * sigma as f32 * eps);
     });
     values
+}
+
+/// Tells a picture and its class from others: the beginning of their hash.
+fn digest(data: &Dataset, i: usize) -> String {
+    let mut hash = Sha256::new();
+    hash.update(data.labels()[i].to_le_bytes());
+    hash.update(data.image(i));
+    hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Which pictures are right before any attack, and the signs of masking that a clean picture shows.
@@ -164,6 +177,7 @@ fn clean(
                 picture: data.place(indices[i]),
                 broken: !ok,
                 seconds,
+                digest: Some(digest(data, indices[i])),
             });
         }
         journal.add(lines)?;
@@ -239,6 +253,7 @@ impl Run<'_> {
                 picture: data.place(*i),
                 broken: *broken,
                 seconds,
+                digest: None,
             };
             self.journal.add(indices.iter().zip(&broken).map(line).collect())?;
             survivors.extend(indices.iter().zip(&broken).filter(|(_, broken)| !**broken).map(|(i, _)| *i));
@@ -269,7 +284,7 @@ impl Run<'_> {
 /// numbers, by its [place](Dataset::place) in the set that `data` was taken from.
 ///
 /// # Errors
-/// If the journal cannot be written.
+/// If the journal cannot be written, or tells of other pictures.
 pub fn run(
     target: &dyn Target,
     data: &Dataset,
@@ -302,10 +317,11 @@ pub fn run(
             };
             let open: Vec<usize> = right.iter().copied().filter(open).collect();
             let mut stand = run.stage(eps, 0, &withstood)?;
-            if stand.len() < withstood.len() {
+            let late = withstood.len() - stand.len();
+            if late > 0 {
+                by.insert(run.stages[0].attack().to_owned(), late);
                 warnings.push(format!(
-                    "eps {eps}: {} pictures withstood a larger change and not this one: the attack with the larger one was too weak",
-                    withstood.len() - stand.len()
+                    "eps {eps}: {late} pictures withstood a larger change and not this one: the attack with the larger one was too weak"
                 ));
             }
             stand.extend(run.all_stages(eps, open.clone(), &mut by)?);
@@ -361,7 +377,7 @@ pub fn robust_accuracy(target: &dyn Target, data: &Dataset, attack: &Pgd, batch:
         }
         let x = pictures(data, &standing);
         let labels: Vec<u32> = standing.iter().map(|i| data.labels()[*i]).collect();
-        let places: Vec<u64> = standing.iter().map(|i| *i as u64).collect();
+        let places: Vec<u64> = standing.iter().map(|i| data.place(*i) as u64).collect();
         let victims = Victims { pictures: &x, labels: &labels, places: &places };
         right += attack.attack(target, &victims).iter().filter(|found| found.is_none()).count();
     }

@@ -245,13 +245,15 @@ fn a_larger_attack_that_misses_what_a_smaller_finds_is_told_of() {
     let found = attack(&target, &data, &plan);
     assert_eq!(found.rows.iter().map(|r| r.robust_accuracy).collect::<Vec<_>>(), [0.0, 0.0], "{found:?}");
     assert!(found.warnings.iter().any(|w| w.contains("withstood a larger change")), "{found:?}");
+    assert_eq!(found.rows[0].broken_by["pgd"], 1, "{found:?}");
 }
 
 #[test]
 fn a_journal_is_gone_on_with_and_belongs_to_one_attack() {
     let target = Linear::new(SHAPE, 3, 1);
     let data = easy(&target, 9);
-    let plan = plan(Norm::Linf, Method::Pgd, vec![0.02, 0.1]);
+    // 12/255 has seventeen digits, and not every reader of JSON gets them back.
+    let plan = plan(Norm::Linf, Method::Pgd, vec![0.02, 12.0 / 255.0, 0.1]);
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("attack.jsonl");
     let header = serde_json::json!({ "norm": "linf" });
@@ -263,7 +265,7 @@ fn a_journal_is_gone_on_with_and_belongs_to_one_attack() {
     let mut half = Journal::resume(&path, &header).unwrap();
     assert!(!half.is_empty() && half.len() < journal.len());
     assert_eq!(run(&target, &data, &plan, &mut half, &mut quiet).unwrap(), whole);
-    // Nothing is left to do: a target that would fail every picture is not asked.
+    // Nothing is left to do.
     let mut done = Journal::resume(&path, &header).unwrap();
     let mut asked = 0;
     run(&target, &data, &plan, &mut done, &mut |_| asked += 1).unwrap();
@@ -271,6 +273,16 @@ fn a_journal_is_gone_on_with_and_belongs_to_one_attack() {
     assert!(done.seconds() > 0.0 && (done.seconds() - half.seconds()).abs() < 1e-9);
     let error = Journal::resume(&path, &serde_json::json!({ "norm": "l2" })).unwrap_err().to_string();
     assert!(error.contains("attack.jsonl") && error.contains("expected"), "{error}");
+    // Other pictures under the same name.
+    let others = easy(&Linear::new(SHAPE, 3, 4), 9);
+    let error = run(&target, &others, &plan, &mut done, &mut quiet).unwrap_err().to_string();
+    assert!(error.contains("attack.jsonl") && error.contains("tells of other data: picture"), "{error}");
+    // Cut in the middle of the first line.
+    std::fs::write(&path, &text[..5]).unwrap();
+    assert!(Journal::resume(&path, &header).unwrap().is_empty());
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), format!("{header}\n"));
+    std::fs::write(&path, "{\"nobody").unwrap();
+    assert!(Journal::resume(&path, &header).is_err());
 }
 
 /// A classifier that hides its gradient: it points nowhere.
