@@ -20,11 +20,16 @@ pub(super) enum Loss {
 const TINY: f64 = 1e-12;
 
 impl Loss {
-    /// The loss.
+    /// The loss, or what grows with it: of the cross-entropy `log(exp(CE) - 1)`, how far the true class is behind all others
+    /// together. Attacks compare values only, and the cross-entropy of a certain classifier is 0 to the last digit.
     pub fn value(self, logits: &[f32], label: usize) -> f64 {
         let z = |i: usize| f64::from(logits[i]);
         match self {
-            Self::CrossEntropy => log_sum_exp(logits) - z(label),
+            Self::CrossEntropy => {
+                let others: Vec<f32> =
+                    logits.iter().enumerate().filter(|(i, _)| *i != label).map(|(_, z)| *z).collect();
+                log_sum_exp(&others) - z(label)
+            }
             Self::Dlr { target } => {
                 let divisor: f64 = divisor(logits).iter().map(|(i, share)| share * z(*i)).sum();
                 (z(target) - z(label)) / if logits.len() > 2 { divisor + TINY } else { 1.0 }

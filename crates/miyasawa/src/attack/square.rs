@@ -32,11 +32,10 @@ struct State {
     margin: f64,
 }
 
-/// The share of the pixels in the square of query `i`: halved at fixed points of a budget of 10,000 queries, which are
-/// scaled to the budget (section 3 of the paper, with the points of its implementation).
-fn share(i: usize, queries: usize) -> f64 {
-    let at = i * 10_000 / queries.max(1);
-    let halvings = [10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000].iter().filter(|h| at > **h).count();
+/// The share of the pixels in the square of query `i`: halved at fixed points (section 3 of the paper, with the points of its
+/// implementation; the standard version of AutoAttack does not scale them to the budget).
+fn share(i: usize) -> f64 {
+    let halvings = [10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000].iter().filter(|h| i > **h).count();
     FIRST_SHARE / f64::from(1u32 << halvings)
 }
 
@@ -84,6 +83,15 @@ impl Shape {
     }
 }
 
+impl Shape {
+    /// As [`side`](Self::side), odd and at least 3 where the picture has room for it.
+    fn odd_side(self, share: f64) -> usize {
+        let side = self.side(share, 3);
+        let odd = side | 1;
+        if odd <= self.height.min(self.width) { odd } else { side - 1 }
+    }
+}
+
 /// Concentric rectangles of `height` by `width`, each adding the inverse square of its place counted from the innermost,
 /// so that the middle is largest (eq. 2 of the paper).
 fn bump(height: usize, width: usize) -> Vec<f64> {
@@ -100,14 +108,19 @@ fn bump(height: usize, width: usize) -> Vec<f64> {
     out
 }
 
-/// The L2 attack's pattern: one bump up, one down, side by side or one above the other, of length 1.
+/// The L2 attack's pattern: one bump up, one down, side by side or one above the other, as long as each other and of length 1
+/// together.
 fn pattern(side: usize, upright: bool) -> Vec<f32> {
     let half = side / 2;
-    let mut out = if half > 0 { bump(half, side) } else { Vec::new() };
-    out.extend(bump(side - half, side).iter().map(|v| -v));
-    let length = out.iter().map(|v| v * v).sum::<f64>().sqrt();
+    let share = if half > 0 { 0.5f64.sqrt() } else { 1.0 };
+    let scaled = |bump: Vec<f64>, size: f64| {
+        let length = bump.iter().map(|v| v * v).sum::<f64>().sqrt();
+        bump.into_iter().map(move |v| size * v / length)
+    };
+    let mut out: Vec<f64> = scaled(bump(half, side), share).collect();
+    out.extend(scaled(bump(side - half, side), -share));
     let at = |i: usize| if upright { out[(i % side) * side + i / side] } else { out[i] };
-    (0..side * side).map(|i| (at(i) / length) as f32).collect()
+    (0..side * side).map(|i| at(i) as f32).collect()
 }
 
 impl Square {
@@ -126,11 +139,12 @@ impl Square {
                 }
             }
             Norm::L2 => {
-                // A grid of five by five patterns.
+                // A grid of five by five patterns, in the middle.
                 let side = (shape.height.min(shape.width) / 5).max(1);
+                let places = |length: usize| (length % side / 2..=length - side).step_by(side);
                 let mut change = vec![0.0f32; x.len()];
-                for top in (0..=shape.height - side).step_by(side) {
-                    for left in (0..=shape.width - side).step_by(side) {
+                for top in places(shape.height) {
+                    for left in places(shape.width) {
                         let values = pattern(side, rng.random());
                         for channel in 0..shape.channels {
                             let sign = sign(rng);
@@ -166,11 +180,7 @@ impl Square {
     /// Takes the change of one window away and gives its length, with what is not used yet, to another (algorithm 3 of
     /// the paper). `x` holds the best point and becomes the next one.
     fn move_budget(&self, shape: Shape, clean: &[f32], rng: &mut ChaCha8Rng, x: &mut [f32], share: f64) {
-        let mut side = shape.side(share, 3);
-        if side.is_multiple_of(2) {
-            side -= 1;
-        }
-        let side = side.max(1);
+        let side = shape.odd_side(share);
         let (to, from) = (shape.window(side, rng), shape.window(side, rng));
         let mut change: Vec<f32> = x.iter().zip(clean).map(|(x, c)| x - c).collect();
         let used = self.norm.length(&change).powi(2);
@@ -240,7 +250,7 @@ impl Square {
                 }
             }
             alive.retain(|s| found[s.victim].is_none());
-            let share = share(query, self.queries);
+            let share = share(query + 1);
             alive.par_iter_mut().for_each(|s| self.propose(shape, victims.picture(s.victim), s, share));
         }
         found
@@ -258,9 +268,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn squares_shrink_with_the_budget() {
-        assert_eq!((share(0, 5000), share(5, 5000), share(4999, 5000)), (0.8, 0.8, 0.8 / 512.0));
-        assert_eq!(share(6, 5000), 0.4);
+    fn squares_shrink_as_in_the_standard_version() {
+        // p_selection of the authors' AutoAttack, which calls Square with resc_schedule=False.
+        let expected = [(1, 1.0), (10, 1.0), (11, 2.0), (50, 2.0), (51, 4.0), (201, 8.0), (501, 16.0)];
+        let later = [(1001, 32.0), (2001, 64.0), (4001, 128.0), (4999, 128.0), (6001, 256.0), (8001, 512.0)];
+        for (query, parts) in expected.into_iter().chain(later) {
+            assert_eq!(share(query), 0.8 / parts, "{query}");
+        }
+        // On 32x32: round(sqrt(p*1024)), at least 3, and one more where that is even.
+        let shape = Shape { channels: 3, height: 32, width: 32 };
+        let sides = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0].map(|parts| shape.odd_side(0.8 / parts));
+        assert_eq!(sides, [29, 21, 15, 11, 7, 5, 5, 3]);
+        for least in 1..7 {
+            let small = Shape { channels: 1, height: least, width: 6 };
+            assert!(small.odd_side(0.8) % 2 == 1 && small.odd_side(0.8) <= least, "{least}");
+        }
     }
 
     #[test]
@@ -289,7 +311,7 @@ mod tests {
             assert!((norm.distance(&best, &clean) - eps).abs() < 1e-4);
             let mut state = State { victim: 0, label: 0, rng, candidate: best.clone(), best, margin: 1.0 };
             for query in 0..100 {
-                attack.propose(shape, &clean, &mut state, share(query, 100));
+                attack.propose(shape, &clean, &mut state, share(query));
                 let length = norm.distance(&state.candidate, &clean);
                 assert!(length <= eps + 1e-5 && length > 0.9 * eps, "{norm} {length}");
                 state.best.clone_from(&state.candidate);
