@@ -232,9 +232,28 @@ mod tests {
         }
         let json = serde_json::to_string(&found).unwrap();
         assert_eq!(serde_json::from_str::<Trust>(&json).unwrap().model, "<random>");
-        let html = page(&[found.clone(), found], &options, "digits").unwrap();
+        let html = page(&[found.clone(), found.clone()], &options, "digits").unwrap();
         for part in ["&lt;random&gt;", "Calibration", "Robust", "noise:uniform", "PSNR", "told noise 0.4"] {
             assert!(html.contains(part), "{part}");
+        }
+        // A model whose smallest level is one of the others': its robustness stands there, and nobody's is moved.
+        let told = |sigmas: [f64; 2]| {
+            let at = |(sigma, share): (f64, f64)| {
+                let mut level = found.robust[0].clone();
+                level.sigma = sigma;
+                level.outcome.rows.iter_mut().for_each(|row| row.robust_accuracy = share);
+                level
+            };
+            let robust = sigmas.into_iter().map(|sigma| at((sigma, sigma))).collect();
+            Trust { clean_sigma: sigmas[0], robust, ..found.clone() }
+        };
+        let html = page(&[told([0.02, 0.4]), told([0.1, 0.4])], &options, "digits").unwrap();
+        let rows: Vec<&str> = html.split("<h3>told ").skip(1).collect();
+        assert!(rows.len() == 2 && rows[1].starts_with("noise 0.4"), "{}", rows.len());
+        for (row, shares) in rows.iter().zip([["2.0%", "10.0%"], ["40.0%", "40.0%"]]) {
+            let cells: Vec<&str> =
+                row.split("<td").filter(|cell| shares.iter().any(|s| cell.contains(s))).collect();
+            assert_eq!(cells.len(), 2, "{row}");
         }
     }
 }

@@ -165,11 +165,14 @@ pub fn page(models: &[Trust], options: &TrustOptions, data: &str) -> Result<Stri
     ));
     let mut sizes = vec![0.0];
     sizes.extend(options.eps.iter().filter(|e| **e > 0.0));
-    let most = models.iter().map(|m| &m.robust).max_by_key(|levels| levels.len());
-    let levels: Vec<f64> = most.map_or(Vec::new(), |levels| levels.iter().map(|l| l.sigma).collect());
-    for (k, sigma) in levels.iter().enumerate() {
+    // What is "smallest" differs between models; the other levels are those that a model was told besides.
+    let besides = |sigma: &f64| models.iter().any(|m| m.robust.iter().skip(1).any(|l| l.sigma == *sigma));
+    let told = std::iter::once(None)
+        .chain(options.sigmas.iter().copied().filter(besides).map(Some))
+        .filter(|_| models.iter().any(|m| !m.robust.is_empty()));
+    for sigma in told {
         let title =
-            if k == 0 { "told the smallest noise level".to_owned() } else { format!("told noise {sigma}") };
+            sigma.map_or("told the smallest noise level".to_owned(), |sigma| format!("told noise {sigma}"));
         side_by_side(
             &mut page,
             models,
@@ -177,7 +180,11 @@ pub fn page(models: &[Trust], options: &TrustOptions, data: &str) -> Result<Stri
             &sizes,
             "",
             &|m, eps| {
-                let outcome = &m.robust.get(k)?.outcome;
+                let level = match sigma {
+                    None => m.robust.first(),
+                    Some(sigma) => m.robust.iter().find(|l| l.sigma == sigma),
+                };
+                let outcome = &level?.outcome;
                 let found = outcome.rows.iter().find(|r| r.eps == eps).map(|r| r.robust_accuracy);
                 let share = if eps == 0.0 { Some(outcome.clean_accuracy) } else { found };
                 share.map(|s| 100.0 * s)
