@@ -38,7 +38,7 @@ pub struct Ood {
     sigmas: Vec<f64>,
 }
 
-/// Other pictures in the model's geometry, no more of each than of its own.
+/// Other pictures in the model's geometry, of each at most `limit`.
 pub fn foreign(
     sources: &[String],
     loaded: &model::Loaded,

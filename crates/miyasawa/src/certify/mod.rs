@@ -40,7 +40,8 @@ pub struct CertifyOptions {
     pub n: u64,
     /// Largest probability that a certificate is wrong.
     pub alpha: f64,
-    /// Radii of interest, in units of the [0, 1] range: drawing ends where all of them are decided.
+    /// Radii of interest, in units of the [0, 1] range: drawing ends where all of them are decided, that is certified, or
+    /// out of reach even if all draws that are left gave the answer.
     pub radii: Vec<f64>,
     /// Draw all `n` for every picture, as the paper does.
     pub fixed: bool,
@@ -76,14 +77,14 @@ pub struct CertifiedRow {
     pub certified_accuracy: f64,
 }
 
-/// The most that a run can cost.
+/// What a run can cost.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Forecast {
-    /// Draws, if no picture ends early.
+    /// Most draws: those of a run where no picture ends early.
     pub draws: u64,
     /// Draws a second, measured.
     pub draws_per_second: f64,
-    /// Time for all of them, in seconds.
+    /// Time for all of them at that rate, in seconds: an estimate from one batch.
     pub seconds: f64,
 }
 
@@ -158,7 +159,8 @@ pub fn predict(target: &dyn Target, clean: &[f32], options: &CertifyOptions, pic
 /// The paper's CERTIFY. Where `n` may grow, the bound is looked at after a sixteenth, a quarter and all of the draws, each
 /// look with a third of `alpha` (so that all together are wrong with a probability of at most `alpha`), and drawing ends
 ///
-/// * where every radius of interest is certified;
+/// * where every radius of interest that can still be reached is certified: all draws that are left may give the answer, and
+///   the last look then has the largest bound there can be;
 /// * where the probability is below 1/2 with confidence: abstaining is never wrong.
 fn certificate(
     target: &dyn Target,
@@ -173,7 +175,7 @@ fn certificate(
     let looks: &[f64] = if options.fixed { &LOOKS[2..] } else { &LOOKS };
     let alpha = options.alpha / looks.len() as f64;
     let scale = 0.5 * options.sigma;
-    let farthest = options.radii.iter().fold(0.0f64, |m, r| m.max(*r));
+    let radius = |bound: f64| if bound > 0.5 { scale * normal_quantile(bound) } else { 0.0 };
     let (mut hits, mut draws) = (0, 0);
     let abstain = |hits, draws| Certificate { picture, label, class: None, radius: 0.0, hits, draws };
     for share in looks {
@@ -183,10 +185,11 @@ fn certificate(
             draws = to;
         }
         let bound = lower_bound(hits, draws, alpha);
-        let radius = if bound > 0.5 { scale * normal_quantile(bound) } else { 0.0 };
         let last = draws == options.n;
-        if bound > 0.5 && (last || (radius >= farthest && !options.radii.is_empty())) {
-            return Certificate { picture, label, class: Some(class), radius, hits, draws };
+        let reach = radius(lower_bound(hits + options.n - draws, options.n, alpha));
+        let decided = |r: &f64| *r <= radius(bound) || *r > reach;
+        if bound > 0.5 && (last || options.radii.iter().all(decided) && !options.radii.is_empty()) {
+            return Certificate { picture, label, class: Some(class), radius: radius(bound), hits, draws };
         }
         if last || upper_bound(hits, draws, options.alpha) < 0.5 {
             break;
@@ -206,7 +209,7 @@ pub fn certify(
     for picture in 0..data.len() {
         let clean = pictures(data, &[picture]);
         let label = data.labels()[picture] as usize;
-        out.push(certificate(target, &clean, options, picture, label));
+        out.push(certificate(target, &clean, options, data.place(picture), label));
         progress((picture + 1) as f64 / data.len() as f64, &out);
     }
     out
@@ -306,6 +309,16 @@ mod tests {
         // The draws are the same whatever the batch.
         let again = CertifyOptions { fixed: false, batch: 7, ..options() };
         assert_eq!(certify(&HalfSpace, &data, &again, &mut |_, _| {}), grown);
+        // A radius that no picture can have at this noise keeps none waiting, and one out of reach no longer.
+        let beyond = CertifyOptions { fixed: false, radii: vec![0.1, 0.25, 9.0], ..options() };
+        assert_eq!(certify(&HalfSpace, &data, &beyond, &mut |_, _| {}), grown);
+        let far = CertifyOptions { fixed: false, radii: vec![0.1, 0.5], ..options() };
+        let far = certify(&HalfSpace, &data, &far, &mut |_, _| {});
+        assert!(far[1].draws < 4000 && far[1].radius >= 0.1 && fixed[1].radius < 0.5, "{far:?}");
+        // The draws belong to the picture, not to the sample that it is in.
+        let few = data.subset(2).unwrap();
+        let of_few = certify(&HalfSpace, &few, &options(), &mut |_, _| {});
+        assert_eq!(of_few, [fixed[0].clone(), fixed[2].clone()]);
         let other = CertifyOptions { seed: 1, ..options() };
         assert_ne!(certify(&HalfSpace, &data, &other, &mut |_, _| {}), fixed);
     }
