@@ -137,8 +137,11 @@ fn parameters_that_do_not_fit_the_network() {
     );
     refused(&|info, _| info["network"]["width"] = json!(0), &["width is 0"]);
     // Nothing of the size that is claimed may be allocated.
-    refused(&|info, _| info["network"]["width"] = json!(1u64 << 40), &["stem.weight"]);
-    refused(&|info, _| info["network"]["blocks"] = json!([1u64 << 60]), &["stages.0.", "missing"]);
+    refused(&|info, _| info["network"]["width"] = json!(1u64 << 40), &["width is 1099511627776"]);
+    refused(
+        &|info, _| info["network"]["blocks"] = json!([1u64 << 60]),
+        &["blocks are", "expected 1 to 8 numbers"],
+    );
     refused(&|info, _| info["network"]["blocks"] = json!([1, 1]), &["stages.1.0.", "missing"]);
     refused(&|info, _| info["network"]["blind"] = json!(true), &["not part of the model"]);
     for value in [f32::NAN, f32::INFINITY] {

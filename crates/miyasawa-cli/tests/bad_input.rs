@@ -60,6 +60,13 @@ fn numbers_and_names_that_make_no_sense() {
     assert!(!Path::new(&out).exists());
     fails(2, ["info", "--threads", "0"], &["--threads is 0"]);
     fails(2, ["info", "--threads", "99999999"], &["--threads", "expected 1 to"]);
+    let output = command().env("MIYASAWA_ISA", "mmx").arg("info").output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(
+        stderr(&output).starts_with("error: MIYASAWA_ISA: unknown instruction set"),
+        "{}",
+        stderr(&output)
+    );
     fails(2, ["info", "--threads", "two"], &["--threads", "two"]);
     fails(2, ["classify", &model], &["no picture is given"]);
     fails(2, ["classify", &model, &picture, "--bogus"], &["--bogus"]);
@@ -103,7 +110,7 @@ fn configurations_that_make_no_sense() {
         ("[eval]\nsigmas = []\n", ["eval.sigmas", "expected one or more"]),
         ("[eval]\nsigmas = [0.0]\n", ["eval.sigmas", "expected one or more"]),
         ("[noise]\nmin = nan\n", ["noise.min", "NaN"]),
-        ("[network]\nblocks = []\n", ["number of stages", "expected at least 1"]),
+        ("[network]\nblocks = []\n", ["blocks are []", "expected 1 to 8 numbers"]),
         ("[network]\nwidth = 17\n", ["width is 17", ""]),
     ] {
         std::fs::write(&path, content).unwrap();

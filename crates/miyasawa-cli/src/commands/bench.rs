@@ -83,8 +83,8 @@ pub fn run(args: &Bench, session: &Session) -> anyhow::Result<Outcome> {
     if let Some(problem) = network.problem() {
         return Err(wrong(problem));
     }
-    if args.batch == 0 || args.micro_batch == Some(0) {
-        return Err(wrong("a batch is 0, expected at least 1".into()));
+    if args.batch == 0 || args.micro_batch == Some(0) || args.iters == 0 {
+        return Err(wrong("a batch or --iters is 0, expected at least 1".into()));
     }
     let options = BenchOptions {
         work,

@@ -1,5 +1,5 @@
 use super::Outcome;
-use crate::args::Session;
+use crate::args::{Session, WrongCall};
 use anyhow::Context;
 use clap::Args;
 use miyasawa::verify::{EMBEDDED, verify};
@@ -18,6 +18,9 @@ pub struct Verify {
 }
 
 pub fn run(args: &Verify, session: &Session) -> anyhow::Result<Outcome> {
+    if args.tolerance.is_nan() || args.tolerance < 0.0 {
+        return Err(WrongCall(format!("--tolerance is {}, expected a number from 0", args.tolerance)).into());
+    }
     let device = session.device()?;
     let (name, bytes) = match &args.oracle {
         None => ("the embedded oracle".to_owned(), EMBEDDED.to_vec()),

@@ -15,7 +15,7 @@ pub use container::{Precision, tensor_data};
 
 use crate::atomic::{self, AtomicError};
 use crate::model::{
-    Architecture, Kind, Model,
+    Architecture, Kind, Model, NOISE_LEVELS,
     params::{ParamError, ParamMap},
 };
 use crate::nn::noise_frequencies;
@@ -122,9 +122,11 @@ impl ModelInfo {
         if !data.mean.is_finite() {
             return Some(format!("the data's mean is {}, expected a number", data.mean));
         }
-        let smallest = if net.is_blind() { 0.0 } else { f64::MIN_POSITIVE };
-        (!(min >= smallest && min <= max && max.is_finite()))
-            .then(|| format!("noise levels from {min} to {max}, expected numbers above 0 in ascending order"))
+        let (least, most) = (*NOISE_LEVELS.start(), *NOISE_LEVELS.end());
+        let smallest = if net.is_blind() { 0.0 } else { least };
+        (!(min >= smallest && min <= max && max <= most)).then(|| {
+            format!("noise levels from {min} to {max}, expected {least:e} to {most:e} in ascending order")
+        })
     }
 }
 

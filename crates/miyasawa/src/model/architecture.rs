@@ -175,14 +175,16 @@ impl Architecture {
     pub fn problem(&self) -> Option<String> {
         match self {
             Self::GradResNet(config) => config.problem(),
-            Self::ResNet18(config) => counts(config.channels, config.width)
+            Self::ResNet18(config) => counts(config.channels, config.width, config.blocks.len())
                 .or_else(|| stages(&config.blocks))
                 .or_else(|| (config.classes == 0).then(|| "classes is 0, expected at least 1".to_owned())),
-            Self::DnCnn(config) => counts(config.channels, config.width).or_else(|| {
+            Self::DnCnn(config) => counts(config.channels, config.width, 1).or_else(|| {
                 let depth = config.depth;
                 (!(2..=1000).contains(&depth)).then(|| format!("depth is {depth}, expected 2 to 1000"))
             }),
-            Self::UNet(config) => counts(config.channels, config.width).or_else(|| stages(&config.blocks)),
+            Self::UNet(config) => {
+                counts(config.channels, config.width, config.blocks.len()).or_else(|| stages(&config.blocks))
+            }
         }
     }
 
@@ -271,14 +273,23 @@ impl Architecture {
 
 /// The largest number that a file may claim: products of a few of them stay in range.
 const LARGEST: usize = 1 << 16;
+/// The most channels: a 3x3 convolution from as many to as many has 2.4 GB of weights.
+const WIDEST: usize = 1 << 13;
 
-fn counts(channels: usize, width: usize) -> Option<String> {
-    [("channels", channels), ("width", width)].into_iter().find_map(|(name, value)| {
-        (!(1..=LARGEST).contains(&value)).then(|| format!("{name} is {value}, expected 1 to {LARGEST}"))
+/// What is wrong with channels of the picture, and the width of the first of so many stages.
+pub(super) fn counts(channels: usize, width: usize, stages: usize) -> Option<String> {
+    let named = [("channels", channels), ("width", width)];
+    if let Some((name, value)) = named.into_iter().find(|(_, value)| !(1..=LARGEST).contains(value)) {
+        return Some(format!("{name} is {value}, expected 1 to {LARGEST}"));
+    }
+    let widest = width << (stages.clamp(1, 8) - 1);
+    (widest > WIDEST).then(|| {
+        format!("width is {width}, {widest} channels in the widest stage, expected at most {WIDEST}")
     })
 }
 
-fn stages(blocks: &[usize]) -> Option<String> {
+/// What is wrong with the blocks of every stage.
+pub(super) fn stages(blocks: &[usize]) -> Option<String> {
     let fits = (1..=8).contains(&blocks.len()) && blocks.iter().all(|n| (1..=LARGEST).contains(n));
     (!fits).then(|| format!("blocks are {blocks:?}, expected 1 to 8 numbers of at least 1"))
 }

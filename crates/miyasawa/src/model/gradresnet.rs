@@ -1,5 +1,6 @@
 use super::{
     EnergyNetwork, Outputs,
+    architecture::{counts, stages},
     params::{self, ParamError, ParamMap},
 };
 use crate::nn::{
@@ -69,20 +70,12 @@ impl GradResNetConfig {
 
     /// Says what is wrong with the values, if anything is.
     pub fn problem(&self) -> Option<String> {
-        let positive = [
-            ("channels", self.channels),
-            ("classes", self.classes),
-            ("width", self.width),
-            ("number of stages", self.blocks.len()),
-        ];
-        if let Some((name, _)) = positive.into_iter().find(|(_, value)| *value == 0) {
-            return Some(format!("{name} is 0, expected at least 1"));
+        let counted = counts(self.channels, self.width, self.blocks.len()).or_else(|| stages(&self.blocks));
+        if counted.is_some() {
+            return counted;
         }
-        if self.blocks.contains(&0) {
-            return Some(format!("blocks are {:?}, expected at least 1 in every stage", self.blocks));
-        }
-        if self.blocks.len() > 8 {
-            return Some(format!("{} stages, expected at most 8", self.blocks.len()));
+        if self.classes == 0 {
+            return Some("classes is 0, expected at least 1".to_owned());
         }
         let group = crate::nn::CHANNELS_PER_GROUP;
         (self.width > group && !self.width.is_multiple_of(self.width / group)).then(|| {

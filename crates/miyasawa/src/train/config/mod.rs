@@ -19,7 +19,8 @@ pub(crate) use set::set;
 
 use super::{CheckpointConfig, DivergenceConfig};
 use crate::data::OpenOptions;
-use crate::model::Kind;
+use crate::model::{Kind, NOISE_LEVELS};
+use crate::picture::MAX_PIXELS;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
@@ -133,7 +134,12 @@ impl TrainConfig {
             found: T,
             expected: &'static str,
         ) -> Result<(), ConfigError> {
-            if ok { Ok(()) } else { Err(ConfigError::Value { key, found: format!("{found:?}"), expected }) }
+            if ok {
+                return Ok(());
+            }
+            let found = format!("{found:?}");
+            let inner = found.strip_prefix("Some(").and_then(|found| found.strip_suffix(')'));
+            Err(ConfigError::Value { key, found: inner.unwrap_or(&found).to_owned(), expected })
         }
         let (noise, loss, opt, schedule) = (&self.noise, &self.loss, &self.optimizer, &self.schedule);
         let share = |value: f64| (0.0..=1.0).contains(&value);
@@ -141,10 +147,10 @@ impl TrainConfig {
         let [ce_weight, dsm_weight] = self.loss_weights();
         let clean = blind && dsm_weight == 0.0;
         check(
-            noise.min > 0.0 || (noise.min == 0.0 && clean),
+            NOISE_LEVELS.contains(&noise.min) || (noise.min == 0.0 && clean),
             "noise.min",
             noise.min,
-            "above 0 (0 only for a blind network with loss.dsm_weight = 0)",
+            "1e-6 to 1e6 (0 only for a blind network with loss.dsm_weight = 0)",
         )?;
         let denoiser = matches!(kind, Kind::DnCnn | Kind::UNet);
         let (bias_free, conditioned) = (self.network.bias_free, self.network.conditioned);
@@ -199,11 +205,23 @@ impl TrainConfig {
             self.augment.patch,
             "left out where classes are learned (loss.ce_weight = 0 or data.unlabelled = true)",
         )?;
-        check(noise.max >= noise.min && noise.max.is_finite(), "noise.max", noise.max, "noise.min or more")?;
-        check(noise.log_std > 0.0, "noise.log_std", noise.log_std, "above 0")?;
+        check(
+            noise.max >= noise.min && noise.max <= *NOISE_LEVELS.end(),
+            "noise.max",
+            noise.max,
+            "noise.min to 1e6",
+        )?;
+        let positive = |value: f64| value > 0.0 && value.is_finite();
+        check(positive(noise.log_std), "noise.log_std", noise.log_std, "above 0")?;
         check(share(noise.share_at_min), "noise.share_at_min", noise.share_at_min, "0 to 1")?;
-        check(loss.ce_weight >= 0.0, "loss.ce_weight", loss.ce_weight, "0 or more")?;
-        check(loss.clean_ce_weight >= 0.0, "loss.clean_ce_weight", loss.clean_ce_weight, "0 or more")?;
+        for (key, value) in [
+            ("loss.ce_weight", loss.ce_weight),
+            ("loss.clean_ce_weight", loss.clean_ce_weight),
+            ("loss.dsm_weight", loss.dsm_weight),
+            ("optimizer.weight_decay", opt.weight_decay),
+        ] {
+            check(value >= 0.0 && value.is_finite(), key, value, "0 or more")?;
+        }
         check(
             loss.clean_ce_weight == 0.0 || (kind == Kind::GradResNet && !jem),
             "loss.clean_ce_weight",
@@ -216,10 +234,8 @@ impl TrainConfig {
             loss.clean_sigma,
             "noise.min to noise.max",
         )?;
-        check(loss.dsm_weight >= 0.0, "loss.dsm_weight", loss.dsm_weight, "0 or more")?;
         check(share(loss.label_smoothing), "loss.label_smoothing", loss.label_smoothing, "0 to 1")?;
-        check(opt.lr > 0.0 && opt.lr.is_finite(), "optimizer.lr", opt.lr, "above 0")?;
-        check(opt.weight_decay >= 0.0, "optimizer.weight_decay", opt.weight_decay, "0 or more")?;
+        check(positive(opt.lr), "optimizer.lr", opt.lr, "above 0")?;
         for (key, value) in [
             ("optimizer.beta1", opt.beta1),
             ("optimizer.beta2", opt.beta2),
@@ -241,6 +257,10 @@ impl TrainConfig {
         )?;
         check((1..=MAX_WORKERS).contains(&data.prefetch), "data.prefetch", data.prefetch, "1 to 1024")?;
         check(data.sample > 0, "data.sample", data.sample, "at least 1")?;
+        let drawable = |[height, width]: [usize; 2]| {
+            (1..=MAX_PIXELS).contains(&(height as u64).saturating_mul(width as u64))
+        };
+        check(data.size.is_none_or(drawable), "data.size", data.size, "1 to 100 million pixels")?;
         check(
             data.crop_share > 0.0 && data.crop_share <= 1.0,
             "data.crop_share",
@@ -256,22 +276,23 @@ impl TrainConfig {
         )?;
         check(self.data.limit != Some(0), "data.limit", self.data.limit, "at least 1")?;
         check(self.eval.limit > 0, "eval.limit", self.eval.limit, "at least 1")?;
-        check(schedule.epochs > 0.0, "schedule.epochs", schedule.epochs, "above 0")?;
+        check(positive(schedule.epochs), "schedule.epochs", schedule.epochs, "above 0")?;
         check(share(schedule.final_lr), "schedule.final_lr", schedule.final_lr, "0 to 1")?;
         self.checkpoint.check()?;
         self.divergence.check()?;
         if let Some(data) = &self.data.assume {
             let sizes = [data.pictures, data.channels, data.height, data.width, data.classes];
             check(sizes.iter().all(|size| *size > 0), "data.assume", data, "numbers above 0")?;
+            check(drawable([data.height, data.width]), "data.assume", data, "1 to 100 million pixels")?;
         }
         let sigmas = &self.eval.sigmas;
         // A network that is told the noise level takes its logarithm.
-        let level = |s: &f64| s.is_finite() && (*s > 0.0 || (*s == 0.0 && blind));
+        let level = |s: &f64| NOISE_LEVELS.contains(s) || (*s == 0.0 && blind);
         check(
             !sigmas.is_empty() && sigmas.iter().all(level),
             "eval.sigmas",
             sigmas,
-            "one or more numbers above 0 (or 0 for a blind network)",
+            "one or more numbers from 1e-6 to 1e6 (or 0 for a blind network)",
         )?;
         check(
             self.data.channels.is_none_or(|c| c == 1 || c == 3),
