@@ -1,20 +1,33 @@
 //! Results on standard output.
 
 use std::io::{ErrorKind, Write};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// As `println!`, but ends the program in order where standard output cannot be written.
 macro_rules! outln {
     ($($text:tt)*) => { $crate::output::line(format_args!($($text)*)) };
 }
 
-/// Prints a line. A reader that went away (`miyasawa ... | head -1`) has what it wanted and is no failure;
-/// anything else is.
+/// Whether the reader of standard output went away.
+static UNREAD: AtomicBool = AtomicBool::new(false);
+
+/// Prints a line. A reader that went away (`miyasawa ... | head -1`) has what it wanted: that is no failure, and the work
+/// goes on, which may be files. Anything else is one.
 pub fn line(text: std::fmt::Arguments<'_>) {
+    if UNREAD.load(Ordering::Relaxed) {
+        return;
+    }
     if let Err(error) = writeln!(std::io::stdout(), "{text}") {
         if error.kind() == ErrorKind::BrokenPipe {
-            std::process::exit(0);
+            return UNREAD.store(true, Ordering::Relaxed);
         }
         eprintln!("error: standard output: cannot be written: {error}");
         std::process::exit(1);
     }
+}
+
+/// A path as text of a JSON document, which has no place for bytes that are none.
+pub fn shown(path: &Path) -> String {
+    path.display().to_string()
 }

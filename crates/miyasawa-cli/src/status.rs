@@ -9,8 +9,14 @@ use miyasawa::{
 };
 use std::process::ExitCode;
 
-/// Reports an error: what was done, and every cause.
+/// Reports an error.
 pub fn fail(error: &anyhow::Error) -> ExitCode {
+    eprintln!("error: {}", message(error));
+    ExitCode::from(if is_wrong_call(error) { 2 } else { 1 })
+}
+
+/// An error in one line: what was done, and every cause.
+pub fn message(error: &anyhow::Error) -> String {
     let mut text = String::new();
     for cause in error.chain() {
         let cause = cause.to_string();
@@ -21,12 +27,11 @@ pub fn fail(error: &anyhow::Error) -> ExitCode {
             text = format!("{text}: {cause}");
         }
     }
-    eprintln!("error: {}", one_line(&text));
-    ExitCode::from(if is_wrong_call(error) { 2 } else { 1 })
+    one_line(&text)
 }
 
 /// Whether the call asked for what cannot be, as opposed to work that failed.
-fn is_wrong_call(error: &anyhow::Error) -> bool {
+pub fn is_wrong_call(error: &anyhow::Error) -> bool {
     // A configuration is part of the call; that its file cannot be read is not.
     let config = |error: &ConfigError| !matches!(error, ConfigError::Read { .. });
     let data = |error: &DataError| matches!(error, DataError::Spec { .. });

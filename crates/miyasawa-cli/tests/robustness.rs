@@ -379,8 +379,8 @@ fn calls_that_make_no_sense() {
     explain(&[], &["--class"]);
     explain(&["--class", "1", "--class", "nothing"], &["nothing", "expected a number below 10"]);
     explain(&["--class", "1", "--path", "way.xyz"], &["way.xyz"]);
-    explain(&["--class", "1", "--path", &out, "--step", "0"], &["--step"]);
-    explain(&["--class", "1", "--jacobian", &out, "--vectors", "0"], &["--vectors"]);
+    explain(&["--class", "1", "--path", "way.png", "--step", "0"], &["--step"]);
+    explain(&["--class", "1", "--jacobian", "kept.png", "--vectors", "0"], &["--vectors"]);
     let below = text(&Path::new(&picture).join("x"));
     fails(1, ["trust", &model, "--data", "digits", "--limit", "2", "--out", &below], &["cannot be written"]);
     assert_eq!(names(dir.path()), ["a.png"]);

@@ -1,12 +1,15 @@
 use super::{
     Outcome,
     defence::DefenceArgs,
+    each::each,
     model::{self, Level},
 };
 use crate::args::{Session, WrongCall};
+use crate::output::shown;
 use clap::Args;
 use miyasawa::{attack::Defence, data::Geometry, infer, metrics, picture::Picture};
-use std::path::PathBuf;
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
 
 /// Name what pictures show: the likeliest classes with their probabilities.
 ///
@@ -51,8 +54,7 @@ pub fn run(args: &Classify, session: &Session) -> anyhow::Result<Outcome> {
     let Geometry { channels, height, width } = loaded.geometry();
     let behind = |defence| loaded.defended(defence, [channels, height, width]);
     let target = defence.filter(|_| !args.defence.is_softmax()).map(behind).transpose()?;
-    let mut documents = Vec::new();
-    for image in images {
+    let one = |image: &Path| -> anyhow::Result<Value> {
         let source = Picture::open(image)?;
         let picture = loaded.fitted(&source)?;
         let sigma = defence.map_or_else(|| loaded.told_level(&picture, image), Defence::sigma);
@@ -67,23 +69,21 @@ pub fn run(args: &Classify, session: &Session) -> anyhow::Result<Outcome> {
         };
         let top: Vec<_> = metrics::top(&probs, args.top);
         let name = |class: &usize| loaded.info.data.classes[*class].as_str();
-        if session.json {
-            let classes: Vec<_> = top
-                .iter()
-                .map(|k| serde_json::json!({ "class": name(k), "index": k, "probability": probs[*k] }))
-                .collect();
-            documents.push(serde_json::json!({ "image": image, "sigma": sigma, "classes": classes }));
-        } else {
+        if !session.json {
             outln!("{}", image.display());
             for class in &top {
                 outln!("  {:>6.2}%  {}", 100.0 * probs[*class], name(class));
             }
         }
-    }
+        let class = |k: &usize| json!({ "class": name(k), "index": k, "probability": probs[*k] });
+        let classes: Vec<_> = top.iter().map(class).collect();
+        Ok(json!({ "image": shown(image), "sigma": sigma, "classes": classes }))
+    };
+    let (documents, outcome) = each(images, |_, image| one(image))?;
     if session.json {
-        session.print_json(&serde_json::json!({
+        session.print_json(&json!({
             "model": loaded.name, "defence": defence, "sigma": defence.map(Defence::sigma), "images": documents,
         }))?;
     }
-    Ok(Outcome::Done)
+    Ok(outcome)
 }

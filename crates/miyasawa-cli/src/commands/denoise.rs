@@ -1,12 +1,15 @@
 use super::{
     Outcome,
+    each::each,
     measured::bar,
     model::{self, Level},
 };
 use crate::args::{Session, WrongCall};
+use crate::output::shown;
 use anyhow::Context;
 use clap::Args;
 use miyasawa::{infer, metrics, picture::Picture};
+use serde_json::{Value, json};
 use std::{
     collections::HashSet,
     path::{Path, PathBuf},
@@ -61,8 +64,7 @@ pub fn run(args: &Denoise, session: &Session) -> anyhow::Result<Outcome> {
         std::fs::create_dir_all(&args.out)
             .with_context(|| format!("{}: cannot be made", args.out.display()))?;
     }
-    let mut documents = Vec::new();
-    for (image, out) in images.iter().zip(targets) {
+    let one = |image: &Path, out: &Path| -> anyhow::Result<Value> {
         let clean = Picture::open(image)?;
         let noisy = match args.add_noise {
             Some(level) => model::add_noise(clean.clone(), level, session.seed.unwrap_or(0))?,
@@ -83,27 +85,30 @@ pub fn run(args: &Denoise, session: &Session) -> anyhow::Result<Outcome> {
             anyhow::bail!("{}: the model gives no numbers at noise level {sigma}", image.display());
         };
         let denoised = denoised.with_depth(clean.depth());
-        denoised.save(&out)?;
+        denoised.save(out)?;
         // Only where the noise is ours is the clean picture known.
         let psnr = args.add_noise.map(|_| {
             let of = |values: &[f32]| metrics::psnr(metrics::mse(values, clean.values()));
             (of(noisy.values()), of(denoised.values()))
         });
-        if session.json {
-            documents.push(serde_json::json!({
-                "image": image, "out": out, "sigma": sigma, "psnr_noisy": psnr.map(|p| p.0), "psnr": psnr.map(|p| p.1),
-            }));
-        } else if let Some((before, after)) = psnr {
-            outln!("{}: {before:.2} dB noisy, {after:.2} dB denoised", out.display());
-        } else {
-            outln!("{}", out.display());
+        if !session.json {
+            match psnr {
+                Some((before, after)) => {
+                    outln!("{}: {before:.2} dB noisy, {after:.2} dB denoised", out.display());
+                }
+                None => outln!("{}", out.display()),
+            }
         }
-    }
+        Ok(json!({
+            "image": shown(image), "out": shown(out), "sigma": sigma, "psnr_noisy": psnr.map(|p| p.0),
+            "psnr": psnr.map(|p| p.1),
+        }))
+    };
+    let (documents, outcome) = each(images, |i, image| one(image, &targets[i]))?;
     if session.json {
-        session
-            .print_json(&serde_json::json!({ "model": loaded.name, "sigma": given, "images": documents }))?;
+        session.print_json(&json!({ "model": loaded.name, "sigma": given, "images": documents }))?;
     }
-    Ok(Outcome::Done)
+    Ok(outcome)
 }
 
 /// The file of every denoised picture; in a folder, the picture's name with the extension png.

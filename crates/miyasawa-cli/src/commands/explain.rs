@@ -1,5 +1,6 @@
 use super::{Outcome, model};
 use crate::args::{Session, WrongCall};
+use crate::output::shown;
 use anyhow::{Context, Result};
 use clap::Args;
 use miyasawa::{
@@ -9,7 +10,7 @@ use miyasawa::{
     report::{self, Plot, Series, save_plots},
 };
 use serde_json::{Map, Value, json};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Rows of a figure that `all` classes may have.
 const MOST: usize = 24;
@@ -17,7 +18,7 @@ const MOST: usize = 24;
 /// Show what of a picture speaks for a class, the way to it, and what the denoiser keeps.
 ///
 /// The figure has a row for every class: the picture, D(y), D(y,c), their difference, and the adversarial gradient
-/// sigma^2 * grad log p(c|y) computed by itself, with the number that says how equal the last two are.
+/// sigma^2 * grad log p(c|y) by automatic differentiation, with the number that says how equal the last two are.
 ///
 /// --path follows D(y,c) - D(y) from the picture until it shows the class: what would have to change.
 /// --jacobian shows the leading eigenvectors of the denoiser's Jacobian (it is symmetric: its singular vectors), and in
@@ -75,10 +76,24 @@ pub struct Explain {
 }
 
 impl Explain {
-    fn check(&self) -> Result<()> {
+    fn check(&self, image: &Path) -> Result<()> {
         let wrong = |text: String| Err(WrongCall(text).into());
-        for path in [Some(&self.out), self.path.as_ref(), self.jacobian.as_ref()].into_iter().flatten() {
+        let outputs: Vec<&PathBuf> =
+            [Some(&self.out), self.path.as_ref(), self.jacobian.as_ref()].into_iter().flatten().collect();
+        for (i, path) in outputs.iter().enumerate() {
             model::check_output(path)?;
+            if outputs[..i].contains(path) {
+                return wrong(format!("{}: named for two figures", path.display()));
+            }
+            if model::same_file(path, image) {
+                return wrong(format!("{}: the figure would replace the picture", path.display()));
+            }
+        }
+        if self.tolerance.is_nan() || self.tolerance < 0.0 {
+            return wrong(format!("--tolerance is {}, expected a number from 0", self.tolerance));
+        }
+        if !(0.0..=1.0).contains(&self.confidence) {
+            return wrong(format!("--confidence is {}, expected a number from 0 to 1", self.confidence));
         }
         if !(self.step > 0.0 && self.step.is_finite()) {
             return wrong(format!("--step is {}, expected a number above 0", self.step));
@@ -123,7 +138,7 @@ pub fn run(args: &Explain, session: &Session) -> Result<Outcome> {
     let [image] = images else {
         return Err(WrongCall(format!("{} pictures are given, expected one", images.len())).into());
     };
-    args.check()?;
+    args.check(image)?;
     let loaded = model::load(path, session)?;
     let joint = loaded.joint("explain")?;
     let sigma = loaded.sigma(args.sigma)?;
@@ -147,9 +162,9 @@ pub fn run(args: &Explain, session: &Session) -> Result<Outcome> {
     let mut add = |key: &str, value: Value| document.insert(key.to_owned(), value);
     let one = |e: &explain::Explanation| json!({ "class": classes[e.label], "probability": e.probs[e.label], "relative_error": e.relative_error });
     add("model", json!(loaded.name));
-    add("image", json!(image));
+    add("image", json!(shown(image)));
     add("sigma", json!(sigma));
-    add("out", json!(args.out));
+    add("out", json!(shown(&args.out)));
     if let [only] = &found[..] {
         add("class", json!(classes[only.label]));
         add("probability", json!(only.probs[only.label]));
@@ -185,7 +200,11 @@ pub fn run(args: &Explain, session: &Session) -> Result<Outcome> {
     } else {
         lines.iter().for_each(|line| outln!("{line}"));
     }
-    Ok(if holds { Outcome::Done } else { Outcome::Failed })
+    if !holds {
+        tracing::error!("the identity does not hold: {worst:.1e} is more than {:.1e}", args.tolerance);
+        return Ok(Outcome::Failed);
+    }
+    Ok(Outcome::Done)
 }
 
 /// The counterfactual path.
@@ -195,7 +214,7 @@ fn way(
     y: &Picture,
     label: usize,
     sigma: f64,
-    out: &std::path::Path,
+    out: &Path,
 ) -> Result<(Value, String)> {
     let options =
         PathOptions { sigma, label, step: args.step, steps: args.steps, confidence: args.confidence };
@@ -216,7 +235,7 @@ fn way(
         found.steps.len() - 1,
         if found.reached { "" } else { "; not reached" }
     );
-    Ok((json!({ "class": class, "out": out, "reached": found.reached, "steps": points }), text))
+    Ok((json!({ "class": class, "out": shown(out), "reached": found.reached, "steps": points }), text))
 }
 
 /// The Jacobian's eigenvectors at the picture, and its effective dimension against the noise level.
@@ -226,7 +245,7 @@ fn kept(
     [clean, y]: [&Picture; 2],
     (sigma, sigmas): (f64, &[f64]),
     seed: u64,
-    out: &std::path::Path,
+    out: &Path,
 ) -> Result<(Value, String)> {
     let options = JacobianOptions { vectors: args.vectors, seed, ..JacobianOptions::default() };
     let joint = loaded.joint("explain")?;
@@ -253,7 +272,7 @@ fn kept(
         jacobian.len()
     );
     let value = json!({
-        "out": out, "curve": curve, "dimensions": jacobian.len(), "spectrum": found, "levels": levels,
+        "out": shown(out), "curve": shown(&curve), "dimensions": jacobian.len(), "spectrum": found, "levels": levels,
     });
     Ok((value, text))
 }

@@ -1,5 +1,5 @@
 use super::{Outcome, model};
-use crate::args::Session;
+use crate::{args::Session, output::shown};
 use clap::{Args, ValueEnum};
 use miyasawa::checkpoint::Precision;
 use std::path::PathBuf;
@@ -34,11 +34,13 @@ pub fn run(args: &Export, session: &Session) -> anyhow::Result<Outcome> {
         Dtype::Bf16 => Precision::Bf16,
         Dtype::F32 => Precision::F32,
     };
-    let model::Read { checkpoint, .. } = model::read(args.model.as_deref())?;
+    let model::Read { checkpoint, path, .. } = model::read(args.model.as_deref())?;
     checkpoint.save_in(precision, &args.out)?;
     let bytes = std::fs::metadata(&args.out)?.len();
     if session.json {
-        session.print_json(&serde_json::json!({ "out": args.out, "bytes": bytes }))?;
+        session.print_json(
+            &serde_json::json!({ "model": shown(&path), "out": shown(&args.out), "bytes": bytes }),
+        )?;
     } else {
         outln!("{}: {:.2} MB", args.out.display(), bytes as f64 / 1e6);
     }

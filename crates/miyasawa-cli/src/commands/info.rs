@@ -1,5 +1,5 @@
 use super::{Outcome, model};
-use crate::args::Session;
+use crate::{args::Session, output::shown};
 use clap::Args;
 use std::path::PathBuf;
 
@@ -24,7 +24,7 @@ pub fn run(args: &Info, session: &Session) -> anyhow::Result<Outcome> {
     let info = &checkpoint.info;
     if session.json {
         session.print_json(&serde_json::json!({
-            "model": path, "parameters": count, "sha256": sha256, "info": info, "isa": isa, "threads": threads,
+            "model": shown(&path), "parameters": count, "sha256": sha256, "info": info, "isa": isa, "threads": threads,
             "version": version,
         }))?;
         return Ok(Outcome::Done);

@@ -10,6 +10,7 @@ mod data;
 mod defence;
 mod demo;
 mod denoise;
+mod each;
 mod eval;
 mod explain;
 mod export;
@@ -28,7 +29,7 @@ use clap::Subcommand;
 pub enum Outcome {
     /// All is well.
     Done,
-    /// The work was done and its result is bad: a check did not hold.
+    /// The work was done and its result is bad: a check did not hold, or some of several pictures failed.
     Failed,
 }
 

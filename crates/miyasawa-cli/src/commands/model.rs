@@ -8,11 +8,14 @@ use miyasawa::{
     checkpoint::{Checkpoint, ModelInfo},
     data::Geometry,
     infer,
-    model::{GradResNet, JointModel, Model},
+    model::{GradResNet, JointModel, Model, NOISE_LEVELS},
     picture::Picture,
     shipped,
 };
-use std::path::{Path, PathBuf};
+use std::{
+    io::Read as _,
+    path::{Path, PathBuf},
+};
 
 /// A model on its device.
 pub struct Loaded {
@@ -37,7 +40,8 @@ pub struct Read {
 
 /// Reads a checkpoint: the one that is named, or else that of `MIYASAWA_MODEL`, or else the one that ships.
 pub fn read(path: Option<&Path>) -> Result<Read> {
-    let path = path.map(Path::to_owned).or_else(|| std::env::var_os("MIYASAWA_MODEL").map(PathBuf::from));
+    let named = || std::env::var_os("MIYASAWA_MODEL").filter(|name| !name.is_empty()).map(PathBuf::from);
+    let path = path.map(Path::to_owned).or_else(named);
     let ((checkpoint, sha256), path) = match path {
         Some(path) => (Checkpoint::load_with_hash(&path)?, path),
         None => (shipped::checkpoint()?, shipped::NAME.into()),
@@ -136,7 +140,7 @@ impl Loaded {
     /// A noise level of the command line: positive for a model that is told it.
     pub fn sigma(&self, sigma: f64) -> Result<f64> {
         let zero = sigma == 0.0 && self.info.network.is_blind();
-        if !zero && !LEVELS.contains(&sigma) {
+        if !zero && !NOISE_LEVELS.contains(&sigma) {
             return Err(wrong_level("sigma", sigma));
         }
         let [min, max] = self.info.sigma;
@@ -165,11 +169,8 @@ pub fn parse_level(text: &str) -> Result<Level, String> {
     }
 }
 
-/// Noise levels whose square and its inverse are numbers in float32.
-const LEVELS: std::ops::RangeInclusive<f64> = 1e-6..=1e6;
-
 fn wrong_level(option: &str, found: f64) -> anyhow::Error {
-    let (min, max) = (LEVELS.start(), LEVELS.end());
+    let (min, max) = (NOISE_LEVELS.start(), NOISE_LEVELS.end());
     WrongCall(format!("--{option} is {found}, expected a number from {min:e} to {max:e}")).into()
 }
 
@@ -178,12 +179,33 @@ pub fn check_output(path: &Path) -> Result<()> {
     Picture::check_extension(path).map_err(|e| WrongCall(e.to_string()).into())
 }
 
-/// Splits `[MODEL] IMAGE...`: the first path is the model if it is a safetensors file.
+/// Splits `[MODEL] IMAGE...`: the first path is the model if it is a safetensors file, by its name or its content.
 pub fn split_model(paths: &[PathBuf]) -> (Option<&Path>, &[PathBuf]) {
+    let is_model = |path: &Path| {
+        path.extension().is_some_and(|e| e.eq_ignore_ascii_case("safetensors")) || is_safetensors(path)
+    };
     match paths {
-        [first, rest @ ..] if first.extension().is_some_and(|e| e == "safetensors") => (Some(first), rest),
+        [first, rest @ ..] if is_model(first) => (Some(first), rest),
         all => (None, all),
     }
+}
+
+/// Whether a file begins as safetensors do: the length of a JSON header, which is within the file, and the header.
+fn is_safetensors(path: &Path) -> bool {
+    let begin = || {
+        let mut file =
+            std::fs::File::open(path).ok().filter(|file| file.metadata().is_ok_and(|m| m.is_file()))?;
+        let mut bytes = [0; 9];
+        file.read_exact(&mut bytes).ok()?;
+        let length: [u8; 8] = bytes[..8].try_into().ok()?;
+        Some(u64::from_le_bytes(length) <= file.metadata().ok()?.len() && bytes[8] == b'{')
+    };
+    begin().unwrap_or(false)
+}
+
+/// Whether two paths are one file or folder that is there.
+pub fn same_file(a: &Path, b: &Path) -> bool {
+    a.canonicalize().is_ok_and(|a| b.canonicalize().is_ok_and(|b| a == b))
 }
 
 /// Makes sure that a picture is named.
@@ -193,7 +215,7 @@ pub fn some_images(images: &[PathBuf]) -> Result<&[PathBuf]> {
 
 /// Adds normal noise of the level `sigma`, not clipped to the range: what a denoiser is tried on.
 pub fn add_noise(picture: Picture, sigma: f64, seed: u64) -> Result<Picture> {
-    if !LEVELS.contains(&sigma) {
+    if !NOISE_LEVELS.contains(&sigma) {
         return Err(wrong_level("add-noise", sigma));
     }
     let eps = miyasawa::train::noise::evaluation_noise(seed, 0, 0, 1, picture.values().len());

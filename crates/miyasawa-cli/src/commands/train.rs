@@ -1,5 +1,6 @@
 use super::{Outcome, eval};
 use crate::args::{DtypeArg, Session, WrongCall};
+use crate::output::shown;
 use crate::signals::stop_flag;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -192,7 +193,7 @@ pub fn run(args: &Train, session: &Session) -> anyhow::Result<Outcome> {
     let model = out.join("model.safetensors");
     if session.json {
         session.print_json(&serde_json::json!({
-            "model": model, "complete": finish.complete, "steps": finish.steps, "rows": finish.rows,
+            "model": shown(&model), "complete": finish.complete, "steps": finish.steps, "rows": finish.rows,
         }))?;
         return Ok(Outcome::Done);
     }

@@ -13,7 +13,7 @@ use anyhow::{Context, bail};
 use std::path::{Path, PathBuf};
 
 /// What was fetched.
-#[derive(Debug, serde::Serialize)]
+#[derive(Debug)]
 pub struct Fetched {
     /// The DATA argument that reads it.
     pub data: String,

@@ -1,9 +1,11 @@
 use crate::args::{Session, WrongCall};
 use crate::commands::Outcome;
 use crate::fetch::{self, Client, SETS};
+use crate::output::shown;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use miyasawa::data::default_folder;
+use serde_json::json;
 use std::path::PathBuf;
 
 /// Get a data set from where it is published.
@@ -54,7 +56,9 @@ pub fn run(args: &Fetch, session: &Session) -> anyhow::Result<Outcome> {
         })?;
     bar.finish_and_clear();
     if session.json {
-        session.print_json(&fetched)?;
+        session.print_json(&json!({
+            "data": fetched.data, "path": shown(&fetched.path), "present": fetched.present, "bytes": fetched.bytes,
+        }))?;
     } else {
         let state = if fetched.present { "was there already" } else { "fetched" };
         outln!("{}: {state}; use it as {}", fetched.path.display(), fetched.data);

@@ -1,5 +1,6 @@
 use crate::args::{Session, WrongCall};
 use crate::commands::{Outcome, eval::share_bar, model};
+use crate::output::shown;
 use clap::Args;
 use miyasawa::data::{DataSource, Part, Summary};
 use serde_json::json;
@@ -20,15 +21,15 @@ pub struct Info {
     #[arg(long)]
     limit: Option<usize>,
     /// Write pictures of ten classes as one figure
-    #[arg(short, long)]
-    output: Option<PathBuf>,
+    #[arg(short, long, alias = "output")]
+    out: Option<PathBuf>,
 }
 
 pub fn run(args: &Info, session: &Session) -> anyhow::Result<Outcome> {
     if args.limit == Some(0) {
         return Err(WrongCall("--limit is 0, expected at least 1".into()).into());
     }
-    if let Some(path) = &args.output {
+    if let Some(path) = &args.out {
         model::check_output(path)?;
     }
     let source: DataSource = args.data.parse()?;
@@ -36,7 +37,7 @@ pub fn run(args: &Info, session: &Session) -> anyhow::Result<Outcome> {
     let bar = share_bar(session, "measuring");
     let parts = described.measure(args.limit, &mut |share| bar.set_position((share * 1000.0) as u64))?;
     bar.finish_and_clear();
-    if let Some(path) = &args.output {
+    if let Some(path) = &args.out {
         described.grid(SHOWN[0], SHOWN[1])??.save(path)?;
     }
     if session.json {
@@ -49,7 +50,7 @@ pub fn run(args: &Info, session: &Session) -> anyhow::Result<Outcome> {
             })
             .collect();
         let document = json!({
-            "data": args.data, "classes": described.classes(), "parts": parts, "figure": args.output,
+            "data": args.data, "classes": described.classes(), "parts": parts, "figure": args.out.as_deref().map(shown),
         });
         session.print_json(&document)?;
         return Ok(Outcome::Done);
@@ -67,7 +68,7 @@ pub fn run(args: &Info, session: &Session) -> anyhow::Result<Outcome> {
     if described.classes().len() > LISTED {
         outln!("  and {} more classes", described.classes().len() - LISTED);
     }
-    if let Some(path) = &args.output {
+    if let Some(path) = &args.out {
         outln!("samples: {}", path.display());
     }
     Ok(Outcome::Done)
