@@ -110,7 +110,7 @@ fn configurations_that_make_no_sense() {
         ("[eval]\nsigmas = []\n", ["eval.sigmas", "expected one or more"]),
         ("[eval]\nsigmas = [0.0]\n", ["eval.sigmas", "expected one or more"]),
         ("[noise]\nmin = nan\n", ["noise.min", "NaN"]),
-        ("[network]\nblocks = []\n", ["blocks are []", "expected 1 to 8 numbers"]),
+        ("[network]\nblocks = []\n", ["blocks are []", "expected 1 to 8 numbers from 1"]),
         ("[network]\nwidth = 17\n", ["width is 17", ""]),
     ] {
         std::fs::write(&path, content).unwrap();

@@ -112,6 +112,9 @@ fn no_output_replaces_what_it_is_made_of() {
     explain(&["-o", &picture], &["a.png", "would replace the picture"]);
     explain(&["-o", &other, "--jacobian", &picture], &["would replace the picture"]);
     explain(&["-o", &other, "--path", &other], &["w.png", "two figures"]);
+    explain(&["-o", &other, "--path", &text(&dir.path().join("./w.png"))], &["two figures"]);
+    let beside = text(&dir.path().join("w-dimension.png"));
+    explain(&["-o", &beside, "--jacobian", &other], &["w-dimension.png", "two figures"]);
     explain(&["-o", &other, "--tolerance", "nan"], &["--tolerance is NaN"]);
     explain(&["-o", &other, "--path", "p.png", "--confidence", "2"], &["--confidence is 2"]);
     assert_eq!(std::fs::read(&picture).unwrap(), before);
@@ -122,7 +125,7 @@ fn no_output_replaces_what_it_is_made_of() {
         std::fs::copy(&picture, classes.join(class).join("a.png")).unwrap();
     }
     let set = text(&classes);
-    fails(2, ["data", "convert", &set, "--shards", "1", "--out", &set], &["the data itself"]);
+    fails(1, ["data", "convert", &set, "--shards", "1", "--out", &set], &["which holds its pictures"]);
     // What is written can be named as data, though it has no parts.
     let shards = text(&dir.path().join("shards"));
     ok(["data", "convert", &set, "--shards", "2", "--out", &shards]);

@@ -98,7 +98,7 @@ impl Isa {
     /// # Errors
     /// If the variable names an unknown instruction set or one that this processor does not have.
     pub fn from_env() -> Result<Self, IsaError> {
-        match std::env::var_os(ISA_VARIABLE) {
+        match std::env::var_os(ISA_VARIABLE).filter(|name| !name.is_empty()) {
             None => Ok(Self::available()[0]),
             Some(name) => {
                 let isa: Self = name.to_string_lossy().parse()?;

@@ -18,8 +18,9 @@ use std::path::PathBuf;
 /// units of the [-1, 1] range as everywhere, radii (Euclidean) in units of the [0, 1] range as in the literature: its
 /// sigma 0.25 is --sigma 0.5 here. Bounds are exact (Clopper-Pearson), and wrong with a probability of at most --alpha.
 ///
-/// Draws are made only where they are needed: a picture is done when every radius is certified or abstaining is
-/// certain (--fixed draws all of them, as the paper does). The most that it can cost is told before.
+/// Draws are made only where they are needed: a picture is done when every radius is certified or out of reach, or
+/// abstaining is certain (--fixed draws all of them, as the paper does). The most draws that it can take are told before,
+/// and about how long.
 ///
 /// Examples:
 ///   miyasawa certify model.safetensors --data cifar10 --sigma 0.5 --limit 200

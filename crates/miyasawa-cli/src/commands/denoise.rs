@@ -51,6 +51,7 @@ pub fn run(args: &Denoise, session: &Session) -> anyhow::Result<Outcome> {
     if images.len() > 1 && args.out.is_file() {
         return Err(WrongCall("several pictures are given: --out must be a folder".into()).into());
     }
+    model::check_noise(args.add_noise)?;
     let targets = targets(&args.out, images)?;
     let loaded = model::load(path, session)?;
     loaded.must_denoise()?;

@@ -78,14 +78,16 @@ pub struct Explain {
 impl Explain {
     fn check(&self, image: &Path) -> Result<()> {
         let wrong = |text: String| Err(WrongCall(text).into());
-        let outputs: Vec<&PathBuf> =
-            [Some(&self.out), self.path.as_ref(), self.jacobian.as_ref()].into_iter().flatten().collect();
+        let curve = self.jacobian.as_deref().map(dimension_curve);
+        let others = [self.path.clone(), self.jacobian.clone(), curve];
+        let outputs: Vec<PathBuf> =
+            std::iter::once(self.out.clone()).chain(others.into_iter().flatten()).collect();
         for (i, path) in outputs.iter().enumerate() {
             model::check_output(path)?;
-            if outputs[..i].contains(path) {
+            if outputs[..i].iter().any(|other| model::same_place(other, path)) {
                 return wrong(format!("{}: named for two figures", path.display()));
             }
-            if model::same_file(path, image) {
+            if model::same_place(path, image) {
                 return wrong(format!("{}: the figure would replace the picture", path.display()));
             }
         }
@@ -207,6 +209,12 @@ pub fn run(args: &Explain, session: &Session) -> Result<Outcome> {
     Ok(Outcome::Done)
 }
 
+/// The figure beside that of the Jacobian.
+fn dimension_curve(jacobian: &Path) -> PathBuf {
+    let stem = jacobian.file_stem().unwrap_or_default().to_string_lossy();
+    jacobian.with_file_name(format!("{stem}-dimension.png"))
+}
+
 /// The counterfactual path.
 fn way(
     args: &Explain,
@@ -255,8 +263,7 @@ fn kept(
     let denoised = denoised.with_context(|| format!("{}: no denoised picture", loaded.name))?;
     report::eigenvectors(y, &denoised, &found)?.save(out)?;
     let levels = explain::spectrum(joint, clean, sigmas, &options, &loaded.device);
-    let stem = out.file_stem().unwrap_or_default().to_string_lossy();
-    let curve = out.with_file_name(format!("{stem}-dimension.png"));
+    let curve = dimension_curve(out);
     let line = |name: &str, value: &dyn Fn(&explain::LevelSpectrum) -> f64| {
         Series::new(name, levels.iter().map(|l| (l.sigma, value(l))).collect())
     };

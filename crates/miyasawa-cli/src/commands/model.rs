@@ -193,8 +193,11 @@ pub fn split_model(paths: &[PathBuf]) -> (Option<&Path>, &[PathBuf]) {
 /// Whether a file begins as safetensors do: the length of a JSON header, which is within the file, and the header.
 fn is_safetensors(path: &Path) -> bool {
     let begin = || {
-        let mut file =
-            std::fs::File::open(path).ok().filter(|file| file.metadata().is_ok_and(|m| m.is_file()))?;
+        // A pipe gives its bytes once, and /dev/stdin may share its place in the file.
+        if path.starts_with("/dev") || !std::fs::metadata(path).ok()?.is_file() {
+            return None;
+        }
+        let mut file = std::fs::File::open(path).ok()?;
         let mut bytes = [0; 9];
         file.read_exact(&mut bytes).ok()?;
         let length: [u8; 8] = bytes[..8].try_into().ok()?;
@@ -203,9 +206,13 @@ fn is_safetensors(path: &Path) -> bool {
     begin().unwrap_or(false)
 }
 
-/// Whether two paths are one file or folder that is there.
-pub fn same_file(a: &Path, b: &Path) -> bool {
-    a.canonicalize().is_ok_and(|a| b.canonicalize().is_ok_and(|b| a == b))
+/// Whether two paths are one file or folder, or would be once it is written.
+pub fn same_place(a: &Path, b: &Path) -> bool {
+    let place = |path: &Path| {
+        let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        path.canonicalize().ok().or_else(|| Some(folder.canonicalize().ok()?.join(path.file_name()?)))
+    };
+    place(a).is_some_and(|a| place(b) == Some(a))
 }
 
 /// Makes sure that a picture is named.
@@ -213,11 +220,16 @@ pub fn some_images(images: &[PathBuf]) -> Result<&[PathBuf]> {
     if images.is_empty() { Err(WrongCall("no picture is given".into()).into()) } else { Ok(images) }
 }
 
+/// Checks `--add-noise`.
+pub fn check_noise(level: Option<f64>) -> Result<()> {
+    level
+        .filter(|level| !NOISE_LEVELS.contains(level))
+        .map_or(Ok(()), |level| Err(wrong_level("add-noise", level)))
+}
+
 /// Adds normal noise of the level `sigma`, not clipped to the range: what a denoiser is tried on.
 pub fn add_noise(picture: Picture, sigma: f64, seed: u64) -> Result<Picture> {
-    if !NOISE_LEVELS.contains(&sigma) {
-        return Err(wrong_level("add-noise", sigma));
-    }
+    check_noise(Some(sigma))?;
     let eps = miyasawa::train::noise::evaluation_noise(seed, 0, 0, 1, picture.values().len());
     let (shape, values) = (picture.shape(), picture.into_values());
     let noisy = values.iter().zip(eps).map(|(value, eps)| value + sigma as f32 * eps).collect();

@@ -15,6 +15,9 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::{collections::BTreeMap, time::Instant};
 
+/// Counts the changes of what the attacks find: 2 since Square's schedule is that of the standard version.
+pub const VERSION: u32 = 2;
+
 /// The stage of the clean pictures in the journal.
 const CLEAN: &str = "clean";
 
@@ -59,12 +62,12 @@ pub struct Plan {
 
 impl Plan {
     /// What the journal of this attack on `subject` (a model, pictures, a defence) says of it: all that a picture's result
-    /// depends on, so neither the sizes and their order nor the batch.
+    /// depends on, so neither the sizes and their order nor the batch, but the attacks' [`VERSION`].
     pub fn header(&self, subject: &serde_json::Value) -> serde_json::Value {
         let Self { norm, method, steps, restarts, queries, seed, .. } = self;
         serde_json::json!({
             "subject": subject, "norm": norm, "method": method, "steps": steps, "restarts": restarts,
-            "queries": queries, "seed": seed,
+            "queries": queries, "seed": seed, "version": VERSION,
         })
     }
 }

@@ -81,9 +81,7 @@ impl Shape {
         let side = (share * (self.height * self.width) as f64).sqrt().round() as usize;
         side.max(least).min(self.height).min(self.width)
     }
-}
 
-impl Shape {
     /// As [`side`](Self::side), odd and at least 3 where the picture has room for it.
     fn odd_side(self, share: f64) -> usize {
         let side = self.side(share, 3);
@@ -250,7 +248,7 @@ impl Square {
                 }
             }
             alive.retain(|s| found[s.victim].is_none());
-            let share = share(query + 1);
+            let share = share(query);
             alive.par_iter_mut().for_each(|s| self.propose(shape, victims.picture(s.victim), s, share));
         }
         found

@@ -88,7 +88,7 @@ pub struct Forecast {
     pub seconds: f64,
 }
 
-/// Measures a batch of draws and tells the most that a run over `count` pictures can take.
+/// Measures a batch of draws and tells what a run over the pictures can take.
 pub fn forecast(target: &dyn Target, data: &Dataset, options: &CertifyOptions) -> Forecast {
     let x = pictures(data, &[0]);
     let noisy = |from| draw(&x, options, 0, 2, from..from + options.batch as u64);

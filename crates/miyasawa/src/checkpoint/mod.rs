@@ -125,7 +125,7 @@ impl ModelInfo {
         let (least, most) = (*NOISE_LEVELS.start(), *NOISE_LEVELS.end());
         let smallest = if net.is_blind() { 0.0 } else { least };
         (!(min >= smallest && min <= max && max <= most)).then(|| {
-            format!("noise levels from {min} to {max}, expected {least:e} to {most:e} in ascending order")
+            format!("noise levels from {min} to {max}, expected {smallest:e} to {most:e} in ascending order")
         })
     }
 }

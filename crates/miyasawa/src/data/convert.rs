@@ -10,7 +10,7 @@ use super::order::epoch_order;
 use super::source::{Content, Part};
 use super::summary::Description;
 use super::webdataset;
-use crate::atomic::write_atomic;
+use crate::atomic::{AtomicError, write_atomic};
 use crate::picture::Picture;
 
 /// Fixes the order in which pictures are dealt to shards.
@@ -59,7 +59,15 @@ impl Description {
             let expected = format!("1 to {largest} shards, as many as pictures");
             return Err(DataError::invalid(self.name(), expected, shards.to_string()));
         }
-        std::fs::create_dir_all(out).map_err(|e| DataError::io(out, e))?;
+        let read = |content: &Content| match content {
+            Content::Encoded(set) => set.stores.iter().any(|store| store.is_folder(out)),
+            Content::Raw(_) => false,
+        };
+        if parts.iter().any(|(_, content)| read(content)) {
+            let found = format!("{}, which holds its pictures", out.display());
+            return Err(DataError::invalid(self.name(), "another folder for the shards", found));
+        }
+        std::fs::create_dir_all(out).map_err(|source| AtomicError { path: out.to_owned(), source })?;
         let name_of = |part: &Option<Part>| part.map_or(prefix.to_owned(), |part| part.to_string());
         for (part, _) in parts {
             let first = out.join(shard_name(&name_of(part), 0));

@@ -1,5 +1,6 @@
 //! Data sets that are given by a path: what is there decides how it is read.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use super::cifar::{self, Kind};
@@ -19,21 +20,21 @@ const KINDS: &str = "an IDX image file, a CIFAR binary file, a tar or a folder o
 
 /// Finds the data set at a path; one that is relative and not there is looked for below `roots` too.
 pub(super) fn find_below(path: &Path, roots: &[PathBuf], part: Part) -> Result<Found, DataError> {
-    // What cannot be looked at is there: reading it tells why.
-    let exists = |place: &Path| !matches!(place.try_exists(), Ok(false));
+    // What may not be looked at is there: reading it tells why. Below a file there is nothing.
+    let exists = |place: &Path| place.try_exists().unwrap_or_else(|e| e.kind() != ErrorKind::NotADirectory);
     let there = |place: &Path| {
         exists(place) || matches!(shards(place), Some(Ok(shards)) if shards.iter().any(|shard| exists(shard)))
     };
     let roots = roots.iter().filter(|_| path.is_relative());
-    let places = std::iter::once(path.to_owned()).chain(roots.map(|root| root.join(path))).collect();
+    let places: Vec<PathBuf> =
+        std::iter::once(path.to_owned()).chain(roots.map(|root| root.join(path))).collect();
+    if let Some(Err(unusable)) = shards(path).filter(|_| !places.iter().any(|place| there(place))) {
+        return Err(unusable);
+    }
     let hint = "It is neither a file nor a data set's name: those are digits, fashion-mnist, mnist, cifar10, \
                 cifar100, tiny-imagenet";
-    let found = places::first(places, format!("'{}'", path.display()), hint, |place| {
+    places::first(places, format!("'{}'", path.display()), hint, |place| {
         there(place).then(|| find(place, part)).transpose()
-    });
-    found.map_err(|error| match (error, shards(path)) {
-        (DataError::NotFound { .. }, Some(Err(unusable))) => unusable,
-        (error, _) => error,
     })
 }
 
@@ -133,7 +134,9 @@ fn find_in_folder(folder: &Path, part: Part) -> Result<Found, DataError> {
             Part::Train => train,
             Part::Test => test,
         };
-        return Ok(Found { split, ..archive::find(&name, &chosen, part)? });
+        let found = archive::find(&name, &chosen, part)?;
+        // A tar may hold both parts itself.
+        return Ok(Found { split: split || found.split, ..found });
     }
     if let Some(found) = class_archives(folder, &files, part)? {
         return Ok(found);

@@ -41,6 +41,12 @@ impl Store {
         Self { path: path.to_owned(), place: Place::Folder }
     }
 
+    /// Whether it is this folder.
+    pub fn is_folder(&self, path: &Path) -> bool {
+        matches!(self.place, Place::Folder)
+            && self.path.canonicalize().is_ok_and(|own| path.canonicalize().is_ok_and(|path| own == path))
+    }
+
     /// A tar in memory.
     pub fn memory(path: &Path, bytes: Vec<u8>) -> Self {
         let len = bytes.len() as u64;

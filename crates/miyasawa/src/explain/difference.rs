@@ -57,9 +57,10 @@ pub fn explain<N: EnergyNetwork>(
 
 /// See [`Explanation::relative_error`].
 fn error(difference: &[f32], gradient: &[f32]) -> f64 {
-    let largest = gradient.iter().fold(0.0f32, |largest, v| largest.max(v.abs()));
-    let least = if largest > 0.0 { (f64::from(largest) / 1e-30).min(1.0) } else { 1.0 };
-    least * relative_error(difference, gradient)
+    let largest = gradient.iter().fold(0.0f64, |largest, v| largest.max(f64::from(v.abs())));
+    // Of a gradient of zeros the relative error is the absolute one.
+    let unit = if largest > 0.0 { largest } else { 1.0 };
+    relative_error(difference, gradient) * unit / largest.max(1e-30)
 }
 
 /// `sigma^2 * grad log p(c|y)` by reverse-mode autodiff of a model that is [`untracked`].

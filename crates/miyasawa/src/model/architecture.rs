@@ -279,8 +279,8 @@ const WIDEST: usize = 1 << 13;
 /// What is wrong with channels of the picture, and the width of the first of so many stages.
 pub(super) fn counts(channels: usize, width: usize, stages: usize) -> Option<String> {
     let named = [("channels", channels), ("width", width)];
-    if let Some((name, value)) = named.into_iter().find(|(_, value)| !(1..=LARGEST).contains(value)) {
-        return Some(format!("{name} is {value}, expected 1 to {LARGEST}"));
+    if let Some((name, value)) = named.into_iter().find(|(_, value)| !(1..=WIDEST).contains(value)) {
+        return Some(format!("{name} is {value}, expected 1 to {WIDEST}"));
     }
     let widest = width << (stages.clamp(1, 8) - 1);
     (widest > WIDEST).then(|| {
@@ -291,7 +291,7 @@ pub(super) fn counts(channels: usize, width: usize, stages: usize) -> Option<Str
 /// What is wrong with the blocks of every stage.
 pub(super) fn stages(blocks: &[usize]) -> Option<String> {
     let fits = (1..=8).contains(&blocks.len()) && blocks.iter().all(|n| (1..=LARGEST).contains(n));
-    (!fits).then(|| format!("blocks are {blocks:?}, expected 1 to 8 numbers of at least 1"))
+    (!fits).then(|| format!("blocks are {blocks:?}, expected 1 to 8 numbers from 1 to {LARGEST}"))
 }
 
 #[cfg(test)]

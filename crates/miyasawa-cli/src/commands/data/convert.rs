@@ -1,10 +1,10 @@
 use crate::args::{Session, WrongCall};
-use crate::commands::{Outcome, eval::share_bar, measured::at_least_one, model::same_file};
+use crate::commands::{Outcome, eval::share_bar, measured::at_least_one};
 use crate::output::shown;
 use clap::Args;
 use miyasawa::data::{Converted, DataSource};
 use serde_json::json;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Write a data set as WebDataset shards, which can be streamed.
 ///
@@ -36,10 +36,6 @@ pub fn run(args: &Convert, session: &Session) -> anyhow::Result<Outcome> {
         return Err(WrongCall(text).into());
     }
     at_least_one("shards", args.shards)?;
-    if same_file(Path::new(&args.data), &args.out) {
-        let text = format!("--out {} is the data itself, expected another folder", args.out.display());
-        return Err(WrongCall(text).into());
-    }
     let source: DataSource = args.data.parse()?;
     let described = source.describe()?;
     let bar = share_bar(session, "converting");

@@ -139,6 +139,11 @@ fn folders_and_archives_are_split_where_they_say() {
     let (train, test) = DataSource::Path(parts.clone()).load_both(&LoadOptions::default()).unwrap();
     assert_eq!((train.pixels(), test.pixels()), (&[1u8; 3][..], &[2u8; 3][..]));
     fs::remove_file(parts.join("test-a.tar")).unwrap();
+    // A tar that holds both parts keeps them.
+    let whole = folder(&[("train_and_test.tar", tar(&files))]);
+    assert_eq!(load(&whole, Part::Test).unwrap().len(), 1);
+    let (train, test) = DataSource::Path(whole.path().to_owned()).load_both(&LoadOptions::default()).unwrap();
+    assert_eq!((train.len(), test.len()), (2, 1));
     // One part alone is a set without parts, as it is of folders.
     assert_eq!(load(&parts, Part::Test).unwrap().pixels(), [1; 3]);
     fs::write(parts.join("train-1.tar"), tar(&[("a/3.png", png(1, 1, [3; 3]))])).unwrap();

@@ -195,7 +195,7 @@ impl TrainConfig {
             ("jem.step_size", sampler.step_size),
             ("jem.noise", sampler.noise),
         ] {
-            check(value >= 0.0 && value.is_finite(), key, value, "0 or more")?;
+            check(value >= 0.0 && value.is_finite(), key, value, "a finite number from 0")?;
         }
         check(self.augment.patch != Some(0), "augment.patch", self.augment.patch, "at least 1")?;
         // A class is seen in the whole picture.
@@ -212,7 +212,7 @@ impl TrainConfig {
             "noise.min to 1e6",
         )?;
         let positive = |value: f64| value > 0.0 && value.is_finite();
-        check(positive(noise.log_std), "noise.log_std", noise.log_std, "above 0")?;
+        check(positive(noise.log_std), "noise.log_std", noise.log_std, "a finite number above 0")?;
         check(share(noise.share_at_min), "noise.share_at_min", noise.share_at_min, "0 to 1")?;
         for (key, value) in [
             ("loss.ce_weight", loss.ce_weight),
@@ -220,7 +220,7 @@ impl TrainConfig {
             ("loss.dsm_weight", loss.dsm_weight),
             ("optimizer.weight_decay", opt.weight_decay),
         ] {
-            check(value >= 0.0 && value.is_finite(), key, value, "0 or more")?;
+            check(value >= 0.0 && value.is_finite(), key, value, "a finite number from 0")?;
         }
         check(
             loss.clean_ce_weight == 0.0 || (kind == Kind::GradResNet && !jem),
@@ -235,7 +235,7 @@ impl TrainConfig {
             "noise.min to noise.max",
         )?;
         check(share(loss.label_smoothing), "loss.label_smoothing", loss.label_smoothing, "0 to 1")?;
-        check(positive(opt.lr), "optimizer.lr", opt.lr, "above 0")?;
+        check(positive(opt.lr), "optimizer.lr", opt.lr, "a finite number above 0")?;
         for (key, value) in [
             ("optimizer.beta1", opt.beta1),
             ("optimizer.beta2", opt.beta2),
@@ -276,7 +276,7 @@ impl TrainConfig {
         )?;
         check(self.data.limit != Some(0), "data.limit", self.data.limit, "at least 1")?;
         check(self.eval.limit > 0, "eval.limit", self.eval.limit, "at least 1")?;
-        check(positive(schedule.epochs), "schedule.epochs", schedule.epochs, "above 0")?;
+        check(positive(schedule.epochs), "schedule.epochs", schedule.epochs, "a finite number above 0")?;
         check(share(schedule.final_lr), "schedule.final_lr", schedule.final_lr, "0 to 1")?;
         self.checkpoint.check()?;
         self.divergence.check()?;
