@@ -13,7 +13,8 @@ use std::path::{Path, PathBuf};
 
 /// Name what pictures show: the likeliest classes with their probabilities.
 ///
-/// Pictures are fitted to the model's input, in grey or colour as the model needs.
+/// Pictures are fitted to the model's input, in grey or colour as the model needs. Of several pictures one that cannot be
+/// read costs that one, and the exit status is 1.
 ///
 /// Examples:
 ///   miyasawa classify frog.jpg truck.png --top 3

@@ -18,7 +18,7 @@ use std::{
 /// Remove noise from pictures: the Tweedie-Miyasawa denoiser at the picture's own size.
 ///
 /// Grey pictures stay grey and colour stays colour, whichever the model was trained on; 16 bits stay 16 where the format
-/// (PNG, TIFF) can hold them.
+/// (PNG, TIFF) can hold them. Of several pictures one that cannot be read costs that one, and the exit status is 1.
 ///
 /// Examples:
 ///   miyasawa denoise noisy.png -o clean.png
