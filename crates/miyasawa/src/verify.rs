@@ -38,17 +38,23 @@ pub enum VerifyError {
 
 /// `max |a - b| / max |b|`; the absolute error where `b` is zero everywhere.
 pub fn relative_error(a: &[f32], b: &[f32]) -> f64 {
+    let (error, scale) = error_and_scale(a, b);
+    if scale > 0.0 { error / scale } else { error }
+}
+
+/// `max |a - b|`, not a number where a difference is not finite, and `max |b|`.
+pub(crate) fn error_and_scale(a: &[f32], b: &[f32]) -> (f64, f64) {
     assert_eq!(a.len(), b.len(), "relative_error: lengths");
     let (mut error, mut scale) = (0.0f64, 0.0f64);
     for (&a, &b) in a.iter().zip(b) {
         let difference = (f64::from(a) - f64::from(b)).abs();
         if !difference.is_finite() {
-            return f64::NAN;
+            return (f64::NAN, scale);
         }
         error = error.max(difference);
         scale = scale.max(f64::from(b).abs());
     }
-    if scale > 0.0 { error / scale } else { error }
+    (error, scale)
 }
 
 struct Oracle {

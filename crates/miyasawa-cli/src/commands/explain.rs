@@ -1,4 +1,4 @@
-use super::{Outcome, model};
+use super::{Outcome, measured::check_tolerance, model};
 use crate::args::{Session, WrongCall};
 use crate::output::shown;
 use anyhow::{Context, Result};
@@ -91,9 +91,7 @@ impl Explain {
                 return wrong(format!("{}: the figure would replace the picture", path.display()));
             }
         }
-        if self.tolerance.is_nan() || self.tolerance < 0.0 {
-            return wrong(format!("--tolerance is {}, expected a number from 0", self.tolerance));
-        }
+        check_tolerance(self.tolerance)?;
         if !(0.0..=1.0).contains(&self.confidence) {
             return wrong(format!("--confidence is {}, expected a number from 0 to 1", self.confidence));
         }

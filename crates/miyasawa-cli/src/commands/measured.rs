@@ -58,6 +58,14 @@ pub fn at_least_one(option: &str, value: usize) -> Result<()> {
     Ok(())
 }
 
+/// `--tolerance`.
+pub fn check_tolerance(value: f64) -> Result<()> {
+    if value.is_nan() || value < 0.0 {
+        return Err(WrongCall(format!("--tolerance is {value}, expected a number from 0")).into());
+    }
+    Ok(())
+}
+
 /// A size of an attack: a number, or a fraction such as 8/255.
 pub fn parse_eps(text: &str) -> Result<f64, String> {
     let number = |text: &str| text.trim().parse::<f64>().ok();

@@ -194,14 +194,11 @@ pub fn split_model(paths: &[PathBuf]) -> (Option<&Path>, &[PathBuf]) {
 fn is_safetensors(path: &Path) -> bool {
     let begin = || {
         // A pipe gives its bytes once, and /dev/stdin may share its place in the file.
-        if path.starts_with("/dev") || !std::fs::metadata(path).ok()?.is_file() {
-            return None;
-        }
-        let mut file = std::fs::File::open(path).ok()?;
+        let metadata = std::fs::metadata(path).ok().filter(|m| m.is_file() && !path.starts_with("/dev"))?;
         let mut bytes = [0; 9];
-        file.read_exact(&mut bytes).ok()?;
+        std::fs::File::open(path).ok()?.read_exact(&mut bytes).ok()?;
         let length: [u8; 8] = bytes[..8].try_into().ok()?;
-        Some(u64::from_le_bytes(length) <= file.metadata().ok()?.len() && bytes[8] == b'{')
+        Some(u64::from_le_bytes(length) <= metadata.len() && bytes[8] == b'{')
     };
     begin().unwrap_or(false)
 }

@@ -1,5 +1,5 @@
-use super::Outcome;
-use crate::args::{Session, WrongCall};
+use super::{Outcome, measured::check_tolerance};
+use crate::args::Session;
 use anyhow::Context;
 use clap::Args;
 use miyasawa::verify::{EMBEDDED, verify};
@@ -18,9 +18,7 @@ pub struct Verify {
 }
 
 pub fn run(args: &Verify, session: &Session) -> anyhow::Result<Outcome> {
-    if args.tolerance.is_nan() || args.tolerance < 0.0 {
-        return Err(WrongCall(format!("--tolerance is {}, expected a number from 0", args.tolerance)).into());
-    }
+    check_tolerance(args.tolerance)?;
     let device = session.device()?;
     let (name, bytes) = match &args.oracle {
         None => ("the embedded oracle".to_owned(), EMBEDDED.to_vec()),

@@ -116,13 +116,12 @@ impl Journal {
             let (expected, found) = (attack.to_string(), found.chars().take(400).collect());
             return Err(JournalError::Other { path: path.to_owned(), expected, found });
         }
-        let lines: Vec<Line> = lines.filter_map(|line| serde_json::from_str(line).ok()).collect();
         let mut file = OpenOptions::new().append(true).open(path).map_err(io("written"))?;
         if !text.ends_with('\n') {
             writeln!(file).map_err(io("written"))?;
         }
         let mut journal = Self { file: Some((path.to_owned(), file)), ..Self::default() };
-        lines.into_iter().for_each(|line| journal.know(line));
+        lines.filter_map(|line| serde_json::from_str(line).ok()).for_each(|line| journal.know(line));
         Ok(journal)
     }
 

@@ -3,7 +3,7 @@ use crate::eval::host;
 use crate::infer::{pictures, tensor};
 use crate::model::{EnergyNetwork, JointModel, params::untracked};
 use crate::picture::Picture;
-use crate::verify::relative_error;
+use crate::verify::error_and_scale;
 use burn::tensor::{Device, Tensor};
 
 /// The adversarial gradient of a picture as a difference of denoisers.
@@ -57,10 +57,8 @@ pub fn explain<N: EnergyNetwork>(
 
 /// See [`Explanation::relative_error`].
 fn error(difference: &[f32], gradient: &[f32]) -> f64 {
-    let largest = gradient.iter().fold(0.0f64, |largest, v| largest.max(f64::from(v.abs())));
-    // Of a gradient of zeros the relative error is the absolute one.
-    let unit = if largest > 0.0 { largest } else { 1.0 };
-    relative_error(difference, gradient) * unit / largest.max(1e-30)
+    let (error, largest) = error_and_scale(difference, gradient);
+    error / largest.max(1e-30)
 }
 
 /// `sigma^2 * grad log p(c|y)` by reverse-mode autodiff of a model that is [`untracked`].
