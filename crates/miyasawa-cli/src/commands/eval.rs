@@ -3,7 +3,7 @@ use crate::args::{Session, WrongCall};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use miyasawa::{
-    data::{CROP_SHARE, DataError, DataSource, FitMode, OpenOptions, Part, Pictures, gallery},
+    data::{CROP_SHARE, DataError, DataSource, FitMode, OpenOptions, Part, Pictures},
     eval::{EvalOptions, Row, evaluate_gallery, evaluate_set},
     picture::Picture,
 };
@@ -61,7 +61,7 @@ impl TestSet {
         let options = OpenOptions { size: None, channels: Some(channels), sample: 0, ..options.clone() };
         match source.open(Part::Test, &options) {
             Ok(set) => Ok(Self::Set(set)),
-            Err(DataError::MixedSizes { .. }) => Ok(Self::Gallery(gallery(&source, channels)?)),
+            Err(DataError::MixedSizes { .. }) => Ok(Self::Gallery(source.gallery(Part::Test, &options)?)),
             Err(error) => Err(error.into()),
         }
     }

@@ -1,67 +1,55 @@
 //! Pictures at their own sizes, without classes: what denoisers are evaluated on.
 
-use std::io::Read;
-use std::path::{Path, PathBuf};
+use rayon::prelude::*;
 
+use super::broken::Broken;
 use super::error::DataError;
-use super::source::DataSource;
-use super::{listing, read};
-use crate::picture::{Picture, decode};
+use super::open::OpenOptions;
+use super::source::{Content, DataSource, Part};
+use crate::picture::{Picture, PictureError, decode};
 
-/// All pictures of a folder or tar archive in the order of their paths, each at its own size, in grey
-/// (`channels` 1) or colour (3). Folders mean nothing.
-///
-/// # Errors
-///
-/// If the source is neither, cannot be read, holds no picture, or one cannot be decoded.
-pub fn gallery(source: &DataSource, channels: usize) -> Result<Vec<Picture>, DataError> {
-    let DataSource::Path(path) = source else {
-        let found = format!("'{source}'");
-        return Err(DataError::invalid(&source.to_string(), "a folder or tar archive of pictures", found));
-    };
-    let files = if path.is_dir() { of_folder(path)? } else { of_tar(path)? };
-    if files.is_empty() {
-        return Err(DataError::invalid(&source.to_string(), "at least one picture", "none"));
-    }
-    let open = |(path, bytes): (PathBuf, Vec<u8>)| {
-        let decoded = decode(&bytes).map_err(|source| DataError::Picture { path: path.clone(), source })?;
-        let shape = (decoded.channels, decoded.height, decoded.width);
-        let picture = Picture::new(shape, decoded.into_floats()).and_then(|p| p.to_channels(channels));
-        picture.map_err(|e| DataError::malformed(&path, "a picture in grey or colour", e.to_string()))
-    };
-    files.into_iter().map(open).collect()
-}
-
-fn of_folder(folder: &Path) -> Result<Vec<(PathBuf, Vec<u8>)>, DataError> {
-    let read = |name: String| {
-        let path = folder.join(name);
-        let bytes = std::fs::read(&path).map_err(|e| DataError::io(&path, e))?;
-        Ok((path, bytes))
-    };
-    listing::walk(folder)?.into_iter().map(read).collect()
-}
-
-fn of_tar(path: &Path) -> Result<Vec<(PathBuf, Vec<u8>)>, DataError> {
-    let bytes = read::read_archive(path)?;
-    let damaged = |e: std::io::Error| {
-        let found = format!("damage ({})", e.to_string().replace('\n', " "));
-        DataError::malformed(path, "a whole tar archive of pictures", found)
-    };
-    let mut archive = tar::Archive::new(bytes.as_slice());
-    let mut files = Vec::new();
-    for entry in archive.entries().map_err(damaged)? {
-        let mut entry = entry.map_err(damaged)?;
-        let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
-        let hidden = name.split('/').any(|part| part != "." && part != ".." && listing::is_hidden(part));
-        if !entry.header().entry_type().is_file() || hidden || !listing::is_picture(&name) {
-            continue;
+impl DataSource {
+    /// The pictures of a part, each at its own size, whatever its class: at most as many as the options' limit, in grey or
+    /// colour as their `channels` say. Broken ones are left out, up to the options' number.
+    ///
+    /// # Errors
+    ///
+    /// As [`DataSource::open`]; also if no picture is whole.
+    pub fn gallery(&self, part: Part, options: &OpenOptions) -> Result<Vec<Picture>, DataError> {
+        options.check(&self.to_string())?;
+        let found = match self.find(part)?.content {
+            Content::Raw(data) => {
+                let data = data.subset(options.limit.unwrap_or(data.len()))?;
+                let shape = (data.channels(), data.height(), data.width());
+                (0..data.len()).map(|i| Picture::from_bytes(shape, data.image(i))).collect()
+            }
+            Content::Encoded(set) => {
+                let set = set.limited(options.limit);
+                let decoded: Vec<Result<_, DataError>> =
+                    (0..set.len()).into_par_iter().map(|i| Ok(decode(&set.read(i)?))).collect();
+                let broken = Broken::up_to(options.max_broken);
+                let mut whole = Vec::with_capacity(decoded.len());
+                for (i, decoded) in decoded.into_iter().enumerate() {
+                    match decoded? {
+                        Ok(decoded) => whole.push(decoded.into_picture()),
+                        Err(source) => broken.add(i, || set.path_of(i), source)?,
+                    }
+                }
+                whole
+            }
+        };
+        if found.is_empty() {
+            return Err(DataError::invalid(&self.to_string(), "at least one whole picture", "none"));
         }
-        let mut content = Vec::new();
-        entry.read_to_end(&mut content).map_err(damaged)?;
-        files.push((path.join(name), content));
+        let in_channels = |picture: Result<Picture, PictureError>| {
+            let picture = picture?;
+            picture.to_channels(options.channels.unwrap_or(picture.channels()))
+        };
+        let problem = |e: PictureError| {
+            DataError::invalid(&self.to_string(), "pictures in grey or colour", e.to_string())
+        };
+        found.into_iter().map(|picture| in_channels(picture).map_err(problem)).collect()
     }
-    files.sort();
-    Ok(files)
 }
 
 #[cfg(test)]
@@ -72,25 +60,38 @@ mod tests {
     fn pictures_keep_their_sizes_in_folders_and_archives() {
         let dir = tempfile::tempdir().unwrap();
         let folder = dir.path().join("set");
-        std::fs::create_dir_all(folder.join("more")).unwrap();
-        image::GrayImage::from_pixel(5, 3, image::Luma([0])).save(folder.join("b.png")).unwrap();
-        image::RgbImage::from_pixel(2, 4, image::Rgb([255; 3])).save(folder.join("more/a.png")).unwrap();
+        let save = |name: &str, [width, height]: [u32; 2], value| {
+            let path = folder.join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            image::RgbImage::from_pixel(width, height, image::Rgb([value; 3])).save(path).unwrap();
+        };
+        save("test/b.png", [5, 3], 0);
+        save("test/more.png", [2, 4], 255);
+        save("train/c.png", [9, 9], 7);
+        std::fs::write(folder.join("test/a.png"), b"no picture").unwrap();
         let tar = dir.path().join("set.tar");
         let mut archive = tar::Builder::new(std::fs::File::create(&tar).unwrap());
         archive.append_dir_all(".", &folder).unwrap();
         archive.into_inner().unwrap();
+        let grey = OpenOptions { channels: Some(1), max_broken: 1, ..OpenOptions::default() };
         for path in [&folder, &tar] {
             let source: DataSource = path.display().to_string().parse().unwrap();
-            let found = gallery(&source, 1).unwrap();
+            let found = source.gallery(Part::Test, &grey).unwrap();
             let shapes: Vec<_> = found.iter().map(Picture::shape).collect();
             assert_eq!(shapes, [(1, 3, 5), (1, 4, 2)]);
             assert!(found[0].values().iter().all(|v| *v == -1.0));
             assert!(found[1].values().iter().all(|v| (*v - 1.0).abs() < 1e-6));
+            let strict = OpenOptions { max_broken: 0, ..grey.clone() };
+            let error = source.gallery(Part::Test, &strict).unwrap_err().to_string();
+            assert!(error.contains("a.png"), "{error}");
+            let two = OpenOptions { limit: Some(2), ..grey.clone() };
+            assert_eq!(source.gallery(Part::Test, &two).unwrap().len(), 1, "the first of two is broken");
         }
         let bytes = std::fs::read(&tar).unwrap();
         std::fs::write(&tar, &bytes[..700]).unwrap();
         let source: DataSource = tar.display().to_string().parse().unwrap();
-        assert!(gallery(&source, 1).unwrap_err().to_string().contains("set.tar"));
-        assert!(gallery(&DataSource::Digits, 1).unwrap_err().to_string().contains("folder or tar"));
+        assert!(source.gallery(Part::Test, &grey).unwrap_err().to_string().contains("set.tar"));
+        let digits = DataSource::Digits.gallery(Part::Test, &grey).unwrap();
+        assert_eq!((digits.len(), digits[0].shape()), (360, (1, 8, 8)));
     }
 }

@@ -48,7 +48,6 @@ pub use convert::Converted;
 pub use dataset::Dataset;
 pub use error::DataError;
 pub use fit::{CROP_SHARE, FitMode, Geometry};
-pub use gallery::gallery;
 pub use open::{OpenOptions, Pictures, Streaming};
 pub use order::{epoch_order, shard_order};
 pub use places::default_folder;

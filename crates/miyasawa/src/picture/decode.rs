@@ -2,7 +2,7 @@
 
 use std::io::Cursor;
 
-use super::Depth;
+use super::{Depth, Picture, PictureError};
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
 
 /// The most pixels a picture may have: enough for any camera, and 1.2 GB of float values in colour.
@@ -72,11 +72,21 @@ pub(crate) struct Decoded {
 
 impl Decoded {
     /// With how many bits its values were stored.
-    pub fn depth(&self) -> Depth {
+    fn depth(&self) -> Depth {
         match self.samples {
             Samples::Eight(_) => Depth::Eight,
             Samples::Sixteen(_) => Depth::Sixteen,
         }
+    }
+
+    /// The picture, [to be stored](Picture::depth) as it was.
+    ///
+    /// # Errors
+    ///
+    /// [`PictureError::Shape`] if it has no values.
+    pub fn into_picture(self) -> Result<Picture, PictureError> {
+        let (shape, depth) = ((self.channels, self.height, self.width), self.depth());
+        Ok(Picture::new(shape, self.into_floats())?.with_depth(depth))
     }
 
     /// 8-bit values as (H, W, C); 16-bit samples are rounded to the nearest.

@@ -80,9 +80,7 @@ impl Picture {
         }
         let decoded =
             decode(&bytes).map_err(|source| PictureError::Decode { path: path.to_owned(), source })?;
-        let shape = (decoded.channels, decoded.height, decoded.width);
-        let depth = decoded.depth();
-        Ok(Self::new(shape, decoded.into_floats())?.with_depth(depth))
+        decoded.into_picture()
     }
 
     /// Whether [`Picture::save`] can write to a file of this name: to be asked before long work.

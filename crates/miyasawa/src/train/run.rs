@@ -16,7 +16,7 @@ use super::{
 };
 use crate::atomic::AtomicError;
 use crate::checkpoint::{CheckpointError, DataInfo, ModelInfo, TrainingInfo};
-use crate::data::{DataError, DataSource, FitMode, OpenOptions, Part, Pictures, gallery};
+use crate::data::{DataError, DataSource, FitMode, OpenOptions, Part, Pictures};
 use crate::eval::Row;
 use crate::model::params::ParamError;
 use crate::picture::Picture;
@@ -63,6 +63,12 @@ pub enum TrainError {
     /// The folder holds a run already.
     #[error("run folder {0}: holds a run already; go on with --resume or choose another folder")]
     Exists(PathBuf),
+    /// The folder holds a trained model without the checkpoint that training would go on from.
+    #[error(
+        "run folder {0}: holds model.safetensors and no checkpoint to go on from; choose another folder or move the \
+         model away"
+    )]
+    NoCheckpoint(PathBuf),
     /// There is nothing to resume.
     #[error("run folder {0}: holds no run to resume: neither config.toml nor a checkpoint")]
     NothingToResume(PathBuf),
@@ -330,7 +336,7 @@ fn load_data(config: &TrainConfig) -> Result<Sets, TrainError> {
             let size = if own { None } else { of_test.size };
             let test = match test.open(Part::Test, &OpenOptions { size, ..of_test.clone() }) {
                 Err(DataError::MixedSizes { .. }) if own => {
-                    pictures = Some(gallery(&test, train.shape().0)?);
+                    pictures = Some(test.gallery(Part::Test, &of_test)?);
                     test.open(Part::Test, &OpenOptions { fit: FitMode::Resize, ..of_test })?
                 }
                 test => test?,
