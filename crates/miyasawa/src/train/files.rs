@@ -61,6 +61,8 @@ impl CheckpointConfig {
 
 /// The folder of the checkpoints in a run's folder.
 const CHECKPOINTS: &str = "checkpoints";
+/// The model to use.
+const MODEL: &str = "model.safetensors";
 /// Where earlier versions kept the only state.
 const OLD_STATE: &str = "state.safetensors";
 
@@ -98,8 +100,17 @@ fn checkpoints(dir: &Path) -> Result<Vec<(u64, PathBuf)>, TrainError> {
     Ok(found)
 }
 
-fn holds_run(dir: &Path) -> Result<bool, TrainError> {
+/// Whether a folder holds a checkpoint that a run can go on from.
+///
+/// # Errors
+/// If the folder cannot be read.
+pub fn has_checkpoint(dir: &Path) -> Result<bool, TrainError> {
     Ok(dir.join(OLD_STATE).exists() || !checkpoints(dir)?.is_empty())
+}
+
+/// Whether there is something that a new run would take the place of.
+fn holds_run(dir: &Path) -> Result<bool, TrainError> {
+    Ok(dir.join(MODEL).exists() || has_checkpoint(dir)?)
 }
 
 /// Removes the files that a process left half-written when it was killed. We hold the lock: nobody writes them.
@@ -187,7 +198,7 @@ impl RunFiles {
     /// with a warning.
     ///
     /// # Errors
-    /// If there are states and none of them is whole.
+    /// If there are states and none of them is whole; if there is a model and no state, which a new run would replace.
     pub fn newest_state(&self) -> Result<Option<(TrainState, PathBuf)>, TrainError> {
         let mut paths: Vec<PathBuf> = checkpoints(&self.dir)?.into_iter().map(|(_, path)| path).collect();
         paths.extend(Some(self.path(OLD_STATE)).filter(|path| path.exists()));
@@ -207,13 +218,14 @@ impl RunFiles {
             Some(first) => {
                 Err(TrainError::NoUsableState { dir: self.dir.clone(), count, first: Box::new(first) })
             }
+            None if self.path(MODEL).exists() => Err(TrainError::NoCheckpoint(self.dir.clone())),
             None => Ok(None),
         }
     }
 
     /// Whether the model that is there is whole and at least as far as `step`.
     pub fn has_model_of(&self, step: u64) -> bool {
-        match Checkpoint::load(&self.path("model.safetensors")) {
+        match Checkpoint::load(&self.path(MODEL)) {
             Ok(model) => model.info.training.steps >= step,
             Err(CheckpointError::Read { .. }) => false,
             Err(error) => {
@@ -224,7 +236,7 @@ impl RunFiles {
     }
 }
 
-/// Removes the checkpoints of the run in a folder, if there is one, so that another can start there.
+/// Removes the checkpoints and the model of the run in a folder, if there is one, so that another can start there.
 ///
 /// # Errors
 /// If another process works in the folder, or a file cannot be removed.
@@ -233,8 +245,8 @@ pub fn discard_run(dir: &Path) -> Result<(), TrainError> {
         return Ok(());
     }
     let _lock = lock(dir)?;
-    let old = Some(dir.join(OLD_STATE)).filter(|path| path.exists());
-    for path in checkpoints(dir)?.into_iter().map(|(_, path)| path).chain(old) {
+    let others = [OLD_STATE, MODEL].map(|name| dir.join(name)).into_iter().filter(|path| path.exists());
+    for path in checkpoints(dir)?.into_iter().map(|(_, path)| path).chain(others) {
         std::fs::remove_file(&path).map_err(folder(&path))?;
     }
     Ok(())

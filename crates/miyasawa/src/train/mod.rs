@@ -17,6 +17,6 @@ pub mod state;
 pub mod step;
 
 pub use config::{Dtype, TrainConfig};
-pub use files::{CheckpointConfig, discard_run};
+pub use files::{CheckpointConfig, discard_run, has_checkpoint};
 pub use guard::{DivergenceConfig, Guard};
 pub use run::{Finish, Observer, Rollback, StepReport, TrainError, Trainer};

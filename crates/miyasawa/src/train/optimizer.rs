@@ -83,6 +83,10 @@ impl Optimizer {
         }
         self.step = step;
         [self.first, self.second, self.average] = maps;
+        // An average that is not kept any more would stand still, and be what is measured and saved.
+        if self.config.ema == 0.0 {
+            self.average.clear();
+        }
         Ok(())
     }
 

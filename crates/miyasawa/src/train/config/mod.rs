@@ -26,6 +26,8 @@ use std::path::Path;
 
 /// The most threads and batches that can be asked for.
 const MAX_WORKERS: usize = 1024;
+/// The most pictures that a replay buffer may hold: a hundred times as many as in the paper.
+const MAX_BUFFER: usize = 1_000_000;
 
 /// Everything that fixes a run. Every field has a default: an empty file trains on the digits.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -187,7 +189,7 @@ impl TrainConfig {
         )?;
         check(jem || ce_weight + dsm_weight > 0.0, "loss", (ce_weight, dsm_weight), "a weight above 0")?;
         let sampler = &self.jem;
-        check(sampler.buffer > 0, "jem.buffer", sampler.buffer, "at least 1")?;
+        check((1..=MAX_BUFFER).contains(&sampler.buffer), "jem.buffer", sampler.buffer, "1 to 1000000")?;
         check(sampler.steps > 0, "jem.steps", sampler.steps, "at least 1")?;
         check(share(sampler.reinit), "jem.reinit", sampler.reinit, "0 to 1")?;
         for (key, value) in [
@@ -213,6 +215,7 @@ impl TrainConfig {
         )?;
         let positive = |value: f64| value > 0.0 && value.is_finite();
         check(positive(noise.log_std), "noise.log_std", noise.log_std, "a finite number above 0")?;
+        check(noise.log_mean.is_finite(), "noise.log_mean", noise.log_mean, "a finite number")?;
         check(share(noise.share_at_min), "noise.share_at_min", noise.share_at_min, "0 to 1")?;
         for (key, value) in [
             ("loss.ce_weight", loss.ce_weight),
@@ -244,6 +247,7 @@ impl TrainConfig {
         ] {
             check((0.0..1.0).contains(&value), key, value, "0 or more and below 1")?;
         }
+        check(positive(opt.epsilon), "optimizer.epsilon", opt.epsilon, "a finite number above 0")?;
         check(opt.clip_norm >= 0.0, "optimizer.clip_norm", opt.clip_norm, "0 or more")?;
         check(schedule.batch > 0, "schedule.batch", schedule.batch, "at least 1")?;
         check(schedule.micro_batch != Some(0), "schedule.micro_batch", schedule.micro_batch, "at least 1")?;

@@ -45,7 +45,8 @@ pub(super) fn warn_of_changes(trainer: &Trainer, state: &TrainState) {
     let (found, saved) = (&trainer.info.data, &state.info.data);
     if (found.mean - saved.mean).abs() > 1e-6 || (found.std - saved.std).abs() > 1e-6 {
         tracing::warn!(
-            "{}: mean {:.6} and standard deviation {:.6}, the run so far had {:.6} and {:.6}: other pictures",
+            "{}: mean {:.6} and standard deviation {:.6}, the run so far had {:.6} and {:.6}, and keeps them: other pictures, \
+             or another sample of a stream",
             found.name,
             found.mean,
             found.std,

@@ -1,7 +1,7 @@
 //! The steps of a run: taken, guarded, measured and saved.
 
 use super::{Finish, Observer, StepReport, TrainError, Trainer, point::Point, resume};
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Checkpoint, ModelInfo};
 use crate::eval::{self, EvalOptions, Row};
 use crate::model::{Model, params};
 use crate::report;
@@ -59,6 +59,8 @@ struct Divergence {
 /// A run under way, but for the point where it is.
 pub(super) struct Run<'t> {
     trainer: &'t Trainer,
+    /// What the model is; its numbers of the pictures are those that the run began with.
+    info: ModelInfo,
     files: RunFiles,
     log: Log,
     /// With autodiff.
@@ -84,24 +86,29 @@ impl<'t> Run<'t> {
         let config = trainer.config.to_toml().map_err(|e| TrainError::Mismatch(e.to_string()))?;
         let files = RunFiles::open(out, resume)?;
         let device = trainer.device.clone().autodiff();
+        let loaded = if resume { files.newest_state()? } else { None };
+        let mut info = trainer.info.clone();
+        if let Some((state, _)) = &loaded {
+            resume::check_pictures(trainer, state)?;
+            resume::warn_of_changes(trainer, state);
+            // What the network was trained with: another sample of the same pictures has another deviation.
+            (info.data.mean, info.data.std) = (state.info.data.mean, state.info.data.std);
+        }
         let fresh = Point {
             step: 0,
-            model: trainer.info.network.init(&device, trainer.config.seed, trainer.info.data.std),
+            model: info.network.init(&device, trainer.config.seed, info.data.std),
             objective: Objective::new(&trainer.config, trainer.image()),
             optimizer: Optimizer::new(trainer.config.optimizer.clone()),
             guard: Guard::default(),
             log: 0,
         };
-        let loaded = if resume { files.newest_state()? } else { None };
         let (mut recovery, mut cut, mut event) = (Recovery::default(), None, None);
         let (mut now, mut good) = (fresh.clone(), None);
         if let Some((state, path)) = loaded {
-            resume::check_pictures(trainer, &state)?;
             (recovery, cut, event) = (state.recovery, state.now.log, state.event.clone());
             let restored = |saved| Point::restored(&fresh, saved, &trainer.device, &path);
             now = restored(&state.now)?;
             good = state.good.as_ref().map(restored).transpose()?;
-            resume::warn_of_changes(trainer, &state);
         }
         files.write("config.toml", config.as_bytes())?;
         let mut log = Log::open(&files.path("metrics.jsonl"), cut, now.step)?;
@@ -119,6 +126,7 @@ impl<'t> Run<'t> {
         let (feed, saved_at) = (trainer.feed(), Instant::now());
         let run = Self {
             trainer,
+            info,
             files,
             log,
             device,
@@ -274,8 +282,7 @@ impl<'t> Run<'t> {
         event: Option<serde_json::Value>,
     ) -> Result<std::path::PathBuf, TrainError> {
         self.log.sync()?;
-        let mut info = self.trainer.info.clone();
-        info.training = self.training(now);
+        let info = ModelInfo { training: self.training(now), ..self.info.clone() };
         let good = (self.good.step != now.step).then(|| self.good.saved());
         let (config, recovery) = (self.config.clone(), self.recovery);
         let state = TrainState { info, config, recovery, now: now.saved(), good, event };
@@ -287,15 +294,14 @@ impl<'t> Run<'t> {
     }
 
     fn training(&self, now: &Point) -> crate::checkpoint::TrainingInfo {
-        let mut training = self.trainer.info.training.clone();
+        let mut training = self.info.training.clone();
         training.steps = now.step;
         training.images = now.step * self.trainer.batch_size() as u64;
         training
     }
 
     fn model(&self, now: &Point) -> Checkpoint {
-        let mut info = self.trainer.info.clone();
-        info.training = self.training(now);
+        let info = ModelInfo { training: self.training(now), ..self.info.clone() };
         Checkpoint { info, params: params::collect(&now.optimizer.averaged(now.model.clone())) }
     }
 
@@ -308,7 +314,7 @@ impl<'t> Run<'t> {
     fn evaluate(&mut self, now: &Point, all: bool, observer: &mut dyn Observer) -> Result<bool, TrainError> {
         let config = &self.trainer.config;
         let checkpoint = self.model(now);
-        let info = &self.trainer.info;
+        let info = &self.info;
         let params = checkpoint.params.clone();
         let model = info.network.with_params(params, &self.trainer.device, info.data.std)?;
         let options = EvalOptions {
