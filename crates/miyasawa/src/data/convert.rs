@@ -36,7 +36,7 @@ impl Description {
     ///
     /// # Errors
     ///
-    /// If there are fewer pictures than shards, the folder holds shards of this name already, a class name cannot be
+    /// If there are fewer pictures than shards, the folder holds shards of this name or names of other classes, a class name cannot be
     /// written to `classes.txt`, or a file cannot be read or written.
     pub fn convert(
         &self,
@@ -72,8 +72,19 @@ impl Description {
         for (part, _) in parts {
             let first = out.join(shard_name(&name_of(part), 0));
             if first.exists() {
-                return Err(DataError::malformed(&first, "a folder without shards of this name", "one"));
+                return Err(DataError::Exists { path: first, what: "shards of this name are there" });
             }
+        }
+        // The names are those of all shards in the folder.
+        let list: String = classes.iter().enumerate().map(|(i, name)| format!("{i}\t{name}\n")).collect();
+        let names = out.join("classes.txt");
+        match std::fs::read(&names) {
+            Ok(there) if there != list.as_bytes() => {
+                return Err(DataError::Exists { path: names, what: "names of other classes are there" });
+            }
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(DataError::io(&names, error)),
         }
         let total: usize = parts.iter().map(|(_, content)| content.len()).sum();
         let (mut done, mut written) = (0, Vec::new());
@@ -93,8 +104,7 @@ impl Description {
             }
             written.push(Converted { part, count: content.len(), shards: paths });
         }
-        let list: String = classes.iter().enumerate().map(|(i, name)| format!("{i}\t{name}\n")).collect();
-        write_atomic(&out.join("classes.txt"), |file| file.write_all(list.as_bytes()))?;
+        write_atomic(&names, |file| file.write_all(list.as_bytes()))?;
         Ok(written)
     }
 }

@@ -85,6 +85,14 @@ pub enum DataError {
     /// A file of a set cannot be written.
     #[error(transparent)]
     Write(#[from] AtomicError),
+    /// Something is in the way of what is to be written.
+    #[error("{path}: {what}; choose another folder or name", path = path.display())]
+    Exists {
+        /// The file.
+        path: PathBuf,
+        /// What it is.
+        what: &'static str,
+    },
     /// The DATA argument cannot be understood.
     #[error("cannot understand the data argument '{spec}': {problem}")]
     Spec {
