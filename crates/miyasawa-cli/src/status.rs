@@ -34,16 +34,23 @@ pub fn message(error: &anyhow::Error) -> String {
 pub fn is_wrong_call(error: &anyhow::Error) -> bool {
     // A configuration is part of the call; that its file cannot be read is not.
     let config = |error: &ConfigError| !matches!(error, ConfigError::Read { .. });
-    let data = |error: &DataError| matches!(error, DataError::Spec { .. });
+    let data = |error: &DataError| matches!(error, DataError::Spec { .. } | DataError::Exists { .. });
+    let training = |error: &TrainError| match error {
+        TrainError::Config(error) => config(error),
+        TrainError::Data(error) => data(error),
+        TrainError::Network(_) | TrainError::Exists(_) => true,
+        _ => false,
+    };
     error.is::<WrongCall>()
         || matches!(error.downcast_ref(), Some(DeviceError::NotBuilt(..) | DeviceError::Unknown(_)))
-        || matches!(error.downcast_ref(), Some(ExperimentError::Unknown { .. }))
         || error.downcast_ref().is_some_and(config)
         || error.downcast_ref().is_some_and(data)
+        || error.downcast_ref().is_some_and(training)
         || match error.downcast_ref() {
-            Some(TrainError::Config(error)) => config(error),
-            Some(TrainError::Data(error)) => data(error),
-            Some(TrainError::Network(_)) => true,
+            Some(ExperimentError::Config(error)) => config(error),
+            Some(ExperimentError::Data(error)) => data(error),
+            Some(ExperimentError::Train(error)) => training(error),
+            Some(ExperimentError::Unknown { .. }) => true,
             _ => false,
         }
 }

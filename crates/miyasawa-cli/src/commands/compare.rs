@@ -3,12 +3,12 @@ use crate::args::Session;
 use crate::signals::stop_flag;
 use clap::Args;
 use miyasawa::compare::{self, Beginning, Choice, CompareConfig, Comparison};
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::atomic::Ordering};
 
 /// Train and measure several models on one budget; one report with tables and plots.
 ///
 /// CONFIG names models, seeds and a budget of pictures or minutes. The folder receives a run for each model and
-/// seed, report.html, report.md and report.json. What is there already is not done again: after Ctrl-C the
+/// seed, report.html, report.md and report.json. What is there already is not done again: after Ctrl-C (exit status 1) the
 /// same call goes on. Of a finished run config.toml, result.json and denoised.png suffice; --only trains some of the
 /// models, so that several calls, on one machine or many, can share the work.
 ///
@@ -35,6 +35,7 @@ pub fn run(args: &Compare, session: &Session) -> anyhow::Result<Outcome> {
     let mut config = CompareConfig::load(&args.config, &args.set)?;
     if let Some(seed) = session.seed {
         config.seeds = vec![seed];
+        config.models.iter_mut().for_each(|entry| entry.seeds = None);
     }
     let device = session.device()?;
     let stop = stop_flag()?;
@@ -45,7 +46,9 @@ pub fn run(args: &Compare, session: &Session) -> anyhow::Result<Outcome> {
         Bar::new(session, run.total, stop.clone())
     };
     let choice = if args.only.is_empty() { Choice::All } else { Choice::Only(args.only.clone()) };
-    let Some(comparison) = compare::run(&config, &choice, &args.out, &device, &mut observe)? else {
+    let should_stop = || stop.load(Ordering::Relaxed);
+    let Some(comparison) = compare::run(&config, &choice, &args.out, &device, &mut observe, &should_stop)?
+    else {
         tracing::warn!("stopped; the same call goes on");
         return Ok(Outcome::Failed);
     };

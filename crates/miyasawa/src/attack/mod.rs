@@ -28,6 +28,9 @@ pub use descent::Pgd;
 pub use journal::{Journal, JournalError};
 pub use norm::Norm;
 pub(crate) use run::to_unit;
-pub use run::{Order, Outcome, Plan, Progress, Row, VERSION, noisy_pictures, pictures, robust_accuracy, run};
+pub use run::{
+    Order, Outcome, Plan, Progress, Row, VERSION, noisy_pictures, pictures, robust_accuracy,
+    robust_accuracy_while, run,
+};
 pub use stage::Method;
 pub use target::{Found, Target, Victims, Weigh};

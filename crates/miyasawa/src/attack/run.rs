@@ -364,9 +364,23 @@ fn masking(method: Method, eps: f64, broken_by: &BTreeMap<String, usize>) -> Opt
 
 /// Share of the pictures that are right and stay right under projected gradient descent; with `eps` 0 the clean accuracy.
 pub fn robust_accuracy(target: &dyn Target, data: &Dataset, attack: &Pgd, batch: usize) -> f64 {
+    robust_accuracy_while(target, data, attack, batch, &|| true).unwrap_or_default()
+}
+
+/// As [`robust_accuracy`], and nothing as soon as `go_on`, asked before every batch, answers `false`.
+pub fn robust_accuracy_while(
+    target: &dyn Target,
+    data: &Dataset,
+    attack: &Pgd,
+    batch: usize,
+    go_on: &dyn Fn() -> bool,
+) -> Option<f64> {
     let mut right = 0;
     let all: Vec<usize> = (0..data.len()).collect();
     for indices in all.chunks(batch.max(1)) {
+        if !go_on() {
+            return None;
+        }
         let classes = target.predict(&pictures(data, indices));
         let standing: Vec<usize> = indices
             .iter()
@@ -384,5 +398,5 @@ pub fn robust_accuracy(target: &dyn Target, data: &Dataset, attack: &Pgd, batch:
         let victims = Victims { pictures: &x, labels: &labels, places: &places };
         right += attack.attack(target, &victims).iter().filter(|found| found.is_none()).count();
     }
-    right as f64 / data.len() as f64
+    Some(right as f64 / data.len() as f64)
 }

@@ -1,6 +1,7 @@
 //! What is compared: a TOML file.
 
 use crate::attack::Norm;
+use crate::model::NOISE_LEVELS;
 use crate::train::{
     TrainConfig,
     config::{ConfigError, parse_error, set},
@@ -143,15 +144,23 @@ impl CompareConfig {
             let expected = "one or more [[models]] with different names of letters, digits, '.', '_', '-'";
             return wrong("models", found, expected);
         }
-        let level = |s: &f64| s.is_finite() && *s >= 0.0;
-        if self.eval.sigmas.is_empty() || !self.eval.sigmas.iter().all(level) || self.eval.limit == Some(0) {
-            return wrong("eval", format!("{:?}", self.eval), "noise levels of 0 or more, a limit above 0");
+        let sigmas = &self.eval.sigmas;
+        let level = |s: &f64| *s == 0.0 || NOISE_LEVELS.contains(s);
+        if sigmas.is_empty() || !sigmas.iter().all(level) || self.eval.limit == Some(0) {
+            let expected = "noise levels from 1e-6 to 1e6 (or 0 for blind networks), a limit above 0";
+            return wrong("eval", format!("{:?}", self.eval), expected);
         }
-        if !self.attack.eps.iter().all(level) || self.attack.steps == 0 {
+        let size = |eps: &f64| eps.is_finite() && *eps >= 0.0;
+        if !self.attack.eps.iter().all(size) || self.attack.steps == 0 {
             return wrong("attack", format!("{:?}", self.attack), "eps of 0 or more, at least 1 step");
         }
         for entry in &self.models {
-            self.train_config(entry, self.seeds[0], 1)?;
+            let trained = self.train_config(entry, self.seeds[0], 1)?;
+            // What a checkpoint holds is seen when it is read.
+            if sigmas.contains(&0.0) && entry.checkpoint.is_none() && !trained.network.is_blind() {
+                let found = format!("{sigmas:?} for {}", entry.name);
+                return wrong("eval.sigmas", found, "0 only if all networks are blind to the noise level");
+            }
         }
         Ok(())
     }
@@ -241,6 +250,8 @@ mod tests {
             ("base.network.width=\"x\"", "model a"),
             ("base.noise.min=0", "model a: configuration: noise.min"),
             ("eval.sigmas=[-1]", "eval"),
+            ("eval.sigmas=[1e-9]", "eval"),
+            ("eval.sigmas=[0.0, 0.1]", "blind"),
             ("attack.norm=l7", "l7"),
             ("more=1", "more"),
         ] {

@@ -1,7 +1,7 @@
 //! What is measured of a model.
 
 use super::{CompareConfig, ModelEntry, load, write_json};
-use crate::attack::{Pgd, defence::plain_target, robust_accuracy};
+use crate::attack::{Pgd, defence::plain_target, robust_accuracy_while};
 use crate::checkpoint::ModelInfo;
 use crate::data::Pictures;
 use crate::eval::{self, EvalOptions, NoisyBatch, Row, noisy_batch};
@@ -9,7 +9,10 @@ use crate::experiment::ExperimentError;
 use crate::infer::pictures;
 use crate::model::{Ask, Model, Predict};
 use crate::picture::{Picture, PictureError, grid};
-use crate::train::{TrainConfig, Trainer, config::ObjectiveName};
+use crate::train::{
+    TrainConfig, Trainer,
+    config::{DataConfig, ObjectiveName},
+};
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 use std::{path::Path, time::Instant};
@@ -98,6 +101,8 @@ struct Stored {
 pub(super) struct Measures<'c> {
     config: &'c CompareConfig,
     device: &'c Device,
+    /// How the pictures are brought to one size.
+    data: DataConfig,
     pub test: Pictures,
     gallery: Option<Vec<Picture>>,
     training_pictures: usize,
@@ -109,9 +114,10 @@ impl<'c> Measures<'c> {
         let base = ModelEntry { name: "base".to_owned(), ..ModelEntry::default() };
         // The base need not be a model by itself: what is unlabelled for all of them is so here.
         let base = config.train_config(&base, config.seeds[0], 1)?;
+        let data = base.data.clone();
         let trainer = Trainer::new(base, device)?;
         let (test, gallery) = (trainer.test_set().clone(), trainer.gallery().map(<[Picture]>::to_vec));
-        Ok(Self { config, device, test, gallery, training_pictures: trainer.training_pictures() })
+        Ok(Self { config, device, data, test, gallery, training_pictures: trainer.training_pictures() })
     }
 
     pub fn name(&self) -> String {
@@ -123,19 +129,19 @@ impl<'c> Measures<'c> {
         self.config.eval.limit.unwrap_or(all).min(all)
     }
 
-    /// Measures a model, unless the same was measured before.
+    /// Measures a model, unless the same was measured before; nothing as soon as `go_on` answers `false`.
     pub fn of(
         &self,
         entry: &ModelEntry,
         settings: Option<&TrainConfig>,
-        path: &Path,
-        run_dir: &Path,
+        [path, run_dir]: [&Path; 2],
         diverged: Option<String>,
-    ) -> Result<RunResult, ExperimentError> {
+        go_on: &dyn Fn() -> bool,
+    ) -> Result<Option<RunResult>, ExperimentError> {
         let (checkpoint, sha256) = load(path)?;
         if let Some(stored) = self.stored(run_dir).filter(|s| s.sha256 == sha256 && s.diverged == diverged) {
             // The folder may have moved.
-            return Ok(RunResult { model: path.display().to_string(), ..stored });
+            return Ok(Some(RunResult { model: path.display().to_string(), ..stored }));
         }
         let key = self.key(&sha256);
         let info = &checkpoint.info;
@@ -148,13 +154,15 @@ impl<'c> Measures<'c> {
             denoise: info.denoises(),
             ..EvalOptions::default()
         };
+        let mut wait = |_| go_on();
         let rows = match (&self.gallery, info.classifies()) {
             (Some(pictures), false) => {
-                eval::evaluate_gallery(&model, pictures, &options, self.device, &mut |_| true)
+                eval::evaluate_gallery(&model, pictures, &options, self.device, &mut wait)
             }
-            _ => eval::evaluate_set(&model, &self.test, &options, self.device, &mut |_| true)?,
+            _ => eval::evaluate_set(&model, &self.test, &options, self.device, &mut wait)?,
         };
-        let rows = rows.unwrap_or_default();
+        let Some(rows) = rows else { return Ok(None) };
+        let Some(robust) = self.robust(&model, info, go_on)? else { return Ok(None) };
         let result = RunResult {
             name: entry.name.clone(),
             seed: settings.map(|settings| settings.seed),
@@ -167,7 +175,7 @@ impl<'c> Measures<'c> {
             rollbacks: events(run_dir, "rollback"),
             diverged,
             rows,
-            robust: self.robust(&model, info)?,
+            robust,
             costs: self.costs(&model, info, settings, run_dir)?,
             machine: format!("{}, {} threads", crate::isa_name(), rayon::current_num_threads()),
         };
@@ -178,7 +186,7 @@ impl<'c> Measures<'c> {
             denoised.map(|d| strip(d)?.save_png(run_dir.join(STRIP))).transpose()?;
         }
         write_json(&run_dir.join(RESULT), &Stored { settings: key, result: result.clone() })?;
-        Ok(result)
+        Ok(Some(result))
     }
 
     /// What was measured of a run in the same way, by its folder alone.
@@ -202,7 +210,14 @@ impl<'c> Measures<'c> {
 
     fn key(&self, sha256: &str) -> String {
         let (eval, attack) = (&self.config.eval, &self.config.attack);
-        format!("{sha256} on {} {}: {eval:?} {attack:?}", self.name(), self.test.len())
+        let (count, shape, data) = (self.test.len(), self.test.shape(), &self.data);
+        let brought = format!("{:?} by {:?}, {}", shape, data.fit, data.crop_share);
+        format!("{sha256} on {} {count} {brought}: {eval:?} {attack:?}", self.name())
+    }
+
+    /// How many pictures are attacked.
+    pub fn attacked(&self) -> usize {
+        self.config.attack.count.min(self.test.len())
     }
 
     /// Whether the model can be measured on these pictures.
@@ -218,23 +233,33 @@ impl<'c> Measures<'c> {
             let classes = |classes: &[String]| format!("{} classes, {}, ...", classes.len(), classes[0]);
             return other(classes(&data.classes), classes(test.classes()));
         }
+        if self.config.eval.sigmas.contains(&0.0) && !info.network.is_blind() {
+            return other("a network that is told the noise level".to_owned(), "the level 0 too".to_owned());
+        }
         Ok(())
     }
 
-    fn robust(&self, model: &Model, info: &ModelInfo) -> Result<Vec<RobustRow>, ExperimentError> {
+    /// Nothing as soon as `go_on` answers `false`.
+    fn robust(
+        &self,
+        model: &Model,
+        info: &ModelInfo,
+        go_on: &dyn Fn() -> bool,
+    ) -> Result<Option<Vec<RobustRow>>, ExperimentError> {
         let attack = &self.config.attack;
         if !info.classifies() || attack.count == 0 {
-            return Ok(Vec::new());
+            return Ok(Some(Vec::new()));
         }
         let attacked = self.test.sample(attack.count)?;
         let (shape, classes) = (self.test.shape(), info.data.classes.len());
         let shape = [shape.0, shape.1, shape.2];
         let Some(target) = plain_target(model, info.sigma[0], shape, classes, self.device) else {
-            return Ok(Vec::new());
+            return Ok(Some(Vec::new()));
         };
         let row = |&eps: &f64| {
             let pgd = Pgd::new(attack.norm, eps, attack.steps, 0);
-            RobustRow { eps, robust_accuracy: robust_accuracy(target.as_ref(), &attacked, &pgd, 64) }
+            let share = robust_accuracy_while(target.as_ref(), &attacked, &pgd, 64, go_on)?;
+            Some(RobustRow { eps, robust_accuracy: share })
         };
         Ok(attack.eps.iter().map(row).collect())
     }

@@ -21,7 +21,7 @@ pub use measure::{Costs, RobustRow, RunResult};
 use crate::atomic::write_atomic;
 use crate::checkpoint::Checkpoint;
 use crate::experiment::ExperimentError;
-use crate::train::{Observer, TrainConfig, TrainError, Trainer};
+use crate::train::{Observer, TrainConfig, TrainError, Trainer, has_checkpoint};
 use burn::tensor::Device;
 use measure::Measures;
 use std::{
@@ -76,8 +76,8 @@ impl Choice {
     }
 }
 
-/// Trains and measures what is chosen, and writes the report of all; `observe` gives an observer for each training.
-/// Nothing if an observer stopped one.
+/// Trains and measures what is chosen, and writes the report of all; `observe` gives an observer for each training,
+/// `should_stop` is asked while models are measured. Nothing if the one or the other stopped it.
 ///
 /// # Errors
 /// If a file cannot be read or written. A training that diverges is no error: it is a part of the result.
@@ -87,6 +87,7 @@ pub fn run<O: Observer>(
     out: &Path,
     device: &Device,
     observe: &mut dyn FnMut(Beginning<'_>) -> O,
+    should_stop: &dyn Fn() -> bool,
 ) -> Result<Option<Comparison>, ExperimentError> {
     let models = choice.of(config)?;
     let folder = |path: &Path| {
@@ -96,12 +97,16 @@ pub fn run<O: Observer>(
     folder(&out.join("runs"))?;
     let steps = Plan { config, device, path: out.join("plan.json") }.steps(&models)?;
     let measures = Measures::new(config, device)?;
+    let go_on = || !should_stop();
     let mut runs = Vec::new();
     for entry in models {
         if let Some(path) = &entry.checkpoint {
             let run_dir = run_dir(out, &entry.name, None);
             folder(&run_dir)?;
-            runs.push(measures.of(entry, None, path, &run_dir, None)?);
+            let Some(result) = measures.of(entry, None, [path, &run_dir], None, &go_on)? else {
+                return Ok(None);
+            };
+            runs.push(result);
             continue;
         }
         for &seed in config.seeds_of(entry) {
@@ -109,8 +114,9 @@ pub fn run<O: Observer>(
             let settings = config.train_config(entry, seed, steps[&entry.name])?;
             let resume = resumes(&settings, &run_dir)?;
             let model = run_dir.join("model.safetensors");
+            // Without a checkpoint nothing goes on, and what was trained must not be trained again.
             if resume
-                && !model.exists()
+                && !has_checkpoint(&run_dir)?
                 && let Some(result) = measures.stored(&run_dir)
             {
                 runs.push(result);
@@ -125,7 +131,11 @@ pub fn run<O: Observer>(
                 Err(error @ TrainError::Diverged { .. }) => Some(error.to_string()),
                 Err(error) => return Err(error.into()),
             };
-            runs.push(measures.of(entry, Some(&settings), &model, &run_dir, diverged)?);
+            let paths = [model.as_path(), &run_dir];
+            let Some(result) = measures.of(entry, Some(&settings), paths, diverged, &go_on)? else {
+                return Ok(None);
+            };
+            runs.push(result);
         }
     }
     let comparison =

@@ -127,7 +127,7 @@ pub(super) fn write(
     for (title, axis, quantity, factor, digits, unit, best) in quantities {
         against_noise(&mut pages, comparison, title, axis, quantity, (factor, digits, unit), best)?;
     }
-    robust(&mut pages, comparison)?;
+    robust(&mut pages, comparison, measures)?;
     let grid = grid(comparison, measures, out)?;
     if let Some(grid) = &grid {
         let png = grid.to_png()?;
@@ -149,6 +149,10 @@ pub(super) fn write(
 fn models(pages: &mut Pages, comparison: &Comparison) {
     // Three digits that say something.
     let scaled = |count: u64, unit: f64| {
+        // Of a checkpoint that was given it is not known.
+        if count == 0 {
+            return "-".to_owned();
+        }
         let value = count as f64 / unit;
         let digits = if value >= 100.0 { 0 } else { (2.0 - value.max(1e-9).log10().floor()) as usize };
         format!("{value:.digits$}")
@@ -264,7 +268,11 @@ fn against_noise(
     Ok(())
 }
 
-fn robust(pages: &mut Pages, comparison: &Comparison) -> Result<(), ExperimentError> {
+fn robust(
+    pages: &mut Pages,
+    comparison: &Comparison,
+    measures: &Measures<'_>,
+) -> Result<(), ExperimentError> {
     let attack = &comparison.config.attack;
     let (mut rows, mut lines) = (Vec::new(), Vec::new());
     for (name, runs) in by_model(comparison) {
@@ -288,7 +296,9 @@ fn robust(pages: &mut Pages, comparison: &Comparison) -> Result<(), ExperimentEr
     let best = (1..=attack.eps.len()).map(|column| (column, Best::Highest)).collect();
     let caption = format!(
         "{}-step {:?} PGD on {} pictures; eps in units of the [0, 1] range.",
-        attack.steps, attack.norm, attack.count
+        attack.steps,
+        attack.norm,
+        measures.attacked()
     );
     pages.table(&Table { header, rows, best, caption });
     let plot = Plot::new("Robust accuracy", "eps", "accuracy, %", lines);
