@@ -1,5 +1,6 @@
 //! Resizing 8-bit samples as image classification does it: bilinear, antialiased.
 
+use super::MAX_PIXELS;
 use fast_image_resize::images::{CroppedImage, Image, ImageRef};
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
 
@@ -34,16 +35,51 @@ pub(crate) fn bilinear(
         fits(window.top, window.height, size.0) && fits(window.left, window.width, size.1),
         "the window is within the picture"
     );
-    let pixel = if channels == 3 { PixelType::U8x3 } else { PixelType::U8 };
-    // A picture has at most 10^8 pixels.
-    let side = |n: usize| n as u32;
+    let pixel = pixel_type(channels);
     let whole = ImageRef::new(side(size.1), side(size.0), samples, pixel).expect("the length was checked");
     let (top, left) = (side(window.top), side(window.left));
     let cut = CroppedImage::new(&whole, left, top, side(window.width), side(window.height))
         .expect("the window was checked");
     let mut out = Image::new(side(to.1), side(to.0), pixel);
-    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
-    Resizer::new().resize(&cut, &mut out, &options).expect("both pictures have the same kind of pixels");
+    Resizer::new().resize(&cut, &mut out, &options()).expect("both pictures have the same kind of pixels");
+    out.into_vec()
+}
+
+fn options() -> ResizeOptions {
+    ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear))
+}
+
+fn pixel_type(channels: usize) -> PixelType {
+    if channels == 3 { PixelType::U8x3 } else { PixelType::U8 }
+}
+
+/// A side of a picture, which has at most [`MAX_PIXELS`].
+fn side(n: usize) -> u32 {
+    n as u32
+}
+
+/// The part `window` of a picture (H, W, C) of `size` resized to `scaled`, from the pixels that it needs; the same but for
+/// the last bit of the coefficients.
+fn cut_and_resize(
+    samples: &[u8],
+    channels: usize,
+    size: (usize, usize),
+    scaled: (usize, usize),
+    window: Window,
+) -> Vec<u8> {
+    let cut = |from: usize, len: usize, of: usize, scaled: usize| {
+        let step = of as f64 / scaled as f64;
+        let begin = from as f64 * step;
+        (begin, (len as f64 * step).min(of as f64 - begin))
+    };
+    let (top, height) = cut(window.top, window.height, size.0, scaled.0);
+    let (left, width) = cut(window.left, window.width, size.1, scaled.1);
+    let pixel = pixel_type(channels);
+    let whole =
+        ImageRef::new(side(size.1), side(size.0), samples, pixel).expect("as many samples as the size says");
+    let options = options().crop(left, top, width, height);
+    let mut out = Image::new(side(window.width), side(window.height), pixel);
+    Resizer::new().resize(&whole, &mut out, &options).expect("the part is within the picture");
     out.into_vec()
 }
 
@@ -66,11 +102,21 @@ pub(crate) fn resize_crop(
         let n = (to.1 as f64 / share).round();
         (long(n, height, width).max(to.0), n as usize)
     };
-    let all = Window { top: 0, left: 0, height, width };
-    let whole = bilinear(samples, channels, size, all, scaled);
     // Python's round, to even.
     let start = |whole: usize, part: usize| ((whole - part) as f64 / 2.0).round_ties_even() as usize;
     let (top, left) = (start(scaled.0, to.0), start(scaled.1, to.1));
+    // Of a narrow strip nearly everything is cut away: there the cut comes first.
+    if (scaled.0 as u64).saturating_mul(scaled.1 as u64) > MAX_PIXELS {
+        return cut_and_resize(
+            samples,
+            channels,
+            size,
+            scaled,
+            Window { top, left, height: to.0, width: to.1 },
+        );
+    }
+    let all = Window { top: 0, left: 0, height, width };
+    let whole = bilinear(samples, channels, size, all, scaled);
     let row = |y: usize| &whole[((top + y) * scaled.1 + left) * channels..][..to.1 * channels];
     (0..to.0).flat_map(row).copied().collect()
 }
@@ -120,6 +166,24 @@ mod tests {
             let out = resize_crop(&vec![77; size.0 * size.1], 1, size, to, 0.875);
             assert_eq!(out, vec![77; to.0 * to.1], "{size:?} to {to:?}");
         }
+    }
+
+    #[test]
+    fn a_strip_is_cut_before_it_is_resized() {
+        for size in [(1, 300_000), (300_000, 1)] {
+            assert_eq!(resize_crop(&vec![77; 300_000], 1, size, (64, 64), 0.875), [77; 4096]);
+        }
+        // As cut afterwards.
+        let picture: Vec<u8> = (0..3 * 40 * 31).map(|i| (i * i / 7 % 256) as u8).collect();
+        let (size, scaled) = ((40, 31), (63, 17));
+        let all = Window { top: 0, left: 0, height: 40, width: 31 };
+        let window = Window { top: 20, left: 3, height: 30, width: 11 };
+        let whole = bilinear(&picture, 3, size, all, scaled);
+        let row = |y: usize| &whole[((20 + y) * 17 + 3) * 3..][..33];
+        let after: Vec<u8> = (0..30).flat_map(row).copied().collect();
+        let before = cut_and_resize(&picture, 3, size, scaled, window);
+        assert_eq!(before.len(), after.len());
+        assert!(before.iter().zip(&after).all(|(a, b)| a.abs_diff(*b) <= 1));
     }
 
     const PILLOW_DOWN: &[u8] = &[99, 164, 111, 149, 142, 139];

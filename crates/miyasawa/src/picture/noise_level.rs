@@ -7,6 +7,13 @@ const MEDIAN: f64 = 0.674_489_750_196_081_7;
 /// Values this close to the ends of the range may have been clipped there, which hides noise.
 const CLIPPED: f32 = 0.99;
 
+/// All squares of two by two values of a plane with rows of `width`.
+fn squares(plane: &[f32], width: usize) -> impl Iterator<Item = [f32; 4]> {
+    let rows = plane.chunks_exact(width).zip(plane.chunks_exact(width).skip(1));
+    rows.flat_map(|(upper, lower)| upper.windows(2).zip(lower.windows(2)))
+        .map(|(a, b)| [a[0], a[1], b[0], b[1]])
+}
+
 impl Picture {
     /// The standard deviation of white noise in the picture, in units of the [-1, 1] range: the median of
     /// `|x00 - x01 - x10 + x11|/2` over all squares of two by two pixels, divided by that of a standard normal number
@@ -15,19 +22,16 @@ impl Picture {
     /// pixel to pixel counts as noise: of a clean picture full of texture the estimate is too large. 0 for a picture
     /// without such a square.
     pub fn noise_level(&self) -> f64 {
-        let planes = self.values().chunks_exact(self.height() * self.width());
-        let rows = planes.flat_map(|plane| {
-            let (upper, lower) = (plane.chunks_exact(self.width()), plane.chunks_exact(self.width()).skip(1));
-            upper.zip(lower)
-        });
-        let squares: Vec<[f32; 4]> = rows
-            .flat_map(|(upper, lower)| upper.windows(2).zip(lower.windows(2)))
-            .map(|(a, b)| [a[0], a[1], b[0], b[1]])
-            .collect();
-        let whole = |square: &&[f32; 4]| square.iter().all(|value| value.abs() < CLIPPED);
-        let kept: Vec<&[f32; 4]> = squares.iter().filter(whole).collect();
-        let kept = if 8 * kept.len() > squares.len() { kept } else { squares.iter().collect() };
-        let mut details: Vec<f32> = kept.iter().map(|[a, b, c, d]| 0.5 * (a - b - c + d).abs()).collect();
+        let plane = (self.height() * self.width(), self.width());
+        let all = || self.values().chunks_exact(plane.0).flat_map(move |values| squares(values, plane.1));
+        let whole = |square: &[f32; 4]| square.iter().all(|value| value.abs() < CLIPPED);
+        // Counted first, so that a large picture's squares are never held.
+        let (count, kept) =
+            all().fold((0, 0), |(n, kept), square| (n + 1, kept + usize::from(whole(&square))));
+        let enough = 8 * kept > count;
+        let mut details = Vec::with_capacity(if enough { kept } else { count });
+        let used = all().filter(|square| !enough || whole(square));
+        details.extend(used.map(|[a, b, c, d]| 0.5 * (a - b - c + d).abs()));
         if details.is_empty() {
             return 0.0;
         }

@@ -1,5 +1,7 @@
 //! Changing the size of a plane of values.
 
+use std::ops::Range;
+
 /// Resamples a plane of `from` = (height, width) values to the size `to`.
 ///
 /// Separable cubic convolution with a = -1/2 (R. Keys, "Cubic convolution interpolation for digital image
@@ -7,17 +9,28 @@
 /// normalised at the border: the BICUBIC of Pillow, whose values the tests hold. The result can overshoot the range
 /// of the values; the caller clips. A side that keeps its length is copied exactly.
 pub(crate) fn resample(plane: &[f32], from: (usize, usize), to: (usize, usize)) -> Vec<f32> {
+    part(plane, from, to, (0..to.0, 0..to.1))
+}
+
+/// The rows and columns `window` of what [`resample`] gives; nothing else is computed.
+fn part(
+    plane: &[f32],
+    from: (usize, usize),
+    to: (usize, usize),
+    window: (Range<usize>, Range<usize>),
+) -> Vec<f32> {
     debug_assert_eq!(plane.len(), from.0 * from.1);
-    let columns = Taps::new(from.1, to.1);
-    let mut wide: Vec<f32> = Vec::with_capacity(from.0 * to.1);
-    for row in plane.chunks_exact(from.1) {
+    let (rows, columns) = (Taps::new(from.0, to.0, window.0), Taps::new(from.1, to.1, window.1));
+    let (used, width) = (rows.inputs(), columns.0.len());
+    let mut wide: Vec<f32> = Vec::with_capacity(used.len() * width);
+    for row in plane.chunks_exact(from.1).take(used.end).skip(used.start) {
         for (start, weights) in columns.iter() {
             wide.push(row[start..].iter().zip(weights).map(|(v, w)| v * w).sum());
         }
     }
-    let mut out = vec![0.0; to.0 * to.1];
-    for ((start, weights), row) in Taps::new(from.0, to.0).iter().zip(out.chunks_exact_mut(to.1)) {
-        for (weight, source) in weights.iter().zip(wide.chunks_exact(to.1).skip(start)) {
+    let mut out = vec![0.0; rows.0.len() * width];
+    for ((start, weights), row) in rows.iter().zip(out.chunks_exact_mut(width)) {
+        for (weight, source) in weights.iter().zip(wide.chunks_exact(width).skip(start - used.start)) {
             for (out, value) in row.iter_mut().zip(source) {
                 *out += weight * value;
             }
@@ -26,8 +39,8 @@ pub(crate) fn resample(plane: &[f32], from: (usize, usize), to: (usize, usize)) 
     out
 }
 
-/// Resizes planes (C, H, W) with their aspect kept until they just cover the size `to`, crops the centre and clips the
-/// result to [-1, 1].
+/// Resamples planes (C, H, W) with their aspect kept until they just cover the size `to`, crops the centre and clips the
+/// result to [-1, 1]. What is cropped away is not computed: it can be any number of times as large.
 pub(crate) fn cover(
     planes: &[f32],
     channels: usize,
@@ -38,27 +51,23 @@ pub(crate) fn cover(
     let scaled = |side: usize, least: usize| ((side as f64 * scale).round() as usize).max(least);
     let size = (scaled(height, to.0), scaled(width, to.1));
     let (top, left) = ((size.0 - to.0) / 2, (size.1 - to.1) / 2);
-    let mut out = Vec::with_capacity(channels * to.0 * to.1);
-    for plane in planes.chunks_exact(height * width) {
-        let whole = resample(plane, (height, width), size);
-        for row in whole.chunks_exact(size.1).skip(top).take(to.0) {
-            out.extend(row[left..left + to.1].iter().map(|v| v.clamp(-1.0, 1.0)));
-        }
-    }
-    out
+    let window = (top..top + to.0, left..left + to.1);
+    let planes = planes.chunks_exact(height * width).take(channels);
+    let cut = planes.flat_map(|plane| part(plane, (height, width), size, window.clone()));
+    cut.map(|value| value.clamp(-1.0, 1.0)).collect()
 }
 
-/// For each output position, where its inputs begin and their weights.
+/// For each output position of a range, where its inputs begin and their weights.
 struct Taps(Vec<(usize, Vec<f32>)>);
 
 impl Taps {
-    fn new(from: usize, to: usize) -> Self {
+    fn new(from: usize, to: usize, range: Range<usize>) -> Self {
         if from == to {
-            return Self((0..to).map(|i| (i, vec![1.0])).collect());
+            return Self(range.map(|i| (i, vec![1.0])).collect());
         }
         let scale = from as f64 / to as f64;
         let stretch = scale.max(1.0);
-        let taps = (0..to).map(|i| {
+        let taps = range.map(|i| {
             let centre = (i as f64 + 0.5) * scale;
             let start = (centre - 2.0 * stretch + 0.5).max(0.0) as usize;
             let end = ((centre + 2.0 * stretch + 0.5) as usize).min(from);
@@ -67,6 +76,12 @@ impl Taps {
             (start, weights.iter().map(|w| (w / sum) as f32).collect())
         });
         Self(taps.collect())
+    }
+
+    /// The inputs that are needed.
+    fn inputs(&self) -> Range<usize> {
+        let start = self.0.first().map_or(0, |(start, _)| *start);
+        start..self.0.last().map_or(start, |(start, weights)| start + weights.len())
     }
 
     fn iter(&self) -> impl Iterator<Item = (usize, &[f32])> {
@@ -100,6 +115,26 @@ mod tests {
             assert!(out.iter().all(|v| (v - 0.25).abs() < 1e-6));
         }
         assert_eq!(resample(&[0.5], (1, 1), (2, 2)), [0.5; 4]);
+    }
+
+    #[test]
+    fn a_part_is_that_of_the_whole() {
+        let plane: Vec<f32> = (0..30).map(|i| (i as f32).sin()).collect();
+        for to in [(2, 3), (7, 4), (5, 6), (11, 13)] {
+            let whole = resample(&plane, (5, 6), to);
+            let (rows, columns) = (to.0 / 3..to.0, to.1 / 2..to.1 - to.1 / 4);
+            let expected: Vec<f32> =
+                rows.clone().flat_map(|y| &whole[y * to.1..][columns.clone()]).copied().collect();
+            assert_eq!(part(&plane, (5, 6), to, (rows, columns)), expected);
+        }
+    }
+
+    #[test]
+    fn a_line_of_pixels_is_no_more_work_than_its_middle() {
+        // Covering 32x32 would take a picture of 32x9600000.
+        let (plane, to) = (vec![0.5; 300_000], (32, 32));
+        assert_eq!(cover(&plane, 1, (1, 300_000), to), [0.5; 1024]);
+        assert_eq!(cover(&plane, 1, (300_000, 1), to), [0.5; 1024]);
     }
 
     /// Image.fromarray(v).resize((w, h), Image.BICUBIC) of Pillow in mode F, v[y, x] = (7*y + 3*x*x) % 11.
