@@ -314,8 +314,9 @@ fn trust_goes_on_where_it_was_killed() {
     let out = dir.path().join("trust");
     let (model, folder) = (model(), text(&out));
     let args = ["trust", &model, "--data", "digits", "--limit", "6", "--sigmas", "0.2", "--eps", "0.1"];
-    let more = ["--method", "autoattack", "--steps", "50", "--out", &folder];
-    let call = || args.iter().chain(&more);
+    let more = ["--method", "autoattack", "--steps", "50", "--out"];
+    let into = |folder| args.into_iter().chain(more).chain([folder]);
+    let call = || into(&folder);
     let mut child = command().args(call()).stderr(Stdio::null()).spawn().unwrap();
     let journal = out.join("attack-1-0.02.jsonl");
     let lines = || std::fs::read_to_string(&journal).unwrap_or_default().lines().count();
@@ -327,10 +328,11 @@ fn trust_goes_on_where_it_was_killed() {
     child.kill().unwrap();
     child.wait().unwrap();
     fails(2, call(), &["trust", "--resume"]);
-    fails(1, call().chain(&["--seed", "1", "--resume"]), &["attack-1-0.02.jsonl", "expected"]);
-    let resumed = json(call().chain(&["--resume", "--json"]));
+    fails(1, call().chain(["--seed", "1", "--resume"]), &["attack-1-0.02.jsonl", "expected"]);
+    let resumed = json(call().chain(["--resume", "--json"]));
     assert_eq!(names(&out), ["report.html", "trust.json"]);
-    assert_eq!(json(call().chain(&["--json"])), resumed);
+    fails(2, call(), &["trust", "report already"]);
+    assert_eq!(json(into(&text(&dir.path().join("other"))).chain(["--json"])), resumed);
 }
 
 #[test]

@@ -82,8 +82,10 @@ pub fn run(args: &Classify, session: &Session) -> anyhow::Result<Outcome> {
     };
     let (documents, outcome) = each(images, |_, image| one(image))?;
     if session.json {
+        // Behind the softmax every picture has a level of its own.
+        let told = defence.map_or_else(|| json!({ "kind": "softmax" }), |defence| json!(defence));
         session.print_json(&json!({
-            "model": loaded.name, "defence": defence, "sigma": defence.map(Defence::sigma), "images": documents,
+            "model": loaded.name, "defence": told, "sigma": defence.map(Defence::sigma), "images": documents,
         }))?;
     }
     Ok(outcome)

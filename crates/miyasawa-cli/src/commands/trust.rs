@@ -59,6 +59,9 @@ pub struct Trust {
     resume: bool,
 }
 
+/// The last file to be written.
+const DOCUMENT: &str = "trust.json";
+
 /// Where a model's attack at a noise level is written down until the report is there.
 fn journal_path(out: &Path, model: usize, sigma: f64) -> PathBuf {
     out.join(format!("attack-{model}-{sigma}.jsonl"))
@@ -79,6 +82,10 @@ pub fn run(args: &Trust, session: &Session) -> Result<Outcome> {
     args.steps.map_or(Ok(()), |steps| at_least_one("steps", steps))?;
     for source in &args.out_data {
         source.parse::<OutSource>()?;
+    }
+    if args.out.join(DOCUMENT).exists() {
+        let text = format!("{}: holds a report already; choose another folder", args.out.display());
+        return Err(WrongCall(text).into());
     }
     if !args.resume && !journals(&args.out).is_empty() {
         let text = format!("{}: holds an unfinished report; --resume goes on with it", args.out.display());
@@ -115,6 +122,7 @@ pub fn run(args: &Trust, session: &Session) -> Result<Outcome> {
             name: &loaded.name,
             model: &loaded.model,
             clean_sigma: loaded.clean_sigma(),
+            classifies: loaded.info.classifies(),
             denoises: loaded.info.denoises(),
             data: &data,
             foreign: &foreign,
@@ -134,7 +142,7 @@ pub fn run(args: &Trust, session: &Session) -> Result<Outcome> {
     let report = args.out.join("report.html");
     write_atomic(&report, |w| w.write_all(html.as_bytes()))?;
     let document = serde_json::json!({ "data": args.measured.data, "models": found });
-    write_json(&args.out.join("trust.json"), &document)?;
+    write_json(&args.out.join(DOCUMENT), &document)?;
     // The report holds what they told.
     journals(&args.out).into_iter().try_for_each(std::fs::remove_file)?;
     if session.json {

@@ -94,6 +94,8 @@ pub struct Subject<'a> {
     pub model: &'a Model,
     /// The noise level to tell it for clean pictures.
     pub clean_sigma: f64,
+    /// Whether it was trained to classify.
+    pub classifies: bool,
     /// Whether it was trained to denoise.
     pub denoises: bool,
     /// Pictures of its kind, with its classes.
@@ -107,6 +109,9 @@ pub struct Subject<'a> {
 impl Subject<'_> {
     /// The classifier at a noise level; none if the model is a denoiser alone.
     fn target(&self, sigma: f64) -> Option<Box<dyn Target + '_>> {
+        if !self.classifies {
+            return None;
+        }
         let shape = [self.data.channels(), self.data.height(), self.data.width()];
         plain_target(self.model, sigma, shape, self.data.classes().len(), self.device)
     }
@@ -144,7 +149,7 @@ impl Subject<'_> {
             limit: None,
             batch,
             seed,
-            classify: self.target(self.clean_sigma).is_some(),
+            classify: self.classifies,
             denoise: self.denoises,
         };
         let levels = evaluate(self.model, self.data, &eval, self.device, &mut |s| {
@@ -209,6 +214,7 @@ mod tests {
             name: "<random>",
             model: &model,
             clean_sigma: 0.02,
+            classifies: true,
             denoises: true,
             data: &data,
             foreign: &[noise],
@@ -236,6 +242,11 @@ mod tests {
         for part in ["&lt;random&gt;", "Calibration", "Robust", "noise:uniform", "PSNR", "told noise 0.4"] {
             assert!(html.contains(part), "{part}");
         }
+        // What was trained without classes is measured as a denoiser.
+        let unlabelled = Subject { classifies: false, ..subject };
+        let alone = unlabelled.measure(&options, &mut |_| Ok(Journal::in_memory()), &mut |_, _| {}).unwrap();
+        assert!(alone.robust.is_empty() && alone.levels.iter().all(|row| row.accuracy.is_none()));
+        assert!(alone.levels.iter().all(|row| row.psnr.is_some()));
         // A model whose smallest level is one of the others': its robustness stands there, and nobody's is moved.
         let told = |sigmas: [f64; 2]| {
             let at = |(sigma, share): (f64, f64)| {
