@@ -2,9 +2,8 @@
 
 use crate::attack::{Target, to_unit};
 use crate::checkpoint::ModelInfo;
-use crate::eval::host;
 use crate::metrics::scaled_log_probs;
-use crate::model::{Ask, Predict};
+use crate::model::{Ask, Predict, host};
 use crate::picture::{Picture, PictureError};
 use burn::tensor::{Device, Int, Tensor, TensorData, activation::softmax};
 

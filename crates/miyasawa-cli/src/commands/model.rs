@@ -227,7 +227,7 @@ pub fn check_noise(level: Option<f64>) -> Result<()> {
 /// Adds normal noise of the level `sigma`, not clipped to the range: what a denoiser is tried on.
 pub fn add_noise(picture: Picture, sigma: f64, seed: u64) -> Result<Picture> {
     check_noise(Some(sigma))?;
-    let eps = miyasawa::train::noise::evaluation_noise(seed, 0, 0, 1, picture.values().len());
+    let eps = miyasawa::data::evaluation_noise(seed, 0, 0, 1, picture.values().len());
     let (shape, values) = (picture.shape(), picture.into_values());
     let noisy = values.iter().zip(eps).map(|(value, eps)| value + sigma as f32 * eps).collect();
     Ok(Picture::new(shape, noisy)?)

@@ -7,9 +7,8 @@ use super::{
     stage::{Settings, Stage},
     target::Victims,
 };
-use crate::data::{Dataset, gather};
+use crate::data::{Dataset, evaluation_noise, gather};
 use crate::metrics::argmax;
-use crate::train::noise::evaluation_noise;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};

@@ -15,11 +15,10 @@ pub use container::{Precision, tensor_data};
 
 use crate::atomic::{self, AtomicError};
 use crate::model::{
-    Architecture, Kind, Model, NOISE_LEVELS,
+    Architecture, Kind, Model, NOISE_LEVELS, ObjectiveName,
     params::{ParamError, ParamMap},
 };
 use crate::nn::noise_frequencies;
-use crate::train::config::ObjectiveName;
 use burn::tensor::{Device, TensorData};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};

@@ -7,7 +7,7 @@ use crate::data::Pictures;
 use crate::eval::{self, EvalOptions, NoisyBatch, Row, noisy_batch};
 use crate::experiment::ExperimentError;
 use crate::infer::pictures;
-use crate::model::{Ask, Model, Predict};
+use crate::model::{Ask, Model, Predict, host};
 use crate::picture::{Picture, PictureError, grid};
 use crate::train::{
     TrainConfig, Trainer,
@@ -297,7 +297,7 @@ impl<'c> Measures<'c> {
         let once = || {
             let start = Instant::now();
             let found = model.predict(&batch.y, &batch.sigma, ask);
-            drop((found.logits.map(eval::host), found.denoised.map(eval::host)));
+            drop((found.logits.map(host), found.denoised.map(host)));
             start.elapsed().as_secs_f64() / count as f64
         };
         once();

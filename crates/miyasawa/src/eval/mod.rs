@@ -1,12 +1,11 @@
 //! Evaluation: a row for every noise level, with the metrics of [`crate::metrics`].
 
-use crate::data::{DataError, Dataset, Pictures, gather};
+use crate::data::{DataError, Dataset, Pictures, evaluation_noise, gather};
 use crate::infer;
 use crate::lanes;
 use crate::metrics::{ClassificationMeter, DenoisingMeter};
-use crate::model::{Ask, Predict};
+use crate::model::{Ask, Predict, host};
 use crate::picture::Picture;
-use crate::train::noise::evaluation_noise;
 use burn::tensor::{Device, Int, Tensor, TensorData, activation::log_softmax};
 
 /// What is evaluated.
@@ -104,11 +103,6 @@ fn noisy_batch_at(
         labels: Tensor::from_data(TensorData::new(labels, [count]), device),
         clean,
     }
-}
-
-/// The values of a tensor on the host.
-pub fn host<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
-    tensor.into_data().try_to_vec::<f32>().expect("the models compute in float32")
 }
 
 /// Evaluates a model; `progress` is told the share of the work done.

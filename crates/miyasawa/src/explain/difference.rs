@@ -1,7 +1,6 @@
 use super::{class, level};
-use crate::eval::host;
 use crate::infer::{pictures, tensor};
-use crate::model::{EnergyNetwork, JointModel, params::untracked};
+use crate::model::{EnergyNetwork, JointModel, host, params::untracked};
 use crate::picture::Picture;
 use crate::verify::error_and_scale;
 use burn::tensor::{Device, Tensor};

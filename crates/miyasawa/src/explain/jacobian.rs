@@ -6,11 +6,10 @@
 //! section 5), and `sigma^2 * trace` its own estimate of the squared error.
 
 use super::krylov::leading;
+use crate::data::evaluation_noise;
 use crate::data::example_rng;
-use crate::eval::host;
-use crate::model::{EnergyNetwork, JointModel, params::untracked};
+use crate::model::{EnergyNetwork, JointModel, host, params::untracked};
 use crate::picture::Picture;
-use crate::train::noise::evaluation_noise;
 use burn::tensor::{Device, Tensor, TensorData};
 use rand::RngExt;
 use rand_distr::{Distribution, StandardNormal};

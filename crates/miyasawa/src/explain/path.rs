@@ -1,8 +1,7 @@
 use super::{class, level};
 use crate::attack::Norm;
-use crate::eval::host;
 use crate::infer::{pictures, tensor};
-use crate::model::{EnergyNetwork, JointModel};
+use crate::model::{EnergyNetwork, JointModel, host};
 use crate::picture::Picture;
 use burn::tensor::{Device, Tensor, TensorData};
 

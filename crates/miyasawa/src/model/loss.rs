@@ -2,6 +2,18 @@
 
 use super::{EnergyNetwork, JointModel};
 use burn::tensor::{Int, Tensor, activation::log_softmax};
+use serde::{Deserialize, Serialize};
+
+/// How a joint density is learned.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ObjectiveName {
+    /// Cross-entropy and denoising score matching.
+    #[default]
+    Joint,
+    /// Cross-entropy and maximum likelihood by sampling (Grathwohl et al. 2020).
+    Jem,
+}
 
 /// `[batch, classes]` with a one at the label.
 pub fn one_hot(labels: &Tensor<1, Int>, classes: usize) -> Tensor<2> {

@@ -12,6 +12,11 @@ mod reference;
 mod resnet;
 mod unet;
 
+/// The values of a tensor on the host.
+pub fn host<const D: usize>(tensor: burn::tensor::Tensor<D>) -> Vec<f32> {
+    tensor.into_data().try_to_vec::<f32>().expect("the models compute in float32")
+}
+
 /// Noise levels whose square and its inverse are numbers in float32.
 pub const NOISE_LEVELS: std::ops::RangeInclusive<f64> = 1e-6..=1e6;
 
@@ -21,6 +26,7 @@ pub use dncnn::{DnCnn, DnCnnConfig};
 pub use energy::{EnergyNetwork, Outputs};
 pub use gradresnet::{GradResNet, GradResNetConfig, GradResNetTape};
 pub use joint::{JointModel, Point};
+pub use loss::ObjectiveName;
 pub use reference::{Classifier, Denoiser, DenoiserNet};
 pub use resnet::{ResNet, ResNetConfig};
 pub use unet::{UNet, UNetConfig};

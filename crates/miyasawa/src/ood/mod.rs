@@ -12,9 +12,9 @@ pub use synthetic::OutSource;
 
 use crate::attack::{Target, noisy_pictures};
 use crate::data::Dataset;
-use crate::eval::{host, noisy_batch};
+use crate::eval::noisy_batch;
 use crate::metrics::{Detection, detection, log_sum_exp, mse};
-use crate::model::{EnergyNetwork, JointModel};
+use crate::model::{EnergyNetwork, JointModel, host};
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 

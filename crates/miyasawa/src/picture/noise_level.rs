@@ -44,7 +44,7 @@ impl Picture {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::train::noise::evaluation_noise;
+    use crate::data::evaluation_noise;
 
     #[test]
     fn the_noise_that_was_added_is_found() {

@@ -16,7 +16,7 @@ use super::{
     step::{Batch, BatchStats, PartSum, for_parts, parts_of, right, sum},
 };
 use crate::data::example_rng;
-use crate::eval::host;
+use crate::model::host;
 use crate::model::{
     GradResNet, JointModel, loss,
     params::{self, FlatMap, ParamError},

@@ -2,15 +2,13 @@
 //! the seed, the step and its place in the batch alone.
 
 use super::config::{NoiseConfig, NoiseDistribution};
-use crate::data::example_rng;
+use crate::data::{example_rng, fill_normal};
 use rand::{Rng, RngExt};
 use rand_distr::{Distribution, StandardNormal};
 use rayon::prelude::*;
 
 /// The stream of [`example_rng`] that training noise comes from.
 const TRAIN: u64 = 16;
-/// The stream of [`example_rng`] that evaluation noise comes from.
-const EVAL: u64 = 17;
 
 impl NoiseConfig {
     /// One noise level.
@@ -30,12 +28,6 @@ impl NoiseConfig {
     }
 }
 
-fn fill_normal(rng: &mut impl Rng, out: &mut [f32]) {
-    for value in out {
-        *value = StandardNormal.sample(rng);
-    }
-}
-
 /// Noise levels and standard normal noise of a training step.
 pub fn training_noise(
     config: &NoiseConfig,
@@ -52,16 +44,6 @@ pub fn training_noise(
         fill_normal(&mut rng, eps);
     });
     (sigma, eps)
-}
-
-/// Standard normal noise for the pictures `first..first + batch` of an evaluation; one stream for each
-/// noise level, so that every model meets the same noise.
-pub fn evaluation_noise(seed: u64, level: u64, first: usize, batch: usize, image: usize) -> Vec<f32> {
-    let mut eps = vec![0.0; batch * image];
-    eps.par_chunks_mut(image).enumerate().for_each(|(i, eps)| {
-        fill_normal(&mut example_rng(seed, level, (first + i) as u64, EVAL), eps);
-    });
-    eps
 }
 
 #[cfg(test)]
@@ -89,7 +71,5 @@ mod tests {
         let square = eps.iter().map(|e| f64::from(*e).powi(2)).sum::<f64>() / eps.len() as f64;
         assert!(mean.abs() < 0.02 && (square - 1.0).abs() < 0.03, "{mean} {square}");
         assert_ne!(training_noise(&config, 1, 3, 3, 1000).1, first_eps);
-        let shifted = evaluation_noise(1, 0, 1, 2, 10);
-        assert_eq!(shifted[..10], evaluation_noise(1, 0, 0, 2, 10)[10..]);
     }
 }

@@ -1,9 +1,8 @@
 use super::{Target, batch, in_picture_units, weights};
 use crate::attack::Weigh;
 use crate::data::example_rng;
-use crate::eval::host;
 use crate::metrics::log_sum_exp;
-use crate::model::{EnergyNetwork, JointModel};
+use crate::model::{EnergyNetwork, JointModel, host};
 use burn::tensor::{Device, Tensor, TensorData};
 use rand_distr::{Distribution, StandardNormal};
 

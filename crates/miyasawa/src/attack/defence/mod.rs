@@ -237,13 +237,14 @@ mod tests {
         let tracked = Tracked::new(model.clone(), log_probs, [1, 8, 8], 10, &device);
         let noisy = crate::eval::noisy_batch(&data, [0, 100], sigma, [0, 0], &device);
         let labels: Vec<i32> = data.labels().iter().map(|l| (*l as i32 + 3) % 10).collect();
-        let pictures: Vec<f32> = crate::eval::host(noisy.y.clone()).iter().map(|v| (v + 1.0) / 2.0).collect();
+        let pictures: Vec<f32> =
+            crate::model::host(noisy.y.clone()).iter().map(|v| (v + 1.0) / 2.0).collect();
         let (_, gradient) = tracked.gradient(&pictures, &|i, z| {
             (0..z.len()).map(|c| if c == labels[i] as usize { 1.0 } else { 0.0 }).collect()
         });
         let adversarial: Vec<f32> = gradient.iter().map(|g| g * (sigma * sigma / 2.0) as f32).collect();
         let classes = Tensor::<1, Int>::from_data(TensorData::new(labels.clone(), [100]), &device);
-        let difference = crate::eval::host(model.at(&noisy.y, &noisy.sigma).denoiser_difference(&classes));
+        let difference = crate::model::host(model.at(&noisy.y, &noisy.sigma).denoiser_difference(&classes));
         for (i, (a, b)) in adversarial.chunks(64).zip(difference.chunks(64)).enumerate() {
             let error = relative_error(a, b);
             assert!(error < 1e-4, "picture {i}: {error:e}");

@@ -1,7 +1,6 @@
 use super::{Target, batch, in_picture_units, weights};
 use crate::attack::Weigh;
-use crate::eval::host;
-use crate::model::{EnergyNetwork, JointModel};
+use crate::model::{EnergyNetwork, JointModel, host};
 use burn::tensor::{Device, Tensor, TensorData};
 
 /// The class posterior of a joint model at one noise level. Its gradient is a pull-back through the network in closed

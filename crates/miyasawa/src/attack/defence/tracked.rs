@@ -1,6 +1,6 @@
 use super::{Target, batch, in_picture_units, weights};
 use crate::attack::Weigh;
-use crate::eval::host;
+use crate::model::host;
 use crate::model::params::untracked;
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};

@@ -9,11 +9,12 @@ mod set;
 #[cfg(test)]
 mod tests;
 
+pub use crate::model::ObjectiveName;
 pub use data::{AssumedData, AugmentConfig, DataConfig, EvalConfig};
 pub use error::ConfigError;
 pub(crate) use error::parse_error;
 pub use network::{Dtype, NetworkConfig};
-pub use objective::{DsmTarget, JemConfig, LossConfig, NoiseConfig, NoiseDistribution, ObjectiveName};
+pub use objective::{DsmTarget, JemConfig, LossConfig, NoiseConfig, NoiseDistribution};
 pub use schedule::{Decay, OptimizerConfig, OptimizerName, ScheduleConfig};
 pub(crate) use set::set;
 

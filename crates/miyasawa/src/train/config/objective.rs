@@ -1,5 +1,6 @@
 //! What is minimised, and at which noise levels.
 
+use crate::model::ObjectiveName;
 use serde::{Deserialize, Serialize};
 
 /// Which score the denoising loss is taken on.
@@ -13,17 +14,6 @@ pub enum DsmTarget {
     Conditional,
     /// The mean of both losses.
     Both,
-}
-
-/// How a joint density is learned.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ObjectiveName {
-    /// Cross-entropy and denoising score matching.
-    #[default]
-    Joint,
-    /// Cross-entropy and maximum likelihood by sampling (Grathwohl et al. 2020).
-    Jem,
 }
 
 /// How the samples of JEM are drawn (Grathwohl et al. 2020, "Your classifier is secretly an energy based
