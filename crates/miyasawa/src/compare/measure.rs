@@ -143,7 +143,7 @@ impl<'c> Measures<'c> {
             // The folder may have moved.
             return Ok(Some(RunResult { model: path.display().to_string(), ..stored }));
         }
-        let key = self.key(&sha256);
+        let key = self.key(&sha256, settings.is_some());
         let info = &checkpoint.info;
         self.check(info, path)?;
         let model = checkpoint.model(self.device, path)?;
@@ -194,7 +194,7 @@ impl<'c> Measures<'c> {
         let text = std::fs::read_to_string(run_dir.join(RESULT)).ok()?;
         let Stored { settings, result } = serde_json::from_str(&text).ok()?;
         let whole = result.costs.denoise_multiply_adds.is_none() || run_dir.join(STRIP).exists();
-        (whole && settings == self.key(&result.sha256)).then_some(result)
+        (whole && settings == self.key(&result.sha256, result.seed.is_some())).then_some(result)
     }
 
     /// The pictures that every model's strip shows, with the middle one of the noise levels.
@@ -208,11 +208,14 @@ impl<'c> Measures<'c> {
         sigmas[sigmas.len() / 2]
     }
 
-    fn key(&self, sha256: &str) -> String {
-        let (eval, attack) = (&self.config.eval, &self.config.attack);
-        let (count, shape, data) = (self.test.len(), self.test.shape(), &self.data);
-        let brought = format!("{:?} by {:?}, {}", shape, data.fit, data.crop_share);
-        format!("{sha256} on {} {count} {brought}: {eval:?} {attack:?}", self.name())
+    /// What makes a measurement the same. How a run's pictures were brought to their size stands in its configuration.
+    fn key(&self, sha256: &str, is_run: bool) -> String {
+        let (eval, attack, data) = (&self.config.eval, &self.config.attack, &self.data);
+        let brought = match is_run {
+            true => String::new(),
+            false => format!(" {:?} by {:?}, {}", self.test.shape(), data.fit, data.crop_share),
+        };
+        format!("{sha256} on {} {}{brought}: {eval:?} {attack:?}", self.name(), self.test.len())
     }
 
     /// How many pictures are attacked.

@@ -12,6 +12,9 @@ use crate::picture::{Grid, GridRow, Picture};
 use crate::report::{Best, Page, Plot, Series, TableOptions, render_svg};
 use std::{collections::BTreeSet, fmt::Write as _, io::Write as _, path::Path};
 
+/// How minutes become steps.
+const PLANNED: &str = " at the speed measured beforehand";
+
 /// A table for both pages, columns of which the best is marked.
 struct Table {
     header: Vec<String>,
@@ -99,10 +102,10 @@ pub(super) fn write(
     let mut pages = Pages { html: Page::new("Comparison"), markdown: "# Comparison\n".to_owned() };
     let budget = match (comparison.config.budget.images, comparison.config.budget.minutes) {
         (Some(images), Some(minutes)) => {
-            format!("{images} pictures seen, or {minutes} minutes of training where that is less,")
+            format!("{images} pictures seen, or {minutes} minutes of training{PLANNED} where that is less,")
         }
         (Some(images), None) => format!("{images} pictures seen"),
-        (_, minutes) => format!("{} minutes of training", minutes.unwrap_or(0.0)),
+        (_, minutes) => format!("{} minutes of training{PLANNED}", minutes.unwrap_or(0.0)),
     };
     let machines: BTreeSet<&str> = comparison.runs.iter().map(|run| run.machine.as_str()).collect();
     let machines = machines.into_iter().collect::<Vec<_>>().join("; ");
