@@ -2,7 +2,7 @@
 
 use crate::commands::Command;
 use anyhow::Context;
-use clap::{Args, Parser, ValueEnum};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, ValueEnum};
 use miyasawa::{device::DeviceSpec, train::Dtype};
 use tracing_subscriber::filter::LevelFilter;
 
@@ -60,6 +60,30 @@ impl From<DtypeArg> for Dtype {
             DtypeArg::Bf16 => Self::Bf16,
         }
     }
+}
+
+impl Cli {
+    /// Parses the command line.
+    ///
+    /// # Errors
+    /// As [`Parser::try_parse`].
+    pub fn read() -> Result<Self, clap::Error> {
+        // A negative number is the value of the option before it, which says what it expects, not an option.
+        let negative = |arg: clap::Arg| {
+            let takes_value = arg.get_long().is_some() && arg.get_action().takes_values();
+            if takes_value { arg.allow_negative_numbers(true) } else { arg }
+        };
+        let command = each_command(Self::command(), &|command| command.mut_args(negative));
+        Self::from_arg_matches(&command.try_get_matches()?)
+    }
+}
+
+/// Changes a command and those below it.
+fn each_command(command: clap::Command, change: &dyn Fn(clap::Command) -> clap::Command) -> clap::Command {
+    let names: Vec<String> = command.get_subcommands().map(|inner| inner.get_name().to_owned()).collect();
+    let inner =
+        |command: clap::Command, name| command.mut_subcommand(name, |inner| each_command(inner, change));
+    names.into_iter().fold(change(command), inner)
 }
 
 fn parse_device(text: &str) -> Result<DeviceSpec, String> {

@@ -9,7 +9,6 @@ mod fetch;
 mod signals;
 mod status;
 
-use clap::Parser;
 use std::process::ExitCode;
 
 /// Freed memory is kept and handed out again: a training step allocates the same sizes every time.
@@ -18,7 +17,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     miyasawa_kernels::memory::keep_pages();
-    let cli = match args::Cli::try_parse() {
+    let cli = match args::Cli::read() {
         Ok(cli) => cli,
         Err(error) => return status::of_parsing(&error),
     };

@@ -45,10 +45,12 @@ fn numbers_and_names_that_make_no_sense() {
         fails(2, ["classify", &model, &picture, &option], &["--sigma"]);
         fails(2, ["explain", &model, &picture, &option, "--class", "1", "-o", &out], &["--sigma"]);
         let option = format!("--sigmas=0.1,{sigma}");
-        fails(2, ["eval", &model, "--data", "digits", &option], &["--sigma"]);
+        fails(2, ["eval", &model, "--data", "digits", &option], &["--sigmas is "]);
         let option = format!("--add-noise={sigma}");
         fails(2, ["denoise", &model, &picture, "--sigma=0.1", &option, "-o", &out], &["--add-noise"]);
     }
+    // A negative number is a value, not an option.
+    fails(2, ["denoise", &model, &picture, "--sigma", "-0.2", "-o", &out], &["--sigma is -0.2, expected"]);
     fails(2, ["denoise", &model, &picture, "--sigma", "much", "-o", &out], &["--sigma", "much"]);
     fails(2, ["denoise", &model, &picture, "--sigma", "0.1", "-o", "out.xyz"], &["out.xyz", ".png"]);
     for class in ["10", "cat", "-1"] {
@@ -77,7 +79,7 @@ fn numbers_and_names_that_make_no_sense() {
     fails(
         2,
         ["eval", &model, "--data", "digits", "--fit", "squeeze"],
-        &["squeeze", "pad, resize or resize_crop"],
+        &["squeeze", "pad, pad_edge, resize or resize_crop"],
     );
     fails(2, ["eval", &model, "--data", ""], &["data argument"]);
     fails(2, ["demo", "--steps", "0", "--out", &out], &["--steps"]);

@@ -250,7 +250,7 @@ fn explain_takes_all_classes_a_path_and_the_jacobian() {
         "--vectors",
         "3",
         "--sigmas",
-        "0.1,0.4",
+        "0.2,0.4",
         "--json",
     ]);
     let classes = found["classes"].as_array().unwrap();
@@ -266,6 +266,9 @@ fn explain_takes_all_classes_a_path_and_the_jacobian() {
         (Some(64), 2)
     );
     assert_eq!(jacobian["spectrum"]["values"].as_array().unwrap().len(), 3);
+    // The figure and the curve are of the same noisy picture.
+    let trace = |of: &serde_json::Value| of["trace"].as_f64().unwrap();
+    assert!((trace(&jacobian["spectrum"]) - trace(&jacobian["levels"][0])).abs() < 1e-6, "{jacobian}");
     for name in ["why.png", "way.png", "kept.png", "kept-dimension.png"] {
         assert!(size(at(name)).0 > 100, "{name}");
     }
@@ -403,7 +406,10 @@ fn a_model_with_one_class_is_no_classifier() {
     let output = train(&run, 2, &fit);
     assert!(output.status.success(), "{}", stderr(&output));
     let model = text(&run.join("model.safetensors"));
-    let common = ["--data", &data, "--fit", "resize", "--limit", "3"];
+    // Not what it was trained on, of which it would be measured on two pictures.
+    let other = text(&dir.path().join("other"));
+    std::fs::rename(&photos, &other).unwrap();
+    let common = ["--data", &other, "--limit", "3"];
     let no = &["model.safetensors", "does not classify"];
     fails(1, ["attack", &model, "--norm", "l2", "--eps", "9", "--method", "pgd"].iter().chain(&common), no);
     fails(1, ["certify", &model, "--sigma", "0.5"].iter().chain(&common), no);
@@ -411,6 +417,10 @@ fn a_model_with_one_class_is_no_classifier() {
     let found =
         json(["ood", &model, "--out-data", "noise", "--sigmas", "0.2", "--json"].iter().chain(&common));
     assert_eq!(found["pairs"][0]["rows"].as_array().unwrap().len(), 6);
+    let out = text(&dir.path().join("trust"));
+    let found = json(["trust", &model, "--sigmas", "0.2", "--out", &out, "--json"].iter().chain(&common));
+    let level = &found["models"][0]["levels"][0];
+    assert!(level["accuracy"].is_null() && level["psnr"].is_number(), "{found}");
 }
 
 /// A plain classifier is attacked through autodiff, and stands beside the joint model in one report.

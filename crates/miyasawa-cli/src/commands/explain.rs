@@ -22,7 +22,9 @@ const MOST: usize = 24;
 ///
 /// --path follows D(y,c) - D(y) from the picture until it shows the class: what would have to change.
 /// --jacobian shows the leading eigenvectors of the denoiser's Jacobian (it is symmetric: its singular vectors), and in
-/// the JSON and beside the figure (NAME-dimension.png) its effective dimension, the trace, against the noise level.
+/// the JSON and beside the figure (NAME-dimension.png) its effective dimension, the trace, against the noise level. Both
+/// are of the picture with noise of the level added: without it there is nothing to remove. A picture that is noisy
+/// already, or made so by --add-noise, has its eigenvectors taken as it is.
 ///
 /// Examples:
 ///   miyasawa explain model.safetensors cat.png --class dog --class frog --sigma 0.2 -o why.png
@@ -43,7 +45,7 @@ pub struct Explain {
     /// Noise level at which the model looks
     #[arg(long, default_value_t = 0.2)]
     sigma: f64,
-    /// Add noise of this level first
+    /// Add noise of this level first; 0 says that the picture has noise of --sigma already
     #[arg(long, value_name = "S")]
     add_noise: Option<f64>,
     /// Largest relative error at which the identity counts as holding
@@ -142,11 +144,11 @@ pub fn run(args: &Explain, session: &Session) -> Result<Outcome> {
     let loaded = model::load(path, session)?;
     let joint = loaded.joint("explain")?;
     let sigma = loaded.sigma(args.sigma)?;
-    let sigmas = args.sigmas.iter().map(|s| loaded.sigma(*s)).collect::<Result<Vec<_>>>();
+    let sigmas = loaded.sigmas(&args.sigmas);
     // Only the Jacobian looks at them.
     let sigmas = if args.jacobian.is_some() { sigmas? } else { Vec::new() };
     let clean = loaded.fitted(&Picture::open(image)?)?;
-    let y = match args.add_noise {
+    let y = match args.add_noise.filter(|level| *level != 0.0) {
         Some(level) => model::add_noise(clean.clone(), level, session.seed.unwrap_or(0))?,
         None => clean.clone(),
     };
@@ -191,7 +193,11 @@ pub fn run(args: &Explain, session: &Session) -> Result<Outcome> {
     }
     if let Some(out) = &args.jacobian {
         let seed = session.seed.unwrap_or(0);
-        let (value, line) = kept(args, &loaded, [&clean, &y], (sigma, &sigmas), seed, out)?;
+        let noisy = match args.add_noise {
+            None if sigma > 0.0 => model::add_noise(clean.clone(), sigma, seed)?,
+            _ => y.clone(),
+        };
+        let (value, line) = kept(args, &loaded, [&clean, &noisy], (sigma, &sigmas), seed, out)?;
         add("jacobian", value);
         lines.push(line);
     }
@@ -244,7 +250,7 @@ fn way(
     Ok((json!({ "class": class, "out": shown(out), "reached": found.reached, "steps": points }), text))
 }
 
-/// The Jacobian's eigenvectors at the picture, and its effective dimension against the noise level.
+/// The Jacobian's eigenvectors at the noisy picture, and its effective dimension against the noise level.
 fn kept(
     args: &Explain,
     loaded: &model::Loaded,
