@@ -84,15 +84,33 @@ fn large_pictures_are_cropped_at_random_and_evaluated_at_the_centre() {
     let runs = ["a", "b"].map(|name| train_on(&from, &dir.path().join(name), &crop));
     assert_eq!(runs[0], runs[1]);
     let model = text(&dir.path().join("a/model.safetensors"));
-    let rows = json(["eval", &model, "--data", &from, "--fit", "resize_crop", "--json", "-q"]);
-    assert_eq!(rows["count"], 48);
-    fails(1, ["eval", &model, "--data", &from], &["different sizes"]);
-    fails(2, ["eval", &model, "--data", &from, "--fit", "crop"], &["pad, resize or resize_crop"]);
-    fails(2, ["eval", &model, "--data", &from, "--crop-share", "0"], &["--crop-share"]);
-    fs::write(dir.path().join("photos/ant/00.png"), b"broken").unwrap();
-    let call = ["eval", &model, "--data", &from, "--fit", "resize_crop", "-q"];
-    fails(1, call, &["ant/00.png", "PNG, JPEG, WebP, TIFF, BMP or GIF"]);
-    ok(call.iter().chain(&["--max-broken", "1"]));
+    // As it was trained: brought to the size in the same way, on what was held out.
+    let found = json(["eval", &model, "--data", &from, "--json", "-q"]);
+    assert_eq!(found["count"], 4);
+    let log = fs::read_to_string(dir.path().join("a/metrics.jsonl")).unwrap();
+    let lines = log.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+    let last = lines.filter(|line| line["event"] == "eval").collect::<Vec<_>>().pop().unwrap();
+    for (found, trained) in found["rows"].as_array().unwrap().iter().zip(last["rows"].as_array().unwrap()) {
+        let psnr = [found, trained].map(|row| row["psnr"].as_f64().unwrap());
+        assert!(
+            (psnr[0] - psnr[1]).abs() < 1e-3 && found["accuracy"] == trained["accuracy"],
+            "{found} {trained}"
+        );
+    }
+    // Under another name it is another set.
+    let other = text(&dir.path().join("other"));
+    fs::rename(&from, &other).unwrap();
+    assert_eq!(json(["eval", &model, "--data", &other, "--json", "-q"])["count"], 48);
+    fails(1, ["eval", &model, "--data", &other, "--fit", "pad"], &["different sizes"]);
+    fails(2, ["eval", &model, "--data", &other, "--fit", "crop"], &["pad_edge, resize or resize_crop"]);
+    fails(2, ["eval", &model, "--data", &other, "--crop-share", "0"], &["--crop-share"]);
+    fs::write(dir.path().join("other/ant/00.png"), b"broken").unwrap();
+    let attack = ["attack", &model, "--norm", "l2", "--eps", "0.1", "--method", "fgsm", "--json", "-q"];
+    for call in [&["eval", &model, "--json", "-q"][..], &attack] {
+        let call = || call.iter().copied().chain(["--data", &other]);
+        fails(1, call(), &["ant/00.png", "PNG, JPEG, WebP, TIFF, BMP or GIF"]);
+        assert_eq!(json(call().chain(["--max-broken", "1"]))["count"], 47);
+    }
 }
 
 #[test]

@@ -246,6 +246,16 @@ fn a_model_that_is_there_is_compared_without_training() {
     assert_eq!(found["runs"].as_array().unwrap().len(), 1);
     assert!(found["runs"][0]["seed"].is_null() && found["runs"][0]["rows"][0]["accuracy"].is_f64());
     assert_eq!(names(&out.join("runs/mine")), ["denoised.png", "result.json"]);
+    // Of pictures at another size it is measured anew.
+    let call = ["compare", &text(&config), "--out", &text(&out), "-q", "--json"].map(str::to_owned);
+    let padded = json(call.iter().map(String::as_str).chain(["--set", "base.data.size=[12,12]"]));
+    assert_ne!(padded["runs"][0]["rows"], found["runs"][0]["rows"]);
+    assert_eq!(json(&call)["runs"][0]["rows"], found["runs"][0]["rows"]);
+    for (setting, part) in [("eval.sigmas=[0.0]", "told the noise level"), ("base.network.width=0", "width")]
+    {
+        let call = call.iter().map(String::as_str).chain(["--set", setting]);
+        fails(if part == "width" { 2 } else { 1 }, call, &[part]);
+    }
     // Time as a budget: steps follow from the speed, and stay what they are.
     let one = COMPARISON.replace("images = 960", "minutes = 0.002").replace("[3, 4]", "[3]");
     std::fs::write(&config, one).unwrap();

@@ -12,7 +12,10 @@ fn checkpoint(seed: u64) -> Checkpoint {
     let network = GradResNetConfig { width: 4, blocks: vec![1], ..GradResNetConfig::new(1, 2) };
     let params = params::collect(&network.init(&Device::flex(), seed));
     let classes = vec!["a".to_owned(), "b".to_owned()];
-    let data = DataInfo { name: "x".into(), channels: 1, height: 4, width: 4, classes, mean: 0.0, std: 0.5 };
+    let data = serde_json::json!({
+        "name": "x", "channels": 1, "height": 4, "width": 4, "classes": classes, "mean": 0.0, "std": 0.5,
+    });
+    let data: DataInfo = serde_json::from_value(data).unwrap();
     let network = Architecture::GradResNet(network);
     let info = ModelInfo { network, data, sigma: [0.02, 1.0], training: TrainingInfo::default() };
     Checkpoint { info, params }

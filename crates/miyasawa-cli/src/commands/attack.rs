@@ -175,7 +175,7 @@ pub fn run(args: &Attack, session: &Session) -> Result<Outcome> {
         Some(out) => {
             make_folder(out)?;
             let header = plan.header(&serde_json::json!({
-                "model": loaded.hash, "data": args.measured.data, "fit": format!("{:?}", args.measured.fit),
+                "model": loaded.hash, "data": args.measured.data, "fit": format!("{:?}", args.measured.fit_for(&loaded)),
                 "defence": defence,
             }));
             let path = out.join(JOURNAL);

@@ -52,7 +52,7 @@ pub fn run(args: &Calibrate, session: &Session) -> Result<Outcome> {
     }
     let loaded = model::load(args.model.as_deref(), session)?;
     loaded.must_classify()?;
-    let sigmas = args.sigmas.iter().map(|s| loaded.sigma(*s)).collect::<Result<Vec<_>>>()?;
+    let sigmas = loaded.sigmas(&args.sigmas)?;
     let set = args.measured.load(&loaded)?;
     if set.len() < 2 {
         let text = "one picture is given, expected at least two: a temperature is fitted to one half and measured on \

@@ -1,9 +1,9 @@
-use super::{Outcome, measured::parse_fit, model};
-use crate::args::{Session, WrongCall};
+use super::{Outcome, measured::Measured, model};
+use crate::args::Session;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use miyasawa::{
-    data::{CROP_SHARE, DataError, DataSource, FitMode, OpenOptions, Part, Pictures},
+    data::{DataError, DataSource, OpenOptions, Part, Pictures},
     eval::{EvalOptions, Row, evaluate_gallery, evaluate_set},
     picture::Picture,
 };
@@ -21,28 +21,11 @@ use std::path::PathBuf;
 pub struct Eval {
     /// A checkpoint
     model: Option<PathBuf>,
-    /// digits, fashion-mnist[:DIR], mnist[:DIR], cifar10[:DIR], cifar100[:DIR], tiny-imagenet[:DIR], or a path
-    #[arg(long)]
-    data: String,
+    #[command(flatten)]
+    measured: Measured,
     /// Noise levels, in units of the [-1, 1] range
     #[arg(long, value_delimiter = ',', default_values_t = [0.02, 0.1, 0.2, 0.4, 1.0])]
     sigmas: Vec<f64>,
-    /// Take so many pictures, evenly spaced over the set
-    #[arg(long)]
-    limit: Option<usize>,
-    /// Pictures that go through the network at once
-    #[arg(long, default_value_t = 64)]
-    batch: usize,
-    /// Bring pictures of another size to the model's by `pad` (black), `resize`, or `resize_crop` (as for ImageNet)
-    /// [default: pad, but a denoiser alone takes every picture at its own size]
-    #[arg(long, value_parser = parse_fit)]
-    fit: Option<FitMode>,
-    /// What `--fit resize_crop` keeps of the shorter side: 224 of 256
-    #[arg(long, default_value_t = CROP_SHARE)]
-    crop_share: f64,
-    /// Broken pictures to skip before giving up
-    #[arg(long, default_value_t = 0)]
-    max_broken: usize,
 }
 
 /// What a model is measured on.
@@ -54,11 +37,14 @@ enum TestSet {
 }
 
 impl TestSet {
-    /// The pictures at their own sizes, whatever their classes, for a denoiser.
-    fn own_size(loaded: &model::Loaded, data: &str, options: &OpenOptions) -> anyhow::Result<Self> {
-        let source: DataSource = data.parse()?;
-        let channels = loaded.info.data.channels;
-        let options = OpenOptions { size: None, channels: Some(channels), sample: 0, ..options.clone() };
+    /// The pictures that the call names, for a denoiser alone at their own sizes and whatever their classes.
+    fn open(measured: &Measured, loaded: &model::Loaded) -> anyhow::Result<Self> {
+        let options = OpenOptions { limit: measured.limit, ..measured.options(loaded) };
+        if loaded.info.classifies() || measured.fit.is_some() {
+            return Ok(Self::Set(measured.open(loaded, &options)?));
+        }
+        let source: DataSource = measured.data.parse()?;
+        let options = OpenOptions { size: None, ..options };
         match source.open(Part::Test, &options) {
             Ok(set) => Ok(Self::Set(set)),
             Err(DataError::MixedSizes { .. }) => Ok(Self::Gallery(source.gallery(Part::Test, &options)?)),
@@ -66,41 +52,14 @@ impl TestSet {
         }
     }
 
-    fn count(&self) -> usize {
+    /// How many pictures were measured, of at most `limit`.
+    fn count(&self, limit: Option<usize>) -> usize {
+        let limit = limit.unwrap_or(usize::MAX);
         match self {
-            Self::Set(set) => set.len(),
-            Self::Gallery(pictures) => pictures.len(),
+            Self::Set(set) => limit.min(set.len()) - set.left_out(),
+            Self::Gallery(pictures) => limit.min(pictures.len()),
         }
     }
-}
-
-/// The pictures of an argument, brought to the model's size, with the model's classes.
-pub fn data_for(loaded: &model::Loaded, data: &str, options: &OpenOptions) -> anyhow::Result<Pictures> {
-    let source: DataSource = data.parse()?;
-    let geometry = loaded.geometry();
-    let options = OpenOptions {
-        size: Some((geometry.height, geometry.width)),
-        channels: Some(geometry.channels),
-        // Mean and deviation are the model's.
-        sample: 0,
-        ..options.clone()
-    };
-    let set = source.open(Part::Test, &options)?;
-    if loaded.info.classifies() && set.classes() != loaded.info.data.classes {
-        anyhow::bail!(
-            "{data}: has {} classes ({}), the model knows {} ({})",
-            set.classes().len(),
-            shorten(set.classes()),
-            loaded.info.data.classes.len(),
-            shorten(&loaded.info.data.classes)
-        );
-    }
-    Ok(set)
-}
-
-fn shorten(classes: &[String]) -> String {
-    let shown = classes.iter().take(4).cloned().collect::<Vec<_>>().join(", ");
-    if classes.len() > 4 { format!("{shown}, ...") } else { shown }
 }
 
 /// A bar on standard error for work that tells its share.
@@ -137,34 +96,15 @@ pub fn print_rows(rows: &[Row]) {
 }
 
 pub fn run(args: &Eval, session: &Session) -> anyhow::Result<Outcome> {
-    if !(args.crop_share > 0.0 && args.crop_share <= 1.0) {
-        let text = format!("--crop-share is {}, expected above 0 and at most 1", args.crop_share);
-        return Err(WrongCall(text).into());
-    }
-    if args.batch == 0 {
-        return Err(WrongCall("--batch is 0, expected at least 1".into()).into());
-    }
-    if args.limit == Some(0) {
-        return Err(WrongCall("--limit is 0, expected at least 1".into()).into());
-    }
+    args.measured.check()?;
     let loaded = model::load(args.model.as_deref(), session)?;
-    let sigmas = args.sigmas.iter().map(|s| loaded.sigma(*s)).collect::<Result<Vec<_>, _>>()?;
+    let sigmas = loaded.sigmas(&args.sigmas)?;
     let (classify, denoise) = (loaded.info.classifies(), loaded.info.denoises());
-    let open = OpenOptions {
-        fit: args.fit.unwrap_or_default(),
-        crop_share: args.crop_share,
-        max_broken: args.max_broken,
-        limit: args.limit,
-        ..OpenOptions::default()
-    };
-    let set = match (classify, args.fit) {
-        (false, None) => TestSet::own_size(&loaded, &args.data, &open)?,
-        _ => TestSet::Set(data_for(&loaded, &args.data, &open)?),
-    };
+    let set = TestSet::open(&args.measured, &loaded)?;
     let options = EvalOptions {
         sigmas,
-        limit: args.limit,
-        batch: args.batch,
+        limit: args.measured.limit,
+        batch: args.measured.batch,
         seed: session.seed.unwrap_or(0),
         classify,
         denoise,
@@ -181,13 +121,13 @@ pub fn run(args: &Eval, session: &Session) -> anyhow::Result<Outcome> {
     };
     let rows = rows.unwrap_or_default();
     bar.finish_and_clear();
-    let count = args.limit.unwrap_or(usize::MAX).min(set.count());
+    let (count, data) = (set.count(args.measured.limit), &args.measured.data);
     if session.json {
         session.print_json(&serde_json::json!({
-            "model": loaded.name, "data": args.data, "count": count, "rows": rows,
+            "model": loaded.name, "data": data, "count": count, "rows": rows,
         }))?;
     } else {
-        outln!("{} on {count} pictures of {}", loaded.name, args.data);
+        outln!("{} on {count} pictures of {data}", loaded.name);
         print_rows(&rows);
     }
     Ok(Outcome::Done)

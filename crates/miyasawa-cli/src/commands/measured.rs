@@ -1,17 +1,18 @@
 //! The data that the commands of robustness and trust are measured on.
 
-use super::{eval::data_for, model::Loaded};
+use super::model::{Loaded, same_place};
 use crate::args::{Session, WrongCall};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
-use miyasawa::data::{Dataset, FitMode, OpenOptions, Streaming};
+use miyasawa::data::{DataSource, Dataset, FitMode, OpenOptions, Part, Pictures, Streaming};
 use std::path::Path;
 
 /// Which pictures, and how they come to the model.
 #[derive(Args, Debug)]
 pub struct Measured {
-    /// digits, fashion-mnist[:DIR], mnist[:DIR], cifar10[:DIR], cifar100[:DIR], or a path
+    /// digits, fashion-mnist[:DIR], mnist[:DIR], cifar10[:DIR], cifar100[:DIR], tiny-imagenet[:DIR], or a path; of the set
+    /// without a test part that the model was trained on, the tenth that was held out
     #[arg(long)]
     pub data: String,
     /// Take so many pictures, evenly spaced over the set
@@ -20,18 +21,26 @@ pub struct Measured {
     /// Pictures that go through the network at once
     #[arg(long, default_value_t = 64)]
     pub batch: usize,
-    /// Bring pictures of another size to the model's by `pad` (black), `resize`, or `resize_crop` (as for ImageNet)
-    #[arg(long, default_value = "pad", value_parser = parse_fit)]
-    pub fit: FitMode,
+    /// Bring pictures of another size to the model's by `pad` (black), `pad_edge`, `resize`, or `resize_crop` (as for
+    /// ImageNet) [default: as in training; `eval` of a denoiser alone: none, every picture has its own size]
+    #[arg(long, value_parser = parse_fit)]
+    pub fit: Option<FitMode>,
+    /// What `--fit resize_crop` keeps of the shorter side [default: as in training, or 0.875: 224 of 256]
+    #[arg(long)]
+    crop_share: Option<f64>,
+    /// Broken pictures to leave out before giving up
+    #[arg(long, default_value_t = 0)]
+    max_broken: usize,
 }
 
 /// `--fit`: how a picture of another size is fitted.
-pub fn parse_fit(text: &str) -> Result<FitMode, String> {
+fn parse_fit(text: &str) -> Result<FitMode, String> {
     match text {
         "pad" => Ok(FitMode::Pad),
+        "pad_edge" => Ok(FitMode::PadEdge),
         "resize" => Ok(FitMode::Resize),
         "resize_crop" => Ok(FitMode::ResizeCrop),
-        _ => Err("expected pad, resize or resize_crop".to_owned()),
+        _ => Err("expected pad, pad_edge, resize or resize_crop".to_owned()),
     }
 }
 
@@ -39,14 +48,70 @@ impl Measured {
     /// What is wrong with the numbers, before anything is loaded.
     pub fn check(&self) -> Result<()> {
         at_least_one("batch", self.batch)?;
+        if let Some(share) = self.crop_share.filter(|share| !(*share > 0.0 && *share <= 1.0)) {
+            let text = format!("--crop-share is {share}, expected above 0 and at most 1");
+            return Err(WrongCall(text).into());
+        }
         self.limit.map_or(Ok(()), |limit| at_least_one("limit", limit))
     }
 
-    /// The pictures, with the model's size and classes.
+    /// How pictures of another size are fitted.
+    pub fn fit_for(&self, loaded: &Loaded) -> FitMode {
+        self.fit.unwrap_or(loaded.info.data.fit)
+    }
+
+    /// How the pictures are opened for a model, in its channels.
+    pub fn options(&self, loaded: &Loaded) -> OpenOptions {
+        let data = &loaded.info.data;
+        OpenOptions {
+            size: Some((data.height, data.width)),
+            channels: Some(data.channels),
+            fit: self.fit_for(loaded),
+            crop_share: self.crop_share.unwrap_or(data.crop_share),
+            max_broken: self.max_broken,
+            whole_only: true,
+            held_out: data.held_out && same_data(&self.data, &data.name),
+            // Mean and deviation are the model's.
+            sample: 0,
+            ..OpenOptions::default()
+        }
+    }
+
+    /// The pictures as they are opened by `options`, with the model's classes.
+    pub fn open(&self, loaded: &Loaded, options: &OpenOptions) -> Result<Pictures> {
+        let data = &self.data;
+        let set = data.parse::<DataSource>()?.open(Part::Test, options)?;
+        if loaded.info.classifies() && set.classes() != loaded.info.data.classes {
+            bail!(
+                "{data}: has {} classes ({}), the model knows {} ({})",
+                set.classes().len(),
+                shorten(set.classes()),
+                loaded.info.data.classes.len(),
+                shorten(&loaded.info.data.classes)
+            );
+        }
+        Ok(set)
+    }
+
+    /// The pictures in memory, with the model's size and classes.
     pub fn load(&self, loaded: &Loaded) -> Result<Dataset> {
         // Opened whole and read in part, so that a picture's place is that in the whole set.
-        let options = OpenOptions { fit: self.fit, stream: Streaming::Always, ..OpenOptions::default() };
-        Ok(data_for(loaded, &self.data, &options)?.sample(self.limit.unwrap_or(usize::MAX))?)
+        let options = OpenOptions { stream: Streaming::Always, ..self.options(loaded) };
+        Ok(self.open(loaded, &options)?.sample(self.limit.unwrap_or(usize::MAX))?)
+    }
+}
+
+fn shorten(classes: &[String]) -> String {
+    let shown = classes.iter().take(4).cloned().collect::<Vec<_>>().join(", ");
+    if classes.len() > 4 { format!("{shown}, ...") } else { shown }
+}
+
+/// Whether two DATA arguments are one set.
+fn same_data(a: &str, b: &str) -> bool {
+    match (a.parse(), b.parse()) {
+        (Ok(DataSource::Path(a)), Ok(DataSource::Path(b))) => a == b || same_place(&a, &b),
+        (Ok(a), Ok(b)) => a == b,
+        _ => false,
     }
 }
 

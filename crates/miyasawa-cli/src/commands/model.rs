@@ -137,11 +137,20 @@ impl Loaded {
         sigma
     }
 
-    /// A noise level of the command line: positive for a model that is told it.
+    /// The noise levels of `--sigmas`.
+    pub fn sigmas(&self, sigmas: &[f64]) -> Result<Vec<f64>> {
+        sigmas.iter().map(|sigma| self.level("sigmas", *sigma)).collect()
+    }
+
+    /// The noise level of `--sigma`: positive for a model that is told it.
     pub fn sigma(&self, sigma: f64) -> Result<f64> {
+        self.level("sigma", sigma)
+    }
+
+    fn level(&self, option: &str, sigma: f64) -> Result<f64> {
         let zero = sigma == 0.0 && self.info.network.is_blind();
         if !zero && !NOISE_LEVELS.contains(&sigma) {
-            return Err(wrong_level("sigma", sigma));
+            return Err(wrong_level(option, sigma));
         }
         let [min, max] = self.info.sigma;
         if sigma < min * 0.999 || sigma > max * 1.001 {

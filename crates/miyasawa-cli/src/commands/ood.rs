@@ -59,7 +59,7 @@ pub fn run(args: &Ood, session: &Session) -> Result<Outcome> {
     if loaded.model.joint().is_none() {
         loaded.must_classify()?;
     }
-    let sigmas = args.sigmas.iter().map(|s| loaded.sigma(*s)).collect::<Result<Vec<_>>>()?;
+    let sigmas = loaded.sigmas(&args.sigmas)?;
     let seed = session.seed.unwrap_or(0);
     let own = args.measured.load(&loaded)?;
     let others = foreign(&args.out_data, &loaded, args.measured.limit, seed)?;

@@ -111,7 +111,7 @@ pub fn run(args: &Trust, session: &Session) -> Result<Outcome> {
         seed,
     };
     for loaded in &models {
-        args.sigmas.iter().try_for_each(|sigma| loaded.sigma(*sigma).map(|_| ()))?;
+        loaded.sigmas(&args.sigmas)?;
     }
     let bar = bar(session);
     let mut found = Vec::new();
@@ -129,7 +129,7 @@ pub fn run(args: &Trust, session: &Session) -> Result<Outcome> {
             device: &loaded.device,
         };
         let header = options.attack().header(&serde_json::json!({
-            "model": loaded.hash, "data": args.measured.data, "fit": format!("{:?}", args.measured.fit),
+            "model": loaded.hash, "data": args.measured.data, "fit": format!("{:?}", args.measured.fit_for(loaded)),
         }));
         let mut journal = |sigma: f64| Journal::resume(&journal_path(&args.out, i + 1, sigma), &header);
         found.push(subject.measure(&options, &mut journal, &mut |what, share| {

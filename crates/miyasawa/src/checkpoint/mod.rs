@@ -14,6 +14,7 @@ pub(crate) use container::{Content, Opened};
 pub use container::{Precision, tensor_data};
 
 use crate::atomic::{self, AtomicError};
+use crate::data::{CROP_SHARE, FitMode};
 use crate::model::{
     Architecture, Kind, Model, NOISE_LEVELS, ObjectiveName,
     params::{ParamError, ParamMap},
@@ -51,6 +52,20 @@ pub struct DataInfo {
     pub mean: f64,
     /// Standard deviation of the training set in the [-1, 1] range: the model's `sigma_data`.
     pub std: f64,
+    /// How pictures of other sizes were brought to this one.
+    #[serde(default)]
+    pub fit: FitMode,
+    /// What `resize_crop` kept of the shorter side.
+    #[serde(default = "crop_share")]
+    pub crop_share: f64,
+    /// Whether it was tested on the set that it was trained on: on the test part, or where there are no parts on a tenth that
+    /// was held out.
+    #[serde(default)]
+    pub held_out: bool,
+}
+
+fn crop_share() -> f64 {
+    CROP_SHARE
 }
 
 /// What a checkpoint says of its model besides the parameters.
@@ -117,6 +132,9 @@ impl ModelInfo {
         if !(data.std > 0.0 && (data.std as f32).is_normal()) {
             let std = data.std;
             return Some(format!("the data's standard deviation is {std}, expected a number above 0"));
+        }
+        if !(data.crop_share > 0.0 && data.crop_share <= 1.0) {
+            return Some(format!("a crop share of {}, expected above 0 and at most 1", data.crop_share));
         }
         if !data.mean.is_finite() {
             return Some(format!("the data's mean is {}, expected a number", data.mean));

@@ -49,7 +49,7 @@ pub enum DataError {
         source: DecodeError,
     },
     /// More pictures cannot be decoded than may be skipped.
-    #[error("more than {limit} broken pictures (data.max_broken): {}, ...", list(named))]
+    #[error("more than {limit} broken pictures (data.max_broken, --max-broken): {}, ...", list(named))]
     Broken {
         /// The most that may be skipped.
         limit: usize,

@@ -32,7 +32,7 @@ pub fn archive(bytes: &[u8]) -> bool {
     let store = Store::memory(path, unpacked);
     match archive::find_in("fuzz", vec![store], Part::Train).map(|found| found.content) {
         Ok(Content::Encoded(set)) => {
-            pictures::build(&set, Bring::Cover((4, 4)), None, &Broken::quiet()).is_ok()
+            pictures::build(&set, Bring::Cover((4, 4)), None, &Broken::quiet(), false).is_ok()
         }
         Ok(Content::Raw(_)) => true,
         Err(_) => false,

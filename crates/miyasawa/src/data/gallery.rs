@@ -17,7 +17,7 @@ impl DataSource {
     /// As [`DataSource::open`]; also if no picture is whole.
     pub fn gallery(&self, part: Part, options: &OpenOptions) -> Result<Vec<Picture>, DataError> {
         options.check(&self.to_string())?;
-        let found = match self.find(part)?.content {
+        let found = match self.chosen(part, options)? {
             Content::Raw(data) => {
                 let data = data.subset(options.limit.unwrap_or(data.len()))?;
                 let shape = (data.channels(), data.height(), data.width());

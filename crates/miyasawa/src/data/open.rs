@@ -48,6 +48,11 @@ pub struct OpenOptions {
     pub originals: bool,
     /// Broken pictures that are skipped before it is an error.
     pub max_broken: usize,
+    /// Leave broken pictures out, as measuring asks for; else the next whole one takes the place of each.
+    pub whole_only: bool,
+    /// Take for the test part of a set without parts the tenth that training holds out ([`DataSource::open_both`]), not all of
+    /// it.
+    pub held_out: bool,
     /// Pictures of a stream that mean and deviation are measured on, of a fixed shuffle; 0 for none.
     pub sample: usize,
 }
@@ -63,6 +68,8 @@ impl Default for OpenOptions {
             stream: Streaming::Auto,
             originals: false,
             max_broken: 100,
+            whole_only: false,
+            held_out: false,
             sample: 4096,
         }
     }
@@ -147,8 +154,8 @@ impl Pictures {
         if stream {
             return Ok(Self { held: Held::Stream(Arc::new(Stream::new(set, options)?)), shards });
         }
-        let data =
-            pictures::build(&set, options.bring(), options.channels, &Broken::up_to(options.max_broken))?;
+        let broken = Broken::up_to(options.max_broken);
+        let data = pictures::build(&set, options.bring(), options.channels, &broken, options.whole_only)?;
         let (height, width) = options.size.unwrap_or((data.height(), data.width()));
         let to = Geometry { channels: data.channels(), height, width };
         let data = data.fit_share(to, options.fit, options.crop_share)?;
@@ -232,16 +239,28 @@ impl Pictures {
     ///
     /// # Errors
     ///
-    /// If a file cannot be read or too many are broken; if there are no indices or one is too large.
+    /// If a file cannot be read or too many are broken; if there are no indices, one is too large, or no picture is whole
+    /// where broken ones are left out.
     pub fn load(&self, indices: &[u32]) -> Result<Dataset, DataError> {
+        let whole = self.load_whole(indices)?;
+        whole.ok_or_else(|| DataError::invalid(self.name(), "at least one whole picture", "none"))
+    }
+
+    /// As [`load`](Self::load); nothing if none of the pictures is whole.
+    pub(crate) fn load_whole(&self, indices: &[u32]) -> Result<Option<Dataset>, DataError> {
         if let Some(bad) = indices.iter().find(|&&i| i as usize >= self.len()) {
             let expected = format!("indices below the number of pictures, {}", self.len());
             return Err(DataError::invalid(self.name(), expected, format!("index {bad}")));
         }
         match &self.held {
-            Held::Memory(data) => data.take(indices),
-            Held::Stream(stream) => stream.load(indices),
+            Held::Memory(data) => data.take(indices).map(Some),
+            Held::Stream(stream) => stream.load_whole(indices),
         }
+    }
+
+    /// Pictures that were left out so far because they are broken.
+    pub fn left_out(&self) -> usize {
+        self.stream().map_or(0, |stream| stream.left_out())
     }
 
     /// Indices of at most `limit` pictures, evenly spaced over the set as [`Dataset::subset`] chooses them.
@@ -280,6 +299,11 @@ fn decoded_bytes(set: &Encoded, options: &OpenOptions) -> Result<u64, DataError>
     Ok((set.len() as u64).saturating_mul((channels * height * width) as u64))
 }
 
+/// What is trained on and what is held out of a set without parts: a tenth of every class.
+fn hold_out(content: &Content) -> Result<(Content, Content), DataError> {
+    content.split((content.len() / 10).max(1), HOLD_OUT_SEED)
+}
+
 impl DataSource {
     /// Opens a part of the data set; see [`DataSource::load`] for what it may be.
     ///
@@ -288,7 +312,22 @@ impl DataSource {
     /// [`DataError`]: what is missing, damaged or of different sizes, by name.
     pub fn open(&self, part: Part, options: &OpenOptions) -> Result<Pictures, DataError> {
         options.check(&self.to_string())?;
-        Pictures::new(self.find(part)?.content, options)
+        Pictures::new(self.chosen(part, options)?, options)
+    }
+
+    /// The pictures of a part, as the options ask for it.
+    pub(super) fn chosen(&self, part: Part, options: &OpenOptions) -> Result<Content, DataError> {
+        let found = self.find(part)?;
+        if !options.held_out || found.split || part == Part::Train {
+            return Ok(found.content);
+        }
+        let (_, held) = hold_out(&found.content)?;
+        tracing::info!(
+            "{self}: has no test part: measured on the {} of its {} pictures that training held out",
+            held.len(),
+            found.content.len()
+        );
+        Ok(held)
     }
 
     /// Opens the training and the test part, which gets the size and channels of the training part and no limit. Of a set
@@ -312,8 +351,7 @@ impl DataSource {
             }
             (found.content, test)
         } else {
-            let held = (found.content.len() / 10).max(1);
-            found.content.split(held, HOLD_OUT_SEED)?
+            hold_out(&found.content)?
         };
         let train = Pictures::new(train, options)?;
         Ok((train.clone(), Pictures::new(test, &options.for_test(&train))?))
@@ -329,6 +367,7 @@ impl OpenOptions {
             channels: Some(channels),
             limit: None,
             originals: false,
+            whole_only: true,
             sample: 0,
             ..self.clone()
         }

@@ -47,7 +47,7 @@ pub(super) fn tile(bytes: &[u8], bring: Bring) -> Result<Tile, DecodeError> {
     })
 }
 
-/// Decodes a whole set. A broken picture's place is taken by the next whole one.
+/// Decodes a whole set. A broken picture's place is taken by the next whole one, or by none if `whole_only`.
 ///
 /// The set is in colour as soon as one picture is, unless `channels` says otherwise. The error reported is that of
 /// the first picture in order, whichever thread met one first.
@@ -56,6 +56,7 @@ pub(super) fn build(
     bring: Bring,
     channels: Option<usize>,
     broken: &Broken,
+    whole_only: bool,
 ) -> Result<Dataset, DataError> {
     let tiles: Vec<Result<Result<Tile, DecodeError>, DataError>> =
         (0..set.len()).into_par_iter().map(|i| Ok(tile(&set.read(i)?, bring))).collect();
@@ -83,7 +84,7 @@ pub(super) fn build(
     let channels = channels.unwrap_or(seen);
     let mut pixels = Vec::with_capacity(whole.len() * channels * height * width);
     let mut labels = Vec::with_capacity(whole.len());
-    for i in 0..whole.len() {
+    for i in (0..whole.len()).filter(|i| !whole_only || whole[*i].is_some()) {
         // There is a whole one, so that the search ends.
         let places = (i..whole.len()).chain(0..i);
         let Some((at, tile)) = places.into_iter().find_map(|at| Some((at, whole[at].as_ref()?))) else {

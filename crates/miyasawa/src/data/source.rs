@@ -257,7 +257,13 @@ impl DataSource {
             Content::Raw(data) => data,
             Content::Encoded(set) => {
                 let bring = options.resize.map_or(Bring::Keep, Bring::Cover);
-                pictures::build(&set.limited(options.limit), bring, options.channels, &Broken::up_to(0))?
+                pictures::build(
+                    &set.limited(options.limit),
+                    bring,
+                    options.channels,
+                    &Broken::up_to(0),
+                    false,
+                )?
             }
         };
         // Pictures were brought to the options' form while they were decoded; raw formats are now.

@@ -22,7 +22,8 @@ const SAMPLE_SEED: u64 = 0;
 /// Labelled pictures of one size that lie in files: only where they are is held in memory.
 ///
 /// What picture `i` is depends on `i` alone, its augmentation on (seed, epoch, `i`): any picture can be read at any time by
-/// any thread. The place of a picture that cannot be decoded is taken by the next one that can, with its class.
+/// any thread. The place of a picture that cannot be decoded is taken by the next one that can, with its class; where only
+/// whole ones are wanted ([`OpenOptions::whole_only`]), by none.
 #[derive(Debug)]
 pub struct Stream {
     set: Encoded,
@@ -32,7 +33,17 @@ pub struct Stream {
     own: (usize, usize),
     shape: (usize, usize, usize),
     broken: Broken,
+    whole_only: bool,
     mean_std: (f64, f64),
+}
+
+/// A picture as evaluation sees it.
+struct Fitted {
+    /// Its index: not the one that was asked for where that one is broken.
+    at: usize,
+    label: u32,
+    /// (C, H, W).
+    values: Vec<u8>,
 }
 
 /// What the set's own pictures tell.
@@ -51,6 +62,7 @@ impl Stream {
             own: (0, 0),
             shape: (options.channels.unwrap_or(3), 0, 0),
             broken: Broken::up_to(options.max_broken),
+            whole_only: options.whole_only,
             mean_std: (f64::NAN, f64::NAN),
             set,
         };
@@ -144,6 +156,11 @@ impl Stream {
         self.broken.count()
     }
 
+    /// Those of them whose places are empty.
+    pub(super) fn left_out(&self) -> usize {
+        if self.whole_only { self.broken() } else { 0 }
+    }
+
     /// What `read` makes of picture `i`, or of the next one of which it makes something; with its index.
     fn whole<T>(
         &self,
@@ -173,12 +190,12 @@ impl Stream {
         if size == self.own { values.to_vec() } else { fit::pad(values, self.own, size, self.padding) }
     }
 
-    /// Picture `i` (C, H, W) as evaluation sees it, and its class.
-    fn fitted(&self, i: usize) -> Result<(u32, Vec<u8>), DataError> {
+    /// Picture `i`, or the next whole one, as evaluation sees it.
+    fn fitted(&self, i: usize) -> Result<Fitted, DataError> {
         let (at, tile) = self.own_tile(i)?;
         let mut values = Vec::new();
         fit::convert_channels(&tile.values, tile.channels, self.shape.0, &mut values);
-        Ok((self.set.entries[at].label, self.padded(&values)))
+        Ok(Fitted { at, label: self.set.entries[at].label, values: self.padded(&values) })
     }
 
     /// Writes picture `index`, augmented with the random numbers of (seed, epoch, index), to `out`, (C, H, W) in [-1, 1];
@@ -207,11 +224,11 @@ impl Stream {
             augment_into(&cropped, self.shape, augment, &mut rng, out);
             return Ok(self.set.entries[at].label);
         }
-        let (label, image) = self.fitted(index as usize)?;
+        let Fitted { label, values, .. } = self.fitted(index as usize)?;
         if *augment == Augment::default() {
-            out.iter_mut().zip(&image).for_each(|(out, &value)| *out = normalise(value));
+            out.iter_mut().zip(&values).for_each(|(out, &value)| *out = normalise(value));
         } else {
-            augment_example(&image, self.shape, augment, key, out);
+            augment_example(&values, self.shape, augment, key, out);
         }
         Ok(label)
     }
@@ -241,18 +258,24 @@ impl Stream {
         Ok(out)
     }
 
-    /// The pictures at `indices`, as evaluation sees them, in memory.
-    ///
-    /// # Errors
-    ///
-    /// As [`Stream::example`]; also if there are no indices.
-    pub fn load(&self, indices: &[u32]) -> Result<Dataset, DataError> {
-        let read: Vec<Result<(u32, Vec<u8>), DataError>> =
+    /// The pictures at `indices`, as evaluation sees them, in memory; nothing if none of them is whole.
+    pub(super) fn load_whole(&self, indices: &[u32]) -> Result<Option<Dataset>, DataError> {
+        let read: Vec<Result<Fitted, DataError>> =
             indices.par_iter().map(|&i| self.fitted(i as usize)).collect();
-        let read = read.into_iter().collect::<Result<Vec<_>, DataError>>()?;
-        let labels = read.iter().map(|(label, _)| *label).collect();
-        let pixels = read.into_iter().flat_map(|(_, image)| image).collect();
+        let (mut places, mut labels, mut pixels) = (Vec::new(), Vec::new(), Vec::new());
+        for (read, place) in read.into_iter().zip(indices) {
+            let Fitted { at, label, values } = read?;
+            if self.whole_only && at != *place as usize {
+                continue;
+            }
+            places.push(*place);
+            labels.push(label);
+            pixels.extend(values);
+        }
+        if places.is_empty() && !indices.is_empty() {
+            return Ok(None);
+        }
         let data = Dataset::new(self.name(), self.shape, self.classes().to_vec(), pixels, labels)?;
-        Ok(data.placed(indices.to_vec()))
+        Ok(Some(data.placed(places)))
     }
 }

@@ -160,12 +160,12 @@ pub fn evaluate_set(
     let mut meters = Meters::new(model, options, device);
     let mut place = 0;
     for chunk in indices.chunks(options.batch.max(1)) {
-        let batch = data.load(chunk)?;
-        let done = |share: f64| (place as f64 + share * chunk.len() as f64) / indices.len() as f64;
-        if !meters.add(&batch, [0, chunk.len()], place, &mut |share| progress(done(share))) {
+        let Some(batch) = data.load_whole(chunk)? else { continue };
+        let done = |share: f64| (place as f64 + share * batch.len() as f64) / indices.len() as f64;
+        if !meters.add(&batch, [0, batch.len()], place, &mut |share| progress(done(share))) {
             return Ok(None);
         }
-        place += chunk.len();
+        place += batch.len();
     }
     Ok(Some(meters.rows()))
 }

@@ -196,7 +196,18 @@ impl Trainer {
             if config.data.unlabelled { vec!["image".to_owned()] } else { train.classes().to_vec() };
         let [height, width] = config.augment.patch.map_or([height, width], |side| [side, side]);
         let network = cost::network(&config, channels, classes.len())?;
-        let data = DataInfo { name: config.data.train.clone(), channels, height, width, classes, mean, std };
+        let data = DataInfo {
+            name: config.data.train.clone(),
+            channels,
+            height,
+            width,
+            classes,
+            mean,
+            std,
+            fit: config.data.fit,
+            crop_share: config.data.crop_share,
+            held_out: config.data.test.is_none(),
+        };
         let training = TrainingInfo {
             seed: config.seed,
             loss_weights: config.loss_weights(),

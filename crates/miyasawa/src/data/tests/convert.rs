@@ -70,7 +70,16 @@ fn shards_hold_the_files_as_they_are_and_are_always_the_same() {
     // Pictures and classes still go together: yaks are dark.
     assert!((0..20).all(|i| (back.image(i)[0] <= 19) == (back.labels()[i] == 1 || back.image(i)[0] <= 1)));
     let text = convert(from.path(), outs[0].path(), 3).unwrap_err().to_string();
-    assert!(text.contains("train-00000.tar") && text.contains("without shards"), "{text}");
+    assert!(text.contains("train-00000.tar") && text.contains("shards of this name"), "{text}");
+    // classes.txt is that of all shards beside it: only a set of the same classes may join them.
+    let more = |from: &Path| describe(from).convert(outs[0].path(), 1, "more", &mut |_| {});
+    let other = folder(&[("elk/1.png", png(3, 3, [1; 3]))]);
+    let before = fs::read(outs[0].path().join("classes.txt")).unwrap();
+    let text = more(other.path()).unwrap_err().to_string();
+    assert!(text.contains("classes.txt") && text.contains("names of other classes"), "{text}");
+    assert_eq!(fs::read(outs[0].path().join("classes.txt")).unwrap(), before);
+    assert!(!outs[0].path().join("more-00000.tar").exists());
+    more(from.path()).unwrap();
     for shards in [0, 21] {
         let text = convert(from.path(), tempfile::tempdir().unwrap().path(), shards).unwrap_err().to_string();
         assert!(text.contains("1 to 20 shards"), "{text}");

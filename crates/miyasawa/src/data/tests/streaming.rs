@@ -228,7 +228,18 @@ fn a_broken_picture_is_skipped_up_to_a_limit() {
     assert_eq!((data.image(1), data.image(5)), (data.image(2), data.image(0)));
     assert_eq!(data.labels(), [0, 0, 0, 1, 1, 0]);
     assert_eq!(&stream.sample(usize::MAX).unwrap(), data);
-    assert_eq!(stream.stream().unwrap().broken(), 2);
+    assert_eq!((stream.stream().unwrap().broken(), stream.left_out()), (2, 0));
+    // Measured is what is there.
+    let whole = OpenOptions { max_broken: 2, whole_only: true, ..OpenOptions::default() };
+    let (memory, stream) = both(dir.path(), &whole);
+    let found = stream.sample(usize::MAX).unwrap();
+    assert_eq!((memory.len(), found.len(), stream.left_out()), (4, 4, 2));
+    assert_eq!(found.labels(), [0, 0, 1, 1]);
+    for i in 0..4 {
+        assert_eq!(memory.in_memory().unwrap().image(i), found.image(i));
+    }
+    assert_eq!((found.place(1), found.place(3)), (2, 4));
+    assert!(stream.load(&[1]).unwrap_err().to_string().contains("at least one whole picture"));
     for mode in [Streaming::Never, Streaming::Always] {
         let limited = |max_broken| {
             let options = OpenOptions { max_broken, stream: mode, ..OpenOptions::default() };
@@ -244,6 +255,22 @@ fn a_broken_picture_is_skipped_up_to_a_limit() {
             limited(0)
         );
     }
+}
+
+#[test]
+fn what_training_holds_out_is_what_it_is_measured_on() {
+    let (_dir, path) = shards(|_| (4, 4));
+    let source = DataSource::Path(path);
+    let options = OpenOptions { channels: Some(3), ..OpenOptions::default() };
+    let (_, test) = source.open_both(&options).unwrap();
+    let held_out = OpenOptions { held_out: true, ..options.clone() };
+    let found = source.open(Part::Test, &held_out).unwrap();
+    assert_eq!((found.len(), found.in_memory()), (1, test.in_memory()));
+    assert_eq!(source.open(Part::Test, &options).unwrap().len(), 13);
+    assert_eq!(source.open(Part::Train, &held_out).unwrap().len(), 13);
+    assert_eq!(source.gallery(Part::Test, &held_out).unwrap().len(), 1);
+    // A test part is all that is measured on.
+    assert_eq!(DataSource::Digits.open(Part::Test, &held_out).unwrap().len(), 360);
 }
 
 #[test]

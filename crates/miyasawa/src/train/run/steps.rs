@@ -90,7 +90,6 @@ impl<'t> Run<'t> {
         let mut info = trainer.info.clone();
         if let Some((state, _)) = &loaded {
             resume::check_pictures(trainer, state)?;
-            resume::warn_of_changes(trainer, state);
             // What the network was trained with: another sample of the same pictures has another deviation.
             (info.data.mean, info.data.std) = (state.info.data.mean, state.info.data.std);
         }
@@ -109,6 +108,7 @@ impl<'t> Run<'t> {
             let restored = |saved| Point::restored(&fresh, saved, &trainer.device, &path);
             now = restored(&state.now)?;
             good = state.good.as_ref().map(restored).transpose()?;
+            resume::warn_of_changes(trainer, &state);
         }
         files.write("config.toml", config.as_bytes())?;
         let mut log = Log::open(&files.path("metrics.jsonl"), cut, now.step)?;
