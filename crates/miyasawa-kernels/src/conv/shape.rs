@@ -35,48 +35,78 @@ pub struct ConvShape {
 }
 
 impl ConvShape {
+    /// # Panics
+    /// If the product is no number of values in memory: a shape that wraps around would pass the checks of lengths.
+    fn product(&self, factors: [usize; 4]) -> usize {
+        let product = factors.into_iter().try_fold(1usize, usize::checked_mul);
+        product.unwrap_or_else(|| panic!("a convolution of {self:?}: too large"))
+    }
+
+    fn extent(&self, extent: usize) -> usize {
+        let around = self.padding.checked_mul(2).and_then(|padding| extent.checked_add(padding));
+        let room = around.and_then(|all| all.checked_sub(self.kernel));
+        room.unwrap_or_else(|| panic!("a convolution of {self:?}: the kernel does not fit")) / self.stride + 1
+    }
+
     /// Height of the output.
+    ///
+    /// # Panics
+    /// If the kernel is larger than the padded input, the stride is 0, or the padded input is too large for a number.
     pub fn out_height(&self) -> usize {
-        (self.height + 2 * self.padding - self.kernel) / self.stride + 1
+        self.extent(self.height)
     }
 
     /// Width of the output.
+    ///
+    /// # Panics
+    /// As [`out_height`](Self::out_height).
     pub fn out_width(&self) -> usize {
-        (self.width + 2 * self.padding - self.kernel) / self.stride + 1
+        self.extent(self.width)
     }
 
     /// Number of values of the input.
+    ///
+    /// # Panics
+    /// If it is too large for a number.
     pub fn input_len(&self) -> usize {
-        self.batch * self.height * self.width * self.in_channels
+        self.product([self.batch, self.height, self.width, self.in_channels])
     }
 
     /// Number of values of the output.
+    ///
+    /// # Panics
+    /// As [`out_height`](Self::out_height), and if it is too large for a number.
     pub fn output_len(&self) -> usize {
-        self.batch * self.out_height() * self.out_width() * self.out_channels
+        self.product([self.batch, self.out_height(), self.out_width(), self.out_channels])
     }
 
     /// Number of weights.
+    ///
+    /// # Panics
+    /// If it is too large for a number.
     pub fn weight_len(&self) -> usize {
-        self.out_channels * self.in_channels * self.kernel * self.kernel
+        self.product([self.out_channels, self.in_channels, self.kernel, self.kernel])
     }
 
-    /// Multiply-adds of one pass (forward, adjoint or weight gradient).
+    /// Multiply-adds of one pass (forward, adjoint or weight gradient), or the largest number if there are more.
+    ///
+    /// # Panics
+    /// As [`output_len`](Self::output_len).
     pub fn multiply_adds(&self) -> usize {
-        self.output_len() * self.in_channels * self.kernel * self.kernel
+        let taps = self.in_channels.saturating_mul(self.kernel).saturating_mul(self.kernel);
+        self.output_len().saturating_mul(taps)
     }
 
     pub(super) fn check(&self, name: &str, x: usize, w: usize, y: usize) {
         assert!(self.stride > 0 && self.kernel > 0, "{name}: {self:?}");
-        assert!(self.height + 2 * self.padding >= self.kernel, "{name}: {self:?}");
-        assert!(self.width + 2 * self.padding >= self.kernel, "{name}: {self:?}");
         assert_eq!(x, self.input_len(), "{name}: length of the input for {self:?}");
         assert_eq!(w, self.weight_len(), "{name}: length of the weights for {self:?}");
         assert_eq!(y, self.output_len(), "{name}: length of the output for {self:?}");
     }
 
-    /// Whether there is nothing to multiply.
+    /// Whether there is nothing to multiply; an input of padding alone has no values.
     pub(super) fn is_empty(&self) -> bool {
-        self.multiply_adds() == 0
+        [self.batch, self.height, self.width, self.in_channels, self.out_channels].contains(&0)
     }
 
     /// The input row or column that output position `o` and kernel tap `k` meet, if it is inside.

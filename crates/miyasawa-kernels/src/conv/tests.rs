@@ -170,6 +170,31 @@ fn nothing_to_do() {
 }
 
 #[test]
+fn padding_alone_gives_nothing_to_multiply() {
+    for (size, channels) in [((0, 40), (512, 512)), ((0, 4), (3, 5)), ((4, 0), (3, 5))] {
+        let s = shape(1, size, channels, [3, 1, 2]);
+        let (w, y) = (vec![1.0; s.weight_len()], vec![2.0; s.output_len()]);
+        assert!(s.input_len() == 0 && !y.is_empty());
+        for isa in Isa::available() {
+            for algorithm in Algorithm::available(&s) {
+                assert_eq!(forward_with(isa, algorithm, &s, &[], &w, Some(&y)), y);
+                assert!(adjoint_with(isa, algorithm, &s, &y, &w, None).is_empty());
+                assert!(weight_grad_with(isa, algorithm, &s, &[], &y).iter().all(|v| *v == 0.0));
+            }
+        }
+    }
+}
+
+/// 9*width is 1 more than a multiple of 2^64: one value would pass for the whole picture.
+#[test]
+#[should_panic(expected = "too large")]
+#[cfg(target_pointer_width = "64")]
+fn a_shape_that_wraps_around_is_refused() {
+    let s = shape(1, (9, 0x8e38_e38e_38e3_8e39), (1, 1), [1, 1, 0]);
+    adjoint(&s, &[1.0], &[1.0], None);
+}
+
+#[test]
 fn wrong_lengths_are_refused() {
     let s = shape(1, (4, 4), (2, 3), [3, 1, 1]);
     let (x, w) = (values(s.input_len(), 1), values(s.weight_len(), 2));

@@ -58,8 +58,8 @@ pub(super) fn can(s: &ConvShape) -> bool {
     s.kernel == 3 && (s.stride == 1 && s.padding <= 2 || s.stride == 2 && s.padding == 1)
 }
 
-/// Whether it saves enough products to make up for the transforms, which cost about a quarter of them. Only images of a
-/// few pixels waste that many; even three input channels gain.
+/// Whether it saves enough products to make up for the transforms, which cost about a quarter of them. Only outputs
+/// of few pixels a side waste that many; even three input channels gain.
 pub(super) fn pays(s: &ConvShape) -> bool {
     let kind = if s.stride == 1 { Kind::Unit } else { Kind::Down };
     let tiles = Grid::new(1, s.out_height(), s.out_width(), TILE).tiles;
