@@ -262,11 +262,7 @@ impl Architecture {
             Self::DnCnn(config) => config.values(),
             Self::UNet(config) => config.values(),
         };
-        let size = |shape: &[usize]| shape.iter().map(|n| *n as u128).product::<u128>();
-        let found: u128 = values.values().map(|data| size(data.shape())).sum();
-        if found != expected {
-            return Err(ParamError::Count { expected, found });
-        }
+        params::check_count(&values, expected)?;
         params::assign(self.init(device, 0, sigma_data), values)
     }
 }
@@ -298,6 +294,7 @@ pub(super) fn stages(blocks: &[usize]) -> Option<String> {
 mod tests {
     use super::*;
     use burn::module::Module;
+    use burn::tensor::TensorData;
 
     fn all() -> Vec<Architecture> {
         let operands = crate::ops::Operands::F32;
@@ -357,13 +354,30 @@ mod tests {
             let same = architecture.with_params(values.clone(), &device, 0.5).unwrap();
             assert_eq!(params::collect(&same), values, "{architecture:?}");
             assert!(model.num_params() > 100);
-            if architecture.kind() != Kind::GradResNet {
-                let mut fewer = values.clone();
-                fewer.pop_first();
-                let error = architecture.with_params(fewer, &device, 0.5).unwrap_err();
-                assert!(matches!(error, ParamError::Count { .. }), "{error}");
-            }
+            let mut fewer = values.clone();
+            fewer.pop_first();
+            let error = architecture.with_params(fewer, &device, 0.5).unwrap_err();
+            assert!(matches!(error, ParamError::Count { .. }), "{error}");
         }
+    }
+
+    /// A network that would take terabytes, claimed by a file of a few kilobytes.
+    #[test]
+    fn nothing_is_allocated_for_what_is_not_there() {
+        let text = r#"{"channels":1,"classes":1,"width":1024,"blocks":[65536],"blind":true,"zero_energy_head":true}"#;
+        let hostile: Architecture = serde_json::from_str(text).unwrap();
+        assert_eq!(hostile.problem(), None);
+        let value = |shape: Vec<usize>| TensorData::zeros::<f32, _>(shape);
+        let values = [
+            ("stem.weight".to_owned(), value(vec![1024, 1, 3, 3])),
+            ("stages.0.0.conv1.weight".to_owned(), value(vec![1024, 1024, 3, 3])),
+            ("stages.0.65535.conv1.weight".to_owned(), value(vec![1024, 1024, 3, 3])),
+            ("class_head.weight".to_owned(), value(vec![1, 1024])),
+        ];
+        let error = hostile.with_params(values.into_iter().collect(), &Device::flex(), 0.5).unwrap_err();
+        assert!(error.to_string().contains("stages.0.1.conv1.weight"), "{error}");
+        let Architecture::GradResNet(config) = hostile else { panic!("another kind") };
+        assert!(config.values() > 1 << 40);
     }
 
     #[test]
@@ -371,6 +385,15 @@ mod tests {
         for (text, word) in [
             (r#"{"kind":"resnet18","channels":3,"classes":0,"width":8,"blocks":[1]}"#, "classes"),
             (r#"{"kind":"resnet18","channels":3,"classes":2,"width":8,"blocks":[]}"#, "blocks"),
+            // 11 channels are one group, 22 are two, 44 would be five; 7 channels make 28 in the third stage, three groups.
+            (
+                r#"{"channels":1,"classes":10,"width":11,"blocks":[1,1,1],"blind":true,"zero_energy_head":true}"#,
+                "44 channels",
+            ),
+            (
+                r#"{"channels":1,"classes":10,"width":7,"blocks":[1,1,1],"blind":true,"zero_energy_head":true}"#,
+                "28 channels",
+            ),
             (
                 r#"{"kind":"unet","channels":3,"width":99999999,"blocks":[1],"bias_free":true,"conditioned":true}"#,
                 "width",

@@ -4,7 +4,8 @@ use super::{
     params::{self, ParamError, ParamMap},
 };
 use crate::nn::{
-    Block, BlockTape, Conv2d, ConvTape, Layer, Linear, NOISE_FEATURES, constant_param, noise_features,
+    Block, BlockTape, Conv2d, ConvTape, Layer, Linear, NOISE_FEATURES, constant_param, groups_of,
+    noise_features,
 };
 use crate::ops::{self, Operands};
 use burn::module::Module;
@@ -77,10 +78,32 @@ impl GradResNetConfig {
         if self.classes == 0 {
             return Some("classes is 0, expected at least 1".to_owned());
         }
-        let group = crate::nn::CHANNELS_PER_GROUP;
-        (self.width > group && !self.width.is_multiple_of(self.width / group)).then(|| {
-            format!("width is {}, expected one that {} groups divide", self.width, self.width / group)
+        let mut widths = (0..self.blocks.len()).map(|k| self.width_of(k));
+        widths.find(|channels| !channels.is_multiple_of(groups_of(*channels))).map(|channels| {
+            let groups = groups_of(channels);
+            format!(
+                "width is {}: {channels} channels, expected a number that {groups} groups divide",
+                self.width
+            )
         })
+    }
+
+    /// Number of values in parameters.
+    pub fn values(&self) -> u128 {
+        let [width, channels, classes] = [self.width, self.channels, self.classes].map(|n| n as u128);
+        let (noise, embedding) = (NOISE_FEATURES as u128, EMBEDDING as u128);
+        let told = u128::from(!self.blind);
+        let mut total = 9 * width * channels + told * embedding * (noise + 1 + embedding + 1);
+        let (mut before, mut features) = (width, 0);
+        for (k, &blocks) in self.blocks.iter().enumerate() {
+            let c = self.width_of(k) as u128;
+            let norm = 2 * c * (1 + told * (embedding + 1));
+            let first = 9 * before * c + if k > 0 { before * c } else { 0 };
+            let others = 9 * c * c * (2 * blocks as u128).saturating_sub(1);
+            total += first + others + norm * blocks as u128;
+            (before, features) = (c, features + c);
+        }
+        total + features * (classes + 1) + classes
     }
 
     fn width_of(&self, stage: usize) -> usize {
@@ -133,30 +156,30 @@ impl GradResNetConfig {
         GradResNet { embed1, embed2, stem, stages, class_head, energy_head }
     }
 
-    /// The network with these parameters. What the configuration claims is compared with the largest of
-    /// them before anything is allocated: both may come from a file that nobody has checked.
+    /// The network with these parameters. What the configuration claims is compared with them before anything is
+    /// allocated: both may come from a file that nobody has checked.
     ///
     /// # Errors
     /// If a parameter is missing, unknown, or has another shape.
     pub fn with_params(&self, values: ParamMap, device: &Device) -> Result<GradResNet, ParamError> {
-        let shape = |name: String| match values.get(&name) {
-            Some(data) => Ok(data.shape().to_vec()),
-            None => Err(ParamError::Missing(name)),
-        };
-        let stem = "stem.weight".to_owned();
-        let (found, expected) = (shape(stem.clone())?, vec![self.width, self.channels, 3, 3]);
-        if found != expected {
-            return Err(ParamError::Shape { name: stem, expected, found });
-        }
+        let same =
+            |name: String, expected: Vec<usize>| match values.get(&name).map(|data| data.shape().to_vec()) {
+                Some(found) if found == expected => Ok(()),
+                Some(found) => Err(ParamError::Shape { name, expected, found }),
+                None => Err(ParamError::Missing(name)),
+            };
+        same("stem.weight".to_owned(), vec![self.width, self.channels, 3, 3])?;
+        // The first block that is not there ends this: it is no longer than the file.
+        let mut cin = self.width;
         for (k, &blocks) in self.blocks.iter().enumerate() {
-            shape(format!("stages.{k}.{}.conv1.weight", blocks.saturating_sub(1)))?;
+            for j in 0..blocks {
+                same(format!("stages.{k}.{j}.conv1.weight"), vec![self.width_of(k), cin, 3, 3])?;
+                cin = self.width_of(k);
+            }
         }
-        let (name, features) =
-            ("class_head.weight".to_owned(), (0..self.blocks.len()).map(|k| self.width_of(k)));
-        let (found, expected) = (shape(name.clone())?, vec![self.classes, features.sum()]);
-        if found != expected {
-            return Err(ParamError::Shape { name, expected, found });
-        }
+        let features = (0..self.blocks.len()).map(|k| self.width_of(k)).sum();
+        same("class_head.weight".to_owned(), vec![self.classes, features])?;
+        params::check_count(&values, self.values())?;
         params::assign(self.init(device, 0), values)
     }
 }

@@ -2,7 +2,7 @@ use super::{EnergyNetwork, Outputs, loss};
 use burn::module::Module;
 use burn::tensor::{
     Int, Tensor,
-    activation::{log_softmax, relu, softmax},
+    activation::{log_softmax, softmax},
 };
 
 /// The joint density of a noisy image `y` and its class `c` at noise level `sigma`:
@@ -177,7 +177,7 @@ impl<N: EnergyNetwork> Point<'_, N> {
         let one = self.one_hot(labels);
         let own = (self.outputs.logits.clone() * one.clone()).sum_dim(1).squeeze_dim::<1>(1);
         let behind = loss::log_sum_exp(&self.others(&one)) - own;
-        -(relu(behind.clone()) + (-behind.abs()).exp().log1p())
+        -loss::softplus(behind)
     }
 
     /// The logits of the classes that `one`, a [`one_hot`](Self::one_hot), does not name; so small at the one named that

@@ -1,7 +1,10 @@
 //! The losses of joint training, one value for every image.
 
 use super::{EnergyNetwork, JointModel};
-use burn::tensor::{Int, Tensor, activation::log_softmax};
+use burn::tensor::{
+    Int, Tensor,
+    activation::{log_softmax, relu},
+};
 use serde::{Deserialize, Serialize};
 
 /// How a joint density is learned.
@@ -22,6 +25,13 @@ pub fn one_hot(labels: &Tensor<1, Int>, classes: usize) -> Tensor<2> {
     let numbers = Tensor::<1, Int>::arange(0..classes as i64, &labels.device());
     let numbers = numbers.unsqueeze::<2>().expand([batch, classes]);
     numbers.equal(labels.clone().unsqueeze_dim::<2>(1).expand([batch, classes])).float()
+}
+
+/// `log(1 + exp(x))`, whose value and derivative are lost neither in an overflow nor in a 1.
+pub(super) fn softplus(x: Tensor<1>) -> Tensor<1> {
+    // At 0, where two classes are equally likely, the framework takes the derivatives of both parts as 0: they are 1/2 together.
+    let x = x.clone() + x.equal_elem(0.0).float() * 1e-30;
+    relu(x.clone()) + (-x.abs()).exp().log1p()
 }
 
 /// `CE = -log p(c | y)`, `[batch]`, with a share `smoothing` of the target spread over all classes
@@ -70,4 +80,26 @@ pub fn score_matching<N: EnergyNetwork>(
     }
     // weight*sigma^2 = (s^2 + sigma^2)/s^2
     mean * (sigma.clone().powi_scalar(2) / model.sigma_data().powi(2) + 1.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::tensor::{Device, TensorData};
+
+    #[test]
+    fn softplus_has_its_slope_everywhere() {
+        let device = Device::flex().autodiff();
+        let at = [-40.0f32, -3.0, 0.0, 3.0, 200.0];
+        let x = Tensor::<1>::from_data(TensorData::from(at), &device).require_grad();
+        let y = softplus(x.clone());
+        let slope = x.grad(&y.clone().sum().backward()).unwrap();
+        let (y, slope) = (super::super::host(y), super::super::host(slope));
+        for ((x, y), slope) in at.into_iter().zip(y).zip(slope) {
+            let (x, sigmoid) = (f64::from(x), 1.0 / (1.0 + f64::from(-x).exp()));
+            let expected = if x > 100.0 { x } else { x.exp().ln_1p() };
+            assert!((f64::from(y) - expected).abs() < 1e-6, "{x}: {y}");
+            assert!((f64::from(slope) / sigmoid - 1.0).abs() < 1e-6, "{x}: {slope}");
+        }
+    }
 }

@@ -151,7 +151,7 @@ pub enum ParamError {
         /// The map's shape.
         found: Vec<usize>,
     },
-    /// There are more or fewer of them than the model's.
+    /// There are fewer of them than the model's.
     #[error("there are {found} parameters, the model expects {expected}")]
     Count {
         /// The model's.
@@ -159,6 +159,17 @@ pub enum ParamError {
         /// The map's.
         found: u128,
     },
+}
+
+/// Compares the number of values with that of a model, before one is made. Those that are too many are named when they are
+/// assigned.
+///
+/// # Errors
+/// If there are fewer.
+pub(super) fn check_count(values: &ParamMap, expected: u128) -> Result<(), ParamError> {
+    let size = |shape: &[usize]| shape.iter().map(|n| *n as u128).product::<u128>();
+    let found: u128 = values.values().map(|data| size(data.shape())).sum();
+    if found >= expected { Ok(()) } else { Err(ParamError::Count { expected, found }) }
 }
 
 struct Assign {

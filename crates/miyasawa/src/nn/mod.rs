@@ -18,7 +18,7 @@ pub use block::{Block, BlockTape};
 pub use conv::{Conv2d, ConvTape};
 pub use embedding::{NOISE_FEATURES, noise_features, noise_frequencies};
 pub use linear::Linear;
-pub use norm::{CHANNELS_PER_GROUP, ModulatedNorm, NormTape};
+pub use norm::{CHANNELS_PER_GROUP, ModulatedNorm, NormTape, groups_of};
 
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor, TensorData};

@@ -7,6 +7,11 @@ use rand::Rng;
 /// Channels that are normalised together; fewer channels than this form one group.
 pub const CHANNELS_PER_GROUP: usize = 8;
 
+/// How many groups so many channels form.
+pub fn groups_of(channels: usize) -> usize {
+    (channels / CHANNELS_PER_GROUP).max(1)
+}
+
 /// Group normalisation whose scale and shift the noise embedding modulates:
 /// `(xh*weight + bias)*(1 + scale) + shift` with `[scale, shift] = modulation(embedding)`.
 ///
@@ -38,12 +43,17 @@ pub struct NormTape {
 
 impl ModulatedNorm {
     /// The identity scale and shift, with a modulation for an embedding of so many features, if any.
+    ///
+    /// # Panics
+    /// If [`groups_of`] the channels do not divide them.
     pub fn new(channels: usize, embedding: Option<usize>, device: &Device, rng: &mut impl Rng) -> Self {
+        let groups = groups_of(channels);
+        assert!(channels.is_multiple_of(groups), "ModulatedNorm: {channels} channels in {groups} groups");
         Self {
             weight: constant_param([channels], 1.0, device),
             bias: constant_param([channels], 0.0, device),
             modulation: embedding.map(|features| Linear::new([features, 2 * channels], true, device, rng)),
-            groups: (channels / CHANNELS_PER_GROUP).max(1),
+            groups,
             gelu: false,
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! `Autodiff` differentiates once. That is enough for exact parameter gradients of a loss on the score,
 //! because the adjoint of the network is itself made of tracked operations (see ARCHITECTURE.md).
-//! The reverses of the reverses are not written by hand: they run the default bodies.
+//! The reverses of the reverses are not written.
 
 use super::backend::{JointOps, Optional};
 use burn::backend::{

@@ -1,7 +1,7 @@
 //! The default bodies: every operation written in framework operations, for any device.
 //!
-//! They are also what the hand-written CPU bodies are tested against, and, run on `Autodiff`, what a
-//! third derivative falls back to.
+//! They are also what the hand-written CPU bodies are tested against. A third derivative is not supported: the reverses of
+//! the norm take its statistics as given.
 
 use super::backend::{Optional, StepInfo};
 use burn::backend::{

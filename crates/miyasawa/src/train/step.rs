@@ -222,7 +222,7 @@ fn part_gradients<N: EnergyNetwork>(
 
 /// Images that go through the network at once: as many as keep one activation of the first stage within
 /// a share of the second-level cache, and enough that the small pictures of the last stage fill the
-/// kernels; for `batch_norm`, enough for its statistics. Measured, see ARCHITECTURE.md.
+/// kernels; for `batch_norm`, enough for its statistics.
 pub fn default_micro_batch(batch: usize, width: usize, pixels: usize, batch_norm: bool) -> usize {
     /// Values of an activation that stay cached beside their neighbours.
     const CACHED: usize = 1 << 18;
