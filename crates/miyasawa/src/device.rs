@@ -1,7 +1,11 @@
 //! Devices by the names of the command line.
 
 use burn::tensor::Device;
-use std::{fmt, str::FromStr};
+use std::{
+    fmt,
+    str::FromStr,
+    sync::{Mutex, PoisonError},
+};
 
 /// A kind of device and its number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,7 +78,10 @@ impl DeviceSpec {
         if self == Self::Cpu {
             return Ok(Device::flex());
         }
-        // Drivers panic where they are missing: the panic is caught and told as an error.
+        // Drivers panic where they are missing: the panic is caught and told as an error. One thread at a time, or one would
+        // put back the other's silent hook.
+        static HOOK: Mutex<()> = Mutex::new(());
+        let _alone = HOOK.lock().unwrap_or_else(PoisonError::into_inner);
         let hook = std::panic::take_hook();
         std::panic::set_hook(Box::new(|_| {}));
         let result = std::panic::catch_unwind(|| {
