@@ -71,7 +71,12 @@ impl Cli {
         // A negative number is the value of the option before it, which says what it expects, not an option.
         let negative = |arg: clap::Arg| {
             let takes_value = arg.get_long().is_some() && arg.get_action().takes_values();
-            if takes_value { arg.allow_negative_numbers(true) } else { arg }
+            match arg.get_value_delimiter() {
+                // A list of numbers is none itself.
+                Some(_) if takes_value => arg.allow_hyphen_values(true),
+                None if takes_value => arg.allow_negative_numbers(true),
+                _ => arg,
+            }
         };
         let command = each_command(Self::command(), &|command| command.mut_args(negative));
         Self::from_arg_matches(&command.try_get_matches()?)

@@ -38,7 +38,7 @@ pub fn is_wrong_call(error: &anyhow::Error) -> bool {
     let training = |error: &TrainError| match error {
         TrainError::Config(error) => config(error),
         TrainError::Data(error) => data(error),
-        TrainError::Network(_) | TrainError::Exists(_) => true,
+        TrainError::Network(_) | TrainError::Exists(_) | TrainError::NoCheckpoint(_) => true,
         _ => false,
     };
     error.is::<WrongCall>()

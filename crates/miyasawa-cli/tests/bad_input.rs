@@ -51,6 +51,7 @@ fn numbers_and_names_that_make_no_sense() {
     }
     // A negative number is a value, not an option.
     fails(2, ["denoise", &model, &picture, "--sigma", "-0.2", "-o", &out], &["--sigma is -0.2, expected"]);
+    fails(2, ["eval", &model, "--data", "digits", "--sigmas", "-0.1,0.2"], &["--sigmas is -0.1, expected"]);
     fails(2, ["denoise", &model, &picture, "--sigma", "much", "-o", &out], &["--sigma", "much"]);
     fails(2, ["denoise", &model, &picture, "--sigma", "0.1", "-o", "out.xyz"], &["out.xyz", ".png"]);
     for class in ["10", "cat", "-1"] {

@@ -97,9 +97,11 @@ fn large_pictures_are_cropped_at_random_and_evaluated_at_the_centre() {
             "{found} {trained}"
         );
     }
-    // Under another name it is another set.
+    // Wherever it lies it is that set, until it changes.
     let other = text(&dir.path().join("other"));
     fs::rename(&from, &other).unwrap();
+    assert_eq!(json(["eval", &model, "--data", &other, "--json", "-q"])["count"], 4);
+    save(&dir.path().join("other/ant"), "00.png", colour(12, 12));
     assert_eq!(json(["eval", &model, "--data", &other, "--json", "-q"])["count"], 48);
     fails(1, ["eval", &model, "--data", &other, "--fit", "pad"], &["different sizes"]);
     fails(2, ["eval", &model, "--data", &other, "--fit", "crop"], &["pad_edge, resize or resize_crop"]);

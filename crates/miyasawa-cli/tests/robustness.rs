@@ -335,6 +335,8 @@ fn trust_goes_on_where_it_was_killed() {
     let resumed = json(call().chain(["--resume", "--json"]));
     assert_eq!(names(&out), ["report.html", "trust.json"]);
     fails(2, call(), &["trust", "report already"]);
+    assert_eq!(json(call().chain(["--resume", "--json"])), resumed);
+    fails(2, call().chain(["--resume", "--seed", "1"]), &["report of another call"]);
     assert_eq!(json(into(&text(&dir.path().join("other"))).chain(["--json"])), resumed);
 }
 
@@ -406,10 +408,9 @@ fn a_model_with_one_class_is_no_classifier() {
     let output = train(&run, 2, &fit);
     assert!(output.status.success(), "{}", stderr(&output));
     let model = text(&run.join("model.safetensors"));
-    // Not what it was trained on, of which it would be measured on two pictures.
-    let other = text(&dir.path().join("other"));
-    std::fs::rename(&photos, &other).unwrap();
-    let common = ["--data", &other, "--limit", "3"];
+    // No more what it was trained on, of which it would be measured on two pictures.
+    save(&photos.join("thing"), "0.png", grey(9, 9));
+    let common = ["--data", &data, "--limit", "3"];
     let no = &["model.safetensors", "does not classify"];
     fails(1, ["attack", &model, "--norm", "l2", "--eps", "9", "--method", "pgd"].iter().chain(&common), no);
     fails(1, ["certify", &model, "--sigma", "0.5"].iter().chain(&common), no);

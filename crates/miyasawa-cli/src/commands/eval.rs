@@ -1,10 +1,11 @@
 use super::{Outcome, measured::Measured, model};
 use crate::args::Session;
+use anyhow::Context as _;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use miyasawa::{
-    data::{DataError, DataSource, OpenOptions, Part, Pictures},
-    eval::{EvalOptions, Row, evaluate_gallery, evaluate_set},
+    data::{DataError, OpenOptions, Pictures},
+    eval::{EvalOptions, Evaluation, Row, evaluate_gallery, evaluate_set},
     picture::Picture,
 };
 use std::path::PathBuf;
@@ -43,21 +44,12 @@ impl TestSet {
         if loaded.info.classifies() || measured.fit.is_some() {
             return Ok(Self::Set(measured.open(loaded, &options)?));
         }
-        let source: DataSource = measured.data.parse()?;
         let options = OpenOptions { size: None, ..options };
-        match source.open(Part::Test, &options) {
+        let chosen = measured.choose(loaded)?;
+        match chosen.clone().open(&options) {
             Ok(set) => Ok(Self::Set(set)),
-            Err(DataError::MixedSizes { .. }) => Ok(Self::Gallery(source.gallery(Part::Test, &options)?)),
+            Err(DataError::MixedSizes { .. }) => Ok(Self::Gallery(chosen.gallery(&options)?)),
             Err(error) => Err(error.into()),
-        }
-    }
-
-    /// How many pictures were measured, of at most `limit`.
-    fn count(&self, limit: Option<usize>) -> usize {
-        let limit = limit.unwrap_or(usize::MAX);
-        match self {
-            Self::Set(set) => limit.min(set.len()) - set.left_out(),
-            Self::Gallery(pictures) => limit.min(pictures.len()),
         }
     }
 }
@@ -115,13 +107,16 @@ pub fn run(args: &Eval, session: &Session) -> anyhow::Result<Outcome> {
         true
     };
     let (model, device) = (&loaded.model, &loaded.device);
-    let rows = match &set {
+    let found = match &set {
         TestSet::Set(set) => evaluate_set(model, set, &options, device, &mut progress)?,
-        TestSet::Gallery(all) => evaluate_gallery(model, all, &options, device, &mut progress),
+        TestSet::Gallery(all) => {
+            let rows = evaluate_gallery(model, all, &options, device, &mut progress);
+            rows.map(|rows| Evaluation { count: all.len(), rows })
+        }
     };
-    let rows = rows.unwrap_or_default();
     bar.finish_and_clear();
-    let (count, data) = (set.count(args.measured.limit), &args.measured.data);
+    let Evaluation { count, rows } = found.context("the evaluation was stopped")?;
+    let data = &args.measured.data;
     if session.json {
         session.print_json(&serde_json::json!({
             "model": loaded.name, "data": data, "count": count, "rows": rows,

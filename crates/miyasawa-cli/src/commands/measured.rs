@@ -1,11 +1,11 @@
 //! The data that the commands of robustness and trust are measured on.
 
-use super::model::{Loaded, same_place};
+use super::model::Loaded;
 use crate::args::{Session, WrongCall};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
-use miyasawa::data::{DataSource, Dataset, FitMode, OpenOptions, Part, Pictures, Streaming};
+use miyasawa::data::{Chosen, DataSource, Dataset, FitMode, OpenOptions, Pictures, Streaming};
 use std::path::Path;
 
 /// Which pictures, and how they come to the model.
@@ -70,17 +70,35 @@ impl Measured {
             crop_share: self.crop_share.unwrap_or(data.crop_share),
             max_broken: self.max_broken,
             whole_only: true,
-            held_out: data.held_out && same_data(&self.data, &data.name),
             // Mean and deviation are the model's.
             sample: 0,
             ..OpenOptions::default()
         }
     }
 
+    /// The pictures that are measured, found and not opened yet.
+    pub fn choose(&self, loaded: &Loaded) -> Result<Chosen> {
+        let (data, trained) = (&self.data, &loaded.info.data);
+        let chosen = data.parse::<DataSource>()?.choose(trained.held_out_of.as_deref())?;
+        match chosen.held_out() {
+            Some([held, all]) => tracing::info!(
+                "{data}: has no test part: measured on the {held} of its {all} pictures that training held out"
+            ),
+            None if trained.held_out_of.is_some() && !chosen.has_parts() && *data == trained.name => {
+                tracing::warn!(
+                    "{data}: is not what the model was trained on, or has changed since: what it was trained on may be \
+                 measured"
+                )
+            }
+            None => {}
+        }
+        Ok(chosen)
+    }
+
     /// The pictures as they are opened by `options`, with the model's classes.
     pub fn open(&self, loaded: &Loaded, options: &OpenOptions) -> Result<Pictures> {
         let data = &self.data;
-        let set = data.parse::<DataSource>()?.open(Part::Test, options)?;
+        let set = self.choose(loaded)?.open(options)?;
         if loaded.info.classifies() && set.classes() != loaded.info.data.classes {
             bail!(
                 "{data}: has {} classes ({}), the model knows {} ({})",
@@ -104,15 +122,6 @@ impl Measured {
 fn shorten(classes: &[String]) -> String {
     let shown = classes.iter().take(4).cloned().collect::<Vec<_>>().join(", ");
     if classes.len() > 4 { format!("{shown}, ...") } else { shown }
-}
-
-/// Whether two DATA arguments are one set.
-fn same_data(a: &str, b: &str) -> bool {
-    match (a.parse(), b.parse()) {
-        (Ok(DataSource::Path(a)), Ok(DataSource::Path(b))) => a == b || same_place(&a, &b),
-        (Ok(a), Ok(b)) => a == b,
-        _ => false,
-    }
 }
 
 /// A number that must not be 0.

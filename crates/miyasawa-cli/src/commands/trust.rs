@@ -6,7 +6,7 @@ use super::{
     ood::foreign,
 };
 use crate::args::{Session, WrongCall};
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use clap::Args;
 use miyasawa::{
     atomic::write_atomic,
@@ -14,6 +14,7 @@ use miyasawa::{
     ood::OutSource,
     trust::{Subject, TrustOptions, page},
 };
+use serde_json::{Value, json};
 use std::{
     io::Write,
     path::{Path, PathBuf},
@@ -54,7 +55,7 @@ pub struct Trust {
     /// The folder for report.html and trust.json
     #[arg(long)]
     out: PathBuf,
-    /// Go on with the report that the folder holds
+    /// Go on with the report that the folder holds; one that is finished is shown
     #[arg(long)]
     resume: bool,
 }
@@ -83,7 +84,8 @@ pub fn run(args: &Trust, session: &Session) -> Result<Outcome> {
     for source in &args.out_data {
         source.parse::<OutSource>()?;
     }
-    if args.out.join(DOCUMENT).exists() {
+    let document = args.out.join(DOCUMENT);
+    if !args.resume && document.exists() {
         let text = format!("{}: holds a report already; choose another folder", args.out.display());
         return Err(WrongCall(text).into());
     }
@@ -99,7 +101,6 @@ pub fn run(args: &Trust, session: &Session) -> Result<Outcome> {
     };
     // All models are read before the first is measured: a missing one must not cost the work.
     let models = paths.into_iter().map(|path| model::load(path, session)).collect::<Result<Vec<_>>>()?;
-    make_folder(&args.out)?;
     let options = TrustOptions {
         sigmas: args.sigmas.clone(),
         norm: args.norm.into(),
@@ -113,6 +114,11 @@ pub fn run(args: &Trust, session: &Session) -> Result<Outcome> {
     for loaded in &models {
         loaded.sigmas(&args.sigmas)?;
     }
+    let call = call(args, &models, &options);
+    if document.exists() {
+        return finished(args, &document, &call, session);
+    }
+    make_folder(&args.out)?;
     let bar = bar(session);
     let mut found = Vec::new();
     for (i, loaded) in models.iter().enumerate() {
@@ -141,14 +147,41 @@ pub fn run(args: &Trust, session: &Session) -> Result<Outcome> {
     let html = page(&found, &options, &args.measured.data)?;
     let report = args.out.join("report.html");
     write_atomic(&report, |w| w.write_all(html.as_bytes()))?;
-    let document = serde_json::json!({ "data": args.measured.data, "models": found });
-    write_json(&args.out.join(DOCUMENT), &document)?;
+    let found = serde_json::json!({ "data": args.measured.data, "models": found, "call": call });
+    write_json(&document, &found)?;
+    show(args, &found, session)
+}
+
+/// All that the report depends on.
+fn call(args: &Trust, models: &[model::Loaded], options: &TrustOptions) -> Value {
+    let of = |loaded: &model::Loaded| json!([loaded.hash, args.measured.fit_for(loaded)]);
+    json!({
+        "models": models.iter().map(of).collect::<Vec<_>>(), "limit": args.measured.limit, "out_data": args.out_data,
+        "sigmas": options.sigmas, "norm": options.norm, "eps": options.eps, "method": options.method,
+        "steps": options.steps, "seed": options.seed,
+    })
+}
+
+/// The report is there: it is shown, if it is the one that was asked for.
+fn finished(args: &Trust, document: &Path, call: &Value, session: &Session) -> Result<Outcome> {
+    let text = std::fs::read_to_string(document)
+        .with_context(|| format!("{}: cannot be read", document.display()))?;
+    let found: Value =
+        serde_json::from_str(&text).with_context(|| format!("{}: no report", document.display()))?;
+    if found["data"] != args.measured.data.as_str() || found["call"] != *call {
+        let text = format!("{}: holds the report of another call; choose another folder", args.out.display());
+        return Err(WrongCall(text).into());
+    }
+    show(args, &found, session)
+}
+
+fn show(args: &Trust, found: &Value, session: &Session) -> Result<Outcome> {
     // The report holds what they told.
     journals(&args.out).into_iter().try_for_each(std::fs::remove_file)?;
     if session.json {
-        session.print_json(&document)?;
+        session.print_json(found)?;
     } else {
-        outln!("{}", report.display());
+        outln!("{}", args.out.join("report.html").display());
     }
     Ok(Outcome::Done)
 }

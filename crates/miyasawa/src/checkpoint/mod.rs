@@ -58,10 +58,9 @@ pub struct DataInfo {
     /// What `resize_crop` kept of the shorter side.
     #[serde(default = "crop_share")]
     pub crop_share: f64,
-    /// Whether it was tested on the set that it was trained on: on the test part, or where there are no parts on a tenth that
-    /// was held out.
-    #[serde(default)]
-    pub held_out: bool,
+    /// What tells the set of which a tenth was held out and not trained on; nothing if there was another set to test on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_out_of: Option<String>,
 }
 
 fn crop_share() -> f64 {

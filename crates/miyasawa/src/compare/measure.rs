@@ -4,7 +4,7 @@ use super::{CompareConfig, ModelEntry, load, write_json};
 use crate::attack::{Pgd, defence::plain_target, robust_accuracy_while};
 use crate::checkpoint::ModelInfo;
 use crate::data::Pictures;
-use crate::eval::{self, EvalOptions, NoisyBatch, Row, noisy_batch};
+use crate::eval::{self, EvalOptions, Evaluation, NoisyBatch, Row, noisy_batch};
 use crate::experiment::ExperimentError;
 use crate::infer::pictures;
 use crate::model::{Ask, Model, Predict, host};
@@ -51,8 +51,14 @@ pub struct RunResult {
     pub diverged: Option<String>,
     /// How often the training returned to an earlier state.
     pub rollbacks: u64,
+    /// How many pictures were measured; broken ones are left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub count: Option<usize>,
     /// A row for every noise level.
     pub rows: Vec<Row>,
+    /// How many were attacked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attacked: Option<usize>,
     /// A row for every size of the attack.
     pub robust: Vec<RobustRow>,
     /// What it costs.
@@ -97,6 +103,16 @@ struct Stored {
     result: RunResult,
 }
 
+/// What is known of a run without a checkpoint.
+pub(super) enum Finished {
+    /// It is not finished, or nothing is left of it.
+    No,
+    /// The measurement was stopped.
+    Stopped,
+    /// Its result.
+    Measured(Box<RunResult>),
+}
+
 /// The pictures that all models are measured on, and how.
 pub(super) struct Measures<'c> {
     config: &'c CompareConfig,
@@ -124,6 +140,7 @@ impl<'c> Measures<'c> {
         self.test.name().to_owned()
     }
 
+    /// How many pictures there are to measure, broken ones too.
     pub fn count(&self) -> usize {
         let all = self.gallery.as_ref().map_or(self.test.len(), Vec::len);
         self.config.eval.limit.unwrap_or(all).min(all)
@@ -155,14 +172,15 @@ impl<'c> Measures<'c> {
             ..EvalOptions::default()
         };
         let mut wait = |_| go_on();
-        let rows = match (&self.gallery, info.classifies()) {
+        let found = match (&self.gallery, info.classifies()) {
             (Some(pictures), false) => {
-                eval::evaluate_gallery(&model, pictures, &options, self.device, &mut wait)
+                let rows = eval::evaluate_gallery(&model, pictures, &options, self.device, &mut wait);
+                rows.map(|rows| Evaluation { count: self.count(), rows })
             }
             _ => eval::evaluate_set(&model, &self.test, &options, self.device, &mut wait)?,
         };
-        let Some(rows) = rows else { return Ok(None) };
-        let Some(robust) = self.robust(&model, info, go_on)? else { return Ok(None) };
+        let Some(Evaluation { count, rows }) = found else { return Ok(None) };
+        let Some((attacked, robust)) = self.robust(&model, info, go_on)? else { return Ok(None) };
         let result = RunResult {
             name: entry.name.clone(),
             seed: settings.map(|settings| settings.seed),
@@ -174,7 +192,9 @@ impl<'c> Measures<'c> {
             images: info.training.images,
             rollbacks: events(run_dir, "rollback"),
             diverged,
+            count: Some(count),
             rows,
+            attacked: (attacked > 0).then_some(attacked),
             robust,
             costs: self.costs(&model, info, settings, run_dir)?,
             machine: format!("{}, {} threads", crate::isa_name(), rayon::current_num_threads()),
@@ -189,8 +209,31 @@ impl<'c> Measures<'c> {
         Ok(Some(result))
     }
 
+    /// The result of a run that has no checkpoint to go on from: measured anew where its finished model is there and was not
+    /// measured in the same way, or what was measured of it.
+    pub fn of_finished(
+        &self,
+        entry: &ModelEntry,
+        settings: &TrainConfig,
+        [model, run_dir]: [&Path; 2],
+        go_on: &dyn Fn() -> bool,
+    ) -> Result<Finished, ExperimentError> {
+        let stored = self.stored(run_dir);
+        if !model.exists() {
+            return Ok(stored.map_or(Finished::No, |result| Finished::Measured(Box::new(result))));
+        }
+        let (checkpoint, sha256) = load(model)?;
+        let diverged = stored.filter(|stored| stored.sha256 == sha256).and_then(|stored| stored.diverged);
+        let whole = settings.schedule.steps.is_some_and(|steps| checkpoint.info.training.steps >= steps);
+        if !whole && diverged.is_none() {
+            return Ok(Finished::No);
+        }
+        let result = self.of(entry, Some(settings), [model, run_dir], diverged, go_on)?;
+        Ok(result.map_or(Finished::Stopped, |result| Finished::Measured(Box::new(result))))
+    }
+
     /// What was measured of a run in the same way, by its folder alone.
-    pub fn stored(&self, run_dir: &Path) -> Option<RunResult> {
+    fn stored(&self, run_dir: &Path) -> Option<RunResult> {
         let text = std::fs::read_to_string(run_dir.join(RESULT)).ok()?;
         let Stored { settings, result } = serde_json::from_str(&text).ok()?;
         let whole = result.costs.denoise_multiply_adds.is_none() || run_dir.join(STRIP).exists();
@@ -218,11 +261,6 @@ impl<'c> Measures<'c> {
         format!("{sha256} on {} {}{brought}: {eval:?} {attack:?}", self.name(), self.test.len())
     }
 
-    /// How many pictures are attacked.
-    pub fn attacked(&self) -> usize {
-        self.config.attack.count.min(self.test.len())
-    }
-
     /// Whether the model can be measured on these pictures.
     fn check(&self, info: &ModelInfo, path: &Path) -> Result<(), ExperimentError> {
         let other = |found: String, expected: String| {
@@ -242,29 +280,30 @@ impl<'c> Measures<'c> {
         Ok(())
     }
 
-    /// Nothing as soon as `go_on` answers `false`.
+    /// How many pictures were attacked, and the results; nothing as soon as `go_on` answers `false`.
     fn robust(
         &self,
         model: &Model,
         info: &ModelInfo,
         go_on: &dyn Fn() -> bool,
-    ) -> Result<Option<Vec<RobustRow>>, ExperimentError> {
+    ) -> Result<Option<(usize, Vec<RobustRow>)>, ExperimentError> {
         let attack = &self.config.attack;
         if !info.classifies() || attack.count == 0 {
-            return Ok(Some(Vec::new()));
+            return Ok(Some((0, Vec::new())));
         }
         let attacked = self.test.sample(attack.count)?;
         let (shape, classes) = (self.test.shape(), info.data.classes.len());
         let shape = [shape.0, shape.1, shape.2];
         let Some(target) = plain_target(model, info.sigma[0], shape, classes, self.device) else {
-            return Ok(Some(Vec::new()));
+            return Ok(Some((0, Vec::new())));
         };
         let row = |&eps: &f64| {
             let pgd = Pgd::new(attack.norm, eps, attack.steps, 0);
             let share = robust_accuracy_while(target.as_ref(), &attacked, &pgd, 64, go_on)?;
             Some(RobustRow { eps, robust_accuracy: share })
         };
-        Ok(attack.eps.iter().map(row).collect())
+        let rows: Option<Vec<RobustRow>> = attack.eps.iter().map(row).collect();
+        Ok(rows.map(|rows| (attacked.len(), rows)))
     }
 
     fn costs(

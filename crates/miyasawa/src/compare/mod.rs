@@ -23,7 +23,7 @@ use crate::checkpoint::Checkpoint;
 use crate::experiment::ExperimentError;
 use crate::train::{Observer, TrainConfig, TrainError, Trainer, has_checkpoint};
 use burn::tensor::Device;
-use measure::Measures;
+use measure::{Finished, Measures};
 use std::{
     collections::BTreeMap,
     io::Write,
@@ -115,12 +115,15 @@ pub fn run<O: Observer>(
             let resume = resumes(&settings, &run_dir)?;
             let model = run_dir.join("model.safetensors");
             // Without a checkpoint nothing goes on, and what was trained must not be trained again.
-            if resume
-                && !has_checkpoint(&run_dir)?
-                && let Some(result) = measures.stored(&run_dir)
-            {
-                runs.push(result);
-                continue;
+            if resume && !has_checkpoint(&run_dir)? {
+                match measures.of_finished(entry, &settings, [&model, &run_dir], &go_on)? {
+                    Finished::Measured(result) => {
+                        runs.push(*result);
+                        continue;
+                    }
+                    Finished::Stopped => return Ok(None),
+                    Finished::No => {}
+                }
             }
             let trainer = Trainer::new(settings.clone(), device)?;
             let total = trainer.total_steps();
@@ -138,8 +141,8 @@ pub fn run<O: Observer>(
             runs.push(result);
         }
     }
-    let comparison =
-        Comparison { config: config.clone(), data: measures.name(), count: measures.count(), runs };
+    let count = runs.iter().find_map(|run| run.count).unwrap_or_else(|| measures.count());
+    let comparison = Comparison { config: config.clone(), data: measures.name(), count, runs };
     if *choice == Choice::All {
         report::write(&comparison, &measures, out)?;
     }

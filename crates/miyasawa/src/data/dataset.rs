@@ -154,6 +154,11 @@ impl Dataset {
         self.places[i] as usize
     }
 
+    /// The [place](Self::place) of every picture.
+    pub(super) fn places(&self) -> &[u32] {
+        &self.places
+    }
+
     /// The pictures at `indices`, in that order; an index may occur more than once. Each keeps its [place](Dataset::place).
     ///
     /// # Errors

@@ -112,6 +112,11 @@ impl DataError {
         Self::Malformed { path: path.to_owned(), expected: expected.into(), found: found.into() }
     }
 
+    /// All pictures are broken, or all that were chosen.
+    pub(crate) fn none_whole(name: &str) -> Self {
+        Self::invalid(name, "at least one whole picture", "none")
+    }
+
     /// Pictures that would have to be padded to a size that is smaller in height or width.
     pub(super) fn too_large_to_pad(name: &str, to: (usize, usize), have: (usize, usize)) -> Self {
         let expected = format!("pictures no larger than {}x{} to pad to that size", to.0, to.1);

@@ -94,7 +94,8 @@ impl Dataset {
         };
         let pixels: Vec<u8> = (0..self.len()).into_par_iter().flat_map_iter(per_picture).collect();
         let shape = (to.channels, to.height, to.width);
-        Self::new(self.name(), shape, self.classes().to_vec(), pixels, self.labels().to_vec())
+        let fitted = Self::new(self.name(), shape, self.classes().to_vec(), pixels, self.labels().to_vec())?;
+        Ok(fitted.placed(self.places().to_vec()))
     }
 }
 

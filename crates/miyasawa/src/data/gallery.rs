@@ -4,20 +4,21 @@ use rayon::prelude::*;
 
 use super::broken::Broken;
 use super::error::DataError;
-use super::open::OpenOptions;
-use super::source::{Content, DataSource, Part};
+use super::open::{Chosen, OpenOptions};
+use super::source::Content;
 use crate::picture::{Picture, PictureError, decode};
 
-impl DataSource {
-    /// The pictures of a part, each at its own size, whatever its class: at most as many as the options' limit, in grey or
+impl Chosen {
+    /// The pictures, each at its own size, whatever its class: at most as many as the options' limit, in grey or
     /// colour as their `channels` say. Broken ones are left out, up to the options' number.
     ///
     /// # Errors
     ///
-    /// As [`DataSource::open`]; also if no picture is whole.
-    pub fn gallery(&self, part: Part, options: &OpenOptions) -> Result<Vec<Picture>, DataError> {
-        options.check(&self.to_string())?;
-        let found = match self.chosen(part, options)? {
+    /// As [`Chosen::open`]; also if no picture is whole.
+    pub fn gallery(self, options: &OpenOptions) -> Result<Vec<Picture>, DataError> {
+        let Self { name, content, .. } = self;
+        options.check(&name)?;
+        let found = match content {
             Content::Raw(data) => {
                 let data = data.subset(options.limit.unwrap_or(data.len()))?;
                 let shape = (data.channels(), data.height(), data.width());
@@ -39,15 +40,14 @@ impl DataSource {
             }
         };
         if found.is_empty() {
-            return Err(DataError::invalid(&self.to_string(), "at least one whole picture", "none"));
+            return Err(DataError::none_whole(&name));
         }
         let in_channels = |picture: Result<Picture, PictureError>| {
             let picture = picture?;
             picture.to_channels(options.channels.unwrap_or(picture.channels()))
         };
-        let problem = |e: PictureError| {
-            DataError::invalid(&self.to_string(), "pictures in grey or colour", e.to_string())
-        };
+        let problem =
+            |e: PictureError| DataError::invalid(&name, "pictures in grey or colour", e.to_string());
         found.into_iter().map(|picture| in_channels(picture).map_err(problem)).collect()
     }
 }
@@ -55,6 +55,7 @@ impl DataSource {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::DataSource;
 
     #[test]
     fn pictures_keep_their_sizes_in_folders_and_archives() {
@@ -76,22 +77,28 @@ mod tests {
         let grey = OpenOptions { channels: Some(1), max_broken: 1, ..OpenOptions::default() };
         for path in [&folder, &tar] {
             let source: DataSource = path.display().to_string().parse().unwrap();
-            let found = source.gallery(Part::Test, &grey).unwrap();
+            let found = source.choose(None).unwrap().gallery(&grey).unwrap();
             let shapes: Vec<_> = found.iter().map(Picture::shape).collect();
             assert_eq!(shapes, [(1, 3, 5), (1, 4, 2)]);
             assert!(found[0].values().iter().all(|v| *v == -1.0));
             assert!(found[1].values().iter().all(|v| (*v - 1.0).abs() < 1e-6));
             let strict = OpenOptions { max_broken: 0, ..grey.clone() };
-            let error = source.gallery(Part::Test, &strict).unwrap_err().to_string();
+            let error = source.choose(None).unwrap().gallery(&strict).unwrap_err().to_string();
             assert!(error.contains("a.png"), "{error}");
             let two = OpenOptions { limit: Some(2), ..grey.clone() };
-            assert_eq!(source.gallery(Part::Test, &two).unwrap().len(), 1, "the first of two is broken");
+            assert_eq!(
+                source.choose(None).unwrap().gallery(&two).unwrap().len(),
+                1,
+                "the first of two is broken"
+            );
         }
         let bytes = std::fs::read(&tar).unwrap();
         std::fs::write(&tar, &bytes[..700]).unwrap();
         let source: DataSource = tar.display().to_string().parse().unwrap();
-        assert!(source.gallery(Part::Test, &grey).unwrap_err().to_string().contains("set.tar"));
-        let digits = DataSource::Digits.gallery(Part::Test, &grey).unwrap();
+        assert!(
+            source.choose(None).map(|set| set.gallery(&grey)).err().unwrap().to_string().contains("set.tar")
+        );
+        let digits = DataSource::Digits.choose(None).unwrap().gallery(&grey).unwrap();
         assert_eq!((digits.len(), digits[0].shape()), (360, (1, 8, 8)));
     }
 }

@@ -51,7 +51,7 @@ pub use error::DataError;
 pub use fit::{CROP_SHARE, FitMode, Geometry};
 pub use noise::evaluation_noise;
 pub(crate) use noise::fill_normal;
-pub use open::{OpenOptions, Pictures, Streaming};
+pub use open::{Both, Chosen, OpenOptions, Pictures, Streaming};
 pub use order::{epoch_order, shard_order};
 pub use places::default_folder;
 pub use source::{DataSource, LoadOptions, Part};

@@ -9,7 +9,7 @@ use super::error::DataError;
 use super::fit::{CROP_SHARE, FitMode, Geometry};
 use super::order::{epoch_order, shard_order};
 use super::pictures::{self, Bring};
-use super::source::{Content, DataSource, HOLD_OUT_SEED, Part};
+use super::source::{Content, DataSource, Found, Part};
 use super::stream::Stream;
 
 /// Sets whose decoded pictures take more bytes are streamed, unless it is said otherwise.
@@ -50,9 +50,6 @@ pub struct OpenOptions {
     pub max_broken: usize,
     /// Leave broken pictures out, as measuring asks for; else the next whole one takes the place of each.
     pub whole_only: bool,
-    /// Take for the test part of a set without parts the tenth that training holds out ([`DataSource::open_both`]), not all of
-    /// it.
-    pub held_out: bool,
     /// Pictures of a stream that mean and deviation are measured on, of a fixed shuffle; 0 for none.
     pub sample: usize,
 }
@@ -69,7 +66,6 @@ impl Default for OpenOptions {
             originals: false,
             max_broken: 100,
             whole_only: false,
-            held_out: false,
             sample: 4096,
         }
     }
@@ -107,6 +103,8 @@ impl OpenOptions {
 pub struct Pictures {
     held: Held,
     shards: Arc<[u32]>,
+    /// Pictures of the set, broken ones too.
+    listed: usize,
 }
 
 #[derive(Debug, Clone)]
@@ -117,8 +115,8 @@ enum Held {
 
 impl From<Dataset> for Pictures {
     fn from(data: Dataset) -> Self {
-        let shards = [data.len() as u32].into();
-        Self { held: Held::Memory(Arc::new(data)), shards }
+        let (shards, listed) = ([data.len() as u32].into(), data.len());
+        Self { held: Held::Memory(Arc::new(data)), shards, listed }
     }
 }
 
@@ -150,16 +148,16 @@ impl Pictures {
             Streaming::Never => false,
             Streaming::Auto => originals || decoded_bytes(&set, options)? > IN_MEMORY,
         };
-        let shards = set.shards().into();
+        let (shards, listed) = (set.shards().into(), set.len());
         if stream {
-            return Ok(Self { held: Held::Stream(Arc::new(Stream::new(set, options)?)), shards });
+            return Ok(Self { held: Held::Stream(Arc::new(Stream::new(set, options)?)), shards, listed });
         }
         let broken = Broken::up_to(options.max_broken);
         let data = pictures::build(&set, options.bring(), options.channels, &broken, options.whole_only)?;
         let (height, width) = options.size.unwrap_or((data.height(), data.width()));
         let to = Geometry { channels: data.channels(), height, width };
         let data = data.fit_share(to, options.fit, options.crop_share)?;
-        Ok(Self { held: Held::Memory(Arc::new(data)), shards })
+        Ok(Self { held: Held::Memory(Arc::new(data)), shards, listed })
     }
 
     /// The set, if it is in memory.
@@ -243,7 +241,7 @@ impl Pictures {
     /// where broken ones are left out.
     pub fn load(&self, indices: &[u32]) -> Result<Dataset, DataError> {
         let whole = self.load_whole(indices)?;
-        whole.ok_or_else(|| DataError::invalid(self.name(), "at least one whole picture", "none"))
+        whole.ok_or_else(|| DataError::none_whole(self.name()))
     }
 
     /// As [`load`](Self::load); nothing if none of the pictures is whole.
@@ -258,23 +256,38 @@ impl Pictures {
         }
     }
 
-    /// Pictures that were left out so far because they are broken.
-    pub fn left_out(&self) -> usize {
-        self.stream().map_or(0, |stream| stream.left_out())
-    }
-
-    /// Indices of at most `limit` pictures, evenly spaced over the set as [`Dataset::subset`] chooses them.
+    /// Indices of at most `limit` pictures, evenly spaced over the set as [`Dataset::subset`] chooses them; where broken ones
+    /// are left out, those that are whole.
     pub fn spread(&self, limit: usize) -> Vec<u32> {
-        spread(self.len(), limit)
+        let places = spread(self.listed, limit);
+        match self.in_memory().filter(|data| data.len() < self.listed) {
+            None => places,
+            Some(data) => {
+                let index = |place| data.places().binary_search(&place).ok().map(|i| i as u32);
+                places.into_iter().filter_map(index).collect()
+            }
+        }
     }
 
-    /// At most `limit` pictures in memory, evenly spaced over the set.
+    /// At most `limit` pictures in memory, evenly spaced over the set; the first whole ones if none of those is whole.
     ///
     /// # Errors
     ///
     /// As [`Pictures::load`].
     pub fn sample(&self, limit: usize) -> Result<Dataset, DataError> {
-        self.load(&self.spread(limit))
+        let chosen = self.spread(limit);
+        if !chosen.is_empty()
+            && let Some(found) = self.load_whole(&chosen)?
+        {
+            return Ok(found);
+        }
+        let all = self.spread(usize::MAX);
+        for some in all.chunks(limit.clamp(1, 64)) {
+            if let Some(found) = self.load_whole(some)? {
+                return Ok(found);
+            }
+        }
+        Err(DataError::none_whole(self.name()))
     }
 }
 
@@ -299,9 +312,46 @@ fn decoded_bytes(set: &Encoded, options: &OpenOptions) -> Result<u64, DataError>
     Ok((set.len() as u64).saturating_mul((channels * height * width) as u64))
 }
 
-/// What is trained on and what is held out of a set without parts: a tenth of every class.
-fn hold_out(content: &Content) -> Result<(Content, Content), DataError> {
-    content.split((content.len() / 10).max(1), HOLD_OUT_SEED)
+/// A set that was found and not opened yet.
+#[derive(Debug, Clone)]
+pub struct Chosen {
+    pub(super) name: String,
+    pub(super) content: Content,
+    has_parts: bool,
+    held_out: Option<[usize; 2]>,
+}
+
+impl Chosen {
+    /// Whether it is the test part of a set.
+    pub fn has_parts(&self) -> bool {
+        self.has_parts
+    }
+
+    /// If it is what training held out of a set: how many pictures, and of how many.
+    pub fn held_out(&self) -> Option<[usize; 2]> {
+        self.held_out
+    }
+
+    /// Opens it.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError`]: what is missing, damaged or of different sizes, by name.
+    pub fn open(self, options: &OpenOptions) -> Result<Pictures, DataError> {
+        options.check(&self.name)?;
+        Pictures::new(self.content, options)
+    }
+}
+
+/// The training and the test part of a set.
+#[derive(Debug, Clone)]
+pub struct Both {
+    /// What is trained on.
+    pub train: Pictures,
+    /// What it is evaluated on.
+    pub test: Pictures,
+    /// What tells the set that the test part was held out of, for [`DataSource::choose`]; nothing if it has parts.
+    pub held_out_of: Option<String>,
 }
 
 impl DataSource {
@@ -312,22 +362,27 @@ impl DataSource {
     /// [`DataError`]: what is missing, damaged or of different sizes, by name.
     pub fn open(&self, part: Part, options: &OpenOptions) -> Result<Pictures, DataError> {
         options.check(&self.to_string())?;
-        Pictures::new(self.chosen(part, options)?, options)
+        Pictures::new(self.find(part)?.content, options)
     }
 
-    /// The pictures of a part, as the options ask for it.
-    pub(super) fn chosen(&self, part: Part, options: &OpenOptions) -> Result<Content, DataError> {
-        let found = self.find(part)?;
-        if !options.held_out || found.split || part == Part::Train {
-            return Ok(found.content);
+    /// Finds the pictures to measure a model on: the test part; if this is the set, wherever it lies, that the model's training
+    /// held a tenth out of ([`Both::held_out_of`]), that tenth; any other set without parts whole.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError`]: what is missing or damaged, by name.
+    pub fn choose(&self, held_out_of: Option<&str>) -> Result<Chosen, DataError> {
+        let (name, Found { content, split }) = (self.to_string(), self.find(Part::Test)?);
+        let is_that = match held_out_of.filter(|_| !split) {
+            Some(digest) => content.digest()? == digest,
+            None => false,
+        };
+        if !is_that {
+            return Ok(Chosen { name, content, has_parts: split, held_out: None });
         }
-        let (_, held) = hold_out(&found.content)?;
-        tracing::info!(
-            "{self}: has no test part: measured on the {} of its {} pictures that training held out",
-            held.len(),
-            found.content.len()
-        );
-        Ok(held)
+        let (_, held) = content.hold_out()?;
+        let counts = [held.len(), content.len()];
+        Ok(Chosen { name, content: held, has_parts: false, held_out: Some(counts) })
     }
 
     /// Opens the training and the test part, which gets the size and channels of the training part and no limit. Of a set
@@ -336,10 +391,10 @@ impl DataSource {
     /// # Errors
     ///
     /// As [`DataSource::open`]; also if a set without parts has a single picture.
-    pub fn open_both(&self, options: &OpenOptions) -> Result<(Pictures, Pictures), DataError> {
+    pub fn open_both(&self, options: &OpenOptions) -> Result<Both, DataError> {
         options.check(&self.to_string())?;
         let found = self.find(Part::Train)?;
-        let (train, test) = if found.split {
+        let (train, test, held_out_of) = if found.split {
             let test = self.find(Part::Test)?.content;
             if test.classes() != found.content.classes() {
                 let counts = (found.content.classes().len(), test.classes().len());
@@ -349,12 +404,14 @@ impl DataSource {
                     format!("{} and {} of them", counts.0, counts.1),
                 ));
             }
-            (found.content, test)
+            (found.content, test, None)
         } else {
-            hold_out(&found.content)?
+            let (train, test) = found.content.hold_out()?;
+            (train, test, Some(found.content.digest()?))
         };
         let train = Pictures::new(train, options)?;
-        Ok((train.clone(), Pictures::new(test, &options.for_test(&train))?))
+        let test = Pictures::new(test, &options.for_test(&train))?;
+        Ok(Both { train, test, held_out_of })
     }
 }
 

@@ -47,7 +47,8 @@ pub(super) fn tile(bytes: &[u8], bring: Bring) -> Result<Tile, DecodeError> {
     })
 }
 
-/// Decodes a whole set. A broken picture's place is taken by the next whole one, or by none if `whole_only`.
+/// Decodes a whole set. A broken picture's place is taken by the next whole one, or by none if `whole_only`: the others keep
+/// theirs.
 ///
 /// The set is in colour as soon as one picture is, unless `channels` says otherwise. The error reported is that of
 /// the first picture in order, whichever thread met one first.
@@ -72,7 +73,7 @@ pub(super) fn build(
     }
     let Some((first, model)) = whole.iter().enumerate().find_map(|(i, tile)| tile.as_ref().map(|t| (i, t)))
     else {
-        return Err(DataError::invalid(&set.name, "at least one whole picture", "none"));
+        return Err(DataError::none_whole(&set.name));
     };
     let (height, width) = model.size;
     for (i, tile) in whole.iter().enumerate() {
@@ -83,7 +84,7 @@ pub(super) fn build(
     let seen = whole.iter().flatten().map(|tile| tile.channels).max().unwrap_or(1);
     let channels = channels.unwrap_or(seen);
     let mut pixels = Vec::with_capacity(whole.len() * channels * height * width);
-    let mut labels = Vec::with_capacity(whole.len());
+    let (mut labels, mut kept) = (Vec::with_capacity(whole.len()), Vec::with_capacity(whole.len()));
     for i in (0..whole.len()).filter(|i| !whole_only || whole[*i].is_some()) {
         // There is a whole one, so that the search ends.
         let places = (i..whole.len()).chain(0..i);
@@ -92,8 +93,9 @@ pub(super) fn build(
         };
         fit::convert_channels(&tile.values, tile.channels, channels, &mut pixels);
         labels.push(set.entries[at].label);
+        kept.push(i as u32);
     }
-    Dataset::new(&set.name, (channels, height, width), set.classes.clone(), pixels, labels)
+    Ok(Dataset::new(&set.name, (channels, height, width), set.classes.clone(), pixels, labels)?.placed(kept))
 }
 
 /// The error for pictures of two sizes.

@@ -5,16 +5,20 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use super::broken::Broken;
-use super::dataset::Dataset;
+use super::dataset::{Dataset, spread};
 use super::encoded::Encoded;
 use super::error::DataError;
 use super::fit::{FitMode, Geometry};
 use super::named::{self, Named};
 use super::pictures::{self, Bring};
 use super::{digits, path, places, tiny};
+use sha2::{Digest, Sha256};
 
 /// Fixes which pictures [`DataSource::load_both`] holds out of a set that has no parts.
-pub(super) const HOLD_OUT_SEED: u64 = 0;
+const HOLD_OUT_SEED: u64 = 0;
+
+/// How many pictures [`Content::digest`] looks at.
+const LOOKED_AT: usize = 16;
 
 /// A part of a data set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -77,6 +81,7 @@ pub enum DataSource {
 }
 
 /// A data set as it is found: pictures that are there already, or files of pictures.
+#[derive(Debug, Clone)]
 pub(super) enum Content {
     Raw(Dataset),
     Encoded(Encoded),
@@ -104,19 +109,44 @@ impl Content {
         }
     }
 
-    /// As [`Dataset::split`].
-    pub fn split(&self, count: usize, seed: u64) -> Result<(Self, Self), DataError> {
+    /// What is trained on and what is held out of a set without parts: a tenth of every class.
+    pub fn hold_out(&self) -> Result<(Self, Self), DataError> {
+        let count = held_out(self.len());
         Ok(match self {
             Self::Raw(data) => {
-                let (rest, held) = data.split(count, seed)?;
+                let (rest, held) = data.split(count, HOLD_OUT_SEED)?;
                 (Self::Raw(rest), Self::Raw(held))
             }
             Self::Encoded(set) => {
-                let (rest, held) = set.split(count, seed)?;
+                let (rest, held) = set.split(count, HOLD_OUT_SEED)?;
                 (Self::Encoded(rest), Self::Encoded(held))
             }
         })
     }
+
+    /// Tells the set from others, wherever it lies, in a folder or an archive: the beginning of a hash of its classes, of the
+    /// class of every picture, and of some of the pictures.
+    pub fn digest(&self) -> Result<String, DataError> {
+        let mut hash = Sha256::new();
+        let mut add = |bytes: &[u8]| {
+            hash.update((bytes.len() as u64).to_le_bytes());
+            hash.update(bytes);
+        };
+        self.classes().iter().for_each(|name| add(name.as_bytes()));
+        self.labels().iter().for_each(|label| add(&label.to_le_bytes()));
+        for i in spread(self.len(), LOOKED_AT) {
+            match self {
+                Self::Raw(data) => add(data.image(i as usize)),
+                Self::Encoded(set) => add(&set.read(i as usize)?),
+            }
+        }
+        Ok(hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect())
+    }
+}
+
+/// How many of so many pictures are held out.
+fn held_out(count: usize) -> usize {
+    (count / 10).max(1)
 }
 
 /// A data set and whether its source distinguishes a training from a test part.
@@ -214,8 +244,7 @@ impl DataSource {
             }
             return Ok((train, test));
         }
-        let held = (train.len() / 10).max(1);
-        train.split(held, HOLD_OUT_SEED)
+        train.split(held_out(train.len()), HOLD_OUT_SEED)
     }
 
     /// Finds a part: what can be listed is not read.

@@ -39,8 +39,6 @@ pub struct Stream {
 
 /// A picture as evaluation sees it.
 struct Fitted {
-    /// Its index: not the one that was asked for where that one is broken.
-    at: usize,
     label: u32,
     /// (C, H, W).
     values: Vec<u8>,
@@ -156,11 +154,6 @@ impl Stream {
         self.broken.count()
     }
 
-    /// Those of them whose places are empty.
-    pub(super) fn left_out(&self) -> usize {
-        if self.whole_only { self.broken() } else { 0 }
-    }
-
     /// What `read` makes of picture `i`, or of the next one of which it makes something; with its index.
     fn whole<T>(
         &self,
@@ -173,16 +166,21 @@ impl Stream {
                 Err(source) => self.broken.add(at, || self.set.path_of(at), source)?,
             }
         }
-        Err(DataError::invalid(self.name(), "at least one whole picture", "none"))
+        Err(DataError::none_whole(self.name()))
     }
 
     /// Picture `i` in its own channels and, where it is not resized, its own size, which all must share.
     fn own_tile(&self, i: usize) -> Result<(usize, Tile), DataError> {
         let (at, tile) = self.whole(i, |bytes| tile(bytes, self.bring))?;
+        self.check_size(at, &tile)?;
+        Ok((at, tile))
+    }
+
+    fn check_size(&self, at: usize, tile: &Tile) -> Result<(), DataError> {
         if tile.size != self.own {
             return Err(mixed((self.set.path_of(0), self.own), (self.set.path_of(at), tile.size)));
         }
-        Ok((at, tile))
+        Ok(())
     }
 
     fn padded(&self, values: &[u8]) -> Vec<u8> {
@@ -193,9 +191,21 @@ impl Stream {
     /// Picture `i`, or the next whole one, as evaluation sees it.
     fn fitted(&self, i: usize) -> Result<Fitted, DataError> {
         let (at, tile) = self.own_tile(i)?;
+        Ok(self.fit(at, &tile))
+    }
+
+    /// Picture `i` itself, as evaluation sees it; nothing if it is broken.
+    fn itself(&self, i: usize) -> Result<Option<Fitted>, DataError> {
+        match tile(&self.set.read(i)?, self.bring) {
+            Ok(tile) => self.check_size(i, &tile).map(|()| Some(self.fit(i, &tile))),
+            Err(source) => self.broken.add(i, || self.set.path_of(i), source).map(|()| None),
+        }
+    }
+
+    fn fit(&self, at: usize, tile: &Tile) -> Fitted {
         let mut values = Vec::new();
         fit::convert_channels(&tile.values, tile.channels, self.shape.0, &mut values);
-        Ok(Fitted { at, label: self.set.entries[at].label, values: self.padded(&values) })
+        Fitted { label: self.set.entries[at].label, values: self.padded(&values) }
     }
 
     /// Writes picture `index`, augmented with the random numbers of (seed, epoch, index), to `out`, (C, H, W) in [-1, 1];
@@ -224,7 +234,7 @@ impl Stream {
             augment_into(&cropped, self.shape, augment, &mut rng, out);
             return Ok(self.set.entries[at].label);
         }
-        let Fitted { label, values, .. } = self.fitted(index as usize)?;
+        let Fitted { label, values } = self.fitted(index as usize)?;
         if *augment == Augment::default() {
             out.iter_mut().zip(&values).for_each(|(out, &value)| *out = normalise(value));
         } else {
@@ -260,14 +270,14 @@ impl Stream {
 
     /// The pictures at `indices`, as evaluation sees them, in memory; nothing if none of them is whole.
     pub(super) fn load_whole(&self, indices: &[u32]) -> Result<Option<Dataset>, DataError> {
-        let read: Vec<Result<Fitted, DataError>> =
-            indices.par_iter().map(|&i| self.fitted(i as usize)).collect();
+        let read = |&i: &u32| match self.whole_only {
+            true => self.itself(i as usize),
+            false => self.fitted(i as usize).map(Some),
+        };
+        let read: Vec<Result<Option<Fitted>, DataError>> = indices.par_iter().map(read).collect();
         let (mut places, mut labels, mut pixels) = (Vec::new(), Vec::new(), Vec::new());
         for (read, place) in read.into_iter().zip(indices) {
-            let Fitted { at, label, values } = read?;
-            if self.whole_only && at != *place as usize {
-                continue;
-            }
+            let Some(Fitted { label, values }) = read? else { continue };
             places.push(*place);
             labels.push(label);
             pixels.extend(values);

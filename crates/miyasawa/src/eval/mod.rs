@@ -142,32 +142,44 @@ pub fn evaluate_while(
     Some(meters.rows())
 }
 
-/// As [`evaluate_while`], of pictures that need not be in memory: a batch of them is, at a time.
+/// What was found of pictures, some of which may have been left out.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Evaluation {
+    /// How many were measured.
+    pub count: usize,
+    /// A row for every noise level.
+    pub rows: Vec<Row>,
+}
+
+/// As [`evaluate_while`], of pictures that need not be in memory: a batch of them is, at a time. Broken ones are left out if
+/// they were opened so.
 ///
 /// # Errors
-/// If pictures cannot be read or too many are broken.
+/// If pictures cannot be read, too many are broken, or none is whole.
 pub fn evaluate_set(
     model: &(impl Predict + Sync),
     data: &Pictures,
     options: &EvalOptions,
     device: &Device,
     progress: &mut dyn FnMut(f64) -> bool,
-) -> Result<Option<Vec<Row>>, DataError> {
-    if let Some(data) = data.in_memory() {
-        return Ok(evaluate_while(model, data, options, device, progress));
-    }
+) -> Result<Option<Evaluation>, DataError> {
     let indices = data.spread(options.limit.unwrap_or(usize::MAX));
     let mut meters = Meters::new(model, options, device);
-    let mut place = 0;
+    let (mut place, mut done) = (0, 0);
     for chunk in indices.chunks(options.batch.max(1)) {
-        let Some(batch) = data.load_whole(chunk)? else { continue };
-        let done = |share: f64| (place as f64 + share * batch.len() as f64) / indices.len() as f64;
-        if !meters.add(&batch, [0, batch.len()], place, &mut |share| progress(done(share))) {
-            return Ok(None);
+        if let Some(batch) = data.load_whole(chunk)? {
+            let now = |share: f64| (done as f64 + share * chunk.len() as f64) / indices.len() as f64;
+            if !meters.add(&batch, [0, batch.len()], place, &mut |share| progress(now(share))) {
+                return Ok(None);
+            }
+            place += batch.len();
         }
-        place += batch.len();
+        done += chunk.len();
     }
-    Ok(Some(meters.rows()))
+    if place == 0 {
+        return Err(DataError::none_whole(data.name()));
+    }
+    Ok(Some(Evaluation { count: place, rows: meters.rows() }))
 }
 
 /// As [`evaluate_while`], of a denoiser on pictures that each have their own size; nothing is classified.

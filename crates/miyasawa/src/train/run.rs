@@ -16,7 +16,7 @@ use super::{
 };
 use crate::atomic::AtomicError;
 use crate::checkpoint::{CheckpointError, DataInfo, ModelInfo, TrainingInfo};
-use crate::data::{DataError, DataSource, FitMode, OpenOptions, Part, Pictures};
+use crate::data::{Both, DataError, DataSource, FitMode, OpenOptions, Part, Pictures};
 use crate::eval::Row;
 use crate::model::params::ParamError;
 use crate::picture::Picture;
@@ -185,7 +185,7 @@ impl Trainer {
     pub fn new(config: TrainConfig, device: &Device) -> Result<Self, TrainError> {
         config.check()?;
         config.dtype.check(device)?;
-        let Sets { train, test, gallery } = load_data(&config)?;
+        let Sets { train, test, gallery, held_out_of } = load_data(&config)?;
         let (mean, std) = train.mean_std();
         if !(std > 0.0 && std.is_finite()) {
             let message = format!("{}: the standard deviation is {std}, expected above 0", train.name());
@@ -206,7 +206,7 @@ impl Trainer {
             std,
             fit: config.data.fit,
             crop_share: config.data.crop_share,
-            held_out: config.data.test.is_none(),
+            held_out_of,
         };
         let training = TrainingInfo {
             seed: config.seed,
@@ -329,14 +329,19 @@ struct Sets {
     train: Pictures,
     test: Pictures,
     gallery: Option<Vec<Picture>>,
+    held_out_of: Option<String>,
 }
 
 fn load_data(config: &TrainConfig) -> Result<Sets, TrainError> {
     let options = config.open_options();
     let source: DataSource = config.data.train.parse()?;
-    let mut pictures = None;
+    let (mut pictures, mut held_out_of) = (None, None);
     let (train, test) = match &config.data.test {
-        None => source.open_both(&options)?,
+        None => {
+            let Both { train, test, held_out_of: digest } = source.open_both(&options)?;
+            held_out_of = digest;
+            (train, test)
+        }
         Some(test) => {
             let test: DataSource = test.parse()?;
             let train = source.open(Part::Train, &options)?;
@@ -347,7 +352,7 @@ fn load_data(config: &TrainConfig) -> Result<Sets, TrainError> {
             let size = if own { None } else { of_test.size };
             let test = match test.open(Part::Test, &OpenOptions { size, ..of_test.clone() }) {
                 Err(DataError::MixedSizes { .. }) if own => {
-                    pictures = Some(test.gallery(Part::Test, &of_test)?);
+                    pictures = Some(test.choose(None)?.gallery(&of_test)?);
                     test.open(Part::Test, &OpenOptions { fit: FitMode::Resize, ..of_test })?
                 }
                 test => test?,
@@ -370,5 +375,5 @@ fn load_data(config: &TrainConfig) -> Result<Sets, TrainError> {
         let message = format!("augment.patch is {side}, the pictures are {height}x{width}");
         return Err(TrainError::Mismatch(message));
     }
-    Ok(Sets { train, test, gallery: pictures })
+    Ok(Sets { train, test, gallery: pictures, held_out_of })
 }

@@ -106,7 +106,8 @@ fn real_shards_stream_as_they_load() {
     let path = root.join("tiny-imagenet-50");
     let open = |stream| {
         let options = OpenOptions { stream, limit: Some(500), ..OpenOptions::default() };
-        DataSource::Path(path.clone()).open_both(&options).unwrap()
+        let Both { train, test, .. } = DataSource::Path(path.clone()).open_both(&options).unwrap();
+        (train, test)
     };
     let (memory, streamed) = (open(Streaming::Never), open(Streaming::Always));
     assert_eq!(&streamed.0.sample(usize::MAX).unwrap(), memory.0.in_memory().unwrap());

@@ -145,7 +145,7 @@ fn gzipped_shards_and_folders_stream_too() {
     let classes = folder(&files);
     let in_tar = folder(&[("all.tar", tar(&files))]);
     assert_eq!(of(classes.path().to_owned()), of(in_tar.path().join("all.tar")));
-    let (train, test) = DataSource::Path(classes.path().to_owned()).open_both(&always).unwrap();
+    let Both { train, test, .. } = DataSource::Path(classes.path().to_owned()).open_both(&always).unwrap();
     assert_eq!((train.len(), test.len(), test.stream().is_some()), (8, 1, true));
 }
 
@@ -169,7 +169,9 @@ fn a_tar_for_each_synset_is_a_class() {
         ("val/n00000002.tar", a),
     ]);
     assert_eq!(load(&parts, Part::Test).unwrap().labels(), [0, 1, 1]);
-    let (train, test) = DataSource::Path(parts.path().to_owned()).open_both(&OpenOptions::default()).unwrap();
+    let Both { train, test, held_out_of } =
+        DataSource::Path(parts.path().to_owned()).open_both(&OpenOptions::default()).unwrap();
+    assert_eq!(held_out_of, None);
     assert_eq!((train.len(), test.len()), (3, 3));
 }
 
@@ -228,18 +230,31 @@ fn a_broken_picture_is_skipped_up_to_a_limit() {
     assert_eq!((data.image(1), data.image(5)), (data.image(2), data.image(0)));
     assert_eq!(data.labels(), [0, 0, 0, 1, 1, 0]);
     assert_eq!(&stream.sample(usize::MAX).unwrap(), data);
-    assert_eq!((stream.stream().unwrap().broken(), stream.left_out()), (2, 0));
+    assert_eq!(stream.stream().unwrap().broken(), 2);
     // Measured is what is there.
     let whole = OpenOptions { max_broken: 2, whole_only: true, ..OpenOptions::default() };
     let (memory, stream) = both(dir.path(), &whole);
-    let found = stream.sample(usize::MAX).unwrap();
-    assert_eq!((memory.len(), found.len(), stream.left_out()), (4, 4, 2));
-    assert_eq!(found.labels(), [0, 0, 1, 1]);
-    for i in 0..4 {
-        assert_eq!(memory.in_memory().unwrap().image(i), found.image(i));
+    for set in [&memory, &stream] {
+        let found = set.sample(usize::MAX).unwrap();
+        assert_eq!(found.labels(), [0, 0, 1, 1]);
+        assert_eq!([0, 1, 2, 3].map(|i| found.place(i)), [0, 2, 3, 4]);
+        assert!((0..4).all(|i| found.image(i) == memory.in_memory().unwrap().image(i)));
+        // Chosen are places, so that both choose the same pictures: 0, 2 and 4.
+        let some = set.sample(3).unwrap();
+        assert_eq!([0, 1, 2].map(|i| some.place(i)), [0, 2, 4]);
     }
-    assert_eq!((found.place(1), found.place(3)), (2, 4));
     assert!(stream.load(&[1]).unwrap_err().to_string().contains("at least one whole picture"));
+    // Only what was asked for is counted.
+    let one = OpenOptions { max_broken: 1, channels: Some(3), sample: 0, ..whole.clone() };
+    let one = OpenOptions { stream: Streaming::Always, ..one };
+    let stream = open(dir.path(), &one).unwrap();
+    assert_eq!(stream.load(&[0, 1, 2]).unwrap().len(), 2);
+    assert_eq!(stream.stream().unwrap().broken(), 1);
+    // Where what was chosen is broken, the first whole picture is a sample.
+    let late = folder(&[("0.png", cut(scene(0, 5, 5))), ("1.png", scene(6, 5, 5))]);
+    for set in <[Pictures; 2]>::from(both(late.path(), &whole)) {
+        assert_eq!(set.sample(1).unwrap().place(0), 1);
+    }
     for mode in [Streaming::Never, Streaming::Always] {
         let limited = |max_broken| {
             let options = OpenOptions { max_broken, stream: mode, ..OpenOptions::default() };
@@ -259,18 +274,30 @@ fn a_broken_picture_is_skipped_up_to_a_limit() {
 
 #[test]
 fn what_training_holds_out_is_what_it_is_measured_on() {
-    let (_dir, path) = shards(|_| (4, 4));
+    let (dir, path) = shards(|_| (4, 4));
     let source = DataSource::Path(path);
     let options = OpenOptions { channels: Some(3), ..OpenOptions::default() };
-    let (_, test) = source.open_both(&options).unwrap();
-    let held_out = OpenOptions { held_out: true, ..options.clone() };
-    let found = source.open(Part::Test, &held_out).unwrap();
+    let Both { test, held_out_of, .. } = source.open_both(&options).unwrap();
+    let digest = held_out_of.as_deref();
+    let chosen = source.choose(digest).unwrap();
+    assert_eq!(chosen.held_out(), Some([1, 13]));
+    assert_eq!(chosen.clone().gallery(&options).unwrap().len(), 1);
+    let found = chosen.open(&options).unwrap();
     assert_eq!((found.len(), found.in_memory()), (1, test.in_memory()));
-    assert_eq!(source.open(Part::Test, &options).unwrap().len(), 13);
-    assert_eq!(source.open(Part::Train, &held_out).unwrap().len(), 13);
-    assert_eq!(source.gallery(Part::Test, &held_out).unwrap().len(), 1);
+    // Wherever it lies it is this set; another is taken whole.
+    let moved = tempfile::tempdir().unwrap();
+    for name in ["t-0.tar", "t-1.tar"] {
+        fs::copy(dir.path().join(name), moved.path().join(name)).unwrap();
+    }
+    let moved = DataSource::Path(moved.path().join("t-{0..1}.tar"));
+    assert_eq!(moved.choose(digest).unwrap().held_out(), Some([1, 13]));
+    assert_eq!(source.choose(None).unwrap().open(&options).unwrap().len(), 13);
+    let (_other, other) = shards(|_| (5, 4));
+    let other = DataSource::Path(other).choose(digest).unwrap();
+    assert!(other.held_out().is_none() && !other.has_parts());
     // A test part is all that is measured on.
-    assert_eq!(DataSource::Digits.open(Part::Test, &held_out).unwrap().len(), 360);
+    let digits = DataSource::Digits.choose(digest).unwrap();
+    assert!(digits.has_parts() && digits.open(&options).unwrap().len() == 360);
 }
 
 #[test]

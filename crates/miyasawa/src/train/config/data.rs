@@ -33,7 +33,7 @@ pub struct DataConfig {
     /// Read shards from their beginnings to their ends, in a random order and through a shuffle buffer of so many
     /// pictures: for disks on which jumping is slow. Left out, the whole set is shuffled.
     pub shuffle_buffer: Option<usize>,
-    /// Pictures that may be broken: each is named, and the next one takes its place.
+    /// Pictures that may be broken: each is named; in training the next whole one takes its place, in evaluations none.
     pub max_broken: usize,
     /// Pictures of a stream that its mean and standard deviation are measured on.
     pub sample: usize,

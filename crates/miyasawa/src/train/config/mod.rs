@@ -107,7 +107,7 @@ impl TrainConfig {
             originals: self.augment.resized_crop.is_some(),
             max_broken: data.max_broken,
             sample: data.sample,
-            ..OpenOptions::default()
+            whole_only: false,
         }
     }
 

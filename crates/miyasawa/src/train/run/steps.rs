@@ -330,7 +330,7 @@ impl<'t> Run<'t> {
         let device = &self.trainer.device;
         let rows = match &self.trainer.gallery {
             Some(pictures) => eval::evaluate_gallery(&model, pictures, &options, device, &mut wait),
-            None => eval::evaluate_set(&model, test, &options, device, &mut wait)?,
+            None => eval::evaluate_set(&model, test, &options, device, &mut wait)?.map(|found| found.rows),
         };
         let Some(rows) = rows else { return Ok(false) };
         let score = score(&rows, config);
