@@ -4,6 +4,7 @@ use crate::commands::Command;
 use anyhow::Context;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, ValueEnum};
 use miyasawa::{device::DeviceSpec, train::Dtype};
+use std::any::TypeId;
 use tracing_subscriber::filter::LevelFilter;
 
 /// The most threads that can be asked for: starting more would take longer than they save.
@@ -70,11 +71,11 @@ impl Cli {
     pub fn read() -> Result<Self, clap::Error> {
         // A negative number is the value of the option before it, which says what it expects, not an option.
         let negative = |arg: clap::Arg| {
-            let takes_value = arg.get_long().is_some() && arg.get_action().takes_values();
-            match arg.get_value_delimiter() {
+            let is_number = arg.get_value_parser().type_id() == TypeId::of::<f64>();
+            match (arg.get_long(), arg.get_value_delimiter()) {
                 // A list of numbers is none itself.
-                Some(_) if takes_value => arg.allow_hyphen_values(true),
-                None if takes_value => arg.allow_negative_numbers(true),
+                (Some(_), Some(_)) if is_number => arg.allow_hyphen_values(true),
+                (Some(_), None) if arg.get_action().takes_values() => arg.allow_negative_numbers(true),
                 _ => arg,
             }
         };

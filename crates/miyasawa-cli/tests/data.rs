@@ -102,6 +102,14 @@ fn large_pictures_are_cropped_at_random_and_evaluated_at_the_centre() {
     fs::rename(&from, &other).unwrap();
     assert_eq!(json(["eval", &model, "--data", &other, "--json", "-q"])["count"], 4);
     save(&dir.path().join("other/ant"), "00.png", colour(12, 12));
+    // Going on with a set that has changed: what is held out now was trained on.
+    let went_on = dir.path().join("b");
+    let set = format!("data.train={other}");
+    let more = ["--set", &set, "--set", "schedule.steps=9"];
+    let output = run(["train", "--resume", "--out", &text(&went_on)].iter().chain(&more));
+    assert!(output.status.success() && stderr(&output).contains("what is held out now was trained on"));
+    let went_on = text(&went_on.join("model.safetensors"));
+    assert_eq!(json(["eval", &went_on, "--data", &other, "--json", "-q"])["count"], 48);
     assert_eq!(json(["eval", &model, "--data", &other, "--json", "-q"])["count"], 48);
     fails(1, ["eval", &model, "--data", &other, "--fit", "pad"], &["different sizes"]);
     fails(2, ["eval", &model, "--data", &other, "--fit", "crop"], &["pad_edge, resize or resize_crop"]);

@@ -1,6 +1,6 @@
 //! The data that the commands of robustness and trust are measured on.
 
-use super::model::Loaded;
+use super::model::{Loaded, same_place};
 use crate::args::{Session, WrongCall};
 use anyhow::{Context, Result, bail};
 use clap::Args;
@@ -84,7 +84,7 @@ impl Measured {
             Some([held, all]) => tracing::info!(
                 "{data}: has no test part: measured on the {held} of its {all} pictures that training held out"
             ),
-            None if trained.held_out_of.is_some() && !chosen.has_parts() && *data == trained.name => {
+            None if trained.held_out_of.is_some() && !chosen.has_parts() && same_set(data, &trained.name) => {
                 tracing::warn!(
                     "{data}: is not what the model was trained on, or has changed since: what it was trained on may be \
                  measured"
@@ -122,6 +122,15 @@ impl Measured {
 fn shorten(classes: &[String]) -> String {
     let shown = classes.iter().take(4).cloned().collect::<Vec<_>>().join(", ");
     if classes.len() > 4 { format!("{shown}, ...") } else { shown }
+}
+
+/// Whether two DATA arguments name one set or place.
+fn same_set(a: &str, b: &str) -> bool {
+    match (a.parse(), b.parse()) {
+        (Ok(DataSource::Path(a)), Ok(DataSource::Path(b))) => a == b || same_place(&a, &b),
+        (Ok(a), Ok(b)) => a == b,
+        _ => false,
+    }
 }
 
 /// A number that must not be 0.

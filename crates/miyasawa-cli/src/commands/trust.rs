@@ -11,6 +11,7 @@ use clap::Args;
 use miyasawa::{
     atomic::write_atomic,
     attack::{Journal, Method},
+    data::Dataset,
     ood::OutSource,
     trust::{Subject, TrustOptions, page},
 };
@@ -60,6 +61,8 @@ pub struct Trust {
     resume: bool,
 }
 
+/// The report, written before the document.
+const PAGE: &str = "report.html";
 /// The last file to be written.
 const DOCUMENT: &str = "trust.json";
 
@@ -114,15 +117,15 @@ pub fn run(args: &Trust, session: &Session) -> Result<Outcome> {
     for loaded in &models {
         loaded.sigmas(&args.sigmas)?;
     }
-    let call = call(args, &models, &options);
-    if document.exists() {
+    let sets = models.iter().map(|loaded| args.measured.load(loaded)).collect::<Result<Vec<_>>>()?;
+    let call = call(args, &models, &sets, &options);
+    if document.exists() && args.out.join(PAGE).exists() {
         return finished(args, &document, &call, session);
     }
     make_folder(&args.out)?;
     let bar = bar(session);
     let mut found = Vec::new();
-    for (i, loaded) in models.iter().enumerate() {
-        let data = args.measured.load(loaded)?;
+    for (i, (loaded, data)) in models.iter().zip(&sets).enumerate() {
         let foreign = foreign(&args.out_data, loaded, args.measured.limit, seed)?;
         let subject = Subject {
             name: &loaded.name,
@@ -130,7 +133,7 @@ pub fn run(args: &Trust, session: &Session) -> Result<Outcome> {
             clean_sigma: loaded.clean_sigma(),
             classifies: loaded.info.classifies(),
             denoises: loaded.info.denoises(),
-            data: &data,
+            data,
             foreign: &foreign,
             device: &loaded.device,
         };
@@ -145,7 +148,7 @@ pub fn run(args: &Trust, session: &Session) -> Result<Outcome> {
     }
     bar.finish_and_clear();
     let html = page(&found, &options, &args.measured.data)?;
-    let report = args.out.join("report.html");
+    let report = args.out.join(PAGE);
     write_atomic(&report, |w| w.write_all(html.as_bytes()))?;
     let found = serde_json::json!({ "data": args.measured.data, "models": found, "call": call });
     write_json(&document, &found)?;
@@ -153,10 +156,10 @@ pub fn run(args: &Trust, session: &Session) -> Result<Outcome> {
 }
 
 /// All that the report depends on.
-fn call(args: &Trust, models: &[model::Loaded], options: &TrustOptions) -> Value {
-    let of = |loaded: &model::Loaded| json!([loaded.hash, args.measured.fit_for(loaded)]);
+fn call(args: &Trust, models: &[model::Loaded], sets: &[Dataset], options: &TrustOptions) -> Value {
+    let of = |(loaded, data): (&model::Loaded, &Dataset)| json!([loaded.hash, data.digest()]);
     json!({
-        "models": models.iter().map(of).collect::<Vec<_>>(), "limit": args.measured.limit, "out_data": args.out_data,
+        "models": models.iter().zip(sets).map(of).collect::<Vec<_>>(), "limit": args.measured.limit, "out_data": args.out_data,
         "sigmas": options.sigmas, "norm": options.norm, "eps": options.eps, "method": options.method,
         "steps": options.steps, "seed": options.seed,
     })
@@ -169,7 +172,9 @@ fn finished(args: &Trust, document: &Path, call: &Value, session: &Session) -> R
     let found: Value =
         serde_json::from_str(&text).with_context(|| format!("{}: no report", document.display()))?;
     if found["data"] != args.measured.data.as_str() || found["call"] != *call {
-        let text = format!("{}: holds the report of another call; choose another folder", args.out.display());
+        // A report of an earlier version does not tell.
+        let what = if found["call"].is_null() { "a report already" } else { "the report of another call" };
+        let text = format!("{}: holds {what}; choose another folder", args.out.display());
         return Err(WrongCall(text).into());
     }
     show(args, &found, session)
@@ -181,7 +186,7 @@ fn show(args: &Trust, found: &Value, session: &Session) -> Result<Outcome> {
     if session.json {
         session.print_json(found)?;
     } else {
-        outln!("{}", args.out.join("report.html").display());
+        outln!("{}", args.out.join(PAGE).display());
     }
     Ok(Outcome::Done)
 }

@@ -130,7 +130,7 @@ pub(super) fn write(
     for (title, axis, quantity, factor, digits, unit, best) in quantities {
         against_noise(&mut pages, comparison, title, axis, quantity, (factor, digits, unit), best)?;
     }
-    robust(&mut pages, comparison)?;
+    robust(&mut pages, comparison, measures)?;
     let grid = grid(comparison, measures, out)?;
     if let Some(grid) = &grid {
         let png = grid.to_png()?;
@@ -271,7 +271,11 @@ fn against_noise(
     Ok(())
 }
 
-fn robust(pages: &mut Pages, comparison: &Comparison) -> Result<(), ExperimentError> {
+fn robust(
+    pages: &mut Pages,
+    comparison: &Comparison,
+    measures: &Measures<'_>,
+) -> Result<(), ExperimentError> {
     let attack = &comparison.config.attack;
     let (mut rows, mut lines) = (Vec::new(), Vec::new());
     for (name, runs) in by_model(comparison) {
@@ -297,7 +301,7 @@ fn robust(pages: &mut Pages, comparison: &Comparison) -> Result<(), ExperimentEr
         "{}-step {:?} PGD on {} pictures; eps in units of the [0, 1] range.",
         attack.steps,
         attack.norm,
-        comparison.runs.iter().find_map(|run| run.attacked).unwrap_or(attack.count.min(comparison.count))
+        comparison.runs.iter().find_map(|run| run.attacked).unwrap_or(attack.count.min(measures.test.len()))
     );
     pages.table(&Table { header, rows, best, caption });
     let plot = Plot::new("Robust accuracy", "eps", "accuracy, %", lines);

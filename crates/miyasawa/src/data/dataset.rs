@@ -1,6 +1,7 @@
 //! A set of labelled pictures of one size, in memory.
 
 use rand::seq::SliceRandom;
+use sha2::{Digest, Sha256};
 
 use super::batch::{example_rng, stream};
 use super::error::DataError;
@@ -152,6 +153,17 @@ impl Dataset {
     /// If `i` is not below [`Dataset::len`].
     pub fn place(&self, i: usize) -> usize {
         self.places[i] as usize
+    }
+
+    /// Tells the pictures and their classes from others: the beginning of a hash.
+    pub fn digest(&self) -> String {
+        let mut hash = Sha256::new();
+        for number in [self.channels, self.height, self.width, self.len()] {
+            hash.update((number as u64).to_le_bytes());
+        }
+        self.labels.iter().for_each(|label| hash.update(label.to_le_bytes()));
+        hash.update(&self.pixels);
+        hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// The [place](Self::place) of every picture.

@@ -281,13 +281,20 @@ impl Pictures {
         {
             return Ok(found);
         }
-        let all = self.spread(usize::MAX);
-        for some in all.chunks(limit.clamp(1, 64)) {
-            if let Some(found) = self.load_whole(some)? {
-                return Ok(found);
+        // The index of a picture of a stream is its place; in memory only whole ones have one.
+        let mut whole: Vec<u32> = Vec::new();
+        for some in self.spread(usize::MAX).chunks(limit.clamp(1, 64)) {
+            match (self.in_memory(), self.load_whole(some)?) {
+                (None, Some(found)) => whole.extend(found.places()),
+                (None, None) => {}
+                (Some(_), _) => whole.extend(some),
+            }
+            if whole.len() >= limit {
+                break;
             }
         }
-        Err(DataError::none_whole(self.name()))
+        whole.truncate(limit);
+        if whole.is_empty() { Err(DataError::none_whole(self.name())) } else { self.load(&whole) }
     }
 }
 

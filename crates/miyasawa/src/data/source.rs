@@ -18,7 +18,7 @@ use sha2::{Digest, Sha256};
 const HOLD_OUT_SEED: u64 = 0;
 
 /// How many pictures [`Content::digest`] looks at.
-const LOOKED_AT: usize = 16;
+const LOOKED_AT: usize = 512;
 
 /// A part of a data set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

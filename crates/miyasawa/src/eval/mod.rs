@@ -176,8 +176,13 @@ pub fn evaluate_set(
         }
         done += chunk.len();
     }
+    // None of those that were chosen is whole.
     if place == 0 {
-        return Err(DataError::none_whole(data.name()));
+        let few = data.sample(options.limit.unwrap_or(usize::MAX))?;
+        if !meters.add(&few, [0, few.len()], 0, progress) {
+            return Ok(None);
+        }
+        place = few.len();
     }
     Ok(Some(Evaluation { count: place, rows: meters.rows() }))
 }

@@ -13,7 +13,7 @@
 
 use super::{config::ConfigError, run::TrainError, state::TrainState};
 use crate::atomic::write_atomic;
-use crate::checkpoint::{Checkpoint, CheckpointError};
+use crate::checkpoint::{Checkpoint, CheckpointError, DataInfo};
 use serde::{Deserialize, Serialize};
 use std::{
     fs::{File, OpenOptions, TryLockError},
@@ -226,10 +226,10 @@ impl RunFiles {
         }
     }
 
-    /// Whether the model that is there is whole and at least as far as `step`.
-    pub fn has_model_of(&self, step: u64) -> bool {
+    /// Whether the model that is there is whole, at least as far as `step`, and tells this of its data.
+    pub fn has_model_of(&self, step: u64, data: &DataInfo) -> bool {
         match Checkpoint::load(&self.path(MODEL)) {
-            Ok(model) => model.info.training.steps >= step,
+            Ok(model) => model.info.training.steps >= step && model.info.data == *data,
             Err(CheckpointError::Read { .. }) => false,
             Err(error) => {
                 tracing::warn!("{error}: it is written again");

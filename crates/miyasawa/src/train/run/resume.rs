@@ -1,6 +1,7 @@
 //! Whether a checkpoint is of the run that is to go on.
 
 use super::{TrainError, Trainer};
+use crate::checkpoint::DataInfo;
 use crate::train::state::TrainState;
 use std::collections::BTreeMap;
 
@@ -40,10 +41,38 @@ pub(super) fn check_pictures(trainer: &Trainer, state: &TrainState) -> Result<()
     Ok(())
 }
 
+/// What tells the set that a tenth is held out of, where that tenth was held out from the beginning.
+pub(super) fn held_out_of(trainer: &Trainer, state: &TrainState) -> Option<String> {
+    let (found, saved) = (&trainer.info.data, &state.info.data);
+    let now = found.held_out_of.clone()?;
+    match &saved.held_out_of {
+        Some(before) if *before == now => Some(now),
+        Some(_) => {
+            tracing::warn!(
+                "{}: has changed: what is held out now was trained on before, and the model will not say that it was not",
+                found.name
+            );
+            None
+        }
+        // Earlier versions do not tell; the same pictures were divided in the same way.
+        None => {
+            let config = state.config.parse::<toml::Table>().unwrap_or_default();
+            let data = |key| config.get("data").and_then(|data| data.get(key));
+            let same =
+                data("test").is_none() && data("train").and_then(|name| name.as_str()) == Some(&found.name);
+            (same && same_pictures(found, saved)).then_some(now)
+        }
+    }
+}
+
+fn same_pictures(found: &DataInfo, saved: &DataInfo) -> bool {
+    (found.mean - saved.mean).abs() <= 1e-6 && (found.std - saved.std).abs() <= 1e-6
+}
+
 /// Warns of changed pictures and of a changed configuration, which is what was asked for.
 pub(super) fn warn_of_changes(trainer: &Trainer, state: &TrainState) {
     let (found, saved) = (&trainer.info.data, &state.info.data);
-    if (found.mean - saved.mean).abs() > 1e-6 || (found.std - saved.std).abs() > 1e-6 {
+    if !same_pictures(found, saved) {
         tracing::warn!(
             "{}: mean {:.6} and standard deviation {:.6}, the run so far had {:.6} and {:.6}, and keeps them: other pictures, \
              or another sample of a stream",

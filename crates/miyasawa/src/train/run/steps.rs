@@ -92,6 +92,7 @@ impl<'t> Run<'t> {
             resume::check_pictures(trainer, state)?;
             // What the network was trained with: another sample of the same pictures has another deviation.
             (info.data.mean, info.data.std) = (state.info.data.mean, state.info.data.std);
+            info.data.held_out_of = resume::held_out_of(trainer, state);
         }
         let fresh = Point {
             step: 0,
@@ -139,8 +140,9 @@ impl<'t> Run<'t> {
             best,
             saved_at,
         };
-        // What was killed between the checkpoint and the model has none, or the one before.
-        if resume && now.step > 0 && !run.files.has_model_of(now.step) {
+        // What was killed between the checkpoint and the model has none, or the one before; that of an earlier version tells
+        // less of its data.
+        if resume && now.step > 0 && !run.files.has_model_of(now.step, &run.info.data) {
             run.save_model(&now)?;
         }
         Ok((run, now))
