@@ -3,8 +3,9 @@
 use rayon::prelude::*;
 
 use super::broken::Broken;
+use super::choose::Chosen;
 use super::error::DataError;
-use super::open::{Chosen, OpenOptions};
+use super::open::OpenOptions;
 use super::source::Content;
 use crate::picture::{Picture, PictureError, decode};
 

@@ -11,6 +11,7 @@
 mod archive;
 mod batch;
 mod broken;
+mod choose;
 mod cifar;
 mod convert;
 mod crop;
@@ -45,13 +46,14 @@ mod webdataset;
 pub use batch::{
     Augment, Padding, augment_into, denormalise, example_rng, gather, gather_augmented, normalise,
 };
+pub use choose::{Both, Chosen};
 pub use convert::Converted;
 pub use dataset::Dataset;
 pub use error::DataError;
 pub use fit::{CROP_SHARE, FitMode, Geometry};
 pub use noise::evaluation_noise;
 pub(crate) use noise::fill_normal;
-pub use open::{Both, Chosen, OpenOptions, Pictures, Streaming};
+pub use open::{OpenOptions, Pictures, Streaming};
 pub use order::{epoch_order, shard_order};
 pub use places::default_folder;
 pub use source::{DataSource, LoadOptions, Part};

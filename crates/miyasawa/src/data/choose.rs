@@ -1,0 +1,108 @@
+//! Which pictures of a set are trained on, and which a model is measured on.
+
+use super::error::DataError;
+use super::open::{OpenOptions, Pictures};
+use super::source::{Content, DataSource, Found, Part};
+
+/// A set that was found and not opened yet.
+#[derive(Debug, Clone)]
+pub struct Chosen {
+    pub(super) name: String,
+    pub(super) content: Content,
+    has_parts: bool,
+    held_out: Option<[usize; 2]>,
+}
+
+impl Chosen {
+    /// Whether it is the test part of a set.
+    pub fn has_parts(&self) -> bool {
+        self.has_parts
+    }
+
+    /// If it is what training held out of a set: how many pictures, and of how many.
+    pub fn held_out(&self) -> Option<[usize; 2]> {
+        self.held_out
+    }
+
+    /// Opens it.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError`]: what is missing, damaged or of different sizes, by name.
+    pub fn open(self, options: &OpenOptions) -> Result<Pictures, DataError> {
+        options.check(&self.name)?;
+        Pictures::new(self.content, options)
+    }
+}
+
+/// The training and the test part of a set.
+#[derive(Debug, Clone)]
+pub struct Both {
+    /// What is trained on.
+    pub train: Pictures,
+    /// What it is evaluated on.
+    pub test: Pictures,
+    /// What tells the set that the test part was held out of, for [`DataSource::choose`]; nothing if it has parts.
+    pub held_out_of: Option<String>,
+}
+
+impl DataSource {
+    /// Opens a part of the data set; see [`DataSource::load`] for what it may be.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError`]: what is missing, damaged or of different sizes, by name.
+    pub fn open(&self, part: Part, options: &OpenOptions) -> Result<Pictures, DataError> {
+        options.check(&self.to_string())?;
+        Pictures::new(self.find(part)?.content, options)
+    }
+
+    /// Finds the pictures to measure a model on: the test part; if this is the set, wherever it lies, that the model's training
+    /// held a tenth out of ([`Both::held_out_of`]), that tenth; any other set without parts whole.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError`]: what is missing or damaged, by name.
+    pub fn choose(&self, held_out_of: Option<&str>) -> Result<Chosen, DataError> {
+        let (name, Found { content, split }) = (self.to_string(), self.find(Part::Test)?);
+        let is_that = match held_out_of.filter(|_| !split) {
+            Some(digest) => content.digest()? == digest,
+            None => false,
+        };
+        if !is_that {
+            return Ok(Chosen { name, content, has_parts: split, held_out: None });
+        }
+        let (_, held) = content.hold_out()?;
+        let counts = [held.len(), content.len()];
+        Ok(Chosen { name, content: held, has_parts: false, held_out: Some(counts) })
+    }
+
+    /// Opens the training and the test part, which gets the size and channels of the training part and no limit. Of a set
+    /// that has no parts a tenth of every class is held out for testing, always the same pictures.
+    ///
+    /// # Errors
+    ///
+    /// As [`DataSource::open`]; also if a set without parts has a single picture.
+    pub fn open_both(&self, options: &OpenOptions) -> Result<Both, DataError> {
+        options.check(&self.to_string())?;
+        let found = self.find(Part::Train)?;
+        let (train, test, held_out_of) = if found.split {
+            let test = self.find(Part::Test)?.content;
+            if test.classes() != found.content.classes() {
+                let counts = (found.content.classes().len(), test.classes().len());
+                return Err(DataError::invalid(
+                    &self.to_string(),
+                    "the same classes in the training and the test part",
+                    format!("{} and {} of them", counts.0, counts.1),
+                ));
+            }
+            (found.content, test, None)
+        } else {
+            let (train, test) = found.content.hold_out()?;
+            (train, test, Some(found.content.digest()?))
+        };
+        let train = Pictures::new(train, options)?;
+        let test = Pictures::new(test, &options.for_test(&train))?;
+        Ok(Both { train, test, held_out_of })
+    }
+}
