@@ -120,6 +120,8 @@ fn large_pictures_are_cropped_at_random_and_evaluated_at_the_centre() {
         let call = || call.iter().copied().chain(["--data", &other]);
         fails(1, call(), &["ant/00.png", "PNG, JPEG, WebP, TIFF, BMP or GIF"]);
         assert_eq!(json(call().chain(["--max-broken", "1"]))["count"], 47);
+        // The one that is chosen is broken: a whole one is taken.
+        assert_eq!(json(call().chain(["--max-broken", "1", "--limit", "1"]))["count"], 1);
     }
 }
 

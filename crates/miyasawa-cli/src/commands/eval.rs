@@ -4,7 +4,7 @@ use anyhow::Context as _;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use miyasawa::{
-    data::{DataError, OpenOptions, Pictures},
+    data::{DataError, OpenOptions, Pictures, Streaming},
     eval::{EvalOptions, Evaluation, Row, evaluate_gallery, evaluate_set},
     picture::Picture,
 };
@@ -40,11 +40,13 @@ enum TestSet {
 impl TestSet {
     /// The pictures that the call names, for a denoiser alone at their own sizes and whatever their classes.
     fn open(measured: &Measured, loaded: &model::Loaded) -> anyhow::Result<Self> {
-        let options = OpenOptions { limit: measured.limit, ..measured.options(loaded) };
+        let options = measured.options(loaded);
         if loaded.info.classifies() || measured.fit.is_some() {
-            return Ok(Self::Set(measured.open(loaded, &options)?));
+            // Of a part only that part is read.
+            let stream = if measured.limit.is_some() { Streaming::Always } else { Streaming::Auto };
+            return Ok(Self::Set(measured.open(loaded, &OpenOptions { stream, ..options })?));
         }
-        let options = OpenOptions { size: None, ..options };
+        let options = OpenOptions { size: None, limit: measured.limit, ..options };
         let chosen = measured.choose(loaded)?;
         match chosen.clone().open(&options) {
             Ok(set) => Ok(Self::Set(set)),
