@@ -39,6 +39,7 @@ pub mod compare;
 pub mod data;
 pub mod demo;
 pub mod device;
+mod digest;
 pub mod eval;
 pub mod experiment;
 pub mod explain;

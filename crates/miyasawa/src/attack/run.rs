@@ -8,6 +8,7 @@ use super::{
     target::Victims,
 };
 use crate::data::{Dataset, evaluation_noise, gather};
+use crate::digest::hex;
 use crate::metrics::argmax;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -140,7 +141,7 @@ fn digest(data: &Dataset, i: usize) -> String {
     let mut hash = Sha256::new();
     hash.update(data.labels()[i].to_le_bytes());
     hash.update(data.image(i));
-    hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    hex(hash, 8)
 }
 
 /// Which pictures are right before any attack, and the signs of masking that a clean picture shows.

@@ -1,6 +1,7 @@
 //! The file itself: safetensors whose metadata carries a hash of everything else.
 
 use super::CheckpointError;
+use crate::digest::hex;
 use burn::tensor::{DType, TensorData};
 use safetensors::{
     Dtype, SafeTensors,
@@ -165,7 +166,7 @@ fn content_hash<'a>(entries: &BTreeMap<&str, &str>, tensors: impl Iterator<Item 
         hash.update(format!("\0{name}\0{dtype:?}\0{shape:?}\0").as_bytes());
         hash.update(bytes);
     }
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(hash, usize::MAX)
 }
 
 /// A file's content, its hash found right.

@@ -5,6 +5,7 @@ use sha2::{Digest, Sha256};
 
 use super::batch::{example_rng, stream};
 use super::error::DataError;
+use crate::digest::hex;
 
 /// Labelled 8-bit pictures of one size, in memory.
 ///
@@ -163,7 +164,7 @@ impl Dataset {
         }
         self.labels.iter().for_each(|label| hash.update(label.to_le_bytes()));
         hash.update(&self.pixels);
-        hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+        hex(hash, 16)
     }
 
     /// The [place](Self::place) of every picture.

@@ -12,6 +12,7 @@ use super::fit::{FitMode, Geometry};
 use super::named::{self, Named};
 use super::pictures::{self, Bring};
 use super::{digits, path, places, tiny};
+use crate::digest::hex;
 use sha2::{Digest, Sha256};
 
 /// Fixes which pictures [`DataSource::load_both`] holds out of a set that has no parts.
@@ -140,7 +141,7 @@ impl Content {
                 Self::Encoded(set) => add(&set.read(i as usize)?),
             }
         }
-        Ok(hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect())
+        Ok(hex(hash, 16))
     }
 }
 

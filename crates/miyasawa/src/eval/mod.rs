@@ -117,29 +117,9 @@ pub fn evaluate(
         progress(share);
         true
     };
-    evaluate_while(model, data, options, device, &mut told).unwrap_or_default()
-}
-
-/// As [`evaluate`], and nothing as soon as `progress` answers `false`.
-pub fn evaluate_while(
-    model: &(impl Predict + Sync),
-    data: &Dataset,
-    options: &EvalOptions,
-    device: &Device,
-    progress: &mut dyn FnMut(f64) -> bool,
-) -> Option<Vec<Row>> {
-    let count = options.limit.unwrap_or(usize::MAX).min(data.len());
-    let data = data.subset(count).expect("a part of a valid set is valid");
-    let mut meters = Meters::new(model, options, device);
-    let batch = options.batch.max(1);
-    for from in (0..count).step_by(batch) {
-        let size = batch.min(count - from);
-        let mut told = |share: f64| progress((from as f64 + share * size as f64) / count as f64);
-        if !meters.add(&data, [from, size], from, &mut told) {
-            return None;
-        }
-    }
-    Some(meters.rows())
+    // Pictures in memory cannot fail to be read, and nobody stops it.
+    let found = evaluate_set(model, &data.clone().into(), options, device, &mut told).ok().flatten();
+    found.map_or_else(Vec::new, |found| found.rows)
 }
 
 /// What was found of pictures, some of which may have been left out.
@@ -151,8 +131,8 @@ pub struct Evaluation {
     pub rows: Vec<Row>,
 }
 
-/// As [`evaluate_while`], of pictures that need not be in memory: a batch of them is, at a time. Broken ones are left out if
-/// they were opened so.
+/// As [`evaluate`], of pictures that need not be in memory: a batch of them is, at a time; nothing as soon as `progress` answers
+/// `false`. Broken ones are left out if they were opened so.
 ///
 /// # Errors
 /// If pictures cannot be read, too many are broken, or none is whole.
@@ -187,7 +167,7 @@ pub fn evaluate_set(
     Ok(Some(Evaluation { count: place, rows: meters.rows() }))
 }
 
-/// As [`evaluate_while`], of a denoiser on pictures that each have their own size; nothing is classified.
+/// As [`evaluate_set`], of a denoiser on pictures that each have their own size; nothing is classified.
 pub fn evaluate_gallery(
     model: &(impl Predict + Sync),
     pictures: &[Picture],

@@ -162,11 +162,13 @@ impl RunFiles {
         std::fs::create_dir_all(dir).map_err(folder(dir))?;
         let files = Self { dir: dir.to_owned(), _lock: lock(dir)? };
         std::fs::create_dir_all(&inner).map_err(folder(&inner))?;
-        if !resume && has_checkpoint(dir)? {
-            return Err(TrainError::Exists(dir.to_owned()));
-        }
         if !resume && holds_run(dir)? {
-            return Err(TrainError::NoCheckpoint(dir.to_owned()));
+            let dir = dir.to_owned();
+            return Err(if has_checkpoint(&dir)? {
+                TrainError::Exists(dir)
+            } else {
+                TrainError::NoCheckpoint(dir)
+            });
         }
         remove_partial(dir);
         remove_partial(&inner);

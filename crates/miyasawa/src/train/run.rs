@@ -349,13 +349,17 @@ fn load_data(config: &TrainConfig) -> Result<Sets, TrainError> {
             // What learns no classes is tested on whole pictures, whatever their sizes.
             let has_classes = train.classes().len() > 1 && !config.data.unlabelled;
             let own = !has_classes && config.data.size.is_none();
-            let size = if own { None } else { of_test.size };
-            let test = match test.open(Part::Test, &OpenOptions { size, ..of_test.clone() }) {
-                Err(DataError::MixedSizes { .. }) if own => {
-                    pictures = Some(test.choose(None)?.gallery(&of_test)?);
-                    test.open(Part::Test, &OpenOptions { fit: FitMode::Resize, ..of_test })?
+            let test = if own {
+                let chosen = test.choose(None)?;
+                match chosen.clone().open(&OpenOptions { size: None, ..of_test.clone() }) {
+                    Err(DataError::MixedSizes { .. }) => {
+                        pictures = Some(chosen.clone().gallery(&of_test)?);
+                        chosen.open(&OpenOptions { fit: FitMode::Resize, ..of_test })?
+                    }
+                    test => test?,
                 }
-                test => test?,
+            } else {
+                test.open(Part::Test, &of_test)?
             };
             (train, test)
         }
