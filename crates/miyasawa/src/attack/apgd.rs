@@ -1,9 +1,8 @@
 //! Auto-PGD (Croce & Hein 2020, "Reliable evaluation of adversarial robustness with an ensemble of diverse
 //! parameter-free attacks", algorithm 1).
 
-use super::{Norm, Target, loss::Loss, target::Found, target::Victims};
+use super::{Norm, Target, loss::Loss, target::Found, target::Victims, target::fooled};
 use crate::data::example_rng;
-use crate::metrics::argmax;
 use rand::RngExt;
 use rand_distr::{Distribution, StandardNormal};
 use rayon::prelude::*;
@@ -162,7 +161,7 @@ impl Apgd {
                         if value > s.best.value || step == 0 {
                             s.best = Best { x: s.x.clone(), gradient: gradient.to_vec(), value };
                         }
-                        if argmax(rows[i]) != s.label {
+                        if fooled(rows[i], s.label) {
                             return;
                         }
                         if let Some(since) = since {
@@ -181,11 +180,10 @@ impl Apgd {
                     },
                 );
             }
-            let mut wrong = rows.iter().map(|z| argmax(z)).collect::<Vec<_>>().into_iter();
-            let mut points = batch.chunks(target.len());
+            let mut seen = rows.iter().zip(batch.chunks(target.len()));
             alive.retain(|s| {
-                let (class, point) = (wrong.next(), points.next());
-                let broken = class.is_some_and(|class| class != s.label);
+                let (row, point) = seen.next().unzip();
+                let broken = row.is_some_and(|z| fooled(z, s.label));
                 if broken {
                     found[s.victim] = point.map(<[f32]>::to_vec);
                 }

@@ -1,8 +1,7 @@
 //! The fast gradient method and projected gradient descent.
 
-use super::{Norm, Target, loss::Loss, target::Found, target::Victims};
+use super::{Norm, Target, loss::Loss, target::Found, target::Victims, target::fooled};
 use crate::data::example_rng;
-use crate::metrics::argmax;
 use rand::RngExt;
 use rand_distr::{Distribution, StandardNormal};
 use rayon::prelude::*;
@@ -105,7 +104,7 @@ impl Pgd {
                 .chunks(target.classes())
                 .zip(&alive)
                 // The clean picture itself is not an attack: without a random start it is judged by the caller.
-                .map(|(z, s)| argmax(z) != s.label && (step > 0 || self.random_start))
+                .map(|(z, s)| fooled(z, s.label) && (step > 0 || self.random_start))
                 .collect();
             if step < self.steps {
                 alive.par_iter_mut().zip(gradient.par_chunks(target.len())).enumerate().for_each(

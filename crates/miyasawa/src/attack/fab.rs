@@ -1,8 +1,7 @@
 //! The fast adaptive boundary attack, targeted (Croce & Hein 2020, "Minimally distorted adversarial examples with a
 //! fast adaptive boundary attack", algorithm 1; "Reliable evaluation...", section 5 for the targeted version).
 
-use super::{Norm, Target, hyperplane::project, target::Found, target::Victims};
-use crate::metrics::argmax;
+use super::{Norm, Target, hyperplane::project, target::Found, target::Victims, target::fooled};
 use rayon::prelude::*;
 
 /// Steps go this much beyond the boundary (the paper's eta).
@@ -78,7 +77,7 @@ impl Fab {
             let logits = target.logits(&points(&alive));
             for (s, z) in alive.iter_mut().zip(logits.chunks(classes)) {
                 let clean = victims.picture(s.victim);
-                if argmax(z) == s.label {
+                if !fooled(z, s.label) {
                     continue;
                 }
                 // Inside the ball the search is over, outside the point is drawn back.

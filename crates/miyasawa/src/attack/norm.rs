@@ -42,15 +42,15 @@ impl Norm {
     }
 
     /// The direction of length 1 in which `<g, direction>` is largest: `g/|g|`, or the signs of `g`. Zero
-    /// where `g` is zero.
+    /// where `g` is zero or not a number, and all of it where the length of `g` is not finite.
     pub fn steepest(self, g: &[f32]) -> Vec<f32> {
         match self {
             Self::L2 => {
                 let length = self.length(g);
-                let scale = if length > 0.0 { 1.0 / length } else { 0.0 };
-                g.iter().map(|g| (f64::from(*g) * scale) as f32).collect()
+                let scale = if length > 0.0 && length.is_finite() { 1.0 / length } else { 0.0 };
+                g.iter().map(|g| if scale > 0.0 { (f64::from(*g) * scale) as f32 } else { 0.0 }).collect()
             }
-            Self::Linf => g.iter().map(|g| if *g == 0.0 { 0.0 } else { g.signum() }).collect(),
+            Self::Linf => g.iter().map(|g| if *g == 0.0 || g.is_nan() { 0.0 } else { g.signum() }).collect(),
         }
     }
 
@@ -86,6 +86,10 @@ mod tests {
         assert_eq!(Norm::L2.steepest(&v), [0.6, 0.0, -0.8]);
         assert_eq!(Norm::Linf.steepest(&v), [1.0, 0.0, -1.0]);
         assert_eq!(Norm::L2.steepest(&[0.0; 2]), [0.0; 2]);
+        for norm in [Norm::L2, Norm::Linf] {
+            let broken = norm.steepest(&[f32::NAN, f32::INFINITY, -1.0]);
+            assert!(broken.iter().all(|v| v.is_finite()) && broken[0] == 0.0, "{norm}: {broken:?}");
+        }
     }
 
     #[test]

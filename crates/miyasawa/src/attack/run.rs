@@ -5,11 +5,10 @@ use super::{
     journal::Line,
     loss::Loss,
     stage::{Settings, Stage},
-    target::Victims,
+    target::{Victims, fooled},
 };
 use crate::data::{Dataset, evaluation_noise, gather};
 use crate::digest::hex;
-use crate::metrics::argmax;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -156,7 +155,7 @@ fn clean(
     plan: &Plan,
     journal: &mut Journal,
 ) -> Result<Clean, JournalError> {
-    let (mut right, mut random, mut zero) = (Vec::new(), false, 0usize);
+    let (mut right, mut random, mut zero, mut infinite) = (Vec::new(), false, 0usize, 0usize);
     let all: Vec<usize> = (0..data.len()).collect();
     for (number, indices) in all.chunks(plan.batch.max(1)).enumerate() {
         let started = Instant::now();
@@ -165,14 +164,17 @@ fn clean(
         let logits = target.logits(&x);
         // Two looks at the first pictures: a defence that answers at random must be attacked through its mean.
         if number == 0 {
-            random = target.logits(&x) != logits;
+            let bits = |logits: &[f32]| logits.iter().map(|z| z.to_bits()).collect::<Vec<_>>();
+            random = bits(&target.logits(&x)) != bits(&logits);
         }
         let (_, gradient) = target.gradient(&x, &|i, z| Loss::CrossEntropy.weights(z, label(i)));
         zero += gradient.chunks(target.len()).filter(|g| g.iter().all(|g| *g == 0.0)).count();
         let seconds = started.elapsed().as_secs_f64() / indices.len() as f64;
         let mut lines = Vec::new();
+        let values = logits.chunks(target.classes()).zip(gradient.chunks(target.len()));
+        infinite += values.filter(|(z, g)| z.iter().chain(*g).any(|v| !v.is_finite())).count();
         for (i, z) in logits.chunks(target.classes()).enumerate() {
-            let ok = argmax(z) == label(i);
+            let ok = !fooled(z, label(i));
             right.push(ok);
             lines.push(Line {
                 eps: 0.0,
@@ -191,6 +193,12 @@ fn clean(
             "the defence answers the same picture differently each time: attack the average over its randomness"
                 .to_owned(),
         );
+    }
+    if infinite > 0 {
+        warnings.push(format!(
+            "logits or gradient are not finite at {infinite} of {} clean pictures: attacks that follow it see nothing there",
+            data.len()
+        ));
     }
     // One class leaves nothing to attack; its gradient is zero for a good reason.
     if zero > 0 && target.classes() > 1 {

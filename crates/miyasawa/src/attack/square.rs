@@ -1,9 +1,8 @@
 //! The Square attack (Andriushchenko et al. 2020, "Square attack: a query-efficient black-box adversarial attack via random
 //! search"): it sees logits only, so it breaks defences that merely hide their gradients.
 
-use super::{Norm, Target, target::Found, target::Victims};
+use super::{Norm, Target, target::Found, target::Victims, target::fooled};
 use crate::data::example_rng;
-use crate::metrics::argmax;
 use rand::{Rng, RngExt};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
@@ -240,7 +239,7 @@ impl Square {
             let logits = target.logits(&batch);
             for (s, z) in alive.iter_mut().zip(logits.chunks(target.classes())) {
                 let margin = margin(z, s.label);
-                if argmax(z) != s.label {
+                if fooled(z, s.label) {
                     found[s.victim] = Some(std::mem::take(&mut s.candidate));
                 } else if margin < s.margin {
                     s.margin = margin;

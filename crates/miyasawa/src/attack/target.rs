@@ -39,6 +39,12 @@ pub trait Target {
     }
 }
 
+/// Whether logits fail to name `label`. Those that are not numbers name nothing: a model that a small change makes overflow
+/// has not withstood it.
+pub(super) fn fooled(logits: &[f32], label: usize) -> bool {
+    argmax(logits) != label || logits.iter().any(|z| z.is_nan())
+}
+
 /// Pictures under attack.
 #[derive(Clone, Copy, Debug)]
 pub struct Victims<'a> {

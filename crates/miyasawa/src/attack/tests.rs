@@ -285,8 +285,8 @@ fn a_journal_is_gone_on_with_and_belongs_to_one_attack() {
     assert!(Journal::resume(&path, &header).is_err());
 }
 
-/// A classifier that hides its gradient: it points nowhere.
-struct Masked(Linear);
+/// A classifier that hides its gradient behind a number.
+struct Masked(Linear, f32);
 
 impl Target for Masked {
     fn shape(&self) -> [usize; 3] {
@@ -302,13 +302,13 @@ impl Target for Masked {
     }
 
     fn gradient(&self, pictures: &[f32], _: &Weigh<'_>) -> (Vec<f32>, Vec<f32>) {
-        (self.0.logits(pictures), vec![0.0; pictures.len()])
+        (self.0.logits(pictures), vec![self.1; pictures.len()])
     }
 }
 
 #[test]
 fn masked_gradients_are_told_of() {
-    let target = Masked(Linear::new(SHAPE, 3, 1));
+    let target = Masked(Linear::new(SHAPE, 3, 1), 0.0);
     let data = easy(&target, 6);
     let radius = |i: usize| target.0.distance(&pictures(&data, &[i]), data.labels()[i] as usize, Norm::Linf);
     let eps = 1.5 * (0..data.len()).map(radius).fold(0.0, f64::max);
@@ -316,6 +316,11 @@ fn masked_gradients_are_told_of() {
     let found = attack(&target, &data, &plan);
     assert!(found.warnings.iter().any(|w| w.contains("zero at 6 of 6")), "{found:?}");
     assert!(found.warnings.iter().any(|w| w.contains("square")), "{found:?}");
+    // What is no number leads nowhere either, and no picture that is none is taken for an adversarial one.
+    let target = Masked(target.0, f32::NAN);
+    let found = attack(&target, &data, &Plan { method: Method::Fgsm, ..plan });
+    assert_eq!((found.clean_accuracy, found.rows[0].robust_accuracy), (1.0, 1.0), "{found:?}");
+    assert!(found.warnings.iter().any(|w| w.contains("not finite at 6 of 6")), "{found:?}");
 }
 
 #[test]
