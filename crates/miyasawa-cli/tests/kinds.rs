@@ -314,3 +314,57 @@ fn pictures_without_variance_are_refused() {
     let out = text(&dir.path().join("run"));
     fails(1, ["train", "--set", &data, "--set", "network.kind=unet", "--out", &out], &["standard deviation"]);
 }
+
+/// A model that knows one class cannot be fooled, and is told so; its density still tells foreign pictures.
+#[test]
+fn a_model_with_one_class_is_no_classifier() {
+    let dir = tempfile::tempdir().unwrap();
+    let photos = dir.path().join("photos");
+    std::fs::create_dir_all(photos.join("thing")).unwrap();
+    for i in 0..20 {
+        save(&photos.join("thing"), &format!("{i}.png"), grey(8 + i % 2, 8));
+    }
+    let (data, run) = (text(&photos), dir.path().join("run"));
+    let set = format!("data.train={data}");
+    let fit = ["--set", &set, "--set", "data.size=[8,8]", "--set", "data.fit=resize", "--threads", "1"];
+    let output = train(&run, 2, &fit);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let model = text(&run.join("model.safetensors"));
+    // No more what it was trained on, of which it would be measured on two pictures.
+    save(&photos.join("thing"), "0.png", grey(9, 9));
+    let common = ["--data", &data, "--limit", "3"];
+    let no = &["model.safetensors", "does not classify", "one class"];
+    fails(1, ["attack", &model, "--norm", "l2", "--eps", "9", "--method", "pgd"].iter().chain(&common), no);
+    fails(1, ["certify", &model, "--sigma", "0.5"].iter().chain(&common), no);
+    fails(1, ["calibrate", &model].iter().chain(&common), no);
+    let found =
+        json(["ood", &model, "--out-data", "noise", "--sigmas", "0.2", "--json"].iter().chain(&common));
+    assert_eq!(found["pairs"][0]["rows"].as_array().unwrap().len(), 5);
+    let out = text(&dir.path().join("trust"));
+    let found = json(["trust", &model, "--sigmas", "0.2", "--out", &out, "--json"].iter().chain(&common));
+    let level = &found["models"][0]["levels"][0];
+    assert!(level["accuracy"].is_null() && level["psnr"].is_number(), "{found}");
+}
+
+/// The joint network that learned classes alone: its denoiser, which nobody trained, is not used and not scored.
+#[test]
+fn a_network_that_learned_classes_alone_is_no_denoiser() {
+    let dir = tempfile::tempdir().unwrap();
+    let model = kind(dir.path(), "classes", &["loss.dsm_weight=0"]);
+    let common = ["--data", "digits", "--limit", "4"];
+    let no = &["does not denoise", "score matching"];
+    let attack = ["attack", &model, "--norm", "l2", "--eps", "0.1", "--method", "fgsm", "--sigma", "0.2"];
+    let attack = || attack.iter().chain(&common);
+    fails(1, attack().chain(&["--defence", "denoise"]), no);
+    json(attack().chain(&["--defence", "average", "--json"]));
+    fails(1, ["certify", &model, "--sigma", "0.5", "--denoise"].iter().chain(&common), no);
+    let call = ["ood", &model, "--out-data", "noise", "--sigmas", "0.2", "--json"];
+    let output = run(call.iter().chain(&common));
+    assert!(
+        output.status.success() && stderr(&output).contains("not trained by score matching"),
+        "{output:?}"
+    );
+    let found: Value = serde_json::from_str(&stdout(&output)).unwrap();
+    let rows = found["pairs"][0]["rows"].as_array().unwrap();
+    assert!(rows.len() == 5 && rows.iter().all(|row| row["score"] != "residual"), "{rows:?}");
+}

@@ -57,9 +57,15 @@ pub fn load(path: Option<&Path>, session: &Session) -> Result<Loaded> {
     Ok(Loaded { info: checkpoint.info, model, device, name: path.display().to_string(), hash: sha256 })
 }
 
+/// What [`Loaded::cannot`] says of a model without classes.
+const CLASSIFY: &str = "classify";
+
 impl Loaded {
     /// The error of asking a model for what it was not trained to do.
     fn cannot(&self, what: &str) -> anyhow::Error {
+        if what == CLASSIFY && self.info.network.classes() == Some(1) {
+            return anyhow::anyhow!("{}: does not {what}: it knows one class", self.name);
+        }
         anyhow::anyhow!(
             "{}: does not {what}: it is a {} trained with the weights {:?} of cross-entropy and score matching",
             self.name,
@@ -70,7 +76,7 @@ impl Loaded {
 
     /// Makes sure that the model knows classes.
     pub fn must_classify(&self) -> Result<()> {
-        if self.info.classifies() { Ok(()) } else { Err(self.cannot("classify")) }
+        if self.info.classifies() { Ok(()) } else { Err(self.cannot(CLASSIFY)) }
     }
 
     /// Makes sure that the model is a denoiser.
@@ -82,15 +88,21 @@ impl Loaded {
     pub fn target(&self, sigma: f64, shape: [usize; 3]) -> Result<Box<dyn Target + '_>> {
         let classes = self.info.data.classes.len();
         let target = plain_target(&self.model, sigma, shape, classes, &self.device);
-        target.ok_or_else(|| self.cannot("classify"))
+        target.ok_or_else(|| self.cannot(CLASSIFY))
     }
 
     /// The model behind a defence, as attacks see it.
     pub fn defended(&self, defence: Defence, shape: [usize; 3]) -> Result<Box<dyn Target + '_>> {
-        match defence {
-            Defence::Softmax { sigma } => self.target(sigma, shape),
-            _ => Ok(defence.target(self.joint("denoise before it classifies")?, shape, &self.device)),
+        let what = match defence {
+            Defence::Softmax { sigma } => return self.target(sigma, shape),
+            Defence::Denoise { .. } => "denoise before it classifies",
+            Defence::Average { .. } => "answer with a mean over draws of noise",
+        };
+        let joint = self.joint(what)?;
+        if matches!(defence, Defence::Denoise { .. }) {
+            self.must_denoise()?;
         }
+        Ok(defence.target(joint, shape, &self.device))
     }
 
     /// The joint model, for what no other can do.

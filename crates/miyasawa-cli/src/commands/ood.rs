@@ -68,12 +68,21 @@ pub fn run(args: &Ood, session: &Session) -> Result<Outcome> {
     let at = |sigma: f64| -> Box<dyn Target + '_> {
         loaded.target(sigma, shape).expect("a model that classifies at one level does so at all")
     };
+    if loaded.model.joint().is_some() && !loaded.info.denoises() {
+        tracing::warn!(
+            "{}: was not trained by score matching: log p(y) and the norm of the score say what its classifier implies",
+            loaded.name
+        );
+    }
     let bar = bar(session);
     let score = |set: &Dataset| {
         bar.set_message(set.name().to_owned());
         let mut told = |share: f64| bar.set_position((1000.0 * share) as u64);
         match loaded.model.joint() {
-            Some(joint) => ood::scores(joint, set, &options, &loaded.device, &mut told),
+            Some(joint) => ood::learned(
+                ood::scores(joint, set, &options, &loaded.device, &mut told),
+                [loaded.info.classifies(), loaded.info.denoises()],
+            ),
             // What a classifier alone knows: two scores of its logits.
             None => ood::classifier_scores(&at, set, &options, &mut told),
         }

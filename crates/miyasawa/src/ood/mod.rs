@@ -119,6 +119,21 @@ pub fn scores<N: EnergyNetwork>(
     out
 }
 
+/// Of the [`scores`] those that the model learned: the largest probability of one that classifies, the residual of one
+/// that denoises.
+pub fn learned(mut scores: Vec<LevelScores>, [classifies, denoises]: [bool; 2]) -> Vec<LevelScores> {
+    for level in &mut scores {
+        let [_, _, residual, softmax, _] = &mut level.values;
+        if !classifies {
+            softmax.clear();
+        }
+        if !denoises {
+            residual.clear();
+        }
+    }
+    scores
+}
+
 fn of_logits(logits: &[f32], classes: usize, softmax: &mut Vec<f64>, energy: &mut Vec<f64>) {
     for z in logits.chunks(classes) {
         let sum = log_sum_exp(z);
@@ -277,6 +292,11 @@ mod tests {
         let grey = scores(&model, &grey, &options, &device, &mut |_| {});
         let rows = compare(&found, &grey);
         assert_eq!(rows.len(), 2 * 5 + 1);
+        let alone = learned(found.clone(), [false, false]);
+        assert!(
+            compare(&alone, &grey).iter().all(|r| !matches!(r.score, Score::Residual | Score::MaxSoftmax))
+        );
+        assert_eq!(compare(&alone, &grey).len(), 2 * 3 + 1);
         let of = |score: Score| best(&rows).into_iter().find(|r| r.score == score).unwrap().detection.auroc;
         // The density prefers the simpler pictures, whatever it was trained on: the known failure.
         assert!(of(Score::LogProb) < 0.1 && of(Score::MaxSoftmax) == 0.5, "{rows:?}");
