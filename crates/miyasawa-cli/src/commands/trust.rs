@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result};
 use clap::Args;
 use miyasawa::{
     atomic::write_atomic,
-    attack::{Journal, Method},
+    attack::{Journal, Method, VERSION},
     data::Dataset,
     ood::OutSource,
     trust::{Subject, TrustOptions, page},
@@ -76,7 +76,9 @@ fn journals(out: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(out).into_iter().flatten().flatten().map(|entry| entry.path());
     let is_journal = |path: &PathBuf| {
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        name.starts_with("attack-") && name.ends_with(".jsonl")
+        let named = name.strip_prefix("attack-").and_then(|name| name.strip_suffix(".jsonl"));
+        let numbers = named.and_then(|name| name.split_once('-'));
+        numbers.is_some_and(|(model, sigma)| model.parse::<usize>().is_ok() && sigma.parse::<f64>().is_ok())
     };
     entries.filter(is_journal).collect()
 }
@@ -118,15 +120,16 @@ pub fn run(args: &Trust, session: &Session) -> Result<Outcome> {
         loaded.sigmas(&args.sigmas)?;
     }
     let sets = models.iter().map(|loaded| args.measured.load(loaded)).collect::<Result<Vec<_>>>()?;
-    let call = call(args, &models, &sets, &options);
+    let foreign = |loaded| foreign(&args.out_data, loaded, args.measured.limit, seed);
+    let others = models.iter().map(foreign).collect::<Result<Vec<_>>>()?;
+    let call = call(args, &models, &sets, &others, &options);
     if document.exists() && args.out.join(PAGE).exists() {
         return finished(args, &document, &call, session);
     }
     make_folder(&args.out)?;
     let bar = bar(session);
     let mut found = Vec::new();
-    for (i, (loaded, data)) in models.iter().zip(&sets).enumerate() {
-        let foreign = foreign(&args.out_data, loaded, args.measured.limit, seed)?;
+    for (i, ((loaded, data), foreign)) in models.iter().zip(&sets).zip(&others).enumerate() {
         let subject = Subject {
             name: &loaded.name,
             model: &loaded.model,
@@ -134,7 +137,7 @@ pub fn run(args: &Trust, session: &Session) -> Result<Outcome> {
             classifies: loaded.info.classifies(),
             denoises: loaded.info.denoises(),
             data,
-            foreign: &foreign,
+            foreign,
             device: &loaded.device,
         };
         let header = options.attack().header(&serde_json::json!({
@@ -156,10 +159,18 @@ pub fn run(args: &Trust, session: &Session) -> Result<Outcome> {
 }
 
 /// All that the report depends on.
-fn call(args: &Trust, models: &[model::Loaded], sets: &[Dataset], options: &TrustOptions) -> Value {
-    let of = |(loaded, data): (&model::Loaded, &Dataset)| json!([loaded.hash, data.digest()]);
+fn call(
+    args: &Trust,
+    models: &[model::Loaded],
+    sets: &[Dataset],
+    others: &[Vec<Dataset>],
+    options: &TrustOptions,
+) -> Value {
+    let of = |((loaded, data), others): ((&model::Loaded, &Dataset), &Vec<Dataset>)| {
+        json!([loaded.hash, data.digest(), others.iter().map(Dataset::digest).collect::<Vec<_>>()])
+    };
     json!({
-        "models": models.iter().zip(sets).map(of).collect::<Vec<_>>(), "limit": args.measured.limit, "out_data": args.out_data,
+        "models": models.iter().zip(sets).zip(others).map(of).collect::<Vec<_>>(), "attacks": VERSION, "limit": args.measured.limit, "out_data": args.out_data,
         "sigmas": options.sigmas, "norm": options.norm, "eps": options.eps, "method": options.method,
         "steps": options.steps, "seed": options.seed,
     })

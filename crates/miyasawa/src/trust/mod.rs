@@ -11,7 +11,7 @@ use crate::attack::{
 use crate::calibrate::{CalibrateOptions, CalibrationRow, calibrate};
 use crate::data::Dataset;
 use crate::eval::{EvalOptions, Row, evaluate};
-use crate::model::Model;
+use crate::model::{EnergyNetwork as _, Model};
 use crate::ood::{self, LevelScores, OodOptions, OodRow};
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
@@ -126,7 +126,10 @@ impl Subject<'_> {
         let TrustOptions { sigmas, batch, seed, .. } = options;
         let options = OodOptions { sigmas: sigmas.clone(), batch: *batch, seed: *seed };
         match self.model.joint() {
-            Some(joint) => ood::scores(joint, data, &options, self.device, progress),
+            Some(joint) => ood::learned(
+                ood::scores(joint, data, &options, self.device, progress),
+                [self.classifies, self.denoises],
+            ),
             None => ood::classifier_scores(at, data, &options, progress),
         }
     }
@@ -181,8 +184,9 @@ impl Subject<'_> {
 
         let plan = options.attack();
         let mut told = vec![clean_sigma];
-        // A classifier that is told no level has one robustness.
-        told.extend(sigmas.iter().filter(|s| **s != clean_sigma && self.model.joint().is_some()));
+        // A network that is told no level has one robustness.
+        let levels = self.model.joint().is_some_and(|joint| !joint.net.is_blind());
+        told.extend(sigmas.iter().filter(|s| **s != clean_sigma && levels));
         for sigma in told {
             let label = format!("attack, told noise {sigma}");
             let mut journal = journal(sigma)?;
