@@ -67,16 +67,27 @@ fn row(
     CalibrationRow { sigma, noisy, eps, temperature, before, after, reliability, reliability_after }
 }
 
+/// Every second picture of each class, and the others: whatever order the classes stand in, both halves have them. The
+/// second picture is counted through from class to class, so that the halves are as large as each other.
+fn halves(labels: &[u32]) -> [Vec<usize>; 2] {
+    let mut by_class: Vec<usize> = (0..labels.len()).collect();
+    by_class.sort_by_key(|i| labels[*i]);
+    let mut halves: [Vec<usize>; 2] = Default::default();
+    by_class.into_iter().enumerate().for_each(|(k, i)| halves[k % 2].push(i));
+    halves.iter_mut().for_each(|half| half.sort_unstable());
+    halves
+}
+
 /// Measures calibration: on the clean pictures, at every noise level, under every attack. `at` gives the classifier at a noise
-/// level. Temperatures are fitted to the pictures at even places and all measures taken at odd ones, of which there must
-/// be one.
+/// level. Temperatures are fitted to every second picture of each class and all measures taken of the others, of which there
+/// must be one.
 pub fn calibrate<'m>(
     at: &dyn Fn(f64) -> Box<dyn Target + 'm>,
     data: &Dataset,
     options: &CalibrateOptions,
     progress: &mut dyn FnMut(f64),
 ) -> Vec<CalibrationRow> {
-    let (fit, held): (Vec<usize>, Vec<usize>) = (0..data.len()).partition(|i| i % 2 == 0);
+    let [fit, held] = halves(data.labels());
     let labels = |indices: &[usize]| -> Vec<u32> { indices.iter().map(|i| data.labels()[*i]).collect() };
     let (fit_labels, held_labels) = (labels(&fit), labels(&held));
     let (seed, batch) = (options.seed, options.batch);
@@ -111,4 +122,24 @@ pub fn calibrate<'m>(
         progress((2 + options.sigmas.len() + number) as f64 / total);
     }
     rows
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_halves_have_all_classes() {
+        // Classes in turn: the parity of the place would be that of the class.
+        let labels: Vec<u32> = (0..41).map(|i| i % 4).collect();
+        let halves = halves(&labels);
+        assert_eq!((halves[0].len(), halves[1].len()), (21, 20));
+        for half in &halves {
+            let of = |class: u32| half.iter().filter(|i| labels[**i] == class).count();
+            assert!(half.is_sorted() && (0..4).all(|class| (5..=6).contains(&of(class))), "{half:?}");
+        }
+        let mut all = halves.concat();
+        all.sort_unstable();
+        assert!(all.into_iter().eq(0..41));
+    }
 }

@@ -78,14 +78,14 @@ pub fn run(args: &Calibrate, session: &Session) -> Result<Outcome> {
     bar.set_message("calibrating");
     let rows = calibrate(&at, &set, &options, &mut |share| bar.set_position((1000.0 * share) as u64));
     bar.finish_and_clear();
-    if let Some(out) = &args.out {
-        save_plots(&reliability(&rows), out)?;
-    }
+    // The numbers first: they cost the work, and a figure may fail to be written.
+    let draw = || args.out.as_ref().map_or(Ok(()), |out| save_plots(&reliability(&rows), out));
     if session.json {
         session.print_json(&serde_json::json!({
             "model": loaded.name, "data": args.measured.data, "count": set.len(), "measured": set.len() / 2,
             "rows": rows,
         }))?;
+        draw()?;
         return Ok(Outcome::Done);
     }
     outln!("{} on {} pictures of {}, measured on half of them", loaded.name, set.len(), args.measured.data);
@@ -109,5 +109,6 @@ pub fn run(args: &Calibrate, session: &Session) -> Result<Outcome> {
             a.nll
         );
     }
+    draw()?;
     Ok(Outcome::Done)
 }

@@ -16,6 +16,10 @@ pub fn fit_temperature(logits: &[f32], labels: &[u32]) -> f64 {
     assert!(!labels.is_empty() && logits.len().is_multiple_of(labels.len()), "logits for every label");
     let smoothing = 1.0 / (labels.len() as f64 + 2.0);
     let loss = |log_t: f64| mean_nll(logits, labels, log_t.exp(), smoothing);
+    // Logits that say nothing, which no temperature changes, stay as they are.
+    if loss(0.01f64.ln()) == loss(100f64.ln()) && loss(0.0) == loss(100f64.ln()) {
+        return 1.0;
+    }
     let ratio = 0.5 * (5f64.sqrt() - 1.0);
     let (mut low, mut high) = (0.01f64.ln(), 100f64.ln());
     let (mut a, mut b) = (high - ratio * (high - low), low + ratio * (high - low));
@@ -95,5 +99,6 @@ mod tests {
         assert!((t - 2.0 / 203f64.ln()).abs() < 1e-3, "{t}");
         assert!(fit_temperature(&logits, &[1, 0].repeat(50)) > 99.0);
         assert_eq!(scaled_log_probs(&[3.0], 1, 2.0), [0.0]);
+        assert_eq!(fit_temperature(&[0.5; 40], &[1; 20]), 1.0);
     }
 }

@@ -1,6 +1,6 @@
 //! The course of a training run, from the lines of its log.
 
-use super::{Plot, Series, axis::shortest, render_png};
+use super::{MAX_SIDE, Plot, Series, axis::shortest, render_png};
 use crate::{atomic::write_atomic, report::ReportError};
 use serde_json::Value;
 use std::{
@@ -26,7 +26,7 @@ pub fn curves(lines: &[Value], path: &Path) -> Result<(), ReportError> {
     save_plots(&panels(lines), path)
 }
 
-/// Draws plots, two side by side where there are several, into a PNG file.
+/// Draws plots, two side by side where there are several and more where they are many, into a PNG file.
 ///
 /// # Errors
 /// If the file cannot be written.
@@ -40,7 +40,8 @@ pub fn save_plots(plots: &[Plot], path: &Path) -> Result<(), ReportError> {
 /// # Errors
 /// If there are too many plots for one picture.
 pub fn plots_png(plots: &[Plot]) -> Result<Vec<u8>, ReportError> {
-    let columns = COLUMNS.min(plots.len()).max(1);
+    // As many columns as it takes for the rows to fit a picture.
+    let columns = COLUMNS.max(plots.len().div_ceil((MAX_SIDE / PANEL.1) as usize)).min(plots.len()).max(1);
     let rows = plots.len().div_ceil(columns).max(1) as u32;
     let picture = render_png(plots, columns, PANEL.0 * columns as u32, PANEL.1 * rows)?;
     let mut bytes = Vec::new();
