@@ -82,13 +82,17 @@ fn autoattack_is_resumed_and_does_not_depend_on_the_batch() {
     // Another model's curve in the same figure; an attack of another kind is not of the same figure.
     let figure = |dir: &str| std::fs::read(Path::new(dir).join("curve.png")).unwrap();
     let two = text(&dir.path().join("two"));
-    let quick = ["attack", &model, "--data", "digits", "--limit", "4", "--norm", "linf", "--eps", "0.1"];
+    let quick = ["attack", &model, "--data", "digits", "--limit", "20", "--norm", "linf", "--eps", "0.1"];
     json(quick.iter().chain(&more).chain(&["--out", &two]));
     let alone = figure(&two);
     json(quick.iter().chain(&more).chain(&["--out", &two, "--resume", "--beside", &out]));
     assert!(figure(&two) != alone);
     let other = ["--method", "fgsm", "--out", &two, "--resume", "--beside", &out];
     fails(1, quick.iter().chain(&other), &["attack.json", "autoattack", "expected", "fgsm"]);
+    let less = text(&dir.path().join("less"));
+    let fewer = ["attack", &model, "--data", "digits", "--limit", "4", "--norm", "linf", "--eps", "0.1"];
+    let beside = ["--out", &less, "--beside", &out];
+    fails(1, fewer.iter().chain(&more).chain(&beside), &["attack.json", "20", "expected", "4"]);
     fails(2, args.iter().chain(&more).chain(&["--out", &out]), &["robust", "--resume"]);
     let other = ["--seed", "1", "--resume", "--out", &out];
     fails(1, args.iter().chain(&more).chain(&other), &["attack.jsonl", "expected"]);
@@ -332,8 +336,9 @@ fn trust_goes_on_where_it_was_killed() {
     child.wait().unwrap();
     fails(2, call(), &["trust", "--resume"]);
     fails(1, call().chain(["--seed", "1", "--resume"]), &["attack-1-0.02.jsonl", "expected"]);
+    std::fs::write(out.join("attack-mine.jsonl"), "not a journal of this report").unwrap();
     let resumed = json(call().chain(["--resume", "--json"]));
-    assert_eq!(names(&out), ["report.html", "trust.json"]);
+    assert_eq!(names(&out), ["attack-mine.jsonl", "report.html", "trust.json"]);
     fails(2, call(), &["trust", "report already"]);
     assert_eq!(json(call().chain(["--resume", "--json"])), resumed);
     fails(2, call().chain(["--resume", "--seed", "1"]), &["report of another call"]);
@@ -391,37 +396,6 @@ fn calls_that_make_no_sense() {
     let below = text(&Path::new(&picture).join("x"));
     fails(1, ["trust", &model, "--data", "digits", "--limit", "2", "--out", &below], &["cannot be written"]);
     assert_eq!(names(dir.path()), ["a.png"]);
-}
-
-/// A model that knows one class cannot be fooled, and is told so; its density still tells foreign pictures.
-#[test]
-fn a_model_with_one_class_is_no_classifier() {
-    let dir = tempfile::tempdir().unwrap();
-    let photos = dir.path().join("photos");
-    std::fs::create_dir_all(photos.join("thing")).unwrap();
-    for i in 0..20 {
-        save(&photos.join("thing"), &format!("{i}.png"), grey(8 + i % 2, 8));
-    }
-    let (data, run) = (text(&photos), dir.path().join("run"));
-    let set = format!("data.train={data}");
-    let fit = ["--set", &set, "--set", "data.size=[8,8]", "--set", "data.fit=resize", "--threads", "1"];
-    let output = train(&run, 2, &fit);
-    assert!(output.status.success(), "{}", stderr(&output));
-    let model = text(&run.join("model.safetensors"));
-    // No more what it was trained on, of which it would be measured on two pictures.
-    save(&photos.join("thing"), "0.png", grey(9, 9));
-    let common = ["--data", &data, "--limit", "3"];
-    let no = &["model.safetensors", "does not classify"];
-    fails(1, ["attack", &model, "--norm", "l2", "--eps", "9", "--method", "pgd"].iter().chain(&common), no);
-    fails(1, ["certify", &model, "--sigma", "0.5"].iter().chain(&common), no);
-    fails(1, ["calibrate", &model].iter().chain(&common), no);
-    let found =
-        json(["ood", &model, "--out-data", "noise", "--sigmas", "0.2", "--json"].iter().chain(&common));
-    assert_eq!(found["pairs"][0]["rows"].as_array().unwrap().len(), 6);
-    let out = text(&dir.path().join("trust"));
-    let found = json(["trust", &model, "--sigmas", "0.2", "--out", &out, "--json"].iter().chain(&common));
-    let level = &found["models"][0]["levels"][0];
-    assert!(level["accuracy"].is_null() && level["psnr"].is_number(), "{found}");
 }
 
 /// A plain classifier is attacked through autodiff, and stands beside the joint model in one report.

@@ -129,7 +129,7 @@ fn curve_of(folder: &Path, kind: &Value) -> Result<Series> {
     let text = std::fs::read_to_string(&path).with_context(|| format!("{name}: cannot be read"))?;
     let report: Value =
         serde_json::from_str(&text).with_context(|| format!("{name}: not an attack's report"))?;
-    let found = serde_json::json!([report["norm"], report["method"]]);
+    let found = serde_json::json!([report["norm"], report["method"], report["data"], report["count"]]);
     if found != *kind {
         bail!("{name}: tells of {found}, expected {kind}");
     }
@@ -168,7 +168,7 @@ pub fn run(args: &Attack, session: &Session) -> Result<Outcome> {
         batch: args.measured.batch,
         seed,
     };
-    let kind = serde_json::json!([plan.norm, method]);
+    let kind = serde_json::json!([plan.norm, method, args.measured.data, set.len()]);
     let beside = args.beside.iter().map(|dir| curve_of(dir, &kind)).collect::<Result<Vec<_>>>()?;
     let mut journal = match &args.out {
         None => Journal::in_memory(),
