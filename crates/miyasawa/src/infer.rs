@@ -41,8 +41,12 @@ fn class(label: usize, device: &Device) -> Tensor<1, Int> {
     Tensor::from_data(TensorData::new(vec![label as i32], [1]), device)
 }
 
-/// The probabilities of all classes for a picture that has the model's size already; see
-/// [`Picture::center_fit`]. Nothing from a model that does not classify.
+/// The probabilities of all classes for a picture that has the model's channels and size already; see
+/// [`DataInfo::fitted`](crate::checkpoint::DataInfo::fitted). Nothing from a model that does not classify. `sigma` lies within
+/// [`NOISE_LEVELS`](crate::model::NOISE_LEVELS), or is 0 for a network that is blind to it: other levels give no numbers.
+///
+/// # Panics
+/// If the picture has other channels than the model's.
 pub fn classify(model: &impl Predict, picture: &Picture, sigma: f64, device: &Device) -> Option<Vec<f32>> {
     let ask = Ask { classify: true, ..Ask::default() };
     let found = model.predict(&tensor(picture, device), &level(sigma, device), &ask);

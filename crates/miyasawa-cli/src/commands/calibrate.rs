@@ -17,7 +17,7 @@ use std::path::PathBuf;
 /// Are probabilities what they say? ECE (15 bins), Brier score and NLL, as they are and with a fitted temperature.
 ///
 /// Measured on the clean pictures, at every noise level, and under PGD on the clean pictures. Temperatures are fitted to
-/// the pictures at even places, at each noise level and without attacks; all numbers are of those at odd places.
+/// every second picture of each class, at each noise level and without attacks; all numbers are of the others.
 ///
 /// Example: miyasawa calibrate model.safetensors --data cifar10 --eps 0.25,0.5 -o reliability.png
 #[derive(Args, Debug)]

@@ -116,10 +116,9 @@ impl Loaded {
         Geometry { channels: data.channels, height: data.height, width: data.width }
     }
 
-    /// A picture as the model's input: in its channels, at its size.
+    /// A picture as the model's input: in its channels, at its size, brought to it as in training.
     pub fn fitted(&self, picture: &Picture) -> Result<Picture> {
-        let data = &self.info.data;
-        Ok(picture.to_channels(data.channels)?.center_fit(data.height, data.width)?)
+        Ok(self.info.data.fitted(picture)?)
     }
 
     /// A class by its name or number.

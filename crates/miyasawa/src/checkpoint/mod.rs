@@ -14,12 +14,13 @@ pub(crate) use container::{Content, Opened};
 pub use container::{Precision, tensor_data};
 
 use crate::atomic::{self, AtomicError};
-use crate::data::{CROP_SHARE, FitMode};
+use crate::data::{CROP_SHARE, FitMode, Geometry, fit_picture};
 use crate::model::{
     Architecture, Kind, Model, NOISE_LEVELS, ObjectiveName,
     params::{ParamError, ParamMap},
 };
 use crate::nn::noise_frequencies;
+use crate::picture::{Picture, PictureError};
 use burn::tensor::{Device, TensorData};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -61,6 +62,18 @@ pub struct DataInfo {
     /// What tells the set of which a tenth was held out and not trained on; nothing if there was another set to test on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held_out_of: Option<String>,
+}
+
+impl DataInfo {
+    /// A picture as the model takes it: in its channels and at its size, to which it is brought as in training (see
+    /// [`fit_picture`]).
+    ///
+    /// # Errors
+    /// If the model has no channels or size that a picture can have.
+    pub fn fitted(&self, picture: &Picture) -> Result<Picture, PictureError> {
+        let to = Geometry { channels: self.channels, height: self.height, width: self.width };
+        fit_picture(picture, to, self.fit, self.crop_share)
+    }
 }
 
 fn crop_share() -> f64 {

@@ -6,7 +6,7 @@ use super::batch::{denormalise, normalise};
 use super::crop;
 use super::dataset::Dataset;
 use super::error::DataError;
-use crate::picture::{planes, resize_crop};
+use crate::picture::{Picture, PictureError, planes, resize_crop};
 
 /// How [`Dataset::fit`] changes the height and width.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
@@ -99,6 +99,30 @@ impl Dataset {
     }
 }
 
+/// A single picture as a model takes it: in its channels and at its size. What has the size is left as it is; otherwise as
+/// [`Dataset::fit`], but that it covers the size and loses what stands over, where a set would be padded: one's own pictures
+/// are rarely smaller than the model's.
+///
+/// # Errors
+///
+/// If no picture has such channels or such a size.
+pub fn fit_picture(
+    picture: &Picture,
+    to: Geometry,
+    mode: FitMode,
+    share: f64,
+) -> Result<Picture, PictureError> {
+    let picture = picture.to_channels(to.channels)?;
+    let (channels, height, width) = picture.shape();
+    if mode != FitMode::ResizeCrop || (height, width) == (to.height, to.width) {
+        return picture.center_fit(to.height, to.width);
+    }
+    let values: Vec<u8> = picture.values().iter().map(|v| denormalise(*v)).collect();
+    let samples = crop::interleave(&values, channels);
+    let cropped = resize_crop(&samples, channels, (height, width), (to.height, to.width), share);
+    Picture::new((channels, to.height, to.width), planes(&cropped, channels, normalise))
+}
+
 /// Appends a picture (C, H, W) to `out` with another number of channels.
 pub(super) fn convert_channels(image: &[u8], from: usize, to: usize, out: &mut Vec<u8>) {
     match (from, to) {
@@ -176,5 +200,27 @@ mod tests {
         let set = data((3, 4, 8), pixels);
         let out = set.fit(Geometry { channels: 3, height: 2, width: 2 }, FitMode::Resize).unwrap();
         assert_eq!(out.pixels(), (0..3u8).flat_map(|n| vec![n * 90; 12]).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_picture_of_ones_own_comes_to_a_model_as_its_set_did() {
+        let pixels: Vec<u8> = (0..3 * 20 * 31).map(|i| (i * 37 % 251) as u8).collect();
+        let values = pixels.iter().map(|v| normalise(*v)).collect();
+        let own = Picture::new((3, 20, 31), values).unwrap();
+        let set = Dataset::new("own", (3, 20, 31), vec!["a".into()], pixels, vec![0]).unwrap();
+        for (mode, to) in [
+            (FitMode::Resize, Geometry { channels: 3, height: 9, width: 8 }),
+            (FitMode::ResizeCrop, Geometry { channels: 3, height: 9, width: 8 }),
+            (FitMode::ResizeCrop, Geometry { channels: 3, height: 20, width: 31 }),
+        ] {
+            let fitted = fit_picture(&own, to, mode, 0.75).unwrap();
+            let of_set = set.clone().fit_share(to, mode, 0.75).unwrap();
+            let stored: Vec<u8> = fitted.values().iter().map(|v| denormalise(*v)).collect();
+            assert_eq!(stored, of_set.image(0), "{mode:?}");
+        }
+        // A set would be surrounded with black; a picture loses what stands over.
+        let to = Geometry { channels: 1, height: 32, width: 32 };
+        let fitted = fit_picture(&own, to, FitMode::Pad, CROP_SHARE).unwrap();
+        assert_eq!(fitted, own.to_channels(1).unwrap().center_fit(32, 32).unwrap());
     }
 }

@@ -50,7 +50,7 @@ pub use choose::{Both, Chosen};
 pub use convert::Converted;
 pub use dataset::Dataset;
 pub use error::DataError;
-pub use fit::{CROP_SHARE, FitMode, Geometry};
+pub use fit::{CROP_SHARE, FitMode, Geometry, fit_picture};
 pub use noise::evaluation_noise;
 pub(crate) use noise::fill_normal;
 pub use open::{OpenOptions, Pictures, Streaming};
