@@ -1,6 +1,6 @@
 //! Are probabilities what they say? Before and after a temperature, under noise and under attack.
 
-use crate::attack::{Pgd, Target, Victims, noisy_pictures, pictures};
+use crate::attack::{Pgd, SharedTarget, Target, Victims, noisy_pictures, pictures};
 use crate::data::Dataset;
 use crate::metrics::{
     Classification, ClassificationMeter, ReliabilityBin, fit_temperature, scaled_log_probs,
@@ -82,7 +82,7 @@ fn halves(labels: &[u32]) -> [Vec<usize>; 2] {
 /// level. Temperatures are fitted to every second picture of each class and all measures taken of the others, of which there
 /// must be one.
 pub fn calibrate<'m>(
-    at: &dyn Fn(f64) -> Box<dyn Target + 'm>,
+    at: &dyn Fn(f64) -> SharedTarget<'m>,
     data: &Dataset,
     options: &CalibrateOptions,
     progress: &mut dyn FnMut(f64),

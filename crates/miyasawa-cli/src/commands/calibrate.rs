@@ -8,7 +8,7 @@ use crate::args::{Session, WrongCall};
 use anyhow::Result;
 use clap::Args;
 use miyasawa::{
-    attack::{Pgd, Target},
+    attack::{Pgd, SharedTarget},
     calibrate::{CalibrateOptions, calibrate},
     report::{reliability, save_plots},
 };
@@ -71,7 +71,7 @@ pub fn run(args: &Calibrate, session: &Session) -> Result<Outcome> {
     let shape = [set.channels(), set.height(), set.width()];
     // That the model classifies is known: there is a target at every level.
     loaded.target(loaded.clean_sigma(), shape)?;
-    let at = |sigma: f64| -> Box<dyn Target + '_> {
+    let at = |sigma: f64| -> SharedTarget<'_> {
         loaded.target(sigma, shape).expect("a model that classifies at one level does so at all")
     };
     let bar = bar(session);

@@ -4,7 +4,7 @@ use crate::args::{Session, WrongCall};
 use anyhow::Result;
 use miyasawa::{
     Device,
-    attack::{Defence, Target, defence::plain_target},
+    attack::{Defence, SharedTarget, defence::plain_target},
     checkpoint::{Checkpoint, ModelInfo},
     data::Geometry,
     infer,
@@ -85,14 +85,14 @@ impl Loaded {
     }
 
     /// The model as attacks see it, at a noise level that it is told.
-    pub fn target(&self, sigma: f64, shape: [usize; 3]) -> Result<Box<dyn Target + '_>> {
+    pub fn target(&self, sigma: f64, shape: [usize; 3]) -> Result<SharedTarget<'_>> {
         let classes = self.info.data.classes.len();
         let target = plain_target(&self.model, sigma, shape, classes, &self.device);
         target.ok_or_else(|| self.cannot(CLASSIFY))
     }
 
     /// The model behind a defence, as attacks see it.
-    pub fn defended(&self, defence: Defence, shape: [usize; 3]) -> Result<Box<dyn Target + '_>> {
+    pub fn defended(&self, defence: Defence, shape: [usize; 3]) -> Result<SharedTarget<'_>> {
         let what = match defence {
             Defence::Softmax { sigma } => return self.target(sigma, shape),
             Defence::Denoise { .. } => "denoise before it classifies",

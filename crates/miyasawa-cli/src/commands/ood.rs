@@ -7,8 +7,9 @@ use crate::args::Session;
 use anyhow::Result;
 use clap::Args;
 use miyasawa::{
-    attack::Target,
+    attack::SharedTarget,
     data::Dataset,
+    model::ObjectiveName,
     ood::{self, OodOptions, OutSource},
 };
 use std::path::PathBuf;
@@ -65,10 +66,11 @@ pub fn run(args: &Ood, session: &Session) -> Result<Outcome> {
     let others = foreign(&args.out_data, &loaded, args.measured.limit, seed)?;
     let options = OodOptions { sigmas, batch: args.measured.batch, seed };
     let shape = [own.channels(), own.height(), own.width()];
-    let at = |sigma: f64| -> Box<dyn Target + '_> {
+    let at = |sigma: f64| -> SharedTarget<'_> {
         loaded.target(sigma, shape).expect("a model that classifies at one level does so at all")
     };
-    if loaded.model.joint().is_some() && !loaded.info.denoises() {
+    let jem = loaded.info.training.objective == ObjectiveName::Jem;
+    if loaded.model.joint().is_some() && !loaded.info.denoises() && !jem {
         tracing::warn!(
             "{}: was not trained by score matching: log p(y) and the norm of the score say what its classifier implies",
             loaded.name

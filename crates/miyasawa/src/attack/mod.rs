@@ -33,4 +33,4 @@ pub use run::{
     robust_accuracy_while, run,
 };
 pub use stage::Method;
-pub use target::{Found, Target, Victims, Weigh};
+pub use target::{Found, SharedTarget, Target, Victims, Weigh};

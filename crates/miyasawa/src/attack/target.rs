@@ -45,6 +45,9 @@ pub(super) fn fooled(logits: &[f32], label: usize) -> bool {
     argmax(logits) != label || logits.iter().any(|z| z.is_nan())
 }
 
+/// A target that threads may share, or take.
+pub type SharedTarget<'m> = Box<dyn Target + Send + Sync + 'm>;
+
 /// Pictures under attack.
 #[derive(Clone, Copy, Debug)]
 pub struct Victims<'a> {

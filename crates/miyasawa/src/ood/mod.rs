@@ -10,7 +10,7 @@ mod synthetic;
 pub use profile::Profile;
 pub use synthetic::OutSource;
 
-use crate::attack::{Target, noisy_pictures};
+use crate::attack::{SharedTarget, noisy_pictures};
 use crate::data::Dataset;
 use crate::eval::noisy_batch;
 use crate::metrics::{Detection, detection, log_sum_exp, mse};
@@ -146,7 +146,7 @@ fn of_logits(logits: &[f32], classes: usize, softmax: &mut Vec<f64>, energy: &mu
 /// As [`scores`], of a classifier that knows neither a density nor a denoiser: the two scores of its logits. `at` gives it
 /// at a noise level.
 pub fn classifier_scores<'m>(
-    at: &dyn Fn(f64) -> Box<dyn Target + 'm>,
+    at: &dyn Fn(f64) -> SharedTarget<'m>,
     data: &Dataset,
     options: &OodOptions,
     progress: &mut dyn FnMut(f64),

@@ -6,7 +6,7 @@ mod page;
 pub use page::page;
 
 use crate::attack::{
-    Journal, JournalError, Method, Norm, Order, Outcome, Pgd, Plan, Target, defence::plain_target, run,
+    Journal, JournalError, Method, Norm, Order, Outcome, Pgd, Plan, SharedTarget, defence::plain_target, run,
 };
 use crate::calibrate::{CalibrateOptions, CalibrationRow, calibrate};
 use crate::data::Dataset;
@@ -108,7 +108,7 @@ pub struct Subject<'a> {
 
 impl Subject<'_> {
     /// The classifier at a noise level; none if the model is a denoiser alone.
-    fn target(&self, sigma: f64) -> Option<Box<dyn Target + '_>> {
+    fn target(&self, sigma: f64) -> Option<SharedTarget<'_>> {
         if !self.classifies {
             return None;
         }
@@ -118,7 +118,7 @@ impl Subject<'_> {
 
     fn scores<'m>(
         &self,
-        at: &dyn Fn(f64) -> Box<dyn Target + 'm>,
+        at: &dyn Fn(f64) -> SharedTarget<'m>,
         data: &Dataset,
         options: &TrustOptions,
         progress: &mut dyn FnMut(f64),

@@ -9,7 +9,7 @@ pub use average::Average;
 pub use posterior::Posterior;
 pub use tracked::Tracked;
 
-use super::Target;
+use super::{SharedTarget, Target};
 use crate::model::{Classifier, EnergyNetwork, JointModel, Model};
 use burn::tensor::{Device, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
@@ -55,7 +55,7 @@ impl Defence {
         model: &'m JointModel<N>,
         shape: [usize; 3],
         device: &Device,
-    ) -> Box<dyn Target + 'm> {
+    ) -> SharedTarget<'m> {
         match self {
             Self::Softmax { sigma } => shared(Posterior::new(model, sigma, shape, device), device),
             Self::Denoise { sigma, then } => {
@@ -83,7 +83,7 @@ pub fn plain_target<'m>(
     shape: [usize; 3],
     classes: usize,
     device: &Device,
-) -> Option<Box<dyn Target + 'm>> {
+) -> Option<SharedTarget<'m>> {
     match model {
         Model::Joint(model) => Some(shared(Posterior::new(model, sigma, shape, device), device)),
         Model::Classifier(model) => {
@@ -94,7 +94,7 @@ pub fn plain_target<'m>(
     }
 }
 
-fn shared<'m>(target: impl Target + Sync + 'm, device: &Device) -> Box<dyn Target + 'm> {
+fn shared<'m>(target: impl Target + Send + Sync + 'm, device: &Device) -> SharedTarget<'m> {
     Box::new(shared::Shared { target, device: device.clone() })
 }
 
