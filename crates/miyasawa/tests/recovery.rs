@@ -66,6 +66,48 @@ fn run(trainer: &Trainer, out: &Path, resume: bool, spoiler: &mut Spoiler) -> Re
     trainer.run(out, resume, spoiler)
 }
 
+/// Pictures of the caller's own train the same model as the same pictures by their name; a configuration that could not be read
+/// back, and a checkpoint that could not, are not written.
+#[test]
+fn what_the_caller_holds_is_trained_on() {
+    let named = trainer(&["schedule.steps=6"]);
+    let options = OpenOptions { limit: Some(200), ..OpenOptions::default() };
+    let digits: DataSource = "digits".parse().unwrap();
+    let train = digits.open(Part::Train, &options).unwrap();
+    let test = digits.open(Part::Test, &OpenOptions::default()).unwrap();
+    let settings = ["network.width=8", "network.blocks=[1]", "data.limit=200", "eval.limit=20"];
+    let more = ["schedule.batch=16", "schedule.steps=6", "eval.every=1000", "divergence.snapshot_every=20"];
+    let settings: Vec<String> = settings.iter().chain(&more).map(|s| s.to_string()).collect();
+    let config = TrainConfig::load(None, &settings).unwrap();
+    let held = Trainer::with_data(config.clone(), train.clone(), test, &Device::flex()).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let models = [(&named, "named"), (&held, "held")].map(|(trainer, name)| {
+        let out = dir.path().join(name);
+        run(trainer, &out, false, &mut Spoiler::default()).unwrap();
+        std::fs::read(out.join("model.safetensors")).unwrap()
+    });
+    assert!(models[0] == models[1]);
+    let small = OpenOptions { size: Some((9, 9)), ..options };
+    let other = digits.open(Part::Test, &small).unwrap();
+    let error = Trainer::with_data(config.clone(), train, other, &Device::flex()).err().unwrap().to_string();
+    assert!(error.contains("(1, 8, 8)") && error.contains("(1, 9, 9)"), "{error}");
+
+    let error = TrainConfig { seed: u64::MAX, ..config }.check().unwrap_err().to_string();
+    assert!(error.contains("seed is 18446744073709551615, expected 0 to"), "{error}");
+
+    let path = dir.path().join("named/model.safetensors");
+    let mut checkpoint = Checkpoint::load(&path).unwrap();
+    checkpoint.info.sigma = [0.0, 1.0];
+    let out = dir.path().join("refused.safetensors");
+    let error = checkpoint.save(&out).unwrap_err().to_string();
+    assert!(error.contains("not written: noise levels from 0 to 1") && !out.exists(), "{error}");
+    // What is in memory need not have been read from a file that was checked.
+    let Architecture::GradResNet(config) = &mut checkpoint.info.network else { panic!("the default") };
+    config.classes = 0;
+    let error = checkpoint.model(&Device::flex(), &path).err().unwrap().to_string();
+    assert!(error.contains("classes is 0, expected at least 1"), "{error}");
+}
+
 /// Steps and events of the log.
 fn log(out: &Path) -> Vec<(u64, String)> {
     let text = std::fs::read_to_string(out.join("metrics.jsonl")).unwrap();

@@ -2,6 +2,7 @@
 
 mod point;
 mod resume;
+mod sets;
 mod steps;
 
 pub use steps::Rollback;
@@ -16,12 +17,13 @@ use super::{
 };
 use crate::atomic::AtomicError;
 use crate::checkpoint::{CheckpointError, DataInfo, ModelInfo, TrainingInfo};
-use crate::data::{Both, DataError, DataSource, FitMode, OpenOptions, Part, Pictures};
+use crate::data::{DataError, Pictures};
 use crate::eval::Row;
 use crate::model::params::ParamError;
 use crate::picture::Picture;
 use crate::report;
 use burn::tensor::Device;
+use sets::Sets;
 use std::{
     path::{Path, PathBuf},
     time::Instant,
@@ -184,8 +186,36 @@ impl Trainer {
     /// If the configuration or the data make no sense.
     pub fn new(config: TrainConfig, device: &Device) -> Result<Self, TrainError> {
         config.check()?;
+        let sets = Sets::load(&config)?;
+        Self::of(config, sets, device)
+    }
+
+    /// As [`new`](Self::new), on pictures that the caller has opened or made. What the configuration says of where data lies and how
+    /// it is opened is not looked at; a run is resumed with the same pictures.
+    ///
+    /// # Errors
+    /// If the configuration makes no sense, or the two sets differ in shape or classes.
+    pub fn with_data(
+        config: TrainConfig,
+        train: Pictures,
+        test: Pictures,
+        device: &Device,
+    ) -> Result<Self, TrainError> {
+        config.check()?;
+        if train.shape() != test.shape() {
+            let (of_train, of_test) = (train.shape(), test.shape());
+            let message =
+                format!("{} has pictures {of_train:?}, {} has {of_test:?}", train.name(), test.name());
+            return Err(TrainError::Mismatch(message));
+        }
+        let sets = Sets { train, test, gallery: None, held_out_of: None };
+        Self::of(config, sets, device)
+    }
+
+    fn of(config: TrainConfig, sets: Sets, device: &Device) -> Result<Self, TrainError> {
         config.dtype.check(device)?;
-        let Sets { train, test, gallery, held_out_of } = load_data(&config)?;
+        sets.check(&config)?;
+        let Sets { train, test, gallery, held_out_of } = sets;
         let (mean, std) = train.mean_std();
         if !(std > 0.0 && std.is_finite()) {
             let message = format!("{}: the standard deviation is {std}, expected above 0", train.name());
@@ -197,7 +227,7 @@ impl Trainer {
         let [height, width] = config.augment.patch.map_or([height, width], |side| [side, side]);
         let network = cost::network(&config, channels, classes.len())?;
         let data = DataInfo {
-            name: config.data.train.clone(),
+            name: train.name().to_owned(),
             channels,
             height,
             width,
@@ -322,62 +352,4 @@ impl Trainer {
         tracing::debug!("{size}, {} training pictures, step {} of {total}", self.train.len(), point.step);
         run.take_steps(point, observer)
     }
-}
-
-/// What a run learns from and is tested on.
-struct Sets {
-    train: Pictures,
-    test: Pictures,
-    gallery: Option<Vec<Picture>>,
-    held_out_of: Option<String>,
-}
-
-fn load_data(config: &TrainConfig) -> Result<Sets, TrainError> {
-    let options = config.open_options();
-    let source: DataSource = config.data.train.parse()?;
-    let (mut pictures, mut held_out_of) = (None, None);
-    let (train, test) = match &config.data.test {
-        None => {
-            let Both { train, test, held_out_of: digest } = source.open_both(&options)?;
-            held_out_of = digest;
-            (train, test)
-        }
-        Some(test) => {
-            let test: DataSource = test.parse()?;
-            let train = source.open(Part::Train, &options)?;
-            let of_test = options.for_test(&train);
-            // What learns no classes is tested on whole pictures, whatever their sizes.
-            let has_classes = train.classes().len() > 1 && !config.data.unlabelled;
-            let own = !has_classes && config.data.size.is_none();
-            let test = if own {
-                let chosen = test.choose(None)?;
-                match chosen.clone().open(&OpenOptions { size: None, ..of_test.clone() }) {
-                    Err(DataError::MixedSizes { .. }) => {
-                        pictures = Some(chosen.clone().gallery(&of_test)?);
-                        chosen.open(&OpenOptions { fit: FitMode::Resize, ..of_test })?
-                    }
-                    test => test?,
-                }
-            } else {
-                test.open(Part::Test, &of_test)?
-            };
-            (train, test)
-        }
-    };
-    if train.classes() != test.classes() && !config.data.unlabelled {
-        let message = format!(
-            "{} has the classes {:?}, {} has {:?}",
-            train.name(),
-            train.classes(),
-            test.name(),
-            test.classes()
-        );
-        return Err(TrainError::Mismatch(message));
-    }
-    let (_, height, width) = train.shape();
-    if let Some(side) = config.augment.patch.filter(|side| *side > height.min(width)) {
-        let message = format!("augment.patch is {side}, the pictures are {height}x{width}");
-        return Err(TrainError::Mismatch(message));
-    }
-    Ok(Sets { train, test, gallery: pictures, held_out_of })
 }
