@@ -73,9 +73,15 @@ impl DeviceSpec {
     /// one line.
     ///
     /// # Errors
-    /// If the device is not part of this build, or its driver does not answer.
+    /// If the device is not part of this build, its driver does not answer, or `MIYASAWA_ISA` asks for instructions that the
+    /// processor does not have.
     pub fn open(self) -> Result<Device, DeviceError> {
         if self == Self::Cpu {
+            // The first operation would panic.
+            let unavailable = |e: miyasawa_kernels::isa::IsaError| {
+                DeviceError::Unavailable(self.to_string(), e.to_string())
+            };
+            miyasawa_kernels::isa::Isa::from_env().map_err(unavailable)?;
             return Ok(Device::flex());
         }
         // Drivers panic where they are missing: the panic is caught and told as an error. One thread at a time, or one would

@@ -55,6 +55,9 @@ pub fn classify(model: &impl Predict, picture: &Picture, sigma: f64, device: &De
 
 /// The probabilities of all classes that a defence gives a picture of the target's shape; see
 /// [`Defence`](crate::attack::Defence).
+///
+/// # Panics
+/// If the picture has another shape.
 pub fn classify_behind(target: &dyn Target, picture: &Picture) -> Vec<f32> {
     let values: Vec<f32> = picture.values().iter().copied().map(to_unit).collect();
     let logits = target.logits(&values);
@@ -88,7 +91,11 @@ fn weight(at: usize, start: usize, size: usize, side: usize) -> f32 {
 
 /// `D(y)`, or `D(y, label)`, of a noisy picture at its own size. A picture larger than 512 pixels is
 /// denoised in overlapping parts that are blended; `progress` is told the share that is done before each. Nothing from a
-/// model that does not denoise, or not for a class.
+/// model that does not denoise, or not for a class. `sigma` is as for [`classify`]; a `label` that is none of the classes is of no
+/// class: see [`class_index`].
+///
+/// # Panics
+/// If the picture has other channels than the model's.
 pub fn denoise(
     model: &impl Predict,
     noisy: &Picture,
@@ -161,6 +168,9 @@ pub fn level_to_tell(info: &ModelInfo, channels: usize, sigma: f64) -> f64 {
 ///
 /// # Errors
 /// If the model's channels are not those of any picture.
+///
+/// # Panics
+/// If `label` is none of the model's classes.
 pub fn denoise_any(
     model: &impl Predict,
     info: &ModelInfo,
@@ -171,6 +181,8 @@ pub fn denoise_any(
     progress: &mut dyn FnMut(f64),
 ) -> Result<Option<Picture>, PictureError> {
     let (c, h, w) = noisy.shape();
+    let known = info.data.classes.len();
+    assert!(label.is_none_or(|label| label < known), "class {label:?}, the model knows {known}");
     let sigma = level_to_tell(info, c, sigma);
     if c == 3 && info.data.channels == 1 {
         let planes = noisy.values().chunks(h * w).enumerate().map(|(i, plane)| {

@@ -61,7 +61,13 @@ pub mod verify;
 
 pub use burn::tensor::Device;
 
+// Their types stand in this library's signatures: another version of them has other types.
+pub use {burn, rand};
+
 /// The instruction set that the CPU kernels run on.
+///
+/// # Panics
+/// If `MIYASAWA_ISA` asks for one that is not there, as every operation does; [`device::DeviceSpec::open`] tells it as an error.
 pub fn isa_name() -> String {
     miyasawa_kernels::isa::Isa::current().to_string()
 }

@@ -5,8 +5,9 @@ use burn::tensor::TensorData;
 use miyasawa::{
     Device,
     checkpoint::{Checkpoint, CheckpointError},
+    data::{DataSource, OpenOptions, Part},
     eval::Row,
-    model::params::ParamError,
+    model::{Architecture, params::ParamError},
     train::{
         Finish, Observer, Rollback, StepReport, TrainConfig, TrainError, Trainer, state::TrainState,
         step::Batch,

@@ -296,6 +296,9 @@ impl Run<'_> {
 ///
 /// # Errors
 /// If the journal cannot be written, or tells of other pictures.
+///
+/// # Panics
+/// If the pictures have another shape than the target's, or more classes.
 pub fn run(
     target: &dyn Target,
     data: &Dataset,

@@ -199,6 +199,9 @@ fn certificate(
 }
 
 /// Certifies every picture of a set; `progress` is told the share of the pictures and the certificates so far.
+///
+/// # Panics
+/// If `n` is 0, `alpha` is not between 0 and 1, or the pictures have another shape than the target's.
 pub fn certify(
     target: &dyn Target,
     data: &Dataset,

@@ -121,8 +121,8 @@ impl ModelInfo {
         }
     }
 
-    /// Says what is wrong with the values, if anything is: they come from a file.
-    fn problem(&self) -> Option<String> {
+    /// Says what is wrong with the values, if anything is: a checkpoint with such values is neither written nor read.
+    pub fn problem(&self) -> Option<String> {
         if let Some(problem) = self.network.problem() {
             return Some(problem);
         }
@@ -223,6 +223,14 @@ pub enum CheckpointError {
         /// What does not fit.
         source: ParamError,
     },
+    /// The content makes no checkpoint.
+    #[error("checkpoint {path}: not written: {found}")]
+    Content {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        found: String,
+    },
     /// The file could not be written.
     #[error(transparent)]
     Write(#[from] AtomicError),
@@ -230,6 +238,9 @@ pub enum CheckpointError {
 
 impl Checkpoint {
     fn content(&self, precision: Precision) -> Result<Content<'_>, String> {
+        if let Some(problem) = self.info.problem() {
+            return Err(problem);
+        }
         let mut content = Content::new(precision);
         content.entries.insert("info", serde_json::to_string(&self.info).map_err(|e| e.to_string())?);
         for (name, data) in &self.params {
@@ -244,7 +255,7 @@ impl Checkpoint {
     /// The checkpoint as a file's bytes.
     ///
     /// # Errors
-    /// If a parameter is not float32, which this program never makes.
+    /// If [`ModelInfo::problem`] finds one, or a parameter is not float32, which this program never makes.
     pub fn to_bytes(&self) -> Result<Vec<u8>, String> {
         self.to_bytes_in(Precision::F32)
     }
@@ -262,7 +273,7 @@ impl Checkpoint {
     /// Writes to a sibling of `path`, then renames it.
     ///
     /// # Errors
-    /// If the file cannot be written; nothing is left half-written then.
+    /// As [`to_bytes`](Self::to_bytes), or if the file cannot be written; nothing is left half-written then.
     pub fn save(&self, path: &Path) -> Result<(), CheckpointError> {
         self.save_in(Precision::F32, path)
     }
@@ -272,8 +283,8 @@ impl Checkpoint {
     /// # Errors
     /// As [`save`](Self::save), or if a number is too large for the type.
     pub fn save_in(&self, precision: Precision, path: &Path) -> Result<(), CheckpointError> {
-        let format = |found| CheckpointError::Format { path: path.to_owned(), found };
-        let content = self.content(precision).map_err(format)?;
+        let content = |found| CheckpointError::Content { path: path.to_owned(), found };
+        let content = self.content(precision).map_err(content)?;
         Ok(atomic::write_atomic(path, |file| content.write(file))?)
     }
 

@@ -116,7 +116,11 @@ impl CompareConfig {
         Ok(config)
     }
 
-    fn check(&self) -> Result<(), ConfigError> {
+    /// Says what makes no sense.
+    ///
+    /// # Errors
+    /// The first value that makes no sense.
+    pub fn check(&self) -> Result<(), ConfigError> {
         let wrong = |key, found: String, expected| Err(ConfigError::Value { key, found, expected });
         for seeds in self.models.iter().filter_map(|entry| entry.seeds.as_ref()).chain([&self.seeds]) {
             if seeds.is_empty() || seeds.iter().collect::<BTreeSet<_>>().len() != seeds.len() {

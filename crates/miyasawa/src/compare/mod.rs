@@ -80,7 +80,7 @@ impl Choice {
 /// `should_stop` is asked while models are measured. Nothing if the one or the other stopped it.
 ///
 /// # Errors
-/// If a file cannot be read or written. A training that diverges is no error: it is a part of the result.
+/// If the configuration makes no sense, or a file cannot be read or written. A training that diverges is no error: it is a part of the result.
 pub fn run<O: Observer>(
     config: &CompareConfig,
     choice: &Choice,
@@ -89,6 +89,7 @@ pub fn run<O: Observer>(
     observe: &mut dyn FnMut(Beginning<'_>) -> O,
     should_stop: &dyn Fn() -> bool,
 ) -> Result<Option<Comparison>, ExperimentError> {
+    config.check()?;
     let models = choice.of(config)?;
     let folder = |path: &Path| {
         let error = |source| ExperimentError::Folder { path: path.to_owned(), source };

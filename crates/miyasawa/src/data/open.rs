@@ -229,7 +229,7 @@ impl Pictures {
     pub fn order(&self, seed: u64, epoch: u64, buffer: Option<usize>) -> Vec<u32> {
         match buffer {
             None => epoch_order(seed, epoch, self.len()),
-            Some(buffer) => shard_order(seed, epoch, &self.shards, buffer),
+            Some(buffer) => self.whole(shard_order(seed, epoch, &self.shards, buffer)),
         }
     }
 
@@ -259,7 +259,11 @@ impl Pictures {
     /// Indices of at most `limit` pictures, evenly spaced over the set as [`Dataset::subset`] chooses them; where broken ones
     /// are left out, those that are whole.
     pub fn spread(&self, limit: usize) -> Vec<u32> {
-        let places = spread(self.listed, limit);
+        self.whole(spread(self.listed, limit))
+    }
+
+    /// The indices of the pictures at `places` of the list. They are the places, unless broken ones were left out of memory.
+    fn whole(&self, places: Vec<u32>) -> Vec<u32> {
         match self.in_memory().filter(|data| data.len() < self.listed) {
             None => places,
             Some(data) => {

@@ -227,6 +227,9 @@ impl Stream {
         [seed, epoch]: [u64; 2],
         out: &mut [f32],
     ) -> Result<u32, DataError> {
+        let (channels, height, width) = self.shape;
+        assert!((index as usize) < self.len(), "picture {index} of {}", self.len());
+        assert_eq!(out.len(), channels * height * width, "values of a picture");
         let key = [seed, epoch, u64::from(index)];
         if let (Some(area), false) = (augment.resized_crop, self.bring == Bring::Keep) {
             let (at, cropped) = self.whole(index as usize, |bytes| self.cropped(bytes, area, key))?;

@@ -201,7 +201,7 @@ impl Description {
     ///
     /// # Errors
     ///
-    /// If a file cannot be read, every picture of a class is broken, or the figure would be too large.
+    /// If a file cannot be read; within, if the figure would be too large. A class whose pictures are all broken is left out.
     pub fn grid(&self, classes: usize, columns: usize) -> Result<Result<Picture, PictureError>, DataError> {
         let content = &self.parts[0].1;
         let labels = content.labels();

@@ -11,7 +11,8 @@ use burn::tensor::{Device, Int, Tensor, TensorData, activation::log_softmax};
 /// What is evaluated.
 #[derive(Clone, Debug)]
 pub struct EvalOptions {
-    /// Noise levels, in units of the [-1, 1] range.
+    /// Noise levels, in units of the [-1, 1] range, within [`NOISE_LEVELS`](crate::model::NOISE_LEVELS); 0 is a level for
+    /// networks alone that are not told it.
     pub sigmas: Vec<f64>,
     /// Take so many pictures, evenly spaced over the set; all if left out.
     pub limit: Option<usize>,
@@ -106,6 +107,9 @@ fn noisy_batch_at(
 }
 
 /// Evaluates a model; `progress` is told the share of the work done.
+///
+/// # Panics
+/// If the pictures have other channels than the model's, or more classes where it classifies.
 pub fn evaluate(
     model: &(impl Predict + Sync),
     data: &Dataset,
@@ -136,6 +140,9 @@ pub struct Evaluation {
 ///
 /// # Errors
 /// If pictures cannot be read, too many are broken, or none is whole.
+///
+/// # Panics
+/// As [`evaluate`].
 pub fn evaluate_set(
     model: &(impl Predict + Sync),
     data: &Pictures,

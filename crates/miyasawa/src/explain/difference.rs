@@ -26,6 +26,9 @@ pub struct Explanation {
 }
 
 /// Explains what of the picture speaks for each of the classes `labels`.
+///
+/// # Panics
+/// If one of them is none of the model's classes, or the picture has other channels than the model's.
 pub fn explain<N: EnergyNetwork>(
     model: &JointModel<N>,
     y: &Picture,
@@ -33,6 +36,8 @@ pub fn explain<N: EnergyNetwork>(
     labels: &[usize],
     device: &Device,
 ) -> Vec<Explanation> {
+    let known = model.net.classes();
+    assert!(labels.iter().all(|label| *label < known), "classes {labels:?}, the model knows {known}");
     let picture = |batch: Tensor<4>| pictures(batch).remove(0);
     let with_graph = untracked(model.clone());
     let point = model.at(&tensor(y, device), &level(sigma, device));

@@ -42,12 +42,17 @@ pub struct Path {
 
 /// Follows `D(y, c) - D(y)`, the direction in which `log p(c | y)` rises fastest, in steps of one length that stay inside
 /// [-1, 1]: a counterfactual picture, and what had to change.
+///
+/// # Panics
+/// If the class is none of the model's, or the picture has other channels than the model's.
 pub fn counterfactual<N: EnergyNetwork>(
     model: &JointModel<N>,
     start: &Picture,
     options: &PathOptions,
     device: &Device,
 ) -> Path {
+    let known = model.net.classes();
+    assert!(options.label < known, "class {}, the model knows {known}", options.label);
     let (labels, sigma) = (class(options.label, device), level(options.sigma, device));
     let origin: Vec<f32> = start.values().iter().map(|v| v.clamp(-1.0, 1.0)).collect();
     let (channels, height, width) = start.shape();

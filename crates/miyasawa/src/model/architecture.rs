@@ -246,13 +246,16 @@ impl Architecture {
     /// anything is allocated: both may come from a file that nobody has checked.
     ///
     /// # Errors
-    /// If a parameter is missing, unknown, or has another shape.
+    /// If [`problem`](Self::problem) finds one, or a parameter is missing, unknown, or has another shape.
     pub fn with_params(
         &self,
         values: ParamMap,
         device: &Device,
         sigma_data: f64,
     ) -> Result<Model, ParamError> {
+        if let Some(problem) = self.problem() {
+            return Err(ParamError::Config(problem));
+        }
         let expected = match self {
             Self::GradResNet(config) => {
                 let net = config.with_params(values, device)?;

@@ -160,8 +160,11 @@ impl GradResNetConfig {
     /// allocated: both may come from a file that nobody has checked.
     ///
     /// # Errors
-    /// If a parameter is missing, unknown, or has another shape.
+    /// If [`problem`](Self::problem) finds one, or a parameter is missing, unknown, or has another shape.
     pub fn with_params(&self, values: ParamMap, device: &Device) -> Result<GradResNet, ParamError> {
+        if let Some(problem) = self.problem() {
+            return Err(ParamError::Config(problem));
+        }
         let same =
             |name: String, expected: Vec<usize>| match values.get(&name).map(|data| data.shape().to_vec()) {
                 Some(found) if found == expected => Ok(()),

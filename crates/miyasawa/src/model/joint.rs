@@ -79,7 +79,11 @@ impl<N: EnergyNetwork> JointModel<N> {
     }
 
     /// The model at noisy images `y`, `[batch, channels, height, width]`, with a noise level each,
-    /// `[batch]`. One forward pass.
+    /// `[batch]`. One forward pass. A level outside [`NOISE_LEVELS`](super::NOISE_LEVELS) (0 too) gives results that are not
+    /// numbers, unless the network is blind and has no use for it.
+    ///
+    /// # Panics
+    /// If the images have other channels than the network.
     pub fn at(&self, y: &Tensor<4>, sigma: &Tensor<1>) -> Point<'_, N> {
         let scales = self.scales(sigma);
         let u = (y.clone() * per_image(&scales.c_in)).permute([0, 2, 3, 1]);

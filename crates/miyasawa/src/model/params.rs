@@ -151,6 +151,9 @@ pub enum ParamError {
         /// The map's shape.
         found: Vec<usize>,
     },
+    /// No network has such a configuration.
+    #[error("{0}")]
+    Config(String),
     /// There are fewer of them than the model's.
     #[error("there are {found} parameters, the model expects {expected}")]
     Count {

@@ -98,7 +98,7 @@ pub fn scores<N: EnergyNetwork>(
     for (level, &sigma) in options.sigmas.iter().enumerate() {
         let mut scores = LevelScores { sigma, ..LevelScores::default() };
         for from in (0..data.len()).step_by(options.batch.max(1)) {
-            let size = options.batch.min(data.len() - from);
+            let size = options.batch.max(1).min(data.len() - from);
             let batch = noisy_batch(data, [from, size], sigma, [options.seed, level as u64], device);
             let point = model.at(&batch.y, &batch.sigma);
             let score = point.score();

@@ -88,6 +88,9 @@ impl Memory {
     /// its GELU, after the second, the result) and the adjoint of a score four cotangents; the first
     /// convolution and its GELU keep two of the first stage's size and two more. The reverse works with about
     /// four of the largest besides.
+    ///
+    /// # Panics
+    /// If `micro_batch` is 0.
     pub fn of(network: &Architecture, parameters: u64, options: &MemoryOptions) -> Self {
         let sizes = network.activations(options.size);
         let (blocks, first) = (sizes.iter().skip(1).sum::<usize>() as u64, sizes[0] as u64);

@@ -88,6 +88,9 @@ impl Batch {
 /// layer mixes images, and bounds the memory. On the CPU each thread takes whole parts: operations of one part
 /// then never wait for each other's threads. The parts' gradients are added in their order, so that the
 /// result is the same for every number of threads.
+///
+/// # Panics
+/// If the model is not on a device that records operations, [`Device::autodiff`], or `micro_batch` is 0.
 pub fn gradients<N: EnergyNetwork + Sync>(
     model: &JointModel<N>,
     batch: &Batch,

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 /// Write a data set as WebDataset shards, which can be streamed.
 ///
-/// JPEG, PNG and WebP files are copied as they are, other pictures are stored as PNG. The pictures are shuffled, always in
+/// Picture files are copied as they are, sets of bare values are stored as PNG. The pictures are shuffled, always in
 /// the same way: the same set gives the same bytes. The folder can then be named as data, or its shards with a range:
 /// 'DIR/train-{00000..00015}.tar'.
 ///

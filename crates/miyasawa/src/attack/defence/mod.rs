@@ -49,7 +49,8 @@ impl Defence {
         }
     }
 
-    /// The model behind this defence.
+    /// The model behind this defence, for pictures of (channels, height, width). Its noise levels lie within
+    /// [`NOISE_LEVELS`](crate::model::NOISE_LEVELS), or the answers are not numbers.
     pub fn target<'m, N: EnergyNetwork + Sync>(
         self,
         model: &'m JointModel<N>,

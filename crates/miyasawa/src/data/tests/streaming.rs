@@ -234,6 +234,10 @@ fn a_broken_picture_is_skipped_up_to_a_limit() {
     // Measured is what is there.
     let whole = OpenOptions { max_broken: 2, whole_only: true, ..OpenOptions::default() };
     let (memory, stream) = both(dir.path(), &whole);
+    // An order of what there is, in memory without the gaps.
+    let mut order = memory.order(0, 0, Some(2));
+    order.sort_unstable();
+    assert_eq!(order, [0, 1, 2, 3]);
     for set in [&memory, &stream] {
         let found = set.sample(usize::MAX).unwrap();
         assert_eq!(found.labels(), [0, 0, 1, 1]);

@@ -19,7 +19,7 @@ pub struct DataConfig {
     pub crop_share: f64,
     /// Channels that pictures are brought to, 1 or 3; left out, their own.
     pub channels: Option<usize>,
-    /// Train on the first so many pictures of a shuffle only.
+    /// Train on so many pictures only, evenly spaced over the set.
     pub limit: Option<usize>,
     /// Forget the classes: every picture is of the one class `image`.
     pub unlabelled: bool,

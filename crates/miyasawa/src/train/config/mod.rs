@@ -145,6 +145,8 @@ impl TrainConfig {
             let inner = found.strip_prefix("Some(").and_then(|found| found.strip_suffix(')'));
             Err(ConfigError::Value { key, found: inner.unwrap_or(&found).to_owned(), expected })
         }
+        // A number of TOML has a sign: a larger seed could be written and not read back.
+        check(i64::try_from(self.seed).is_ok(), "seed", self.seed, "0 to 9223372036854775807")?;
         let (noise, loss, opt, schedule) = (&self.noise, &self.loss, &self.optimizer, &self.schedule);
         let share = |value: f64| (0.0..=1.0).contains(&value);
         let (kind, blind) = (self.network.kind, self.network.is_blind());
