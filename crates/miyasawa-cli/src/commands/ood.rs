@@ -19,6 +19,7 @@ use std::path::PathBuf;
 /// Scores: log p(y), the norm of the score, the denoising residual, the largest probability, the energy; and the profile
 /// of score norms over all levels, fitted to every second picture of --data. Each should be larger for the model's own
 /// kind: an AUROC below 0.5 means that the score takes the others for its own, as densities do with simpler pictures.
+/// What the model did not learn is left out: the residual without a denoiser, the largest probability without classes.
 ///
 /// Other pictures (--out-data): noise (noise:uniform, noise:gaussian), textures (gratings, checks, rings, clouds; made
 /// from the seed), or any data set; they are brought to the model's size and channels.
