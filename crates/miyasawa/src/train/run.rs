@@ -186,6 +186,7 @@ impl Trainer {
     /// If the configuration or the data make no sense.
     pub fn new(config: TrainConfig, device: &Device) -> Result<Self, TrainError> {
         config.check()?;
+        config.dtype.check(device)?;
         let sets = Sets::load(&config)?;
         Self::of(config, sets, device)
     }
@@ -202,6 +203,7 @@ impl Trainer {
         device: &Device,
     ) -> Result<Self, TrainError> {
         config.check()?;
+        config.dtype.check(device)?;
         if train.shape() != test.shape() {
             let (of_train, of_test) = (train.shape(), test.shape());
             let message =
@@ -213,7 +215,6 @@ impl Trainer {
     }
 
     fn of(config: TrainConfig, sets: Sets, device: &Device) -> Result<Self, TrainError> {
-        config.dtype.check(device)?;
         sets.check(&config)?;
         let Sets { train, test, gallery, held_out_of } = sets;
         let (mean, std) = train.mean_std();
