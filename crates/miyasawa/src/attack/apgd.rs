@@ -181,13 +181,12 @@ impl Apgd {
                 );
             }
             let mut seen = rows.iter().zip(batch.chunks(target.len()));
-            alive.retain(|s| {
-                let (row, point) = seen.next().unzip();
-                let broken = row.is_some_and(|z| fooled(z, s.label));
-                if broken {
-                    found[s.victim] = point.map(<[f32]>::to_vec);
+            alive.retain(|s| match seen.next() {
+                Some((z, point)) if fooled(z, s.label) => {
+                    found[s.victim] = Some(point.to_vec());
+                    false
                 }
-                !broken
+                _ => true,
             });
         }
         found

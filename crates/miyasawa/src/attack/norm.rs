@@ -47,10 +47,13 @@ impl Norm {
         match self {
             Self::L2 => {
                 let length = self.length(g);
-                let scale = if length > 0.0 && length.is_finite() { 1.0 / length } else { 0.0 };
-                g.iter().map(|g| if scale > 0.0 { (f64::from(*g) * scale) as f32 } else { 0.0 }).collect()
+                if !(length > 0.0 && length.is_finite()) {
+                    return vec![0.0; g.len()];
+                }
+                let scale = 1.0 / length;
+                g.iter().map(|g| (f64::from(*g) * scale) as f32).collect()
             }
-            Self::Linf => g.iter().map(|g| if *g == 0.0 || g.is_nan() { 0.0 } else { g.signum() }).collect(),
+            Self::Linf => g.iter().map(|g| if g.abs() > 0.0 { g.signum() } else { 0.0 }).collect(),
         }
     }
 

@@ -164,16 +164,15 @@ fn clean(
         let logits = target.logits(&x);
         // Two looks at the first pictures: a defence that answers at random must be attacked through its mean.
         if number == 0 {
-            let bits = |logits: &[f32]| logits.iter().map(|z| z.to_bits()).collect::<Vec<_>>();
-            random = bits(&target.logits(&x)) != bits(&logits);
+            random = target.logits(&x).iter().zip(&logits).any(|(a, b)| a.to_bits() != b.to_bits());
         }
         let (_, gradient) = target.gradient(&x, &|i, z| Loss::CrossEntropy.weights(z, label(i)));
-        zero += gradient.chunks(target.len()).filter(|g| g.iter().all(|g| *g == 0.0)).count();
         let seconds = started.elapsed().as_secs_f64() / indices.len() as f64;
         let mut lines = Vec::new();
-        let values = logits.chunks(target.classes()).zip(gradient.chunks(target.len()));
-        infinite += values.filter(|(z, g)| z.iter().chain(*g).any(|v| !v.is_finite())).count();
-        for (i, z) in logits.chunks(target.classes()).enumerate() {
+        let found = logits.chunks(target.classes()).zip(gradient.chunks(target.len()));
+        for (i, (z, g)) in found.enumerate() {
+            zero += usize::from(g.iter().all(|g| *g == 0.0));
+            infinite += usize::from(z.iter().chain(g).any(|v| !v.is_finite()));
             let ok = !fooled(z, label(i));
             right.push(ok);
             lines.push(Line {
