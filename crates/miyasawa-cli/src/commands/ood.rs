@@ -81,14 +81,8 @@ pub fn run(args: &Ood, session: &Session) -> Result<Outcome> {
     let score = |set: &Dataset| {
         bar.set_message(set.name().to_owned());
         let mut told = |share: f64| bar.set_position((1000.0 * share) as u64);
-        match loaded.model.joint() {
-            Some(joint) => ood::learned(
-                ood::scores(joint, set, &options, &loaded.device, &mut told),
-                [loaded.info.classifies(), loaded.info.denoises()],
-            ),
-            // What a classifier alone knows: two scores of its logits.
-            None => ood::classifier_scores(&at, set, &options, &mut told),
-        }
+        let learned = [loaded.info.classifies(), loaded.info.denoises()];
+        ood::model_scores(&loaded.model, learned, &at, set, &options, &loaded.device, &mut told)
     };
     let own_scores = score(&own);
     let mut documents = Vec::new();

@@ -61,6 +61,13 @@ pub struct Trust {
     resume: bool,
 }
 
+/// A model and what it is measured on.
+struct Measurement {
+    loaded: model::Loaded,
+    data: Dataset,
+    foreign: Vec<Dataset>,
+}
+
 /// The report, written before the document.
 const PAGE: &str = "report.html";
 /// The last file to be written.
@@ -119,17 +126,20 @@ pub fn run(args: &Trust, session: &Session) -> Result<Outcome> {
     for loaded in &models {
         loaded.sigmas(&args.sigmas)?;
     }
-    let sets = models.iter().map(|loaded| args.measured.load(loaded)).collect::<Result<Vec<_>>>()?;
-    let foreign = |loaded| foreign(&args.out_data, loaded, args.measured.limit, seed);
-    let others = models.iter().map(foreign).collect::<Result<Vec<_>>>()?;
-    let call = call(args, &models, &sets, &others, &options);
+    let with_pictures = |loaded: model::Loaded| -> Result<Measurement> {
+        let data = args.measured.load(&loaded)?;
+        let foreign = foreign(&args.out_data, &loaded, args.measured.limit, seed)?;
+        Ok(Measurement { loaded, data, foreign })
+    };
+    let models = models.into_iter().map(with_pictures).collect::<Result<Vec<_>>>()?;
+    let call = call(args, &models, &options);
     if document.exists() && args.out.join(PAGE).exists() {
         return finished(args, &document, &call, session);
     }
     make_folder(&args.out)?;
     let bar = bar(session);
     let mut found = Vec::new();
-    for (i, ((loaded, data), foreign)) in models.iter().zip(&sets).zip(&others).enumerate() {
+    for (i, Measurement { loaded, data, foreign }) in models.iter().enumerate() {
         let subject = Subject {
             name: &loaded.name,
             model: &loaded.model,
@@ -159,19 +169,13 @@ pub fn run(args: &Trust, session: &Session) -> Result<Outcome> {
 }
 
 /// All that the report depends on.
-fn call(
-    args: &Trust,
-    models: &[model::Loaded],
-    sets: &[Dataset],
-    others: &[Vec<Dataset>],
-    options: &TrustOptions,
-) -> Value {
-    let of = |((loaded, data), others): ((&model::Loaded, &Dataset), &Vec<Dataset>)| {
-        json!([loaded.hash, data.digest(), others.iter().map(Dataset::digest).collect::<Vec<_>>()])
+fn call(args: &Trust, models: &[Measurement], options: &TrustOptions) -> Value {
+    let of = |Measurement { loaded, data, foreign }: &Measurement| {
+        json!([loaded.hash, data.digest(), foreign.iter().map(Dataset::digest).collect::<Vec<_>>()])
     };
     json!({
-        "models": models.iter().zip(sets).zip(others).map(of).collect::<Vec<_>>(), "attacks": VERSION, "limit": args.measured.limit, "out_data": args.out_data,
-        "sigmas": options.sigmas, "norm": options.norm, "eps": options.eps, "method": options.method,
+        "models": models.iter().map(of).collect::<Vec<_>>(), "attacks": VERSION, "limit": args.measured.limit,
+        "out_data": args.out_data, "sigmas": options.sigmas, "norm": options.norm, "eps": options.eps, "method": options.method,
         "steps": options.steps, "seed": options.seed,
     })
 }

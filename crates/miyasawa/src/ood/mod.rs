@@ -14,7 +14,7 @@ use crate::attack::{SharedTarget, noisy_pictures};
 use crate::data::Dataset;
 use crate::eval::noisy_batch;
 use crate::metrics::{Detection, detection, log_sum_exp, mse};
-use crate::model::{EnergyNetwork, JointModel, host};
+use crate::model::{EnergyNetwork, JointModel, Model, host};
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
@@ -119,9 +119,26 @@ pub fn scores<N: EnergyNetwork>(
     out
 }
 
-/// Of the [`scores`] those that the model learned: the largest probability of one that classifies, the residual of one
+/// The scores of any model: of a joint model those [`scores`] that it learned (`learned` says whether it classifies, and whether it
+/// denoises), of any other its [`classifier_scores`]; `at` gives the classifier at a noise level.
+pub fn model_scores<'m>(
+    model: &Model,
+    learned: [bool; 2],
+    at: &dyn Fn(f64) -> SharedTarget<'m>,
+    data: &Dataset,
+    options: &OodOptions,
+    device: &Device,
+    progress: &mut dyn FnMut(f64),
+) -> Vec<LevelScores> {
+    match model.joint() {
+        Some(joint) => only_learned(scores(joint, data, options, device, progress), learned),
+        None => classifier_scores(at, data, options, progress),
+    }
+}
+
+/// Of the scores those that the model learned: the largest probability of one that classifies, the residual of one
 /// that denoises.
-pub fn learned(mut scores: Vec<LevelScores>, [classifies, denoises]: [bool; 2]) -> Vec<LevelScores> {
+fn only_learned(mut scores: Vec<LevelScores>, [classifies, denoises]: [bool; 2]) -> Vec<LevelScores> {
     for level in &mut scores {
         let [_, _, residual, softmax, _] = &mut level.values;
         if !classifies {
@@ -292,7 +309,7 @@ mod tests {
         let grey = scores(&model, &grey, &options, &device, &mut |_| {});
         let rows = compare(&found, &grey);
         assert_eq!(rows.len(), 2 * 5 + 1);
-        let alone = learned(found.clone(), [false, false]);
+        let alone = only_learned(found.clone(), [false, false]);
         assert!(
             compare(&alone, &grey).iter().all(|r| !matches!(r.score, Score::Residual | Score::MaxSoftmax))
         );

@@ -125,13 +125,8 @@ impl Subject<'_> {
     ) -> Vec<LevelScores> {
         let TrustOptions { sigmas, batch, seed, .. } = options;
         let options = OodOptions { sigmas: sigmas.clone(), batch: *batch, seed: *seed };
-        match self.model.joint() {
-            Some(joint) => ood::learned(
-                ood::scores(joint, data, &options, self.device, progress),
-                [self.classifies, self.denoises],
-            ),
-            None => ood::classifier_scores(at, data, &options, progress),
-        }
+        let learned = [self.classifies, self.denoises];
+        ood::model_scores(self.model, learned, at, data, &options, self.device, progress)
     }
 
     /// Measures everything with the functions that the other commands use; `progress` is told what is measured, and the
