@@ -1,7 +1,7 @@
 //! Loading the MODEL argument, and bringing pictures to it.
 
 use crate::args::{Session, WrongCall};
-use anyhow::Result;
+use anyhow::{Result, bail};
 use miyasawa::{
     Device,
     attack::{Defence, SharedTarget, defence::plain_target},
@@ -57,15 +57,9 @@ pub fn load(path: Option<&Path>, session: &Session) -> Result<Loaded> {
     Ok(Loaded { info: checkpoint.info, model, device, name: path.display().to_string(), hash: sha256 })
 }
 
-/// What [`Loaded::cannot`] says of a model without classes.
-const CLASSIFY: &str = "classify";
-
 impl Loaded {
     /// The error of asking a model for what it was not trained to do.
     fn cannot(&self, what: &str) -> anyhow::Error {
-        if what == CLASSIFY && self.info.network.classes() == Some(1) {
-            return anyhow::anyhow!("{}: does not {what}: it knows one class", self.name);
-        }
         anyhow::anyhow!(
             "{}: does not {what}: it is a {} trained with the weights {:?} of cross-entropy and score matching",
             self.name,
@@ -76,7 +70,13 @@ impl Loaded {
 
     /// Makes sure that the model knows classes.
     pub fn must_classify(&self) -> Result<()> {
-        if self.info.classifies() { Ok(()) } else { Err(self.cannot(CLASSIFY)) }
+        if self.info.classifies() {
+            return Ok(());
+        }
+        if self.info.network.classes() == Some(1) {
+            bail!("{}: does not classify: it knows one class", self.name);
+        }
+        Err(self.cannot("classify"))
     }
 
     /// Makes sure that the model is a denoiser.
@@ -88,20 +88,20 @@ impl Loaded {
     pub fn target(&self, sigma: f64, shape: [usize; 3]) -> Result<SharedTarget<'_>> {
         let classes = self.info.data.classes.len();
         let target = plain_target(&self.model, sigma, shape, classes, &self.device);
-        target.ok_or_else(|| self.cannot(CLASSIFY))
+        target.ok_or_else(|| self.cannot("classify"))
     }
 
     /// The model behind a defence, as attacks see it.
     pub fn defended(&self, defence: Defence, shape: [usize; 3]) -> Result<SharedTarget<'_>> {
-        let what = match defence {
+        let joint = match defence {
             Defence::Softmax { sigma } => return self.target(sigma, shape),
-            Defence::Denoise { .. } => "denoise before it classifies",
-            Defence::Average { .. } => "answer with a mean over draws of noise",
+            Defence::Denoise { .. } => {
+                let joint = self.joint("denoise before it classifies")?;
+                self.must_denoise()?;
+                joint
+            }
+            Defence::Average { .. } => self.joint("answer with a mean over draws of noise")?,
         };
-        let joint = self.joint(what)?;
-        if matches!(defence, Defence::Denoise { .. }) {
-            self.must_denoise()?;
-        }
         Ok(defence.target(joint, shape, &self.device))
     }
 
@@ -112,8 +112,7 @@ impl Loaded {
 
     /// The size and channels of the pictures that the model was trained on.
     pub fn geometry(&self) -> Geometry {
-        let data = &self.info.data;
-        Geometry { channels: data.channels, height: data.height, width: data.width }
+        self.info.data.geometry()
     }
 
     /// A picture as the model's input: in its channels, at its size, brought to it as in training.

@@ -65,14 +65,18 @@ pub struct DataInfo {
 }
 
 impl DataInfo {
+    /// Channels and size of a picture.
+    pub fn geometry(&self) -> Geometry {
+        Geometry { channels: self.channels, height: self.height, width: self.width }
+    }
+
     /// A picture as the model takes it: in its channels and at its size, to which it is brought as in training (see
     /// [`fit_picture`]).
     ///
     /// # Errors
     /// If the model has no channels or size that a picture can have.
     pub fn fitted(&self, picture: &Picture) -> Result<Picture, PictureError> {
-        let to = Geometry { channels: self.channels, height: self.height, width: self.width };
-        fit_picture(picture, to, self.fit, self.crop_share)
+        fit_picture(picture, self.geometry(), self.fit, self.crop_share)
     }
 }
 

@@ -81,10 +81,7 @@ impl Dataset {
             }
             match mode {
                 FitMode::Pad | FitMode::PadEdge => pad(&image, have, want, mode),
-                FitMode::ResizeCrop => {
-                    let samples = crop::interleave(&image, to.channels);
-                    planes(&resize_crop(&samples, to.channels, have, want, share), to.channels, |v| v)
-                }
+                FitMode::ResizeCrop => resize_crop_planes(&image, (to.channels, have), want, share, |v| v),
                 FitMode::Resize => {
                     let floats: Vec<f32> = image.into_iter().map(normalise).collect();
                     let resized = crate::picture::cover(&floats, to.channels, have, want);
@@ -118,9 +115,21 @@ pub fn fit_picture(
         return picture.center_fit(to.height, to.width);
     }
     let values: Vec<u8> = picture.values().iter().map(|v| denormalise(*v)).collect();
-    let samples = crop::interleave(&values, channels);
-    let cropped = resize_crop(&samples, channels, (height, width), (to.height, to.width), share);
-    Picture::new((channels, to.height, to.width), planes(&cropped, channels, normalise))
+    let (from, size) = ((channels, (height, width)), (to.height, to.width));
+    let cropped = resize_crop_planes(&values, from, size, share, normalise);
+    Picture::new((channels, to.height, to.width), cropped)
+}
+
+/// [`resize_crop`] of a picture (C, H, W).
+fn resize_crop_planes<T>(
+    image: &[u8],
+    (channels, from): (usize, (usize, usize)),
+    to: (usize, usize),
+    share: f64,
+    convert: impl Fn(u8) -> T,
+) -> Vec<T> {
+    let samples = crop::interleave(image, channels);
+    planes(&resize_crop(&samples, channels, from, to, share), channels, convert)
 }
 
 /// Appends a picture (C, H, W) to `out` with another number of channels.

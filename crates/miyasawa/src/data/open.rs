@@ -286,15 +286,14 @@ impl Pictures {
             return Ok(found);
         }
         // The index of a picture of a stream is its place; in memory only whole ones have one.
-        let mut whole: Vec<u32> = Vec::new();
-        for some in self.spread(usize::MAX).chunks(limit.clamp(1, 64)) {
-            match (self.in_memory(), self.load_whole(some)?) {
-                (None, Some(found)) => whole.extend(found.places()),
-                (None, None) => {}
-                (Some(_), _) => whole.extend(some),
-            }
-            if whole.len() >= limit {
-                break;
+        let mut whole = self.spread(usize::MAX);
+        if self.in_memory().is_none() {
+            let all = std::mem::take(&mut whole);
+            for some in all.chunks(limit.clamp(1, 64)) {
+                whole.extend(self.load_whole(some)?.iter().flat_map(|found| found.places()));
+                if whole.len() >= limit {
+                    break;
+                }
             }
         }
         whole.truncate(limit);
