@@ -1,6 +1,7 @@
 //! Devices by the names of the command line.
 
 use burn::tensor::Device;
+use miyasawa_kernels::isa::Isa;
 use std::{
     fmt,
     str::FromStr,
@@ -78,10 +79,7 @@ impl DeviceSpec {
     pub fn open(self) -> Result<Device, DeviceError> {
         if self == Self::Cpu {
             // The first operation would panic.
-            let unavailable = |e: miyasawa_kernels::isa::IsaError| {
-                DeviceError::Unavailable(self.to_string(), e.to_string())
-            };
-            miyasawa_kernels::isa::Isa::from_env().map_err(unavailable)?;
+            Isa::from_env().map_err(|e| DeviceError::Unavailable(self.to_string(), e.to_string()))?;
             return Ok(Device::flex());
         }
         // Drivers panic where they are missing: the panic is caught and told as an error. One thread at a time, or one would

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 
 const STEPS: u64 = 150;
 
-fn trainer(settings: &[&str]) -> Trainer {
+fn config(settings: &[&str]) -> TrainConfig {
     let own = [
         "network.width=8",
         "network.blocks=[1]",
@@ -29,7 +29,11 @@ fn trainer(settings: &[&str]) -> Trainer {
         "divergence.snapshot_every=20",
     ];
     let settings: Vec<String> = own.iter().chain(settings).map(|s| s.to_string()).collect();
-    Trainer::new(TrainConfig::load(None, &settings).unwrap(), &Device::flex()).unwrap()
+    TrainConfig::load(None, &settings).unwrap()
+}
+
+fn trainer(settings: &[&str]) -> Trainer {
+    Trainer::new(config(settings), &Device::flex()).unwrap()
 }
 
 /// Spoils one batch, and stops at some steps.
@@ -76,10 +80,7 @@ fn what_the_caller_holds_is_trained_on() {
     let digits: DataSource = "digits".parse().unwrap();
     let train = digits.open(Part::Train, &options).unwrap();
     let test = digits.open(Part::Test, &OpenOptions::default()).unwrap();
-    let settings = ["network.width=8", "network.blocks=[1]", "data.limit=200", "eval.limit=20"];
-    let more = ["schedule.batch=16", "schedule.steps=6", "eval.every=1000", "divergence.snapshot_every=20"];
-    let settings: Vec<String> = settings.iter().chain(&more).map(|s| s.to_string()).collect();
-    let config = TrainConfig::load(None, &settings).unwrap();
+    let config = config(&["schedule.steps=6"]);
     let held = Trainer::with_data(config.clone(), train.clone(), test, &Device::flex()).unwrap();
     let dir = tempfile::tempdir().unwrap();
     let models = [(&named, "named"), (&held, "held")].map(|(trainer, name)| {

@@ -9,7 +9,7 @@ use anyhow::Result;
 use clap::Args;
 use miyasawa::{
     attack::{Pgd, SharedTarget},
-    calibrate::{CalibrateOptions, calibrate},
+    calibrate::{CalibrateOptions, CalibrationRow, calibrate},
     report::{reliability, save_plots},
 };
 use std::path::PathBuf;
@@ -78,19 +78,30 @@ pub fn run(args: &Calibrate, session: &Session) -> Result<Outcome> {
     bar.set_message("calibrating");
     let rows = calibrate(&at, &set, &options, &mut |share| bar.set_position((1000.0 * share) as u64));
     bar.finish_and_clear();
-    // The numbers first: they cost the work, and a figure may fail to be written.
-    let draw = || args.out.as_ref().map_or(Ok(()), |out| save_plots(&reliability(&rows), out));
     if session.json {
         session.print_json(&serde_json::json!({
             "model": loaded.name, "data": args.measured.data, "count": set.len(), "measured": set.len() / 2,
             "rows": rows,
         }))?;
-        draw()?;
-        return Ok(Outcome::Done);
+    } else {
+        outln!(
+            "{} on {} pictures of {}, measured on half of them",
+            loaded.name,
+            set.len(),
+            args.measured.data
+        );
+        table(&rows);
     }
-    outln!("{} on {} pictures of {}, measured on half of them", loaded.name, set.len(), args.measured.data);
+    // The numbers came first: they cost the work, and a figure may fail to be written.
+    if let Some(out) = &args.out {
+        save_plots(&reliability(&rows), out)?;
+    }
+    Ok(Outcome::Done)
+}
+
+fn table(rows: &[CalibrationRow]) {
     outln!("  condition         accuracy     ECE   Brier     NLL       T   ECE/T Brier/T   NLL/T");
-    for row in &rows {
+    for row in rows {
         let condition = match (row.noisy, row.eps > 0.0) {
             (true, _) => format!("noise {}", row.sigma),
             (false, true) => format!("attack {:.4}", row.eps),
@@ -109,6 +120,4 @@ pub fn run(args: &Calibrate, session: &Session) -> Result<Outcome> {
             a.nll
         );
     }
-    draw()?;
-    Ok(Outcome::Done)
 }

@@ -80,7 +80,8 @@ impl Choice {
 /// `should_stop` is asked while models are measured. Nothing if the one or the other stopped it.
 ///
 /// # Errors
-/// If the configuration makes no sense, or a file cannot be read or written. A training that diverges is no error: it is a part of the result.
+/// If the configuration makes no sense, or a file cannot be read or written. A training that diverges is no error: it is a
+/// part of the result.
 pub fn run<O: Observer>(
     config: &CompareConfig,
     choice: &Choice,

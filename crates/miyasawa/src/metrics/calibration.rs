@@ -17,11 +17,12 @@ pub fn fit_temperature(logits: &[f32], labels: &[u32]) -> f64 {
     let smoothing = 1.0 / (labels.len() as f64 + 2.0);
     let loss = |log_t: f64| mean_nll(logits, labels, log_t.exp(), smoothing);
     // Logits that say nothing, which no temperature changes, stay as they are.
-    if loss(0.01f64.ln()) == loss(100f64.ln()) && loss(0.0) == loss(100f64.ln()) {
+    let (mut low, mut high) = (0.01f64.ln(), 100f64.ln());
+    let losses = [low, 0.0, high].map(loss);
+    if losses[0] == losses[1] && losses[1] == losses[2] {
         return 1.0;
     }
     let ratio = 0.5 * (5f64.sqrt() - 1.0);
-    let (mut low, mut high) = (0.01f64.ln(), 100f64.ln());
     let (mut a, mut b) = (high - ratio * (high - low), low + ratio * (high - low));
     let (mut at_a, mut at_b) = (loss(a), loss(b));
     while high - low > 1e-7 {

@@ -101,7 +101,7 @@ const OVERSAMPLING: u32 = 2;
 const SUBPIXELS: u32 = 4;
 
 /// The largest side of a picture, in pixels.
-pub(crate) const MAX_SIDE: u32 = 8192;
+const MAX_SIDE: u32 = 8192;
 
 /// Draws plots into one picture of `width` by `height` pixels, `columns` of them side by side.
 ///
