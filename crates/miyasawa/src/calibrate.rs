@@ -43,6 +43,23 @@ pub struct CalibrationRow {
     pub reliability_after: Vec<ReliabilityBin>,
 }
 
+impl CalibrationRow {
+    /// What was done to the pictures, in words.
+    pub fn condition(&self) -> String {
+        match (self.noisy, self.eps > 0.0) {
+            (true, _) => format!("noise {}", self.sigma),
+            (false, true) => format!("attack, eps {}", (1e4 * self.eps).round() / 1e4),
+            (false, false) => "clean".to_owned(),
+        }
+    }
+
+    /// The mean of the largest probabilities, as the model gives them.
+    pub fn mean_confidence(&self) -> f64 {
+        let sum: f64 = self.reliability.iter().map(|bin| bin.count as f64 * bin.confidence).sum();
+        sum / self.before.count as f64
+    }
+}
+
 /// The pictures at some places, as they are classified.
 type See<'a> = dyn FnMut(&[usize]) -> Vec<f32> + 'a;
 

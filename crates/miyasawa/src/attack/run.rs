@@ -9,6 +9,7 @@ use super::{
 };
 use crate::data::{Dataset, evaluation_noise, gather};
 use crate::digest::hex;
+use crate::metrics::wilson;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -78,6 +79,9 @@ pub struct Row {
     pub eps: f64,
     /// Share of all pictures that are right and stay right.
     pub robust_accuracy: f64,
+    /// Its 95% interval ([`wilson`]); none in documents of earlier versions.
+    #[serde(default)]
+    pub robust_interval: Option<[f64; 2]>,
     /// How many pictures each attack broke that those before it had not, of those that this size was tried on (see
     /// [`Order`]).
     pub broken_by: BTreeMap<String, usize>,
@@ -90,6 +94,9 @@ pub struct Outcome {
     pub count: usize,
     /// Share of the pictures that are right without an attack.
     pub clean_accuracy: f64,
+    /// Its 95% interval ([`wilson`]); none in documents of earlier versions.
+    #[serde(default)]
+    pub clean_interval: Option<[f64; 2]>,
     /// A row for every size, in rising order.
     pub rows: Vec<Row>,
     /// Signs that gradients are masked and the true robustness is lower.
@@ -352,10 +359,16 @@ pub fn run(
         broken_by.push(by);
     }
     let share = |eps: f64| right.iter().filter(|i| broken_at[**i] > eps).count() as f64 / data.len() as f64;
-    let row = |(&eps, broken_by)| Row { eps, robust_accuracy: share(eps), broken_by };
+    let interval = |share: f64| Some(wilson(share, data.len()));
+    let row = |(&eps, broken_by)| {
+        let robust_accuracy = share(eps);
+        Row { eps, robust_accuracy, robust_interval: interval(robust_accuracy), broken_by }
+    };
     let mut rows: Vec<Row> = sizes.iter().zip(broken_by).map(row).collect();
     rows.sort_by(|a, b| a.eps.total_cmp(&b.eps));
-    Ok(Outcome { count: data.len(), clean_accuracy: right.len() as f64 / data.len() as f64, rows, warnings })
+    let clean_accuracy = right.len() as f64 / data.len() as f64;
+    let clean_interval = interval(clean_accuracy);
+    Ok(Outcome { count: data.len(), clean_accuracy, clean_interval, rows, warnings })
 }
 
 /// A weaker attack that breaks what a stronger one could not (Athalye et al. 2018, "Obfuscated gradients give a false sense

@@ -17,7 +17,7 @@ pub use bounds::{lower_bound, normal_quantile, split_p_value, upper_bound};
 
 use crate::attack::{Target, pictures};
 use crate::data::{Dataset, example_rng};
-use crate::metrics::argmax;
+use crate::metrics::{argmax, wilson};
 use rand_distr::{Distribution, StandardNormal};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -75,6 +75,9 @@ pub struct CertifiedRow {
     pub radius: f64,
     /// Share of all pictures.
     pub certified_accuracy: f64,
+    /// Its 95% interval ([`wilson`]); none in documents of earlier versions.
+    #[serde(default)]
+    pub certified_interval: Option<[f64; 2]>,
 }
 
 /// What a run can cost.
@@ -223,7 +226,10 @@ pub fn certified_accuracy(certificates: &[Certificate], radii: &[f64]) -> Vec<Ce
     let at = |radius: f64| {
         let holds = |c: &&Certificate| c.class == Some(c.label) && c.radius >= radius;
         let certified = certificates.iter().filter(holds).count();
-        CertifiedRow { radius, certified_accuracy: certified as f64 / certificates.len().max(1) as f64 }
+        let certified_accuracy = certified as f64 / certificates.len().max(1) as f64;
+        let known = !certificates.is_empty();
+        let certified_interval = known.then(|| wilson(certified_accuracy, certificates.len()));
+        CertifiedRow { radius, certified_accuracy, certified_interval }
     };
     radii.iter().map(|r| at(*r)).collect()
 }

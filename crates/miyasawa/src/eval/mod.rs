@@ -1,5 +1,9 @@
 //! Evaluation: a row for every noise level, with the metrics of [`crate::metrics`].
 
+mod errors;
+
+pub use errors::{Quantity, RowErrors};
+
 use crate::data::{DataError, Dataset, Pictures, evaluation_noise, gather};
 use crate::infer;
 use crate::lanes;
@@ -52,6 +56,9 @@ pub struct Row {
     pub psnr_given_label: Option<f64>,
     /// Mean PSNR of `y` itself; none at noise level 0.
     pub psnr_noisy: Option<f64>,
+    /// What the number of pictures leaves open.
+    #[serde(default, flatten)]
+    pub errors: RowErrors,
 }
 
 /// A batch of a data set with fixed noise, as tensors.
@@ -220,6 +227,13 @@ struct OfLevel {
 impl OfLevel {
     fn row(self, sigma: f64) -> Row {
         let (classes, marginal) = (self.classes.map(|m| m.result()), self.marginal.map(|m| m.result()));
+        let errors = RowErrors {
+            accuracy_interval: classes.and_then(|c| c.accuracy_interval),
+            ece_error: classes.and_then(|c| c.ece_error),
+            psnr_error: marginal.and_then(|m| m.psnr_error),
+            ssim_error: marginal.and_then(|m| m.ssim_error),
+            psnr_given_label_error: self.given.as_ref().and_then(|m| m.result().psnr_error),
+        };
         let finite = |value: Option<f64>| value.filter(|v| v.is_finite());
         Row {
             sigma,
@@ -230,6 +244,7 @@ impl OfLevel {
             ssim: finite(marginal.map(|m| m.ssim)),
             psnr_given_label: finite(self.given.map(|m| m.result().psnr)),
             psnr_noisy: finite(Some(self.noisy.result().psnr)),
+            errors,
         }
     }
 }

@@ -1,5 +1,10 @@
 //! Accuracy, negative log-likelihood, calibration error and Brier score.
 
+use super::interval::{absolute_deviation, wilson};
+
+/// The 95% quantile of the standard normal distribution.
+const ONE_SIDED: f64 = 1.644_853_626_951_472_7;
+
 /// Number of bins of the expected calibration error.
 pub const ECE_BINS: usize = 15;
 
@@ -39,12 +44,22 @@ pub struct Classification {
     pub count: u64,
     /// Share of examples whose most probable class ([`argmax`]) is the true one, in [0, 1].
     pub accuracy: f64,
+    /// Its 95% interval ([`wilson`]); none in documents of earlier versions.
+    #[serde(default)]
+    pub accuracy_interval: Option<[f64; 2]>,
     /// Mean of -log p(true class), in nats.
     pub nll: f64,
     /// Expected calibration error in [0, 1] (Guo et al. 2017, "On calibration of modern neural networks", eq. 3): the
     /// mean over examples of |accuracy - mean confidence| of their bin, confidence being the largest probability and the
     /// [`ECE_BINS`] bins ((m-1)/15, m/15].
     pub ece: f64,
+    /// Its standard error, the bins and their mean confidence taken as given; none in documents of earlier versions.
+    #[serde(default)]
+    pub ece_error: Option<f64>,
+    /// What a model with these confidences would show if it were perfectly calibrated, by chance alone: the mean calibration
+    /// error on so many examples, and what 95% of such models stay below.
+    #[serde(default)]
+    pub ece_by_chance: Option<[f64; 2]>,
     /// Mean over examples of the sum over classes of (p(c) - [c is true])^2, in [0, 2] (Brier 1950).
     pub brier: f64,
 }
@@ -62,6 +77,9 @@ pub struct ReliabilityBin {
     pub confidence: f64,
     /// Share of them that is right.
     pub accuracy: f64,
+    /// Its 95% interval ([`wilson`]); none in documents of earlier versions.
+    #[serde(default)]
+    pub accuracy_interval: Option<[f64; 2]>,
 }
 
 /// Collects [`Classification`] batch by batch.
@@ -80,6 +98,25 @@ struct Bin {
     correct: u64,
     count: u64,
     confidence: f64,
+    /// Sum of the squares of what is missing from the confidence: [is right] - confidence.
+    squares: f64,
+}
+
+impl Bin {
+    fn mean_confidence(&self) -> f64 {
+        self.confidence / self.count as f64
+    }
+
+    fn accuracy(&self) -> f64 {
+        self.correct as f64 / self.count as f64
+    }
+
+    /// Variance of the sum of what is missing from the confidence; of one example its square.
+    fn variance(&self) -> f64 {
+        let n = self.count as f64;
+        let sum = self.correct as f64 - self.confidence;
+        if self.count < 2 { self.squares } else { (self.squares - sum * sum / n).max(0.0) * n / (n - 1.0) }
+    }
 }
 
 impl ClassificationMeter {
@@ -125,6 +162,7 @@ impl ClassificationMeter {
             bin.count += 1;
             bin.correct += correct;
             bin.confidence += confidence;
+            bin.squares += (correct as f64 - confidence).powi(2);
         }
     }
 
@@ -137,8 +175,9 @@ impl ClassificationMeter {
                 from: i as f64 * width,
                 to: (i + 1) as f64 * width,
                 count: bin.count,
-                confidence: bin.confidence / bin.count as f64,
-                accuracy: bin.correct as f64 / bin.count as f64,
+                confidence: bin.mean_confidence(),
+                accuracy: bin.accuracy(),
+                accuracy_interval: Some(wilson(bin.accuracy(), bin.count as usize)),
             })
             .collect()
     }
@@ -146,11 +185,22 @@ impl ClassificationMeter {
     /// The measures so far; NaN if nothing was added.
     pub fn result(&self) -> Classification {
         let count = self.count as f64;
-        let gap: f64 = self.bins.iter().map(|bin| (bin.correct as f64 - bin.confidence).abs()).sum();
+        let filled = || self.bins.iter().filter(|bin| bin.count > 0);
+        let gap: f64 = filled().map(|bin| (bin.correct as f64 - bin.confidence).abs()).sum();
+        let variance: f64 = filled().map(Bin::variance).sum();
+        let chance = filled().map(|bin| absolute_deviation(bin.count, bin.mean_confidence()));
+        let (mean, spread) =
+            chance.fold((0.0, 0.0), |(m, v), [mean, deviation]| (m + mean, v + deviation.powi(2)));
+        let limit = mean + ONE_SIDED * spread.sqrt();
         let unless_broken = |value: f64| if self.broken { f64::NAN } else { value / count };
+        let known = !self.broken && self.count > 0;
+        let accuracy = self.correct as f64 / count;
         Classification {
             count: self.count,
-            accuracy: self.correct as f64 / count,
+            accuracy,
+            accuracy_interval: (self.count > 0).then(|| wilson(accuracy, self.count as usize)),
+            ece_error: known.then(|| variance.sqrt() / count),
+            ece_by_chance: known.then(|| [mean / count, limit / count]),
             nll: unless_broken(self.nll),
             ece: unless_broken(gap),
             brier: unless_broken(self.brier),
@@ -212,14 +262,43 @@ mod tests {
     fn certainty_and_damage_are_handled() {
         let mut meter = ClassificationMeter::new();
         meter.add(&[0.0, f32::NEG_INFINITY], &[0]);
-        assert_eq!(
-            meter.result(),
-            Classification { count: 1, accuracy: 1.0, nll: 0.0, ece: 0.0, brier: 0.0 }
-        );
+        let sure = meter.result();
+        assert_eq!((sure.count, sure.accuracy, sure.nll, sure.ece, sure.brier), (1, 1.0, 0.0, 0.0, 0.0));
+        assert_eq!(sure.accuracy_interval, Some(wilson(1.0, 1)));
         meter.add(&[f32::NAN, 0.0], &[1]);
         let result = meter.result();
         assert_eq!(result.accuracy, 0.5);
         assert!(result.nll.is_nan() && result.ece.is_nan() && result.brier.is_nan());
-        assert!(ClassificationMeter::new().result().accuracy.is_nan());
+        assert!(result.ece_error.is_none() && result.ece_by_chance.is_none());
+        let none = ClassificationMeter::new().result();
+        assert!(none.accuracy.is_nan() && none.accuracy_interval.is_none());
+    }
+
+    /// Labels drawn from the probabilities themselves: whatever error shows is chance, and it is what is told of it.
+    #[test]
+    fn what_chance_alone_shows_as_miscalibration_is_told() {
+        use rand::RngExt;
+        let (mut found, mut told, mut errors, mut above) = (Vec::new(), Vec::new(), Vec::new(), 0);
+        for trial in 0..400 {
+            let mut rng = crate::data::example_rng(trial, 0, 0, 98);
+            let mut meter = ClassificationMeter::new();
+            for _ in 0..50 {
+                let p: f32 = 0.55 + 0.44 * rng.random::<f32>();
+                let label = u32::from(rng.random::<f32>() > p);
+                meter.add(&[p.ln(), (1.0 - p).ln()], &[label]);
+            }
+            let result = meter.result();
+            let [mean, limit] = result.ece_by_chance.unwrap();
+            above += usize::from(result.ece > limit);
+            found.push(result.ece);
+            told.push(mean);
+            errors.push(result.ece_error.unwrap());
+        }
+        let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
+        assert!((mean(&found) - mean(&told)).abs() < 0.05 * mean(&found), "{} {}", mean(&found), mean(&told));
+        assert!((8..=32).contains(&above), "{above} of 400 above the limit of 95%");
+        let spread = (found.iter().map(|e| (e - mean(&found)).powi(2)).sum::<f64>() / 399.0).sqrt();
+        // Chance errors fold at 0, which narrows them: the standard error is on the safe side.
+        assert!((1.0..2.5).contains(&(mean(&errors) / spread)), "{} {spread}", mean(&errors));
     }
 }

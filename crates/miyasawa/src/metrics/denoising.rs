@@ -34,8 +34,15 @@ pub struct Denoising {
     /// before it); by Jensen's inequality it is never below the latter, which is `psnr(mse)`. One picture without any error
     /// makes it infinite.
     pub psnr: f64,
+    /// Standard error of `psnr`: the pictures' sample standard deviation over the square root of their number. None of one
+    /// picture, where one is without any error, and in documents of earlier versions.
+    #[serde(default)]
+    pub psnr_error: Option<f64>,
     /// Mean over pictures of [`ssim`].
     pub ssim: f64,
+    /// Standard error of `ssim`, as that of `psnr`.
+    #[serde(default)]
+    pub ssim_error: Option<f64>,
 }
 
 /// Collects [`Denoising`] batch by batch.
@@ -46,8 +53,34 @@ pub struct Denoising {
 pub struct DenoisingMeter {
     count: u64,
     mse: f64,
-    psnr: f64,
-    ssim: f64,
+    psnr: Mean,
+    ssim: Mean,
+}
+
+/// A mean, and the squares of what is left of the values beside it (Welford 1962): their sum as it stands would lose the digits
+/// that a small spread is made of.
+#[derive(Debug, Clone, Copy, Default)]
+struct Mean {
+    count: u64,
+    sum: f64,
+    mean: f64,
+    squares: f64,
+}
+
+impl Mean {
+    fn add(&mut self, value: f64) {
+        self.count += 1;
+        self.sum += value;
+        let step = value - self.mean;
+        self.mean += step / self.count as f64;
+        self.squares += step * (value - self.mean);
+    }
+
+    fn error(&self) -> Option<f64> {
+        let n = self.count as f64;
+        let error = (self.squares / (n - 1.0) / n).sqrt();
+        (self.count > 1 && error.is_finite()).then_some(error)
+    }
 }
 
 impl DenoisingMeter {
@@ -76,8 +109,8 @@ impl DenoisingMeter {
         for (mse, ssim) in measures {
             self.count += 1;
             self.mse += mse;
-            self.psnr += psnr(mse);
-            self.ssim += ssim;
+            self.psnr.add(psnr(mse));
+            self.ssim.add(ssim);
         }
     }
 
@@ -87,8 +120,10 @@ impl DenoisingMeter {
         Denoising {
             count: self.count,
             mse: self.mse / count,
-            psnr: self.psnr / count,
-            ssim: self.ssim / count,
+            psnr: self.psnr.sum / count,
+            psnr_error: self.psnr.error(),
+            ssim: self.ssim.sum / count,
+            ssim_error: self.ssim.error(),
         }
     }
 }
@@ -115,10 +150,17 @@ mod tests {
         let expected = (psnr(0.01) + psnr(0.04) + psnr(0.09)) / 3.0;
         assert!((result.psnr - expected).abs() < 1e-5, "{}", result.psnr);
         assert!((result.mse - 0.14 / 3.0).abs() < 1e-7 && result.psnr > psnr(result.mse));
+        let deviation = [0.01, 0.04, 0.09].map(|m| (psnr(m) - expected).powi(2)).iter().sum::<f64>() / 2.0;
+        let error = result.psnr_error.unwrap();
+        assert!((error - (deviation / 3.0).sqrt()).abs() < 1e-5, "{error}");
+        assert!(result.ssim_error.is_some_and(|e| e > 0.0));
         let mut parts = DenoisingMeter::new();
         parts.add(&estimates[..4], &clean[..4], (1, 2, 2));
         parts.add(&estimates[4..], &clean[4..], (1, 2, 2));
         assert_eq!(parts.result(), result);
         assert!(DenoisingMeter::new().result().psnr.is_nan());
+        let mut exact = DenoisingMeter::new();
+        exact.add(&clean, &clean, (1, 2, 2));
+        assert_eq!((exact.result().psnr, exact.result().psnr_error), (f64::INFINITY, None));
     }
 }

@@ -1,15 +1,33 @@
 //! How well a score tells two sets apart.
 
+use super::interval::{Estimate, auroc_error, auroc_interval};
+
 /// What a score achieves as a detector of the first set, "in", whose values should be larger.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Detection {
     /// Area under the ROC curve: the probability that a value of "in" exceeds one of "out", ties counting half; 0.5 tells
     /// nothing, below it the score points the wrong way.
     pub auroc: f64,
+    /// Its standard error ([`auroc_error`]: Hanley & McNeil 1982); none in documents of earlier versions.
+    #[serde(default)]
+    pub auroc_error: Option<f64>,
+    /// Its 95% interval ([`auroc_interval`]: Newcombe 2006, from the same standard error).
+    #[serde(default)]
+    pub auroc_interval: Option<[f64; 2]>,
+    /// How many values of "in" and "out" it was measured on.
+    #[serde(default)]
+    pub counts: Option<[usize; 2]>,
     /// Average precision with "in" as the positive set: the sum over thresholds of the rise in recall times the precision.
     pub aupr: f64,
     /// Share of "out" that passes the largest threshold which 95% of "in" pass.
     pub fpr95: f64,
+}
+
+impl Detection {
+    /// The area under the ROC curve with its interval.
+    pub fn estimate(&self) -> Estimate {
+        Estimate::within(self.auroc, self.auroc_interval)
+    }
 }
 
 /// Measures a score on both sets. NaN counts as the lowest of values.
@@ -42,7 +60,15 @@ pub fn detection(inside: &[f64], outside: &[f64]) -> Detection {
         from += equal;
     }
     // A sum of shares may come out a little above 1.
-    Detection { auroc: area / (n_in * n_out), aupr: precision.min(1.0), fpr95: fpr95.unwrap_or(1.0) }
+    let (auroc, counts) = (area / (n_in * n_out), [inside.len(), outside.len()]);
+    Detection {
+        auroc,
+        auroc_error: Some(auroc_error(auroc, counts[0], counts[1])),
+        auroc_interval: Some(auroc_interval(auroc, counts[0], counts[1])),
+        counts: Some(counts),
+        aupr: precision.min(1.0),
+        fpr95: fpr95.unwrap_or(1.0),
+    }
 }
 
 #[cfg(test)]
@@ -60,6 +86,12 @@ mod tests {
         assert!((found.auroc - auroc).abs() < 1e-9, "{found:?}");
         assert!((found.aupr - aupr).abs() < 1e-9, "{found:?}");
         assert!((found.fpr95 - fpr95).abs() < 1e-9, "{found:?}");
+        assert_eq!(
+            (found.auroc_error, found.counts),
+            (Some(auroc_error(found.auroc, 60, 45)), Some([60, 45]))
+        );
+        let [low, high] = found.auroc_interval.unwrap();
+        assert!(low < found.auroc && found.auroc < high && high < 0.8, "{found:?}");
     }
 
     #[test]

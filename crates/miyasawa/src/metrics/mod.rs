@@ -7,6 +7,7 @@ mod calibration;
 mod classification;
 mod denoising;
 mod detection;
+mod interval;
 mod ssim;
 
 pub use calibration::{fit_temperature, scaled_log_probs};
@@ -15,4 +16,5 @@ pub use classification::{
 };
 pub use denoising::{Denoising, DenoisingMeter, PEAK_TO_PEAK, mse, psnr};
 pub use detection::{Detection, detection};
+pub use interval::{Best, Estimate, Z95, auroc_error, auroc_interval, distinct_best, wilson};
 pub use ssim::ssim;
