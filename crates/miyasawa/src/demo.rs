@@ -9,8 +9,11 @@ use crate::eval::noisy_batch;
 use crate::experiment::ExperimentError;
 use crate::explain::explain;
 use crate::infer::pictures;
+use crate::metrics::{Best, Estimate, distinct_best, wilson};
 use crate::model::{GradResNet, JointModel, Model};
-use crate::report::{self, Page, Plot, Series, TableOptions};
+use crate::report::{
+    self, PERCENT, Page, Plot, Provenance, Series, TableOptions, percent_within, with_error,
+};
 use crate::train::{Observer, TrainConfig, Trainer, config::ConfigError, discard_run};
 use burn::tensor::Device;
 use std::path::{Path, PathBuf};
@@ -33,6 +36,8 @@ pub struct DemoOptions {
     pub attacked: usize,
     /// Seed of everything random.
     pub seed: u64,
+    /// What makes the report.
+    pub from: Provenance,
 }
 
 /// Both models at a noise level.
@@ -42,12 +47,18 @@ pub struct ComparedRow {
     pub sigma: f64,
     /// Accuracy of the joint model.
     pub joint_accuracy: f64,
+    /// Its 95% interval ([`wilson`]).
+    pub joint_interval: Option<[f64; 2]>,
     /// Accuracy of the plain classifier.
     pub plain_accuracy: f64,
+    /// Its 95% interval.
+    pub plain_interval: Option<[f64; 2]>,
     /// PSNR of the noisy picture, in decibel.
     pub psnr_noisy: f64,
     /// PSNR of the joint model's `D(y)`, in decibel.
     pub psnr: f64,
+    /// Its standard error.
+    pub psnr_error: Option<f64>,
 }
 
 /// Both models under attack.
@@ -57,8 +68,12 @@ pub struct RobustRow {
     pub eps: f64,
     /// Robust accuracy of the joint model.
     pub joint: f64,
+    /// Its 95% interval ([`wilson`]).
+    pub joint_interval: [f64; 2],
     /// Robust accuracy of the plain classifier.
     pub plain: f64,
+    /// Its 95% interval.
+    pub plain_interval: [f64; 2],
 }
 
 /// The result.
@@ -74,6 +89,14 @@ pub struct Comparison {
     pub attacked: usize,
     /// Largest deviation of the adversarial gradient from the difference of denoisers, relative.
     pub identity_error: f64,
+    /// Pictures that both models were measured on without an attack.
+    pub count: usize,
+    /// Seed of everything random.
+    pub seed: u64,
+    /// Hashes of the joint model and of the plain classifier.
+    pub sha256: [String; 2],
+    /// What made the report.
+    pub provenance: Provenance,
 }
 
 /// The recipe of the joint model; the plain classifier differs in what it is not: no denoising, no noise.
@@ -103,6 +126,7 @@ struct Trained {
     rows: Vec<crate::eval::Row>,
     test: Dataset,
     sigma: f64,
+    sha256: String,
 }
 
 fn train<O: Observer>(
@@ -120,10 +144,11 @@ fn train<O: Observer>(
         return Ok(None);
     }
     let path = out.join("model.safetensors");
-    let Model::Joint(model) = Checkpoint::load(&path)?.model(device, &path)? else { return Ok(None) };
+    let (checkpoint, sha256) = Checkpoint::load_with_hash(&path)?;
+    let Model::Joint(model) = checkpoint.model(device, &path)? else { return Ok(None) };
     let sigma = config.noise.min;
     let test = trainer.test_set().sample(usize::MAX)?;
-    Ok(Some(Trained { model, rows: finish.rows, test, sigma }))
+    Ok(Some(Trained { model, rows: finish.rows, test, sigma, sha256 }))
 }
 
 /// Trains, compares and writes; `observe` gives an observer for each training. Nothing if an observer
@@ -145,9 +170,12 @@ pub fn run<O: Observer>(
     let rows = joint.rows.iter().zip(&plain.rows).map(|(joint, plain)| ComparedRow {
         sigma: joint.sigma,
         joint_accuracy: joint.accuracy.unwrap_or(f64::NAN),
+        joint_interval: joint.errors.accuracy_interval,
         plain_accuracy: plain.accuracy.unwrap_or(f64::NAN),
+        plain_interval: plain.errors.accuracy_interval,
         psnr_noisy: joint.psnr_noisy.unwrap_or(f64::NAN),
         psnr: joint.psnr.unwrap_or(f64::NAN),
+        psnr_error: joint.errors.psnr_error,
     });
     let rows: Vec<ComparedRow> = rows.collect();
     let attacked = joint.test.subset(options.attacked)?;
@@ -156,10 +184,12 @@ pub fn run<O: Observer>(
         let target = Posterior::new(&trained.model, trained.sigma, shape, device);
         robust_accuracy(&target, &attacked, &Pgd::new(Norm::L2, eps, PGD_STEPS, options.seed), 64)
     };
-    let robust: Vec<RobustRow> = EPS
-        .iter()
-        .map(|&eps| RobustRow { eps, joint: robust(&joint, eps), plain: robust(&plain, eps) })
-        .collect();
+    let row = |&eps: &f64| {
+        let [joint, plain] = [robust(&joint, eps), robust(&plain, eps)];
+        let [joint_interval, plain_interval] = [joint, plain].map(|share| wilson(share, attacked.len()));
+        RobustRow { eps, joint, joint_interval, plain, plain_interval }
+    };
+    let robust: Vec<RobustRow> = EPS.iter().map(row).collect();
 
     let grid = report::denoising_grid(&joint.model, &joint.test, &config.eval.sigmas, device)?;
     grid.save_png(out.join("denoised.png"))?;
@@ -177,6 +207,10 @@ pub fn run<O: Observer>(
         pgd_steps: PGD_STEPS,
         attacked: attacked.len(),
         identity_error: explained[0].relative_error,
+        count: joint.test.len(),
+        seed: options.seed,
+        sha256: [joint.sha256, plain.sha256],
+        provenance: options.from.clone(),
     };
     let html = page(&comparison, &config, &grid.to_png()?, &figure.to_png()?)?;
     write_atomic(&out.join("report.html"), |w| std::io::Write::write_all(w, html.as_bytes()))?;
@@ -189,7 +223,6 @@ fn page(
     grid: &[u8],
     explanation: &[u8],
 ) -> Result<String, ExperimentError> {
-    let percent = |share: f64| format!("{:.1}%", 100.0 * share);
     let mut page = Page::new("Miyasawa: one network classifies and denoises");
     page.paragraph(
         "A joint model of a noisy picture and its class, and a plain classifier of the same size, trained \
@@ -197,54 +230,56 @@ fn page(
          softmax over classes; denoising is the gradient of the same network.",
     );
     page.heading("Denoised by the classifier");
-    page.figure_pixels(grid, "For each digit: noisy, denoised, clean. A row for each noise level.");
+    page.figure_png(grid, "For each digit: noisy, denoised, clean. A row for each noise level.");
     page.heading("Noise");
-    let rows: Vec<Vec<String>> = found
-        .rows
-        .iter()
-        .map(|row| {
-            vec![
-                format!("{}", row.sigma),
-                percent(row.joint_accuracy),
-                percent(row.plain_accuracy),
-                format!("{:.2} dB", row.psnr_noisy),
-                format!("{:.2} dB", row.psnr),
-            ]
-        })
-        .collect();
+    let joint = |row: &ComparedRow| Estimate::within(row.joint_accuracy, row.joint_interval);
+    let plain = |row: &ComparedRow| Estimate::within(row.plain_accuracy, row.plain_interval);
     let header = ["noise level", "joint accuracy", "plain accuracy", "noisy PSNR", "denoised PSNR"];
-    let caption = "Noise levels are in units of the [-1, 1] range; PSNR uses the peak-to-peak range 2.";
-    page.table_with(&header, &rows, &TableOptions { caption: Some(caption.to_owned()), best: Vec::new() });
-    let line = |name: &str, value: &dyn Fn(&ComparedRow) -> f64| {
-        Series::new(name, found.rows.iter().map(|row| (row.sigma, 100.0 * value(row))).collect())
+    let cells = |row: &ComparedRow| {
+        vec![
+            row.sigma.to_string(),
+            percent_within(joint(row)),
+            percent_within(plain(row)),
+            format!("{:.2} dB", row.psnr_noisy),
+            with_error(row.psnr, row.psnr_error, 2, " dB"),
+        ]
     };
-    let lines = vec![line("joint", &|row| row.joint_accuracy), line("plain", &|row| row.plain_accuracy)];
-    let mut plot = Plot::new("Accuracy under noise", "noise level", "accuracy, %", lines);
+    let caption = format!(
+        "On {} images; accuracies with their 95% interval, PSNR with its standard error. Marked where one model is ahead \
+         beyond the interval of the difference. Noise levels are in units of the [-1, 1] range; PSNR uses the peak-to-peak \
+         range 2.",
+        found.count
+    );
+    let both: Vec<_> = found.rows.iter().map(|row| (row.sigma, [joint(row), plain(row)])).collect();
+    let rows: Vec<Vec<String>> = found.rows.iter().map(cells).collect();
+    page.table_with(&header, &rows, &TableOptions { caption: Some(caption), marked: marked(&both) });
+    let mut plot = accuracies("Accuracy under noise", "noise level", &both);
     plot.log_x = true;
-    plot.x_ticks = Some(found.rows.iter().map(|row| row.sigma).collect());
     page.figure_svg(&report::render_svg(&plot, 720, 360)?, "");
     page.heading("Attack");
-    let rows: Vec<Vec<String>> = found
+    let both: Vec<_> = found
         .robust
         .iter()
-        .map(|row| vec![format!("{}", row.eps), percent(row.joint), percent(row.plain)])
+        .map(|row| {
+            let joint = Estimate::within(row.joint, Some(row.joint_interval));
+            (row.eps, [joint, Estimate::within(row.plain, Some(row.plain_interval))])
+        })
         .collect();
-    let options = TableOptions {
-        caption: Some(format!(
-            "Robust accuracy under {}-step L2 PGD on {} pictures; eps in units of the [0, 1] range.",
-            found.pgd_steps, found.attacked
-        )),
-        best: Vec::new(),
+    let cells = |(eps, [joint, plain]): &(f64, [Estimate; 2])| {
+        vec![eps.to_string(), percent_within(*joint), percent_within(*plain)]
     };
+    let caption = format!(
+        "Robust accuracy under {}-step L2 PGD on {} images, with its 95% interval; eps in units of the [0, 1] range. \
+         Marked as above.",
+        found.pgd_steps, found.attacked
+    );
+    let rows: Vec<Vec<String>> = both.iter().map(cells).collect();
+    let options = TableOptions { caption: Some(caption), marked: marked(&both) };
     page.table_with(&["eps", "joint", "plain"], &rows, &options);
-    let line = |name: &str, value: &dyn Fn(&RobustRow) -> f64| {
-        Series::new(name, found.robust.iter().map(|row| (row.eps, 100.0 * value(row))).collect())
-    };
-    let lines = vec![line("joint", &|row| row.joint), line("plain", &|row| row.plain)];
-    let plot = Plot::new("Robust accuracy", "eps", "accuracy, %", lines);
+    let plot = accuracies("Robust accuracy", "eps", &both);
     page.figure_svg(&report::render_svg(&plot, 720, 360)?, "");
     page.heading("The adversarial gradient is a difference of denoisers");
-    page.figure_pixels(explanation, "sigma^2 * grad log p(c|y) = D(y,c) - D(y), computed both ways.");
+    page.figure_png(explanation, "sigma^2 * grad log p(c|y) = D(y,c) - D(y), computed both ways.");
     page.heading("Again");
     page.paragraph("The joint model and its recipe; the same command trains on your own pictures.");
     page.code(
@@ -253,5 +288,28 @@ fn page(
     if let Ok(toml) = config.to_toml() {
         page.code(&toml);
     }
+    let names = ["joint", "plain"].map(str::to_owned);
+    let hashes: Vec<(String, String)> = names.into_iter().zip(found.sha256.clone()).collect();
+    page.provenance(&found.provenance, &hashes);
     Ok(page.render())
+}
+
+/// The cells of the better model, behind one column, where it is better beyond the interval.
+fn marked(both: &[(f64, [Estimate; 2])]) -> Vec<(usize, usize)> {
+    let best = |(number, (_, pair)): (usize, &(f64, [Estimate; 2]))| {
+        Some((number, 1 + distinct_best(&pair.map(Some), Best::Highest)?))
+    };
+    both.iter().enumerate().filter_map(best).collect()
+}
+
+/// Accuracies of both models, on the axis of all accuracies.
+fn accuracies(title: &str, x: &str, both: &[(f64, [Estimate; 2])]) -> Plot {
+    let line = |name: &str, model: usize| {
+        let points: Vec<_> = both.iter().map(|(x, pair)| (*x, pair[model].scaled(100.0))).collect();
+        Series::estimated(name, &points)
+    };
+    let mut plot = Plot::new(title, x, "accuracy, %", vec![line("joint", 0), line("plain", 1)]);
+    plot.x_ticks = Some(both.iter().map(|(x, _)| *x).collect());
+    plot.y_range = Some(PERCENT);
+    plot
 }

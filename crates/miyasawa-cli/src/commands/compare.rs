@@ -5,6 +5,8 @@ use clap::Args;
 use miyasawa::compare::{self, Beginning, Choice, CompareConfig, Comparison};
 use std::{path::PathBuf, sync::atomic::Ordering};
 
+use super::document::provenance;
+
 /// Train and measure several models on one budget; one report with tables and plots.
 ///
 /// CONFIG names models, seeds and a budget of pictures or minutes. The folder receives a run for each model and
@@ -47,7 +49,9 @@ pub fn run(args: &Compare, session: &Session) -> anyhow::Result<Outcome> {
     };
     let choice = if args.only.is_empty() { Choice::All } else { Choice::Only(args.only.clone()) };
     let should_stop = || stop.load(Ordering::Relaxed);
-    let Some(comparison) = compare::run(&config, &choice, &args.out, &device, &mut observe, &should_stop)?
+    let from = provenance();
+    let Some(comparison) =
+        compare::run(&config, &choice, &args.out, &from, &device, &mut observe, &should_stop)?
     else {
         tracing::warn!("stopped; the same call goes on");
         return Ok(Outcome::Failed);

@@ -8,6 +8,8 @@ use miyasawa::{
 };
 use std::path::PathBuf;
 
+use super::document::provenance;
+
 /// The first thing to run: about a minute on two cores.
 ///
 /// Trains a joint model and a plain classifier of the same size on the embedded digits, measures both at
@@ -42,8 +44,13 @@ pub fn run(args: &Demo, session: &Session) -> anyhow::Result<Outcome> {
         }
         Bar::new(session, total, stop.clone())
     };
-    let options =
-        demo::DemoOptions { out: args.out.clone(), steps: args.steps, attacked: args.attacked, seed };
+    let options = demo::DemoOptions {
+        out: args.out.clone(),
+        steps: args.steps,
+        attacked: args.attacked,
+        seed,
+        from: provenance(),
+    };
     let Some(comparison) = demo::run(&options, &device, &mut observe)? else {
         tracing::warn!("stopped before the comparison");
         return Ok(Outcome::Failed);

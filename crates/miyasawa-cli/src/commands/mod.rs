@@ -10,6 +10,7 @@ mod data;
 mod defence;
 mod demo;
 mod denoise;
+mod document;
 mod each;
 mod eval;
 mod explain;

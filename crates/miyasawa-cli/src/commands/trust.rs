@@ -21,11 +21,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use super::document::{provenance, units};
+
 /// Everything that tells whether to trust a model, or several side by side: one report.html and trust.json.
 ///
 /// Accuracy, calibration, PSNR, detection of foreign pictures and robust accuracy, over noise levels. The numbers are
-/// those of eval, calibrate, ood and attack. --limit makes it quick. What was interrupted goes on with --resume: attacks,
-/// which take most of the time, where they were.
+/// those of eval, calibrate, ood and attack, and the page begins with the answer in words: what was found, with 95%
+/// intervals, and what so many images can and cannot tell. --limit makes it quick, and the intervals wide. What was
+/// interrupted goes on with --resume: attacks, which take most of the time, where they were.
 ///
 /// Example: miyasawa trust joint.safetensors plain.safetensors --data cifar10 --limit 200 --out trust
 #[derive(Args, Debug)]
@@ -142,6 +145,7 @@ pub fn run(args: &Trust, session: &Session) -> Result<Outcome> {
     for (i, Measurement { loaded, data, foreign }) in models.iter().enumerate() {
         let subject = Subject {
             name: &loaded.name,
+            sha256: &loaded.hash,
             model: &loaded.model,
             clean_sigma: loaded.clean_sigma(),
             classifies: loaded.info.classifies(),
@@ -160,10 +164,13 @@ pub fn run(args: &Trust, session: &Session) -> Result<Outcome> {
         })?);
     }
     bar.finish_and_clear();
-    let html = page(&found, &options, &args.measured.data)?;
+    let from = provenance();
+    let html = page(&found, &options, &args.measured.data, &from)?;
     let report = args.out.join(PAGE);
     write_atomic(&report, |w| w.write_all(html.as_bytes()))?;
-    let found = serde_json::json!({ "data": args.measured.data, "models": found, "call": call });
+    let found = serde_json::json!({
+        "data": args.measured.data, "models": found, "call": call, "units": units(), "provenance": from,
+    });
     write_json(&document, &found)?;
     show(args, &found, session)
 }

@@ -7,6 +7,7 @@ use crate::data::Pictures;
 use crate::eval::{self, EvalOptions, Evaluation, NoisyBatch, Row, noisy_batch};
 use crate::experiment::ExperimentError;
 use crate::infer::pictures;
+use crate::metrics::wilson;
 use crate::model::{Ask, Model, Predict, host};
 use crate::picture::{Picture, PictureError, grid};
 use crate::train::{
@@ -75,6 +76,9 @@ pub struct RobustRow {
     pub eps: f64,
     /// Share of the pictures that are right and stay right.
     pub robust_accuracy: f64,
+    /// Its 95% interval ([`wilson`]); none in results of earlier versions.
+    #[serde(default)]
+    pub robust_interval: Option<[f64; 2]>,
 }
 
 /// What a model costs: counted in multiply-adds of the convolutions, and measured.
@@ -300,7 +304,8 @@ impl<'c> Measures<'c> {
         let row = |&eps: &f64| {
             let pgd = Pgd::new(attack.norm, eps, attack.steps, 0);
             let share = robust_accuracy_while(target.as_ref(), &attacked, &pgd, 64, go_on)?;
-            Some(RobustRow { eps, robust_accuracy: share })
+            let robust_interval = Some(wilson(share, attacked.len()));
+            Some(RobustRow { eps, robust_accuracy: share, robust_interval })
         };
         let rows: Option<Vec<RobustRow>> = attack.eps.iter().map(row).collect();
         Ok(rows.map(|rows| (attacked.len(), rows)))

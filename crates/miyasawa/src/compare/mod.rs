@@ -14,6 +14,7 @@
 mod config;
 mod measure;
 mod report;
+mod shown;
 
 pub use config::{Budget, CompareAttack, CompareConfig, CompareEval, ModelEntry};
 pub use measure::{Costs, RobustRow, RunResult};
@@ -21,6 +22,7 @@ pub use measure::{Costs, RobustRow, RunResult};
 use crate::atomic::write_atomic;
 use crate::checkpoint::Checkpoint;
 use crate::experiment::ExperimentError;
+use crate::report::Provenance;
 use crate::train::{Observer, TrainConfig, TrainError, Trainer, has_checkpoint};
 use burn::tensor::Device;
 use measure::{Finished, Measures};
@@ -41,6 +43,9 @@ pub struct Comparison {
     pub count: usize,
     /// Every run, models in the order of the configuration.
     pub runs: Vec<RunResult>,
+    /// What made the report; none in those of earlier versions.
+    #[serde(default)]
+    pub provenance: Option<Provenance>,
 }
 
 /// A run as it begins, for whoever watches.
@@ -76,7 +81,7 @@ impl Choice {
     }
 }
 
-/// Trains and measures what is chosen, and writes the report of all; `observe` gives an observer for each training,
+/// Trains and measures what is chosen, and writes the report of all, which says that it comes `from` there; `observe` gives an observer for each training,
 /// `should_stop` is asked while models are measured. Nothing if the one or the other stopped it.
 ///
 /// # Errors
@@ -86,6 +91,7 @@ pub fn run<O: Observer>(
     config: &CompareConfig,
     choice: &Choice,
     out: &Path,
+    from: &Provenance,
     device: &Device,
     observe: &mut dyn FnMut(Beginning<'_>) -> O,
     should_stop: &dyn Fn() -> bool,
@@ -144,7 +150,8 @@ pub fn run<O: Observer>(
         }
     }
     let count = runs.iter().find_map(|run| run.count).unwrap_or_else(|| measures.count());
-    let comparison = Comparison { config: config.clone(), data: measures.name(), count, runs };
+    let (config, data, provenance) = (config.clone(), measures.name(), Some(from.clone()));
+    let comparison = Comparison { config, data, count, runs, provenance };
     if *choice == Choice::All {
         report::write(&comparison, &measures, out)?;
     }

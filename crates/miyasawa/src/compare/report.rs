@@ -3,23 +3,31 @@
 use super::{
     Comparison, RunResult,
     measure::{Measures, strip, strip_of},
-    run_dir, write_json,
+    run_dir,
+    shown::{Shown, Spread, caption, limits, marked, quantities},
+    write_json,
 };
 use crate::atomic::write_atomic;
-use crate::eval::Row;
 use crate::experiment::ExperimentError;
+use crate::metrics::Best;
 use crate::picture::{Grid, GridRow, Picture};
-use crate::report::{Best, Page, Plot, Series, TableOptions, render_svg};
+use crate::report::{DENSITY, PERCENT, Page, Plot, Provenance, Series, TableOptions, render_svg};
 use std::{collections::BTreeSet, fmt::Write as _, io::Write as _, path::Path};
+
+/// Width of a plot.
+const WIDTH: u32 = 720;
+/// The side that small pictures are enlarged towards and the size of captions, in pixels of a page.
+const CELL: usize = 96;
+const TEXT: f32 = 15.0;
 
 /// How minutes become steps.
 const PLANNED: &str = " at the speed measured beforehand";
 
-/// A table for both pages, columns of which the best is marked.
+/// A table for both pages; marked cells are bold in Markdown.
 struct Table {
     header: Vec<String>,
     rows: Vec<Vec<String>>,
-    best: Vec<(usize, Best)>,
+    marked: Vec<(usize, usize)>,
     caption: String,
 }
 
@@ -43,7 +51,7 @@ impl Pages {
     fn table(&mut self, table: &Table) {
         let header: Vec<&str> = table.header.iter().map(String::as_str).collect();
         let caption = Some(table.caption.clone()).filter(|caption| !caption.is_empty());
-        self.html.table_with(&header, &table.rows, &TableOptions { caption, best: table.best.clone() });
+        self.html.table_with(&header, &table.rows, &TableOptions { caption, marked: table.marked.clone() });
         let line = |cells: &[String]| {
             let cells: Vec<String> = cells.iter().map(|cell| cell.replace('|', "\\|")).collect();
             format!("| {} |\n", cells.join(" | "))
@@ -51,42 +59,23 @@ impl Pages {
         self.markdown.push('\n');
         self.markdown.push_str(&line(&table.header));
         self.markdown.push_str(&line(&vec!["---".to_owned(); table.header.len()]));
-        table.rows.iter().for_each(|row| self.markdown.push_str(&line(row)));
+        for (number, row) in table.rows.iter().enumerate() {
+            let cell = |(column, cell): (usize, &String)| match table.marked.contains(&(number, column)) {
+                true => format!("**{cell}**"),
+                false => cell.clone(),
+            };
+            self.markdown.push_str(&line(&row.iter().enumerate().map(cell).collect::<Vec<_>>()));
+        }
         if !table.caption.is_empty() {
             let _ = write!(self.markdown, "\n{}\n", table.caption);
         }
     }
 }
 
-/// Mean and spread of a quantity over a model's runs.
-#[derive(Clone, Copy)]
-struct Spread {
-    mean: f64,
-    /// Sample standard deviation; none of a single run.
-    deviation: Option<f64>,
+/// The height of a plot with so many lines, whose names take some of it.
+fn height(lines: usize) -> u32 {
+    360 + 10 * lines as u32
 }
-
-impl Spread {
-    fn of(values: impl Iterator<Item = Option<f64>>) -> Option<Self> {
-        let values: Vec<f64> = values.flatten().collect();
-        let count = values.len() as f64;
-        let mean = values.iter().sum::<f64>() / count;
-        let square = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>();
-        let deviation = (values.len() > 1).then(|| (square / (count - 1.0)).sqrt());
-        (!values.is_empty()).then_some(Self { mean, deviation })
-    }
-
-    fn text(self, factor: f64, digits: usize, unit: &str) -> String {
-        let mean = factor * self.mean;
-        match self.deviation {
-            Some(deviation) => format!("{mean:.digits$}{unit} \u{b1} {:.digits$}", factor * deviation),
-            None => format!("{mean:.digits$}{unit}"),
-        }
-    }
-}
-
-/// A quantity of a noise level.
-type OfRow = fn(&Row) -> Option<f64>;
 
 /// The runs of each model, in the order of the configuration.
 fn by_model(comparison: &Comparison) -> Vec<(&str, Vec<&RunResult>)> {
@@ -110,7 +99,7 @@ pub(super) fn write(
     let machines: BTreeSet<&str> = comparison.runs.iter().map(|run| run.machine.as_str()).collect();
     let machines = machines.into_iter().collect::<Vec<_>>().join("; ");
     pages.paragraph(&format!(
-        "Budget: {budget} for each of {} models, seeds {:?} where a model has none of its own. Measured on {} pictures of {}; times on {}. Noise \
+        "Budget: {budget} for each of {} models, seeds {:?} where a model has none of its own. Measured on {} images of {}; times on {}. Noise \
          levels are in units of the [-1, 1] range, PSNR uses the peak-to-peak range 2. Of several seeds: mean \u{b1} \
          sample standard deviation.",
         comparison.config.models.len(),
@@ -119,16 +108,10 @@ pub(super) fn write(
         comparison.data,
         machines
     ));
+    pages.paragraph(&limits(comparison));
     models(&mut pages, comparison);
-    let quantities: [(&str, &str, OfRow, f64, usize, &str, Best); 5] = [
-        ("Accuracy", "accuracy, %", |r| r.accuracy, 100.0, 2, "%", Best::Highest),
-        ("PSNR of D(y)", "PSNR, dB", |r| r.psnr, 1.0, 2, "", Best::Highest),
-        ("PSNR of D(y, true class)", "PSNR, dB", |r| r.psnr_given_label, 1.0, 2, "", Best::Highest),
-        ("SSIM of D(y)", "SSIM", |r| r.ssim, 1.0, 4, "", Best::Highest),
-        ("Calibration error (ECE, 15 bins)", "ECE", |r| r.ece, 1.0, 4, "", Best::Lowest),
-    ];
-    for (title, axis, quantity, factor, digits, unit, best) in quantities {
-        against_noise(&mut pages, comparison, title, axis, quantity, (factor, digits, unit), best)?;
+    for shown in quantities(comparison) {
+        against_noise(&mut pages, comparison, &shown)?;
     }
     robust(&mut pages, comparison, measures)?;
     let grid = grid(comparison, measures, out)?;
@@ -137,16 +120,34 @@ pub(super) fn write(
         write_atomic(&out.join("denoised.png"), |file| file.write_all(&png))?;
         pages.heading("Pictures");
         let caption = "The same noisy pictures, denoised by each model (first seed).";
-        pages.html.figure_pixels(&png, caption);
+        pages.html.figure_png(&png, caption);
         let _ = write!(pages.markdown, "\n![{caption}](denoised.png)\n");
     }
     pages.heading("Configuration");
     let text = toml::to_string(&comparison.config).unwrap_or_default();
     pages.html.code(&text);
     let _ = write!(pages.markdown, "\n```toml\n{text}```\n");
+    if let Some(from) = &comparison.provenance {
+        provenance(&mut pages, comparison, from);
+    }
     write_json(&out.join("report.json"), comparison)?;
     write_atomic(&out.join("report.md"), |file| file.write_all(pages.markdown.as_bytes()))?;
     Ok(write_atomic(&out.join("report.html"), |file| file.write_all(pages.html.render().as_bytes()))?)
+}
+
+/// Where the report comes from, at its end.
+fn provenance(pages: &mut Pages, comparison: &Comparison, from: &Provenance) {
+    let model = |run: &RunResult| {
+        let seed = run.seed.map(|seed| format!(", seed {seed}")).unwrap_or_default();
+        (format!("{}{seed}", run.name), run.sha256.clone())
+    };
+    let models: Vec<(String, String)> = comparison.runs.iter().map(model).collect();
+    pages.html.provenance(from, &models);
+    let Provenance { program, date, call } = from;
+    let _ = write!(pages.markdown, "\n---\n\n{program}, {date}\n\n```sh\n{call}\n```\n\n");
+    for (name, hash) in models {
+        let _ = writeln!(pages.markdown, "* {name}: SHA-256 `{hash}`");
+    }
 }
 
 fn models(pages: &mut Pages, comparison: &Comparison) {
@@ -198,7 +199,7 @@ fn models(pages: &mut Pages, comparison: &Comparison) {
     pages.table(&Table {
         header: text(&["model", "network", "learned from", "parameters", "pictures seen", "diverged"]),
         rows,
-        best: Vec::new(),
+        marked: Vec::new(),
         caption: String::new(),
     });
     let notes: Vec<String> = comparison
@@ -226,7 +227,7 @@ fn models(pages: &mut Pages, comparison: &Comparison) {
             "ms",
         ]),
         rows: cost,
-        best: Vec::new(),
+        marked: Vec::new(),
         caption:
             "Multiply-adds of the convolutions. Measured: the median step of the training, its minutes for all \
                   pictures seen, and inference in batches of 16."
@@ -234,40 +235,41 @@ fn models(pages: &mut Pages, comparison: &Comparison) {
     });
 }
 
-fn against_noise(
-    pages: &mut Pages,
-    comparison: &Comparison,
-    title: &str,
-    axis: &str,
-    quantity: OfRow,
-    (factor, digits, unit): (f64, usize, &str),
-    best: Best,
-) -> Result<(), ExperimentError> {
+fn against_noise(pages: &mut Pages, comparison: &Comparison, shown: &Shown) -> Result<(), ExperimentError> {
     let sigmas = &comparison.config.eval.sigmas;
+    let (factor, digits, unit) = shown.format;
     let mut header = vec!["model".to_owned()];
     header.extend(sigmas.iter().map(|sigma| format!("\u{3c3} = {sigma}")));
     let (mut rows, mut lines) = (Vec::new(), Vec::new());
+    let mut columns = vec![Vec::new(); sigmas.len()];
     for (name, runs) in by_model(comparison) {
-        let spread = |k: usize| Spread::of(runs.iter().map(|run| run.rows.get(k).and_then(quantity)));
-        let spreads: Vec<Option<Spread>> = (0..sigmas.len()).map(spread).collect();
+        let of = |k: usize| {
+            Spread::of_estimates(runs.iter().map(|run| comparison.estimate(run, k, shown.quantity)))
+        };
+        let spreads: Vec<Option<Spread>> = (0..sigmas.len()).map(of).collect();
         if spreads.iter().all(Option::is_none) {
             continue;
         }
-        let points = sigmas.iter().zip(&spreads).filter_map(|(s, v)| Some((*s, factor * (*v)?.mean)));
-        lines.push(Series::new(name, points.collect()));
+        let points =
+            sigmas.iter().zip(&spreads).filter_map(|(s, v)| Some((*s, (*v)?.estimate.scaled(factor))));
+        lines.push(Series::estimated(name, &points.collect::<Vec<_>>()));
+        columns.iter_mut().zip(&spreads).for_each(|(column, s)| column.push(s.map(|s| s.estimate)));
         let cell = |spread: &Option<Spread>| spread.map_or("-".to_owned(), |s| s.text(factor, digits, unit));
         rows.push(std::iter::once(name.to_owned()).chain(spreads.iter().map(cell)).collect());
     }
     if rows.is_empty() {
         return Ok(());
     }
-    pages.heading(title);
-    let best = (1..=sigmas.len()).map(|column| (column, best)).collect();
-    pages.table(&Table { header, rows, best, caption: String::new() });
-    let mut plot = Plot::new(title, "noise level", axis, lines);
+    pages.heading(shown.title);
+    let marked = marked(&columns, shown.best);
+    let caption = caption(&columns, &marked).to_owned();
+    pages.table(&Table { header, rows, marked, caption });
+    let high = height(lines.len());
+    let mut plot = Plot::new("", "noise level", shown.axis, lines);
     plot.log_x = sigmas.iter().all(|sigma| *sigma > 0.0);
     plot.x_ticks = Some(sigmas.clone());
-    pages.html.figure_svg(&render_svg(&plot, 720, 360)?, "");
+    plot.y_range = shown.range;
+    pages.html.figure_svg(&render_svg(&plot, WIDTH, high)?, "");
     Ok(())
 }
 
@@ -278,15 +280,16 @@ fn robust(
 ) -> Result<(), ExperimentError> {
     let attack = &comparison.config.attack;
     let (mut rows, mut lines) = (Vec::new(), Vec::new());
+    let mut columns = vec![Vec::new(); attack.eps.len()];
     for (name, runs) in by_model(comparison) {
-        let at = |run: &RunResult, k: usize| run.robust.get(k).map(|row| row.robust_accuracy);
-        let spread = |k: usize| Spread::of(runs.iter().map(|run| at(run, k)));
-        let spreads: Vec<Spread> = (0..attack.eps.len()).filter_map(spread).collect();
+        let of = |k: usize| Spread::of_estimates(runs.iter().map(|run| comparison.robust_estimate(run, k)));
+        let spreads: Vec<Spread> = (0..attack.eps.len()).filter_map(of).collect();
         if spreads.len() != attack.eps.len() || spreads.is_empty() {
             continue;
         }
-        let points = attack.eps.iter().zip(&spreads).map(|(eps, s)| (*eps, 100.0 * s.mean)).collect();
-        lines.push(Series::new(name, points));
+        let points = attack.eps.iter().zip(&spreads).map(|(eps, s)| (*eps, s.estimate.scaled(100.0)));
+        lines.push(Series::estimated(name, &points.collect::<Vec<_>>()));
+        columns.iter_mut().zip(&spreads).for_each(|(column, s)| column.push(Some(s.estimate)));
         let cells = spreads.iter().map(|s| s.text(100.0, 1, "%"));
         rows.push(std::iter::once(name.to_owned()).chain(cells).collect());
     }
@@ -296,16 +299,20 @@ fn robust(
     pages.heading("Robust accuracy");
     let mut header = vec!["model".to_owned()];
     header.extend(attack.eps.iter().map(|eps| format!("eps = {eps}")));
-    let best = (1..=attack.eps.len()).map(|column| (column, Best::Highest)).collect();
-    let caption = format!(
-        "{}-step {:?} PGD on {} pictures; eps in units of the [0, 1] range.",
+    let marked = marked(&columns, Best::Highest);
+    let measured = format!(
+        "{}-step {:?} PGD on {} images; eps in units of the [0, 1] range.",
         attack.steps,
         attack.norm,
         comparison.runs.iter().find_map(|run| run.attacked).unwrap_or(attack.count.min(measures.test.len()))
     );
-    pages.table(&Table { header, rows, best, caption });
-    let plot = Plot::new("Robust accuracy", "eps", "accuracy, %", lines);
-    pages.html.figure_svg(&render_svg(&plot, 720, 360)?, "");
+    let caption = format!("{measured} {}", caption(&columns, &marked)).trim_end().to_owned();
+    pages.table(&Table { header, rows, marked, caption });
+    let high = height(lines.len());
+    let mut plot = Plot::new("", "eps", "robust accuracy, %", lines);
+    plot.x_ticks = Some(attack.eps.clone());
+    plot.y_range = Some(PERCENT);
+    pages.html.figure_svg(&render_svg(&plot, WIDTH, high)?, "");
     Ok(())
 }
 
@@ -332,6 +339,7 @@ fn grid(
     }
     let rows =
         rows.iter().map(|(caption, strip)| GridRow { caption: caption.clone(), pictures: vec![strip] });
-    let scale = (96 / height.max(width)).clamp(1, 12);
-    Ok(Some(Grid { rows: rows.collect(), scale, ..Grid::default() }.draw()?))
+    let (cell, text) = (CELL * DENSITY as usize, TEXT * DENSITY as f32);
+    let scale = (cell / height.max(width)).max(1);
+    Ok(Some(Grid { rows: rows.collect(), scale, text, ..Grid::default() }.draw()?))
 }

@@ -1,12 +1,12 @@
 //! Figures that a model draws.
 
-use super::{Plot, ReportError, Series};
+use super::{COLUMN, DENSITY, Histogram, PERCENT, Plot, ReportError, Series, SeriesStyle};
 use crate::calibrate::CalibrationRow;
 use crate::data::Dataset;
 use crate::eval::noisy_batch;
 use crate::explain::{Explanation, Path, Spectrum, Step};
 use crate::infer::pictures;
-use crate::metrics::ReliabilityBin;
+use crate::metrics::{Estimate, ReliabilityBin};
 use crate::model::{Ask, Predict};
 use crate::picture::{Grid, GridRow, Picture};
 use burn::tensor::Device;
@@ -14,11 +14,20 @@ use burn::tensor::Device;
 /// Pictures of a [`denoising_grid`].
 pub const SHOWN: usize = 4;
 
-/// The side of a cell that small pictures are enlarged towards.
-const CELL: usize = 96;
+/// The size of the captions on a page, in its pixels.
+const TEXT: f32 = 15.0;
+/// What captions to the left of the rows and gaps take of the width, in pixels of a page.
+const MARGIN: u32 = 130;
 
-fn scale_for(side: usize) -> usize {
-    (CELL / side.max(1)).clamp(1, 12)
+/// How pictures with this longer side are drawn in so many columns: they are enlarged towards `cell` pixels of a page, or
+/// as far as a page is wide. Captions grow with pictures that are larger than that, for the page makes them smaller.
+fn drawn<'a>(side: usize, columns: usize, cell: u32) -> Grid<'a> {
+    let room = (COLUMN - MARGIN) / columns.max(1) as u32;
+    let cell = (DENSITY * cell.min(room)) as usize;
+    let scale = (cell / side.max(1)).max(1);
+    let larger = (scale * side) as f32 / cell.max(1) as f32;
+    let text = DENSITY as f32 * TEXT * larger.max(1.0);
+    Grid { scale, text, gap: 4 * DENSITY as usize, ..Grid::default() }
 }
 
 /// Noisy, denoised and clean: three columns for each of a few pictures, a row for each noise level.
@@ -51,8 +60,7 @@ pub fn denoising_grid(
     let grid = Grid {
         rows: rows.collect(),
         columns: columns.map(str::to_owned).collect(),
-        scale: scale_for(data.height().max(data.width())),
-        ..Grid::default()
+        ..drawn(data.height().max(data.width()), 3 * SHOWN, 96)
     };
     Ok(grid.draw()?)
 }
@@ -86,11 +94,10 @@ pub fn explanation(y: &Picture, found: &[Explanation], classes: &[String]) -> Re
         rows: rows.collect(),
         columns: columns.map(str::to_owned).to_vec(),
         note: format!(
-            "The last two pictures of a row are enlarged as many times as it says; they differ by {worst:.1e} of the \
+            "The values of the last two pictures of a row are multiplied by its factor; they differ by {worst:.1e} of the \
              largest value."
         ),
-        scale: scale_for(y.height().max(y.width())) * if found.len() > 2 { 1 } else { 2 },
-        ..Grid::default()
+        ..drawn(y.height().max(y.width()), columns.len(), if found.len() > 2 { 96 } else { 192 })
     };
     Ok(grid.draw()?)
 }
@@ -137,8 +144,7 @@ pub fn path(found: &Path, label: usize, class: &str) -> Result<Picture, ReportEr
         note: format!(
             "Towards {class}, following D(y, c) - D(y): distance from the start in units of the [0, 1] range, and p({class} | y)."
         ),
-        scale: scale_for(start.height().max(start.width())),
-        ..Grid::default()
+        ..drawn(start.height().max(start.width()), STATIONS, 96)
     };
     Ok(grid.draw()?)
 }
@@ -168,33 +174,34 @@ pub fn eigenvectors(y: &Picture, denoised: &Picture, found: &Spectrum) -> Result
             found.trace,
             y.values().len()
         ),
-        scale: scale_for(y.height().max(y.width())),
-        ..Grid::default()
+        ..drawn(y.height().max(y.width()), 2 + found.vectors.len(), 96)
     };
     Ok(grid.draw()?)
 }
 
-/// Reliability diagrams: the share of right answers against their mean confidence, before and after a temperature.
+/// Reliability diagrams: the share of right answers against their mean confidence, before and after a temperature. A
+/// marker's area is the number of pictures in its bin, which the bars below tell of the answers as they are.
 pub fn reliability(rows: &[CalibrationRow]) -> Vec<Plot> {
-    let points = |bins: &[ReliabilityBin]| bins.iter().map(|b| (b.confidence, b.accuracy)).collect();
+    let line = |name: String, bins: &[ReliabilityBin]| {
+        let at = |b: &ReliabilityBin| (100.0 * b.confidence, Estimate::share(b.accuracy, b.count as usize));
+        let points: Vec<_> = bins.iter().map(at).map(|(x, share)| (x, share.scaled(100.0))).collect();
+        let counts = bins.iter().map(|b| b.count).collect();
+        Series { counts, style: SeriesStyle::Points, ..Series::estimated(name, &points) }
+    };
     rows.iter()
         .map(|row| {
-            let title = match (row.noisy, row.eps > 0.0) {
-                (true, _) => format!("noise {}", row.sigma),
-                (false, true) => format!("attack, eps {:.4}", row.eps),
-                (false, false) => "clean".to_owned(),
-            };
-            let title = format!(
-                "{title}: ECE {:.3}, with T = {:.2} {:.3}",
-                row.before.ece, row.temperature, row.after.ece
-            );
+            let before = format!("as it is, ECE {:.3}", row.before.ece);
+            let after = format!("T = {:.2}, ECE {:.3}", row.temperature, row.after.ece);
             let series = vec![
-                Series::new("perfect", vec![(0.0, 0.0), (1.0, 1.0)]),
-                Series::new("as it is", points(&row.reliability)),
-                Series::new("with temperature", points(&row.reliability_after)),
+                Series::reference("perfect", vec![(0.0, 0.0), (100.0, 100.0)]),
+                line(before, &row.reliability),
+                line(after, &row.reliability_after),
             ];
-            let mut plot = Plot::new(title, "confidence", "accuracy", series);
-            plot.y_range = Some((0.0, 1.0));
+            let title = row.condition();
+            let mut plot = Plot::new(title, "confidence, %", "accuracy, %", series);
+            (plot.x_range, plot.y_range) = (Some(PERCENT), Some(PERCENT));
+            let bins = row.reliability.iter().map(|b| (100.0 * b.from, 100.0 * b.to, b.count));
+            plot.histogram = Some(Histogram { label: "images".to_owned(), bins: bins.collect() });
             plot
         })
         .collect()

@@ -1,24 +1,17 @@
 //! One page that holds everything it shows: no script, no file beside it, nothing fetched.
 
+use super::provenance::Provenance;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use std::fmt::Write;
-
-/// Which value of a table's column is marked as the best.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Best {
-    /// The largest number.
-    Highest,
-    /// The smallest number.
-    Lowest,
-}
 
 /// What a table has besides its cells.
 #[derive(Clone, Debug, Default)]
 pub struct TableOptions {
     /// Stands under the table.
     pub caption: Option<String>,
-    /// Columns, counted from 0, whose best cell is marked; equal cells are all marked.
-    pub best: Vec<(usize, Best)>,
+    /// Marked cells, row and column counted from 0. Which of several values is the best beyond its interval is
+    /// [`distinct_best`](crate::metrics::distinct_best)'s to say.
+    pub marked: Vec<(usize, usize)>,
 }
 
 /// A page under construction. Text may hold any character; it is escaped.
@@ -35,22 +28,46 @@ pub struct TableOptions {
 pub struct Page {
     title: String,
     body: String,
+    footer: String,
 }
 
 /// Width of the page's text column, in CSS pixels.
-const COLUMN: u32 = 920;
+pub const COLUMN: u32 = 920;
+/// Pixels of a drawn picture in a CSS pixel, for figures with text: screens have up to two, and text of one looks torn.
+pub const DENSITY: u32 = 2;
 
 const STYLE: &str = include_str!("page.css");
 
 impl Page {
     /// An empty page.
     pub fn new(title: &str) -> Self {
-        Self { title: title.to_owned(), body: String::new() }
+        Self { title: title.to_owned(), body: String::new(), footer: String::new() }
+    }
+
+    /// Where the page comes from, at its end: program, date, command line, and name and hash of every model.
+    pub fn provenance(&mut self, from: &Provenance, models: &[(String, String)]) -> &mut Self {
+        let (program, date, call) = (Escaped(&from.program), Escaped(&from.date), Escaped(&from.call));
+        self.footer = format!("<p>{program}, {date}</p>\n<pre><code>{call}</code></pre>");
+        for (name, hash) in models {
+            let (name, hash) = (Escaped(name), Escaped(hash));
+            put(&mut self.footer, format_args!("\n<p>{name}: SHA-256 <code>{hash}</code></p>"));
+        }
+        self
     }
 
     /// A paragraph of text.
     pub fn paragraph(&mut self, text: &str) -> &mut Self {
         self.push(format_args!("<p>{}</p>", Escaped(text)))
+    }
+
+    /// Paragraphs that stand out, each a verdict and what it rests on: the answer.
+    pub fn answer(&mut self, paragraphs: &[(String, String)]) -> &mut Self {
+        let mut html = String::new();
+        for (verdict, reason) in paragraphs {
+            let (verdict, reason) = (Escaped(verdict), Escaped(reason));
+            put(&mut html, format_args!("<p><strong>{verdict}</strong> {reason}</p>\n"));
+        }
+        self.push(format_args!("<div class=\"answer\">\n{html}</div>"))
     }
 
     /// A heading of a section.
@@ -68,7 +85,7 @@ impl Page {
         self.push(format_args!("<pre><code>{}</code></pre>", Escaped(text)))
     }
 
-    /// A table. Columns of numbers are aligned to the right.
+    /// A table. Columns of numbers are aligned to the right. One that is wider than the page scrolls.
     pub fn table(&mut self, header: &[&str], rows: &[Vec<String>]) -> &mut Self {
         self.table_with(header, rows, &TableOptions::default())
     }
@@ -88,13 +105,11 @@ impl Page {
             );
         }
         html.push_str("</tr></thead>\n<tbody>\n");
-        for row in rows {
+        for (number, row) in rows.iter().enumerate() {
             html.push_str("<tr>");
             for (column, class) in classes.iter().enumerate() {
                 let text = cell(row, column);
-                let best =
-                    options.best.iter().find(|b| b.0 == column).and_then(|b| extreme(rows, column, b.1));
-                let marked = best.is_some() && number(&text) == best;
+                let marked = options.marked.contains(&(number, column));
                 let (open, close) = if marked { ("<mark>", "</mark>") } else { ("", "") };
                 put(&mut html, format_args!("<td{class}>{open}{}{close}</td>", Escaped(&text)));
             }
@@ -105,38 +120,39 @@ impl Page {
         self.push(format_args!("{html}"))
     }
 
-    /// A PNG picture at its own size, smaller where the page is narrower.
+    /// A PNG picture that was drawn with [`DENSITY`] pixels for each of the page, smaller where the page is narrower.
     pub fn figure_png(&mut self, png: &[u8], caption: &str) -> &mut Self {
-        let size = png_size(png).map(|(w, h)| format!(" width=\"{w}\" height=\"{h}\"")).unwrap_or_default();
-        self.figure("", "image/png", png, &size, caption)
-    }
-
-    /// A PNG picture of few pixels, such as a grid of samples, enlarged a whole number of times with every pixel
-    /// a sharp square.
-    pub fn figure_pixels(&mut self, png: &[u8], caption: &str) -> &mut Self {
-        let enlarged = |(w, h): (u32, u32)| {
-            let times = (COLUMN / w.max(1)).clamp(1, 8);
-            format!(" width=\"{}\" height=\"{}\"", w.saturating_mul(times), h.saturating_mul(times))
+        let size = |(w, h): (u32, u32)| {
+            format!(" width=\"{}\" height=\"{}\"", w.div_ceil(DENSITY), h.div_ceil(DENSITY))
         };
-        let size = png_size(png).map(enlarged).unwrap_or_default();
-        self.figure(" class=\"pixels\"", "image/png", png, &size, caption)
+        let size = png_size(png).map(size).unwrap_or_default();
+        self.figure("", &[image("image/png", png, caption, &size)], caption)
     }
 
     /// An SVG drawing, on a light card in the dark theme too. It is embedded as a picture: nothing in it can run.
     pub fn figure_svg(&mut self, svg: &str, caption: &str) -> &mut Self {
-        self.figure(" class=\"card\"", "image/svg+xml", svg.as_bytes(), "", caption)
+        self.figure_svgs(&[svg.to_owned()], caption)
     }
 
-    fn figure(&mut self, class: &str, kind: &str, bytes: &[u8], size: &str, caption: &str) -> &mut Self {
-        let (data, alt) = (STANDARD.encode(bytes), Escaped(caption));
-        let image = format!("<img src=\"data:{kind};base64,{data}\" alt=\"{alt}\"{size}>");
-        self.push(format_args!("<figure{class}>{image}{}</figure>", Caption(caption)))
+    /// SVG drawings side by side as far as the page is wide.
+    pub fn figure_svgs(&mut self, svgs: &[String], caption: &str) -> &mut Self {
+        let images: Vec<String> =
+            svgs.iter().map(|svg| image("image/svg+xml", svg.as_bytes(), caption, "")).collect();
+        self.figure(" class=\"card\"", &images, caption)
+    }
+
+    fn figure(&mut self, class: &str, images: &[String], caption: &str) -> &mut Self {
+        self.push(format_args!("<figure{class}>{}{}</figure>", images.concat(), Caption(caption)))
     }
 
     /// The whole document.
     #[must_use]
     pub fn render(&self) -> String {
-        let (title, body, version) = (Escaped(&self.title), &self.body, env!("CARGO_PKG_VERSION"));
+        let (title, body) = (Escaped(&self.title), &self.body);
+        let footer = match self.footer.as_str() {
+            "" => format!("<p>{} {}</p>", env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION")),
+            footer => footer.to_owned(),
+        };
         // The policy makes the browser hold the page to its promise of loading nothing.
         format!(
             "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
@@ -145,7 +161,7 @@ impl Page {
              <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
              <meta name=\"color-scheme\" content=\"light dark\">\n\
              <title>{title}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n<h1>{title}</h1>\n\
-             {body}</main>\n<footer>miyasawa {version}</footer>\n</body>\n</html>\n"
+             {body}</main>\n<footer>\n{footer}\n</footer>\n</body>\n</html>\n"
         )
     }
 
@@ -154,6 +170,12 @@ impl Page {
         self.body.push('\n');
         self
     }
+}
+
+/// A picture as an element that holds it.
+fn image(kind: &str, bytes: &[u8], alt: &str, size: &str) -> String {
+    let (data, alt) = (STANDARD.encode(bytes), Escaped(alt));
+    format!("<img src=\"data:{kind};base64,{data}\" alt=\"{alt}\"{size}>")
 }
 
 /// Appends; a string has always room.
@@ -201,19 +223,11 @@ fn number(cell: &str) -> Option<f64> {
     start.parse().ok().filter(|v: &f64| v.is_finite())
 }
 
-/// Whether a column holds numbers, and at most dashes or nothing besides.
+/// Whether a column holds numbers, or dashes in their place, and at most nothing besides.
 fn is_numeric(rows: &[Vec<String>], column: usize) -> bool {
     let cells = || rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.trim());
-    let blank = |cell: &str| matches!(cell, "" | "-" | "\u{2013}" | "\u{2014}");
-    cells().any(|cell| number(cell).is_some()) && cells().all(|cell| blank(cell) || number(cell).is_some())
-}
-
-fn extreme(rows: &[Vec<String>], column: usize, best: Best) -> Option<f64> {
-    let values = rows.iter().filter_map(|row| number(row.get(column)?));
-    match best {
-        Best::Highest => values.max_by(f64::total_cmp),
-        Best::Lowest => values.min_by(f64::total_cmp),
-    }
+    let counts = |cell: &str| matches!(cell, "-" | "\u{2013}" | "\u{2014}") || number(cell).is_some();
+    cells().any(counts) && cells().all(|cell| cell.is_empty() || counts(cell))
 }
 
 /// Width and height from a PNG's header, so that the page does not move while pictures are decoded.
@@ -244,13 +258,19 @@ mod tests {
     #[test]
     fn every_text_is_escaped() {
         let mut page = Page::new(HOSTILE);
-        let options = TableOptions { caption: Some(HOSTILE.to_owned()), best: vec![(0, Best::Highest)] };
-        page.heading(HOSTILE).subheading(HOSTILE).paragraph(HOSTILE).code(HOSTILE);
+        let options = TableOptions { caption: Some(HOSTILE.to_owned()), marked: vec![(0, 0)] };
+        let from = Provenance { program: HOSTILE.into(), date: HOSTILE.into(), call: HOSTILE.into() };
+        page.heading(HOSTILE)
+            .subheading(HOSTILE)
+            .paragraph(HOSTILE)
+            .answer(&[(HOSTILE.into(), HOSTILE.into())])
+            .code(HOSTILE);
+        page.provenance(&from, &[(HOSTILE.into(), HOSTILE.into())]);
         page.table_with(&[HOSTILE], &cells(&[&[HOSTILE]]), &options);
-        page.figure_png(&png(2, 2), HOSTILE).figure_pixels(&png(2, 2), HOSTILE).figure_svg("<svg/>", HOSTILE);
+        page.figure_png(&png(2, 2), HOSTILE).figure_svg("<svg/>", HOSTILE);
         let html = page.render();
         assert!(!html.contains("<script") && !html.contains("alert(\"") && !html.contains('\0'));
-        assert_eq!(html.matches("&lt;script&gt;alert(&quot;1&quot;)&lt;/script&gt;&amp;&#39;").count(), 15);
+        assert_eq!(html.matches("&lt;script&gt;alert(&quot;1&quot;)&lt;/script&gt;&amp;&#39;").count(), 20);
     }
 
     #[test]
@@ -262,19 +282,20 @@ mod tests {
             assert!(!html.contains(word), "{word}");
         }
         assert!(html.contains("data:image/png;base64,iVBORw0KGgo"));
-        assert!(html.contains("width=\"3\" height=\"2\""));
+        assert!(html.contains("width=\"2\" height=\"1\""));
     }
 
     #[test]
-    fn columns_of_numbers_are_aligned_and_the_best_marked() {
+    fn columns_of_numbers_are_aligned_and_cells_marked() {
         let rows = cells(&[
             &["joint", "86.5%", "0.2", "-"],
             &["plain", "90.1%", "0.1", "3 dB"],
             &["x", "90.1%", "n/a"],
         ]);
-        let best = vec![(1, Best::Highest), (2, Best::Lowest), (9, Best::Lowest)];
+        let marked = vec![(1, 1), (2, 1), (1, 2), (9, 9)];
         let mut page = Page::new("t");
-        page.table_with(&["model", "accuracy", "loss"], &rows, &TableOptions { caption: None, best });
+        page.table_with(&["model", "accuracy", "loss"], &rows, &TableOptions { caption: None, marked });
+        page.table(&["none"], &cells(&[&["-"], &["-"]]));
         let html = page.render();
         assert!(html.contains(
             ">model</th><th scope=\"col\" class=\"number\">accuracy</th><th scope=\"col\">loss</th>"
@@ -282,7 +303,8 @@ mod tests {
         assert_eq!(html.matches("<mark>90.1%</mark>").count(), 2);
         assert_eq!(html.matches("<mark>").count(), 3);
         assert!(html.contains("<mark>0.1</mark>"));
-        assert_eq!(html.matches("<td").count(), 12, "short rows are filled up");
+        assert_eq!(html.matches("<td").count(), 14, "short rows are filled up");
+        assert!(html.contains("class=\"number\">none</th>"));
         assert!(
             !Page::new("t")
                 .table(&[], &[])
@@ -312,14 +334,5 @@ mod tests {
         for (cell, value) in cases {
             assert_eq!(number(cell), value, "{cell}");
         }
-    }
-
-    #[test]
-    fn small_pictures_are_enlarged_whole_times() {
-        let mut page = Page::new("t");
-        page.figure_pixels(&png(100, 30), "a").figure_pixels(&png(2000, 10), "b").figure_pixels(b"none", "c");
-        let html = page.render();
-        assert!(html.contains("width=\"800\" height=\"240\""));
-        assert!(html.contains("width=\"2000\" height=\"10\""));
     }
 }

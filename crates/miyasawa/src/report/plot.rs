@@ -3,12 +3,16 @@
 mod axis;
 mod curves;
 mod frame;
+mod legend;
+mod pen;
 
 pub use curves::{curves, plots_png, save_plots};
 
 use super::error::ReportError;
-use frame::{Canvas, draw_plot};
+use crate::metrics::Estimate;
+use frame::draw_plot;
 use image::RgbImage;
+use pen::Canvas;
 use plotters::{
     coord::Shift,
     drawing::{DrawingArea, IntoDrawingArea},
@@ -26,6 +30,10 @@ pub enum SeriesStyle {
     /// A thin pale line in the colour of the next solid series and not in the legend: the raw values behind
     /// their average.
     Faint,
+    /// Markers in a colour of their own, named in the legend, that no line joins.
+    Points,
+    /// A grey line without markers, in the legend: what the others are compared with.
+    Reference,
 }
 
 /// One line of a plot.
@@ -38,17 +46,43 @@ pub struct Series {
     pub points: Vec<(f64, f64)>,
     /// How it is drawn.
     pub style: SeriesStyle,
+    /// The lower and the upper end of each point's interval, as far as they are given and known.
+    pub intervals: Vec<Option<[f64; 2]>>,
+    /// How many examples each point stands for, which is the area of its marker; all are alike if none are given.
+    pub counts: Vec<u64>,
+}
+
+/// A strip of bars below a plot, on the same horizontal axis.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Histogram {
+    /// What is counted.
+    pub label: String,
+    /// Where each bar begins and ends, and its count.
+    pub bins: Vec<(f64, f64, u64)>,
 }
 
 impl Series {
     /// A solid line.
     pub fn new(name: impl Into<String>, points: Vec<(f64, f64)>) -> Self {
-        Self { name: name.into(), points, style: SeriesStyle::Solid }
+        Self { name: name.into(), points, ..Self::default() }
+    }
+
+    /// A solid line through values with their intervals.
+    pub fn estimated(name: impl Into<String>, points: &[(f64, Estimate)]) -> Self {
+        Self {
+            intervals: points.iter().map(|p| p.1.interval()).collect(),
+            ..Self::new(name, points.iter().map(|p| (p.0, p.1.value)).collect())
+        }
+    }
+
+    /// A grey line to compare with.
+    pub fn reference(name: impl Into<String>, points: Vec<(f64, f64)>) -> Self {
+        Self { style: SeriesStyle::Reference, ..Self::new(name, points) }
     }
 
     /// A thin pale line in the colour of the series after it.
     pub fn faint(points: Vec<(f64, f64)>) -> Self {
-        Self { name: String::new(), points, style: SeriesStyle::Faint }
+        Self { style: SeriesStyle::Faint, ..Self::new("", points) }
     }
 }
 
@@ -67,10 +101,14 @@ pub struct Plot {
     pub log_y: bool,
     /// The lines, drawn in this order.
     pub series: Vec<Series>,
+    /// The values the horizontal axis spans; what points and ticks span if none.
+    pub x_range: Option<(f64, f64)>,
     /// The values the vertical axis spans; what the points span if none. Lines are cut at its ends.
     pub y_range: Option<(f64, f64)>,
     /// Where the horizontal axis is labelled, for instance at the measured noise levels; round values if none.
     pub x_ticks: Option<Vec<f64>>,
+    /// Below the frame.
+    pub histogram: Option<Histogram>,
 }
 
 impl Plot {
@@ -89,6 +127,18 @@ impl Plot {
             ..Self::default()
         }
     }
+}
+
+/// The range of an axis of shares in percent, the same in every plot so that they can be compared.
+pub const PERCENT: (f64, f64) = (0.0, 100.0);
+
+/// The range from a multiple of `step` to another that holds all finite values, for the axes of several plots that are to be
+/// compared; none without a value.
+pub fn rounded_range(values: impl IntoIterator<Item = f64>, step: f64) -> Option<(f64, f64)> {
+    let finite = values.into_iter().filter(|v| v.is_finite());
+    let (low, high) = finite.fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| (l.min(v), h.max(v)));
+    let (low, high) = ((low / step).floor() * step, (high / step).ceil() * step);
+    (low <= high).then_some((low, if high > low { high } else { low + step }))
 }
 
 /// The name is a CSS list, so that a browser shows an SVG in a font that it has; bitmaps use the registered one.
@@ -236,6 +286,42 @@ mod tests {
     }
 
     #[test]
+    fn counts_and_intervals_are_drawn() {
+        let mut plot = line(&[(0.2, 0.5), (0.8, 0.5)]);
+        (plot.x_range, plot.y_range) = (Some((0.0, 1.0)), Some((0.0, 1.0)));
+        let side = |picture: &RgbImage, left: u32| {
+            coloured(&image::imageops::crop_imm(picture, left, 70, 100, 130).to_image())
+        };
+        plot.series[0].counts = vec![1, 100];
+        let weighted = render_png(&[plot.clone()], 1, 300, 260).unwrap();
+        assert!(side(&weighted, 190) > side(&weighted, 60) + 40, "the larger count has the larger marker");
+        plot.series[0].intervals = vec![Some([0.1, 0.9]), None];
+        let bars = Histogram { label: "images".to_owned(), bins: vec![(0.1, 0.3, 1), (0.7, 0.9, 100)] };
+        plot.histogram = Some(bars);
+        let whole = render_svg(&plot, 300, 260).unwrap();
+        assert!(whole.contains("\n100\n") && whole.contains("\nimages\n"), "the bars have their numbers");
+        assert!(coloured(&render_png(&[plot], 1, 300, 260).unwrap()) > 0);
+    }
+
+    #[test]
+    fn ranges_are_round_and_hold_all_values() {
+        assert_eq!(rounded_range([33.1, f64::NAN, 20.2], 5.0), Some((20.0, 35.0)));
+        assert_eq!(rounded_range([25.0], 5.0), Some((25.0, 30.0)));
+        assert_eq!(rounded_range([-1.0, 4.0], 5.0), Some((-5.0, 5.0)));
+        assert_eq!(rounded_range([f64::INFINITY], 5.0), None);
+    }
+
+    #[test]
+    fn long_names_keep_their_ends() {
+        let mut plot = line(&[(1.0, 1.0), (2.0, 2.0)]);
+        plot.series[0].name = format!("runs/{}/model", "long".repeat(60));
+        plot.title = "title ".repeat(60);
+        let svg = render_svg(&plot, 320, 200).unwrap();
+        assert!(svg.contains("runs/") && svg.contains("\u{2026}") && svg.contains("/model"), "{svg}");
+        assert!(svg.lines().all(|line| line.starts_with('<') || line.chars().count() < 60), "{svg}");
+    }
+
+    #[test]
     fn an_svg_escapes_its_text_and_has_the_size_asked_for() {
         let mut plot = line(&[(1.0, 1.0), (2.0, 2.0)]);
         plot.title = "<script>&\"".to_owned();
@@ -255,8 +341,12 @@ mod tests {
             x_ticks in proptest::option::of(proptest::collection::vec(proptest::prelude::any::<f64>(), 0..9)),
             y_range in proptest::prelude::any::<Option<(f64, f64)>>(),
             log in proptest::prelude::any::<(bool, bool)>(),
+            ends in proptest::collection::vec(proptest::prelude::any::<Option<[f64; 2]>>(), 0..30),
+            bins in proptest::option::of(proptest::collection::vec(proptest::prelude::any::<(f64, f64, u64)>(), 0..9)),
         ) {
-            let plot = Plot { x_ticks, y_range, log_x: log.0, log_y: log.1, ..line(&points) };
+            let histogram = bins.map(|bins| Histogram { label: "n".to_owned(), bins });
+            let mut plot = Plot { x_ticks, y_range, log_x: log.0, log_y: log.1, histogram, ..line(&points) };
+            plot.series[0].intervals = ends;
             render_svg(&plot, 300, 200).unwrap();
             render_png(&[plot], 1, 120, 90).unwrap();
         }

@@ -2,6 +2,7 @@
 //! pictures and robustness, over noise levels.
 
 mod page;
+mod summary;
 
 pub use page::page;
 
@@ -10,7 +11,8 @@ use crate::attack::{
 };
 use crate::calibrate::{CalibrateOptions, CalibrationRow, calibrate};
 use crate::data::Dataset;
-use crate::eval::{EvalOptions, Row, evaluate};
+use crate::eval::{EvalOptions, Quantity, Row, evaluate};
+use crate::metrics::Estimate;
 use crate::model::{EnergyNetwork as _, Model};
 use crate::ood::{self, LevelScores, OodOptions, OodRow};
 use burn::tensor::Device;
@@ -72,6 +74,12 @@ pub struct Foreign {
 pub struct Trust {
     /// What the model is called.
     pub model: String,
+    /// Hash of its checkpoint.
+    #[serde(default)]
+    pub sha256: String,
+    /// How many classes its own pictures have.
+    #[serde(default)]
+    pub classes: usize,
     /// Number of its own pictures.
     pub count: usize,
     /// The noise level that it is told for clean pictures.
@@ -86,10 +94,37 @@ pub struct Trust {
     pub robust: Vec<RobustLevel>,
 }
 
+impl Trust {
+    /// A quantity at a noise level.
+    fn at(&self, sigma: f64, of: Quantity) -> Option<Estimate> {
+        self.levels.iter().find(|row| row.sigma == sigma)?.estimate(of)
+    }
+
+    /// The accuracy on clean pictures.
+    fn clean(&self) -> Option<Estimate> {
+        let outcome = self.robust.first().map(|level| &level.outcome);
+        outcome.map(|outcome| Estimate::within(outcome.clean_accuracy, outcome.clean_interval))
+    }
+}
+
+impl RobustLevel {
+    /// The accuracy under an attack of a size; that on clean pictures where the size is 0.
+    fn accuracy(&self, eps: f64) -> Option<Estimate> {
+        let Outcome { clean_accuracy, clean_interval, rows, .. } = &self.outcome;
+        if eps == 0.0 {
+            return Some(Estimate::within(*clean_accuracy, *clean_interval));
+        }
+        let row = rows.iter().find(|row| row.eps == eps)?;
+        Some(Estimate::within(row.robust_accuracy, row.robust_interval))
+    }
+}
+
 /// A model and what it is measured on.
 pub struct Subject<'a> {
     /// What it is called.
     pub name: &'a str,
+    /// Hash of its checkpoint.
+    pub sha256: &'a str,
     /// The model.
     pub model: &'a Model,
     /// The noise level to tell it for clean pictures.
@@ -156,7 +191,9 @@ impl Subject<'_> {
 
         let (model, count, clean_sigma) = (self.name.to_owned(), self.data.len(), self.clean_sigma);
         let (calibration, foreign, robust) = (Vec::new(), Vec::new(), Vec::new());
-        let mut found = Trust { model, count, clean_sigma, levels, calibration, foreign, robust };
+        let (sha256, classes) = (self.sha256.to_owned(), self.data.classes().len());
+        let mut found =
+            Trust { model, sha256, classes, count, clean_sigma, levels, calibration, foreign, robust };
         if self.target(clean_sigma).is_none() {
             return Ok(found);
         }
@@ -199,6 +236,7 @@ mod tests {
     use crate::data::{DataSource, Geometry, LoadOptions, Part};
     use crate::model::{GradResNetConfig, JointModel};
     use crate::ood::OutSource;
+    use crate::report::Provenance;
 
     #[test]
     fn everything_is_measured_and_shown() {
@@ -211,6 +249,7 @@ mod tests {
         let noise = OutSource::UniformNoise.load(geometry, Some(6), 0).unwrap();
         let subject = Subject {
             name: "<random>",
+            sha256: "c0ffee",
             model: &model,
             clean_sigma: 0.02,
             classifies: true,
@@ -237,10 +276,26 @@ mod tests {
         }
         let json = serde_json::to_string(&found).unwrap();
         assert_eq!(serde_json::from_str::<Trust>(&json).unwrap().model, "<random>");
-        let html = page(&[found.clone(), found.clone()], &options, "digits").unwrap();
-        for part in ["&lt;random&gt;", "Calibration", "Robust", "noise:uniform", "PSNR", "told noise 0.4"] {
+        let from = Provenance { call: "miyasawa trust m".to_owned(), ..Provenance::default() };
+        let html = page(&[found.clone(), found.clone()], &options, "digits", &from).unwrap();
+        for part in [
+            "&lt;random&gt;",
+            "&lt;random&gt; (2)",
+            "Calibration",
+            "Robust",
+            "noise:uniform",
+            "PSNR",
+            "Conditioned on noise 0.4",
+            "What 12 images can tell",
+            "c0ffee",
+            "miyasawa trust m",
+        ] {
             assert!(html.contains(part), "{part}");
         }
+        let (title, summary) = (html.find("Can it be trusted?"), html.find("<h2>Summary"));
+        assert!(title < summary && summary < html.find("<h2>Under noise"), "the answer comes first");
+        // Twelve pictures show nothing of two models that are one, and little of any others.
+        assert!(!html.contains("<mark>"));
         // What was trained without classes is measured as a denoiser.
         let unlabelled = Subject { classifies: false, ..subject };
         let alone = unlabelled.measure(&options, &mut |_| Ok(Journal::in_memory()), &mut |_, _| {}).unwrap();
@@ -257,8 +312,8 @@ mod tests {
             let robust = sigmas.into_iter().map(|sigma| at((sigma, sigma))).collect();
             Trust { clean_sigma: sigmas[0], robust, ..found.clone() }
         };
-        let html = page(&[told([0.02, 0.4]), told([0.1, 0.4])], &options, "digits").unwrap();
-        let rows: Vec<&str> = html.split("<h3>told ").skip(1).collect();
+        let html = page(&[told([0.02, 0.4]), told([0.1, 0.4])], &options, "digits", &from).unwrap();
+        let rows: Vec<&str> = html.split("<h3>Conditioned on ").skip(1).collect();
         assert!(rows.len() == 2 && rows[1].starts_with("noise 0.4"), "{}", rows.len());
         for (row, shares) in rows.iter().zip([["2.0%", "10.0%"], ["40.0%", "40.0%"]]) {
             let cells: Vec<&str> =

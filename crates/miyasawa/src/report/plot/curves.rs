@@ -1,6 +1,6 @@
 //! The course of a training run, from the lines of its log.
 
-use super::{MAX_SIDE, Plot, Series, axis::shortest, render_png};
+use super::{MAX_SIDE, PERCENT, Plot, Series, axis::shortest, render_png};
 use crate::{atomic::write_atomic, report::ReportError};
 use serde_json::Value;
 use std::{
@@ -76,6 +76,8 @@ fn panels(lines: &[Value]) -> Vec<Plot> {
     );
     panel("Gradient norm before clipping", "", true, raw_and_smooth(column(lines, "grad_norm")));
     panel("Learning rate", "", false, vec![Series::new("", thin(&column(lines, "lr")))]);
+    // Shares have the same axis in every run.
+    plots.iter_mut().filter(|plot| plot.y_label == "percent").for_each(|plot| plot.y_range = Some(PERCENT));
     if plots.is_empty() {
         plots.push(Plot::new("Training", "step", "", Vec::new()));
     }

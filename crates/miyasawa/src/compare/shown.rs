@@ -1,0 +1,169 @@
+//! What a comparison shows of its models' runs: means over seeds with intervals, and which cells are marked.
+
+use super::{Comparison, RunResult};
+use crate::eval::Quantity;
+use crate::metrics::{Best, Estimate, distinct_best};
+use crate::report::{PERCENT, rounded_range};
+
+/// What the marks of a table say.
+const MARKED: &str = "Marked: ahead of every other model beyond the 95% interval of the difference.";
+/// Why nothing is marked where an earlier version has measured.
+const UNKNOWN: &str = "Nothing is marked: an earlier version measured this, without standard errors.";
+
+/// What is said of the marks below a table of these columns.
+pub(super) fn caption(columns: &[Vec<Option<Estimate>>], marked: &[(usize, usize)]) -> &'static str {
+    let unknown = columns.iter().flatten().flatten().any(|value| value.interval().is_none());
+    match (marked.is_empty(), unknown) {
+        (false, _) => MARKED,
+        (true, true) => UNKNOWN,
+        (true, false) => "",
+    }
+}
+
+/// Mean and spread of a quantity over a model's runs.
+#[derive(Clone, Copy)]
+pub(super) struct Spread {
+    pub mean: f64,
+    /// Sample standard deviation; none of a single run.
+    deviation: Option<f64>,
+    /// The mean with its 95% interval: that of a run, for all saw the same pictures, and wider by what seeds differ.
+    pub estimate: Estimate,
+}
+
+impl Spread {
+    /// Of values without intervals.
+    pub fn of(values: impl Iterator<Item = Option<f64>>) -> Option<Self> {
+        Self::of_estimates(values.map(|value| Some(Estimate::within(value?, None))))
+    }
+
+    /// Of values with intervals.
+    pub fn of_estimates(values: impl Iterator<Item = Option<Estimate>>) -> Option<Self> {
+        let values: Vec<Estimate> = values.flatten().collect();
+        let count = values.len() as f64;
+        let mean = values.iter().map(|v| v.value).sum::<f64>() / count;
+        let square = values.iter().map(|v| (v.value - mean).powi(2)).sum::<f64>();
+        let deviation = (values.len() > 1).then(|| (square / (count - 1.0)).sqrt());
+        let widest = values.iter().max_by(|a, b| a.half_width().total_cmp(&b.half_width()))?;
+        let estimate = widest.widened(mean, deviation.map_or(0.0, |deviation| deviation / count.sqrt()));
+        Some(Self { mean, deviation, estimate })
+    }
+
+    pub fn text(self, factor: f64, digits: usize, unit: &str) -> String {
+        let mean = factor * self.mean;
+        match self.deviation {
+            Some(deviation) => format!("{mean:.digits$}{unit} \u{b1} {:.digits$}", factor * deviation),
+            None => format!("{mean:.digits$}{unit}"),
+        }
+    }
+}
+
+/// A quantity of a noise level as the report shows it.
+pub(super) struct Shown {
+    pub title: &'static str,
+    pub axis: &'static str,
+    pub quantity: Quantity,
+    /// Factor into the unit of the axis, digits, and unit.
+    pub format: (f64, usize, &'static str),
+    pub best: Best,
+    /// The axis of its plots, the same for quantities of one kind.
+    pub range: Option<(f64, f64)>,
+}
+
+/// The quantities of the report; PSNR and ECE have an axis that holds all that was measured.
+pub(super) fn quantities(comparison: &Comparison) -> [Shown; 5] {
+    use Quantity::{Accuracy, Ece, Psnr, PsnrGivenLabel, Ssim};
+    let all = |quantities: &[Quantity]| {
+        let mut values = Vec::new();
+        for row in comparison.runs.iter().flat_map(|run| &run.rows) {
+            values.extend(quantities.iter().filter_map(|of| Some(row.estimate(*of)?.value)));
+        }
+        values
+    };
+    let decibels = rounded_range(all(&[Psnr, PsnrGivenLabel]), 5.0);
+    let errors = rounded_range(all(&[Ece]).into_iter().chain([0.0]), 0.1);
+    let shown = |title, axis, quantity, format, range| {
+        let best = if quantity == Ece { Best::Lowest } else { Best::Highest };
+        Shown { title, axis, quantity, format, best, range }
+    };
+    [
+        shown("Accuracy", "accuracy, %", Accuracy, (100.0, 2, "%"), Some(PERCENT)),
+        shown("PSNR of D(y)", "PSNR, dB", Psnr, (1.0, 2, ""), decibels),
+        shown("PSNR of D(y, true class)", "PSNR, dB", PsnrGivenLabel, (1.0, 2, ""), decibels),
+        shown("SSIM of D(y)", "SSIM", Ssim, (1.0, 4, ""), Some((0.0, 1.0))),
+        shown("Calibration error (ECE, 15 bins)", "ECE", Ece, (1.0, 4, ""), errors),
+    ]
+}
+
+/// The best cell of each column after the first, where it is the best beyond its interval.
+pub(super) fn marked(columns: &[Vec<Option<Estimate>>], best: Best) -> Vec<(usize, usize)> {
+    let of =
+        |(column, values): (usize, &Vec<Option<Estimate>>)| Some((distinct_best(values, best)?, column + 1));
+    columns.iter().enumerate().filter_map(of).collect()
+}
+
+impl Comparison {
+    /// A quantity of a run at the noise level of this number with its 95% interval, as far as that is known.
+    pub(super) fn estimate(&self, run: &RunResult, level: usize, of: Quantity) -> Option<Estimate> {
+        let found = run.rows.get(level)?.estimate(of)?;
+        // What an earlier version measured does not tell the interval, but of how many images it is.
+        let counted = || Estimate::share(found.value, run.count.unwrap_or(self.count)).interval();
+        match (of, found.interval()) {
+            (Quantity::Accuracy, None) => Some(Estimate::within(found.value, counted())),
+            _ => Some(found),
+        }
+    }
+
+    /// The accuracy of a run under the attack of this number with its 95% interval, as far as that is known.
+    pub(super) fn robust_estimate(&self, run: &RunResult, number: usize) -> Option<Estimate> {
+        let row = run.robust.get(number)?;
+        let count = run.attacked.unwrap_or(self.config.attack.count.min(self.count));
+        let counted = || Estimate::share(row.robust_accuracy, count).interval();
+        Some(Estimate::within(row.robust_accuracy, row.robust_interval.or_else(counted)))
+    }
+}
+
+/// What so many pictures and seeds can tell.
+pub(super) fn limits(comparison: &Comparison) -> String {
+    let half = |count: usize| 100.0 * Estimate::share(0.5, count.max(1)).half_width();
+    let attacked = comparison.runs.iter().find_map(|run| run.attacked);
+    let attacked = attacked.map_or(String::new(), |n| {
+        format!(", a robust accuracy of {n} images to within {:.1} points", half(n))
+    });
+    format!(
+        "What can be concluded: a share of {} images is known to within {:.1} points at most{attacked} (95%, Wilson's score \
+         interval), means such as PSNR to within 1.96 standard errors over the images (bars in the plots). A cell is marked \
+         only where it is ahead of every other model's beyond the interval of the difference (Newcombe's hybrid score \
+         interval, which takes the models as measured on different images and so is on the safe side). What another seed \
+         would change is in the intervals of models with several seeds alone.",
+        comparison.count,
+        half(comparison.count),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seeds_that_differ_widen_the_interval() {
+        let of = |shares: &[f64]| {
+            Spread::of_estimates(shares.iter().map(|s| Some(Estimate::share(*s, 5000)))).unwrap()
+        };
+        let (one, two) = (of(&[0.82]), of(&[0.80, 0.84]));
+        assert!((two.mean - 0.82).abs() < 1e-12 && one.text(100.0, 1, "%") == "82.0%");
+        assert_eq!(two.text(100.0, 1, "%"), "82.0% \u{b1} 2.8");
+        assert!(two.estimate.half_width() > 2.0 * one.estimate.half_width());
+        let other = Estimate::share(0.79, 5000);
+        assert!(one.estimate.exceeds(other) && !two.estimate.exceeds(other));
+        assert!(Spread::of([None].into_iter()).is_none());
+        assert!(!Spread::of([Some(3.0)].into_iter()).unwrap().estimate.exceeds(other), "not known");
+    }
+
+    #[test]
+    fn cells_are_marked_only_beyond_the_interval() {
+        let column = |shares: [f64; 2], n| shares.map(|s| Some(Estimate::share(s, n))).to_vec();
+        let columns = [column([0.85, 0.80], 200), column([0.85, 0.80], 5000), column([0.80, 0.85], 5000)];
+        assert_eq!(marked(&columns, Best::Highest), [(0, 2), (1, 3)]);
+        assert_eq!(marked(&columns, Best::Lowest), [(1, 2), (0, 3)]);
+    }
+}

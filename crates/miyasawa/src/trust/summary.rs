@@ -1,0 +1,415 @@
+//! The answer in words: what was measured of a model, and how much so many pictures can tell.
+
+use super::{Foreign, Trust, TrustOptions, page::auroc_within};
+use crate::attack::Method;
+use crate::eval::{Quantity, Row};
+use crate::metrics::{Estimate, wilson};
+use crate::ood;
+use crate::report::{listed, percent, with_error};
+
+/// A model's answer.
+#[derive(Debug)]
+pub(super) struct Summary {
+    /// Verdicts, each with the sentences that it rests on.
+    pub answer: Vec<(String, String)>,
+    /// What was asked, what was found, its interval, and on how many images.
+    pub rows: Vec<Vec<String>>,
+}
+
+/// The model's own images, or the fewest if they differ.
+pub(super) fn fewest(models: &[Trust]) -> usize {
+    models.iter().map(|m| m.count).min().unwrap_or(0)
+}
+
+/// The attack in words.
+pub(super) fn attack(options: &TrustOptions) -> String {
+    let TrustOptions { method, norm, steps, .. } = options;
+    let name = match method {
+        Method::AutoAttack => "AutoAttack".to_owned(),
+        method => method.to_string().to_uppercase(),
+    };
+    format!("{steps}-step {name} in {norm:?}")
+}
+
+/// What is said of a model.
+pub(super) fn of(model: &Trust, options: &TrustOptions) -> Summary {
+    let mut summary = Summary { answer: Vec::new(), rows: Vec::new() };
+    accuracy(model, &mut summary);
+    calibration(model, &mut summary);
+    robustness(model, options, &mut summary);
+    denoising(model, &mut summary);
+    model.foreign.iter().for_each(|foreign| detection(foreign, &mut summary));
+    summary
+}
+
+impl Summary {
+    fn row(&mut self, asked: String, found: String, interval: Option<String>, images: String) {
+        self.rows.push(vec![asked, found, interval.unwrap_or_else(|| "-".to_owned()), images]);
+    }
+}
+
+/// From one end to the other, on one line.
+fn spread(low: &str, high: &str) -> String {
+    format!("{low} to {high}").replace(' ', "\u{a0}")
+}
+
+fn range(e: Estimate) -> Option<String> {
+    e.interval().map(|[low, high]| spread(&percent(low), &percent(high)))
+}
+
+/// `, 95% interval 80.2% to 93.0%`.
+fn in_words(e: Estimate) -> String {
+    range(e).map(|range| format!(", 95% interval {range}")).unwrap_or_default()
+}
+
+/// The first, the middle and the last of several: a summary is short.
+fn ends_and_middle<T: Copy>(all: &[T]) -> Vec<T> {
+    let last = all.len().saturating_sub(1);
+    let mut places = vec![0, last / 2, last];
+    places.dedup();
+    places.into_iter().filter_map(|place| all.get(place).copied()).collect()
+}
+
+fn accuracy(model: &Trust, summary: &mut Summary) {
+    let Some(clean) = model.clean() else { return };
+    let chance = 1.0 / model.classes.max(1) as f64;
+    let often = match 1.0 - clean.value {
+        wrong if wrong <= 0.0 => "no answer is wrong".to_owned(),
+        wrong if wrong < 0.4 => format!("about 1 answer in {:.0} is wrong", 1.0 / wrong),
+        wrong => format!("{} of its answers are wrong", percent(wrong)),
+    };
+    let guessing = match clean.interval() {
+        Some([low, _]) if low <= chance => {
+            format!(", which is not shown to be better than guessing ({})", percent(chance))
+        }
+        _ => String::new(),
+    };
+    let mut text = format!("Measured on {} images{}: {often}{guessing}.", model.count, in_words(clean));
+    let images = model.count.to_string();
+    let correct = |share: Estimate| percent(share.value) + " correct";
+    summary.row("How accurate is it on clean images?".into(), correct(clean), range(clean), images.clone());
+    let loudest = model.levels.iter().max_by(|a, b| a.sigma.total_cmp(&b.sigma));
+    if let Some((row, share)) = loudest.and_then(|row| Some((row, row.estimate(Quantity::Accuracy)?))) {
+        let (sigma, value) = (row.sigma, percent(share.value));
+        text += &format!(" Under noise of level {sigma} it is right on {value}{}.", in_words(share));
+        let asked = format!("How accurate is it under noise of level {sigma}?");
+        summary.row(asked, correct(share), range(share), images);
+    }
+    summary.answer.push((format!("It is right on {} of clean images.", percent(clean.value)), text));
+}
+
+fn calibration(model: &Trust, summary: &mut Summary) {
+    let Some(row) = model.calibration.first() else { return };
+    let (found, confidence) = (&row.before, row.mean_confidence());
+    let (Some([_, limit]), true) = (found.ece_by_chance, found.ece.is_finite()) else { return };
+    let above = confidence - found.accuracy;
+    let says = format!("{} on average where {} are correct", percent(confidence), percent(found.accuracy));
+    let (verdict, word) = if found.ece <= limit {
+        let verdict = format!("Its probabilities fit, as far as {} images can show.", found.count);
+        (verdict, "no miscalibration shown")
+    } else if above.abs() < 0.01 {
+        let verdict = "Its probabilities are too high for some images and too low for others.";
+        (verdict.to_owned(), "miscalibrated")
+    } else {
+        let word = if above > 0.0 { "overconfident" } else { "underconfident" };
+        (format!("Its probabilities are not to be taken as they are: it is {word}."), word)
+    };
+    let mut text = format!(
+        "They say {says}. The calibration error (ECE) is {:.3}; chance alone gives a perfectly calibrated model up to \
+         {limit:.3}.",
+        found.ece
+    );
+    if found.ece > limit {
+        let (temperature, after) = (row.temperature, row.after.ece);
+        text += &format!(" With a temperature of {temperature:.2} the error is {after:.3}.");
+    }
+    summary.answer.push((verdict, text));
+    summary.row(
+        "How calibrated are its probabilities?".into(),
+        format!("ECE {:.3}, {word}: {says}", found.ece),
+        Some(format!("if calibrated: up\u{a0}to\u{a0}{limit:.3}")),
+        found.count.to_string(),
+    );
+}
+
+fn robustness(model: &Trust, options: &TrustOptions, summary: &mut Summary) {
+    let (Some(level), Some(clean)) = (model.robust.first(), model.clean()) else { return };
+    let mut sizes: Vec<f64> = options.eps.iter().copied().filter(|eps| *eps > 0.0).collect();
+    sizes.sort_by(f64::total_cmp);
+    let attack = attack(options);
+    for eps in ends_and_middle(&sizes) {
+        let Some(share) = level.accuracy(eps) else { continue };
+        let asked = format!("How robust is it against changes of {eps} ({attack})?");
+        summary.row(asked, percent(share.value) + " stay correct", range(share), model.count.to_string());
+    }
+    let smallest = sizes.first().and_then(|eps| Some((eps, level.accuracy(*eps)?)));
+    let Some((eps, share)) = smallest.filter(|_| clean.value > 0.0) else { return };
+    let ends = share.interval().unwrap_or([share.value; 2]);
+    let verdict = match ends.map(|end| end / clean.value) {
+        [_, high] if high < 0.5 => "It does not withstand attacks.".to_owned(),
+        [low, _] if low >= 0.9 => format!("It withstands attacks of {eps}."),
+        _ => "It withstands attacks in part.".to_owned(),
+    };
+    let mut text = format!(
+        "A change of at most {eps} ({attack}) turns {} of its correct answers into wrong ones: {} of all stay correct{}. \
+         Stronger attacks may find more.",
+        percent(1.0 - share.value / clean.value),
+        percent(share.value),
+        in_words(share)
+    );
+    if !level.outcome.warnings.is_empty() {
+        text += " The attack gave warnings (see Robust accuracy): the true robustness may be lower.";
+    }
+    summary.answer.push((verdict, text));
+}
+
+fn denoising(model: &Trust, summary: &mut Summary) {
+    let gains: Vec<(&Row, f64)> =
+        model.levels.iter().filter_map(|row| Some((row, row.psnr? - row.psnr_noisy?))).collect();
+    let Some((middle, gain)) = gains.get(gains.len().saturating_sub(1) / 2) else { return };
+    let worse: Vec<String> = gains.iter().filter(|g| g.1 <= 0.0).map(|g| g.0.sigma.to_string()).collect();
+    let verdict = match worse.len() {
+        0 => "It denoises at every level that was measured.".to_owned(),
+        all if all == gains.len() => "It does not denoise.".to_owned(),
+        _ => format!("It denoises, but makes images worse at level {}.", listed(&worse)),
+    };
+    let removed = percent(1.0 - 10f64.powf(-gain / 10.0));
+    let change = match *gain > 0.0 {
+        true => format!("it removes {removed} of the squared error"),
+        false => "it gains nothing".to_owned(),
+    };
+    let text = format!(
+        "At level {} {change}: {} (mean and standard error) from {:.2} dB.",
+        middle.sigma,
+        with_error(middle.psnr.unwrap_or(f64::NAN), middle.errors.psnr_error, 2, " dB"),
+        middle.psnr_noisy.unwrap_or(f64::NAN)
+    );
+    summary.answer.push((verdict, text));
+    for (row, gain) in ends_and_middle(&gains) {
+        let asked = format!("How well does it denoise at level {}?", row.sigma);
+        let word = if gain > 0.0 { "gained" } else { "lost" };
+        let found = format!("{:.2} dB, {:.2} dB {word}", row.psnr.unwrap_or(f64::NAN), gain.abs());
+        let interval = row.estimate(Quantity::Psnr).and_then(Estimate::interval);
+        let interval = interval.map(|[low, high]| spread(&format!("{low:.2}"), &format!("{high:.2} dB")));
+        summary.row(asked, found, interval, model.count.to_string());
+    }
+}
+
+fn detection(foreign: &Foreign, summary: &mut Summary) {
+    let best = ood::best(&foreign.rows);
+    let Some(row) = best.iter().max_by(|a, b| a.detection.auroc.total_cmp(&b.detection.auroc)) else {
+        return;
+    };
+    let (name, estimate) = (&foreign.data, row.detection.estimate());
+    let [low, high] = estimate.interval().unwrap_or([estimate.value; 2]);
+    let verdict = match () {
+        () if low >= 0.95 => format!("It notices images of {name}."),
+        () if low > 0.5 => format!("It notices images of {name} in part."),
+        () if high < 0.5 => format!("It takes images of {name} for its own."),
+        () => format!("It does not notice images of {name}."),
+    };
+    let text = format!(
+        "Its best score, {}, orders {} of the pairs with its own images rightly: AUROC {}.",
+        row.score.name(),
+        percent(estimate.value),
+        auroc_within(estimate)
+    );
+    summary.answer.push((verdict, text));
+    let counts = row.detection.counts;
+    summary.row(
+        format!("Does it notice images of {name}?"),
+        format!("AUROC {:.3}, {}", estimate.value, row.score.name()),
+        estimate.interval().map(|[low, high]| spread(&format!("{low:.3}"), &format!("{high:.3}"))),
+        counts.map_or_else(|| "-".to_owned(), |[own, other]| format!("{own} and {other}")),
+    );
+}
+
+/// What can and what cannot be concluded from so many images.
+pub(super) fn limits(models: &[Trust], options: &TrustOptions, data: &str) -> Vec<String> {
+    let count = fewest(models);
+    if count == 0 {
+        return Vec::new();
+    }
+    let [low, high] = wilson(0.5, count);
+    let half = Estimate::share(0.5, count).half_width();
+    // The smallest difference around a half that exceeds its interval.
+    let apart = (1..=1000)
+        .map(|step| 0.0005 * f64::from(step))
+        .find(|d| Estimate::share(0.5 + d / 2.0, count).exceeds(Estimate::share(0.5 - d / 2.0, count)));
+    let apart = apart.map_or("more than 50 points".to_owned(), |d| format!("about {:.0} points", 100.0 * d));
+    let mut known = format!(
+        "On {count} images a share is known to within {:.0} points at most: a model that is right on half of all images \
+         shows {} to {} in 95% of such samples. Two models are told apart from a difference of {apart} upwards; smaller \
+         differences in this report are no evidence, and no cell is marked for them.",
+        (100.0 * half).ceil(),
+        percent(low),
+        percent(high),
+    );
+    let calibrated = models.iter().filter_map(|m| m.calibration.first()).map(|row| row.before.count).min();
+    if let Some(calibrated) = calibrated {
+        known += &format!(" Calibration is measured on {calibrated} of them.");
+    }
+    known += " To halve the intervals takes four times as many images (--limit).";
+    let mut not = format!(
+        "Nothing here speaks of images of another kind than {data}, of noise other than Gaussian, or of the same training \
+         with another seed."
+    );
+    if models.iter().any(|m| !m.robust.is_empty()) {
+        not += &format!(
+            " An attack ({}) gives an upper bound of the robustness; the command certify gives a lower one.",
+            attack(options)
+        );
+    }
+    let how = "Intervals: Wilson's score interval for shares; for the area under the ROC curve that of Newcombe with the \
+               standard error of Hanley and McNeil; for PSNR 1.96 standard errors over the images. The interval of a \
+               difference takes both measurements as independent (Newcombe's hybrid score interval), which is on the \
+               safe side for models that saw the same images.";
+    vec![known, not, how.to_owned()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::attack::{self, Norm, Outcome};
+    use crate::calibrate::CalibrationRow;
+    use crate::metrics::{ClassificationMeter, detection};
+    use crate::ood::{OodRow, Score};
+    use crate::trust::RobustLevel;
+
+    const COUNT: usize = 100;
+
+    fn options() -> TrustOptions {
+        TrustOptions {
+            sigmas: vec![0.02, 0.1],
+            norm: Norm::L2,
+            eps: vec![0.5, 0.25],
+            method: Method::Pgd,
+            steps: 20,
+            queries: 0,
+            batch: 8,
+            seed: 0,
+        }
+    }
+
+    /// A model that is right on a share of the clean images, says `confidence`, keeps a share of its answers under the
+    /// smaller attack and gains so many decibels.
+    fn model(clean: f64, confidence: f32, kept: f64, gain: f64) -> Trust {
+        let mut meter = ClassificationMeter::new();
+        for i in 0..COUNT {
+            let label = u32::from(i as f64 >= clean * COUNT as f64);
+            meter.add(&[confidence.ln(), (1.0 - confidence).ln()], &[label]);
+        }
+        let (before, reliability) = (meter.result(), meter.reliability());
+        let row = |eps: f64, robust_accuracy: f64| attack::Row {
+            eps,
+            robust_accuracy,
+            robust_interval: Some(wilson(robust_accuracy, COUNT)),
+            broken_by: Default::default(),
+        };
+        let level = |sigma: f64, gain: f64| -> Row {
+            let row = serde_json::json!({
+                "sigma": sigma, "accuracy": clean - sigma, "accuracy_interval": wilson(clean - sigma, COUNT),
+                "psnr": 20.0 + gain, "psnr_error": 0.1, "psnr_noisy": 20.0,
+            });
+            serde_json::from_value(row).unwrap()
+        };
+        let own: Vec<f64> = (0..COUNT).map(|i| i as f64).collect();
+        let foreign = |data: &str, shift: f64| {
+            let other: Vec<f64> = own.iter().map(|v| v + shift).collect();
+            let row = OodRow { score: Score::Energy, sigma: Some(0.1), detection: detection(&own, &other) };
+            Foreign { data: data.to_owned(), count: COUNT, rows: vec![row] }
+        };
+        Trust {
+            model: "m".to_owned(),
+            sha256: String::new(),
+            classes: 10,
+            count: COUNT,
+            clean_sigma: 0.02,
+            levels: vec![level(0.02, gain), level(0.1, 10.0)],
+            calibration: vec![CalibrationRow {
+                sigma: 0.02,
+                noisy: false,
+                eps: 0.0,
+                temperature: 1.5,
+                before,
+                after: before,
+                reliability: reliability.clone(),
+                reliability_after: reliability,
+            }],
+            foreign: vec![foreign("far", -200.0), foreign("near", 0.0), foreign("above", 200.0)],
+            robust: vec![RobustLevel {
+                sigma: 0.02,
+                outcome: Outcome {
+                    count: COUNT,
+                    clean_accuracy: clean,
+                    clean_interval: Some(wilson(clean, COUNT)),
+                    rows: vec![row(0.25, kept * clean), row(0.5, 0.0)],
+                    warnings: Vec::new(),
+                },
+            }],
+        }
+    }
+
+    fn verdicts(model: &Trust) -> Vec<String> {
+        of(model, &options()).answer.into_iter().map(|answer| answer.0).collect()
+    }
+
+    #[test]
+    fn verdicts_follow_the_intervals() {
+        let far = ["It notices images of far.", "It does not notice images of near."];
+        let above = "It takes images of above for its own.";
+        let good = verdicts(&model(0.9, 0.9, 1.0, 1.0));
+        assert_eq!(
+            good,
+            [
+                "It is right on 90.0% of clean images.",
+                "Its probabilities fit, as far as 100 images can show.",
+                "It withstands attacks of 0.25.",
+                "It denoises at every level that was measured.",
+                far[0],
+                far[1],
+                above
+            ]
+        );
+        assert_eq!(verdicts(&model(0.9, 0.9, 0.95, 1.0))[2], "It withstands attacks in part.");
+        let bad = verdicts(&model(0.6, 0.95, 0.1, -0.5));
+        assert_eq!(
+            bad[1..4],
+            [
+                "Its probabilities are not to be taken as they are: it is overconfident.",
+                "It does not withstand attacks.",
+                "It denoises, but makes images worse at level 0.02."
+            ]
+        );
+        assert!(verdicts(&model(0.9, 0.6, 1.0, 1.0))[1].contains("underconfident"));
+        let guesses = of(&model(0.12, 0.12, 1.0, 1.0), &options());
+        assert!(guesses.answer[0].1.contains("not shown to be better than guessing (10.0%)"), "{guesses:?}");
+    }
+
+    #[test]
+    fn numbers_stand_beside_their_intervals_and_images() {
+        let found = of(&model(0.88, 0.9, 0.5, 1.0), &options());
+        let row = |asked: &str| found.rows.iter().find(|row| row[0].contains(asked)).unwrap();
+        assert_eq!(row("clean images")[1..], ["88.0% correct", "80.2%\u{a0}to\u{a0}93.0%", "100"]);
+        assert_eq!(row("changes of 0.25")[1..], ["44.0% stay correct", "34.7%\u{a0}to\u{a0}53.8%", "100"]);
+        assert_eq!(row("denoise at level 0.1")[2], "29.80\u{a0}to\u{a0}30.20\u{a0}dB");
+        assert_eq!(row("images of far")[3], "100 and 100");
+        let limits = limits(&[model(0.9, 0.9, 1.0, 1.0)], &options(), "digits").join(" ");
+        for part in [
+            "On 100 images",
+            "within 10 points",
+            "about 14 points",
+            "Wilson",
+            "Hanley and McNeil",
+            "20-step PGD",
+        ] {
+            assert!(limits.contains(part), "{part}: {limits}");
+        }
+        // A denoiser alone has an answer too, and nothing at all has none.
+        let mut alone =
+            Trust { robust: vec![], calibration: vec![], foreign: vec![], ..model(0.9, 0.9, 1.0, 1.0) };
+        assert_eq!(verdicts(&alone).len(), 1);
+        alone.levels.clear();
+        assert!(of(&alone, &options()).rows.is_empty());
+    }
+}
