@@ -154,6 +154,8 @@ set = { network.kind = "unet" }
 fn lasting(out: &Path) -> Value {
     let text = std::fs::read_to_string(out.join("report.json")).unwrap();
     let mut report: Value = serde_json::from_str(&text).unwrap();
+    let provenance = report["provenance"].take();
+    assert!(provenance["call"].as_str().unwrap().starts_with("miyasawa compare "), "{provenance}");
     for run in report["runs"].as_array_mut().unwrap() {
         run["model"].take();
         for key in ["train_images_per_second", "classify_seconds", "denoise_seconds"] {
@@ -208,6 +210,17 @@ fn a_comparison_survives_an_interruption_and_does_nothing_twice() {
         assert!(markdown.contains(part), "{part}");
     }
     let html = std::fs::read_to_string(parts.join("report.html")).unwrap();
+    // On 40 pictures models that learned next to nothing are not told apart, and the report says so.
+    for page in [&markdown, &html] {
+        assert!(
+            page.contains("What can be concluded") && page.contains("Wilson"),
+            "what so many pictures can tell"
+        );
+        assert!(page.contains(of("joint")["sha256"].as_str().unwrap()) && page.contains("miyasawa compare "));
+    }
+    let row = &of("joint")["rows"][0];
+    assert!(row["accuracy_interval"][0].as_f64() < row["accuracy"].as_f64() && row["psnr_error"].is_f64());
+    assert!(of("joint")["robust"][0]["robust_interval"][1].is_f64());
     assert!(html.matches("data:image/svg+xml").count() >= 3 && html.contains("data:image/png"));
     assert!(size(parts.join("denoised.png")).0 > 100);
 

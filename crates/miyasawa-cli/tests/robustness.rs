@@ -1,25 +1,10 @@
-//! Attacks, certificates, calibration, foreign pictures and the report of trust, through the binary.
+//! Attacks, certificates, calibration and foreign pictures, through the binary.
 
 mod common;
 
-use common::{command, fails, grey, json, keys, names, ok, save, size, stderr, text, train};
+use common::{fails, grey, json, names, ok, save, size, stderr, text, train, trained};
 use serde_json::Value;
-use std::{path::Path, process::Stdio, sync::OnceLock};
-
-/// A model that is right often enough for an attack to matter, trained once for these tests.
-fn model() -> String {
-    static MODEL: OnceLock<String> = OnceLock::new();
-    let make = || {
-        let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("robustness-model");
-        let _ = std::fs::remove_dir_all(&dir);
-        let more =
-            ["--set", "data.limit=1000", "--set", "network.blocks=[1,1]", "--set", "optimizer.ema=0.9"];
-        let output = train(&dir, 250, &more);
-        assert!(output.status.success(), "{}", stderr(&output));
-        text(&dir.join("model.safetensors"))
-    };
-    MODEL.get_or_init(make).clone()
-}
+use std::path::Path;
 
 fn shares(found: &Value, key: &str) -> Vec<f64> {
     found["rows"].as_array().unwrap().iter().map(|row| row[key].as_f64().unwrap()).collect()
@@ -27,7 +12,7 @@ fn shares(found: &Value, key: &str) -> Vec<f64> {
 
 #[test]
 fn attack_tells_robust_accuracy_for_every_size() {
-    let model = model();
+    let model = trained();
     let args = ["attack", &model, "--data", "digits", "--limit", "24", "--norm", "l2", "--eps", "0,0.3,40"];
     for method in ["fgsm", "pgd"] {
         let found = json(args.iter().chain(&["--method", method, "--steps", "10", "--json"]));
@@ -50,7 +35,7 @@ fn attack_tells_robust_accuracy_for_every_size() {
 #[test]
 fn autoattack_is_resumed_and_does_not_depend_on_the_batch() {
     let dir = tempfile::tempdir().unwrap();
-    let (model, out) = (model(), text(&dir.path().join("robust")));
+    let (model, out) = (trained(), text(&dir.path().join("robust")));
     let args =
         ["attack", &model, "--data", "digits", "--limit", "10", "--norm", "linf", "--eps", "2/255,0.1"];
     let more = ["--method", "autoattack", "--queries", "50", "--steps", "15", "--json"];
@@ -101,7 +86,7 @@ fn autoattack_is_resumed_and_does_not_depend_on_the_batch() {
 #[test]
 fn every_defence_is_attacked_and_pictures_are_handed_over() {
     let dir = tempfile::tempdir().unwrap();
-    let (model, dump) = (model(), text(&dir.path().join("pictures.safetensors")));
+    let (model, dump) = (trained(), text(&dir.path().join("pictures.safetensors")));
     for defence in ["softmax", "denoise", "average"] {
         let found = json([
             "attack",
@@ -139,7 +124,7 @@ fn every_defence_is_attacked_and_pictures_are_handed_over() {
 
 #[test]
 fn certify_tells_certified_accuracy_at_radii() {
-    let model = model();
+    let model = trained();
     let args =
         ["certify", &model, "--data", "digits", "--limit", "4", "--sigma", "0.4", "--n", "400", "--n0", "40"];
     for more in [&[][..], &["--denoise"], &["--fixed"]] {
@@ -165,7 +150,7 @@ fn certify_tells_certified_accuracy_at_radii() {
 #[test]
 fn calibrate_fits_a_temperature_and_draws_it() {
     let dir = tempfile::tempdir().unwrap();
-    let (model, out) = (model(), text(&dir.path().join("reliability.png")));
+    let (model, out) = (trained(), text(&dir.path().join("reliability.png")));
     let found = json([
         "calibrate",
         &model,
@@ -200,7 +185,7 @@ fn calibrate_fits_a_temperature_and_draws_it() {
 
 #[test]
 fn ood_scores_pairs_of_data_sets() {
-    let model = model();
+    let model = trained();
     let found = json([
         "ood",
         &model,
@@ -239,7 +224,7 @@ fn explain_takes_all_classes_a_path_and_the_jacobian() {
     let (out, path, jacobian) = (at("why.png"), at("way.png"), at("kept.png"));
     let found = json([
         "explain",
-        &model(),
+        &trained(),
         &picture,
         "--class",
         "all",
@@ -276,79 +261,14 @@ fn explain_takes_all_classes_a_path_and_the_jacobian() {
     for name in ["why.png", "way.png", "kept.png", "kept-dimension.png"] {
         assert!(size(at(name)).0 > 100, "{name}");
     }
-    let two = json(["explain", &model(), &picture, "--class", "3", "--class", "7", "-o", &out, "--json"]);
+    let two = json(["explain", &trained(), &picture, "--class", "3", "--class", "7", "-o", &out, "--json"]);
     assert_eq!(two["classes"].as_array().unwrap().len(), 2);
-}
-
-#[test]
-fn trust_writes_one_report_of_several_models() {
-    let dir = tempfile::tempdir().unwrap();
-    let (model, out) = (model(), dir.path().join("trust"));
-    let found = json([
-        "trust",
-        &model,
-        &model,
-        "--data",
-        "digits",
-        "--limit",
-        "12",
-        "--sigmas",
-        "0.2",
-        "--eps",
-        "0.3",
-        "--steps",
-        "2",
-        "--out",
-        &text(&out),
-        "--json",
-    ]);
-    assert_eq!(names(&out), ["report.html", "trust.json"]);
-    let models = found["models"].as_array().unwrap();
-    assert!(models.len() == 2 && models[0] == models[1]);
-    assert_eq!(
-        keys(&models[0]),
-        ["calibration", "clean_sigma", "count", "foreign", "levels", "model", "robust"]
-    );
-    let html = std::fs::read_to_string(out.join("report.html")).unwrap();
-    for part in ["Robust accuracy", "Calibration", "textures", "data:image/png"] {
-        assert!(html.contains(part), "{part}");
-    }
-}
-
-#[test]
-fn trust_goes_on_where_it_was_killed() {
-    let dir = tempfile::tempdir().unwrap();
-    let out = dir.path().join("trust");
-    let (model, folder) = (model(), text(&out));
-    let args = ["trust", &model, "--data", "digits", "--limit", "6", "--sigmas", "0.2", "--eps", "0.1"];
-    let more = ["--method", "autoattack", "--steps", "50", "--out"];
-    let into = |folder| args.into_iter().chain(more).chain([folder]);
-    let call = || into(&folder);
-    let mut child = command().args(call()).stderr(Stdio::null()).spawn().unwrap();
-    let journal = out.join("attack-1-0.02.jsonl");
-    let lines = || std::fs::read_to_string(&journal).unwrap_or_default().lines().count();
-    // The header and a finished piece of work.
-    while lines() < 2 {
-        assert!(child.try_wait().unwrap().is_none(), "it ended before it could be killed");
-        std::thread::sleep(std::time::Duration::from_millis(5));
-    }
-    child.kill().unwrap();
-    child.wait().unwrap();
-    fails(2, call(), &["trust", "--resume"]);
-    fails(1, call().chain(["--seed", "1", "--resume"]), &["attack-1-0.02.jsonl", "expected"]);
-    std::fs::write(out.join("attack-mine.jsonl"), "not a journal of this report").unwrap();
-    let resumed = json(call().chain(["--resume", "--json"]));
-    assert_eq!(names(&out), ["attack-mine.jsonl", "report.html", "trust.json"]);
-    fails(2, call(), &["trust", "report already"]);
-    assert_eq!(json(call().chain(["--resume", "--json"])), resumed);
-    fails(2, call().chain(["--resume", "--seed", "1"]), &["report of another call"]);
-    assert_eq!(json(into(&text(&dir.path().join("other"))).chain(["--json"])), resumed);
 }
 
 #[test]
 fn calls_that_make_no_sense() {
     let dir = tempfile::tempdir().unwrap();
-    let model = model();
+    let model = trained();
     let attack = |more: &[&str], parts: &[&str]| {
         let args = ["attack", &model, "--data", "digits", "--norm", "l2", "--method", "pgd"];
         fails(2, args.iter().chain(more), parts);
@@ -419,7 +339,8 @@ fn a_plain_classifier_is_measured_by_the_same_commands() {
     let found = json(["ood", &plain, "--out-data", "noise", "--sigmas", "0.2"].iter().chain(&common));
     assert_eq!(found["pairs"][0]["rows"].as_array().unwrap().len(), 2);
     let out = text(&dir.path().join("trust"));
-    let args = ["trust", &model(), &plain, "--sigmas", "0.2", "--eps", "0.3", "--steps", "2", "--out", &out];
+    let args =
+        ["trust", &trained(), &plain, "--sigmas", "0.2", "--eps", "0.3", "--steps", "2", "--out", &out];
     let found = json(args.iter().chain(&common));
     assert_eq!(found["models"][0]["robust"].as_array().unwrap().len(), 2);
     assert_eq!(found["models"][1]["robust"].as_array().unwrap().len(), 1);

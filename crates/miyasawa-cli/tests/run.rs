@@ -11,7 +11,18 @@ fn the_demonstration_writes_one_self_contained_report() {
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("demo");
     let found = json(["demo", "--steps", "5", "--attacked", "20", "--out", &text(&out), "-q", "--json"]);
-    assert_eq!(keys(&found), ["attacked", "identity_error", "pgd_steps", "robust", "rows"]);
+    let expected = [
+        "attacked",
+        "count",
+        "identity_error",
+        "pgd_steps",
+        "provenance",
+        "robust",
+        "rows",
+        "seed",
+        "sha256",
+    ];
+    assert_eq!(keys(&found), expected);
     assert_eq!(found["attacked"], 20);
     assert!(found["identity_error"].as_f64() <= Some(1e-4), "{found}");
     assert_eq!(names(&out), ["denoised.png", "explained.png", "joint", "plain", "report.html"]);
@@ -25,6 +36,21 @@ fn the_demonstration_writes_one_self_contained_report() {
     for picture in ["denoised.png", "explained.png"] {
         assert!(size(out.join(picture)).0 > 100);
     }
+    // Labels are drawn fine enough for a page to make them smaller, and no pixel of them is made a square.
+    let width = size(out.join("denoised.png")).0;
+    assert!((1500..=1840).contains(&width) && !report.contains("pixelated"), "{width}");
+    assert!(report.contains(&format!("width=\"{}\"", width.div_ceil(2))), "two pixels in one of the page");
+    let call = found["provenance"]["call"].as_str().unwrap();
+    assert!(call.starts_with("miyasawa demo --steps 5"), "{call}");
+    for part in [found["sha256"][0].as_str().unwrap(), found["sha256"][1].as_str().unwrap(), "miyasawa demo"]
+    {
+        assert!(report[report.find("<footer>").unwrap()..].contains(part), "{part}");
+    }
+    // Every share in a table has its interval.
+    assert!(
+        report.matches("%</td>").count() == 0 && report.contains("\u{2013}"),
+        "a share without an interval"
+    );
     // Again in the same folder: the demonstration starts anew.
     ok(["demo", "--steps", "1", "--attacked", "1", "--out", &text(&out), "-q"]);
 }

@@ -9,13 +9,27 @@ use image::{DynamicImage, ImageBuffer, Luma};
 fn eval_tells_a_row_for_every_noise_level() {
     let found =
         json(["eval", &model(), "--data", "digits", "--sigmas", "0.1,0.4", "--limit", "30", "--json"]);
-    assert_eq!(keys(&found), ["count", "data", "model", "rows"]);
+    assert_eq!(keys(&found), ["count", "data", "model", "model_sha256", "rows", "seed", "units"]);
     assert_eq!(found["count"], 30);
     assert_eq!(found["data"], "digits");
     let rows = found["rows"].as_array().unwrap();
     assert_eq!(rows.len(), 2);
     for (row, sigma) in rows.iter().zip([0.1, 0.4]) {
-        let expected = ["accuracy", "ece", "nll", "psnr", "psnr_given_label", "psnr_noisy", "sigma", "ssim"];
+        let expected = [
+            "accuracy",
+            "accuracy_interval",
+            "ece",
+            "ece_error",
+            "nll",
+            "psnr",
+            "psnr_error",
+            "psnr_given_label",
+            "psnr_given_label_error",
+            "psnr_noisy",
+            "sigma",
+            "ssim",
+            "ssim_error",
+        ];
         assert_eq!(keys(row), expected);
         let number = |key: &str| row[key].as_f64().unwrap_or_else(|| panic!("{key} in {row}"));
         assert_eq!(number("sigma"), sigma);

@@ -10,10 +10,13 @@ use clap::{Args, ValueEnum};
 use miyasawa::{
     attack::{self, Journal, Method, Norm, Order, Plan},
     checkpoint::save_tensors,
-    report::{Plot, Series, save_plots},
+    metrics::Estimate,
+    report::{Plot, Series, save_plots, short_names},
 };
 use serde_json::Value;
 use std::path::{Path, PathBuf};
+
+use super::document::{described, provenance};
 
 /// Robust accuracy: the share of pictures that stay right whatever small change an attack makes.
 ///
@@ -114,12 +117,16 @@ const REPORT: &str = "attack.json";
 
 /// Accuracy against the size of the change, as a report tells it.
 fn curve(report: &Value) -> Option<Series> {
-    let share = |of: &Value, key: &str| of[key].as_f64().map(|share| 100.0 * share);
-    let mut points = vec![(0.0, share(report, "clean_accuracy")?)];
+    let estimate = |of: &Value, share: &str, interval: &str| {
+        let [low, high] = [0, 1].map(|end| of[interval][end].as_f64());
+        let within = Estimate::within(of[share].as_f64()?, low.zip(high).map(|(low, high)| [low, high]));
+        Some(within.scaled(100.0))
+    };
+    let mut points = vec![(0.0, estimate(report, "clean_accuracy", "clean_interval")?)];
     for row in report["rows"].as_array()? {
-        points.push((row["eps"].as_f64()?, share(row, "robust_accuracy")?));
+        points.push((row["eps"].as_f64()?, estimate(row, "robust_accuracy", "robust_interval")?));
     }
-    Some(Series::new(report["model"].as_str()?, points))
+    Some(Series::estimated(report["model"].as_str()?, &points))
 }
 
 /// The curve of an attack of the same kind on another model.
@@ -193,13 +200,18 @@ pub fn run(args: &Attack, session: &Session) -> Result<Outcome> {
         tracing::warn!("{warning}");
     }
     let document = serde_json::json!({
+        "clean_interval": found.clean_interval, "steps": plan.steps, "restarts": plan.restarts, "queries": plan.queries,
+        "provenance": provenance(),
         "model": loaded.name, "data": args.measured.data, "norm": plan.norm, "method": method,
         "order": plan.order, "defence": defence, "count": found.count, "clean_accuracy": found.clean_accuracy, "rows": found.rows,
         "warnings": found.warnings, "seconds": journal.seconds(),
     });
+    let document = described(document, &loaded, session);
     if let Some(out) = &args.out {
         write_json(&out.join(REPORT), &document)?;
-        let curves = curve(&document).into_iter().chain(beside).collect();
+        let mut curves: Vec<Series> = curve(&document).into_iter().chain(beside).collect();
+        let names = short_names(&curves.iter().map(|curve| curve.name.clone()).collect::<Vec<_>>());
+        curves.iter_mut().zip(names).for_each(|(curve, name)| curve.name = name);
         let title = format!("Robust accuracy, {method} in {}", plan.norm);
         let mut plot = Plot::new(title, "eps", "accuracy, %", curves);
         plot.y_range = Some((0.0, 100.0));

@@ -8,11 +8,13 @@ use crate::args::{Session, WrongCall};
 use anyhow::Result;
 use clap::Args;
 use miyasawa::{
-    attack::{Pgd, SharedTarget},
+    attack::{Norm, Pgd, SharedTarget},
     calibrate::{CalibrateOptions, CalibrationRow, calibrate},
     report::{reliability, save_plots},
 };
 use std::path::PathBuf;
+
+use super::document::described;
 
 /// Are probabilities what they say? ECE (15 bins), Brier score and NLL, as they are and with a fitted temperature.
 ///
@@ -79,10 +81,11 @@ pub fn run(args: &Calibrate, session: &Session) -> Result<Outcome> {
     let rows = calibrate(&at, &set, &options, &mut |share| bar.set_position((1000.0 * share) as u64));
     bar.finish_and_clear();
     if session.json {
-        session.print_json(&serde_json::json!({
+        let document = serde_json::json!({
             "model": loaded.name, "data": args.measured.data, "count": set.len(), "measured": set.len() / 2,
-            "rows": rows,
-        }))?;
+            "rows": rows, "norm": Norm::from(args.norm), "steps": args.steps,
+        });
+        session.print_json(&described(document, &loaded, session))?;
     } else {
         outln!(
             "{} on {} pictures of {}, measured on half of them",
@@ -100,16 +103,12 @@ pub fn run(args: &Calibrate, session: &Session) -> Result<Outcome> {
 }
 
 fn table(rows: &[CalibrationRow]) {
-    outln!("  condition         accuracy     ECE   Brier     NLL       T   ECE/T Brier/T   NLL/T");
+    outln!("  condition           accuracy     ECE   Brier     NLL       T   ECE/T Brier/T   NLL/T");
     for row in rows {
-        let condition = match (row.noisy, row.eps > 0.0) {
-            (true, _) => format!("noise {}", row.sigma),
-            (false, true) => format!("attack {:.4}", row.eps),
-            (false, false) => "clean".to_owned(),
-        };
+        let condition = row.condition();
         let (b, a) = (&row.before, &row.after);
         outln!(
-            "  {condition:<16} {:>8.1}% {:>7.4} {:>7.4} {:>7.4} {:>7.3} {:>7.4} {:>7.4} {:>7.4}",
+            "  {condition:<18} {:>8.1}% {:>7.4} {:>7.4} {:>7.4} {:>7.3} {:>7.4} {:>7.4} {:>7.4}",
             100.0 * b.accuracy,
             b.ece,
             b.brier,

@@ -9,8 +9,11 @@ use clap::Args;
 use miyasawa::{
     attack::Defence,
     certify::{CertifyOptions, certified_accuracy, certify, forecast},
+    metrics::wilson,
 };
 use std::path::PathBuf;
+
+use super::document::described;
 
 /// Certified accuracy by randomised smoothing (Cohen et al. 2019): no change shorter than the radius alters the answer.
 ///
@@ -121,12 +124,14 @@ pub fn run(args: &Certify, session: &Session) -> Result<Outcome> {
     let draws: u64 = found.iter().map(|c| args.n0 + c.draws).sum();
     let share = |n: usize| n as f64 / found.len() as f64;
     if session.json {
-        session.print_json(&serde_json::json!({
+        let document = serde_json::json!({
             "model": loaded.name, "data": args.measured.data, "count": found.len(), "sigma": sigma,
             "defence": defence, "n0": args.n0, "n": args.n, "alpha": args.alpha, "fixed": args.fixed,
             "accuracy": share(right), "abstained": share(abstained), "rows": rows, "draws": draws,
             "forecast": forecast, "seconds": seconds, "certificates": found,
-        }))?;
+            "accuracy_interval": wilson(share(right), found.len()),
+        });
+        session.print_json(&described(document, &loaded, session))?;
         return Ok(Outcome::Done);
     }
     outln!("{} on {} pictures of {}, noise {sigma}", loaded.name, found.len(), args.measured.data);

@@ -10,6 +10,8 @@ use miyasawa::{
 };
 use std::path::PathBuf;
 
+use super::document::described;
+
 /// Measure a model: a row for every noise level.
 ///
 /// Accuracy, negative log-likelihood, calibration error (15 bins), PSNR and SSIM of D(y), PSNR of
@@ -120,9 +122,10 @@ pub fn run(args: &Eval, session: &Session) -> anyhow::Result<Outcome> {
     let Evaluation { count, rows } = found.context("the evaluation was stopped")?;
     let data = &args.measured.data;
     if session.json {
-        session.print_json(&serde_json::json!({
+        let document = serde_json::json!({
             "model": loaded.name, "data": data, "count": count, "rows": rows,
-        }))?;
+        });
+        session.print_json(&described(document, &loaded, session))?;
     } else {
         outln!("{} on {count} pictures of {data}", loaded.name);
         print_rows(&rows);

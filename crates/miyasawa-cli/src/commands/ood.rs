@@ -14,6 +14,8 @@ use miyasawa::{
 };
 use std::path::PathBuf;
 
+use super::document::described;
+
 /// Tell the model's own kind of pictures from others: AUROC, AUPR and FPR95 of five scores at every noise level.
 ///
 /// Scores: log p(y), the norm of the score, the denoising residual, the largest probability, the energy; and the profile
@@ -107,9 +109,10 @@ pub fn run(args: &Ood, session: &Session) -> Result<Outcome> {
     }
     bar.finish_and_clear();
     if session.json {
-        session.print_json(&serde_json::json!({
+        let document = serde_json::json!({
             "model": loaded.name, "data": args.measured.data, "count": own.len(), "pairs": documents,
-        }))?;
+        });
+        session.print_json(&described(document, &loaded, session))?;
     }
     Ok(Outcome::Done)
 }

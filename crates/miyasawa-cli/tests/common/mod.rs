@@ -94,14 +94,33 @@ pub fn shared() -> &'static Path {
     static SHARED: OnceLock<PathBuf> = OnceLock::new();
     SHARED.get_or_init(|| {
         // Below the folder that cargo keeps for tests: a static is never dropped, and nothing is left elsewhere.
-        let name = std::env::current_exe().expect("a test has a path");
-        let name = name.file_stem().unwrap_or_default().to_owned();
-        let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(this_binary());
         let _ = std::fs::remove_dir_all(&dir);
         let output = train(&dir, 20, &["--threads", "1"]);
         assert!(output.status.success(), "{}", stderr(&output));
         dir
     })
+}
+
+/// A model that is right often enough for an attack to matter, trained once for a test binary.
+pub fn trained() -> String {
+    static MODEL: OnceLock<String> = OnceLock::new();
+    let make = || {
+        let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{}-trained", this_binary()));
+        let _ = std::fs::remove_dir_all(&dir);
+        let more =
+            ["--set", "data.limit=1000", "--set", "network.blocks=[1,1]", "--set", "optimizer.ema=0.9"];
+        let output = train(&dir, 250, &more);
+        assert!(output.status.success(), "{}", stderr(&output));
+        text(&dir.join("model.safetensors"))
+    };
+    MODEL.get_or_init(make).clone()
+}
+
+/// The name of this test binary.
+fn this_binary() -> String {
+    let path = std::env::current_exe().expect("a test has a path");
+    path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 /// The tiny model.
