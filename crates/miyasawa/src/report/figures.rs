@@ -200,6 +200,7 @@ pub fn reliability(rows: &[CalibrationRow]) -> Vec<Plot> {
             let title = row.condition();
             let mut plot = Plot::new(title, "confidence, %", "accuracy, %", series);
             (plot.x_range, plot.y_range) = (Some(PERCENT), Some(PERCENT));
+            plot.x_ticks = Some((0..=5).map(|tick| 20.0 * f64::from(tick)).collect());
             let bins = row.reliability.iter().map(|b| (100.0 * b.from, 100.0 * b.to, b.count));
             plot.histogram = Some(Histogram { label: "images".to_owned(), bins: bins.collect() });
             plot

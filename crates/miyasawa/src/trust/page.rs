@@ -173,7 +173,7 @@ impl Report<'_> {
         );
         for (m, name) in self.models.iter().zip(&self.names).filter(|(m, _)| !m.calibration.is_empty()) {
             self.page.subheading(name);
-            let header = ["condition", "images", "accuracy", "ECE", "limit", "T", "Brier", "NLL"];
+            let header = ["condition", "accuracy", "ECE", "limit", "T", "Brier", "NLL"];
             let change = |of: fn(&Classification) -> f64, before: &Classification, after: &Classification| {
                 format!("{:.3} \u{2192} {:.3}", of(before), of(after))
             };
@@ -183,8 +183,7 @@ impl Report<'_> {
                 .map(|r| {
                     let (b, a) = (&r.before, &r.after);
                     vec![
-                        r.condition(),
-                        b.count.to_string(),
+                        r.condition().replace(' ', "\u{a0}"),
                         percent_within(Estimate::within(b.accuracy, b.accuracy_interval)),
                         change(|c| c.ece, b, a),
                         b.ece_by_chance.map_or("-".to_owned(), |[_, limit]| format!("{limit:.3}")),
@@ -194,7 +193,8 @@ impl Report<'_> {
                     ]
                 })
                 .collect();
-            self.page.table(&header, &rows);
+            let caption = Some(format!("On {} images.", m.calibration[0].before.count));
+            self.page.table_with(&header, &rows, &TableOptions { caption, ..TableOptions::default() });
             let plots = reliability(&m.calibration);
             let drawn = plots.iter().map(|plot| render_svg(plot, HALF.0, HALF.1));
             self.page.figure_svgs(

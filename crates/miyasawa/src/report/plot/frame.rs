@@ -230,7 +230,7 @@ fn draw_series<DB: DrawingBackend>(
             let Some(at) = at.filter(|at| inside(at.1)) else { continue };
             // The area is the count's share of the largest.
             let share = series.counts.get(number).map_or(0.36, |count| *count as f64 / most);
-            pen.marker(at, (share / 0.36).sqrt().max(0.45), index, colour)?;
+            pen.marker(at, (share / 0.36).sqrt().max(0.6), index, colour)?;
         }
     }
     Ok(())
