@@ -86,7 +86,7 @@ fn trust_writes_one_report_of_several_models() {
     assert!(models.len() == 2 && models[0] == models[1]);
     assert_eq!(
         keys(&models[0]),
-        ["calibration", "clean_sigma", "classes", "count", "foreign", "levels", "model", "robust", "sha256"]
+        ["calibration", "classes", "clean_sigma", "count", "foreign", "levels", "model", "robust", "sha256"]
     );
     let html = std::fs::read_to_string(out.join("report.html")).unwrap();
     for part in ["Robust accuracy", "Calibration", "textures", "data:image/svg"] {
