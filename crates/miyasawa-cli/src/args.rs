@@ -1,6 +1,6 @@
 //! What all commands share: global options, and the session that they open.
 
-use crate::commands::Command;
+use crate::{commands::Command, progress::Stderr};
 use anyhow::Context;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, ValueEnum};
 use miyasawa::{device::DeviceSpec, train::Dtype};
@@ -131,7 +131,7 @@ impl Session {
         };
         let ansi = std::io::IsTerminal::is_terminal(&std::io::stderr());
         tracing_subscriber::fmt()
-            .with_writer(std::io::stderr)
+            .with_writer(|| Stderr)
             .with_max_level(level)
             .with_ansi(ansi)
             .with_target(false)
