@@ -87,15 +87,9 @@ impl DataSource {
         options.check(&self.to_string())?;
         let found = self.find(Part::Train)?;
         let (train, test, held_out_of) = if found.split {
-            let test = self.find(Part::Test)?.content;
-            if test.classes() != found.content.classes() {
-                let counts = (found.content.classes().len(), test.classes().len());
-                return Err(DataError::invalid(
-                    &self.to_string(),
-                    "the same classes in the training and the test part",
-                    format!("{} and {} of them", counts.0, counts.1),
-                ));
-            }
+            // A part for testing may have fewer classes, or its own order of them.
+            let test =
+                self.find(Part::Test)?.content.in_classes(&self.to_string(), found.content.classes())?;
             (found.content, test, None)
         } else {
             let (train, test) = found.content.hold_out()?;

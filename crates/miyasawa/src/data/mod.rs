@@ -33,6 +33,7 @@ mod path;
 mod pictures;
 mod places;
 mod read;
+mod relabel;
 mod source;
 mod store;
 mod stream;

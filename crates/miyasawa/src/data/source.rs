@@ -113,6 +113,15 @@ impl Content {
     /// What is trained on and what is held out of a set without parts: a tenth of every class.
     pub fn hold_out(&self) -> Result<(Self, Self), DataError> {
         let count = held_out(self.len());
+        if self.len() == 1 {
+            let name = match self {
+                Self::Raw(data) => data.name(),
+                Self::Encoded(set) => &set.name,
+            };
+            let expected =
+                "two pictures or more, of which one is held out to test on (or others as data.test)";
+            return Err(DataError::invalid(name, expected, "one picture"));
+        }
         Ok(match self {
             Self::Raw(data) => {
                 let (rest, held) = data.split(count, HOLD_OUT_SEED)?;
