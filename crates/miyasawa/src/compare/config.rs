@@ -158,6 +158,10 @@ impl CompareConfig {
         if !self.attack.eps.iter().all(size) || self.attack.steps == 0 {
             return wrong("attack", format!("{:?}", self.attack), "eps of 0 or more, at least 1 step");
         }
+        if self.attack.norm == Norm::Linf && self.attack.eps.iter().any(|eps| *eps > 1.0) {
+            let found = format!("{:?} in linf", self.attack.eps);
+            return wrong("attack.eps", found, "at most 1, the range of a value: 8 of 255 is 0.0314");
+        }
         for entry in &self.models {
             let trained = self.train_config(entry, self.seeds[0], 1)?;
             // What a checkpoint holds is seen when it is read.
@@ -257,6 +261,7 @@ mod tests {
             ("eval.sigmas=[1e-9]", "eval"),
             ("eval.sigmas=[0.0, 0.1]", "blind"),
             ("attack.norm=l7", "l7"),
+            ("attack={norm=\"linf\", eps=[8]}", "attack.eps is [8.0] in linf, expected at most 1"),
             ("more=1", "more"),
         ] {
             let error = load(GOOD, &[setting]).unwrap_err().to_string();
