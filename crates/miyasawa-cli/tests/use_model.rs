@@ -15,7 +15,8 @@ fn eval_tells_a_row_for_every_noise_level() {
     let rows = found["rows"].as_array().unwrap();
     assert_eq!(rows.len(), 2);
     for (row, sigma) in rows.iter().zip([0.1, 0.4]) {
-        let expected = ["accuracy", "ece", "nll", "psnr", "psnr_given_label", "psnr_noisy", "sigma", "ssim"];
+        let expected =
+            ["accuracy", "ece", "mse", "nll", "psnr", "psnr_given_label", "psnr_noisy", "sigma", "ssim"];
         assert_eq!(keys(row), expected);
         let number = |key: &str| row[key].as_f64().unwrap_or_else(|| panic!("{key} in {row}"));
         assert_eq!(number("sigma"), sigma);

@@ -166,6 +166,21 @@ pub struct Finish {
     pub steps: u64,
     /// The last evaluation.
     pub rows: Vec<Row>,
+    /// The best one, whose model is `best.safetensors`, if that is kept.
+    pub best: Option<BestEvaluation>,
+}
+
+/// The best evaluation of a run and the last one, in the mean over the noise levels.
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
+pub struct BestEvaluation {
+    /// Its step.
+    pub step: u64,
+    /// Whether accuracies are compared; else PSNR.
+    pub by_accuracy: bool,
+    /// Its share of right answers, or its decibels.
+    pub score: f64,
+    /// Those of the last evaluation.
+    pub last: f64,
 }
 
 /// A run about to start.
