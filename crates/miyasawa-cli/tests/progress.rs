@@ -76,6 +76,15 @@ fn a_run_goes_on_from_any_folder() {
         let log = String::from_utf8(bytes(&runs.join(name), "metrics.jsonl")).unwrap();
         assert_eq!(log.lines().filter(|line| line.contains("\"lr\"")).count(), 6, "{name}");
     }
+    // In the usual place below the folder.
+    std::fs::rename(project.join("photos"), project.join("data")).unwrap();
+    let usual = project.join("data/photos");
+    std::fs::create_dir(&usual).unwrap();
+    for class in ["cat", "dog"] {
+        std::fs::rename(project.join("data").join(class), usual.join(class)).unwrap();
+    }
+    train(dir.path(), &["--resume", "--set", "schedule.steps=7", "--out", &text(&project.join("runs/here"))]);
+    std::fs::rename(usual, project.join("photos")).unwrap();
     // The project moves.
     let moved = dir.path().join("moved");
     std::fs::rename(&project, &moved).unwrap();

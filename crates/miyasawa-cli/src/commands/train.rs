@@ -5,7 +5,7 @@ use crate::progress::{Progress, span};
 use crate::signals::stop_flag;
 use clap::Args;
 use miyasawa::{
-    data::DataSource,
+    data::{DataSource, default_folder},
     eval::Row,
     train::{BestEvaluation, Observer, Rollback, StepReport, TrainConfig, Trainer, cost::Cost, origins},
 };
@@ -186,26 +186,31 @@ fn compare_models(out: &Path, best: &BestEvaluation, last: u64) -> String {
     )
 }
 
-/// The folder where the relative paths of a run's own configuration begin, if their data is there and they do not begin
-/// here.
-fn origin(config: &TrainConfig, out: &Path) -> Option<PathBuf> {
-    let relative = |text: &String| {
-        let path = match text.parse().ok()? {
-            DataSource::Path(path) => path,
-            DataSource::FashionMnist(folder)
-            | DataSource::Mnist(folder)
-            | DataSource::Cifar10(folder)
-            | DataSource::Cifar100(folder)
-            | DataSource::TinyImageNet(folder) => folder?,
-            DataSource::Digits => return None,
-        };
-        // Shards are named by a range, their folder is not.
-        let place = if text.contains('{') { path.parent()?.to_owned() } else { path };
-        place.is_relative().then_some(place)
+/// Where a set lies, if that is told from the folder that the process works in: its path, or the usual places.
+fn relative_place(text: &str) -> Option<PathBuf> {
+    let usual = || Some(default_folder()).filter(|folder| folder.is_relative());
+    let path = match text.parse().ok()? {
+        DataSource::Path(path) => path,
+        DataSource::FashionMnist(folder)
+        | DataSource::Mnist(folder)
+        | DataSource::Cifar10(folder)
+        | DataSource::Cifar100(folder)
+        | DataSource::TinyImageNet(folder) => folder.or_else(usual)?,
+        DataSource::Digits => return None,
     };
-    let places: Vec<PathBuf> =
-        std::iter::once(&config.data.train).chain(&config.data.test).filter_map(relative).collect();
-    let has_all = |folder: &PathBuf| places.iter().all(|place| folder.join(place).exists());
+    // Shards are named by a range, their folder is not.
+    let place = if text.contains('{') { path.parent()?.to_owned() } else { path };
+    place.is_relative().then_some(place)
+}
+
+/// The folder where the relative paths of a run's own configuration begin, if their data is there.
+fn origin(config: &TrainConfig, out: &Path) -> Option<PathBuf> {
+    let sets = std::iter::once(&config.data.train).chain(&config.data.test);
+    let places: Vec<PathBuf> = sets.filter_map(|text| relative_place(text)).collect();
+    let has = |folder: &Path, place: &PathBuf| {
+        folder.join(place).exists() || folder.join(default_folder()).join(place).exists()
+    };
+    let has_all = |folder: &PathBuf| places.iter().all(|place| has(folder, place));
     if places.is_empty() { None } else { origins(out).into_iter().find(has_all) }
 }
 

@@ -113,6 +113,14 @@ impl CompareConfig {
         }
         let config: Self = table.try_into().map_err(|e| parse_error(&origin, &e))?;
         config.check()?;
+        for key in ["steps", "epochs"] {
+            let tables = config.models.iter().map(|entry| &entry.set).chain([&config.base]);
+            if tables.into_iter().any(|table| table.get("schedule").and_then(|s| s.get(key)).is_some()) {
+                tracing::warn!(
+                    "{origin}: schedule.{key} is not used: the budget decides how long models are trained"
+                );
+            }
+        }
         Ok(config)
     }
 
