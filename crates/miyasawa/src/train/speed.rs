@@ -9,7 +9,7 @@ use crate::data::{Dataset, Pictures};
 use burn::tensor::Device;
 
 /// Floating-point operations of a step that is timed: a fraction of a second on two cores.
-const TIMED: f64 = 5e10;
+const TIMED: f64 = 2e10;
 /// Steps that are taken.
 const STEPS: u64 = 3;
 
