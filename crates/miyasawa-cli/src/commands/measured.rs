@@ -5,6 +5,7 @@ use crate::args::{Session, WrongCall};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
+use miyasawa::checkpoint::DataInfo;
 use miyasawa::data::{Chosen, DataSource, Dataset, FitMode, OpenOptions, Pictures, Streaming};
 use std::path::Path;
 
@@ -84,12 +85,13 @@ impl Measured {
             Some([held, all]) => tracing::info!(
                 "{data}: has no test part: measured on the {held} of its {all} pictures that training held out"
             ),
-            None if trained.held_out_of.is_some() && !chosen.has_parts() && same_set(data, &trained.name) => {
-                tracing::warn!(
-                    "{data}: is not what the model was trained on, or has changed since: what it was trained on may be \
-                 measured"
-                )
-            }
+            None if !same_set(data, trained, chosen.classes()) => {}
+            None if trained.held_out_of.is_some() => tracing::warn!(
+                "{data}: is not what the model was trained on, or has changed since: what it was trained on may be measured"
+            ),
+            None if !chosen.has_parts() => tracing::warn!(
+                "{data}: is what the model was trained on, and has no test part: what is measured was trained on"
+            ),
             None => {}
         }
         Ok(chosen)
@@ -124,10 +126,15 @@ fn shorten(classes: &[String]) -> String {
     if classes.len() > 4 { format!("{shown}, ...") } else { shown }
 }
 
-/// Whether two DATA arguments name one set or place.
-fn same_set(a: &str, b: &str) -> bool {
-    match (a.parse(), b.parse()) {
-        (Ok(DataSource::Path(a)), Ok(DataSource::Path(b))) => a == b || same_place(&a, &b),
+/// Whether a DATA argument names the set or place that a model was trained on, or a folder or file of that name, perhaps moved,
+/// with its classes.
+fn same_set(data: &str, trained: &DataInfo, classes: &[String]) -> bool {
+    match (data.parse(), trained.name.parse()) {
+        (Ok(DataSource::Path(a)), Ok(DataSource::Path(b))) => {
+            let moved =
+                a.file_name().is_some() && a.file_name() == b.file_name() && trained.classes == classes;
+            a == b || same_place(&a, &b) || moved
+        }
         (Ok(a), Ok(b)) => a == b,
         _ => false,
     }
