@@ -156,8 +156,11 @@ pub(super) fn numbers(labels: &Idx) -> Result<Vec<u32>, String> {
     }
 }
 
+/// Channels, height and width of pictures, and the values of their planes.
+type Planes = ((usize, usize, usize), Vec<u8>);
+
 /// The pictures as planes: their shape and values. Errors are what was found instead.
-pub(super) fn planes(images: Idx) -> Result<((usize, usize, usize), Vec<u8>), String> {
+pub(super) fn planes(images: Idx) -> Result<Planes, String> {
     let Idx { dims, values, .. } = images;
     let (shape, last) = match dims[1..] {
         [height, width] => ((1, height, width), false),
@@ -175,7 +178,8 @@ pub(super) fn planes(images: Idx) -> Result<((usize, usize, usize), Vec<u8>), St
         return Ok((shape, values));
     }
     let mut planes = Vec::with_capacity(values.len());
-    for picture in values.chunks_exact((shape.0 * shape.1 * shape.2).max(1)) {
+    let len = shape.0.saturating_mul(shape.1).saturating_mul(shape.2).max(1);
+    for picture in values.chunks_exact(len) {
         for channel in 0..shape.0 {
             planes.extend(picture.iter().skip(channel).step_by(shape.0));
         }

@@ -83,6 +83,9 @@ pub(super) struct Division<'a> {
     pub tests: Vec<&'a str>,
 }
 
+/// A name with its part and rank.
+type Member<'a> = (Part, u8, &'a str);
+
 /// Finds the parts among names of folders. Nothing if there are none.
 ///
 /// # Errors
@@ -90,7 +93,7 @@ pub(super) struct Division<'a> {
 /// What was found, if it cannot be told which names are the parts.
 pub(super) fn divide<'a>(names: impl IntoIterator<Item = &'a str>) -> Result<Option<Division<'a>>, String> {
     let names: Vec<&str> = names.into_iter().collect();
-    let mut groups: BTreeMap<(String, String), Vec<(Part, u8, &str)>> = BTreeMap::new();
+    let mut groups: BTreeMap<(String, String), Vec<Member<'a>>> = BTreeMap::new();
     let mut parts = 0;
     for &name in &names {
         if let Some(found) = of_name(name) {
@@ -98,9 +101,8 @@ pub(super) fn divide<'a>(names: impl IntoIterator<Item = &'a str>) -> Result<Opt
             parts += 1;
         }
     }
-    let both = |of: &[(Part, u8, &str)]| {
-        [Part::Train, Part::Test].iter().all(|part| of.iter().any(|m| m.0 == *part))
-    };
+    let both =
+        |of: &[Member<'_>]| [Part::Train, Part::Test].iter().all(|part| of.iter().any(|m| m.0 == *part));
     let mut divisions: Vec<_> = groups.iter().filter(|(_, members)| both(members)).collect();
     // Plain names come first: `train` and `test` beside `train_labels` and `test_labels`.
     if divisions.len() > 1 && !(divisions[0].0.0.is_empty() && divisions[0].0.1.is_empty()) {

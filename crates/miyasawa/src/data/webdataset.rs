@@ -6,7 +6,7 @@ use std::io::SeekFrom;
 use super::classnames;
 use super::encoded::Encoded;
 use super::error::DataError;
-use super::listing::{self, NO_CLASS};
+use super::listing;
 use super::notes::{Left, Notes};
 use super::store::{ReadSeek, Store};
 use super::tarlist::TarFile;
@@ -124,7 +124,7 @@ pub(super) fn label(store: &Store, files: &[TarFile], notes: &mut Notes) -> Resu
                 return by_files(store, pictures().collect(), labels, &mut told).map(Some);
             }
             None => notes.say(format!(
-                "all pictures are of one class, '{NO_CLASS}': {} has no field 'label', 'class' or the like",
+                "no classes are read: {} has no field 'label', 'class' or the like",
                 first.path
             )),
         }
@@ -135,7 +135,7 @@ pub(super) fn label(store: &Store, files: &[TarFile], notes: &mut Notes) -> Resu
             return Err(unclear(first, "a number in .txt: rename the files to .cls if it is the class"));
         }
         notes.say(format!(
-            "all pictures are of one class, '{NO_CLASS}': {} is taken for a caption; a class belongs into {}.cls",
+            "no classes are read: {} is taken for a caption; a class belongs into {}.cls",
             first.path,
             key(&first.path)
         ));
