@@ -62,10 +62,17 @@ fn part_of(file: &Path) -> Option<PartName> {
 fn divided(folder: &Path, files: &[PathBuf]) -> Result<Divided, DataError> {
     let tars = tars_in(files);
     let named: Vec<(PartName, &PathBuf)> = tars.iter().filter_map(|tar| Some((part_of(tar)?, tar))).collect();
-    if let Some((first, of_first)) = named.first() {
-        if let Some((_, other)) = named.iter().find(|(name, _)| name.before != first.before) {
-            let found = quoted(&[&name_of(of_first), &name_of(other)]);
-            return Err(DataError::malformed(folder, NAMES, found));
+    if !named.is_empty() {
+        // Within a part, other words before that for the part are another set's.
+        let of = |part: Part| named.iter().filter(move |(name, _)| name.part == part);
+        for part in [Part::Train, Part::Test] {
+            let first = of(part).next();
+            let other =
+                of(part).find(|(name, _)| first.is_some_and(|(first, _)| name.before != first.before));
+            if let (Some((_, first)), Some((_, other))) = (first, other) {
+                let found = quoted(&[&name_of(first), &name_of(other)]);
+                return Err(DataError::malformed(folder, NAMES, found));
+            }
         }
         let mut found = Divided::default();
         let rank = |part| named.iter().filter(|(name, _)| name.part == part).map(|(name, _)| name.rank).min();
@@ -76,6 +83,14 @@ fn divided(folder: &Path, files: &[PathBuf]) -> Result<Divided, DataError> {
                 Some(_) => found.test.push(tar.clone()),
                 None => found.notes.left(Left::OtherTar, || name_of(tar)),
             }
+        }
+        if let (Some(train), Some(test)) = (of(Part::Train).next(), of(Part::Test).next())
+            && train.0.before != test.0.before
+        {
+            found.notes.say(format!(
+                "taken for parts of one set: {}",
+                quoted(&[&name_of(train.1), &name_of(test.1)])
+            ));
         }
         return Ok(found);
     }

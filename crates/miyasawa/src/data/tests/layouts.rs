@@ -190,6 +190,7 @@ fn shards_are_found_where_they_lie() {
         (vec![("data/Training/0.TAR", shard(3))], [3, 3]),
         (vec![("imagenet1k-train-0000.tar", shard(3)), ("imagenet1k-validation-00.tar", shard(4))], [3, 4]),
         (vec![("00000.tar", shard(3)), ("00001.tar", shard(4))], [7, 7]),
+        (vec![("photos-train.tar", shard(3)), ("test-23.tar", shard(2))], [3, 2]),
         (vec![("photos.tar", shard(2))], [2, 2]),
         (
             vec![
