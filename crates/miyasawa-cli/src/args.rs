@@ -37,7 +37,7 @@ pub struct Common {
     /// Print one JSON document on standard output, nothing else there
     #[arg(long, global = true)]
     pub json: bool,
-    /// Say only what went wrong
+    /// Say only what went wrong; results that were asked for (classes, tables, --json) are printed, names of files are not
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub quiet: bool,
     /// Say more; twice for everything
