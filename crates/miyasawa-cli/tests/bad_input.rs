@@ -61,7 +61,14 @@ fn levels_of_255_are_told_in_the_right_unit() {
     fails(2, ["classify", &model, &picture, "--defence", "average", "--sigma", "25"], &parts);
     fails(2, ["explain", &model, &picture, "--sigma", "25", "--class", "1", "-o", &out], &parts);
     fails(2, ["eval", &model, "--data", "digits", "--sigmas", "0.1,25"], &parts);
-    fails(2, ["attack", &model, "--data", "digits", "--norm", "l2", "--eps", "0.1", "--sigma", "25"], &parts);
+    fails(
+        2,
+        [
+            "attack", &model, "--data", "digits", "--norm", "l2", "--eps", "0.1", "--method", "fgsm",
+            "--sigma", "25",
+        ],
+        &parts,
+    );
     fails(2, ["certify", &model, "--data", "digits", "--sigma", "25"], &parts);
     assert!(!Path::new(&out).exists());
     // A little beyond what the model was trained on is a warning.
@@ -262,6 +269,10 @@ fn folders_that_cannot_be_written() {
         );
         assert_eq!(line.matches("os error").count(), 1, "the cause is told once: {line}");
         fails(1, ["explain", &model(), &picture, "--class", "1", "-o", out], &[out, "cannot be written"]);
+        // Before the work, as everywhere: the model is not there.
+        let call = ["calibrate", "missing.safetensors", "--data", "digits", "--eps", "0.1", "-o", out];
+        fails(1, call, &[out, "cannot be written"]);
+        fails(1, ["data", "info", "missing", "-o", out], &[out, "cannot be written"]);
     }
     assert_eq!(std::fs::read(&file).unwrap(), b"mine");
     assert_eq!(names(dir.path()), ["a.png", "file"]);

@@ -1,7 +1,7 @@
 use super::{
     Outcome,
     measured::check_tolerance,
-    model, outputs,
+    model,
     pictures::{self, Notes},
 };
 use crate::args::{Session, WrongCall};
@@ -99,7 +99,7 @@ impl Explain {
             if model_file.is_some_and(|model| model::same_place(path, model)) {
                 return wrong(format!("{}: the figure would replace the model", path.display()));
             }
-            outputs::check_file(path)?;
+            model::check_output(path)?;
         }
         check_tolerance(self.tolerance)?;
         if !(0.0..=1.0).contains(&self.confidence) {

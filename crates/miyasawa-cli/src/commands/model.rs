@@ -202,9 +202,10 @@ fn wrong_level(option: &str, found: f64) -> anyhow::Error {
     WrongCall(text).into()
 }
 
-/// Checks the name of a picture to write, before any work is done for it.
+/// Makes sure that a picture can be written under a name, before any work is done for it.
 pub fn check_output(path: &Path) -> Result<()> {
-    Picture::check_extension(path).map_err(|e| WrongCall(e.to_string()).into())
+    Picture::check_extension(path).map_err(|e| WrongCall(e.to_string()))?;
+    Ok(miyasawa::atomic::check_writable(path)?)
 }
 
 /// Splits `[MODEL] IMAGE...`: the first path is the model if it is a safetensors file, by its name or its content.

@@ -184,15 +184,6 @@ impl Target {
     }
 }
 
-/// Makes sure that a figure can be written to a file, before it is drawn.
-///
-/// # Errors
-/// If it cannot.
-pub fn check_file(path: &Path) -> Result<()> {
-    super::model::check_output(path)?;
-    Ok(check_writable(path)?)
-}
-
 /// Where a picture goes in a folder: under its own name, in its own format.
 fn in_folder(folder: &Path, image: &Path) -> Result<Target> {
     if is_standard(image) {
