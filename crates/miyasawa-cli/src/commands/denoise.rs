@@ -57,6 +57,9 @@ pub struct Denoise {
     overwrite: bool,
 }
 
+/// PSNR before and after.
+type Gain = (f64, f64);
+
 pub fn run(args: &Denoise, session: &Session) -> anyhow::Result<Outcome> {
     let (path, images) = model::split_model(&args.paths);
     model::check_noise(args.add_noise)?;
@@ -76,7 +79,7 @@ pub fn run(args: &Denoise, session: &Session) -> anyhow::Result<Outcome> {
     let label = args.class.as_deref().map(|class| loaded.class(class)).transpose()?;
     plan.make_folder()?;
     // A page with its noise level, denoised; and where the noise is ours, what was gained.
-    let denoise = |clean: &Picture, name: &Path| -> anyhow::Result<(Picture, f64, Option<(f64, f64)>)> {
+    let denoise = |clean: &Picture, name: &Path| -> anyhow::Result<(Picture, f64, Option<Gain>)> {
         let noisy = match args.add_noise {
             Some(level) => Cow::Owned(model::add_noise(clean.clone(), level, session.seed.unwrap_or(0))?),
             None => Cow::Borrowed(clean),
@@ -144,7 +147,7 @@ pub fn run(args: &Denoise, session: &Session) -> anyhow::Result<Outcome> {
                 }
             }
         }
-        let page = |(sigma, psnr): &(f64, Option<(f64, f64)>)| json!({ "sigma": sigma, "psnr_noisy": psnr.map(|p| p.0), "psnr": psnr.map(|p| p.1) });
+        let page = |(sigma, psnr): &(f64, Option<Gain>)| json!({ "sigma": sigma, "psnr_noisy": psnr.map(|p| p.0), "psnr": psnr.map(|p| p.1) });
         // The numbers of a picture are those of its first page.
         let mut document = page(&pages[0]);
         document["image"] = json!(shown(image));

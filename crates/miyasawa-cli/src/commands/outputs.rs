@@ -141,10 +141,10 @@ impl Plan {
             return self.targets.iter().try_for_each(|target| Ok(check_writable(&target.path)?));
         };
         if folder.is_dir() {
-            for target in self.targets.iter().filter(|target| target.path.is_dir()) {
-                return Ok(check_writable(&target.path)?);
-            }
-            return self.targets.first().map_or(Ok(()), |target| Ok(check_writable(&target.path)?));
+            // One that is a folder itself cannot; else they are all alike.
+            let folder = self.targets.iter().find(|target| target.path.is_dir());
+            let target = folder.or(self.targets.first());
+            return target.map_or(Ok(()), |target| Ok(check_writable(&target.path)?));
         }
         // The folder comes later: what of its path is there must be a folder that takes more.
         let there = folder.ancestors().find(|path| path.symlink_metadata().is_ok());

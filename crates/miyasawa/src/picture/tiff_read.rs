@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::io::Cursor;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tiff::ColorType;
 use tiff::decoder::{Decoder, DecodingResult, Limits};
@@ -31,11 +31,14 @@ pub(super) struct PageAt {
     orientation: u8,
 }
 
+/// The decoder of a file's bytes.
+type Open = Decoder<Cursor<Arc<[u8]>>>;
+
 /// A TIFF file, classic or big.
 pub(super) struct TiffFile {
     bytes: Arc<[u8]>,
     /// It remembers where pages are.
-    decoder: Mutex<Decoder<Cursor<Arc<[u8]>>>>,
+    decoder: Mutex<Open>,
     pages: Vec<PageAt>,
     /// How the numbers of all pages are taken, unless by their kind.
     pub scale: Option<Scale>,
@@ -207,10 +210,7 @@ impl TiffFile {
         Ok(raster)
     }
 
-    fn seek(
-        &self,
-        page: usize,
-    ) -> Result<std::sync::MutexGuard<'_, Decoder<Cursor<Arc<[u8]>>>>, DecodeError> {
+    fn seek(&self, page: usize) -> Result<MutexGuard<'_, Open>, DecodeError> {
         let mut decoder = self.decoder.lock().unwrap_or_else(PoisonError::into_inner);
         decoder.seek_to_image(self.pages[page].index).map_err(explained)?;
         Ok(decoder)
@@ -236,12 +236,7 @@ impl TiffFile {
 }
 
 /// Looks at a page; also the bytes that it takes.
-fn page(
-    decoder: &mut Decoder<Cursor<Arc<[u8]>>>,
-    index: usize,
-    at: u64,
-    all: &[Tag],
-) -> Result<(PageAt, u64), DecodeError> {
+fn page(decoder: &mut Open, index: usize, at: u64, all: &[Tag]) -> Result<(PageAt, u64), DecodeError> {
     if first(all, tags::PHOTOMETRIC) == Some(3) {
         return Err(unsupported("colours of a palette: save it as RGB"));
     }
