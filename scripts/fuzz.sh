@@ -10,7 +10,7 @@ cd "$(dirname "$0")/.."
 export FUZZ_BYTES=${1:-10000000}
 shift || true
 targets=("$@")
-[ ${#targets[@]} -gt 0 ] || targets=(idx cifar archive picture checkpoint config)
+[ ${#targets[@]} -gt 0 ] || targets=(idx cifar archive classnames picture checkpoint config)
 
 wrapper=$(mktemp)
 trap 'rm -f "$wrapper"' EXIT

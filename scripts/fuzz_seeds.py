@@ -24,6 +24,12 @@ def idx(*dims):
     return struct.pack(f">BBBB{len(dims)}I", 0, 0, 8, len(dims), *dims) + bytes(i % 256 for i in range(size))
 
 
+def typed(code, size, *dims):
+    data = bytearray(idx(*dims))
+    data[2] = code
+    return bytes(data) + bytes(len(data[4 + 4 * len(dims):]) * (size - 1))
+
+
 def png(width, height, colour):
     def chunk(kind, data):
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
@@ -70,6 +76,9 @@ def checkpoint(tensors, metadata):
 
 write("idx", "images", idx(2, 3, 4))
 write("idx", "labels", idx(5))
+write("idx", "colour", idx(2, 3, 2, 2))
+write("idx", "pixels", idx(2, 2, 4, 3))
+write("idx", "labels-int", typed(12, 4, 5))
 write("idx", "gzipped", gzip.compress(idx(2, 3, 4), mtime=0))
 write("cifar", "ten", bytes([3]) + bytes(3072))
 write("cifar", "hundred", bytes([3, 77]) + bytes(3072))
@@ -84,11 +93,19 @@ entries = b"".join(struct.pack("<HHII", tag, kind, 1, value) for tag, kind, valu
 write("picture", "grey.tif", struct.pack("<2sHI", b"II", 42, 12) + bytes([9, 80, 160, 250]) + struct.pack("<H", 9) + entries + bytes(4))
 shard = [("0.png", small), ("0.cls", b"0"), ("1.png", grey), ("1.cls", b"1\n")]
 write("archive", "shard", tar(shard))
+write("archive", "named", tar([("a.0.png", small), ("a.0.CLS", b"cat"), ("a.1.png", grey), ("a.1.CLS", b"dog"), ("b.png", grey),
+      ("b.cls", b"cat"), ("b.seg.png", grey)]))
+write("archive", "json", tar([("0.png", small), ("0.json", b'{"label": 1}'), ("1.png", grey), ("1.json", b'{"label": 0}')]))
+write("archive", "concatenated", tar(shard) + tar([("2.png", small), ("2.cls", b"0")]))
+write("archive", "parts-in-classes", tar([("a/Training/1.png", small), ("a/Testing/2.png", small), ("@eaDir/x.png", grey)]))
 write("archive", "classes", tar([("train/a/1.png", small), ("train/b/2.png", small), ("val/a/3.png", grey)]))
 write("archive", "long-names", tar([("c" * 120 + "/1.png", small)], tarfile.GNU_FORMAT))
 write("archive", "pax", tar([("k\u00e4tzchen/" + "d" * 110 + ".png", small)], tarfile.PAX_FORMAT))
 write("archive", "gzipped", gzip.compress(tar(shard), mtime=0))
 write("archive", "binary", tar([("x/data_batch_1.bin", bytes([3]) + bytes(3072))]))
+write("classnames", "plain", b"cat\ndog, canis\n")
+write("classnames", "indexed", b"0: cat\n1: dog\n")
+write("classnames", "tabs", b"0\tn0\tcat, felis\n1\tn1\tdog\n")
 info = {
     "network": {"channels": 1, "classes": 2, "width": 8, "blocks": [1], "blind": True, "zero_energy_head": True},
     "data": {"name": "x", "channels": 1, "height": 8, "width": 8, "classes": ["a", "b"], "mean": 0.0, "std": 0.5},

@@ -86,7 +86,7 @@ def contents(options, out):
     found = {name: (out / name.format(steps=options.steps)).read_bytes() for name in FILES}
     text = (out / "metrics.jsonl").read_text().splitlines()
     found["events and losses"] = [
-        {k: v for k, v in json.loads(line).items() if k != "images_per_second"} for line in text]
+        {k: v for k, v in json.loads(line).items() if k not in ("images_per_second", "time")} for line in text]
     return found
 
 

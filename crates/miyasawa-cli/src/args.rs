@@ -1,6 +1,6 @@
 //! What all commands share: global options, and the session that they open.
 
-use crate::commands::Command;
+use crate::{commands::Command, progress::Stderr};
 use anyhow::Context;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, ValueEnum};
 use miyasawa::{device::DeviceSpec, train::Dtype};
@@ -37,7 +37,7 @@ pub struct Common {
     /// Print one JSON document on standard output, nothing else there
     #[arg(long, global = true)]
     pub json: bool,
-    /// Say only what went wrong
+    /// Say only what went wrong; results that were asked for (classes, tables, --json) are printed, names of files are not
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub quiet: bool,
     /// Say more; twice for everything
@@ -131,7 +131,7 @@ impl Session {
         };
         let ansi = std::io::IsTerminal::is_terminal(&std::io::stderr());
         tracing_subscriber::fmt()
-            .with_writer(std::io::stderr)
+            .with_writer(|| Stderr)
             .with_max_level(level)
             .with_ansi(ansi)
             .with_target(false)

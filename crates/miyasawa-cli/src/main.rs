@@ -6,6 +6,7 @@ mod output;
 mod args;
 mod commands;
 mod fetch;
+mod progress;
 mod signals;
 mod status;
 

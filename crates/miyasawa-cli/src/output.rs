@@ -1,5 +1,6 @@
 //! Results on standard output.
 
+use crate::progress::aside;
 use std::io::{ErrorKind, Write};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,7 +19,7 @@ pub fn line(text: std::fmt::Arguments<'_>) {
     if UNREAD.load(Ordering::Relaxed) {
         return;
     }
-    if let Err(error) = writeln!(std::io::stdout(), "{text}") {
+    if let Err(error) = aside(|| writeln!(std::io::stdout(), "{text}")) {
         if error.kind() == ErrorKind::BrokenPipe {
             return UNREAD.store(true, Ordering::Relaxed);
         }

@@ -1,5 +1,6 @@
 //! Signals that ask the program to end.
 
+use crate::progress::aside;
 use anyhow::Context;
 use std::sync::{
     Arc,
@@ -18,7 +19,7 @@ pub fn stop_flag() -> anyhow::Result<Arc<AtomicBool>> {
         if flag.swap(true, Ordering::Relaxed) {
             std::process::exit(INTERRUPTED);
         }
-        eprintln!("\nstopping with a checkpoint after this step; once more to stop at once");
+        aside(|| eprintln!("stopping with a checkpoint after this step; once more to stop at once"));
     })
     .context("listening for signals")?;
     Ok(stop)

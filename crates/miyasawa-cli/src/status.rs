@@ -1,6 +1,6 @@
 //! Errors as one line on standard error, and the exit status: 1 the work failed, 2 the call was wrong.
 
-use crate::args::WrongCall;
+use crate::{args::WrongCall, progress::aside};
 use miyasawa::{
     data::DataError,
     device::DeviceError,
@@ -11,7 +11,7 @@ use std::process::ExitCode;
 
 /// Reports an error.
 pub fn fail(error: &anyhow::Error) -> ExitCode {
-    eprintln!("error: {}", message(error));
+    aside(|| eprintln!("error: {}", message(error)));
     ExitCode::from(if is_wrong_call(error) { 2 } else { 1 })
 }
 

@@ -18,7 +18,6 @@ fn pictures_that_are_none() {
     let out = text(&dir.path().join("out.png"));
     for (path, parts) in [
         (text(&dir.path().join("missing.png")), ["missing.png", "No such file"]),
-        (text(dir.path()), [dir.path().to_str().unwrap(), "folder"]),
         (
             write("fake.jpg", b"this is not a picture"),
             ["fake.jpg", "expected a PNG, JPEG, WebP, TIFF, BMP or GIF"],
@@ -32,6 +31,55 @@ fn pictures_that_are_none() {
         fails(1, ["explain", &model(), &path, "--class", "1", "-o", &out], &parts);
         assert!(!Path::new(&out).exists());
     }
+    // A folder of pictures is no picture.
+    let folder = text(dir.path());
+    fails(1, ["explain", &model(), &folder, "--class", "1", "-o", &out], &[&folder, "folder"]);
+    fails(2, ["denoise", &model(), &folder, "--sigma", "0.1", "-o", &out], &["out.png", "a folder"]);
+    // What is refused is called by its name.
+    for (name, bytes, part) in [
+        ("a.heic", &b"\0\0\0\x1cftypheic\0\0\0\0"[..], "found a HEIC"),
+        ("a.jxl", b"\xff\x0a\x0f\x41", "found a JPEG XL"),
+        ("a.avif", b"\0\0\0\x1cftypavif", "found an AVIF"),
+        ("a.cr2", b"II*\0\x10\0\0\0CR\x02\0", "found a camera raw file"),
+        ("a.pdf", b"%PDF-1.7", "found a PDF"),
+        ("a.npy", b"\x93NUMPY", "found a NumPy array"),
+    ] {
+        let path = write(name, bytes);
+        fails(1, ["denoise", &model(), &path, "--sigma", "0.1", "-o", &out], &[name, part, "first"]);
+    }
+}
+
+#[test]
+fn levels_of_255_are_told_in_the_right_unit() {
+    let dir = tempfile::tempdir().unwrap();
+    let (picture, model) = (save(dir.path(), "a.png", grey(8, 8)), model());
+    let out = text(&dir.path().join("out.png"));
+    let parts = ["is 25, expected", "25 of 255 is 0.196"];
+    fails(2, ["denoise", &model, &picture, "--sigma", "25", "-o", &out], &parts);
+    fails(2, ["denoise", &model, &picture, "--add-noise", "25", "-o", &out], &parts);
+    fails(2, ["classify", &model, &picture, "--sigma", "25"], &parts);
+    fails(2, ["classify", &model, &picture, "--defence", "average", "--sigma", "25"], &parts);
+    fails(2, ["explain", &model, &picture, "--sigma", "25", "--class", "1", "-o", &out], &parts);
+    fails(2, ["eval", &model, "--data", "digits", "--sigmas", "0.1,25"], &parts);
+    fails(
+        2,
+        [
+            "attack", &model, "--data", "digits", "--norm", "l2", "--eps", "0.1", "--method", "fgsm",
+            "--sigma", "25",
+        ],
+        &parts,
+    );
+    fails(2, ["certify", &model, "--data", "digits", "--sigma", "25"], &parts);
+    assert!(!Path::new(&out).exists());
+    // A little beyond what the model was trained on is a warning.
+    let output = run(["denoise", &model, &picture, "--sigma", "1.5", "-o", &out]);
+    assert_eq!(output.status.code(), Some(0));
+    assert!(stderr(&output).contains("outside"), "{}", stderr(&output));
+    fails(2, ["classify", &model, &picture, "--top", "0"], &["--top is 0, expected at least 1"]);
+    let draws = ["classify", &model, &picture, "--defence", "average", "--draws"];
+    fails(2, draws.iter().chain(&["9999999999"]), &["--draws is 9999999999, expected 1 to 100000"]);
+    let output = run(draws.iter().chain(&["100"]));
+    assert!(stderr(&output).contains("100 passes through the model"), "{}", stderr(&output));
 }
 
 #[test]
@@ -221,6 +269,10 @@ fn folders_that_cannot_be_written() {
         );
         assert_eq!(line.matches("os error").count(), 1, "the cause is told once: {line}");
         fails(1, ["explain", &model(), &picture, "--class", "1", "-o", out], &[out, "cannot be written"]);
+        // Before the work, as everywhere: the model is not there.
+        let call = ["calibrate", "missing.safetensors", "--data", "digits", "--eps", "0.1", "-o", out];
+        fails(1, call, &[out, "cannot be written"]);
+        fails(1, ["data", "info", "missing", "-o", out], &[out, "cannot be written"]);
     }
     assert_eq!(std::fs::read(&file).unwrap(), b"mine");
     assert_eq!(names(dir.path()), ["a.png", "file"]);

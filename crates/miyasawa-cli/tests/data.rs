@@ -109,6 +109,17 @@ fn large_pictures_are_cropped_at_random_and_evaluated_at_the_centre() {
     let output = run(["train", "--resume", "--out", &text(&went_on)].iter().chain(&more));
     assert!(output.status.success() && stderr(&output).contains("what is held out now was trained on"));
     let went_on = text(&went_on.join("model.safetensors"));
+    // Every time it is measured there it is said, also where the folder was moved.
+    let moved = dir.path().join("moved");
+    for _ in 0..2 {
+        let output = run(["eval", &went_on, "--data", &other]);
+        assert!(stderr(&output).contains("what it was trained on may be measured"), "{}", stderr(&output));
+    }
+    fs::create_dir(&moved).unwrap();
+    fs::rename(&other, moved.join("other")).unwrap();
+    let output = run(["eval", &went_on, "--data", &text(&moved.join("other"))]);
+    assert!(stderr(&output).contains("what it was trained on may be measured"), "{}", stderr(&output));
+    fs::rename(moved.join("other"), &other).unwrap();
     assert_eq!(json(["eval", &went_on, "--data", &other, "--json", "-q"])["count"], 48);
     assert_eq!(json(["eval", &model, "--data", &other, "--json", "-q"])["count"], 48);
     fails(1, ["eval", &model, "--data", &other, "--fit", "pad"], &["different sizes"]);
@@ -201,4 +212,109 @@ fn fetch_refuses_what_is_not_the_set() {
     let call = ["data", "fetch", "mnist", "--dir", &target, "--from", &from, "--json", "-q"];
     fails(1, call, &["f68b3c2dcbeaaa9fbdd348bbdeb94873", "train-images-idx3-ubyte.gz"]);
     assert_eq!(names(&dir.path().join("mnist")), Vec::<String>::new());
+}
+
+/// What a call says on standard error, which must end well.
+fn said<A: AsRef<std::ffi::OsStr>>(args: impl IntoIterator<Item = A>) -> String {
+    let output = run(args);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    stderr(&output)
+}
+
+#[test]
+fn what_was_trained_on_is_not_measured_without_a_word() {
+    let dir = tempfile::tempdir().unwrap();
+    let from = photos(dir.path(), false);
+    let test = dir.path().join("test");
+    for class in ["ant", "bee", "cat"] {
+        fs::create_dir_all(test.join(class)).unwrap();
+        save(&test.join(class), "1.png", colour(12, 12));
+    }
+    let own = format!("data.test={}", text(&test));
+    let out = dir.path().join("run");
+    train_on(&from, &out, &["--set", &own]);
+    let model = text(&out.join("model.safetensors"));
+    let measured = |data: &str| said(["eval", &model, "--data", data]);
+    assert!(measured(&from).contains("what is measured was trained on"), "{}", measured(&from));
+    assert!(!measured(&text(&test)).contains("trained on"), "{}", measured(&text(&test)));
+    // From now on a tenth is held out: all of it was trained on.
+    let out = text(&out);
+    let config = fs::read_to_string(dir.path().join("run/config.toml")).unwrap();
+    let config: String =
+        config.lines().filter(|line| !line.starts_with("test =")).map(|l| format!("{l}\n")).collect();
+    fs::write(dir.path().join("run/config.toml"), config).unwrap();
+    let resumed = said(["train", "--resume", "--out", &out, "--set", "schedule.steps=9"]);
+    assert!(resumed.contains("what is held out now was trained on before"), "{resumed}");
+    for _ in 0..2 {
+        assert!(measured(&from).contains("what it was trained on may be measured"), "{}", measured(&from));
+    }
+}
+
+#[test]
+fn what_is_left_out_of_a_set_is_said_once_with_an_example() {
+    let dir = tempfile::tempdir().unwrap();
+    let set = dir.path().join("set");
+    for name in
+        ["Training/ant", "Training/bee", "Testing/ant", "Testing/bee", "@eaDir/ant", "$RECYCLE.BIN/S-1"]
+    {
+        fs::create_dir_all(set.join(name)).unwrap();
+        save(&set.join(name), "1.png", colour(12, 12));
+    }
+    fs::rename(set.join("Training/bee/1.png"), set.join("Training/bee/1.jfif")).unwrap();
+    save(&set.join("Training/bee"), "2.jpg", colour(12, 12));
+    fs::rename(set.join("Training/bee/2.jpg"), set.join("Training/bee/2.jpe")).unwrap();
+    fs::write(set.join("Training/ant/2.heic"), b"x").unwrap();
+    let output = run(["data", "info", &text(&set)]);
+    let (out, err) = (stdout(&output), stderr(&output));
+    assert!(
+        out.contains("2 classes") && out.contains("train: 3 pictures") && out.contains("test: 2"),
+        "{out}"
+    );
+    for part in
+        ["left out 2 folders that a system keeps for itself", "left out 1 HEIC file: Training/ant/2.heic"]
+    {
+        assert_eq!(err.matches(part).count(), 1, "{err}");
+    }
+    assert_eq!(err.matches("WARN").count(), 2, "{err}");
+    fs::create_dir_all(set.join("train/ant")).unwrap();
+    save(&set.join("train/ant"), "1.png", colour(12, 12));
+    let output = run(["data", "info", &text(&set)]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        stderr(&output).contains("two folders for the train part: 'Training' and 'train'"),
+        "{}",
+        stderr(&output)
+    );
+}
+
+#[test]
+fn formats_that_are_not_read_are_called_by_their_names() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir_all(dir.path().join("hub/data")).unwrap();
+    fs::create_dir_all(dir.path().join("cifar-10-batches-py")).unwrap();
+    for (name, bytes, found) in [
+        ("hub/data/train-00000-of-00001.parquet", &b"PAR1"[..], "Parquet"),
+        ("cifar-10-batches-py/data_batch_1", b"\x80\x02}.", "Python pickle of CIFAR"),
+        ("set.zip", b"PK\x03\x04", "ZIP"),
+        ("pneumonia.npz", b"PK\x03\x04", "NumPy"),
+    ] {
+        let path = dir.path().join(name);
+        fs::write(&path, bytes).unwrap();
+        fails(1, ["data", "info", &text(&path)], &[&format!("found a {found} file; ")]);
+        if path.parent() != Some(dir.path()) {
+            fails(1, ["data", "info", &text(path.parent().unwrap())], &["found none, but 1", found]);
+        }
+    }
+    fails(
+        1,
+        ["data", "info", &text(&dir.path().join("hub"))],
+        &["1 Parquet file (train-00000-of-00001.parquet)"],
+    );
+    let broken = dir.path().join("broken/cat");
+    fs::create_dir_all(&broken).unwrap();
+    fs::write(broken.join("1.png"), b"x").unwrap();
+    fails(1, ["data", "info", &text(&dir.path().join("broken"))], &["cat/1.png: expected a PNG"]);
+    save(&broken, "2.png", colour(3, 3));
+    let said = said(["data", "info", &text(&dir.path().join("broken"))]);
+    assert!(said.contains("1 broken picture: ") && said.contains("cat/1.png"), "{said}");
 }

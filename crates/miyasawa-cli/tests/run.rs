@@ -66,6 +66,7 @@ fn a_run_leaves_its_files_and_a_line_for_every_step() {
         "lock",
         "metrics.jsonl",
         "model.safetensors",
+        "origin.toml",
         "samples.png",
     ];
     assert_eq!(names(run), expected);

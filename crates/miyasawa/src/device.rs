@@ -82,27 +82,32 @@ impl DeviceSpec {
             Isa::from_env().map_err(|e| DeviceError::Unavailable(self.to_string(), e.to_string()))?;
             return Ok(Device::flex());
         }
-        // Drivers panic where they are missing: the panic is caught and told as an error. One thread at a time, or one would
-        // put back the other's silent hook.
-        static HOOK: Mutex<()> = Mutex::new(());
-        let _alone = HOOK.lock().unwrap_or_else(PoisonError::into_inner);
-        let hook = std::panic::take_hook();
-        std::panic::set_hook(Box::new(|_| {}));
-        let result = std::panic::catch_unwind(|| {
+        let opened = without_panic(|| {
             self.handle().inspect(|device| {
                 burn::tensor::Tensor::<1>::ones([1], device).into_data();
             })
         });
-        std::panic::set_hook(hook);
-        match result {
+        match opened {
             Ok(device) => device.ok_or_else(|| DeviceError::NotBuilt(self.to_string(), self.feature())),
-            Err(panic) => {
-                let text = panic.downcast_ref::<String>().map(String::as_str);
-                let text =
-                    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no reason given");
-                let line = text.lines().next().unwrap_or_default().to_owned();
-                Err(DeviceError::Unavailable(self.to_string(), line))
-            }
+            Err(reason) => Err(DeviceError::Unavailable(self.to_string(), self.why(&reason))),
+        }
+    }
+
+    /// What to say of a driver's panic: its reason where it gives one, and what to look at.
+    fn why(self, reason: &str) -> String {
+        let look = match self {
+            Self::Cpu => "is the processor one that this build is for?",
+            Self::Vulkan => "is a Vulkan driver installed (does `vulkaninfo` list a device)?",
+            Self::Metal => "is this a Mac with a GPU that speaks Metal?",
+            Self::Cuda(_) => "is an NVIDIA driver installed (does `nvidia-smi` list the device)?",
+            Self::Rocm(_) => "is an AMD driver with ROCm installed (does `rocminfo` list the device)?",
+        };
+        // Words of the program's inside tell a user nothing.
+        let inside = ["called `", "RecvError", "PoisonError", "assertion ", "index out of bounds"];
+        if reason.is_empty() || inside.iter().any(|part| reason.contains(part)) {
+            format!("no driver answers; {look}")
+        } else {
+            format!("{}; {look}", reason.trim_end_matches(['.', ';', ':']))
         }
     }
 
@@ -132,6 +137,27 @@ impl DeviceSpec {
             Self::Rocm(_) => "rocm",
         }
     }
+}
+
+/// The result of work that may panic, or the first line of the first panic's message. Drivers panic where they are missing,
+/// often on a thread of their own, and what arrives here says only that the thread is gone.
+fn without_panic<T>(work: impl FnOnce() -> T + std::panic::UnwindSafe) -> Result<T, String> {
+    // One thread at a time, or one would put back the other's hook.
+    static HOOK: Mutex<()> = Mutex::new(());
+    static FIRST: Mutex<Option<String>> = Mutex::new(None);
+    let _alone = HOOK.lock().unwrap_or_else(PoisonError::into_inner);
+    let first = || FIRST.lock().unwrap_or_else(PoisonError::into_inner);
+    *first() = None;
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|panic| {
+        let text = panic.payload_as_str().unwrap_or_default();
+        let line = text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
+        let mut first = FIRST.lock().unwrap_or_else(PoisonError::into_inner);
+        first.get_or_insert_with(|| line.to_owned());
+    }));
+    let result = std::panic::catch_unwind(work);
+    std::panic::set_hook(hook);
+    result.map_err(|_| first().take().unwrap_or_default())
 }
 
 /// The Vulkan device that `MIYASAWA_VULKAN` names (`discrete`, `integrated` or `software`), else the driver's
@@ -176,5 +202,27 @@ mod tests {
         for text in ["", "gpu", "cuda:x", "cpu:1"] {
             assert_eq!(text.parse::<DeviceSpec>(), Err(DeviceError::Unknown(text.to_owned())));
         }
+    }
+
+    #[test]
+    fn a_missing_driver_is_told_in_the_users_words() {
+        let cuda = DeviceSpec::Cuda(0);
+        let inside = "called `Result::unwrap()` on an `Err` value: RecvError";
+        let text = DeviceError::Unavailable(cuda.to_string(), cuda.why(inside)).to_string();
+        assert!(text.contains("no driver answers") && text.contains("nvidia-smi"), "{text}");
+        assert!(!text.contains("unwrap") && !text.contains("RecvError"), "{text}");
+        assert!(cuda.why("libcuda.so cannot be loaded.").starts_with("libcuda.so cannot be loaded; is an"));
+        // The first panic gives the reason, though it is on another thread.
+        let found = without_panic(|| {
+            let (sender, receiver) = std::sync::mpsc::channel::<()>();
+            let server = std::thread::spawn(move || {
+                let _sender = sender;
+                panic!("\nlibcuda.so cannot be loaded\nmore");
+            });
+            let _ = server.join();
+            receiver.recv().unwrap();
+        });
+        assert_eq!(found, Err("libcuda.so cannot be loaded".to_owned()));
+        assert_eq!(without_panic(|| 3), Ok(3));
     }
 }

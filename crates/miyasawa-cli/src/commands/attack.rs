@@ -1,7 +1,8 @@
 use super::{
     Outcome,
     defence::DefenceArgs,
-    measured::{Measured, at_least_one, bar, make_folder, parse_eps, write_json},
+    export::{check_not_model, check_safetensors},
+    measured::{Measured, at_least_one, bar, check_eps, make_folder, parse_eps, write_json},
     model,
 };
 use crate::args::{Session, WrongCall};
@@ -151,8 +152,15 @@ pub fn run(args: &Attack, session: &Session) -> Result<Outcome> {
         let text = format!("{}: holds an attack already; --resume goes on with it", out.display());
         return Err(WrongCall(text).into());
     }
+    if let Some(dump) = &args.dump {
+        check_safetensors("--dump", dump)?;
+    }
     let loaded = model::load(args.model.as_deref(), session)?;
+    if let Some(dump) = &args.dump {
+        check_not_model("--dump", dump, Path::new(&loaded.name))?;
+    }
     loaded.must_classify()?;
+    let too_large = check_eps(args.norm.into(), &args.eps, &loaded)?;
     let seed = session.seed.unwrap_or(0);
     let defence = args.defence.at(args.sigma, &loaded, seed)?;
     let set = args.measured.load(&loaded)?;
@@ -199,12 +207,13 @@ pub fn run(args: &Attack, session: &Session) -> Result<Outcome> {
     for warning in &found.warnings {
         tracing::warn!("{warning}");
     }
+    let warnings: Vec<&String> = found.warnings.iter().chain(&too_large).collect();
     let document = serde_json::json!({
         "clean_interval": found.clean_interval, "steps": plan.steps, "restarts": plan.restarts, "queries": plan.queries,
         "provenance": provenance(),
         "model": loaded.name, "data": args.measured.data, "norm": plan.norm, "method": method,
         "order": plan.order, "defence": defence, "count": found.count, "clean_accuracy": found.clean_accuracy, "rows": found.rows,
-        "warnings": found.warnings, "seconds": journal.seconds(),
+        "warnings": warnings, "seconds": journal.seconds(),
     });
     let document = described(document, &loaded, session);
     if let Some(out) = &args.out {

@@ -1,7 +1,7 @@
 use super::{
     Outcome,
     attack::NormArg,
-    measured::{Measured, at_least_one, bar, parse_eps},
+    measured::{Measured, at_least_one, bar, check_eps, parse_eps},
     model,
 };
 use crate::args::{Session, WrongCall};
@@ -55,6 +55,7 @@ pub fn run(args: &Calibrate, session: &Session) -> Result<Outcome> {
     let loaded = model::load(args.model.as_deref(), session)?;
     loaded.must_classify()?;
     let sigmas = loaded.sigmas(&args.sigmas)?;
+    check_eps(args.norm.into(), &args.eps, &loaded)?;
     let set = args.measured.load(&loaded)?;
     if set.len() < 2 {
         let text = "one picture is given, expected at least two: a temperature is fitted to one half and measured on \

@@ -58,6 +58,9 @@ pub struct Certify {
     fixed: bool,
 }
 
+/// Draws that may be proposed.
+const MOST_DRAWS: u64 = 100_000_000;
+
 impl Certify {
     fn check(&self) -> Result<()> {
         self.measured.check()?;
@@ -70,10 +73,49 @@ impl Certify {
         if !self.radii.iter().all(|r| *r >= 0.0 && r.is_finite()) {
             return wrong(format!("--radii are {:?}, expected numbers from 0", self.radii));
         }
-        if self.sigma <= 0.0 {
+        if self.sigma.is_nan() || self.sigma <= 0.0 {
             return wrong(format!("--sigma is {}, expected a number above 0: it is the noise", self.sigma));
         }
+        let options = self.options(0);
+        if let Some(least) = options.draws_for(0.0).filter(|least| self.n < *least) {
+            return wrong(format!(
+                "--n is {}, expected at least {least}: fewer draws certify nothing at --alpha {}, even if all agree",
+                self.n, self.alpha
+            ));
+        }
         Ok(())
+    }
+
+    /// Warns of radii that no picture can have.
+    fn warn_of_reach(&self, options: &CertifyOptions) {
+        let largest = options.largest_radius();
+        let beyond: Vec<f64> = self.radii.iter().copied().filter(|radius| *radius > largest).collect();
+        let Some(least) = beyond.iter().copied().min_by(f64::total_cmp) else { return };
+        let names: Vec<String> = beyond.iter().map(f64::to_string).collect();
+        let enough = match options.draws_for(least).filter(|draws| *draws <= MOST_DRAWS) {
+            Some(draws) => format!("{least} takes --n {draws}, or more noise"),
+            None => "they take more noise".to_owned(),
+        };
+        tracing::warn!(
+            "radii {} are out of reach: with --sigma {}, --n {} and --alpha {} at most {largest:.3} can be certified; {enough}",
+            names.join(", "),
+            self.sigma,
+            self.n,
+            self.alpha
+        );
+    }
+
+    fn options(&self, seed: u64) -> CertifyOptions {
+        CertifyOptions {
+            sigma: self.sigma,
+            n0: self.n0,
+            n: self.n,
+            alpha: self.alpha,
+            radii: self.radii.clone(),
+            fixed: self.fixed,
+            batch: self.measured.batch,
+            seed,
+        }
     }
 }
 
@@ -90,16 +132,8 @@ pub fn run(args: &Certify, session: &Session) -> Result<Outcome> {
         Defence::Softmax { sigma }
     };
     let target = loaded.defended(defence, shape)?;
-    let options = CertifyOptions {
-        sigma,
-        n0: args.n0,
-        n: args.n,
-        alpha: args.alpha,
-        radii: args.radii.clone(),
-        fixed: args.fixed,
-        batch: args.measured.batch,
-        seed: session.seed.unwrap_or(0),
-    };
+    let options = args.options(session.seed.unwrap_or(0));
+    args.warn_of_reach(&options);
     let forecast = forecast(target.as_ref(), &set, &options);
     if !session.quiet {
         tracing::info!(
@@ -128,6 +162,7 @@ pub fn run(args: &Certify, session: &Session) -> Result<Outcome> {
             "model": loaded.name, "data": args.measured.data, "count": found.len(), "sigma": sigma,
             "defence": defence, "n0": args.n0, "n": args.n, "alpha": args.alpha, "fixed": args.fixed,
             "accuracy": share(right), "abstained": share(abstained), "rows": rows, "draws": draws,
+            "largest_radius": options.largest_radius(),
             "forecast": forecast, "seconds": seconds, "certificates": found,
             "accuracy_interval": wilson(share(right), found.len()),
         });

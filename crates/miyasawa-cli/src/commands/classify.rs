@@ -2,12 +2,14 @@ use super::{
     Outcome,
     defence::DefenceArgs,
     each::each,
+    measured::at_least_one,
     model::{self, Level},
+    pictures::{self, Notes},
 };
 use crate::args::{Session, WrongCall};
 use crate::output::shown;
 use clap::Args;
-use miyasawa::{attack::Defence, data::Geometry, infer, metrics, picture::Picture};
+use miyasawa::{attack::Defence, data::Geometry, infer, metrics};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
@@ -23,7 +25,8 @@ use std::path::{Path, PathBuf};
 #[derive(Args, Debug)]
 #[command(verbatim_doc_comment, override_usage = "miyasawa classify [OPTIONS] [MODEL] IMAGE...")]
 pub struct Classify {
-    /// [MODEL] IMAGE...: a checkpoint, then pictures (PNG, JPEG, WebP, TIFF, BMP, GIF)
+    /// [MODEL] IMAGE...: a checkpoint, then pictures (PNG, JPEG, WebP, TIFF, BMP, GIF), folders of them, or - for standard
+    /// input
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
     /// Classes to print
@@ -39,7 +42,8 @@ pub struct Classify {
 
 pub fn run(args: &Classify, session: &Session) -> anyhow::Result<Outcome> {
     let (path, images) = model::split_model(&args.paths);
-    let images = model::some_images(images)?;
+    at_least_one("top", args.top)?;
+    let images = pictures::expand(model::some_images(images)?)?.images;
     let loaded = model::load(path, session)?;
     loaded.must_classify()?;
     let seed = session.seed.unwrap_or(0);
@@ -55,8 +59,9 @@ pub fn run(args: &Classify, session: &Session) -> anyhow::Result<Outcome> {
     let Geometry { channels, height, width } = loaded.geometry();
     let behind = |defence| loaded.defended(defence, [channels, height, width]);
     let target = defence.filter(|_| !args.defence.is_softmax()).map(behind).transpose()?;
-    let one = |image: &Path| -> anyhow::Result<Value> {
-        let source = Picture::open(image)?;
+    let mut notes = Notes::default();
+    let mut one = |image: &Path| -> anyhow::Result<Value> {
+        let source = pictures::first(image, &mut notes)?;
         let picture = loaded.fitted(&source)?;
         let sigma = defence.map_or_else(|| loaded.told_level(&picture, image), Defence::sigma);
         let probs = match &target {
@@ -80,7 +85,8 @@ pub fn run(args: &Classify, session: &Session) -> anyhow::Result<Outcome> {
         let classes: Vec<_> = top.iter().map(class).collect();
         Ok(json!({ "image": shown(image), "sigma": sigma, "classes": classes }))
     };
-    let (documents, outcome) = each(images, |_, image| one(image))?;
+    let (documents, outcome) = each(&images, |_, image| one(image))?;
+    notes.finish();
     if session.json {
         // Behind the softmax every picture has a level of its own.
         let told = defence.map_or_else(|| json!({ "kind": "softmax" }), |defence| json!(defence));

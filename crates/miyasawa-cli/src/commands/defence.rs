@@ -1,9 +1,15 @@
 //! How a model answers: at one look, after denoising, or averaged over noise.
 
 use super::{measured::at_least_one, model::Loaded};
+use crate::args::WrongCall;
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 use miyasawa::attack::Defence;
+
+/// The most draws of noise: the mean over more is the same to five digits, and a picture would take minutes.
+const MOST_DRAWS: usize = 100_000;
+/// So many draws take a time that is worth a word.
+const MANY_DRAWS: usize = 64;
 
 /// How the model classifies.
 #[derive(Args, Debug)]
@@ -11,7 +17,7 @@ pub struct DefenceArgs {
     /// The class posterior; of the denoised picture; averaged over noise
     #[arg(long, value_enum, default_value = "softmax")]
     defence: DefenceArg,
-    /// Draws of noise of --defence average
+    /// Draws of noise of --defence average, 1 to 100000: each is a pass through the model
     #[arg(long, default_value_t = 8)]
     draws: usize,
 }
@@ -33,6 +39,14 @@ impl DefenceArgs {
     /// alone, and 0.2 for the others.
     pub fn at(&self, sigma: Option<f64>, loaded: &Loaded, seed: u64) -> Result<Defence> {
         at_least_one("draws", self.draws)?;
+        if self.draws > MOST_DRAWS {
+            let text = format!("--draws is {}, expected 1 to {MOST_DRAWS}", self.draws);
+            return Err(WrongCall(text).into());
+        }
+        if self.defence == DefenceArg::Average && self.draws > MANY_DRAWS {
+            let draws = self.draws;
+            tracing::info!("--draws {draws}: {draws} passes through the model for each look at a picture");
+        }
         let default = if self.is_softmax() { loaded.clean_sigma() } else { 0.2 };
         let sigma = sigma.map_or(Ok(default), |sigma| loaded.sigma(sigma))?;
         Ok(match self.defence {

@@ -1,8 +1,7 @@
 use super::{Outcome, measured::Measured, model};
-use crate::args::Session;
-use anyhow::Context as _;
+use crate::{args::Session, progress::Progress};
+use anyhow::{Context as _, bail};
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
 use miyasawa::{
     data::{DataError, OpenOptions, Pictures, Streaming},
     eval::{EvalOptions, Evaluation, Row, evaluate_gallery, evaluate_set},
@@ -15,8 +14,9 @@ use super::document::described;
 /// Measure a model: a row for every noise level.
 ///
 /// Accuracy, negative log-likelihood, calibration error (15 bins), PSNR and SSIM of D(y), PSNR of
-/// D(y, true class), and the noisy picture's own PSNR. What the model cannot do is left out. Pictures for a
-/// denoiser alone may each have their own size.
+/// D(y, true class), and the noisy picture's own PSNR. What the model cannot do is left out. Classes are matched by
+/// name and may be some of the model's. Of pictures without classes denoising alone is measured; they, and those for
+/// a denoiser alone, may each have their own size.
 ///
 /// Example: miyasawa eval model.safetensors --data cifar10 --sigmas 0.1,0.2 --limit 1000 --json
 #[derive(Args, Debug)]
@@ -33,39 +33,43 @@ pub struct Eval {
 
 /// What a model is measured on.
 enum TestSet {
-    /// Of one size, and of the model's classes if it has some.
+    /// Of one size, and of the model's classes if both have some.
     Set(Pictures),
     /// Each of its own size.
     Gallery(Vec<Picture>),
 }
 
 impl TestSet {
-    /// The pictures that the call names, for a denoiser alone at their own sizes and whatever their classes.
-    fn open(measured: &Measured, loaded: &model::Loaded) -> anyhow::Result<Self> {
+    /// The pictures that the call names, for a denoiser alone and of those without classes at their own sizes; and whether
+    /// they have classes that the model could be right about.
+    fn open(measured: &Measured, loaded: &model::Loaded) -> anyhow::Result<(Self, bool)> {
         let options = measured.options(loaded);
-        if loaded.info.classifies() || measured.fit.is_some() {
+        let (chosen, labelled) = measured.choose_named(loaded)?;
+        if !labelled && loaded.info.classifies() {
+            if !loaded.info.denoises() {
+                bail!("{}: has no classes, and {} does not denoise", measured.data, loaded.name);
+            }
+            tracing::info!("{}: has no classes: only denoising is measured", measured.data);
+        }
+        if labelled || measured.fit.is_some() {
             // Of a part only that part is read.
             let stream = if measured.limit.is_some() { Streaming::Always } else { Streaming::Auto };
-            return Ok(Self::Set(measured.open(loaded, &OpenOptions { stream, ..options })?));
+            return Ok((Self::Set(chosen.open(&OpenOptions { stream, ..options })?), labelled));
         }
         let options = OpenOptions { size: None, limit: measured.limit, ..options };
-        let chosen = measured.choose(loaded)?;
-        match chosen.clone().open(&options) {
-            Ok(set) => Ok(Self::Set(set)),
-            Err(DataError::MixedSizes { .. }) => Ok(Self::Gallery(chosen.gallery(&options)?)),
-            Err(error) => Err(error.into()),
-        }
+        let set = match chosen.clone().open(&options) {
+            Ok(set) => Self::Set(set),
+            Err(DataError::MixedSizes { .. }) => Self::Gallery(chosen.gallery(&options)?),
+            Err(error) => return Err(error.into()),
+        };
+        Ok((set, labelled))
     }
 }
 
-/// A bar on standard error for work that tells its share.
-pub fn share_bar(session: &Session, label: &'static str) -> ProgressBar {
-    if session.quiet {
-        return ProgressBar::hidden();
-    }
-    let bar = ProgressBar::new(1000).with_message(label);
-    let style = ProgressStyle::with_template("{msg} [{bar:30}] {percent}%, {eta} left");
-    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> "));
+/// The progress of work that tells its share.
+pub fn share_bar(session: &Session, label: &'static str) -> Progress {
+    let bar = Progress::share(session);
+    bar.set_message(label);
     bar
 }
 
@@ -95,8 +99,8 @@ pub fn run(args: &Eval, session: &Session) -> anyhow::Result<Outcome> {
     args.measured.check()?;
     let loaded = model::load(args.model.as_deref(), session)?;
     let sigmas = loaded.sigmas(&args.sigmas)?;
-    let (classify, denoise) = (loaded.info.classifies(), loaded.info.denoises());
-    let set = TestSet::open(&args.measured, &loaded)?;
+    let (set, classify) = TestSet::open(&args.measured, &loaded)?;
+    let denoise = loaded.info.denoises();
     let options = EvalOptions {
         sigmas,
         limit: args.measured.limit,

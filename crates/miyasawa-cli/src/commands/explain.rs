@@ -1,4 +1,9 @@
-use super::{Outcome, measured::check_tolerance, model};
+use super::{
+    Outcome,
+    measured::check_tolerance,
+    model,
+    pictures::{self, Notes},
+};
 use crate::args::{Session, WrongCall};
 use crate::output::shown;
 use anyhow::{Context, Result};
@@ -36,7 +41,7 @@ const MOST: usize = 24;
     override_usage = "miyasawa explain [OPTIONS] --class <C> --out <OUT> [MODEL] IMAGE"
 )]
 pub struct Explain {
-    /// [MODEL] IMAGE: a checkpoint, then a picture (PNG, JPEG, WebP, TIFF, BMP, GIF)
+    /// [MODEL] IMAGE: a checkpoint, then a picture (PNG, JPEG, WebP, TIFF, BMP, GIF), or - for standard input
     #[arg(required = true, value_name = "PATH", num_args = 1..=2)]
     paths: Vec<PathBuf>,
     /// A class, by name or number; may be repeated; `all` for every class, of more than 24 for the likeliest
@@ -78,20 +83,23 @@ pub struct Explain {
 }
 
 impl Explain {
-    fn check(&self, image: &Path) -> Result<()> {
+    fn check(&self, image: &Path, model_file: Option<&Path>) -> Result<()> {
         let wrong = |text: String| Err(WrongCall(text).into());
         let curve = self.jacobian.as_deref().map(dimension_curve);
         let others = [self.path.clone(), self.jacobian.clone(), curve];
         let outputs: Vec<PathBuf> =
             std::iter::once(self.out.clone()).chain(others.into_iter().flatten()).collect();
         for (i, path) in outputs.iter().enumerate() {
-            model::check_output(path)?;
             if outputs[..i].iter().any(|other| model::same_place(other, path)) {
                 return wrong(format!("{}: named for two figures", path.display()));
             }
             if model::same_place(path, image) {
                 return wrong(format!("{}: the figure would replace the picture", path.display()));
             }
+            if model_file.is_some_and(|model| model::same_place(path, model)) {
+                return wrong(format!("{}: the figure would replace the model", path.display()));
+            }
+            model::check_output(path)?;
         }
         check_tolerance(self.tolerance)?;
         if !(0.0..=1.0).contains(&self.confidence) {
@@ -140,14 +148,14 @@ pub fn run(args: &Explain, session: &Session) -> Result<Outcome> {
     let [image] = images else {
         return Err(WrongCall(format!("{} pictures are given, expected one", images.len())).into());
     };
-    args.check(image)?;
+    args.check(image, path)?;
     let loaded = model::load(path, session)?;
     let joint = loaded.joint("explain")?;
     let sigma = loaded.sigma(args.sigma)?;
     let sigmas = loaded.sigmas(&args.sigmas);
     // Only the Jacobian looks at them.
     let sigmas = if args.jacobian.is_some() { sigmas? } else { Vec::new() };
-    let clean = loaded.fitted(&Picture::open(image)?)?;
+    let clean = loaded.fitted(&pictures::first(image, &mut Notes::default())?)?;
     let y = match args.add_noise.filter(|level| *level != 0.0) {
         Some(level) => model::add_noise(clean.clone(), level, session.seed.unwrap_or(0))?,
         None => clean.clone(),

@@ -1,13 +1,17 @@
 use super::{Outcome, model};
-use crate::{args::Session, output::shown};
+use crate::{
+    args::{Session, WrongCall},
+    output::shown,
+};
 use clap::{Args, ValueEnum};
 use miyasawa::checkpoint::Precision;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Write a checkpoint anew with numbers of another size, for instance to ship it.
 ///
 /// Numbers in bf16 take half the space and keep the first 8 bits of every parameter; every command reads
-/// both, and so does PyTorch through safetensors.
+/// both, and so does PyTorch through safetensors. The model that is read is replaced with --overwrite only: what bf16 rounds
+/// away does not come back.
 ///
 /// Example: miyasawa export runs/cifar/model.safetensors --dtype bf16 -o model.safetensors
 #[derive(Args, Debug)]
@@ -18,9 +22,12 @@ pub struct Export {
     /// Type of the numbers
     #[arg(long, value_enum, default_value = "bf16")]
     dtype: Dtype,
-    /// The file, a safetensors
+    /// The file, whose name ends in .safetensors
     #[arg(short, long)]
     out: PathBuf,
+    /// Let the file take the place of the model that is read
+    #[arg(long)]
+    overwrite: bool,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -29,12 +36,50 @@ enum Dtype {
     F32,
 }
 
+/// Checks the name of a file of tensors to write, before any work is done for it.
+pub fn check_safetensors(option: &str, path: &Path) -> anyhow::Result<()> {
+    if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("safetensors")) {
+        return Ok(());
+    }
+    let path = path.display();
+    let text =
+        format!("{option} is {path}, expected a name that ends in .safetensors: no other format is written");
+    Err(WrongCall(text).into())
+}
+
+/// Makes sure that a file is not the model, by whatever name.
+pub fn check_not_model(option: &str, out: &Path, model: &Path) -> anyhow::Result<()> {
+    if !model::same_place(out, model) && !is_linked(out, model) {
+        return Ok(());
+    }
+    let text = format!("{option} is {}, which is the model that is read", out.display());
+    Err(WrongCall(text).into())
+}
+
+/// Whether two names are links to one file.
+#[cfg(unix)]
+fn is_linked(a: &Path, b: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    let place = |path: &Path| std::fs::metadata(path).ok().map(|found| (found.dev(), found.ino()));
+    place(a).is_some_and(|a| place(b) == Some(a))
+}
+
+#[cfg(not(unix))]
+fn is_linked(_: &Path, _: &Path) -> bool {
+    false
+}
+
 pub fn run(args: &Export, session: &Session) -> anyhow::Result<Outcome> {
     let precision = match args.dtype {
         Dtype::Bf16 => Precision::Bf16,
         Dtype::F32 => Precision::F32,
     };
+    check_safetensors("--out", &args.out)?;
     let model::Read { checkpoint, path, .. } = model::read(args.model.as_deref())?;
+    if !args.overwrite {
+        check_not_model("--out", &args.out, &path)
+            .map_err(|error| WrongCall(format!("{error}; --overwrite replaces it")))?;
+    }
     checkpoint.save_in(precision, &args.out)?;
     let bytes = std::fs::metadata(&args.out)?.len();
     if session.json {

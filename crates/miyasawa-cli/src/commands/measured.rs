@@ -2,10 +2,14 @@
 
 use super::model::{Loaded, same_place};
 use crate::args::{Session, WrongCall};
+use crate::progress::Progress;
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
-use miyasawa::data::{Chosen, DataSource, Dataset, FitMode, OpenOptions, Pictures, Streaming};
+use miyasawa::{
+    attack::Norm,
+    checkpoint::DataInfo,
+    data::{Chosen, DataSource, Dataset, FitMode, OpenOptions, Streaming},
+};
 use std::path::Path;
 
 /// Which pictures, and how they come to the model.
@@ -84,38 +88,67 @@ impl Measured {
             Some([held, all]) => tracing::info!(
                 "{data}: has no test part: measured on the {held} of its {all} pictures that training held out"
             ),
-            None if trained.held_out_of.is_some() && !chosen.has_parts() && same_set(data, &trained.name) => {
-                tracing::warn!(
-                    "{data}: is not what the model was trained on, or has changed since: what it was trained on may be \
-                 measured"
-                )
-            }
+            None if !same_set(data, trained, chosen.classes()) => {}
+            None if trained.held_out_of.is_some() => tracing::warn!(
+                "{data}: is not what the model was trained on, or has changed since: what it was trained on may be measured"
+            ),
+            None if !chosen.has_parts() => tracing::warn!(
+                "{data}: is what the model was trained on, and has no test part: what is measured was trained on"
+            ),
             None => {}
         }
         Ok(chosen)
     }
 
-    /// The pictures as they are opened by `options`, with the model's classes.
-    pub fn open(&self, loaded: &Loaded, options: &OpenOptions) -> Result<Pictures> {
-        let data = &self.data;
-        let set = self.choose(loaded)?.open(options)?;
-        if loaded.info.classifies() && set.classes() != loaded.info.data.classes {
+    /// As [`choose`](Self::choose), with the model's classes, matched by name, and whether the pictures have any that the
+    /// model could be right about.
+    pub fn choose_named(&self, loaded: &Loaded) -> Result<(Chosen, bool)> {
+        let (data, classes) = (&self.data, &loaded.info.data.classes);
+        let chosen = self.choose(loaded)?;
+        if !loaded.info.classifies() || chosen.classes() == classes {
+            return Ok((chosen, loaded.info.classifies()));
+        }
+        let unknown = chosen.unknown(classes);
+        if chosen.is_unlabelled() && !unknown.is_empty() {
+            return Ok((chosen, false));
+        }
+        let (own, known) = (chosen.classes().len(), classes.len());
+        if !unknown.is_empty() {
             bail!(
-                "{data}: has {} classes ({}), the model knows {} ({})",
-                set.classes().len(),
-                shorten(set.classes()),
-                loaded.info.data.classes.len(),
-                shorten(&loaded.info.data.classes)
+                "{data}: has {own} classes ({}), the model knows {known} ({}), and not {}",
+                shorten(chosen.classes()),
+                shorten(classes),
+                shorten(&unknown)
             );
         }
-        Ok(set)
+        tracing::info!(
+            "{data}: its {own} classes ({}) are matched by name with the model's {known}, of which the model still names any",
+            shorten(chosen.classes())
+        );
+        Ok((chosen.in_classes(classes)?, true))
     }
 
     /// The pictures in memory, with the model's size and classes.
     pub fn load(&self, loaded: &Loaded) -> Result<Dataset> {
+        let (chosen, labelled) = self.choose_named(loaded)?;
+        if !labelled && loaded.info.classifies() {
+            bail!(
+                "{}: has no classes: every picture lies in the folder itself; put those of a class into a subfolder of its name",
+                self.data
+            );
+        }
+        self.load_chosen(chosen, loaded)
+    }
+
+    /// As [`load`](Self::load), of pictures that need no classes.
+    pub fn load_any(&self, loaded: &Loaded) -> Result<Dataset> {
+        self.load_chosen(self.choose_named(loaded)?.0, loaded)
+    }
+
+    fn load_chosen(&self, chosen: Chosen, loaded: &Loaded) -> Result<Dataset> {
         // Opened whole and read in part, so that a picture's place is that in the whole set.
         let options = OpenOptions { stream: Streaming::Always, ..self.options(loaded) };
-        Ok(self.open(loaded, &options)?.sample(self.limit.unwrap_or(usize::MAX))?)
+        Ok(chosen.open(&options)?.sample(self.limit.unwrap_or(usize::MAX))?)
     }
 }
 
@@ -124,10 +157,15 @@ fn shorten(classes: &[String]) -> String {
     if classes.len() > 4 { format!("{shown}, ...") } else { shown }
 }
 
-/// Whether two DATA arguments name one set or place.
-fn same_set(a: &str, b: &str) -> bool {
-    match (a.parse(), b.parse()) {
-        (Ok(DataSource::Path(a)), Ok(DataSource::Path(b))) => a == b || same_place(&a, &b),
+/// Whether a DATA argument names the set or place that a model was trained on, or a folder or file of that name, perhaps moved,
+/// with its classes.
+fn same_set(data: &str, trained: &DataInfo, classes: &[String]) -> bool {
+    match (data.parse(), trained.name.parse()) {
+        (Ok(DataSource::Path(a)), Ok(DataSource::Path(b))) => {
+            let moved =
+                a.file_name().is_some() && a.file_name() == b.file_name() && trained.classes == classes;
+            a == b || same_place(&a, &b) || moved
+        }
         (Ok(a), Ok(b)) => a == b,
         _ => false,
     }
@@ -162,15 +200,24 @@ pub fn parse_eps(text: &str) -> Result<f64, String> {
     }
 }
 
-/// A bar on standard error that shows a share and a message.
-pub fn bar(session: &Session) -> ProgressBar {
-    if session.quiet {
-        return ProgressBar::hidden();
+/// Refuses sizes of an attack that are not in units of the [0, 1] range, and warns of those at which no model is right;
+/// what was warned of.
+pub fn check_eps(norm: Norm, eps: &[f64], loaded: &Loaded) -> Result<Option<String>> {
+    if let Some(eps) = eps.iter().find(|eps| norm == Norm::Linf && **eps > norm.diameter(1)) {
+        let text = format!(
+            "--eps is {eps}, expected at most 1 in linf: sizes are in units of the [0, 1] range, {eps} of 255 is {eps}/255"
+        );
+        return Err(WrongCall(text).into());
     }
-    let bar = ProgressBar::new(1000);
-    let style = ProgressStyle::with_template("{msg} [{bar:24}] {percent}%, {elapsed}");
-    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> "));
-    bar
+    let geometry = loaded.geometry();
+    let said = norm.too_large(eps, geometry.channels * geometry.height * geometry.width);
+    said.iter().for_each(|said| tracing::warn!("{said}"));
+    Ok(said)
+}
+
+/// The progress of work that tells its share and how it goes.
+pub fn bar(session: &Session) -> Progress {
+    Progress::share(session)
 }
 
 /// Makes the folder for results.

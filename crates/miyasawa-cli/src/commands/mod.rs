@@ -19,6 +19,8 @@ mod info;
 mod measured;
 mod model;
 mod ood;
+mod outputs;
+mod pictures;
 mod train;
 mod trust;
 mod verify;

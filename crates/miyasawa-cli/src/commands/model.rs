@@ -1,5 +1,6 @@
 //! Loading the MODEL argument, and bringing pictures to it.
 
+use super::outputs;
 use crate::args::{Session, WrongCall};
 use anyhow::{Result, bail};
 use miyasawa::{
@@ -159,10 +160,10 @@ impl Loaded {
 
     fn level(&self, option: &str, sigma: f64) -> Result<f64> {
         let zero = sigma == 0.0 && self.info.network.is_blind();
-        if !zero && !NOISE_LEVELS.contains(&sigma) {
+        let [min, max] = self.info.sigma;
+        if !zero && !(*NOISE_LEVELS.start()..=max.max(MOST_NOISE)).contains(&sigma) {
             return Err(wrong_level(option, sigma));
         }
-        let [min, max] = self.info.sigma;
         if sigma < min * 0.999 || sigma > max * 1.001 {
             tracing::warn!("noise level {sigma} is outside {min} to {max}, which the model was trained on");
         }
@@ -188,14 +189,23 @@ pub fn parse_level(text: &str) -> Result<Level, String> {
     }
 }
 
+/// The largest noise level that makes sense for a model that was not trained on larger ones: noise as wide as the range.
+const MOST_NOISE: f64 = 2.0;
+
 fn wrong_level(option: &str, found: f64) -> anyhow::Error {
-    let (min, max) = (NOISE_LEVELS.start(), NOISE_LEVELS.end());
-    WrongCall(format!("--{option} is {found}, expected a number from {min:e} to {max:e}")).into()
+    let min = NOISE_LEVELS.start();
+    let mut text = format!("--{option} is {found}, expected a number from {min:e} to {MOST_NOISE}");
+    text += ", in units of the [-1, 1] range";
+    if found > MOST_NOISE && found <= 255.0 {
+        text += &format!(": {found} of 255 is {:.3}", found / 127.5);
+    }
+    WrongCall(text).into()
 }
 
-/// Checks the name of a picture to write, before any work is done for it.
+/// Makes sure that a picture can be written under a name, before any work is done for it.
 pub fn check_output(path: &Path) -> Result<()> {
-    Picture::check_extension(path).map_err(|e| WrongCall(e.to_string()).into())
+    Picture::check_extension(path).map_err(|e| WrongCall(e.to_string()))?;
+    Ok(miyasawa::atomic::check_writable(path)?)
 }
 
 /// Splits `[MODEL] IMAGE...`: the first path is the model if it is a safetensors file, by its name or its content.
@@ -228,7 +238,9 @@ pub fn same_place(a: &Path, b: &Path) -> bool {
         let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         path.canonicalize().ok().or_else(|| Some(folder.canonicalize().ok()?.join(path.file_name()?)))
     };
+    // Two names may lead to one file without a link that could be seen.
     place(a).is_some_and(|a| place(b) == Some(a))
+        || outputs::place(a).is_some_and(|a| outputs::place(b) == Some(a))
 }
 
 /// Makes sure that a picture is named.
@@ -239,7 +251,7 @@ pub fn some_images(images: &[PathBuf]) -> Result<&[PathBuf]> {
 /// Checks `--add-noise`.
 pub fn check_noise(level: Option<f64>) -> Result<()> {
     level
-        .filter(|level| !NOISE_LEVELS.contains(level))
+        .filter(|level| !(*NOISE_LEVELS.start()..=MOST_NOISE).contains(level))
         .map_or(Ok(()), |level| Err(wrong_level("add-noise", level)))
 }
 

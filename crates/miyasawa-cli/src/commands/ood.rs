@@ -65,7 +65,7 @@ pub fn run(args: &Ood, session: &Session) -> Result<Outcome> {
     }
     let sigmas = loaded.sigmas(&args.sigmas)?;
     let seed = session.seed.unwrap_or(0);
-    let own = args.measured.load(&loaded)?;
+    let own = args.measured.load_any(&loaded)?;
     let others = foreign(&args.out_data, &loaded, args.measured.limit, seed)?;
     let options = OodOptions { sigmas, batch: args.measured.batch, seed };
     let shape = [own.channels(), own.height(), own.width()];

@@ -1,15 +1,16 @@
 use super::{Outcome, eval};
 use crate::args::{DtypeArg, Session, WrongCall};
 use crate::output::shown;
+use crate::progress::{Progress, span};
 use crate::signals::stop_flag;
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
 use miyasawa::{
+    data::{DataSource, default_folder},
     eval::Row,
-    train::{Observer, Rollback, StepReport, TrainConfig, Trainer, cost::Cost},
+    train::{BestEvaluation, Observer, Rollback, StepReport, TrainConfig, Trainer, cost::Cost, origins},
 };
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -23,7 +24,8 @@ use std::{
 ///
 /// Ctrl-C (or SIGTERM, SIGHUP) ends the run after its step with a checkpoint and exit status 0; once more ends it at
 /// once with exit status 130. --resume goes on from the newest whole checkpoint, whatever ended the run,
-/// and gives the same bytes as a run that was never interrupted.
+/// and gives the same bytes as a run that was never interrupted. Without CONFIG and --set data.train or data.test it may
+/// be called from any folder: relative paths begin where the run was started.
 ///
 /// Where the loss is not finite or beyond a bound, the run returns to its last good state, lowers the learning
 /// rate and passes the batch over ([divergence] in config.toml). --dry-run tells what a run would cost.
@@ -55,19 +57,17 @@ pub struct Train {
     dry_run: bool,
 }
 
-/// A progress bar that is told of steps, and a flag that a signal sets.
+/// Progress that is told of steps, and a flag that a signal sets.
 pub struct Bar {
-    bar: ProgressBar,
+    bar: Progress,
     stop: Arc<AtomicBool>,
     print: bool,
+    begun: bool,
 }
 
 impl Bar {
     pub fn new(session: &Session, total: u64, stop: Arc<AtomicBool>) -> Self {
-        let bar = if session.quiet { ProgressBar::hidden() } else { ProgressBar::new(total) };
-        let style = ProgressStyle::with_template("{pos}/{len} [{bar:24}] {msg}, {eta} left");
-        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> "));
-        Self { bar, stop, print: !session.quiet }
+        Self { bar: Progress::steps(session, total), stop, print: !session.quiet, begun: false }
     }
 
     pub fn finish(&self) {
@@ -77,12 +77,16 @@ impl Bar {
 
 impl Observer for Bar {
     fn step(&mut self, report: &StepReport, _: u64) {
+        // A run that goes on has not taken all of its steps since now.
+        if !std::mem::replace(&mut self.begun, true) {
+            self.bar.start_at(report.step.saturating_sub(1));
+        }
         let stats = &report.stats;
-        let accuracy = stats.accuracy.map_or(String::new(), |a| format!(", accuracy {:.1}%", 100.0 * a));
+        let accuracy = stats.accuracy.map_or(String::new(), |a| format!(" {:.1}%", 100.0 * a));
         let gap = stats.energy_gap.map_or(String::new(), |gap| format!(", energy gap {gap:.3}"));
         self.bar.set_message(format!(
-            "epoch {:.2}, {:.0} images/s, ce {:.3}, dsm {:.3}{accuracy}{gap}",
-            report.epoch, report.images_per_second, stats.ce, stats.dsm,
+            "ce {:.3}{accuracy}, dsm {:.3}{gap}, {:.0} images/s, epoch {:.2}",
+            stats.ce, stats.dsm, report.images_per_second, report.epoch,
         ));
         self.bar.set_position(report.step);
     }
@@ -99,23 +103,20 @@ impl Observer for Bar {
                 format!("sigma {}:{accuracy}{psnr}", row.sigma)
             })
             .collect();
-        self.bar.suspend(|| tracing::info!("step {step}: {}", cells.join(", ")));
+        tracing::info!("step {step}: {}", cells.join(", "));
     }
 
     fn rollback(&mut self, event: &Rollback) {
-        self.bar.suspend(|| {
-            tracing::warn!(
-                "step {}: the {} is {}, expected {}: back to step {} with {} times the learning rate, \
-                 rollback {}",
-                event.from,
-                event.what,
-                event.value,
-                event.expected,
-                event.step,
-                event.lr_factor,
-                event.rollbacks
-            );
-        });
+        tracing::warn!(
+            "step {}: the {} is {}, expected {}: back to step {} with {} times the learning rate, rollback {}",
+            event.from,
+            event.what,
+            event.value,
+            event.expected,
+            event.step,
+            event.lr_factor,
+            event.rollbacks
+        );
     }
 
     fn should_stop(&self) -> bool {
@@ -129,8 +130,11 @@ const FEW: u64 = 100;
 /// What the run would cost.
 fn dry_run(config: &TrainConfig, session: &Session) -> anyhow::Result<Outcome> {
     let cost = Cost::of(config, rayon::current_num_threads())?;
+    let here = cost.here(config, &session.device()?)?;
     if session.json {
-        session.print_json(&cost)?;
+        let mut document = serde_json::to_value(&cost)?;
+        document["here"] = serde_json::to_value(&here)?;
+        session.print_json(&document)?;
         return Ok(Outcome::Done);
     }
     let (data, memory) = (&cost.data, &cost.memory);
@@ -154,10 +158,77 @@ fn dry_run(config: &TrainConfig, session: &Session) -> anyhow::Result<Outcome> {
         cost.threads,
         cost.micro_batch
     );
-    for device in &cost.hardware {
-        outln!("{:>12.1} h   {}, {:.0} GFLOP/s ({})", device.hours, device.name, device.gflops, device.basis);
+    outln!("time           of all steps, evaluations come on top");
+    for device in std::iter::once(&here).chain(&cost.hardware) {
+        let time = span(3600.0 * device.hours);
+        outln!("{time:>12}   {}, {:.0} GFLOP/s ({})", device.name, device.gflops, device.basis);
     }
     Ok(Outcome::Done)
+}
+
+/// Which of the two models of a finished run is the better one, and what to do with it.
+fn compare_models(out: &Path, best: &BestEvaluation, last: u64) -> String {
+    let path = out.join("best.safetensors");
+    if best.step == last {
+        return format!("{}: the same model: the last evaluation was the best", path.display());
+    }
+    let [score, of_last] = [best.score, best.last].map(|score| {
+        if best.by_accuracy { format!("{:.2}%", 100.0 * score) } else { format!("{score:.2} dB") }
+    });
+    if best.score <= best.last {
+        return format!("{}: of step {}, as good as the last: {score}", path.display(), best.step);
+    }
+    format!(
+        "{0}: of step {1}, is the better one: {score} against {of_last} of the last, in the mean over the noise levels; use \
+         it as MODEL: miyasawa eval {0} --data DATA",
+        path.display(),
+        best.step
+    )
+}
+
+/// Where a set lies, if that is told from the folder that the process works in: its path, or the usual places.
+fn relative_place(text: &str) -> Option<PathBuf> {
+    let usual = || Some(default_folder()).filter(|folder| folder.is_relative());
+    let path = match text.parse().ok()? {
+        DataSource::Path(path) => path,
+        DataSource::FashionMnist(folder)
+        | DataSource::Mnist(folder)
+        | DataSource::Cifar10(folder)
+        | DataSource::Cifar100(folder)
+        | DataSource::TinyImageNet(folder) => folder.or_else(usual)?,
+        DataSource::Digits => return None,
+    };
+    // Shards are named by a range, their folder is not.
+    let place = if text.contains('{') { path.parent()?.to_owned() } else { path };
+    place.is_relative().then_some(place)
+}
+
+/// The folder where the relative paths of a run's own configuration begin, if their data is there.
+fn origin(config: &TrainConfig, out: &Path) -> Option<PathBuf> {
+    let sets = std::iter::once(&config.data.train).chain(&config.data.test);
+    let places: Vec<PathBuf> = sets.filter_map(|text| relative_place(text)).collect();
+    let has = |folder: &Path, place: &PathBuf| {
+        folder.join(place).exists() || folder.join(default_folder()).join(place).exists()
+    };
+    let has_all = |folder: &PathBuf| places.iter().all(|place| has(folder, place));
+    if places.is_empty() { None } else { origins(out).into_iter().find(has_all) }
+}
+
+/// Goes to where the relative paths of a run that goes on begin; the run's folder as it is named from there.
+fn go_to_origin(args: &Train, config: &TrainConfig, out: &Path) -> anyhow::Result<PathBuf> {
+    let named =
+        |setting: &String| ["data.train", "data.test"].iter().any(|key| setting.trim().starts_with(key));
+    if !args.resume || args.config.is_some() || args.set.iter().any(named) {
+        return Ok(out.to_owned());
+    }
+    let Some(folder) = origin(config, out) else { return Ok(out.to_owned()) };
+    if folder.canonicalize().ok() == Path::new(".").canonicalize().ok() {
+        return Ok(out.to_owned());
+    }
+    let out = std::path::absolute(out)?;
+    std::env::set_current_dir(&folder)?;
+    tracing::info!("{}: relative paths of the run begin there", folder.display());
+    Ok(out)
 }
 
 pub fn run(args: &Train, session: &Session) -> anyhow::Result<Outcome> {
@@ -177,6 +248,7 @@ pub fn run(args: &Train, session: &Session) -> anyhow::Result<Outcome> {
         return dry_run(&config, session);
     }
     let out = args.out.as_ref().ok_or_else(|| WrongCall("--out is missing".into()))?;
+    let place = go_to_origin(args, &config, out)?;
     let stop = stop_flag()?;
     let schedule = config.schedule.clone();
     let trainer = Trainer::new(config, &session.device()?)?;
@@ -188,18 +260,22 @@ pub fn run(args: &Train, session: &Session) -> anyhow::Result<Outcome> {
         );
     }
     let mut bar = Bar::new(session, steps, stop);
-    let finish = trainer.run(out, args.resume, &mut bar)?;
+    let finish = trainer.run(&place, args.resume, &mut bar)?;
     bar.finish();
     let model = out.join("model.safetensors");
     if session.json {
         session.print_json(&serde_json::json!({
             "model": shown(&model), "complete": finish.complete, "steps": finish.steps, "rows": finish.rows,
+            "best": finish.best,
         }))?;
         return Ok(Outcome::Done);
     }
     if finish.complete {
         eval::print_rows(&finish.rows);
         outln!("{}: {} steps, done", model.display(), finish.steps);
+        if let Some(best) = &finish.best {
+            outln!("{}", compare_models(out, best, finish.steps));
+        }
     } else {
         let resume = format!("miyasawa train --resume --out {}", out.display());
         outln!("{}: stopped at step {}; go on with: {resume}", model.display(), finish.steps);

@@ -1,7 +1,7 @@
 use super::{
     Outcome,
     attack::{MethodArg, NormArg},
-    measured::{Measured, at_least_one, bar, make_folder, parse_eps, write_json},
+    measured::{Measured, at_least_one, bar, check_eps, make_folder, parse_eps, write_json},
     model,
     ood::foreign,
 };
@@ -128,6 +128,7 @@ pub fn run(args: &Trust, session: &Session) -> Result<Outcome> {
     };
     for loaded in &models {
         loaded.sigmas(&args.sigmas)?;
+        check_eps(args.norm.into(), &args.eps, loaded)?;
     }
     let with_pictures = |loaded: model::Loaded| -> Result<Measurement> {
         let data = args.measured.load(&loaded)?;

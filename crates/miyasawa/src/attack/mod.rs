@@ -17,6 +17,7 @@ mod journal;
 mod loss;
 mod norm;
 mod run;
+mod size;
 mod square;
 mod stage;
 mod target;

@@ -1,6 +1,9 @@
 //! Exact confidence bounds of a share, and the normal quantile.
 
-use statrs::function::{beta::beta_reg, erf::erfc_inv};
+use statrs::function::{
+    beta::beta_reg,
+    erf::{erfc, erfc_inv},
+};
 
 /// The `x` with `I_x(a, b) = p`, by bisection to the last bit: the incomplete beta function rises.
 fn beta_quantile(p: f64, a: f64, b: f64) -> f64 {
@@ -52,6 +55,11 @@ pub fn split_p_value(more: u64, n: u64) -> f64 {
 /// The standard normal quantile.
 pub fn normal_quantile(p: f64) -> f64 {
     -std::f64::consts::SQRT_2 * erfc_inv(2.0 * p)
+}
+
+/// The probability that a standard normal variable exceeds `z`.
+pub(super) fn normal_tail(z: f64) -> f64 {
+    0.5 * erfc(z * std::f64::consts::FRAC_1_SQRT_2)
 }
 
 #[cfg(test)]

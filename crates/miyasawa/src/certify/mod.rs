@@ -12,6 +12,7 @@
 //! The base classifier is told the noise level that it meets: a joint model needs no retraining to be smoothed.
 
 mod bounds;
+mod reach;
 
 pub use bounds::{lower_bound, normal_quantile, split_p_value, upper_bound};
 
@@ -175,10 +176,8 @@ fn certificate(
     let place = picture as u64;
     let first = count(target, clean, options, place, 0, 0..options.n0);
     let class = argmax(&first.iter().map(|c| *c as f32).collect::<Vec<_>>());
-    let looks: &[f64] = if options.fixed { &LOOKS[2..] } else { &LOOKS };
-    let alpha = options.alpha / looks.len() as f64;
-    let scale = 0.5 * options.sigma;
-    let radius = |bound: f64| if bound > 0.5 { scale * normal_quantile(bound) } else { 0.0 };
+    let (looks, alpha) = options.looks();
+    let radius = |bound: f64| options.radius(bound);
     let (mut hits, mut draws) = (0, 0);
     let abstain = |hits, draws| Certificate { picture, label, class: None, radius: 0.0, hits, draws };
     for share in looks {

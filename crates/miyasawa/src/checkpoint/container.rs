@@ -1,23 +1,24 @@
-//! The file itself: safetensors whose metadata carries a hash of everything else.
+//! The file itself: safetensors whose metadata carries a hash of everything else. [`super::Opened`] reads it.
 
-use super::CheckpointError;
 use crate::digest::hex;
 use burn::tensor::{DType, TensorData};
 use safetensors::{
-    Dtype, SafeTensors,
+    Dtype,
     tensor::{TensorInfo, TensorView},
 };
 use sha2::{Digest, Sha256};
 use std::{
     borrow::Cow,
-    collections::{BTreeMap, HashMap},
-    fmt::Write as _,
+    collections::BTreeMap,
     io::{self, Write},
-    path::Path,
 };
 
 /// Version of the format.
-const FORMAT: &str = "1";
+pub(super) const FORMAT: &str = "1";
+/// How the header is written: since 2 it begins with [`MARK`].
+const LAYOUT: &str = "2";
+/// How the header of a file begins that this program wrote.
+pub(super) const MARK: &[u8] = b"{ ";
 
 /// The type that a checkpoint's numbers are written in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -82,7 +83,7 @@ impl<'a> Content<'a> {
 
     /// The hash that [`write`](Self::write) puts into the metadata.
     pub fn hash(&self) -> String {
-        let entries = self.entries.iter().map(|(key, text)| (*key, text.as_str())).collect();
+        let entries = self.entries();
         let tensors = self.tensors.iter().map(|(name, (dtype, shape, bytes))| Hashed {
             name,
             dtype: *dtype,
@@ -92,45 +93,61 @@ impl<'a> Content<'a> {
         content_hash(&entries, tensors)
     }
 
-    /// The header: the metadata and the tensors in the order of their keys. The library writes them in a
-    /// random order, and the same run must give the same bytes.
-    fn header(&self, metadata: &BTreeMap<&str, &str>) -> io::Result<String> {
-        let mut header = format!("{{\"__metadata__\":{}", serde_json::to_string(metadata)?);
-        let mut end = 0;
-        for (name, (dtype, shape, bytes)) in &self.tensors {
-            let start = end;
-            end += bytes.len();
-            let info = TensorInfo { dtype: *dtype, shape: shape.clone(), data_offsets: (start, end) };
-            let (name, info) = (serde_json::to_string(name)?, serde_json::to_string(&info)?);
-            // Writing to a String cannot fail.
-            let _ = write!(header, ",{name}:{info}");
-        }
-        header.push('}');
-        Ok(header)
+    /// What the hash is of besides the tensors.
+    fn entries(&self) -> BTreeMap<&str, &str> {
+        let entries = self.entries.iter().map(|(key, text)| (*key, text.as_str()));
+        entries.chain([("layout", LAYOUT)]).collect()
     }
 
     /// Writes a checkpoint: the entries, the hash, the tensors.
     pub fn write(&self, out: &mut impl Write) -> io::Result<()> {
         let hash = self.hash();
-        let mut metadata: BTreeMap<&str, &str> =
-            self.entries.iter().map(|(key, text)| (*key, text.as_str())).collect();
+        let mut metadata = self.entries();
         metadata.extend([("miyasawa", FORMAT), ("sha256", &hash)]);
-        self.write_with(&metadata, out)
+        self.write_with(MARK, &metadata, out)
     }
 
     /// Writes the tensors alone.
     pub fn write_plain(&self, out: &mut impl Write) -> io::Result<()> {
-        self.write_with(&BTreeMap::new(), out)
+        self.write_with(b"{", &BTreeMap::new(), out)
     }
 
-    fn write_with(&self, metadata: &BTreeMap<&str, &str>, out: &mut impl Write) -> io::Result<()> {
-        let mut header = self.header(metadata)?.into_bytes();
-        // The values begin at a multiple of 8. Not by a width in a format: those end at 65,535, headers do not.
-        header.resize(header.len().next_multiple_of(8), b' ');
+    fn write_with(
+        &self,
+        begin: &[u8],
+        metadata: &BTreeMap<&str, &str>,
+        out: &mut impl Write,
+    ) -> io::Result<()> {
+        let tensors = self.tensors.iter();
+        let tensors =
+            tensors.map(|(name, (dtype, shape, bytes))| (&name[..], *dtype, &shape[..], bytes.len()));
+        let header = header(begin, metadata, tensors)?;
         out.write_all(&(header.len() as u64).to_le_bytes())?;
         out.write_all(&header)?;
         self.tensors.values().try_for_each(|(_, _, bytes)| out.write_all(bytes))
     }
+}
+
+/// The header: the metadata and the tensors, with the length of each, in the order of their keys. The library writes
+/// them in a random order, and the same run must give the same bytes. The values begin at a multiple of 8.
+pub(super) fn header<'a>(
+    begin: &[u8],
+    metadata: &BTreeMap<&str, &str>,
+    tensors: impl Iterator<Item = (&'a str, Dtype, &'a [usize], usize)>,
+) -> io::Result<Vec<u8>> {
+    let mut header = begin.to_vec();
+    write!(header, "\"__metadata__\":{}", serde_json::to_string(metadata)?)?;
+    let mut end = 0;
+    for (name, dtype, shape, length) in tensors {
+        let start = end;
+        end += length;
+        let info = TensorInfo { dtype, shape: shape.to_vec(), data_offsets: (start, end) };
+        write!(header, ",{}:{}", serde_json::to_string(name)?, serde_json::to_string(&info)?)?;
+    }
+    header.push(b'}');
+    // Not by a width in a format: those end at 65,535, headers do not.
+    header.resize(header.len().next_multiple_of(8), b' ');
+    Ok(header)
 }
 
 fn bf16_bytes(name: &str, values: &[f32]) -> Result<Vec<u8>, String> {
@@ -146,16 +163,19 @@ fn bf16_bytes(name: &str, values: &[f32]) -> Result<Vec<u8>, String> {
 }
 
 /// One tensor on its way into the hash.
-struct Hashed<'a> {
-    name: &'a str,
-    dtype: Dtype,
-    shape: &'a [usize],
-    bytes: &'a [u8],
+pub(super) struct Hashed<'a> {
+    pub name: &'a str,
+    pub dtype: Dtype,
+    pub shape: &'a [usize],
+    pub bytes: &'a [u8],
 }
 
 /// SHA-256 of the entry `info`, of the other entries in the order of their keys, and of every tensor's name,
 /// type, shape and bytes in the order of the names.
-fn content_hash<'a>(entries: &BTreeMap<&str, &str>, tensors: impl Iterator<Item = Hashed<'a>>) -> String {
+pub(super) fn content_hash<'a>(
+    entries: &BTreeMap<&str, &str>,
+    tensors: impl Iterator<Item = Hashed<'a>>,
+) -> String {
     let mut hash = Sha256::new();
     entries.get("info").iter().for_each(|text| hash.update(text.as_bytes()));
     for (key, text) in entries.iter().filter(|(key, _)| **key != "info") {
@@ -167,98 +187,6 @@ fn content_hash<'a>(entries: &BTreeMap<&str, &str>, tensors: impl Iterator<Item 
         hash.update(bytes);
     }
     hex(hash, usize::MAX)
-}
-
-/// A file's content, its hash found right.
-pub(crate) struct Opened<'b> {
-    metadata: HashMap<String, String>,
-    tensors: SafeTensors<'b>,
-}
-
-fn format(path: &Path, found: String) -> CheckpointError {
-    CheckpointError::Format { path: path.to_owned(), found }
-}
-
-impl<'b> Opened<'b> {
-    /// Reads a file's bytes; `path` is for messages.
-    ///
-    /// # Errors
-    /// If the bytes are not a checkpoint, or are damaged.
-    pub fn new(bytes: &'b [u8], path: &Path) -> Result<Self, CheckpointError> {
-        let opened = Self::unchecked(bytes, path)?;
-        let (expected, found) = (opened.entry("sha256", path)?, opened.hash());
-        if found != expected {
-            let (path, expected) = (path.to_owned(), expected.to_owned());
-            return Err(CheckpointError::Damaged { path, expected, found });
-        }
-        Ok(opened)
-    }
-
-    /// As [`new`](Self::new), whatever the hash is.
-    pub fn unchecked(bytes: &'b [u8], path: &Path) -> Result<Self, CheckpointError> {
-        let format = |found: String| format(path, found);
-        let (_, header) = SafeTensors::read_metadata(bytes).map_err(|e| format(e.to_string()))?;
-        let tensors = SafeTensors::deserialize(bytes).map_err(|e| format(e.to_string()))?;
-        let opened = Self { metadata: header.metadata().clone().unwrap_or_default(), tensors };
-        let version = opened.entry("miyasawa", path)?;
-        opened.entry("info", path)?;
-        if version != FORMAT {
-            return Err(format(format!("it has format version {version}, this program reads {FORMAT}")));
-        }
-        Ok(opened)
-    }
-
-    fn hash(&self) -> String {
-        let entries: BTreeMap<&str, &str> = self
-            .metadata
-            .iter()
-            .filter(|(key, _)| !matches!(key.as_str(), "miyasawa" | "sha256"))
-            .map(|(key, text)| (key.as_str(), text.as_str()))
-            .collect();
-        let mut views: Vec<(&str, TensorView<'_>)> = self.tensors.iter().collect();
-        views.sort_unstable_by_key(|(name, _)| *name);
-        let tensors = views.iter().map(|(name, view)| Hashed {
-            name,
-            dtype: view.dtype(),
-            shape: view.shape(),
-            bytes: view.data(),
-        });
-        content_hash(&entries, tensors)
-    }
-
-    /// Whether the metadata holds a key.
-    pub fn has(&self, key: &str) -> bool {
-        self.metadata.contains_key(key)
-    }
-
-    /// A text of the metadata.
-    ///
-    /// # Errors
-    /// If it is not there.
-    pub fn entry(&self, key: &str, path: &Path) -> Result<&str, CheckpointError> {
-        let text = self.metadata.get(key).map(String::as_str);
-        text.ok_or_else(|| format(path, format!("the metadata has no entry '{key}'")))
-    }
-
-    /// Every tensor in float32.
-    ///
-    /// # Errors
-    /// If one holds no floats or a value that is not finite.
-    pub fn floats(&self, path: &Path) -> Result<BTreeMap<String, TensorData>, CheckpointError> {
-        let mut params = BTreeMap::new();
-        for (name, view) in self.tensors.iter() {
-            let data = tensor_data(&view).map_err(|e| format(path, format!("{name} {e}")))?;
-            let values = data.as_slice::<f32>();
-            let values =
-                values.map_err(|_| format(path, format!("{name} holds integers, expected floats")))?;
-            // A model that answers NaN to everything must not get as far as a picture.
-            if let Some(value) = values.iter().find(|value| !value.is_finite()) {
-                return Err(format(path, format!("{name} holds the value {value}")));
-            }
-            params.insert(name.to_owned(), data);
-        }
-        Ok(params)
-    }
 }
 
 /// A safetensors view as tensor data in float32 (from float32, float16, bfloat16 or float64) or int64.
@@ -283,7 +211,9 @@ pub fn tensor_data(view: &TensorView<'_>) -> Result<TensorData, String> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Opened;
     use super::*;
+    use std::path::Path;
 
     #[test]
     fn headers_have_no_longest_length() {

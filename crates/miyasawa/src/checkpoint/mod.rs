@@ -3,15 +3,19 @@
 //! The header's metadata holds, as JSON strings, `miyasawa` (the format's version), `info` (the
 //! [`ModelInfo`]) and `sha256`, a hash of everything else: of `info`, of further entries, and of every
 //! tensor's name, type, shape and bytes in the order of the names. A file is written to a sibling and
-//! renamed, and a changed byte is noticed on loading.
+//! renamed, and a changed byte is noticed on loading. A file that another program wrote (PyTorch, safetensors:
+//! half precision, more metadata, other parameters) is loaded with a warning where all of it fits together; a run
+//! goes on from files of this program alone.
 //!
 //! A run's checkpoint is such a file with one more entry, `state`, and with the optimiser's state beside the
 //! parameters (see [`crate::train::state`]); loaded as a model it is its averaged parameters.
 
 mod container;
+mod opened;
 
-pub(crate) use container::{Content, Opened};
+pub(crate) use container::Content;
 pub use container::{Precision, tensor_data};
+pub(crate) use opened::{Checked, Opened};
 
 use crate::atomic::{self, AtomicError};
 use crate::data::{CROP_SHARE, FitMode, Geometry, fit_picture};
@@ -210,7 +214,10 @@ pub enum CheckpointError {
         found: String,
     },
     /// The content is not what was written.
-    #[error("checkpoint {path}: damaged: the content has hash {found}, the file says {expected}")]
+    #[error(
+        "checkpoint {path}: damaged: the content has hash {found}, the file says {expected} (a program that changes it on \
+         purpose must take the entry 'sha256' out of the metadata)"
+    )]
     Damaged {
         /// The file.
         path: PathBuf,
@@ -292,7 +299,8 @@ impl Checkpoint {
         Ok(atomic::write_atomic(path, |file| content.write(file))?)
     }
 
-    /// Reads a checkpoint and checks its hash.
+    /// Reads a checkpoint and checks its hash. What another program wrote is loaded with a warning if its names, shapes and
+    /// numbers are those of a model.
     ///
     /// # Errors
     /// If the file cannot be read, is not a checkpoint, or is damaged.
@@ -300,7 +308,7 @@ impl Checkpoint {
         Self::load_with_hash(path).map(|(checkpoint, _)| checkpoint)
     }
 
-    /// [`load`](Self::load), and the hash that the file tells and was checked against.
+    /// [`load`](Self::load), and the hash of the content.
     ///
     /// # Errors
     /// As [`load`](Self::load).
@@ -317,13 +325,19 @@ impl Checkpoint {
         Self::from_bytes_with_hash(bytes, path).map(|(checkpoint, _)| checkpoint)
     }
 
-    /// [`from_bytes`](Self::from_bytes), and the hash that the file tells and was checked against.
+    /// [`from_bytes`](Self::from_bytes), and the hash of the content.
     ///
     /// # Errors
     /// As [`from_bytes`](Self::from_bytes).
     pub fn from_bytes_with_hash(bytes: &[u8], path: &Path) -> Result<(Self, String), CheckpointError> {
-        let file = Opened::new(bytes, path)?;
-        Ok((Self::read(&file, path)?, file.entry("sha256", path)?.to_owned()))
+        let file = Opened::unchecked(bytes, path)?;
+        let Checked { sha256, edited } = file.check(path)?;
+        let checkpoint = Self::read(&file, path)?;
+        if let Some(edited) = edited {
+            checkpoint.model(&Device::flex(), path)?;
+            tracing::warn!("checkpoint {}: {edited}", path.display());
+        }
+        Ok((checkpoint, sha256))
     }
 
     /// As [`from_bytes`](Self::from_bytes) without the hash, for fuzzing, which finds none by chance.

@@ -113,6 +113,14 @@ impl CompareConfig {
         }
         let config: Self = table.try_into().map_err(|e| parse_error(&origin, &e))?;
         config.check()?;
+        for key in ["steps", "epochs"] {
+            let tables = config.models.iter().map(|entry| &entry.set).chain([&config.base]);
+            if tables.into_iter().any(|table| table.get("schedule").and_then(|s| s.get(key)).is_some()) {
+                tracing::warn!(
+                    "{origin}: schedule.{key} is not used: the budget decides how long models are trained"
+                );
+            }
+        }
         Ok(config)
     }
 
@@ -157,6 +165,10 @@ impl CompareConfig {
         let size = |eps: &f64| eps.is_finite() && *eps >= 0.0;
         if !self.attack.eps.iter().all(size) || self.attack.steps == 0 {
             return wrong("attack", format!("{:?}", self.attack), "eps of 0 or more, at least 1 step");
+        }
+        if self.attack.norm == Norm::Linf && self.attack.eps.iter().any(|eps| *eps > 1.0) {
+            let found = format!("{:?} in linf", self.attack.eps);
+            return wrong("attack.eps", found, "at most 1, the range of a value: 8 of 255 is 0.0314");
         }
         for entry in &self.models {
             let trained = self.train_config(entry, self.seeds[0], 1)?;
@@ -257,6 +269,7 @@ mod tests {
             ("eval.sigmas=[1e-9]", "eval"),
             ("eval.sigmas=[0.0, 0.1]", "blind"),
             ("attack.norm=l7", "l7"),
+            ("attack={norm=\"linf\", eps=[8]}", "attack.eps is [8.0] in linf, expected at most 1"),
             ("more=1", "more"),
         ] {
             let error = load(GOOD, &[setting]).unwrap_err().to_string();

@@ -136,6 +136,11 @@ impl<'c> Measures<'c> {
         let base = config.train_config(&base, config.seeds[0], 1)?;
         let data = base.data.clone();
         let trainer = Trainer::new(base, device)?;
+        let attack = &config.attack;
+        let too_large = attack.norm.too_large(&attack.eps, trainer.test_set().image_len());
+        if let Some(said) = too_large.filter(|_| attack.count > 0) {
+            tracing::warn!("attack: {said}");
+        }
         let (test, gallery) = (trainer.test_set().clone(), trainer.gallery().map(<[Picture]>::to_vec));
         Ok(Self { config, device, data, test, gallery, training_pictures: trainer.training_pictures() })
     }

@@ -1,11 +1,10 @@
-//! Pictures that cannot be decoded: counted, named and skipped, up to a limit.
+//! Pictures that cannot be read or decoded: counted, named and skipped, up to a limit.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
 use super::error::DataError;
-use crate::picture::DecodeError;
 
 /// Pictures that an error names.
 const NAMED: usize = 5;
@@ -28,29 +27,23 @@ impl Broken {
         Self { limit: usize::MAX, met: Mutex::default() }
     }
 
-    /// Counts picture `i` if it was not met before.
+    /// Counts picture `i` at `path`, with its error, if it was not met before.
     ///
     /// # Errors
     ///
-    /// [`DataError::Picture`] if none may be broken, [`DataError::Broken`] if one more than allowed is.
-    pub fn add(
-        &self,
-        i: usize,
-        path: impl FnOnce() -> PathBuf,
-        source: DecodeError,
-    ) -> Result<(), DataError> {
-        let path = path();
+    /// The error if none may be broken, [`DataError::Broken`] if one more than allowed is.
+    pub fn add(&self, i: usize, path: impl FnOnce() -> PathBuf, error: DataError) -> Result<(), DataError> {
         if self.limit == 0 {
-            return Err(DataError::Picture { path, source });
+            return Err(error);
         }
         let mut met = self.met.lock().unwrap_or_else(PoisonError::into_inner);
         if met.contains_key(&i) {
             return Ok(());
         }
         if self.limit < usize::MAX {
-            tracing::warn!("skipped a broken picture: {}: {source}", path.display());
+            tracing::warn!("skipped a broken picture: {error}");
         }
-        met.insert(i, path);
+        met.insert(i, path());
         if met.len() > self.limit {
             let named = met.values().take(NAMED).cloned().collect();
             return Err(DataError::Broken { limit: self.limit, named });

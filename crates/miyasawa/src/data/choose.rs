@@ -1,7 +1,11 @@
 //! Which pictures of a set are trained on, and which a model is measured on.
 
+use std::collections::BTreeSet;
+
 use super::error::DataError;
+use super::notes::Notes;
 use super::open::{OpenOptions, Pictures};
+use super::parts::quoted;
 use super::source::{Content, DataSource, Found, Part};
 
 /// A set that was found and not opened yet.
@@ -17,6 +21,11 @@ impl Chosen {
     /// Whether it is the test part of a set.
     pub fn has_parts(&self) -> bool {
         self.has_parts
+    }
+
+    /// The names of the classes.
+    pub fn classes(&self) -> &[String] {
+        self.content.classes()
     }
 
     /// If it is what training held out of a set: how many pictures, and of how many.
@@ -64,7 +73,7 @@ impl DataSource {
     ///
     /// [`DataError`]: what is missing or damaged, by name.
     pub fn choose(&self, held_out_of: Option<&str>) -> Result<Chosen, DataError> {
-        let (name, Found { content, split }) = (self.to_string(), self.find(Part::Test)?);
+        let (name, Found { content, split, .. }) = (self.to_string(), self.find(Part::Test)?);
         let is_that = match held_out_of.filter(|_| !split) {
             Some(digest) => content.digest()? == digest,
             None => false,
@@ -87,16 +96,8 @@ impl DataSource {
         options.check(&self.to_string())?;
         let found = self.find(Part::Train)?;
         let (train, test, held_out_of) = if found.split {
-            let test = self.find(Part::Test)?.content;
-            if test.classes() != found.content.classes() {
-                let counts = (found.content.classes().len(), test.classes().len());
-                return Err(DataError::invalid(
-                    &self.to_string(),
-                    "the same classes in the training and the test part",
-                    format!("{} and {} of them", counts.0, counts.1),
-                ));
-            }
-            (found.content, test, None)
+            let (train, test) = self.aligned(found.content, self.find(Part::Test)?.content)?;
+            (train, test, None)
         } else {
             let (train, test) = found.content.hold_out()?;
             (train, test, Some(found.content.digest()?))
@@ -104,5 +105,42 @@ impl DataSource {
         let train = Pictures::new(train, options)?;
         let test = Pictures::new(test, &options.for_test(&train))?;
         Ok(Both { train, test, held_out_of })
+    }
+
+    /// The two parts with the classes of both: archives tell those of each alone.
+    ///
+    /// # Errors
+    ///
+    /// If they are of two lists whose orders have nothing to do with each other.
+    pub(super) fn aligned(&self, train: Content, test: Content) -> Result<(Content, Content), DataError> {
+        let (of_train, of_test) = (train.classes(), test.classes());
+        if of_train == of_test {
+            return Ok((train, test));
+        }
+        let numbers = |classes: &[String]| classes.iter().enumerate().all(|(i, name)| *name == i.to_string());
+        let in_order = |classes: &[String]| classes.is_sorted_by(|a, b| a < b);
+        let all = if numbers(of_train) && numbers(of_test) {
+            if of_train.len() > of_test.len() { of_train.to_vec() } else { of_test.to_vec() }
+        } else if in_order(of_train)
+            && in_order(of_test)
+            && of_train.iter().any(|name| of_test.contains(name))
+        {
+            of_train.iter().chain(of_test).collect::<BTreeSet<_>>().into_iter().cloned().collect()
+        } else {
+            let some = |names: &[String]| quoted(&names.iter().map(String::as_str).collect::<Vec<_>>());
+            return Err(DataError::invalid(
+                &self.to_string(),
+                "the same classes in the training and the test part",
+                format!("{} ({}) and {} ({})", of_train.len(), some(of_train), of_test.len(), some(of_test)),
+            ));
+        };
+        let unlearnt: Vec<&str> =
+            all.iter().filter(|name| !of_train.contains(name)).map(String::as_str).collect();
+        if !unlearnt.is_empty() {
+            let mut notes = Notes::default();
+            notes.say(format!("no pictures to train on of {}", quoted(&unlearnt)));
+            notes.warn(&self.to_string());
+        }
+        Ok((train.with_classes(&all), test.with_classes(&all)))
     }
 }

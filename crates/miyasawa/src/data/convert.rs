@@ -3,13 +3,13 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use super::classnames;
 use super::encoded::Encoded;
 use super::error::DataError;
 use super::listing;
 use super::order::epoch_order;
 use super::source::{Content, Part};
 use super::summary::Description;
-use super::webdataset;
 use crate::atomic::{AtomicError, write_atomic};
 use crate::picture::Picture;
 
@@ -49,7 +49,7 @@ impl Description {
         let classes: Vec<&str> = self.classes().iter().map(String::as_str).collect();
         let readable =
             |name: &&str| name.trim() == *name && !name.is_empty() && !name.contains(['\t', '\n', '\r']);
-        if !classes.iter().all(readable) || webdataset::shortened(&classes) != classes {
+        if !classes.iter().all(readable) || classnames::shortened(&classes) != classes {
             let expected = "class names that classes.txt can hold: without tabs, line ends and commas";
             let found = classes.iter().find(|name| !readable(name) || name.contains(','));
             return Err(DataError::invalid(self.name(), expected, format!("'{}'", found.unwrap_or(&""))));

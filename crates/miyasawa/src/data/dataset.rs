@@ -238,6 +238,12 @@ impl Dataset {
         self.name = name.into();
         self
     }
+
+    /// The same pictures with other class names, of which the index of each of its own is given.
+    pub(super) fn with_classes(mut self, classes: Vec<String>, index: &[u32]) -> Self {
+        self.labels.iter_mut().for_each(|label| *label = index[*label as usize]);
+        Self { classes, ..self }
+    }
 }
 
 /// How often every 8-bit value occurs.

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::dataset::Dataset;
 use super::error::DataError;
+use super::notes::Notes;
 use super::source::Part;
 use super::{idx, read};
 
@@ -21,12 +22,13 @@ const SPLIT_SEED: u64 = 1998;
 /// for testing. Their values 0 to 16 are scaled to 0 to 255.
 pub(super) fn load(part: Part) -> Result<Dataset, DataError> {
     let (images_path, labels_path) = (Path::new("embedded digits"), Path::new("embedded digit labels"));
-    let mut images = idx::parse(images_path, read::from_bytes(IMAGES), 3, "images")?;
-    let labels = idx::parse(labels_path, read::from_bytes(LABELS), 1, "labels")?;
+    let mut images = idx::parse(images_path, read::from_bytes(IMAGES), idx::Holds::Images)?;
+    let labels = idx::parse(labels_path, read::from_bytes(LABELS), idx::Holds::Labels)?;
     for value in &mut images.values {
         *value = ((u32::from(*value) * 255 + 8) / 16) as u8;
     }
-    let all = idx::dataset("digits", (images_path, images), (labels_path, labels), None)?;
+    let all =
+        idx::dataset("digits", (images_path, images), (labels_path, labels), None, &mut Notes::default())?;
     let (train, test) = all.split(TEST, SPLIT_SEED)?;
     Ok(match part {
         Part::Train => train,

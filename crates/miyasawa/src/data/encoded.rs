@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use super::dataset::{spread, stratified};
 use super::error::DataError;
 use super::store::Store;
+use crate::picture::DecodeError;
 
 /// A set of picture files, listed but not read.
 #[derive(Debug, Clone)]
@@ -41,6 +42,22 @@ impl Encoded {
     pub fn path_of(&self, i: usize) -> PathBuf {
         let entry = &self.entries[i];
         self.stores[entry.store as usize].path_of(&entry.name)
+    }
+
+    /// What `read` makes of picture `i`. Within is an error that costs this picture alone: it cannot be decoded, or its file
+    /// cannot be read, where the others are files of their own.
+    pub fn decode<T>(
+        &self,
+        i: usize,
+        read: impl FnOnce(&[u8]) -> Result<T, DecodeError>,
+    ) -> Result<Result<T, DataError>, DataError> {
+        match self.read(i) {
+            Ok(bytes) => {
+                Ok(read(&bytes).map_err(|source| DataError::Picture { path: self.path_of(i), source }))
+            }
+            Err(error) if self.stores[self.entries[i].store as usize].is_files() => Ok(Err(error)),
+            Err(error) => Err(error),
+        }
     }
 
     /// The bytes of picture `i`.

@@ -7,13 +7,19 @@ use super::cifar::{self, Kind};
 use super::pictures::{self, Bring};
 use super::source::{Content, Part};
 use super::store::Store;
-use super::{archive, idx, read};
+use super::{archive, classnames, idx, read};
 
 /// An IDX file of images or of labels.
 pub fn idx(bytes: &[u8]) -> bool {
-    let parse = |rank| idx::parse(Path::new("fuzz"), read::from_bytes(bytes), rank, "images");
-    let [labels, images] = [1, 3].map(parse);
-    labels.is_ok() || images.is_ok()
+    let parse = |holds| idx::parse(Path::new("fuzz"), read::from_bytes(bytes), holds).ok();
+    let images = parse(idx::Holds::Images).map(idx::planes);
+    let labels = parse(idx::Holds::Labels).map(|labels| idx::numbers(&labels));
+    matches!(images, Some(Ok(_))) || matches!(labels, Some(Ok(_)))
+}
+
+/// The names of classes.
+pub fn class_names(bytes: &[u8]) -> bool {
+    std::str::from_utf8(bytes).is_ok_and(|text| classnames::parse(Path::new("fuzz"), text).is_ok())
 }
 
 /// CIFAR's binary files.

@@ -28,13 +28,13 @@ impl Chosen {
             Content::Encoded(set) => {
                 let set = set.limited(options.limit);
                 let decoded: Vec<Result<_, DataError>> =
-                    (0..set.len()).into_par_iter().map(|i| Ok(decode(&set.read(i)?))).collect();
+                    (0..set.len()).into_par_iter().map(|i| set.decode(i, decode)).collect();
                 let broken = Broken::up_to(options.max_broken);
                 let mut whole = Vec::with_capacity(decoded.len());
                 for (i, decoded) in decoded.into_iter().enumerate() {
                     match decoded? {
                         Ok(decoded) => whole.push(decoded.into_picture()),
-                        Err(source) => broken.add(i, || set.path_of(i), source)?,
+                        Err(error) => broken.add(i, || set.path_of(i), error)?,
                     }
                 }
                 whole

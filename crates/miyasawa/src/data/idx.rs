@@ -2,42 +2,97 @@
 //! (<http://yann.lecun.com/exdb/mnist/>, "The IDX file format").
 
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use super::classnames;
 use super::dataset::Dataset;
 use super::error::DataError;
+use super::notes::Notes;
 use super::read::{self, Source};
+use super::source::{Content, Found};
 
-/// What an IDX file of bytes holds: its sizes and its values.
+/// What a file is expected to hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Holds {
+    /// Bytes: grey pictures (N, H, W), or (N, C, H, W) or (N, H, W, C) of 1 or 3 channels.
+    Images,
+    /// Whole numbers of any width, one for each picture.
+    Labels,
+}
+
+/// The type of an IDX file's values: code, bytes, name.
+const TYPES: &[(u8, usize, &str)] = &[
+    (0x08, 1, "unsigned bytes"),
+    (0x09, 1, "signed bytes"),
+    (0x0b, 2, "16-bit integers"),
+    (0x0c, 4, "32-bit integers"),
+    (0x0d, 4, "32-bit floats"),
+    (0x0e, 8, "64-bit floats"),
+];
+
+impl Holds {
+    fn expected(self) -> &'static str {
+        match self {
+            Self::Images => "an IDX file of images in bytes (magic 0x00000803, or 0x00000804 with channels)",
+            Self::Labels => "an IDX file of labels, one whole number for each image (magic 0x00000801)",
+        }
+    }
+
+    /// Whether values of a type in so many dimensions are such.
+    fn is(self, code: u8, rank: u8) -> bool {
+        match self {
+            Self::Images => code == 8 && matches!(rank, 3 | 4),
+            Self::Labels => matches!(code, 8 | 9 | 11 | 12) && rank == 1,
+        }
+    }
+}
+
+/// What an IDX file holds: its sizes, the code of its type, and the bytes of its values.
+#[derive(Debug)]
 pub(super) struct Idx {
     pub dims: Vec<usize>,
+    code: u8,
     pub values: Vec<u8>,
 }
 
-/// Reads an IDX file of unsigned bytes with `rank` dimensions; `kind` names its content in errors.
-pub(super) fn parse(path: &Path, source: Source<'_>, rank: u8, kind: &str) -> Result<Idx, DataError> {
+/// Reads an IDX file.
+pub(super) fn parse(path: &Path, source: Source<'_>, holds: Holds) -> Result<Idx, DataError> {
     let bound = source.bound();
     let gz = source.gz;
     let mut stream = source.stream;
-    let expected = || format!("an IDX file of {kind} (magic 0x0000080{rank})");
-    let mut header = vec![0u8; 4 + 4 * rank as usize];
-    let got = read_up_to(&mut stream, &mut header).map_err(|e| read::unpack_error(path, gz, e))?;
-    if got >= 4 && header[..4] != [0, 0, 8, rank] {
-        let found = match &header[..4] {
-            [0, 0, 8, 1] => "IDX labels (magic 0x00000801)".to_owned(),
-            [0, 0, 8, 3] => "IDX images (magic 0x00000803)".to_owned(),
-            [a, b, c, d] => format!("magic 0x{a:02x}{b:02x}{c:02x}{d:02x}"),
-            _ => String::new(),
+    let unreadable = |e| read::unpack_error(path, gz, e);
+    let ends =
+        |got| DataError::malformed(path, holds.expected(), format!("a file that ends after {got} bytes"));
+    let mut magic = [0u8; 4];
+    let got = read_up_to(&mut stream, &mut magic).map_err(unreadable)?;
+    if got < 4 {
+        return Err(ends(got));
+    }
+    let [a, b, code, rank] = magic;
+    let known = TYPES.iter().find(|(known, ..)| (a, b, *known) == (0, 0, code));
+    let Some((_, size, name)) = known.copied().filter(|_| rank > 0) else {
+        let found = format!("magic 0x{a:02x}{b:02x}{code:02x}{rank:02x}");
+        return Err(DataError::malformed(path, holds.expected(), found));
+    };
+    if !holds.is(code, rank) {
+        let what = match (code, rank) {
+            (8, 1) => "IDX labels".to_owned(),
+            (8, 3) => "IDX images".to_owned(),
+            _ => format!("IDX values of {rank} dimensions, {name}"),
         };
-        return Err(DataError::malformed(path, expected(), found));
+        let found = format!("{what} (magic 0x{a:02x}{b:02x}{code:02x}{rank:02x})");
+        return Err(DataError::malformed(path, holds.expected(), found));
     }
-    if got < header.len() {
-        return Err(DataError::malformed(path, expected(), format!("a file that ends after {got} bytes")));
+    let mut sizes = vec![0u8; 4 * rank as usize];
+    let got = read_up_to(&mut stream, &mut sizes).map_err(unreadable)?;
+    if got < sizes.len() {
+        return Err(ends(4 + got));
     }
+    let header = 4 + sizes.len() as u64;
     let dims: Vec<usize> =
-        header[4..].chunks_exact(4).map(|b| u32::from_be_bytes([b[0], b[1], b[2], b[3]]) as usize).collect();
-    let declared = dims.iter().try_fold(1u64, |total, &d| total.checked_mul(d as u64));
-    let Some(declared) = declared.filter(|&n| n.saturating_add(header.len() as u64) <= bound) else {
+        sizes.chunks_exact(4).map(|b| u32::from_be_bytes([b[0], b[1], b[2], b[3]]) as usize).collect();
+    let declared = dims.iter().try_fold(size as u64, |total, &d| total.checked_mul(d as u64));
+    let Some(declared) = declared.filter(|&n| n.saturating_add(header) <= bound) else {
         return Err(DataError::malformed(
             path,
             format!("{} values as its header declares", show(&dims)),
@@ -55,7 +110,7 @@ pub(super) fn parse(path: &Path, source: Source<'_>, rank: u8, kind: &str) -> Re
         .map_err(|e| read::unpack_error(path, gz, e))?;
     if values.len() as u64 != declared {
         let found = if (values.len() as u64) < declared {
-            format!("{} of them: the file is truncated", values.len())
+            format!("{} of them: the file is truncated", values.len() / size)
         } else {
             "more".to_owned()
         };
@@ -65,7 +120,7 @@ pub(super) fn parse(path: &Path, source: Source<'_>, rank: u8, kind: &str) -> Re
             found,
         ));
     }
-    Ok(Idx { dims, values })
+    Ok(Idx { dims, code, values })
 }
 
 /// Reads as much of `out` as the stream holds.
@@ -86,12 +141,59 @@ fn show(dims: &[usize]) -> String {
     dims.iter().map(usize::to_string).collect::<Vec<_>>().join("x")
 }
 
+/// The labels as numbers. Errors are what was found instead.
+pub(super) fn numbers(labels: &Idx) -> Result<Vec<u32>, String> {
+    let wide = |value: i64| u32::try_from(value).map_err(|_| format!("label {value}"));
+    let values = &labels.values;
+    match labels.code {
+        9 => values.iter().map(|&b| wide(i64::from(b as i8))).collect(),
+        11 => values.chunks_exact(2).map(|b| wide(i64::from(i16::from_be_bytes([b[0], b[1]])))).collect(),
+        12 => values
+            .chunks_exact(4)
+            .map(|b| wide(i64::from(i32::from_be_bytes([b[0], b[1], b[2], b[3]]))))
+            .collect(),
+        _ => Ok(values.iter().map(|&b| u32::from(b)).collect()),
+    }
+}
+
+/// Channels, height and width of pictures, and the values of their planes.
+type Planes = ((usize, usize, usize), Vec<u8>);
+
+/// The pictures as planes: their shape and values. Errors are what was found instead.
+pub(super) fn planes(images: Idx) -> Result<Planes, String> {
+    let Idx { dims, values, .. } = images;
+    let (shape, last) = match dims[1..] {
+        [height, width] => ((1, height, width), false),
+        [a, height, c] if matches!(a, 1 | 3) && matches!(c, 1 | 3) => {
+            return Err(format!(
+                "{} values, of which channels may be the first or the last",
+                show(&[dims[0], a, height, c])
+            ));
+        }
+        [channels @ (1 | 3), height, width] => ((channels, height, width), false),
+        [height, width, channels @ (1 | 3)] => ((channels, height, width), true),
+        _ => return Err(format!("{} values", show(&dims))),
+    };
+    if !last || shape.0 == 1 {
+        return Ok((shape, values));
+    }
+    let mut planes = Vec::with_capacity(values.len());
+    let len = shape.0.saturating_mul(shape.1).saturating_mul(shape.2).max(1);
+    for picture in values.chunks_exact(len) {
+        for channel in 0..shape.0 {
+            planes.extend(picture.iter().skip(channel).step_by(shape.0));
+        }
+    }
+    Ok((shape, planes))
+}
+
 /// A data set from a pair of parsed IDX files. Without class names, the classes are the numbers up to the largest label.
 pub(super) fn dataset(
     name: &str,
     (images_path, images): (&Path, Idx),
     (labels_path, labels): (&Path, Idx),
     classes: Option<Vec<String>>,
+    notes: &mut Notes,
 ) -> Result<Dataset, DataError> {
     if images.dims[0] != labels.dims[0] {
         return Err(DataError::malformed(
@@ -100,17 +202,22 @@ pub(super) fn dataset(
             format!("{} labels", labels.dims[0]),
         ));
     }
-    let largest = labels.values.iter().copied().max().unwrap_or(0);
-    let classes = classes.unwrap_or_else(|| (0..=largest).map(|c| c.to_string()).collect());
+    let labels =
+        numbers(&labels).map_err(|found| DataError::malformed(labels_path, "labels from 0", found))?;
+    let (shape, values) = planes(images).map_err(|found| {
+        DataError::malformed(images_path, "images of 1 or 3 channels, as (N, C, H, W) or (N, H, W, C)", found)
+    })?;
+    let largest = labels.iter().copied().max().unwrap_or(0);
+    let below = |expected| DataError::malformed(labels_path, expected, format!("label {largest}"));
+    let classes = match classes {
+        Some(classes) => classes,
+        None => classnames::numbers(largest, labels.len(), labels.iter().copied(), notes)
+            .ok_or_else(|| below(format!("labels that {} pictures can need", labels.len())))?,
+    };
     if largest as usize >= classes.len() {
-        return Err(DataError::malformed(
-            labels_path,
-            format!("labels below the number of classes, {}", classes.len()),
-            format!("label {largest}"),
-        ));
+        return Err(below(format!("labels below the number of classes, {}", classes.len())));
     }
-    let shape = (1, images.dims[1], images.dims[2]);
-    Dataset::new(name, shape, classes, images.values, labels.values.into_iter().map(u32::from).collect())
+    Dataset::new(name, shape, classes, values, labels)
 }
 
 /// Loads an IDX image file and the label file that belongs to it.
@@ -119,42 +226,11 @@ pub(super) fn load(
     images: &Path,
     labels: &Path,
     classes: Option<Vec<String>>,
-) -> Result<Dataset, DataError> {
-    let image_values = parse(images, read::open(images)?, 3, "images")?;
-    let label_values = parse(labels, read::open(labels)?, 1, "labels")?;
-    dataset(name, (images, image_values), (labels, label_values), classes)
-}
-
-/// Whether a file name is that of an IDX file of images.
-pub(super) fn is_image_name(name: &str) -> bool {
-    let (stem, _) = read::strip_gz(name);
-    stem.contains("images") && (stem.contains("idx3") || stem.ends_with(".idx"))
-        || stem.ends_with(".idx3")
-        || stem.ends_with("idx3-ubyte")
-}
-
-/// Whether a file name is that of an IDX file at all.
-pub(super) fn is_idx_name(name: &str) -> bool {
-    is_image_name(name) || read::strip_gz(name).0.contains("idx1")
-}
-
-/// The label file that belongs to an image file: `images` becomes `labels`, `idx3` becomes `idx1`, gzipped or not.
-///
-/// # Errors
-///
-/// [`DataError::NotFound`] with the names looked for.
-pub(super) fn labels_beside(images: &Path) -> Result<PathBuf, DataError> {
-    let name = read::file_name(images);
-    let (stem, _) = read::strip_gz(&name);
-    let stem = stem.replace("images", "labels").replace("idx3", "idx1");
-    let looked: Vec<PathBuf> =
-        [format!("{stem}.gz"), stem].into_iter().map(|name| images.with_file_name(name)).collect();
-    if let Some(found) = looked.iter().find(|path| path.is_file() && *path != images) {
-        return Ok(found.clone());
-    }
-    Err(DataError::NotFound {
-        what: format!("the label file of {}", images.display()),
-        looked,
-        hint: "An IDX image file needs its label file beside it.".to_owned(),
-    })
+    split: bool,
+) -> Result<Found, DataError> {
+    let image_values = parse(images, read::open(images)?, Holds::Images)?;
+    let label_values = parse(labels, read::open(labels)?, Holds::Labels)?;
+    let mut notes = Notes::default();
+    let data = dataset(name, (images, image_values), (labels, label_values), classes, &mut notes)?;
+    Ok(Found { content: Content::Raw(data), split, notes })
 }

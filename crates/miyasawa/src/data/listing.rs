@@ -1,34 +1,74 @@
 //! Which pictures a folder or archive holds, and which class each belongs to, from their paths alone.
 
-use std::collections::BTreeSet;
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::error::DataError;
+use super::notes::{Left, Notes, plural};
+use super::parts::{self, Division, quoted};
 use super::source::Part;
-
-/// Folders deeper than this are not looked into: data sets are flat, links may go in circles.
-const MAX_DEPTH: usize = 6;
 
 /// The class of pictures that are in no class folder.
 pub(super) const NO_CLASS: &str = "image";
 
-/// Names of folders and prefixes of archives that hold a part, the preferred first.
-pub(super) fn part_names(part: Part) -> &'static [&'static str] {
-    match part {
-        Part::Train => &["train"],
-        Part::Test => &["test", "val", "validation"],
-    }
-}
+/// Folders that systems and programs keep for themselves, in lower case: macOS, Windows, Synology, QNAP, Linux, Python.
+/// Those that begin with a dot are hidden anyway.
+const JUNK: &[&str] = &[
+    "__macosx",
+    "network trash folder",
+    "temporary items",
+    "$recycle.bin",
+    "recycler",
+    "recycled",
+    "system volume information",
+    "found.000",
+    "@eadir",
+    "#recycle",
+    "#snapshot",
+    "@sharesnap",
+    "@tmp",
+    "@__thumb",
+    "@recycle",
+    "@recently-snapshot",
+    "lost+found",
+    "__pycache__",
+];
+
+/// Names of folders that hold pictures of a set whose other folders hold masks of them, in lower case.
+const IMAGES: &[&str] =
+    &["images", "image", "imgs", "img", "input", "inputs", "jpegimages", "leftimg8bit", "photos"];
+
+/// ... and names of those.
+const MASKS: &[&str] = &[
+    "masks",
+    "mask",
+    "labels",
+    "label",
+    "annotations",
+    "annotation",
+    "gt",
+    "gtfine",
+    "groundtruth",
+    "ground_truth",
+    "segmentation",
+    "segmentations",
+    "segmentationclass",
+    "target",
+    "targets",
+    "trimaps",
+];
+
+/// Endings of the name of a mask that lies beside its picture.
+const MASK_ENDINGS: &[&str] =
+    &["_mask", "-mask", "_seg", "_segmentation", "_superpixels", "_gt", "_groundtruth", "_trimap"];
 
 /// The extension, as it is usually written, of a format that can be decoded; none of other names.
 pub(super) fn picture_extension(name: &str) -> Option<&'static str> {
     let (_, extension) = name.rsplit_once('.')?;
     Some(match extension.to_ascii_lowercase().as_str() {
-        "png" => "png",
-        "jpg" | "jpeg" => "jpg",
+        "png" | "apng" => "png",
+        "jpg" | "jpeg" | "jpe" | "jfif" | "jfi" | "jif" => "jpg",
         "webp" => "webp",
         "tif" | "tiff" => "tif",
-        "bmp" => "bmp",
+        "bmp" | "dib" => "bmp",
         "gif" => "gif",
         _ => return None,
     })
@@ -44,39 +84,14 @@ pub(super) fn is_wnid(name: &str) -> bool {
     name.len() == 9 && name.starts_with('n') && name[1..].bytes().all(|b| b.is_ascii_digit())
 }
 
-/// Whether a component of a path is to be ignored: hidden files and what macOS adds to archives.
+/// Whether a component of a path is hidden.
 pub(super) fn is_hidden(component: &str) -> bool {
-    component.starts_with('.') || component == "__MACOSX"
+    component.starts_with('.')
 }
 
-/// The paths of all pictures below `root`, relative to it, with `/` between components, sorted.
-pub(super) fn walk(root: &Path) -> Result<Vec<String>, DataError> {
-    let mut paths = Vec::new();
-    walk_into(root, "", 0, &mut paths)?;
-    paths.sort_unstable();
-    Ok(paths)
-}
-
-fn walk_into(folder: &Path, prefix: &str, depth: usize, paths: &mut Vec<String>) -> Result<(), DataError> {
-    let entries = std::fs::read_dir(folder).map_err(|e| DataError::io(folder, e))?;
-    for entry in entries {
-        let entry = entry.map_err(|e| DataError::io(folder, e))?;
-        let path = entry.path();
-        let Ok(name) = entry.file_name().into_string() else {
-            return Err(DataError::malformed(&path, "a file name in UTF-8", "other bytes"));
-        };
-        if is_hidden(&name) {
-            continue;
-        }
-        if path.is_dir() {
-            if depth < MAX_DEPTH {
-                walk_into(&path, &format!("{prefix}{name}/"), depth + 1, paths)?;
-            }
-        } else if is_picture(&name) {
-            paths.push(format!("{prefix}{name}"));
-        }
-    }
-    Ok(())
+/// Whether a component of a path is a folder that a system or a program keeps for itself.
+pub(super) fn is_junk(component: &str) -> bool {
+    JUNK.contains(&component.to_ascii_lowercase().as_str())
 }
 
 /// The chosen pictures and their classes.
@@ -88,25 +103,41 @@ pub(super) struct Chosen {
     pub classes: Vec<String>,
     /// Whether the paths distinguish a training and a test part.
     pub split: bool,
+    /// What was left out or guessed.
+    pub notes: Notes,
 }
+
+/// Why paths cannot be assigned to classes with certainty.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Doubt {
+    /// What would be certain.
+    pub expected: &'static str,
+    /// What is there instead.
+    pub found: String,
+}
+
+const ONE_LAYOUT: &str = "every picture in a class folder or none";
+const ONE_DIVISION: &str = "one folder with the training and one with the test part, as 'train' and 'test' or 'val' \
+                            (name the folder of one of them, or rename)";
 
 /// Assigns classes to the pictures at `paths` (sorted, relative, `/` between components).
 ///
-/// The class is the first component: of the path itself, or of what follows `train/`, `test/` or `val/` if the paths are
-/// split in that way (then only `part` is chosen, but the classes are those of both parts, so that labels agree),
-/// or of what follows a folder that holds everything. Pictures without a folder are of one class, [`NO_CLASS`].
+/// The class is the first component: of the path itself, or of what follows a folder of a part, such as `train/` and `test/` or
+/// `val/` ([`parts::divide`]), if the paths are divided in that way (then only `part` is chosen, but the classes are those of
+/// both parts, so that labels agree), or of what follows a folder that holds everything. A set is also divided if every
+/// class folder is (`cat/train/`, `cat/test/`). Pictures without a folder are of one class, [`NO_CLASS`].
 ///
-/// Errors are what was found instead.
-pub(super) fn assign(paths: &[impl AsRef<str>], part: Part) -> Result<Chosen, String> {
+/// # Errors
+///
+/// What cannot be told with certainty.
+pub(super) fn assign(paths: &[impl AsRef<str>], part: Part) -> Result<Chosen, Doubt> {
     let mut components: Vec<Vec<&str>> = paths.iter().map(|path| split(path.as_ref())).collect();
+    let doubt = |found: String| Doubt { expected: ONE_DIVISION, found };
     loop {
         let tops: BTreeSet<&str> =
             components.iter().filter(|c| c.len() > 1).filter_map(|c| c.first().copied()).collect();
-        let train = part_names(Part::Train).iter().find(|name| tops.contains(**name));
-        let test = part_names(Part::Test).iter().find(|name| tops.contains(**name));
-        if let (Some(&train), Some(&test)) = (train, test) {
-            let chosen = if part == Part::Train { train } else { test };
-            return assign_split(&components, chosen, &[train, test]);
+        if let Some(division) = parts::divide(tops.iter().copied()).map_err(doubt)? {
+            return assign_split(&components, &division, part);
         }
         // A single folder around class folders is no class.
         if tops.len() == 1 && components.iter().all(|c| c.len() > 2) {
@@ -117,37 +148,106 @@ pub(super) fn assign(paths: &[impl AsRef<str>], part: Part) -> Result<Chosen, St
         }
         break;
     }
-    let all: Vec<usize> = (0..components.len()).collect();
+    if let Some(division) = divided_classes(&components)? {
+        for path in components.iter_mut().filter(|path| path.len() > 2) {
+            path.swap(0, 1);
+        }
+        return assign_split(&components, &division, part);
+    }
+    let mut notes = Notes::default();
     let (labels, classes) = label(&components)?;
-    Ok(Chosen { picks: all.into_iter().zip(labels).collect(), classes, split: false })
+    for path in components.iter().filter(|path| path.len() > 2) {
+        if parts::of_name(path[0]).is_some() && classes.len() > 1 {
+            notes.say(format!("the folder '{}' is taken for a class: no other part lies beside it", path[0]));
+        }
+    }
+    remark(&components, &classes, &mut notes);
+    Ok(Chosen { picks: (0..components.len()).zip(labels).collect(), classes, split: false, notes })
 }
 
 fn split(path: &str) -> Vec<&str> {
     path.split('/').filter(|c| !c.is_empty() && *c != ".").collect()
 }
 
-fn assign_split(components: &[Vec<&str>], chosen: &str, parts: &[&str]) -> Result<Chosen, String> {
-    let members: Vec<usize> = (0..components.len())
-        .filter(|&i| components[i].len() > 1 && parts.contains(&components[i][0]))
-        .collect();
+/// The parts that lie in every class folder; nothing if they lie in none.
+fn divided_classes<'a>(components: &[Vec<&'a str>]) -> Result<Option<Division<'a>>, Doubt> {
+    let mut below: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for path in components.iter().filter(|path| path.len() > 1) {
+        let inner = below.entry(path[0]).or_default();
+        inner.extend(path.get(1).filter(|_| path.len() > 2));
+    }
+    let divided = |inner: &BTreeSet<&'a str>| parts::divide(inner.iter().copied()).ok().flatten();
+    let count = below.values().filter(|inner| divided(inner).is_some()).count();
+    if count == 0 {
+        return Ok(None);
+    }
+    let doubt =
+        |found: String| Doubt { expected: "every class folder divided into the same parts, or none", found };
+    if let Some((class, _)) = below.iter().find(|(_, inner)| divided(inner).is_none()) {
+        let (other, inner) =
+            below.iter().find(|(_, inner)| divided(inner).is_some()).unwrap_or((class, &below[class]));
+        let inner: Vec<&str> = inner.iter().copied().collect();
+        return Err(doubt(format!("{} in '{other}' but not in '{class}'", quoted(&inner))));
+    }
+    let all: BTreeSet<&str> = below.into_values().flatten().collect();
+    parts::divide(all).map_err(doubt)
+}
+
+fn assign_split(components: &[Vec<&str>], division: &Division<'_>, part: Part) -> Result<Chosen, Doubt> {
+    let in_classes = |folder: &str| components.iter().any(|c| c.len() > 2 && c[0] == folder);
+    let train = division.train;
+    // Pictures for testing whose classes are not told are passed over where others' are.
+    let test = match division.tests.iter().find(|test| in_classes(test)) {
+        Some(test) if in_classes(train) => *test,
+        _ => division.tests[0],
+    };
+    let is_member = |c: &[&str]| c.len() > 1 && (c[0] == train || c[0] == test);
+    let mut notes = Notes::default();
+    let others: Vec<&Vec<&str>> = components.iter().filter(|c| !is_member(c)).collect();
+    if let Some(other) = others.iter().find(|c| c.len() > 1 && !division.tests.contains(&c[0]))
+        && !in_classes(train)
+        && !in_classes(test)
+    {
+        let found = format!("pictures in '{train}' and '{test}', and others in '{}'", other[0]);
+        return Err(Doubt { expected: ONE_DIVISION, found });
+    }
+    if let Some(example) = others.first() {
+        notes.left_many(Left::Elsewhere, others.len(), || example.join("/"));
+        notes.say(format!("divided into '{train}' and '{test}'"));
+    }
+    let members: Vec<usize> = (0..components.len()).filter(|&i| is_member(&components[i])).collect();
     let inner: Vec<Vec<&str>> = members.iter().map(|&i| components[i][1..].to_vec()).collect();
-    let (labels, classes) = label(&inner)?;
+    let (labels, classes) = label(&inner).map_err(|doubt| Doubt {
+        found: format!("{} (in the parts '{train}' and '{test}')", doubt.found),
+        ..doubt
+    })?;
+    remark(&inner, &classes, &mut notes);
+    let of_train: BTreeSet<u32> =
+        members.iter().zip(&labels).filter(|(i, _)| components[**i][0] == train).map(|(_, l)| *l).collect();
+    let unlearnt: Vec<&str> =
+        (0u32..).zip(&classes).filter(|(l, _)| !of_train.contains(l)).map(|(_, c)| &c[..]).collect();
+    if !unlearnt.is_empty() {
+        let class = if unlearnt.len() == 1 { "class" } else { "classes" };
+        notes.say(format!("no pictures to train on of the {class} {}", quoted(&unlearnt)));
+    }
+    let chosen = if part == Part::Train { train } else { test };
     let picks =
         members.into_iter().zip(labels).filter(|&(i, _)| components[i][0] == chosen).collect::<Vec<_>>();
-    Ok(Chosen { picks, classes, split: true })
+    Ok(Chosen { picks, classes, split: true, notes })
 }
 
 /// The label of every path and the class names.
-fn label(components: &[Vec<&str>]) -> Result<(Vec<u32>, Vec<String>), String> {
+fn label(components: &[Vec<&str>]) -> Result<(Vec<u32>, Vec<String>), Doubt> {
     let flat = components.iter().find(|c| c.len() == 1);
     let foldered = components.iter().find(|c| c.len() > 1);
     if let (Some(flat), Some(foldered)) = (flat, foldered) {
-        return Err(format!(
+        let found = format!(
             "'{}' in the class folder '{}' but '{}' in none",
             foldered[foldered.len() - 1],
             foldered[0],
             flat[0]
-        ));
+        );
+        return Err(Doubt { expected: ONE_LAYOUT, found });
     }
     if flat.is_some() {
         return Ok((vec![0; components.len()], vec![NO_CLASS.to_owned()]));
@@ -159,11 +259,52 @@ fn label(components: &[Vec<&str>]) -> Result<(Vec<u32>, Vec<String>), String> {
     Ok((labels, classes.into_iter().map(str::to_owned).collect()))
 }
 
+/// Says what may not have been meant.
+fn remark(components: &[Vec<&str>], classes: &[String], notes: &mut Notes) {
+    let one_of = |names: &[&str]| classes.iter().find(|class| names.contains(&class.to_lowercase().as_str()));
+    if let (Some(images), Some(masks)) = (one_of(IMAGES), one_of(MASKS)) {
+        notes.say(format!("the folders '{images}' and '{masks}' are taken for classes"));
+    }
+    let mut lower: BTreeMap<String, &str> = BTreeMap::new();
+    for class in classes {
+        if let Some(other) = lower.insert(class.to_lowercase(), class) {
+            notes.say(format!("'{other}' and '{class}' are two classes"));
+        }
+    }
+    let stem = |name: &str| name.rsplit_once('.').map_or(name.to_owned(), |(stem, _)| stem.to_owned());
+    // The stem of the picture that it is a mask of.
+    let mask_of = |path: &[&str]| -> Option<String> {
+        let stem = path.last().map(|name| stem(name))?;
+        let lower = stem.to_ascii_lowercase();
+        let bare = lower.trim_end_matches(|c: char| c.is_ascii_digit() || c == '_');
+        let ending = MASK_ENDINGS.iter().find(|ending| bare.ends_with(**ending))?;
+        Some(stem.get(..bare.len() - ending.len())?.to_owned())
+    };
+    let masks: Vec<_> = components.iter().filter_map(|path| Some((path, mask_of(path)?))).collect();
+    if masks.is_empty() {
+        return;
+    }
+    let stems: BTreeSet<(&[&str], String)> = components
+        .iter()
+        .filter_map(|path| path.split_last().map(|(name, folders)| (folders, stem(name))))
+        .collect();
+    let known = |path: &[&str], of: &str| stems.contains(&(&path[..path.len() - 1], of.to_owned()));
+    let masks: Vec<_> = masks.iter().filter(|(path, of)| known(path, of)).collect();
+    if let Some((example, _)) = masks.first() {
+        let count = masks.len();
+        let (pictures, are) = (plural("picture", count), if count == 1 { "is" } else { "are" });
+        let example = example.join("/");
+        notes.say(format!(
+            "{count} {pictures} that {are} named as a mask of another {are} counted: {example}"
+        ));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn of(paths: &[&str], part: Part) -> Result<Chosen, String> {
+    fn of(paths: &[&str], part: Part) -> Result<Chosen, Doubt> {
         assign(&paths.iter().map(|&p| p.to_owned()).collect::<Vec<_>>(), part)
     }
 
@@ -185,7 +326,7 @@ mod tests {
     fn pictures_without_folders_are_one_class() {
         let chosen = of(&["1.png", "2.png"], Part::Train).unwrap();
         assert_eq!((names(&chosen), chosen.picks.len()), (vec![NO_CLASS], 2));
-        assert!(of(&["1.png", "a/2.png"], Part::Train).unwrap_err().contains("'1.png' in none"));
+        assert!(of(&["1.png", "a/2.png"], Part::Train).unwrap_err().found.contains("'1.png' in none"));
     }
 
     #[test]

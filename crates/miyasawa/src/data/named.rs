@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use super::error::DataError;
-use super::source::{Content, Found, Part};
-use super::{idx, listing, names, path, places, read};
+use super::idxnames::{self, Images};
+use super::source::{Found, Part};
+use super::{idx, names, path, places};
 
 /// A named data set that is kept in files.
 pub(super) struct Named {
@@ -81,29 +82,14 @@ impl Named {
         if place.is_file() {
             return path::find(place, part).map(Some);
         }
-        if let Some(images) = idx_images(place, part)? {
-            let labels = idx::labels_beside(&images)?;
-            let dataset = idx::load(self.name, &images, &labels, Some(names::owned(self.classes)))?;
-            return Ok(Some(Found { content: Content::Raw(dataset), split: true }));
+        if let Some(images) = Images::of(place)? {
+            let of_part = if part == Part::Train { &images.train } else { &images.test };
+            if let Some(of_part) = of_part {
+                let labels = idxnames::labels_beside(of_part)?;
+                return idx::load(self.name, of_part, &labels, Some(names::owned(self.classes)), true)
+                    .map(Some);
+            }
         }
         if path::has_parts(place)? { path::find(place, part).map(Some) } else { Ok(None) }
     }
-}
-
-/// The IDX image file of a part in a folder: by its prefix, `t10k` being MNIST's name for the test part.
-pub(super) fn idx_images(folder: &Path, part: Part) -> Result<Option<PathBuf>, DataError> {
-    let prefixes: &[&str] = match part {
-        Part::Train => listing::part_names(Part::Train),
-        Part::Test => &["t10k", "test", "val"],
-    };
-    let files = path::files(folder)?;
-    Ok(prefixes
-        .iter()
-        .find_map(|prefix| {
-            files.iter().find(|file| {
-                let name = read::file_name(file);
-                name.starts_with(prefix) && idx::is_image_name(&name)
-            })
-        })
-        .cloned())
 }

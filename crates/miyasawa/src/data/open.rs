@@ -308,7 +308,7 @@ fn decoded_bytes(set: &Encoded, options: &OpenOptions) -> Result<u64, DataError>
         (channels, size) => {
             let mut first = None;
             for i in 0..set.len() {
-                first = pictures::tile(&set.read(i)?, Bring::Keep).ok();
+                first = set.decode(i, |bytes| pictures::tile(bytes, Bring::Keep))?.ok();
                 if first.is_some() || i == options.max_broken {
                     break;
                 }

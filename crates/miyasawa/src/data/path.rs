@@ -4,16 +4,14 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use super::cifar::{self, Kind};
-use super::dataset::Dataset;
 use super::encoded::{Encoded, Entry};
 use super::error::DataError;
+use super::idxnames::{self, Images};
 use super::source::{Content, Found, Part};
 use super::store::Store;
-use super::{archive, idx, listing, named, places, read, tiny};
+use super::tars::{self, shards};
+use super::{archive, formats, idx, listing, parts, places, read, tiny, walk};
 use crate::picture::FORMAT_NAMES;
-
-/// The most shards that a range in braces may name.
-const MAX_SHARDS: usize = 100_000;
 
 /// What a path may be, for messages.
 const KINDS: &str = "an IDX image file, a CIFAR binary file, a tar or a folder of pictures";
@@ -47,18 +45,14 @@ pub(super) fn find(path: &Path, part: Part) -> Result<Found, DataError> {
     if metadata.is_dir() { find_in_folder(path, part) } else { find_in_file(path, part) }
 }
 
-fn raw(dataset: Dataset, split: bool) -> Result<Found, DataError> {
-    Ok(Found { content: Content::Raw(dataset), split })
-}
-
 fn find_in_file(path: &Path, part: Part) -> Result<Found, DataError> {
     let name = path.display().to_string();
     let file = read::file_name(path);
-    if is_tar(&file) {
+    if read::is_tar(&file) {
         return archive::find(&name, &[path.to_owned()], part);
     }
-    if idx::is_image_name(&file) {
-        return raw(idx::load(&name, path, &idx::labels_beside(path)?, None)?, false);
+    if idxnames::is_image(&file) {
+        return idx::load(&name, path, &idxnames::labels_beside(path)?, None, false);
     }
     if file.ends_with(".bin") {
         let bytes = read::read_archive(path)?;
@@ -67,16 +61,16 @@ fn find_in_file(path: &Path, part: Part) -> Result<Found, DataError> {
             let found = format!("{} bytes", bytes.len());
             DataError::malformed(path, "CIFAR records of 3073 or 3074 bytes", found)
         })?;
-        return raw(cifar::parse(&name, kind, &[(path.to_owned(), &bytes)])?, false);
+        return Ok(Found::raw(cifar::parse(&name, kind, &[(path.to_owned(), &bytes)])?, false));
     }
     // Errors such as a missing permission come before a judgement of the name.
     let _ = read::open(path)?;
     let found = if listing::is_picture(&file) {
-        "a single picture: give its folder"
-    } else if idx::is_idx_name(&file) {
-        "an IDX label file: give the image file"
+        "a single picture: give its folder".to_owned()
+    } else if idxnames::is_idx(&file) {
+        "an IDX label file: give the image file".to_owned()
     } else {
-        "a file with another name"
+        formats::of_file(path).map_or("a file with another name".to_owned(), |format| format.found())
     };
     Err(DataError::malformed(path, KINDS, found))
 }
@@ -87,185 +81,123 @@ fn find_in_folder(folder: &Path, part: Part) -> Result<Found, DataError> {
         return tiny::find(folder, part);
     }
     let files = files(folder)?;
-    let missing = |looked: &[&str]| DataError::NotFound {
-        what: format!("the {part} part in {name}"),
-        looked: looked.iter().map(|file| folder.join(file)).collect(),
-        hint: "The other part is there".to_owned(),
-    };
-
-    let mut kinds = Vec::new();
-    for file in &files {
-        kinds.extend(Kind::of_name(&read::file_name(file)).map(|(kind, of)| (kind, of, file.clone())));
-    }
-    if let Some(&(kind, _, _)) = kinds.first() {
-        let chosen = kinds.into_iter().filter(|&(k, of, _)| k == kind && of == part);
-        let read = chosen.map(|(_, _, file)| read::read_archive(&file).map(|bytes| (file, bytes)));
-        let read = read.collect::<Result<Vec<_>, DataError>>()?;
-        if read.is_empty() {
-            return Err(missing(&["data_batch_*.bin", "test_batch.bin", "train.bin", "test.bin"]));
-        }
-        let files: Vec<(PathBuf, &[u8])> =
-            read.iter().map(|(file, bytes)| (file.clone(), &bytes[..])).collect();
-        return raw(cifar::parse(&name, kind, &files)?, true);
-    }
-
-    let images: Vec<&PathBuf> =
-        files.iter().filter(|file| idx::is_image_name(&read::file_name(file))).collect();
-    if let Some(first) = images.first() {
-        let (images, split) = match named::idx_images(folder, part)? {
-            Some(images) => (images, images_are_split(folder)?),
-            None if images.len() == 1 && !read::file_name(first).starts_with("train") => {
-                ((*first).clone(), false)
-            }
-            None if images.len() == 1 && part == Part::Train => {
-                return Err(missing(&["train-images-idx3-ubyte"]));
-            }
-            None => return Err(missing(&["train-images-idx3-ubyte", "t10k-images-idx3-ubyte"])),
-        };
-        return raw(idx::load(&name, &images, &idx::labels_beside(&images)?, None)?, split);
-    }
-
-    let (train, test) = (tars_of(&files, Part::Train), tars_of(&files, Part::Test));
-    if !train.is_empty() || !test.is_empty() {
-        let split = !train.is_empty() && !test.is_empty();
-        let chosen = match part {
-            // One part alone is a set without parts, as `convert` writes it.
-            _ if !split => [train, test].concat(),
-            Part::Train => train,
-            Part::Test => test,
-        };
-        let found = archive::find(&name, &chosen, part)?;
-        // A tar may hold both parts itself.
-        return Ok(Found { split: split || found.split, ..found });
-    }
-    if let Some(found) = class_archives(folder, &files, part)? {
+    if let Some(found) = cifar_files(folder, &files, part)? {
         return Ok(found);
     }
-
-    let paths = listing::walk(folder)?;
-    if paths.is_empty() {
-        let tars = files.iter().filter(|file| is_tar(&read::file_name(file))).count();
-        let found = match (tars, files.len()) {
-            (0, 0) => "an empty one".to_owned(),
-            (0, n) => format!("none in it, but {n} other files"),
-            (n, _) => {
-                format!("{n} tar files whose names do not begin with train, test or val: name one of them")
-            }
+    if let Some(images) = Images::of(folder)? {
+        let Some(of_part) = images.part(part) else {
+            let what = format!("the {part} part in {name}");
+            return Err(DataError::NotFound { what, looked: vec![folder.to_owned()], hint: String::new() });
         };
-        return Err(DataError::malformed(folder, format!("a folder with pictures ({FORMAT_NAMES})"), found));
+        let labels = idxnames::labels_beside(of_part)?;
+        let mut found = idx::load(&name, of_part, &labels, None, images.is_split())?;
+        found.notes.merge(images.notes);
+        return Ok(found);
     }
-    let chosen = listing::assign(&paths, part)
-        .map_err(|found| DataError::malformed(folder, "every picture in a class folder or none", found))?;
+    if let Some(found) = tars::parts_of(folder, &files, part)? {
+        return Ok(found);
+    }
+    if let Some(found) = tars::classes_of(folder, &files, part)? {
+        return Ok(found);
+    }
+    let walk::Walked { pictures, others, mut notes } = walk::walk(folder)?;
+    if pictures.is_empty() {
+        if let Some(found) = tars::alone_of(folder, &files, part)? {
+            return Ok(found);
+        }
+        let inner = folders(folder)?;
+        if let ([inner], true) = (&inner[..], files.is_empty()) {
+            // A folder around the set, as archives unpack.
+            return find_in_folder(inner, part);
+        }
+        let expected =
+            format!("a folder with pictures ({FORMAT_NAMES}), tar files of them, IDX or CIFAR binary files");
+        return Err(DataError::malformed(folder, expected, others.found()));
+    }
+    let chosen = listing::assign(&pictures, part)
+        .map_err(|doubt| DataError::malformed(folder, doubt.expected, doubt.found))?;
+    others.note(chosen.classes != [listing::NO_CLASS], &mut notes);
+    notes.merge(chosen.notes);
     let entry = |(at, label): (usize, u32)| {
-        let name = paths[at].clone().into_boxed_str();
+        let name = pictures[at].clone().into_boxed_str();
         Entry { store: 0, label, len: 0, offset: 0, name }
     };
     let entries = chosen.picks.into_iter().map(entry).collect();
     let encoded = Encoded { name, classes: chosen.classes, stores: vec![Store::folder(folder)], entries };
-    Ok(Found { content: Content::Encoded(encoded), split: chosen.split })
+    Ok(Found { content: Content::Encoded(encoded), split: chosen.split, notes })
 }
 
-/// A folder as ImageNet's archives unpack: a tar for each class, `n01440764.tar`, in the folder or in its subfolders
-/// `train` and `test` or `val`; `None` if it is none.
-fn class_archives(folder: &Path, files: &[PathBuf], part: Part) -> Result<Option<Found>, DataError> {
-    let of_classes = |files: &[PathBuf]| -> Vec<PathBuf> {
-        let is_class = |name: &str| is_tar(name) && listing::is_wnid(name.split('.').next().unwrap_or(name));
-        files.iter().filter(|file| is_class(&read::file_name(file))).cloned().collect()
-    };
-    let found = |tars: &[PathBuf], split| -> Result<Option<Found>, DataError> {
-        let encoded = archive::classes(&folder.display().to_string(), tars)?;
-        Ok(Some(Found { content: Content::Encoded(encoded), split }))
-    };
-    let here = of_classes(files);
-    if !here.is_empty() {
-        return found(&here, false);
+/// CIFAR's binary files in a folder; nothing if there are none.
+fn cifar_files(folder: &Path, files: &[PathBuf], part: Part) -> Result<Option<Found>, DataError> {
+    let kinds: Vec<(Kind, Part, &PathBuf)> = files
+        .iter()
+        .filter_map(|file| Kind::of_name(&read::file_name(file)).map(|(kind, of)| (kind, of, file)))
+        .collect();
+    let Some(&(kind, ..)) = kinds.first() else { return Ok(None) };
+    let chosen = kinds.iter().filter(|&&(k, of, _)| k == kind && of == part);
+    let read = chosen.map(|(.., file)| read::read_archive(file).map(|bytes| ((*file).clone(), bytes)));
+    let read = read.collect::<Result<Vec<_>, DataError>>()?;
+    if read.is_empty() {
+        let names = match (kind, part) {
+            (Kind::Ten, Part::Train) => "data_batch_*.bin",
+            (Kind::Ten, Part::Test) => "test_batch.bin",
+            (Kind::Hundred, Part::Train) => "train.bin",
+            (Kind::Hundred, Part::Test) => "test.bin",
+        };
+        return Err(DataError::NotFound {
+            what: format!("the {part} part in {}", folder.display()),
+            looked: vec![folder.join(names)],
+            hint: format!(
+                "There is {}",
+                parts::quoted(&kinds.iter().map(|k| name_of(k.2)).collect::<Vec<_>>())
+            ),
+        });
     }
-    let within = |part: Part| -> Result<Vec<PathBuf>, DataError> {
-        let below = listing::part_names(part).iter().map(|name| folder.join(name)).find(|path| path.is_dir());
-        below.map_or(Ok(Vec::new()), |below| Ok(of_classes(&self::files(&below)?)))
-    };
-    let (train, test) = (within(Part::Train)?, within(Part::Test)?);
-    if train.is_empty() || test.is_empty() {
-        return Ok(None);
-    }
-    found(if part == Part::Train { &train } else { &test }, true)
+    let files: Vec<(PathBuf, &[u8])> = read.iter().map(|(file, bytes)| (file.clone(), &bytes[..])).collect();
+    Ok(Some(Found::raw(cifar::parse(&folder.display().to_string(), kind, &files)?, true)))
 }
 
-fn images_are_split(folder: &Path) -> Result<bool, DataError> {
-    Ok(named::idx_images(folder, Part::Train)?.is_some() && named::idx_images(folder, Part::Test)?.is_some())
+fn name_of(path: &Path) -> &str {
+    path.file_name().and_then(|name| name.to_str()).unwrap_or_default()
 }
 
 /// Whether a folder holds files or subfolders of both parts.
 pub(super) fn has_parts(folder: &Path) -> Result<bool, DataError> {
     let files = files(folder)?;
-    let both = |part_of: &dyn Fn(&Path) -> Option<Part>| {
-        [Part::Train, Part::Test].iter().all(|part| files.iter().any(|file| part_of(file) == Some(*part)))
+    let binary = |part: Part| {
+        files.iter().any(|file| Kind::of_name(&read::file_name(file)).is_some_and(|(_, of)| of == part))
     };
-    let binary = |file: &Path| Kind::of_name(&read::file_name(file)).map(|(_, part)| part);
-    if both(&binary) || images_are_split(folder)? {
+    if binary(Part::Train) && binary(Part::Test)
+        || Images::of(folder)?.is_some_and(|images| images.is_split())
+    {
         return Ok(true);
     }
-    if !tars_of(&files, Part::Train).is_empty() && !tars_of(&files, Part::Test).is_empty() {
-        return Ok(true);
-    }
-    let folder_of = |part| listing::part_names(part).iter().any(|name| folder.join(name).is_dir());
-    Ok(folder_of(Part::Train) && folder_of(Part::Test))
+    let folders = folders(folder)?;
+    let folders = parts::divide(folders.iter().map(|folder| name_of(folder)));
+    Ok(tars::are_divided(folder, &files)? || matches!(folders, Ok(Some(_))))
 }
 
 /// The files directly in a folder, sorted by name, hidden ones left out.
 pub(super) fn files(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
+    in_folder(folder, |path| path.is_file())
+}
+
+/// The folders directly in a folder, sorted by name, hidden ones and those of systems left out.
+pub(super) fn folders(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
+    in_folder(folder, |path| path.is_dir() && !listing::is_junk(&read::file_name(path)))
+}
+
+fn in_folder(folder: &Path, wanted: impl Fn(&Path) -> bool) -> Result<Vec<PathBuf>, DataError> {
     let entries = std::fs::read_dir(folder).map_err(|e| DataError::io(folder, e))?;
-    let mut files = Vec::new();
+    let mut found = Vec::new();
     for entry in entries {
         let path = entry.map_err(|e| DataError::io(folder, e))?.path();
-        if path.is_file() && !listing::is_hidden(&read::file_name(&path)) {
-            files.push(path);
+        if wanted(&path) && !listing::is_hidden(&read::file_name(&path)) {
+            found.push(path);
         }
     }
-    files.sort();
-    Ok(files)
-}
-
-fn is_tar(name: &str) -> bool {
-    read::strip_gz(name).0.ends_with(".tar") || name.ends_with(".tgz")
-}
-
-/// The archives of a part by the beginning of their names; of several names for a part the first that occurs.
-fn tars_of(files: &[PathBuf], part: Part) -> Vec<PathBuf> {
-    let tars: Vec<&PathBuf> = files.iter().filter(|file| is_tar(&read::file_name(file))).collect();
-    for prefix in listing::part_names(part) {
-        let chosen: Vec<PathBuf> =
-            tars.iter().filter(|file| read::file_name(file).starts_with(prefix)).copied().cloned().collect();
-        if !chosen.is_empty() {
-            return chosen;
-        }
-    }
-    Vec::new()
-}
-
-/// The paths that a file name with a range in braces stands for, `{00000..00004}`; `None` without braces.
-fn shards(path: &Path) -> Option<Result<Vec<PathBuf>, DataError>> {
-    let name = read::file_name(path);
-    let (before, rest) = name.split_once('{')?;
-    let (range, after) = rest.split_once('}')?;
-    let problem = |problem: String| DataError::Spec { spec: path.display().to_string(), problem };
-    let parsed = range.split_once("..").and_then(|(from, to)| {
-        // No number of shards has more digits, and a format's width ends at 65,535.
-        let digits = |text: &str| {
-            ((1..=20).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit())).then_some(())
-        };
-        digits(from).and(digits(to))?;
-        Some((from.len(), from.parse::<usize>().ok()?, to.parse::<usize>().ok()?))
-    });
-    Some(match parsed {
-        Some((_, from, to)) if from > to || to - from >= MAX_SHARDS => {
-            Err(problem(format!("the range {{{range}}} is backwards or longer than {MAX_SHARDS} shards")))
-        }
-        Some((digits, from, to)) => {
-            Ok((from..=to).map(|i| path.with_file_name(format!("{before}{i:0digits$}{after}"))).collect())
-        }
-        None => Err(problem(format!("'{{{range}}}' is not a range of numbers such as {{00000..00004}}"))),
-    })
+    found.sort();
+    Ok(found)
 }
 
 #[cfg(test)]
@@ -293,14 +225,5 @@ mod tests {
             error.contains("nowhere/cars") && error.contains("'cars' not found; looked in cars"),
             "{error}"
         );
-    }
-
-    #[test]
-    fn a_range_of_shards_may_have_any_digits_but_not_any_number() {
-        let names = |range: &str| shards(Path::new(&format!("a-{{{range}}}.tar"))).unwrap();
-        assert_eq!(names("08..10").unwrap(), ["a-08.tar", "a-09.tar", "a-10.tar"].map(PathBuf::from));
-        for range in ["1..", "2..1", "0..100000", &format!("{}..1", "0".repeat(70_000)), "x..3"] {
-            assert!(names(range).is_err(), "{}", &range[..range.len().min(20)]);
-        }
     }
 }

@@ -59,14 +59,14 @@ pub(super) fn build(
     broken: &Broken,
     whole_only: bool,
 ) -> Result<Dataset, DataError> {
-    let tiles: Vec<Result<Result<Tile, DecodeError>, DataError>> =
-        (0..set.len()).into_par_iter().map(|i| Ok(tile(&set.read(i)?, bring))).collect();
+    let tiles: Vec<Result<Result<Tile, DataError>, DataError>> =
+        (0..set.len()).into_par_iter().map(|i| set.decode(i, |bytes| tile(bytes, bring))).collect();
     let mut whole: Vec<Option<Tile>> = Vec::with_capacity(tiles.len());
     for (i, tile) in tiles.into_iter().enumerate() {
         match tile? {
             Ok(tile) => whole.push(Some(tile)),
-            Err(source) => {
-                broken.add(i, || set.path_of(i), source)?;
+            Err(error) => {
+                broken.add(i, || set.path_of(i), error)?;
                 whole.push(None);
             }
         }

@@ -21,10 +21,16 @@ const ARCHIVE_FLOOR: u64 = 64 << 20;
 
 /// The name of the file without a final `.gz`, and whether it had one.
 pub(super) fn strip_gz(name: &str) -> (&str, bool) {
-    match name.strip_suffix(".gz") {
-        Some(stem) => (stem, true),
-        None => (name, false),
+    match name.rsplit_once('.') {
+        Some((stem, extension)) if extension.eq_ignore_ascii_case("gz") => (stem, true),
+        _ => (name, false),
     }
+}
+
+/// Whether a name is that of a tar, gzipped or not.
+pub(super) fn is_tar(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    strip_gz(&name).0.ends_with(".tar") || name.ends_with(".tgz")
 }
 
 /// The last component of a path as text, empty if there is none.

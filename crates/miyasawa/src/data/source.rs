@@ -10,6 +10,7 @@ use super::encoded::Encoded;
 use super::error::DataError;
 use super::fit::{FitMode, Geometry};
 use super::named::{self, Named};
+use super::notes::Notes;
 use super::pictures::{self, Bring};
 use super::{digits, path, places, tiny};
 use crate::digest::hex;
@@ -110,9 +111,31 @@ impl Content {
         }
     }
 
+    /// The same pictures with these class names, which hold its own.
+    pub fn with_classes(self, classes: &[String]) -> Self {
+        let index = |name: &String| classes.iter().position(|other| other == name).unwrap_or(0) as u32;
+        let of: Vec<u32> = self.classes().iter().map(index).collect();
+        match self {
+            Self::Raw(data) => Self::Raw(data.with_classes(classes.to_vec(), &of)),
+            Self::Encoded(mut set) => {
+                set.entries.iter_mut().for_each(|entry| entry.label = of[entry.label as usize]);
+                Self::Encoded(Encoded { classes: classes.to_vec(), ..set })
+            }
+        }
+    }
+
     /// What is trained on and what is held out of a set without parts: a tenth of every class.
     pub fn hold_out(&self) -> Result<(Self, Self), DataError> {
         let count = held_out(self.len());
+        if self.len() == 1 {
+            let name = match self {
+                Self::Raw(data) => data.name(),
+                Self::Encoded(set) => &set.name,
+            };
+            let expected =
+                "two pictures or more, of which one is held out to test on (or others as data.test)";
+            return Err(DataError::invalid(name, expected, "one picture"));
+        }
         Ok(match self {
             Self::Raw(data) => {
                 let (rest, held) = data.split(count, HOLD_OUT_SEED)?;
@@ -138,7 +161,11 @@ impl Content {
         for i in spread(self.len(), LOOKED_AT) {
             match self {
                 Self::Raw(data) => add(data.image(i as usize)),
-                Self::Encoded(set) => add(&set.read(i as usize)?),
+                // What cannot be read is no picture of any set.
+                Self::Encoded(set) => {
+                    let read = set.decode(i as usize, |bytes| Ok(bytes.to_vec()))?;
+                    add(&read.unwrap_or_default());
+                }
             }
         }
         Ok(hex(hash, 16))
@@ -150,10 +177,18 @@ fn held_out(count: usize) -> usize {
     (count / 10).max(1)
 }
 
-/// A data set and whether its source distinguishes a training from a test part.
+/// A data set, whether its source distinguishes a training from a test part, and what was left out or guessed.
 pub(super) struct Found {
     pub content: Content,
     pub split: bool,
+    pub notes: Notes,
+}
+
+impl Found {
+    /// Pictures that are there already.
+    pub fn raw(data: Dataset, split: bool) -> Self {
+        Self { content: Content::Raw(data), split, notes: Notes::default() }
+    }
 }
 
 impl FromStr for DataSource {
@@ -212,12 +247,14 @@ impl DataSource {
     /// - an IDX image file with its label file beside it (`images` in its name becomes `labels`, `idx3` `idx1`);
     /// - a CIFAR binary file;
     /// - a tar or tar.gz of any of the folders below, or WebDataset shards (`name-{00000..00004}.tar`: pictures with
-    ///   `.cls` files; class names from `classes.txt` beside them);
-    /// - a folder with IDX or CIFAR binary files; with `train*.tar` and `test*.tar` or `val*.tar`; with a tar for each
-    ///   ImageNet class (`n01440764.tar`); with a subfolder for each class; or with pictures alone, which are then all of the class `image`.
+    ///   `.cls` files, numbers or names, or a `.json` file with a field `label`; class names from `classes.txt` beside them);
+    /// - a folder with IDX or CIFAR binary files; with `train*.tar` and `test*.tar` or `val*.tar`, or such tars in subfolders of
+    ///   these names; with shards alone; with a tar for each ImageNet class (`n01440764.tar`); with a subfolder for each class; or
+    ///   with pictures alone, which are then all of the class `image`.
     ///
-    /// `part` chooses in a named set and where the files are divided: IDX files by `train` and `t10k` or `test`, CIFAR files,
-    /// archives and subfolders by `train` and `test` or `val`. Anything else is one set whatever the part.
+    /// `part` chooses in a named set and where the files are divided by their names or by folders: `train`, `training`,
+    /// `train_set`, ... and `test`, `testing`, `val`, `valid`, `dev`, `t10k`, ..., in any case. Anything else is one set whatever the
+    /// part. What is left out or guessed is said as a warning, once.
     ///
     /// # Errors
     ///
@@ -236,14 +273,10 @@ impl DataSource {
         let (train, split) = self.load_part(Part::Train, options)?;
         if split {
             let test = self.load(Part::Test, options)?;
-            if test.classes() != train.classes() {
-                return Err(DataError::invalid(
-                    test.name(),
-                    "the same classes in the training and the test part",
-                    format!("{} and {} of them", train.classes().len(), test.classes().len()),
-                ));
-            }
-            return Ok((train, test));
+            return match self.aligned(Content::Raw(train), Content::Raw(test))? {
+                (Content::Raw(train), Content::Raw(test)) => Ok((train, test)),
+                _ => Err(DataError::none_whole(&self.to_string())),
+            };
         }
         train.split(held_out(train.len()), HOLD_OUT_SEED)
     }
@@ -253,7 +286,7 @@ impl DataSource {
         let roots = places::search_roots();
         let from = |set: &Named, folder: &Option<PathBuf>| set.find(folder.as_deref(), &roots, part);
         let found = match self {
-            Self::Digits => Found { content: Content::Raw(digits::load(part)?), split: true },
+            Self::Digits => Found::raw(digits::load(part)?, true),
             Self::FashionMnist(folder) => from(&named::FASHION_MNIST, folder)?,
             Self::Mnist(folder) => from(&named::MNIST, folder)?,
             Self::Cifar10(folder) => from(&named::CIFAR10, folder)?,
@@ -261,14 +294,16 @@ impl DataSource {
             Self::TinyImageNet(folder) => tiny::find_named(folder.as_deref(), &roots, part)?,
             Self::Path(path) => path::find_below(path, &roots, part)?,
         };
-        let content = match found.content {
+        let Found { content, split, notes } = found;
+        let content = match content {
             Content::Raw(data) => Content::Raw(data.renamed(self.to_string())),
             Content::Encoded(set) => Content::Encoded(Encoded { name: self.to_string(), ..set }),
         };
+        notes.warn(&self.to_string());
         if content.len() == 0 {
             return Err(DataError::invalid(&self.to_string(), "at least one picture", "none"));
         }
-        Ok(Found { content, split: found.split })
+        Ok(Found { content, split, notes })
     }
 
     fn load_part(&self, part: Part, options: &LoadOptions) -> Result<(Dataset, bool), DataError> {

@@ -97,6 +97,11 @@ impl Store {
         }
     }
 
+    /// Whether every picture is a file of its own, so that what is wrong with one says nothing of the others.
+    pub fn is_files(&self) -> bool {
+        matches!(self.place, Place::Folder)
+    }
+
     /// The `len` bytes from `offset` on; of a folder, all of the file `name`.
     pub fn read(&self, name: &str, offset: u64, len: u32) -> Result<Vec<u8>, DataError> {
         if let Place::Folder = self.place {

@@ -161,9 +161,9 @@ impl Stream {
         read: impl Fn(&[u8]) -> Result<T, DecodeError>,
     ) -> Result<(usize, T), DataError> {
         for at in (i..self.set.len()).chain(0..i) {
-            match read(&self.set.read(at)?) {
+            match self.set.decode(at, &read)? {
                 Ok(found) => return Ok((at, found)),
-                Err(source) => self.broken.add(at, || self.set.path_of(at), source)?,
+                Err(error) => self.broken.add(at, || self.set.path_of(at), error)?,
             }
         }
         Err(DataError::none_whole(self.name()))
@@ -196,9 +196,9 @@ impl Stream {
 
     /// Picture `i` itself, as evaluation sees it; nothing if it is broken.
     fn itself(&self, i: usize) -> Result<Option<Fitted>, DataError> {
-        match tile(&self.set.read(i)?, self.bring) {
+        match self.set.decode(i, |bytes| tile(bytes, self.bring))? {
             Ok(tile) => self.check_size(i, &tile).map(|()| Some(self.fit(i, &tile))),
-            Err(source) => self.broken.add(i, || self.set.path_of(i), source).map(|()| None),
+            Err(error) => self.broken.add(i, || self.set.path_of(i), error).map(|()| None),
         }
     }
 

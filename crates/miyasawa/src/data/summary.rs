@@ -6,6 +6,7 @@ use rayon::prelude::*;
 
 use super::dataset::{Histogram, spread};
 use super::error::DataError;
+use super::notes::plural;
 use super::pictures::{Bring, tile};
 use super::source::{Content, DataSource, Part};
 use crate::picture::{Grid, GridRow, Picture, PictureError};
@@ -67,6 +68,8 @@ impl Seen {
 struct Total {
     measured: usize,
     broken: usize,
+    /// What is wrong with the first broken one.
+    wrong: Option<DataError>,
     channels: usize,
     height: Option<RangeInclusive<usize>>,
     width: Option<RangeInclusive<usize>>,
@@ -88,11 +91,15 @@ fn ends(range: &Option<RangeInclusive<usize>>) -> [usize; 2] {
 }
 
 impl Total {
-    fn add(&mut self, seen: Option<Seen>) {
+    fn add(&mut self, seen: Result<Seen, DataError>) {
         self.measured += 1;
-        let Some(Seen { channels, size, planes }) = seen else {
-            self.broken += 1;
-            return;
+        let Seen { channels, size, planes } = match seen {
+            Ok(seen) => seen,
+            Err(error) => {
+                self.broken += 1;
+                self.wrong.get_or_insert(error);
+                return;
+            }
         };
         self.channels = self.channels.max(channels);
         widen(&mut self.height, size.0);
@@ -139,8 +146,9 @@ impl DataSource {
         let train = self.find(Part::Train)?;
         let mut parts = Vec::new();
         if train.split {
-            parts.push((Some(Part::Train), train.content));
-            parts.push((Some(Part::Test), self.find(Part::Test)?.content));
+            let (train, test) = self.aligned(train.content, self.find(Part::Test)?.content)?;
+            parts.push((Some(Part::Train), train));
+            parts.push((Some(Part::Test), test));
         } else {
             parts.push((None, train.content));
         }
@@ -164,11 +172,11 @@ impl Description {
     }
 
     /// Measures every part on at most `limit` pictures, evenly spaced; `progress` is told the share of the work done.
-    /// Pictures that cannot be decoded are counted.
+    /// Pictures that cannot be decoded are counted, with a warning that names one.
     ///
     /// # Errors
     ///
-    /// If a file cannot be read.
+    /// If an archive cannot be read, or no picture of a part can be decoded.
     pub fn measure(
         &self,
         limit: Option<usize>,
@@ -181,13 +189,19 @@ impl Description {
             let mut measured = Total::default();
             // In pieces, so that progress is told and what pictures tell does not pile up.
             for piece in chosen(content).chunks(1024) {
-                let seen: Vec<Result<Option<Seen>, DataError>> =
+                let seen: Vec<Result<Result<Seen, DataError>, DataError>> =
                     piece.par_iter().map(|&i| see(content, i as usize)).collect();
                 for seen in seen {
                     measured.add(seen?);
                 }
                 done += piece.len();
                 progress(done as f64 / total as f64);
+            }
+            if let Some(wrong) = measured.wrong.take() {
+                if measured.broken == measured.measured {
+                    return Err(wrong);
+                }
+                tracing::warn!("{} broken {}: {wrong}", measured.broken, plural("picture", measured.broken));
             }
             let mut counts = vec![0; content.classes().len()];
             content.labels().iter().for_each(|&label| counts[label as usize] += 1);
@@ -242,11 +256,13 @@ impl Description {
     }
 }
 
-fn see(content: &Content, i: usize) -> Result<Option<Seen>, DataError> {
+/// What picture `i` tells; within, why it is broken.
+fn see(content: &Content, i: usize) -> Result<Result<Seen, DataError>, DataError> {
     Ok(match content {
-        Content::Raw(data) => Some(Seen::of(data.image(i), data.channels(), (data.height(), data.width()))),
+        Content::Raw(data) => Ok(Seen::of(data.image(i), data.channels(), (data.height(), data.width()))),
         Content::Encoded(set) => {
-            tile(&set.read(i)?, Bring::Keep).ok().map(|t| Seen::of(&t.values, t.channels, t.size))
+            let tile = set.decode(i, |bytes| tile(bytes, Bring::Keep))?;
+            tile.map(|t| Seen::of(&t.values, t.channels, t.size))
         }
     })
 }
@@ -255,7 +271,7 @@ fn see(content: &Content, i: usize) -> Result<Option<Seen>, DataError> {
 fn show(content: &Content, i: usize) -> Result<Option<Picture>, DataError> {
     let (shape, values) = match content {
         Content::Raw(data) => ((data.channels(), data.height(), data.width()), data.image(i).to_vec()),
-        Content::Encoded(set) => match tile(&set.read(i)?, Bring::Keep) {
+        Content::Encoded(set) => match set.decode(i, |bytes| tile(bytes, Bring::Keep))? {
             Ok(tile) => ((tile.channels, tile.size.0, tile.size.1), tile.values),
             Err(_) => return Ok(None),
         },

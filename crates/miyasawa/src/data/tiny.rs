@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 
 use super::encoded::{Encoded, Entry};
 use super::error::DataError;
+use super::notes::Notes;
 use super::source::{Content, Found, Part};
 use super::store::Store;
-use super::{listing, places, webdataset};
+use super::{classnames, listing, places, walk};
 
 /// The classes of the validation pictures.
 const ANNOTATIONS: &str = "val/val_annotations.txt";
@@ -48,10 +49,12 @@ pub(super) fn find(folder: &Path, part: Part) -> Result<Found, DataError> {
     let entry =
         |label: u32, name: String| Entry { store: 0, label, len: 0, offset: 0, name: name.into_boxed_str() };
 
-    let mut entries = Vec::new();
+    let (mut entries, mut notes) = (Vec::new(), Notes::default());
     match part {
         Part::Train => {
-            for path in listing::walk(&folder.join("train"))? {
+            let walked = walk::walk(&folder.join("train"))?;
+            notes = walked.notes;
+            for path in walked.pictures {
                 let path = format!("train/{path}");
                 let id = path.split('/').nth(1).unwrap_or_default();
                 entries.push(entry(label(&path, id)?, path));
@@ -86,8 +89,8 @@ pub(super) fn find(folder: &Path, part: Part) -> Result<Found, DataError> {
     let words = read("words.txt").unwrap_or_default();
     let words: HashMap<&str, &str> = words.lines().filter_map(|line| line.split_once('\t')).collect();
     let names: Vec<&str> = ids.iter().map(|id| words.get(id).map_or(*id, |names| names.trim())).collect();
-    let classes = webdataset::shortened(&names);
+    let classes = classnames::shortened(&names);
     let name = folder.display().to_string();
     let encoded = Encoded { name, classes, stores: vec![Store::folder(folder)], entries };
-    Ok(Found { content: Content::Encoded(encoded), split: true })
+    Ok(Found { content: Content::Encoded(encoded), split: true, notes })
 }

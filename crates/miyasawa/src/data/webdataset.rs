@@ -1,13 +1,75 @@
 //! WebDataset shards: files that share a path up to the first dot of their name are one example.
 
-use std::collections::HashMap;
-use std::path::Path;
+use std::collections::{BTreeSet, HashMap};
+use std::io::SeekFrom;
 
+use super::classnames;
 use super::encoded::Encoded;
 use super::error::DataError;
 use super::listing;
-use super::store::Store;
+use super::notes::{Left, Notes};
+use super::store::{ReadSeek, Store};
 use super::tarlist::TarFile;
+
+/// Bytes of the longest label file that is read.
+const MAX_LABEL: u32 = 256;
+
+/// Bytes of the longest JSON file that is read.
+const MAX_JSON: u32 = 4 << 20;
+
+/// Fields of a JSON object that hold a class.
+const FIELDS: &[&str] = &[
+    "label",
+    "class",
+    "cls",
+    "category",
+    "target",
+    "class_id",
+    "label_id",
+    "category_id",
+    "class_index",
+    "class_idx",
+    "class_label",
+    "class_name",
+    "label_name",
+];
+
+/// A class as a file tells it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Told {
+    Number(u32),
+    Name(String),
+}
+
+/// The examples of a shard, sorted by path, and what was left out.
+#[derive(Debug)]
+pub(super) struct Shard {
+    pub examples: Vec<(TarFile, Told)>,
+    pub notes: Notes,
+}
+
+/// Where the classes of pictures are told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// `.cls`, in it a number or a name.
+    Class,
+    /// `.index`, which may be the example's own number.
+    Index,
+    Json,
+    Text,
+}
+
+impl Kind {
+    fn of(path: &str) -> Option<Self> {
+        Some(match path.rsplit_once('.')?.1.to_ascii_lowercase().as_str() {
+            "cls" | "class" | "label" | "lbl" => Self::Class,
+            "index" => Self::Index,
+            "json" => Self::Json,
+            "txt" | "text" | "caption" => Self::Text,
+            _ => return None,
+        })
+    }
+}
 
 /// What the files of an example have in common.
 fn key(path: &str) -> &str {
@@ -15,90 +77,293 @@ fn key(path: &str) -> &str {
     &path[..path[name..].find('.').map_or(path.len(), |dot| name + dot)]
 }
 
-/// The pictures of a shard, sorted by path, with their class numbers.
-pub(super) fn label(store: &Store, files: Vec<TarFile>) -> Result<Vec<(TarFile, u32)>, DataError> {
-    let (mut pictures, rest): (Vec<TarFile>, Vec<TarFile>) =
-        files.into_iter().partition(|file| listing::is_picture(&file.path));
-    let classes: HashMap<&str, &TarFile> =
-        rest.iter().filter(|file| file.class.is_some()).map(|file| (key(&file.path), file)).collect();
-    pictures.sort_by(|a, b| a.path.cmp(&b.path));
-    let labelled = pictures.into_iter().map(|picture| {
-        let Some(&file) = classes.get(key(&picture.path)) else {
-            let expected = format!("a class file {}.cls beside it", key(&picture.path));
-            return Err(DataError::malformed(&store.path_of(&picture.path), expected, "none"));
-        };
-        let text = String::from_utf8_lossy(file.class.as_deref().unwrap_or_default());
-        let label = text.trim().parse().map_err(|_| {
-            let found: String = text.chars().take(20).collect();
-            let path = store.path_of(&file.path);
-            DataError::malformed(&path, "a class number", format!("'{}'", found.trim()))
-        })?;
-        Ok((picture, label))
-    });
-    labelled.collect()
+/// The path without its last extension.
+fn stem(path: &str) -> &str {
+    let name = path.rfind('/').map_or(0, |slash| slash + 1);
+    &path[..path[name..].rfind('.').map_or(path.len(), |dot| name + dot)]
 }
 
-/// The class names of labelled pictures: from `classes.txt` beside the first shard, or their numbers.
-pub(super) fn classes(set: &Encoded) -> Result<Vec<String>, DataError> {
-    let Some((at, largest)) = set.entries.iter().map(|entry| entry.label).enumerate().max_by_key(|e| e.1)
-    else {
-        return Ok(Vec::new());
+/// The examples of an archive; nothing if its pictures have no labels beside them.
+///
+/// A label is in `KEY.cls`, as a number or a name, or where no picture has such a file, in a field of `KEY.json`.
+///
+/// # Errors
+///
+/// If there are labels and it is not certain what they are, or which of several pictures they belong to.
+pub(super) fn label(store: &Store, files: &[TarFile], notes: &mut Notes) -> Result<Option<Shard>, DataError> {
+    let of_kind = |kind: Kind| files.iter().filter(move |file| Kind::of(&file.path) == Some(kind));
+    let pictures = || files.iter().filter(|file| listing::is_picture(&file.path));
+    let labels: Vec<&TarFile> = of_kind(Kind::Class).collect();
+    if !labels.is_empty() {
+        return by_files(store, pictures().collect(), labels, &mut told).map(Some);
+    }
+    // Labels of another kind are looked for where folders tell no classes.
+    let top =
+        |file: &TarFile| file.path.trim_start_matches("./").split_once('/').map(|(top, _)| top.to_owned());
+    if pictures().map(top).collect::<BTreeSet<_>>().len() != 1 {
+        return Ok(None);
+    }
+    let keys: BTreeSet<&str> = pictures().map(|picture| key(&picture.path)).collect();
+    let beside = |kind: Kind| of_kind(kind).find(|file| keys.contains(key(&file.path)));
+    let unclear = |file: &TarFile, found: &str| {
+        let expected = format!("the class of a picture in a file {}.cls", key(&file.path));
+        DataError::malformed(&store.path_of(&file.path), expected, found)
     };
-    let path = set.stores[0].path.with_file_name("classes.txt");
-    if path.is_file() {
-        let names = class_names(&path)?;
-        if let Some(at) = set.entries.iter().position(|entry| entry.label as usize >= names.len()) {
+    if let Some(index) = beside(Kind::Index) {
+        let found = "a number in .index, which may be the class or the picture's own: rename the files if it is the class";
+        return Err(unclear(index, found));
+    }
+    if let Some(first) = beside(Kind::Json) {
+        let mut stream = store.reader()?.0;
+        match field(store, &mut *stream, first)? {
+            Some(field) => {
+                let labels = of_kind(Kind::Json).filter(|file| keys.contains(key(&file.path))).collect();
+                let mut told = |store: &Store, stream: &mut dyn ReadSeek, file: &TarFile| {
+                    told_in_json(store, stream, file, field)
+                };
+                return by_files(store, pictures().collect(), labels, &mut told).map(Some);
+            }
+            None => notes.say(format!(
+                "no classes are read: {} has no field 'label', 'class' or the like",
+                first.path
+            )),
+        }
+    } else if let Some(first) = beside(Kind::Text) {
+        let mut stream = store.reader()?.0;
+        let text = read(store, &mut *stream, first, MAX_LABEL).unwrap_or_default();
+        if text.trim().parse::<i64>().is_ok() {
+            return Err(unclear(first, "a number in .txt: rename the files to .cls if it is the class"));
+        }
+        notes.say(format!(
+            "no classes are read: {} is taken for a caption; a class belongs into {}.cls",
+            first.path,
+            key(&first.path)
+        ));
+    }
+    Ok(None)
+}
+
+/// What a file tells of a class.
+type Tell<'a> = dyn FnMut(&Store, &mut dyn ReadSeek, &TarFile) -> Result<Told, DataError> + 'a;
+
+/// The pictures with the labels that are told beside them.
+fn by_files(
+    store: &Store,
+    mut pictures: Vec<&TarFile>,
+    labels: Vec<&TarFile>,
+    tell: &mut Tell<'_>,
+) -> Result<Shard, DataError> {
+    let mut notes = Notes::default();
+    pictures.sort_by(|a, b| a.path.cmp(&b.path));
+    let group = |files: &[&TarFile], key: fn(&str) -> &str| {
+        let mut groups: HashMap<(u32, String), Vec<TarFile>> = HashMap::new();
+        for file in files {
+            groups.entry((file.segment, key(&file.path).to_owned())).or_default().push((*file).clone());
+        }
+        groups
+    };
+    let mut by = key as fn(&str) -> &str;
+    let several = |groups: &HashMap<_, Vec<TarFile>>| groups.values().any(|files| files.len() > 1);
+    let (mut of_pictures, mut of_labels) = (group(&pictures, by), group(&labels, by));
+    if several(&of_pictures) || several(&of_labels) {
+        // Keys with dots in them: every picture has a label of its own, and every label a picture.
+        let stems = (group(&pictures, stem), group(&labels, stem));
+        let alone = !several(&stems.0) && !several(&stems.1);
+        if alone && stems.0.keys().all(|key| stems.1.contains_key(key)) {
+            by = stem;
+            (of_pictures, of_labels) = stems;
+        }
+    }
+    let of = |file: &TarFile| (file.segment, by(&file.path).to_owned());
+    let mut stream = store.reader()?.0;
+    let mut examples = Vec::new();
+    for picture in pictures {
+        let name = of(picture);
+        let group = &of_pictures[&name];
+        if one_of(store, group, &name.1)?.path != picture.path {
+            notes.left(Left::Second, || picture.path.clone());
+            continue;
+        }
+        let Some(labels) = of_labels.get(&name) else {
+            let expected = format!("a class file {}.cls beside it", name.1);
+            return Err(DataError::malformed(&store.path_of(&picture.path), expected, "none"));
+        };
+        let label = one_of(store, labels, &name.1)?;
+        if labels.len() > 1 {
+            let other = labels.iter().find(|other| other.path != label.path).map_or("", |other| &other.path);
+            notes.say(format!("classes are those of files such as {}; {other} is not read", label.path));
+        }
+        examples.push((picture.clone(), tell(store, &mut *stream, label)?));
+    }
+    for (name, labels) in &of_labels {
+        if !of_pictures.contains_key(name) {
+            // The first in the alphabet, as the map has no order.
+            notes.left_many(Left::NoPicture, labels.len(), || {
+                let without = of_labels.keys().filter(|name| !of_pictures.contains_key(*name)).min();
+                format!("{}.cls", without.map_or("", |name| &name.1))
+            });
+        }
+    }
+    Ok(Shard { examples, notes })
+}
+
+/// The one file of an example of a kind: the only one, or of several the one whose name is the key and an extension.
+fn one_of<'a>(store: &Store, files: &'a [TarFile], key: &str) -> Result<&'a TarFile, DataError> {
+    let mut plain = files.iter().filter(|file| stem(&file.path) == key);
+    match (files, plain.next(), plain.next()) {
+        ([only], ..) => Ok(only),
+        (_, Some(plain), None) => Ok(plain),
+        (_, plain, second) => {
+            let (first, second) = (plain.unwrap_or(&files[0]), second.unwrap_or(&files[1]));
+            let expected = format!(
+                "one picture and one label of the example '{key}' (a key ends at the first dot of a name; a mask or another \
+                 view belongs into a file such as KEY.mask.png beside KEY.jpg)"
+            );
+            Err(DataError::malformed(&store.path, expected, format!("{} and {}", first.path, second.path)))
+        }
+    }
+}
+
+/// The text of a small file.
+fn read(store: &Store, stream: &mut dyn ReadSeek, file: &TarFile, limit: u32) -> Result<String, DataError> {
+    let path = store.path_of(&file.path);
+    if file.len > limit {
+        let expected = format!("a label of at most {limit} bytes");
+        return Err(DataError::malformed(&path, expected, format!("{} bytes", file.len)));
+    }
+    let mut bytes = vec![0; file.len as usize];
+    let read = stream.seek(SeekFrom::Start(file.offset)).and_then(|_| stream.read_exact(&mut bytes));
+    read.map_err(|e| DataError::io(&path, e))?;
+    String::from_utf8(bytes)
+        .map_err(|_| DataError::malformed(&path, "a class number or name", "bytes that are no text"))
+}
+
+/// The class in a text.
+fn told(store: &Store, stream: &mut dyn ReadSeek, file: &TarFile) -> Result<Told, DataError> {
+    let text = read(store, stream, file, MAX_LABEL)?;
+    let text = text.trim();
+    if let Ok(number) = text.parse() {
+        return Ok(Told::Number(number));
+    }
+    let is_list = text.bytes().all(|b| b.is_ascii_digit() || b" ,;.+-[]()\n\r\t".contains(&b));
+    if is_list || text.contains(['\n', '\r', '\t', '{']) {
+        let found: String = text.chars().take(20).collect();
+        let found = format!("'{}'", found.replace(['\n', '\r'], " "));
+        return Err(DataError::malformed(&store.path_of(&file.path), "one class number or name", found));
+    }
+    Ok(Told::Name(text.to_owned()))
+}
+
+fn json(store: &Store, stream: &mut dyn ReadSeek, file: &TarFile) -> Result<serde_json::Value, DataError> {
+    let text = read(store, stream, file, MAX_JSON)?;
+    serde_json::from_str(&text).map_err(|e| {
+        let found = format!("damage ({})", e.to_string().replace('\n', " "));
+        DataError::malformed(&store.path_of(&file.path), "JSON", found)
+    })
+}
+
+/// The field of a JSON file that holds the class; nothing if there is none.
+fn field(
+    store: &Store,
+    stream: &mut dyn ReadSeek,
+    file: &TarFile,
+) -> Result<Option<&'static str>, DataError> {
+    let value = json(store, stream, file)?;
+    let mut fields = FIELDS.iter().filter(|field| value.get(**field).is_some());
+    match (fields.next(), fields.next()) {
+        (Some(one), Some(other)) => {
+            let expected = format!("one field with the class, or a file {}.cls", key(&file.path));
+            let found = format!("'{one}' and '{other}'");
+            Err(DataError::malformed(&store.path_of(&file.path), expected, found))
+        }
+        (field, _) => Ok(field.copied()),
+    }
+}
+
+fn told_in_json(
+    store: &Store,
+    stream: &mut dyn ReadSeek,
+    file: &TarFile,
+    field: &str,
+) -> Result<Told, DataError> {
+    let value = json(store, stream, file)?;
+    let number = |value: &serde_json::Value| u32::try_from(value.as_u64()?).ok();
+    match value.get(field) {
+        Some(serde_json::Value::String(name)) if !name.trim().is_empty() => {
+            Ok(Told::Name(name.trim().to_owned()))
+        }
+        Some(value) if number(value).is_some() => Ok(Told::Number(number(value).unwrap_or_default())),
+        other => {
+            let expected = format!("a class number or name in the field '{field}'");
+            let found: String =
+                other.map_or("none".to_owned(), |value| value.to_string().chars().take(40).collect());
+            Err(DataError::malformed(&store.path_of(&file.path), expected, found))
+        }
+    }
+}
+
+/// The labels and class names of a set of which this is told, picture by picture. Names are those of `classes.txt`
+/// ([`classnames::beside`] the first shard); else numbers, or the names that occur, sorted.
+pub(super) fn resolve(set: &mut Encoded, told: &[Told], notes: &mut Notes) -> Result<(), DataError> {
+    let listed = match set.stores.first().and_then(|store| classnames::beside(&store.path)) {
+        Some(path) => Some(classnames::read(&path)?),
+        None => None,
+    };
+    let numbers: Vec<(usize, u32)> = told
+        .iter()
+        .enumerate()
+        .filter_map(|(i, told)| if let Told::Number(n) = told { Some((i, *n)) } else { None })
+        .collect();
+    if numbers.len() == told.len() {
+        set.classes = number(set, &numbers, listed, notes)?;
+        set.entries.iter_mut().zip(numbers).for_each(|(entry, (_, label))| entry.label = label);
+        return Ok(());
+    }
+    let names = told
+        .iter()
+        .enumerate()
+        .filter_map(|(i, told)| if let Told::Name(name) = told { Some((i, name)) } else { None });
+    let names: Vec<(usize, &String)> = names.collect();
+    if let (Some(&(at, name)), false) = (names.first(), numbers.is_empty()) {
+        let expected = "a class number, as others of the set have";
+        return Err(DataError::malformed(&set.path_of(at), expected, format!("'{name}'")));
+    }
+    let classes = listed.unwrap_or_else(|| {
+        let distinct: BTreeSet<&String> = names.iter().map(|(_, name)| *name).collect();
+        distinct.into_iter().cloned().collect()
+    });
+    let index: HashMap<&str, u32> = classes.iter().map(String::as_str).zip(0..).collect();
+    for (at, name) in names {
+        let Some(&label) = index.get(name.as_str()) else {
+            let expected = format!("one of the {} classes that classes.txt lists", classes.len());
+            return Err(DataError::malformed(&set.path_of(at), expected, format!("'{name}'")));
+        };
+        set.entries[at].label = label;
+    }
+    set.classes = classes;
+    Ok(())
+}
+
+/// The names of numbered classes.
+fn number(
+    set: &Encoded,
+    labels: &[(usize, u32)],
+    listed: Option<Vec<String>>,
+    notes: &mut Notes,
+) -> Result<Vec<String>, DataError> {
+    let Some(&(at, largest)) = labels.iter().max_by_key(|(_, label)| *label) else { return Ok(Vec::new()) };
+    if let Some(names) = listed {
+        if let Some(&(at, label)) = labels.iter().find(|(_, label)| *label as usize >= names.len()) {
             return Err(DataError::malformed(
                 &set.path_of(at),
                 format!("a class below {}, as classes.txt lists", names.len()),
-                format!("class {}", set.entries[at].label),
+                format!("class {label}"),
             ));
         }
         return Ok(names);
     }
-    let count = largest as usize + 1;
-    // Numbers far above the number of pictures are damage, and a list of names for them would be huge.
-    if count > 10 * set.len() + 1000 {
-        return Err(DataError::malformed(
-            &set.path_of(at),
-            format!("a class number that {} pictures can need", set.len()),
-            largest.to_string(),
-        ));
-    }
-    Ok((0..count).map(|class| class.to_string()).collect())
-}
-
-/// Class names from lines `index<TAB>wnid<TAB>name, synonym, ...` or `index<TAB>name`: the first name of each, or the
-/// whole last column where two classes share their first name.
-fn class_names(path: &Path) -> Result<Vec<String>, DataError> {
-    let text = std::fs::read_to_string(path).map_err(|e| DataError::io(path, e))?;
-    let mut full = Vec::new();
-    for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-        let mut columns = line.split('\t');
-        let index = columns.next().and_then(|index| index.trim().parse::<usize>().ok());
-        match (index, columns.next_back()) {
-            (Some(index), Some(names)) if index == full.len() && !names.trim().is_empty() => {
-                full.push(names.trim());
-            }
-            _ => {
-                let line: String = line.chars().take(60).collect();
-                return Err(DataError::malformed(
-                    path,
-                    format!("'{}<TAB>wnid<TAB>names' in line {}", full.len(), number + 1),
-                    format!("'{line}'"),
-                ));
-            }
-        }
-    }
-    Ok(shortened(&full))
-}
-
-/// The first of several names separated by commas, or all of them where two classes share their first one.
-pub(super) fn shortened(full: &[&str]) -> Vec<String> {
-    let short = |names: &str| names.split(',').next().unwrap_or(names).trim().to_owned();
-    let mut uses: HashMap<String, usize> = HashMap::new();
-    full.iter().for_each(|names| *uses.entry(short(names)).or_default() += 1);
-    full.iter()
-        .map(|names| if uses[&short(names)] == 1 { short(names) } else { (*names).to_owned() })
-        .collect()
+    classnames::numbers(largest, set.len(), labels.iter().map(|(_, label)| *label), notes).ok_or_else(|| {
+        let expected = format!("a class number that {} pictures can need", set.len());
+        DataError::malformed(&set.path_of(at), expected, largest.to_string())
+    })
 }

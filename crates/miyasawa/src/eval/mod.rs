@@ -52,6 +52,9 @@ pub struct Row {
     pub psnr: Option<f64>,
     /// Mean SSIM of `D(y)`.
     pub ssim: Option<f64>,
+    /// Mean squared error of `D(y)`, in squared units of the [-1, 1] range.
+    #[serde(default)]
+    pub mse: Option<f64>,
     /// Mean PSNR of `D(y, true class)`.
     pub psnr_given_label: Option<f64>,
     /// Mean PSNR of `y` itself; none at noise level 0.
@@ -242,6 +245,7 @@ impl OfLevel {
             ece: finite(classes.map(|c| c.ece)),
             psnr: finite(marginal.map(|m| m.psnr)),
             ssim: finite(marginal.map(|m| m.ssim)),
+            mse: finite(marginal.map(|m| m.mse)),
             psnr_given_label: finite(self.given.map(|m| m.result().psnr)),
             psnr_noisy: finite(Some(self.noisy.result().psnr)),
             errors,

@@ -2,24 +2,15 @@
 
 use std::io::Cursor;
 
+use super::kind::{FORMAT_NAMES, sniff};
+use super::raster::{Opacity, Raster, Samples};
+use super::tiff_read::TiffFile;
 use super::{Depth, Picture, PictureError};
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
 
-/// The most pixels a picture may have: enough for any camera, and 1.2 GB of float values in colour.
-pub const MAX_PIXELS: u64 = 100_000_000;
-
-/// The formats that are decoded, and what they are called.
-const FORMATS: [(ImageFormat, &str); 6] = [
-    (ImageFormat::Png, "PNG"),
-    (ImageFormat::Jpeg, "JPEG"),
-    (ImageFormat::WebP, "WebP"),
-    (ImageFormat::Tiff, "TIFF"),
-    (ImageFormat::Bmp, "BMP"),
-    (ImageFormat::Gif, "GIF"),
-];
-
-/// All of [`FORMATS`], for messages.
-pub(crate) const FORMAT_NAMES: &str = "PNG, JPEG, WebP, TIFF, BMP or GIF";
+/// The most pixels a picture may have, 16,384 x 16,384: more than any camera's single exposure. Denoising one so large takes
+/// about 12 GB of memory.
+pub const MAX_PIXELS: u64 = 1 << 28;
 
 /// Why bytes are not a picture that can be used.
 #[derive(Debug, thiserror::Error)]
@@ -56,12 +47,6 @@ pub enum DecodeError {
     },
 }
 
-/// Samples of a decoded picture, rows of pixels of channels (H, W, C).
-pub(crate) enum Samples {
-    Eight(Vec<u8>),
-    Sixteen(Vec<u16>),
-}
-
 /// A decoded picture: 1 channel (grey) or 3, upright, without transparency.
 pub(crate) struct Decoded {
     pub channels: usize,
@@ -75,7 +60,7 @@ impl Decoded {
     fn depth(&self) -> Depth {
         match self.samples {
             Samples::Eight(_) => Depth::Eight,
-            Samples::Sixteen(_) => Depth::Sixteen,
+            Samples::Sixteen(_) | Samples::Float(_) => Depth::Sixteen,
         }
     }
 
@@ -97,6 +82,7 @@ impl Decoded {
             Samples::Sixteen(samples) => {
                 samples.into_iter().map(|v| ((u32::from(v) + 128) / 257) as u8).collect()
             }
+            Samples::Float(samples) => samples.into_iter().map(|v| (v * 255.0).round() as u8).collect(),
         }
     }
 
@@ -111,6 +97,7 @@ impl Decoded {
         match self.samples {
             Samples::Eight(samples) => planes(&samples, self.channels, crate::data::normalise),
             Samples::Sixteen(samples) => planes(&samples, self.channels, |v| f32::from(v) / 32767.5 - 1.0),
+            Samples::Float(samples) => planes(&samples, self.channels, |v| 2.0 * v - 1.0),
         }
     }
 }
@@ -125,87 +112,127 @@ pub(crate) fn planes<S: Copy, T>(samples: &[S], channels: usize, convert: impl F
 /// EXIF orientation is applied. Transparent pixels are laid over white, as a page shows them: dropping alpha would
 /// bring out whatever colour an editor left under it, black most often. Values stay as stored (gamma-encoded,
 /// colour profiles are not applied). Palettes, 1, 2 and 4 bits become 8; CMYK becomes RGB; float values, of TIFF, are those of
-/// the range [0, 1] with 16 bits. Of several pictures in a file the first is taken.
+/// the range [0, 1]: a file with others is refused. Of several pictures in a file the first is taken.
 pub(crate) fn decode(bytes: &[u8]) -> Result<Decoded, DecodeError> {
-    let (format, name) = match image::guess_format(bytes) {
-        Ok(found) => match FORMATS.iter().find(|(format, _)| *format == found) {
-            Some(known) => *known,
-            None => {
-                let extension = found.extensions_str().first().copied().unwrap_or("other");
-                return Err(DecodeError::NotAPicture(format!("a picture in the format '{extension}'")));
-            }
-        },
-        Err(_) if bytes.is_empty() => return Err(DecodeError::NotAPicture("an empty file".to_owned())),
-        Err(_) => {
-            let begin: String = bytes.iter().take(8).map(|b| format!("{b:02x}")).collect();
-            return Err(DecodeError::NotAPicture(format!("bytes that begin with {begin}")));
+    let raster = match sniff(bytes)? {
+        (ImageFormat::Tiff, _) => TiffFile::open(bytes.into())?.unscaled(0)?,
+        (format, name) => open(bytes, format, name)?.raster()?,
+    };
+    Ok(flatten(raster))
+}
+
+/// Lays what is transparent over white.
+pub(super) fn flatten(raster: Raster) -> Decoded {
+    let Raster { channels, height, width, .. } = raster;
+    let Some(opacity) = raster.opacity else {
+        return Decoded { channels, height, width, samples: raster.samples };
+    };
+    let samples = match raster.samples {
+        Samples::Eight(samples) => Samples::Eight(over_white(&samples, channels, opacity)),
+        Samples::Sixteen(samples) => Samples::Sixteen(over_white(&samples, channels, opacity)),
+        Samples::Float(samples) => {
+            let pixel = |pixel: &[f32]| {
+                let alpha = pixel[channels];
+                let share = if opacity == Opacity::Straight { alpha } else { 1.0 };
+                pixel[..channels].iter().map(|v| v * share + 1.0 - alpha).collect::<Vec<_>>()
+            };
+            Samples::Float(samples.chunks_exact(channels + 1).flat_map(pixel).collect())
         }
     };
-    let explain = |error: image::ImageError| match error {
+    Decoded { channels, height, width, samples }
+}
+
+/// A picture whose header was read.
+pub(super) struct Opened<'b> {
+    decoder: Box<dyn ImageDecoder + 'b>,
+    name: &'static str,
+}
+
+/// What a decoder's error comes to.
+fn explained(name: &'static str) -> impl Fn(image::ImageError) -> DecodeError {
+    move |error| match error {
         image::ImageError::Unsupported(e) => DecodeError::Unsupported { format: name, found: one_line(&e) },
         // The details are what the decoder said; the outer error only repeats the format's name.
         e => DecodeError::Damaged {
             format: name,
             found: std::error::Error::source(&e).map_or_else(|| one_line(&e), one_line),
         },
-    };
+    }
+}
+
+/// Reads the header of a picture that is no TIFF.
+pub(super) fn open<'b>(
+    bytes: &'b [u8],
+    format: ImageFormat,
+    name: &'static str,
+) -> Result<Opened<'b>, DecodeError> {
     let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
     // Dimensions are bounded below; this bounds what else a decoder may allocate.
     let mut limits = Limits::default();
     limits.max_alloc = Some(MAX_PIXELS * 8 + (64 << 20));
     reader.limits(limits);
-    let mut decoder = reader.into_decoder().map_err(explain)?;
-    let (width, height) = decoder.dimensions();
-    if u64::from(width) * u64::from(height) > MAX_PIXELS {
-        return Err(DecodeError::TooLarge { width, height });
-    }
-    if width == 0 || height == 0 {
-        return Err(DecodeError::Damaged { format: name, found: format!("a size of {width}x{height}") });
-    }
+    let decoder = reader.into_decoder().map_err(explained(name))?;
+    check_size(name, decoder.dimensions())?;
     if format == ImageFormat::Jpeg && !jpeg_is_ended(bytes) {
         // The decoder would fill what is missing with grey and say nothing.
         let found = "one without an end-of-image marker: it is truncated".to_owned();
         return Err(DecodeError::Damaged { format: name, found });
     }
-    let orientation = decoder.orientation().map_err(explain)?;
-    let mut picture = DynamicImage::from_decoder(decoder).map_err(explain)?;
-    picture.apply_orientation(orientation);
-    Ok(flatten(picture))
+    Ok(Opened { decoder: Box::new(decoder), name })
 }
 
-fn one_line(error: impl std::fmt::Display) -> String {
+/// Checks the size that a header tells.
+pub(super) fn check_size(format: &'static str, (width, height): (u32, u32)) -> Result<(), DecodeError> {
+    if u64::from(width) * u64::from(height) > MAX_PIXELS {
+        return Err(DecodeError::TooLarge { width, height });
+    }
+    if width == 0 || height == 0 {
+        return Err(DecodeError::Damaged { format, found: format!("a size of {width}x{height}") });
+    }
+    Ok(())
+}
+
+impl Opened<'_> {
+    pub fn size(&self) -> (u32, u32) {
+        self.decoder.dimensions()
+    }
+
+    /// Colour profile, EXIF and XMP. What cannot be read of them is not there.
+    pub fn described(&mut self) -> [Option<Vec<u8>>; 3] {
+        let Self { decoder, .. } = self;
+        [decoder.icc_profile(), decoder.exif_metadata(), decoder.xmp_metadata()]
+            .map(|found| found.unwrap_or_default().filter(|found| !found.is_empty()))
+    }
+
+    /// The pixels, upright, and whether that changed the sides' places.
+    pub fn raster(mut self) -> Result<Raster, DecodeError> {
+        let explain = explained(self.name);
+        let orientation = self.decoder.orientation().map_err(&explain)?;
+        let picture = DynamicImage::from_decoder(self.decoder).map_err(&explain)?;
+        Ok(Raster::from(picture).upright(orientation.to_exif()))
+    }
+}
+
+pub(super) fn one_line(error: impl std::fmt::Display) -> String {
     error.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-fn flatten(picture: DynamicImage) -> Decoded {
-    use Samples::{Eight, Sixteen};
-    let (width, height) = (picture.width() as usize, picture.height() as usize);
-    let (channels, samples) = match picture {
-        DynamicImage::ImageLuma8(p) => (1, Eight(p.into_raw())),
-        DynamicImage::ImageLumaA8(p) => (1, Eight(over_white::<u8, 2>(&p))),
-        DynamicImage::ImageRgb8(p) => (3, Eight(p.into_raw())),
-        DynamicImage::ImageRgba8(p) => (3, Eight(over_white::<u8, 4>(&p))),
-        DynamicImage::ImageLuma16(p) => (1, Sixteen(p.into_raw())),
-        DynamicImage::ImageLumaA16(p) => (1, Sixteen(over_white::<u16, 2>(&p))),
-        DynamicImage::ImageRgba16(p) => (3, Sixteen(over_white::<u16, 4>(&p))),
-        other => (3, Sixteen(other.into_rgb16().into_raw())),
-    };
-    Decoded { channels, height, width, samples }
-}
-
-/// Lays pixels of N - 1 channels and alpha over white, rounding to the nearest.
-fn over_white<T, const N: usize>(samples: &[T]) -> Vec<T>
+/// Lays pixels of some channels and alpha over white, rounding to the nearest.
+fn over_white<T>(samples: &[T], channels: usize, opacity: Opacity) -> Vec<T>
 where
     T: Copy + Into<u64> + TryFrom<u64> + image::Primitive,
 {
     let full: u64 = T::max_value().into();
-    let mut out = Vec::with_capacity(samples.len() / N * (N - 1));
-    for pixel in samples.chunks_exact(N) {
-        let alpha: u64 = pixel[N - 1].into();
-        for &value in &pixel[..N - 1] {
+    let mut out = Vec::with_capacity(samples.len() / (channels + 1) * channels);
+    for pixel in samples.chunks_exact(channels + 1) {
+        let alpha: u64 = pixel[channels].into();
+        for &value in &pixel[..channels] {
             let value: u64 = value.into();
-            let laid = (value * alpha + full * (full - alpha) + full / 2) / full;
-            out.push(T::try_from(laid).unwrap_or(T::max_value()));
+            let over = match opacity {
+                Opacity::Straight => (value * alpha + full * (full - alpha) + full / 2) / full,
+                Opacity::Premultiplied => (value + full - alpha).min(full),
+            };
+            out.push(T::try_from(over).unwrap_or(T::max_value()));
         }
     }
     out
@@ -230,16 +257,4 @@ fn jpeg_is_ended(bytes: &[u8]) -> bool {
     }
     // Not a sequence of segments as far as this can tell: the decoder has the say.
     bytes.windows(2).any(|pair| pair == [0xff, 0xd9])
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn messages_name_every_format() {
-        let names: Vec<&str> = FORMATS.iter().map(|(_, name)| *name).collect();
-        let (last, others) = names.split_last().unwrap();
-        assert_eq!(FORMAT_NAMES, format!("{} or {last}", others.join(", ")));
-    }
 }

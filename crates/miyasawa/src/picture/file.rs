@@ -1,86 +1,36 @@
 //! Pictures from files and into files.
 
-use std::fs::File;
-use std::io::{Cursor, Read, Write};
 use std::path::Path;
 
-use image::codecs::bmp::BmpEncoder;
-use image::codecs::jpeg::JpegEncoder;
-use image::codecs::png::PngEncoder;
-use image::codecs::tiff::TiffEncoder;
-use image::codecs::webp::WebPEncoder;
-use image::{ExtendedColorType, ImageEncoder};
-
-use super::{Depth, Picture, PictureError, decode};
+use super::encode::{Content, encode};
+use super::kind::Format;
+use super::metadata::Metadata;
+use super::tags::Tags;
+use super::{Picture, PictureError, PictureFile};
 use crate::atomic::write_atomic;
-use crate::data::denormalise;
-
-/// Quality of JPEG files written, of 100: high, for pictures are compared by eye.
-const JPEG_QUALITY: u8 = 95;
-
-/// A larger file is not read: no picture within [`super::MAX_PIXELS`] needs more.
-const MAX_FILE: u64 = 1 << 30;
-
-/// A format that can be written.
-#[derive(Debug, Clone, Copy)]
-enum Format {
-    Png,
-    Jpeg,
-    WebP,
-    Tiff,
-    Bmp,
-}
-
-impl Format {
-    fn of(path: &Path) -> Result<Self, PictureError> {
-        let extension =
-            path.extension().map(|e| e.to_string_lossy().to_ascii_lowercase()).unwrap_or_default();
-        match extension.as_str() {
-            "png" => Ok(Self::Png),
-            "jpg" | "jpeg" => Ok(Self::Jpeg),
-            "webp" => Ok(Self::WebP),
-            "tif" | "tiff" => Ok(Self::Tiff),
-            "bmp" => Ok(Self::Bmp),
-            _ => Err(PictureError::Extension { path: path.to_owned() }),
-        }
-    }
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Png => "PNG",
-            Self::Jpeg => "JPEG",
-            Self::WebP => "WebP",
-            Self::Tiff => "TIFF",
-            Self::Bmp => "BMP",
-        }
-    }
-}
 
 impl Picture {
     /// Opens a PNG, JPEG, WebP, TIFF, BMP or GIF file; its content, not its name, tells which.
     ///
     /// Grey pictures have 1 channel, colour 3. 16-bit samples keep their precision, and the picture is
     /// [to be stored](Picture::depth) with 16 bits again. EXIF orientation is applied, transparency is laid over white, CMYK is
-    /// converted to RGB. Float samples are those of the range [0, 1]; of several pictures in a file the first is taken.
+    /// converted to RGB. Float samples are those of the range [0, 1]; samples of TIFF whose range says nothing of black and
+    /// white (floats beyond [0, 1], signed and 32-bit numbers) are brought to what the file holds, with a warning. Of several
+    /// pictures in a file the first is taken. [`PictureFile`] gives all of them, and what belongs to them.
     ///
     /// # Errors
     ///
     /// [`PictureError::Read`] or [`PictureError::Decode`], which name the path.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, PictureError> {
         let path = path.as_ref();
-        let error = |source| PictureError::Read { path: path.to_owned(), source };
-        let file = File::open(path).map_err(error)?;
-        if file.metadata().map_err(error)?.is_dir() {
-            return Err(error(std::io::Error::other("it is a folder, not a picture")));
+        let file = PictureFile::open(path)?;
+        for note in file.notes() {
+            tracing::warn!("{}: {note}", path.display());
         }
-        let mut bytes = Vec::new();
-        file.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(error)?;
-        if bytes.len() as u64 > MAX_FILE {
-            return Err(error(std::io::Error::other("the file is larger than 1 GiB")));
+        if file.pages() > 1 {
+            tracing::warn!("{}: the first of {} pages is taken", path.display(), file.pages());
         }
-        let decoded =
-            decode(&bytes).map_err(|source| PictureError::Decode { path: path.to_owned(), source })?;
-        decoded.into_picture()
+        Ok(file.page(0)?.into_opaque())
     }
 
     /// Whether [`Picture::save`] can write to a file of this name: to be asked before long work.
@@ -89,7 +39,7 @@ impl Picture {
     ///
     /// [`PictureError::Extension`].
     pub fn check_extension(path: impl AsRef<Path>) -> Result<(), PictureError> {
-        Format::of(path.as_ref()).map(drop)
+        format_of(path.as_ref()).map(drop)
     }
 
     /// Saves the picture in the format that the name's extension tells: PNG, JPEG (quality 95), WebP (lossless), TIFF or BMP;
@@ -101,7 +51,7 @@ impl Picture {
     /// [`PictureError::Extension`], [`PictureError::Encode`] or [`PictureError::Write`], which name the path.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), PictureError> {
         let path = path.as_ref();
-        self.save_as(path, Format::of(path)?)
+        self.save_as(path, format_of(path)?)
     }
 
     /// Saves the picture as a PNG whatever the name. Otherwise as [`Picture::save`].
@@ -124,46 +74,21 @@ impl Picture {
 
     fn save_as(&self, path: &Path, format: Format) -> Result<(), PictureError> {
         let bytes = self.encode(path, format)?;
-        Ok(write_atomic(path, |file| file.write_all(&bytes))?)
+        Ok(write_atomic(path, |file| std::io::Write::write_all(file, &bytes))?)
     }
 
     fn encode(&self, path: &Path, format: Format) -> Result<Vec<u8>, PictureError> {
-        let error =
-            |found: String| PictureError::Encode { path: path.to_owned(), format: format.name(), found };
-        let plane = self.height * self.width;
-        let values = (0..plane).flat_map(|at| self.values[at..].iter().step_by(plane));
-        let wide = self.depth == Depth::Sixteen && matches!(format, Format::Png | Format::Tiff);
-        let samples: Vec<u8> = if wide {
-            values.flat_map(|&value| sixteen_bits(value).to_ne_bytes()).collect()
-        } else {
-            values.map(|&value| denormalise(value)).collect()
-        };
-        let colour = match (self.channels, wide) {
-            (1, false) => ExtendedColorType::L8,
-            (1, true) => ExtendedColorType::L16,
-            (_, false) => ExtendedColorType::Rgb8,
-            (_, true) => ExtendedColorType::Rgb16,
-        };
-        let (Ok(width), Ok(height)) = (u32::try_from(self.width), u32::try_from(self.height)) else {
-            return Err(error(format!("a size of {}x{}", self.height, self.width)));
-        };
-        let mut bytes = Cursor::new(Vec::new());
-        let written = match format {
-            Format::Png => PngEncoder::new(&mut bytes).write_image(&samples, width, height, colour),
-            Format::Jpeg => JpegEncoder::new_with_quality(&mut bytes, JPEG_QUALITY)
-                .write_image(&samples, width, height, colour),
-            Format::WebP => {
-                WebPEncoder::new_lossless(&mut bytes).write_image(&samples, width, height, colour)
-            }
-            Format::Tiff => TiffEncoder::new(&mut bytes).write_image(&samples, width, height, colour),
-            Format::Bmp => BmpEncoder::new(&mut bytes).write_image(&samples, width, height, colour),
-        };
-        written.map_err(|e| error(e.to_string().replace('\n', " ")))?;
-        Ok(bytes.into_inner())
+        let (metadata, tags) = (&Metadata::default(), Tags::default());
+        encode(format, &Content { picture: self, alpha: None, scale: None, metadata, tags })
+            .map_err(|found| PictureError::Encode { path: path.to_owned(), format: format.name(), found })
     }
 }
 
+fn format_of(path: &Path) -> Result<Format, PictureError> {
+    Format::of_name(path).ok_or_else(|| PictureError::Extension { path: path.to_owned() })
+}
+
 /// A value of [-1, 1], or what is nearest to it, as 16 bits.
-fn sixteen_bits(value: f32) -> u16 {
+pub(super) fn sixteen_bits(value: f32) -> u16 {
     (value * 32767.5 + 32767.5).round() as u16
 }

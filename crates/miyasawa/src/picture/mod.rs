@@ -5,20 +5,34 @@
 
 mod bilinear;
 mod decode;
+mod encode;
 mod error;
 mod file;
 mod grid;
+mod kind;
+mod metadata;
 mod noise_level;
+mod numbers;
+mod page;
+#[cfg(test)]
+mod page_tests;
+mod raster;
 mod resample;
+mod tags;
 #[cfg(test)]
 mod tests;
 mod text;
+mod tiff_read;
+mod tiff_write;
 
 pub(crate) use bilinear::{Window, bilinear, resize_crop};
 pub use decode::{DecodeError, MAX_PIXELS};
-pub(crate) use decode::{FORMAT_NAMES, decode, planes};
+pub(crate) use decode::{decode, planes};
 pub use error::PictureError;
 pub use grid::{Grid, GridRow, grid};
+pub(crate) use kind::FORMAT_NAMES;
+pub use kind::Format;
+pub use page::{Page, PictureFile, PictureWriter};
 pub(crate) use resample::cover;
 
 use crate::data::normalise;

@@ -9,6 +9,7 @@
 //! | `metrics.jsonl` | a line for every step, evaluation and return to an earlier state |
 //! | `curves.png` | losses, accuracy and PSNR so far |
 //! | `samples.png` | noisy, denoised, clean |
+//! | `origin.toml` | the folder in which the run was started, where its relative paths begin |
 //! | `lock` | the number of the process that works here; locked as long as it lives |
 
 use super::{config::ConfigError, run::TrainError, state::TrainState};
@@ -100,6 +101,28 @@ fn checkpoints(dir: &Path) -> Result<Vec<(u64, PathBuf)>, TrainError> {
     Ok(found)
 }
 
+/// Where a run was started.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(default)]
+struct Origin {
+    /// How many folders above the run's own, if it lies below; so that both can move together.
+    above: Option<usize>,
+    /// Its path.
+    folder: Option<PathBuf>,
+}
+
+/// The file that tells it.
+const ORIGIN: &str = "origin.toml";
+
+/// The folders in which relative paths of a run's configuration may begin, the likeliest first: where it was started, as seen
+/// from the run's folder, and by its path. None of a run of an earlier version.
+pub fn origins(dir: &Path) -> Vec<PathBuf> {
+    let text = std::fs::read_to_string(dir.join(ORIGIN)).unwrap_or_default();
+    let Origin { above, folder } = toml::from_str(&text).unwrap_or_default();
+    let above = above.and_then(|n| Some(dir.canonicalize().ok()?.ancestors().nth(n)?.to_owned()));
+    above.into_iter().chain(folder).filter(|folder| folder.is_dir()).collect()
+}
+
 /// Whether a folder holds a checkpoint that a run can go on from.
 ///
 /// # Errors
@@ -181,6 +204,20 @@ impl RunFiles {
 
     pub fn write(&self, name: &str, bytes: &[u8]) -> Result<(), TrainError> {
         Ok(write_atomic(&self.path(name), |file| file.write_all(bytes))?)
+    }
+
+    /// Writes down where relative paths begin: in the folder that the process works in.
+    pub fn write_origin(&self) -> Result<(), TrainError> {
+        let folder = std::env::current_dir().ok();
+        let below = |folder: &PathBuf| {
+            let inside = self.dir.canonicalize().ok()?;
+            Some(inside.strip_prefix(folder.canonicalize().ok()?).ok()?.components().count())
+        };
+        let above = folder.as_ref().and_then(below);
+        // A path that is no text can't be written down.
+        let folder = folder.filter(|folder| folder.to_str().is_some());
+        let text = toml::to_string(&Origin { above, folder }).unwrap_or_default();
+        self.write(ORIGIN, format!("# Where relative paths of config.toml begin.\n{text}").as_bytes())
     }
 
     /// Writes a checkpoint, then removes what is older than the last `keep`, and what is newer: a run that was

@@ -1,17 +1,34 @@
 //! A run's `metrics.jsonl`: a line for every step, and one for every event.
 //!
+//! Every line has a field `time`: when it was written, in seconds since 1970 (UTC). Nothing reads it: what a run becomes does
+//! not depend on the clock.
+//!
 //! A checkpoint knows how many lines the file had. A resumed run cuts it there, so that every step stands in it
 //! once, whatever was written after the checkpoint and however it was cut off.
 
-use super::{config::TrainConfig, run::TrainError};
+use super::{
+    config::TrainConfig,
+    run::{BestEvaluation, TrainError},
+};
 use crate::atomic::write_atomic;
+use crate::checkpoint::ModelInfo;
 use crate::eval::Row;
+use crate::model::Kind;
 use serde_json::Value;
 use std::{
     fs::{File, OpenOptions},
     io::{self, BufRead, BufReader, Write},
     path::{Path, PathBuf},
+    time::{SystemTime, UNIX_EPOCH},
 };
+
+/// A line and when it was written.
+#[derive(serde::Serialize)]
+struct Stamped<'a, T> {
+    #[serde(flatten)]
+    line: &'a T,
+    time: f64,
+}
 
 /// Lines of steps that are read for the curves: more cannot be seen.
 const MOST_LINES: usize = 20_000;
@@ -50,7 +67,9 @@ impl Log {
     /// Appends a line.
     pub fn push(&mut self, line: &impl serde::Serialize) -> Result<(), TrainError> {
         let wrong = |source| TrainError::Folder { path: self.path.clone(), source };
-        let mut text = serde_json::to_string(line).map_err(|e| wrong(e.into()))?;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let line = Stamped { line, time: now.as_millis() as f64 / 1e3 };
+        let mut text = serde_json::to_string(&line).map_err(|e| wrong(e.into()))?;
         text.push('\n');
         self.file.write_all(text.as_bytes()).map_err(wrong)?;
         self.lines += 1;
@@ -150,8 +169,41 @@ fn filter(path: &Path, step: u64) -> Result<(u64, u64), TrainError> {
 pub(super) fn score(rows: &[Row], config: &TrainConfig) -> f64 {
     let classes = config.loss_weights()[0] > 0.0;
     let value = |row: &Row| if classes { row.accuracy.or(row.psnr) } else { row.psnr };
+    (mean(rows, value).unwrap_or(0.0) * SCORE).round()
+}
+
+/// Scores are whole numbers of this part of a share or decibel.
+const SCORE: f64 = 1e9;
+
+/// The mean over the noise levels that have a value.
+fn mean(rows: &[Row], value: impl Fn(&Row) -> Option<f64>) -> Option<f64> {
     let values: Vec<f64> = rows.iter().filter_map(value).collect();
-    (values.iter().sum::<f64>() / values.len().max(1) as f64 * 1e9).round()
+    (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
+}
+
+/// The evaluation whose model is kept as `best.safetensors`, beside the last one.
+pub(super) fn best_evaluation(
+    evaluations: &[(u64, Vec<Row>)],
+    config: &TrainConfig,
+) -> Option<BestEvaluation> {
+    let (_, last) = evaluations.last()?;
+    let best = best(evaluations, config)?;
+    // The first of equal ones is kept.
+    let (step, rows) = evaluations.iter().find(|(_, rows)| score(rows, config) == best)?;
+    let by_accuracy = config.loss_weights()[0] > 0.0 && rows.iter().any(|row| row.accuracy.is_some());
+    Some(BestEvaluation { step: *step, by_accuracy, score: best / SCORE, last: score(last, config) / SCORE })
+}
+
+/// The losses on the test part, in the mean over the noise levels: cross-entropy, and score matching as in training.
+pub(super) fn test_losses(rows: &[Row], info: &ModelInfo) -> [Option<f64>; 2] {
+    let variance = info.data.std.powi(2);
+    let blind = info.network.kind() == Kind::GradResNet && info.network.is_blind();
+    let matching = |row: &Row| {
+        let noise = row.sigma.powi(2);
+        let weight = if blind { 1.0 / noise } else { (variance + noise) / (variance * noise) };
+        row.mse.map(|mse| weight * mse).filter(|loss| loss.is_finite())
+    };
+    [mean(rows, |row| row.nll), mean(rows, matching)]
 }
 
 /// The best score of the evaluations.

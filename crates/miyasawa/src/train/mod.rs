@@ -13,10 +13,11 @@ pub mod objective;
 pub mod optimizer;
 mod patch;
 mod run;
+mod speed;
 pub mod state;
 pub mod step;
 
 pub use config::{Dtype, TrainConfig};
-pub use files::{CheckpointConfig, discard_run, has_checkpoint};
+pub use files::{CheckpointConfig, discard_run, has_checkpoint, origins};
 pub use guard::{DivergenceConfig, Guard};
-pub use run::{Finish, Observer, Rollback, StepReport, TrainError, Trainer};
+pub use run::{BestEvaluation, Finish, Observer, Rollback, StepReport, TrainError, Trainer};

@@ -166,6 +166,21 @@ pub struct Finish {
     pub steps: u64,
     /// The last evaluation.
     pub rows: Vec<Row>,
+    /// The best one, whose model is `best.safetensors`, if that is kept.
+    pub best: Option<BestEvaluation>,
+}
+
+/// The best evaluation of a run and the last one, in the mean over the noise levels.
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
+pub struct BestEvaluation {
+    /// Its step.
+    pub step: u64,
+    /// Whether accuracies are compared; else PSNR.
+    pub by_accuracy: bool,
+    /// Its share of right answers, or its decibels.
+    pub score: f64,
+    /// Those of the last evaluation.
+    pub last: f64,
 }
 
 /// A run about to start.
@@ -275,24 +290,30 @@ impl Trainer {
     /// # Errors
     /// If pictures cannot be read.
     pub fn seconds_per_step(&self) -> Result<f64, TrainError> {
+        // The first ones fill caches.
+        let times = self.timed_steps(7)?.split_off(2);
+        let mut times: Vec<f64> = times.into_iter().map(|[batch, optimizer]| batch + optimizer).collect();
+        times.sort_by(f64::total_cmp);
+        Ok(times[times.len() / 2])
+    }
+
+    /// Seconds of so many steps, which are thrown away: what a batch takes, and what the optimiser takes whatever the batch.
+    pub(super) fn timed_steps(&self, count: u64) -> Result<Vec<[f64; 2]>, TrainError> {
         let device = self.device.clone().autodiff();
         let mut model = self.info.network.init(&device, self.config.seed, self.info.data.std);
         let mut objective = Objective::new(&self.config, self.image());
         let mut optimizer = Optimizer::new(self.config.optimizer.clone());
         let (micro, mut feed, mut times) = (self.micro_batch(), self.feed(), Vec::new());
-        for step in 0..7 {
+        for step in 0..count {
             let start = Instant::now();
             let batch = feed.batch(step)?;
             let (mut grads, _) = objective.gradients(&mut model, &batch, step, micro, &device);
+            let batch = start.elapsed();
             let norm = Optimizer::norm(&grads);
             model = optimizer.step(model, &mut grads, norm, self.config.optimizer.lr);
-            // The first ones fill caches.
-            if step >= 2 {
-                times.push(start.elapsed().as_secs_f64());
-            }
+            times.push([batch, start.elapsed() - batch].map(|time| time.as_secs_f64()));
         }
-        times.sort_by(f64::total_cmp);
-        Ok(times[times.len() / 2])
+        Ok(times)
     }
 
     /// Channels, height and width of what the network learns from.

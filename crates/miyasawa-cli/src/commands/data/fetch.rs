@@ -2,8 +2,8 @@ use crate::args::{Session, WrongCall};
 use crate::commands::Outcome;
 use crate::fetch::{self, Client, SETS};
 use crate::output::shown;
+use crate::progress::Progress;
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
 use miyasawa::data::default_folder;
 use serde_json::json;
 use std::path::PathBuf;
@@ -39,11 +39,7 @@ pub fn run(args: &Fetch, session: &Session) -> anyhow::Result<Outcome> {
         return Err(WrongCall(text).into());
     }
     let dir = args.dir.clone().unwrap_or_else(default_folder);
-    let bar = if session.quiet { ProgressBar::hidden() } else { ProgressBar::no_length() };
-    let style = ProgressStyle::with_template(
-        "{msg} [{bar:24}] {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left",
-    );
-    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> "));
+    let bar = Progress::bytes(session);
     let fetched =
         fetch::fetch(set, &dir, args.from.as_deref(), &Client::default(), &mut |name, have, of| {
             if bar.message() != name {

@@ -57,7 +57,10 @@ fn damaged_archives_are_named_with_what_is_wrong() {
     }
     assert!(with(&gzip(&whole)[..whole.len() / 30]).contains("ends too early"));
     assert!(with(b"not a tar at all").contains("tar archive"));
-    assert!(with(&tar(&[("a/readme.txt", b"x".to_vec())])).contains("found 1 other files"));
+    assert!(
+        with(&tar(&[("a/readme.txt", b"x".to_vec())]))
+            .contains("found none, but 1 other file (a/readme.txt)")
+    );
     assert!(
         with(&tar(&[("a/x.jpg", b"hello, not a jpeg".to_vec())]))
             .contains("x.jpg: expected a PNG, JPEG, WebP, TIFF, BMP or GIF")
@@ -77,8 +80,11 @@ fn what_is_not_there_is_said_with_where_it_was_looked_for() {
     ]);
     assert!(message(load(dir.path().join("no-such"), Part::Train)).contains("no-such' not found"));
     assert!(
-        message(load(dir.path().join("sub"), Part::Train)).contains("sub: expected a folder with pictures")
+        message(load(dir.path().join("sub"), Part::Train))
+            .contains("sub/empty: expected a folder with pictures")
     );
+    let text = message(load(dir.path().join("sub"), Part::Train));
+    assert!(text.contains("found none, but 1 other file (none.txt)"), "{text}");
     assert!(message(load(dir.path().join("one.png"), Part::Train)).contains("a single picture"));
     assert!(message(load(dir.path().join("notes.txt"), Part::Train)).contains("notes.txt: expected an IDX"));
     let folder_tar = folder(&[("x.tar/a/1.txt", b"x".to_vec())]);
@@ -97,11 +103,11 @@ proptest! {
         let plain = idx(&[n as u32, h as u32, w as u32], &values);
         let bytes = if gz { gzip(&plain) } else { plain };
         let path = Path::new("x");
-        let parsed = idx_format::parse(path, read::from_bytes(&bytes), 3, "images").unwrap();
+        let parsed = idx_format::parse(path, read::from_bytes(&bytes), idx_format::Holds::Images).unwrap();
         prop_assert_eq!((parsed.dims, parsed.values), (vec![n, h, w], values));
         for cut in 0..bytes.len() {
             // What follows the last value in a gzip file is its check sum, which is read too.
-            prop_assert!(idx_format::parse(path, read::from_bytes(&bytes[..cut]), 3, "images").is_err(), "{}", cut);
+            prop_assert!(idx_format::parse(path, read::from_bytes(&bytes[..cut]), idx_format::Holds::Images).is_err(), "{}", cut);
         }
     }
 

@@ -9,6 +9,8 @@ use super::*;
 
 mod convert;
 mod damage;
+mod labels;
+mod layouts;
 mod real;
 mod streaming;
 

@@ -59,8 +59,15 @@ fn panels(lines: &[Value]) -> Vec<Plot> {
     let percent =
         |points: Vec<(f64, f64)>| points.into_iter().map(|(x, y)| (x, 100.0 * y)).collect::<Vec<_>>();
 
-    panel("Cross-entropy", "nats", true, raw_and_smooth(column(lines, "ce")));
-    panel("Denoising score matching", "loss", true, raw_and_smooth(column(lines, "dsm")));
+    for (title, label, key) in [("Cross-entropy", "nats", "ce"), ("Denoising score matching", "loss", "dsm")]
+    {
+        let mut losses = raw_and_smooth(column(lines, key));
+        let tested = tested(lines, key);
+        if !tested.is_empty() {
+            losses.push(Series::new("test, mean over \u{3c3}", tested));
+        }
+        panel(title, label, true, losses);
+    }
     // The training comes last, so that a noise level has the same colour as in the panel of PSNR.
     let evaluated = evaluations(lines, "accuracy").into_iter();
     let mut accuracy: Vec<_> =
@@ -92,6 +99,12 @@ fn noise(sigma: f64) -> String {
 fn column(lines: &[Value], key: &str) -> Vec<(f64, f64)> {
     let steps = lines.iter().filter(|line| line.get("event").is_none());
     steps.filter_map(|line| point(line, line, key)).collect()
+}
+
+/// One quantity of the evaluations as a whole.
+fn tested(lines: &[Value], key: &str) -> Vec<(f64, f64)> {
+    let evaluations = lines.iter().filter(|line| line.get("event").and_then(Value::as_str) == Some("eval"));
+    evaluations.filter_map(|line| point(line, line, key)).collect()
 }
 
 fn point(line: &Value, row: &Value, key: &str) -> Option<(f64, f64)> {
@@ -191,7 +204,7 @@ mod tests {
                     })
                 };
                 let rows: Vec<_> = [1.0, 0.02, 0.1, 0.2, 0.4].into_iter().map(row).collect();
-                lines.push(json!({"event": "eval", "step": step, "rows": rows}));
+                lines.push(json!({"event": "eval", "step": step, "rows": rows, "ce": 0.5, "dsm": 0.2}));
             }
         }
         lines
@@ -214,6 +227,10 @@ mod tests {
             ]
         );
         assert!(plots.iter().flat_map(|p| &p.series).all(|s| s.points.len() <= MOST_POINTS + 1));
+        for loss in &plots[..2] {
+            let test = loss.series.last().unwrap();
+            assert_eq!((test.name.as_str(), test.points.len()), ("test, mean over σ", 4));
+        }
         let names: Vec<_> = plots[3].series.iter().map(|s| s.name.as_str()).collect();
         assert_eq!(names, ["σ = 0.02", "σ = 0.1", "σ = 0.2", "σ = 0.4", "σ = 1"]);
 

@@ -62,6 +62,31 @@ pub struct TrainConfig {
     pub divergence: DivergenceConfig,
 }
 
+/// Says which of `schedule.steps` and `schedule.epochs` counts where both are given. Steps come first, but for epochs that
+/// are set by hand where the steps are those of the file.
+fn steps_or_epochs(table: &mut toml::Table, file: &toml::Table, origin: &str, settings: &[String]) {
+    let of = |table: &toml::Table, key: &str| table.get("schedule")?.as_table()?.get(key).cloned();
+    let by_hand = |key: &str| {
+        settings
+            .iter()
+            .filter_map(|s| s.split_once('='))
+            .any(|(name, _)| name.trim() == format!("schedule.{key}"))
+    };
+    let (Some(epochs), Some(steps)) = (of(table, "epochs"), of(table, "steps")) else { return };
+    let [epochs_by_hand, steps_by_hand] = ["epochs", "steps"].map(by_hand);
+    // A configuration that the program wrote holds every value.
+    let whole = toml::Table::try_from(TrainConfig::default()).unwrap_or_default();
+    let is_whole = whole.keys().all(|key| file.contains_key(key));
+    if epochs_by_hand && !steps_by_hand {
+        tracing::warn!("schedule.epochs = {epochs} takes the place of schedule.steps = {steps} of {origin}");
+        if let Some(schedule) = table.get_mut("schedule").and_then(toml::Value::as_table_mut) {
+            schedule.remove("steps");
+        }
+    } else if epochs_by_hand || (!steps_by_hand && !is_whole) {
+        tracing::warn!("schedule.epochs = {epochs} is not used: schedule.steps = {steps} comes first");
+    }
+}
+
 impl TrainConfig {
     /// Reads a file, if one is given, and applies `key=value` settings; checks the result.
     ///
@@ -83,9 +108,11 @@ impl TrainConfig {
     /// As [`load`](Self::load).
     pub fn parse(text: &str, mut origin: String, settings: &[String]) -> Result<Self, ConfigError> {
         let mut table: toml::Table = text.parse().map_err(|e| parse_error(&origin, &e))?;
+        let written = table.clone();
         for setting in settings {
             set(&mut table, setting)?;
         }
+        steps_or_epochs(&mut table, &written, &origin, settings);
         if !settings.is_empty() {
             origin = format!("{origin} with --set");
         }

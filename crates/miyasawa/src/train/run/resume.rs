@@ -41,28 +41,38 @@ pub(super) fn check_pictures(trainer: &Trainer, state: &TrainState) -> Result<()
     Ok(())
 }
 
-/// What tells the set that a tenth is held out of, where that tenth was held out from the beginning.
+/// What stands in a checkpoint in the place of a digest once pictures that are held out now may have been trained on before. It
+/// is the digest of no set, so that the set is measured whole, with a warning every time.
+const TRAINED_ON: &str = "changed";
+
+/// What tells the set that a tenth is held out of, where that tenth was held out from the beginning; else [`TRAINED_ON`]. Nothing
+/// if there was another set to test on all the time.
 pub(super) fn held_out_of(trainer: &Trainer, state: &TrainState) -> Option<String> {
     let (found, saved) = (&trainer.info.data, &state.info.data);
-    let now = found.held_out_of.clone()?;
-    match &saved.held_out_of {
-        Some(before) if *before == now => Some(now),
-        Some(_) => {
-            tracing::warn!(
-                "{}: has changed: what is held out now was trained on before, and the model will not say that it was not",
-                found.name
-            );
-            None
-        }
+    match (&saved.held_out_of, &found.held_out_of) {
+        (None, None) => return None,
+        (Some(before), Some(now)) if before == now => return Some(now.clone()),
         // Earlier versions do not tell; the same pictures were divided in the same way.
-        None => {
-            let config = state.config.parse::<toml::Table>().unwrap_or_default();
-            let data = |key| config.get("data").and_then(|data| data.get(key));
-            let same =
-                data("test").is_none() && data("train").and_then(|name| name.as_str()) == Some(&found.name);
-            (same && same_pictures(found, saved)).then_some(now)
+        (None, Some(now)) if tested_on_its_own(state, &found.name) && same_pictures(found, saved) => {
+            return Some(now.clone());
         }
+        (_, Some(_)) => tracing::warn!(
+            "{}: has changed: what is held out now was trained on before, and the model will not say that it was not",
+            found.name
+        ),
+        (Some(_), None) => tracing::warn!(
+            "{}: was one set of which a tenth was held out: what is tested on now may have been trained on before",
+            found.name
+        ),
     }
+    Some(TRAINED_ON.to_owned())
+}
+
+/// Whether the run so far had no set to test on besides the one it learned from, which was called the same.
+fn tested_on_its_own(state: &TrainState, name: &str) -> bool {
+    let config = state.config.parse::<toml::Table>().unwrap_or_default();
+    let data = |key| config.get("data").and_then(|data| data.get(key));
+    data("test").is_none() && data("train").and_then(|train| train.as_str()) == Some(name)
 }
 
 fn same_pictures(found: &DataInfo, saved: &DataInfo) -> bool {

@@ -1,9 +1,9 @@
 //! The pictures of a run.
 
 use super::TrainError;
-use crate::data::{Both, DataError, DataSource, FitMode, OpenOptions, Part, Pictures};
+use crate::data::{Both, Chosen, DataError, DataSource, FitMode, OpenOptions, Part, Pictures};
 use crate::picture::Picture;
-use crate::train::config::TrainConfig;
+use crate::train::config::{ObjectiveName, TrainConfig};
 
 /// What a run learns from and is tested on.
 pub(super) struct Sets {
@@ -32,8 +32,8 @@ impl Sets {
                 // What learns no classes is tested on whole pictures, whatever their sizes.
                 let has_classes = train.classes().len() > 1 && !config.data.unlabelled;
                 let own = !has_classes && config.data.size.is_none();
+                let chosen = test.choose(None)?;
                 let test = if own {
-                    let chosen = test.choose(None)?;
                     match chosen.clone().open(&OpenOptions { size: None, ..of_test.clone() }) {
                         Err(DataError::MixedSizes { .. }) => {
                             pictures = Some(chosen.clone().gallery(&of_test)?);
@@ -42,7 +42,7 @@ impl Sets {
                         test => test?,
                     }
                 } else {
-                    test.open(Part::Test, &of_test)?
+                    named(chosen, &train, learns_classes(config, &train))?.open(&of_test)?
                 };
                 (train, test)
             }
@@ -50,10 +50,10 @@ impl Sets {
         Ok(Self { train, test, gallery: pictures, held_out_of })
     }
 
-    /// What does not go together.
+    /// What does not go together, and what a user may not have meant.
     pub fn check(&self, config: &TrainConfig) -> Result<(), TrainError> {
         let Self { train, test, .. } = self;
-        if train.classes() != test.classes() && !config.data.unlabelled {
+        if learns_classes(config, train) && train.classes() != test.classes() {
             let message = format!(
                 "{} has the classes {:?}, {} has {:?}",
                 train.name(),
@@ -63,6 +63,7 @@ impl Sets {
             );
             return Err(TrainError::Mismatch(message));
         }
+        self.check_number_of_classes(config)?;
         let (_, height, width) = train.shape();
         if let Some(side) = config.augment.patch.filter(|side| *side > height.min(width)) {
             let message = format!("augment.patch is {side}, the pictures are {height}x{width}");
@@ -70,4 +71,53 @@ impl Sets {
         }
         Ok(())
     }
+}
+
+impl Sets {
+    /// Of pictures that are all of one class nothing can be told apart.
+    fn check_number_of_classes(&self, config: &TrainConfig) -> Result<(), TrainError> {
+        let train = &self.train;
+        let [ce_weight, dsm_weight] = config.loss_weights();
+        if train.classes().len() > 1 || config.data.unlabelled || ce_weight == 0.0 {
+            return Ok(());
+        }
+        let (name, class) = (train.name(), train.classes().join(", "));
+        let way = "to learn classes, put the pictures of each into a subfolder of its name";
+        let learns_density = dsm_weight > 0.0 || config.loss.objective == ObjectiveName::Jem;
+        if !learns_density {
+            let message =
+                format!("{name}: every picture is of one class ({class}), a classifier needs two; {way}");
+            return Err(TrainError::Mismatch(message));
+        }
+        tracing::warn!(
+            "{name}: every picture is of one class ({class}): the model will denoise and not classify; {way} \
+             (data.unlabelled=true says that none are meant)"
+        );
+        Ok(())
+    }
+}
+
+/// Whether a model of these pictures learns to tell classes apart.
+fn learns_classes(config: &TrainConfig, train: &Pictures) -> bool {
+    train.classes().len() > 1 && !config.data.unlabelled && config.loss_weights()[0] > 0.0
+}
+
+/// What is tested on, with the classes of what is trained on, of which it may have fewer.
+fn named(test: Chosen, train: &Pictures, learns_classes: bool) -> Result<Chosen, TrainError> {
+    if !learns_classes || test.classes() == train.classes() {
+        return Ok(test);
+    }
+    if test.is_unlabelled() {
+        let message = "data.test has no classes: every picture lies in the folder itself; put those of a class into a \
+                       subfolder of its name, or set data.unlabelled=true to train a denoiser alone";
+        return Err(TrainError::Mismatch(message.to_owned()));
+    }
+    if test.unknown(train.classes()).is_empty() {
+        tracing::info!(
+            "data.test has {} of the {} classes, matched by name",
+            test.classes().len(),
+            train.classes().len()
+        );
+    }
+    Ok(test.in_classes(train.classes())?)
 }

@@ -10,7 +10,7 @@ use crate::train::{
     feed::Feed,
     files::RunFiles,
     guard::Guard,
-    log::{Log, best, score},
+    log::{Log, best, best_evaluation, score, test_losses},
     objective::Objective,
     optimizer::{Optimizer, learning_rate},
     state::{Recovery, TrainState},
@@ -112,6 +112,7 @@ impl<'t> Run<'t> {
             resume::warn_of_changes(trainer, &state);
         }
         files.write("config.toml", config.as_bytes())?;
+        files.write_origin()?;
         let mut log = Log::open(&files.path("metrics.jsonl"), cut, now.step)?;
         if let Some(event) = event {
             log.push(&event)?;
@@ -181,7 +182,10 @@ impl<'t> Run<'t> {
     }
 
     fn finish(self, now: &Point, complete: bool) -> Finish {
-        Finish { complete, steps: now.step, rows: self.rows }
+        let config = &self.trainer.config;
+        let kept = self.log.evaluations().ok().filter(|_| config.checkpoint.keep_best);
+        let best = kept.and_then(|evaluations| best_evaluation(&evaluations, config));
+        Finish { complete, steps: now.step, rows: self.rows, best }
     }
 
     /// One step, or the return to the last good state where the step would leave what is finite and usual.
@@ -341,7 +345,10 @@ impl<'t> Run<'t> {
             checkpoint.save(&self.files.path("best.safetensors"))?;
         }
         self.best = Some(self.best.map_or(score, |best| best.max(score)));
-        self.log.push(&serde_json::json!({ "event": "eval", "step": now.step, "rows": rows }))?;
+        let [ce, dsm] = test_losses(&rows, info);
+        let line =
+            serde_json::json!({ "event": "eval", "step": now.step, "rows": rows, "ce": ce, "dsm": dsm });
+        self.log.push(&line)?;
         observer.evaluation(now.step, &rows);
         (self.rows, self.evaluated) = (rows, Some(now.step));
         report::curves(&self.log.lines()?, &self.files.path("curves.png"))?;

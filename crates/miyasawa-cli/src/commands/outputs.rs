@@ -1,0 +1,228 @@
+//! Where pictures go: planned, and checked, before any work is done.
+
+use super::pictures::{Inputs, first_bytes, is_standard};
+use crate::args::WrongCall;
+use anyhow::{Context, Result};
+use miyasawa::{
+    atomic::check_writable,
+    picture::{Format, PictureError, PictureWriter},
+};
+use std::{
+    collections::HashMap,
+    io::{IsTerminal as _, Write as _},
+    path::{MAIN_SEPARATOR, Path, PathBuf},
+};
+
+/// Where one picture goes.
+#[derive(Debug)]
+pub struct Target {
+    /// The file, or `-` for standard output.
+    pub path: PathBuf,
+    /// Its format; nothing for the picture's own.
+    pub format: Option<Format>,
+}
+
+/// Where all pictures go.
+#[derive(Debug)]
+pub struct Plan {
+    /// A target for each picture, in their order.
+    pub targets: Vec<Target>,
+    /// The folder that holds them, if it is one.
+    folder: Option<PathBuf>,
+}
+
+/// What is written, and over what.
+pub struct Request<'r> {
+    /// `--out`.
+    pub out: &'r Path,
+    /// The pictures that are read.
+    pub inputs: &'r Inputs,
+    /// The model's file, which no picture replaces.
+    pub model: Option<&'r Path>,
+    /// `--overwrite`: a picture may take the place of the one that it was made of.
+    pub overwrite: bool,
+}
+
+impl Request<'_> {
+    /// The plan.
+    ///
+    /// # Errors
+    /// If a target has no format, cannot be written, is named twice, or would replace what is read.
+    pub fn plan(&self) -> Result<Plan> {
+        let Self { out, inputs, .. } = *self;
+        let several = inputs.folder || inputs.images.len() > 1;
+        if is_standard(out) {
+            return self.standard(several);
+        }
+        let separator = out.as_os_str().as_encoded_bytes().ends_with(&[MAIN_SEPARATOR as u8]);
+        let plan = if several || separator || out.is_dir() {
+            if several && out.exists() && !out.is_dir() {
+                return wrong(format!(
+                    "{}: several pictures are given: --out must be a folder",
+                    out.display()
+                ));
+            }
+            if several && !out.is_dir() && !separator && Format::of_name(out).is_some() {
+                let name = out.display();
+                return wrong(format!(
+                    "{name}: --out is a picture's name, but several pictures are given, or a folder: expected a folder \
+                     (if it is to be one of this name, end it with {MAIN_SEPARATOR})"
+                ));
+            }
+            let targets = inputs.images.iter().map(|image| in_folder(out, image)).collect::<Result<_>>()?;
+            Plan { targets, folder: Some(out.to_owned()) }
+        } else {
+            let Some(format) = Format::of_name(out) else {
+                return wrong(PictureError::Extension { path: out.to_owned() }.to_string());
+            };
+            Plan { targets: vec![Target { path: out.to_owned(), format: Some(format) }], folder: None }
+        };
+        self.check_places(&plan.targets)?;
+        plan.check_writable()?;
+        Ok(plan)
+    }
+
+    /// Standard output takes one picture, in the format that it has.
+    fn standard(&self, several: bool) -> Result<Plan> {
+        if several {
+            return wrong("several pictures are given, or a folder: --out must be a folder, not -".into());
+        }
+        if std::io::stdout().is_terminal() {
+            return wrong("--out is -, but standard output is a terminal: name a file, or pipe it on".into());
+        }
+        Ok(Plan { targets: vec![Target { path: "-".into(), format: None }], folder: None })
+    }
+
+    /// Makes sure that no two pictures go to one place, and none to that of a source.
+    fn check_places(&self, targets: &[Target]) -> Result<()> {
+        let images = &self.inputs.images;
+        let sources: HashMap<Place, usize> =
+            images.iter().enumerate().rev().filter_map(|(i, image)| Some((place(image)?, i))).collect();
+        let model = self.model.and_then(place);
+        let mut taken: HashMap<Place, usize> = HashMap::new();
+        let mut names: HashMap<&Path, usize> = HashMap::new();
+        for (i, Target { path, .. }) in targets.iter().enumerate() {
+            let at = place(path);
+            let twice = |_| {
+                let text = format!("{}: another picture goes to {} too", images[i].display(), path.display());
+                wrong(text)
+            };
+            names.insert(path, i).map_or(Ok(()), twice)?;
+            let Some(at) = at else { continue };
+            taken.insert(at.clone(), i).map_or(Ok(()), twice)?;
+            if model.as_ref() == Some(&at) {
+                return wrong(format!("{}: --out would replace the model", path.display()));
+            }
+            match sources.get(&at) {
+                Some(_) if !self.overwrite => {
+                    let name = path.display();
+                    return wrong(format!(
+                        "{name}: --out would replace a picture that is given; --overwrite lets it"
+                    ));
+                }
+                // What is written first must not be what is read later.
+                Some(source) if place(&images[i]) != Some(at) => {
+                    let (name, source) = (path.display(), images[*source].display());
+                    return wrong(format!(
+                        "{name}: --out would replace another picture that is given, {source}"
+                    ));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Plan {
+    /// Finds out whether the targets can be written, without leaving anything.
+    fn check_writable(&self) -> Result<()> {
+        let Some(folder) = &self.folder else {
+            return self.targets.iter().try_for_each(|target| Ok(check_writable(&target.path)?));
+        };
+        if folder.is_dir() {
+            // One that is a folder itself cannot; else they are all alike.
+            let folder = self.targets.iter().find(|target| target.path.is_dir());
+            let target = folder.or(self.targets.first());
+            return target.map_or(Ok(()), |target| Ok(check_writable(&target.path)?));
+        }
+        // The folder comes later: what of its path is there must be a folder that takes more.
+        let there = folder.ancestors().find(|path| path.symlink_metadata().is_ok());
+        let there = there.unwrap_or(Path::new("."));
+        let probe = if there.is_dir() { there.join("folder") } else { there.join("") };
+        check_writable(&probe).with_context(|| format!("{}: cannot be made", folder.display()))
+    }
+
+    /// Makes the folder of the targets, if they have one.
+    ///
+    /// # Errors
+    /// If it cannot be made.
+    pub fn make_folder(&self) -> Result<()> {
+        let Some(folder) = &self.folder else { return Ok(()) };
+        std::fs::create_dir_all(folder).with_context(|| format!("{}: cannot be made", folder.display()))
+    }
+}
+
+impl Target {
+    /// Whether it is standard output.
+    pub fn is_standard(&self) -> bool {
+        is_standard(&self.path)
+    }
+
+    /// Writes what was made.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn write(&self, picture: PictureWriter) -> Result<()> {
+        if !self.is_standard() {
+            return Ok(picture.save(&self.path)?);
+        }
+        let mut out = std::io::stdout().lock();
+        out.write_all(&picture.into_bytes())
+            .and_then(|()| out.flush())
+            .context("standard output: cannot be written")
+    }
+}
+
+/// Where a picture goes in a folder: under its own name, in its own format.
+fn in_folder(folder: &Path, image: &Path) -> Result<Target> {
+    if is_standard(image) {
+        return wrong("what comes from standard input has no name: --out must be a file, or -".into());
+    }
+    let Some(name) = image.file_name() else {
+        return wrong(format!("{}: not the name of a file", image.display()));
+    };
+    if let Some(format) = Format::of_name(image) {
+        return Ok(Target { path: folder.join(name), format: Some(format) });
+    }
+    // What cannot be read is told when its turn comes.
+    let format =
+        first_bytes(image).ok().and_then(|begin| Format::of_bytes(&begin).ok()).unwrap_or(Format::Png);
+    let gif = image.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gif"));
+    let mut name = if gif { image.file_stem().unwrap_or(name) } else { name }.to_owned();
+    name.push(".");
+    name.push(format.extension());
+    Ok(Target { path: folder.join(name), format: Some(format) })
+}
+
+/// What is one file, whatever names lead to it.
+type Place = (u64, u64, Option<PathBuf>);
+
+/// The file that a path leads to, if there is one.
+pub fn place(path: &Path) -> Option<Place> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt as _;
+        let found = std::fs::metadata(path).ok()?;
+        // Devices and pipes are no files to lose.
+        (found.is_file() || found.is_dir()).then(|| (found.dev(), found.ino(), None))
+    }
+    #[cfg(not(unix))]
+    {
+        Some((0, 0, Some(path.canonicalize().ok()?)))
+    }
+}
+
+fn wrong<T>(text: String) -> Result<T> {
+    Err(WrongCall(text).into())
+}

@@ -1,0 +1,218 @@
+//! From a picture and what belongs to it to the bytes of a file.
+
+use std::io::Cursor;
+
+use image::codecs::bmp::BmpEncoder;
+use image::codecs::jpeg::{JpegEncoder, PixelDensity, PixelDensityUnit};
+use image::{ExtendedColorType, ImageEncoder};
+use png::chunk::ChunkType;
+
+use super::kind::Format;
+use super::metadata::{Metadata, Unit, segments, xmp_chunk, xmp_segment};
+use super::numbers::Scale;
+use super::raster::Opacity;
+use super::tags::Tags;
+use super::tiff_write::TiffPages;
+use super::{Depth, MAX_PIXELS, Picture, file::sixteen_bits, metadata::MOST_IN_JPEG};
+use crate::data::denormalise;
+
+/// Quality of JPEG files written, of 100, unless what was read had a higher one: high, for pictures are compared by eye.
+const JPEG_QUALITY: u8 = 95;
+
+/// What is to be stored.
+pub(super) struct Content<'c> {
+    pub picture: &'c Picture,
+    /// Opacity in [0, 1], and how colours are to be taken.
+    pub alpha: Option<(&'c [f32], Opacity)>,
+    pub scale: Option<Scale>,
+    pub metadata: &'c Metadata,
+    /// The descriptive tags of the metadata, for TIFF.
+    pub tags: Tags,
+}
+
+impl Content<'_> {
+    /// (width, height).
+    pub fn size(&self) -> Result<(u32, u32), std::num::TryFromIntError> {
+        Ok((u32::try_from(self.picture.width())?, u32::try_from(self.picture.height())?))
+    }
+
+    /// The bits of a sample where there is room for more than 8.
+    pub fn wide_depth(&self) -> Depth {
+        self.picture.depth()
+    }
+
+    /// Samples in rows of pixels, alpha behind the colours.
+    pub fn interleaved<T>(&self, value: impl Fn(f32) -> T, alpha: impl Fn(f32) -> T) -> Vec<T> {
+        let (channels, height, width) = self.picture.shape();
+        let (plane, values) = (height * width, self.picture.values());
+        let mut samples = Vec::with_capacity(plane * (channels + usize::from(self.alpha.is_some())));
+        for at in 0..plane {
+            samples.extend(values[at..].iter().step_by(plane).map(|&v| value(v)));
+            samples.extend(self.alpha.map(|(opacity, _)| alpha(opacity[at])));
+        }
+        samples
+    }
+
+    fn eight(&self) -> Vec<u8> {
+        self.interleaved(denormalise, |a| (a * 255.0).round() as u8)
+    }
+
+    /// The picture without alpha, laid over white, for formats that have none.
+    fn opaque(&self) -> Option<Picture> {
+        let (opacity, kind) = self.alpha?;
+        Some(over_white(self.picture, opacity, kind))
+    }
+}
+
+/// A picture laid over white.
+pub(super) fn over_white(picture: &Picture, opacity: &[f32], kind: Opacity) -> Picture {
+    let laid = |(value, alpha): (&f32, &f32)| match kind {
+        // White is 1.
+        Opacity::Straight => (value - 1.0) * alpha + 1.0,
+        Opacity::Premultiplied => value + 2.0 * (1.0 - alpha),
+    };
+    let values = picture.values().chunks(opacity.len()).flat_map(|plane| plane.iter().zip(opacity).map(laid));
+    Picture { values: values.collect(), ..*picture }
+}
+
+/// The bytes of a file of one picture.
+pub(super) fn encode(format: Format, content: &Content<'_>) -> Result<Vec<u8>, String> {
+    let text = |error: &dyn std::fmt::Display| error.to_string().replace('\n', " ");
+    let size = content.size().map_err(|e| text(&e))?;
+    match format {
+        Format::Png => png(content, size).map_err(|e| text(&e)),
+        Format::Jpeg => jpeg(content, size).map_err(|e| text(&e)),
+        Format::WebP => webp(content, size).map_err(|e| text(&e)),
+        Format::Bmp => bmp(content, size).map_err(|e| text(&e)),
+        Format::Tiff => {
+            let mut pages = TiffPages::new();
+            pages.add(content).map_err(|e| text(&e))?;
+            Ok(pages.finish())
+        }
+    }
+}
+
+/// Whole units of length from a density, within what fits.
+fn whole(value: f64, most: f64) -> f64 {
+    value.round().clamp(1.0, most)
+}
+
+fn png(content: &Content<'_>, (width, height): (u32, u32)) -> Result<Vec<u8>, png::EncodingError> {
+    let (picture, metadata) = (content.picture, content.metadata);
+    let mut info = png::Info::with_size(width, height);
+    info.color_type = match (picture.channels(), content.alpha.is_some()) {
+        (1, false) => png::ColorType::Grayscale,
+        (1, true) => png::ColorType::GrayscaleAlpha,
+        (_, false) => png::ColorType::Rgb,
+        (_, true) => png::ColorType::Rgba,
+    };
+    let samples = match picture.depth() {
+        Depth::Eight => content.eight(),
+        Depth::Sixteen => {
+            info.bit_depth = png::BitDepth::Sixteen;
+            let samples = content.interleaved(sixteen_bits, |a| (a * 65535.0).round() as u16);
+            samples.into_iter().flat_map(u16::to_be_bytes).collect()
+        }
+    };
+    info.pixel_dims = metadata.density.map(|density| {
+        let (by, unit) = match density.unit {
+            Unit::None => (1.0, png::Unit::Unspecified),
+            Unit::Inch => (1.0 / 0.0254, png::Unit::Meter),
+            Unit::Centimetre => (100.0, png::Unit::Meter),
+        };
+        let along = |value: f64| whole(value * by, f64::from(i32::MAX)) as u32;
+        png::PixelDimensions { xppu: along(density.x), yppu: along(density.y), unit }
+    });
+    info.icc_profile = metadata.icc.as_deref().map(Into::into);
+    info.exif_metadata = metadata.exif.as_deref().map(Into::into);
+    let mut bytes = Vec::new();
+    let mut encoder = png::Encoder::with_info(&mut bytes, info)?;
+    encoder.set_compression(png::Compression::Fast);
+    encoder.set_filter(png::Filter::Adaptive);
+    let mut writer = encoder.write_header()?;
+    for (name, chunk) in &metadata.chunks {
+        writer.write_chunk(ChunkType(*name), chunk)?;
+    }
+    if let Some(xmp) = &metadata.xmp {
+        writer.write_chunk(ChunkType(*b"iTXt"), &xmp_chunk(xmp))?;
+    }
+    writer.write_image_data(&samples)?;
+    writer.finish()?;
+    Ok(bytes)
+}
+
+/// 8-bit samples of a format without alpha, and their kind.
+fn opaque_samples(content: &Content<'_>) -> (Vec<u8>, ExtendedColorType) {
+    let opaque = content.opaque();
+    let picture = opaque.as_ref().unwrap_or(content.picture);
+    let content =
+        Content { picture, alpha: None, scale: None, metadata: content.metadata, tags: Tags::default() };
+    let colour = if picture.channels() == 1 { ExtendedColorType::L8 } else { ExtendedColorType::Rgb8 };
+    (content.eight(), colour)
+}
+
+fn jpeg(content: &Content<'_>, (width, height): (u32, u32)) -> Result<Vec<u8>, image::ImageError> {
+    let metadata = content.metadata;
+    let (samples, colour) = opaque_samples(content);
+    let mut bytes = Vec::new();
+    let quality = metadata.quality.unwrap_or(JPEG_QUALITY).max(JPEG_QUALITY);
+    let mut encoder = JpegEncoder::new_with_quality(&mut bytes, quality);
+    if let Some(density) = metadata.density {
+        // Whole numbers for each centimetre stay what they are.
+        let fits = |v: f64| (v - v.round()).abs() < 1e-6;
+        let metric = density.unit == Unit::Centimetre && fits(density.x) && fits(density.y);
+        let (x, y) = if metric { (density.x, density.y) } else { density.per_inch() };
+        let unit = match density.unit {
+            Unit::None => PixelDensityUnit::PixelAspectRatio,
+            Unit::Centimetre if metric => PixelDensityUnit::Centimeters,
+            _ => PixelDensityUnit::Inches,
+        };
+        let density = (whole(x, 65535.0) as u16, whole(y, 65535.0) as u16);
+        encoder.set_pixel_density(PixelDensity { density, unit });
+    }
+    let fits = |block: &&Vec<u8>| block.len() <= MOST_IN_JPEG;
+    // This encoder has a place for both.
+    let _ = encoder.set_icc_profile(metadata.icc.clone().unwrap_or_default());
+    let _ = encoder.set_exif_metadata(metadata.exif.as_ref().filter(fits).cloned().unwrap_or_default());
+    encoder.write_image(&samples, width, height, colour)?;
+    // The rest comes before the first segment that is none of an application's.
+    let more: Vec<u8> = metadata
+        .xmp
+        .iter()
+        .filter(fits)
+        .map(|xmp| xmp_segment(xmp))
+        .chain(metadata.segments.iter().cloned())
+        .flatten()
+        .collect();
+    let applications = segments(&bytes).take_while(|(marker, _)| (0xe0..=0xef).contains(marker));
+    let at = 2 + applications.map(|(_, segment)| segment.len()).sum::<usize>();
+    bytes.splice(at..at, more);
+    Ok(bytes)
+}
+
+fn webp(content: &Content<'_>, (width, height): (u32, u32)) -> Result<Vec<u8>, image_webp::EncodingError> {
+    use image_webp::{ColorType, WebPEncoder};
+    let metadata = content.metadata;
+    let colour = match (content.picture.channels(), content.alpha.is_some()) {
+        (1, false) => ColorType::L8,
+        (1, true) => ColorType::La8,
+        (_, false) => ColorType::Rgb8,
+        (_, true) => ColorType::Rgba8,
+    };
+    let mut bytes = Vec::new();
+    let mut encoder = WebPEncoder::new(&mut bytes);
+    encoder.set_icc_profile(metadata.icc.clone().unwrap_or_default());
+    encoder.set_exif_metadata(metadata.exif_with_resolution().unwrap_or_default());
+    encoder.set_xmp_metadata(metadata.xmp.clone().unwrap_or_default());
+    encoder.encode(&content.eight(), width, height, colour)?;
+    Ok(bytes)
+}
+
+fn bmp(content: &Content<'_>, (width, height): (u32, u32)) -> Result<Vec<u8>, image::ImageError> {
+    let (samples, colour) = opaque_samples(content);
+    let mut bytes = Cursor::new(Vec::new());
+    BmpEncoder::new(&mut bytes).write_image(&samples, width, height, colour)?;
+    Ok(bytes.into_inner())
+}
+
+const _: () = assert!(MAX_PIXELS < u32::MAX as u64, "pixels are counted in 32 bits");

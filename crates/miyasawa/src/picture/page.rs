@@ -1,0 +1,386 @@
+//! A picture's file with all that belongs to it, so that what is written for it loses nothing.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use image::ImageFormat;
+
+use super::decode::{DecodeError, open};
+use super::encode::{Content, encode, over_white};
+use super::kind::{Format, sniff};
+use super::metadata::Metadata;
+use super::numbers::Scale;
+use super::raster::{Opacity, Raster, Samples};
+use super::tiff_read::TiffFile;
+use super::tiff_write::TiffPages;
+use super::{Depth, Picture, PictureError, planes};
+use crate::atomic::write_atomic;
+use crate::data::normalise;
+
+/// A larger file is not read.
+const MAX_FILE: u64 = 4 << 30;
+
+/// A picture's file that was read: one page, or the pages of a TIFF.
+pub struct PictureFile {
+    path: PathBuf,
+    bytes: Arc<[u8]>,
+    format: ImageFormat,
+    name: &'static str,
+    tiff: Option<TiffFile>,
+    notes: Vec<String>,
+}
+
+/// A picture with what belongs to it: transparency, colour profile, EXIF, resolution, and how its numbers were stored.
+#[derive(Debug, Clone)]
+pub struct Page {
+    picture: Picture,
+    /// Opacity in [0, 1], and how colours are to be taken.
+    alpha: Option<(Vec<f32>, Opacity)>,
+    /// Pixels that are not seen (transparent, or without a finite value), and what is stored there: all channels of the
+    /// first, of the second, ..
+    unseen: Vec<u32>,
+    stored: Vec<f32>,
+    scale: Option<Scale>,
+    metadata: Metadata,
+}
+
+impl PictureFile {
+    /// Reads a file; see [`Picture::open`] for what can be read.
+    ///
+    /// # Errors
+    ///
+    /// [`PictureError::Read`] or [`PictureError::Decode`], which name the path.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, PictureError> {
+        let path = path.as_ref();
+        let error = |source| PictureError::Read { path: path.to_owned(), source };
+        let file = File::open(path).map_err(error)?;
+        if file.metadata().map_err(error)?.is_dir() {
+            return Err(error(std::io::Error::other("it is a folder, not a picture")));
+        }
+        Self::read(path, file)
+    }
+
+    /// Reads a picture from anything that gives its bytes, under the name that messages have.
+    ///
+    /// # Errors
+    ///
+    /// As [`PictureFile::open`].
+    pub fn read(name: impl AsRef<Path>, from: impl Read) -> Result<Self, PictureError> {
+        let path = name.as_ref().to_owned();
+        let error = |source| PictureError::Read { path: path.clone(), source };
+        let mut bytes = Vec::new();
+        from.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(error)?;
+        if bytes.len() as u64 > MAX_FILE {
+            return Err(error(std::io::Error::other("the file is larger than 4 GiB")));
+        }
+        let decode = |source| PictureError::Decode { path: path.clone(), source };
+        Self::from_bytes(path.clone(), bytes.into()).map_err(decode)
+    }
+
+    fn from_bytes(path: PathBuf, bytes: Arc<[u8]>) -> Result<Self, DecodeError> {
+        let (format, name) = sniff(&bytes)?;
+        let (tiff, mut notes) = match format {
+            ImageFormat::Tiff => {
+                let mut tiff = TiffFile::open(Arc::clone(&bytes))?;
+                let notes = std::mem::take(&mut tiff.notes);
+                (Some(tiff), notes)
+            }
+            _ => {
+                open(&bytes, format, name)?;
+                (None, Vec::new())
+            }
+        };
+        if is_animated(format, &bytes) {
+            notes.push("an animation: its first picture is taken".to_owned());
+        }
+        Ok(Self { path, bytes, format, name, tiff, notes })
+    }
+
+    /// The format to write its pictures in: its own, PNG for GIF.
+    pub fn format(&self) -> Format {
+        Format::of_read(self.format)
+    }
+
+    /// How many pages it has.
+    pub fn pages(&self) -> usize {
+        self.tiff.as_ref().map_or(1, TiffFile::pages)
+    }
+
+    /// What was left out, merged or guessed, a sentence each.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// Pixels of a page.
+    ///
+    /// # Errors
+    ///
+    /// [`PictureError::Decode`], which names the path.
+    pub fn pixels(&self, page: usize) -> Result<u64, PictureError> {
+        let found = match &self.tiff {
+            Some(tiff) => tiff.size(page).map(|(width, height)| width as u64 * height as u64),
+            None => open(&self.bytes, self.format, self.name)
+                .map(|opened| u64::from(opened.size().0) * u64::from(opened.size().1)),
+        };
+        found.map_err(|source| PictureError::Decode { path: self.path.clone(), source })
+    }
+
+    /// A page, decoded; its number begins at 0.
+    ///
+    /// # Errors
+    ///
+    /// [`PictureError::Decode`], which names the path.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such page.
+    pub fn page(&self, page: usize) -> Result<Page, PictureError> {
+        assert!(page < self.pages(), "page {page} of {}", self.pages());
+        let error = |source| PictureError::Decode { path: self.path.clone(), source };
+        let (raster, mut metadata, scale) = match &self.tiff {
+            Some(tiff) => {
+                let raster = tiff.raster(page).map_err(error)?;
+                let scale = tiff.scale.filter(|_| matches!(raster.samples, Samples::Float(_)));
+                (raster, tiff.metadata(page), scale)
+            }
+            None => {
+                let mut opened = open(&self.bytes, self.format, self.name).map_err(error)?;
+                let described = opened.described();
+                let metadata = Metadata::read(self.format(), &self.bytes, described).map_err(error)?;
+                (opened.raster().map_err(error)?, metadata, None)
+            }
+        };
+        metadata.stand_upright((raster.width, raster.height), raster.turned);
+        Page::new(raster, metadata, scale)
+    }
+}
+
+impl Page {
+    fn new(raster: Raster, metadata: Metadata, scale: Option<Scale>) -> Result<Self, PictureError> {
+        let (channels, depth) = (raster.channels, raster.depth());
+        let shape = (channels, raster.height, raster.width);
+        let (mut values, bits, alpha) = match raster.samples {
+            Samples::Eight(samples) => {
+                let mut values = planes(&samples, depth, normalise);
+                let alpha = values.split_off(channels * samples.len() / depth);
+                (values, Depth::Eight, alpha)
+            }
+            Samples::Sixteen(samples) => {
+                let mut values = planes(&samples, depth, |v| f32::from(v) / 32767.5 - 1.0);
+                let alpha = values.split_off(channels * samples.len() / depth);
+                (values, Depth::Sixteen, alpha)
+            }
+            Samples::Float(samples) => {
+                let mut values = planes(&samples, depth, |v| 2.0 * v - 1.0);
+                let alpha = values.split_off(channels * samples.len() / depth);
+                (values, Depth::Sixteen, alpha)
+            }
+        };
+        let opacity = |v: f32| ((v + 1.0) / 2.0).clamp(0.0, 1.0);
+        let alpha = raster.opacity.map(|kind| (alpha.into_iter().map(opacity).collect::<Vec<f32>>(), kind));
+        let plane = raster.height * raster.width;
+        let clear = |at: usize| alpha.as_ref().is_some_and(|(alpha, _)| alpha[at] == 0.0);
+        let broken = |at: usize| values[at..].iter().step_by(plane).any(|v| !v.is_finite());
+        let unseen: Vec<u32> = match (&alpha, scale) {
+            (None, None) => Vec::new(),
+            _ => (0..plane).filter(|at| clear(*at) || broken(*at)).map(|at| at as u32).collect(),
+        };
+        let mut stored = Vec::with_capacity(channels * unseen.len());
+        for plane in values.chunks_exact_mut(plane) {
+            for at in &unseen {
+                // White, as transparent pixels are shown: what stands there is not to leak into what is seen.
+                stored.push(std::mem::replace(&mut plane[*at as usize], 1.0));
+            }
+        }
+        let picture = Picture::new(shape, values)?.with_depth(bits);
+        Ok(Self { picture, alpha, unseen, stored, scale, metadata })
+    }
+
+    /// The colours; pixels that are not seen, transparent ones or such without a finite value, are white.
+    pub fn picture(&self) -> &Picture {
+        &self.picture
+    }
+
+    /// The picture as a page shows it: what is transparent is laid over white.
+    pub fn into_opaque(self) -> Picture {
+        match &self.alpha {
+            Some((alpha, kind)) => over_white(&self.picture, alpha, *kind),
+            None => self.picture,
+        }
+    }
+
+    /// The same page with other colours, for example denoised ones. Pixels that are not seen keep what was stored there.
+    ///
+    /// # Errors
+    ///
+    /// [`PictureError::Shape`] if the picture has another size or other channels.
+    pub fn with_picture(self, picture: Picture) -> Result<Self, PictureError> {
+        if picture.shape() != self.picture.shape() {
+            return Err(PictureError::Shape {
+                expected: format!("{:?} as the page", self.picture.shape()),
+                found: format!("{:?}", picture.shape()),
+            });
+        }
+        let mut picture = picture.with_depth(self.picture.depth());
+        let plane = picture.height() * picture.width();
+        let mut stored = self.stored.iter();
+        for values in picture.values.chunks_exact_mut(plane) {
+            for (at, value) in self.unseen.iter().zip(&mut stored) {
+                values[*at as usize] = *value;
+            }
+        }
+        Ok(Self { picture, ..self })
+    }
+
+    /// Whether nothing but the kind of its format stands between its pixels and a file: what a format loses of it, a
+    /// few words each.
+    pub fn lost_in(&self, format: Format) -> Vec<String> {
+        let mut lost = Vec::new();
+        if self.alpha.is_some() && matches!(format, Format::Jpeg | Format::Bmp) {
+            lost.push("transparency (laid over white)".to_owned());
+        }
+        if self.scale.is_some() && format != Format::Tiff {
+            lost.push("numbers of its own kind (scaled to black and white)".to_owned());
+        }
+        if self.picture.depth() == Depth::Sixteen && !matches!(format, Format::Png | Format::Tiff) {
+            lost.push("16 bits (8 are written)".to_owned());
+        }
+        if let Some(profile) = self.foreign_profile(format) {
+            lost.push(format!("colour profile (it is one of {profile}, the pixels are not)"));
+        }
+        lost.extend(self.metadata.lost(format).into_iter().map(str::to_owned));
+        lost
+    }
+
+    #[cfg(test)]
+    pub(super) fn metadata(&self) -> &Metadata {
+        &self.metadata
+    }
+
+    #[cfg(test)]
+    pub(super) fn with_metadata(self, metadata: Metadata) -> Self {
+        Self { metadata, ..self }
+    }
+
+    #[cfg(test)]
+    pub(super) fn alpha(&self) -> Option<&[f32]> {
+        self.alpha.as_ref().map(|(alpha, _)| alpha.as_slice())
+    }
+
+    #[cfg(test)]
+    pub(super) fn stored(&self) -> &[f32] {
+        &self.stored
+    }
+
+    /// The kind of a colour profile that does not describe the pixels that are written.
+    fn foreign_profile(&self, format: Format) -> Option<String> {
+        let kind = self.metadata.profile_of()?;
+        let grey = self.picture.channels() == 1 && format != Format::WebP;
+        // A profile of colours says as much of grey.
+        let fits = kind == b"RGB " || (kind == b"GRAY" && grey);
+        (!fits).then(|| String::from_utf8_lossy(kind).trim().to_owned())
+    }
+}
+
+/// Pages on their way into a file of a format.
+pub struct PictureWriter {
+    format: Format,
+    tiff: TiffPages,
+    bytes: Vec<u8>,
+    pages: usize,
+}
+
+impl PictureWriter {
+    /// A file of a format, still empty.
+    pub fn new(format: Format) -> Self {
+        Self { format, tiff: TiffPages::new(), bytes: Vec::new(), pages: 0 }
+    }
+
+    /// Whether the format has room for one more page.
+    pub fn has_room(&self) -> bool {
+        self.pages == 0 || self.format == Format::Tiff
+    }
+
+    /// Adds a page; `path` is the name of the file to be, for messages.
+    ///
+    /// # Errors
+    ///
+    /// [`PictureError::Encode`] if the format cannot hold it, for example because it is too large.
+    pub fn add(&mut self, path: &Path, page: &Page) -> Result<(), PictureError> {
+        let error = |found| PictureError::Encode { path: path.to_owned(), format: self.format.name(), found };
+        if !self.has_room() {
+            return Err(error("a second page".to_owned()));
+        }
+        let mut metadata = page.metadata.clone();
+        if page.foreign_profile(self.format).is_some() {
+            metadata.icc = None;
+        }
+        let content = Content {
+            picture: &page.picture,
+            alpha: page.alpha.as_ref().map(|(alpha, kind)| (alpha.as_slice(), *kind)),
+            scale: page.scale,
+            tags: metadata.tags(),
+            metadata: &metadata,
+        };
+        match self.format {
+            Format::Tiff => self.tiff.add(&content).map_err(|e| error(e.to_string().replace('\n', " ")))?,
+            format => self.bytes = encode(format, &content).map_err(error)?,
+        }
+        self.pages += 1;
+        Ok(())
+    }
+
+    /// The bytes of the file.
+    pub fn into_bytes(self) -> Vec<u8> {
+        if self.format == Format::Tiff { self.tiff.finish() } else { self.bytes }
+    }
+
+    /// Writes the file, which appears whole or not at all.
+    ///
+    /// # Errors
+    ///
+    /// [`PictureError::Write`], which names the path.
+    pub fn save(self, path: &Path) -> Result<(), PictureError> {
+        let bytes = self.into_bytes();
+        Ok(write_atomic(path, |file| std::io::Write::write_all(file, &bytes))?)
+    }
+}
+
+/// Whether a file holds more than one picture in a row.
+fn is_animated(format: ImageFormat, bytes: &[u8]) -> bool {
+    match format {
+        ImageFormat::Gif => gif_pictures(bytes).unwrap_or(2) > 1,
+        ImageFormat::WebP => {
+            bytes.get(12..16) == Some(b"VP8X") && bytes.get(20).is_some_and(|flags| flags & 2 != 0)
+        }
+        ImageFormat::Png => bytes.windows(4).take(1 << 16).any(|name| name == b"acTL"),
+        _ => false,
+    }
+}
+
+/// How many pictures a GIF holds, up to two (GIF89a, section 12 and after).
+fn gif_pictures(bytes: &[u8]) -> Option<usize> {
+    let table = |flags: u8| if flags & 0x80 == 0 { 0 } else { 3 << ((flags & 7) + 1) };
+    let mut at = 13 + table(*bytes.get(10)?);
+    let mut found = 0;
+    while found < 2 {
+        match bytes.get(at) {
+            Some(0x2c) => {
+                found += 1;
+                at += 11 + table(*bytes.get(at + 9)?);
+            }
+            Some(0x21) => at += 2,
+            _ => break,
+        }
+        // Blocks, each with its length before it, up to an empty one.
+        while let Some(length) = bytes.get(at) {
+            at += 1 + usize::from(*length);
+            if *length == 0 {
+                break;
+            }
+        }
+    }
+    Some(found)
+}
