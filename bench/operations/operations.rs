@@ -72,7 +72,8 @@ fn convolutions(c: &mut Criterion) {
 fn activations(c: &mut Criterion) {
     for (batch, pixels, channels) in [(1, 16 * 16, 64), (16, 32 * 32, 32)] {
         let len = batch * pixels * channels;
-        let s = NormShape { batch, pixels, channels, groups: channels / 8 };
+        let groups = channels / 8;
+        let s = NormShape { batch, pixels, channels, groups, statistics: norm::Statistics::default() };
         let [h, g, v] = [1, 2, 3].map(|seed| values(len, seed));
         let (gamma, beta) = (values(batch * channels, 4), values(batch * channels, 5));
         let mut group = c.benchmark_group(format!("{batch}x{pixels}x{channels}"));

@@ -2,7 +2,7 @@
 
 use crate::checkpoint::tensor_data;
 use crate::model::{
-    GradResNetConfig, JointModel, loss,
+    GradResNetConfig, JointModel, Norm, loss,
     params::{self, ParamError, ParamMap},
 };
 use burn::module::Module;
@@ -98,12 +98,22 @@ impl Oracle {
         let &[channels, _, _] = image.as_slice() else {
             return Err(format(format!("'image' is {image:?}, expected three integers")));
         };
+        let plain = GradResNetConfig::new(channels, number("classes")? as usize);
         let config = GradResNetConfig {
             width: number("width")? as usize,
             blocks: list("blocks")?,
             blind: entry("blind")? == "True",
             zero_energy_head: false,
-            ..GradResNetConfig::new(channels, number("classes")? as usize)
+            norm: match metadata.get("norm").map(String::as_str) {
+                None | Some("group") => Norm::Group,
+                Some("none") => Norm::None,
+                Some(found) => return Err(format(format!("'norm' is {found:?}, expected group or none"))),
+            },
+            norm_epsilon: match metadata.contains_key("norm_epsilon") {
+                true => number("norm_epsilon")? as f32,
+                false => plain.norm_epsilon,
+            },
+            ..plain
         };
         if let Some(problem) = config.problem() {
             return Err(format(problem));

@@ -19,7 +19,7 @@ pub(super) fn adjoint<A: Activation>(isa: Isa, s: &NormShape, saved: Saved, g: &
         });
         // From here on every sum of x is one of xh.
         let channel = |c: usize| [sums[c], sums[s.channels + c] * saved.statistics(rows.group(c))[1]];
-        let means = rows.means(|c| channel(c).map(|sum| sum * f64::from(saved.gamma[c])));
+        let means = s.means(|c| channel(c).map(|sum| sum * f64::from(saved.gamma[c])));
         let table = rows.tables(|c| {
             let group = rows.group(c);
             let ([q_mean, m], [mu, r]) = (means[group], saved.statistics(group));

@@ -4,7 +4,7 @@ use crate::fresh::{self, zeroed};
 use crate::isa::Isa;
 
 use super::loops::{self, Activation};
-use super::{EPSILON, NormShape, part};
+use super::{NormShape, Statistics, part};
 
 pub(super) fn forward<A: Activation>(
     isa: Isa,
@@ -28,9 +28,12 @@ pub(super) fn forward<A: Activation>(
             }
         });
         let (sums, squares) = sums.split_at(s.channels);
-        for (group, [mu, square]) in rows.means(|c| [sums[c], squares[c]]).into_iter().enumerate() {
-            let variance = (square - mu * mu).max(0.0);
-            (mean[group], rstd[group]) = (mu as f32, (1.0 / (variance + f64::from(EPSILON)).sqrt()) as f32);
+        for (group, [mu, square]) in s.means(|c| [sums[c], squares[c]]).into_iter().enumerate() {
+            let variance = match s.statistics {
+                Statistics::Group { epsilon } => (square - mu * mu).max(0.0) + f64::from(epsilon),
+                Statistics::Fixed => 1.0,
+            };
+            (mean[group], rstd[group]) = (mu as f32, (1.0 / variance.sqrt()) as f32);
         }
         let table = rows.tables(|c| {
             let group = rows.group(c);

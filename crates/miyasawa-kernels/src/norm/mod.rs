@@ -44,9 +44,28 @@ mod tests;
 /// Added to the variance; PyTorch's default.
 pub const EPSILON: f32 = 1e-5;
 
+/// By what activations are normalised.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Statistics {
+    /// The mean and the variance of each image's group: group normalisation.
+    Group {
+        /// Added to the variance: an image whose spread is smaller is hardly amplified.
+        epsilon: f32,
+    },
+    /// Mean 0 and deviation 1 whatever the image: a scale and a shift for every channel. What an output
+    /// depends on is then local, and `A(q) = q`.
+    Fixed,
+}
+
+impl Default for Statistics {
+    fn default() -> Self {
+        Self::Group { epsilon: EPSILON }
+    }
+}
+
 /// What the slices hold: activations `[batch, pixels, channels]`, `gamma`, `beta` and their gradients
 /// `[batch, channels]`, statistics `[batch, groups]`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct NormShape {
     /// Images.
     pub batch: usize,
@@ -56,11 +75,21 @@ pub struct NormShape {
     pub channels: usize,
     /// Groups that are normalised together.
     pub groups: usize,
+    /// By what.
+    pub statistics: Statistics,
 }
 
 impl NormShape {
     fn rows(&self) -> Rows {
         Rows::new(self.batch, self.pixels, self.channels, self.groups)
+    }
+
+    /// The means over the groups of sums of each channel, which [`Statistics::Fixed`] has no use for.
+    fn means<const K: usize>(&self, of: impl Fn(usize) -> [f64; K]) -> Vec<[f64; K]> {
+        match self.statistics {
+            Statistics::Group { .. } => self.rows().means(of),
+            Statistics::Fixed => vec![[0.0; K]; self.groups],
+        }
     }
 
     /// Values of an image.
@@ -131,9 +160,10 @@ fn part(values: &[f32], n: usize, len: usize) -> &[f32] {
 /// `y = xh*gamma + beta`, and the statistics of every group for the adjoints: `[y, mean, rstd]`.
 ///
 /// ```
-/// use miyasawa_kernels::norm::{self, NormShape, Saved};
+/// use miyasawa_kernels::norm::{self, NormShape, Saved, Statistics};
 ///
-/// let s = NormShape { batch: 1, pixels: 2, channels: 2, groups: 1 };
+/// let statistics = Statistics::default();
+/// let s = NormShape { batch: 1, pixels: 2, channels: 2, groups: 1, statistics };
 /// let (h, gamma) = ([1.0, 3.0, 3.0, 1.0], [1.0, 2.0]);
 /// let [y, mean, rstd] = norm::forward(&s, &h, &gamma, &[0.0, 0.5], false);
 /// assert_eq!(mean, [2.0]);

@@ -28,7 +28,7 @@ pub(super) fn reverse<A: Activation>(
             let [g, gx, v, vx, vg] = std::array::from_fn(|kind| sums[kind * s.channels + c]);
             [g, gx * r, v, vx * r, vg]
         };
-        let means = rows.means(|c| {
+        let means = s.means(|c| {
             let ([g, gx, v, vx, vg], gamma) = (channel(c), f64::from(saved.gamma[c]));
             [gamma * g, gamma * gx, v, vx, gamma * vg]
         });

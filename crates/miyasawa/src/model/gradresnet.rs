@@ -10,6 +10,7 @@ use crate::nn::{
 use crate::ops::{self, Operands};
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, activation::silu};
+use miyasawa_kernels::norm;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
@@ -18,7 +19,7 @@ use serde::{Deserialize, Serialize};
 const EMBEDDING: usize = 64;
 
 /// The hyper-parameters of [`GradResNet`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GradResNetConfig {
     /// Channels of a picture.
@@ -38,9 +39,41 @@ pub struct GradResNetConfig {
     /// white data, and the denoising loss near 1.
     #[serde(default = "default_true")]
     pub zero_energy_head: bool,
+    /// By what the activations are normalised.
+    #[serde(default, skip_serializing_if = "Norm::is_group")]
+    pub norm: Norm,
+    /// Added to the variances of group normalisation. Of the order of a tenth it bounds by how much images
+    /// of little contrast are amplified (docs/ablations.md).
+    #[serde(default = "default_norm_epsilon", skip_serializing_if = "is_default_norm_epsilon")]
+    pub norm_epsilon: f32,
     /// The type of the convolutions' products: how the network is computed, not what it is, and so no part of a file.
     #[serde(skip)]
     pub operands: Operands,
+}
+
+/// By what the activations of a [`GradResNet`] are normalised.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Norm {
+    /// Group normalisation: the mean and deviation of groups of channels over all of an image.
+    #[default]
+    Group,
+    /// Nothing but a learned scale and shift of every channel.
+    None,
+}
+
+impl Norm {
+    fn is_group(&self) -> bool {
+        *self == Self::Group
+    }
+}
+
+fn default_norm_epsilon() -> f32 {
+    norm::EPSILON
+}
+
+fn is_default_norm_epsilon(epsilon: &f32) -> bool {
+    *epsilon == norm::EPSILON
 }
 
 fn default_width() -> usize {
@@ -65,6 +98,8 @@ impl GradResNetConfig {
             blocks: default_blocks(),
             blind: false,
             zero_energy_head: true,
+            norm: Norm::Group,
+            norm_epsilon: default_norm_epsilon(),
             operands: Operands::F32,
         }
     }
@@ -77,6 +112,9 @@ impl GradResNetConfig {
         }
         if self.classes == 0 {
             return Some("classes is 0, expected at least 1".to_owned());
+        }
+        if !(self.norm_epsilon > 0.0 && self.norm_epsilon.is_finite()) {
+            return Some(format!("norm_epsilon is {}, expected a number above 0", self.norm_epsilon));
         }
         let mut widths = (0..self.blocks.len()).map(|k| self.width_of(k));
         widths.find(|channels| !channels.is_multiple_of(groups_of(*channels))).map(|channels| {
@@ -142,6 +180,10 @@ impl GradResNetConfig {
             for j in 0..blocks {
                 let stride = if k > 0 && j == 0 { 2 } else { 1 };
                 let block = Block::new([cin, cout], stride, embedding, device, rng);
+                let block = match self.norm {
+                    Norm::Group => block.with_epsilon(self.norm_epsilon),
+                    Norm::None => block.with_fixed_norm(),
+                };
                 stage.push(block.with_operands(self.operands));
                 cin = cout;
             }

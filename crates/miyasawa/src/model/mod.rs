@@ -24,7 +24,7 @@ pub use any::{Ask, Model, Predict, Prediction};
 pub use architecture::{Architecture, Kind};
 pub use dncnn::{DnCnn, DnCnnConfig};
 pub use energy::{EnergyNetwork, Outputs};
-pub use gradresnet::{GradResNet, GradResNetConfig, GradResNetTape};
+pub use gradresnet::{GradResNet, GradResNetConfig, GradResNetTape, Norm};
 pub use joint::{JointModel, Point};
 pub use loss::ObjectiveName;
 pub use reference::{Classifier, Denoiser, DenoiserNet};

@@ -115,7 +115,14 @@ impl BatchNorm {
         let gamma = self.weight.val().unsqueeze::<2>();
         let (mean, var, y) = match &self.bias {
             Some(bias) => {
-                let (y, stats) = ops::group_norm(&one, &gamma, &bias.val().unsqueeze::<2>(), c, false);
+                let (y, stats) = ops::group_norm(
+                    &one,
+                    &gamma,
+                    &bias.val().unsqueeze::<2>(),
+                    c,
+                    ops::Statistics::default(),
+                    false,
+                );
                 let var = (stats.rstd().clone().powi_scalar(-2) - EPSILON).clamp_min(0.0);
                 (stats.mean().clone(), var, y)
             }

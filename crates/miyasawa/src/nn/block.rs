@@ -1,5 +1,5 @@
 use super::{Conv2d, ConvTape, Layer, ModulatedNorm, NormTape};
-use crate::ops::{self, Operands};
+use crate::ops::{self, Operands, Statistics};
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use rand::Rng;
@@ -46,6 +46,20 @@ impl Block {
             shortcut: (stride != 1 || cin != cout).then(|| Conv2d::new([cin, cout], 1, stride, device, rng)),
             norm: ModulatedNorm::new(cout, embedding, device, rng).after_gelu(),
         }
+    }
+
+    /// The same with so much added to the variances of the norm.
+    pub fn with_epsilon(self, epsilon: f32) -> Self {
+        Self { norm: self.norm.with_statistics(Statistics::Group { epsilon }), ..self }
+    }
+
+    /// The same with a norm without statistics, whose scale and shift begin where an input of unit
+    /// variance and random convolutions give an output of unit variance.
+    pub fn with_fixed_norm(self) -> Self {
+        // The deviation of a GELU of N(0, 1) is 0.58 and its mean 0.28; a strided shortcut has a third
+        // of its input's variance.
+        let [scale, shift] = if self.shortcut.is_some() { [2.7, -0.35] } else { [1.7, -0.48] };
+        Self { norm: self.norm.fixed(scale, shift), ..self }
     }
 
     /// The same with convolutions whose products are of this type.

@@ -1,5 +1,5 @@
 use super::{Layer, Linear, constant_param};
-use crate::ops::{self, NormStats};
+use crate::ops::{self, NormStats, Statistics};
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
 use rand::Rng;
@@ -15,6 +15,9 @@ pub fn groups_of(channels: usize) -> usize {
 /// Group normalisation whose scale and shift the noise embedding modulates:
 /// `(xh*weight + bias)*(1 + scale) + shift` with `[scale, shift] = modulation(embedding)`.
 ///
+/// With [`Statistics::Fixed`] there is no normalisation, `x*gamma + beta`: what an output depends on is
+/// then local, and an image without contrast has nothing to be divided by.
+///
 /// A norm made [`after_gelu`](Self::after_gelu) takes `gelu(x)` in the place of `x`.
 ///
 /// It is computed as `xh*gamma + beta` with `gamma = weight*(1 + scale)` and
@@ -29,6 +32,8 @@ pub struct ModulatedNorm {
     pub modulation: Option<Linear>,
     #[module(skip)]
     groups: usize,
+    #[module(skip)]
+    statistics: Statistics,
     #[module(skip)]
     gelu: bool,
 }
@@ -54,8 +59,25 @@ impl ModulatedNorm {
             bias: constant_param([channels], 0.0, device),
             modulation: embedding.map(|features| Linear::new([features, 2 * channels], true, device, rng)),
             groups,
+            statistics: Statistics::default(),
             gelu: false,
         }
+    }
+
+    /// The same without statistics, with a scale and a shift to begin with.
+    pub fn fixed(self, scale: f32, shift: f32) -> Self {
+        let ([channels], device) = (self.weight.val().dims(), self.weight.val().device());
+        Self {
+            weight: constant_param([channels], scale, &device),
+            bias: constant_param([channels], shift, &device),
+            statistics: Statistics::Fixed,
+            ..self
+        }
+    }
+
+    /// The same by other statistics.
+    pub fn with_statistics(self, statistics: Statistics) -> Self {
+        Self { statistics, ..self }
     }
 
     /// The norm of `gelu(x)`: both in one pass.
@@ -83,7 +105,7 @@ impl Layer for ModulatedNorm {
 
     fn forward(&self, x: &Tensor<4>, embedding: Option<&Tensor<2>>) -> (Tensor<4>, NormTape) {
         let (gamma, beta) = self.affine(x.dims()[0], embedding);
-        let (y, stats) = ops::group_norm(x, &gamma, &beta, self.groups, self.gelu);
+        let (y, stats) = ops::group_norm(x, &gamma, &beta, self.groups, self.statistics, self.gelu);
         (y, NormTape { x: x.clone(), gamma, stats })
     }
 

@@ -13,7 +13,7 @@ use burn::tensor::{FloatDType, Shape};
 use miyasawa_kernels::{
     conv::{ConvShape, Operands},
     elementwise::{AdamW, Sgd},
-    norm::{EPSILON, NormShape},
+    norm::{NormShape, Statistics},
 };
 use std::f64::consts::{FRAC_1_SQRT_2, PI};
 
@@ -167,8 +167,15 @@ impl<B: Backend> Groups<B> {
         Self::mean(B::float_mul(q, self.xh.clone()))
     }
 
+    fn fixed(&self) -> bool {
+        self.s.statistics == Statistics::Fixed
+    }
+
     /// `A(q) = r*(q - mean q - xh*mean(q*xh))`.
     fn project(&self, q: FloatTensor<B>) -> FloatTensor<B> {
+        if self.fixed() {
+            return q;
+        }
         let centred = B::float_sub(q.clone(), Self::mean(q.clone()));
         let rest = B::float_sub(centred, B::float_mul(self.xh.clone(), self.along(q)));
         B::float_mul(rest, self.rstd.clone())
@@ -197,7 +204,15 @@ pub(super) fn group_norm<B: Backend>(
     let mean = Groups::<B>::mean(grouped.clone());
     let centred = B::float_sub(grouped, mean.clone());
     let variance = Groups::<B>::mean(B::float_mul(centred.clone(), centred));
-    let rstd = B::float_recip(B::float_sqrt(shift::<B>(variance, f64::from(EPSILON))));
+    let (mean, rstd) = match s.statistics {
+        Statistics::Group { epsilon } => {
+            (mean, B::float_recip(B::float_sqrt(shift::<B>(variance, f64::from(epsilon)))))
+        }
+        Statistics::Fixed => {
+            let zeros = scale::<B>(mean, 0.0);
+            (zeros.clone(), shift::<B>(zeros, 1.0))
+        }
+    };
     let stats = Shape::from([s.batch, s.groups]);
     let (mean, rstd) = (B::float_reshape(mean, stats.clone()), B::float_reshape(rstd, stats));
     let groups = Groups::<B>::new(x, mean.clone(), rstd.clone(), s);
@@ -260,6 +275,12 @@ pub(super) fn group_norm_adjoint_reverse<B: Backend>(
     };
     let v = Groups::<B>::split(v, &s);
     let a_v = groups.project(v.clone());
+    if groups.fixed() {
+        let d_gamma = groups.per_channel(B::float_mul(g, a_v.clone()));
+        let dg = groups.merge(B::float_mul(a_v, gamma));
+        let dx = bend.unwrap_or_else(|| scale::<B>(dg.clone(), 0.0));
+        return (dg, d_gamma, dx);
+    }
     let (m, k) = (groups.along(q.clone()), groups.along(v.clone()));
     let apart = B::float_mul(Groups::<B>::mean(v.clone()), Groups::<B>::mean(q.clone()));
     let spread = B::float_sub(

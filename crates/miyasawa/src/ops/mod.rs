@@ -21,7 +21,7 @@ pub use backend::{JointOps, Optional, StepInfo};
 pub use miyasawa_kernels::{
     conv::{ConvShape, Operands},
     elementwise::{AdamW, Sgd},
-    norm::NormShape,
+    norm::{NormShape, Statistics},
 };
 
 use burn::backend::Dispatch;
@@ -85,12 +85,18 @@ pub fn gelu_adjoint<const D: usize>(h: &Tensor<D>, g: &Tensor<D>) -> Tensor<D> {
 pub struct NormStats {
     mean: Tensor<2>,
     rstd: Tensor<2>,
+    statistics: Statistics,
 }
 
 impl NormStats {
     /// Mean of every group, `[batch, groups]`. Untracked.
     pub fn mean(&self) -> &Tensor<2> {
         &self.mean
+    }
+
+    /// By what was normalised.
+    pub fn statistics(&self) -> Statistics {
+        self.statistics
     }
 
     /// Reciprocal standard deviation of every group, `[batch, groups]`. Untracked.
@@ -101,20 +107,22 @@ impl NormStats {
 
 /// Group normalisation (Wu & He 2018) with a scale and a shift for every image and channel:
 /// `xh*gamma + beta`, where `gamma` and `beta` are `[batch, channels]`. With `gelu` it is `gelu(x)` that is
-/// normalised, in the same pass over the activations and with nothing kept between the two.
+/// normalised, in the same pass over the activations and with nothing kept between the two. With
+/// [`Statistics::Fixed`] nothing is normalised: a scale and a shift.
 pub fn group_norm(
     x: &Tensor<4>,
     gamma: &Tensor<2>,
     beta: &Tensor<2>,
     groups: usize,
+    statistics: Statistics,
     gelu: bool,
 ) -> (Tensor<4>, NormStats) {
-    let shape = norm_shape(x.dims(), groups);
+    let shape = norm_shape(x.dims(), groups, statistics);
     let (y, mean, rstd) =
         Dispatch::group_norm_nhwc(dispatch(x), dispatch(gamma), dispatch(beta), shape, gelu);
     (
         Tensor::from_dispatch(y),
-        NormStats { mean: Tensor::from_dispatch(mean), rstd: Tensor::from_dispatch(rstd) },
+        NormStats { mean: Tensor::from_dispatch(mean), rstd: Tensor::from_dispatch(rstd), statistics },
     )
 }
 
@@ -127,7 +135,7 @@ pub fn group_norm_adjoint(
     g: &Tensor<4>,
     gelu: bool,
 ) -> Tensor<4> {
-    let shape = norm_shape(x.dims(), stats.mean.dims()[1]);
+    let shape = norm_shape(x.dims(), stats.mean.dims()[1], stats.statistics);
     let (mean, rstd) = (dispatch(&stats.mean), dispatch(&stats.rstd));
     Tensor::from_dispatch(Dispatch::group_norm_nhwc_adjoint(
         dispatch(x),
@@ -140,8 +148,12 @@ pub fn group_norm_adjoint(
     ))
 }
 
-fn norm_shape([batch, height, width, channels]: [usize; 4], groups: usize) -> NormShape {
-    NormShape { batch, pixels: height * width, channels, groups }
+fn norm_shape(
+    [batch, height, width, channels]: [usize; 4],
+    groups: usize,
+    statistics: Statistics,
+) -> NormShape {
+    NormShape { batch, pixels: height * width, channels, groups, statistics }
 }
 
 /// The mean over the pixels of `x`, `[batch, channels]`.

@@ -28,6 +28,14 @@ const SHAPES: [(usize, usize, usize, usize); 18] = [
     (5, 577, 64, 8),
 ];
 
+const SHAPE: NormShape = NormShape {
+    batch: 1,
+    pixels: 1,
+    channels: 1,
+    groups: 1,
+    statistics: Statistics::Group { epsilon: EPSILON },
+};
+
 fn values(len: usize, seed: usize) -> Vec<f64> {
     let mut state = seed as u64 * 77 + 1;
     (0..len)
@@ -39,12 +47,25 @@ fn values(len: usize, seed: usize) -> Vec<f64> {
         .collect()
 }
 
-fn case((batch, pixels, channels, groups): (usize, usize, usize, usize), gelu: bool) -> Case {
+/// Group normalisation as PyTorch has it, with a large addend, and none.
+const STATISTICS: [Statistics; 3] =
+    [Statistics::Group { epsilon: EPSILON }, Statistics::Group { epsilon: 0.05 }, Statistics::Fixed];
+
+fn case(shape: (usize, usize, usize, usize), gelu: bool) -> Case {
+    case_by(Statistics::default(), shape, gelu)
+}
+
+fn case_by(
+    statistics: Statistics,
+    (batch, pixels, channels, groups): (usize, usize, usize, usize),
+    gelu: bool,
+) -> Case {
     let len = batch * pixels * channels;
     let [h, g, v] = [1, 2, 3].map(|seed| values(len, seed));
     let [gamma, beta] = [4, 5].map(|seed| values(batch * channels, seed));
     let activation = if gelu { reference::gelu } else { reference::identity };
-    Case { shape: NormShape { batch, pixels, channels, groups }, activation, h, gamma, beta, g, v }
+    let shape = NormShape { batch, pixels, channels, groups, statistics };
+    Case { shape, activation, h, gamma, beta, g, v }
 }
 
 /// What the kernels compute for a case.
@@ -103,9 +124,9 @@ fn check(case: &Case, gelu: bool) {
 
 #[test]
 fn every_instruction_set_agrees_with_the_formulas() {
-    for shape in SHAPES {
-        check(&case(shape, false), false);
-        check(&case(shape, true), true);
+    for (shape, statistics) in SHAPES.into_iter().flat_map(|shape| STATISTICS.map(|by| (shape, by))) {
+        check(&case_by(statistics, shape, false), false);
+        check(&case_by(statistics, shape, true), true);
     }
 }
 
@@ -154,8 +175,9 @@ fn dot(a: &[f64], b: &[f64]) -> f64 {
 
 #[test]
 fn the_formulas_are_the_derivatives() {
-    for (shape, gelu) in [((2, 7, 6, 2), false), ((2, 7, 6, 2), true), ((1, 30, 5, 1), true)] {
-        let case = case(shape, gelu);
+    let cases = [((2, 7, 6, 2), false), ((2, 7, 6, 2), true), ((1, 30, 5, 1), true)];
+    for ((shape, gelu), statistics) in cases.into_iter().flat_map(|case| STATISTICS.map(|by| (case, by))) {
+        let case = case_by(statistics, shape, gelu);
         let [scale, shift] = case.affine();
         let reverse = case.reverse();
         // (what varies, the gradient claimed for it, of <v, adjoint> or of <g, forward>)
@@ -202,14 +224,15 @@ proptest! {
     #[test]
     fn any_shape_agrees_with_the_formulas(
         batch in 1usize..4, pixels in 8usize..80, groups in 1usize..5, width in 1usize..20, gelu: bool,
+        by in 0usize..3,
     ) {
-        check(&case((batch, pixels, groups * width, groups), gelu), gelu);
+        check(&case_by(STATISTICS[by], (batch, pixels, groups * width, groups), gelu), gelu);
     }
 }
 
 #[test]
 fn an_empty_batch_is_no_work() {
-    let s = NormShape { batch: 0, pixels: 4, channels: 8, groups: 1 };
+    let s = NormShape { batch: 0, pixels: 4, channels: 8, groups: 1, ..SHAPE };
     let saved = Saved { h: &[], gamma: &[], mean: &[], rstd: &[] };
     for gelu in [false, true] {
         let results = [
@@ -224,13 +247,13 @@ fn an_empty_batch_is_no_work() {
 #[test]
 #[should_panic(expected = "8 channels in 3 groups")]
 fn groups_that_do_not_divide_the_channels_are_refused() {
-    let s = NormShape { batch: 0, pixels: 4, channels: 8, groups: 3 };
+    let s = NormShape { batch: 0, pixels: 4, channels: 8, groups: 3, ..SHAPE };
     forward(&s, &[], &[], &[], false);
 }
 
 #[test]
 #[should_panic(expected = "norm::adjoint: length")]
 fn a_wrong_length_is_refused() {
-    let s = NormShape { batch: 1, pixels: 1, channels: 1, groups: 1 };
+    let s = NormShape { batch: 1, pixels: 1, channels: 1, groups: 1, ..SHAPE };
     adjoint(&s, Saved { h: &[0.0], gamma: &[0.0], mean: &[0.0], rstd: &[0.0] }, &[0.0; 2], false);
 }

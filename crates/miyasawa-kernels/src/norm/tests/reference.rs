@@ -1,7 +1,7 @@
 //! The formulas of the module's page in double precision, one group of one image at a time, and the GELU's
 //! definition by an integral, for the tests.
 
-use super::super::{EPSILON, NormShape};
+use super::super::{NormShape, Statistics};
 
 /// Three functions of one variable: a value and its first two derivatives.
 pub(super) type Activation = fn(f64) -> [f64; 3];
@@ -63,6 +63,14 @@ impl Case {
         all
     }
 
+    /// What is added to the variances; nothing where the statistics are fixed.
+    fn epsilon(&self) -> Option<f64> {
+        match self.shape.statistics {
+            Statistics::Group { epsilon } => Some(f64::from(epsilon)),
+            Statistics::Fixed => None,
+        }
+    }
+
     fn x(&self) -> Vec<f64> {
         self.h.iter().map(|&h| (self.activation)(h)[0]).collect()
     }
@@ -70,13 +78,14 @@ impl Case {
     /// Mean and reciprocal deviation of every image and group.
     pub(super) fn stats(&self) -> Vec<[f64; 2]> {
         let x = self.x();
+        let Some(epsilon) = self.epsilon() else { return vec![[0.0, 1.0]; self.groups().len()] };
         self.groups()
             .iter()
             .map(|places| {
                 let count = places.len() as f64;
                 let mean = places.iter().map(|&(i, _)| x[i]).sum::<f64>() / count;
                 let square = places.iter().map(|&(i, _)| (x[i] - mean).powi(2)).sum::<f64>() / count;
-                [mean, 1.0 / (square + f64::from(EPSILON)).sqrt()]
+                [mean, 1.0 / (square + epsilon).sqrt()]
             })
             .collect()
     }
@@ -101,6 +110,9 @@ impl Case {
 
     /// `A(q)`.
     fn a(&self, q: &[f64]) -> Vec<f64> {
+        if self.epsilon().is_none() {
+            return q.to_vec();
+        }
         let xh = self.normalised();
         let mut a = q.to_vec();
         for (places, [_, r]) in self.groups().iter().zip(self.stats()) {
@@ -146,9 +158,8 @@ impl Case {
         let mut d_gamma = vec![0.0; self.gamma.len()];
         let mut dh = vec![0.0; self.h.len()];
         for (places, [_, r]) in self.groups().iter().zip(self.stats()) {
-            let mean = |f: &dyn Fn(usize) -> f64| {
-                places.iter().map(|&(i, _)| f(i)).sum::<f64>() / places.len() as f64
-            };
+            let share = if self.epsilon().is_some() { 1.0 / places.len() as f64 } else { 0.0 };
+            let mean = |f: &dyn Fn(usize) -> f64| places.iter().map(|&(i, _)| f(i)).sum::<f64>() * share;
             let m = mean(&|i| q[i] * xh[i]);
             let k = mean(&|i| w[i] * xh[i]);
             let spread = mean(&|i| w[i] * q[i]) - mean(&|i| w[i]) * mean(&|i| q[i]) - m * k;

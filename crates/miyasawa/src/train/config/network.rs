@@ -1,7 +1,7 @@
 //! What is trained, and in which type its products are.
 
 use super::ConfigError;
-use crate::model::{Architecture, DnCnnConfig, GradResNetConfig, Kind, ResNetConfig, UNetConfig};
+use crate::model::{Architecture, DnCnnConfig, GradResNetConfig, Kind, Norm, ResNetConfig, UNetConfig};
 use crate::ops::Operands;
 use burn::tensor::{Device, FloatDType};
 use serde::{Deserialize, Serialize};
@@ -62,6 +62,10 @@ pub struct NetworkConfig {
     pub blind: bool,
     /// Whether the energy head of a `gradresnet` starts at zero.
     pub zero_energy_head: bool,
+    /// By what the activations of a `gradresnet` are normalised: `group`, or `none`.
+    pub norm: Norm,
+    /// Added to the variances of group normalisation in a `gradresnet`.
+    pub norm_epsilon: f32,
     /// Convolutions of a `dncnn`.
     pub depth: usize,
     /// Whether a `dncnn` (left out: no) or `unet` (left out: yes) has no constants.
@@ -78,6 +82,8 @@ impl Default for NetworkConfig {
             blocks: vec![2, 2, 2, 2],
             blind: false,
             zero_energy_head: true,
+            norm: Norm::Group,
+            norm_epsilon: 1e-5,
             depth: 17,
             bias_free: None,
             conditioned: None,
@@ -99,6 +105,8 @@ impl NetworkConfig {
                 blocks,
                 blind: self.blind,
                 zero_energy_head: self.zero_energy_head,
+                norm: self.norm,
+                norm_epsilon: self.norm_epsilon,
                 operands,
             }),
             Kind::ResNet18 => {
