@@ -108,7 +108,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let labels = indices.iter().map(|i| train.labels()[*i as usize]).collect();
         let (sigma, eps) = training_noise(&noise, 0, step as u64, size, train.image_len());
         let image = [train.channels(), train.height(), train.width()];
-        let batch = Batch { image, x, labels, sigma, eps };
+        let batch = Batch { image, x, labels, label_weight: vec![1.0; size], sigma, eps };
         let (mut grads, stats) = gradients(&model, &batch, &loss, size, &tracked);
         let norm = Optimizer::norm(&grads);
         let lr = learning_rate(2e-3, &schedule, step as u64, total as u64);

@@ -142,7 +142,7 @@ fn synthetic(options: &BenchOptions) -> Batch {
     let x = (0..options.batch * len).map(|_| rng.random_range(-1.0..1.0)).collect();
     let labels = (0..options.batch).map(|_| rng.random_range(0..options.network.classes as u32)).collect();
     let (sigma, eps) = training_noise(&NoiseConfig::default(), options.seed, 0, options.batch, len);
-    Batch { image, x, labels, sigma, eps }
+    Batch { image, x, labels, label_weight: vec![1.0; options.batch], sigma, eps }
 }
 
 fn timed(options: &BenchOptions, device: &Device, mut step: impl FnMut()) -> Vec<f64> {

@@ -55,6 +55,7 @@ impl Oracle {
         Batch {
             image: [shape[1], shape[2], shape[3]],
             x: self.floats("x"),
+            label_weight: vec![1.0; labels.len()],
             labels: labels.into_iter().map(|label| label as u32).collect(),
             sigma: self.floats("sigma"),
             eps: self.floats("eps"),

@@ -8,6 +8,7 @@
 //! step by threads of their own; what they have ready is bounded by `data.prefetch` batches.
 
 use super::config::{NoiseConfig, TrainConfig};
+use super::contrast::reduce_contrast;
 use super::noise::training_noise;
 use super::patch::cut;
 use super::step::Batch;
@@ -37,6 +38,8 @@ pub(super) struct Feed {
     /// Side of the squares that are cut out of the pictures.
     patch: Option<usize>,
     unlabelled: bool,
+    /// Share of the images whose contrast is reduced.
+    low_contrast: f64,
     /// The epoch whose order is held.
     order: Option<(u64, Vec<u32>)>,
     crew: Option<Crew>,
@@ -58,6 +61,7 @@ impl Feed {
             prefetch: config.data.prefetch as u64,
             patch: config.augment.patch,
             unlabelled: config.data.unlabelled,
+            low_contrast: config.augment.low_contrast,
             order: None,
             crew,
         }
@@ -95,8 +99,11 @@ impl Feed {
             labels.fill(0);
         }
         let len = image.iter().product::<usize>();
+        let reduced = reduce_contrast(&mut x, image, self.low_contrast, [self.seed, step]);
+        // What is left of such an image does not say what it shows.
+        let label_weight = reduced.into_iter().map(|reduced| if reduced { 0.0 } else { 1.0 }).collect();
         let (sigma, eps) = training_noise(&self.noise, self.seed, step, self.batch, len);
-        Ok(Batch { image, x, labels, sigma, eps })
+        Ok(Batch { image, x, labels, label_weight, sigma, eps })
     }
 
     fn copied(&mut self, step: u64, image: usize) -> (Vec<f32>, Vec<u32>) {

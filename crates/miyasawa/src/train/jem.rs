@@ -183,10 +183,11 @@ impl Jem {
         let (y, _, sigma, labels) = batch.tensors(from, count, device);
         let drawn = Tensor::<4>::from_data(TensorData::new(samples.clone(), [count, c, h, w]), device);
         let (data, drawn) = (model.at(&y, &sigma), model.at(&drawn, &sigma));
-        let ce = loss::cross_entropy(data.logits(), &labels, config.label_smoothing);
+        let weights = batch.label_weights(from, count, device);
+        let ce = loss::cross_entropy(data.logits(), &labels, config.label_smoothing) * weights.clone();
         let gap = loss::log_sum_exp(drawn.logits()) - loss::log_sum_exp(data.logits());
         let stats = BatchStats {
-            accuracy: Some(right(data.logits(), &labels) / total),
+            accuracy: Some(right(data.logits(), &labels, &weights) / batch.labelled()),
             ce: sum(&ce) / total,
             energy_gap: Some(sum(&gap) / total),
             ..BatchStats::default()

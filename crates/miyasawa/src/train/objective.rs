@@ -107,10 +107,11 @@ fn classifier_part(
     let (y, _, _, labels) = batch.tensors(from, count, device);
     let mut log = NormLog::default();
     let logits = model.logits(&y, Some(&mut log));
-    let ce = loss::cross_entropy(&logits, &labels, config.label_smoothing);
+    let weights = batch.label_weights(from, count, device);
+    let ce = loss::cross_entropy(&logits, &labels, config.label_smoothing) * weights.clone();
     let stats = BatchStats {
         ce: sum(&ce) / total,
-        accuracy: Some(right(&logits, &labels) / total),
+        accuracy: Some(right(&logits, &labels, &weights) / batch.labelled()),
         ..BatchStats::default()
     };
     let mut grads = ((ce * config.ce_weight).sum() / total).backward();

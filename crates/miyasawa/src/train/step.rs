@@ -17,6 +17,8 @@ pub struct Batch {
     pub x: Vec<f32>,
     /// `[batch]`.
     pub labels: Vec<u32>,
+    /// Weight of each image's cross-entropy, `[batch]`: 0 where the class is not to be learned.
+    pub label_weight: Vec<f32>,
     /// `[batch]`.
     pub sigma: Vec<f32>,
     /// Standard normal, as long as `x`.
@@ -79,6 +81,19 @@ impl Batch {
         let eps = picture(&self.eps[values.clone()]);
         let y = picture(&self.x[values]) + eps.clone() * sigma.clone().reshape([count, 1, 1, 1]);
         (y, eps, sigma, labels)
+    }
+}
+
+impl Batch {
+    /// The weights of the cross-entropies of the images `from..from + count`.
+    pub(super) fn label_weights(&self, from: usize, count: usize, device: &Device) -> Tensor<1> {
+        let weights = self.label_weight[from..from + count].to_vec();
+        Tensor::from_data(TensorData::new(weights, [count]), device)
+    }
+
+    /// The sum of the weights of all cross-entropies: what shares are shares of.
+    pub(super) fn labelled(&self) -> f64 {
+        self.label_weight.iter().map(|weight| f64::from(*weight)).sum::<f64>().max(1.0)
     }
 }
 
@@ -172,10 +187,10 @@ pub(super) fn sum(loss: &Tensor<1>) -> f64 {
     f64::from(loss.clone().sum().into_scalar::<f32>())
 }
 
-/// How many images have their class as the likeliest.
-pub(super) fn right(logits: &Tensor<2>, labels: &Tensor<1, Int>) -> f64 {
-    let right = logits.clone().argmax(1).squeeze_dim::<1>(1).equal(labels.clone()).int().sum();
-    f64::from(right.into_scalar::<i32>())
+/// How many images have their class as the likeliest, each with its weight.
+pub(super) fn right(logits: &Tensor<2>, labels: &Tensor<1, Int>, weights: &Tensor<1>) -> f64 {
+    let right = logits.clone().argmax(1).squeeze_dim::<1>(1).equal(labels.clone()).float();
+    sum(&(right * weights.clone()))
 }
 
 /// The share of the images `from..from + count` in the gradient and the statistics.
@@ -192,7 +207,8 @@ fn part_gradients<N: EnergyNetwork>(
     let total = batch.len() as f64;
     let (y, eps, sigma, labels) = batch.tensors(from, count, device);
     let point = model.at(&y, &sigma);
-    let ce = loss::cross_entropy(point.logits(), &labels, config.label_smoothing);
+    let (weights, labelled) = (batch.label_weights(from, count, device), batch.labelled());
+    let ce = loss::cross_entropy(point.logits(), &labels, config.label_smoothing) * weights.clone();
     let matching = |score| loss::score_matching(model, score, &eps, &sigma);
     let dsm = (config.dsm_weight > 0.0).then(|| match config.dsm {
         DsmTarget::Marginal => matching(point.score()),
@@ -200,7 +216,7 @@ fn part_gradients<N: EnergyNetwork>(
         DsmTarget::Both => (matching(point.score()) + matching(point.score_given(&labels))) * 0.5,
     });
     let mut stats = BatchStats {
-        accuracy: Some(right(point.logits(), &labels) / total),
+        accuracy: Some(right(point.logits(), &labels, &weights) / labelled),
         ce: sum(&ce) / total,
         ..BatchStats::default()
     };
@@ -215,7 +231,7 @@ fn part_gradients<N: EnergyNetwork>(
         let clean_sigma = Tensor::<1>::full([count], config.clean_sigma as f32, device);
         let less = (sigma.clone() - clean_sigma.clone()).reshape([count, 1, 1, 1]);
         let point = model.at(&(y.clone() - eps.clone() * less), &clean_sigma);
-        let clean = loss::cross_entropy(point.logits(), &labels, config.label_smoothing);
+        let clean = loss::cross_entropy(point.logits(), &labels, config.label_smoothing) * weights;
         stats.clean_ce = Some(sum(&clean) / total);
         loss = loss + clean * config.clean_ce_weight;
     }
@@ -252,7 +268,7 @@ mod tests {
         let (sigma, eps) = training_noise(&NoiseConfig::default(), 0, 0, 5, 42);
         let x = (0..5 * 42).map(|i| ((i * 29) % 200) as f32 / 100.0 - 1.0).collect();
         let labels = (0..5).map(|i| i % classes as u32).collect();
-        (model, Batch { image: [1, 6, 7], x, labels, sigma, eps }, device)
+        (model, Batch { image: [1, 6, 7], x, labels, label_weight: vec![1.0; 5], sigma, eps }, device)
     }
 
     fn compare(a: &FlatMap, b: &FlatMap, tolerance: f64) {

@@ -95,6 +95,10 @@ pub struct AugmentConfig {
     pub padding: Padding,
     /// Learn from random squares of so many pixels out of the pictures.
     pub patch: Option<usize>,
+    /// Share of the images whose contrast is reduced, half of them to a constant, about a random colour:
+    /// what a data set of photographs lacks, and what a denoiser meets in skies, walls and micrographs. They
+    /// have no part in the cross-entropy.
+    pub low_contrast: f64,
 }
 
 impl AugmentConfig {

@@ -38,6 +38,9 @@ pub struct TrainConfig {
     pub seed: u64,
     /// The type of the convolutions' products. Parameters, sums, norms and losses are in float32 either way.
     pub dtype: Dtype,
+    /// The checkpoint whose parameters training starts from, or `bundled`; random ones where it is left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub init: Option<String>,
     /// What is learned from.
     pub data: DataConfig,
     /// The network.
@@ -230,6 +233,9 @@ impl TrainConfig {
         ] {
             check(value >= 0.0 && value.is_finite(), key, value, "a finite number from 0")?;
         }
+        let low_contrast = self.augment.low_contrast;
+        let range = "from 0 to 1";
+        check((0.0..=1.0).contains(&low_contrast), "augment.low_contrast", low_contrast, range)?;
         check(self.augment.patch != Some(0), "augment.patch", self.augment.patch, "at least 1")?;
         // A class is seen in the whole picture.
         check(
