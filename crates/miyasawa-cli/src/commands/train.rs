@@ -49,6 +49,9 @@ pub struct Train {
     /// Go on with the run that the folder holds; without CONFIG, with its own configuration
     #[arg(long)]
     resume: bool,
+    /// Start from the parameters of this checkpoint instead of random ones; `bundled` is the one inside the program
+    #[arg(long, value_name = "MODEL", conflicts_with = "resume")]
+    init: Option<String>,
     /// Type of the convolutions' products [default: f32, or what the configuration says]
     #[arg(long, value_enum)]
     dtype: Option<DtypeArg>,
@@ -243,6 +246,9 @@ pub fn run(args: &Train, session: &Session) -> anyhow::Result<Outcome> {
     }
     if let Some(dtype) = args.dtype {
         config.dtype = dtype.into();
+    }
+    if let Some(init) = &args.init {
+        config.init = Some(init.clone());
     }
     if args.dry_run {
         return dry_run(&config, session);

@@ -1,10 +1,12 @@
 //! Training: configuration, noise, optimiser, the step, and the run that ties them together.
 
 pub mod config;
+mod contrast;
 pub mod cost;
 mod feed;
 mod files;
 mod guard;
+mod init;
 pub mod jem;
 mod log;
 mod muon;

@@ -62,6 +62,12 @@ pub enum TrainError {
     /// Parameters do not fit the network.
     #[error("the averaged parameters do not fit the network: {0}")]
     State(#[from] ParamError),
+    /// The checkpoint to start from has no parameter of this network.
+    #[error(
+        "init {0}: no parameter has a name and a shape of this network; expected one trained with the same \
+             network.kind and width"
+    )]
+    NothingToStartFrom(String),
     /// The folder holds a run already.
     #[error("run folder {0}: holds a run already; go on with --resume or choose another folder")]
     Exists(PathBuf),

@@ -10,6 +10,7 @@ use crate::train::{
     feed::Feed,
     files::RunFiles,
     guard::Guard,
+    init::start_from,
     log::{Log, best, best_evaluation, score, test_losses},
     objective::Objective,
     optimizer::{Optimizer, learning_rate},
@@ -94,9 +95,14 @@ impl<'t> Run<'t> {
             (info.data.mean, info.data.std) = (state.info.data.mean, state.info.data.std);
             info.data.held_out_of = resume::held_out_of(trainer, state);
         }
+        let random = info.network.init(&device, trainer.config.seed, info.data.std);
+        let model = match &trainer.config.init {
+            Some(init) if loaded.is_none() => start_from(random, init)?,
+            _ => random,
+        };
         let fresh = Point {
             step: 0,
-            model: info.network.init(&device, trainer.config.seed, info.data.std),
+            model,
             objective: Objective::new(&trainer.config, trainer.image()),
             optimizer: Optimizer::new(trainer.config.optimizer.clone()),
             guard: Guard::default(),
