@@ -40,6 +40,7 @@ pub mod data;
 pub mod demo;
 pub mod device;
 mod digest;
+mod eigen;
 pub mod eval;
 pub mod experiment;
 pub mod explain;

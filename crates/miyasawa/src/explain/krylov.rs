@@ -1,5 +1,7 @@
 //! The leading eigenvectors of a symmetric map that is known by its products alone.
 
+use crate::eigen::jacobi;
+
 /// Eigenvalues in falling order of their absolute value, with the eigenvectors, each of length 1.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Eigen {
@@ -75,44 +77,6 @@ pub(super) fn leading(start: Vec<Vec<f64>>, count: usize, size: usize, apply: &m
         out.residuals.push(residual.sqrt());
     }
     out
-}
-
-/// All eigenvalues of a small symmetric matrix, and its eigenvectors as columns, by rotations that each clear one entry
-/// (Jacobi's method, Golub & Van Loan, "Matrix computations", section 8.5).
-fn jacobi(mut a: Vec<Vec<f64>>) -> (Vec<f64>, Vec<Vec<f64>>) {
-    let n = a.len();
-    let mut v: Vec<Vec<f64>> =
-        (0..n).map(|i| (0..n).map(|j| f64::from(u8::from(i == j))).collect()).collect();
-    for _ in 0..60 {
-        let off: f64 = (0..n).flat_map(|i| (0..i).map(move |j| (i, j))).map(|(i, j)| a[i][j].powi(2)).sum();
-        let scale: f64 = (0..n).map(|i| a[i][i].powi(2)).sum();
-        if off <= 1e-30 * scale.max(f64::MIN_POSITIVE) {
-            break;
-        }
-        for p in 0..n {
-            for q in p + 1..n {
-                if a[p][q] == 0.0 {
-                    continue;
-                }
-                let theta = (a[q][q] - a[p][p]) / (2.0 * a[p][q]);
-                let t = theta.signum() / (theta.abs() + (theta * theta + 1.0).sqrt());
-                let t = if theta == 0.0 { 1.0 } else { t };
-                let c = 1.0 / (t * t + 1.0).sqrt();
-                let s = t * c;
-                for row in a.iter_mut() {
-                    (row[p], row[q]) = (c * row[p] - s * row[q], s * row[p] + c * row[q]);
-                }
-                let (above, below) = a.split_at_mut(q);
-                for (x, y) in above[p].iter_mut().zip(below[0].iter_mut()) {
-                    (*x, *y) = (c * *x - s * *y, s * *x + c * *y);
-                }
-                for row in v.iter_mut() {
-                    (row[p], row[q]) = (c * row[p] - s * row[q], s * row[p] + c * row[q]);
-                }
-            }
-        }
-    }
-    ((0..n).map(|i| a[i][i]).collect(), v)
 }
 
 #[cfg(test)]

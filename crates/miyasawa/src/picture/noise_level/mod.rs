@@ -1,0 +1,116 @@
+//! How noisy an image is, estimated from the image alone.
+
+mod censored;
+mod patches;
+
+use super::Picture;
+
+/// The median of the absolute value of a standard normal number.
+const MEDIAN: f64 = 0.674_489_750_196_081_7;
+/// Values this close to the ends of the range may have been clipped there, which hides noise.
+const CLIPPED: f32 = 0.99;
+/// From this level on an estimate that clipping may have made too small is replaced by one that models it.
+const CENSORED_FROM: f64 = 0.22;
+/// Share of clipped values below which clipping changes no estimate.
+const FEW_CLIPPED: f64 = 0.02;
+
+/// The planes of an image, rows of `width` values; equal channels are one plane.
+struct Planes<'a> {
+    planes: Vec<&'a [f32]>,
+    height: usize,
+    width: usize,
+    /// Whether values at the ends of the range stand for what lay beyond them.
+    clips: bool,
+}
+
+impl Planes<'_> {
+    fn clipped(&self, value: f32) -> bool {
+        self.clips && value.abs() >= CLIPPED
+    }
+
+    /// Share of the values that may have been clipped.
+    fn clipped_share(&self) -> f64 {
+        let values = || self.planes.iter().flat_map(|plane| plane.iter());
+        values().filter(|value| self.clipped(**value)).count() as f64 / values().count() as f64
+    }
+
+    /// Half of `x00 - x01 - x10 + x11` over all squares of two by two pixels, and whether one of the four may
+    /// have been clipped.
+    fn diagonals(&self) -> impl Iterator<Item = (f32, bool)> + '_ {
+        let width = self.width;
+        self.planes.iter().flat_map(move |plane| {
+            let rows = plane.chunks_exact(width).zip(plane.chunks_exact(width).skip(1));
+            rows.flat_map(|(upper, lower)| upper.windows(2).zip(lower.windows(2))).map(|(a, b)| {
+                let square = [a[0], a[1], b[0], b[1]];
+                let clipped = square.iter().any(|value| self.clipped(*value));
+                (0.5 * (square[0] - square[1] - square[2] + square[3]), clipped)
+            })
+        })
+    }
+
+    /// The median of the finest diagonal Haar coefficients' size, divided by that of a standard normal number
+    /// (Donoho & Johnstone 1994, "Ideal spatial adaptation by wavelet shrinkage"). What the image itself
+    /// changes from pixel to pixel counts as noise. 0 for an image without such a square.
+    fn haar(&self) -> f64 {
+        // Counted first, so that a large image's squares are never held.
+        let (count, kept) =
+            self.diagonals().fold((0, 0), |(n, kept), (_, clipped)| (n + 1, kept + usize::from(!clipped)));
+        let enough = 8 * kept > count;
+        let mut sizes = Vec::with_capacity(if enough { kept } else { count });
+        let used = self.diagonals().filter(|(_, clipped)| !enough || !clipped);
+        sizes.extend(used.map(|(diagonal, _)| diagonal.abs()));
+        if sizes.is_empty() {
+            return 0.0;
+        }
+        let middle = sizes.len() / 2;
+        let (_, median, _) = sizes.select_nth_unstable_by(middle, f32::total_cmp);
+        f64::from(*median) / MEDIAN
+    }
+}
+
+impl Picture {
+    /// Whether all channels are the same: a grey image, however it is stored.
+    pub fn is_grey(&self) -> bool {
+        let (first, others) = self.values.split_at(self.height * self.width);
+        others.chunks_exact(first.len()).all(|plane| plane == first)
+    }
+
+    /// Whether values at the ends of the range may stand for what lay beyond: they occur, and nothing beyond
+    /// them does.
+    pub fn is_clipped(&self) -> bool {
+        let largest = self.values.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
+        (CLIPPED..=1.0).contains(&largest)
+    }
+
+    /// The standard deviation of white noise in the image, in units of the [-1, 1] range.
+    ///
+    /// It is the smaller of two estimates that texture makes too large and nothing makes much too small: the
+    /// median of the finest diagonal wavelet coefficients (Donoho & Johnstone 1994, "Ideal spatial adaptation
+    /// by wavelet shrinkage"), and the smallest eigenvalues of the covariance of patches, all channels together
+    /// (Chen, Zhu & Heng 2015, "An efficient statistical method for image noise level estimation"): even full
+    /// of texture, images leave some directions of a patch to the noise. Clipped values are passed over where
+    /// enough others are left; where noise is so large that they are not, it is that of normal numbers that
+    /// are clipped, block by block. 0 for an image of fewer than two by two pixels.
+    pub fn noise_level(&self) -> f64 {
+        let size = self.height * self.width;
+        let count = if self.is_grey() { 1 } else { self.channels };
+        let planes = Planes {
+            planes: self.values.chunks_exact(size).take(count).collect(),
+            height: self.height,
+            width: self.width,
+            clips: self.is_clipped(),
+        };
+        let wavelet = planes.haar();
+        if !wavelet.is_finite() {
+            return wavelet;
+        }
+        let level = patches::level(&planes).map_or(wavelet, |level| level.min(wavelet));
+        if level < CENSORED_FROM || planes.clipped_share() < FEW_CLIPPED {
+            return level;
+        }
+        censored::level(&planes).map_or(level, |censored| censored.max(level))
+    }
+}
+
+#[cfg(test)]
+mod tests;

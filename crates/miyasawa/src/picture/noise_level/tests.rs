@@ -1,0 +1,77 @@
+use super::*;
+use crate::data::evaluation_noise;
+
+/// `clean` with noise of the level, stored with 8 bits if so.
+fn noisy(
+    [channels, height, width]: [usize; 3],
+    sigma: f32,
+    stored: bool,
+    clean: impl Fn(usize, usize) -> f32,
+) -> Picture {
+    let eps = evaluation_noise(1, 0, 0, 1, channels * height * width);
+    let value = |i: usize| {
+        let value = clean(i / width % height, i % width) + sigma * eps[i];
+        if stored { ((value.clamp(-1.0, 1.0) + 1.0) * 127.5).round() / 127.5 - 1.0 } else { value }
+    };
+    let values = (0..channels * height * width).map(value).collect();
+    Picture::new((channels, height, width), values).unwrap()
+}
+
+fn slopes(y: usize, x: usize) -> f32 {
+    (y as f32 - 20.0) * 0.02 + (x as f32 - 20.0) * 0.01 + if x > y { 0.1 } else { -0.1 }
+}
+
+#[test]
+fn the_noise_that_was_added_is_found() {
+    for channels in [1, 3] {
+        for sigma in [0.02f32, 0.1, 0.3, 1.0] {
+            let found = noisy([channels, 48, 41], sigma, false, slopes).noise_level();
+            assert!((found / f64::from(sigma) - 1.0).abs() < 0.1, "{channels} channels, {sigma}: {found}");
+        }
+    }
+}
+
+/// Stripes and checks as fine as pixels are no noise: the median of wavelet coefficients tells 0.2 of them.
+#[test]
+fn texture_is_not_taken_for_noise() {
+    let texture = |y: usize, x: usize| {
+        let (y, x) = (y as f32, x as f32);
+        0.4 * (x * 1.9).sin() * (y * 2.3).cos() + 0.3 * (0.9 * x + 1.4 * y).sin()
+    };
+    for (sigma, most) in [(0.0f32, 0.03), (0.1, 0.12)] {
+        let picture = noisy([3, 96, 96], sigma, true, texture);
+        let found = picture.noise_level();
+        assert!(found >= 0.9 * f64::from(sigma) && found < most, "{sigma}: {found}");
+    }
+}
+
+/// Rounded and clipped to 8 bits, as files hold it.
+#[test]
+fn noise_that_was_clipped_is_found() {
+    let bright = |y: usize, x: usize| 0.7 * slopes(y, x).sin() + 0.2;
+    for sigma in [0.1f32, 0.4, 0.7, 1.0] {
+        let found = noisy([3, 96, 96], sigma, true, bright).noise_level();
+        assert!((found / f64::from(sigma) - 1.0).abs() < 0.12, "{sigma}: {found}");
+    }
+}
+
+#[test]
+fn a_grey_image_has_the_same_level_however_it_is_stored() {
+    let grey = noisy([1, 64, 64], 0.1, true, slopes);
+    assert!(grey.is_grey());
+    let colour = grey.to_channels(3).unwrap();
+    assert!(colour.is_grey());
+    assert_eq!(grey.noise_level(), colour.noise_level());
+    assert!(!noisy([3, 8, 8], 0.1, true, slopes).is_grey());
+}
+
+#[test]
+fn small_flat_and_clipped_images_have_an_answer() {
+    let of = |shape, values: Vec<f32>| Picture::new(shape, values).unwrap().noise_level();
+    assert_eq!(of((1, 1, 1), vec![0.3]), 0.0);
+    assert_eq!(of((3, 1, 5), vec![0.3; 15]), 0.0);
+    assert_eq!(of((1, 4, 4), vec![0.3; 16]), 0.0);
+    assert!(of((3, 32, 32), vec![0.3; 3072]) < 1e-6);
+    assert_eq!(of((1, 2, 2), vec![1.0, -1.0, -1.0, 1.0]), 2.0 / MEDIAN);
+    assert!(of((1, 2, 2), vec![f32::NAN; 4]).is_nan());
+}
