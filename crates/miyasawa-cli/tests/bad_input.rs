@@ -89,7 +89,10 @@ fn numbers_and_names_that_make_no_sense() {
     let out = text(&dir.path().join("out.png"));
     for sigma in ["0", "-1", "nan", "inf", "1e30", "1e-30"] {
         let option = format!("--sigma={sigma}");
-        fails(2, ["denoise", &model, &picture, &option, "-o", &out], &["--sigma", "expected a number"]);
+        if sigma != "0" {
+            let call = ["denoise", &model, &picture, &option, "-o", &out];
+            fails(2, call, &["--sigma", "expected a number"]);
+        }
         fails(2, ["classify", &model, &picture, &option], &["--sigma"]);
         fails(2, ["explain", &model, &picture, &option, "--class", "1", "-o", &out], &["--sigma"]);
         let option = format!("--sigmas=0.1,{sigma}");
@@ -97,6 +100,9 @@ fn numbers_and_names_that_make_no_sense() {
         let option = format!("--add-noise={sigma}");
         fails(2, ["denoise", &model, &picture, "--sigma=0.1", &option, "-o", &out], &["--add-noise"]);
     }
+    // Without noise there is nothing to take away.
+    ok(["denoise", &model, &picture, "--sigma", "0", "-o", &out]);
+    assert_eq!(image::open(&out).unwrap(), image::open(&picture).unwrap());
     // A negative number is a value, not an option.
     fails(2, ["denoise", &model, &picture, "--sigma", "-0.2", "-o", &out], &["--sigma is -0.2, expected"]);
     fails(2, ["eval", &model, "--data", "digits", "--sigmas", "-0.1,0.2"], &["--sigmas is -0.1, expected"]);

@@ -63,14 +63,15 @@ pub fn run(args: &Classify, session: &Session) -> anyhow::Result<Outcome> {
     let mut one = |image: &Path| -> anyhow::Result<Value> {
         let source = pictures::first(image, &mut notes)?;
         let picture = loaded.fitted(&source)?;
-        let sigma = defence.map_or_else(|| loaded.told_level(&picture, image), Defence::sigma);
+        let sigma = defence.map_or_else(|| loaded.estimate_trained_sigma(&picture, image), Defence::sigma);
         let probs = match &target {
             Some(target) => infer::classify_behind(target.as_ref(), &picture),
             None => {
                 let noisy = args.sigma.is_some();
-                let told =
-                    if noisy { infer::level_to_tell(&loaded.info, source.channels(), sigma) } else { sigma };
-                infer::classify(&loaded.model, &picture, told, &loaded.device).unwrap_or_default()
+                let channels = if source.is_grey() { 1 } else { source.channels() };
+                let conditioned =
+                    if noisy { infer::level_to_tell(&loaded.info, channels, sigma) } else { sigma };
+                infer::classify(&loaded.model, &picture, conditioned, &loaded.device).unwrap_or_default()
             }
         };
         let top: Vec<_> = metrics::top(&probs, args.top);

@@ -84,7 +84,7 @@ pub fn run(args: &Denoise, session: &Session) -> anyhow::Result<Outcome> {
             Some(level) => Cow::Owned(model::add_noise(clean.clone(), level, session.seed.unwrap_or(0))?),
             None => Cow::Borrowed(clean),
         };
-        let sigma = given.unwrap_or_else(|| loaded.told_level(&noisy, name));
+        let sigma = given.unwrap_or_else(|| loaded.estimate_sigma(&noisy, name));
         // Drawn for pictures of several parts only: others take no time.
         let bar = bar(session);
         let mut progress = |share: f64| {

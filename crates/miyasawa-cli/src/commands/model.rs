@@ -131,21 +131,32 @@ impl Loaded {
         self.info.sigma[0]
     }
 
-    /// The noise level of all pictures, if the command line names one.
+    /// The noise level of all images to denoise, if the command line names one; at 0 they stay as they are.
     pub fn given(&self, level: Level) -> Result<Option<f64>> {
         match level {
+            Level::Given(0.0) => Ok(Some(0.0)),
             Level::Given(sigma) => self.sigma(sigma).map(Some),
             Level::Auto => Ok(None),
         }
     }
 
-    /// The noise level that a picture tells itself, within the levels that the model was trained on.
-    pub fn told_level(&self, picture: &Picture, path: &Path) -> f64 {
+    /// The noise level estimated from an image, at most the largest that the model was trained on.
+    pub fn estimate_sigma(&self, picture: &Picture, path: &Path) -> f64 {
         let [min, max] = self.info.sigma;
         let found = picture.noise_level();
-        let sigma = if found.is_finite() { found.clamp(min, max) } else { min };
-        tracing::info!("{}: noise level {sigma:.3}, told from the picture", path.display());
+        if found > max {
+            let path = path.display();
+            tracing::warn!("{path}: noise level {found:.3} estimated, above the {max} of the training");
+        }
+        let sigma = if found.is_finite() { found.min(max) } else { min };
+        tracing::info!("{}: noise level {sigma:.3}, estimated from the picture", path.display());
         sigma
+    }
+
+    /// As [`estimate_sigma`](Self::estimate_sigma), and at least the smallest level of the training: for what
+    /// has no smaller one.
+    pub fn estimate_trained_sigma(&self, picture: &Picture, path: &Path) -> f64 {
+        self.estimate_sigma(picture, path).max(self.info.sigma[0])
     }
 
     /// The noise levels of `--sigmas`.

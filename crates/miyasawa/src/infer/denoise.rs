@@ -1,68 +1,10 @@
-//! A model on one's own pictures: classes, a denoised picture.
+//! Images of any size, channels and noise level through a denoiser.
 
-use crate::attack::{Target, to_unit};
+use super::{class, clipping, level, made, picture, tensor};
 use crate::checkpoint::ModelInfo;
-use crate::metrics::scaled_log_probs;
-use crate::model::{Ask, Predict, host};
+use crate::model::{Ask, Predict};
 use crate::picture::{Picture, PictureError};
-use burn::tensor::{Device, Int, Tensor, TensorData, activation::softmax};
-
-/// A picture as a batch of one.
-pub fn tensor(picture: &Picture, device: &Device) -> Tensor<4> {
-    let (channels, height, width) = picture.shape();
-    Tensor::from_data(TensorData::new(picture.values().to_vec(), [1, channels, height, width]), device)
-}
-
-/// A picture of a model's own making.
-///
-/// # Panics
-/// If it has no pixels or a number of channels that no picture has: models have 1 or 3.
-fn made((channels, height, width): (usize, usize, usize), values: Vec<f32>) -> Picture {
-    Picture::new((channels, height, width), values).expect("a model's pictures have its own shape")
-}
-
-/// The pictures of a batch, `[batch, channels, height, width]`.
-pub fn pictures(batch: Tensor<4>) -> Vec<Picture> {
-    let [_, channels, height, width] = batch.dims();
-    let image = channels * height * width;
-    host(batch).chunks(image).map(|values| made((channels, height, width), values.to_vec())).collect()
-}
-
-/// The picture of a batch of one.
-fn picture(batch: Tensor<4>) -> Picture {
-    pictures(batch).remove(0)
-}
-
-fn level(sigma: f64, device: &Device) -> Tensor<1> {
-    Tensor::full([1], sigma as f32, device)
-}
-
-fn class(label: usize, device: &Device) -> Tensor<1, Int> {
-    Tensor::from_data(TensorData::new(vec![label as i32], [1]), device)
-}
-
-/// The probabilities of all classes for a picture that has the model's channels and size already; see
-/// [`DataInfo::fitted`](crate::checkpoint::DataInfo::fitted). Nothing from a model that does not classify. `sigma` lies within
-/// [`NOISE_LEVELS`](crate::model::NOISE_LEVELS), or is 0 for a network that is blind to it: other levels give no numbers.
-///
-/// # Panics
-/// If the picture has other channels than the model's.
-pub fn classify(model: &impl Predict, picture: &Picture, sigma: f64, device: &Device) -> Option<Vec<f32>> {
-    let ask = Ask { classify: true, ..Ask::default() };
-    let found = model.predict(&tensor(picture, device), &level(sigma, device), &ask);
-    found.logits.map(|logits| host(softmax(logits, 1)))
-}
-
-/// The probabilities of all classes that a defence gives a picture of the target's shape; see
-/// [`Defence`](crate::attack::Defence).
-///
-/// # Panics
-/// If the picture has another shape.
-pub fn classify_behind(target: &dyn Target, picture: &Picture) -> Vec<f32> {
-    let values: Vec<f32> = picture.values().iter().copied().map(to_unit).collect();
-    let logits = target.logits(&values);
-    scaled_log_probs(&logits, target.classes(), 1.0).into_iter().map(f32::exp).collect()
-}
+use burn::tensor::Device;
 
 /// Largest side of a part that goes through the network at once: memory grows with the part, not with
 /// the picture.
@@ -162,12 +104,22 @@ pub fn level_to_tell(info: &ModelInfo, channels: usize, sigma: f64) -> f64 {
     }
 }
 
-/// `D(y)`, or `D(y, label)`, of a noisy picture whose channels need not be those that the model was trained on: a grey
-/// picture goes through a model of colour as three equal channels, at the [`level_to_tell`], and stays grey; a colour
-/// picture goes through a model of grey channel by channel. Otherwise as [`denoise`].
+/// `D(y)`, or `D(y, label)`, of a noisy image at its own size, channels and noise level. Otherwise as
+/// [`denoise`]; what an image or a level is that the model was not trained on is brought to what it was:
+///
+/// * A grey image goes through a model of colour as three equal channels, at the [`level_to_tell`], and stays
+///   grey, also if it is stored with three equal channels; a colour image goes through a model of grey
+///   channel by channel.
+/// * Where values were clipped at the ends of the range, as files do, they are first replaced by the mean of
+///   what may have been there.
+/// * Below the smallest level of the training, `min`, the correction is that of `min`, shortened:
+///   `y + (sigma/min)^2 (D_min(y) - y)`, which is the formula of Tweedie with the score at `min`; at 0 the
+///   image stays as it is. Above the largest it is that of the largest.
+/// * No correction is longer than the noise: as `E |D(y) - y|^2 = d sigma^2 - E |D(y) - x|^2` for the best
+///   denoiser, one that is longer is the model's error, and is shortened to `sqrt(d) sigma`.
 ///
 /// # Errors
-/// If the model's channels are not those of any picture.
+/// If the model's channels are not those of any image.
 ///
 /// # Panics
 /// If `label` is none of the model's classes.
@@ -183,56 +135,62 @@ pub fn denoise_any(
     let (c, h, w) = noisy.shape();
     let known = info.data.classes.len();
     assert!(label.is_none_or(|label| label < known), "class {label:?}, the model knows {known}");
-    let sigma = level_to_tell(info, c, sigma);
+    if sigma == 0.0 && !info.network.is_blind() {
+        return Ok(Some(noisy.clone()));
+    }
+    if c == 3 && noisy.is_grey() {
+        let plane = made((1, h, w), noisy.values()[..h * w].to_vec());
+        let denoised = denoise_any(model, info, &plane, sigma, label, device, progress)?;
+        return denoised.map(|denoised| denoised.to_channels(c)).transpose();
+    }
     if c == 3 && info.data.channels == 1 {
         let planes = noisy.values().chunks(h * w).enumerate().map(|(i, plane)| {
             let mut progress = |share: f64| progress((i as f64 + share) / 3.0);
             let plane = made((1, h, w), plane.to_vec());
-            let denoised = denoise(model, &plane, sigma, label, device, &mut progress)?;
-            Some(denoised.into_values())
+            let denoised = denoise_any(model, info, &plane, sigma, label, device, &mut progress)?;
+            Ok(denoised.map(Picture::into_values))
         });
-        return Ok(planes.collect::<Option<Vec<_>>>().map(|planes| made((c, h, w), planes.concat())));
+        let planes: Option<Vec<_>> = planes.collect::<Result<_, PictureError>>()?;
+        return Ok(planes.map(|planes| made((c, h, w), planes.concat())));
     }
-    let noisy = noisy.to_channels(info.data.channels)?;
-    let denoised = denoise(model, &noisy, sigma, label, device, progress);
-    denoised.map(|denoised| denoised.to_channels(c)).transpose()
+    let y = clipping::unclipped(noisy, sigma);
+    let (level, share) = within(info, level_to_tell(info, c, sigma));
+    let input = y.to_channels(info.data.channels)?;
+    let denoised = denoise(model, &input, level, label, device, progress);
+    let denoised = denoised.map(|denoised| denoised.to_channels(c)).transpose()?;
+    Ok(denoised.map(|denoised| corrected(&y, &denoised, share, sigma)))
 }
 
-/// Why a class or a picture does not fit a model.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-pub enum InferError {
-    /// No class has the name or number.
-    #[error("class '{found}' is not known; expected a number below {} or one of: {}", classes.len(), listed(classes))]
-    Class {
-        /// What was asked for.
-        found: String,
-        /// The model's classes.
-        classes: Vec<String>,
-    },
+/// The level of the training nearest to `sigma`, and the share of its correction to make.
+fn within(info: &ModelInfo, sigma: f64) -> (f64, f64) {
+    let [min, max] = info.sigma;
+    if info.network.is_blind() || min >= max {
+        return (sigma, 1.0);
+    }
+    let level = sigma.clamp(min, max);
+    (level, (sigma / level).min(1.0).powi(2))
 }
 
-fn listed(classes: &[String]) -> String {
-    let shown = classes.iter().take(20).cloned().collect::<Vec<_>>().join(", ");
-    if classes.len() > 20 { format!("{shown}, ...") } else { shown }
-}
-
-/// A class by its name or its number.
-///
-/// # Errors
-/// If the model has no such class.
-pub fn class_index(info: &ModelInfo, text: &str) -> Result<usize, InferError> {
-    let classes = &info.data.classes;
-    let by_name = classes.iter().position(|class| class == text);
-    let by_number = text.parse().ok().filter(|n: &usize| *n < classes.len());
-    by_name
-        .or(by_number)
-        .ok_or_else(|| InferError::Class { found: text.to_owned(), classes: classes.clone() })
+/// `y` with so much of the correction `denoised - y`, no longer than noise of the level `sigma` is.
+fn corrected(y: &Picture, denoised: &Picture, share: f64, sigma: f64) -> Picture {
+    let pairs = || y.values().iter().zip(denoised.values());
+    let count = y.values().len() as f64;
+    let square = pairs().map(|(y, d)| (share * f64::from(d - y)).powi(2)).sum::<f64>() / count;
+    // Four deviations of the mean square of so many normal numbers.
+    let most = sigma * sigma * (1.0 + 4.0 * (2.0 / count).sqrt());
+    let share = if square > most { share * sigma / square.sqrt() } else { share };
+    if share == 1.0 {
+        return denoised.clone();
+    }
+    let value = |(y, d): (&f32, &f32)| y + share as f32 * (d - y);
+    made(y.shape(), pairs().map(value).collect())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::model::{GradResNetConfig, JointModel};
+    use burn::tensor::TensorData;
 
     #[test]
     fn parts_cover_a_side_and_their_weights_never_vanish() {

@@ -1,0 +1,124 @@
+//! Values that were clipped at the ends of the range, as files do, replaced by what may have been there.
+
+use crate::picture::Picture;
+use statrs::function::erf::erf;
+
+/// Pixels on each side of a pixel whose mean tells what is below the noise.
+const REACH: usize = 3;
+/// Entries of the table of clipped means.
+const ENTRIES: usize = 512;
+/// Share of clipped values below which an image is left as it is.
+const FEW: f64 = 0.001;
+
+fn density(z: f64) -> f64 {
+    (-0.5 * z * z).exp() / (2.0 * std::f64::consts::PI).sqrt()
+}
+
+/// The share of the standard normal distribution above `z`.
+fn above(z: f64) -> f64 {
+    0.5 * (1.0 - erf(z / std::f64::consts::SQRT_2))
+}
+
+/// The mean of a number with the normal distribution `N(m, sigma^2)`, clipped to [-1, 1].
+fn clipped_mean(m: f64, sigma: f64) -> f64 {
+    let (a, b) = ((-1.0 - m) / sigma, (1.0 - m) / sigma);
+    let (low, high) = (1.0 - above(a), above(b));
+    high - low + m * (1.0 - low - high) + sigma * (density(a) - density(b))
+}
+
+/// The mean of `N(m, sigma^2)` beyond 1: `m + sigma*phi(z)/(1 - Phi(z))` with `z = (1 - m)/sigma`.
+fn mean_beyond(m: f64, sigma: f64) -> f64 {
+    let z = (1.0 - m) / sigma;
+    // Far out the quotient is of two tiny numbers: its asymptotic value.
+    let ratio = if z > 6.0 { z + 1.0 / z } else { density(z) / above(z) };
+    m + sigma * ratio
+}
+
+/// The image with noise of the level `sigma` in which every value at an end of the range is replaced by
+/// the mean of all that noise would have carried beyond it, given what the values around say of the clean
+/// value there. An image that is not clipped, or hardly, stays as it is.
+///
+/// Without this, noise on white has a mean below white, and white comes out grey.
+pub(super) fn unclipped(noisy: &Picture, sigma: f64) -> Picture {
+    let count = noisy.values().iter().filter(|value| value.abs() == 1.0).count();
+    if sigma <= 0.0 || !noisy.is_clipped() || (count as f64) < FEW * noisy.values().len() as f64 {
+        return noisy.clone();
+    }
+    // Clean values lie within the range; their clipped means rise with them.
+    let clean = |i: usize| -1.0 + 2.0 * i as f64 / (ENTRIES - 1) as f64;
+    let means: Vec<f64> = (0..ENTRIES).map(|i| clipped_mean(clean(i), sigma)).collect();
+    let beyond: Vec<f64> = (0..ENTRIES).map(|i| mean_beyond(clean(i), sigma)).collect();
+    let entry = |mean: f64| means.partition_point(|entry| *entry < mean).min(ENTRIES - 1);
+    let (height, width) = (noisy.height(), noisy.width());
+    let mut values = noisy.values().to_vec();
+    for plane in values.chunks_exact_mut(height * width) {
+        let sums = integral(plane, width);
+        for y in 0..height {
+            for x in 0..width {
+                let value = &mut plane[y * width + x];
+                if value.abs() != 1.0 {
+                    continue;
+                }
+                let (top, bottom) = (y.saturating_sub(REACH), (y + REACH + 1).min(height));
+                let (left, right) = (x.saturating_sub(REACH), (x + REACH + 1).min(width));
+                let at = |y: usize, x: usize| sums[y * (width + 1) + x];
+                let sum = at(bottom, right) - at(top, right) - at(bottom, left) + at(top, left);
+                let mean = sum / ((bottom - top) * (right - left)) as f64;
+                // The lower end is the upper one turned over.
+                let sign = f64::from(*value);
+                *value = (sign * beyond[entry(sign * mean)]) as f32;
+            }
+        }
+    }
+    Picture::new(noisy.shape(), values).map_or_else(|_| noisy.clone(), |p| p.with_depth(noisy.depth()))
+}
+
+/// Sums of all values above and to the left of every place, `[height + 1, width + 1]`.
+fn integral(plane: &[f32], width: usize) -> Vec<f64> {
+    let mut sums = vec![0.0; width + 1];
+    for row in plane.chunks_exact(width) {
+        let above = sums.len() - (width + 1);
+        let mut sum = 0.0;
+        sums.push(0.0);
+        for (x, value) in row.iter().enumerate() {
+            sum += f64::from(*value);
+            let up = sums[above + x + 1];
+            sums.push(up + sum);
+        }
+    }
+    sums
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::evaluation_noise;
+
+    #[test]
+    fn integral_sums_are_those_of_rectangles() {
+        let sums = integral(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], 3);
+        assert_eq!(sums, [0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 3.0, 6.0, 0.0, 5.0, 12.0, 21.0]);
+    }
+
+    /// Noise on a constant near either end, clipped, has its mean back; one that is not clipped stays.
+    #[test]
+    fn clipped_noise_gets_its_mean_back() {
+        let (side, sigma) = (64, 0.2);
+        let eps = evaluation_noise(2, 0, 0, 1, side * side);
+        let mean = |picture: &Picture| {
+            picture.values().iter().map(|v| f64::from(*v)).sum::<f64>() / (side * side) as f64
+        };
+        for clean in [1.0f32, 0.9, -1.0, -0.85] {
+            let noisy: Vec<f32> = eps.iter().map(|e| clean + sigma as f32 * e).collect();
+            let clipped = noisy.iter().map(|v| v.clamp(-1.0, 1.0)).collect();
+            let clipped = Picture::new((1, side, side), clipped).unwrap();
+            let found = mean(&unclipped(&clipped, sigma));
+            let before = (mean(&clipped) - f64::from(clean)).abs();
+            let after = (found - f64::from(clean)).abs();
+            assert!(after < 0.012 && after < 0.5 * before, "{clean}: {before} before, {after} after");
+            let free = Picture::new((1, side, side), noisy).unwrap();
+            assert_eq!(unclipped(&free, sigma), free);
+        }
+        assert_eq!(mean_beyond(-1.0, 0.01), -1.0 + 0.01 * (200.0 + 1.0 / 200.0));
+    }
+}
