@@ -36,8 +36,11 @@ struct SideBySide<'v> {
     factor: f64,
     range: Option<(f64, f64)>,
     /// What all are compared with.
-    reference: Option<(&'v str, &'v dyn Fn(f64) -> Option<f64>)>,
+    reference: Option<Reference<'v>>,
 }
+
+/// The name and the values of what all are compared with.
+type Reference<'v> = (&'v str, &'v dyn Fn(f64) -> Option<f64>);
 
 impl Report<'_> {
     fn side_by_side(&mut self, shown: &SideBySide<'_>) -> Result<(), ReportError> {
