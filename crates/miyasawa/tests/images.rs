@@ -1,0 +1,77 @@
+//! What the bundled model makes of images that no set of photographs holds: it must not make them worse.
+
+use burn::tensor::Device;
+use miyasawa::{data::evaluation_noise, infer::denoise_any, picture::Picture, shipped};
+
+const SIDE: usize = 64;
+
+/// Clean images by name: value of a pixel, `[channel, row, column]`, in [-1, 1].
+type Clean = fn(usize, f32, f32) -> f32;
+
+/// From black to white and through mid-grey, where an image without contrast has nothing to be normalised by.
+const LEVELS: [f32; 7] = [-1.0, -0.5, -0.05, 0.004, 0.05, 0.57, 1.0];
+
+const IMAGES: [(&str, Clean); 7] = [
+    ("gradient", |_, y, x| (x + 0.5 * y) / 60.0 - 0.8),
+    ("fog", |_, y, x| 0.05 * (x / 9.0).sin() * (y / 7.0).cos()),
+    ("low contrast edge", |_, _, x| if x < 30.0 { 0.02 } else { -0.02 }),
+    ("saturated halves", |_, _, x| if x < 30.0 { 1.0 } else { -1.0 }),
+    ("coloured flats", |c, y, _| [0.6, -0.3, 0.1][c] * if y < 40.0 { 1.0 } else { -0.5 }),
+    ("texture", |_, y, x| 0.6 * (x * 1.9).sin() * (y * 2.3).cos()),
+    ("stripes", |_, y, _| if (y as usize / 3).is_multiple_of(2) { 0.8 } else { -0.8 }),
+];
+
+fn image(clean: impl Fn(usize, f32, f32) -> f32) -> Vec<f32> {
+    let value = |i: usize| clean(i / (SIDE * SIDE), (i / SIDE % SIDE) as f32, (i % SIDE) as f32);
+    (0..3 * SIDE * SIDE).map(value).collect()
+}
+
+fn deviation(a: &[f32], b: &[f32]) -> f64 {
+    let sum: f64 = a.iter().zip(b).map(|(a, b)| f64::from(a - b).powi(2)).sum();
+    (sum / a.len() as f64).sqrt()
+}
+
+/// For any constant, gradient, low-contrast, textured or saturated image at any level from 0 to 1, the error of
+/// what comes out is at most that of what goes in; on constants from 0.05 on it is below a third of it.
+#[test]
+fn no_image_comes_out_worse_than_it_went_in() {
+    let (checkpoint, _) = shipped::checkpoint().unwrap();
+    let device = Device::flex();
+    let model = checkpoint.model(&device, shipped::NAME.as_ref()).unwrap();
+    let constants = LEVELS.map(|level| (format!("constant {level}"), image(|_, _, _| level), true));
+    let others = IMAGES.map(|(name, clean)| (name.to_owned(), image(clean), false));
+    let mut worse = Vec::new();
+    for (name, clean, constant) in constants.into_iter().chain(others) {
+        for (k, sigma) in [0.0f32, 0.004, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0].into_iter().enumerate() {
+            let noise = evaluation_noise(5, k as u64, 0, 1, clean.len());
+            let noisy: Vec<f32> = clean.iter().zip(noise).map(|(x, eps)| x + sigma * eps).collect();
+            let shape = (3, SIDE, SIDE);
+            let before = deviation(&noisy, &clean);
+            let noisy = Picture::new(shape, noisy).unwrap();
+            let sigma = f64::from(sigma);
+            let denoised = denoise_any(&model, &checkpoint.info, &noisy, sigma, None, &device, &mut |_| ());
+            let after = deviation(denoised.unwrap().unwrap().values(), &clean);
+            let most = if constant && sigma >= 0.05 { before / 3.0 } else { before };
+            if after > most {
+                worse.push(format!("{name} at {sigma}: {before:.4} before, {after:.4} after"));
+            }
+        }
+    }
+    assert!(worse.is_empty(), "{}", worse.join("\n"));
+}
+
+/// Of a clean constant the model takes away less than the noise that it is told of; at 0 nothing.
+#[test]
+fn a_clean_constant_stays_constant() {
+    let (checkpoint, _) = shipped::checkpoint().unwrap();
+    let device = Device::flex();
+    let model = checkpoint.model(&device, shipped::NAME.as_ref()).unwrap();
+    for level in LEVELS {
+        for sigma in [0.0, 0.02, 0.1] {
+            let clean = Picture::new((3, SIDE, SIDE), image(|_, _, _| level)).unwrap();
+            let found = denoise_any(&model, &checkpoint.info, &clean, sigma, None, &device, &mut |_| ());
+            let error = deviation(found.unwrap().unwrap().values(), clean.values());
+            assert!(error <= 0.9 * sigma, "constant {level} at {sigma}: off by {error}");
+        }
+    }
+}
