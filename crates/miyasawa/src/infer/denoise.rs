@@ -33,8 +33,8 @@ fn weight(at: usize, start: usize, size: usize, side: usize) -> f32 {
 
 /// `D(y)`, or `D(y, label)`, of a noisy picture at its own size. A picture larger than 512 pixels is
 /// denoised in overlapping parts that are blended; `progress` is told the share that is done before each. Nothing from a
-/// model that does not denoise, or not for a class. `sigma` is as for [`classify`]; a `label` that is none of the classes is of no
-/// class: see [`class_index`].
+/// model that does not denoise, or not for a class. `sigma` is as for [`classify`](super::classify); a `label` that is none of the classes is of no
+/// class: see [`class_index`](super::class_index).
 ///
 /// # Panics
 /// If the picture has other channels than the model's.
