@@ -7,6 +7,7 @@ mod args;
 mod commands;
 mod fetch;
 mod progress;
+mod session;
 mod signals;
 mod status;
 
@@ -22,7 +23,7 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return status::of_parsing(&error),
     };
-    let session = match args::Session::new(&cli.common) {
+    let session = match session::Session::new(&cli.common) {
         Ok(session) => session,
         Err(error) => return status::fail(&error),
     };

@@ -1,6 +1,6 @@
 //! Progress on standard error: a bar on a terminal, elsewhere a line from time to time.
 
-use crate::args::Session;
+use crate::session::Session;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use std::{
     borrow::Cow,

@@ -1,6 +1,6 @@
 //! Errors as one line on standard error, and the exit status: 1 the work failed, 2 the call was wrong.
 
-use crate::{args::WrongCall, progress::aside};
+use crate::{progress::aside, session::WrongCall};
 use miyasawa::{
     data::DataError,
     device::DeviceError,

@@ -1,6 +1,7 @@
 //! Are probabilities what they say? Before and after a temperature, under noise and under attack.
 
-use crate::attack::{Pgd, SharedTarget, Target, Victims, noisy_pictures, pictures};
+use crate::attack::{Examples, Pgd, noisy_pictures, pictures};
+use crate::classifier::{BoxedClassifier, Classifier};
 use crate::data::Dataset;
 use crate::metrics::{
     Classification, ClassificationMeter, ReliabilityBin, fit_temperature, scaled_log_probs,
@@ -64,8 +65,8 @@ impl CalibrationRow {
 type See<'a> = dyn FnMut(&[usize]) -> Vec<f32> + 'a;
 
 /// The logits of the pictures at `indices`, in batches.
-fn logits(target: &dyn Target, indices: &[usize], batch: usize, see: &mut See<'_>) -> Vec<f32> {
-    indices.chunks(batch.max(1)).flat_map(|part| target.logits(&see(part))).collect()
+fn logits(classifier: &dyn Classifier, indices: &[usize], batch: usize, see: &mut See<'_>) -> Vec<f32> {
+    indices.chunks(batch.max(1)).flat_map(|part| classifier.logits(&see(part))).collect()
 }
 
 fn row(
@@ -99,7 +100,7 @@ fn halves(labels: &[u32]) -> [Vec<usize>; 2] {
 /// level. Temperatures are fitted to every second picture of each class and all measures taken of the others, of which there
 /// must be one.
 pub fn calibrate<'m>(
-    at: &dyn Fn(f64) -> SharedTarget<'m>,
+    at: &dyn Fn(f64) -> BoxedClassifier<'m>,
     data: &Dataset,
     options: &CalibrateOptions,
     progress: &mut dyn FnMut(f64),
@@ -120,10 +121,10 @@ pub fn calibrate<'m>(
     progress(1.0 / total);
 
     for (level, &sigma) in options.sigmas.iter().enumerate() {
-        let target = at(sigma);
+        let classifier = at(sigma);
         let mut noisy = |indices: &[usize]| noisy_pictures(data, indices, sigma, [seed, level as u64]);
-        let temperature = fit_temperature(&logits(target.as_ref(), &fit, batch, &mut noisy), &fit_labels);
-        let z = logits(target.as_ref(), &held, batch, &mut noisy);
+        let temperature = fit_temperature(&logits(classifier.as_ref(), &fit, batch, &mut noisy), &fit_labels);
+        let z = logits(classifier.as_ref(), &held, batch, &mut noisy);
         rows.push(row([sigma, 0.0, temperature], true, &z, &held_labels, classes));
         progress((2 + level) as f64 / total);
     }
@@ -132,7 +133,7 @@ pub fn calibrate<'m>(
         let mut attacked = |indices: &[usize]| {
             let (x, labels) = (pictures(data, indices), labels(indices));
             let places: Vec<u64> = indices.iter().map(|i| data.place(*i) as u64).collect();
-            attack.perturb(clean.as_ref(), &Victims { pictures: &x, labels: &labels, places: &places })
+            attack.perturb(clean.as_ref(), &Examples { pictures: &x, labels: &labels, places: &places })
         };
         let z = logits(clean.as_ref(), &held, batch, &mut attacked);
         rows.push(row([options.clean_sigma, attack.eps, fitted], false, &z, &held_labels, classes));

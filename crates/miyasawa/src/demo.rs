@@ -2,8 +2,9 @@
 //! compared, with one report.
 
 use crate::atomic::write_atomic;
-use crate::attack::{Norm, Pgd, defence::Posterior, robust_accuracy};
+use crate::attack::{Norm, Pgd, robust_accuracy};
 use crate::checkpoint::Checkpoint;
+use crate::classifier::Posterior;
 use crate::data::Dataset;
 use crate::eval::noisy_batch;
 use crate::experiment::ExperimentError;
@@ -181,8 +182,8 @@ pub fn run<O: Observer>(
     let attacked = joint.test.subset(options.attacked)?;
     let robust = |trained: &Trained, eps: f64| {
         let shape = [attacked.channels(), attacked.height(), attacked.width()];
-        let target = Posterior::new(&trained.model, trained.sigma, shape, device);
-        robust_accuracy(&target, &attacked, &Pgd::new(Norm::L2, eps, PGD_STEPS, options.seed), 64)
+        let classifier = Posterior::new(&trained.model, trained.sigma, shape, device);
+        robust_accuracy(&classifier, &attacked, &Pgd::new(Norm::L2, eps, PGD_STEPS, options.seed), 64)
     };
     let row = |&eps: &f64| {
         let [joint, plain] = [robust(&joint, eps), robust(&plain, eps)];

@@ -1,7 +1,7 @@
 //! What the bundled model makes of images that no set of photographs holds: it must not make them worse.
 
 use burn::tensor::Device;
-use miyasawa::{data::evaluation_noise, infer::denoise_any, picture::Picture, shipped};
+use miyasawa::{infer::denoise_any, picture::Picture, random::evaluation_noise, shipped};
 
 const SIDE: usize = 64;
 

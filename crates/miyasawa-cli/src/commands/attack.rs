@@ -5,7 +5,7 @@ use super::{
     measured::{Measured, at_least_one, bar, check_eps, make_folder, parse_eps, write_json},
     model,
 };
-use crate::args::{Session, WrongCall};
+use crate::session::{Session, WrongCall};
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use miyasawa::{
@@ -197,9 +197,9 @@ pub fn run(args: &Attack, session: &Session) -> Result<Outcome> {
             if args.resume { Journal::resume(&path, &header)? } else { Journal::create(&path, &header)? }
         }
     };
-    let target = loaded.defended(defence, shape)?;
+    let classifier = loaded.defended(defence, shape)?;
     let bar = bar(session);
-    let found = attack::run(target.as_ref(), &set, &plan, &mut journal, &mut |p| {
+    let found = attack::run(classifier.as_ref(), &set, &plan, &mut journal, &mut |p| {
         bar.set_position((1000.0 * p.share) as u64);
         bar.set_message(format!("eps {:.4}, {}, {:.1}% stand", p.eps, p.attack, 100.0 * p.standing));
     })?;

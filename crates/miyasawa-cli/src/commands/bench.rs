@@ -1,5 +1,5 @@
 use super::Outcome;
-use crate::args::{DtypeArg, Session, WrongCall};
+use crate::session::{DtypeArg, Session, WrongCall};
 use clap::{Args, ValueEnum};
 use miyasawa::{
     bench::{BenchOptions, Work, bench, peak},

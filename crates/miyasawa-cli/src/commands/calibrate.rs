@@ -4,12 +4,13 @@ use super::{
     measured::{Measured, at_least_one, bar, check_eps, parse_eps},
     model,
 };
-use crate::args::{Session, WrongCall};
+use crate::session::{Session, WrongCall};
 use anyhow::Result;
 use clap::Args;
 use miyasawa::{
-    attack::{Norm, Pgd, SharedTarget},
+    attack::{Norm, Pgd},
     calibrate::{CalibrateOptions, CalibrationRow, calibrate},
+    classifier::BoxedClassifier,
     report::{reliability, save_plots},
 };
 use std::path::PathBuf;
@@ -73,9 +74,9 @@ pub fn run(args: &Calibrate, session: &Session) -> Result<Outcome> {
     };
     let shape = [set.channels(), set.height(), set.width()];
     // That the model classifies is known: there is a target at every level.
-    loaded.target(loaded.clean_sigma(), shape)?;
-    let at = |sigma: f64| -> SharedTarget<'_> {
-        loaded.target(sigma, shape).expect("a model that classifies at one level does so at all")
+    loaded.classifier(loaded.clean_sigma(), shape)?;
+    let at = |sigma: f64| -> BoxedClassifier<'_> {
+        loaded.classifier(sigma, shape).expect("a model that classifies at one level does so at all")
     };
     let bar = bar(session);
     bar.set_message("calibrating");

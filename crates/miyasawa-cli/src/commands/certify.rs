@@ -3,12 +3,12 @@ use super::{
     measured::{Measured, at_least_one, bar},
     model,
 };
-use crate::args::{Session, WrongCall};
+use crate::session::{Session, WrongCall};
 use anyhow::Result;
 use clap::Args;
 use miyasawa::{
-    attack::Defence,
     certify::{CertifyOptions, certified_accuracy, certify, forecast},
+    classifier::Defence,
     metrics::wilson,
 };
 use std::path::PathBuf;
@@ -131,10 +131,10 @@ pub fn run(args: &Certify, session: &Session) -> Result<Outcome> {
     } else {
         Defence::Softmax { sigma }
     };
-    let target = loaded.defended(defence, shape)?;
+    let classifier = loaded.defended(defence, shape)?;
     let options = args.options(session.seed.unwrap_or(0));
     args.warn_of_reach(&options);
-    let forecast = forecast(target.as_ref(), &set, &options);
+    let forecast = forecast(classifier.as_ref(), &set, &options);
     if !session.quiet {
         tracing::info!(
             "at most {} draws, {:.0} a second: {:.1} minutes; less where fewer are enough",
@@ -145,7 +145,7 @@ pub fn run(args: &Certify, session: &Session) -> Result<Outcome> {
     }
     let bar = bar(session);
     let started = std::time::Instant::now();
-    let found = certify(target.as_ref(), &set, &options, &mut |share, so_far| {
+    let found = certify(classifier.as_ref(), &set, &options, &mut |share, so_far| {
         bar.set_position((1000.0 * share) as u64);
         let right = so_far.iter().filter(|c| c.class == Some(c.label)).count();
         bar.set_message(format!("{} pictures, {right} right", so_far.len()));

@@ -6,10 +6,10 @@ use super::{
     model::{self, Level},
     pictures::{self, Notes},
 };
-use crate::args::{Session, WrongCall};
 use crate::output::shown;
+use crate::session::{Session, WrongCall};
 use clap::Args;
-use miyasawa::{attack::Defence, data::Geometry, infer, metrics};
+use miyasawa::{classifier::Defence, data::Geometry, infer, metrics};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
@@ -58,14 +58,14 @@ pub fn run(args: &Classify, session: &Session) -> anyhow::Result<Outcome> {
     };
     let Geometry { channels, height, width } = loaded.geometry();
     let behind = |defence| loaded.defended(defence, [channels, height, width]);
-    let target = defence.filter(|_| !args.defence.is_softmax()).map(behind).transpose()?;
+    let classifier = defence.filter(|_| !args.defence.is_softmax()).map(behind).transpose()?;
     let mut notes = Notes::default();
     let mut one = |image: &Path| -> anyhow::Result<Value> {
         let source = pictures::first(image, &mut notes)?;
         let picture = loaded.fitted(&source)?;
         let sigma = defence.map_or_else(|| loaded.estimate_trained_sigma(&picture, image), Defence::sigma);
-        let probs = match &target {
-            Some(target) => infer::classify_behind(target.as_ref(), &picture),
+        let probs = match &classifier {
+            Some(classifier) => infer::classify_behind(classifier.as_ref(), &picture),
             None => {
                 let noisy = args.sigma.is_some();
                 let channels = if source.is_grey() { 1 } else { source.channels() };

@@ -1,5 +1,5 @@
 use super::{Outcome, train::Bar};
-use crate::args::Session;
+use crate::session::Session;
 use crate::signals::stop_flag;
 use clap::Args;
 use miyasawa::compare::{self, Beginning, Choice, CompareConfig, Comparison};

@@ -1,10 +1,10 @@
 //! How a model answers: at one look, after denoising, or averaged over noise.
 
 use super::{measured::at_least_one, model::Loaded};
-use crate::args::WrongCall;
+use crate::session::WrongCall;
 use anyhow::Result;
 use clap::{Args, ValueEnum};
-use miyasawa::attack::Defence;
+use miyasawa::classifier::Defence;
 
 /// The most draws of noise: the mean over more is the same to five digits, and a picture would take minutes.
 const MOST_DRAWS: usize = 100_000;

@@ -1,5 +1,5 @@
 use super::{Outcome, train::Bar};
-use crate::args::{Session, WrongCall};
+use crate::session::{Session, WrongCall};
 use crate::signals::stop_flag;
 use clap::Args;
 use miyasawa::{

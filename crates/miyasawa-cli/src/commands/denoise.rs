@@ -6,8 +6,8 @@ use super::{
     outputs::{Request, Target},
     pictures::{self, Notes},
 };
-use crate::args::{Session, WrongCall};
 use crate::output::shown;
+use crate::session::{Session, WrongCall};
 use clap::Args;
 use miyasawa::{
     infer, metrics,

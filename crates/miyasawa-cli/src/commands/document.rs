@@ -1,7 +1,7 @@
 //! What documents and reports say besides what was measured.
 
 use super::model::Loaded;
-use crate::args::Session;
+use crate::session::Session;
 use miyasawa::report::Provenance;
 use serde_json::{Value, json};
 

@@ -1,5 +1,5 @@
 use super::{Outcome, measured::Measured, model};
-use crate::{args::Session, progress::Progress};
+use crate::{progress::Progress, session::Session};
 use anyhow::{Context as _, bail};
 use clap::Args;
 use miyasawa::{

@@ -4,8 +4,8 @@ use super::{
     model,
     pictures::{self, Notes},
 };
-use crate::args::{Session, WrongCall};
 use crate::output::shown;
+use crate::session::{Session, WrongCall};
 use anyhow::{Context, Result};
 use clap::Args;
 use miyasawa::{

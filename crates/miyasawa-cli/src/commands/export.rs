@@ -1,7 +1,7 @@
 use super::{Outcome, model};
 use crate::{
-    args::{Session, WrongCall},
     output::shown,
+    session::{Session, WrongCall},
 };
 use clap::{Args, ValueEnum};
 use miyasawa::checkpoint::Precision;

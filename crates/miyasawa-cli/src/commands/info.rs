@@ -1,5 +1,5 @@
 use super::{Outcome, model};
-use crate::{args::Session, output::shown};
+use crate::{output::shown, session::Session};
 use clap::Args;
 use std::path::PathBuf;
 

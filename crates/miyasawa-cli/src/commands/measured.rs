@@ -1,8 +1,8 @@
 //! The data that the commands of robustness and trust are measured on.
 
 use super::model::{Loaded, same_place};
-use crate::args::{Session, WrongCall};
 use crate::progress::Progress;
+use crate::session::{Session, WrongCall};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use miyasawa::{

@@ -25,7 +25,7 @@ mod train;
 mod trust;
 mod verify;
 
-use crate::args::Session;
+use crate::session::Session;
 use clap::Subcommand;
 
 /// What a command came to.

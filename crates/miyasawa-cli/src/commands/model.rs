@@ -1,12 +1,12 @@
 //! Loading the MODEL argument, and bringing pictures to it.
 
 use super::outputs;
-use crate::args::{Session, WrongCall};
+use crate::session::{Session, WrongCall};
 use anyhow::{Result, bail};
 use miyasawa::{
     Device,
-    attack::{Defence, SharedTarget, defence::plain_target},
     checkpoint::{Checkpoint, ModelInfo},
+    classifier::{BoxedClassifier, Defence, plain_classifier},
     data::Geometry,
     infer,
     model::{GradResNet, JointModel, Model, NOISE_LEVELS},
@@ -86,16 +86,16 @@ impl Loaded {
     }
 
     /// The model as attacks see it, at a noise level that it is told.
-    pub fn target(&self, sigma: f64, shape: [usize; 3]) -> Result<SharedTarget<'_>> {
+    pub fn classifier(&self, sigma: f64, shape: [usize; 3]) -> Result<BoxedClassifier<'_>> {
         let classes = self.info.data.classes.len();
-        let target = plain_target(&self.model, sigma, shape, classes, &self.device);
-        target.ok_or_else(|| self.cannot("classify"))
+        let classifier = plain_classifier(&self.model, sigma, shape, classes, &self.device);
+        classifier.ok_or_else(|| self.cannot("classify"))
     }
 
     /// The model behind a defence, as attacks see it.
-    pub fn defended(&self, defence: Defence, shape: [usize; 3]) -> Result<SharedTarget<'_>> {
+    pub fn defended(&self, defence: Defence, shape: [usize; 3]) -> Result<BoxedClassifier<'_>> {
         let joint = match defence {
-            Defence::Softmax { sigma } => return self.target(sigma, shape),
+            Defence::Softmax { sigma } => return self.classifier(sigma, shape),
             Defence::Denoise { .. } => {
                 let joint = self.joint("denoise before it classifies")?;
                 self.must_denoise()?;
@@ -103,7 +103,7 @@ impl Loaded {
             }
             Defence::Average { .. } => self.joint("answer with a mean over draws of noise")?,
         };
-        Ok(defence.target(joint, shape, &self.device))
+        Ok(defence.classifier(joint, shape, &self.device))
     }
 
     /// The joint model, for what no other can do.
@@ -269,7 +269,7 @@ pub fn check_noise(level: Option<f64>) -> Result<()> {
 /// Adds normal noise of the level `sigma`, not clipped to the range: what a denoiser is tried on.
 pub fn add_noise(picture: Picture, sigma: f64, seed: u64) -> Result<Picture> {
     check_noise(Some(sigma))?;
-    let eps = miyasawa::data::evaluation_noise(seed, 0, 0, 1, picture.values().len());
+    let eps = miyasawa::random::evaluation_noise(seed, 0, 0, 1, picture.values().len());
     let (shape, values) = (picture.shape(), picture.into_values());
     let noisy = values.iter().zip(eps).map(|(value, eps)| value + sigma as f32 * eps).collect();
     Ok(Picture::new(shape, noisy)?)

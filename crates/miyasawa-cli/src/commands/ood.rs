@@ -3,11 +3,11 @@ use super::{
     measured::{Measured, bar},
     model,
 };
-use crate::args::Session;
+use crate::session::Session;
 use anyhow::Result;
 use clap::Args;
 use miyasawa::{
-    attack::SharedTarget,
+    classifier::BoxedClassifier,
     data::Dataset,
     model::ObjectiveName,
     ood::{self, OodOptions, OutSource},
@@ -69,8 +69,8 @@ pub fn run(args: &Ood, session: &Session) -> Result<Outcome> {
     let others = foreign(&args.out_data, &loaded, args.measured.limit, seed)?;
     let options = OodOptions { sigmas, batch: args.measured.batch, seed };
     let shape = [own.channels(), own.height(), own.width()];
-    let at = |sigma: f64| -> SharedTarget<'_> {
-        loaded.target(sigma, shape).expect("a model that classifies at one level does so at all")
+    let at = |sigma: f64| -> BoxedClassifier<'_> {
+        loaded.classifier(sigma, shape).expect("a model that classifies at one level does so at all")
     };
     let jem = loaded.info.training.objective == ObjectiveName::Jem;
     if loaded.model.joint().is_some() && !loaded.info.denoises() && !jem {

@@ -1,7 +1,7 @@
 //! Where pictures go: planned, and checked, before any work is done.
 
 use super::pictures::{Inputs, first_bytes, is_standard};
-use crate::args::WrongCall;
+use crate::session::WrongCall;
 use anyhow::{Context, Result};
 use miyasawa::{
     atomic::check_writable,

@@ -1,6 +1,6 @@
 //! Pictures that a command is given: files, folders of them, standard input; and what is said of them, once.
 
-use crate::args::WrongCall;
+use crate::session::WrongCall;
 use anyhow::{Context, Result};
 use miyasawa::picture::{DecodeError, Format, PictureFile};
 use std::{

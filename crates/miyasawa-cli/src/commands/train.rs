@@ -1,7 +1,7 @@
 use super::{Outcome, eval};
-use crate::args::{DtypeArg, Session, WrongCall};
 use crate::output::shown;
 use crate::progress::{Progress, span};
+use crate::session::{DtypeArg, Session, WrongCall};
 use crate::signals::stop_flag;
 use clap::Args;
 use miyasawa::{

@@ -5,7 +5,7 @@ use super::{
     model,
     ood::foreign,
 };
-use crate::args::{Session, WrongCall};
+use crate::session::{Session, WrongCall};
 use anyhow::{Context as _, Result};
 use clap::Args;
 use miyasawa::{

@@ -1,5 +1,5 @@
 use super::{Outcome, measured::check_tolerance};
-use crate::args::Session;
+use crate::session::Session;
 use anyhow::Context;
 use clap::Args;
 use miyasawa::verify::{EMBEDDED, verify};

@@ -1,14 +1,13 @@
 //! Auto-PGD (Croce & Hein 2020, "Reliable evaluation of adversarial robustness with an ensemble of diverse
 //! parameter-free attacks", algorithm 1).
 
-use super::{Norm, Target, loss::Loss, target::Found, target::Victims, target::fooled};
-use crate::data::example_rng;
+use super::{Norm, examples::AdversarialExamples, examples::Examples, examples::misclassified, loss::Loss};
+use crate::classifier::Classifier;
+use crate::random::example_rng;
+use crate::random::stream;
 use rand::RngExt;
 use rand_distr::{Distribution, StandardNormal};
 use rayon::prelude::*;
-
-/// The stream of [`example_rng`] that random starts come from.
-const START: u64 = 19;
 
 /// Weight of the gradient step against the momentum (the paper's alpha).
 const GRADIENT_SHARE: f64 = 0.75;
@@ -41,7 +40,7 @@ fn checkpoints(steps: usize) -> Vec<usize> {
 }
 
 struct State {
-    victim: usize,
+    example: usize,
     label: usize,
     loss: Loss,
     x: Vec<f32>,
@@ -72,7 +71,7 @@ struct Checkpoint {
 impl Apgd {
     /// A point on the ball's surface.
     fn start(&self, clean: &[f32], place: u64) -> Vec<f32> {
-        let mut rng = example_rng(self.seed, self.run, place, START);
+        let mut rng = example_rng(self.seed, self.run, place, stream::APGD_START);
         let noise: Vec<f32> = match self.norm {
             Norm::L2 => (0..clean.len()).map(|_| StandardNormal.sample(&mut rng)).collect(),
             Norm::Linf => (0..clean.len()).map(|_| 2.0 * rng.random::<f32>() - 1.0).collect(),
@@ -113,15 +112,20 @@ impl Apgd {
         }
     }
 
-    /// Attacks with the loss that `losses` gives each victim.
-    pub fn attack(&self, target: &dyn Target, victims: &Victims<'_>, losses: &[Loss]) -> Found {
-        let mut found: Found = vec![None; victims.len()];
+    /// Attacks with the loss that `losses` gives each example.
+    pub fn attack(
+        &self,
+        classifier: &dyn Classifier,
+        examples: &Examples<'_>,
+        losses: &[Loss],
+    ) -> AdversarialExamples {
+        let mut found: AdversarialExamples = vec![None; examples.len()];
         let start = |i: usize| {
-            let x = self.start(victims.picture(i), victims.places[i]);
+            let x = self.start(examples.picture(i), examples.places[i]);
             let step = 2.0 * self.eps;
             State {
-                victim: i,
-                label: victims.labels[i] as usize,
+                example: i,
+                label: examples.labels[i] as usize,
                 loss: losses[i],
                 before: x.clone(),
                 best: Best { x: x.clone(), gradient: Vec::new(), value: f64::NEG_INFINITY },
@@ -134,26 +138,26 @@ impl Apgd {
                 back: false,
             }
         };
-        let mut alive: Vec<State> = (0..victims.len()).into_par_iter().map(start).collect();
+        let mut alive: Vec<State> = (0..examples.len()).into_par_iter().map(start).collect();
         let checkpoints = checkpoints(self.steps);
         for step in 0..=self.steps {
             if alive.is_empty() {
                 break;
             }
             let batch: Vec<f32> = alive.iter().flat_map(|s| &s.x).copied().collect();
-            let weigh = |i: usize, z: &[f32]| alive[i].loss.weights(z, alive[i].label);
+            let logit_grad = |i: usize, z: &[f32]| alive[i].loss.weights(z, alive[i].label);
             let (logits, gradients) = if step < self.steps {
-                target.gradient(&batch, &weigh)
+                classifier.gradient(&batch, &logit_grad)
             } else {
-                (target.logits(&batch), Vec::new())
+                (classifier.logits(&batch), Vec::new())
             };
-            let rows: Vec<&[f32]> = logits.chunks(target.classes()).collect();
+            let rows: Vec<&[f32]> = logits.chunks(classifier.classes()).collect();
             if step < self.steps {
                 let since = checkpoints
                     .iter()
                     .position(|c| *c == step)
                     .map(|j| if j == 0 { step } else { step - checkpoints[j - 1] });
-                alive.par_iter_mut().zip(gradients.par_chunks(target.len())).enumerate().for_each(
+                alive.par_iter_mut().zip(gradients.par_chunks(classifier.len())).enumerate().for_each(
                     |(i, (s, gradient))| {
                         let value = s.loss.value(rows[i], s.label);
                         s.rises += usize::from(step > 0 && value > s.value);
@@ -161,13 +165,13 @@ impl Apgd {
                         if value > s.best.value || step == 0 {
                             s.best = Best { x: s.x.clone(), gradient: gradient.to_vec(), value };
                         }
-                        if fooled(rows[i], s.label) {
+                        if misclassified(rows[i], s.label) {
                             return;
                         }
                         if let Some(since) = since {
                             Self::judge(s, since);
                         }
-                        let clean = victims.picture(s.victim);
+                        let clean = examples.picture(s.example);
                         if std::mem::take(&mut s.back) {
                             // The best point takes the place of the last; the one before stays for the momentum.
                             s.x.clone_from(&s.best.x);
@@ -180,10 +184,10 @@ impl Apgd {
                     },
                 );
             }
-            let mut seen = rows.iter().zip(batch.chunks(target.len()));
+            let mut seen = rows.iter().zip(batch.chunks(classifier.len()));
             alive.retain(|s| match seen.next() {
-                Some((z, point)) if fooled(z, s.label) => {
-                    found[s.victim] = Some(point.to_vec());
+                Some((z, point)) if misclassified(z, s.label) => {
+                    found[s.example] = Some(point.to_vec());
                     false
                 }
                 _ => true,

@@ -1,14 +1,13 @@
 //! The fast gradient method and projected gradient descent.
 
-use super::{Norm, Target, loss::Loss, target::Found, target::Victims, target::fooled};
-use crate::data::example_rng;
+use super::{Norm, examples::AdversarialExamples, examples::Examples, examples::misclassified, loss::Loss};
+use crate::classifier::Classifier;
+use crate::random::example_rng;
+use crate::random::stream;
 use rand::RngExt;
 use rand_distr::{Distribution, StandardNormal};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
-
-/// The stream of [`example_rng`] that random starts come from.
-const START: u64 = 18;
 
 /// Projected gradient descent (Madry et al. 2018) on the cross-entropy. With one step of the length `eps` and no
 /// random start it is the fast gradient method (Goodfellow et al. 2015).
@@ -31,7 +30,7 @@ pub struct Pgd {
 }
 
 struct State {
-    victim: usize,
+    example: usize,
     label: usize,
     x: Vec<f32>,
 }
@@ -54,7 +53,7 @@ impl Pgd {
         if !self.random_start {
             return x;
         }
-        let mut rng = example_rng(self.seed, self.restart, place, START);
+        let mut rng = example_rng(self.seed, self.restart, place, stream::PGD_START);
         match self.norm {
             Norm::L2 => {
                 let noise: Vec<f32> = (0..x.len()).map(|_| StandardNormal.sample(&mut rng)).collect();
@@ -77,40 +76,40 @@ impl Pgd {
         self.norm.confine(&mut state.x, clean, self.eps);
     }
 
-    fn states(&self, victims: &Victims<'_>) -> Vec<State> {
+    fn states(&self, examples: &Examples<'_>) -> Vec<State> {
         let state = |i: usize| State {
-            victim: i,
-            label: victims.labels[i] as usize,
-            x: self.start(victims.picture(i), victims.places[i]),
+            example: i,
+            label: examples.labels[i] as usize,
+            x: self.start(examples.picture(i), examples.places[i]),
         };
-        (0..victims.len()).into_par_iter().map(state).collect()
+        (0..examples.len()).into_par_iter().map(state).collect()
     }
 
     /// Attacks until a picture is wrong: the first such point on the way counts.
-    pub fn attack(&self, target: &dyn Target, victims: &Victims<'_>) -> Found {
-        let mut found: Found = vec![None; victims.len()];
-        let mut alive = self.states(victims);
+    pub fn attack(&self, classifier: &dyn Classifier, examples: &Examples<'_>) -> AdversarialExamples {
+        let mut found: AdversarialExamples = vec![None; examples.len()];
+        let mut alive = self.states(examples);
         for step in 0..=self.steps {
             if alive.is_empty() {
                 break;
             }
             let batch: Vec<f32> = alive.iter().flat_map(|s| &s.x).copied().collect();
             let (logits, gradient) = if step < self.steps {
-                target.gradient(&batch, &|i, z| Loss::CrossEntropy.weights(z, alive[i].label))
+                classifier.gradient(&batch, &|i, z| Loss::CrossEntropy.weights(z, alive[i].label))
             } else {
-                (target.logits(&batch), Vec::new())
+                (classifier.logits(&batch), Vec::new())
             };
             let wrong: Vec<bool> = logits
-                .chunks(target.classes())
+                .chunks(classifier.classes())
                 .zip(&alive)
                 // The clean picture itself is not an attack: without a random start it is judged by the caller.
-                .map(|(z, s)| fooled(z, s.label) && (step > 0 || self.random_start))
+                .map(|(z, s)| misclassified(z, s.label) && (step > 0 || self.random_start))
                 .collect();
             if step < self.steps {
-                alive.par_iter_mut().zip(gradient.par_chunks(target.len())).enumerate().for_each(
+                alive.par_iter_mut().zip(gradient.par_chunks(classifier.len())).enumerate().for_each(
                     |(i, (s, g))| {
                         if !wrong[i] {
-                            self.step(s, g, victims.picture(s.victim));
+                            self.step(s, g, examples.picture(s.example));
                         }
                     },
                 );
@@ -119,7 +118,7 @@ impl Pgd {
             alive.retain_mut(|s| {
                 let broken = wrong.next().unwrap_or(false);
                 if broken {
-                    found[s.victim] = Some(std::mem::take(&mut s.x));
+                    found[s.example] = Some(std::mem::take(&mut s.x));
                 }
                 !broken
             });
@@ -128,16 +127,16 @@ impl Pgd {
     }
 
     /// The pictures after all steps, wrong or not: what a model is measured on under attack.
-    pub fn perturb(&self, target: &dyn Target, victims: &Victims<'_>) -> Vec<f32> {
-        let mut states = self.states(victims);
+    pub fn perturb(&self, classifier: &dyn Classifier, examples: &Examples<'_>) -> Vec<f32> {
+        let mut states = self.states(examples);
         for _ in 0..self.steps {
             let batch: Vec<f32> = states.iter().flat_map(|s| &s.x).copied().collect();
-            let weigh = |i: usize, z: &[f32]| Loss::CrossEntropy.weights(z, states[i].label);
-            let (_, gradient) = target.gradient(&batch, &weigh);
+            let logit_grad = |i: usize, z: &[f32]| Loss::CrossEntropy.weights(z, states[i].label);
+            let (_, gradient) = classifier.gradient(&batch, &logit_grad);
             states
                 .par_iter_mut()
-                .zip(gradient.par_chunks(target.len()))
-                .for_each(|(s, g)| self.step(s, g, victims.picture(s.victim)));
+                .zip(gradient.par_chunks(classifier.len()))
+                .for_each(|(s, g)| self.step(s, g, examples.picture(s.example)));
         }
         states.into_iter().flat_map(|s| s.x).collect()
     }

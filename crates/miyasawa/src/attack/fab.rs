@@ -1,7 +1,10 @@
 //! The fast adaptive boundary attack, targeted (Croce & Hein 2020, "Minimally distorted adversarial examples with a
 //! fast adaptive boundary attack", algorithm 1; "Reliable evaluation...", section 5 for the targeted version).
 
-use super::{Norm, Target, hyperplane::project, target::Found, target::Victims, target::fooled};
+use super::{
+    Norm, examples::AdversarialExamples, examples::Examples, examples::misclassified, hyperplane::project,
+};
+use crate::classifier::Classifier;
 use rayon::prelude::*;
 
 /// Steps go this much beyond the boundary (the paper's eta).
@@ -20,7 +23,7 @@ pub(super) struct Fab {
 }
 
 struct State {
-    victim: usize,
+    example: usize,
     label: usize,
     /// The class to reach.
     goal: usize,
@@ -46,24 +49,29 @@ impl Fab {
         }
     }
 
-    /// Attacks towards the class `goals[i]` of each victim.
-    pub fn attack(&self, target: &dyn Target, victims: &Victims<'_>, goals: &[usize]) -> Found {
-        let mut found: Found = vec![None; victims.len()];
+    /// Attacks towards the class `goals[i]` of each example.
+    pub fn attack(
+        &self,
+        classifier: &dyn Classifier,
+        examples: &Examples<'_>,
+        goals: &[usize],
+    ) -> AdversarialExamples {
+        let mut found: AdversarialExamples = vec![None; examples.len()];
         let state = |i: usize| State {
-            victim: i,
-            label: victims.labels[i] as usize,
+            example: i,
+            label: examples.labels[i] as usize,
             goal: goals[i],
-            x: victims.picture(i).to_vec(),
+            x: examples.picture(i).to_vec(),
         };
-        let mut alive: Vec<State> = (0..victims.len()).map(state).collect();
+        let mut alive: Vec<State> = (0..examples.len()).map(state).collect();
         let points = |states: &[State]| states.iter().flat_map(|s| &s.x).copied().collect::<Vec<f32>>();
-        let (classes, len) = (target.classes(), target.len());
+        let (classes, len) = (classifier.classes(), classifier.len());
         for _ in 0..self.steps {
             if alive.is_empty() {
                 break;
             }
             // The logits, and the gradient of f_goal - f_label.
-            let (logits, gradients) = target.gradient(&points(&alive), &|i, z| {
+            let (logits, gradients) = classifier.gradient(&points(&alive), &|i, z| {
                 let mut weights = vec![0.0; z.len()];
                 weights[alive[i].goal] += 1.0;
                 weights[alive[i].label] -= 1.0;
@@ -72,22 +80,22 @@ impl Fab {
             alive
                 .par_iter_mut()
                 .zip(logits.par_chunks(classes).zip(gradients.par_chunks(len)))
-                .for_each(|(s, (z, g))| self.advance(s, victims.picture(s.victim), z, g));
+                .for_each(|(s, (z, g))| self.advance(s, examples.picture(s.example), z, g));
             // Most points that a step leads to are wrong, and left before their gradients are needed.
-            let logits = target.logits(&points(&alive));
+            let logits = classifier.logits(&points(&alive));
             for (s, z) in alive.iter_mut().zip(logits.chunks(classes)) {
-                let clean = victims.picture(s.victim);
-                if !fooled(z, s.label) {
+                let clean = examples.picture(s.example);
+                if !misclassified(z, s.label) {
                     continue;
                 }
                 // Inside the ball the search is over, outside the point is drawn back.
                 if self.norm.distance(&s.x, clean) <= self.eps {
-                    found[s.victim] = Some(s.x.clone());
+                    found[s.example] = Some(s.x.clone());
                 } else {
                     s.x.iter_mut().zip(clean).for_each(|(x, c)| *x = c + BACK * (*x - c));
                 }
             }
-            alive.retain(|s| found[s.victim].is_none());
+            alive.retain(|s| found[s.example].is_none());
         }
         found
     }

@@ -1,16 +1,16 @@
-//! Adversarial attacks with exact gradients, on any classifier that is a [`Target`].
+//! Adversarial attacks with exact gradients, on any [`Classifier`](crate::classifier::Classifier).
 //!
 //! The gradient of a loss on a joint model's class posterior is a pull-back through the network in closed form,
 //! `sum_k w_k grad f_k`; that of a denoiser followed by the classifier goes through the Tweedie step by reverse-mode
-//! autodiff ([`defence`]). No defence hides behind a missing gradient. Distances are in units of the [0, 1] pixel range, as
+//! autodiff ([`Defence`](crate::classifier::Defence)). No defence hides behind a missing gradient. Distances are in units of the [0, 1] pixel range, as
 //! RobustBench states them, and adversarial pictures stay inside it.
 //!
 //! The algorithms themselves are plain code on slices, one state for each picture, and batches are formed of whatever
 //! pictures still stand. A picture's random numbers are a function of the seed and its place in the data alone.
 
 mod apgd;
-pub mod defence;
 mod descent;
+mod examples;
 mod fab;
 mod hyperplane;
 mod journal;
@@ -20,18 +20,15 @@ mod run;
 mod size;
 mod square;
 mod stage;
-mod target;
 #[cfg(test)]
 mod tests;
 
-pub use defence::Defence;
 pub use descent::Pgd;
+pub use examples::{AdversarialExamples, Examples};
 pub use journal::{Journal, JournalError};
 pub use norm::Norm;
-pub(crate) use run::to_unit;
 pub use run::{
     Order, Outcome, Plan, Progress, Row, VERSION, noisy_pictures, pictures, robust_accuracy,
     robust_accuracy_while, run,
 };
 pub use stage::Method;
-pub use target::{Found, SharedTarget, Target, Victims, Weigh};

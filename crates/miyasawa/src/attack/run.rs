@@ -1,15 +1,18 @@
 //! An attack on a data set, for several sizes.
 
 use super::{
-    Journal, JournalError, Method, Norm, Pgd, Target,
+    Journal, JournalError, Method, Norm, Pgd,
+    examples::{Examples, misclassified},
     journal::Line,
     loss::Loss,
     stage::{Settings, Stage},
-    target::{Victims, fooled},
 };
-use crate::data::{Dataset, evaluation_noise, gather};
+use crate::classifier::Classifier;
+use crate::data::{Dataset, gather};
 use crate::digest::hex;
 use crate::metrics::wilson;
+use crate::random::evaluation_noise;
+use crate::range::to_unit;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -125,11 +128,6 @@ pub fn pictures(data: &Dataset, indices: &[usize]) -> Vec<f32> {
     values
 }
 
-/// From a picture's own range [-1, 1] to [0, 1]: exact at the ends, and inside.
-pub(crate) fn to_unit(value: f32) -> f32 {
-    (0.5 * value + 0.5).clamp(0.0, 1.0)
-}
-
 /// As [`pictures`], with noise of the level `sigma` (in units of the [-1, 1] range) added, not clipped: the noise that
 /// [`eval::noisy_batch`](crate::eval::noisy_batch) adds at the same seed, level and place.
 pub fn noisy_pictures(data: &Dataset, indices: &[usize], sigma: f64, [seed, level]: [u64; 2]) -> Vec<f32> {
@@ -157,7 +155,7 @@ struct Clean {
 }
 
 fn clean(
-    target: &dyn Target,
+    classifier: &dyn Classifier,
     data: &Dataset,
     plan: &Plan,
     journal: &mut Journal,
@@ -168,19 +166,19 @@ fn clean(
         let started = Instant::now();
         let x = pictures(data, indices);
         let label = |i: usize| data.labels()[indices[i]] as usize;
-        let logits = target.logits(&x);
+        let logits = classifier.logits(&x);
         // Two looks at the first pictures: a defence that answers at random must be attacked through its mean.
         if number == 0 {
-            random = target.logits(&x).iter().zip(&logits).any(|(a, b)| a.to_bits() != b.to_bits());
+            random = classifier.logits(&x).iter().zip(&logits).any(|(a, b)| a.to_bits() != b.to_bits());
         }
-        let (_, gradient) = target.gradient(&x, &|i, z| Loss::CrossEntropy.weights(z, label(i)));
+        let (_, gradient) = classifier.gradient(&x, &|i, z| Loss::CrossEntropy.weights(z, label(i)));
         let seconds = started.elapsed().as_secs_f64() / indices.len() as f64;
         let mut lines = Vec::new();
-        let found = logits.chunks(target.classes()).zip(gradient.chunks(target.len()));
+        let found = logits.chunks(classifier.classes()).zip(gradient.chunks(classifier.len()));
         for (i, (z, g)) in found.enumerate() {
             zero += usize::from(g.iter().all(|g| *g == 0.0));
             infinite += usize::from(z.iter().chain(g).any(|v| !v.is_finite()));
-            let ok = !fooled(z, label(i));
+            let ok = !misclassified(z, label(i));
             right.push(ok);
             lines.push(Line {
                 eps: 0.0,
@@ -207,7 +205,7 @@ fn clean(
         ));
     }
     // One class leaves nothing to attack; its gradient is zero for a good reason.
-    if zero > 0 && target.classes() > 1 {
+    if zero > 0 && classifier.classes() > 1 {
         warnings.push(format!(
             "the gradient is zero at {zero} of {} clean pictures: attacks that follow it see nothing",
             data.len()
@@ -218,7 +216,7 @@ fn clean(
 
 /// One attack on one data set while it runs.
 struct Run<'a> {
-    target: &'a dyn Target,
+    classifier: &'a dyn Classifier,
     data: &'a Dataset,
     plan: &'a Plan,
     stages: Vec<Stage>,
@@ -233,7 +231,7 @@ struct Run<'a> {
 impl Run<'_> {
     /// Attacks the pictures `standing` with one stage; returns those that still stand, in order.
     fn stage(&mut self, eps: f64, place: usize, standing: &[usize]) -> Result<Vec<usize>, JournalError> {
-        let Self { target, data, plan, .. } = *self;
+        let Self { classifier, data, plan, .. } = *self;
         let (stage, batch) = (self.stages[place], plan.batch.max(1));
         let settings =
             Settings { norm: plan.norm, eps, steps: plan.steps, queries: plan.queries, seed: plan.seed };
@@ -260,9 +258,9 @@ impl Run<'_> {
             let x = pictures(data, indices);
             let labels: Vec<u32> = indices.iter().map(|i| data.labels()[*i]).collect();
             let places: Vec<u64> = indices.iter().map(|i| data.place(*i) as u64).collect();
-            let victims = Victims { pictures: &x, labels: &labels, places: &places };
+            let examples = Examples { pictures: &x, labels: &labels, places: &places };
             let broken: Vec<bool> =
-                stage.run(target, &victims, &settings).iter().map(Option::is_some).collect();
+                stage.run(classifier, &examples, &settings).iter().map(Option::is_some).collect();
             let seconds = started.elapsed().as_secs_f64() / indices.len() as f64;
             let line = |(i, broken): (&usize, &bool)| Line {
                 eps,
@@ -304,15 +302,15 @@ impl Run<'_> {
 /// If the journal cannot be written, or tells of other pictures.
 ///
 /// # Panics
-/// If the pictures have another shape than the target's, or more classes.
+/// If the pictures have another shape than the classifier's, or more classes.
 pub fn run(
-    target: &dyn Target,
+    classifier: &dyn Classifier,
     data: &Dataset,
     plan: &Plan,
     journal: &mut Journal,
     progress: &mut dyn FnMut(&Progress<'_>),
 ) -> Result<Outcome, JournalError> {
-    let Clean { right, mut warnings } = clean(target, data, plan, journal)?;
+    let Clean { right, mut warnings } = clean(classifier, data, plan, journal)?;
     let right: Vec<usize> = (0..data.len()).filter(|i| right[*i]).collect();
     let mut sizes = plan.eps.clone();
     sizes.sort_by(f64::total_cmp);
@@ -321,8 +319,8 @@ pub fn run(
     if largest_first {
         sizes.reverse();
     }
-    let stages = Stage::of(plan.method, target.classes(), plan.restarts.max(1));
-    let mut run = Run { target, data, plan, stages, journal, progress, done: 0.0, sizes: sizes.len() };
+    let stages = Stage::of(plan.method, classifier.classes(), plan.restarts.max(1));
+    let mut run = Run { classifier, data, plan, stages, journal, progress, done: 0.0, sizes: sizes.len() };
     // The smallest size that breaks a picture, of those tried; what withstood a larger one (largest first only).
     let mut broken_at = vec![f64::INFINITY; data.len()];
     let mut withstood: Vec<usize> = Vec::new();
@@ -331,7 +329,7 @@ pub fn run(
         run.done = k as f64 / sizes.len() as f64;
         let mut by = BTreeMap::new();
         // With one class there is no wrong answer, with no change no other picture.
-        if eps > 0.0 && target.classes() > 1 {
+        if eps > 0.0 && classifier.classes() > 1 {
             let open = |i: &usize| {
                 withstood.binary_search(i).is_err() && (largest_first || broken_at[*i] == f64::INFINITY)
             };
@@ -386,13 +384,13 @@ fn masking(method: Method, eps: f64, broken_by: &BTreeMap<String, usize>) -> Opt
 }
 
 /// Share of the pictures that are right and stay right under projected gradient descent; with `eps` 0 the clean accuracy.
-pub fn robust_accuracy(target: &dyn Target, data: &Dataset, attack: &Pgd, batch: usize) -> f64 {
-    robust_accuracy_while(target, data, attack, batch, &|| true).unwrap_or_default()
+pub fn robust_accuracy(classifier: &dyn Classifier, data: &Dataset, attack: &Pgd, batch: usize) -> f64 {
+    robust_accuracy_while(classifier, data, attack, batch, &|| true).unwrap_or_default()
 }
 
 /// As [`robust_accuracy`], and nothing as soon as `go_on`, asked before every batch, answers `false`.
 pub fn robust_accuracy_while(
-    target: &dyn Target,
+    classifier: &dyn Classifier,
     data: &Dataset,
     attack: &Pgd,
     batch: usize,
@@ -404,22 +402,22 @@ pub fn robust_accuracy_while(
         if !go_on() {
             return None;
         }
-        let classes = target.predict(&pictures(data, indices));
+        let classes = classifier.predict(&pictures(data, indices));
         let standing: Vec<usize> = indices
             .iter()
             .zip(classes)
             .filter(|(i, class)| data.labels()[**i] as usize == *class)
             .map(|(i, _)| *i)
             .collect();
-        if attack.eps <= 0.0 || standing.is_empty() || target.classes() < 2 {
+        if attack.eps <= 0.0 || standing.is_empty() || classifier.classes() < 2 {
             right += standing.len();
             continue;
         }
         let x = pictures(data, &standing);
         let labels: Vec<u32> = standing.iter().map(|i| data.labels()[*i]).collect();
         let places: Vec<u64> = standing.iter().map(|i| data.place(*i) as u64).collect();
-        let victims = Victims { pictures: &x, labels: &labels, places: &places };
-        right += attack.attack(target, &victims).iter().filter(|found| found.is_none()).count();
+        let examples = Examples { pictures: &x, labels: &labels, places: &places };
+        right += attack.attack(classifier, &examples).iter().filter(|found| found.is_none()).count();
     }
     Some(right as f64 / data.len() as f64)
 }

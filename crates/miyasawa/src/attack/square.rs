@@ -1,14 +1,13 @@
 //! The Square attack (Andriushchenko et al. 2020, "Square attack: a query-efficient black-box adversarial attack via random
 //! search"): it sees logits only, so it breaks defences that merely hide their gradients.
 
-use super::{Norm, Target, target::Found, target::Victims, target::fooled};
-use crate::data::example_rng;
+use super::{Norm, examples::AdversarialExamples, examples::Examples, examples::misclassified};
+use crate::classifier::Classifier;
+use crate::random::example_rng;
+use crate::random::stream;
 use rand::{Rng, RngExt};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
-
-/// The stream of [`example_rng`] that this attack draws from.
-const SQUARE: u64 = 20;
 
 /// Share of the pixels in the first squares (the value that AutoAttack uses).
 const FIRST_SHARE: f64 = 0.8;
@@ -23,7 +22,7 @@ pub(super) struct Square {
 }
 
 struct State {
-    victim: usize,
+    example: usize,
     label: usize,
     rng: ChaCha8Rng,
     best: Vec<f32>,
@@ -213,42 +212,42 @@ impl Square {
         self.norm.confine(x, clean, self.eps);
     }
 
-    /// Attacks with so many queries for each victim.
-    pub fn attack(&self, target: &dyn Target, victims: &Victims<'_>) -> Found {
-        let [channels, height, width] = target.shape();
+    /// Attacks with so many queries for each example.
+    pub fn attack(&self, classifier: &dyn Classifier, examples: &Examples<'_>) -> AdversarialExamples {
+        let [channels, height, width] = classifier.shape();
         let shape = Shape { channels, height, width };
-        let mut found: Found = vec![None; victims.len()];
+        let mut found: AdversarialExamples = vec![None; examples.len()];
         let start = |i: usize| {
-            let mut rng = example_rng(self.seed, 0, victims.places[i], SQUARE);
-            let candidate = self.start(shape, victims.picture(i), &mut rng);
+            let mut rng = example_rng(self.seed, 0, examples.places[i], stream::SQUARE);
+            let candidate = self.start(shape, examples.picture(i), &mut rng);
             State {
-                victim: i,
-                label: victims.labels[i] as usize,
+                example: i,
+                label: examples.labels[i] as usize,
                 rng,
                 best: candidate.clone(),
                 candidate,
                 margin: f64::INFINITY,
             }
         };
-        let mut alive: Vec<State> = (0..victims.len()).into_par_iter().map(start).collect();
+        let mut alive: Vec<State> = (0..examples.len()).into_par_iter().map(start).collect();
         for query in 0..self.queries {
             if alive.is_empty() {
                 break;
             }
             let batch: Vec<f32> = alive.iter().flat_map(|s| &s.candidate).copied().collect();
-            let logits = target.logits(&batch);
-            for (s, z) in alive.iter_mut().zip(logits.chunks(target.classes())) {
+            let logits = classifier.logits(&batch);
+            for (s, z) in alive.iter_mut().zip(logits.chunks(classifier.classes())) {
                 let margin = margin(z, s.label);
-                if fooled(z, s.label) {
-                    found[s.victim] = Some(std::mem::take(&mut s.candidate));
+                if misclassified(z, s.label) {
+                    found[s.example] = Some(std::mem::take(&mut s.candidate));
                 } else if margin < s.margin {
                     s.margin = margin;
                     std::mem::swap(&mut s.best, &mut s.candidate);
                 }
             }
-            alive.retain(|s| found[s.victim].is_none());
+            alive.retain(|s| found[s.example].is_none());
             let share = share(query);
-            alive.par_iter_mut().for_each(|s| self.propose(shape, victims.picture(s.victim), s, share));
+            alive.par_iter_mut().for_each(|s| self.propose(shape, examples.picture(s.example), s, share));
         }
         found
     }
@@ -303,10 +302,10 @@ mod tests {
         let clean = vec![0.5f32; 3 * 42];
         for (norm, eps) in [(Norm::L2, 0.4), (Norm::Linf, 0.1)] {
             let attack = Square { norm, eps, queries: 100, seed: 0 };
-            let mut rng = example_rng(0, 0, 0, SQUARE);
+            let mut rng = example_rng(0, 0, 0, stream::SQUARE);
             let best = attack.start(shape, &clean, &mut rng);
             assert!((norm.distance(&best, &clean) - eps).abs() < 1e-4);
-            let mut state = State { victim: 0, label: 0, rng, candidate: best.clone(), best, margin: 1.0 };
+            let mut state = State { example: 0, label: 0, rng, candidate: best.clone(), best, margin: 1.0 };
             for query in 0..100 {
                 attack.propose(shape, &clean, &mut state, share(query));
                 let length = norm.distance(&state.candidate, &clean);

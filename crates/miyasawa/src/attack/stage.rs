@@ -1,13 +1,14 @@
 //! A method as a sequence of stages, each on the pictures that still stand.
 
 use super::{
-    Norm, Pgd, Target,
+    Norm, Pgd,
     apgd::Apgd,
+    examples::{AdversarialExamples, Examples},
     fab::Fab,
     loss::Loss,
     square::Square,
-    target::{Found, Victims},
 };
+use crate::classifier::Classifier;
 use crate::metrics::top;
 use serde::{Deserialize, Serialize};
 
@@ -112,38 +113,43 @@ impl Stage {
     }
 
     /// Attacks.
-    pub fn run(self, target: &dyn Target, victims: &Victims<'_>, s: &Settings) -> Found {
+    pub fn run(
+        self,
+        classifier: &dyn Classifier,
+        examples: &Examples<'_>,
+        s: &Settings,
+    ) -> AdversarialExamples {
         let Settings { norm, eps, steps, queries, seed } = *s;
         let apgd = |run| Apgd { norm, eps, steps, seed, run };
         match self {
-            Self::Fgsm => Pgd::fast_gradient(norm, eps).attack(target, victims),
+            Self::Fgsm => Pgd::fast_gradient(norm, eps).attack(classifier, examples),
             Self::Pgd { restart } => {
-                Pgd { restart, ..Pgd::new(norm, eps, steps, seed) }.attack(target, victims)
+                Pgd { restart, ..Pgd::new(norm, eps, steps, seed) }.attack(classifier, examples)
             }
             Self::ApgdCe { restart } => {
-                apgd(restart).attack(target, victims, &vec![Loss::CrossEntropy; victims.len()])
+                apgd(restart).attack(classifier, examples, &vec![Loss::CrossEntropy; examples.len()])
             }
             Self::ApgdDlr { rank, restart } => {
-                let goals = goals(target, victims, rank);
+                let goals = goals(classifier, examples, rank);
                 let losses: Vec<Loss> = goals.into_iter().map(|target| Loss::Dlr { target }).collect();
                 // Runs of the cross-entropy have the numbers from 0, these follow far behind them.
-                apgd(1000 * rank as u64 + restart).attack(target, victims, &losses)
+                apgd(1000 * rank as u64 + restart).attack(classifier, examples, &losses)
             }
             Self::Fab { rank } => {
-                let goals = goals(target, victims, rank);
-                Fab { norm, eps, steps }.attack(target, victims, &goals)
+                let goals = goals(classifier, examples, rank);
+                Fab { norm, eps, steps }.attack(classifier, examples, &goals)
             }
-            Self::Square => Square { norm, eps, queries, seed }.attack(target, victims),
+            Self::Square => Square { norm, eps, queries, seed }.attack(classifier, examples),
         }
     }
 }
 
 /// The class of this rank on each clean picture, the true one not counted.
-fn goals(target: &dyn Target, victims: &Victims<'_>, rank: usize) -> Vec<usize> {
-    let logits = target.logits(victims.pictures);
+fn goals(classifier: &dyn Classifier, examples: &Examples<'_>, rank: usize) -> Vec<usize> {
+    let logits = classifier.logits(examples.pictures);
     let goal = |(z, label): (&[f32], &u32)| {
         let order = top(z, z.len());
         order.into_iter().filter(|c| *c != *label as usize).nth(rank - 1).unwrap_or(0)
     };
-    logits.chunks(target.classes()).zip(victims.labels).map(goal).collect()
+    logits.chunks(classifier.classes()).zip(examples.labels).map(goal).collect()
 }

@@ -4,7 +4,9 @@ use super::{
     stage::{Settings, Stage},
     *,
 };
-use crate::data::{Dataset, example_rng};
+use crate::classifier::{Classifier, LogitGrad};
+use crate::data::Dataset;
+use crate::random::example_rng;
 use rand::RngExt;
 
 /// `f_c(x) = <w_c, x> + b_c`: the distance to the boundary is `(f_y - f_c)/|w_y - w_c|_dual`, as long as the range
@@ -41,7 +43,7 @@ impl Linear {
     }
 }
 
-impl Target for Linear {
+impl Classifier for Linear {
     fn shape(&self) -> [usize; 3] {
         self.shape
     }
@@ -58,10 +60,10 @@ impl Target for Linear {
         pictures.chunks(self.len()).flat_map(row).collect()
     }
 
-    fn gradient(&self, pictures: &[f32], weigh: &Weigh<'_>) -> (Vec<f32>, Vec<f32>) {
+    fn gradient(&self, pictures: &[f32], logit_grad: &LogitGrad<'_>) -> (Vec<f32>, Vec<f32>) {
         let logits = self.logits(pictures);
         let pulled = logits.chunks(self.classes()).enumerate().flat_map(|(i, z)| {
-            let v = weigh(i, z);
+            let v = logit_grad(i, z);
             let at = |k: usize| self.weights.iter().zip(&v).map(|(w, v)| w[k] * v).sum::<f32>();
             (0..self.len()).map(at).collect::<Vec<_>>()
         });
@@ -73,14 +75,14 @@ impl Target for Linear {
 const SHAPE: [usize; 3] = [1, 6, 6];
 
 /// Grey pictures with a little noise, each labelled as the classifier says.
-fn easy(target: &dyn Target, count: usize) -> Dataset {
+fn easy(classifier: &dyn Classifier, count: usize) -> Dataset {
     let mut rng = example_rng(7, 0, 0, 98);
-    let pixels: Vec<u8> = (0..count * target.len()).map(|_| rng.random_range(90..166)).collect();
-    let [c, h, w] = target.shape();
-    let names: Vec<String> = (0..target.classes()).map(|c| c.to_string()).collect();
+    let pixels: Vec<u8> = (0..count * classifier.len()).map(|_| rng.random_range(90..166)).collect();
+    let [c, h, w] = classifier.shape();
+    let names: Vec<String> = (0..classifier.classes()).map(|c| c.to_string()).collect();
     let unlabelled = Dataset::new("easy", (c, h, w), names.clone(), pixels.clone(), vec![0; count]).unwrap();
     let all: Vec<usize> = (0..count).collect();
-    let labels = target.predict(&pictures(&unlabelled, &all)).into_iter().map(|c| c as u32).collect();
+    let labels = classifier.predict(&pictures(&unlabelled, &all)).into_iter().map(|c| c as u32).collect();
     Dataset::new("easy", (c, h, w), names, pixels, labels).unwrap()
 }
 
@@ -100,30 +102,30 @@ fn plan(norm: Norm, method: Method, eps: Vec<f64>) -> Plan {
 
 fn quiet(_: &Progress<'_>) {}
 
-fn attack(target: &dyn Target, data: &Dataset, plan: &Plan) -> Outcome {
-    run(target, data, plan, &mut Journal::in_memory(), &mut quiet).unwrap()
+fn attack(classifier: &dyn Classifier, data: &Dataset, plan: &Plan) -> Outcome {
+    run(classifier, data, plan, &mut Journal::in_memory(), &mut quiet).unwrap()
 }
 
 /// Each stage alone finds the boundary where it is: just inside it nothing, just outside everything.
 #[test]
 fn every_attack_finds_the_boundary_of_a_linear_classifier() {
     for classes in [2usize, 3, 5] {
-        let target = Linear::new(SHAPE, classes, classes as u64);
-        let data = easy(&target, 6);
+        let classifier = Linear::new(SHAPE, classes, classes as u64);
+        let data = easy(&classifier, 6);
         let stages = Stage::of(Method::AutoAttack, classes, 1);
         for norm in [Norm::L2, Norm::Linf] {
             for i in 0..data.len() {
                 let x = pictures(&data, &[i]);
                 let label = data.labels()[i] as usize;
-                let radius = target.distance(&x, label, norm);
-                let victims = Victims { pictures: &x, labels: &data.labels()[i..=i], places: &[i as u64] };
+                let radius = classifier.distance(&x, label, norm);
+                let examples = Examples { pictures: &x, labels: &data.labels()[i..=i], places: &[i as u64] };
                 let breaks = |stage: Stage, share: f64, queries: usize| {
                     let s = Settings { norm, eps: share * radius, steps: 60, queries, seed: 0 };
-                    let found = stage.run(&target, &victims, &s).remove(0);
+                    let found = stage.run(&classifier, &examples, &s).remove(0);
                     if let Some(x_adv) = &found {
                         assert!(norm.distance(x_adv, &x) <= s.eps + 1e-6, "{stage:?} leaves the ball");
                         assert!(x_adv.iter().all(|v| (0.0..=1.0).contains(v)), "{stage:?} leaves the range");
-                        assert_ne!(target.predict(x_adv)[0], label, "{stage:?} found nothing");
+                        assert_ne!(classifier.predict(x_adv)[0], label, "{stage:?} found nothing");
                     }
                     found.is_some()
                 };
@@ -153,10 +155,10 @@ fn every_attack_finds_the_boundary_of_a_linear_classifier() {
 
 #[test]
 fn results_do_not_depend_on_the_batch_and_fall_with_eps() {
-    let target = Linear::new(SHAPE, 4, 2);
-    let data = easy(&target, 20);
+    let classifier = Linear::new(SHAPE, 4, 2);
+    let data = easy(&classifier, 20);
     let plan = plan(Norm::L2, Method::AutoAttack, vec![0.3, 0.0, 0.05, 0.1, 0.05]);
-    let found = attack(&target, &data, &plan);
+    let found = attack(&classifier, &data, &plan);
     assert_eq!(found.clean_accuracy, 1.0);
     let eps: Vec<f64> = found.rows.iter().map(|r| r.eps).collect();
     assert_eq!(eps, [0.0, 0.05, 0.1, 0.3]);
@@ -164,20 +166,21 @@ fn results_do_not_depend_on_the_batch_and_fall_with_eps() {
     assert!(found.rows.windows(2).all(|w| w[0].robust_accuracy >= w[1].robust_accuracy));
     // The exact answer.
     for row in &found.rows[1..] {
-        let stands =
-            |i: usize| target.distance(&pictures(&data, &[i]), data.labels()[i] as usize, Norm::L2) > row.eps;
+        let stands = |i: usize| {
+            classifier.distance(&pictures(&data, &[i]), data.labels()[i] as usize, Norm::L2) > row.eps
+        };
         let exact = (0..20).filter(|i| stands(*i)).count() as f64 / 20.0;
         assert_eq!(row.robust_accuracy, exact, "eps {}", row.eps);
     }
     assert!(found.rows[2].robust_accuracy < 1.0 && found.warnings.is_empty(), "{found:?}");
     for batch in [1, 20] {
-        assert_eq!(attack(&target, &data, &Plan { batch, ..plan.clone() }), found);
+        assert_eq!(attack(&classifier, &data, &Plan { batch, ..plan.clone() }), found);
     }
     // From the largest size down: the same answer, and the stages that cost most run once for a picture.
     let mut asked = 0.0;
     let plan = Plan { order: Order::LargestFirst, batch: 20, ..plan };
     let seen = |p: &Progress<'_>| asked += if p.attack == "square" { p.standing } else { 0.0 };
-    let down = run(&target, &data, &plan, &mut Journal::in_memory(), &mut { seen }).unwrap();
+    let down = run(&classifier, &data, &plan, &mut Journal::in_memory(), &mut { seen }).unwrap();
     let accuracy = |o: &Outcome| o.rows.iter().map(|r| (r.eps, r.robust_accuracy)).collect::<Vec<_>>();
     assert_eq!(accuracy(&down), accuracy(&found));
     assert!(down.warnings.is_empty(), "{down:?}");
@@ -187,21 +190,21 @@ fn results_do_not_depend_on_the_batch_and_fall_with_eps() {
 /// A journal kept for some of the pictures serves all of them, and says of each what it would be alone.
 #[test]
 fn a_journal_grows_with_the_pictures_and_the_sizes() {
-    let target = Linear::new(SHAPE, 4, 2);
-    let data = easy(&target, 20);
+    let classifier = Linear::new(SHAPE, 4, 2);
+    let data = easy(&classifier, 20);
     let few = data.subset(10).unwrap();
     let small = plan(Norm::L2, Method::AutoAttack, vec![0.05]);
     let large = Plan { eps: vec![0.02, 0.05, 0.1], ..small.clone() };
-    let whole = attack(&target, &data, &large);
+    let whole = attack(&classifier, &data, &large);
     let mut journal = Journal::in_memory();
-    run(&target, &few, &small, &mut journal, &mut quiet).unwrap();
+    run(&classifier, &few, &small, &mut journal, &mut quiet).unwrap();
     let mut asked = 0.0;
     let seen = |p: &Progress<'_>| {
         if p.eps == 0.05 && p.attack == "apgd-ce" {
             asked = p.standing
         }
     };
-    assert_eq!(run(&target, &data, &large, &mut journal, &mut { seen }).unwrap(), whole);
+    assert_eq!(run(&classifier, &data, &large, &mut journal, &mut { seen }).unwrap(), whole);
     assert!(asked > 0.0 && small.header(&serde_json::json!(0)) == large.header(&serde_json::json!(0)));
 }
 
@@ -212,7 +215,7 @@ struct Shy {
     size: f64,
 }
 
-impl Target for Shy {
+impl Classifier for Shy {
     fn shape(&self) -> [usize; 3] {
         self.inner.shape()
     }
@@ -227,8 +230,8 @@ impl Target for Shy {
         pictures.chunks(self.len()).flat_map(answer).collect()
     }
 
-    fn gradient(&self, pictures: &[f32], weigh: &Weigh<'_>) -> (Vec<f32>, Vec<f32>) {
-        (self.logits(pictures), self.inner.gradient(pictures, weigh).1)
+    fn gradient(&self, pictures: &[f32], logit_grad: &LogitGrad<'_>) -> (Vec<f32>, Vec<f32>) {
+        (self.logits(pictures), self.inner.gradient(pictures, logit_grad).1)
     }
 }
 
@@ -238,11 +241,11 @@ fn a_larger_attack_that_misses_what_a_smaller_finds_is_told_of() {
     let data = easy(&inner, 1);
     let clean = pictures(&data, &[0]);
     let radius = inner.distance(&clean, data.labels()[0] as usize, Norm::L2);
-    let target = Shy { inner, clean, size: 1.5 * radius };
+    let classifier = Shy { inner, clean, size: 1.5 * radius };
     // One step from a random start: the larger one jumps over the place where the answer changes.
     let eps = vec![1.2 * radius, 40.0 * radius];
     let plan = Plan { order: Order::LargestFirst, ..plan(Norm::L2, Method::Pgd, eps) };
-    let found = attack(&target, &data, &plan);
+    let found = attack(&classifier, &data, &plan);
     assert_eq!(found.rows.iter().map(|r| r.robust_accuracy).collect::<Vec<_>>(), [0.0, 0.0], "{found:?}");
     assert!(found.warnings.iter().any(|w| w.contains("withstood a larger change")), "{found:?}");
     assert_eq!(found.rows[0].broken_by["pgd"], 1, "{found:?}");
@@ -250,32 +253,32 @@ fn a_larger_attack_that_misses_what_a_smaller_finds_is_told_of() {
 
 #[test]
 fn a_journal_is_gone_on_with_and_belongs_to_one_attack() {
-    let target = Linear::new(SHAPE, 3, 1);
-    let data = easy(&target, 9);
+    let classifier = Linear::new(SHAPE, 3, 1);
+    let data = easy(&classifier, 9);
     // 12/255 has seventeen digits, and not every reader of JSON gets them back.
     let plan = plan(Norm::Linf, Method::Pgd, vec![0.02, 12.0 / 255.0, 0.1]);
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("attack.jsonl");
     let header = serde_json::json!({ "norm": "linf" });
     let mut journal = Journal::create(&path, &header).unwrap();
-    let whole = run(&target, &data, &plan, &mut journal, &mut quiet).unwrap();
+    let whole = run(&classifier, &data, &plan, &mut journal, &mut quiet).unwrap();
     let text = std::fs::read_to_string(&path).unwrap();
     // Cut in the middle of a line.
     std::fs::write(&path, &text[..text.len() / 2]).unwrap();
     let mut half = Journal::resume(&path, &header).unwrap();
     assert!(!half.is_empty() && half.len() < journal.len());
-    assert_eq!(run(&target, &data, &plan, &mut half, &mut quiet).unwrap(), whole);
+    assert_eq!(run(&classifier, &data, &plan, &mut half, &mut quiet).unwrap(), whole);
     // Nothing is left to do.
     let mut done = Journal::resume(&path, &header).unwrap();
     let mut asked = 0;
-    run(&target, &data, &plan, &mut done, &mut |_| asked += 1).unwrap();
+    run(&classifier, &data, &plan, &mut done, &mut |_| asked += 1).unwrap();
     assert_eq!(asked, 0);
     assert!(done.seconds() > 0.0 && (done.seconds() - half.seconds()).abs() < 1e-9);
     let error = Journal::resume(&path, &serde_json::json!({ "norm": "l2" })).unwrap_err().to_string();
     assert!(error.contains("attack.jsonl") && error.contains("expected"), "{error}");
     // Other pictures under the same name.
     let others = easy(&Linear::new(SHAPE, 3, 4), 9);
-    let error = run(&target, &others, &plan, &mut done, &mut quiet).unwrap_err().to_string();
+    let error = run(&classifier, &others, &plan, &mut done, &mut quiet).unwrap_err().to_string();
     assert!(error.contains("attack.jsonl") && error.contains("tells of other data: picture"), "{error}");
     // Cut in the middle of the first line.
     std::fs::write(&path, &text[..5]).unwrap();
@@ -288,7 +291,7 @@ fn a_journal_is_gone_on_with_and_belongs_to_one_attack() {
 /// A classifier that hides its gradient behind a number.
 struct Masked(Linear, f32);
 
-impl Target for Masked {
+impl Classifier for Masked {
     fn shape(&self) -> [usize; 3] {
         self.0.shape()
     }
@@ -301,40 +304,41 @@ impl Target for Masked {
         self.0.logits(pictures)
     }
 
-    fn gradient(&self, pictures: &[f32], _: &Weigh<'_>) -> (Vec<f32>, Vec<f32>) {
+    fn gradient(&self, pictures: &[f32], _: &LogitGrad<'_>) -> (Vec<f32>, Vec<f32>) {
         (self.0.logits(pictures), vec![self.1; pictures.len()])
     }
 }
 
 #[test]
 fn masked_gradients_are_told_of() {
-    let target = Masked(Linear::new(SHAPE, 3, 1), 0.0);
-    let data = easy(&target, 6);
-    let radius = |i: usize| target.0.distance(&pictures(&data, &[i]), data.labels()[i] as usize, Norm::Linf);
+    let classifier = Masked(Linear::new(SHAPE, 3, 1), 0.0);
+    let data = easy(&classifier, 6);
+    let radius =
+        |i: usize| classifier.0.distance(&pictures(&data, &[i]), data.labels()[i] as usize, Norm::Linf);
     let eps = 1.5 * (0..data.len()).map(radius).fold(0.0, f64::max);
     let plan = Plan { queries: 3000, ..plan(Norm::Linf, Method::AutoAttack, vec![eps]) };
-    let found = attack(&target, &data, &plan);
+    let found = attack(&classifier, &data, &plan);
     assert!(found.warnings.iter().any(|w| w.contains("zero at 6 of 6")), "{found:?}");
     assert!(found.warnings.iter().any(|w| w.contains("square")), "{found:?}");
     // What is no number leads nowhere either, and no picture that is none is taken for an adversarial one.
-    let target = Masked(target.0, f32::NAN);
-    let found = attack(&target, &data, &Plan { method: Method::Fgsm, ..plan });
+    let classifier = Masked(classifier.0, f32::NAN);
+    let found = attack(&classifier, &data, &Plan { method: Method::Fgsm, ..plan });
     assert_eq!((found.clean_accuracy, found.rows[0].robust_accuracy), (1.0, 1.0), "{found:?}");
     assert!(found.warnings.iter().any(|w| w.contains("not finite at 6 of 6")), "{found:?}");
 }
 
 #[test]
 fn odd_sizes_and_classifiers_give_right_answers() {
-    let target = Linear::new(SHAPE, 3, 1);
-    let data = easy(&target, 5);
+    let classifier = Linear::new(SHAPE, 3, 1);
+    let data = easy(&classifier, 5);
     // A ball larger than the range: every picture can become every other.
-    let found = attack(&target, &data, &plan(Norm::Linf, Method::AutoAttack, vec![7.0]));
+    let found = attack(&classifier, &data, &plan(Norm::Linf, Method::AutoAttack, vec![7.0]));
     assert_eq!(found.rows[0].robust_accuracy, 0.0);
     // Wrong pictures stay wrong.
     let labels = data.labels().iter().map(|l| (l + 1) % 3).collect();
     let wrong =
         Dataset::new("wrong", (1, 6, 6), data.classes().to_vec(), data.pixels().to_vec(), labels).unwrap();
-    let found = attack(&target, &wrong, &plan(Norm::L2, Method::Pgd, vec![0.1]));
+    let found = attack(&classifier, &wrong, &plan(Norm::L2, Method::Pgd, vec![0.1]));
     assert_eq!((found.clean_accuracy, found.rows[0].robust_accuracy), (0.0, 0.0));
     // One class is always right.
     let one = Linear::new(SHAPE, 1, 1);

@@ -16,16 +16,15 @@ mod reach;
 
 pub use bounds::{lower_bound, normal_quantile, split_p_value, upper_bound};
 
-use crate::attack::{Target, pictures};
-use crate::data::{Dataset, example_rng};
+use crate::attack::pictures;
+use crate::classifier::Classifier;
+use crate::data::Dataset;
 use crate::metrics::{argmax, wilson};
+use crate::random::{example_rng, stream};
 use rand_distr::{Distribution, StandardNormal};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::time::Instant;
-
-/// The stream of [`example_rng`] that the noise comes from.
-const NOISE: u64 = 22;
 
 /// Shares of `n` after which a certificate may be complete, where `n` may grow.
 const LOOKS: [f64; 3] = [1.0 / 16.0, 0.25, 1.0];
@@ -93,13 +92,13 @@ pub struct Forecast {
 }
 
 /// Measures a batch of draws and tells what a run over the pictures can take.
-pub fn forecast(target: &dyn Target, data: &Dataset, options: &CertifyOptions) -> Forecast {
+pub fn forecast(classifier: &dyn Classifier, data: &Dataset, options: &CertifyOptions) -> Forecast {
     let x = pictures(data, &[0]);
     let noisy = |from| draw(&x, options, 0, 2, from..from + options.batch as u64);
     // The first call warms up; the second is timed.
-    target.logits(&noisy(0));
+    classifier.logits(&noisy(0));
     let start = Instant::now();
-    target.logits(&noisy(1));
+    classifier.logits(&noisy(1));
     let draws_per_second = options.batch as f64 / start.elapsed().as_secs_f64().max(1e-9);
     let draws = data.len() as u64 * (options.n0 + options.n);
     Forecast { draws, draws_per_second, seconds: draws as f64 / draws_per_second }
@@ -120,7 +119,7 @@ fn draw(
     let mut out = vec![0.0f32; clean.len() * (numbers.end - first) as usize];
     out.par_chunks_mut(clean.len()).enumerate().for_each(|(k, out)| {
         // The phase is folded into the number's upper half: an example has four numbers to be told apart by.
-        let mut rng = example_rng(options.seed, (phase << 48) | (first + k as u64), picture, NOISE);
+        let mut rng = example_rng(options.seed, (phase << 48) | (first + k as u64), picture, stream::CERTIFY);
         for (out, clean) in out.iter_mut().zip(clean) {
             let eps: f32 = StandardNormal.sample(&mut rng);
             *out = clean + sigma * eps;
@@ -131,20 +130,20 @@ fn draw(
 
 /// The answers of the base classifier to the draws of these numbers, counted.
 fn count(
-    target: &dyn Target,
+    classifier: &dyn Classifier,
     clean: &[f32],
     options: &CertifyOptions,
     picture: u64,
     phase: u64,
     numbers: std::ops::Range<u64>,
 ) -> Vec<u64> {
-    let mut counts = vec![0u64; target.classes()];
+    let mut counts = vec![0u64; classifier.classes()];
     let batch = options.batch.max(1) as u64;
     let mut from = numbers.start;
     while from < numbers.end {
         let to = (from + batch).min(numbers.end);
-        let logits = target.logits(&draw(clean, options, picture, phase, from..to));
-        logits.chunks(target.classes()).for_each(|z| counts[argmax(z)] += 1);
+        let logits = classifier.logits(&draw(clean, options, picture, phase, from..to));
+        logits.chunks(classifier.classes()).for_each(|z| counts[argmax(z)] += 1);
         from = to;
     }
     counts
@@ -152,8 +151,13 @@ fn count(
 
 /// The smoothed classifier's answer from `n0` draws, or none where the first two classes cannot be told apart at `alpha`
 /// (the paper's PREDICT).
-pub fn predict(target: &dyn Target, clean: &[f32], options: &CertifyOptions, picture: u64) -> Option<usize> {
-    let counts = count(target, clean, options, picture, 0, 0..options.n0);
+pub fn predict(
+    classifier: &dyn Classifier,
+    clean: &[f32],
+    options: &CertifyOptions,
+    picture: u64,
+) -> Option<usize> {
+    let counts = count(classifier, clean, options, picture, 0, 0..options.n0);
     let order = crate::metrics::top(&counts.iter().map(|c| *c as f32).collect::<Vec<_>>(), 2);
     let first = counts[order[0]];
     let second = order.get(1).map_or(0, |c| counts[*c]);
@@ -167,14 +171,14 @@ pub fn predict(target: &dyn Target, clean: &[f32], options: &CertifyOptions, pic
 ///   the last look then has the largest bound there can be;
 /// * where the probability is below 1/2 with confidence: abstaining is never wrong.
 fn certificate(
-    target: &dyn Target,
+    classifier: &dyn Classifier,
     clean: &[f32],
     options: &CertifyOptions,
     picture: usize,
     label: usize,
 ) -> Certificate {
     let place = picture as u64;
-    let first = count(target, clean, options, place, 0, 0..options.n0);
+    let first = count(classifier, clean, options, place, 0, 0..options.n0);
     let class = argmax(&first.iter().map(|c| *c as f32).collect::<Vec<_>>());
     let (looks, alpha) = options.looks();
     let radius = |bound: f64| options.radius(bound);
@@ -183,7 +187,7 @@ fn certificate(
     for share in looks {
         let to = ((options.n as f64 * share).ceil() as u64).clamp(1, options.n);
         if to > draws {
-            hits += count(target, clean, options, place, 1, draws..to)[class];
+            hits += count(classifier, clean, options, place, 1, draws..to)[class];
             draws = to;
         }
         let bound = lower_bound(hits, draws, alpha);
@@ -203,9 +207,9 @@ fn certificate(
 /// Certifies every picture of a set; `progress` is told the share of the pictures and the certificates so far.
 ///
 /// # Panics
-/// If `n` is 0, `alpha` is not between 0 and 1, or the pictures have another shape than the target's.
+/// If `n` is 0, `alpha` is not between 0 and 1, or the pictures have another shape than the classifier's.
 pub fn certify(
-    target: &dyn Target,
+    classifier: &dyn Classifier,
     data: &Dataset,
     options: &CertifyOptions,
     progress: &mut dyn FnMut(f64, &[Certificate]),
@@ -214,7 +218,7 @@ pub fn certify(
     for picture in 0..data.len() {
         let clean = pictures(data, &[picture]);
         let label = data.labels()[picture] as usize;
-        out.push(certificate(target, &clean, options, data.place(picture), label));
+        out.push(certificate(classifier, &clean, options, data.place(picture), label));
         progress((picture + 1) as f64 / data.len() as f64, &out);
     }
     out
@@ -236,14 +240,14 @@ pub fn certified_accuracy(certificates: &[Certificate], radii: &[f64]) -> Vec<Ce
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::attack::Weigh;
+    use crate::classifier::LogitGrad;
 
     /// Class 1 above a plane, class 0 below: smoothing does not move the boundary, and the radius is the distance to it.
     struct HalfSpace;
 
     const THRESHOLD: f32 = 0.5;
 
-    impl Target for HalfSpace {
+    impl Classifier for HalfSpace {
         fn shape(&self) -> [usize; 3] {
             [1, 1, 3]
         }
@@ -256,7 +260,7 @@ mod tests {
             pictures.chunks(3).flat_map(|x| [THRESHOLD - x[0], x[0] - THRESHOLD]).collect()
         }
 
-        fn gradient(&self, _: &[f32], _: &Weigh<'_>) -> (Vec<f32>, Vec<f32>) {
+        fn gradient(&self, _: &[f32], _: &LogitGrad<'_>) -> (Vec<f32>, Vec<f32>) {
             unreachable!("certificates ask for no gradient")
         }
     }

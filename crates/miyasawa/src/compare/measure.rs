@@ -1,8 +1,9 @@
 //! What is measured of a model.
 
 use super::{CompareConfig, ModelEntry, load, write_json};
-use crate::attack::{Pgd, defence::plain_target, robust_accuracy_while};
+use crate::attack::{Pgd, robust_accuracy_while};
 use crate::checkpoint::ModelInfo;
+use crate::classifier::plain_classifier;
 use crate::data::Pictures;
 use crate::eval::{self, EvalOptions, Evaluation, NoisyBatch, Row, noisy_batch};
 use crate::experiment::ExperimentError;
@@ -303,12 +304,12 @@ impl<'c> Measures<'c> {
         let attacked = self.test.sample(attack.count)?;
         let (shape, classes) = (self.test.shape(), info.data.classes.len());
         let shape = [shape.0, shape.1, shape.2];
-        let Some(target) = plain_target(model, info.sigma[0], shape, classes, self.device) else {
+        let Some(classifier) = plain_classifier(model, info.sigma[0], shape, classes, self.device) else {
             return Ok(Some((0, Vec::new())));
         };
         let row = |&eps: &f64| {
             let pgd = Pgd::new(attack.norm, eps, attack.steps, 0);
-            let share = robust_accuracy_while(target.as_ref(), &attacked, &pgd, 64, go_on)?;
+            let share = robust_accuracy_while(classifier.as_ref(), &attacked, &pgd, 64, go_on)?;
             let robust_interval = Some(wilson(share, attacked.len()));
             Some(RobustRow { eps, robust_accuracy: share, robust_interval })
         };

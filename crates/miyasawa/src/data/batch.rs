@@ -1,49 +1,12 @@
-//! Batches: values in [-1, 1], augmentation, and randomness that depends on (seed, epoch, index) alone.
+//! Batches: values in [-1, 1], and augmentation.
 
-use rand::{Rng, RngExt, SeedableRng};
-use rand_chacha::ChaCha8Rng;
+use rand::{Rng, RngExt};
 use rayon::prelude::*;
 
 use super::crop;
 use super::dataset::Dataset;
-
-/// An 8-bit value as the networks see it: v / 127.5 - 1, in [-1, 1].
-#[inline]
-pub fn normalise(value: u8) -> f32 {
-    f32::from(value) / 127.5 - 1.0
-}
-
-/// The 8-bit value nearest to a normalised one; what lies outside [-1, 1] is clipped, NaN becomes 0.
-#[inline]
-pub fn denormalise(value: f32) -> u8 {
-    // A float-to-integer cast saturates and sends NaN to 0.
-    ((value + 1.0) * 127.5).round() as u8
-}
-
-/// Streams of [`example_rng`] that this module draws from. Callers choose others, from 16 up.
-pub(super) mod stream {
-    /// The order of an epoch.
-    pub const ORDER: u64 = 1;
-    /// Flips and crops.
-    pub const AUGMENT: u64 = 2;
-    /// Held-out examples.
-    pub const SPLIT: u64 = 3;
-    /// Random resized crops.
-    pub const RESIZED_CROP: u64 = 4;
-}
-
-/// The random numbers of one example in one epoch, for one purpose (`stream`).
-///
-/// The four numbers are the key of the ChaCha8 generator, so different examples have independent numbers and none of
-/// them depends on threads, batch size or what was drawn before. Streams 0 to 15 belong to this module; callers
-/// use 16 and up.
-pub fn example_rng(seed: u64, epoch: u64, index: u64, stream: u64) -> ChaCha8Rng {
-    let mut key = [0u8; 32];
-    for (bytes, number) in key.chunks_exact_mut(8).zip([seed, epoch, index, stream]) {
-        bytes.copy_from_slice(&number.to_le_bytes());
-    }
-    ChaCha8Rng::from_seed(key)
-}
+use crate::random::{example_rng, stream};
+use crate::range::normalise;
 
 /// What surrounds a picture when a crop reaches outside it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
@@ -190,17 +153,11 @@ pub(super) fn augment_example(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::range::denormalise;
 
     fn data() -> Dataset {
         let pixels = (0..40u32 * 18).map(|i| (i * 7 % 251) as u8).collect();
         Dataset::new("x", (3, 2, 3), vec!["a".into()], pixels, vec![0; 40]).unwrap()
-    }
-
-    #[test]
-    fn normalisation_is_exact_at_the_ends_and_inverts() {
-        assert_eq!((normalise(0), normalise(255)), (-1.0, 1.0));
-        assert!((0..=255u8).all(|v| denormalise(normalise(v)) == v));
-        assert_eq!((denormalise(-3.0), denormalise(9.0), denormalise(f32::NAN)), (0, 255, 0));
     }
 
     #[test]

@@ -62,7 +62,7 @@ pub(super) fn interleave(image: &[u8], channels: usize) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::example_rng;
+    use crate::random::example_rng;
 
     #[test]
     fn windows_lie_inside_and_have_the_areas_and_aspects_asked_for() {

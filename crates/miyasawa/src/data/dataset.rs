@@ -3,9 +3,9 @@
 use rand::seq::SliceRandom;
 use sha2::{Digest, Sha256};
 
-use super::batch::{example_rng, stream};
 use super::error::DataError;
 use crate::digest::hex;
+use crate::random::{example_rng, stream};
 
 /// Labelled 8-bit pictures of one size, in memory.
 ///

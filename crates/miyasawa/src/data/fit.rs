@@ -2,11 +2,11 @@
 
 use rayon::prelude::*;
 
-use super::batch::{denormalise, normalise};
 use super::crop;
 use super::dataset::Dataset;
 use super::error::DataError;
 use crate::picture::{Picture, PictureError, planes, resize_crop};
+use crate::range::{denormalise, normalise};
 
 /// How [`Dataset::fit`] changes the height and width.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]

@@ -6,7 +6,7 @@
 //!
 //! Everything is deterministic. Pictures are sorted by path and classes by name, whatever the order in a folder
 //! or archive, and all randomness of an example is a function of (seed, epoch, index) alone
-//! ([`example_rng`]), so neither the number of threads nor the batch size changes what a network sees.
+//! ([`crate::random`]), so neither the number of threads nor the batch size changes what a network sees.
 
 mod archive;
 mod batch;
@@ -29,7 +29,6 @@ mod idxnames;
 mod listing;
 mod named;
 mod names;
-mod noise;
 mod notes;
 mod open;
 mod order;
@@ -51,16 +50,12 @@ mod tiny;
 mod walk;
 mod webdataset;
 
-pub use batch::{
-    Augment, Padding, augment_into, denormalise, example_rng, gather, gather_augmented, normalise,
-};
+pub use batch::{Augment, Padding, augment_into, gather, gather_augmented};
 pub use choose::{Both, Chosen};
 pub use convert::Converted;
 pub use dataset::Dataset;
 pub use error::DataError;
 pub use fit::{CROP_SHARE, FitMode, Geometry, fit_picture};
-pub use noise::evaluation_noise;
-pub(crate) use noise::fill_normal;
 pub use open::{OpenOptions, Pictures, Streaming};
 pub use order::{epoch_order, shard_order};
 pub use places::default_folder;

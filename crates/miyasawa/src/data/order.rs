@@ -3,7 +3,7 @@
 use rand::RngExt;
 use rand::seq::SliceRandom;
 
-use super::batch::{example_rng, stream};
+use crate::random::{example_rng, stream};
 
 /// The order in which epoch `epoch` visits `len` examples: a permutation of 0..len fixed by (seed, epoch, len).
 ///

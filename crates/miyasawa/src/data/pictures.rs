@@ -4,13 +4,13 @@ use std::path::PathBuf;
 
 use rayon::prelude::*;
 
-use super::batch::denormalise;
 use super::broken::Broken;
 use super::dataset::Dataset;
 use super::encoded::Encoded;
 use super::error::DataError;
 use super::fit;
 use crate::picture::{DecodeError, decode, planes, resize_crop};
+use crate::range::denormalise;
 
 /// How pictures of any size are brought to one size while they are decoded.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use rayon::prelude::*;
 
-use super::batch::{Augment, augment_example, augment_into, example_rng, normalise, stream};
+use super::batch::{Augment, augment_example, augment_into};
 use super::broken::Broken;
 use super::crop;
 use super::dataset::{Dataset, Histogram};
@@ -15,6 +15,8 @@ use super::open::OpenOptions;
 use super::order::epoch_order;
 use super::pictures::{Bring, Tile, mixed, tile};
 use crate::picture::{DecodeError, decode};
+use crate::random::{example_rng, stream};
+use crate::range::normalise;
 
 /// Fixes which pictures mean and deviation are measured on: they are the data's, not a run's.
 const SAMPLE_SEED: u64 = 0;

@@ -4,12 +4,13 @@ mod errors;
 
 pub use errors::{Quantity, RowErrors};
 
-use crate::data::{DataError, Dataset, Pictures, evaluation_noise, gather};
+use crate::data::{DataError, Dataset, Pictures, gather};
 use crate::infer;
 use crate::lanes;
 use crate::metrics::{ClassificationMeter, DenoisingMeter};
 use crate::model::{Ask, Predict, host};
 use crate::picture::Picture;
+use crate::random::evaluation_noise;
 use burn::tensor::{Device, Int, Tensor, TensorData, activation::log_softmax};
 
 /// What is evaluated.

@@ -6,17 +6,13 @@
 //! section 5), and `sigma^2 * trace` its own estimate of the squared error.
 
 use super::krylov::leading;
-use crate::data::evaluation_noise;
-use crate::data::example_rng;
 use crate::model::{EnergyNetwork, JointModel, host, params::untracked};
 use crate::picture::Picture;
+use crate::random::{evaluation_noise, example_rng, stream};
 use burn::tensor::{Device, Tensor, TensorData};
 use rand::RngExt;
 use rand_distr::{Distribution, StandardNormal};
 use serde::Serialize;
-
-/// The stream of [`example_rng`] that starts and probes come from.
-const PROBES: u64 = 24;
 
 /// The trace is exact up to so many values of a picture, and estimated beyond.
 const EXACT: usize = 512;
@@ -87,7 +83,7 @@ impl<N: EnergyNetwork> Jacobian<N> {
             if exact {
                 return (0..d).map(|i| f64::from(u8::from(i == k))).collect();
             }
-            let mut rng = example_rng(seed, 1, k as u64, PROBES);
+            let mut rng = example_rng(seed, 1, k as u64, stream::JACOBIAN);
             (0..d).map(|_| if rng.random::<bool>() { 1.0 } else { -1.0 }).collect()
         };
         let (mut trace, mut squares) = (Vec::new(), 0.0);
@@ -113,7 +109,7 @@ impl<N: EnergyNetwork> Jacobian<N> {
         let d = self.len();
         let block = options.vectors.clamp(1, d);
         let start = |k: usize| -> Vec<f64> {
-            let mut rng = example_rng(options.seed, 0, k as u64, PROBES);
+            let mut rng = example_rng(options.seed, 0, k as u64, stream::JACOBIAN);
             (0..d).map(|_| StandardNormal.sample(&mut rng)).collect()
         };
         let size = (options.iterations.max(1) * block).min(d);

@@ -82,7 +82,7 @@ pub(super) fn leading(start: Vec<Vec<f64>>, count: usize, size: usize, apply: &m
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::example_rng;
+    use crate::random::example_rng;
     use rand::RngExt;
 
     /// A matrix with known eigenvalues: the second difference of `n` points has `2 - 2 cos(k pi/(n + 1))`.

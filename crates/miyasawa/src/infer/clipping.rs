@@ -92,7 +92,7 @@ fn integral(plane: &[f32], width: usize) -> Vec<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::evaluation_noise;
+    use crate::random::evaluation_noise;
 
     #[test]
     fn integral_sums_are_those_of_rectangles() {

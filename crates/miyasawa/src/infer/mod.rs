@@ -5,11 +5,12 @@ mod denoise;
 
 pub use denoise::{denoise, denoise_any, level_to_tell};
 
-use crate::attack::{Target, to_unit};
 use crate::checkpoint::ModelInfo;
+use crate::classifier::Classifier;
 use crate::metrics::scaled_log_probs;
 use crate::model::{Ask, Predict, host};
 use crate::picture::Picture;
+use crate::range::to_unit;
 use burn::tensor::{Device, Int, Tensor, TensorData, activation::softmax};
 
 /// A picture as a batch of one.
@@ -58,15 +59,15 @@ pub fn classify(model: &impl Predict, picture: &Picture, sigma: f64, device: &De
     found.logits.map(|logits| host(softmax(logits, 1)))
 }
 
-/// The probabilities of all classes that a defence gives a picture of the target's shape; see
-/// [`Defence`](crate::attack::Defence).
+/// The probabilities of all classes that a defence gives a picture of the classifier's shape; see
+/// [`Defence`](crate::classifier::Defence).
 ///
 /// # Panics
 /// If the picture has another shape.
-pub fn classify_behind(target: &dyn Target, picture: &Picture) -> Vec<f32> {
+pub fn classify_behind(classifier: &dyn Classifier, picture: &Picture) -> Vec<f32> {
     let values: Vec<f32> = picture.values().iter().copied().map(to_unit).collect();
-    let logits = target.logits(&values);
-    scaled_log_probs(&logits, target.classes(), 1.0).into_iter().map(f32::exp).collect()
+    let logits = classifier.logits(&values);
+    scaled_log_probs(&logits, classifier.classes(), 1.0).into_iter().map(f32::exp).collect()
 }
 
 /// Why a class or a picture does not fit a model.

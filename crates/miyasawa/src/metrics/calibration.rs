@@ -66,7 +66,7 @@ pub fn scaled_log_probs(logits: &[f32], classes: usize, temperature: f64) -> Vec
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::example_rng;
+    use crate::random::example_rng;
     use rand::RngExt;
 
     /// Labels drawn from `softmax(logits/2)`: the fitted temperature must be near 2, and a minimum.

@@ -280,7 +280,7 @@ mod tests {
         use rand::RngExt;
         let (mut found, mut told, mut errors, mut above) = (Vec::new(), Vec::new(), Vec::new(), 0);
         for trial in 0..400 {
-            let mut rng = crate::data::example_rng(trial, 0, 0, 98);
+            let mut rng = crate::random::example_rng(trial, 0, 0, 98);
             let mut meter = ClassificationMeter::new();
             for _ in 0..50 {
                 let p: f32 = 0.55 + 0.44 * rng.random::<f32>();

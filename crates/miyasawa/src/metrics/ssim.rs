@@ -94,8 +94,8 @@ mod tests {
                 for x in 0..width {
                     let smooth = (7 * x + 5 * y + 40 * c) % 190 + 20;
                     let rough = (13 * x * x + 29 * y * y + 17 * x * y + 3 * c) % 61;
-                    pictures.0.push(crate::data::normalise(smooth as u8));
-                    pictures.1.push(crate::data::normalise((smooth + rough - 20) as u8));
+                    pictures.0.push(crate::range::normalise(smooth as u8));
+                    pictures.1.push(crate::range::normalise((smooth + rough - 20) as u8));
                 }
             }
         }

@@ -1,4 +1,4 @@
-use super::{Classifier, Denoiser, EnergyNetwork, GradResNet, JointModel};
+use super::{EnergyNetwork, GradResNet, JointModel, PlainClassifier, PlainDenoiser};
 use crate::nn::BatchNorm;
 use burn::module::Module;
 use burn::tensor::{Int, Tensor};
@@ -48,9 +48,9 @@ pub enum Model {
     /// Classifier, denoiser and density in one network.
     Joint(JointModel<GradResNet>),
     /// A classifier alone.
-    Classifier(Classifier),
+    Classifier(PlainClassifier),
     /// A denoiser alone.
-    Denoiser(Denoiser),
+    Denoiser(PlainDenoiser),
 }
 
 impl Model {

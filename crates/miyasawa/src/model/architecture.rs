@@ -1,6 +1,6 @@
 use super::{
-    Classifier, Denoiser, DenoiserNet, DnCnnConfig, GradResNetConfig, JointModel, Model, ResNetConfig,
-    UNetConfig,
+    DenoiserNet, DnCnnConfig, GradResNetConfig, JointModel, Model, PlainClassifier, PlainDenoiser,
+    ResNetConfig, UNetConfig,
     gradresnet::stage_activations,
     params::{self, ParamError, ParamMap},
 };
@@ -233,10 +233,10 @@ impl Architecture {
         if let Some(problem) = self.problem() {
             panic!("{}: {problem}", self.kind());
         }
-        let denoiser = |net| Model::Denoiser(Denoiser::new(net, sigma_data, !self.is_blind()));
+        let denoiser = |net| Model::Denoiser(PlainDenoiser::new(net, sigma_data, !self.is_blind()));
         match self {
             Self::GradResNet(config) => Model::Joint(JointModel::new(config.init(device, seed), sigma_data)),
-            Self::ResNet18(config) => Model::Classifier(Classifier { net: config.init(device, seed) }),
+            Self::ResNet18(config) => Model::Classifier(PlainClassifier { net: config.init(device, seed) }),
             Self::DnCnn(config) => denoiser(DenoiserNet::DnCnn(config.init(device, seed))),
             Self::UNet(config) => denoiser(DenoiserNet::UNet(config.init(device, seed))),
         }

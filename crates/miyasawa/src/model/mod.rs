@@ -27,6 +27,6 @@ pub use energy::{EnergyNetwork, Outputs};
 pub use gradresnet::{GradResNet, GradResNetConfig, GradResNetTape, Norm};
 pub use joint::{JointModel, Point};
 pub use loss::ObjectiveName;
-pub use reference::{Classifier, Denoiser, DenoiserNet};
+pub use reference::{DenoiserNet, PlainClassifier, PlainDenoiser};
 pub use resnet::{ResNet, ResNetConfig};
 pub use unet::{UNet, UNetConfig};

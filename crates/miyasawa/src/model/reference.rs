@@ -10,19 +10,19 @@ use burn::tensor::Tensor;
 
 /// A classifier of noisy pictures, `p(c | y)`; it is not told the noise level.
 #[derive(Module, Debug)]
-pub struct Classifier {
+pub struct PlainClassifier {
     /// The network.
     pub net: ResNet,
 }
 
-impl Classifier {
+impl PlainClassifier {
     /// The logits of pictures `[batch, channels, height, width]`; in training, statistics go to the log.
     pub fn logits(&self, y: &Tensor<4>, log: Option<&mut NormLog>) -> Tensor<2> {
         self.net.forward(&y.clone().permute([0, 2, 3, 1]), log)
     }
 }
 
-/// The network of a [`Denoiser`].
+/// The network of a [`PlainDenoiser`].
 #[derive(Module, Debug)]
 pub enum DenoiserNet {
     /// See [`DnCnn`].
@@ -55,7 +55,7 @@ impl DenoiserNet {
 /// a channel: `D(y) = c_skip*y + c_out*F(c_in*[y, sigma])`, `c_skip = s^2/(s^2 + sigma^2)`,
 /// `c_out = sigma*s/sqrt(s^2 + sigma^2)`, `c_in = 1/sqrt(s^2 + sigma^2)`.
 #[derive(Module, Debug)]
-pub struct Denoiser {
+pub struct PlainDenoiser {
     /// The network.
     pub net: DenoiserNet,
     #[module(skip)]
@@ -64,7 +64,7 @@ pub struct Denoiser {
     conditioned: bool,
 }
 
-impl Denoiser {
+impl PlainDenoiser {
     /// A denoiser for data with the standard deviation `sigma_data`.
     pub fn new(net: DenoiserNet, sigma_data: f64, conditioned: bool) -> Self {
         Self { net, sigma_data, conditioned }

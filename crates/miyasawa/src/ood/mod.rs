@@ -10,7 +10,8 @@ mod synthetic;
 pub use profile::Profile;
 pub use synthetic::OutSource;
 
-use crate::attack::{SharedTarget, noisy_pictures};
+use crate::attack::noisy_pictures;
+use crate::classifier::BoxedClassifier;
 use crate::data::Dataset;
 use crate::eval::noisy_batch;
 use crate::metrics::{Detection, detection, log_sum_exp, mse};
@@ -124,7 +125,7 @@ pub fn scores<N: EnergyNetwork>(
 pub fn model_scores<'m>(
     model: &Model,
     learned: [bool; 2],
-    at: &dyn Fn(f64) -> SharedTarget<'m>,
+    at: &dyn Fn(f64) -> BoxedClassifier<'m>,
     data: &Dataset,
     options: &OodOptions,
     device: &Device,
@@ -163,7 +164,7 @@ fn of_logits(logits: &[f32], classes: usize, softmax: &mut Vec<f64>, energy: &mu
 /// As [`scores`], of a classifier that knows neither a density nor a denoiser: the two scores of its logits. `at` gives it
 /// at a noise level.
 pub fn classifier_scores<'m>(
-    at: &dyn Fn(f64) -> SharedTarget<'m>,
+    at: &dyn Fn(f64) -> BoxedClassifier<'m>,
     data: &Dataset,
     options: &OodOptions,
     progress: &mut dyn FnMut(f64),
@@ -172,12 +173,12 @@ pub fn classifier_scores<'m>(
     let total = (options.sigmas.len() * data.len()) as f64;
     let mut out = Vec::new();
     for (level, &sigma) in options.sigmas.iter().enumerate() {
-        let target = at(sigma);
+        let classifier = at(sigma);
         let mut scores = LevelScores { sigma, ..LevelScores::default() };
         let [_, _, _, softmax, energy] = &mut scores.values;
         for indices in places.chunks(options.batch.max(1)) {
             let noisy = noisy_pictures(data, indices, sigma, [options.seed, level as u64]);
-            of_logits(&target.logits(&noisy), target.classes(), softmax, energy);
+            of_logits(&classifier.logits(&noisy), classifier.classes(), softmax, energy);
             progress((level * data.len() + softmax.len()) as f64 / total);
         }
         out.push(scores);
@@ -292,7 +293,8 @@ mod tests {
             }
         }
         // A classifier's two scores are the same numbers by another way.
-        let at = |sigma: f64| crate::attack::Defence::Softmax { sigma }.target(&model, [1, 6, 5], &device);
+        let at =
+            |sigma: f64| crate::classifier::Defence::Softmax { sigma }.classifier(&model, [1, 6, 5], &device);
         let of_classifier = classifier_scores(&at, &noise, &options, &mut |_| {});
         for (a, b) in of_classifier.iter().zip(&found) {
             assert!(a.values[..3].iter().all(Vec::is_empty));

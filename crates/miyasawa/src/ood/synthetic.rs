@@ -1,16 +1,13 @@
 //! Pictures of nothing: noise and textures, for tests of what a model takes for its own data.
 
-use crate::data::{
-    DataError, DataSource, Dataset, FitMode, Geometry, LoadOptions, Part, denormalise, example_rng,
-};
+use crate::data::{DataError, DataSource, Dataset, FitMode, Geometry, LoadOptions, Part};
+use crate::random::{example_rng, stream};
+use crate::range::denormalise;
 use rand::{Rng, RngExt};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
 use rayon::prelude::*;
 use std::{fmt, str::FromStr};
-
-/// The stream of [`example_rng`] that synthetic pictures come from.
-const SYNTHETIC: u64 = 23;
 
 /// Pictures that are made when no number is asked for.
 const DEFAULT_COUNT: usize = 1000;
@@ -74,7 +71,7 @@ impl OutSource {
         let len = channels * height * width;
         let mut pixels = vec![0u8; count * len];
         pixels.par_chunks_mut(len.max(1)).enumerate().for_each(|(i, out)| {
-            let mut rng = example_rng(seed, 0, i as u64, SYNTHETIC);
+            let mut rng = example_rng(seed, 0, i as u64, stream::SYNTHETIC);
             match self {
                 Self::UniformNoise => rng.fill_bytes(out),
                 Self::GaussianNoise => out.iter_mut().for_each(|v| {

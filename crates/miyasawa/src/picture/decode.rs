@@ -95,7 +95,7 @@ impl Decoded {
     /// Values in [-1, 1] as (C, H, W), 16-bit samples with all their precision.
     pub fn into_floats(self) -> Vec<f32> {
         match self.samples {
-            Samples::Eight(samples) => planes(&samples, self.channels, crate::data::normalise),
+            Samples::Eight(samples) => planes(&samples, self.channels, crate::range::normalise),
             Samples::Sixteen(samples) => planes(&samples, self.channels, |v| f32::from(v) / 32767.5 - 1.0),
             Samples::Float(samples) => planes(&samples, self.channels, |v| 2.0 * v - 1.0),
         }

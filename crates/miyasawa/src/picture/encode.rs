@@ -14,7 +14,7 @@ use super::raster::Opacity;
 use super::tags::Tags;
 use super::tiff_write::TiffPages;
 use super::{Depth, MAX_PIXELS, Picture, file::sixteen_bits, metadata::MOST_IN_JPEG};
-use crate::data::denormalise;
+use crate::range::denormalise;
 
 /// Quality of JPEG files written, of 100, unless what was read had a higher one: high, for pictures are compared by eye.
 const JPEG_QUALITY: u8 = 95;

@@ -35,7 +35,7 @@ pub use kind::Format;
 pub use page::{Page, PictureFile, PictureWriter};
 pub(crate) use resample::cover;
 
-use crate::data::normalise;
+use crate::range::normalise;
 
 /// With how many bits a value is stored in a file that can hold them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -17,7 +17,7 @@ use super::tiff_read::TiffFile;
 use super::tiff_write::TiffPages;
 use super::{Depth, Picture, PictureError, planes};
 use crate::atomic::write_atomic;
-use crate::data::normalise;
+use crate::range::normalise;
 
 /// A larger file is not read.
 const MAX_FILE: u64 = 4 << 30;

@@ -310,7 +310,7 @@ fn all_pages_are_read_and_written_on_one_scale() {
 fn open_first(bytes: &[u8]) -> Vec<u8> {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), bytes).unwrap();
-    Picture::open(file.path()).unwrap().values().iter().map(|v| crate::data::denormalise(*v)).collect()
+    Picture::open(file.path()).unwrap().values().iter().map(|v| crate::range::denormalise(*v)).collect()
 }
 
 #[test]

@@ -8,7 +8,7 @@ use image::{DynamicImage, ImageBuffer, ImageFormat};
 use proptest::prelude::*;
 
 use super::*;
-use crate::data::denormalise;
+use crate::range::denormalise;
 
 fn encode(picture: &DynamicImage, format: ImageFormat) -> Vec<u8> {
     let mut bytes = Cursor::new(Vec::new());

@@ -20,7 +20,7 @@ use super::metadata::Unit;
 use super::numbers::Wide;
 use super::raster::Opacity;
 use super::tags::{self, Tag};
-use crate::data::denormalise;
+use crate::range::denormalise;
 
 /// The bytes of a file in the making: the encoder, which never gives back what it writes to, has one hand on them.
 #[derive(Clone, Default)]

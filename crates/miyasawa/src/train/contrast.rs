@@ -1,10 +1,7 @@
 //! Images of low contrast and constant ones, which sets of photographs lack.
 
-use crate::data::example_rng;
+use crate::random::{example_rng, stream};
 use rand::RngExt;
-
-/// The stream of [`example_rng`] that contrasts come from.
-const CONTRAST: u64 = 27;
 
 /// Replaces a share of the images of a batch, `[batch, channels, height, width]` in [-1, 1], by
 /// `level + k*(x - mean x)`, kept within the range. Of these images half are constant (`k = 0`); of the
@@ -18,7 +15,7 @@ pub(super) fn reduce_contrast(
     [seed, step]: [u64; 2],
 ) -> Vec<bool> {
     let image = |(i, x): (usize, &mut [f32])| {
-        let rng = &mut example_rng(seed, step, i as u64, CONTRAST);
+        let rng = &mut example_rng(seed, step, i as u64, stream::CONTRAST);
         let [reduced, constant, contrast, kind, grey]: [f64; 5] = std::array::from_fn(|_| rng.random());
         if reduced >= share {
             return false;

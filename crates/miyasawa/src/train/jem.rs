@@ -15,21 +15,17 @@ use super::{
     config::{JemConfig, LossConfig},
     step::{Batch, BatchStats, PartSum, for_parts, parts_of, right, sum},
 };
-use crate::data::example_rng;
 use crate::model::host;
 use crate::model::{
     GradResNet, JointModel, loss,
     params::{self, FlatMap, ParamError},
 };
+use crate::random::{example_rng, stream};
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData, activation::softmax};
 use rand::{Rng, RngExt};
 use rand_distr::{Distribution, StandardNormal};
 use std::{collections::BTreeMap, sync::Arc};
-
-/// Streams of [`example_rng`]: the buffer's first content, and the samples of a step.
-const BUFFER: u64 = 24;
-const SAMPLES: u64 = 25;
 
 /// The buffer's name in a run's state.
 const STATE: &str = "jem.buffer";
@@ -63,7 +59,7 @@ impl Jem {
         let len = image.iter().product::<usize>();
         let mut buffer = vec![0.0; config.buffer * len];
         for (i, picture) in buffer.chunks_mut(len).enumerate() {
-            uniform(&mut example_rng(seed, 0, i as u64, BUFFER), picture);
+            uniform(&mut example_rng(seed, 0, i as u64, stream::JEM_BUFFER), picture);
         }
         Self { config, seed, image, buffer: Arc::new(buffer) }
     }
@@ -115,7 +111,7 @@ impl Jem {
             total.add(part.grads, part.stats);
         });
         // After all parts have started from it: two samples may have drawn the same place.
-        let place = |i: usize| self.start(&mut example_rng(self.seed, step, i as u64, SAMPLES)).0;
+        let place = |i: usize| self.start(&mut example_rng(self.seed, step, i as u64, stream::JEM_SAMPLES)).0;
         let places: Vec<usize> = (0..batch.len()).map(place).collect();
         let buffer = Arc::make_mut(&mut self.buffer);
         for (place, sample) in places.into_iter().zip(samples.chunks(len)) {
@@ -142,8 +138,9 @@ impl Jem {
     ) -> Vec<f32> {
         let [c, h, w] = self.image;
         let len = c * h * w;
-        let mut rngs: Vec<_> =
-            (from..from + count).map(|i| example_rng(self.seed, step, i as u64, SAMPLES)).collect();
+        let mut rngs: Vec<_> = (from..from + count)
+            .map(|i| example_rng(self.seed, step, i as u64, stream::JEM_SAMPLES))
+            .collect();
         let mut values = vec![0.0; count * len];
         for (rng, picture) in rngs.iter_mut().zip(values.chunks_mut(len)) {
             let (place, anew) = self.start(rng);

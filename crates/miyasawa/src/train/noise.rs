@@ -2,13 +2,10 @@
 //! the seed, the step and its place in the batch alone.
 
 use super::config::{NoiseConfig, NoiseDistribution};
-use crate::data::{example_rng, fill_normal};
+use crate::random::{example_rng, fill_normal, stream};
 use rand::{Rng, RngExt};
 use rand_distr::{Distribution, StandardNormal};
 use rayon::prelude::*;
-
-/// The stream of [`example_rng`] that training noise comes from.
-const TRAIN: u64 = 16;
 
 impl NoiseConfig {
     /// One noise level.
@@ -39,7 +36,7 @@ pub fn training_noise(
     let mut sigma = vec![0.0; batch];
     let mut eps = vec![0.0; batch * image];
     sigma.par_iter_mut().zip(eps.par_chunks_mut(image)).enumerate().for_each(|(i, (sigma, eps))| {
-        let mut rng = example_rng(seed, step, i as u64, TRAIN);
+        let mut rng = example_rng(seed, step, i as u64, stream::TRAINING_NOISE);
         *sigma = config.sample(&mut rng) as f32;
         fill_normal(&mut rng, eps);
     });

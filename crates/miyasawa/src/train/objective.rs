@@ -7,7 +7,7 @@ use super::{
 };
 use crate::lanes::equal_parts;
 use crate::model::{
-    Classifier, Denoiser, Model, loss,
+    Model, PlainClassifier, PlainDenoiser, loss,
     params::{self, FlatMap, ParamError},
 };
 use crate::nn::{Moments, NormLog, update_running};
@@ -96,7 +96,7 @@ fn ghost_parts(
 }
 
 fn classifier_part(
-    model: &Classifier,
+    model: &PlainClassifier,
     batch: &Batch,
     config: &LossConfig,
     [from, count]: [usize; 2],
@@ -119,7 +119,7 @@ fn classifier_part(
 }
 
 fn denoiser_part(
-    model: &Denoiser,
+    model: &PlainDenoiser,
     batch: &Batch,
     config: &LossConfig,
     [from, count]: [usize; 2],

@@ -1,17 +1,14 @@
 //! Random squares out of pictures, what denoisers of natural pictures learn from.
 
-use crate::data::example_rng;
+use crate::random::{example_rng, stream};
 use rand::RngExt;
-
-/// The stream of [`example_rng`] that places come from.
-const PATCH: u64 = 26;
 
 /// A random square of `side` pixels out of every picture of a batch; its place is a function of the seed, the
 /// step and the picture's place in the batch.
 pub(super) fn cut(x: &[f32], [c, h, w]: [usize; 3], side: usize, [seed, step]: [u64; 2]) -> Vec<f32> {
     let mut out = Vec::with_capacity(x.len() / (h * w) * side * side);
     for (i, picture) in x.chunks(c * h * w).enumerate() {
-        let rng = &mut example_rng(seed, step, i as u64, PATCH);
+        let rng = &mut example_rng(seed, step, i as u64, stream::PATCH);
         let (top, left) = (rng.random_range(0..=(h - side) as u64), rng.random_range(0..=(w - side) as u64));
         for plane in picture.chunks(h * w) {
             for row in plane.chunks(w).skip(top as usize).take(side) {

@@ -6,10 +6,9 @@ mod summary;
 
 pub use page::page;
 
-use crate::attack::{
-    Journal, JournalError, Method, Norm, Order, Outcome, Pgd, Plan, SharedTarget, defence::plain_target, run,
-};
+use crate::attack::{Journal, JournalError, Method, Norm, Order, Outcome, Pgd, Plan, run};
 use crate::calibrate::{CalibrateOptions, CalibrationRow, calibrate};
+use crate::classifier::{BoxedClassifier, plain_classifier};
 use crate::data::Dataset;
 use crate::eval::{EvalOptions, Quantity, Row, evaluate};
 use crate::metrics::Estimate;
@@ -143,17 +142,17 @@ pub struct Subject<'a> {
 
 impl Subject<'_> {
     /// The classifier at a noise level; none if the model is a denoiser alone.
-    fn target(&self, sigma: f64) -> Option<SharedTarget<'_>> {
+    fn classifier(&self, sigma: f64) -> Option<BoxedClassifier<'_>> {
         if !self.classifies {
             return None;
         }
         let shape = [self.data.channels(), self.data.height(), self.data.width()];
-        plain_target(self.model, sigma, shape, self.data.classes().len(), self.device)
+        plain_classifier(self.model, sigma, shape, self.data.classes().len(), self.device)
     }
 
     fn scores<'m>(
         &self,
-        at: &dyn Fn(f64) -> SharedTarget<'m>,
+        at: &dyn Fn(f64) -> BoxedClassifier<'m>,
         data: &Dataset,
         options: &TrustOptions,
         progress: &mut dyn FnMut(f64),
@@ -194,11 +193,11 @@ impl Subject<'_> {
         let (sha256, classes) = (self.sha256.to_owned(), self.data.classes().len());
         let mut found =
             Trust { model, sha256, classes, count, clean_sigma, levels, calibration, foreign, robust };
-        if self.target(clean_sigma).is_none() {
+        if self.classifier(clean_sigma).is_none() {
             return Ok(found);
         }
         let at =
-            |sigma: f64| self.target(sigma).expect("a model that classifies at one level does so at all");
+            |sigma: f64| self.classifier(sigma).expect("a model that classifies at one level does so at all");
 
         let attacks = eps.iter().filter(|e| **e > 0.0).map(|e| Pgd::new(norm, *e, steps, seed)).collect();
         let plan = CalibrateOptions { clean_sigma, sigmas: sigmas.clone(), attacks, batch, seed };

@@ -1,6 +1,6 @@
-use crate::args::{Session, WrongCall};
 use crate::commands::{Outcome, eval::share_bar, measured::at_least_one};
 use crate::output::shown;
+use crate::session::{Session, WrongCall};
 use clap::Args;
 use miyasawa::data::{Converted, DataSource};
 use serde_json::json;

@@ -1,8 +1,8 @@
-use crate::args::{Session, WrongCall};
 use crate::commands::Outcome;
 use crate::fetch::{self, Client, SETS};
 use crate::output::shown;
 use crate::progress::Progress;
+use crate::session::{Session, WrongCall};
 use clap::Args;
 use miyasawa::data::default_folder;
 use serde_json::json;

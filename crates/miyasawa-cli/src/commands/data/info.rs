@@ -1,6 +1,6 @@
-use crate::args::{Session, WrongCall};
 use crate::commands::{Outcome, eval::share_bar, model};
 use crate::output::shown;
+use crate::session::{Session, WrongCall};
 use clap::Args;
 use miyasawa::data::{DataSource, Part, Summary};
 use serde_json::json;

@@ -5,7 +5,7 @@ mod fetch;
 mod info;
 
 use super::Outcome;
-use crate::args::Session;
+use crate::session::Session;
 use clap::{Args, Subcommand};
 
 /// Get, look at and convert data sets.

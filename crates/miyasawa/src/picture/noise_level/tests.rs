@@ -1,5 +1,5 @@
 use super::*;
-use crate::data::evaluation_noise;
+use crate::random::evaluation_noise;
 
 /// `clean` with noise of the level, stored with 8 bits if so.
 fn noisy(

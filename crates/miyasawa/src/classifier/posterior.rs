@@ -1,5 +1,4 @@
-use super::{Target, batch, in_picture_units, weights};
-use crate::attack::Weigh;
+use super::{Classifier, LogitGrad, batch, in_picture_units, weights};
 use crate::model::{EnergyNetwork, JointModel, host};
 use burn::tensor::{Device, Tensor, TensorData};
 
@@ -19,7 +18,7 @@ impl<'m, N: EnergyNetwork> Posterior<'m, N> {
     }
 }
 
-impl<N: EnergyNetwork> Target for Posterior<'_, N> {
+impl<N: EnergyNetwork> Classifier for Posterior<'_, N> {
     fn shape(&self) -> [usize; 3] {
         self.shape
     }
@@ -34,13 +33,13 @@ impl<N: EnergyNetwork> Target for Posterior<'_, N> {
         host(self.model.at(&y, &sigma).logits().clone())
     }
 
-    fn gradient(&self, pictures: &[f32], weigh: &Weigh<'_>) -> (Vec<f32>, Vec<f32>) {
+    fn gradient(&self, pictures: &[f32], logit_grad: &LogitGrad<'_>) -> (Vec<f32>, Vec<f32>) {
         let y = batch(pictures, self.shape, &self.device);
         let n = y.dims()[0];
         let sigma = Tensor::<1>::full([n], self.sigma as f32, &self.device);
         let point = self.model.at(&y, &sigma);
         let logits = host(point.logits().clone());
-        let weights = TensorData::new(weights(&logits, self.classes(), weigh), [n, self.classes()]);
+        let weights = TensorData::new(weights(&logits, self.classes(), logit_grad), [n, self.classes()]);
         let gradient = point.logit_gradient(Tensor::from_data(weights, &self.device));
         (logits, in_picture_units(host(gradient)))
     }

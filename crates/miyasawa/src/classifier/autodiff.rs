@@ -1,5 +1,4 @@
-use super::{Target, batch, in_picture_units, weights};
-use crate::attack::Weigh;
+use super::{Classifier, LogitGrad, batch, in_picture_units, weights};
 use crate::model::host;
 use crate::model::params::untracked;
 use burn::module::Module;
@@ -11,7 +10,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 /// The model is kept twice. What goes through the autodiff device leaves its steps in a graph that only a reverse pass
 /// frees, also where nothing is tracked: where no gradient is wanted, as in the thousands of queries of a random search,
 /// the plain one answers.
-pub struct Tracked<M, F> {
+pub struct Autodiff<M, F> {
     model: M,
     with_graph: M,
     classify: F,
@@ -20,7 +19,7 @@ pub struct Tracked<M, F> {
     device: Device,
 }
 
-impl<M: Module, F: Fn(&M, &Tensor<4>) -> Tensor<2>> Tracked<M, F> {
+impl<M: Module, F: Fn(&M, &Tensor<4>) -> Tensor<2>> Autodiff<M, F> {
     /// The classifier `classify`, from a model and pictures `[batch, channels, height, width]` in [-1, 1] to logits
     /// `[batch, classes]`. It is called with model and pictures on the same device, which is the autodiff device where a
     /// gradient is wanted; the gradient is that of the pictures alone.
@@ -30,7 +29,7 @@ impl<M: Module, F: Fn(&M, &Tensor<4>) -> Tensor<2>> Tracked<M, F> {
     }
 }
 
-impl<M: Module, F: Fn(&M, &Tensor<4>) -> Tensor<2>> Target for Tracked<M, F> {
+impl<M: Module, F: Fn(&M, &Tensor<4>) -> Tensor<2>> Classifier for Autodiff<M, F> {
     fn shape(&self) -> [usize; 3] {
         self.shape
     }
@@ -43,11 +42,11 @@ impl<M: Module, F: Fn(&M, &Tensor<4>) -> Tensor<2>> Target for Tracked<M, F> {
         host((self.classify)(&self.model, &batch(pictures, self.shape, &self.device)))
     }
 
-    fn gradient(&self, pictures: &[f32], weigh: &Weigh<'_>) -> (Vec<f32>, Vec<f32>) {
+    fn gradient(&self, pictures: &[f32], logit_grad: &LogitGrad<'_>) -> (Vec<f32>, Vec<f32>) {
         let y = batch(pictures, self.shape, &self.device.clone().autodiff()).require_grad();
         let logits = (self.classify)(&self.with_graph, &y);
         let values = host(logits.clone().inner());
-        let weights = weights(&values, self.classes, weigh);
+        let weights = weights(&values, self.classes, logit_grad);
         let weights = TensorData::new(weights, [y.dims()[0], self.classes]);
         let weights = Tensor::<2>::from_data(weights, &self.device).autodiff();
         let mut gradients = (logits * weights).sum().backward();

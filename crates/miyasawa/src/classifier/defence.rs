@@ -1,17 +1,9 @@
-//! Ways to classify with a model, each as a [`Target`] whose gradient is exact: an attack on it knows all of it.
+//! Ways to classify with a model, each as a [`Classifier`] whose gradient is exact: an attack on it knows all of it.
 
-mod average;
-mod posterior;
-mod shared;
-mod tracked;
-
-pub use average::Average;
-pub use posterior::Posterior;
-pub use tracked::Tracked;
-
-use super::{SharedTarget, Target};
-use crate::model::{Classifier, EnergyNetwork, JointModel, Model};
-use burn::tensor::{Device, Tensor, TensorData};
+use super::shared::Shared;
+use super::{Autodiff, Average, BoxedClassifier, Classifier, Posterior};
+use crate::model::{EnergyNetwork, JointModel, Model, PlainClassifier};
+use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 /// How a joint model classifies a picture.
@@ -51,12 +43,12 @@ impl Defence {
 
     /// The model behind this defence, for pictures of (channels, height, width). Its noise levels lie within
     /// [`NOISE_LEVELS`](crate::model::NOISE_LEVELS), or the answers are not numbers.
-    pub fn target<'m, N: EnergyNetwork + Sync>(
+    pub fn classifier<'m, N: EnergyNetwork + Sync>(
         self,
         model: &'m JointModel<N>,
         shape: [usize; 3],
         device: &Device,
-    ) -> SharedTarget<'m> {
+    ) -> BoxedClassifier<'m> {
         match self {
             Self::Softmax { sigma } => shared(Posterior::new(model, sigma, shape, device), device),
             Self::Denoise { sigma, then } => {
@@ -66,7 +58,7 @@ impl Defence {
                     let denoised = model.at(y, &level(sigma)).denoised();
                     model.at(&denoised, &level(then)).logits().clone()
                 };
-                shared(Tracked::new(model.clone(), logits, shape, model.net.classes(), device), device)
+                shared(Autodiff::new(model.clone(), logits, shape, model.net.classes(), device), device)
             }
             Self::Average { sigma, draws, seed } => {
                 shared(Average::new(model, sigma, draws, seed, shape, device), device)
@@ -78,50 +70,35 @@ impl Defence {
 /// A model of any kind as it classifies, at the noise level `sigma` that it is told, for pictures of (channels,
 /// height, width): in closed form for the joint model, by reverse-mode autodiff for a plain classifier. Nothing for
 /// a denoiser.
-pub fn plain_target<'m>(
+pub fn plain_classifier<'m>(
     model: &'m Model,
     sigma: f64,
     shape: [usize; 3],
     classes: usize,
     device: &Device,
-) -> Option<SharedTarget<'m>> {
+) -> Option<BoxedClassifier<'m>> {
     match model {
         Model::Joint(model) => Some(shared(Posterior::new(model, sigma, shape, device), device)),
         Model::Classifier(model) => {
-            let logits = |model: &Classifier, y: &Tensor<4>| model.logits(y, None);
-            Some(shared(Tracked::new(model.clone(), logits, shape, classes, device), device))
+            let logits = |model: &PlainClassifier, y: &Tensor<4>| model.logits(y, None);
+            Some(shared(Autodiff::new(model.clone(), logits, shape, classes, device), device))
         }
         Model::Denoiser(_) => None,
     }
 }
 
-fn shared<'m>(target: impl Target + Send + Sync + 'm, device: &Device) -> SharedTarget<'m> {
-    Box::new(shared::Shared { target, device: device.clone() })
-}
-
-/// Pictures in [0, 1] as a batch in the model's [-1, 1].
-fn batch(pictures: &[f32], [channels, height, width]: [usize; 3], device: &Device) -> Tensor<4> {
-    let n = pictures.len() / (channels * height * width);
-    let values: Vec<f32> = pictures.iter().map(|v| 2.0 * v - 1.0).collect();
-    Tensor::from_data(TensorData::new(values, [n, channels, height, width]), device)
-}
-
-/// The weights of every picture of a batch.
-fn weights(logits: &[f32], classes: usize, weigh: &super::Weigh<'_>) -> Vec<f32> {
-    logits.chunks(classes).enumerate().flat_map(|(i, z)| weigh(i, z)).collect()
-}
-
-/// A gradient for y in [-1, 1] as one for the picture in [0, 1].
-fn in_picture_units(gradient: Vec<f32>) -> Vec<f32> {
-    gradient.into_iter().map(|g| 2.0 * g).collect()
+fn shared<'m>(classifier: impl Classifier + Send + Sync + 'm, device: &Device) -> BoxedClassifier<'m> {
+    Box::new(Shared { inner: classifier, device: device.clone() })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::{Dataset, example_rng};
+    use crate::data::Dataset;
     use crate::model::{GradResNet, GradResNetConfig};
+    use crate::random::example_rng;
     use crate::verify::relative_error;
+    use burn::tensor::TensorData;
     use rand::RngExt;
 
     const SHAPE: [usize; 3] = [1, 6, 5];
@@ -141,7 +118,7 @@ mod tests {
         (0..count * 30).map(|_| rng.random()).collect()
     }
 
-    fn weigh(_: usize, z: &[f32]) -> Vec<f32> {
+    fn logit_grad(_: usize, z: &[f32]) -> Vec<f32> {
         z.iter().enumerate().map(|(i, z)| z * 0.3 + i as f32 - 1.0).collect()
     }
 
@@ -157,9 +134,9 @@ mod tests {
             let sigma = Tensor::<1>::full([y.dims()[0]], 0.3, &y.device());
             model.at(y, &sigma).logits().clone()
         };
-        let tracked = Tracked::new(model.clone(), logits, SHAPE, 4, &device);
+        let tracked = Autodiff::new(model.clone(), logits, SHAPE, 4, &device);
         let x = pictures(3);
-        let ((za, ga), (zb, gb)) = (posterior.gradient(&x, &weigh), tracked.gradient(&x, &weigh));
+        let ((za, ga), (zb, gb)) = (posterior.gradient(&x, &logit_grad), tracked.gradient(&x, &logit_grad));
         assert!(with_graph.get());
         assert!(relative_error(&tracked.logits(&x), &zb) < 1e-6);
         assert!(!with_graph.get(), "a graph that no reverse pass frees");
@@ -179,14 +156,14 @@ mod tests {
             Defence::Denoise { sigma: 0.5, then: 0.1 },
             Defence::Average { sigma: 0.4, draws: 3, seed: 1 },
         ] {
-            let target = defence.target(&model, SHAPE, &device);
+            let classifier = defence.classifier(&model, SHAPE, &device);
             let fixed = [0.7f32, -1.1, 0.4, 0.2];
-            let (_, gradient) = target.gradient(&x, &|_, _| fixed.to_vec());
+            let (_, gradient) = classifier.gradient(&x, &|_, _| fixed.to_vec());
             let length = crate::attack::Norm::L2.length(&gradient);
             let direction: Vec<f32> = gradient.iter().map(|g| g / length as f32).collect();
             let value = |step: f32| -> f64 {
                 let moved: Vec<f32> = x.iter().zip(&direction).map(|(x, d)| x + step * d).collect();
-                target.logits(&moved).iter().zip(fixed).map(|(z, w)| f64::from(z * w)).sum()
+                classifier.logits(&moved).iter().zip(fixed).map(|(z, w)| f64::from(z * w)).sum()
             };
             let slope = (value(1e-2) - value(-1e-2)) / 2e-2;
             assert!((slope / length - 1.0).abs() < 2e-3, "{defence:?}: {slope} {length}");
@@ -201,10 +178,10 @@ mod tests {
         for defence in
             [Defence::Denoise { sigma: 0.5, then: 0.1 }, Defence::Average { sigma: 0.4, draws: 2, seed: 1 }]
         {
-            let target = defence.target(&model, SHAPE, &device);
-            let whole = target.logits(&x);
+            let classifier = defence.classifier(&model, SHAPE, &device);
+            let whole = classifier.logits(&x);
             for (i, picture) in x.chunks(30).enumerate() {
-                assert!(relative_error(&target.logits(picture), &whole[i * 4..][..4]) < 1e-5);
+                assert!(relative_error(&classifier.logits(picture), &whole[i * 4..][..4]) < 1e-5);
             }
         }
     }
@@ -235,7 +212,7 @@ mod tests {
             let sigma = Tensor::<1>::full([y.dims()[0]], sigma as f32, &y.device());
             log_softmax(model.at(y, &sigma).logits().clone(), 1)
         };
-        let tracked = Tracked::new(model.clone(), log_probs, [1, 8, 8], 10, &device);
+        let tracked = Autodiff::new(model.clone(), log_probs, [1, 8, 8], 10, &device);
         let noisy = crate::eval::noisy_batch(&data, [0, 100], sigma, [0, 0], &device);
         let labels: Vec<i32> = data.labels().iter().map(|l| (*l as i32 + 3) % 10).collect();
         let pictures: Vec<f32> =

@@ -1,13 +1,9 @@
-use super::{Target, batch, in_picture_units, weights};
-use crate::attack::Weigh;
-use crate::data::example_rng;
+use super::{Classifier, LogitGrad, batch, in_picture_units, weights};
 use crate::metrics::log_sum_exp;
 use crate::model::{EnergyNetwork, JointModel, host};
+use crate::random::{example_rng, stream};
 use burn::tensor::{Device, Tensor, TensorData};
 use rand_distr::{Distribution, StandardNormal};
-
-/// The stream of [`example_rng`] that the draws come from.
-const DRAWS: u64 = 21;
 
 /// The posterior averaged over noise: the logits are `log (1/K) sum_k p(c | y + sigma*eps_k)`.
 ///
@@ -33,7 +29,7 @@ impl<'m, N: EnergyNetwork> Average<'m, N> {
     ) -> Self {
         let len = shape.iter().product();
         let draw = |k: u64| -> Vec<f32> {
-            let mut rng = example_rng(seed, k, 0, DRAWS);
+            let mut rng = example_rng(seed, k, 0, stream::AVERAGE);
             (0..len).map(|_| StandardNormal.sample(&mut rng)).collect()
         };
         let noise = (0..draws.max(1) as u64).map(draw).collect();
@@ -75,7 +71,7 @@ impl<'m, N: EnergyNetwork> Average<'m, N> {
     }
 }
 
-impl<N: EnergyNetwork> Target for Average<'_, N> {
+impl<N: EnergyNetwork> Classifier for Average<'_, N> {
     fn shape(&self) -> [usize; 3] {
         self.shape
     }
@@ -90,13 +86,13 @@ impl<N: EnergyNetwork> Target for Average<'_, N> {
     }
 
     /// `grad log p_mean(c) = (1/K) sum_k p_k(c)/p_mean(c) * (grad f_c - sum_j p_k(j) grad f_j)`: one pull-back for each draw.
-    fn gradient(&self, pictures: &[f32], weigh: &Weigh<'_>) -> (Vec<f32>, Vec<f32>) {
+    fn gradient(&self, pictures: &[f32], logit_grad: &LogitGrad<'_>) -> (Vec<f32>, Vec<f32>) {
         let clean = batch(pictures, self.shape, &self.device);
         let (n, classes) = (clean.dims()[0], self.classes());
         let sigma = Tensor::<1>::full([n], self.sigma as f32, &self.device);
         let (draws, mean) = self.log_probs(&clean);
         let logits: Vec<f32> = mean.iter().map(|z| *z as f32).collect();
-        let weights = weights(&logits, classes, weigh);
+        let weights = weights(&logits, classes, logit_grad);
         let mut total = vec![0.0f32; pictures.len()];
         for (draw, log_probs) in self.noise.iter().zip(&draws) {
             let share = 1.0 / draws.len() as f64;

@@ -1,43 +1,44 @@
-use crate::attack::{Target, Weigh};
+use super::{Classifier, LogitGrad};
 use crate::lanes::share_out;
 use burn::tensor::Device;
 
 /// A classifier whose batches are shared out among the processor's threads.
 pub(super) struct Shared<T> {
-    pub target: T,
+    pub inner: T,
     pub device: Device,
 }
 
-impl<T: Target + Sync> Shared<T> {
+impl<T: Classifier + Sync> Shared<T> {
     /// `work` of each part's pictures and the place of its first one.
     fn share_out<R: Send + Sync>(
         &self,
         pictures: &[f32],
         work: impl Fn(&[f32], usize) -> R + Sync,
     ) -> Vec<R> {
-        let len = self.target.len();
+        let len = self.inner.len();
         share_out(pictures.len() / len, &self.device, |[from, count]| {
             work(&pictures[from * len..(from + count) * len], from)
         })
     }
 }
 
-impl<T: Target + Sync> Target for Shared<T> {
+impl<T: Classifier + Sync> Classifier for Shared<T> {
     fn shape(&self) -> [usize; 3] {
-        self.target.shape()
+        self.inner.shape()
     }
 
     fn classes(&self) -> usize {
-        self.target.classes()
+        self.inner.classes()
     }
 
     fn logits(&self, pictures: &[f32]) -> Vec<f32> {
-        self.share_out(pictures, |part, _| self.target.logits(part)).concat()
+        self.share_out(pictures, |part, _| self.inner.logits(part)).concat()
     }
 
-    fn gradient(&self, pictures: &[f32], weigh: &Weigh<'_>) -> (Vec<f32>, Vec<f32>) {
-        let of_part =
-            |part: &[f32], from: usize| self.target.gradient(part, &|i: usize, z: &[f32]| weigh(from + i, z));
+    fn gradient(&self, pictures: &[f32], logit_grad: &LogitGrad<'_>) -> (Vec<f32>, Vec<f32>) {
+        let of_part = |part: &[f32], from: usize| {
+            self.inner.gradient(part, &|i: usize, z: &[f32]| logit_grad(from + i, z))
+        };
         let (logits, gradients): (Vec<_>, Vec<_>) = self.share_out(pictures, of_part).into_iter().unzip();
         (logits.concat(), gradients.concat())
     }

@@ -1,0 +1,45 @@
+//! The ranges of values: 8 bits in files, [-1, 1] in networks, [0, 1] in attacks and certificates.
+
+/// An 8-bit value as the networks see it: v / 127.5 - 1, in [-1, 1].
+#[inline]
+pub fn normalise(value: u8) -> f32 {
+    f32::from(value) / 127.5 - 1.0
+}
+
+/// The 8-bit value nearest to a normalised one; what lies outside [-1, 1] is clipped, NaN becomes 0.
+#[inline]
+pub fn denormalise(value: f32) -> u8 {
+    // A float-to-integer cast saturates and sends NaN to 0.
+    ((value + 1.0) * 127.5).round() as u8
+}
+
+/// From the networks' range [-1, 1] to [0, 1]: exact at the ends; what lies outside is clipped.
+#[inline]
+pub fn to_unit(value: f32) -> f32 {
+    (0.5 * value + 0.5).clamp(0.0, 1.0)
+}
+
+/// From [0, 1] to the networks' range [-1, 1]: exact at the ends.
+#[inline]
+pub fn from_unit(value: f32) -> f32 {
+    2.0 * value - 1.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn normalisation_is_exact_at_the_ends_and_inverts() {
+        assert_eq!((normalise(0), normalise(255)), (-1.0, 1.0));
+        assert!((0..=255u8).all(|v| denormalise(normalise(v)) == v));
+        assert_eq!((denormalise(-3.0), denormalise(9.0), denormalise(f32::NAN)), (0, 255, 0));
+    }
+
+    #[test]
+    fn the_unit_range_is_exact_at_the_ends_and_inverts() {
+        assert_eq!((to_unit(-1.0), to_unit(0.0), to_unit(1.0)), (0.0, 0.5, 1.0));
+        assert_eq!((to_unit(-3.0), to_unit(9.0)), (0.0, 1.0));
+        assert!((0..=255u8).all(|v| denormalise(from_unit(to_unit(normalise(v)))) == v));
+    }
+}
