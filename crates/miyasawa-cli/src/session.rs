@@ -107,14 +107,19 @@ impl Session {
         Ok(Self { spec: common.device, seed: common.seed, json: common.json, quiet: common.quiet })
     }
 
+    /// The device, not opened.
+    pub fn device_spec(&self) -> DeviceSpec {
+        self.spec
+    }
+
     /// Opens the device.
     pub fn device(&self) -> anyhow::Result<miyasawa::Device> {
         Ok(self.spec.open()?)
     }
 
-    /// Prints one JSON document.
+    /// Prints one JSON document, its keys in alphabetical order, whatever types it is made of.
     pub fn print_json(&self, value: &impl serde::Serialize) -> anyhow::Result<()> {
-        outln!("{}", serde_json::to_string(value)?);
+        outln!("{}", serde_json::to_value(value)?);
         Ok(())
     }
 }

@@ -5,6 +5,7 @@ use miyasawa::{
     data::DataError,
     device::DeviceError,
     experiment::ExperimentError,
+    predictor::PredictError,
     train::{TrainError, config::ConfigError},
 };
 use std::process::ExitCode;
@@ -32,27 +33,13 @@ pub fn message(error: &anyhow::Error) -> String {
 
 /// Whether the call asked for what cannot be, as opposed to work that failed.
 pub fn is_wrong_call(error: &anyhow::Error) -> bool {
-    // A configuration is part of the call; that its file cannot be read is not.
-    let config = |error: &ConfigError| !matches!(error, ConfigError::Read { .. });
-    let data = |error: &DataError| matches!(error, DataError::Spec { .. } | DataError::Exists { .. });
-    let training = |error: &TrainError| match error {
-        TrainError::Config(error) => config(error),
-        TrainError::Data(error) => data(error),
-        TrainError::Network(_) | TrainError::Exists(_) | TrainError::NoCheckpoint(_) => true,
-        _ => false,
-    };
     error.is::<WrongCall>()
-        || matches!(error.downcast_ref(), Some(DeviceError::NotBuilt(..) | DeviceError::Unknown(_)))
-        || error.downcast_ref().is_some_and(config)
-        || error.downcast_ref().is_some_and(data)
-        || error.downcast_ref().is_some_and(training)
-        || match error.downcast_ref() {
-            Some(ExperimentError::Config(error)) => config(error),
-            Some(ExperimentError::Data(error)) => data(error),
-            Some(ExperimentError::Train(error)) => training(error),
-            Some(ExperimentError::Unknown { .. }) => true,
-            _ => false,
-        }
+        || error.downcast_ref().is_some_and(DeviceError::is_usage)
+        || error.downcast_ref().is_some_and(ConfigError::is_usage)
+        || error.downcast_ref().is_some_and(DataError::is_usage)
+        || error.downcast_ref().is_some_and(TrainError::is_usage)
+        || error.downcast_ref().is_some_and(ExperimentError::is_usage)
+        || error.downcast_ref().is_some_and(PredictError::is_usage)
 }
 
 /// Reports what the parser of the command line says: help as it is, an error in one line.

@@ -37,6 +37,13 @@ pub enum DeviceError {
     Unavailable(String, String),
 }
 
+impl DeviceError {
+    /// Whether the call asked for what cannot be, as opposed to work that failed.
+    pub fn is_usage(&self) -> bool {
+        matches!(self, Self::NotBuilt(..) | Self::Unknown(_))
+    }
+}
+
 impl fmt::Display for DeviceSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -59,3 +59,16 @@ pub enum ExperimentError {
         expected: String,
     },
 }
+
+impl ExperimentError {
+    /// Whether the call asked for what cannot be, as opposed to work that failed.
+    pub fn is_usage(&self) -> bool {
+        match self {
+            Self::Config(error) => error.is_usage(),
+            Self::Data(error) => error.is_usage(),
+            Self::Train(error) => error.is_usage(),
+            Self::Unknown { .. } => true,
+            _ => false,
+        }
+    }
+}

@@ -7,7 +7,7 @@
 use crate::model::{Ask, Predict, Prediction};
 use burn::tensor::{Device, Tensor};
 use std::sync::{
-    OnceLock,
+    Mutex, OnceLock, PoisonError,
     atomic::{AtomicUsize, Ordering},
 };
 
@@ -15,21 +15,25 @@ use std::sync::{
 const PART: usize = 16;
 
 /// One pool of one thread for each thread that the program may use; none where the device is no CPU.
-pub(crate) fn lanes(device: &Device) -> &'static [rayon::ThreadPool] {
-    static LANES: OnceLock<Vec<rayon::ThreadPool>> = OnceLock::new();
+pub(crate) fn lanes(device: &Device) -> Vec<&'static rayon::ThreadPool> {
+    // Started once and kept: the next caller may want more of them.
+    static STARTED: Mutex<Vec<&'static rayon::ThreadPool>> = Mutex::new(Vec::new());
     if device.clone().inner() != Device::flex() {
-        return &[];
+        return Vec::new();
     }
-    LANES.get_or_init(|| {
-        let one = || rayon::ThreadPoolBuilder::new().num_threads(1).build();
-        // Where a thread cannot be started the parts go one after the other.
-        (0..rayon::current_num_threads()).map(|_| one()).collect::<Result<_, _>>().unwrap_or_default()
-    })
+    let wanted = rayon::current_num_threads();
+    let mut started = STARTED.lock().unwrap_or_else(PoisonError::into_inner);
+    while started.len() < wanted {
+        // Where a thread cannot be started the parts are shared by those that could.
+        let Ok(pool) = rayon::ThreadPoolBuilder::new().num_threads(1).build() else { break };
+        started.push(Box::leak(Box::new(pool)));
+    }
+    started.iter().take(wanted).copied().collect()
 }
 
 /// `work` of every part, in the order of the parts; each lane takes the next one that is left.
 pub(crate) fn in_lanes<P: Sync, T: Send + Sync>(
-    lanes: &[rayon::ThreadPool],
+    lanes: &[&rayon::ThreadPool],
     parts: &[P],
     work: impl Fn(&P) -> T + Sync,
 ) -> Vec<T> {
@@ -71,7 +75,7 @@ pub(crate) fn share_out<T: Send + Sync>(
     if lanes.len() < 2 || parts.len() < 2 {
         return parts.into_iter().map(work).collect();
     }
-    in_lanes(lanes, &parts, |part| work(*part))
+    in_lanes(&lanes, &parts, |part| work(*part))
 }
 
 /// What [`Predict::predict`] answers, the batch shared out.

@@ -47,7 +47,7 @@ pub mod experiment;
 pub mod explain;
 #[doc(hidden)]
 pub mod fuzzing;
-pub mod infer;
+mod infer;
 mod lanes;
 pub mod metrics;
 pub mod model;
@@ -55,6 +55,8 @@ pub mod nn;
 pub mod ood;
 pub mod ops;
 pub mod picture;
+pub mod predictor;
+pub mod prelude;
 pub mod random;
 pub mod range;
 pub mod report;

@@ -1,7 +1,6 @@
 //! What the bundled model makes of images that no set of photographs holds: it must not make them worse.
 
-use burn::tensor::Device;
-use miyasawa::{infer::denoise_any, picture::Picture, random::evaluation_noise, shipped};
+use miyasawa::{picture::Picture, prelude::*, random::evaluation_noise};
 
 const SIDE: usize = 64;
 
@@ -35,9 +34,7 @@ fn deviation(a: &[f32], b: &[f32]) -> f64 {
 /// what comes out is at most that of what goes in; on constants from 0.05 on it is below a third of it.
 #[test]
 fn no_image_comes_out_worse_than_it_went_in() {
-    let (checkpoint, _) = shipped::checkpoint().unwrap();
-    let device = Device::flex();
-    let model = checkpoint.model(&device, shipped::NAME.as_ref()).unwrap();
+    let model = Predictor::bundled().unwrap();
     let constants = LEVELS.map(|level| (format!("constant {level}"), image(|_, _, _| level), true));
     let others = IMAGES.map(|(name, clean)| (name.to_owned(), image(clean), false));
     let mut worse = Vec::new();
@@ -49,8 +46,8 @@ fn no_image_comes_out_worse_than_it_went_in() {
             let before = deviation(&noisy, &clean);
             let noisy = Picture::new(shape, noisy).unwrap();
             let sigma = f64::from(sigma);
-            let denoised = denoise_any(&model, &checkpoint.info, &noisy, sigma, None, &device, &mut |_| ());
-            let after = deviation(denoised.unwrap().unwrap().values(), &clean);
+            let denoised = model.denoise(&noisy, Noise::Level(sigma)).unwrap();
+            let after = deviation(denoised.image().values(), &clean);
             let most = if constant && sigma >= 0.05 { before / 3.0 } else { before };
             if after > most {
                 worse.push(format!("{name} at {sigma}: {before:.4} before, {after:.4} after"));
@@ -63,14 +60,12 @@ fn no_image_comes_out_worse_than_it_went_in() {
 /// Of a clean constant the model takes away less than the noise that it is told of; at 0 nothing.
 #[test]
 fn a_clean_constant_stays_constant() {
-    let (checkpoint, _) = shipped::checkpoint().unwrap();
-    let device = Device::flex();
-    let model = checkpoint.model(&device, shipped::NAME.as_ref()).unwrap();
+    let model = Predictor::bundled().unwrap();
     for level in LEVELS {
         for sigma in [0.0, 0.02, 0.1] {
             let clean = Picture::new((3, SIDE, SIDE), image(|_, _, _| level)).unwrap();
-            let found = denoise_any(&model, &checkpoint.info, &clean, sigma, None, &device, &mut |_| ());
-            let error = deviation(found.unwrap().unwrap().values(), clean.values());
+            let found = model.denoise(&clean, Noise::Level(sigma)).unwrap();
+            let error = deviation(found.image().values(), clean.values());
             assert!(error <= 0.9 * sigma, "constant {level} at {sigma}: off by {error}");
         }
     }

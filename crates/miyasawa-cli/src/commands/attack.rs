@@ -155,15 +155,15 @@ pub fn run(args: &Attack, session: &Session) -> Result<Outcome> {
     if let Some(dump) = &args.dump {
         check_safetensors("--dump", dump)?;
     }
-    let loaded = model::load(args.model.as_deref(), session)?;
+    let predictor = model::load(args.model.as_deref(), session)?;
     if let Some(dump) = &args.dump {
-        check_not_model("--dump", dump, Path::new(&loaded.name))?;
+        check_not_model("--dump", dump, Path::new(predictor.name()))?;
     }
-    loaded.must_classify()?;
-    let too_large = check_eps(args.norm.into(), &args.eps, &loaded)?;
+    predictor.require_classifier()?;
+    let too_large = check_eps(args.norm.into(), &args.eps, &predictor)?;
     let seed = session.seed.unwrap_or(0);
-    let defence = args.defence.at(args.sigma, &loaded, seed)?;
-    let set = args.measured.load(&loaded)?;
+    let defence = args.defence.at(args.sigma, &predictor, seed)?;
+    let set = args.measured.load(&predictor)?;
     let shape = [set.channels(), set.height(), set.width()];
     if let Some(path) = &args.dump {
         let x = attack::pictures(&set, &(0..set.len()).collect::<Vec<_>>());
@@ -190,14 +190,14 @@ pub fn run(args: &Attack, session: &Session) -> Result<Outcome> {
         Some(out) => {
             make_folder(out)?;
             let header = plan.header(&serde_json::json!({
-                "model": loaded.hash, "data": args.measured.data, "fit": format!("{:?}", args.measured.fit_for(&loaded)),
+                "model": predictor.sha256(), "data": args.measured.data, "fit": format!("{:?}", args.measured.fit_for(&predictor)),
                 "defence": defence,
             }));
             let path = out.join(JOURNAL);
             if args.resume { Journal::resume(&path, &header)? } else { Journal::create(&path, &header)? }
         }
     };
-    let classifier = loaded.defended(defence, shape)?;
+    let classifier = predictor.classifier(defence)?;
     let bar = bar(session);
     let found = attack::run(classifier.as_ref(), &set, &plan, &mut journal, &mut |p| {
         bar.set_position((1000.0 * p.share) as u64);
@@ -211,11 +211,11 @@ pub fn run(args: &Attack, session: &Session) -> Result<Outcome> {
     let document = serde_json::json!({
         "clean_interval": found.clean_interval, "steps": plan.steps, "restarts": plan.restarts, "queries": plan.queries,
         "provenance": provenance(),
-        "model": loaded.name, "data": args.measured.data, "norm": plan.norm, "method": method,
+        "model": predictor.name(), "data": args.measured.data, "norm": plan.norm, "method": method,
         "order": plan.order, "defence": defence, "count": found.count, "clean_accuracy": found.clean_accuracy, "rows": found.rows,
         "warnings": warnings, "seconds": journal.seconds(),
     });
-    let document = described(document, &loaded, session);
+    let document = described(document, &predictor, session);
     if let Some(out) = &args.out {
         write_json(&out.join(REPORT), &document)?;
         let mut curves: Vec<Series> = curve(&document).into_iter().chain(beside).collect();
@@ -230,7 +230,7 @@ pub fn run(args: &Attack, session: &Session) -> Result<Outcome> {
         session.print_json(&document)?;
         return Ok(Outcome::Done);
     }
-    outln!("{} on {} pictures of {}", loaded.name, found.count, args.measured.data);
+    outln!("{} on {} pictures of {}", predictor.name(), found.count, args.measured.data);
     outln!("{method} in {}, clean accuracy {:.1}%", plan.norm, 100.0 * found.clean_accuracy);
     for row in &found.rows {
         let by: Vec<String> =

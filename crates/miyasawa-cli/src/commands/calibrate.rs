@@ -10,7 +10,7 @@ use clap::Args;
 use miyasawa::{
     attack::{Norm, Pgd},
     calibrate::{CalibrateOptions, CalibrationRow, calibrate},
-    classifier::BoxedClassifier,
+    classifier::{BoxedClassifier, Defence},
     report::{reliability, save_plots},
 };
 use std::path::PathBuf;
@@ -53,11 +53,11 @@ pub fn run(args: &Calibrate, session: &Session) -> Result<Outcome> {
     if let Some(out) = &args.out {
         model::check_output(out)?;
     }
-    let loaded = model::load(args.model.as_deref(), session)?;
-    loaded.must_classify()?;
-    let sigmas = loaded.sigmas(&args.sigmas)?;
-    check_eps(args.norm.into(), &args.eps, &loaded)?;
-    let set = args.measured.load(&loaded)?;
+    let predictor = model::load(args.model.as_deref(), session)?;
+    predictor.require_classifier()?;
+    let sigmas = model::sigmas(&predictor, &args.sigmas)?;
+    check_eps(args.norm.into(), &args.eps, &predictor)?;
+    let set = args.measured.load(&predictor)?;
     if set.len() < 2 {
         let text = "one picture is given, expected at least two: a temperature is fitted to one half and measured on \
                     the other";
@@ -66,17 +66,18 @@ pub fn run(args: &Calibrate, session: &Session) -> Result<Outcome> {
     let seed = session.seed.unwrap_or(0);
     let sizes = args.eps.iter().filter(|eps| **eps > 0.0);
     let options = CalibrateOptions {
-        clean_sigma: loaded.clean_sigma(),
+        clean_sigma: predictor.noise_levels()[0],
         sigmas,
         attacks: sizes.map(|eps| Pgd::new(args.norm.into(), *eps, args.steps, seed)).collect(),
         batch: args.measured.batch,
         seed,
     };
-    let shape = [set.channels(), set.height(), set.width()];
-    // That the model classifies is known: there is a target at every level.
-    loaded.classifier(loaded.clean_sigma(), shape)?;
+    // That the model classifies is known: there is a classifier at every level.
+    predictor.classifier(Defence::Softmax { sigma: predictor.noise_levels()[0] })?;
     let at = |sigma: f64| -> BoxedClassifier<'_> {
-        loaded.classifier(sigma, shape).expect("a model that classifies at one level does so at all")
+        predictor
+            .classifier(Defence::Softmax { sigma })
+            .expect("a model that classifies at one level does so at all")
     };
     let bar = bar(session);
     bar.set_message("calibrating");
@@ -84,14 +85,14 @@ pub fn run(args: &Calibrate, session: &Session) -> Result<Outcome> {
     bar.finish_and_clear();
     if session.json {
         let document = serde_json::json!({
-            "model": loaded.name, "data": args.measured.data, "count": set.len(), "measured": set.len() / 2,
+            "model": predictor.name(), "data": args.measured.data, "count": set.len(), "measured": set.len() / 2,
             "rows": rows, "norm": Norm::from(args.norm), "steps": args.steps,
         });
-        session.print_json(&described(document, &loaded, session))?;
+        session.print_json(&described(document, &predictor, session))?;
     } else {
         outln!(
             "{} on {} pictures of {}, measured on half of them",
-            loaded.name,
+            predictor.name(),
             set.len(),
             args.measured.data
         );

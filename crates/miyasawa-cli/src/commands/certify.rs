@@ -121,17 +121,16 @@ impl Certify {
 
 pub fn run(args: &Certify, session: &Session) -> Result<Outcome> {
     args.check()?;
-    let loaded = model::load(args.model.as_deref(), session)?;
-    loaded.must_classify()?;
-    let sigma = loaded.sigma(args.sigma)?;
-    let set = args.measured.load(&loaded)?;
-    let shape = [set.channels(), set.height(), set.width()];
+    let predictor = model::load(args.model.as_deref(), session)?;
+    predictor.require_classifier()?;
+    let sigma = model::sigma(&predictor, args.sigma)?;
+    let set = args.measured.load(&predictor)?;
     let defence = if args.denoise {
-        Defence::Denoise { sigma, then: loaded.clean_sigma() }
+        Defence::Denoise { sigma, then: predictor.noise_levels()[0] }
     } else {
         Defence::Softmax { sigma }
     };
-    let classifier = loaded.defended(defence, shape)?;
+    let classifier = predictor.classifier(defence)?;
     let options = args.options(session.seed.unwrap_or(0));
     args.warn_of_reach(&options);
     let forecast = forecast(classifier.as_ref(), &set, &options);
@@ -159,17 +158,17 @@ pub fn run(args: &Certify, session: &Session) -> Result<Outcome> {
     let share = |n: usize| n as f64 / found.len() as f64;
     if session.json {
         let document = serde_json::json!({
-            "model": loaded.name, "data": args.measured.data, "count": found.len(), "sigma": sigma,
+            "model": predictor.name(), "data": args.measured.data, "count": found.len(), "sigma": sigma,
             "defence": defence, "n0": args.n0, "n": args.n, "alpha": args.alpha, "fixed": args.fixed,
             "accuracy": share(right), "abstained": share(abstained), "rows": rows, "draws": draws,
             "largest_radius": options.largest_radius(),
             "forecast": forecast, "seconds": seconds, "certificates": found,
             "accuracy_interval": wilson(share(right), found.len()),
         });
-        session.print_json(&described(document, &loaded, session))?;
+        session.print_json(&described(document, &predictor, session))?;
         return Ok(Outcome::Done);
     }
-    outln!("{} on {} pictures of {}, noise {sigma}", loaded.name, found.len(), args.measured.data);
+    outln!("{} on {} pictures of {}, noise {sigma}", predictor.name(), found.len(), args.measured.data);
     outln!("smoothed accuracy {:.1}%, abstained {:.1}%", 100.0 * share(right), 100.0 * share(abstained));
     for row in &rows {
         outln!("  radius {:<6} {:>5.1}% certified", row.radius, 100.0 * row.certified_accuracy);

@@ -1,7 +1,7 @@
 use super::{
     Outcome,
     defence::DefenceArgs,
-    each::each,
+    each::{Each, each},
     measured::at_least_one,
     model::{self, Level},
     pictures::{self, Notes},
@@ -9,8 +9,8 @@ use super::{
 use crate::output::shown;
 use crate::session::{Session, WrongCall};
 use clap::Args;
-use miyasawa::{classifier::Defence, data::Geometry, infer, metrics};
-use serde_json::{Value, json};
+use miyasawa::{classifier::Defence, prelude::*};
+use serde::Serialize;
 use std::path::{Path, PathBuf};
 
 /// Name what pictures show: the likeliest classes with their probabilities.
@@ -40,60 +40,117 @@ pub struct Classify {
     defence: DefenceArgs,
 }
 
+/// How images are classified: the arguments, checked against the model.
+enum Plan {
+    /// The class posterior of the image as it is.
+    Softmax(Noise),
+    /// Behind a defence.
+    Behind(Defence),
+}
+
+/// The document of `--json`.
+#[derive(Serialize)]
+struct Report {
+    model: String,
+    defence: DefenceName,
+    /// One level for all images; each has its own where it is estimated.
+    sigma: Option<f64>,
+    images: Vec<Each<Classified>>,
+}
+
+/// The defence in a document: with its level, but where each image has its own.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum DefenceName {
+    At(Defence),
+    Estimated { kind: &'static str },
+}
+
+/// An image and its classes.
+#[derive(Serialize)]
+struct Classified {
+    image: String,
+    #[serde(flatten)]
+    found: Classification,
+}
+
+impl Classify {
+    fn plan(&self, predictor: &Predictor, seed: u64) -> anyhow::Result<Plan> {
+        let softmax = self.defence.is_softmax();
+        let sigma = match self.sigma {
+            Some(Level::Auto) if softmax => return Ok(Plan::Softmax(Noise::Estimate)),
+            Some(Level::Auto) => {
+                let text = "--sigma auto goes with --defence softmax, expected a number".to_owned();
+                return Err(WrongCall(text).into());
+            }
+            Some(Level::Given(sigma)) => Some(sigma),
+            None => None,
+        };
+        let defence = self.defence.at(sigma, predictor, seed)?;
+        Ok(match sigma {
+            _ if !softmax => Plan::Behind(defence),
+            Some(_) => Plan::Softmax(Noise::Level(defence.sigma())),
+            None => Plan::Softmax(Noise::Clean),
+        })
+    }
+}
+
+impl Plan {
+    fn classify(&self, predictor: &Predictor, source: &Image, path: &Path) -> anyhow::Result<Classification> {
+        Ok(match *self {
+            Self::Behind(defence) => predictor.classify_behind(source, defence)?,
+            Self::Softmax(Noise::Estimate) => {
+                let input = predictor.input(source)?;
+                let sigma = model::estimate_sigma(predictor, &input, path);
+                predictor.classify(source, Noise::Level(sigma.max(predictor.noise_levels()[0])))?
+            }
+            Self::Softmax(noise) => predictor.classify(source, noise)?,
+        })
+    }
+
+    /// The level of all images.
+    fn sigma(&self, predictor: &Predictor) -> Option<f64> {
+        match *self {
+            Self::Behind(defence) => Some(defence.sigma()),
+            Self::Softmax(Noise::Estimate) => None,
+            Self::Softmax(Noise::Level(sigma)) => Some(sigma),
+            Self::Softmax(Noise::Clean) => Some(predictor.noise_levels()[0]),
+        }
+    }
+
+    fn defence(&self, predictor: &Predictor) -> DefenceName {
+        match (self, self.sigma(predictor)) {
+            (Self::Behind(defence), _) => DefenceName::At(*defence),
+            (Self::Softmax(_), Some(sigma)) => DefenceName::At(Defence::Softmax { sigma }),
+            (Self::Softmax(_), None) => DefenceName::Estimated { kind: "softmax" },
+        }
+    }
+}
+
 pub fn run(args: &Classify, session: &Session) -> anyhow::Result<Outcome> {
     let (path, images) = model::split_model(&args.paths);
     at_least_one("top", args.top)?;
     let images = pictures::expand(model::some_images(images)?)?.images;
-    let loaded = model::load(path, session)?;
-    loaded.must_classify()?;
-    let seed = session.seed.unwrap_or(0);
-    let defence = match args.sigma {
-        Some(Level::Auto) if args.defence.is_softmax() => None,
-        Some(Level::Auto) => {
-            let text = "--sigma auto goes with --defence softmax, expected a number".to_owned();
-            return Err(WrongCall(text).into());
-        }
-        Some(Level::Given(sigma)) => Some(args.defence.at(Some(sigma), &loaded, seed)?),
-        None => Some(args.defence.at(None, &loaded, seed)?),
-    };
-    let Geometry { channels, height, width } = loaded.geometry();
-    let behind = |defence| loaded.defended(defence, [channels, height, width]);
-    let classifier = defence.filter(|_| !args.defence.is_softmax()).map(behind).transpose()?;
+    let predictor = model::load(path, session)?;
+    predictor.require_classifier()?;
+    let plan = args.plan(&predictor, session.seed.unwrap_or(0))?;
     let mut notes = Notes::default();
-    let mut one = |image: &Path| -> anyhow::Result<Value> {
+    let mut one = |image: &Path| -> anyhow::Result<Classified> {
         let source = pictures::first(image, &mut notes)?;
-        let picture = loaded.fitted(&source)?;
-        let sigma = defence.map_or_else(|| loaded.estimate_trained_sigma(&picture, image), Defence::sigma);
-        let probs = match &classifier {
-            Some(classifier) => infer::classify_behind(classifier.as_ref(), &picture),
-            None => {
-                let noisy = args.sigma.is_some();
-                let channels = if source.is_grey() { 1 } else { source.channels() };
-                let conditioned =
-                    if noisy { infer::level_to_tell(&loaded.info, channels, sigma) } else { sigma };
-                infer::classify(&loaded.model, &picture, conditioned, &loaded.device).unwrap_or_default()
-            }
-        };
-        let top: Vec<_> = metrics::top(&probs, args.top);
-        let name = |class: &usize| loaded.info.data.classes[*class].as_str();
+        let found = plan.classify(&predictor, &source, image)?.truncated(args.top);
         if !session.json {
             outln!("{}", image.display());
-            for class in &top {
-                outln!("  {:>6.2}%  {}", 100.0 * probs[*class], name(class));
+            for ClassProbability { class, probability, .. } in &found.classes {
+                outln!("  {:>6.2}%  {class}", 100.0 * probability);
             }
         }
-        let class = |k: &usize| json!({ "class": name(k), "index": k, "probability": probs[*k] });
-        let classes: Vec<_> = top.iter().map(class).collect();
-        Ok(json!({ "image": shown(image), "sigma": sigma, "classes": classes }))
+        Ok(Classified { image: shown(image), found })
     };
-    let (documents, outcome) = each(&images, |_, image| one(image))?;
+    let (images, outcome) = each(&images, |_, image| one(image))?;
     notes.finish();
     if session.json {
-        // Behind the softmax every picture has a level of its own.
-        let told = defence.map_or_else(|| json!({ "kind": "softmax" }), |defence| json!(defence));
-        session.print_json(&json!({
-            "model": loaded.name, "defence": told, "sigma": defence.map(Defence::sigma), "images": documents,
-        }))?;
+        let (defence, sigma) = (plan.defence(&predictor), plan.sigma(&predictor));
+        session.print_json(&Report { model: predictor.name().to_owned(), defence, sigma, images })?;
     }
     Ok(outcome)
 }

@@ -1,10 +1,11 @@
 //! How a model answers: at one look, after denoising, or averaged over noise.
 
-use super::{measured::at_least_one, model::Loaded};
+use super::{measured::at_least_one, model};
 use crate::session::WrongCall;
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 use miyasawa::classifier::Defence;
+use miyasawa::predictor::Predictor;
 
 /// The most draws of noise: the mean over more is the same to five digits, and a picture would take minutes.
 const MOST_DRAWS: usize = 100_000;
@@ -37,7 +38,7 @@ impl DefenceArgs {
 
     /// The defence at the noise level `sigma`; where none is named, the smallest of the model's training for the posterior
     /// alone, and 0.2 for the others.
-    pub fn at(&self, sigma: Option<f64>, loaded: &Loaded, seed: u64) -> Result<Defence> {
+    pub fn at(&self, sigma: Option<f64>, predictor: &Predictor, seed: u64) -> Result<Defence> {
         at_least_one("draws", self.draws)?;
         if self.draws > MOST_DRAWS {
             let text = format!("--draws is {}, expected 1 to {MOST_DRAWS}", self.draws);
@@ -47,11 +48,11 @@ impl DefenceArgs {
             let draws = self.draws;
             tracing::info!("--draws {draws}: {draws} passes through the model for each look at a picture");
         }
-        let default = if self.is_softmax() { loaded.clean_sigma() } else { 0.2 };
-        let sigma = sigma.map_or(Ok(default), |sigma| loaded.sigma(sigma))?;
+        let default = if self.is_softmax() { predictor.noise_levels()[0] } else { 0.2 };
+        let sigma = sigma.map_or(Ok(default), |sigma| model::sigma(predictor, sigma))?;
         Ok(match self.defence {
             DefenceArg::Softmax => Defence::Softmax { sigma },
-            DefenceArg::Denoise => Defence::Denoise { sigma, then: loaded.clean_sigma() },
+            DefenceArg::Denoise => Defence::Denoise { sigma, then: predictor.noise_levels()[0] },
             DefenceArg::Average => Defence::Average { sigma, draws: self.draws, seed },
         })
     }

@@ -1,6 +1,6 @@
 use super::{
     Outcome,
-    each::each,
+    each::{Each, each},
     measured::bar,
     model::{self, Level},
     outputs::{Request, Target},
@@ -8,12 +8,14 @@ use super::{
 };
 use crate::output::shown;
 use crate::session::{Session, WrongCall};
+use anyhow::Context;
 use clap::Args;
 use miyasawa::{
-    infer, metrics,
+    metrics,
     picture::{Picture, PictureWriter},
+    predictor::{Noise, Predictor},
 };
-use serde_json::{Value, json};
+use serde::Serialize;
 use std::{
     borrow::Cow,
     path::{Path, PathBuf},
@@ -57,56 +59,85 @@ pub struct Denoise {
     overwrite: bool,
 }
 
-/// PSNR before and after.
-type Gain = (f64, f64);
+/// The document of `--json`.
+#[derive(Serialize)]
+struct Report {
+    model: String,
+    /// One level for all images; each has its own where it is estimated.
+    sigma: Option<f64>,
+    images: Vec<Each<DenoisedFile>>,
+}
 
-pub fn run(args: &Denoise, session: &Session) -> anyhow::Result<Outcome> {
-    let (path, images) = model::split_model(&args.paths);
-    model::check_noise(args.add_noise)?;
-    let inputs = pictures::expand(model::some_images(images)?)?;
-    let Denoise { out, overwrite, .. } = args;
-    let plan = Request { out, inputs: &inputs, model: path, overwrite: *overwrite }.plan()?;
-    if session.json && plan.targets.iter().any(Target::is_standard) {
-        return Err(WrongCall("--json and --out - would both write to standard output".into()).into());
+/// An image and what came of it. Its numbers are those of its first page.
+#[derive(Serialize)]
+struct DenoisedFile {
+    image: String,
+    out: String,
+    #[serde(flatten)]
+    first: DenoisedPage,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pages: Vec<DenoisedPage>,
+}
+
+/// The noise level of a page; where the noise is ours, PSNR before and after.
+#[derive(Clone, Copy, Serialize)]
+struct DenoisedPage {
+    sigma: f64,
+    psnr_noisy: Option<f64>,
+    psnr: Option<f64>,
+}
+
+/// What is done to every page: the arguments, checked against the model.
+struct Plan<'p> {
+    predictor: &'p Predictor,
+    /// The level of all pages; nothing where it is estimated.
+    sigma: Option<f64>,
+    class: Option<usize>,
+    add_noise: Option<f64>,
+    session: &'p Session,
+}
+
+impl<'p> Plan<'p> {
+    fn new(args: &Denoise, predictor: &'p Predictor, session: &'p Session) -> anyhow::Result<Self> {
+        predictor.require_denoiser()?;
+        let level = args.sigma.unwrap_or(args.add_noise.map_or(Level::Auto, Level::Given));
+        let sigma = model::given(predictor, level)?;
+        if args.class.is_some() {
+            predictor.joint("denoise for a class")?;
+        }
+        let class = args.class.as_deref().map(|class| predictor.class(class)).transpose()?;
+        Ok(Self { predictor, sigma, class, add_noise: args.add_noise, session })
     }
-    let loaded = model::load(path, session)?;
-    loaded.must_denoise()?;
-    let level = args.sigma.unwrap_or(args.add_noise.map_or(Level::Auto, Level::Given));
-    let given = loaded.given(level)?;
-    if args.class.is_some() {
-        loaded.joint("denoise for a class")?;
-    }
-    let label = args.class.as_deref().map(|class| loaded.class(class)).transpose()?;
-    plan.make_folder()?;
-    // A page with its noise level, denoised; and where the noise is ours, what was gained.
-    let denoise = |clean: &Picture, name: &Path| -> anyhow::Result<(Picture, f64, Option<Gain>)> {
-        let noisy = match args.add_noise {
-            Some(level) => Cow::Owned(model::add_noise(clean.clone(), level, session.seed.unwrap_or(0))?),
+
+    /// A page, denoised.
+    fn denoise(&self, clean: &Picture, name: &Path) -> anyhow::Result<(Picture, DenoisedPage)> {
+        let noisy = match self.add_noise {
+            Some(level) => {
+                Cow::Owned(model::add_noise(clean.clone(), level, self.session.seed.unwrap_or(0))?)
+            }
             None => Cow::Borrowed(clean),
         };
-        let sigma = given.unwrap_or_else(|| loaded.estimate_sigma(&noisy, name));
-        // Drawn for pictures of several parts only: others take no time.
-        let bar = bar(session);
+        let estimate = || model::estimate_sigma(self.predictor, &noisy, name);
+        let sigma = self.sigma.unwrap_or_else(estimate);
+        // Drawn for images of several tiles only: others take no time.
+        let bar = bar(self.session);
         let mut progress = |share: f64| {
             bar.set_message(name.display().to_string());
             bar.set_position((1000.0 * share) as u64);
         };
-        let (model, info, device) = (&loaded.model, &loaded.info, &loaded.device);
-        let denoised = infer::denoise_any(model, info, &noisy, sigma, label, device, &mut progress)?;
+        let found = self.predictor.denoise_with(&noisy, Noise::Level(sigma), self.class, &mut progress);
         bar.finish_and_clear();
-        let finite = |picture: &Picture| picture.values().iter().all(|value| value.is_finite());
-        let Some(denoised) = denoised.filter(finite) else {
-            anyhow::bail!("{}: the model gives no numbers at noise level {sigma}", name.display());
+        let found = found.with_context(|| name.display().to_string())?;
+        // Only where the noise is ours is the clean image known.
+        let psnr = |image: &Picture| {
+            self.add_noise.map(|_| metrics::psnr(metrics::mse(image.values(), clean.values())))
         };
-        // Only where the noise is ours is the clean picture known.
-        let psnr = args.add_noise.map(|_| {
-            let of = |values: &[f32]| metrics::psnr(metrics::mse(values, clean.values()));
-            (of(noisy.values()), of(denoised.values()))
-        });
-        Ok((denoised, sigma, psnr))
-    };
-    let mut notes = Notes::default();
-    let mut one = |image: &Path, target: &Target| -> anyhow::Result<Value> {
+        let page = DenoisedPage { sigma, psnr_noisy: psnr(&noisy), psnr: psnr(found.image()) };
+        Ok((found.into_image(), page))
+    }
+
+    /// All pages of a file that the format of the output can hold.
+    fn file(&self, image: &Path, target: &Target, notes: &mut Notes) -> anyhow::Result<DenoisedFile> {
         let file = pictures::open(image)?;
         notes.of_file(image, &file);
         let format = target.format.unwrap_or(file.format());
@@ -129,38 +160,60 @@ pub fn run(args: &Denoise, session: &Session) -> anyhow::Result<Outcome> {
                 1 => image.to_owned(),
                 _ => format!("{}, page {}", image.display(), number + 1).into(),
             };
-            let (denoised, sigma, psnr) = denoise(page.picture(), &name)?;
+            let (denoised, found) = self.denoise(page.picture(), &name)?;
             writer.add(&target.path, &page.with_picture(denoised)?)?;
-            pages.push((sigma, psnr));
+            pages.push(found);
         }
         target.write(writer)?;
-        if !session.json && !session.quiet && !target.is_standard() {
-            let out = target.path.display();
-            for (i, (_, psnr)) in pages.iter().enumerate() {
-                let page = if pages.len() > 1 { format!(", page {}", i + 1) } else { String::new() };
-                match psnr {
-                    Some((before, after)) => {
-                        outln!("{out}{page}: {before:.2} dB noisy, {after:.2} dB denoised");
-                    }
-                    None if i == 0 => outln!("{out}"),
-                    None => {}
-                }
+        let first = pages[0];
+        if pages.len() == 1 {
+            pages.clear();
+        }
+        Ok(DenoisedFile { image: shown(image), out: shown(&target.path), first, pages })
+    }
+}
+
+/// Says where the result is, and what was gained where that is known.
+fn print(found: &DenoisedFile) {
+    let out = &found.out;
+    let pages = if found.pages.is_empty() { std::slice::from_ref(&found.first) } else { &found.pages };
+    for (i, page) in pages.iter().enumerate() {
+        let number = if pages.len() > 1 { format!(", page {}", i + 1) } else { String::new() };
+        match (page.psnr_noisy, page.psnr) {
+            (Some(before), Some(after)) => {
+                outln!("{out}{number}: {before:.2} dB noisy, {after:.2} dB denoised");
             }
+            _ if i == 0 => outln!("{out}"),
+            _ => {}
         }
-        let page = |(sigma, psnr): &(f64, Option<Gain>)| json!({ "sigma": sigma, "psnr_noisy": psnr.map(|p| p.0), "psnr": psnr.map(|p| p.1) });
-        // The numbers of a picture are those of its first page.
-        let mut document = page(&pages[0]);
-        document["image"] = json!(shown(image));
-        document["out"] = json!(shown(&target.path));
-        if pages.len() > 1 {
-            document["pages"] = pages.iter().map(page).collect();
+    }
+}
+
+pub fn run(args: &Denoise, session: &Session) -> anyhow::Result<Outcome> {
+    let (path, images) = model::split_model(&args.paths);
+    model::check_noise(args.add_noise)?;
+    let inputs = pictures::expand(model::some_images(images)?)?;
+    let Denoise { out, overwrite, .. } = args;
+    let outputs = Request { out, inputs: &inputs, model: path, overwrite: *overwrite }.plan()?;
+    if session.json && outputs.targets.iter().any(Target::is_standard) {
+        return Err(WrongCall("--json and --out - would both write to standard output".into()).into());
+    }
+    let predictor = model::load(path, session)?;
+    let plan = Plan::new(args, &predictor, session)?;
+    outputs.make_folder()?;
+    let mut notes = Notes::default();
+    let (images, outcome) = each(&inputs.images, |i, image| {
+        let target = &outputs.targets[i];
+        let found = plan.file(image, target, &mut notes)?;
+        if !session.json && !session.quiet && !target.is_standard() {
+            print(&found);
         }
-        Ok(document)
-    };
-    let (documents, outcome) = each(&inputs.images, |i, image| one(image, &plan.targets[i]))?;
+        Ok(found)
+    })?;
     notes.finish();
     if session.json {
-        session.print_json(&json!({ "model": loaded.name, "sigma": given, "images": documents }))?;
+        let report = Report { model: predictor.name().to_owned(), sigma: plan.sigma, images };
+        session.print_json(&report)?;
     }
     Ok(outcome)
 }

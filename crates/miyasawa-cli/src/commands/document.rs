@@ -1,7 +1,7 @@
 //! What documents and reports say besides what was measured.
 
-use super::model::Loaded;
 use crate::session::Session;
+use miyasawa::predictor::Predictor;
 use miyasawa::report::Provenance;
 use serde_json::{Value, json};
 
@@ -11,8 +11,8 @@ pub fn provenance() -> Provenance {
 }
 
 /// What a document of measurements says besides them: the model's hash, the seed, and the units that numbers are in.
-pub fn described(mut document: Value, loaded: &Loaded, session: &Session) -> Value {
-    document["model_sha256"] = loaded.hash.clone().into();
+pub fn described(mut document: Value, predictor: &Predictor, session: &Session) -> Value {
+    document["model_sha256"] = predictor.sha256().into();
     document["seed"] = session.seed.unwrap_or(0).into();
     document["units"] = units();
     document

@@ -1,26 +1,41 @@
-//! Several pictures of one call.
+//! Several images of one call.
 
 use super::Outcome;
 use crate::output::shown;
 use crate::status;
-use serde_json::{Value, json};
+use serde::Serialize;
 use std::path::{Path, PathBuf};
 
-/// Does a piece of work for each of some pictures. One that fails is told of at once, and in its place in the documents,
-/// and the others go on; the error of a single picture, or of a wrong call, ends the command.
-pub fn each(
-    pictures: &[PathBuf],
-    mut work: impl FnMut(usize, &Path) -> anyhow::Result<Value>,
-) -> anyhow::Result<(Vec<Value>, Outcome)> {
+/// What came of the work for an image: its document, or what went wrong with it.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub enum Each<T> {
+    /// The work was done.
+    Done(T),
+    /// It failed, and the others went on.
+    Failed {
+        /// The image.
+        image: String,
+        /// Why.
+        error: String,
+    },
+}
+
+/// Does a piece of work for each of some images. One that fails is told of at once, and in its place in the documents,
+/// and the others go on; the error of a single image, or of a wrong call, ends the command.
+pub fn each<T>(
+    images: &[PathBuf],
+    mut work: impl FnMut(usize, &Path) -> anyhow::Result<T>,
+) -> anyhow::Result<(Vec<Each<T>>, Outcome)> {
     let (mut documents, mut outcome) = (Vec::new(), Outcome::Done);
-    for (i, picture) in pictures.iter().enumerate() {
-        match work(i, picture) {
-            Ok(document) => documents.push(document),
-            Err(error) if pictures.len() == 1 || status::is_wrong_call(&error) => return Err(error),
+    for (i, image) in images.iter().enumerate() {
+        match work(i, image) {
+            Ok(document) => documents.push(Each::Done(document)),
+            Err(error) if images.len() == 1 || status::is_wrong_call(&error) => return Err(error),
             Err(error) => {
                 let message = status::message(&error);
                 eprintln!("error: {message}");
-                documents.push(json!({ "image": shown(picture), "error": message }));
+                documents.push(Each::Failed { image: shown(image), error: message });
                 outcome = Outcome::Failed;
             }
         }

@@ -2,6 +2,7 @@ use super::{Outcome, measured::Measured, model};
 use crate::{progress::Progress, session::Session};
 use anyhow::{Context as _, bail};
 use clap::Args;
+use miyasawa::predictor::Predictor;
 use miyasawa::{
     data::{DataError, OpenOptions, Pictures, Streaming},
     eval::{EvalOptions, Evaluation, Row, evaluate_gallery, evaluate_set},
@@ -42,12 +43,12 @@ enum TestSet {
 impl TestSet {
     /// The pictures that the call names, for a denoiser alone and of those without classes at their own sizes; and whether
     /// they have classes that the model could be right about.
-    fn open(measured: &Measured, loaded: &model::Loaded) -> anyhow::Result<(Self, bool)> {
-        let options = measured.options(loaded);
-        let (chosen, labelled) = measured.choose_named(loaded)?;
-        if !labelled && loaded.info.classifies() {
-            if !loaded.info.denoises() {
-                bail!("{}: has no classes, and {} does not denoise", measured.data, loaded.name);
+    fn open(measured: &Measured, predictor: &Predictor) -> anyhow::Result<(Self, bool)> {
+        let options = measured.options(predictor);
+        let (chosen, labelled) = measured.choose_named(predictor)?;
+        if !labelled && predictor.info().classifies() {
+            if !predictor.info().denoises() {
+                bail!("{}: has no classes, and {} does not denoise", measured.data, predictor.name());
             }
             tracing::info!("{}: has no classes: only denoising is measured", measured.data);
         }
@@ -97,10 +98,10 @@ pub fn print_rows(rows: &[Row]) {
 
 pub fn run(args: &Eval, session: &Session) -> anyhow::Result<Outcome> {
     args.measured.check()?;
-    let loaded = model::load(args.model.as_deref(), session)?;
-    let sigmas = loaded.sigmas(&args.sigmas)?;
-    let (set, classify) = TestSet::open(&args.measured, &loaded)?;
-    let denoise = loaded.info.denoises();
+    let predictor = model::load(args.model.as_deref(), session)?;
+    let sigmas = model::sigmas(&predictor, &args.sigmas)?;
+    let (set, classify) = TestSet::open(&args.measured, &predictor)?;
+    let denoise = predictor.info().denoises();
     let options = EvalOptions {
         sigmas,
         limit: args.measured.limit,
@@ -114,7 +115,7 @@ pub fn run(args: &Eval, session: &Session) -> anyhow::Result<Outcome> {
         bar.set_position((share * 1000.0) as u64);
         true
     };
-    let (model, device) = (&loaded.model, &loaded.device);
+    let (model, device) = (predictor.model(), predictor.device());
     let found = match &set {
         TestSet::Set(set) => evaluate_set(model, set, &options, device, &mut progress)?,
         TestSet::Gallery(all) => {
@@ -127,11 +128,11 @@ pub fn run(args: &Eval, session: &Session) -> anyhow::Result<Outcome> {
     let data = &args.measured.data;
     if session.json {
         let document = serde_json::json!({
-            "model": loaded.name, "data": data, "count": count, "rows": rows,
+            "model": predictor.name(), "data": data, "count": count, "rows": rows,
         });
-        session.print_json(&described(document, &loaded, session))?;
+        session.print_json(&described(document, &predictor, session))?;
     } else {
-        outln!("{} on {count} pictures of {data}", loaded.name);
+        outln!("{} on {count} pictures of {data}", predictor.name());
         print_rows(&rows);
     }
     Ok(Outcome::Done)

@@ -6,15 +6,15 @@ use super::{
 };
 use crate::output::shown;
 use crate::session::{Session, WrongCall};
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::Args;
+use miyasawa::predictor::{Explanation, Noise, Predictor};
 use miyasawa::{
     explain::{self, Jacobian, JacobianOptions, PathOptions},
-    infer,
     picture::Picture,
     report::{self, Plot, Series, save_plots},
 };
-use serde_json::{Map, Value, json};
+use serde::Serialize;
 use std::path::{Path, PathBuf};
 
 /// Rows of a figure that `all` classes may have.
@@ -114,14 +114,14 @@ impl Explain {
         Ok(())
     }
 
-    fn labels(&self, loaded: &model::Loaded, y: &Picture, sigma: f64) -> Result<Vec<usize>> {
+    fn labels(&self, predictor: &Predictor, y: &Picture, sigma: f64) -> Result<Vec<usize>> {
         let mut labels = Vec::new();
         for text in &self.class {
             // A class may have this name.
-            if text == "all" && !loaded.info.data.classes.contains(text) {
-                labels.extend(likeliest(loaded, y, sigma)?);
+            if text == "all" && !predictor.classes().contains(text) {
+                labels.extend(likeliest(predictor, y, sigma)?);
             } else {
-                labels.push(loaded.class(text)?);
+                labels.push(predictor.class(text)?);
             }
         }
         let mut seen = std::collections::HashSet::new();
@@ -131,16 +131,99 @@ impl Explain {
 }
 
 /// All classes in their order, or the likeliest [`MOST`] first: a figure of a thousand cannot be drawn.
-fn likeliest(loaded: &model::Loaded, y: &Picture, sigma: f64) -> Result<Vec<usize>> {
-    let mut labels: Vec<usize> = (0..loaded.info.data.classes.len()).collect();
-    if labels.len() > MOST {
-        let probs = infer::classify(&loaded.model, y, sigma, &loaded.device);
-        let probs = probs.context("the model does not classify")?;
-        labels.sort_by(|a, b| probs[*b].total_cmp(&probs[*a]));
-        tracing::info!("the {MOST} likeliest of {} classes", labels.len());
-        labels.truncate(MOST);
+fn likeliest(predictor: &Predictor, y: &Picture, sigma: f64) -> Result<Vec<usize>> {
+    let count = predictor.classes().len();
+    if count <= MOST {
+        return Ok((0..count).collect());
     }
-    Ok(labels)
+    let found = predictor.classify(y, Noise::Level(sigma))?;
+    tracing::info!("the {MOST} likeliest of {count} classes");
+    Ok(found.top(MOST).iter().map(|class| class.index).collect())
+}
+
+/// The document of `--json`.
+#[derive(Serialize)]
+struct Report {
+    model: String,
+    image: String,
+    sigma: f64,
+    out: String,
+    /// Those of the only class.
+    #[serde(flatten)]
+    only: Option<OfClass>,
+    classes: Vec<ClassReport>,
+    relative_error: f64,
+    tolerance: f64,
+    holds: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path: Option<PathReport>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    jacobian: Option<JacobianReport>,
+}
+
+#[derive(Clone, Serialize)]
+struct OfClass {
+    class: String,
+    probability: f32,
+}
+
+#[derive(Serialize)]
+struct ClassReport {
+    #[serde(flatten)]
+    of: OfClass,
+    relative_error: f64,
+}
+
+/// The counterfactual path.
+#[derive(Serialize)]
+struct PathReport {
+    class: String,
+    out: String,
+    reached: bool,
+    steps: Vec<PathStep>,
+}
+
+#[derive(Serialize)]
+struct PathStep {
+    distance: f64,
+    probability: f32,
+}
+
+/// The Jacobian's eigenvectors, and its effective dimension.
+#[derive(Serialize)]
+struct JacobianReport {
+    out: String,
+    curve: String,
+    dimensions: usize,
+    spectrum: explain::Spectrum,
+    levels: Vec<explain::LevelSpectrum>,
+}
+
+impl Report {
+    fn print(&self) {
+        let out = &self.out;
+        for ClassReport { of: OfClass { class, probability }, relative_error } in &self.classes {
+            let probability = 100.0 * probability;
+            outln!(
+                "{out}: p({class} | y) = {probability:.2}%; D(y,c) - D(y) and sigma^2 grad log p(c|y) differ by \
+                 {relative_error:.1e} of the largest value"
+            );
+        }
+        if let Some(PathReport { class, out, reached, steps }) = &self.path {
+            let (distance, probability) =
+                steps.last().map_or((0.0, f32::NAN), |step| (step.distance, 100.0 * step.probability));
+            outln!(
+                "{out}: p({class} | y) = {probability:.1}% at distance {distance:.2} after {} steps{}",
+                steps.len() - 1,
+                if *reached { "" } else { "; not reached" }
+            );
+        }
+        if let Some(JacobianReport { out, dimensions, spectrum, .. }) = &self.jacobian {
+            let values: Vec<String> = spectrum.values.iter().map(|v| format!("{v:.3}")).collect();
+            let (values, trace) = (values.join(" "), spectrum.trace);
+            outln!("{out}: eigenvalues {values}; trace {trace:.1} of {dimensions} dimensions");
+        }
+    }
 }
 
 pub fn run(args: &Explain, session: &Session) -> Result<Outcome> {
@@ -149,72 +232,54 @@ pub fn run(args: &Explain, session: &Session) -> Result<Outcome> {
         return Err(WrongCall(format!("{} pictures are given, expected one", images.len())).into());
     };
     args.check(image, path)?;
-    let loaded = model::load(path, session)?;
-    let joint = loaded.joint("explain")?;
-    let sigma = loaded.sigma(args.sigma)?;
-    let sigmas = loaded.sigmas(&args.sigmas);
+    let predictor = model::load(path, session)?;
+    predictor.joint("explain")?;
+    let sigma = model::sigma(&predictor, args.sigma)?;
+    let sigmas = model::sigmas(&predictor, &args.sigmas);
     // Only the Jacobian looks at them.
     let sigmas = if args.jacobian.is_some() { sigmas? } else { Vec::new() };
-    let clean = loaded.fitted(&pictures::first(image, &mut Notes::default())?)?;
+    let clean = predictor.input(&pictures::first(image, &mut Notes::default())?)?;
+    let seed = session.seed.unwrap_or(0);
     let y = match args.add_noise.filter(|level| *level != 0.0) {
-        Some(level) => model::add_noise(clean.clone(), level, session.seed.unwrap_or(0))?,
+        Some(level) => model::add_noise(clean.clone(), level, seed)?,
         None => clean.clone(),
     };
-    let labels = args.labels(&loaded, &y, sigma)?;
-    let classes = &loaded.info.data.classes;
-    let found = explain::explain(joint, &y, sigma, &labels, &loaded.device);
+    let labels = args.labels(&predictor, &y, sigma)?;
+    let classes = predictor.classes();
+    let found = predictor.explain_classes(&y, &labels, sigma)?;
     report::explanation(&y, &found, classes)?.save(&args.out)?;
-    let worst = found.iter().fold(0.0f64, |worst, one| worst.max(one.relative_error));
     // A NaN passes no comparison: it must fail here.
     let holds = found.iter().all(|one| one.relative_error <= args.tolerance);
-
-    let mut document = Map::new();
-    let mut add = |key: &str, value: Value| document.insert(key.to_owned(), value);
-    let one = |e: &explain::Explanation| json!({ "class": classes[e.label], "probability": e.probs[e.label], "relative_error": e.relative_error });
-    add("model", json!(loaded.name));
-    add("image", json!(shown(image)));
-    add("sigma", json!(sigma));
-    add("out", json!(shown(&args.out)));
-    if let [only] = &found[..] {
-        add("class", json!(classes[only.label]));
-        add("probability", json!(only.probs[only.label]));
-    }
-    add("classes", found.iter().map(one).collect());
-    add("relative_error", json!(worst));
-    add("tolerance", json!(args.tolerance));
-    add("holds", json!(holds));
-
-    let mut lines = Vec::new();
-    for e in &found {
-        lines.push(format!(
-            "{}: p({} | y) = {:.2}%; D(y,c) - D(y) and sigma^2 grad log p(c|y) differ by {:.1e} of the largest value",
-            args.out.display(),
-            classes[e.label],
-            100.0 * e.probs[e.label],
-            e.relative_error
-        ));
-    }
-    if let Some(out) = &args.path {
-        let (value, line) = way(args, &loaded, &y, labels[0], sigma, out)?;
-        add("path", value);
-        lines.push(line);
-    }
-    if let Some(out) = &args.jacobian {
-        let seed = session.seed.unwrap_or(0);
+    let of = |one: &Explanation| OfClass { class: classes[one.label].clone(), probability: one.probability };
+    let of_class = |one: &Explanation| ClassReport { of: of(one), relative_error: one.relative_error };
+    let way = |out: &Path| follow(args, &predictor, &y, labels[0], sigma, out);
+    let kept = |out: &Path| {
         let noisy = match args.add_noise {
             None if sigma > 0.0 => model::add_noise(clean.clone(), sigma, seed)?,
             _ => y.clone(),
         };
-        let (value, line) = kept(args, &loaded, [&clean, &noisy], (sigma, &sigmas), seed, out)?;
-        add("jacobian", value);
-        lines.push(line);
-    }
+        eigenvectors(args, &predictor, [&clean, &noisy], (sigma, &sigmas), seed, out)
+    };
+    let report = Report {
+        model: predictor.name().to_owned(),
+        image: shown(image),
+        sigma,
+        out: shown(&args.out),
+        only: if let [only] = &found[..] { Some(of(only)) } else { None },
+        classes: found.iter().map(of_class).collect(),
+        relative_error: found.iter().fold(0.0f64, |worst, one| worst.max(one.relative_error)),
+        tolerance: args.tolerance,
+        holds,
+        path: args.path.as_deref().map(way).transpose()?,
+        jacobian: args.jacobian.as_deref().map(kept).transpose()?,
+    };
     if session.json {
-        session.print_json(&document)?;
+        session.print_json(&report)?;
     } else {
-        lines.iter().for_each(|line| outln!("{line}"));
+        report.print();
     }
     if !holds {
+        let worst = report.relative_error;
         tracing::error!("the identity does not hold: {worst:.1e} is more than {:.1e}", args.tolerance);
         return Ok(Outcome::Failed);
     }
@@ -227,54 +292,41 @@ fn dimension_curve(jacobian: &Path) -> PathBuf {
     jacobian.with_file_name(format!("{stem}-dimension.png"))
 }
 
-/// The counterfactual path.
-fn way(
+/// Follows the counterfactual path and draws it.
+fn follow(
     args: &Explain,
-    loaded: &model::Loaded,
+    predictor: &Predictor,
     y: &Picture,
     label: usize,
     sigma: f64,
     out: &Path,
-) -> Result<(Value, String)> {
+) -> Result<PathReport> {
     let options =
         PathOptions { sigma, label, step: args.step, steps: args.steps, confidence: args.confidence };
-    let found = explain::counterfactual(loaded.joint("explain")?, y, &options, &loaded.device);
-    let class = &loaded.info.data.classes[label];
-    report::path(&found, label, class)?.save(out)?;
-    let points: Vec<Value> = found
-        .steps
-        .iter()
-        .map(|s| json!({ "distance": s.distance, "probability": s.probs[label] }))
-        .collect();
-    let end = found.steps.last();
-    let (distance, probability) = end.map_or((0.0, f32::NAN), |s| (s.distance, s.probs[label]));
-    let text = format!(
-        "{}: p({class} | y) = {:.1}% at distance {distance:.2} after {} steps{}",
-        out.display(),
-        100.0 * probability,
-        found.steps.len() - 1,
-        if found.reached { "" } else { "; not reached" }
-    );
-    Ok((json!({ "class": class, "out": shown(out), "reached": found.reached, "steps": points }), text))
+    let found = explain::counterfactual(predictor.joint("explain")?, y, &options, predictor.device());
+    let class = predictor.classes()[label].clone();
+    report::path(&found, label, &class)?.save(out)?;
+    let step = |s: &explain::Step| PathStep { distance: s.distance, probability: s.probs[label] };
+    let steps = found.steps.iter().map(step).collect();
+    Ok(PathReport { class, out: shown(out), reached: found.reached, steps })
 }
 
-/// The Jacobian's eigenvectors at the noisy picture, and its effective dimension against the noise level.
-fn kept(
+/// Draws the Jacobian's eigenvectors at the noisy image, and its effective dimension against the noise level.
+fn eigenvectors(
     args: &Explain,
-    loaded: &model::Loaded,
+    predictor: &Predictor,
     [clean, y]: [&Picture; 2],
     (sigma, sigmas): (f64, &[f64]),
     seed: u64,
     out: &Path,
-) -> Result<(Value, String)> {
+) -> Result<JacobianReport> {
     let options = JacobianOptions { vectors: args.vectors, seed, ..JacobianOptions::default() };
-    let joint = loaded.joint("explain")?;
-    let jacobian = Jacobian::new(joint, y, sigma, options.batch, &loaded.device);
-    let found = jacobian.spectrum(&options);
-    let denoised = infer::denoise(joint, y, sigma, None, &loaded.device, &mut |_| ());
-    let denoised = denoised.with_context(|| format!("{}: no denoised picture", loaded.name))?;
-    report::eigenvectors(y, &denoised, &found)?.save(out)?;
-    let levels = explain::spectrum(joint, clean, sigmas, &options, &loaded.device);
+    let (joint, device) = (predictor.joint("explain")?, predictor.device());
+    let jacobian = Jacobian::new(joint, y, sigma, options.batch, device);
+    let spectrum = jacobian.spectrum(&options);
+    let denoised = predictor.explain_at(y, 0, sigma)?.denoised;
+    report::eigenvectors(y, &denoised, &spectrum)?.save(out)?;
+    let levels = explain::spectrum(joint, clean, sigmas, &options, device);
     let curve = dimension_curve(out);
     let line = |name: &str, value: &dyn Fn(&explain::LevelSpectrum) -> f64| {
         Series::new(name, levels.iter().map(|l| (l.sigma, value(l))).collect())
@@ -283,15 +335,6 @@ fn kept(
     let title = format!("Effective dimension of {}", jacobian.len());
     let plot = Plot { log_x: true, log_y: true, ..Plot::new(title, "noise level", "dimensions", series) };
     save_plots(&[plot], &curve)?;
-    let text = format!(
-        "{}: eigenvalues {}; trace {:.1} of {} dimensions",
-        out.display(),
-        found.values.iter().map(|v| format!("{v:.3}")).collect::<Vec<_>>().join(" "),
-        found.trace,
-        jacobian.len()
-    );
-    let value = json!({
-        "out": shown(out), "curve": shown(&curve), "dimensions": jacobian.len(), "spectrum": found, "levels": levels,
-    });
-    Ok((value, text))
+    let (out, curve) = (shown(out), shown(&curve));
+    Ok(JacobianReport { out, curve, dimensions: jacobian.len(), spectrum, levels })
 }

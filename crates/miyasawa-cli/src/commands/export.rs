@@ -75,7 +75,7 @@ pub fn run(args: &Export, session: &Session) -> anyhow::Result<Outcome> {
         Dtype::F32 => Precision::F32,
     };
     check_safetensors("--out", &args.out)?;
-    let model::Read { checkpoint, path, .. } = model::read(args.model.as_deref())?;
+    let model::LoadedCheckpoint { checkpoint, path, .. } = model::read(args.model.as_deref())?;
     if !args.overwrite {
         check_not_model("--out", &args.out, &path)
             .map_err(|error| WrongCall(format!("{error}; --overwrite replaces it")))?;

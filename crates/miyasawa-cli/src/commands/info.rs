@@ -16,7 +16,7 @@ pub fn run(args: &Info, session: &Session) -> anyhow::Result<Outcome> {
     let isa = miyasawa::isa_name();
     let threads = rayon::current_num_threads();
     let version = env!("CARGO_PKG_VERSION");
-    let model::Read { checkpoint, sha256, path } = model::read(args.model.as_deref())?;
+    let model::LoadedCheckpoint { checkpoint, sha256, path } = model::read(args.model.as_deref())?;
     if args.model.is_none() && !session.json {
         outln!("miyasawa {version}, CPU kernels {isa}, {threads} threads");
     }

@@ -1,10 +1,11 @@
 //! The data that the commands of robustness and trust are measured on.
 
-use super::model::{Loaded, same_place};
+use super::model::same_place;
 use crate::progress::Progress;
 use crate::session::{Session, WrongCall};
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use miyasawa::predictor::Predictor;
 use miyasawa::{
     attack::Norm,
     checkpoint::DataInfo,
@@ -49,7 +50,7 @@ fn parse_fit(text: &str) -> Result<FitMode, String> {
 }
 
 impl Measured {
-    /// What is wrong with the numbers, before anything is loaded.
+    /// What is wrong with the numbers, before anything is predictor.
     pub fn check(&self) -> Result<()> {
         at_least_one("batch", self.batch)?;
         if let Some(share) = self.crop_share.filter(|share| !(*share > 0.0 && *share <= 1.0)) {
@@ -60,17 +61,17 @@ impl Measured {
     }
 
     /// How pictures of another size are fitted.
-    pub fn fit_for(&self, loaded: &Loaded) -> FitMode {
-        self.fit.unwrap_or(loaded.info.data.fit)
+    pub fn fit_for(&self, predictor: &Predictor) -> FitMode {
+        self.fit.unwrap_or(predictor.info().data.fit)
     }
 
     /// How the pictures are opened for a model, in its channels.
-    pub fn options(&self, loaded: &Loaded) -> OpenOptions {
-        let data = &loaded.info.data;
+    pub fn options(&self, predictor: &Predictor) -> OpenOptions {
+        let data = &predictor.info().data;
         OpenOptions {
             size: Some((data.height, data.width)),
             channels: Some(data.channels),
-            fit: self.fit_for(loaded),
+            fit: self.fit_for(predictor),
             crop_share: self.crop_share.unwrap_or(data.crop_share),
             max_broken: self.max_broken,
             whole_only: true,
@@ -81,8 +82,8 @@ impl Measured {
     }
 
     /// The pictures that are measured, found and not opened yet.
-    pub fn choose(&self, loaded: &Loaded) -> Result<Chosen> {
-        let (data, trained) = (&self.data, &loaded.info.data);
+    pub fn choose(&self, predictor: &Predictor) -> Result<Chosen> {
+        let (data, trained) = (&self.data, &predictor.info().data);
         let chosen = data.parse::<DataSource>()?.choose(trained.held_out_of.as_deref())?;
         match chosen.held_out() {
             Some([held, all]) => tracing::info!(
@@ -102,11 +103,11 @@ impl Measured {
 
     /// As [`choose`](Self::choose), with the model's classes, matched by name, and whether the pictures have any that the
     /// model could be right about.
-    pub fn choose_named(&self, loaded: &Loaded) -> Result<(Chosen, bool)> {
-        let (data, classes) = (&self.data, &loaded.info.data.classes);
-        let chosen = self.choose(loaded)?;
-        if !loaded.info.classifies() || chosen.classes() == classes {
-            return Ok((chosen, loaded.info.classifies()));
+    pub fn choose_named(&self, predictor: &Predictor) -> Result<(Chosen, bool)> {
+        let (data, classes) = (&self.data, &predictor.info().data.classes);
+        let chosen = self.choose(predictor)?;
+        if !predictor.info().classifies() || chosen.classes() == classes {
+            return Ok((chosen, predictor.info().classifies()));
         }
         let unknown = chosen.unknown(classes);
         if chosen.is_unlabelled() && !unknown.is_empty() {
@@ -129,25 +130,25 @@ impl Measured {
     }
 
     /// The pictures in memory, with the model's size and classes.
-    pub fn load(&self, loaded: &Loaded) -> Result<Dataset> {
-        let (chosen, labelled) = self.choose_named(loaded)?;
-        if !labelled && loaded.info.classifies() {
+    pub fn load(&self, predictor: &Predictor) -> Result<Dataset> {
+        let (chosen, labelled) = self.choose_named(predictor)?;
+        if !labelled && predictor.info().classifies() {
             bail!(
                 "{}: has no classes: every picture lies in the folder itself; put those of a class into a subfolder of its name",
                 self.data
             );
         }
-        self.load_chosen(chosen, loaded)
+        self.load_chosen(chosen, predictor)
     }
 
     /// As [`load`](Self::load), of pictures that need no classes.
-    pub fn load_any(&self, loaded: &Loaded) -> Result<Dataset> {
-        self.load_chosen(self.choose_named(loaded)?.0, loaded)
+    pub fn load_any(&self, predictor: &Predictor) -> Result<Dataset> {
+        self.load_chosen(self.choose_named(predictor)?.0, predictor)
     }
 
-    fn load_chosen(&self, chosen: Chosen, loaded: &Loaded) -> Result<Dataset> {
+    fn load_chosen(&self, chosen: Chosen, predictor: &Predictor) -> Result<Dataset> {
         // Opened whole and read in part, so that a picture's place is that in the whole set.
-        let options = OpenOptions { stream: Streaming::Always, ..self.options(loaded) };
+        let options = OpenOptions { stream: Streaming::Always, ..self.options(predictor) };
         Ok(chosen.open(&options)?.sample(self.limit.unwrap_or(usize::MAX))?)
     }
 }
@@ -202,14 +203,14 @@ pub fn parse_eps(text: &str) -> Result<f64, String> {
 
 /// Refuses sizes of an attack that are not in units of the [0, 1] range, and warns of those at which no model is right;
 /// what was warned of.
-pub fn check_eps(norm: Norm, eps: &[f64], loaded: &Loaded) -> Result<Option<String>> {
+pub fn check_eps(norm: Norm, eps: &[f64], predictor: &Predictor) -> Result<Option<String>> {
     if let Some(eps) = eps.iter().find(|eps| norm == Norm::Linf && **eps > norm.diameter(1)) {
         let text = format!(
             "--eps is {eps}, expected at most 1 in linf: sizes are in units of the [0, 1] range, {eps} of 255 is {eps}/255"
         );
         return Err(WrongCall(text).into());
     }
-    let geometry = loaded.geometry();
+    let geometry = predictor.geometry();
     let said = norm.too_large(eps, geometry.channels * geometry.height * geometry.width);
     said.iter().for_each(|said| tracing::warn!("{said}"));
     Ok(said)

@@ -6,8 +6,9 @@ use super::{
 use crate::session::Session;
 use anyhow::Result;
 use clap::Args;
+use miyasawa::predictor::Predictor;
 use miyasawa::{
-    classifier::BoxedClassifier,
+    classifier::{BoxedClassifier, Defence},
     data::Dataset,
     model::ObjectiveName,
     ood::{self, OodOptions, OutSource},
@@ -45,12 +46,12 @@ pub struct Ood {
 /// Other pictures in the model's geometry, of each at most `limit`.
 pub fn foreign(
     sources: &[String],
-    loaded: &model::Loaded,
+    predictor: &Predictor,
     limit: Option<usize>,
     seed: u64,
 ) -> Result<Vec<Dataset>> {
     let sources = sources.iter().map(|text| text.parse()).collect::<Result<Vec<OutSource>, _>>()?;
-    let load = |source: &OutSource| Ok(source.load(loaded.geometry(), limit, seed)?);
+    let load = |source: &OutSource| Ok(source.load(predictor.geometry(), limit, seed)?);
     sources.iter().map(load).collect()
 }
 
@@ -59,32 +60,33 @@ pub fn run(args: &Ood, session: &Session) -> Result<Outcome> {
     for source in &args.out_data {
         source.parse::<OutSource>()?;
     }
-    let loaded = model::load(args.model.as_deref(), session)?;
-    if loaded.model.joint().is_none() {
-        loaded.must_classify()?;
+    let predictor = model::load(args.model.as_deref(), session)?;
+    if predictor.model().joint().is_none() {
+        predictor.require_classifier()?;
     }
-    let sigmas = loaded.sigmas(&args.sigmas)?;
+    let sigmas = model::sigmas(&predictor, &args.sigmas)?;
     let seed = session.seed.unwrap_or(0);
-    let own = args.measured.load_any(&loaded)?;
-    let others = foreign(&args.out_data, &loaded, args.measured.limit, seed)?;
+    let own = args.measured.load_any(&predictor)?;
+    let others = foreign(&args.out_data, &predictor, args.measured.limit, seed)?;
     let options = OodOptions { sigmas, batch: args.measured.batch, seed };
-    let shape = [own.channels(), own.height(), own.width()];
     let at = |sigma: f64| -> BoxedClassifier<'_> {
-        loaded.classifier(sigma, shape).expect("a model that classifies at one level does so at all")
+        predictor
+            .classifier(Defence::Softmax { sigma })
+            .expect("a model that classifies at one level does so at all")
     };
-    let jem = loaded.info.training.objective == ObjectiveName::Jem;
-    if loaded.model.joint().is_some() && !loaded.info.denoises() && !jem {
+    let jem = predictor.info().training.objective == ObjectiveName::Jem;
+    if predictor.model().joint().is_some() && !predictor.info().denoises() && !jem {
         tracing::warn!(
             "{}: was not trained by score matching: log p(y) and the norm of the score say what its classifier implies",
-            loaded.name
+            predictor.name()
         );
     }
     let bar = bar(session);
     let score = |set: &Dataset| {
         bar.set_message(set.name().to_owned());
         let mut told = |share: f64| bar.set_position((1000.0 * share) as u64);
-        let learned = [loaded.info.classifies(), loaded.info.denoises()];
-        ood::model_scores(&loaded.model, learned, &at, set, &options, &loaded.device, &mut told)
+        let learned = [predictor.info().classifies(), predictor.info().denoises()];
+        ood::model_scores(predictor.model(), learned, &at, set, &options, predictor.device(), &mut told)
     };
     let own_scores = score(&own);
     let mut documents = Vec::new();
@@ -110,9 +112,9 @@ pub fn run(args: &Ood, session: &Session) -> Result<Outcome> {
     bar.finish_and_clear();
     if session.json {
         let document = serde_json::json!({
-            "model": loaded.name, "data": args.measured.data, "count": own.len(), "pairs": documents,
+            "model": predictor.name(), "data": args.measured.data, "count": own.len(), "pairs": documents,
         });
-        session.print_json(&described(document, &loaded, session))?;
+        session.print_json(&described(document, &predictor, session))?;
     }
     Ok(Outcome::Done)
 }

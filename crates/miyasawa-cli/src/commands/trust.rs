@@ -8,6 +8,7 @@ use super::{
 use crate::session::{Session, WrongCall};
 use anyhow::{Context as _, Result};
 use clap::Args;
+use miyasawa::predictor::Predictor;
 use miyasawa::{
     atomic::write_atomic,
     attack::{Journal, Method, VERSION},
@@ -66,7 +67,7 @@ pub struct Trust {
 
 /// A model and what it is measured on.
 struct Measurement {
-    loaded: model::Loaded,
+    predictor: Predictor,
     data: Dataset,
     foreign: Vec<Dataset>,
 }
@@ -126,14 +127,14 @@ pub fn run(args: &Trust, session: &Session) -> Result<Outcome> {
         batch: args.measured.batch,
         seed,
     };
-    for loaded in &models {
-        loaded.sigmas(&args.sigmas)?;
-        check_eps(args.norm.into(), &args.eps, loaded)?;
+    for predictor in &models {
+        model::sigmas(&predictor, &args.sigmas)?;
+        check_eps(args.norm.into(), &args.eps, predictor)?;
     }
-    let with_pictures = |loaded: model::Loaded| -> Result<Measurement> {
-        let data = args.measured.load(&loaded)?;
-        let foreign = foreign(&args.out_data, &loaded, args.measured.limit, seed)?;
-        Ok(Measurement { loaded, data, foreign })
+    let with_pictures = |predictor: Predictor| -> Result<Measurement> {
+        let data = args.measured.load(&predictor)?;
+        let foreign = foreign(&args.out_data, &predictor, args.measured.limit, seed)?;
+        Ok(Measurement { predictor, data, foreign })
     };
     let models = models.into_iter().map(with_pictures).collect::<Result<Vec<_>>>()?;
     let call = call(args, &models, &options);
@@ -143,25 +144,25 @@ pub fn run(args: &Trust, session: &Session) -> Result<Outcome> {
     make_folder(&args.out)?;
     let bar = bar(session);
     let mut found = Vec::new();
-    for (i, Measurement { loaded, data, foreign }) in models.iter().enumerate() {
+    for (i, Measurement { predictor, data, foreign }) in models.iter().enumerate() {
         let subject = Subject {
-            name: &loaded.name,
-            sha256: &loaded.hash,
-            model: &loaded.model,
-            clean_sigma: loaded.clean_sigma(),
-            classifies: loaded.info.classifies(),
-            denoises: loaded.info.denoises(),
+            name: predictor.name(),
+            sha256: predictor.sha256(),
+            model: predictor.model(),
+            clean_sigma: predictor.noise_levels()[0],
+            classifies: predictor.info().classifies(),
+            denoises: predictor.info().denoises(),
             data,
             foreign,
-            device: &loaded.device,
+            device: predictor.device(),
         };
         let header = options.attack().header(&serde_json::json!({
-            "model": loaded.hash, "data": args.measured.data, "fit": format!("{:?}", args.measured.fit_for(loaded)),
+            "model": predictor.sha256(), "data": args.measured.data, "fit": format!("{:?}", args.measured.fit_for(predictor)),
         }));
         let mut journal = |sigma: f64| Journal::resume(&journal_path(&args.out, i + 1, sigma), &header);
         found.push(subject.measure(&options, &mut journal, &mut |what, share| {
             bar.set_position((1000.0 * share) as u64);
-            bar.set_message(format!("{}: {what}", loaded.name));
+            bar.set_message(format!("{}: {what}", predictor.name()));
         })?);
     }
     bar.finish_and_clear();
@@ -178,8 +179,8 @@ pub fn run(args: &Trust, session: &Session) -> Result<Outcome> {
 
 /// All that the report depends on.
 fn call(args: &Trust, models: &[Measurement], options: &TrustOptions) -> Value {
-    let of = |Measurement { loaded, data, foreign }: &Measurement| {
-        json!([loaded.hash, data.digest(), foreign.iter().map(Dataset::digest).collect::<Vec<_>>()])
+    let of = |Measurement { predictor, data, foreign }: &Measurement| {
+        json!([predictor.sha256(), data.digest(), foreign.iter().map(Dataset::digest).collect::<Vec<_>>()])
     };
     json!({
         "models": models.iter().map(of).collect::<Vec<_>>(), "attacks": VERSION, "limit": args.measured.limit,

@@ -355,6 +355,16 @@ impl Checkpoint {
         Ok(Self { info, params })
     }
 
+    /// The hash of the content, as a file of it in float32 tells; `path` is for the message.
+    ///
+    /// # Errors
+    /// If the content makes no checkpoint.
+    pub fn hash(&self, path: &Path) -> Result<String, CheckpointError> {
+        let content = self.content(Precision::F32);
+        let content = content.map_err(|found| CheckpointError::Content { path: path.to_owned(), found })?;
+        Ok(content.hash())
+    }
+
     /// The model on a device.
     ///
     /// # Errors

@@ -104,6 +104,13 @@ pub enum DataError {
 }
 
 impl DataError {
+    /// Whether the call asked for what cannot be, as opposed to work that failed.
+    pub fn is_usage(&self) -> bool {
+        matches!(self, Self::Spec { .. } | Self::Exists { .. })
+    }
+}
+
+impl DataError {
     pub(super) fn io(path: &Path, source: std::io::Error) -> Self {
         Self::Io { path: path.to_owned(), source }
     }

@@ -6,14 +6,18 @@ use crate::verify::error_and_scale;
 use burn::tensor::{Device, Tensor};
 
 /// The adversarial gradient of a picture as a difference of denoisers.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Explanation {
     /// The class that it is for.
     pub label: usize,
+    /// The noise level that the model was conditioned on.
+    pub sigma: f64,
+    /// `p(c | y)` of the class.
+    pub probability: f32,
     /// `D(y)`.
     pub denoised: Picture,
     /// `D(y, c)`.
-    pub given: Picture,
+    pub class_denoised: Picture,
     /// `D(y, c) - D(y)`.
     pub difference: Picture,
     /// `sigma^2 * grad log p(c|y)`, by reverse-mode autodiff of the classification: it knows of no denoiser.
@@ -48,9 +52,11 @@ pub fn explain<N: EnergyNetwork>(
         let gradient = picture(adversarial_gradient(&with_graph, y, sigma, label, device));
         Explanation {
             label,
+            sigma,
+            probability: probs[label],
             relative_error: error(difference.values(), gradient.values()),
             denoised: denoised.clone(),
-            given: picture(point.denoised_given(&labels)),
+            class_denoised: picture(point.denoised_given(&labels)),
             difference,
             gradient,
             probs: probs.clone(),

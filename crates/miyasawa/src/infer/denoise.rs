@@ -1,91 +1,14 @@
-//! Images of any size, channels and noise level through a denoiser.
+//! Images of any size, channels and noise level through a denoiser: what an image or a level is that the model was not
+//! trained on is brought to what it was.
 
-use super::{class, clipping, level, made, picture, tensor};
+use super::tiles::{self, TILE};
+use super::{clipping, made, pictures, tensors};
 use crate::checkpoint::ModelInfo;
+use crate::lanes;
 use crate::model::{Ask, Predict};
 use crate::picture::{Picture, PictureError};
 use burn::tensor::Device;
-
-/// Largest side of a part that goes through the network at once: memory grows with the part, not with
-/// the picture.
-const TILE: usize = 512;
-/// Pixels that neighbouring parts share.
-const OVERLAP: usize = 64;
-
-/// Where the parts of a side begin; the last one ends with the side.
-fn tiles(side: usize) -> Vec<usize> {
-    if side <= TILE {
-        return vec![0];
-    }
-    let mut starts: Vec<usize> =
-        (0..).map(|i| i * (TILE - OVERLAP)).take_while(|s| s + TILE < side).collect();
-    starts.push(side - TILE);
-    starts
-}
-
-/// Weight of a pixel of a part: it falls to the part's inner borders so that neighbours blend.
-fn weight(at: usize, start: usize, size: usize, side: usize) -> f32 {
-    let ramp = OVERLAP as f32;
-    let left = if start == 0 { ramp } else { (at - start) as f32 + 0.5 };
-    let right = if start + size == side { ramp } else { (start + size - at) as f32 - 0.5 };
-    left.min(right).min(ramp) / ramp
-}
-
-/// `D(y)`, or `D(y, label)`, of a noisy picture at its own size. A picture larger than 512 pixels is
-/// denoised in overlapping parts that are blended; `progress` is told the share that is done before each. Nothing from a
-/// model that does not denoise, or not for a class. `sigma` is as for [`classify`](super::classify); a `label` that is none of the classes is of no
-/// class: see [`class_index`](super::class_index).
-///
-/// # Panics
-/// If the picture has other channels than the model's.
-pub fn denoise(
-    model: &impl Predict,
-    noisy: &Picture,
-    sigma: f64,
-    label: Option<usize>,
-    device: &Device,
-    progress: &mut dyn FnMut(f64),
-) -> Option<Picture> {
-    let label = label.map(|label| class(label, device));
-    let ask = Ask { denoise: label.is_none(), given: label.as_ref(), ..Ask::default() };
-    let whole = |part: &Picture| {
-        let found = model.predict(&tensor(part, device), &level(sigma, device), &ask);
-        found.given.or(found.denoised).map(picture)
-    };
-    let (c, h, w) = noisy.shape();
-    let (rows, columns) = (tiles(h), tiles(w));
-    if rows.len() == 1 && columns.len() == 1 {
-        return whole(noisy);
-    }
-    let (mut sum, mut weights) = (vec![0.0f32; c * h * w], vec![0.0f32; h * w]);
-    let (ph, pw) = (h.min(TILE), w.min(TILE));
-    for (i, &top) in rows.iter().enumerate() {
-        for (j, &left) in columns.iter().enumerate() {
-            progress((i * columns.len() + j) as f64 / (rows.len() * columns.len()) as f64);
-            let mut values = Vec::with_capacity(c * ph * pw);
-            for k in 0..c {
-                for y in top..top + ph {
-                    values.extend_from_slice(&noisy.values()[(k * h + y) * w + left..][..pw]);
-                }
-            }
-            let part = whole(&made((c, ph, pw), values))?;
-            for y in 0..ph {
-                for x in 0..pw {
-                    let (at_y, at_x) = (top + y, left + x);
-                    let share = weight(at_y, top, ph, h) * weight(at_x, left, pw, w);
-                    weights[at_y * w + at_x] += share;
-                    for k in 0..c {
-                        sum[(k * h + at_y) * w + at_x] += share * part.values()[(k * ph + y) * pw + x];
-                    }
-                }
-            }
-        }
-    }
-    for (i, value) in sum.iter_mut().enumerate() {
-        *value /= weights[i % (h * w)];
-    }
-    Some(made((c, h, w), sum))
-}
+use std::collections::BTreeMap;
 
 /// How much more noise a model of colour is told of than a grey picture has.
 ///
@@ -105,7 +28,7 @@ pub fn level_to_tell(info: &ModelInfo, channels: usize, sigma: f64) -> f64 {
 }
 
 /// `D(y)`, or `D(y, label)`, of a noisy image at its own size, channels and noise level. Otherwise as
-/// [`denoise`]; what an image or a level is that the model was not trained on is brought to what it was:
+/// [`denoise`](super::denoise); what an image or a level is that the model was not trained on is brought to what it was:
 ///
 /// * A grey image goes through a model of colour as three equal channels, at the [`level_to_tell`], and stays
 ///   grey, also if it is stored with three equal channels; a colour image goes through a model of grey
@@ -132,33 +55,123 @@ pub fn denoise_any(
     device: &Device,
     progress: &mut dyn FnMut(f64),
 ) -> Result<Option<Picture>, PictureError> {
-    let (c, h, w) = noisy.shape();
     let known = info.data.classes.len();
     assert!(label.is_none_or(|label| label < known), "class {label:?}, the model knows {known}");
+    let inputs = inputs(info, noisy, sigma)?;
+    let count = inputs.len() as f64;
+    let mut outputs = Vec::with_capacity(inputs.len());
+    for (i, input) in inputs.iter().enumerate() {
+        let mut progress = |share: f64| progress((i as f64 + share) / count);
+        let network = &input.network;
+        let Some(found) = tiles::denoise(model, network, input.level, label, device, &mut progress) else {
+            return Ok(None);
+        };
+        outputs.push(input.output(&found)?);
+    }
+    assembled(noisy, outputs).map(Some)
+}
+
+/// As [`denoise_any`], of several images, each with its noise level: those of one size go through the network together. The
+/// model must be a denoiser.
+pub fn denoise_batch(
+    model: &(impl Predict + Sync),
+    info: &ModelInfo,
+    noisy: &[Picture],
+    sigmas: &[f64],
+    device: &Device,
+) -> Result<Vec<Picture>, PictureError> {
+    let plans = noisy.iter().zip(sigmas).map(|(noisy, sigma)| inputs(info, noisy, *sigma));
+    let plans: Vec<Vec<Input>> = plans.collect::<Result<_, _>>()?;
+    let all: Vec<&Input> = plans.iter().flatten().collect();
+    let mut of_size = BTreeMap::<(usize, usize, usize), Vec<usize>>::new();
+    all.iter().enumerate().for_each(|(i, input)| of_size.entry(input.network.shape()).or_default().push(i));
+    let mut found: Vec<Option<Picture>> = vec![None; all.len()];
+    for ((_, height, width), members) in of_size {
+        if height > TILE || width > TILE {
+            for i in members {
+                let Input { network, level, .. } = all[i];
+                found[i] = tiles::denoise(model, network, *level, None, device, &mut |_| ());
+            }
+            continue;
+        }
+        let images: Vec<&Picture> = members.iter().map(|i| &all[*i].network).collect();
+        let levels: Vec<f64> = members.iter().map(|i| all[*i].level).collect();
+        let (y, sigma) = tensors(&images, &levels, device);
+        let ask = Ask { denoise: true, ..Ask::default() };
+        let denoised = lanes::predict(model, &y, &sigma, &ask).denoised.map(pictures).unwrap_or_default();
+        members.into_iter().zip(denoised).for_each(|(i, image)| found[i] = Some(image));
+    }
+    let mut found = found.into_iter().zip(&all);
+    let mut images = Vec::with_capacity(noisy.len());
+    for (noisy, inputs) in noisy.iter().zip(&plans) {
+        let outputs = found.by_ref().take(inputs.len());
+        // A model that gives no image leaves the input, which is no denoiser's answer but an image of its shape.
+        let output = |(image, input): (Option<Picture>, &&Input)| match image {
+            Some(image) => input.output(&image),
+            None => Ok(input.y.clone()),
+        };
+        images.push(assembled(noisy, outputs.map(output).collect::<Result<_, _>>()?)?);
+    }
+    Ok(images)
+}
+
+/// What goes through the network for an image, or for one of its channels.
+struct Input {
+    /// The image, with what clipping took from it put back.
+    y: Picture,
+    /// In the network's channels.
+    network: Picture,
+    /// The level that the network is conditioned on.
+    level: f64,
+    /// The share of its correction to make.
+    share: f64,
+    /// The image's noise level.
+    sigma: f64,
+}
+
+impl Input {
+    fn new(info: &ModelInfo, noisy: &Picture, sigma: f64) -> Result<Self, PictureError> {
+        let y = clipping::unclipped(noisy, sigma);
+        let (level, share) = within(info, level_to_tell(info, noisy.channels(), sigma));
+        let network = y.to_channels(info.data.channels)?;
+        Ok(Self { y, network, level, share, sigma })
+    }
+
+    /// The denoised image, made of the network's answer.
+    fn output(&self, denoised: &Picture) -> Result<Picture, PictureError> {
+        let denoised = denoised.to_channels(self.y.channels())?;
+        Ok(corrected(&self.y, &denoised, self.share, self.sigma))
+    }
+}
+
+/// What goes through the network: nothing where there is no noise, three channels of a colour image one by one through a
+/// model of grey.
+fn inputs(info: &ModelInfo, noisy: &Picture, sigma: f64) -> Result<Vec<Input>, PictureError> {
+    let (channels, height, width) = noisy.shape();
     if sigma == 0.0 && !info.network.is_blind() {
-        return Ok(Some(noisy.clone()));
+        return Ok(Vec::new());
     }
-    if c == 3 && noisy.is_grey() {
-        let plane = made((1, h, w), noisy.values()[..h * w].to_vec());
-        let denoised = denoise_any(model, info, &plane, sigma, label, device, progress)?;
-        return denoised.map(|denoised| denoised.to_channels(c)).transpose();
+    let plane = |values: &[f32]| Input::new(info, &made((1, height, width), values.to_vec()), sigma);
+    let mut planes = noisy.values().chunks(height * width);
+    if channels == 3 && noisy.is_grey() {
+        return planes.next().map(plane).into_iter().collect();
     }
-    if c == 3 && info.data.channels == 1 {
-        let planes = noisy.values().chunks(h * w).enumerate().map(|(i, plane)| {
-            let mut progress = |share: f64| progress((i as f64 + share) / 3.0);
-            let plane = made((1, h, w), plane.to_vec());
-            let denoised = denoise_any(model, info, &plane, sigma, label, device, &mut progress)?;
-            Ok(denoised.map(Picture::into_values))
-        });
-        let planes: Option<Vec<_>> = planes.collect::<Result<_, PictureError>>()?;
-        return Ok(planes.map(|planes| made((c, h, w), planes.concat())));
+    if channels == 3 && info.data.channels == 1 {
+        return planes.map(plane).collect();
     }
-    let y = clipping::unclipped(noisy, sigma);
-    let (level, share) = within(info, level_to_tell(info, c, sigma));
-    let input = y.to_channels(info.data.channels)?;
-    let denoised = denoise(model, &input, level, label, device, progress);
-    let denoised = denoised.map(|denoised| denoised.to_channels(c)).transpose()?;
-    Ok(denoised.map(|denoised| corrected(&y, &denoised, share, sigma)))
+    Ok(vec![Input::new(info, noisy, sigma)?])
+}
+
+/// The denoised image in the channels of the noisy one.
+fn assembled(noisy: &Picture, mut outputs: Vec<Picture>) -> Result<Picture, PictureError> {
+    match outputs.len() {
+        0 => Ok(noisy.clone()),
+        1 => outputs.remove(0).to_channels(noisy.channels()),
+        _ => {
+            let planes: Vec<_> = outputs.into_iter().map(Picture::into_values).collect();
+            Ok(made(noisy.shape(), planes.concat()))
+        }
+    }
 }
 
 /// The level of the training nearest to `sigma`, and the share of its correction to make.
@@ -184,46 +197,4 @@ fn corrected(y: &Picture, denoised: &Picture, share: f64, sigma: f64) -> Picture
     }
     let value = |(y, d): (&f32, &f32)| y + share as f32 * (d - y);
     made(y.shape(), pairs().map(value).collect())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::{GradResNetConfig, JointModel};
-    use burn::tensor::TensorData;
-
-    #[test]
-    fn parts_cover_a_side_and_their_weights_never_vanish() {
-        for side in [1, 512, 513, 960, 961, 3000] {
-            let starts = tiles(side);
-            let size = side.min(TILE);
-            assert_eq!(starts[0], 0);
-            assert_eq!(starts[starts.len() - 1] + size, side);
-            for at in 0..side {
-                let inside = starts.iter().filter(|s| (**s..**s + size).contains(&at));
-                assert!(inside.map(|s| weight(at, *s, size, side)).sum::<f32>() > 0.0, "{side} {at}");
-            }
-        }
-    }
-
-    /// A model whose energy is zero denoises every pixel by itself: parts must not show.
-    #[test]
-    fn parts_of_a_large_picture_blend_into_the_whole() {
-        let device = Device::flex();
-        let config = GradResNetConfig { width: 1, blocks: vec![1], ..GradResNetConfig::new(1, 1) };
-        let mut net = config.init(&device, 0);
-        let mut values = crate::model::params::collect(&net);
-        values.insert("class_head.weight".into(), TensorData::new(vec![0.0f32], [1, 1]));
-        net = crate::model::params::assign(net, values).unwrap();
-        let model = JointModel::new(net, 0.5);
-        let (height, width) = (530, 40);
-        let values: Vec<f32> = (0..height * width).map(|i| ((i * 37) % 255) as f32 / 127.5 - 1.0).collect();
-        let noisy = made((1, height, width), values);
-        let mut shares = Vec::new();
-        let found = denoise(&model, &noisy, 0.5, None, &device, &mut |share| shares.push(share)).unwrap();
-        assert_eq!(shares, [0.0, 0.5]);
-        for (found, y) in found.values().iter().zip(noisy.values()) {
-            assert!((found - 0.5 * y).abs() < 1e-6, "{found} {y}");
-        }
-    }
 }

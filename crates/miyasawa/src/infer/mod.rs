@@ -2,13 +2,15 @@
 
 mod clipping;
 mod denoise;
+mod tiles;
 
-pub use denoise::{denoise, denoise_any, level_to_tell};
+pub use denoise::{denoise_any, denoise_batch, level_to_tell};
+pub use tiles::denoise;
 
-use crate::checkpoint::ModelInfo;
 use crate::classifier::Classifier;
+use crate::lanes;
 use crate::metrics::scaled_log_probs;
-use crate::model::{Ask, Predict, host};
+use crate::model::{Ask, EnergyNetwork, JointModel, Predict, host};
 use crate::picture::Picture;
 use crate::range::to_unit;
 use burn::tensor::{Device, Int, Tensor, TensorData, activation::softmax};
@@ -17,6 +19,18 @@ use burn::tensor::{Device, Int, Tensor, TensorData, activation::softmax};
 pub fn tensor(picture: &Picture, device: &Device) -> Tensor<4> {
     let (channels, height, width) = picture.shape();
     Tensor::from_data(TensorData::new(picture.values().to_vec(), [1, channels, height, width]), device)
+}
+
+/// Images of one shape as a batch, and the noise level of each.
+fn tensors(images: &[&Picture], sigmas: &[f64], device: &Device) -> (Tensor<4>, Tensor<1>) {
+    let (channels, height, width) = images[0].shape();
+    let values: Vec<f32> = images.iter().flat_map(|image| image.values()).copied().collect();
+    let levels: Vec<f32> = sigmas.iter().map(|sigma| *sigma as f32).collect();
+    let n = images.len();
+    (
+        Tensor::from_data(TensorData::new(values, [n, channels, height, width]), device),
+        Tensor::from_data(TensorData::new(levels, [n]), device),
+    )
 }
 
 /// A picture of a model's own making.
@@ -59,6 +73,23 @@ pub fn classify(model: &impl Predict, picture: &Picture, sigma: f64, device: &De
     found.logits.map(|logits| host(softmax(logits, 1)))
 }
 
+/// As [`classify`], of several images, each with its noise level. Nothing from a model that does not classify.
+pub fn classify_batch(
+    model: &(impl Predict + Sync),
+    images: &[Picture],
+    sigmas: &[f64],
+    device: &Device,
+) -> Vec<Vec<f32>> {
+    if images.is_empty() {
+        return Vec::new();
+    }
+    let (y, sigma) = tensors(&images.iter().collect::<Vec<_>>(), sigmas, device);
+    let ask = Ask { classify: true, ..Ask::default() };
+    let Some(logits) = lanes::predict(model, &y, &sigma, &ask).logits else { return Vec::new() };
+    let classes = logits.dims()[1];
+    host(softmax(logits, 1)).chunks(classes).map(<[f32]>::to_vec).collect()
+}
+
 /// The probabilities of all classes that a defence gives a picture of the classifier's shape; see
 /// [`Defence`](crate::classifier::Defence).
 ///
@@ -70,33 +101,12 @@ pub fn classify_behind(classifier: &dyn Classifier, picture: &Picture) -> Vec<f3
     scaled_log_probs(&logits, classifier.classes(), 1.0).into_iter().map(f32::exp).collect()
 }
 
-/// Why a class or a picture does not fit a model.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-pub enum InferError {
-    /// No class has the name or number.
-    #[error("class '{found}' is not known; expected a number below {} or one of: {}", classes.len(), listed(classes))]
-    Class {
-        /// What was asked for.
-        found: String,
-        /// The model's classes.
-        classes: Vec<String>,
-    },
-}
-
-fn listed(classes: &[String]) -> String {
-    let shown = classes.iter().take(20).cloned().collect::<Vec<_>>().join(", ");
-    if classes.len() > 20 { format!("{shown}, ...") } else { shown }
-}
-
-/// A class by its name or its number.
-///
-/// # Errors
-/// If the model has no such class.
-pub fn class_index(info: &ModelInfo, text: &str) -> Result<usize, InferError> {
-    let classes = &info.data.classes;
-    let by_name = classes.iter().position(|class| class == text);
-    let by_number = text.parse().ok().filter(|n: &usize| *n < classes.len());
-    by_name
-        .or(by_number)
-        .ok_or_else(|| InferError::Class { found: text.to_owned(), classes: classes.clone() })
+/// `log p(y)` up to a constant that depends on `sigma` alone, of an image that has the model's channels and size.
+pub fn log_density<N: EnergyNetwork>(
+    model: &JointModel<N>,
+    image: &Picture,
+    sigma: f64,
+    device: &Device,
+) -> f64 {
+    f64::from(host(model.at(&tensor(image, device), &level(sigma, device)).log_prob())[0])
 }

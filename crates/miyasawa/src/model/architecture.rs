@@ -224,6 +224,16 @@ impl Architecture {
         if self.kind() == Kind::GradResNet { 2 } else { 1 }
     }
 
+    /// The type of the convolutions' products: how the network is computed, not what it is.
+    pub fn set_operands(&mut self, operands: crate::ops::Operands) {
+        *match self {
+            Self::GradResNet(config) => &mut config.operands,
+            Self::ResNet18(config) => &mut config.operands,
+            Self::DnCnn(config) => &mut config.operands,
+            Self::UNet(config) => &mut config.operands,
+        } = operands;
+    }
+
     /// A model with random parameters for data with the standard deviation `sigma_data`; the seed fixes the
     /// parameters on every device.
     ///

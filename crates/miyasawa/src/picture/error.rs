@@ -44,6 +44,12 @@ pub enum PictureError {
     /// The file could not be written; what was there before is still there.
     #[error(transparent)]
     Write(#[from] AtomicError),
+    /// Noise of no level that noise can have.
+    #[error("noise of the level {found}, expected a finite number from 0")]
+    Noise {
+        /// What was asked for.
+        found: f64,
+    },
     /// Sizes do not fit together.
     #[error("expected a picture of {expected}, found {found}")]
     Shape {

@@ -33,6 +33,23 @@ impl Picture {
         Ok(file.page(0)?.into_opaque())
     }
 
+    /// Decodes an image from the bytes of a file in memory; see [`Picture::open`].
+    ///
+    /// ```
+    /// use miyasawa::prelude::*;
+    /// let bytes = Image::filled(3, 2, 2, 1.0)?.to_png()?;
+    /// assert_eq!(Image::decode(&bytes)?.values(), [1.0; 12]);
+    /// assert!(Image::decode(b"no image").is_err());
+    /// # Ok::<(), miyasawa::picture::PictureError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`PictureError::Decode`].
+    pub fn decode(bytes: &[u8]) -> Result<Self, PictureError> {
+        Ok(PictureFile::read("in memory", bytes)?.page(0)?.into_opaque())
+    }
+
     /// Whether [`Picture::save`] can write to a file of this name: to be asked before long work.
     ///
     /// # Errors

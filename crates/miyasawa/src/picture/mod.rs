@@ -35,6 +35,7 @@ pub use kind::Format;
 pub use page::{Page, PictureFile, PictureWriter};
 pub(crate) use resample::cover;
 
+use crate::random::evaluation_noise;
 use crate::range::normalise;
 
 /// With how many bits a value is stored in a file that can hold them.
@@ -77,6 +78,45 @@ impl Picture {
             });
         }
         Ok(Self { channels, height, width, values, depth: Depth::Eight })
+    }
+
+    /// An image of one value.
+    ///
+    /// ```
+    /// use miyasawa::prelude::*;
+    /// assert_eq!(Image::filled(3, 4, 5, 0.5)?.values(), [0.5; 60]);
+    /// assert!(Image::filled(2, 4, 5, 0.5).is_err());
+    /// # Ok::<(), miyasawa::picture::PictureError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`Picture::new`].
+    pub fn filled(channels: usize, height: usize, width: usize, value: f32) -> Result<Self, PictureError> {
+        check_size(height, width)?;
+        Self::new((channels, height, width), vec![value; channels * height * width])
+    }
+
+    /// The image with normal noise of the level `sigma` added, in units of the [-1, 1] range and not clipped to it: what a
+    /// denoiser is tried on. The noise depends on the seed and the number of values alone.
+    ///
+    /// ```
+    /// use miyasawa::prelude::*;
+    /// let noisy = Image::filled(1, 64, 64, 0.0)?.with_noise(0.1, 3)?;
+    /// assert!((noisy.noise_level() - 0.1).abs() < 0.01);
+    /// # Ok::<(), miyasawa::picture::PictureError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`PictureError::Noise`] if the level is negative or not finite.
+    pub fn with_noise(mut self, sigma: f64, seed: u64) -> Result<Self, PictureError> {
+        if !(sigma >= 0.0 && sigma.is_finite()) {
+            return Err(PictureError::Noise { found: sigma });
+        }
+        let noise = evaluation_noise(seed, 0, 0, 1, self.values.len());
+        self.values.iter_mut().zip(noise).for_each(|(value, noise)| *value += sigma as f32 * noise);
+        Ok(self)
     }
 
     /// The same picture, to be stored with other bits.

@@ -86,7 +86,7 @@ pub fn explanation(y: &Picture, found: &[Explanation], classes: &[String]) -> Re
             100.0 * one.probs.get(one.label).copied().unwrap_or(f32::NAN),
             1.0 / peak
         ),
-        pictures: vec![y, &one.denoised, &one.given, difference, gradient],
+        pictures: vec![y, &one.denoised, &one.class_denoised, difference, gradient],
     });
     let columns = ["y", "D(y)", "D(y, c)", "D(y, c) - D(y)", "sigma^2 grad log p(c | y)"];
     let worst = found.iter().fold(0.0f64, |worst, one| worst.max(one.relative_error));

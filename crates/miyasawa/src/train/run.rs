@@ -123,6 +123,18 @@ pub enum TrainError {
     Report(#[from] report::ReportError),
 }
 
+impl TrainError {
+    /// Whether the call asked for what cannot be, as opposed to work that failed.
+    pub fn is_usage(&self) -> bool {
+        match self {
+            Self::Config(error) => error.is_usage(),
+            Self::Data(error) => error.is_usage(),
+            Self::Network(_) | Self::Exists(_) | Self::NoCheckpoint(_) => true,
+            _ => false,
+        }
+    }
+}
+
 fn holder(pid: &Option<u32>) -> String {
     pid.map_or("by another process".to_owned(), |pid| format!("by process {pid}"))
 }

@@ -174,7 +174,7 @@ pub(super) fn for_parts<T: Send + Sync>(
         if lanes.len() < 2 || group.len() < 2 {
             group.iter().for_each(|part| take(work(*part)));
         } else {
-            in_lanes(lanes, group, |part| work(*part)).into_iter().for_each(&mut take);
+            in_lanes(&lanes, group, |part| work(*part)).into_iter().for_each(&mut take);
         }
     }
 }

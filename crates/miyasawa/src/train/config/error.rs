@@ -41,6 +41,14 @@ pub enum ConfigError {
     },
 }
 
+impl ConfigError {
+    /// Whether the call asked for what cannot be, as opposed to work that failed.
+    pub fn is_usage(&self) -> bool {
+        // A configuration is part of the call; that its file cannot be read is not.
+        !matches!(self, Self::Read { .. })
+    }
+}
+
 pub(crate) fn parse_error(origin: &str, error: &toml::de::Error) -> ConfigError {
     let message = error.message().lines().collect::<Vec<_>>().join(" ");
     ConfigError::Parse { origin: origin.to_owned(), message }

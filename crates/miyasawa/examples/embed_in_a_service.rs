@@ -1,0 +1,66 @@
+//! A small HTTP service: POST an image, get its classes as JSON. One model serves all threads.
+//!
+//! ```sh
+//! cargo run --release -p miyasawa --example embed_in_a_service -- 127.0.0.1:8080 &
+//! curl --data-binary @frog.jpg http://127.0.0.1:8080/classify
+//! ```
+//! A program of your own takes a real HTTP library; the part about the model stays as it is.
+
+use miyasawa::prelude::*;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+
+/// Larger bodies are refused: an image of so many bytes takes long enough.
+const MAX_BODY: usize = 20 << 20;
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:8080".to_owned());
+    let model = Arc::new(Predictor::bundled()?);
+    let listener = TcpListener::bind(&address)?;
+    println!("listening on {}", listener.local_addr()?);
+    for stream in listener.incoming() {
+        let (model, stream) = (Arc::clone(&model), stream?);
+        std::thread::spawn(move || serve(&model, stream));
+    }
+    Ok(())
+}
+
+/// What the service is for: bytes in, a document out, no panic whatever the bytes are.
+fn classify(model: &Predictor, body: &[u8]) -> Result<String, PredictError> {
+    let image = Image::decode(body)?;
+    let found = model.classify(&image, Noise::Estimate)?.truncated(5);
+    Ok(serde_json::to_string(&found).expect("a classification is a JSON document"))
+}
+
+fn serve(model: &Predictor, mut stream: TcpStream) {
+    let (status, text) = match body(&stream) {
+        Ok(body) => match classify(model, &body) {
+            Ok(document) => ("200 OK", document),
+            Err(error) => ("422 Unprocessable Content", format!("{{\"error\":{:?}}}", error.to_string())),
+        },
+        Err(error) => ("400 Bad Request", format!("{{\"error\":{:?}}}", error.to_string())),
+    };
+    let length = text.len();
+    // A client that went away wants no answer.
+    let _ = write!(stream, "HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{text}");
+}
+
+/// The body of an HTTP request.
+fn body(stream: &TcpStream) -> std::io::Result<Vec<u8>> {
+    let (mut reader, mut length, mut line) = (BufReader::new(stream), 0, String::new());
+    while reader.read_line(&mut line)? > 0 && !line.trim().is_empty() {
+        if let Some(("content-length", value)) =
+            line.to_ascii_lowercase().split_once(':').map(|(name, value)| (name, value.trim().to_owned()))
+        {
+            length = value.parse().map_err(std::io::Error::other)?;
+        }
+        line.clear();
+    }
+    if length > MAX_BODY {
+        return Err(std::io::Error::other("the image is too large"));
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body)?;
+    Ok(body)
+}

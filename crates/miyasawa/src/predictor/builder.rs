@@ -1,0 +1,108 @@
+use super::{PredictError, Predictor};
+use crate::checkpoint::Checkpoint;
+use crate::device::DeviceSpec;
+use crate::ops::Operands;
+use crate::shipped;
+use std::{path::Path, sync::Arc};
+
+/// The most threads that can be asked for: starting more would take longer than they save.
+const MAX_THREADS: usize = 1024;
+
+/// Builds a [`Predictor`] for a device, a number of threads and a precision.
+///
+/// ```
+/// use miyasawa::prelude::*;
+/// let model = Predictor::builder().device("cpu".parse()?).threads(2).bundled()?;
+/// # let _ = model;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+#[must_use]
+pub struct PredictorBuilder {
+    device: Option<DeviceSpec>,
+    threads: Option<usize>,
+    operands: Option<Operands>,
+}
+
+impl PredictorBuilder {
+    /// Where to compute; the CPU if nothing is said.
+    pub fn device(self, device: DeviceSpec) -> Self {
+        Self { device: Some(device), ..self }
+    }
+
+    /// Threads of the predictor's own on the CPU, 1 to 1024. If nothing is said, it shares the global pool of `rayon`, which
+    /// has one thread for each core.
+    pub fn threads(self, threads: usize) -> Self {
+        Self { threads: Some(threads), ..self }
+    }
+
+    /// How both sides of every product of a convolution are rounded on the CPU: [`Operands::Bf16`] is about twice as fast
+    /// where the processor has such instructions. If nothing is said, nothing is rounded.
+    pub fn operands(self, operands: Operands) -> Self {
+        Self { operands: Some(operands), ..self }
+    }
+
+    /// The model inside the library; see [`Predictor::bundled`].
+    ///
+    /// # Errors
+    /// If the device or the threads cannot be had.
+    pub fn bundled(self) -> Result<Predictor, PredictError> {
+        let (checkpoint, sha256) = shipped::checkpoint()?;
+        self.build(checkpoint, sha256, Path::new(shipped::NAME))
+    }
+
+    /// The model of a checkpoint; see [`Predictor::load`].
+    ///
+    /// # Errors
+    /// If the file cannot be read or is no checkpoint, or the device or the threads cannot be had.
+    pub fn load(self, path: impl AsRef<Path>) -> Result<Predictor, PredictError> {
+        let (checkpoint, sha256) = Checkpoint::load_with_hash(path.as_ref())?;
+        self.build(checkpoint, sha256, path.as_ref())
+    }
+
+    /// The model of a checkpoint in memory; see [`Predictor::from_bytes`].
+    ///
+    /// # Errors
+    /// If the bytes are no checkpoint, or the device or the threads cannot be had.
+    pub fn from_bytes(self, bytes: &[u8]) -> Result<Predictor, PredictError> {
+        let path = Path::new("in memory");
+        let (checkpoint, sha256) = Checkpoint::from_bytes_with_hash(bytes, path)?;
+        self.build(checkpoint, sha256, path)
+    }
+
+    /// The model of a checkpoint that was read or trained, under the name `name`.
+    ///
+    /// # Errors
+    /// If the parameters are not those of the network, or the device or the threads cannot be had.
+    pub fn from_checkpoint(
+        self,
+        checkpoint: Checkpoint,
+        name: impl AsRef<Path>,
+    ) -> Result<Predictor, PredictError> {
+        let sha256 = checkpoint.hash(name.as_ref())?;
+        self.build(checkpoint, sha256, name.as_ref())
+    }
+
+    fn build(
+        self,
+        mut checkpoint: Checkpoint,
+        sha256: String,
+        path: &Path,
+    ) -> Result<Predictor, PredictError> {
+        let device = self.device.unwrap_or(DeviceSpec::Cpu).open()?;
+        let pool = self.threads.map(pool).transpose()?;
+        if let Some(operands) = self.operands {
+            checkpoint.info.network.set_operands(operands);
+        }
+        Predictor::from_parts(checkpoint, sha256, path, device, pool)
+    }
+}
+
+fn pool(threads: usize) -> Result<Arc<rayon::ThreadPool>, PredictError> {
+    let error = |found: String| PredictError::Threads { threads, found };
+    if !(1..=MAX_THREADS).contains(&threads) {
+        return Err(error(format!("expected 1 to {MAX_THREADS}")));
+    }
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+    Ok(Arc::new(pool.map_err(|e| error(e.to_string()))?))
+}

@@ -1,0 +1,116 @@
+use super::noise::MAX_NOISE;
+use crate::checkpoint::CheckpointError;
+use crate::device::DeviceError;
+use crate::model::{Kind, NOISE_LEVELS};
+use crate::picture::PictureError;
+
+/// Why a model could not be opened, or not do what it was asked for.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PredictError {
+    /// The checkpoint could not be read.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// The device cannot be used.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+    /// Threads could not be started.
+    #[error("{threads} threads: {found}")]
+    Threads {
+        /// How many were asked for.
+        threads: usize,
+        /// What went wrong.
+        found: String,
+    },
+    /// The image cannot be brought to the model, decoded or stored.
+    #[error(transparent)]
+    Image(#[from] PictureError),
+    /// The image holds a value that is not finite.
+    #[error("value {index} of the image is {found}, expected a finite number")]
+    NotFiniteImage {
+        /// Where, in (channel, row, column) order.
+        index: usize,
+        /// What stands there.
+        found: f32,
+    },
+    /// The number of values is not that of the images.
+    #[error("expected {expected} values for a batch of shape {shape:?}, found {found}")]
+    Batch {
+        /// Images, channels, height, width.
+        shape: [usize; 4],
+        /// Their product.
+        expected: usize,
+        /// The length of the slice.
+        found: usize,
+    },
+    /// No class has the name or number.
+    #[error("class '{found}' is not known; expected a number below {} or one of: {}", classes.len(), listed(classes))]
+    Class {
+        /// What was asked for.
+        found: String,
+        /// The model's classes.
+        classes: Vec<String>,
+    },
+    /// The model knows one class.
+    #[error("{model}: does not classify: it knows one class")]
+    OneClass {
+        /// The model.
+        model: String,
+    },
+    /// The model was not trained to do this.
+    #[error(
+        "{model}: does not {what}: it is a {kind} trained with the weights {weights:?} of cross-entropy and score matching"
+    )]
+    Cannot {
+        /// The model.
+        model: String,
+        /// What it was asked to do.
+        what: &'static str,
+        /// What it is.
+        kind: Kind,
+        /// The weights of its losses.
+        weights: [f64; 2],
+    },
+    /// The model cannot be conditioned on the noise level.
+    #[error("{}", level_text(*found))]
+    Level {
+        /// The level.
+        found: f64,
+    },
+    /// The model's answer is not finite.
+    #[error("the model's answer at noise level {sigma} is not finite")]
+    NotFinite {
+        /// The level.
+        sigma: f64,
+    },
+}
+
+impl PredictError {
+    pub(super) fn class(found: &str, classes: &[String]) -> Self {
+        Self::Class { found: found.to_owned(), classes: classes.to_vec() }
+    }
+
+    /// Whether the call asked for what cannot be, as opposed to work that failed.
+    pub fn is_usage(&self) -> bool {
+        match self {
+            Self::Class { .. } | Self::Level { .. } | Self::Batch { .. } | Self::Threads { .. } => true,
+            Self::Device(error) => error.is_usage(),
+            _ => false,
+        }
+    }
+}
+
+fn listed(classes: &[String]) -> String {
+    let shown = classes.iter().take(20).cloned().collect::<Vec<_>>().join(", ");
+    if classes.len() > 20 { format!("{shown}, ...") } else { shown }
+}
+
+fn level_text(found: f64) -> String {
+    let min = NOISE_LEVELS.start();
+    let mut text = format!("noise level {found}, expected a number from {min:e} to {MAX_NOISE}");
+    text += ", in units of the [-1, 1] range";
+    if found > MAX_NOISE && found <= 255.0 {
+        text += &format!(": {found} of 255 is {:.3}", found / 127.5);
+    }
+    text
+}
