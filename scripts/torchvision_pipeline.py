@@ -1,6 +1,6 @@
 """Compares the evaluation pipeline with torchvision's: Resize(256), CenterCrop(224), bilinear and antialiased.
 
-    cargo run --release -p miyasawa --example evaluation_pictures -- val.tar 224 out.bin
+    cargo run --release -p miyasawa --example evaluation_images -- val.tar 224 out.bin
     torchvision_pipeline.py val.tar 224 out.bin      # mean and largest difference in grey levels
     torchvision_pipeline.py val.tar 224              # the numbers in crates/miyasawa/src/data/tests/real.rs
 

@@ -22,7 +22,7 @@ fn values(len: usize, seed: u32) -> Vec<f32> {
     (0..len).map(|_| next()).collect()
 }
 
-/// The convolutions of a network of width 32 on a part of 16 pictures of 32x32, and those of one picture at width 64.
+/// The convolutions of a network of width 32 on a part of 16 images of 32x32, and those of one image at width 64.
 fn convolutions(c: &mut Criterion) {
     let shape = |batch, side, [in_channels, out_channels]: [usize; 2], kernel, stride| ConvShape {
         batch,
@@ -54,7 +54,7 @@ fn convolutions(c: &mut Criterion) {
                 "{}x{}x{}x{} to {}, {}x{} step {}, {operands:?}",
                 s.batch, s.height, s.width, s.in_channels, s.out_channels, s.kernel, s.kernel, s.stride
             );
-            group.throughput(Throughput::Elements(2 * s.multiply_adds() as u64));
+            group.throughput(Throughput::Elements(2 * s.macs() as u64));
             group.bench_function(BenchmarkId::new("forward", &name), |b| {
                 b.iter(|| conv::forward(&s, black_box(&x), &w, None))
             });

@@ -55,8 +55,8 @@ fn a_forged_checkpoint_works_if_nothing_is_changed() {
     let dir = tempfile::tempdir().unwrap();
     let same = forge(&dir.path().join("same.safetensors"), |_, _| {});
     let classify = |model: &str| {
-        let picture = save(dir.path(), "a.png", grey(8, 8));
-        json(["classify", model, &picture, "--json"])["images"].clone()
+        let image = save(dir.path(), "a.png", grey(8, 8));
+        json(["classify", model, &image, "--json"])["images"].clone()
     };
     assert_eq!(classify(&same), classify(&model()));
 }
@@ -128,9 +128,9 @@ fn saved_again(
 fn what_another_program_saved_is_loaded_with_a_warning() {
     let dir = tempfile::tempdir().unwrap();
     let (own, path) = (shared().join("model.safetensors"), dir.path().join("m.safetensors"));
-    let picture = save(dir.path(), "a.png", grey(8, 8));
+    let image = save(dir.path(), "a.png", grey(8, 8));
     let probability = |model: &str| {
-        let found = json(["classify", model, &picture, "--json"]);
+        let found = json(["classify", model, &image, "--json"]);
         found["images"][0]["classes"][0]["probability"].as_f64().unwrap()
     };
     let whole = probability(&model());
@@ -232,12 +232,12 @@ fn export_writes_safetensors_and_not_over_the_model() {
 #[test]
 fn files_that_are_no_checkpoints() {
     let dir = tempfile::tempdir().unwrap();
-    let picture = save(dir.path(), "a.png", grey(8, 8));
+    let image = save(dir.path(), "a.png", grey(8, 8));
     let path = dir.path().join("m.safetensors");
     let name = text(&path);
     let all = |parts: &[&str]| {
         fails(1, ["info", &name], parts);
-        fails(1, ["classify", &name, &picture], parts);
+        fails(1, ["classify", &name, &image], parts);
         fails(1, ["eval", &name, "--data", "digits"], parts);
     };
     all(&["m.safetensors", "No such file"]);
@@ -259,11 +259,11 @@ fn files_that_are_no_checkpoints() {
 #[test]
 fn parameters_that_do_not_fit_the_network() {
     let dir = tempfile::tempdir().unwrap();
-    let picture = save(dir.path(), "a.png", grey(8, 8));
+    let image = save(dir.path(), "a.png", grey(8, 8));
     let path = dir.path().join("m.safetensors");
     let refused = |change: &dyn Fn(&mut Value, &mut Tensors), parts: &[&str]| {
         let name = forge(&path, change);
-        fails(1, ["classify", &name, &picture], &[&["m.safetensors"], parts].concat());
+        fails(1, ["classify", &name, &image], &[&["m.safetensors"], parts].concat());
     };
     let first = "stages.0.0.conv1.weight";
     refused(&|_, t| t.get_mut(first).unwrap().0 = vec![8, 9, 8], &[first, "[8, 9, 8]", "[8, 8, 3, 3]"]);
@@ -301,7 +301,7 @@ fn descriptions_that_make_no_sense() {
         ("/data/classes", json!(["a", "b"]), &["2 class names for 10 classes"]),
         ("/data/channels", json!(3), &["3 channels"]),
         ("/data/height", json!(0), &["0x8"]),
-        ("/data/width", json!(1u64 << 62), &["pictures of 8x"]),
+        ("/data/width", json!(1u64 << 62), &["images of 8x"]),
         ("/sigma", json!([0.0, 1.0]), &["noise levels from 0 to 1"]),
         ("/sigma", json!([2.0, 1.0]), &["noise levels from 2 to 1"]),
         ("/sigma", json!([Value::Null, 1.0]), &["null"]),
@@ -332,7 +332,7 @@ fn a_state_of_another_network_is_not_resumed() {
 #[test]
 fn a_full_disk_leaves_what_was_there() {
     let dir = tempfile::tempdir().unwrap();
-    let picture = save(dir.path(), "a.png", colour(300, 200));
+    let image = save(dir.path(), "a.png", colour(300, 200));
     let disk = dir.path().join("disk");
     std::fs::create_dir(&disk).unwrap();
     let Some(_mounted) = Disk::mount(&disk, "64k") else { return };
@@ -354,7 +354,7 @@ fn a_full_disk_leaves_what_was_there() {
     assert!(std::fs::write(disk.join("filler"), vec![1; 1 << 16]).is_err());
     fails(
         1,
-        ["denoise", &model(), &picture, "--sigma", "0.1", "-o", &text(&out)],
+        ["denoise", &model(), &image, "--sigma", "0.1", "-o", &text(&out)],
         &["out.png: cannot be written: No space left"],
     );
     assert_eq!(before, std::fs::read(&out).unwrap());

@@ -6,7 +6,7 @@ use common::*;
 use std::path::Path;
 
 #[test]
-fn pictures_that_are_none() {
+fn images_that_are_none() {
     let dir = tempfile::tempdir().unwrap();
     let write = |name: &str, bytes: &[u8]| {
         let path = dir.path().join(name);
@@ -19,7 +19,7 @@ fn pictures_that_are_none() {
     for (path, parts) in [
         (text(&dir.path().join("missing.png")), ["missing.png", "No such file"]),
         (
-            write("fake.jpg", b"this is not a picture"),
+            write("fake.jpg", b"this is not an image"),
             ["fake.jpg", "expected a PNG, JPEG, WebP, TIFF, BMP or GIF"],
         ),
         (write("empty.png", b""), ["empty.png", "empty"]),
@@ -31,7 +31,7 @@ fn pictures_that_are_none() {
         fails(1, ["explain", &model(), &path, "--class", "1", "-o", &out], &parts);
         assert!(!Path::new(&out).exists());
     }
-    // A folder of pictures is no picture.
+    // A folder of images is no image.
     let folder = text(dir.path());
     fails(1, ["explain", &model(), &folder, "--class", "1", "-o", &out], &[&folder, "folder"]);
     fails(2, ["denoise", &model(), &folder, "--sigma", "0.1", "-o", &out], &["out.png", "a folder"]);
@@ -52,14 +52,14 @@ fn pictures_that_are_none() {
 #[test]
 fn levels_of_255_are_told_in_the_right_unit() {
     let dir = tempfile::tempdir().unwrap();
-    let (picture, model) = (save(dir.path(), "a.png", grey(8, 8)), model());
+    let (image, model) = (save(dir.path(), "a.png", grey(8, 8)), model());
     let out = text(&dir.path().join("out.png"));
     let parts = ["is 25, expected", "25 of 255 is 0.196"];
-    fails(2, ["denoise", &model, &picture, "--sigma", "25", "-o", &out], &parts);
-    fails(2, ["denoise", &model, &picture, "--add-noise", "25", "-o", &out], &parts);
-    fails(2, ["classify", &model, &picture, "--sigma", "25"], &parts);
-    fails(2, ["classify", &model, &picture, "--defence", "average", "--sigma", "25"], &parts);
-    fails(2, ["explain", &model, &picture, "--sigma", "25", "--class", "1", "-o", &out], &parts);
+    fails(2, ["denoise", &model, &image, "--sigma", "25", "-o", &out], &parts);
+    fails(2, ["denoise", &model, &image, "--add-noise", "25", "-o", &out], &parts);
+    fails(2, ["classify", &model, &image, "--sigma", "25"], &parts);
+    fails(2, ["classify", &model, &image, "--defence", "average", "--sigma", "25"], &parts);
+    fails(2, ["explain", &model, &image, "--sigma", "25", "--class", "1", "-o", &out], &parts);
     fails(2, ["eval", &model, "--data", "digits", "--sigmas", "0.1,25"], &parts);
     fails(
         2,
@@ -72,11 +72,11 @@ fn levels_of_255_are_told_in_the_right_unit() {
     fails(2, ["certify", &model, "--data", "digits", "--sigma", "25"], &parts);
     assert!(!Path::new(&out).exists());
     // A little beyond what the model was trained on is a warning.
-    let output = run(["denoise", &model, &picture, "--sigma", "1.5", "-o", &out]);
+    let output = run(["denoise", &model, &image, "--sigma", "1.5", "-o", &out]);
     assert_eq!(output.status.code(), Some(0));
     assert!(stderr(&output).contains("outside"), "{}", stderr(&output));
-    fails(2, ["classify", &model, &picture, "--top", "0"], &["--top is 0, expected at least 1"]);
-    let draws = ["classify", &model, &picture, "--defence", "average", "--draws"];
+    fails(2, ["classify", &model, &image, "--top", "0"], &["--top is 0, expected at least 1"]);
+    let draws = ["classify", &model, &image, "--defence", "average", "--draws"];
     fails(2, draws.iter().chain(&["9999999999"]), &["--draws is 9999999999, expected 1 to 100000"]);
     let output = run(draws.iter().chain(&["100"]));
     assert!(stderr(&output).contains("100 passes through the model"), "{}", stderr(&output));
@@ -85,34 +85,34 @@ fn levels_of_255_are_told_in_the_right_unit() {
 #[test]
 fn numbers_and_names_that_make_no_sense() {
     let dir = tempfile::tempdir().unwrap();
-    let (picture, model) = (save(dir.path(), "a.png", grey(8, 8)), model());
+    let (image, model) = (save(dir.path(), "a.png", grey(8, 8)), model());
     let out = text(&dir.path().join("out.png"));
     for sigma in ["0", "-1", "nan", "inf", "1e30", "1e-30"] {
         let option = format!("--sigma={sigma}");
         if sigma != "0" {
-            let call = ["denoise", &model, &picture, &option, "-o", &out];
+            let call = ["denoise", &model, &image, &option, "-o", &out];
             fails(2, call, &["--sigma", "expected a number"]);
         }
-        fails(2, ["classify", &model, &picture, &option], &["--sigma"]);
-        fails(2, ["explain", &model, &picture, &option, "--class", "1", "-o", &out], &["--sigma"]);
+        fails(2, ["classify", &model, &image, &option], &["--sigma"]);
+        fails(2, ["explain", &model, &image, &option, "--class", "1", "-o", &out], &["--sigma"]);
         let option = format!("--sigmas=0.1,{sigma}");
         fails(2, ["eval", &model, "--data", "digits", &option], &["--sigmas is "]);
         let option = format!("--add-noise={sigma}");
-        fails(2, ["denoise", &model, &picture, "--sigma=0.1", &option, "-o", &out], &["--add-noise"]);
+        fails(2, ["denoise", &model, &image, "--sigma=0.1", &option, "-o", &out], &["--add-noise"]);
     }
     // Without noise there is nothing to take away.
     let same = text(&dir.path().join("same.png"));
-    ok(["denoise", &model, &picture, "--sigma", "0", "-o", &same]);
-    assert_eq!(image::open(&same).unwrap(), image::open(&picture).unwrap());
+    ok(["denoise", &model, &image, "--sigma", "0", "-o", &same]);
+    assert_eq!(image::open(&same).unwrap(), image::open(&image).unwrap());
     // A negative number is a value, not an option.
-    fails(2, ["denoise", &model, &picture, "--sigma", "-0.2", "-o", &out], &["--sigma is -0.2, expected"]);
+    fails(2, ["denoise", &model, &image, "--sigma", "-0.2", "-o", &out], &["--sigma is -0.2, expected"]);
     fails(2, ["eval", &model, "--data", "digits", "--sigmas", "-0.1,0.2"], &["--sigmas is -0.1, expected"]);
-    fails(2, ["denoise", &model, &picture, "--sigma", "much", "-o", &out], &["--sigma", "much"]);
-    fails(2, ["denoise", &model, &picture, "--sigma", "0.1", "-o", "out.xyz"], &["out.xyz", ".png"]);
+    fails(2, ["denoise", &model, &image, "--sigma", "much", "-o", &out], &["--sigma", "much"]);
+    fails(2, ["denoise", &model, &image, "--sigma", "0.1", "-o", "out.xyz"], &["out.xyz", ".png"]);
     for class in ["10", "cat", "-1"] {
         let option = format!("--class={class}");
-        fails(2, ["explain", &model, &picture, &option, "-o", &out], &[class, "expected a number below 10"]);
-        let args = ["denoise", &model, &picture, "--sigma", "0.1", &option, "-o", &out];
+        fails(2, ["explain", &model, &image, &option, "-o", &out], &[class, "expected a number below 10"]);
+        let args = ["denoise", &model, &image, "--sigma", "0.1", &option, "-o", &out];
         fails(2, args, &[class, "expected a number below 10"]);
     }
     assert!(!Path::new(&out).exists());
@@ -126,8 +126,8 @@ fn numbers_and_names_that_make_no_sense() {
         stderr(&output)
     );
     fails(2, ["info", "--threads", "two"], &["--threads", "two"]);
-    fails(2, ["classify", &model], &["no picture is given"]);
-    fails(2, ["classify", &model, &picture, "--bogus"], &["--bogus"]);
+    fails(2, ["classify", &model], &["no image is given"]);
+    fails(2, ["classify", &model, &image, "--bogus"], &["--bogus"]);
     fails(2, ["frobnicate"], &["frobnicate"]);
     fails(2, ["eval", &model], &["--data"]);
     fails(2, ["eval", &model, "--data", "digits", "--limit", "0"], &["--limit is 0"]);
@@ -186,7 +186,7 @@ fn configurations_that_make_no_sense() {
     assert_eq!(names(dir.path()), ["recipe.toml"]);
 }
 
-/// Writes an IDX pair of 40 pictures with all ten labels; gives the path of the pictures.
+/// Writes an IDX pair of 40 images with all ten labels; gives the path of the images.
 fn idx(dir: &Path, name: &str, side: u32) -> std::path::PathBuf {
     let word = |value: u32| value.to_be_bytes().to_vec();
     let mut images = [word(0x803), word(40), word(side), word(side)].concat();
@@ -237,30 +237,30 @@ fn data_that_is_damaged_or_does_not_fit() {
     let tar = dir.path().join("half.tar");
     std::fs::write(&tar, &archive[..archive.len() / 2]).unwrap();
     fails(1, train(&tar), &["half.tar", "expected a whole tar archive"]);
-    std::fs::write(photos.join("cat/fake.jpg"), "no picture").unwrap();
+    std::fs::write(photos.join("cat/fake.jpg"), "no image").unwrap();
     let strict = train(&photos).into_iter().chain(["--set", "data.max_broken=0"].map(str::to_owned));
     fails(1, strict, &["photos/cat/fake.jpg", "expected a PNG, JPEG, WebP, TIFF, BMP or GIF"]);
     let empty = dir.path().join("empty");
     std::fs::create_dir(&empty).unwrap();
-    fails(1, train(&empty), &["empty", "expected a folder with pictures"]);
+    fails(1, train(&empty), &["empty", "expected a folder with images"]);
     fails(1, eval(&dir.path().join("missing")), &["missing", "not found"]);
-    fails(1, eval(&photos.join("dog/0.png")), &["0.png", "a single picture"]);
+    fails(1, eval(&photos.join("dog/0.png")), &["0.png", "a single image"]);
     assert!(!out.exists());
 }
 
 #[test]
 fn folders_that_cannot_be_written() {
     let dir = tempfile::tempdir().unwrap();
-    let picture = save(dir.path(), "a.png", grey(8, 8));
+    let image = save(dir.path(), "a.png", grey(8, 8));
     let file = dir.path().join("file");
     std::fs::write(&file, "mine").unwrap();
     let below = text(&file.join("x.png"));
     let nowhere = text(&dir.path().join("no/such/x.png"));
     let mut outs = vec![text(&file), text(&file.join("run"))];
-    let mut pictures = vec![below.as_str(), nowhere.as_str()];
+    let mut images = vec![below.as_str(), nowhere.as_str()];
     if cfg!(target_os = "linux") {
         outs.push("/proc/x".to_owned());
-        pictures.push("/proc/x.png");
+        images.push("/proc/x.png");
     }
     for out in outs {
         let args = ["train", "--set", "schedule.steps=1", "--set", "network.blocks=[1]", "--out", &out];
@@ -268,14 +268,11 @@ fn folders_that_cannot_be_written() {
         let line = fails(1, ["demo", "--steps", "1", "--out", &out, "-q"], &[&out, "cannot be written"]);
         assert_eq!(line.matches("os error").count(), 1, "the cause is told once: {line}");
     }
-    for out in pictures {
-        let line = fails(
-            1,
-            ["denoise", &model(), &picture, "--sigma", "0.1", "-o", out],
-            &[out, "cannot be written"],
-        );
+    for out in images {
+        let line =
+            fails(1, ["denoise", &model(), &image, "--sigma", "0.1", "-o", out], &[out, "cannot be written"]);
         assert_eq!(line.matches("os error").count(), 1, "the cause is told once: {line}");
-        fails(1, ["explain", &model(), &picture, "--class", "1", "-o", out], &[out, "cannot be written"]);
+        fails(1, ["explain", &model(), &image, "--class", "1", "-o", out], &[out, "cannot be written"]);
         // Before the work, as everywhere: the model is not there.
         let call = ["calibrate", "missing.safetensors", "--data", "digits", "--eps", "0.1", "-o", out];
         fails(1, call, &[out, "cannot be written"]);

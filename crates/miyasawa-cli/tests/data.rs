@@ -5,16 +5,16 @@ mod common;
 use common::*;
 use std::{fs, io::Read, io::Write, net::TcpListener, path::Path};
 
-/// A folder with three classes of colour pictures, 16 each, some of them of other sizes.
+/// A folder with three classes of colour images, 16 each, some of them of other sizes.
 fn photos(dir: &Path, mixed: bool) -> String {
     let photos = dir.join("photos");
     for i in 0..48u32 {
         let class = photos.join(["ant", "bee", "cat"][i as usize % 3]);
         fs::create_dir_all(&class).unwrap();
         let width = if mixed { 12 + i % 5 } else { 12 };
-        let mut picture = colour(width, 12);
-        picture.pixels_mut().for_each(|p| p[2] = (i * 5) as u8);
-        save(&class, &format!("{i:02}.{}", ["png", "jpg"][i as usize / 3 % 2]), picture);
+        let mut image = colour(width, 12);
+        image.pixels_mut().for_each(|p| p[2] = (i * 5) as u8);
+        save(&class, &format!("{i:02}.{}", ["png", "jpg"][i as usize / 3 % 2]), image);
     }
     text(&photos)
 }
@@ -76,7 +76,7 @@ fn shards_are_converted_and_streamed_to_the_same_weights() {
 }
 
 #[test]
-fn large_pictures_are_cropped_at_random_and_evaluated_at_the_centre() {
+fn large_images_are_cropped_at_random_and_evaluated_at_the_centre() {
     let dir = tempfile::tempdir().unwrap();
     let from = photos(dir.path(), true);
     let crop = ["data.size=[8, 8]", "data.fit=resize_crop", "augment.resized_crop=[0.2, 1.0]"];
@@ -137,7 +137,7 @@ fn large_pictures_are_cropped_at_random_and_evaluated_at_the_centre() {
 }
 
 #[test]
-fn a_run_names_broken_pictures_and_ends_where_there_are_too_many() {
+fn a_run_names_broken_images_and_ends_where_there_are_too_many() {
     let dir = tempfile::tempdir().unwrap();
     let from = photos(dir.path(), false);
     for name in ["ant/09.jpg", "bee/01.png"] {
@@ -159,7 +159,7 @@ fn a_run_names_broken_pictures_and_ends_where_there_are_too_many() {
         let output = run(call("bad", "data.max_broken=1"));
         let messages = stderr(&output);
         assert_eq!(output.status.code(), Some(1), "{messages}");
-        assert!(messages.contains("error: more than 1 broken pictures"), "{messages}");
+        assert!(messages.contains("error: more than 1 broken images"), "{messages}");
     }
 }
 
@@ -178,7 +178,7 @@ fn info_tells_what_a_set_holds() {
     assert_eq!(info["classes"].as_array().map(Vec::len), Some(10));
     assert!(size(&figure).0 > 500);
     let words = ok(["data", "info", &photos(dir.path(), true), "--limit", "20", "-q"]);
-    for part in ["3 classes", "48 pictures, colour, 12x12-16", "of 20 of them", "ant: 16"] {
+    for part in ["3 classes", "48 images, colour, 12x12-16", "of 20 of them", "ant: 16"] {
         assert!(words.contains(part), "{part}: {words}");
     }
     fails(2, ["data", "info", "digits", "-o", "x.gif"], &["x.gif"]);
@@ -266,10 +266,7 @@ fn what_is_left_out_of_a_set_is_said_once_with_an_example() {
     fs::write(set.join("Training/ant/2.heic"), b"x").unwrap();
     let output = run(["data", "info", &text(&set)]);
     let (out, err) = (stdout(&output), stderr(&output));
-    assert!(
-        out.contains("2 classes") && out.contains("train: 3 pictures") && out.contains("test: 2"),
-        "{out}"
-    );
+    assert!(out.contains("2 classes") && out.contains("train: 3 images") && out.contains("test: 2"), "{out}");
     for part in
         ["left out 2 folders that a system keeps for itself", "left out 1 HEIC file: Training/ant/2.heic"]
     {
@@ -316,5 +313,5 @@ fn formats_that_are_not_read_are_called_by_their_names() {
     fails(1, ["data", "info", &text(&dir.path().join("broken"))], &["cat/1.png: expected a PNG"]);
     save(&broken, "2.png", colour(3, 3));
     let said = said(["data", "info", &text(&dir.path().join("broken"))]);
-    assert!(said.contains("1 broken picture: ") && said.contains("cat/1.png"), "{said}");
+    assert!(said.contains("1 broken image: ") && said.contains("cat/1.png"), "{said}");
 }

@@ -3,7 +3,7 @@
 mod common;
 
 use common::*;
-use miyasawa::picture::{Format, Picture, PictureFile, PictureWriter};
+use miyasawa::image::{Format, Image, ImageFile, ImageWriter};
 use std::{
     io::Write as _,
     path::Path,
@@ -43,10 +43,10 @@ fn a_source_is_never_replaced_unless_it_is_asked_for() {
         refused(&[&a, "-o", &at("hard.png")], &["hard.png", "--overwrite"]);
         refused(&[&a, "-o", &at("soft.png")], &["soft.png", "--overwrite"]);
         refused(&[&at("soft.png"), "-o", &a], &["a.png", "--overwrite"]);
-        // Another picture's place stays refused: it may not have been read yet.
+        // Another image's place stays refused: it may not have been read yet.
         std::fs::create_dir(at("out")).unwrap();
         std::os::unix::fs::symlink(&b, at("out/a.png")).unwrap();
-        refused(&[&a, &b, "-o", &at("out"), "--overwrite"], &["another picture", "b.png"]);
+        refused(&[&a, &b, "-o", &at("out"), "--overwrite"], &["another image", "b.png"]);
         std::fs::remove_file(at("hard.png")).unwrap();
         std::fs::remove_file(at("soft.png")).unwrap();
     }
@@ -55,7 +55,7 @@ fn a_source_is_never_replaced_unless_it_is_asked_for() {
     done(&denoise(&[&a, &b, "-o", &at(""), "--overwrite"]));
     assert_eq!((size(&a), size(&b)), ((8, 8), (9, 9)));
     assert!([&a, &b].iter().zip(&before).all(|(path, before)| std::fs::read(path).unwrap() != *before));
-    // The model is no picture to be replaced.
+    // The model is no image to be replaced.
     let named = at("model.png");
     std::fs::copy(model(), &named).unwrap();
     fails(2, ["denoise", &named, &a, "--sigma", "0.1", "-o", &named], &["would replace the model"]);
@@ -68,10 +68,10 @@ fn outputs_are_planned_before_the_work() {
     let dir = tempfile::tempdir().unwrap();
     let at = |name: &str| text(&dir.path().join(name));
     let (a, b) = (save(dir.path(), "a.png", grey(8, 8)), save(dir.path(), "b.png", grey(9, 9)));
-    refused(&[&a, &b, "-o", &at("multi.png")], &["multi.png", "several pictures", "expected a folder"]);
+    refused(&[&a, &b, "-o", &at("multi.png")], &["multi.png", "several images", "expected a folder"]);
     refused(&[dir.path().to_str().unwrap(), "-o", &at("one.tif")], &["one.tif", "expected a folder"]);
     refused(&[&a, &b, "-o", &a], &["a.png", "--out must be a folder"]);
-    refused(&[&a, &a, "-o", &at("out")], &["another picture goes to"]);
+    refused(&[&a, &a, "-o", &at("out")], &["another image goes to"]);
     refused(&[&a, "-o", &at("x.gif")], &["x.gif", ".png"]);
     refused(&[&a, "-o", &at("x")], &["cannot tell the format"]);
     refused(&[&a, &b, "-o", "-"], &["several", "not -"]);
@@ -93,7 +93,7 @@ fn outputs_are_planned_before_the_work() {
 }
 
 #[test]
-fn a_folder_gives_its_pictures_under_their_names_in_their_formats() {
+fn a_folder_gives_its_images_under_their_names_in_their_formats() {
     let dir = tempfile::tempdir().unwrap();
     let photos = dir.path().join("photos");
     std::fs::create_dir_all(photos.join("more")).unwrap();
@@ -124,7 +124,7 @@ fn a_folder_gives_its_pictures_under_their_names_in_their_formats() {
     assert_eq!(found["images"].as_array().unwrap().len(), 5);
     let empty = dir.path().join("empty");
     std::fs::create_dir(&empty).unwrap();
-    fails(1, ["classify", &model(), &text(&empty)], &["empty", "expected a folder with pictures"]);
+    fails(1, ["classify", &model(), &text(&empty)], &["empty", "expected a folder with images"]);
 }
 
 /// The output of a call that reads a file as standard input.
@@ -193,18 +193,18 @@ fn quiet_prints_no_names() {
 fn what_a_format_cannot_hold_is_said_once() {
     let dir = tempfile::tempdir().unwrap();
     let clear = |x: u32, y: u32| image::Rgba([200, 40, (x * y) as u8, (x * 30) as u8]);
-    let picture = image::RgbaImage::from_fn(8, 8, clear);
+    let image = image::RgbaImage::from_fn(8, 8, clear);
     let at = |name: &str| text(&dir.path().join(name));
-    save(dir.path(), "a.png", picture.clone());
+    save(dir.path(), "a.png", image.clone());
     let output = denoise(&[&at("a.png"), "-o", &at("o.png")]);
     done(&output);
     assert!(!stderr(&output).contains("WARN"), "{}", stderr(&output));
     let found = image::open(at("o.png")).unwrap().into_rgba8();
-    assert!(found.pixels().zip(picture.pixels()).all(|(a, b)| a[3] == b[3]));
-    assert_eq!(found.get_pixel(0, 3), picture.get_pixel(0, 3), "what nobody sees stays");
+    assert!(found.pixels().zip(image.pixels()).all(|(a, b)| a[3] == b[3]));
+    assert_eq!(found.get_pixel(0, 3), image.get_pixel(0, 3), "what nobody sees stays");
     let output = denoise(&[&at("a.png"), "-o", &at("o.jpg")]);
     assert!(stderr(&output).contains("transparency (laid over white)"), "{}", stderr(&output));
-    // Two pictures with transparency under the names of JPEG: said of the first, counted of the others.
+    // Two images with transparency under the names of JPEG: said of the first, counted of the others.
     for name in ["x.jpg", "y.jpg", "z.jpg"] {
         std::fs::copy(at("a.png"), at(name)).unwrap();
     }
@@ -212,24 +212,24 @@ fn what_a_format_cannot_hold_is_said_once() {
     done(&output);
     let said = stderr(&output);
     assert_eq!(said.matches("laid over white").count(), 2, "{said}");
-    assert!(said.contains("x.jpg: lost in JPEG") && said.contains("2 more pictures"), "{said}");
+    assert!(said.contains("x.jpg: lost in JPEG") && said.contains("2 more images"), "{said}");
 }
 
 #[test]
 fn all_pages_of_a_tiff_are_denoised() {
     let dir = tempfile::tempdir().unwrap();
     let at = |name: &str| dir.path().join(name);
-    let mut stack = PictureWriter::new(Format::Tiff);
+    let mut stack = ImageWriter::new(Format::Tiff);
     for level in [0.0, 0.4, -0.4] {
-        Picture::new((1, 8, 8), vec![level; 64]).unwrap().save(at("page.tif")).unwrap();
-        let page = PictureFile::open(at("page.tif")).unwrap().page(0).unwrap();
+        Image::new((1, 8, 8), vec![level; 64]).unwrap().save(at("page.tif")).unwrap();
+        let page = ImageFile::open(at("page.tif")).unwrap().page(0).unwrap();
         stack.add(&at("stack.tif"), &page).unwrap();
     }
     stack.save(&at("stack.tif")).unwrap();
     let (stack, out) = (text(&at("stack.tif")), text(&at("o.tif")));
     let found = json(["denoise", &model(), &stack, "--sigma", "0.1", "-o", &out, "--json"]);
     assert_eq!(found["images"][0]["pages"].as_array().unwrap().len(), 3, "{found}");
-    assert_eq!(PictureFile::open(&out).unwrap().pages(), 3);
+    assert_eq!(ImageFile::open(&out).unwrap().pages(), 3);
     let output = denoise(&[&stack, "-o", &text(&at("o.png"))]);
     done(&output);
     assert!(stderr(&output).contains("PNG holds one page: 2 more are left out"), "{}", stderr(&output));
@@ -244,14 +244,14 @@ fn names_that_are_not_utf8() {
     use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _};
     let dir = tempfile::tempdir().unwrap();
     let place = |name: &[u8]| dir.path().join(OsStr::from_bytes(name));
-    let (picture, out) = (place(b"caf\xe9.png"), place(b"sorti\xe9.png"));
+    let (image, out) = (place(b"caf\xe9.png"), place(b"sorti\xe9.png"));
     // Not every file system takes such a name.
-    if std::fs::copy(save(dir.path(), "a.png", grey(8, 8)), &picture).is_err() {
+    if std::fs::copy(save(dir.path(), "a.png", grey(8, 8)), &image).is_err() {
         return println!("skipped: the file system wants UTF-8");
     }
     let (model, moved) = (model(), place(b"mod\xe8le.safetensors"));
     std::fs::copy(&model, &moved).unwrap();
-    let (p, o, m) = (picture.as_os_str(), out.as_os_str(), moved.as_os_str());
+    let (p, o, m) = (image.as_os_str(), out.as_os_str(), moved.as_os_str());
     let s = |text: &'static str| OsStr::new(text);
     let found = json([s("classify"), m, p, s("--json")]);
     assert!(found["images"][0]["image"].as_str().unwrap().contains("caf"), "{found}");
@@ -278,9 +278,9 @@ fn names_that_are_not_utf8() {
     ]);
 }
 
-/// One broken picture of several costs that one.
+/// One broken image of several costs that one.
 #[test]
-fn a_broken_picture_among_others() {
+fn a_broken_image_among_others() {
     let dir = tempfile::tempdir().unwrap();
     let (a, c) = (save(dir.path(), "a.png", grey(8, 8)), save(dir.path(), "c.png", grey(9, 7)));
     let b = text(&dir.path().join("b.png"));
@@ -306,11 +306,11 @@ fn a_broken_picture_among_others() {
 #[test]
 fn a_closed_pipe_costs_no_file() {
     let dir = tempfile::tempdir().unwrap();
-    let pictures: Vec<String> = (0..4).map(|i| save(dir.path(), &format!("{i}.png"), grey(8, 8))).collect();
+    let images: Vec<String> = (0..4).map(|i| save(dir.path(), &format!("{i}.png"), grey(8, 8))).collect();
     let out = dir.path().join("out");
     let mut child = command()
         .args(["denoise", &model(), "--sigma", "0.2", "--out", &text(&out)])
-        .args(&pictures)
+        .args(&images)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
@@ -325,11 +325,11 @@ fn a_closed_pipe_costs_no_file() {
 #[test]
 fn a_model_by_any_name() {
     let dir = tempfile::tempdir().unwrap();
-    let picture = save(dir.path(), "a.png", grey(8, 8));
+    let image = save(dir.path(), "a.png", grey(8, 8));
     for name in ["model", "MODEL.SAFETENSORS", "model.bin"] {
         let path = text(&dir.path().join(name));
         std::fs::copy(model(), &path).unwrap();
-        assert_eq!(json(["classify", &path, &picture, "--json"])["model"], path.as_str());
+        assert_eq!(json(["classify", &path, &image, "--json"])["model"], path.as_str());
     }
     // No name at all is none that is given.
     let output = command().env("MIYASAWA_MODEL", "").args(["info", "--json"]).output().unwrap();
@@ -339,30 +339,30 @@ fn a_model_by_any_name() {
 #[test]
 fn no_output_replaces_what_it_is_made_of() {
     let dir = tempfile::tempdir().unwrap();
-    let picture = save(dir.path(), "a.png", grey(8, 8));
-    let before = std::fs::read(&picture).unwrap();
+    let image = save(dir.path(), "a.png", grey(8, 8));
+    let before = std::fs::read(&image).unwrap();
     let other = text(&dir.path().join("w.png"));
     let model = model();
     let explain = |more: &[&str], parts: &[&str]| {
-        fails(2, ["explain", &model, &picture, "--class", "3"].iter().chain(more), parts);
+        fails(2, ["explain", &model, &image, "--class", "3"].iter().chain(more), parts);
     };
-    explain(&["-o", &picture], &["a.png", "would replace the picture"]);
-    explain(&["-o", &other, "--jacobian", &picture], &["would replace the picture"]);
+    explain(&["-o", &image], &["a.png", "would replace the image"]);
+    explain(&["-o", &other, "--jacobian", &image], &["would replace the image"]);
     explain(&["-o", &other, "--path", &other], &["w.png", "two figures"]);
     explain(&["-o", &other, "--path", &text(&dir.path().join("./w.png"))], &["two figures"]);
     let beside = text(&dir.path().join("w-dimension.png"));
     explain(&["-o", &beside, "--jacobian", &other], &["w-dimension.png", "two figures"]);
     explain(&["-o", &other, "--tolerance", "nan"], &["--tolerance is NaN"]);
     explain(&["-o", &other, "--path", "p.png", "--confidence", "2"], &["--confidence is 2"]);
-    assert_eq!(std::fs::read(&picture).unwrap(), before);
+    assert_eq!(std::fs::read(&image).unwrap(), before);
     assert_eq!(names(dir.path()), ["a.png"]);
     let classes = dir.path().join("set");
     for class in ["x", "y"] {
         std::fs::create_dir_all(classes.join(class)).unwrap();
-        std::fs::copy(&picture, classes.join(class).join("a.png")).unwrap();
+        std::fs::copy(&image, classes.join(class).join("a.png")).unwrap();
     }
     let set = text(&classes);
-    fails(1, ["data", "convert", &set, "--shards", "1", "--out", &set], &["which holds its pictures"]);
+    fails(1, ["data", "convert", &set, "--shards", "1", "--out", &set], &["which holds its images"]);
     // What is written can be named as data, though it has no parts.
     let shards = text(&dir.path().join("shards"));
     ok(["data", "convert", &set, "--shards", "2", "--out", &shards]);

@@ -24,12 +24,12 @@ fn kind(dir: &Path, name: &str, settings: &[&str]) -> String {
 fn a_classifier_alone_classifies_and_says_what_it_cannot_do() {
     let dir = tempfile::tempdir().unwrap();
     let model = kind(dir.path(), "resnet", &["network.kind=resnet18", "noise.min=0", "noise.max=0"]);
-    let picture = save(dir.path(), "a.png", grey(20, 30));
+    let image = save(dir.path(), "a.png", grey(20, 30));
     let out = text(&dir.path().join("out.png"));
-    let found = json(["classify", &model, &picture, "--json"]);
+    let found = json(["classify", &model, &image, "--json"]);
     assert_eq!(found["images"][0]["classes"].as_array().unwrap().len(), 5);
-    fails(1, ["denoise", &model, &picture, "--sigma", "0.2", "-o", &out], &["does not denoise", "resnet18"]);
-    fails(1, ["explain", &model, &picture, "--class", "1", "-o", &out], &["does not explain", "resnet18"]);
+    fails(1, ["denoise", &model, &image, "--sigma", "0.2", "-o", &out], &["does not denoise", "resnet18"]);
+    fails(1, ["explain", &model, &image, "--class", "1", "-o", &out], &["does not explain", "resnet18"]);
     let rows = json(["eval", &model, "--data", "digits", "--sigmas", "0,0.2", "--limit", "40", "--json"]);
     for row in rows["rows"].as_array().unwrap() {
         assert!(row["accuracy"].is_f64() && row["psnr"].is_null() && row["psnr_given_label"].is_null());
@@ -54,7 +54,7 @@ fn a_network_of_many_layers_is_trained_and_resumed() {
 }
 
 #[test]
-fn a_denoiser_alone_takes_pictures_of_any_size() {
+fn a_denoiser_alone_takes_images_of_any_size() {
     let dir = tempfile::tempdir().unwrap();
     let set = dir.path().join("set");
     std::fs::create_dir(&set).unwrap();
@@ -67,16 +67,16 @@ fn a_denoiser_alone_takes_pictures_of_any_size() {
         ("dsm", &["loss.ce_weight=0", "data.unlabelled=true"]),
     ] {
         let model = kind(dir.path(), name, settings);
-        let picture = text(&set.join("b.png"));
+        let image = text(&set.join("b.png"));
         let out = text(&dir.path().join("out.png"));
-        ok(["denoise", &model, &picture, "--sigma", "0.3", "-o", &out]);
+        ok(["denoise", &model, &image, "--sigma", "0.3", "-o", &out]);
         assert_eq!(size(&out), (40, 32));
-        fails(1, ["classify", &model, &picture], &["does not classify"]);
+        fails(1, ["classify", &model, &image], &["does not classify"]);
         if name != "dsm" {
-            let args = ["denoise", &model, &picture, "--sigma", "0.3", "--class", "1", "-o", &out];
+            let args = ["denoise", &model, &image, "--sigma", "0.3", "--class", "1", "-o", &out];
             fails(1, args, &["does not denoise for a class"]);
         }
-        // Pictures at their own sizes, and a set with classes that mean nothing here.
+        // Images at their own sizes, and a set with classes that mean nothing here.
         let args = ["eval", &model, "--data", &text(&set), "--sigmas", "0.3", "--json"];
         let found = json(args);
         assert_eq!(found["count"], 3);
@@ -96,11 +96,11 @@ fn an_exported_model_is_smaller_and_does_the_same() {
     let bytes = std::fs::metadata(&small).unwrap().len();
     assert_eq!(found["bytes"], bytes);
     assert!(bytes < std::fs::metadata(model()).unwrap().len() * 2 / 3);
-    let picture = save(dir.path(), "a.png", grey(8, 8));
-    let probability = |args: &[&str], shipped: Option<&str>| {
+    let image = save(dir.path(), "a.png", grey(8, 8));
+    let probability = |args: &[&str], bundled: Option<&str>| {
         let mut command = command();
         command.args(args);
-        if let Some(path) = shipped {
+        if let Some(path) = bundled {
             command.env("MIYASAWA_MODEL", path);
         }
         let output = command.output().unwrap();
@@ -108,17 +108,17 @@ fn an_exported_model_is_smaller_and_does_the_same() {
         let found: Value = serde_json::from_str(&stdout(&output)).unwrap();
         found["images"][0]["classes"][0]["probability"].as_f64().unwrap()
     };
-    let large = probability(&["classify", &model(), &picture, "--json"], None);
-    assert!((large - probability(&["classify", &small, &picture, "--json"], None)).abs() < 0.02);
+    let large = probability(&["classify", &model(), &image, "--json"], None);
+    assert!((large - probability(&["classify", &small, &image, "--json"], None)).abs() < 0.02);
     // The model that the environment names stands in for the one that ships.
-    assert!((large - probability(&["classify", &picture, "--json"], Some(&small))).abs() < 0.02);
+    assert!((large - probability(&["classify", &image, "--json"], Some(&small))).abs() < 0.02);
     let large = text(&dir.path().join("large.safetensors"));
     ok(["export", &small, "--dtype", "f32", "-o", &large]);
-    assert_eq!(probability(&["classify", &small, &picture, "--json"], None), {
-        probability(&["classify", &large, &picture, "--json"], None)
+    assert_eq!(probability(&["classify", &small, &image, "--json"], None), {
+        probability(&["classify", &large, &image, "--json"], None)
     });
     let before = std::fs::read(&small).unwrap();
-    fails(1, ["export", &picture, "-o", &small], &["a.png", "expected a safetensors file"]);
+    fails(1, ["export", &image, "-o", &small], &["a.png", "expected a safetensors file"]);
     assert_eq!(before, std::fs::read(&small).unwrap());
 }
 
@@ -202,7 +202,7 @@ fn a_comparison_survives_an_interruption_and_does_nothing_twice() {
     assert_eq!(of("unet")["robust"].as_array().unwrap().len(), 0);
     assert!(runs.iter().all(|run| run["images"] == 960));
     // Six passes through the convolutions against three.
-    let macs = |name: &str| of(name)["costs"]["train_multiply_adds"].as_u64().unwrap();
+    let macs = |name: &str| of(name)["costs"]["train_macs"].as_u64().unwrap();
     assert_eq!(macs("joint"), 2 * macs("resnet"));
     let markdown = std::fs::read_to_string(parts.join("report.md")).unwrap();
     for part in ["## Accuracy", "## PSNR of D(y)", "## Robust accuracy", "## Cost", "\u{b1}", "denoised.png"]
@@ -210,11 +210,11 @@ fn a_comparison_survives_an_interruption_and_does_nothing_twice() {
         assert!(markdown.contains(part), "{part}");
     }
     let html = std::fs::read_to_string(parts.join("report.html")).unwrap();
-    // On 40 pictures models that learned next to nothing are not told apart, and the report says so.
+    // On 40 images models that learned next to nothing are not told apart, and the report says so.
     for page in [&markdown, &html] {
         assert!(
             page.contains("What can be concluded") && page.contains("Wilson"),
-            "what so many pictures can tell"
+            "what so many images can tell"
         );
         assert!(page.contains(of("joint")["sha256"].as_str().unwrap()) && page.contains("miyasawa compare "));
     }
@@ -237,8 +237,8 @@ fn a_comparison_survives_an_interruption_and_does_nothing_twice() {
     }
     ok(args(&lean));
     assert_eq!(lasting(&whole), lasting(&lean));
-    let picture = |out: &Path| std::fs::read(out.join("denoised.png")).unwrap();
-    assert!(!lean.join("runs/joint-seed3/model.safetensors").exists() && picture(&lean) == picture(&parts));
+    let image = |out: &Path| std::fs::read(out.join("denoised.png")).unwrap();
+    assert!(!lean.join("runs/joint-seed3/model.safetensors").exists() && image(&lean) == image(&parts));
 
     let mut other = args(&parts).to_vec();
     other.extend(["--set".to_owned(), "base.network.width=16".to_owned()]);
@@ -259,7 +259,7 @@ fn a_model_that_is_there_is_compared_without_training() {
     assert_eq!(found["runs"].as_array().unwrap().len(), 1);
     assert!(found["runs"][0]["seed"].is_null() && found["runs"][0]["rows"][0]["accuracy"].is_f64());
     assert_eq!(names(&out.join("runs/mine")), ["denoised.png", "result.json"]);
-    // Of pictures at another size it is measured anew.
+    // Of images at another size it is measured anew.
     let call = ["compare", &text(&config), "--out", &text(&out), "-q", "--json"].map(str::to_owned);
     let padded = json(call.iter().map(String::as_str).chain(["--set", "base.data.size=[12,12]"]));
     assert_ne!(padded["runs"][0]["rows"], found["runs"][0]["rows"]);
@@ -314,9 +314,9 @@ fn the_number_of_threads_changes_no_batch_norm() {
     assert!(of("1") == of("2"), "the parts' statistics depend on the threads");
 }
 
-/// White pictures train nothing: there is no noise to remove from what has no variance.
+/// White images train nothing: there is no noise to remove from what has no variance.
 #[test]
-fn pictures_without_variance_are_refused() {
+fn images_without_variance_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     let set = dir.path().join("white");
     std::fs::create_dir(&set).unwrap();
@@ -328,7 +328,7 @@ fn pictures_without_variance_are_refused() {
     fails(1, ["train", "--set", &data, "--set", "network.kind=unet", "--out", &out], &["standard deviation"]);
 }
 
-/// A model that knows one class cannot be fooled, and is told so; its density still tells foreign pictures.
+/// A model that knows one class cannot be fooled, and is told so; its density still tells foreign images.
 #[test]
 fn a_model_with_one_class_is_no_classifier() {
     let dir = tempfile::tempdir().unwrap();
@@ -343,7 +343,7 @@ fn a_model_with_one_class_is_no_classifier() {
     let output = train(&run, 2, &fit);
     assert!(output.status.success(), "{}", stderr(&output));
     let model = text(&run.join("model.safetensors"));
-    // No more what it was trained on, of which it would be measured on two pictures.
+    // No more what it was trained on, of which it would be measured on two images.
     save(&photos.join("thing"), "0.png", grey(9, 9));
     let common = ["--data", &data, "--limit", "3"];
     let no = &["model.safetensors", "does not classify", "one class"];

@@ -1,4 +1,4 @@
-//! What a model is measured on: some of its classes, pictures of none; and numbers that can say nothing.
+//! What a model is measured on: some of its classes, images of none; and numbers that can say nothing.
 
 mod common;
 
@@ -6,7 +6,7 @@ use common::*;
 use image::{GrayImage, Luma};
 use std::path::Path;
 
-/// A picture with stripes that tell the class, and a shade that tells the number.
+/// An image with stripes that tell the class, and a shade that tells the number.
 fn striped(class: usize, number: usize, side: u32) -> GrayImage {
     GrayImage::from_fn(side, side, |x, y| {
         let along = if class == 1 { x } else { y };
@@ -15,7 +15,7 @@ fn striped(class: usize, number: usize, side: u32) -> GrayImage {
     })
 }
 
-/// Class folders with so many pictures each.
+/// Class folders with so many images each.
 fn folder(root: &Path, classes: &[&str], count: usize) -> String {
     for (class, name) in classes.iter().enumerate() {
         let folder = root.join(name);
@@ -73,9 +73,9 @@ fn some_of_the_classes_are_measured_by_their_names() {
     assert_eq!(found["count"], 8);
     let of_whole = json(["eval", &model, "--data", &all, "--sigmas", "0.05", "--json"]);
     let accuracy = |found: &serde_json::Value| found["rows"][0]["accuracy"].as_f64().unwrap();
-    // Pictures that it was trained on: if numbers were taken for classes, it would be right about none.
+    // Images that it was trained on: if numbers were taken for classes, it would be right about none.
     assert!(accuracy(&of_whole) > 0.9 && accuracy(&found) > 0.9, "{of_whole} {found}");
-    // The run's own evaluation was of the same pictures.
+    // The run's own evaluation was of the same images.
     let log = String::from_utf8(bytes(&run, "metrics.jsonl")).unwrap();
     let line = log.lines().rfind(|line| line.contains("\"eval\"")).unwrap();
     let own: serde_json::Value = serde_json::from_str(line).unwrap();
@@ -100,7 +100,7 @@ fn run_eval(model: &str, data: &str) -> std::process::Output {
 }
 
 #[test]
-fn pictures_without_classes_are_denoised_and_not_classified() {
+fn images_without_classes_are_denoised_and_not_classified() {
     let dir = tempfile::tempdir().unwrap();
     let all = folder(&dir.path().join("all"), &ALL, 6);
     let flat = dir.path().join("flat");

@@ -9,7 +9,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-/// Class folders of small pictures below a folder.
+/// Class folders of small images below a folder.
 fn photos(root: &Path, count: usize) {
     for (class, name) in ["cat", "dog"].into_iter().enumerate() {
         let folder = root.join(name);
@@ -191,14 +191,14 @@ fn sets_that_are_too_small_to_mean_it_are_told() {
         let args = ["train", "--set", &data, "--set", "schedule.steps=2", "--out", &out];
         args.iter().chain(&SHORT).chain(more).map(|arg| (*arg).to_owned()).collect::<Vec<String>>()
     };
-    let line = fails(1, call(&["--quiet"]), &["flat", "two pictures or more", "data.test", "one picture"]);
+    let line = fails(1, call(&["--quiet"]), &["flat", "two images or more", "data.test", "one image"]);
     assert!(!line.contains("between 1 and 0"), "{line}");
     (1..4).for_each(|i| drop(save(&flat, &format!("{i}.png"), grey(8, 8))));
     let warned = |more: &[&str]| {
         let output = run(call(more));
         assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
         stderr(&output)
-            .contains("every picture is of one class (image): the model will denoise and not classify")
+            .contains("every image is of one class (image): the model will denoise and not classify")
     };
     assert!(warned(&[]));
     assert!(!warned(&["--set", "data.unlabelled=true"]));

@@ -1,4 +1,4 @@
-//! Attacks, certificates, calibration and foreign pictures, through the binary.
+//! Attacks, certificates, calibration and foreign images, through the binary.
 
 mod common;
 
@@ -51,7 +51,7 @@ fn autoattack_is_resumed_and_does_not_depend_on_the_batch() {
         assert_eq!(other["rows"], first["rows"]);
         assert_eq!(other["clean_accuracy"], first["clean_accuracy"]);
     }
-    // Twice as many pictures, a size more, from the largest down: every second picture is one of those in the journal.
+    // Twice as many images, a size more, from the largest down: every second image is one of those in the journal.
     let grown = args.map(|a| match a {
         "10" => "20",
         "2/255,0.1" => "2/255,0.05,0.1",
@@ -84,9 +84,9 @@ fn autoattack_is_resumed_and_does_not_depend_on_the_batch() {
 }
 
 #[test]
-fn every_defence_is_attacked_and_pictures_are_handed_over() {
+fn every_defence_is_attacked_and_images_are_handed_over() {
     let dir = tempfile::tempdir().unwrap();
-    let (model, dump) = (trained(), text(&dir.path().join("pictures.safetensors")));
+    let (model, dump) = (trained(), text(&dir.path().join("images.safetensors")));
     for defence in ["softmax", "denoise", "average"] {
         let found = json([
             "attack",
@@ -220,12 +220,12 @@ fn ood_scores_pairs_of_data_sets() {
 fn explain_takes_all_classes_a_path_and_the_jacobian() {
     let dir = tempfile::tempdir().unwrap();
     let at = |name: &str| text(&dir.path().join(name));
-    let picture = save(dir.path(), "a.png", grey(8, 8));
+    let image = save(dir.path(), "a.png", grey(8, 8));
     let (out, path, jacobian) = (at("why.png"), at("way.png"), at("kept.png"));
     let found = json([
         "explain",
         &trained(),
-        &picture,
+        &image,
         "--class",
         "all",
         "-o",
@@ -255,13 +255,13 @@ fn explain_takes_all_classes_a_path_and_the_jacobian() {
         (Some(64), 2)
     );
     assert_eq!(jacobian["spectrum"]["values"].as_array().unwrap().len(), 3);
-    // The figure and the curve are of the same noisy picture.
+    // The figure and the curve are of the same noisy image.
     let trace = |of: &serde_json::Value| of["trace"].as_f64().unwrap();
     assert!((trace(&jacobian["spectrum"]) - trace(&jacobian["levels"][0])).abs() < 1e-6, "{jacobian}");
     for name in ["why.png", "way.png", "kept.png", "kept-dimension.png"] {
         assert!(size(at(name)).0 > 100, "{name}");
     }
-    let two = json(["explain", &trained(), &picture, "--class", "3", "--class", "7", "-o", &out, "--json"]);
+    let two = json(["explain", &trained(), &image, "--class", "3", "--class", "7", "-o", &out, "--json"]);
     assert_eq!(two["classes"].as_array().unwrap().len(), 2);
 }
 
@@ -303,17 +303,17 @@ fn calls_that_make_no_sense() {
     fails(2, ["ood", &model, "--data", "digits"], &["--out-data"]);
     fails(2, ["ood", &model, "--data", "digits", "--out-data", "noise:pink"], &["noise:pink", "uniform"]);
     fails(1, ["ood", &model, "--data", "digits", "--out-data", "no/such"], &["no/such", "not found"]);
-    let picture = save(dir.path(), "a.png", grey(8, 8));
+    let image = save(dir.path(), "a.png", grey(8, 8));
     let out = text(&dir.path().join("out.png"));
     let explain = |more: &[&str], parts: &[&str]| {
-        fails(2, ["explain", &model, &picture, "-o", &out].iter().chain(more), parts);
+        fails(2, ["explain", &model, &image, "-o", &out].iter().chain(more), parts);
     };
     explain(&[], &["--class"]);
     explain(&["--class", "1", "--class", "nothing"], &["nothing", "expected a number below 10"]);
     explain(&["--class", "1", "--path", "way.xyz"], &["way.xyz"]);
     explain(&["--class", "1", "--path", "way.png", "--step", "0"], &["--step"]);
     explain(&["--class", "1", "--jacobian", "kept.png", "--vectors", "0"], &["--vectors"]);
-    let below = text(&Path::new(&picture).join("x"));
+    let below = text(&Path::new(&image).join("x"));
     fails(1, ["trust", &model, "--data", "digits", "--limit", "2", "--out", &below], &["cannot be written"]);
     assert_eq!(names(dir.path()), ["a.png"]);
 }

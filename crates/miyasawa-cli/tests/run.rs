@@ -1,4 +1,4 @@
-//! Training through the binary: files, determinism, interruption, one's own pictures, the demonstration.
+//! Training through the binary: files, determinism, interruption, one's own images, the demonstration.
 
 mod common;
 
@@ -33,8 +33,8 @@ fn the_demonstration_writes_one_self_contained_report() {
     assert!(!links.contains("<script src") && !links.contains("<link"));
     let sources: Vec<&str> = report.split("src=\"").skip(1).collect();
     assert!(!sources.is_empty() && sources.iter().all(|source| source.starts_with("data:image/")));
-    for picture in ["denoised.png", "explained.png"] {
-        assert!(size(out.join(picture)).0 > 100);
+    for image in ["denoised.png", "explained.png"] {
+        assert!(size(out.join(image)).0 > 100);
     }
     // Labels are drawn fine enough for a page to make them smaller, and no pixel of them is made a square.
     let width = size(out.join("denoised.png")).0;
@@ -91,9 +91,9 @@ fn passes_over_a_small_set_that_are_few_steps_are_told() {
         stderr(&output)
     };
     let error = call("passes", &[]);
-    assert!(error.contains("2 passes over so few pictures are 12 steps"), "{error}");
+    assert!(error.contains("2 passes over so few images are 12 steps"), "{error}");
     let error = call("steps", &["--set", "schedule.steps=12"]);
-    assert!(!error.contains("so few pictures"), "{error}");
+    assert!(!error.contains("so few images"), "{error}");
 }
 
 #[test]
@@ -180,7 +180,7 @@ fn an_average_that_is_not_kept_any_more_is_not_the_model() {
 }
 
 #[test]
-fn ones_own_pictures_train_a_model_that_knows_their_classes() {
+fn ones_own_images_train_a_model_that_knows_their_classes() {
     let dir = tempfile::tempdir().unwrap();
     let photos = dir.path().join("photos");
     classes(&photos);
@@ -200,11 +200,11 @@ fn ones_own_pictures_train_a_model_that_knows_their_classes() {
         models.push(format!("{out}/model.safetensors"));
     }
     for (class, value) in [("cat", 220), ("dog", 50)] {
-        let picture = save(dir.path(), "new.png", GrayImage::from_pixel(50, 60, Luma([value])));
-        let found = json(["classify", &models[0], &picture, "--json"]);
+        let image = save(dir.path(), "new.png", GrayImage::from_pixel(50, 60, Luma([value])));
+        let found = json(["classify", &models[0], &image, "--json"]);
         assert_eq!(found["images"][0]["classes"][0]["class"], class, "{found}");
     }
-    // The same pictures in a tar are the same data.
+    // The same images in a tar are the same data.
     let params = |path: &str| {
         let bytes = std::fs::read(path).unwrap();
         let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
@@ -212,8 +212,8 @@ fn ones_own_pictures_train_a_model_that_knows_their_classes() {
     };
     assert_eq!(params(&models[0]), params(&models[1]));
     let out = text(&dir.path().join("out.png"));
-    let picture = save(dir.path(), "grey.png", grey(33, 21));
-    ok(["denoise", &models[0], &picture, "--sigma", "0.2", "--class", "dog", "-o", &out]);
+    let image = save(dir.path(), "grey.png", grey(33, 21));
+    ok(["denoise", &models[0], &image, "--sigma", "0.2", "--class", "dog", "-o", &out]);
     assert_eq!(size(&out), (33, 21));
     let data = text(&photos);
     // Of what it was trained on, a tenth was held out, whether of the folder or of the tar.
@@ -223,7 +223,7 @@ fn ones_own_pictures_train_a_model_that_knows_their_classes() {
             assert_eq!(found["count"], 2);
         }
     }
-    // Without a size, pictures of different sizes are refused with the way out.
+    // Without a size, images of different sizes are refused with the way out.
     let data = format!("data.train={data}");
     let nowhere = text(&dir.path().join("nowhere"));
     fails(1, ["train", "--set", &data, "--out", &nowhere], &["different sizes", "data.fit=resize", ".png"]);

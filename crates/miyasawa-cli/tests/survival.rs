@@ -386,7 +386,7 @@ fn the_costs_of_the_recipes_are_those_of_their_page() {
             "| {name} | {:.2} M | {:.3} G | {:.2e} | {:.1} GiB | {} |",
             1e-6 * number(&cost["parameters"]),
             1e-9 * number(&cost["multiply_adds_per_picture"]),
-            number(&cost["multiply_adds"]),
+            number(&cost["macs"]),
             number(&cost["memory"]["total"]) / f64::from(1 << 30),
             hours.join(" | ")
         );
@@ -410,21 +410,21 @@ fn the_cost_is_told_before_anything_is_trained() {
             "here",
             "memory",
             "micro_batch",
-            "multiply_adds",
+            "macs",
             "multiply_adds_per_picture",
-            "multiply_adds_per_step",
+            "macs_per_step",
             "parameters",
             "steps",
             "threads"
         ]
     );
-    // One count of multiply-adds: that of the benchmark.
+    // One count of MACs: that of the benchmark.
     let bench = json(["bench", "train-step", "--width", "64", "--batch", "2", "--iters", "1", "--json"]);
-    let per_picture = bench["conv_gflop"].as_f64().unwrap() / 2.0 / 2.0 / 6.0 * 1e9;
+    let per_image = bench["conv_gflop"].as_f64().unwrap() / 2.0 / 2.0 / 6.0 * 1e9;
     let told = cost["multiply_adds_per_picture"].as_f64().unwrap();
-    assert!((told - per_picture).abs() < 1e-6 * told, "{told} {per_picture}");
+    assert!((told - per_image).abs() < 1e-6 * told, "{told} {per_image}");
     let table = ok(args);
-    for part in ["parameters", "multiply-adds", "GiB", "AMD EPYC", "H100", "assumed", "this machine"] {
+    for part in ["parameters", "MACs", "GiB", "AMD EPYC", "H100", "assumed", "this machine"] {
         assert!(table.contains(part), "{part} in {table}");
     }
     fails(2, ["train", "--set", "data.train=digits"], &["--out"]);

@@ -81,9 +81,9 @@ fn classify_names_classes_with_probabilities() {
 #[test]
 fn classify_answers_behind_every_defence() {
     let dir = tempfile::tempdir().unwrap();
-    let picture = save(dir.path(), "a.png", grey(8, 8));
+    let image = save(dir.path(), "a.png", grey(8, 8));
     let ask = |more: &[&str]| {
-        let found = json(["classify", &model(), &picture, "--top", "10", "--json"].iter().chain(more));
+        let found = json(["classify", &model(), &image, "--top", "10", "--json"].iter().chain(more));
         let classes = found["images"][0]["classes"].as_array().unwrap().clone();
         let probs: Vec<f64> = classes.iter().map(|c| c["probability"].as_f64().unwrap()).collect();
         assert!((probs.iter().sum::<f64>() - 1.0).abs() < 1e-4, "{probs:?}");
@@ -99,19 +99,19 @@ fn classify_answers_behind_every_defence() {
     let average = |more: &[&str]| ask(&[&["--defence", "average", "--sigma", "0.4"], more].concat());
     assert_eq!(average(&[]), average(&["--draws", "8"]));
     assert_ne!(average(&[]), average(&["--seed", "1"]));
-    let auto = ["classify", &model(), &picture, "--defence", "average", "--sigma", "auto"];
+    let auto = ["classify", &model(), &image, "--defence", "average", "--sigma", "auto"];
     fails(2, auto, &["--sigma auto", "softmax"]);
 }
 
 #[test]
-fn denoise_keeps_the_size_of_every_kind_of_picture() {
+fn denoise_keeps_the_size_of_every_kind_of_image() {
     let dir = tempfile::tempdir().unwrap();
     let sixteen: ImageBuffer<Luma<u16>, Vec<u16>> =
         ImageBuffer::from_fn(37, 23, |x, y| Luma([(x * 900 + y * 700) as u16]));
     let one = ImageBuffer::from_pixel(1, 1, Luma([200u8]));
     let cmyk = dir.path().join("cmyk.jpg");
-    std::fs::write(&cmyk, include_bytes!("../../miyasawa/src/picture/testdata/cmyk.jpg")).unwrap();
-    let pictures = [
+    std::fs::write(&cmyk, include_bytes!("../../miyasawa/src/image/testdata/cmyk.jpg")).unwrap();
+    let images = [
         save(dir.path(), "grey.png", grey(37, 23)),
         save(dir.path(), "colour.png", colour(37, 23)),
         save(dir.path(), "sixteen.png", DynamicImage::ImageLuma16(sixteen)),
@@ -119,20 +119,20 @@ fn denoise_keeps_the_size_of_every_kind_of_picture() {
         save(dir.path(), "one.png", one),
         text(&cmyk),
     ];
-    for picture in &pictures {
+    for image in &images {
         let out = dir.path().join("out.png");
-        let said = ok(["denoise", &model(), picture, "--sigma", "0.2", "-o", &text(&out)]);
+        let said = ok(["denoise", &model(), image, "--sigma", "0.2", "-o", &text(&out)]);
         assert_eq!(said.trim_end(), text(&out));
-        assert_eq!(size(&out), size_of(picture), "{picture}");
+        assert_eq!(size(&out), size_of(image), "{image}");
         // This model knows grey; colour goes through it channel by channel.
-        let (before, after) = (image::open(picture).unwrap().color(), image::open(&out).unwrap().color());
-        assert_eq!(before, after, "{picture}");
-        ok(["classify", &model(), picture]);
+        let (before, after) = (image::open(image).unwrap().color(), image::open(&out).unwrap().color());
+        assert_eq!(before, after, "{image}");
+        ok(["classify", &model(), image]);
     }
     // Other formats by the name's extension, and a class that is known.
     for name in ["out.jpg", "out.webp", "out.tif", "out.bmp"] {
         let out = text(&dir.path().join(name));
-        ok(["denoise", &model(), &pictures[0], "--sigma", "0.2", "--class", "3", "-o", &out]);
+        ok(["denoise", &model(), &images[0], "--sigma", "0.2", "--class", "3", "-o", &out]);
         assert!(std::fs::metadata(out).unwrap().len() > 100);
     }
 }
@@ -145,23 +145,23 @@ fn size_of(path: &str) -> (u32, u32) {
 #[test]
 fn denoise_tells_what_it_gained_where_the_noise_is_its_own() {
     let dir = tempfile::tempdir().unwrap();
-    let picture = save(dir.path(), "a.png", grey(30, 30));
+    let image = save(dir.path(), "a.png", grey(30, 30));
     let out = text(&dir.path().join("out.png"));
-    let said = ok(["denoise", &model(), &picture, "--add-noise", "0.4", "-o", &out]);
+    let said = ok(["denoise", &model(), &image, "--add-noise", "0.4", "-o", &out]);
     assert!(said.contains("dB noisy") && said.contains("dB denoised"), "{said}");
-    let found = json(["denoise", &model(), &picture, "--add-noise", "0.4", "-o", &out, "--json"]);
-    let image = &found["images"][0];
-    assert_eq!(keys(image), ["image", "out", "psnr", "psnr_noisy", "sigma"]);
-    assert!((image["psnr_noisy"].as_f64().unwrap() - 14.0).abs() < 1.0, "{image}");
+    let found = json(["denoise", &model(), &image, "--add-noise", "0.4", "-o", &out, "--json"]);
+    let document = &found["images"][0];
+    assert_eq!(keys(document), ["image", "out", "psnr", "psnr_noisy", "sigma"]);
+    assert!((document["psnr_noisy"].as_f64().unwrap() - 14.0).abs() < 1.0, "{document}");
     let (first, second) = (std::fs::read(&out).unwrap(), text(&dir.path().join("again.png")));
-    ok(["denoise", &model(), &picture, "--add-noise", "0.4", "-o", &second]);
+    ok(["denoise", &model(), &image, "--add-noise", "0.4", "-o", &second]);
     assert_eq!(first, std::fs::read(&second).unwrap());
-    ok(["denoise", &model(), &picture, "--add-noise", "0.4", "--seed", "5", "-o", &second]);
+    ok(["denoise", &model(), &image, "--add-noise", "0.4", "--seed", "5", "-o", &second]);
     assert_ne!(first, std::fs::read(&second).unwrap());
 }
 
 #[test]
-fn a_noise_level_that_nobody_names_is_told_from_the_picture() {
+fn a_noise_level_that_nobody_names_is_told_from_the_image() {
     let dir = tempfile::tempdir().unwrap();
     // Noise of a uniform distribution 60 of 255 wide: 60/sqrt(12) of 255, or 0.136 of the range [-1, 1].
     let mut state = 1u32;
@@ -185,7 +185,7 @@ fn a_noise_level_that_nobody_names_is_told_from_the_picture() {
 }
 
 #[test]
-fn denoise_takes_large_pictures_and_several_of_them() {
+fn denoise_takes_large_images_and_several_of_them() {
     let dir = tempfile::tempdir().unwrap();
     let large = save(dir.path(), "large.png", grey(600, 520));
     let small = save(dir.path(), "small.jpg", colour(9, 12));
@@ -193,7 +193,7 @@ fn denoise_takes_large_pictures_and_several_of_them() {
     ok(["denoise", &model(), &large, &small, "--sigma", "0.1", "-o", &text(&out)]);
     assert_eq!(names(&out), ["large.png", "small.jpg"]);
     assert_eq!((size(out.join("large.png")), size(out.join("small.jpg"))), ((600, 520), (9, 12)));
-    // Two pictures of one name, and pictures that would be replaced.
+    // Two images of one name, and images that would be replaced.
     std::fs::create_dir(dir.path().join("other")).unwrap();
     let same = save(&dir.path().join("other"), "large.png", grey(5, 5));
     fails(2, ["denoise", &model(), &large, &same, "--sigma", "0.1", "-o", &text(&out)], &["large.png"]);
@@ -214,8 +214,8 @@ fn of_many_classes_explain_takes_the_likeliest() {
     let (run, data) = (dir.path().join("run"), format!("data.train={}", text(&set)));
     assert!(train(&run, 2, &["--set", &data, "-q"]).status.success());
     let (model, out) = (text(&run.join("model.safetensors")), text(&dir.path().join("why.png")));
-    let picture = text(&set.join("class 07/a.png"));
-    let found = json(["explain", &model, &picture, "--class", "all", "-o", &out, "--json"]);
+    let image = text(&set.join("class 07/a.png"));
+    let found = json(["explain", &model, &image, "--class", "all", "-o", &out, "--json"]);
     let probs = found["classes"].as_array().unwrap().iter().map(|one| one["probability"].as_f64().unwrap());
     let probs: Vec<f64> = probs.collect();
     assert_eq!(probs.len(), 24);
@@ -226,17 +226,17 @@ fn of_many_classes_explain_takes_the_likeliest() {
 #[test]
 fn explain_draws_the_identity_and_tells_how_well_it_holds() {
     let dir = tempfile::tempdir().unwrap();
-    let picture = save(dir.path(), "a.png", grey(20, 20));
+    let image = save(dir.path(), "a.png", grey(20, 20));
     let out = text(&dir.path().join("why.png"));
-    let found = json(["explain", &model(), &picture, "--class", "7", "-o", &out, "--json"]);
+    let found = json(["explain", &model(), &image, "--class", "7", "-o", &out, "--json"]);
     assert_eq!(found["class"], "7");
     assert_eq!(found["holds"], true);
     assert!(found["relative_error"].as_f64().unwrap() <= 1e-4, "{found}");
     assert!((0.0..=1.0).contains(&found["probability"].as_f64().unwrap()));
     let (width, height) = size(&out);
-    assert!(width > 4 * height / 2 && height > 50, "five pictures beside each other: {width}x{height}");
+    assert!(width > 4 * height / 2 && height > 50, "five images beside each other: {width}x{height}");
     let args =
-        ["explain", &model(), &picture, "--class", "7", "-o", &out, "--tolerance", "0", "--sigma", "0.4"];
+        ["explain", &model(), &image, "--class", "7", "-o", &out, "--tolerance", "0", "--sigma", "0.4"];
     let output = run(args);
     assert_eq!(output.status.code(), Some(1), "{}", stdout(&output));
 }
@@ -310,7 +310,7 @@ fn bench_tells_its_measurements() {
         ];
         assert_eq!(keys(&found), expected);
         let number = |key: &str| found[key].as_f64().unwrap();
-        // Multiply-adds of the stem, of a block at 8x8, and of a block that halves the size with its shortcut.
+        // MACs of the stem, of a block at 8x8, and of a block that halves the size with its shortcut.
         let macs = 64 * 4 * 9 + 64 * 4 * 72 + 16 * 8 * (36 + 72 + 4);
         let gflop = 2e-9 * passes * 4.0 * f64::from(macs);
         assert!((number("conv_gflop") - gflop).abs() < 1e-3 * gflop, "{found} {gflop}");

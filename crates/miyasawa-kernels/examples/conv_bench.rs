@@ -1,4 +1,4 @@
-//! Effective GFLOP/s (two for each multiply-add of the definition) of each convolution of the network, for
+//! Effective GFLOP/s (two for each MAC of the definition) of each convolution of the network, for
 //! each pass, and of the mix of a training step: `conv_bench [WIDTH:BATCH ..]`.
 
 use std::time::Instant;
@@ -7,7 +7,7 @@ use miyasawa_kernels::conv::{self, Algorithm, ConvShape, Operands};
 use miyasawa_kernels::isa::Isa;
 use miyasawa_kernels::peak;
 
-/// The convolutions of GradResNet with blocks 2,2,2,2 on 32x32 pictures, and how often each occurs.
+/// The convolutions of GradResNet with blocks 2,2,2,2 on 32x32 images, and how often each occurs.
 fn layers(width: usize, batch: usize) -> Vec<(ConvShape, usize)> {
     let shape = |side, i, o, kernel, stride| ConvShape {
         batch,
@@ -45,7 +45,7 @@ fn time(mut f: impl FnMut()) -> f64 {
 fn main() {
     let isa = Isa::current();
     println!(
-        "{isa}, {} threads, multiply-add peak {:.0} GFLOP/s",
+        "{isa}, {} threads, MAC peak {:.0} GFLOP/s",
         rayon::current_num_threads(),
         peak::fma_gflops(rayon::current_num_threads())
     );
@@ -68,7 +68,7 @@ fn main() {
                 time(|| drop(conv::adjoint_with(isa, a, &s, &g, &w, None))),
                 time(|| drop(conv::weight_grad_with(isa, a, &s, &x, &g))),
             ];
-            let work = 2.0 * s.multiply_adds() as f64;
+            let work = 2.0 * s.macs() as f64;
             let rate = t.map(|t| work / t * 1e-9);
             println!(
                 "  {}x{} s{} {:3} -> {:3} at {:2}  x{times}  {:6.0} {:6.0} {:6.0}   {:7.3} {:7.3} {:7.3} ms  {a:?}",

@@ -14,7 +14,7 @@ pub const ISA_VARIABLE: &str = "MIYASAWA_ISA";
 pub enum Isa {
     /// AVX-512 F, BW, DQ and VL (x86-64).
     Avx512,
-    /// AVX2 with fused multiply-add (x86-64).
+    /// AVX2 with fused MAC (x86-64).
     Avx2,
     /// NEON (AArch64).
     Neon,

@@ -22,9 +22,7 @@
 //! The crate knows no framework: `miyasawa` calls it from its Burn backend extension.
 
 pub mod conv;
-mod crew;
 pub mod elementwise;
-mod fresh;
 pub mod gelu;
 mod gemm;
 pub mod isa;
@@ -37,4 +35,6 @@ pub mod pool;
 mod rows;
 pub mod scratch;
 mod simd;
+mod spin_pool;
 mod tasks;
+mod uninit;

@@ -16,7 +16,7 @@ pub(crate) fn fma<const FMA: bool>(a: f32, b: f32, c: f32) -> f32 {
 }
 
 /// Defines a function with a leading parameter `isa: Isa`. In its body the constant `FMA` says whether the
-/// instruction set has fused multiply-add; pass it on to [`fma`].
+/// instruction set has fused MAC; pass it on to [`fma`].
 macro_rules! multiversion {
     ($(#[$meta:meta])* $vis:vis fn $name:ident $(<$generic:ident: $bound:path>)?
      ($($arg:ident: $ty:ty),* $(,)?) $body:block) => {

@@ -1,4 +1,4 @@
-//! The multiply-add peak of this machine, which convolution rates are compared with.
+//! The MAC peak of this machine, which convolution rates are compared with.
 
 use std::hint::black_box;
 use std::time::Instant;
@@ -33,7 +33,7 @@ impl Kernel for Chains {
     }
 }
 
-/// Measures the peak of `threads` threads in GFLOP/s (two for a multiply-add), best of a few short runs.
+/// Measures the peak of `threads` threads in GFLOP/s (two for a MAC), best of a few short runs.
 pub fn fma_gflops(threads: usize) -> f64 {
     let (isa, rounds) = (Isa::current(), 2_000_000);
     let flops = (2 * threads * rounds * CHAINS * isa.lanes()) as f64;

@@ -2,7 +2,7 @@
 
 use std::sync::Mutex;
 
-use crate::crew;
+use crate::spin_pool;
 
 /// Values below which handing work to another thread costs more than it saves.
 const SMALL: usize = 16 * 1024;
@@ -13,7 +13,7 @@ pub(crate) fn run(tasks: usize, f: impl Fn(usize) + Sync + Send) {
     if tasks <= 1 || threads == 1 {
         (0..tasks).for_each(f);
     } else {
-        crew::share(threads.min(tasks) - 1, tasks, &f);
+        spin_pool::share(threads.min(tasks) - 1, tasks, &f);
     }
 }
 

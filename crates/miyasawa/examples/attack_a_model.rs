@@ -4,7 +4,7 @@
 //! cargo run --release -p miyasawa --example attack_a_model
 //! ```
 
-use miyasawa::attack::{Journal, Method, Norm, Pgd, Plan, pictures, robust_accuracy, run};
+use miyasawa::attack::{Journal, Method, Norm, Pgd, Plan, robust_accuracy, run, unit_values};
 use miyasawa::classifier::{Classifier, LogitGrad};
 use miyasawa::data::{DataSource, LoadOptions, Part};
 
@@ -47,7 +47,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let test = digits.load(Part::Test, &LoadOptions { limit: Some(100), ..LoadOptions::default() })?;
     let mean = |class: usize| {
         let members: Vec<usize> = (0..train.len()).filter(|i| train.labels()[*i] as usize == class).collect();
-        let (values, len) = (pictures(&train, &members), train.image_len());
+        let (values, len) = (unit_values(&train, &members), train.image_len());
         (0..len).map(|k| values.iter().skip(k).step_by(len).sum::<f32>() / members.len() as f32).collect()
     };
     let shape = [train.channels(), train.height(), train.width()];
@@ -58,9 +58,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for eps in [0.05, 0.1] {
         let fgsm = robust_accuracy(&model, &test, &Pgd::fast_gradient(Norm::Linf, eps), 64);
         let pgd = robust_accuracy(&model, &test, &Pgd::new(Norm::Linf, eps, 20, 0), 64);
-        let plan = Plan { norm: Norm::Linf, method: Method::AutoAttack, eps: vec![eps], ..Plan::default() };
-        let outcome = run(&model, &test, &plan, &mut Journal::in_memory(), &mut |_| true)?;
-        println!("Linf {eps}: FGSM {fgsm:.2}, PGD {pgd:.2}, AutoAttack {:.2}", outcome.rows[0].robust_accuracy);
+        let plan = Plan::new(Norm::Linf, Method::AutoAttack, vec![eps]);
+        let outcome = run(&model, &test, &plan, &mut Journal::in_memory(), &mut |_| ())?;
+        println!(
+            "Linf {eps}: FGSM {fgsm:.2}, PGD {pgd:.2}, AutoAttack {:.2}",
+            outcome.rows[0].robust_accuracy
+        );
     }
     Ok(())
 }

@@ -43,7 +43,8 @@ fn serve(model: &Predictor, mut stream: TcpStream) {
     };
     let length = text.len();
     // A client that went away wants no answer.
-    let _ = write!(stream, "HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{text}");
+    let _ =
+        write!(stream, "HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{text}");
 }
 
 /// The body of an HTTP request.

@@ -4,7 +4,7 @@
 //! cargo run --release -p miyasawa --example explain -- frog.jpg ship why.png
 //! ```
 
-use miyasawa::picture::grid;
+use miyasawa::image::grid;
 use miyasawa::prelude::*;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

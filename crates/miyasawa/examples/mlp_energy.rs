@@ -36,7 +36,7 @@ struct Mlp {
     energy_head: Linear,
 }
 
-/// What the adjoint needs: the values before each GELU, and the picture's shape.
+/// What the adjoint needs: the values before each GELU, and the image's shape.
 struct Tape {
     h1: Tensor<2>,
     h2: Tensor<2>,

@@ -84,7 +84,7 @@ pub struct BenchResult {
 /// What the processor can do at most.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct Peak {
-    /// Multiplications and additions of all threads together, 10^9 a second, in fused multiply-adds on registers.
+    /// Multiplications and additions of all threads together, 10^9 a second, in fused MACs on registers.
     pub peak_gflops: f64,
     /// Threads of the CPU.
     pub threads: usize,
@@ -117,7 +117,7 @@ pub fn bench(options: &BenchOptions, device: &Device) -> BenchResult {
     };
     times.sort_by(f64::total_cmp);
     let median = times[times.len() / 2];
-    let macs = options.network.multiply_adds(options.size) * options.batch;
+    let macs = options.network.macs(options.size) * options.batch;
     let conv_gflop = 2e-9 * (options.work.passes() * macs) as f64;
     BenchResult {
         median_seconds: median,

@@ -1,29 +1,29 @@
 //! Are probabilities what they say? Before and after a temperature, under noise and under attack.
 
-use crate::attack::{Examples, Pgd, noisy_pictures, pictures};
+use crate::attack::{Examples, Pgd, noisy_unit_values, unit_values};
 use crate::classifier::{BoxedClassifier, Classifier};
 use crate::data::Dataset;
 use crate::metrics::{
-    Classification, ClassificationMeter, ReliabilityBin, fit_temperature, scaled_log_probs,
+    ClassificationMeter, ClassificationMetrics, ReliabilityBin, fit_temperature, scaled_log_probs,
 };
 use serde::{Deserialize, Serialize};
 
 /// What is measured.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CalibrateOptions {
-    /// The noise level that the model is told for a picture as it is.
+    /// The noise level that the model is told for an image as it is.
     pub clean_sigma: f64,
     /// Noise levels, in units of the [-1, 1] range: noise is added and the model told.
     pub sigmas: Vec<f64>,
-    /// Attacks on the clean pictures, at `clean_sigma`.
+    /// Attacks on the clean images, at `clean_sigma`.
     pub attacks: Vec<Pgd>,
-    /// Pictures that go through the network at once.
+    /// Images that go through the network at once.
     pub batch: usize,
     /// Seed of the noise.
     pub seed: u64,
 }
 
-/// Calibration under one condition, on the half of the pictures that no temperature was fitted to.
+/// Calibration under one condition, on the half of the images that no temperature was fitted to.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CalibrationRow {
     /// The noise level that the model is told.
@@ -35,9 +35,9 @@ pub struct CalibrationRow {
     /// The temperature: fitted to the other half at this noise level, without an attack.
     pub temperature: f64,
     /// At the temperature 1.
-    pub before: Classification,
+    pub before: ClassificationMetrics,
     /// At the fitted temperature.
-    pub after: Classification,
+    pub after: ClassificationMetrics,
     /// The reliability diagram at the temperature 1.
     pub reliability: Vec<ReliabilityBin>,
     /// The reliability diagram at the fitted temperature.
@@ -45,7 +45,7 @@ pub struct CalibrationRow {
 }
 
 impl CalibrationRow {
-    /// What was done to the pictures, in words.
+    /// What was done to the images, in words.
     pub fn condition(&self) -> String {
         match (self.noisy, self.eps > 0.0) {
             (true, _) => format!("noise {}", self.sigma),
@@ -61,10 +61,10 @@ impl CalibrationRow {
     }
 }
 
-/// The pictures at some places, as they are classified.
+/// The images at some places, as they are classified.
 type See<'a> = dyn FnMut(&[usize]) -> Vec<f32> + 'a;
 
-/// The logits of the pictures at `indices`, in batches.
+/// The logits of the images at `indices`, in batches.
 fn logits(classifier: &dyn Classifier, indices: &[usize], batch: usize, see: &mut See<'_>) -> Vec<f32> {
     indices.chunks(batch.max(1)).flat_map(|part| classifier.logits(&see(part))).collect()
 }
@@ -85,8 +85,8 @@ fn row(
     CalibrationRow { sigma, noisy, eps, temperature, before, after, reliability, reliability_after }
 }
 
-/// Every second picture of each class, and the others: whatever order the classes stand in, both halves have them. The
-/// second picture is counted through from class to class, so that the halves are as large as each other.
+/// Every second image of each class, and the others: whatever order the classes stand in, both halves have them. The
+/// second image is counted through from class to class, so that the halves are as large as each other.
 fn halves(labels: &[u32]) -> [Vec<usize>; 2] {
     let mut by_class: Vec<usize> = (0..labels.len()).collect();
     by_class.sort_by_key(|i| labels[*i]);
@@ -96,8 +96,8 @@ fn halves(labels: &[u32]) -> [Vec<usize>; 2] {
     halves
 }
 
-/// Measures calibration: on the clean pictures, at every noise level, under every attack. `at` gives the classifier at a noise
-/// level. Temperatures are fitted to every second picture of each class and all measures taken of the others, of which there
+/// Measures calibration: on the clean images, at every noise level, under every attack. `at` gives the classifier at a noise
+/// level. Temperatures are fitted to every second image of each class and all measures taken of the others, of which there
 /// must be one.
 pub fn calibrate<'m>(
     at: &dyn Fn(f64) -> BoxedClassifier<'m>,
@@ -114,7 +114,7 @@ pub fn calibrate<'m>(
 
     let clean = at(options.clean_sigma);
     let classes = clean.classes();
-    let mut as_it_is = |indices: &[usize]| pictures(data, indices);
+    let mut as_it_is = |indices: &[usize]| unit_values(data, indices);
     let fitted = fit_temperature(&logits(clean.as_ref(), &fit, batch, &mut as_it_is), &fit_labels);
     let z = logits(clean.as_ref(), &held, batch, &mut as_it_is);
     rows.push(row([options.clean_sigma, 0.0, fitted], false, &z, &held_labels, classes));
@@ -122,7 +122,7 @@ pub fn calibrate<'m>(
 
     for (level, &sigma) in options.sigmas.iter().enumerate() {
         let classifier = at(sigma);
-        let mut noisy = |indices: &[usize]| noisy_pictures(data, indices, sigma, [seed, level as u64]);
+        let mut noisy = |indices: &[usize]| noisy_unit_values(data, indices, sigma, [seed, level as u64]);
         let temperature = fit_temperature(&logits(classifier.as_ref(), &fit, batch, &mut noisy), &fit_labels);
         let z = logits(classifier.as_ref(), &held, batch, &mut noisy);
         rows.push(row([sigma, 0.0, temperature], true, &z, &held_labels, classes));
@@ -131,9 +131,9 @@ pub fn calibrate<'m>(
 
     for (number, attack) in options.attacks.iter().enumerate() {
         let mut attacked = |indices: &[usize]| {
-            let (x, labels) = (pictures(data, indices), labels(indices));
+            let (x, labels) = (unit_values(data, indices), labels(indices));
             let places: Vec<u64> = indices.iter().map(|i| data.place(*i) as u64).collect();
-            attack.perturb(clean.as_ref(), &Examples { pictures: &x, labels: &labels, places: &places })
+            attack.perturb(clean.as_ref(), &Examples { images: &x, labels: &labels, places: &places })
         };
         let z = logits(clean.as_ref(), &held, batch, &mut attacked);
         rows.push(row([options.clean_sigma, attack.eps, fitted], false, &z, &held_labels, classes));

@@ -9,7 +9,7 @@ use crate::data::Dataset;
 use crate::eval::noisy_batch;
 use crate::experiment::ExperimentError;
 use crate::explain::explain;
-use crate::infer::pictures;
+use crate::infer::to_images;
 use crate::metrics::{Best, Estimate, distinct_best, wilson};
 use crate::model::{GradResNet, JointModel, Model};
 use crate::report::{
@@ -29,11 +29,11 @@ const EXPLAINED_SIGMA: f64 = 0.4;
 /// What the demonstration does.
 #[derive(Clone, Debug)]
 pub struct DemoOptions {
-    /// The folder for models, pictures and the report.
+    /// The folder for models, images and the report.
     pub out: PathBuf,
     /// Training steps of each model; left out, what takes about a minute on two cores.
     pub steps: Option<u64>,
-    /// Pictures that are attacked.
+    /// Images that are attacked.
     pub attacked: usize,
     /// Seed of everything random.
     pub seed: u64,
@@ -54,7 +54,7 @@ pub struct ComparedRow {
     pub plain_accuracy: f64,
     /// Its 95% interval.
     pub plain_interval: Option<[f64; 2]>,
-    /// PSNR of the noisy picture, in decibel.
+    /// PSNR of the noisy image, in decibel.
     pub psnr_noisy: f64,
     /// PSNR of the joint model's `D(y)`, in decibel.
     pub psnr: f64,
@@ -86,11 +86,11 @@ pub struct Comparison {
     pub robust: Vec<RobustRow>,
     /// Steps of the attack.
     pub pgd_steps: usize,
-    /// Pictures that were attacked.
+    /// Images that were attacked.
     pub attacked: usize,
     /// Largest deviation of the adversarial gradient from the difference of denoisers, relative.
     pub identity_error: f64,
-    /// Pictures that both models were measured on without an attack.
+    /// Images that both models were measured on without an attack.
     pub count: usize,
     /// Seed of everything random.
     pub seed: u64,
@@ -124,7 +124,7 @@ fn plain_config(joint: &TrainConfig) -> TrainConfig {
 
 struct Trained {
     model: JointModel<GradResNet>,
-    rows: Vec<crate::eval::Row>,
+    rows: Vec<crate::eval::EvalRow>,
     test: Dataset,
     sigma: f64,
     sha256: String,
@@ -194,9 +194,9 @@ pub fn run<O: Observer>(
 
     let grid = report::denoising_grid(&joint.model, &joint.test, &config.eval.sigmas, device)?;
     grid.save_png(out.join("denoised.png"))?;
-    // A picture that shows one digit, explained for another.
+    // An image that shows one digit, explained for another.
     let batch = noisy_batch(&joint.test, [0, 1], EXPLAINED_SIGMA, [options.seed, 0], device);
-    let y = pictures(batch.y).remove(0);
+    let y = to_images(batch.y).remove(0);
     let other = (joint.test.labels()[0] as usize + 5) % joint.test.classes().len();
     let explained = explain(&joint.model, &y, EXPLAINED_SIGMA, &[other], device);
     let figure = report::explanation(&y, &explained, joint.test.classes())?;
@@ -226,7 +226,7 @@ fn page(
 ) -> Result<String, ExperimentError> {
     let mut page = Page::new("Miyasawa: one network classifies and denoises");
     page.paragraph(
-        "A joint model of a noisy picture and its class, and a plain classifier of the same size, trained \
+        "A joint model of a noisy image and its class, and a plain classifier of the same size, trained \
          here on 1,437 handwritten digits of 8x8 pixels and measured on 360 others. Classifying is a \
          softmax over classes; denoising is the gradient of the same network.",
     );
@@ -282,7 +282,7 @@ fn page(
     page.heading("The adversarial gradient is a difference of denoisers");
     page.figure_png(explanation, "sigma^2 * grad log p(c|y) = D(y,c) - D(y), computed both ways.");
     page.heading("Again");
-    page.paragraph("The joint model and its recipe; the same command trains on your own pictures.");
+    page.paragraph("The joint model and its recipe; the same command trains on your own images.");
     page.code(
         "miyasawa train --set data.train=PHOTOS --set data.size=[32,32] --set data.fit=resize --out RUN",
     );

@@ -3,7 +3,7 @@
 use crate::atomic::AtomicError;
 use crate::checkpoint::CheckpointError;
 use crate::data::DataError;
-use crate::picture::PictureError;
+use crate::image::ImageError;
 use crate::report::ReportError;
 use crate::train::{TrainError, config::ConfigError};
 use std::path::PathBuf;
@@ -21,7 +21,7 @@ pub enum ExperimentError {
     #[error(transparent)]
     Data(#[from] DataError),
     #[error(transparent)]
-    Picture(#[from] PictureError),
+    Image(#[from] ImageError),
     #[error(transparent)]
     Report(#[from] ReportError),
     #[error(transparent)]
@@ -48,7 +48,7 @@ pub enum ExperimentError {
         /// Those that there are.
         known: Vec<String>,
     },
-    /// A checkpoint is for other pictures.
+    /// A checkpoint is for other images.
     #[error("{path}: a model of {found}, the comparison is on {expected}")]
     OtherData {
         /// The checkpoint.

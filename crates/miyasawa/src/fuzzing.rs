@@ -5,7 +5,7 @@ use crate::checkpoint::Checkpoint;
 use crate::train::TrainConfig;
 use std::path::Path;
 
-pub use crate::data::fuzzing::{archive, cifar, class_names, idx, picture};
+pub use crate::data::fuzzing::{archive, cifar, class_names, idx, image};
 
 /// A checkpoint, and the model in it. The hash is not checked: no change of a byte would get past it.
 pub fn checkpoint(bytes: &[u8]) -> bool {

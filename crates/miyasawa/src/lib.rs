@@ -9,9 +9,9 @@
 //! | [`nn`] | layers that know their own adjoint |
 //! | [`model`] | energy networks, the joint model, losses |
 //! | [`train`], [`eval`], [`attack`], [`metrics`] | what is done with a model |
-//! | [`data`], [`picture`], [`checkpoint`] | what comes in and goes out |
+//! | [`data`], [`image`], [`checkpoint`] | what comes in and goes out |
 //! | [`certify`], [`calibrate`], [`ood`], [`explain`], [`trust`] | whether to trust it |
-//! | [`infer`], [`report`], [`demo`], [`compare`], [`experiment`] | pictures of one's own, figures and pages, a first look, models side by side, what these fail at |
+//! | [`infer`], [`report`], [`demo`], [`compare`], [`experiment`] | images of one's own, figures and pages, a first look, models side by side, what these fail at |
 //! | [`verify`], [`mod@bench`] | is it right, is it fast |
 //!
 //! ```
@@ -32,6 +32,7 @@
 pub mod atomic;
 pub mod attack;
 pub mod bench;
+pub mod bundled;
 pub mod calibrate;
 pub mod certify;
 pub mod checkpoint;
@@ -47,20 +48,20 @@ pub mod experiment;
 pub mod explain;
 #[doc(hidden)]
 pub mod fuzzing;
+
+pub mod image;
 mod infer;
-mod lanes;
 pub mod metrics;
 pub mod model;
 pub mod nn;
 pub mod ood;
 pub mod ops;
-pub mod picture;
+mod parallel;
 pub mod predictor;
 pub mod prelude;
 pub mod random;
 pub mod range;
 pub mod report;
-pub mod shipped;
 pub mod train;
 pub mod trust;
 pub mod verify;

@@ -64,7 +64,7 @@ pub(crate) fn fill_normal(rng: &mut impl Rng, out: &mut [f32]) {
     }
 }
 
-/// Standard normal noise for the pictures `first..first + batch` of an evaluation; one stream for each
+/// Standard normal noise for the images `first..first + batch` of an evaluation; one stream for each
 /// noise level, so that every model meets the same noise.
 pub fn evaluation_noise(seed: u64, level: u64, first: usize, batch: usize, image: usize) -> Vec<f32> {
     let mut eps = vec![0.0; batch * image];
@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_noise_of_a_picture_is_that_of_its_place() {
+    fn the_noise_of_a_image_is_that_of_its_place() {
         let shifted = evaluation_noise(1, 0, 1, 2, 10);
         assert_eq!(shifted[..10], evaluation_noise(1, 0, 0, 2, 10)[10..]);
     }

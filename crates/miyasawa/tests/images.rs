@@ -1,6 +1,6 @@
 //! What the bundled model makes of images that no set of photographs holds: it must not make them worse.
 
-use miyasawa::{picture::Picture, prelude::*, random::evaluation_noise};
+use miyasawa::{image::Image, prelude::*, random::evaluation_noise};
 
 const SIDE: usize = 64;
 
@@ -44,7 +44,7 @@ fn no_image_comes_out_worse_than_it_went_in() {
             let noisy: Vec<f32> = clean.iter().zip(noise).map(|(x, eps)| x + sigma * eps).collect();
             let shape = (3, SIDE, SIDE);
             let before = deviation(&noisy, &clean);
-            let noisy = Picture::new(shape, noisy).unwrap();
+            let noisy = Image::new(shape, noisy).unwrap();
             let sigma = f64::from(sigma);
             let denoised = model.denoise(&noisy, Noise::Level(sigma)).unwrap();
             let after = deviation(denoised.image().values(), &clean);
@@ -63,7 +63,7 @@ fn a_clean_constant_stays_constant() {
     let model = Predictor::bundled().unwrap();
     for level in LEVELS {
         for sigma in [0.0, 0.02, 0.1] {
-            let clean = Picture::new((3, SIDE, SIDE), image(|_, _, _| level)).unwrap();
+            let clean = Image::new((3, SIDE, SIDE), image(|_, _, _| level)).unwrap();
             let found = model.denoise(&clean, Noise::Level(sigma)).unwrap();
             let error = deviation(found.image().values(), clean.values());
             assert!(error <= 0.9 * sigma, "constant {level} at {sigma}: off by {error}");

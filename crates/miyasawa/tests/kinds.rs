@@ -3,7 +3,7 @@
 
 use miyasawa::{
     Device,
-    eval::Row,
+    eval::EvalRow,
     train::{Finish, Observer, StepReport, TrainConfig, Trainer},
 };
 use std::path::Path;
@@ -24,7 +24,7 @@ impl Observer for Watch {
         self.stop = self.stop_at == Some(report.step);
     }
 
-    fn evaluation(&mut self, _: u64, _: &[Row]) {}
+    fn evaluation(&mut self, _: u64, _: &[EvalRow]) {}
 
     fn should_stop(&self) -> bool {
         self.stop

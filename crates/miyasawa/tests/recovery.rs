@@ -6,7 +6,7 @@ use miyasawa::{
     Device,
     checkpoint::{Checkpoint, CheckpointError},
     data::{DataSource, OpenOptions, Part},
-    eval::Row,
+    eval::EvalRow,
     model::{Architecture, params::ParamError},
     train::{
         Finish, Observer, Rollback, StepReport, TrainConfig, TrainError, Trainer, state::TrainState,
@@ -57,7 +57,7 @@ impl Observer for Spoiler {
         self.losses.push(report.stats.loss);
         self.stop = self.stops.contains(&report.step);
     }
-    fn evaluation(&mut self, _: u64, _: &[Row]) {}
+    fn evaluation(&mut self, _: u64, _: &[EvalRow]) {}
     fn rollback(&mut self, event: &Rollback) {
         self.rollbacks.push(event.clone());
     }
@@ -71,7 +71,7 @@ fn run(trainer: &Trainer, out: &Path, resume: bool, spoiler: &mut Spoiler) -> Re
     trainer.run(out, resume, spoiler)
 }
 
-/// Pictures of the caller's own train the same model as the same pictures by their name; a configuration that could not be read
+/// Images of the caller's own train the same model as the same images by their name; a configuration that could not be read
 /// back, and a checkpoint that could not, are not written.
 #[test]
 fn what_the_caller_holds_is_trained_on() {

@@ -4,7 +4,7 @@
 use burn::tensor::{Device, Tensor, TensorData};
 use miyasawa::{
     checkpoint::tensor_data,
-    model::{Architecture, Ask, Model, Predict, params},
+    model::{Architecture, Model, Predict, Query, params},
     train::{TrainConfig, objective::Objective, step::Batch},
     verify::relative_error,
 };
@@ -90,7 +90,7 @@ fn answers(name: &str, oracle: &Oracle) {
     let eps = Tensor::<4>::from_data(oracle.tensors["eps"].clone(), &device);
     let sigma = Tensor::<1>::from_data(oracle.tensors["sigma"].clone(), &device);
     let y = x + eps * sigma.clone().reshape([-1, 1, 1, 1]);
-    let found = model.predict(&y, &sigma, &Ask { classify: true, denoise: true, given: None });
+    let found = model.predict(&y, &sigma, &Query { classify: true, denoise: true, class_conditional: None });
     let found = match (found.logits, found.denoised) {
         (Some(logits), None) => logits.into_data(),
         (None, Some(denoised)) => denoised.into_data(),

@@ -9,7 +9,7 @@ use crate::session::{Session, WrongCall};
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use miyasawa::{
-    attack::{self, Journal, Method, Norm, Order, Plan},
+    attack::{self, Journal, Method, Norm, Plan, SizeOrder},
     checkpoint::save_tensors,
     metrics::Estimate,
     report::{Plot, Series, save_plots, short_names},
@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 
 use super::document::{described, provenance};
 
-/// Robust accuracy: the share of pictures that stay right whatever small change an attack makes.
+/// Robust accuracy: the share of images that stay right whatever small change an attack makes.
 ///
 /// Methods: fgsm, pgd, and autoattack (the standard version of Croce & Hein 2020: APGD-CE, targeted APGD-DLR, targeted
 /// FAB, Square, each on what still stands). Sizes (--eps) are in units of the [0, 1] pixel range; fractions such as
@@ -32,7 +32,7 @@ use super::document::{described, provenance};
 ///   miyasawa attack model.safetensors --data cifar10 --norm l2 --eps 0.5 --method autoattack --out robust --resume
 ///
 /// What was finished in a folder (--out) is kept for another --resume: with more sizes, or a --limit of twice as many
-/// pictures, only what is new is done.
+/// images, only what is new is done.
 #[derive(Args, Debug)]
 #[command(verbatim_doc_comment)]
 pub struct Attack {
@@ -64,10 +64,10 @@ pub struct Attack {
     /// Random starts of PGD and APGD
     #[arg(long, default_value_t = 1)]
     restarts: usize,
-    /// Queries of Square for each picture
+    /// Queries of Square for each image
     #[arg(long, default_value_t = 5000)]
     queries: usize,
-    /// A folder for the journal of finished pictures, attack.json and curve.png
+    /// A folder for the journal of finished images, attack.json and curve.png
     #[arg(long)]
     out: Option<PathBuf>,
     /// Go on with the attack that the folder holds
@@ -76,7 +76,7 @@ pub struct Attack {
     /// The folder (--out) of an attack on another model, for its curve in the same figure; may be repeated
     #[arg(long, value_name = "DIR", requires = "out")]
     beside: Vec<PathBuf>,
-    /// Write the clean pictures (values in [0, 1]) and labels to a safetensors file, for other programs
+    /// Write the clean images (values in [0, 1]) and labels to a safetensors file, for other programs
     #[arg(long, value_name = "FILE")]
     dump: Option<PathBuf>,
 }
@@ -166,7 +166,7 @@ pub fn run(args: &Attack, session: &Session) -> Result<Outcome> {
     let set = args.measured.load(&predictor)?;
     let shape = [set.channels(), set.height(), set.width()];
     if let Some(path) = &args.dump {
-        let x = attack::pictures(&set, &(0..set.len()).collect::<Vec<_>>());
+        let x = attack::unit_values(&set, &(0..set.len()).collect::<Vec<_>>());
         let labels = set.labels().iter().map(|l| *l as f32).collect();
         let [c, h, w] = shape;
         save_tensors(path, &[("x", vec![set.len(), c, h, w], x), ("labels", vec![set.len()], labels)])?;
@@ -176,7 +176,7 @@ pub fn run(args: &Attack, session: &Session) -> Result<Outcome> {
         norm: args.norm.into(),
         method,
         eps: args.eps.clone(),
-        order: if args.largest_first { Order::LargestFirst } else { Order::SmallestFirst },
+        order: if args.largest_first { SizeOrder::LargestFirst } else { SizeOrder::SmallestFirst },
         steps: args.steps.unwrap_or(if method == Method::AutoAttack { 100 } else { 50 }),
         restarts: args.restarts as u64,
         queries: args.queries,
@@ -230,7 +230,7 @@ pub fn run(args: &Attack, session: &Session) -> Result<Outcome> {
         session.print_json(&document)?;
         return Ok(Outcome::Done);
     }
-    outln!("{} on {} pictures of {}", predictor.name(), found.count, args.measured.data);
+    outln!("{} on {} images of {}", predictor.name(), found.count, args.measured.data);
     outln!("{method} in {}, clean accuracy {:.1}%", plan.norm, 100.0 * found.clean_accuracy);
     for row in &found.rows {
         let by: Vec<String> =

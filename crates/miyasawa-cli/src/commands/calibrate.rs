@@ -19,8 +19,8 @@ use super::document::described;
 
 /// Are probabilities what they say? ECE (15 bins), Brier score and NLL, as they are and with a fitted temperature.
 ///
-/// Measured on the clean pictures, at every noise level, and under PGD on the clean pictures. Temperatures are fitted to
-/// every second picture of each class, at each noise level and without attacks; all numbers are of the others.
+/// Measured on the clean images, at every noise level, and under PGD on the clean images. Temperatures are fitted to
+/// every second image of each class, at each noise level and without attacks; all numbers are of the others.
 ///
 /// Example: miyasawa calibrate model.safetensors --data cifar10 --eps 0.25,0.5 -o reliability.png
 #[derive(Args, Debug)]
@@ -59,7 +59,7 @@ pub fn run(args: &Calibrate, session: &Session) -> Result<Outcome> {
     check_eps(args.norm.into(), &args.eps, &predictor)?;
     let set = args.measured.load(&predictor)?;
     if set.len() < 2 {
-        let text = "one picture is given, expected at least two: a temperature is fitted to one half and measured on \
+        let text = "one image is given, expected at least two: a temperature is fitted to one half and measured on \
                     the other";
         return Err(WrongCall(text.into()).into());
     }
@@ -91,7 +91,7 @@ pub fn run(args: &Calibrate, session: &Session) -> Result<Outcome> {
         session.print_json(&described(document, &predictor, session))?;
     } else {
         outln!(
-            "{} on {} pictures of {}, measured on half of them",
+            "{} on {} images of {}, measured on half of them",
             predictor.name(),
             set.len(),
             args.measured.data

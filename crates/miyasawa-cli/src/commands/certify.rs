@@ -21,7 +21,7 @@ use super::document::described;
 /// units of the [-1, 1] range as everywhere, radii (Euclidean) in units of the [0, 1] range as in the literature: its
 /// sigma 0.25 is --sigma 0.5 here. Bounds are exact (Clopper-Pearson), and wrong with a probability of at most --alpha.
 ///
-/// Draws are made only where they are needed: a picture is done when every radius is certified or out of reach, or
+/// Draws are made only where they are needed: an image is done when every radius is certified or out of reach, or
 /// abstaining is certain (--fixed draws all of them, as the paper does). The most draws that it can take are told before,
 /// and about how long.
 ///
@@ -53,7 +53,7 @@ pub struct Certify {
     /// Denoise every draw first, then classify at the smallest noise level
     #[arg(long)]
     denoise: bool,
-    /// Make all draws for every picture
+    /// Make all draws for every image
     #[arg(long)]
     fixed: bool,
 }
@@ -86,7 +86,7 @@ impl Certify {
         Ok(())
     }
 
-    /// Warns of radii that no picture can have.
+    /// Warns of radii that no image can have.
     fn warn_of_reach(&self, options: &CertifyOptions) {
         let largest = options.largest_radius();
         let beyond: Vec<f64> = self.radii.iter().copied().filter(|radius| *radius > largest).collect();
@@ -147,7 +147,7 @@ pub fn run(args: &Certify, session: &Session) -> Result<Outcome> {
     let found = certify(classifier.as_ref(), &set, &options, &mut |share, so_far| {
         bar.set_position((1000.0 * share) as u64);
         let right = so_far.iter().filter(|c| c.class == Some(c.label)).count();
-        bar.set_message(format!("{} pictures, {right} right", so_far.len()));
+        bar.set_message(format!("{} images, {right} right", so_far.len()));
     });
     bar.finish_and_clear();
     let seconds = started.elapsed().as_secs_f64();
@@ -168,7 +168,7 @@ pub fn run(args: &Certify, session: &Session) -> Result<Outcome> {
         session.print_json(&described(document, &predictor, session))?;
         return Ok(Outcome::Done);
     }
-    outln!("{} on {} pictures of {}, noise {sigma}", predictor.name(), found.len(), args.measured.data);
+    outln!("{} on {} images of {}, noise {sigma}", predictor.name(), found.len(), args.measured.data);
     outln!("smoothed accuracy {:.1}%, abstained {:.1}%", 100.0 * share(right), 100.0 * share(abstained));
     for row in &rows {
         outln!("  radius {:<6} {:>5.1}% certified", row.radius, 100.0 * row.certified_accuracy);

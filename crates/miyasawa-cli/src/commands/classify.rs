@@ -2,9 +2,9 @@ use super::{
     Outcome,
     defence::DefenceArgs,
     each::{Each, each},
+    images::{self, Notes},
     measured::at_least_one,
     model::{self, Level},
-    pictures::{self, Notes},
 };
 use crate::output::shown;
 use crate::session::{Session, WrongCall};
@@ -13,9 +13,9 @@ use miyasawa::{classifier::Defence, prelude::*};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
-/// Name what pictures show: the likeliest classes with their probabilities.
+/// Name what images show: the likeliest classes with their probabilities.
 ///
-/// Pictures are fitted to the model's input, in grey or colour as the model needs. Of several pictures one that cannot be
+/// Images are fitted to the model's input, in grey or colour as the model needs. Of several images one that cannot be
 /// read costs that one, and the exit status is 1.
 ///
 /// Examples:
@@ -25,15 +25,15 @@ use std::path::{Path, PathBuf};
 #[derive(Args, Debug)]
 #[command(verbatim_doc_comment, override_usage = "miyasawa classify [OPTIONS] [MODEL] IMAGE...")]
 pub struct Classify {
-    /// [MODEL] IMAGE...: a checkpoint, then pictures (PNG, JPEG, WebP, TIFF, BMP, GIF), folders of them, or - for standard
+    /// [MODEL] IMAGE...: a checkpoint, then images (PNG, JPEG, WebP, TIFF, BMP, GIF), folders of them, or - for standard
     /// input
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
     /// Classes to print
     #[arg(long, default_value_t = 5)]
     top: usize,
-    /// Noise level that the pictures have at the model's size, or that the defence works at; `auto` tells it from each
-    /// picture [default: softmax: the smallest that the model was trained on; denoise, average: 0.2]
+    /// Noise level that the images have at the model's size, or that the defence works at; `auto` tells it from each
+    /// image [default: softmax: the smallest that the model was trained on; denoise, average: 0.2]
     #[arg(long, value_name = "S", value_parser = model::parse_level)]
     sigma: Option<Level>,
     #[command(flatten)]
@@ -130,13 +130,13 @@ impl Plan {
 pub fn run(args: &Classify, session: &Session) -> anyhow::Result<Outcome> {
     let (path, images) = model::split_model(&args.paths);
     at_least_one("top", args.top)?;
-    let images = pictures::expand(model::some_images(images)?)?.images;
+    let images = images::expand(model::some_images(images)?)?.images;
     let predictor = model::load(path, session)?;
     predictor.require_classifier()?;
     let plan = args.plan(&predictor, session.seed.unwrap_or(0))?;
     let mut notes = Notes::default();
     let mut one = |image: &Path| -> anyhow::Result<Classified> {
-        let source = pictures::first(image, &mut notes)?;
+        let source = images::first(image, &mut notes)?;
         let found = plan.classify(&predictor, &source, image)?.truncated(args.top);
         if !session.json {
             outln!("{}", image.display());

@@ -9,7 +9,7 @@ use super::document::provenance;
 
 /// Train and measure several models on one budget; one report with tables and plots.
 ///
-/// CONFIG names models, seeds and a budget of pictures or minutes. The folder receives a run for each model and
+/// CONFIG names models, seeds and a budget of images or minutes. The folder receives a run for each model and
 /// seed, report.html, report.md and report.json. What is there already is not done again: after Ctrl-C (exit status 1) the
 /// same call goes on. Of a finished run config.toml, result.json and denoised.png suffice; --only trains some of the
 /// models, so that several calls, on one machine or many, can share the work.

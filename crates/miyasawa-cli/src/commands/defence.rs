@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use miyasawa::classifier::Defence;
 use miyasawa::predictor::Predictor;
 
-/// The most draws of noise: the mean over more is the same to five digits, and a picture would take minutes.
+/// The most draws of noise: the mean over more is the same to five digits, and an image would take minutes.
 const MOST_DRAWS: usize = 100_000;
 /// So many draws take a time that is worth a word.
 const MANY_DRAWS: usize = 64;
@@ -15,7 +15,7 @@ const MANY_DRAWS: usize = 64;
 /// How the model classifies.
 #[derive(Args, Debug)]
 pub struct DefenceArgs {
-    /// The class posterior; of the denoised picture; averaged over noise
+    /// The class posterior; of the denoised image; averaged over noise
     #[arg(long, value_enum, default_value = "softmax")]
     defence: DefenceArg,
     /// Draws of noise of --defence average, 1 to 100000: each is a pass through the model
@@ -31,7 +31,7 @@ enum DefenceArg {
 }
 
 impl DefenceArgs {
-    /// Whether it is the posterior of the picture as it is.
+    /// Whether it is the posterior of the image as it is.
     pub fn is_softmax(&self) -> bool {
         self.defence == DefenceArg::Softmax
     }
@@ -46,7 +46,7 @@ impl DefenceArgs {
         }
         if self.defence == DefenceArg::Average && self.draws > MANY_DRAWS {
             let draws = self.draws;
-            tracing::info!("--draws {draws}: {draws} passes through the model for each look at a picture");
+            tracing::info!("--draws {draws}: {draws} passes through the model for each look at an image");
         }
         let default = if self.is_softmax() { predictor.noise_levels()[0] } else { 0.2 };
         let sigma = sigma.map_or(Ok(default), |sigma| model::sigma(predictor, sigma))?;

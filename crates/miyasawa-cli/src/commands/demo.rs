@@ -13,19 +13,19 @@ use super::document::provenance;
 /// The first thing to run: about a minute on two cores.
 ///
 /// Trains a joint model and a plain classifier of the same size on the embedded digits, measures both at
-/// several noise levels and under attack, and writes pictures and one self-contained report.html.
+/// several noise levels and under attack, and writes images and one self-contained report.html.
 ///
 /// Example: miyasawa demo --out demo
 #[derive(Args, Debug)]
 #[command(verbatim_doc_comment)]
 pub struct Demo {
-    /// The folder for models, pictures and the report
+    /// The folder for models, images and the report
     #[arg(long, default_value = "miyasawa-demo")]
     out: PathBuf,
     /// Training steps of each model
     #[arg(long)]
     steps: Option<u64>,
-    /// Pictures that are attacked
+    /// Images that are attacked
     #[arg(long, default_value_t = 360)]
     attacked: usize,
 }
@@ -77,7 +77,7 @@ fn print(comparison: &Comparison) {
             row.psnr
         );
     }
-    outln!("robust accuracy, {}-step L2 PGD on {} pictures", comparison.pgd_steps, comparison.attacked);
+    outln!("robust accuracy, {}-step L2 PGD on {} images", comparison.pgd_steps, comparison.attacked);
     outln!("  eps   joint    plain");
     for row in &comparison.robust {
         outln!("{:>5}   {:>6}   {:>6}", row.eps, percent(row.joint), percent(row.plain));

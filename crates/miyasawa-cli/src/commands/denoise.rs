@@ -1,18 +1,18 @@
 use super::{
     Outcome,
     each::{Each, each},
+    images::{self, Notes},
     measured::bar,
     model::{self, Level},
     outputs::{Request, Target},
-    pictures::{self, Notes},
 };
 use crate::output::shown;
 use crate::session::{Session, WrongCall};
 use anyhow::Context;
 use clap::Args;
 use miyasawa::{
+    image::{Image, ImageWriter},
     metrics,
-    picture::{Picture, PictureWriter},
     predictor::{Noise, Predictor},
 };
 use serde::Serialize;
@@ -21,40 +21,40 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Remove noise from pictures: the Tweedie-Miyasawa denoiser at the picture's own size.
+/// Remove noise from images: the Tweedie-Miyasawa denoiser at the image's own size.
 ///
-/// Grey pictures stay grey and colour stays colour, whichever the model was trained on; 16 bits stay 16 where the format
+/// Grey images stay grey and colour stays colour, whichever the model was trained on; 16 bits stay 16 where the format
 /// (PNG, TIFF) can hold them. Transparency, colour profile, EXIF and resolution are kept; all pages of a TIFF are denoised,
-/// and its numbers stay of their kind. Of several pictures one that cannot be read costs that one, and the exit status is 1.
+/// and its numbers stay of their kind. Of several images one that cannot be read costs that one, and the exit status is 1.
 ///
 /// Examples:
 ///   miyasawa denoise noisy.png -o clean.png
-///   miyasawa denoise photos -o clean          # a folder: its pictures, under their names, in their formats
+///   miyasawa denoise photos -o clean          # a folder: its images, under their names, in their formats
 ///   miyasawa denoise model.safetensors noisy.png --sigma 0.2 -o clean.png
 ///   miyasawa denoise model.safetensors clean.png --add-noise 0.2 -o restored.png
 ///   scan | miyasawa denoise - -o - > clean.tif
 #[derive(Args, Debug)]
 #[command(verbatim_doc_comment, override_usage = "miyasawa denoise [OPTIONS] --out <OUT> [MODEL] IMAGE...")]
 pub struct Denoise {
-    /// [MODEL] IMAGE...: a checkpoint, then pictures (PNG, JPEG, WebP, TIFF, BMP, GIF), folders of them, or - for standard
+    /// [MODEL] IMAGE...: a checkpoint, then images (PNG, JPEG, WebP, TIFF, BMP, GIF), folders of them, or - for standard
     /// input
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
     /// Standard deviation of the noise, in units of the [-1, 1] range (25 of 255 is 0.196); `auto` tells it from each
-    /// picture [default: that of --add-noise, else auto]
+    /// image [default: that of --add-noise, else auto]
     #[arg(long, value_name = "S", value_parser = model::parse_level)]
     sigma: Option<Level>,
-    /// Add noise of this level to the picture first, to try the denoiser on a clean one
+    /// Add noise of this level to the image first, to try the denoiser on a clean one
     #[arg(long, value_name = "S")]
     add_noise: Option<f64>,
-    /// Use D(y, C): the picture is known to show this class, by name or number
+    /// Use D(y, C): the image is known to show this class, by name or number
     #[arg(long, value_name = "C")]
     class: Option<String>,
-    /// The denoised picture, in the format of its name; - for standard output; a folder if several are given, or for one
+    /// The denoised image, in the format of its name; - for standard output; a folder if several are given, or for one
     /// with a / at its end: there they keep their names and formats
     #[arg(short, long)]
     out: PathBuf,
-    /// Let a denoised picture take the place of the one that it was made of
+    /// Let a denoised image take the place of the one that it was made of
     #[arg(long)]
     overwrite: bool,
 }
@@ -110,7 +110,7 @@ impl<'p> Plan<'p> {
     }
 
     /// A page, denoised.
-    fn denoise(&self, clean: &Picture, name: &Path) -> anyhow::Result<(Picture, DenoisedPage)> {
+    fn denoise(&self, clean: &Image, name: &Path) -> anyhow::Result<(Image, DenoisedPage)> {
         let noisy = match self.add_noise {
             Some(level) => {
                 Cow::Owned(model::add_noise(clean.clone(), level, self.session.seed.unwrap_or(0))?)
@@ -129,7 +129,7 @@ impl<'p> Plan<'p> {
         bar.finish_and_clear();
         let found = found.with_context(|| name.display().to_string())?;
         // Only where the noise is ours is the clean image known.
-        let psnr = |image: &Picture| {
+        let psnr = |image: &Image| {
             self.add_noise.map(|_| metrics::psnr(metrics::mse(image.values(), clean.values())))
         };
         let page = DenoisedPage { sigma, psnr_noisy: psnr(&noisy), psnr: psnr(found.image()) };
@@ -138,10 +138,10 @@ impl<'p> Plan<'p> {
 
     /// All pages of a file that the format of the output can hold.
     fn file(&self, image: &Path, target: &Target, notes: &mut Notes) -> anyhow::Result<DenoisedFile> {
-        let file = pictures::open(image)?;
+        let file = images::open(image)?;
         notes.of_file(image, &file);
         let format = target.format.unwrap_or(file.format());
-        let mut writer = PictureWriter::new(format);
+        let mut writer = ImageWriter::new(format);
         let mut pages = Vec::new();
         for number in 0..file.pages() {
             if !writer.has_room() {
@@ -151,7 +151,7 @@ impl<'p> Plan<'p> {
                 notes.say(image, &text);
                 break;
             }
-            pictures::check_memory(image, file.pixels(number)?)?;
+            images::check_memory(image, file.pixels(number)?)?;
             let page = file.page(number)?;
             for lost in page.lost_in(format) {
                 notes.say(image, &format!("lost in {}: {lost}", format.name()));
@@ -160,8 +160,8 @@ impl<'p> Plan<'p> {
                 1 => image.to_owned(),
                 _ => format!("{}, page {}", image.display(), number + 1).into(),
             };
-            let (denoised, found) = self.denoise(page.picture(), &name)?;
-            writer.add(&target.path, &page.with_picture(denoised)?)?;
+            let (denoised, found) = self.denoise(page.image(), &name)?;
+            writer.add(&target.path, &page.with_image(denoised)?)?;
             pages.push(found);
         }
         target.write(writer)?;
@@ -192,7 +192,7 @@ fn print(found: &DenoisedFile) {
 pub fn run(args: &Denoise, session: &Session) -> anyhow::Result<Outcome> {
     let (path, images) = model::split_model(&args.paths);
     model::check_noise(args.add_noise)?;
-    let inputs = pictures::expand(model::some_images(images)?)?;
+    let inputs = images::expand(model::some_images(images)?)?;
     let Denoise { out, overwrite, .. } = args;
     let outputs = Request { out, inputs: &inputs, model: path, overwrite: *overwrite }.plan()?;
     if session.json && outputs.targets.iter().any(Target::is_standard) {

@@ -4,9 +4,9 @@ use anyhow::{Context as _, bail};
 use clap::Args;
 use miyasawa::predictor::Predictor;
 use miyasawa::{
-    data::{DataError, OpenOptions, Pictures, Streaming},
-    eval::{EvalOptions, Evaluation, Row, evaluate_gallery, evaluate_set},
-    picture::Picture,
+    data::{DataError, Images, OpenOptions, Streaming},
+    eval::{EvalOptions, EvalRow, Evaluation, evaluate_gallery, evaluate_set},
+    image::Image,
 };
 use std::path::PathBuf;
 
@@ -15,8 +15,8 @@ use super::document::described;
 /// Measure a model: a row for every noise level.
 ///
 /// Accuracy, negative log-likelihood, calibration error (15 bins), PSNR and SSIM of D(y), PSNR of
-/// D(y, true class), and the noisy picture's own PSNR. What the model cannot do is left out. Classes are matched by
-/// name and may be some of the model's. Of pictures without classes denoising alone is measured; they, and those for
+/// D(y, true class), and the noisy image's own PSNR. What the model cannot do is left out. Classes are matched by
+/// name and may be some of the model's. Of images without classes denoising alone is measured; they, and those for
 /// a denoiser alone, may each have their own size.
 ///
 /// Example: miyasawa eval model.safetensors --data cifar10 --sigmas 0.1,0.2 --limit 1000 --json
@@ -35,13 +35,13 @@ pub struct Eval {
 /// What a model is measured on.
 enum TestSet {
     /// Of one size, and of the model's classes if both have some.
-    Set(Pictures),
+    Set(Images),
     /// Each of its own size.
-    Gallery(Vec<Picture>),
+    Gallery(Vec<Image>),
 }
 
 impl TestSet {
-    /// The pictures that the call names, for a denoiser alone and of those without classes at their own sizes; and whether
+    /// The images that the call names, for a denoiser alone and of those without classes at their own sizes; and whether
     /// they have classes that the model could be right about.
     fn open(measured: &Measured, predictor: &Predictor) -> anyhow::Result<(Self, bool)> {
         let options = measured.options(predictor);
@@ -75,7 +75,7 @@ pub fn share_bar(session: &Session, label: &'static str) -> Progress {
 }
 
 /// The rows as a table.
-pub fn print_rows(rows: &[Row]) {
+pub fn print_rows(rows: &[EvalRow]) {
     outln!("  sigma  accuracy     nll     ece    psnr    ssim  psnr given label  psnr noisy");
     let optional = |value: Option<f64>, digits: usize| match value {
         Some(value) => format!("{value:.digits$}"),
@@ -132,7 +132,7 @@ pub fn run(args: &Eval, session: &Session) -> anyhow::Result<Outcome> {
         });
         session.print_json(&described(document, &predictor, session))?;
     } else {
-        outln!("{} on {count} pictures of {data}", predictor.name());
+        outln!("{} on {count} images of {data}", predictor.name());
         print_rows(&rows);
     }
     Ok(Outcome::Done)

@@ -1,8 +1,8 @@
 use super::{
     Outcome,
+    images::{self, Notes},
     measured::check_tolerance,
     model,
-    pictures::{self, Notes},
 };
 use crate::output::shown;
 use crate::session::{Session, WrongCall};
@@ -10,8 +10,8 @@ use anyhow::Result;
 use clap::Args;
 use miyasawa::predictor::{Explanation, Noise, Predictor};
 use miyasawa::{
-    explain::{self, Jacobian, JacobianOptions, PathOptions},
-    picture::Picture,
+    explain::{self, CounterfactualOptions, Jacobian, JacobianOptions},
+    image::Image,
     report::{self, Plot, Series, save_plots},
 };
 use serde::Serialize;
@@ -20,15 +20,15 @@ use std::path::{Path, PathBuf};
 /// Rows of a figure that `all` classes may have.
 const MOST: usize = 24;
 
-/// Show what of a picture speaks for a class, the way to it, and what the denoiser keeps.
+/// Show what of an image speaks for a class, the way to it, and what the denoiser keeps.
 ///
-/// The figure has a row for every class: the picture, D(y), D(y,c), their difference, and the adversarial gradient
+/// The figure has a row for every class: the image, D(y), D(y,c), their difference, and the adversarial gradient
 /// sigma^2 * grad log p(c|y) by automatic differentiation, with the number that says how equal the last two are.
 ///
-/// --path follows D(y,c) - D(y) from the picture until it shows the class: what would have to change.
+/// --path follows D(y,c) - D(y) from the image until it shows the class: what would have to change.
 /// --jacobian shows the leading eigenvectors of the denoiser's Jacobian (it is symmetric: its singular vectors), and in
 /// the JSON and beside the figure (NAME-dimension.png) its effective dimension, the trace, against the noise level. Both
-/// are of the picture with noise of the level added: without it there is nothing to remove. A picture that is noisy
+/// are of the image with noise of the level added: without it there is nothing to remove. An image that is noisy
 /// already, or made so by --add-noise, has its eigenvectors taken as it is.
 ///
 /// Examples:
@@ -41,7 +41,7 @@ const MOST: usize = 24;
     override_usage = "miyasawa explain [OPTIONS] --class <C> --out <OUT> [MODEL] IMAGE"
 )]
 pub struct Explain {
-    /// [MODEL] IMAGE: a checkpoint, then a picture (PNG, JPEG, WebP, TIFF, BMP, GIF), or - for standard input
+    /// [MODEL] IMAGE: a checkpoint, then an image (PNG, JPEG, WebP, TIFF, BMP, GIF), or - for standard input
     #[arg(required = true, value_name = "PATH", num_args = 1..=2)]
     paths: Vec<PathBuf>,
     /// A class, by name or number; may be repeated; `all` for every class, of more than 24 for the likeliest
@@ -50,7 +50,7 @@ pub struct Explain {
     /// Noise level at which the model looks
     #[arg(long, default_value_t = 0.2)]
     sigma: f64,
-    /// Add noise of this level first; 0 says that the picture has noise of --sigma already
+    /// Add noise of this level first; 0 says that the image has noise of --sigma already
     #[arg(long, value_name = "S")]
     add_noise: Option<f64>,
     /// Largest relative error at which the identity counts as holding
@@ -94,7 +94,7 @@ impl Explain {
                 return wrong(format!("{}: named for two figures", path.display()));
             }
             if model::same_place(path, image) {
-                return wrong(format!("{}: the figure would replace the picture", path.display()));
+                return wrong(format!("{}: the figure would replace the image", path.display()));
             }
             if model_file.is_some_and(|model| model::same_place(path, model)) {
                 return wrong(format!("{}: the figure would replace the model", path.display()));
@@ -114,7 +114,7 @@ impl Explain {
         Ok(())
     }
 
-    fn labels(&self, predictor: &Predictor, y: &Picture, sigma: f64) -> Result<Vec<usize>> {
+    fn labels(&self, predictor: &Predictor, y: &Image, sigma: f64) -> Result<Vec<usize>> {
         let mut labels = Vec::new();
         for text in &self.class {
             // A class may have this name.
@@ -131,7 +131,7 @@ impl Explain {
 }
 
 /// All classes in their order, or the likeliest [`MOST`] first: a figure of a thousand cannot be drawn.
-fn likeliest(predictor: &Predictor, y: &Picture, sigma: f64) -> Result<Vec<usize>> {
+fn likeliest(predictor: &Predictor, y: &Image, sigma: f64) -> Result<Vec<usize>> {
     let count = predictor.classes().len();
     if count <= MOST {
         return Ok((0..count).collect());
@@ -229,7 +229,7 @@ impl Report {
 pub fn run(args: &Explain, session: &Session) -> Result<Outcome> {
     let (path, images) = model::split_model(&args.paths);
     let [image] = images else {
-        return Err(WrongCall(format!("{} pictures are given, expected one", images.len())).into());
+        return Err(WrongCall(format!("{} images are given, expected one", images.len())).into());
     };
     args.check(image, path)?;
     let predictor = model::load(path, session)?;
@@ -238,7 +238,7 @@ pub fn run(args: &Explain, session: &Session) -> Result<Outcome> {
     let sigmas = model::sigmas(&predictor, &args.sigmas);
     // Only the Jacobian looks at them.
     let sigmas = if args.jacobian.is_some() { sigmas? } else { Vec::new() };
-    let clean = predictor.input(&pictures::first(image, &mut Notes::default())?)?;
+    let clean = predictor.input(&images::first(image, &mut Notes::default())?)?;
     let seed = session.seed.unwrap_or(0);
     let y = match args.add_noise.filter(|level| *level != 0.0) {
         Some(level) => model::add_noise(clean.clone(), level, seed)?,
@@ -296,17 +296,23 @@ fn dimension_curve(jacobian: &Path) -> PathBuf {
 fn follow(
     args: &Explain,
     predictor: &Predictor,
-    y: &Picture,
+    y: &Image,
     label: usize,
     sigma: f64,
     out: &Path,
 ) -> Result<PathReport> {
-    let options =
-        PathOptions { sigma, label, step: args.step, steps: args.steps, confidence: args.confidence };
+    let options = CounterfactualOptions {
+        sigma,
+        label,
+        step: args.step,
+        steps: args.steps,
+        confidence: args.confidence,
+    };
     let found = explain::counterfactual(predictor.joint("explain")?, y, &options, predictor.device());
     let class = predictor.classes()[label].clone();
     report::path(&found, label, &class)?.save(out)?;
-    let step = |s: &explain::Step| PathStep { distance: s.distance, probability: s.probs[label] };
+    let step =
+        |s: &explain::CounterfactualStep| PathStep { distance: s.distance, probability: s.probs[label] };
     let steps = found.steps.iter().map(step).collect();
     Ok(PathReport { class, out: shown(out), reached: found.reached, steps })
 }
@@ -315,7 +321,7 @@ fn follow(
 fn eigenvectors(
     args: &Explain,
     predictor: &Predictor,
-    [clean, y]: [&Picture; 2],
+    [clean, y]: [&Image; 2],
     (sigma, sigmas): (f64, &[f64]),
     seed: u64,
     out: &Path,

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 /// Example: miyasawa info runs/cifar/model.safetensors
 #[derive(Args, Debug)]
 pub struct Info {
-    /// A checkpoint; left out, the program and the model that ships inside are described
+    /// A checkpoint; left out, the program and the bundled model inside are described
     model: Option<PathBuf>,
 }
 
@@ -44,22 +44,22 @@ pub fn run(args: &Info, session: &Session) -> anyhow::Result<Outcome> {
     outln!("  classes     {}: {}", data.classes.len(), data.classes.join(", "));
     outln!("  noise       {} to {}", info.sigma[0], info.sigma[1]);
     outln!(
-        "  training    {} steps, {} pictures seen, seed {}, weights of CE and DSM {:?}, by version {}",
+        "  training    {} steps, {} images seen, seed {}, weights of CE and DSM {:?}, by version {}",
         training.steps,
         training.images,
         training.seed,
         training.loss_weights,
         training.version
     );
-    let pass = net.multiply_adds([data.height, data.width]) as f64 / 1e6;
+    let pass = net.macs([data.height, data.width]) as f64 / 1e6;
     let mut cost = Vec::new();
     if info.classifies() {
-        cost.push(format!("{pass:.1} million multiply-adds to classify"));
+        cost.push(format!("{pass:.1} million MACs to classify"));
     }
     if info.denoises() {
         cost.push(format!("{:.1} million to denoise", pass * net.denoise_passes() as f64));
     }
-    outln!("  cost        {} a picture of {}x{}", cost.join(", "), data.height, data.width);
+    outln!("  cost        {} an image of {}x{}", cost.join(", "), data.height, data.width);
     outln!("  sha256      {sha256}");
     Ok(Outcome::Done)
 }

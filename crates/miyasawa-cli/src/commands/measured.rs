@@ -13,32 +13,32 @@ use miyasawa::{
 };
 use std::path::Path;
 
-/// Which pictures, and how they come to the model.
+/// Which images, and how they come to the model.
 #[derive(Args, Debug)]
 pub struct Measured {
     /// digits, fashion-mnist[:DIR], mnist[:DIR], cifar10[:DIR], cifar100[:DIR], tiny-imagenet[:DIR], or a path; of the set
     /// without a test part that the model was trained on, the tenth that was held out
     #[arg(long)]
     pub data: String,
-    /// Take so many pictures, evenly spaced over the set
+    /// Take so many images, evenly spaced over the set
     #[arg(long)]
     pub limit: Option<usize>,
-    /// Pictures that go through the network at once
+    /// Images that go through the network at once
     #[arg(long, default_value_t = 64)]
     pub batch: usize,
-    /// Bring pictures of another size to the model's by `pad` (black), `pad_edge`, `resize`, or `resize_crop` (as for
-    /// ImageNet) [default: as in training; `eval` of a denoiser alone: none, every picture has its own size]
+    /// Bring images of another size to the model's by `pad` (black), `pad_edge`, `resize`, or `resize_crop` (as for
+    /// ImageNet) [default: as in training; `eval` of a denoiser alone: none, every image has its own size]
     #[arg(long, value_parser = parse_fit)]
     pub fit: Option<FitMode>,
     /// What `--fit resize_crop` keeps of the shorter side [default: as in training, or 0.875: 224 of 256]
     #[arg(long)]
     crop_share: Option<f64>,
-    /// Broken pictures to leave out before giving up
+    /// Broken images to leave out before giving up
     #[arg(long, default_value_t = 0)]
     max_broken: usize,
 }
 
-/// `--fit`: how a picture of another size is fitted.
+/// `--fit`: how an image of another size is fitted.
 fn parse_fit(text: &str) -> Result<FitMode, String> {
     match text {
         "pad" => Ok(FitMode::Pad),
@@ -60,12 +60,12 @@ impl Measured {
         self.limit.map_or(Ok(()), |limit| at_least_one("limit", limit))
     }
 
-    /// How pictures of another size are fitted.
+    /// How images of another size are fitted.
     pub fn fit_for(&self, predictor: &Predictor) -> FitMode {
         self.fit.unwrap_or(predictor.info().data.fit)
     }
 
-    /// How the pictures are opened for a model, in its channels.
+    /// How the images are opened for a model, in its channels.
     pub fn options(&self, predictor: &Predictor) -> OpenOptions {
         let data = &predictor.info().data;
         OpenOptions {
@@ -81,13 +81,13 @@ impl Measured {
         }
     }
 
-    /// The pictures that are measured, found and not opened yet.
+    /// The images that are measured, found and not opened yet.
     pub fn choose(&self, predictor: &Predictor) -> Result<Chosen> {
         let (data, trained) = (&self.data, &predictor.info().data);
         let chosen = data.parse::<DataSource>()?.choose(trained.held_out_of.as_deref())?;
         match chosen.held_out() {
             Some([held, all]) => tracing::info!(
-                "{data}: has no test part: measured on the {held} of its {all} pictures that training held out"
+                "{data}: has no test part: measured on the {held} of its {all} images that training held out"
             ),
             None if !same_set(data, trained, chosen.classes()) => {}
             None if trained.held_out_of.is_some() => tracing::warn!(
@@ -101,7 +101,7 @@ impl Measured {
         Ok(chosen)
     }
 
-    /// As [`choose`](Self::choose), with the model's classes, matched by name, and whether the pictures have any that the
+    /// As [`choose`](Self::choose), with the model's classes, matched by name, and whether the images have any that the
     /// model could be right about.
     pub fn choose_named(&self, predictor: &Predictor) -> Result<(Chosen, bool)> {
         let (data, classes) = (&self.data, &predictor.info().data.classes);
@@ -129,25 +129,25 @@ impl Measured {
         Ok((chosen.in_classes(classes)?, true))
     }
 
-    /// The pictures in memory, with the model's size and classes.
+    /// The images in memory, with the model's size and classes.
     pub fn load(&self, predictor: &Predictor) -> Result<Dataset> {
         let (chosen, labelled) = self.choose_named(predictor)?;
         if !labelled && predictor.info().classifies() {
             bail!(
-                "{}: has no classes: every picture lies in the folder itself; put those of a class into a subfolder of its name",
+                "{}: has no classes: every image lies in the folder itself; put those of a class into a subfolder of its name",
                 self.data
             );
         }
         self.load_chosen(chosen, predictor)
     }
 
-    /// As [`load`](Self::load), of pictures that need no classes.
+    /// As [`load`](Self::load), of images that need no classes.
     pub fn load_any(&self, predictor: &Predictor) -> Result<Dataset> {
         self.load_chosen(self.choose_named(predictor)?.0, predictor)
     }
 
     fn load_chosen(&self, chosen: Chosen, predictor: &Predictor) -> Result<Dataset> {
-        // Opened whole and read in part, so that a picture's place is that in the whole set.
+        // Opened whole and read in part, so that an image's place is that in the whole set.
         let options = OpenOptions { stream: Streaming::Always, ..self.options(predictor) };
         Ok(chosen.open(&options)?.sample(self.limit.unwrap_or(usize::MAX))?)
     }

@@ -15,12 +15,12 @@ mod each;
 mod eval;
 mod explain;
 mod export;
+mod images;
 mod info;
 mod measured;
 mod model;
 mod ood;
 mod outputs;
-mod pictures;
 mod train;
 mod trust;
 mod verify;
@@ -32,7 +32,7 @@ use clap::Subcommand;
 pub enum Outcome {
     /// All is well.
     Done,
-    /// The work was done and its result is bad: a check did not hold, or some of several pictures failed.
+    /// The work was done and its result is bad: a check did not hold, or some of several images failed.
     Failed,
 }
 

@@ -1,14 +1,14 @@
-//! Loading the MODEL argument, and bringing pictures to it.
+//! Loading the MODEL argument, and bringing images to it.
 
 use super::outputs;
 use crate::session::{Session, WrongCall};
 use anyhow::Result;
 use miyasawa::{
+    bundled,
     checkpoint::Checkpoint,
+    image::Image,
     model::NOISE_LEVELS,
-    picture::Picture,
     predictor::{MAX_NOISE, PredictError, Predictor},
-    shipped,
 };
 use std::{
     io::Read as _,
@@ -32,7 +32,7 @@ fn named(path: Option<&Path>) -> Option<PathBuf> {
 pub fn read(path: Option<&Path>) -> Result<LoadedCheckpoint> {
     let ((checkpoint, sha256), path) = match named(path) {
         Some(path) => (Checkpoint::load_with_hash(&path)?, path),
-        None => (shipped::checkpoint()?, shipped::NAME.into()),
+        None => (bundled::checkpoint()?, bundled::NAME.into()),
     };
     Ok(LoadedCheckpoint { checkpoint, sha256, path })
 }
@@ -56,10 +56,10 @@ pub fn given(predictor: &Predictor, level: Level) -> Result<Option<f64>> {
 }
 
 /// The noise level estimated from an image; see [`Predictor::estimate_sigma`].
-pub fn estimate_sigma(predictor: &Predictor, image: &Picture, path: &Path) -> f64 {
+pub fn estimate_sigma(predictor: &Predictor, image: &Image, path: &Path) -> f64 {
     let name = path.display().to_string();
     let sigma = predictor.estimate_sigma(image, &name);
-    tracing::info!("{name}: noise level {sigma:.3}, estimated from the picture");
+    tracing::info!("{name}: noise level {sigma:.3}, estimated from the image");
     sigma
 }
 
@@ -77,10 +77,10 @@ fn level(predictor: &Predictor, option: &str, sigma: f64) -> Result<f64> {
     predictor.level(sigma).map_err(|error| wrong_level(option, &error))
 }
 
-/// `--sigma` of a picture.
+/// `--sigma` of an image.
 #[derive(Clone, Copy, Debug)]
 pub enum Level {
-    /// As the picture itself tells.
+    /// As the image itself tells.
     Auto,
     /// A number.
     Given(f64),
@@ -100,9 +100,9 @@ fn wrong_level(option: &str, error: &PredictError) -> anyhow::Error {
     WrongCall(error.to_string().replacen("noise level", &format!("--{option} is"), 1)).into()
 }
 
-/// Makes sure that a picture can be written under a name, before any work is done for it.
+/// Makes sure that an image can be written under a name, before any work is done for it.
 pub fn check_output(path: &Path) -> Result<()> {
-    Picture::check_extension(path).map_err(|e| WrongCall(e.to_string()))?;
+    Image::check_extension(path).map_err(|e| WrongCall(e.to_string()))?;
     Ok(miyasawa::atomic::check_writable(path)?)
 }
 
@@ -141,9 +141,9 @@ pub fn same_place(a: &Path, b: &Path) -> bool {
         || outputs::place(a).is_some_and(|a| outputs::place(b) == Some(a))
 }
 
-/// Makes sure that a picture is named.
+/// Makes sure that an image is named.
 pub fn some_images(images: &[PathBuf]) -> Result<&[PathBuf]> {
-    if images.is_empty() { Err(WrongCall("no picture is given".into()).into()) } else { Ok(images) }
+    if images.is_empty() { Err(WrongCall("no image is given".into()).into()) } else { Ok(images) }
 }
 
 /// Checks `--add-noise`.
@@ -153,8 +153,8 @@ pub fn check_noise(level: Option<f64>) -> Result<()> {
         .map_or(Ok(()), |found| Err(wrong_level("add-noise", &PredictError::Level { found })))
 }
 
-/// Adds normal noise of the level `sigma`; see [`Picture::with_noise`].
-pub fn add_noise(picture: Picture, sigma: f64, seed: u64) -> Result<Picture> {
+/// Adds normal noise of the level `sigma`; see [`Image::with_noise`].
+pub fn add_noise(image: Image, sigma: f64, seed: u64) -> Result<Image> {
     check_noise(Some(sigma))?;
-    Ok(picture.with_noise(sigma, seed)?)
+    Ok(image.with_noise(sigma, seed)?)
 }

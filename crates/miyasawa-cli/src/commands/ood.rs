@@ -17,14 +17,14 @@ use std::path::PathBuf;
 
 use super::document::described;
 
-/// Tell the model's own kind of pictures from others: AUROC, AUPR and FPR95 of five scores at every noise level.
+/// Tell the model's own kind of images from others: AUROC, AUPR and FPR95 of five scores at every noise level.
 ///
 /// Scores: log p(y), the norm of the score, the denoising residual, the largest probability, the energy; and the profile
-/// of score norms over all levels, fitted to every second picture of --data. Each should be larger for the model's own
-/// kind: an AUROC below 0.5 means that the score takes the others for its own, as densities do with simpler pictures.
+/// of score norms over all levels, fitted to every second image of --data. Each should be larger for the model's own
+/// kind: an AUROC below 0.5 means that the score takes the others for its own, as densities do with simpler images.
 /// What the model did not learn is left out: the residual without a denoiser, the largest probability without classes.
 ///
-/// Other pictures (--out-data): noise (noise:uniform, noise:gaussian), textures (gratings, checks, rings, clouds; made
+/// Other images (--out-data): noise (noise:uniform, noise:gaussian), textures (gratings, checks, rings, clouds; made
 /// from the seed), or any data set; they are brought to the model's size and channels.
 ///
 /// Example: miyasawa ood model.safetensors --data cifar10 --out-data noise --out-data textures --out-data fashion-mnist
@@ -35,7 +35,7 @@ pub struct Ood {
     model: Option<PathBuf>,
     #[command(flatten)]
     measured: Measured,
-    /// Pictures of another kind; may be repeated
+    /// Images of another kind; may be repeated
     #[arg(long, required = true, value_name = "DATA")]
     out_data: Vec<String>,
     /// Noise levels, in units of the [-1, 1] range
@@ -43,8 +43,8 @@ pub struct Ood {
     sigmas: Vec<f64>,
 }
 
-/// Other pictures in the model's geometry, of each at most `limit`.
-pub fn foreign(
+/// Other images in the model's geometry, of each at most `limit`.
+pub fn out_of_distribution(
     sources: &[String],
     predictor: &Predictor,
     limit: Option<usize>,
@@ -67,7 +67,7 @@ pub fn run(args: &Ood, session: &Session) -> Result<Outcome> {
     let sigmas = model::sigmas(&predictor, &args.sigmas)?;
     let seed = session.seed.unwrap_or(0);
     let own = args.measured.load_any(&predictor)?;
-    let others = foreign(&args.out_data, &predictor, args.measured.limit, seed)?;
+    let others = out_of_distribution(&args.out_data, &predictor, args.measured.limit, seed)?;
     let options = OodOptions { sigmas, batch: args.measured.batch, seed };
     let at = |sigma: f64| -> BoxedClassifier<'_> {
         predictor

@@ -1,11 +1,11 @@
-//! Where pictures go: planned, and checked, before any work is done.
+//! Where images go: planned, and checked, before any work is done.
 
-use super::pictures::{Inputs, first_bytes, is_standard};
+use super::images::{Inputs, first_bytes, is_standard};
 use crate::session::WrongCall;
 use anyhow::{Context, Result};
 use miyasawa::{
     atomic::check_writable,
-    picture::{Format, PictureError, PictureWriter},
+    image::{Format, ImageError, ImageWriter},
 };
 use std::{
     collections::HashMap,
@@ -13,19 +13,19 @@ use std::{
     path::{MAIN_SEPARATOR, Path, PathBuf},
 };
 
-/// Where one picture goes.
+/// Where one image goes.
 #[derive(Debug)]
 pub struct Target {
     /// The file, or `-` for standard output.
     pub path: PathBuf,
-    /// Its format; nothing for the picture's own.
+    /// Its format; nothing for the image's own.
     pub format: Option<Format>,
 }
 
-/// Where all pictures go.
+/// Where all images go.
 #[derive(Debug)]
 pub struct Plan {
-    /// A target for each picture, in their order.
+    /// A target for each image, in their order.
     pub targets: Vec<Target>,
     /// The folder that holds them, if it is one.
     folder: Option<PathBuf>,
@@ -35,11 +35,11 @@ pub struct Plan {
 pub struct Request<'r> {
     /// `--out`.
     pub out: &'r Path,
-    /// The pictures that are read.
+    /// The images that are read.
     pub inputs: &'r Inputs,
-    /// The model's file, which no picture replaces.
+    /// The model's file, which no image replaces.
     pub model: Option<&'r Path>,
-    /// `--overwrite`: a picture may take the place of the one that it was made of.
+    /// `--overwrite`: an image may take the place of the one that it was made of.
     pub overwrite: bool,
 }
 
@@ -57,15 +57,12 @@ impl Request<'_> {
         let separator = out.as_os_str().as_encoded_bytes().ends_with(&[MAIN_SEPARATOR as u8]);
         let plan = if several || separator || out.is_dir() {
             if several && out.exists() && !out.is_dir() {
-                return wrong(format!(
-                    "{}: several pictures are given: --out must be a folder",
-                    out.display()
-                ));
+                return wrong(format!("{}: several images are given: --out must be a folder", out.display()));
             }
             if several && !out.is_dir() && !separator && Format::of_name(out).is_some() {
                 let name = out.display();
                 return wrong(format!(
-                    "{name}: --out is a picture's name, but several pictures are given, or a folder: expected a folder \
+                    "{name}: --out is an image's name, but several images are given, or a folder: expected a folder \
                      (if it is to be one of this name, end it with {MAIN_SEPARATOR})"
                 ));
             }
@@ -73,7 +70,7 @@ impl Request<'_> {
             Plan { targets, folder: Some(out.to_owned()) }
         } else {
             let Some(format) = Format::of_name(out) else {
-                return wrong(PictureError::Extension { path: out.to_owned() }.to_string());
+                return wrong(ImageError::Extension { path: out.to_owned() }.to_string());
             };
             Plan { targets: vec![Target { path: out.to_owned(), format: Some(format) }], folder: None }
         };
@@ -82,10 +79,10 @@ impl Request<'_> {
         Ok(plan)
     }
 
-    /// Standard output takes one picture, in the format that it has.
+    /// Standard output takes one image, in the format that it has.
     fn standard(&self, several: bool) -> Result<Plan> {
         if several {
-            return wrong("several pictures are given, or a folder: --out must be a folder, not -".into());
+            return wrong("several images are given, or a folder: --out must be a folder, not -".into());
         }
         if std::io::stdout().is_terminal() {
             return wrong("--out is -, but standard output is a terminal: name a file, or pipe it on".into());
@@ -93,7 +90,7 @@ impl Request<'_> {
         Ok(Plan { targets: vec![Target { path: "-".into(), format: None }], folder: None })
     }
 
-    /// Makes sure that no two pictures go to one place, and none to that of a source.
+    /// Makes sure that no two images go to one place, and none to that of a source.
     fn check_places(&self, targets: &[Target]) -> Result<()> {
         let images = &self.inputs.images;
         let sources: HashMap<Place, usize> =
@@ -104,7 +101,7 @@ impl Request<'_> {
         for (i, Target { path, .. }) in targets.iter().enumerate() {
             let at = place(path);
             let twice = |_| {
-                let text = format!("{}: another picture goes to {} too", images[i].display(), path.display());
+                let text = format!("{}: another image goes to {} too", images[i].display(), path.display());
                 wrong(text)
             };
             names.insert(path, i).map_or(Ok(()), twice)?;
@@ -117,14 +114,14 @@ impl Request<'_> {
                 Some(_) if !self.overwrite => {
                     let name = path.display();
                     return wrong(format!(
-                        "{name}: --out would replace a picture that is given; --overwrite lets it"
+                        "{name}: --out would replace an image that is given; --overwrite lets it"
                     ));
                 }
                 // What is written first must not be what is read later.
                 Some(source) if place(&images[i]) != Some(at) => {
                     let (name, source) = (path.display(), images[*source].display());
                     return wrong(format!(
-                        "{name}: --out would replace another picture that is given, {source}"
+                        "{name}: --out would replace another image that is given, {source}"
                     ));
                 }
                 _ => {}
@@ -173,18 +170,18 @@ impl Target {
     ///
     /// # Errors
     /// If it cannot be written.
-    pub fn write(&self, picture: PictureWriter) -> Result<()> {
+    pub fn write(&self, image: ImageWriter) -> Result<()> {
         if !self.is_standard() {
-            return Ok(picture.save(&self.path)?);
+            return Ok(image.save(&self.path)?);
         }
         let mut out = std::io::stdout().lock();
-        out.write_all(&picture.into_bytes())
+        out.write_all(&image.into_bytes())
             .and_then(|()| out.flush())
             .context("standard output: cannot be written")
     }
 }
 
-/// Where a picture goes in a folder: under its own name, in its own format.
+/// Where an image goes in a folder: under its own name, in its own format.
 fn in_folder(folder: &Path, image: &Path) -> Result<Target> {
     if is_standard(image) {
         return wrong("what comes from standard input has no name: --out must be a file, or -".into());

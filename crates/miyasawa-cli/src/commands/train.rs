@@ -6,7 +6,7 @@ use crate::signals::stop_flag;
 use clap::Args;
 use miyasawa::{
     data::{DataSource, default_folder},
-    eval::Row,
+    eval::EvalRow,
     train::{BestEvaluation, Observer, Rollback, StepReport, TrainConfig, Trainer, cost::Cost, origins},
 };
 use std::{
@@ -55,7 +55,7 @@ pub struct Train {
     /// Type of the convolutions' products [default: f32, or what the configuration says]
     #[arg(long, value_enum)]
     dtype: Option<DtypeArg>,
-    /// Train nothing: print parameters, multiply-adds, memory, and hours on named hardware
+    /// Train nothing: print parameters, MACs, memory, and hours on named hardware
     #[arg(long, conflicts_with = "resume")]
     dry_run: bool,
 }
@@ -94,7 +94,7 @@ impl Observer for Bar {
         self.bar.set_position(report.step);
     }
 
-    fn evaluation(&mut self, step: u64, rows: &[Row]) {
+    fn evaluation(&mut self, step: u64, rows: &[EvalRow]) {
         if !self.print {
             return;
         }
@@ -143,14 +143,14 @@ fn dry_run(config: &TrainConfig, session: &Session) -> anyhow::Result<Outcome> {
     let (data, memory) = (&cost.data, &cost.memory);
     let size = format!("{}x{}x{}", data.channels, data.height, data.width);
     let gib = |bytes: u64| bytes as f64 / f64::from(1 << 30);
-    outln!("data           {} pictures of {size}, {} classes", data.pictures, data.classes);
+    outln!("data           {} images of {size}, {} classes", data.images, data.classes);
     outln!("parameters     {}", cost.parameters);
-    outln!("steps          {} of {} pictures, {:.2} epochs", cost.steps, cost.batch, cost.epochs);
+    outln!("steps          {} of {} images, {:.2} epochs", cost.steps, cost.batch, cost.epochs);
     outln!(
-        "multiply-adds  {:.4e} a picture forward, {:.4e} a training step, {:.4e} in all",
-        cost.multiply_adds_per_picture as f64,
-        cost.multiply_adds_per_step as f64,
-        cost.multiply_adds as f64
+        "MACs  {:.4e} an image forward, {:.4e} a training step, {:.4e} in all",
+        cost.macs_per_image as f64,
+        cost.macs_per_step as f64,
+        cost.macs as f64
     );
     outln!(
         "memory         {:.2} GiB: state {:.2}, gradients {:.2}, activations {:.2} ({} threads with parts of {})",
@@ -261,7 +261,7 @@ pub fn run(args: &Train, session: &Session) -> anyhow::Result<Outcome> {
     let steps = trainer.total_steps();
     if schedule.steps.is_none() && steps < FEW {
         tracing::warn!(
-            "{} passes over so few pictures are {steps} steps, and a denoiser needs some hundred: --set schedule.steps=1000",
+            "{} passes over so few images are {steps} steps, and a denoiser needs some hundred: --set schedule.steps=1000",
             schedule.epochs
         );
     }

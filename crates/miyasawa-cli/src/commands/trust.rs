@@ -3,7 +3,7 @@ use super::{
     attack::{MethodArg, NormArg},
     measured::{Measured, at_least_one, bar, check_eps, make_folder, parse_eps, write_json},
     model,
-    ood::foreign,
+    ood::out_of_distribution,
 };
 use crate::session::{Session, WrongCall};
 use anyhow::{Context as _, Result};
@@ -26,7 +26,7 @@ use super::document::{provenance, units};
 
 /// Everything that tells whether to trust a model, or several side by side: one report.html and trust.json.
 ///
-/// Accuracy, calibration, PSNR, detection of foreign pictures and robust accuracy, over noise levels. The numbers are
+/// Accuracy, calibration, PSNR, detection of out-of-distribution images and robust accuracy, over noise levels. The numbers are
 /// those of eval, calibrate, ood and attack, and the page begins with the answer in words: what was found, with 95%
 /// intervals, and what so many images can and cannot tell. --limit makes it quick, and the intervals wide. What was
 /// interrupted goes on with --resume: attacks, which take most of the time, where they were.
@@ -39,7 +39,7 @@ pub struct Trust {
     models: Vec<PathBuf>,
     #[command(flatten)]
     measured: Measured,
-    /// Pictures of another kind, as `ood` takes them; may be repeated
+    /// Images of another kind, as `ood` takes them; may be repeated
     #[arg(long, value_name = "DATA", default_values_t = ["noise".to_owned(), "textures".to_owned()])]
     out_data: Vec<String>,
     /// Noise levels, in units of the [-1, 1] range
@@ -69,7 +69,7 @@ pub struct Trust {
 struct Measurement {
     predictor: Predictor,
     data: Dataset,
-    foreign: Vec<Dataset>,
+    out_of_distribution: Vec<Dataset>,
 }
 
 /// The report, written before the document.
@@ -131,12 +131,12 @@ pub fn run(args: &Trust, session: &Session) -> Result<Outcome> {
         model::sigmas(&predictor, &args.sigmas)?;
         check_eps(args.norm.into(), &args.eps, predictor)?;
     }
-    let with_pictures = |predictor: Predictor| -> Result<Measurement> {
+    let with_images = |predictor: Predictor| -> Result<Measurement> {
         let data = args.measured.load(&predictor)?;
-        let foreign = foreign(&args.out_data, &predictor, args.measured.limit, seed)?;
-        Ok(Measurement { predictor, data, foreign })
+        let out_of_distribution = out_of_distribution(&args.out_data, &predictor, args.measured.limit, seed)?;
+        Ok(Measurement { predictor, data, out_of_distribution })
     };
-    let models = models.into_iter().map(with_pictures).collect::<Result<Vec<_>>>()?;
+    let models = models.into_iter().map(with_images).collect::<Result<Vec<_>>>()?;
     let call = call(args, &models, &options);
     if document.exists() && args.out.join(PAGE).exists() {
         return finished(args, &document, &call, session);
@@ -144,7 +144,7 @@ pub fn run(args: &Trust, session: &Session) -> Result<Outcome> {
     make_folder(&args.out)?;
     let bar = bar(session);
     let mut found = Vec::new();
-    for (i, Measurement { predictor, data, foreign }) in models.iter().enumerate() {
+    for (i, Measurement { predictor, data, out_of_distribution }) in models.iter().enumerate() {
         let subject = Subject {
             name: predictor.name(),
             sha256: predictor.sha256(),
@@ -153,7 +153,7 @@ pub fn run(args: &Trust, session: &Session) -> Result<Outcome> {
             classifies: predictor.info().classifies(),
             denoises: predictor.info().denoises(),
             data,
-            foreign,
+            out_of_distribution,
             device: predictor.device(),
         };
         let header = options.attack().header(&serde_json::json!({
@@ -179,8 +179,12 @@ pub fn run(args: &Trust, session: &Session) -> Result<Outcome> {
 
 /// All that the report depends on.
 fn call(args: &Trust, models: &[Measurement], options: &TrustOptions) -> Value {
-    let of = |Measurement { predictor, data, foreign }: &Measurement| {
-        json!([predictor.sha256(), data.digest(), foreign.iter().map(Dataset::digest).collect::<Vec<_>>()])
+    let of = |Measurement { predictor, data, out_of_distribution }: &Measurement| {
+        json!([
+            predictor.sha256(),
+            data.digest(),
+            out_of_distribution.iter().map(Dataset::digest).collect::<Vec<_>>()
+        ])
     };
     json!({
         "models": models.iter().map(of).collect::<Vec<_>>(), "attacks": VERSION, "limit": args.measured.limit,

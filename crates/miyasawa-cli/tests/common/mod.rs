@@ -132,7 +132,7 @@ pub fn text(path: &Path) -> String {
     path.to_str().expect("UTF-8").to_owned()
 }
 
-/// A grey picture with some structure, by its place in (x, y).
+/// A grey image with some structure, by its place in (x, y).
 pub fn grey(width: u32, height: u32) -> GrayImage {
     ImageBuffer::from_fn(width, height, |x, y| Luma([((x * 7 + y * 11) % 200 + 20) as u8]))
 }
@@ -141,17 +141,17 @@ pub fn colour(width: u32, height: u32) -> RgbImage {
     ImageBuffer::from_fn(width, height, |x, y| Rgb([(x * 5 % 256) as u8, (y * 9 % 256) as u8, 128]))
 }
 
-/// Saves a picture in the format of its extension.
-pub fn save(dir: &Path, name: &str, picture: impl Into<DynamicImage>) -> String {
+/// Saves an image in the format of its extension.
+pub fn save(dir: &Path, name: &str, image: impl Into<DynamicImage>) -> String {
     let path = dir.join(name);
-    picture.into().save(&path).expect("a folder that can be written");
+    image.into().save(&path).expect("a folder that can be written");
     text(&path)
 }
 
-/// Width and height of a picture that must be whole.
+/// Width and height of an image that must be whole.
 pub fn size(path: impl AsRef<Path>) -> (u32, u32) {
-    let picture = image::open(&path).unwrap_or_else(|e| panic!("{}: {e}", path.as_ref().display()));
-    (picture.width(), picture.height())
+    let image = image::open(&path).unwrap_or_else(|e| panic!("{}: {e}", path.as_ref().display()));
+    (image.width(), image.height())
 }
 
 /// The names in a folder, hidden ones too, sorted.

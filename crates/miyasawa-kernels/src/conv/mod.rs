@@ -22,8 +22,8 @@ mod winograd;
 
 use std::mem::MaybeUninit;
 
-use crate::fresh::{self, zeroed};
 use crate::isa::Isa;
+use crate::uninit::{self, zeroed};
 pub(crate) use round::nearest_bf16;
 use round::rounded;
 pub use shape::{ConvShape, Operands};
@@ -71,7 +71,7 @@ impl Algorithm {
 /// ```
 /// use miyasawa_kernels::conv::{self, ConvShape, Operands};
 ///
-/// // The sum of each 3x3 window of a 3x3 picture of ones, zeros around it.
+/// // The sum of each 3x3 window of a 3x3 image of ones, zeros around it.
 /// let s = ConvShape {
 ///     batch: 1, height: 3, width: 3, in_channels: 1, out_channels: 1,
 ///     kernel: 3, stride: 1, padding: 1, operands: Operands::F32,
@@ -164,7 +164,7 @@ fn filled(
         assert_eq!(a.len(), len, "{name}: length of the addend for {s:?}");
     }
     // SAFETY: the algorithms write every value.
-    let [y] = unsafe { fresh::vectors([len], |[y]| if s.is_empty() { fill(addend, y) } else { pass(y) }) };
+    let [y] = unsafe { uninit::vectors([len], |[y]| if s.is_empty() { fill(addend, y) } else { pass(y) }) };
     y
 }
 

@@ -88,11 +88,11 @@ impl ConvShape {
         self.product([self.out_channels, self.in_channels, self.kernel, self.kernel])
     }
 
-    /// Multiply-adds of one pass (forward, adjoint or weight gradient), or the largest number if there are more.
+    /// MACs of one pass (forward, adjoint or weight gradient), or the largest number if there are more.
     ///
     /// # Panics
     /// As [`output_len`](Self::output_len).
-    pub fn multiply_adds(&self) -> usize {
+    pub fn macs(&self) -> usize {
         let taps = self.in_channels.saturating_mul(self.kernel).saturating_mul(self.kernel);
         self.output_len().saturating_mul(taps)
     }

@@ -16,7 +16,7 @@ fn values(n: usize, seed: u64) -> Vec<f32> {
     (0..n).map(|_| next()).collect()
 }
 
-/// Calls `f(input, weight, output)` for each multiply-add of the definition.
+/// Calls `f(input, weight, output)` for each MAC of the definition.
 fn each_product(s: &ConvShape, mut f: impl FnMut(usize, usize, usize)) {
     let (oh, ow, k) = (s.out_height(), s.out_width(), s.kernel);
     for n in 0..s.batch {
@@ -185,7 +185,7 @@ fn padding_alone_gives_nothing_to_multiply() {
     }
 }
 
-/// 9*width is 1 more than a multiple of 2^64: one value would pass for the whole picture.
+/// 9*width is 1 more than a multiple of 2^64: one value would pass for the whole image.
 #[test]
 #[should_panic(expected = "too large")]
 #[cfg(target_pointer_width = "64")]

@@ -5,13 +5,13 @@
 //! `gelu' = Phi + h*phi` and `gelu'' = phi*(2 - h^2)`.
 //!
 //! `Phi` is within 1e-7 of its exact value everywhere and within 3e-6 of its size in the lower tail (7e-6 where there
-//! is no fused multiply-add). The
+//! is no fused MAC). The
 //! functions have their limits at the infinities (`gelu(-inf) = 0`, not NaN), and NaN stays NaN.
 
-use crate::fresh::{self, zeroed};
 use crate::isa::Isa;
 use crate::multiversion::multiversion;
 use crate::tasks;
+use crate::uninit::{self, zeroed};
 use normal::Normal;
 
 pub(crate) mod normal;
@@ -56,7 +56,7 @@ pub fn forward(h: &[f32]) -> Vec<f32> {
 fn forward_on(isa: Isa, h: &[f32]) -> Vec<f32> {
     // SAFETY: every value is written.
     let [y] = unsafe {
-        fresh::vectors([h.len()], |[y]| {
+        uninit::vectors([h.len()], |[y]| {
             let chunks = y.chunks_mut(CHUNK).zip(h.chunks(CHUNK));
             tasks::items(chunks, |_, (y, h)| forward_chunk(isa, h, zeroed(y)));
         })
@@ -76,7 +76,7 @@ fn adjoint_on(isa: Isa, h: &[f32], g: &[f32]) -> Vec<f32> {
     assert_eq!(g.len(), h.len(), "gelu::adjoint: length of g");
     // SAFETY: every value is written.
     let [y] = unsafe {
-        fresh::vectors([h.len()], |[y]| {
+        uninit::vectors([h.len()], |[y]| {
             let chunks = y.chunks_mut(CHUNK).zip(h.chunks(CHUNK)).zip(g.chunks(CHUNK));
             tasks::items(chunks, |_, ((y, h), g)| adjoint_chunk(isa, h, g, zeroed(y)));
         })
@@ -98,7 +98,7 @@ fn adjoint_reverse_on(isa: Isa, h: &[f32], g: &[f32], v: &[f32]) -> [Vec<f32>; 2
     }
     // SAFETY: every value is written.
     unsafe {
-        fresh::vectors([h.len(); 2], |[dg, dh]| {
+        uninit::vectors([h.len(); 2], |[dg, dh]| {
             let outputs = dg.chunks_mut(CHUNK).zip(dh.chunks_mut(CHUNK));
             let chunks = outputs.zip(h.chunks(CHUNK).zip(g.chunks(CHUNK)).zip(v.chunks(CHUNK)));
             tasks::items(chunks, |_, ((dg, dh), ((h, g), v))| {

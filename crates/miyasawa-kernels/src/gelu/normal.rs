@@ -75,7 +75,7 @@ fn exp<const FMA: bool>(h: f32) -> (f32, f32) {
     // Not `f32::min`, which drops NaN.
     let a = if h.abs() > FAR { FAR } else { h.abs() };
 
-    // exp(-a^2/2) = 2^n*exp(r/2). With fused multiply-add `r` never sees the rounding of a^2, which alone
+    // exp(-a^2/2) = 2^n*exp(r/2). With fused MAC `r` never sees the rounding of a^2, which alone
     // would cost the tail six bits.
     let shifted = fma::<FMA>(a * a, -0.5 * std::f32::consts::LOG2_E, ROUND);
     let n = shifted - ROUND;

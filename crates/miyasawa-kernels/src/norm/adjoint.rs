@@ -1,7 +1,7 @@
 //! The gradients of a forward pass.
 
-use crate::fresh::{self, zeroed};
 use crate::isa::Isa;
+use crate::uninit::{self, zeroed};
 
 use super::loops::{self, Activation};
 use super::{NormShape, Saved, part};
@@ -32,7 +32,7 @@ pub(super) fn adjoint<A: Activation>(isa: Isa, s: &NormShape, saved: Saved, g: &
     };
     // SAFETY: every value is written.
     let [dh] = unsafe {
-        fresh::vectors([g.len()], |[dh]| {
+        uninit::vectors([g.len()], |[dh]| {
             let affine = d_gamma.chunks_mut(s.channels).zip(d_beta.chunks_mut(s.channels));
             rows.images(dh.chunks_mut(s.image()).zip(affine).collect(), |n, (dh, (d_gamma, d_beta))| {
                 image(n, zeroed(dh), d_gamma, d_beta);

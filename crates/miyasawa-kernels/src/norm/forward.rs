@@ -1,7 +1,7 @@
 //! The statistics of every group, and what is made of them.
 
-use crate::fresh::{self, zeroed};
 use crate::isa::Isa;
+use crate::uninit::{self, zeroed};
 
 use super::loops::{self, Activation};
 use super::{NormShape, Statistics, part};
@@ -47,7 +47,7 @@ pub(super) fn forward<A: Activation>(
     };
     // SAFETY: every value is written.
     let [y] = unsafe {
-        fresh::vectors([h.len()], |[y]| {
+        uninit::vectors([h.len()], |[y]| {
             let images =
                 y.chunks_mut(s.image()).zip(mean.chunks_mut(s.groups)).zip(rstd.chunks_mut(s.groups));
             rows.images(images.collect(), |n, ((y, mean), rstd)| image(n, zeroed(y), mean, rstd));

@@ -1,7 +1,7 @@
 //! The reverse of the adjoint.
 
-use crate::fresh::{self, zeroed};
 use crate::isa::Isa;
+use crate::uninit::{self, zeroed};
 
 use super::loops::{self, Activation, REVERSE};
 use super::{NormShape, Saved, part};
@@ -56,7 +56,7 @@ pub(super) fn reverse<A: Activation>(
     };
     // SAFETY: every value is written.
     let [dg, dh] = unsafe {
-        fresh::vectors([g.len(); 2], |[dg, dh]| {
+        uninit::vectors([g.len(); 2], |[dg, dh]| {
             let outputs =
                 dg.chunks_mut(s.image()).zip(dh.chunks_mut(s.image())).zip(d_gamma.chunks_mut(s.channels));
             rows.images(outputs.collect(), |n, ((dg, dh), d_gamma)| {

@@ -1,9 +1,9 @@
 //! Mean over the pixels of an image, and its adjoint.
 
-use crate::fresh::{self, zeroed};
 use crate::isa::Isa;
 use crate::multiversion::multiversion;
 use crate::rows::{Rows, Sums, TILE};
+use crate::uninit::{self, zeroed};
 
 #[cfg(test)]
 mod tests;
@@ -85,7 +85,7 @@ fn adjoint_on(
     let rows = rows("pool::adjoint", batch, pixels, channels);
     // SAFETY: every value is written.
     let [x] = unsafe {
-        fresh::vectors([batch * image], |[x]| {
+        uninit::vectors([batch * image], |[x]| {
             rows.images(x.chunks_mut(image).collect(), |n, x| {
                 let x = zeroed(x);
                 let g = &g[n * channels..][..channels];

@@ -1,4 +1,4 @@
-//! AVX2 with fused multiply-add.
+//! AVX2 with fused MAC.
 
 use std::arch::x86_64::*;
 

@@ -121,7 +121,7 @@ impl Apgd {
     ) -> AdversarialExamples {
         let mut found: AdversarialExamples = vec![None; examples.len()];
         let start = |i: usize| {
-            let x = self.start(examples.picture(i), examples.places[i]);
+            let x = self.start(examples.image(i), examples.places[i]);
             let step = 2.0 * self.eps;
             State {
                 example: i,
@@ -171,7 +171,7 @@ impl Apgd {
                         if let Some(since) = since {
                             Self::judge(s, since);
                         }
-                        let clean = examples.picture(s.example);
+                        let clean = examples.image(s.example);
                         if std::mem::take(&mut s.back) {
                             // The best point takes the place of the last; the one before stays for the momentum.
                             s.x.clone_from(&s.best.x);

@@ -80,12 +80,12 @@ impl Pgd {
         let state = |i: usize| State {
             example: i,
             label: examples.labels[i] as usize,
-            x: self.start(examples.picture(i), examples.places[i]),
+            x: self.start(examples.image(i), examples.places[i]),
         };
         (0..examples.len()).into_par_iter().map(state).collect()
     }
 
-    /// Attacks until a picture is wrong: the first such point on the way counts.
+    /// Attacks until an image is wrong: the first such point on the way counts.
     pub fn attack(&self, classifier: &dyn Classifier, examples: &Examples<'_>) -> AdversarialExamples {
         let mut found: AdversarialExamples = vec![None; examples.len()];
         let mut alive = self.states(examples);
@@ -102,14 +102,14 @@ impl Pgd {
             let wrong: Vec<bool> = logits
                 .chunks(classifier.classes())
                 .zip(&alive)
-                // The clean picture itself is not an attack: without a random start it is judged by the caller.
+                // The clean image itself is not an attack: without a random start it is judged by the caller.
                 .map(|(z, s)| misclassified(z, s.label) && (step > 0 || self.random_start))
                 .collect();
             if step < self.steps {
                 alive.par_iter_mut().zip(gradient.par_chunks(classifier.len())).enumerate().for_each(
                     |(i, (s, g))| {
                         if !wrong[i] {
-                            self.step(s, g, examples.picture(s.example));
+                            self.step(s, g, examples.image(s.example));
                         }
                     },
                 );
@@ -126,7 +126,7 @@ impl Pgd {
         found
     }
 
-    /// The pictures after all steps, wrong or not: what a model is measured on under attack.
+    /// The images after all steps, wrong or not: what a model is measured on under attack.
     pub fn perturb(&self, classifier: &dyn Classifier, examples: &Examples<'_>) -> Vec<f32> {
         let mut states = self.states(examples);
         for _ in 0..self.steps {
@@ -136,7 +136,7 @@ impl Pgd {
             states
                 .par_iter_mut()
                 .zip(gradient.par_chunks(classifier.len()))
-                .for_each(|(s, g)| self.step(s, g, examples.picture(s.example)));
+                .for_each(|(s, g)| self.step(s, g, examples.image(s.example)));
         }
         states.into_iter().flat_map(|s| s.x).collect()
     }

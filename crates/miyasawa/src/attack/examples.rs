@@ -8,11 +8,11 @@ pub(super) fn misclassified(logits: &[f32], label: usize) -> bool {
     argmax(logits) != label || logits.iter().any(|z| z.is_nan())
 }
 
-/// Pictures under attack.
+/// Images under attack.
 #[derive(Clone, Copy, Debug)]
 pub struct Examples<'a> {
-    /// Values in [0, 1], one picture after the other.
-    pub pictures: &'a [f32],
+    /// Values in [0, 1], one image after the other.
+    pub images: &'a [f32],
     /// The true class of each.
     pub labels: &'a [u32],
     /// The place of each in its data set: with the seed, all that its random numbers depend on.
@@ -20,7 +20,7 @@ pub struct Examples<'a> {
 }
 
 impl<'a> Examples<'a> {
-    /// Number of pictures.
+    /// Number of images.
     pub fn len(&self) -> usize {
         self.labels.len()
     }
@@ -30,12 +30,12 @@ impl<'a> Examples<'a> {
         self.labels.is_empty()
     }
 
-    /// The values of picture `i`.
-    pub fn picture(&self, i: usize) -> &'a [f32] {
-        let len = self.pictures.len() / self.len();
-        &self.pictures[i * len..][..len]
+    /// The values of image `i`.
+    pub fn image(&self, i: usize) -> &'a [f32] {
+        let len = self.images.len() / self.len();
+        &self.images[i * len..][..len]
     }
 }
 
-/// What an attack found: for each example a picture that the classifier gets wrong, inside the ball and [0, 1], or none.
+/// What an attack found: for each example an image that the classifier gets wrong, inside the ball and [0, 1], or none.
 pub type AdversarialExamples = Vec<Option<Vec<f32>>>;

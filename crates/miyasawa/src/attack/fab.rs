@@ -9,12 +9,12 @@ use rayon::prelude::*;
 
 /// Steps go this much beyond the boundary (the paper's eta).
 const OVERSHOOT: f32 = 1.05;
-/// Largest share of the way towards the clean picture (alpha_max).
+/// Largest share of the way towards the clean image (alpha_max).
 const LARGEST_BIAS: f64 = 0.1;
 /// Where a wrong point is found the search goes on from this share of its change (beta).
 const BACK: f32 = 0.9;
 
-/// Walks along the boundary of the nearest wrong class towards the clean picture.
+/// Walks along the boundary of the nearest wrong class towards the clean image.
 #[derive(Clone, Debug)]
 pub(super) struct Fab {
     pub norm: Norm,
@@ -31,7 +31,7 @@ struct State {
 }
 
 impl Fab {
-    /// The next point: between the projections of `x` and of the clean picture on the linearised boundary.
+    /// The next point: between the projections of `x` and of the clean image on the linearised boundary.
     fn advance(&self, state: &mut State, clean: &[f32], logits: &[f32], gradient: &[f32]) {
         // The boundary f_goal = f_label, linearised at x: <gradient, z> = <gradient, x> - difference.
         let difference = f64::from(logits[state.goal]) - f64::from(logits[state.label]);
@@ -61,7 +61,7 @@ impl Fab {
             example: i,
             label: examples.labels[i] as usize,
             goal: goals[i],
-            x: examples.picture(i).to_vec(),
+            x: examples.image(i).to_vec(),
         };
         let mut alive: Vec<State> = (0..examples.len()).map(state).collect();
         let points = |states: &[State]| states.iter().flat_map(|s| &s.x).copied().collect::<Vec<f32>>();
@@ -80,11 +80,11 @@ impl Fab {
             alive
                 .par_iter_mut()
                 .zip(logits.par_chunks(classes).zip(gradients.par_chunks(len)))
-                .for_each(|(s, (z, g))| self.advance(s, examples.picture(s.example), z, g));
+                .for_each(|(s, (z, g))| self.advance(s, examples.image(s.example), z, g));
             // Most points that a step leads to are wrong, and left before their gradients are needed.
             let logits = classifier.logits(&points(&alive));
             for (s, z) in alive.iter_mut().zip(logits.chunks(classes)) {
-                let clean = examples.picture(s.example);
+                let clean = examples.image(s.example);
                 if !misclassified(z, s.label) {
                     continue;
                 }

@@ -1,4 +1,4 @@
-//! What is known so far of every picture, in a file that grows line by line.
+//! What is known so far of every image, in a file that grows line by line.
 
 use serde::{Deserialize, Serialize};
 use std::{
@@ -8,18 +8,19 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// One finished piece of work: an attack's run on one picture.
+/// One finished piece of work: an attack's run on one image.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Line {
     pub eps: f64,
     pub stage: String,
-    pub picture: usize,
-    /// Whether the picture is now wrong; for the stage `clean`, whether it was so before any attack.
+    #[serde(rename = "picture")]
+    pub image: usize,
+    /// Whether the image is now wrong; for the stage `clean`, whether it was so before any attack.
     pub broken: bool,
     /// What it took: its share of the time of its batch.
     #[serde(default)]
     pub seconds: f64,
-    /// For the stage `clean`: which picture it is, of all that may stand at this place.
+    /// For the stage `clean`: which image it is, of all that may stand at this place.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
 }
@@ -47,14 +48,14 @@ pub enum JournalError {
         /// What stands in the file.
         found: String,
     },
-    /// The file tells of other pictures, of data with the same name.
-    #[error("{path}: tells of other data: picture {picture} has the digest {found}, expected {expected}", path = path.display())]
-    Pictures {
+    /// The file tells of other images, of data with the same name.
+    #[error("{path}: tells of other data: image {image} has the digest {found}, expected {expected}", path = path.display())]
+    Images {
         /// The file.
         path: PathBuf,
-        /// The first place that has another picture.
-        picture: usize,
-        /// The digest of the picture that is there.
+        /// The first place that has another image.
+        image: usize,
+        /// The digest of the image that is there.
         expected: String,
         /// The digest in the file.
         found: String,
@@ -63,7 +64,7 @@ pub enum JournalError {
 
 type Key = (u64, String, usize);
 
-/// Finished work by eps, stage and picture: in memory, and in a file if it has one.
+/// Finished work by eps, stage and image: in memory, and in a file if it has one.
 ///
 /// The first line of the file says which attack it tells of; each further one is a finished piece of work. A line that
 /// was cut off when the program ended is passed over, and its work done again.
@@ -75,8 +76,8 @@ pub struct Journal {
     file: Option<(PathBuf, File)>,
 }
 
-fn key(eps: f64, stage: &str, picture: usize) -> Key {
-    (eps.to_bits(), stage.to_owned(), picture)
+fn key(eps: f64, stage: &str, image: usize) -> Key {
+    (eps.to_bits(), stage.to_owned(), image)
 }
 
 impl Journal {
@@ -127,8 +128,8 @@ impl Journal {
 
     fn know(&mut self, line: Line) {
         self.seconds += line.seconds;
-        self.done.insert(key(line.eps, &line.stage, line.picture), line.broken);
-        self.digests.extend(line.digest.map(|digest| (line.picture, digest)));
+        self.done.insert(key(line.eps, &line.stage, line.image), line.broken);
+        self.digests.extend(line.digest.map(|digest| (line.image, digest)));
     }
 
     /// Number of finished pieces of work.
@@ -146,27 +147,27 @@ impl Journal {
         self.seconds
     }
 
-    pub(super) fn get(&self, eps: f64, stage: &str, picture: usize) -> Option<bool> {
-        self.done.get(&key(eps, stage, picture)).copied()
+    pub(super) fn get(&self, eps: f64, stage: &str, image: usize) -> Option<bool> {
+        self.done.get(&key(eps, stage, image)).copied()
     }
 
     /// Adds what is not known yet.
     ///
     /// # Errors
-    /// If a line tells of another picture than the one that is known at its place; then nothing is added.
+    /// If a line tells of another image than the one that is known at its place; then nothing is added.
     pub(super) fn add(&mut self, mut lines: Vec<Line>) -> Result<(), JournalError> {
         for line in &lines {
-            if let (Some(expected), Some(found)) = (&line.digest, self.digests.get(&line.picture))
+            if let (Some(expected), Some(found)) = (&line.digest, self.digests.get(&line.image))
                 && expected != found
             {
                 let path = self.file.as_ref().map_or_else(|| "the journal".into(), |(path, _)| path.clone());
-                let (picture, expected, found) = (line.picture, expected.clone(), found.clone());
-                return Err(JournalError::Pictures { path, picture, expected, found });
+                let (image, expected, found) = (line.image, expected.clone(), found.clone());
+                return Err(JournalError::Images { path, image, expected, found });
             }
         }
         lines.retain(|line| {
-            self.get(line.eps, &line.stage, line.picture) != Some(line.broken)
-                || line.digest.is_some() && !self.digests.contains_key(&line.picture)
+            self.get(line.eps, &line.stage, line.image) != Some(line.broken)
+                || line.digest.is_some() && !self.digests.contains_key(&line.image)
         });
         if let Some((path, file)) = &mut self.file {
             let text: String = lines

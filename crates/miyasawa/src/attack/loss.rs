@@ -2,7 +2,7 @@
 
 use crate::metrics::{log_sum_exp, top};
 
-/// A loss of a picture's logits.
+/// A loss of an image's logits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Loss {
     /// `-log p(label)`.

@@ -1,10 +1,10 @@
 use serde::{Deserialize, Serialize};
 
-/// How large a change of a picture is.
+/// How large a change of an image is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Norm {
-    /// The Euclidean norm over all values of the picture.
+    /// The Euclidean norm over all values of the image.
     L2,
     /// The largest change of a value.
     Linf,
@@ -33,7 +33,7 @@ impl Norm {
     /// # Panics
     /// If the lengths of the slices differ.
     pub fn distance(self, a: &[f32], b: &[f32]) -> f64 {
-        assert_eq!(a.len(), b.len(), "pictures of different sizes");
+        assert_eq!(a.len(), b.len(), "images of different sizes");
         let differences = a.iter().zip(b).map(|(a, b)| (f64::from(*a) - f64::from(*b)).abs());
         match self {
             Self::L2 => differences.map(|d| d * d).sum::<f64>().sqrt(),

@@ -21,21 +21,21 @@ use std::{collections::BTreeMap, time::Instant};
 /// Counts the changes of what the attacks find: 2 since Square's schedule is that of the standard version.
 pub const VERSION: u32 = 2;
 
-/// The stage of the clean pictures in the journal.
+/// The stage of the clean images in the journal.
 const CLEAN: &str = "clean";
 
 /// In which order the sizes of an attack are gone through, and so what one says about the next.
 ///
-/// The balls are nested: an adversarial picture within a smaller change is within a larger one too.
+/// The balls are nested: an adversarial image within a smaller change is within a larger one too.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Order {
-    /// What a smaller change breaks counts as broken by a larger one. Every size is attacked with all stages: the pictures
+pub enum SizeOrder {
+    /// What a smaller change breaks counts as broken by a larger one. Every size is attacked with all stages: the images
     /// that stand, which cost most, pay for each.
     #[default]
     SmallestFirst,
     /// What withstands a larger change counts as withstanding a smaller one once the first stage has found nothing there
-    /// either: each picture pays for all stages about once. Should the first stage break one, it counts as broken by the
+    /// either: each image pays for all stages about once. Should the first stage break one, it counts as broken by the
     /// larger change too, and a warning says so.
     LargestFirst,
 }
@@ -50,21 +50,33 @@ pub struct Plan {
     /// Largest changes, in units of the [0, 1] range; 0 is no attack.
     pub eps: Vec<f64>,
     /// Which of them comes first.
-    pub order: Order,
+    pub order: SizeOrder,
     /// Gradient steps of PGD, APGD and FAB; the standard version of AutoAttack has 100.
     pub steps: usize,
     /// Random starts of PGD and APGD.
     pub restarts: u64,
-    /// Queries of Square for each picture; the standard version has 5,000.
+    /// Queries of Square for each image; the standard version has 5,000.
     pub queries: usize,
-    /// Pictures that go through the network at once.
+    /// Images that go through the network at once.
     pub batch: usize,
     /// Seed of everything random.
     pub seed: u64,
 }
 
 impl Plan {
-    /// What the journal of this attack on `subject` (a model, pictures, a defence) says of it: all that a picture's result
+    /// The settings of the standard version: 100 steps, one start, 5,000 queries.
+    ///
+    /// ```
+    /// use miyasawa::attack::{Method, Norm, Plan};
+    /// let plan = Plan::new(Norm::Linf, Method::AutoAttack, vec![8.0 / 255.0]);
+    /// assert_eq!((plan.steps, plan.queries), (100, 5000));
+    /// ```
+    pub fn new(norm: Norm, method: Method, eps: Vec<f64>) -> Self {
+        let order = SizeOrder::default();
+        Self { norm, method, eps, order, steps: 100, restarts: 1, queries: 5000, batch: 64, seed: 0 }
+    }
+
+    /// What the journal of this attack on `subject` (a model, images, a defence) says of it: all that an image's result
     /// depends on, so neither the sizes and their order nor the batch, but the attacks' [`VERSION`].
     pub fn header(&self, subject: &serde_json::Value) -> serde_json::Value {
         let Self { norm, method, steps, restarts, queries, seed, .. } = self;
@@ -77,31 +89,31 @@ impl Plan {
 
 /// The result for one size.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Row {
+pub struct AttackRow {
     /// Largest change, in units of the [0, 1] range.
     pub eps: f64,
-    /// Share of all pictures that are right and stay right.
+    /// Share of all images that are right and stay right.
     pub robust_accuracy: f64,
     /// Its 95% interval ([`wilson`]); none in documents of earlier versions.
     #[serde(default)]
     pub robust_interval: Option<[f64; 2]>,
-    /// How many pictures each attack broke that those before it had not, of those that this size was tried on (see
-    /// [`Order`]).
+    /// How many images each attack broke that those before it had not, of those that this size was tried on (see
+    /// [`SizeOrder`]).
     pub broken_by: BTreeMap<String, usize>,
 }
 
 /// The result of an attack.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Outcome {
-    /// Number of pictures.
+pub struct AttackReport {
+    /// Number of images.
     pub count: usize,
-    /// Share of the pictures that are right without an attack.
+    /// Share of the images that are right without an attack.
     pub clean_accuracy: f64,
     /// Its 95% interval ([`wilson`]); none in documents of earlier versions.
     #[serde(default)]
     pub clean_interval: Option<[f64; 2]>,
     /// A row for every size, in rising order.
-    pub rows: Vec<Row>,
+    pub rows: Vec<AttackRow>,
     /// Signs that gradients are masked and the true robustness is lower.
     pub warnings: Vec<String>,
 }
@@ -115,12 +127,12 @@ pub struct Progress<'a> {
     pub eps: f64,
     /// The attack that runs.
     pub attack: &'a str,
-    /// Share of all pictures that still stand.
+    /// Share of all images that still stand.
     pub standing: f64,
 }
 
-/// The pictures `indices` of a set with values in [0, 1].
-pub fn pictures(data: &Dataset, indices: &[usize]) -> Vec<f32> {
+/// The images `indices` of a set with values in [0, 1].
+pub fn unit_values(data: &Dataset, indices: &[usize]) -> Vec<f32> {
     let indices: Vec<u32> = indices.iter().map(|i| *i as u32).collect();
     let mut values = vec![0.0; indices.len() * data.image_len()];
     gather(data, &indices, &mut values);
@@ -128,10 +140,10 @@ pub fn pictures(data: &Dataset, indices: &[usize]) -> Vec<f32> {
     values
 }
 
-/// As [`pictures`], with noise of the level `sigma` (in units of the [-1, 1] range) added, not clipped: the noise that
+/// As [`images`], with noise of the level `sigma` (in units of the [-1, 1] range) added, not clipped: the noise that
 /// [`eval::noisy_batch`](crate::eval::noisy_batch) adds at the same seed, level and place.
-pub fn noisy_pictures(data: &Dataset, indices: &[usize], sigma: f64, [seed, level]: [u64; 2]) -> Vec<f32> {
-    let (mut values, len) = (pictures(data, indices), data.image_len());
+pub fn noisy_unit_values(data: &Dataset, indices: &[usize], sigma: f64, [seed, level]: [u64; 2]) -> Vec<f32> {
+    let (mut values, len) = (unit_values(data, indices), data.image_len());
     values.par_chunks_mut(len).zip(indices).for_each(|(values, place)| {
         let eps = evaluation_noise(seed, level, *place, 1, len);
         // The range [0, 1] is half as wide.
@@ -140,7 +152,7 @@ pub fn noisy_pictures(data: &Dataset, indices: &[usize], sigma: f64, [seed, leve
     values
 }
 
-/// Tells a picture and its class from others: the beginning of their hash.
+/// Tells an image and its class from others: the beginning of their hash.
 fn digest(data: &Dataset, i: usize) -> String {
     let mut hash = Sha256::new();
     hash.update(data.labels()[i].to_le_bytes());
@@ -148,7 +160,7 @@ fn digest(data: &Dataset, i: usize) -> String {
     hex(hash, 8)
 }
 
-/// Which pictures are right before any attack, and the signs of masking that a clean picture shows.
+/// Which images are right before any attack, and the signs of masking that a clean image shows.
 struct Clean {
     right: Vec<bool>,
     warnings: Vec<String>,
@@ -164,10 +176,10 @@ fn clean(
     let all: Vec<usize> = (0..data.len()).collect();
     for (number, indices) in all.chunks(plan.batch.max(1)).enumerate() {
         let started = Instant::now();
-        let x = pictures(data, indices);
+        let x = unit_values(data, indices);
         let label = |i: usize| data.labels()[indices[i]] as usize;
         let logits = classifier.logits(&x);
-        // Two looks at the first pictures: a defence that answers at random must be attacked through its mean.
+        // Two looks at the first images: a defence that answers at random must be attacked through its mean.
         if number == 0 {
             random = classifier.logits(&x).iter().zip(&logits).any(|(a, b)| a.to_bits() != b.to_bits());
         }
@@ -183,7 +195,7 @@ fn clean(
             lines.push(Line {
                 eps: 0.0,
                 stage: CLEAN.to_owned(),
-                picture: data.place(indices[i]),
+                image: data.place(indices[i]),
                 broken: !ok,
                 seconds,
                 digest: Some(digest(data, indices[i])),
@@ -194,20 +206,20 @@ fn clean(
     let mut warnings = Vec::new();
     if random {
         warnings.push(
-            "the defence answers the same picture differently each time: attack the average over its randomness"
+            "the defence answers the same image differently each time: attack the average over its randomness"
                 .to_owned(),
         );
     }
     if infinite > 0 {
         warnings.push(format!(
-            "logits or gradient are not finite at {infinite} of {} clean pictures: attacks that follow it see nothing there",
+            "logits or gradient are not finite at {infinite} of {} clean images: attacks that follow it see nothing there",
             data.len()
         ));
     }
     // One class leaves nothing to attack; its gradient is zero for a good reason.
     if zero > 0 && classifier.classes() > 1 {
         warnings.push(format!(
-            "the gradient is zero at {zero} of {} clean pictures: attacks that follow it see nothing",
+            "the gradient is zero at {zero} of {} clean images: attacks that follow it see nothing",
             data.len()
         ));
     }
@@ -229,7 +241,7 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// Attacks the pictures `standing` with one stage; returns those that still stand, in order.
+    /// Attacks the images `standing` with one stage; returns those that still stand, in order.
     fn stage(&mut self, eps: f64, place: usize, standing: &[usize]) -> Result<Vec<usize>, JournalError> {
         let Self { classifier, data, plan, .. } = *self;
         let (stage, batch) = (self.stages[place], plan.batch.max(1));
@@ -255,17 +267,17 @@ impl Run<'_> {
                 standing: (survivors.len() + open.len() - b * batch) as f64 / data.len() as f64,
             });
             let started = Instant::now();
-            let x = pictures(data, indices);
+            let x = unit_values(data, indices);
             let labels: Vec<u32> = indices.iter().map(|i| data.labels()[*i]).collect();
             let places: Vec<u64> = indices.iter().map(|i| data.place(*i) as u64).collect();
-            let examples = Examples { pictures: &x, labels: &labels, places: &places };
+            let examples = Examples { images: &x, labels: &labels, places: &places };
             let broken: Vec<bool> =
                 stage.run(classifier, &examples, &settings).iter().map(Option::is_some).collect();
             let seconds = started.elapsed().as_secs_f64() / indices.len() as f64;
             let line = |(i, broken): (&usize, &bool)| Line {
                 eps,
                 stage: name.clone(),
-                picture: data.place(*i),
+                image: data.place(*i),
                 broken: *broken,
                 seconds,
                 digest: None,
@@ -277,7 +289,7 @@ impl Run<'_> {
         Ok(survivors)
     }
 
-    /// Attacks the pictures `standing` with all stages; adds to `broken_by` what each attack broke, and returns those that
+    /// Attacks the images `standing` with all stages; adds to `broken_by` what each attack broke, and returns those that
     /// still stand.
     fn all_stages(
         &mut self,
@@ -295,40 +307,40 @@ impl Run<'_> {
     }
 }
 
-/// Attacks a data set with every size, in the order of the plan. A picture is named in the journal, and draws its random
+/// Attacks a data set with every size, in the order of the plan. An image is named in the journal, and draws its random
 /// numbers, by its [place](Dataset::place) in the set that `data` was taken from.
 ///
 /// # Errors
-/// If the journal cannot be written, or tells of other pictures.
+/// If the journal cannot be written, or tells of other images.
 ///
 /// # Panics
-/// If the pictures have another shape than the classifier's, or more classes.
+/// If the images have another shape than the classifier's, or more classes.
 pub fn run(
     classifier: &dyn Classifier,
     data: &Dataset,
     plan: &Plan,
     journal: &mut Journal,
     progress: &mut dyn FnMut(&Progress<'_>),
-) -> Result<Outcome, JournalError> {
+) -> Result<AttackReport, JournalError> {
     let Clean { right, mut warnings } = clean(classifier, data, plan, journal)?;
     let right: Vec<usize> = (0..data.len()).filter(|i| right[*i]).collect();
     let mut sizes = plan.eps.clone();
     sizes.sort_by(f64::total_cmp);
     sizes.dedup();
-    let largest_first = plan.order == Order::LargestFirst;
+    let largest_first = plan.order == SizeOrder::LargestFirst;
     if largest_first {
         sizes.reverse();
     }
     let stages = Stage::of(plan.method, classifier.classes(), plan.restarts.max(1));
     let mut run = Run { classifier, data, plan, stages, journal, progress, done: 0.0, sizes: sizes.len() };
-    // The smallest size that breaks a picture, of those tried; what withstood a larger one (largest first only).
+    // The smallest size that breaks an image, of those tried; what withstood a larger one (largest first only).
     let mut broken_at = vec![f64::INFINITY; data.len()];
     let mut withstood: Vec<usize> = Vec::new();
     let mut broken_by = Vec::new();
     for (k, &eps) in sizes.iter().enumerate() {
         run.done = k as f64 / sizes.len() as f64;
         let mut by = BTreeMap::new();
-        // With one class there is no wrong answer, with no change no other picture.
+        // With one class there is no wrong answer, with no change no other image.
         if eps > 0.0 && classifier.classes() > 1 {
             let open = |i: &usize| {
                 withstood.binary_search(i).is_err() && (largest_first || broken_at[*i] == f64::INFINITY)
@@ -339,7 +351,7 @@ pub fn run(
             if late > 0 {
                 by.insert(run.stages[0].attack().to_owned(), late);
                 warnings.push(format!(
-                    "eps {eps}: {late} pictures withstood a larger change and not this one: the attack with the larger one was too weak"
+                    "eps {eps}: {late} images withstood a larger change and not this one: the attack with the larger one was too weak"
                 ));
             }
             stand.extend(run.all_stages(eps, open.clone(), &mut by)?);
@@ -360,13 +372,13 @@ pub fn run(
     let interval = |share: f64| Some(wilson(share, data.len()));
     let row = |(&eps, broken_by)| {
         let robust_accuracy = share(eps);
-        Row { eps, robust_accuracy, robust_interval: interval(robust_accuracy), broken_by }
+        AttackRow { eps, robust_accuracy, robust_interval: interval(robust_accuracy), broken_by }
     };
-    let mut rows: Vec<Row> = sizes.iter().zip(broken_by).map(row).collect();
+    let mut rows: Vec<AttackRow> = sizes.iter().zip(broken_by).map(row).collect();
     rows.sort_by(|a, b| a.eps.total_cmp(&b.eps));
     let clean_accuracy = right.len() as f64 / data.len() as f64;
     let clean_interval = interval(clean_accuracy);
-    Ok(Outcome { count: data.len(), clean_accuracy, clean_interval, rows, warnings })
+    Ok(AttackReport { count: data.len(), clean_accuracy, clean_interval, rows, warnings })
 }
 
 /// A weaker attack that breaks what a stronger one could not (Athalye et al. 2018, "Obfuscated gradients give a false sense
@@ -380,10 +392,10 @@ fn masking(method: Method, eps: f64, broken_by: &BTreeMap<String, usize>) -> Opt
         }
     };
     let broken = *broken_by.get(weak)?;
-    (broken > 0).then(|| format!("eps {eps}: {broken} pictures withstood {strong} and not {weak}: {why}"))
+    (broken > 0).then(|| format!("eps {eps}: {broken} images withstood {strong} and not {weak}: {why}"))
 }
 
-/// Share of the pictures that are right and stay right under projected gradient descent; with `eps` 0 the clean accuracy.
+/// Share of the images that are right and stay right under projected gradient descent; with `eps` 0 the clean accuracy.
 pub fn robust_accuracy(classifier: &dyn Classifier, data: &Dataset, attack: &Pgd, batch: usize) -> f64 {
     robust_accuracy_while(classifier, data, attack, batch, &|| true).unwrap_or_default()
 }
@@ -402,7 +414,7 @@ pub fn robust_accuracy_while(
         if !go_on() {
             return None;
         }
-        let classes = classifier.predict(&pictures(data, indices));
+        let classes = classifier.predict(&unit_values(data, indices));
         let standing: Vec<usize> = indices
             .iter()
             .zip(classes)
@@ -413,10 +425,10 @@ pub fn robust_accuracy_while(
             right += standing.len();
             continue;
         }
-        let x = pictures(data, &standing);
+        let x = unit_values(data, &standing);
         let labels: Vec<u32> = standing.iter().map(|i| data.labels()[*i]).collect();
         let places: Vec<u64> = standing.iter().map(|i| data.place(*i) as u64).collect();
-        let examples = Examples { pictures: &x, labels: &labels, places: &places };
+        let examples = Examples { images: &x, labels: &labels, places: &places };
         right += attack.attack(classifier, &examples).iter().filter(|found| found.is_none()).count();
     }
     Some(right as f64 / data.len() as f64)

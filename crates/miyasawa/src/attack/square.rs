@@ -41,7 +41,7 @@ fn sign(rng: &mut impl Rng) -> f32 {
     if rng.random::<bool>() { 1.0 } else { -1.0 }
 }
 
-/// A picture's geometry.
+/// An image's geometry.
 #[derive(Clone, Copy)]
 struct Shape {
     channels: usize,
@@ -74,13 +74,13 @@ impl Shape {
         })
     }
 
-    /// Side of a square that covers this share of the pixels, at least `least` and within the picture.
+    /// Side of a square that covers this share of the pixels, at least `least` and within the image.
     fn side(self, share: f64, least: usize) -> usize {
         let side = (share * (self.height * self.width) as f64).sqrt().round() as usize;
         side.max(least).min(self.height).min(self.width)
     }
 
-    /// As [`side`](Self::side), odd and at least 3 where the picture has room for it.
+    /// As [`side`](Self::side), odd and at least 3 where the image has room for it.
     fn odd_side(self, share: f64) -> usize {
         let side = self.side(share, 3);
         let odd = side | 1;
@@ -219,7 +219,7 @@ impl Square {
         let mut found: AdversarialExamples = vec![None; examples.len()];
         let start = |i: usize| {
             let mut rng = example_rng(self.seed, 0, examples.places[i], stream::SQUARE);
-            let candidate = self.start(shape, examples.picture(i), &mut rng);
+            let candidate = self.start(shape, examples.image(i), &mut rng);
             State {
                 example: i,
                 label: examples.labels[i] as usize,
@@ -247,7 +247,7 @@ impl Square {
             }
             alive.retain(|s| found[s.example].is_none());
             let share = share(query);
-            alive.par_iter_mut().for_each(|s| self.propose(shape, examples.picture(s.example), s, share));
+            alive.par_iter_mut().for_each(|s| self.propose(shape, examples.image(s.example), s, share));
         }
         found
     }

@@ -1,4 +1,4 @@
-//! A method as a sequence of stages, each on the pictures that still stand.
+//! A method as a sequence of stages, each on the images that still stand.
 
 use super::{
     Norm, Pgd,
@@ -58,7 +58,7 @@ pub(super) enum Stage {
     ApgdCe {
         restart: u64,
     },
-    /// Towards the class of this rank on the clean picture; 1 is the likeliest after the true one.
+    /// Towards the class of this rank on the clean image; 1 is the likeliest after the true one.
     ApgdDlr {
         rank: usize,
         restart: u64,
@@ -144,9 +144,9 @@ impl Stage {
     }
 }
 
-/// The class of this rank on each clean picture, the true one not counted.
+/// The class of this rank on each clean image, the true one not counted.
 fn goals(classifier: &dyn Classifier, examples: &Examples<'_>, rank: usize) -> Vec<usize> {
-    let logits = classifier.logits(examples.pictures);
+    let logits = classifier.logits(examples.images);
     let goal = |(z, label): (&[f32], &u32)| {
         let order = top(z, z.len());
         order.into_iter().filter(|c| *c != *label as usize).nth(rank - 1).unwrap_or(0)

@@ -52,16 +52,16 @@ impl Classifier for Linear {
         self.bias.len()
     }
 
-    fn logits(&self, pictures: &[f32]) -> Vec<f32> {
+    fn logits(&self, images: &[f32]) -> Vec<f32> {
         let dot = |x: &[f32], w: &[f32]| x.iter().zip(w).map(|(x, w)| x * w).sum::<f32>();
         let row = |x: &[f32]| -> Vec<f32> {
             self.weights.iter().zip(&self.bias).map(|(w, b)| dot(x, w) + b).collect()
         };
-        pictures.chunks(self.len()).flat_map(row).collect()
+        images.chunks(self.len()).flat_map(row).collect()
     }
 
-    fn gradient(&self, pictures: &[f32], logit_grad: &LogitGrad<'_>) -> (Vec<f32>, Vec<f32>) {
-        let logits = self.logits(pictures);
+    fn gradient(&self, images: &[f32], logit_grad: &LogitGrad<'_>) -> (Vec<f32>, Vec<f32>) {
+        let logits = self.logits(images);
         let pulled = logits.chunks(self.classes()).enumerate().flat_map(|(i, z)| {
             let v = logit_grad(i, z);
             let at = |k: usize| self.weights.iter().zip(&v).map(|(w, v)| w[k] * v).sum::<f32>();
@@ -74,7 +74,7 @@ impl Classifier for Linear {
 
 const SHAPE: [usize; 3] = [1, 6, 6];
 
-/// Grey pictures with a little noise, each labelled as the classifier says.
+/// Grey images with a little noise, each labelled as the classifier says.
 fn easy(classifier: &dyn Classifier, count: usize) -> Dataset {
     let mut rng = example_rng(7, 0, 0, 98);
     let pixels: Vec<u8> = (0..count * classifier.len()).map(|_| rng.random_range(90..166)).collect();
@@ -82,7 +82,7 @@ fn easy(classifier: &dyn Classifier, count: usize) -> Dataset {
     let names: Vec<String> = (0..classifier.classes()).map(|c| c.to_string()).collect();
     let unlabelled = Dataset::new("easy", (c, h, w), names.clone(), pixels.clone(), vec![0; count]).unwrap();
     let all: Vec<usize> = (0..count).collect();
-    let labels = classifier.predict(&pictures(&unlabelled, &all)).into_iter().map(|c| c as u32).collect();
+    let labels = classifier.predict(&unit_values(&unlabelled, &all)).into_iter().map(|c| c as u32).collect();
     Dataset::new("easy", (c, h, w), names, pixels, labels).unwrap()
 }
 
@@ -91,7 +91,7 @@ fn plan(norm: Norm, method: Method, eps: Vec<f64>) -> Plan {
         norm,
         method,
         eps,
-        order: Order::SmallestFirst,
+        order: SizeOrder::SmallestFirst,
         steps: 50,
         restarts: 1,
         queries: 600,
@@ -102,7 +102,7 @@ fn plan(norm: Norm, method: Method, eps: Vec<f64>) -> Plan {
 
 fn quiet(_: &Progress<'_>) {}
 
-fn attack(classifier: &dyn Classifier, data: &Dataset, plan: &Plan) -> Outcome {
+fn attack(classifier: &dyn Classifier, data: &Dataset, plan: &Plan) -> AttackReport {
     run(classifier, data, plan, &mut Journal::in_memory(), &mut quiet).unwrap()
 }
 
@@ -115,10 +115,10 @@ fn every_attack_finds_the_boundary_of_a_linear_classifier() {
         let stages = Stage::of(Method::AutoAttack, classes, 1);
         for norm in [Norm::L2, Norm::Linf] {
             for i in 0..data.len() {
-                let x = pictures(&data, &[i]);
+                let x = unit_values(&data, &[i]);
                 let label = data.labels()[i] as usize;
                 let radius = classifier.distance(&x, label, norm);
-                let examples = Examples { pictures: &x, labels: &data.labels()[i..=i], places: &[i as u64] };
+                let examples = Examples { images: &x, labels: &data.labels()[i..=i], places: &[i as u64] };
                 let breaks = |stage: Stage, share: f64, queries: usize| {
                     let s = Settings { norm, eps: share * radius, steps: 60, queries, seed: 0 };
                     let found = stage.run(&classifier, &examples, &s).remove(0);
@@ -167,7 +167,7 @@ fn results_do_not_depend_on_the_batch_and_fall_with_eps() {
     // The exact answer.
     for row in &found.rows[1..] {
         let stands = |i: usize| {
-            classifier.distance(&pictures(&data, &[i]), data.labels()[i] as usize, Norm::L2) > row.eps
+            classifier.distance(&unit_values(&data, &[i]), data.labels()[i] as usize, Norm::L2) > row.eps
         };
         let exact = (0..20).filter(|i| stands(*i)).count() as f64 / 20.0;
         assert_eq!(row.robust_accuracy, exact, "eps {}", row.eps);
@@ -176,20 +176,20 @@ fn results_do_not_depend_on_the_batch_and_fall_with_eps() {
     for batch in [1, 20] {
         assert_eq!(attack(&classifier, &data, &Plan { batch, ..plan.clone() }), found);
     }
-    // From the largest size down: the same answer, and the stages that cost most run once for a picture.
+    // From the largest size down: the same answer, and the stages that cost most run once for an image.
     let mut asked = 0.0;
-    let plan = Plan { order: Order::LargestFirst, batch: 20, ..plan };
+    let plan = Plan { order: SizeOrder::LargestFirst, batch: 20, ..plan };
     let seen = |p: &Progress<'_>| asked += if p.attack == "square" { p.standing } else { 0.0 };
     let down = run(&classifier, &data, &plan, &mut Journal::in_memory(), &mut { seen }).unwrap();
-    let accuracy = |o: &Outcome| o.rows.iter().map(|r| (r.eps, r.robust_accuracy)).collect::<Vec<_>>();
+    let accuracy = |o: &AttackReport| o.rows.iter().map(|r| (r.eps, r.robust_accuracy)).collect::<Vec<_>>();
     assert_eq!(accuracy(&down), accuracy(&found));
     assert!(down.warnings.is_empty(), "{down:?}");
     assert!((asked - found.rows[1].robust_accuracy).abs() < 1e-9, "{asked}");
 }
 
-/// A journal kept for some of the pictures serves all of them, and says of each what it would be alone.
+/// A journal kept for some of the images serves all of them, and says of each what it would be alone.
 #[test]
-fn a_journal_grows_with_the_pictures_and_the_sizes() {
+fn a_journal_grows_with_the_images_and_the_sizes() {
     let classifier = Linear::new(SHAPE, 4, 2);
     let data = easy(&classifier, 20);
     let few = data.subset(10).unwrap();
@@ -224,14 +224,14 @@ impl Classifier for Shy {
         self.inner.classes()
     }
 
-    fn logits(&self, pictures: &[f32]) -> Vec<f32> {
+    fn logits(&self, images: &[f32]) -> Vec<f32> {
         let near = |x: &[f32]| Norm::L2.distance(x, &self.clean) <= self.size;
         let answer = |x: &[f32]| self.inner.logits(if near(x) { x } else { &self.clean });
-        pictures.chunks(self.len()).flat_map(answer).collect()
+        images.chunks(self.len()).flat_map(answer).collect()
     }
 
-    fn gradient(&self, pictures: &[f32], logit_grad: &LogitGrad<'_>) -> (Vec<f32>, Vec<f32>) {
-        (self.logits(pictures), self.inner.gradient(pictures, logit_grad).1)
+    fn gradient(&self, images: &[f32], logit_grad: &LogitGrad<'_>) -> (Vec<f32>, Vec<f32>) {
+        (self.logits(images), self.inner.gradient(images, logit_grad).1)
     }
 }
 
@@ -239,12 +239,12 @@ impl Classifier for Shy {
 fn a_larger_attack_that_misses_what_a_smaller_finds_is_told_of() {
     let inner = Linear::new(SHAPE, 2, 3);
     let data = easy(&inner, 1);
-    let clean = pictures(&data, &[0]);
+    let clean = unit_values(&data, &[0]);
     let radius = inner.distance(&clean, data.labels()[0] as usize, Norm::L2);
     let classifier = Shy { inner, clean, size: 1.5 * radius };
     // One step from a random start: the larger one jumps over the place where the answer changes.
     let eps = vec![1.2 * radius, 40.0 * radius];
-    let plan = Plan { order: Order::LargestFirst, ..plan(Norm::L2, Method::Pgd, eps) };
+    let plan = Plan { order: SizeOrder::LargestFirst, ..plan(Norm::L2, Method::Pgd, eps) };
     let found = attack(&classifier, &data, &plan);
     assert_eq!(found.rows.iter().map(|r| r.robust_accuracy).collect::<Vec<_>>(), [0.0, 0.0], "{found:?}");
     assert!(found.warnings.iter().any(|w| w.contains("withstood a larger change")), "{found:?}");
@@ -276,10 +276,10 @@ fn a_journal_is_gone_on_with_and_belongs_to_one_attack() {
     assert!(done.seconds() > 0.0 && (done.seconds() - half.seconds()).abs() < 1e-9);
     let error = Journal::resume(&path, &serde_json::json!({ "norm": "l2" })).unwrap_err().to_string();
     assert!(error.contains("attack.jsonl") && error.contains("expected"), "{error}");
-    // Other pictures under the same name.
+    // Other images under the same name.
     let others = easy(&Linear::new(SHAPE, 3, 4), 9);
     let error = run(&classifier, &others, &plan, &mut done, &mut quiet).unwrap_err().to_string();
-    assert!(error.contains("attack.jsonl") && error.contains("tells of other data: picture"), "{error}");
+    assert!(error.contains("attack.jsonl") && error.contains("tells of other data: image"), "{error}");
     // Cut in the middle of the first line.
     std::fs::write(&path, &text[..5]).unwrap();
     assert!(Journal::resume(&path, &header).unwrap().is_empty());
@@ -300,12 +300,12 @@ impl Classifier for Masked {
         self.0.classes()
     }
 
-    fn logits(&self, pictures: &[f32]) -> Vec<f32> {
-        self.0.logits(pictures)
+    fn logits(&self, images: &[f32]) -> Vec<f32> {
+        self.0.logits(images)
     }
 
-    fn gradient(&self, pictures: &[f32], _: &LogitGrad<'_>) -> (Vec<f32>, Vec<f32>) {
-        (self.0.logits(pictures), vec![self.1; pictures.len()])
+    fn gradient(&self, images: &[f32], _: &LogitGrad<'_>) -> (Vec<f32>, Vec<f32>) {
+        (self.0.logits(images), vec![self.1; images.len()])
     }
 }
 
@@ -314,13 +314,13 @@ fn masked_gradients_are_told_of() {
     let classifier = Masked(Linear::new(SHAPE, 3, 1), 0.0);
     let data = easy(&classifier, 6);
     let radius =
-        |i: usize| classifier.0.distance(&pictures(&data, &[i]), data.labels()[i] as usize, Norm::Linf);
+        |i: usize| classifier.0.distance(&unit_values(&data, &[i]), data.labels()[i] as usize, Norm::Linf);
     let eps = 1.5 * (0..data.len()).map(radius).fold(0.0, f64::max);
     let plan = Plan { queries: 3000, ..plan(Norm::Linf, Method::AutoAttack, vec![eps]) };
     let found = attack(&classifier, &data, &plan);
     assert!(found.warnings.iter().any(|w| w.contains("zero at 6 of 6")), "{found:?}");
     assert!(found.warnings.iter().any(|w| w.contains("square")), "{found:?}");
-    // What is no number leads nowhere either, and no picture that is none is taken for an adversarial one.
+    // What is no number leads nowhere either, and no image that is none is taken for an adversarial one.
     let classifier = Masked(classifier.0, f32::NAN);
     let found = attack(&classifier, &data, &Plan { method: Method::Fgsm, ..plan });
     assert_eq!((found.clean_accuracy, found.rows[0].robust_accuracy), (1.0, 1.0), "{found:?}");
@@ -331,10 +331,10 @@ fn masked_gradients_are_told_of() {
 fn odd_sizes_and_classifiers_give_right_answers() {
     let classifier = Linear::new(SHAPE, 3, 1);
     let data = easy(&classifier, 5);
-    // A ball larger than the range: every picture can become every other.
+    // A ball larger than the range: every image can become every other.
     let found = attack(&classifier, &data, &plan(Norm::Linf, Method::AutoAttack, vec![7.0]));
     assert_eq!(found.rows[0].robust_accuracy, 0.0);
-    // Wrong pictures stay wrong.
+    // Wrong images stay wrong.
     let labels = data.labels().iter().map(|l| (l + 1) % 3).collect();
     let wrong =
         Dataset::new("wrong", (1, 6, 6), data.classes().to_vec(), data.pixels().to_vec(), labels).unwrap();

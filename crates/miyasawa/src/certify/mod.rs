@@ -16,7 +16,7 @@ mod reach;
 
 pub use bounds::{lower_bound, normal_quantile, split_p_value, upper_bound};
 
-use crate::attack::pictures;
+use crate::attack::unit_values;
 use crate::classifier::Classifier;
 use crate::data::Dataset;
 use crate::metrics::{argmax, wilson};
@@ -43,7 +43,7 @@ pub struct CertifyOptions {
     /// Radii of interest, in units of the [0, 1] range: drawing ends where all of them are decided, that is certified, or
     /// out of reach even if all draws that are left gave the answer.
     pub radii: Vec<f64>,
-    /// Draw all `n` for every picture, as the paper does.
+    /// Draw all `n` for every image, as the paper does.
     pub fixed: bool,
     /// Draws that go through the network at once.
     pub batch: usize,
@@ -51,11 +51,12 @@ pub struct CertifyOptions {
     pub seed: u64,
 }
 
-/// What is known of one picture.
+/// What is known of one image.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Certificate {
     /// Its place in the data.
-    pub picture: usize,
+    #[serde(rename = "picture")]
+    pub image: usize,
     /// Its class.
     pub label: usize,
     /// The smoothed classifier's answer; none where it abstains.
@@ -68,12 +69,12 @@ pub struct Certificate {
     pub draws: u64,
 }
 
-/// Share of the pictures that are right and certified at a radius.
+/// Share of the images that are right and certified at a radius.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CertifiedRow {
     /// The radius, in units of the [0, 1] range.
     pub radius: f64,
-    /// Share of all pictures.
+    /// Share of all images.
     pub certified_accuracy: f64,
     /// Its 95% interval ([`wilson`]); none in documents of earlier versions.
     #[serde(default)]
@@ -83,7 +84,7 @@ pub struct CertifiedRow {
 /// What a run can cost.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Forecast {
-    /// Most draws: those of a run where no picture ends early.
+    /// Most draws: those of a run where no image ends early.
     pub draws: u64,
     /// Draws a second, measured.
     pub draws_per_second: f64,
@@ -91,9 +92,9 @@ pub struct Forecast {
     pub seconds: f64,
 }
 
-/// Measures a batch of draws and tells what a run over the pictures can take.
+/// Measures a batch of draws and tells what a run over the images can take.
 pub fn forecast(classifier: &dyn Classifier, data: &Dataset, options: &CertifyOptions) -> Forecast {
-    let x = pictures(data, &[0]);
+    let x = unit_values(data, &[0]);
     let noisy = |from| draw(&x, options, 0, 2, from..from + options.batch as u64);
     // The first call warms up; the second is timed.
     classifier.logits(&noisy(0));
@@ -104,22 +105,22 @@ pub fn forecast(classifier: &dyn Classifier, data: &Dataset, options: &CertifyOp
     Forecast { draws, draws_per_second, seconds: draws as f64 / draws_per_second }
 }
 
-/// The picture with the draws of these numbers added, one after the other. Each draw's noise is a function of the seed,
-/// the picture, the phase (choosing or bounding) and its number alone.
+/// The image with the draws of these numbers added, one after the other. Each draw's noise is a function of the seed,
+/// the image, the phase (choosing or bounding) and its number alone.
 fn draw(
     clean: &[f32],
     options: &CertifyOptions,
-    picture: u64,
+    image: u64,
     phase: u64,
     numbers: std::ops::Range<u64>,
 ) -> Vec<f32> {
-    // In the picture's units.
+    // In the image's units.
     let sigma = (0.5 * options.sigma) as f32;
     let first = numbers.start;
     let mut out = vec![0.0f32; clean.len() * (numbers.end - first) as usize];
     out.par_chunks_mut(clean.len()).enumerate().for_each(|(k, out)| {
         // The phase is folded into the number's upper half: an example has four numbers to be told apart by.
-        let mut rng = example_rng(options.seed, (phase << 48) | (first + k as u64), picture, stream::CERTIFY);
+        let mut rng = example_rng(options.seed, (phase << 48) | (first + k as u64), image, stream::CERTIFY);
         for (out, clean) in out.iter_mut().zip(clean) {
             let eps: f32 = StandardNormal.sample(&mut rng);
             *out = clean + sigma * eps;
@@ -133,7 +134,7 @@ fn count(
     classifier: &dyn Classifier,
     clean: &[f32],
     options: &CertifyOptions,
-    picture: u64,
+    image: u64,
     phase: u64,
     numbers: std::ops::Range<u64>,
 ) -> Vec<u64> {
@@ -142,7 +143,7 @@ fn count(
     let mut from = numbers.start;
     while from < numbers.end {
         let to = (from + batch).min(numbers.end);
-        let logits = classifier.logits(&draw(clean, options, picture, phase, from..to));
+        let logits = classifier.logits(&draw(clean, options, image, phase, from..to));
         logits.chunks(classifier.classes()).for_each(|z| counts[argmax(z)] += 1);
         from = to;
     }
@@ -155,9 +156,9 @@ pub fn predict(
     classifier: &dyn Classifier,
     clean: &[f32],
     options: &CertifyOptions,
-    picture: u64,
+    image: u64,
 ) -> Option<usize> {
-    let counts = count(classifier, clean, options, picture, 0, 0..options.n0);
+    let counts = count(classifier, clean, options, image, 0, 0..options.n0);
     let order = crate::metrics::top(&counts.iter().map(|c| *c as f32).collect::<Vec<_>>(), 2);
     let first = counts[order[0]];
     let second = order.get(1).map_or(0, |c| counts[*c]);
@@ -174,16 +175,16 @@ fn certificate(
     classifier: &dyn Classifier,
     clean: &[f32],
     options: &CertifyOptions,
-    picture: usize,
+    image: usize,
     label: usize,
 ) -> Certificate {
-    let place = picture as u64;
+    let place = image as u64;
     let first = count(classifier, clean, options, place, 0, 0..options.n0);
     let class = argmax(&first.iter().map(|c| *c as f32).collect::<Vec<_>>());
     let (looks, alpha) = options.looks();
     let radius = |bound: f64| options.radius(bound);
     let (mut hits, mut draws) = (0, 0);
-    let abstain = |hits, draws| Certificate { picture, label, class: None, radius: 0.0, hits, draws };
+    let abstain = |hits, draws| Certificate { image, label, class: None, radius: 0.0, hits, draws };
     for share in looks {
         let to = ((options.n as f64 * share).ceil() as u64).clamp(1, options.n);
         if to > draws {
@@ -195,7 +196,7 @@ fn certificate(
         let reach = radius(lower_bound(hits + options.n - draws, options.n, alpha));
         let decided = |r: &f64| *r <= radius(bound) || *r > reach;
         if bound > 0.5 && (last || options.radii.iter().all(decided) && !options.radii.is_empty()) {
-            return Certificate { picture, label, class: Some(class), radius: radius(bound), hits, draws };
+            return Certificate { image, label, class: Some(class), radius: radius(bound), hits, draws };
         }
         if last || upper_bound(hits, draws, options.alpha) < 0.5 {
             break;
@@ -204,10 +205,10 @@ fn certificate(
     abstain(hits, draws)
 }
 
-/// Certifies every picture of a set; `progress` is told the share of the pictures and the certificates so far.
+/// Certifies every image of a set; `progress` is told the share of the images and the certificates so far.
 ///
 /// # Panics
-/// If `n` is 0, `alpha` is not between 0 and 1, or the pictures have another shape than the classifier's.
+/// If `n` is 0, `alpha` is not between 0 and 1, or the images have another shape than the classifier's.
 pub fn certify(
     classifier: &dyn Classifier,
     data: &Dataset,
@@ -215,11 +216,11 @@ pub fn certify(
     progress: &mut dyn FnMut(f64, &[Certificate]),
 ) -> Vec<Certificate> {
     let mut out = Vec::new();
-    for picture in 0..data.len() {
-        let clean = pictures(data, &[picture]);
-        let label = data.labels()[picture] as usize;
-        out.push(certificate(classifier, &clean, options, data.place(picture), label));
-        progress((picture + 1) as f64 / data.len() as f64, &out);
+    for image in 0..data.len() {
+        let clean = unit_values(data, &[image]);
+        let label = data.labels()[image] as usize;
+        out.push(certificate(classifier, &clean, options, data.place(image), label));
+        progress((image + 1) as f64 / data.len() as f64, &out);
     }
     out
 }
@@ -256,8 +257,8 @@ mod tests {
             2
         }
 
-        fn logits(&self, pictures: &[f32]) -> Vec<f32> {
-            pictures.chunks(3).flat_map(|x| [THRESHOLD - x[0], x[0] - THRESHOLD]).collect()
+        fn logits(&self, images: &[f32]) -> Vec<f32> {
+            images.chunks(3).flat_map(|x| [THRESHOLD - x[0], x[0] - THRESHOLD]).collect()
         }
 
         fn gradient(&self, _: &[f32], _: &LogitGrad<'_>) -> (Vec<f32>, Vec<f32>) {
@@ -289,7 +290,7 @@ mod tests {
         let data = data(&[0, 64, 120, 128, 160, 200, 240]);
         let found = certify(&HalfSpace, &data, &options(), &mut |_, _| {});
         for c in &found {
-            let distance = (f64::from(data.image(c.picture)[0]) / 255.0 - f64::from(THRESHOLD)).abs();
+            let distance = (f64::from(data.image(c.image)[0]) / 255.0 - f64::from(THRESHOLD)).abs();
             match c.class {
                 Some(class) => {
                     assert_eq!(class, c.label);
@@ -321,13 +322,13 @@ mod tests {
         // The draws are the same whatever the batch.
         let again = CertifyOptions { fixed: false, batch: 7, ..options() };
         assert_eq!(certify(&HalfSpace, &data, &again, &mut |_, _| {}), grown);
-        // A radius that no picture can have at this noise keeps none waiting, and one out of reach no longer.
+        // A radius that no image can have at this noise keeps none waiting, and one out of reach no longer.
         let beyond = CertifyOptions { fixed: false, radii: vec![0.1, 0.25, 9.0], ..options() };
         assert_eq!(certify(&HalfSpace, &data, &beyond, &mut |_, _| {}), grown);
         let far = CertifyOptions { fixed: false, radii: vec![0.1, 0.5], ..options() };
         let far = certify(&HalfSpace, &data, &far, &mut |_, _| {});
         assert!(far[1].draws < 4000 && far[1].radius >= 0.1 && fixed[1].radius < 0.5, "{far:?}");
-        // The draws belong to the picture, not to the sample that it is in.
+        // The draws belong to the image, not to the sample that it is in.
         let few = data.subset(2).unwrap();
         let of_few = certify(&HalfSpace, &few, &options(), &mut |_, _| {});
         assert_eq!(of_few, [fixed[0].clone(), fixed[2].clone()]);
@@ -337,7 +338,7 @@ mod tests {
 
     #[test]
     fn predictions_abstain_where_classes_cannot_be_told_apart() {
-        let at = |v: u8| pictures(&data(&[v]), &[0]);
+        let at = |v: u8| unit_values(&data(&[v]), &[0]);
         assert_eq!(predict(&HalfSpace, &at(10), &options(), 0), Some(0));
         assert_eq!(predict(&HalfSpace, &at(250), &options(), 0), Some(1));
         assert_eq!(predict(&HalfSpace, &at(128), &options(), 0), None);

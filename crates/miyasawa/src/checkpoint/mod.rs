@@ -18,13 +18,13 @@ pub use container::{Precision, tensor_data};
 pub(crate) use opened::{Checked, Opened};
 
 use crate::atomic::{self, AtomicError};
-use crate::data::{CROP_SHARE, FitMode, Geometry, fit_picture};
+use crate::data::{CROP_SHARE, FitMode, Geometry, fit_image};
+use crate::image::{Image, ImageError};
 use crate::model::{
     Architecture, Kind, Model, NOISE_LEVELS, ObjectiveName,
     params::{ParamError, ParamMap},
 };
 use crate::nn::noise_frequencies;
-use crate::picture::{Picture, PictureError};
 use burn::tensor::{Device, TensorData};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -40,16 +40,16 @@ pub(crate) const AVERAGE: &str = "average.";
 /// finds it, and not a parameter here.
 pub(crate) const BUFFER: &str = "freqs";
 
-/// The data that a model was trained on, and how its pictures are scaled.
+/// The data that a model was trained on, and how its images are scaled.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DataInfo {
     /// The DATA argument or a name.
     pub name: String,
-    /// Channels of a picture, 1 or 3.
+    /// Channels of an image, 1 or 3.
     pub channels: usize,
-    /// Height of a picture.
+    /// Height of an image.
     pub height: usize,
-    /// Width of a picture.
+    /// Width of an image.
     pub width: usize,
     /// Class names, in the order of the logits.
     pub classes: Vec<String>,
@@ -57,7 +57,7 @@ pub struct DataInfo {
     pub mean: f64,
     /// Standard deviation of the training set in the [-1, 1] range: the model's `sigma_data`.
     pub std: f64,
-    /// How pictures of other sizes were brought to this one.
+    /// How images of other sizes were brought to this one.
     #[serde(default)]
     pub fit: FitMode,
     /// What `resize_crop` kept of the shorter side.
@@ -69,18 +69,18 @@ pub struct DataInfo {
 }
 
 impl DataInfo {
-    /// Channels and size of a picture.
+    /// Channels and size of an image.
     pub fn geometry(&self) -> Geometry {
         Geometry { channels: self.channels, height: self.height, width: self.width }
     }
 
-    /// A picture as the model takes it: in its channels and at its size, to which it is brought as in training (see
-    /// [`fit_picture`]).
+    /// An image as the model takes it: in its channels and at its size, to which it is brought as in training (see
+    /// [`fit_image`]).
     ///
     /// # Errors
-    /// If the model has no channels or size that a picture can have.
-    pub fn fitted(&self, picture: &Picture) -> Result<Picture, PictureError> {
-        fit_picture(picture, self.geometry(), self.fit, self.crop_share)
+    /// If the model has no channels or size that an image can have.
+    pub fn fitted(&self, image: &Image) -> Result<Image, ImageError> {
+        fit_image(image, self.geometry(), self.fit, self.crop_share)
     }
 }
 
@@ -146,8 +146,8 @@ impl ModelInfo {
             return Some(format!("{names} class names for {classes} classes"));
         }
         let pixels = data.height.checked_mul(data.width).unwrap_or(0);
-        if pixels == 0 || pixels as u64 > crate::picture::MAX_PIXELS {
-            return Some(format!("pictures of {}x{}, expected at least 1x1", data.height, data.width));
+        if pixels == 0 || pixels as u64 > crate::image::MAX_PIXELS {
+            return Some(format!("images of {}x{}, expected at least 1x1", data.height, data.width));
         }
         if !(data.std > 0.0 && (data.std as f32).is_normal()) {
             let std = data.std;

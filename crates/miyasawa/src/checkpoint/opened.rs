@@ -193,7 +193,7 @@ impl<'b> Opened<'b> {
             let values = data.as_slice::<f32>();
             let values =
                 values.map_err(|_| format(path, format!("{name} holds integers, expected floats")))?;
-            // A model that answers NaN to everything must not get as far as a picture.
+            // A model that answers NaN to everything must not get as far as an image.
             if let Some(value) = values.iter().find(|value| !value.is_finite()) {
                 return Err(format(path, format!("{name} holds the value {value}")));
             }
@@ -207,7 +207,7 @@ impl<'b> Opened<'b> {
 mod tests {
     use super::super::{BUFFER, Checkpoint, Precision, container::Content};
     use super::*;
-    use crate::shipped;
+    use crate::bundled;
 
     type Metadata = BTreeMap<String, String>;
     type Stored = BTreeMap<String, (Dtype, Vec<usize>, Vec<u8>)>;
@@ -251,7 +251,7 @@ mod tests {
 
     /// As this program wrote them before it marked its headers, and as it does.
     fn both() -> [(Vec<u8>, &'static [u8]); 2] {
-        let marked = shipped::checkpoint().unwrap().0.to_bytes_in(Precision::F32).unwrap();
+        let marked = bundled::checkpoint().unwrap().0.to_bytes_in(Precision::F32).unwrap();
         let (mut metadata, tensors) = parts(&marked);
         metadata.remove("layout");
         metadata.remove("sha256");

@@ -1,4 +1,4 @@
-use super::{Classifier, LogitGrad, batch, in_picture_units, weights};
+use super::{Classifier, LogitGrad, batch, in_image_units, weights};
 use crate::model::host;
 use crate::model::params::untracked;
 use burn::module::Module;
@@ -20,9 +20,9 @@ pub struct Autodiff<M, F> {
 }
 
 impl<M: Module, F: Fn(&M, &Tensor<4>) -> Tensor<2>> Autodiff<M, F> {
-    /// The classifier `classify`, from a model and pictures `[batch, channels, height, width]` in [-1, 1] to logits
-    /// `[batch, classes]`. It is called with model and pictures on the same device, which is the autodiff device where a
-    /// gradient is wanted; the gradient is that of the pictures alone.
+    /// The classifier `classify`, from a model and images `[batch, channels, height, width]` in [-1, 1] to logits
+    /// `[batch, classes]`. It is called with model and images on the same device, which is the autodiff device where a
+    /// gradient is wanted; the gradient is that of the images alone.
     pub fn new(model: M, classify: F, shape: [usize; 3], classes: usize, device: &Device) -> Self {
         let with_graph = untracked(model.clone());
         Self { model, with_graph, classify, shape, classes, device: device.clone().inner() }
@@ -38,12 +38,12 @@ impl<M: Module, F: Fn(&M, &Tensor<4>) -> Tensor<2>> Classifier for Autodiff<M, F
         self.classes
     }
 
-    fn logits(&self, pictures: &[f32]) -> Vec<f32> {
-        host((self.classify)(&self.model, &batch(pictures, self.shape, &self.device)))
+    fn logits(&self, images: &[f32]) -> Vec<f32> {
+        host((self.classify)(&self.model, &batch(images, self.shape, &self.device)))
     }
 
-    fn gradient(&self, pictures: &[f32], logit_grad: &LogitGrad<'_>) -> (Vec<f32>, Vec<f32>) {
-        let y = batch(pictures, self.shape, &self.device.clone().autodiff()).require_grad();
+    fn gradient(&self, images: &[f32], logit_grad: &LogitGrad<'_>) -> (Vec<f32>, Vec<f32>) {
+        let y = batch(images, self.shape, &self.device.clone().autodiff()).require_grad();
         let logits = (self.classify)(&self.with_graph, &y);
         let values = host(logits.clone().inner());
         let weights = weights(&values, self.classes, logit_grad);
@@ -52,9 +52,9 @@ impl<M: Module, F: Fn(&M, &Tensor<4>) -> Tensor<2>> Classifier for Autodiff<M, F
         let mut gradients = (logits * weights).sum().backward();
         let gradient = match y.grad_remove(&mut gradients) {
             Some(gradient) => host(gradient),
-            // The logits do not depend on the picture.
-            None => vec![0.0; pictures.len()],
+            // The logits do not depend on the image.
+            None => vec![0.0; images.len()],
         };
-        (values, in_picture_units(gradient))
+        (values, in_image_units(gradient))
     }
 }

@@ -1,4 +1,4 @@
-use super::{Classifier, LogitGrad, batch, in_picture_units, weights};
+use super::{Classifier, LogitGrad, batch, in_image_units, weights};
 use crate::metrics::log_sum_exp;
 use crate::model::{EnergyNetwork, JointModel, host};
 use crate::random::{example_rng, stream};
@@ -7,7 +7,7 @@ use rand_distr::{Distribution, StandardNormal};
 
 /// The posterior averaged over noise: the logits are `log (1/K) sum_k p(c | y + sigma*eps_k)`.
 ///
-/// The `K` draws are fixed and the same for every picture, so the classifier is a function like any other, and the
+/// The `K` draws are fixed and the same for every image, so the classifier is a function like any other, and the
 /// gradient through all of them is exact: an attack meets no randomness to average over.
 pub struct Average<'m, N: EnergyNetwork> {
     model: &'m JointModel<N>,
@@ -43,7 +43,7 @@ impl<'m, N: EnergyNetwork> Average<'m, N> {
         clean.clone() + eps.expand(clean.dims()) * self.sigma
     }
 
-    /// `log p(c | y + sigma*eps_k)` in float64, `[draw][picture * classes + class]`, and their average's logarithm.
+    /// `log p(c | y + sigma*eps_k)` in float64, `[draw][image * classes + class]`, and their average's logarithm.
     fn log_probs(&self, clean: &Tensor<4>) -> (Vec<Vec<f64>>, Vec<f64>) {
         let classes = self.classes();
         let sigma = Tensor::<1>::full([clean.dims()[0]], self.sigma as f32, &self.device);
@@ -80,20 +80,20 @@ impl<N: EnergyNetwork> Classifier for Average<'_, N> {
         self.model.net.classes()
     }
 
-    fn logits(&self, pictures: &[f32]) -> Vec<f32> {
-        let clean = batch(pictures, self.shape, &self.device);
+    fn logits(&self, images: &[f32]) -> Vec<f32> {
+        let clean = batch(images, self.shape, &self.device);
         self.log_probs(&clean).1.into_iter().map(|z| z as f32).collect()
     }
 
     /// `grad log p_mean(c) = (1/K) sum_k p_k(c)/p_mean(c) * (grad f_c - sum_j p_k(j) grad f_j)`: one pull-back for each draw.
-    fn gradient(&self, pictures: &[f32], logit_grad: &LogitGrad<'_>) -> (Vec<f32>, Vec<f32>) {
-        let clean = batch(pictures, self.shape, &self.device);
+    fn gradient(&self, images: &[f32], logit_grad: &LogitGrad<'_>) -> (Vec<f32>, Vec<f32>) {
+        let clean = batch(images, self.shape, &self.device);
         let (n, classes) = (clean.dims()[0], self.classes());
         let sigma = Tensor::<1>::full([n], self.sigma as f32, &self.device);
         let (draws, mean) = self.log_probs(&clean);
         let logits: Vec<f32> = mean.iter().map(|z| *z as f32).collect();
         let weights = weights(&logits, classes, logit_grad);
-        let mut total = vec![0.0f32; pictures.len()];
+        let mut total = vec![0.0f32; images.len()];
         for (draw, log_probs) in self.noise.iter().zip(&draws) {
             let share = 1.0 / draws.len() as f64;
             let mut pulled = vec![0.0f32; n * classes];
@@ -111,6 +111,6 @@ impl<N: EnergyNetwork> Classifier for Average<'_, N> {
             let gradient = host(point.logit_gradient(pulled));
             total.iter_mut().zip(gradient).for_each(|(t, g)| *t += g);
         }
-        (logits, in_picture_units(total))
+        (logits, in_image_units(total))
     }
 }

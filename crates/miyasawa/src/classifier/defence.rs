@@ -6,23 +6,23 @@ use crate::model::{EnergyNetwork, JointModel, Model, PlainClassifier};
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
-/// How a joint model classifies a picture.
+/// How a joint model classifies an image.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub enum Defence {
-    /// `p(c | y)` of the picture as it is, at a noise level that the model is told.
+    /// `p(c | y)` of the image as it is, at a noise level that the model is told.
     Softmax {
         /// The level.
         sigma: f64,
     },
-    /// `p(c | D(y))`: the picture is denoised at one level, the result classified at another.
+    /// `p(c | D(y))`: the image is denoised at one level, the result classified at another.
     Denoise {
         /// The level that the denoiser is told.
         sigma: f64,
         /// The level that the classifier is told.
         then: f64,
     },
-    /// The mean of `p(c | y + sigma*eps)` over draws of noise that are the same for every picture.
+    /// The mean of `p(c | y + sigma*eps)` over draws of noise that are the same for every image.
     Average {
         /// The level of the noise, which the model is told.
         sigma: f64,
@@ -34,14 +34,14 @@ pub enum Defence {
 }
 
 impl Defence {
-    /// The noise level that the model is told for the picture itself.
+    /// The noise level that the model is told for the image itself.
     pub fn sigma(self) -> f64 {
         match self {
             Self::Softmax { sigma } | Self::Denoise { sigma, .. } | Self::Average { sigma, .. } => sigma,
         }
     }
 
-    /// The model behind this defence, for pictures of (channels, height, width). Its noise levels lie within
+    /// The model behind this defence, for images of (channels, height, width). Its noise levels lie within
     /// [`NOISE_LEVELS`](crate::model::NOISE_LEVELS), or the answers are not numbers.
     pub fn classifier<'m, N: EnergyNetwork + Sync>(
         self,
@@ -67,7 +67,7 @@ impl Defence {
     }
 }
 
-/// A model of any kind as it classifies, at the noise level `sigma` that it is told, for pictures of (channels,
+/// A model of any kind as it classifies, at the noise level `sigma` that it is told, for images of (channels,
 /// height, width): in closed form for the joint model, by reverse-mode autodiff for a plain classifier. Nothing for
 /// a denoiser.
 pub fn plain_classifier<'m>(
@@ -113,7 +113,7 @@ mod tests {
         JointModel::new(config.init(device, 5), 0.5)
     }
 
-    fn pictures(count: usize) -> Vec<f32> {
+    fn images(count: usize) -> Vec<f32> {
         let mut rng = example_rng(3, 0, 0, 99);
         (0..count * 30).map(|_| rng.random()).collect()
     }
@@ -135,7 +135,7 @@ mod tests {
             model.at(y, &sigma).logits().clone()
         };
         let tracked = Autodiff::new(model.clone(), logits, SHAPE, 4, &device);
-        let x = pictures(3);
+        let x = images(3);
         let ((za, ga), (zb, gb)) = (posterior.gradient(&x, &logit_grad), tracked.gradient(&x, &logit_grad));
         assert!(with_graph.get());
         assert!(relative_error(&tracked.logits(&x), &zb) < 1e-6);
@@ -150,7 +150,7 @@ mod tests {
     fn gradients_are_those_of_the_whole_defence() {
         let device = Device::flex();
         let model = model(&device);
-        let x = pictures(1);
+        let x = images(1);
         for defence in [
             Defence::Softmax { sigma: 0.3 },
             Defence::Denoise { sigma: 0.5, then: 0.1 },
@@ -171,25 +171,25 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_of_any_size_gives_a_picture_the_same_answer() {
+    fn a_batch_of_any_size_gives_a_image_the_same_answer() {
         let device = Device::flex();
         let model = model(&device);
-        let x = pictures(5);
+        let x = images(5);
         for defence in
             [Defence::Denoise { sigma: 0.5, then: 0.1 }, Defence::Average { sigma: 0.4, draws: 2, seed: 1 }]
         {
             let classifier = defence.classifier(&model, SHAPE, &device);
             let whole = classifier.logits(&x);
-            for (i, picture) in x.chunks(30).enumerate() {
-                assert!(relative_error(&classifier.logits(picture), &whole[i * 4..][..4]) < 1e-5);
+            for (i, image) in x.chunks(30).enumerate() {
+                assert!(relative_error(&classifier.logits(image), &whole[i * 4..][..4]) < 1e-5);
             }
         }
     }
 
-    /// The identity that names the project, on a hundred pictures: `sigma^2 grad log p(c|y) = D(y,c) - D(y)`, each side
+    /// The identity that names the project, on a hundred images: `sigma^2 grad log p(c|y) = D(y,c) - D(y)`, each side
     /// computed in its own way: the left by reverse-mode autodiff of the softmax, the right by the denoisers.
     #[test]
-    fn the_adversarial_gradient_is_a_difference_of_denoisers_on_a_hundred_pictures() {
+    fn the_adversarial_gradient_is_a_difference_of_denoisers_on_a_hundred_images() {
         use burn::tensor::{Int, activation::log_softmax};
         let device = Device::flex();
         let config = GradResNetConfig {
@@ -215,9 +215,8 @@ mod tests {
         let tracked = Autodiff::new(model.clone(), log_probs, [1, 8, 8], 10, &device);
         let noisy = crate::eval::noisy_batch(&data, [0, 100], sigma, [0, 0], &device);
         let labels: Vec<i32> = data.labels().iter().map(|l| (*l as i32 + 3) % 10).collect();
-        let pictures: Vec<f32> =
-            crate::model::host(noisy.y.clone()).iter().map(|v| (v + 1.0) / 2.0).collect();
-        let (_, gradient) = tracked.gradient(&pictures, &|i, z| {
+        let images: Vec<f32> = crate::model::host(noisy.y.clone()).iter().map(|v| (v + 1.0) / 2.0).collect();
+        let (_, gradient) = tracked.gradient(&images, &|i, z| {
             (0..z.len()).map(|c| if c == labels[i] as usize { 1.0 } else { 0.0 }).collect()
         });
         let adversarial: Vec<f32> = gradient.iter().map(|g| g * (sigma * sigma / 2.0) as f32).collect();
@@ -225,7 +224,7 @@ mod tests {
         let difference = crate::model::host(model.at(&noisy.y, &noisy.sigma).denoiser_difference(&classes));
         for (i, (a, b)) in adversarial.chunks(64).zip(difference.chunks(64)).enumerate() {
             let error = relative_error(a, b);
-            assert!(error < 1e-4, "picture {i}: {error:e}");
+            assert!(error < 1e-4, "image {i}: {error:e}");
         }
     }
 }

@@ -1,4 +1,4 @@
-use super::{Classifier, LogitGrad, batch, in_picture_units, weights};
+use super::{Classifier, LogitGrad, batch, in_image_units, weights};
 use crate::model::{EnergyNetwork, JointModel, host};
 use burn::tensor::{Device, Tensor, TensorData};
 
@@ -12,7 +12,7 @@ pub struct Posterior<'m, N: EnergyNetwork> {
 }
 
 impl<'m, N: EnergyNetwork> Posterior<'m, N> {
-    /// The posterior at the noise level `sigma` for pictures of (channels, height, width).
+    /// The posterior at the noise level `sigma` for images of (channels, height, width).
     pub fn new(model: &'m JointModel<N>, sigma: f64, shape: [usize; 3], device: &Device) -> Self {
         Self { model, sigma, shape, device: device.clone() }
     }
@@ -27,20 +27,20 @@ impl<N: EnergyNetwork> Classifier for Posterior<'_, N> {
         self.model.net.classes()
     }
 
-    fn logits(&self, pictures: &[f32]) -> Vec<f32> {
-        let y = batch(pictures, self.shape, &self.device);
+    fn logits(&self, images: &[f32]) -> Vec<f32> {
+        let y = batch(images, self.shape, &self.device);
         let sigma = Tensor::<1>::full([y.dims()[0]], self.sigma as f32, &self.device);
         host(self.model.at(&y, &sigma).logits().clone())
     }
 
-    fn gradient(&self, pictures: &[f32], logit_grad: &LogitGrad<'_>) -> (Vec<f32>, Vec<f32>) {
-        let y = batch(pictures, self.shape, &self.device);
+    fn gradient(&self, images: &[f32], logit_grad: &LogitGrad<'_>) -> (Vec<f32>, Vec<f32>) {
+        let y = batch(images, self.shape, &self.device);
         let n = y.dims()[0];
         let sigma = Tensor::<1>::full([n], self.sigma as f32, &self.device);
         let point = self.model.at(&y, &sigma);
         let logits = host(point.logits().clone());
         let weights = TensorData::new(weights(&logits, self.classes(), logit_grad), [n, self.classes()]);
         let gradient = point.logit_gradient(Tensor::from_data(weights, &self.device));
-        (logits, in_picture_units(host(gradient)))
+        (logits, in_image_units(host(gradient)))
     }
 }

@@ -1,5 +1,5 @@
 use super::{Classifier, LogitGrad};
-use crate::lanes::share_out;
+use crate::parallel::share_out;
 use burn::tensor::Device;
 
 /// A classifier whose batches are shared out among the processor's threads.
@@ -9,15 +9,11 @@ pub(super) struct Shared<T> {
 }
 
 impl<T: Classifier + Sync> Shared<T> {
-    /// `work` of each part's pictures and the place of its first one.
-    fn share_out<R: Send + Sync>(
-        &self,
-        pictures: &[f32],
-        work: impl Fn(&[f32], usize) -> R + Sync,
-    ) -> Vec<R> {
+    /// `work` of each part's images and the place of its first one.
+    fn share_out<R: Send + Sync>(&self, images: &[f32], work: impl Fn(&[f32], usize) -> R + Sync) -> Vec<R> {
         let len = self.inner.len();
-        share_out(pictures.len() / len, &self.device, |[from, count]| {
-            work(&pictures[from * len..(from + count) * len], from)
+        share_out(images.len() / len, &self.device, |[from, count]| {
+            work(&images[from * len..(from + count) * len], from)
         })
     }
 }
@@ -31,15 +27,15 @@ impl<T: Classifier + Sync> Classifier for Shared<T> {
         self.inner.classes()
     }
 
-    fn logits(&self, pictures: &[f32]) -> Vec<f32> {
-        self.share_out(pictures, |part, _| self.inner.logits(part)).concat()
+    fn logits(&self, images: &[f32]) -> Vec<f32> {
+        self.share_out(images, |part, _| self.inner.logits(part)).concat()
     }
 
-    fn gradient(&self, pictures: &[f32], logit_grad: &LogitGrad<'_>) -> (Vec<f32>, Vec<f32>) {
+    fn gradient(&self, images: &[f32], logit_grad: &LogitGrad<'_>) -> (Vec<f32>, Vec<f32>) {
         let of_part = |part: &[f32], from: usize| {
             self.inner.gradient(part, &|i: usize, z: &[f32]| logit_grad(from + i, z))
         };
-        let (logits, gradients): (Vec<_>, Vec<_>) = self.share_out(pictures, of_part).into_iter().unzip();
+        let (logits, gradients): (Vec<_>, Vec<_>) = self.share_out(images, of_part).into_iter().unzip();
         (logits.concat(), gradients.concat())
     }
 }

@@ -34,11 +34,11 @@ pub struct CompareConfig {
     pub models: Vec<ModelEntry>,
 }
 
-/// Pictures, minutes, or whichever of both ends a training first.
+/// Images, minutes, or whichever of both ends a training first.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Budget {
-    /// Pictures that every model sees, with repetitions.
+    /// Images that every model sees, with repetitions.
     pub images: Option<u64>,
     /// Minutes that every model is trained, or with `images` the most that one is; its speed is measured first.
     pub minutes: Option<f64>,
@@ -50,7 +50,7 @@ pub struct Budget {
 pub struct CompareEval {
     /// Noise levels, in units of the [-1, 1] range.
     pub sigmas: Vec<f64>,
-    /// Pictures, evenly spaced over the test set; all if left out.
+    /// Images, evenly spaced over the test set; all if left out.
     pub limit: Option<usize>,
 }
 
@@ -70,7 +70,7 @@ pub struct CompareAttack {
     pub eps: Vec<f64>,
     /// Gradient steps.
     pub steps: usize,
-    /// Pictures that are attacked; 0 for none.
+    /// Images that are attacked; 0 for none.
     pub count: usize,
 }
 
@@ -202,7 +202,7 @@ impl CompareConfig {
         let mut config: TrainConfig = table.try_into().map_err(|e| parse_error(&origin, &e))?;
         config.seed = seed;
         config.schedule.steps = Some(steps);
-        // The comparison measures all pictures itself.
+        // The comparison measures all images itself.
         config.eval.all_at_end = false;
         let of_model = |source| ConfigError::Model { name: entry.name.clone(), source: Box::new(source) };
         config.check().map_err(of_model)?;

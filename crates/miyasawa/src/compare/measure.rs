@@ -4,13 +4,13 @@ use super::{CompareConfig, ModelEntry, load, write_json};
 use crate::attack::{Pgd, robust_accuracy_while};
 use crate::checkpoint::ModelInfo;
 use crate::classifier::plain_classifier;
-use crate::data::Pictures;
-use crate::eval::{self, EvalOptions, Evaluation, NoisyBatch, Row, noisy_batch};
+use crate::data::Images;
+use crate::eval::{self, EvalOptions, EvalRow, Evaluation, NoisyBatch, noisy_batch};
 use crate::experiment::ExperimentError;
-use crate::infer::pictures;
+use crate::image::{Image, ImageError, grid};
+use crate::infer::to_images;
 use crate::metrics::wilson;
-use crate::model::{Ask, Model, Predict, host};
-use crate::picture::{Picture, PictureError, grid};
+use crate::model::{Model, Predict, Query, host};
 use crate::train::{
     TrainConfig, Trainer,
     config::{DataConfig, ObjectiveName},
@@ -21,13 +21,13 @@ use std::{path::Path, time::Instant};
 
 /// What was measured of a run, in its folder.
 const RESULT: &str = "result.json";
-/// Pictures that a run's strip shows.
+/// Images that a run's strip shows.
 const SHOWN: usize = 6;
 /// The strip of a run that denoises, in its folder.
 const STRIP: &str = "denoised.png";
 /// Noise level at which inference is timed.
 const TIMED_SIGMA: f64 = 0.2;
-/// Pictures of a timed batch, and how often it is timed.
+/// Images of a timed batch, and how often it is timed.
 const TIMED: [usize; 2] = [16, 5];
 
 /// A run, or a checkpoint that was given.
@@ -47,17 +47,17 @@ pub struct RunResult {
     pub learned: String,
     /// Numbers in the checkpoint: parameters and running statistics.
     pub parameters: usize,
-    /// Pictures that were seen.
+    /// Images that were seen.
     pub images: u64,
     /// What ended the training early.
     pub diverged: Option<String>,
     /// How often the training returned to an earlier state.
     pub rollbacks: u64,
-    /// How many pictures were measured; broken ones are left out.
+    /// How many images were measured; broken ones are left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub count: Option<usize>,
     /// A row for every noise level.
-    pub rows: Vec<Row>,
+    pub rows: Vec<EvalRow>,
     /// How many were attacked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attacked: Option<usize>,
@@ -75,29 +75,29 @@ pub struct RunResult {
 pub struct RobustRow {
     /// Size of the attack, in units of the [0, 1] range.
     pub eps: f64,
-    /// Share of the pictures that are right and stay right.
+    /// Share of the images that are right and stay right.
     pub robust_accuracy: f64,
     /// Its 95% interval ([`wilson`]); none in results of earlier versions.
     #[serde(default)]
     pub robust_interval: Option<[f64; 2]>,
 }
 
-/// What a model costs: counted in multiply-adds of the convolutions, and measured.
+/// What a model costs: counted in MACs of the convolutions, and measured.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Costs {
-    /// Multiply-adds to learn from one picture once.
-    pub train_multiply_adds: u64,
-    /// Multiply-adds of a pass over the training set.
-    pub epoch_multiply_adds: u64,
-    /// Multiply-adds to classify a picture.
-    pub classify_multiply_adds: Option<u64>,
-    /// Multiply-adds to denoise a picture.
-    pub denoise_multiply_adds: Option<u64>,
+    /// MACs to learn from one image once.
+    pub train_macs: u64,
+    /// MACs of a pass over the training set.
+    pub epoch_macs: u64,
+    /// MACs to classify an image.
+    pub classify_macs: Option<u64>,
+    /// MACs to denoise an image.
+    pub denoise_macs: Option<u64>,
     /// Median speed of the training's steps.
     pub train_images_per_second: Option<f64>,
-    /// Seconds to classify a picture, in batches of 16.
+    /// Seconds to classify an image, in batches of 16.
     pub classify_seconds: Option<f64>,
-    /// Seconds to denoise a picture, in batches of 16.
+    /// Seconds to denoise an image, in batches of 16.
     pub denoise_seconds: Option<f64>,
 }
 
@@ -118,15 +118,15 @@ pub(super) enum Finished {
     Measured(Box<RunResult>),
 }
 
-/// The pictures that all models are measured on, and how.
+/// The images that all models are measured on, and how.
 pub(super) struct Measures<'c> {
     config: &'c CompareConfig,
     device: &'c Device,
-    /// How the pictures are brought to one size.
+    /// How the images are brought to one size.
     data: DataConfig,
-    pub test: Pictures,
-    gallery: Option<Vec<Picture>>,
-    training_pictures: usize,
+    pub test: Images,
+    gallery: Option<Vec<Image>>,
+    training_images: usize,
 }
 
 impl<'c> Measures<'c> {
@@ -142,15 +142,15 @@ impl<'c> Measures<'c> {
         if let Some(said) = too_large.filter(|_| attack.count > 0) {
             tracing::warn!("attack: {said}");
         }
-        let (test, gallery) = (trainer.test_set().clone(), trainer.gallery().map(<[Picture]>::to_vec));
-        Ok(Self { config, device, data, test, gallery, training_pictures: trainer.training_pictures() })
+        let (test, gallery) = (trainer.test_set().clone(), trainer.gallery().map(<[Image]>::to_vec));
+        Ok(Self { config, device, data, test, gallery, training_images: trainer.training_images() })
     }
 
     pub fn name(&self) -> String {
         self.test.name().to_owned()
     }
 
-    /// How many pictures there are to measure, broken ones too.
+    /// How many images there are to measure, broken ones too.
     pub fn count(&self) -> usize {
         let all = self.gallery.as_ref().map_or(self.test.len(), Vec::len);
         self.config.eval.limit.unwrap_or(all).min(all)
@@ -183,8 +183,8 @@ impl<'c> Measures<'c> {
         };
         let mut wait = |_| go_on();
         let found = match (&self.gallery, info.classifies()) {
-            (Some(pictures), false) => {
-                let rows = eval::evaluate_gallery(&model, pictures, &options, self.device, &mut wait);
+            (Some(images), false) => {
+                let rows = eval::evaluate_gallery(&model, images, &options, self.device, &mut wait);
                 rows.map(|rows| Evaluation { count: self.count(), rows })
             }
             _ => eval::evaluate_set(&model, &self.test, &options, self.device, &mut wait)?,
@@ -211,7 +211,7 @@ impl<'c> Measures<'c> {
         };
         if info.denoises() {
             let shown = self.shown()?;
-            let ask = Ask { denoise: true, ..Ask::default() };
+            let ask = Query { denoise: true, ..Query::default() };
             let denoised = model.predict(&shown.y, &shown.sigma, &ask).denoised;
             denoised.map(|d| strip(d)?.save_png(run_dir.join(STRIP))).transpose()?;
         }
@@ -246,11 +246,11 @@ impl<'c> Measures<'c> {
     fn stored(&self, run_dir: &Path) -> Option<RunResult> {
         let text = std::fs::read_to_string(run_dir.join(RESULT)).ok()?;
         let Stored { settings, result } = serde_json::from_str(&text).ok()?;
-        let whole = result.costs.denoise_multiply_adds.is_none() || run_dir.join(STRIP).exists();
+        let whole = result.costs.denoise_macs.is_none() || run_dir.join(STRIP).exists();
         (whole && settings == self.key(&result.sha256, result.seed.is_some())).then_some(result)
     }
 
-    /// The pictures that every model's strip shows, with the middle one of the noise levels.
+    /// The images that every model's strip shows, with the middle one of the noise levels.
     pub fn shown(&self) -> Result<NoisyBatch, ExperimentError> {
         let few = self.test.sample(SHOWN)?;
         Ok(noisy_batch(&few, [0, few.len()], self.shown_sigma(), [0, 0], self.device))
@@ -261,7 +261,7 @@ impl<'c> Measures<'c> {
         sigmas[sigmas.len() / 2]
     }
 
-    /// What makes a measurement the same. How a run's pictures were brought to their size stands in its configuration.
+    /// What makes a measurement the same. How a run's images were brought to their size stands in its configuration.
     fn key(&self, sha256: &str, is_run: bool) -> String {
         let (eval, attack, data) = (&self.config.eval, &self.config.attack, &self.data);
         let brought = match is_run {
@@ -271,7 +271,7 @@ impl<'c> Measures<'c> {
         format!("{sha256} on {} {}{brought}: {eval:?} {attack:?}", self.name(), self.test.len())
     }
 
-    /// Whether the model can be measured on these pictures.
+    /// Whether the model can be measured on these images.
     fn check(&self, info: &ModelInfo, path: &Path) -> Result<(), ExperimentError> {
         let other = |found: String, expected: String| {
             Err(ExperimentError::OtherData { path: path.to_owned(), found, expected })
@@ -290,7 +290,7 @@ impl<'c> Measures<'c> {
         Ok(())
     }
 
-    /// How many pictures were attacked, and the results; nothing as soon as `go_on` answers `false`.
+    /// How many images were attacked, and the results; nothing as soon as `go_on` answers `false`.
     fn robust(
         &self,
         model: &Model,
@@ -324,25 +324,27 @@ impl<'c> Measures<'c> {
         settings: Option<&TrainConfig>,
         run_dir: &Path,
     ) -> Result<Costs, ExperimentError> {
-        let pass = info.network.multiply_adds([info.data.height, info.data.width]) as u64;
+        let pass = info.network.macs([info.data.height, info.data.width]) as u64;
         let passes = settings.map_or(0, TrainConfig::passes);
         let (classify, denoise) = (info.classifies(), info.denoises());
-        let seconds = |ask: Ask<'_>| self.seconds(model, &ask);
+        let seconds = |ask: Query<'_>| self.seconds(model, &ask);
         Ok(Costs {
-            train_multiply_adds: passes * pass,
-            epoch_multiply_adds: passes * pass * self.training_pictures as u64,
-            classify_multiply_adds: classify.then_some(pass),
-            denoise_multiply_adds: denoise.then_some(pass * info.network.denoise_passes() as u64),
+            train_macs: passes * pass,
+            epoch_macs: passes * pass * self.training_images as u64,
+            classify_macs: classify.then_some(pass),
+            denoise_macs: denoise.then_some(pass * info.network.denoise_passes() as u64),
             train_images_per_second: settings.and_then(|_| logged_speed(run_dir)),
             classify_seconds: classify
-                .then(|| seconds(Ask { classify: true, ..Ask::default() }))
+                .then(|| seconds(Query { classify: true, ..Query::default() }))
                 .transpose()?,
-            denoise_seconds: denoise.then(|| seconds(Ask { denoise: true, ..Ask::default() })).transpose()?,
+            denoise_seconds: denoise
+                .then(|| seconds(Query { denoise: true, ..Query::default() }))
+                .transpose()?,
         })
     }
 
-    /// Median seconds a picture.
-    fn seconds(&self, model: &Model, ask: &Ask<'_>) -> Result<f64, ExperimentError> {
+    /// Median seconds an image.
+    fn seconds(&self, model: &Model, ask: &Query<'_>) -> Result<f64, ExperimentError> {
         let [count, times] = TIMED;
         let few = self.test.sample(count)?;
         let count = few.len();
@@ -360,14 +362,14 @@ impl<'c> Measures<'c> {
     }
 }
 
-/// Pictures side by side.
-pub(super) fn strip(batch: Tensor<4>) -> Result<Picture, PictureError> {
-    grid(&[pictures(batch)], 1, 1)
+/// Images side by side.
+pub(super) fn strip(batch: Tensor<4>) -> Result<Image, ImageError> {
+    grid(&[to_images(batch)], 1, 1)
 }
 
 /// The strip of a run that denoises.
-pub(super) fn strip_of(run_dir: &Path) -> Result<Picture, PictureError> {
-    Picture::open(run_dir.join(STRIP))
+pub(super) fn strip_of(run_dir: &Path) -> Result<Image, ImageError> {
+    Image::open(run_dir.join(STRIP))
 }
 
 fn learned(info: &ModelInfo) -> String {

@@ -37,7 +37,7 @@ use std::{
 pub struct Comparison {
     /// What was compared.
     pub config: CompareConfig,
-    /// The pictures that everything was measured on.
+    /// The images that everything was measured on.
     pub data: String,
     /// How many of them.
     pub count: usize,

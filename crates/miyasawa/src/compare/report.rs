@@ -9,14 +9,14 @@ use super::{
 };
 use crate::atomic::write_atomic;
 use crate::experiment::ExperimentError;
+use crate::image::{Grid, GridRow, Image};
 use crate::metrics::Best;
-use crate::picture::{Grid, GridRow, Picture};
 use crate::report::{DENSITY, PERCENT, Page, Plot, Provenance, Series, TableOptions, render_svg};
 use std::{collections::BTreeSet, fmt::Write as _, io::Write as _, path::Path};
 
 /// Width of a plot.
 const WIDTH: u32 = 720;
-/// The side that small pictures are enlarged towards and the size of captions, in pixels of a page.
+/// The side that small images are enlarged towards and the size of captions, in pixels of a page.
 const CELL: usize = 96;
 const TEXT: f32 = 15.0;
 
@@ -91,9 +91,9 @@ pub(super) fn write(
     let mut pages = Pages { html: Page::new("Comparison"), markdown: "# Comparison\n".to_owned() };
     let budget = match (comparison.config.budget.images, comparison.config.budget.minutes) {
         (Some(images), Some(minutes)) => {
-            format!("{images} pictures seen, or {minutes} minutes of training{PLANNED} where that is less,")
+            format!("{images} images seen, or {minutes} minutes of training{PLANNED} where that is less,")
         }
-        (Some(images), None) => format!("{images} pictures seen"),
+        (Some(images), None) => format!("{images} images seen"),
         (_, minutes) => format!("{} minutes of training{PLANNED}", minutes.unwrap_or(0.0)),
     };
     let machines: BTreeSet<&str> = comparison.runs.iter().map(|run| run.machine.as_str()).collect();
@@ -118,8 +118,8 @@ pub(super) fn write(
     if let Some(grid) = &grid {
         let png = grid.to_png()?;
         write_atomic(&out.join("denoised.png"), |file| file.write_all(&png))?;
-        pages.heading("Pictures");
-        let caption = "The same noisy pictures, denoised by each model (first seed).";
+        pages.heading("Images");
+        let caption = "The same noisy images, denoised by each model (first seed).";
         pages.html.figure_png(&png, caption);
         let _ = write!(pages.markdown, "\n![{caption}](denoised.png)\n");
     }
@@ -184,20 +184,20 @@ fn models(pages: &mut Pages, comparison: &Comparison) {
         let milliseconds = |s: Spread| format!("{:.3}", 1e3 * s.mean);
         cost.push(vec![
             name.to_owned(),
-            million(first.costs.train_multiply_adds),
-            scaled(first.costs.epoch_multiply_adds, 1e12),
+            million(first.costs.train_macs),
+            scaled(first.costs.epoch_macs, 1e12),
             optional(speed(|run| run.costs.train_images_per_second).map(|s| format!("{:.1}", s.mean))),
             optional(speed(minutes).map(|s| format!("{:.1}", s.mean))),
-            optional(first.costs.classify_multiply_adds.map(million)),
+            optional(first.costs.classify_macs.map(million)),
             optional(speed(|run| run.costs.classify_seconds).map(milliseconds)),
-            optional(first.costs.denoise_multiply_adds.map(million)),
+            optional(first.costs.denoise_macs.map(million)),
             optional(speed(|run| run.costs.denoise_seconds).map(milliseconds)),
         ]);
     }
     let text = |header: &[&str]| header.iter().map(|h| (*h).to_owned()).collect::<Vec<_>>();
     pages.heading("Models");
     pages.table(&Table {
-        header: text(&["model", "network", "learned from", "parameters", "pictures seen", "diverged"]),
+        header: text(&["model", "network", "learned from", "parameters", "images seen", "diverged"]),
         rows,
         marked: Vec::new(),
         caption: String::new(),
@@ -217,9 +217,9 @@ fn models(pages: &mut Pages, comparison: &Comparison) {
     pages.table(&Table {
         header: text(&[
             "model",
-            "training, 10^6 multiply-adds a picture",
+            "training, 10^6 MACs an image",
             "10^12 an epoch",
-            "pictures/s",
+            "images/s",
             "minutes",
             "classify, 10^6",
             "ms",
@@ -228,10 +228,9 @@ fn models(pages: &mut Pages, comparison: &Comparison) {
         ]),
         rows: cost,
         marked: Vec::new(),
-        caption:
-            "Multiply-adds of the convolutions. Measured: the median step of the training, its minutes for all \
-                  pictures seen, and inference in batches of 16."
-                .to_owned(),
+        caption: "MACs of the convolutions. Measured: the median step of the training, its minutes for all \
+                  images seen, and inference in batches of 16."
+            .to_owned(),
     });
 }
 
@@ -316,12 +315,12 @@ fn robust(
     Ok(())
 }
 
-/// A few pictures clean, noisy, and denoised by every model that can.
+/// A few images clean, noisy, and denoised by every model that can.
 fn grid(
     comparison: &Comparison,
     measures: &Measures<'_>,
     out: &Path,
-) -> Result<Option<Picture>, ExperimentError> {
+) -> Result<Option<Image>, ExperimentError> {
     let shown = measures.shown()?;
     let [_, _, height, width] = shown.x.dims();
     let mut rows = vec![
@@ -329,7 +328,7 @@ fn grid(
         (format!("noisy, {}", measures.shown_sigma()), strip(shown.y)?),
     ];
     for (name, runs) in by_model(comparison) {
-        let Some(run) = runs.first().filter(|run| run.costs.denoise_multiply_adds.is_some()) else {
+        let Some(run) = runs.first().filter(|run| run.costs.denoise_macs.is_some()) else {
             continue;
         };
         rows.push((name.to_owned(), strip_of(&run_dir(out, name, run.seed))?));
@@ -337,8 +336,7 @@ fn grid(
     if rows.len() == 2 {
         return Ok(None);
     }
-    let rows =
-        rows.iter().map(|(caption, strip)| GridRow { caption: caption.clone(), pictures: vec![strip] });
+    let rows = rows.iter().map(|(caption, strip)| GridRow { caption: caption.clone(), images: vec![strip] });
     let (cell, text) = (CELL * DENSITY as usize, TEXT * DENSITY as f32);
     let scale = (cell / height.max(width)).max(1);
     Ok(Some(Grid { rows: rows.collect(), scale, text, ..Grid::default() }.draw()?))

@@ -26,7 +26,7 @@ pub(super) struct Spread {
     pub mean: f64,
     /// Sample standard deviation; none of a single run.
     deviation: Option<f64>,
-    /// The mean with its 95% interval: that of a run, for all saw the same pictures, and wider by what seeds differ.
+    /// The mean with its 95% interval: that of a run, for all saw the same images, and wider by what seeds differ.
     pub estimate: Estimate,
 }
 
@@ -122,7 +122,7 @@ impl Comparison {
     }
 }
 
-/// What so many pictures and seeds can tell.
+/// What so many images and seeds can tell.
 pub(super) fn limits(comparison: &Comparison) -> String {
     let half = |count: usize| 100.0 * Estimate::share(0.5, count.max(1)).half_width();
     let attacked = comparison.runs.iter().find_map(|run| run.attacked);

@@ -1,4 +1,4 @@
-//! Tar archives: of class folders, of pictures without classes, of CIFAR binary files, and WebDataset shards.
+//! Tar archives: of class folders, of images without classes, of CIFAR binary files, and WebDataset shards.
 
 use std::path::PathBuf;
 
@@ -14,7 +14,7 @@ use super::source::{Content, Found, Part};
 use super::store::Store;
 use super::tarlist::{self, TarFile};
 use super::webdataset::{self, Told};
-use crate::picture::FORMAT_NAMES;
+use crate::image::FORMAT_NAMES;
 
 /// What an archive holds.
 struct Listed {
@@ -79,19 +79,19 @@ pub(super) fn find_in(name: &str, stores: Vec<Store>, part: Part) -> Result<Foun
         notes.merge(listed.notes);
         files.extend(listed.files.into_iter().map(|file| (at, file)));
     }
-    if !files.iter().any(|(_, file)| listing::is_picture(file.name())) {
+    if !files.iter().any(|(_, file)| listing::is_image(file.name())) {
         return binaries(name, &stores, &files, part);
     }
     files
         .iter()
-        .filter(|(_, file)| !listing::is_picture(file.name()))
+        .filter(|(_, file)| !listing::is_image(file.name()))
         .for_each(|(_, file)| others.add(&file.path));
-    files.retain(|(_, file)| listing::is_picture(file.name()));
+    files.retain(|(_, file)| listing::is_image(file.name()));
     files.sort_by(|a, b| a.1.path.cmp(&b.1.path).then(a.0.cmp(&b.0)));
     let inner: Vec<&str> = files.iter().map(|(_, file)| file.path.as_str()).collect();
     let chosen = listing::assign(&inner, part)
         .map_err(|doubt| DataError::malformed(&stores[0].path, doubt.expected, doubt.found))?;
-    // Where texts lie beside the pictures, shards have said so.
+    // Where texts lie beside the images, shards have said so.
     others.note(true, &mut notes);
     notes.merge(chosen.notes);
     let entries = chosen.picks.into_iter().map(|(at, label)| entry(files[at].0, label, files[at].1.clone()));
@@ -115,7 +115,7 @@ fn binaries(
     }
     found.sort_by_key(|(_, file, _)| file.name());
     let Some(&(kind, _, _)) = found.first() else {
-        let expected = format!("an archive with pictures ({FORMAT_NAMES})");
+        let expected = format!("an archive with images ({FORMAT_NAMES})");
         let mut others = Others::default();
         files.iter().for_each(|(_, file)| others.add(&file.path));
         return Err(DataError::malformed(&stores[0].path, expected, others.found()));
@@ -135,11 +135,12 @@ fn shards(name: &str, stores: Vec<Store>, listed: Vec<Listed>) -> Result<Found, 
     for (at, listed) in listed.into_iter().enumerate() {
         notes.merge(listed.notes);
         let Some(examples) = listed.shard else {
-            let Some(picture) = listed.files.iter().find(|file| listing::is_picture(file.name())) else {
+            let Some(image) = listed.files.iter().find(|file| listing::is_image(file.name())) else {
                 continue;
             };
-            let expected = "a class for every picture, as other shards of the set have (KEY.cls, or a field of KEY.json)";
-            return Err(DataError::malformed(&stores[at].path_of(&picture.path), expected, "none"));
+            let expected =
+                "a class for every image, as other shards of the set have (KEY.cls, or a field of KEY.json)";
+            return Err(DataError::malformed(&stores[at].path_of(&image.path), expected, "none"));
         };
         for (file, of) in examples {
             entries.push(entry(at, 0, file));
@@ -151,7 +152,7 @@ fn shards(name: &str, stores: Vec<Store>, listed: Vec<Listed>) -> Result<Found, 
     Ok(Found { content: Content::Encoded(encoded), split: false, notes })
 }
 
-/// A set of archives of which each holds the pictures of one class, whose name is the archive's.
+/// A set of archives of which each holds the images of one class, whose name is the archive's.
 pub(super) fn classes(name: &str, paths: &[PathBuf]) -> Result<(Encoded, Notes), DataError> {
     let stores = Store::archives(paths)?;
     let listed = list_all(&stores, files)?;
@@ -160,11 +161,11 @@ pub(super) fn classes(name: &str, paths: &[PathBuf]) -> Result<(Encoded, Notes),
         notes.merge(listed.notes);
         let mut others = Others::default();
         let (mut files, rest): (Vec<TarFile>, Vec<TarFile>) =
-            listed.files.into_iter().partition(|file| listing::is_picture(file.name()));
+            listed.files.into_iter().partition(|file| listing::is_image(file.name()));
         rest.iter().for_each(|file| others.add(&file.path));
         files.sort_by(|a, b| a.path.cmp(&b.path));
         if files.is_empty() {
-            let expected = format!("an archive with the pictures of a class ({FORMAT_NAMES})");
+            let expected = format!("an archive with the images of a class ({FORMAT_NAMES})");
             return Err(DataError::malformed(&store.path, expected, others.found()));
         }
         others.note(true, &mut notes);

@@ -8,33 +8,33 @@ use super::dataset::Dataset;
 use crate::random::{example_rng, stream};
 use crate::range::normalise;
 
-/// What surrounds a picture when a crop reaches outside it.
+/// What surrounds an image when a crop reaches outside it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Padding {
     /// The value 0, black: the usual choice for CIFAR.
     #[default]
     Zero,
-    /// The picture mirrored at its border, the border itself not repeated.
+    /// The image mirrored at its border, the border itself not repeated.
     Reflect,
 }
 
-/// Random changes of a picture that keep its class.
+/// Random changes of an image that keep its class.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Augment {
-    /// First cut out a random part whose share of the picture's area lies in this range and resize it to the picture's
+    /// First cut out a random part whose share of the image's area lies in this range and resize it to the image's
     /// size (Szegedy et al. 2015).
     pub resized_crop: Option<[f64; 2]>,
     /// Mirror left and right with probability 1/2.
     pub flip: bool,
-    /// Crop at a random place out of the picture padded by this many pixels on each side; 0 is no crop.
+    /// Crop at a random place out of the image padded by this many pixels on each side; 0 is no crop.
     pub crop: usize,
     /// What the padding holds.
     pub crop_padding: Padding,
 }
 
-/// Writes the picture `image` (C, H, W), randomly flipped and cropped, into `out` (C, H, W) in [-1, 1].
-/// [`Augment::resized_crop`] is not looked at: it comes before, on the picture's own size.
+/// Writes the image `image` (C, H, W), randomly flipped and cropped, into `out` (C, H, W) in [-1, 1].
+/// [`Augment::resized_crop`] is not looked at: it comes before, on the image's own size.
 ///
 /// The same numbers are drawn whatever the settings, so turning the flip off does not move the crops.
 ///
@@ -48,7 +48,7 @@ pub fn augment_into<R: Rng>(
     rng: &mut R,
     out: &mut [f32],
 ) {
-    assert_eq!(image.len(), channels * height * width, "the picture's length");
+    assert_eq!(image.len(), channels * height * width, "the image's length");
     assert_eq!(out.len(), image.len(), "the output's length");
     let flip = rng.random::<bool>() && augment.flip;
     let shift = |draw: u32| {
@@ -75,7 +75,7 @@ pub fn augment_into<R: Rng>(
     }
 }
 
-/// Where the padded picture's coordinate `at` lies in the picture; `None` in zero padding.
+/// Where the padded image's coordinate `at` lies in the image; `None` in zero padding.
 fn source(at: isize, len: usize, padding: Padding) -> Option<usize> {
     if (0..len as isize).contains(&at) {
         return Some(at as usize);
@@ -91,7 +91,7 @@ fn source(at: isize, len: usize, padding: Padding) -> Option<usize> {
     }
 }
 
-/// Writes the pictures at `indices` into `out`, (indices.len(), C, H, W) in [-1, 1].
+/// Writes the images at `indices` into `out`, (indices.len(), C, H, W) in [-1, 1].
 ///
 /// # Panics
 ///
@@ -106,7 +106,7 @@ pub fn gather(data: &Dataset, indices: &[u32], out: &mut [f32]) {
     });
 }
 
-/// Like [`gather`], with every picture randomly cropped and flipped by its own [`example_rng`] of (seed, epoch, index).
+/// Like [`gather`], with every image randomly cropped and flipped by its own [`example_rng`] of (seed, epoch, index).
 ///
 /// # Panics
 ///
@@ -130,7 +130,7 @@ pub fn gather_augmented(
     });
 }
 
-/// Augments a picture of the set's size (C, H, W) with the random numbers of (seed, epoch, index).
+/// Augments an image of the set's size (C, H, W) with the random numbers of (seed, epoch, index).
 pub(super) fn augment_example(
     image: &[u8],
     shape: (usize, usize, usize),

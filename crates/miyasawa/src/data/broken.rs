@@ -1,4 +1,4 @@
-//! Pictures that cannot be read or decoded: counted, named and skipped, up to a limit.
+//! Images that cannot be read or decoded: counted, named and skipped, up to a limit.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -6,10 +6,10 @@ use std::sync::{Mutex, PoisonError};
 
 use super::error::DataError;
 
-/// Pictures that an error names.
+/// Images that an error names.
 const NAMED: usize = 5;
 
-/// The broken pictures of a set that were met so far.
+/// The broken images of a set that were met so far.
 #[derive(Debug)]
 pub(super) struct Broken {
     limit: usize,
@@ -17,7 +17,7 @@ pub(super) struct Broken {
 }
 
 impl Broken {
-    /// At most `limit` pictures may be broken.
+    /// At most `limit` images may be broken.
     pub fn up_to(limit: usize) -> Self {
         Self { limit, met: Mutex::default() }
     }
@@ -27,7 +27,7 @@ impl Broken {
         Self { limit: usize::MAX, met: Mutex::default() }
     }
 
-    /// Counts picture `i` at `path`, with its error, if it was not met before.
+    /// Counts image `i` at `path`, with its error, if it was not met before.
     ///
     /// # Errors
     ///
@@ -41,7 +41,7 @@ impl Broken {
             return Ok(());
         }
         if self.limit < usize::MAX {
-            tracing::warn!("skipped a broken picture: {error}");
+            tracing::warn!("skipped a broken image: {error}");
         }
         met.insert(i, path());
         if met.len() > self.limit {

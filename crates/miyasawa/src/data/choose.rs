@@ -1,10 +1,10 @@
-//! Which pictures of a set are trained on, and which a model is measured on.
+//! Which images of a set are trained on, and which a model is measured on.
 
 use std::collections::BTreeSet;
 
 use super::error::DataError;
 use super::notes::Notes;
-use super::open::{OpenOptions, Pictures};
+use super::open::{Images, OpenOptions};
 use super::parts::quoted;
 use super::source::{Content, DataSource, Found, Part};
 
@@ -28,7 +28,7 @@ impl Chosen {
         self.content.classes()
     }
 
-    /// If it is what training held out of a set: how many pictures, and of how many.
+    /// If it is what training held out of a set: how many images, and of how many.
     pub fn held_out(&self) -> Option<[usize; 2]> {
         self.held_out
     }
@@ -38,9 +38,9 @@ impl Chosen {
     /// # Errors
     ///
     /// [`DataError`]: what is missing, damaged or of different sizes, by name.
-    pub fn open(self, options: &OpenOptions) -> Result<Pictures, DataError> {
+    pub fn open(self, options: &OpenOptions) -> Result<Images, DataError> {
         options.check(&self.name)?;
-        Pictures::new(self.content, options)
+        Images::new(self.content, options)
     }
 }
 
@@ -48,9 +48,9 @@ impl Chosen {
 #[derive(Debug, Clone)]
 pub struct Both {
     /// What is trained on.
-    pub train: Pictures,
+    pub train: Images,
     /// What it is evaluated on.
-    pub test: Pictures,
+    pub test: Images,
     /// What tells the set that the test part was held out of, for [`DataSource::choose`]; nothing if it has parts.
     pub held_out_of: Option<String>,
 }
@@ -61,12 +61,12 @@ impl DataSource {
     /// # Errors
     ///
     /// [`DataError`]: what is missing, damaged or of different sizes, by name.
-    pub fn open(&self, part: Part, options: &OpenOptions) -> Result<Pictures, DataError> {
+    pub fn open(&self, part: Part, options: &OpenOptions) -> Result<Images, DataError> {
         options.check(&self.to_string())?;
-        Pictures::new(self.find(part)?.content, options)
+        Images::new(self.find(part)?.content, options)
     }
 
-    /// Finds the pictures to measure a model on: the test part; if this is the set, wherever it lies, that the model's training
+    /// Finds the images to measure a model on: the test part; if this is the set, wherever it lies, that the model's training
     /// held a tenth out of ([`Both::held_out_of`]), that tenth; any other set without parts whole.
     ///
     /// # Errors
@@ -87,11 +87,11 @@ impl DataSource {
     }
 
     /// Opens the training and the test part, which gets the size and channels of the training part and no limit. Of a set
-    /// that has no parts a tenth of every class is held out for testing, always the same pictures.
+    /// that has no parts a tenth of every class is held out for testing, always the same images.
     ///
     /// # Errors
     ///
-    /// As [`DataSource::open`]; also if a set without parts has a single picture.
+    /// As [`DataSource::open`]; also if a set without parts has a single image.
     pub fn open_both(&self, options: &OpenOptions) -> Result<Both, DataError> {
         options.check(&self.to_string())?;
         let found = self.find(Part::Train)?;
@@ -102,8 +102,8 @@ impl DataSource {
             let (train, test) = found.content.hold_out()?;
             (train, test, Some(found.content.digest()?))
         };
-        let train = Pictures::new(train, options)?;
-        let test = Pictures::new(test, &options.for_test(&train))?;
+        let train = Images::new(train, options)?;
+        let test = Images::new(test, &options.for_test(&train))?;
         Ok(Both { train, test, held_out_of })
     }
 
@@ -138,7 +138,7 @@ impl DataSource {
             all.iter().filter(|name| !of_train.contains(name)).map(String::as_str).collect();
         if !unlearnt.is_empty() {
             let mut notes = Notes::default();
-            notes.say(format!("no pictures to train on of {}", quoted(&unlearnt)));
+            notes.say(format!("no images to train on of {}", quoted(&unlearnt)));
             notes.warn(&self.to_string());
         }
         Ok((train.with_classes(&all), test.with_classes(&all)))

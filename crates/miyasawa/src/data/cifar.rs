@@ -8,7 +8,7 @@ use super::error::DataError;
 use super::names;
 use super::source::Part;
 
-/// Values of a picture.
+/// Values of an image.
 const IMAGE: usize = 3 * 32 * 32;
 
 /// The two sets of this format.

@@ -96,21 +96,21 @@ fn indexed<'a>(lines: &[(usize, &'a str)]) -> Option<Vec<&'a str>> {
     lines.iter().enumerate().map(rest).collect()
 }
 
-/// The numbers from 0 to `largest` as names, for the labels of so many pictures; nothing for a number far above that of
-/// pictures: it is damage, and a list of names for it would be huge.
+/// The numbers from 0 to `largest` as names, for the labels of so many images; nothing for a number far above that of
+/// images: it is damage, and a list of names for it would be huge.
 pub(super) fn numbers(
     largest: u32,
-    pictures: usize,
+    images: usize,
     labels: impl IntoIterator<Item = u32>,
     notes: &mut Notes,
 ) -> Option<Vec<String>> {
     let count = largest as usize + 1;
-    if count > 10 * pictures + 1000 {
+    if count > 10 * images + 1000 {
         return None;
     }
     let first = labels.into_iter().min().unwrap_or(0);
     if first > 0 {
-        notes.say(format!("labels begin at {first}: no picture is of class '0'"));
+        notes.say(format!("labels begin at {first}: no image is of class '0'"));
     }
     Some((0..count).map(|class| class.to_string()).collect())
 }

@@ -11,9 +11,9 @@ use super::order::epoch_order;
 use super::source::{Content, Part};
 use super::summary::Description;
 use crate::atomic::{AtomicError, write_atomic};
-use crate::picture::Picture;
+use crate::image::Image;
 
-/// Fixes the order in which pictures are dealt to shards.
+/// Fixes the order in which images are dealt to shards.
 const DEAL_SEED: u64 = 0;
 
 /// What was written.
@@ -21,7 +21,7 @@ const DEAL_SEED: u64 = 0;
 pub struct Converted {
     /// The part's name, which the shards' names begin with.
     pub part: String,
-    /// Pictures.
+    /// Images.
     pub count: usize,
     /// The shards.
     pub shards: Vec<PathBuf>,
@@ -32,11 +32,11 @@ impl Description {
     /// same for the same set. A set with parts gets `train-*` and `test-*` shards, any other the name `prefix`. The largest
     /// part is dealt to `shards` files after a shuffle that is always the same, other parts to as many in proportion.
     ///
-    /// Files of pictures are copied as they are; what has none (IDX, CIFAR's binary files) is stored as PNG.
+    /// Files of images are copied as they are; what has none (IDX, CIFAR's binary files) is stored as PNG.
     ///
     /// # Errors
     ///
-    /// If there are fewer pictures than shards, the folder holds shards of this name or names of other classes, a class name cannot be
+    /// If there are fewer images than shards, the folder holds shards of this name or names of other classes, a class name cannot be
     /// written to `classes.txt`, or a file cannot be read or written.
     pub fn convert(
         &self,
@@ -56,7 +56,7 @@ impl Description {
         }
         let largest = parts.iter().map(|(_, content)| content.len()).max().unwrap_or(0);
         if shards == 0 || shards > largest {
-            let expected = format!("1 to {largest} shards, as many as pictures");
+            let expected = format!("1 to {largest} shards, as many as images");
             return Err(DataError::invalid(self.name(), expected, shards.to_string()));
         }
         let read = |content: &Content| match content {
@@ -64,7 +64,7 @@ impl Description {
             Content::Raw(_) => false,
         };
         if parts.iter().any(|(_, content)| read(content)) {
-            let found = format!("{}, which holds its pictures", out.display());
+            let found = format!("{}, which holds its images", out.display());
             return Err(DataError::invalid(self.name(), "another folder for the shards", found));
         }
         std::fs::create_dir_all(out).map_err(|source| AtomicError { path: out.to_owned(), source })?;
@@ -113,7 +113,7 @@ fn shard_name(part: &str, shard: usize) -> String {
     format!("{part}-{shard:05}.tar")
 }
 
-/// Writes the pictures at `indices`, whose keys are numbers from `first` on.
+/// Writes the images at `indices`, whose keys are numbers from `first` on.
 fn write_shard(path: &Path, content: &Content, indices: &[u32], first: usize) -> Result<(), DataError> {
     let mut failed = None;
     let written = write_atomic(path, |file| {
@@ -148,13 +148,13 @@ fn append(tar: &mut tar::Builder<impl Write>, name: &str, bytes: &[u8]) -> io::R
     tar.append_data(&mut header, name, bytes)
 }
 
-/// A picture as a file: its extension, its bytes, and its class.
+/// An image as a file: its extension, its bytes, and its class.
 fn encoded(content: &Content, i: usize) -> Result<(&'static str, Vec<u8>, u32), DataError> {
     match content {
         Content::Raw(data) => {
             let shape = (data.channels(), data.height(), data.width());
-            let png = Picture::from_bytes(shape, data.image(i)).and_then(|picture| picture.to_png());
-            let png = png.map_err(|e| DataError::invalid(data.name(), "pictures to store", e.to_string()))?;
+            let png = Image::from_bytes(shape, data.image(i)).and_then(|image| image.to_png());
+            let png = png.map_err(|e| DataError::invalid(data.name(), "images to store", e.to_string()))?;
             Ok(("png", png, data.labels()[i]))
         }
         Content::Encoded(set) => Ok((extension(set, i), set.read(i)?, set.entries[i].label)),
@@ -162,6 +162,6 @@ fn encoded(content: &Content, i: usize) -> Result<(&'static str, Vec<u8>, u32), 
 }
 
 fn extension(set: &Encoded, i: usize) -> &'static str {
-    // Sets hold nothing but pictures.
-    listing::picture_extension(&set.entries[i].name).unwrap_or("jpg")
+    // Sets hold nothing but images.
+    listing::image_extension(&set.entries[i].name).unwrap_or("jpg")
 }

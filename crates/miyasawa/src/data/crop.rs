@@ -2,7 +2,7 @@
 
 use rand::{Rng, RngExt};
 
-use crate::picture::{Window, bilinear, planes};
+use crate::image::{Window, bilinear, planes};
 
 /// Aspects (width over height) that a crop may have.
 const ASPECT: [f64; 2] = [3.0 / 4.0, 4.0 / 3.0];
@@ -10,7 +10,7 @@ const ASPECT: [f64; 2] = [3.0 / 4.0, 4.0 / 3.0];
 /// Attempts to place a crop that fits.
 const ATTEMPTS: usize = 10;
 
-/// A rectangle of a picture of `size` = (height, width) whose share of the area is uniform in `area` and whose aspect is
+/// A rectangle of an image of `size` = (height, width) whose share of the area is uniform in `area` and whose aspect is
 /// log-uniform in [3/4, 4/3] (Szegedy et al. 2015, "Going deeper with convolutions", section 6; the procedure is that of
 /// torchvision's `RandomResizedCrop`). Where none fits in ten attempts, the largest centred one of an allowed aspect.
 pub(super) fn random_window(size: (usize, usize), area: [f64; 2], rng: &mut impl Rng) -> Window {
@@ -40,7 +40,7 @@ pub(super) fn random_window(size: (usize, usize), area: [f64; 2], rng: &mut impl
     Window { top: (height - h) / 2, left: (width - w) / 2, height: h, width: w }
 }
 
-/// A random resized crop of a picture (H, W, C) to the size `to`, as (C, H, W).
+/// A random resized crop of an image (H, W, C) to the size `to`, as (C, H, W).
 pub(super) fn resized_crop(
     samples: &[u8],
     channels: usize,
@@ -53,7 +53,7 @@ pub(super) fn resized_crop(
     planes(&bilinear(samples, channels, size, window, to), channels, |v| v)
 }
 
-/// A picture (C, H, W) as samples (H, W, C).
+/// An image (C, H, W) as samples (H, W, C).
 pub(super) fn interleave(image: &[u8], channels: usize) -> Vec<u8> {
     let plane = image.len() / channels;
     (0..plane).flat_map(|at| image[at..].iter().step_by(plane)).copied().collect()
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn extreme_pictures_get_their_largest_allowed_crop() {
+    fn extreme_images_get_their_largest_allowed_crop() {
         let at = |size| random_window(size, [1.0, 1.0], &mut example_rng(0, 0, 0, 99));
         assert_eq!(at((10, 100)), Window { top: 0, left: 43, height: 10, width: 13 });
         assert_eq!(at((100, 10)), Window { top: 43, left: 0, height: 13, width: 10 });

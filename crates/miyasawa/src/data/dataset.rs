@@ -1,4 +1,4 @@
-//! A set of labelled pictures of one size, in memory.
+//! A set of labelled images of one size, in memory.
 
 use rand::seq::SliceRandom;
 use sha2::{Digest, Sha256};
@@ -7,13 +7,13 @@ use super::error::DataError;
 use crate::digest::hex;
 use crate::random::{example_rng, stream};
 
-/// Labelled 8-bit pictures of one size, in memory.
+/// Labelled 8-bit images of one size, in memory.
 ///
 /// Built by [`crate::data::DataSource::load`] or from parts by [`Dataset::new`]; either way its invariants hold:
-/// there is at least one picture, every label is below the number of classes, channels are 1 or 3, and the
+/// there is at least one image, every label is below the number of classes, channels are 1 or 3, and the
 /// lengths agree.
 ///
-/// Two sets are equal if they are called the same and hold the same pictures, wherever they were
+/// Two sets are equal if they are called the same and hold the same images, wherever they were
 /// [taken](Dataset::take) from.
 #[derive(Debug, Clone)]
 pub struct Dataset {
@@ -38,11 +38,11 @@ impl PartialEq for Dataset {
 impl Eq for Dataset {}
 
 impl Dataset {
-    /// A data set from its parts: `pixels` holds N pictures as (N, C, H, W), contiguous; `labels` N class indices.
+    /// A data set from its parts: `pixels` holds N images as (N, C, H, W), contiguous; `labels` N class indices.
     ///
     /// # Errors
     ///
-    /// [`DataError::Invalid`] if there are no pictures, a size is 0, channels are neither 1 nor 3, the lengths do not
+    /// [`DataError::Invalid`] if there are no images, a size is 0, channels are neither 1 nor 3, the lengths do not
     /// agree, or a label has no class.
     pub fn new(
         name: impl Into<String>,
@@ -58,16 +58,12 @@ impl Dataset {
         if height == 0 || width == 0 {
             return Err(DataError::invalid(
                 &name,
-                "pictures of at least 1x1",
+                "images of at least 1x1",
                 format!("height {height}, width {width}"),
             ));
         }
         if labels.is_empty() || labels.len() > u32::MAX as usize {
-            return Err(DataError::invalid(
-                &name,
-                "between 1 and 2^32 - 1 pictures",
-                labels.len().to_string(),
-            ));
+            return Err(DataError::invalid(&name, "between 1 and 2^32 - 1 images", labels.len().to_string()));
         }
         let wanted = channels
             .checked_mul(height)
@@ -76,7 +72,7 @@ impl Dataset {
         if wanted != Some(pixels.len()) {
             return Err(DataError::invalid(
                 &name,
-                format!("{} pictures of {channels}x{height}x{width} values", labels.len()),
+                format!("{} images of {channels}x{height}x{width} values", labels.len()),
                 format!("{} values", pixels.len()),
             ));
         }
@@ -84,7 +80,7 @@ impl Dataset {
             return Err(DataError::invalid(
                 &name,
                 format!("labels below the number of classes, {}", classes.len()),
-                format!("label {} at picture {at}", labels[at]),
+                format!("label {} at image {at}", labels[at]),
             ));
         }
         let places = (0..labels.len() as u32).collect();
@@ -96,7 +92,7 @@ impl Dataset {
         &self.name
     }
 
-    /// The number of pictures, at least 1.
+    /// The number of images, at least 1.
     #[allow(clippy::len_without_is_empty, reason = "a data set is never empty")]
     pub fn len(&self) -> usize {
         self.labels.len()
@@ -107,17 +103,17 @@ impl Dataset {
         self.channels
     }
 
-    /// Rows of every picture.
+    /// Rows of every image.
     pub fn height(&self) -> usize {
         self.height
     }
 
-    /// Columns of every picture.
+    /// Columns of every image.
     pub fn width(&self) -> usize {
         self.width
     }
 
-    /// Values in a picture: channels * height * width.
+    /// Values in an image: channels * height * width.
     pub fn image_len(&self) -> usize {
         self.channels * self.height * self.width
     }
@@ -132,12 +128,12 @@ impl Dataset {
         &self.pixels
     }
 
-    /// The class of every picture.
+    /// The class of every image.
     pub fn labels(&self) -> &[u32] {
         &self.labels
     }
 
-    /// The values of picture `i`, (C, H, W).
+    /// The values of image `i`, (C, H, W).
     ///
     /// # Panics
     ///
@@ -147,7 +143,7 @@ impl Dataset {
         &self.pixels[i * len..(i + 1) * len]
     }
 
-    /// Where picture `i` stands in the set that this one was [taken](Dataset::take) from; `i` itself in a whole set.
+    /// Where image `i` stands in the set that this one was [taken](Dataset::take) from; `i` itself in a whole set.
     ///
     /// # Panics
     ///
@@ -156,7 +152,7 @@ impl Dataset {
         self.places[i] as usize
     }
 
-    /// Tells the pictures and their classes from others: the beginning of a hash.
+    /// Tells the images and their classes from others: the beginning of a hash.
     pub fn digest(&self) -> String {
         let mut hash = Sha256::new();
         for number in [self.channels, self.height, self.width, self.len()] {
@@ -167,12 +163,12 @@ impl Dataset {
         hex(hash, 16)
     }
 
-    /// The [place](Self::place) of every picture.
+    /// The [place](Self::place) of every image.
     pub(super) fn places(&self) -> &[u32] {
         &self.places
     }
 
-    /// The pictures at `indices`, in that order; an index may occur more than once. Each keeps its [place](Dataset::place).
+    /// The images at `indices`, in that order; an index may occur more than once. Each keeps its [place](Dataset::place).
     ///
     /// # Errors
     ///
@@ -181,7 +177,7 @@ impl Dataset {
         if let Some(&bad) = indices.iter().find(|&&i| i as usize >= self.len()) {
             return Err(DataError::invalid(
                 &self.name,
-                format!("indices below the number of pictures, {}", self.len()),
+                format!("indices below the number of images, {}", self.len()),
                 format!("index {bad}"),
             ));
         }
@@ -192,13 +188,13 @@ impl Dataset {
         Ok(Self::new(self.name.clone(), shape, self.classes.clone(), pixels, labels)?.placed(places))
     }
 
-    /// The same pictures as parts of another set: one place for each.
+    /// The same images as parts of another set: one place for each.
     pub(super) fn placed(self, places: Vec<u32>) -> Self {
         debug_assert_eq!(places.len(), self.len());
         Self { places, ..self }
     }
 
-    /// At most `limit` pictures, evenly spaced over the set (picture floor(i * len / limit) for every i).
+    /// At most `limit` images, evenly spaced over the set (image floor(i * len / limit) for every i).
     ///
     /// Evenly spaced and not the first ones, because a set read from class folders is sorted by class: its
     /// beginning would hold one class only. All classes are kept, so that labels mean the same.
@@ -213,7 +209,7 @@ impl Dataset {
         self.take(&spread(self.len(), limit))
     }
 
-    /// Splits the set into (the rest, `count` held-out pictures), at random but fixed by `seed`, with every class
+    /// Splits the set into (the rest, `count` held-out images), at random but fixed by `seed`, with every class
     /// held out in proportion to its size (largest remainders, ties to the lower class). Both keep the set's order.
     ///
     /// # Errors
@@ -227,7 +223,7 @@ impl Dataset {
     /// Mean and standard deviation over all values of the set in normalised units ([-1, 1]); the standard deviation
     /// of the training set is sigma_data of the model's preconditioning (Karras et al. 2022, table 1).
     ///
-    /// Computed from exact integer sums, so it does not depend on the order of the pictures.
+    /// Computed from exact integer sums, so it does not depend on the order of the images.
     pub fn mean_std(&self) -> (f64, f64) {
         let mut counts = Histogram::default();
         counts.add(&self.pixels);
@@ -239,7 +235,7 @@ impl Dataset {
         self
     }
 
-    /// The same pictures with other class names, of which the index of each of its own is given.
+    /// The same images with other class names, of which the index of each of its own is given.
     pub(super) fn with_classes(mut self, classes: Vec<String>, index: &[u32]) -> Self {
         self.labels.iter_mut().for_each(|label| *label = index[*label as usize]);
         Self { classes, ..self }
@@ -296,7 +292,7 @@ pub(super) fn stratified(
     if count == 0 || count >= total {
         return Err(DataError::invalid(
             name,
-            format!("between 1 and {} pictures to hold out", total.saturating_sub(1)),
+            format!("between 1 and {} images to hold out", total.saturating_sub(1)),
             count.to_string(),
         ));
     }
@@ -346,9 +342,9 @@ mod tests {
         let message = |r: Result<Dataset, DataError>| r.unwrap_err().to_string();
         assert_eq!(
             message(new(shape, 2, 8, vec![0, 2])),
-            "data set x: expected labels below the number of classes, 2, found label 2 at picture 1"
+            "data set x: expected labels below the number of classes, 2, found label 2 at image 1"
         );
-        assert!(message(new(shape, 2, 7, vec![0, 1])).contains("2 pictures of 1x2x2 values, found 7 values"));
+        assert!(message(new(shape, 2, 7, vec![0, 1])).contains("2 images of 1x2x2 values, found 7 values"));
         assert!(message(new((2, 2, 2), 2, 8, vec![0])).contains("1 or 3 channels"));
         assert!(message(new((1, 0, 2), 2, 0, vec![0])).contains("height 0"));
         assert!(message(new(shape, 2, 0, vec![])).contains("found 0"));

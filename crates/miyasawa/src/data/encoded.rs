@@ -1,24 +1,24 @@
-//! Pictures of a set that are not decoded yet: where their bytes lie and which class each has.
+//! Images of a set that are not decoded yet: where their bytes lie and which class each has.
 
 use std::path::PathBuf;
 
 use super::dataset::{spread, stratified};
 use super::error::DataError;
 use super::store::Store;
-use crate::picture::DecodeError;
+use crate::image::DecodeError;
 
-/// A set of picture files, listed but not read.
+/// A set of image files, listed but not read.
 #[derive(Debug, Clone)]
 pub(super) struct Encoded {
     pub name: String,
     pub classes: Vec<String>,
     /// The folders or archives.
     pub stores: Vec<Store>,
-    /// The pictures, in the order that fixes their indices.
+    /// The images, in the order that fixes their indices.
     pub entries: Vec<Entry>,
 }
 
-/// A picture's file.
+/// An image's file.
 #[derive(Debug, Clone)]
 pub(super) struct Entry {
     /// Index of the folder or archive.
@@ -38,13 +38,13 @@ impl Encoded {
         self.entries.len()
     }
 
-    /// The path of picture `i` for messages; inside an archive, the archive's path followed by the entry's.
+    /// The path of image `i` for messages; inside an archive, the archive's path followed by the entry's.
     pub fn path_of(&self, i: usize) -> PathBuf {
         let entry = &self.entries[i];
         self.stores[entry.store as usize].path_of(&entry.name)
     }
 
-    /// What `read` makes of picture `i`. Within is an error that costs this picture alone: it cannot be decoded, or its file
+    /// What `read` makes of image `i`. Within is an error that costs this image alone: it cannot be decoded, or its file
     /// cannot be read, where the others are files of their own.
     pub fn decode<T>(
         &self,
@@ -53,14 +53,14 @@ impl Encoded {
     ) -> Result<Result<T, DataError>, DataError> {
         match self.read(i) {
             Ok(bytes) => {
-                Ok(read(&bytes).map_err(|source| DataError::Picture { path: self.path_of(i), source }))
+                Ok(read(&bytes).map_err(|source| DataError::Image { path: self.path_of(i), source }))
             }
             Err(error) if self.stores[self.entries[i].store as usize].is_files() => Ok(Err(error)),
             Err(error) => Err(error),
         }
     }
 
-    /// The bytes of picture `i`.
+    /// The bytes of image `i`.
     pub fn read(&self, i: usize) -> Result<Vec<u8>, DataError> {
         let entry = &self.entries[i];
         self.stores[entry.store as usize].read(&entry.name, entry.offset, entry.len)
@@ -70,13 +70,13 @@ impl Encoded {
         self.entries.iter().map(|entry| entry.label).collect()
     }
 
-    /// Lengths of the runs of pictures that lie in the same folder or archive.
+    /// Lengths of the runs of images that lie in the same folder or archive.
     pub fn shards(&self) -> Vec<u32> {
         let runs = self.entries.chunk_by(|a, b| a.store == b.store);
         runs.map(|run| run.len() as u32).collect()
     }
 
-    /// The pictures at `indices`, in that order.
+    /// The images at `indices`, in that order.
     pub fn take(&self, indices: &[u32]) -> Self {
         let entries = indices.iter().map(|&i| self.entries[i as usize].clone()).collect();
         Self { entries, name: self.name.clone(), classes: self.classes.clone(), stores: self.stores.clone() }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use crate::atomic::AtomicError;
-use crate::picture::DecodeError;
+use crate::image::DecodeError;
 
 /// A data set could not be read or does not fit what was asked of it.
 ///
@@ -40,34 +40,34 @@ pub enum DataError {
         /// What the file holds.
         found: String,
     },
-    /// A picture of the set cannot be decoded.
+    /// An image of the set cannot be decoded.
     #[error("{}: {source}", path.display())]
-    Picture {
-        /// The picture; inside an archive, the archive's path followed by the entry's.
+    Image {
+        /// The image; inside an archive, the archive's path followed by the entry's.
         path: PathBuf,
         /// What is wrong with it.
         source: DecodeError,
     },
-    /// More pictures cannot be decoded than may be skipped.
-    #[error("more than {limit} broken pictures (data.max_broken, --max-broken): {}, ...", list(named))]
+    /// More images cannot be decoded than may be skipped.
+    #[error("more than {limit} broken images (data.max_broken, --max-broken): {}, ...", list(named))]
     Broken {
         /// The most that may be skipped.
         limit: usize,
         /// The first of them.
         named: Vec<PathBuf>,
     },
-    /// The pictures are not all of one size and no size was asked for.
+    /// The images are not all of one size and no size was asked for.
     #[error(
-        "pictures of different sizes: {} is {}x{} but {} is {}x{} (height x width); \
+        "images of different sizes: {} is {}x{} but {} is {}x{} (height x width); \
          ask for one size: data.size and data.fit=resize for training, --fit resize for evaluation",
         first.display(), first_size.0, first_size.1, odd.display(), odd_size.0, odd_size.1
     )]
     MixedSizes {
-        /// The first picture of the set.
+        /// The first image of the set.
         first: PathBuf,
         /// Its height and width.
         first_size: (usize, usize),
-        /// The first picture that differs.
+        /// The first image that differs.
         odd: PathBuf,
         /// Its height and width.
         odd_size: (usize, usize),
@@ -119,16 +119,16 @@ impl DataError {
         Self::Malformed { path: path.to_owned(), expected: expected.into(), found: found.into() }
     }
 
-    /// All pictures are broken, or all that were chosen.
+    /// All images are broken, or all that were chosen.
     pub(crate) fn none_whole(name: &str) -> Self {
-        Self::invalid(name, "at least one whole picture", "none")
+        Self::invalid(name, "at least one whole image", "none")
     }
 
-    /// Pictures that would have to be padded to a size that is smaller in height or width.
+    /// Images that would have to be padded to a size that is smaller in height or width.
     pub(super) fn too_large_to_pad(name: &str, to: (usize, usize), have: (usize, usize)) -> Self {
-        let expected = format!("pictures no larger than {}x{} to pad to that size", to.0, to.1);
+        let expected = format!("images no larger than {}x{} to pad to that size", to.0, to.1);
         let found =
-            format!("pictures of {}x{}; resize them instead (data.fit=resize, --fit resize)", have.0, have.1);
+            format!("images of {}x{}; resize them instead (data.fit=resize, --fit resize)", have.0, have.1);
         Self::invalid(name, expected, found)
     }
 

@@ -5,21 +5,21 @@ use rayon::prelude::*;
 use super::crop;
 use super::dataset::Dataset;
 use super::error::DataError;
-use crate::picture::{Picture, PictureError, planes, resize_crop};
+use crate::image::{Image, ImageError, planes, resize_crop};
 use crate::range::{denormalise, normalise};
 
 /// How [`Dataset::fit`] changes the height and width.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FitMode {
-    /// Surround the picture with the value 0 (black), equally on both sides; an odd pixel goes below or right.
+    /// Surround the image with the value 0 (black), equally on both sides; an odd pixel goes below or right.
     #[default]
     Pad,
-    /// Surround the picture with copies of its border.
+    /// Surround the image with copies of its border.
     PadEdge,
-    /// Resize (bicubic), keeping the aspect, so that the picture covers the size, and crop its centre.
+    /// Resize (bicubic), keeping the aspect, so that the image covers the size, and crop its centre.
     Resize,
-    /// Resize (bilinear), keeping the aspect, so that the size is a share (0.875) of the picture's shorter side, and crop
+    /// Resize (bilinear), keeping the aspect, so that the size is a share (0.875) of the image's shorter side, and crop
     /// its centre: how networks for ImageNet are evaluated, 256 and then 224.
     ResizeCrop,
 }
@@ -28,7 +28,7 @@ pub enum FitMode {
 pub const CROP_SHARE: f64 = 0.875;
 
 impl FitMode {
-    /// Whether it surrounds pictures, which must then be no larger than the size wanted.
+    /// Whether it surrounds images, which must then be no larger than the size wanted.
     pub fn pads(self) -> bool {
         matches!(self, Self::Pad | Self::PadEdge)
     }
@@ -46,14 +46,14 @@ pub struct Geometry {
 }
 
 impl Dataset {
-    /// The set with pictures of another size and number of channels.
+    /// The set with images of another size and number of channels.
     ///
     /// Colour becomes grey by the luma weights of ITU-R BT.601 (0.299, 0.587, 0.114), grey becomes colour by
     /// repetition. A set that fits already is returned as it is.
     ///
     /// # Errors
     ///
-    /// [`DataError::Invalid`] if a size is 0, the channels are not 1 or 3, or padding is asked of pictures that are
+    /// [`DataError::Invalid`] if a size is 0, the channels are not 1 or 3, or padding is asked of images that are
     /// larger than the wanted size.
     pub fn fit(self, to: Geometry, mode: FitMode) -> Result<Self, DataError> {
         self.fit_share(to, mode, CROP_SHARE)
@@ -73,7 +73,7 @@ impl Dataset {
         if mode.pads() && (have.0 > want.0 || have.1 > want.1) {
             return Err(DataError::too_large_to_pad(self.name(), want, have));
         }
-        let per_picture = |i: usize| {
+        let per_image = |i: usize| {
             let mut image = Vec::new();
             convert_channels(self.image(i), self.channels(), to.channels, &mut image);
             if have == want {
@@ -84,43 +84,38 @@ impl Dataset {
                 FitMode::ResizeCrop => resize_crop_planes(&image, (to.channels, have), want, share, |v| v),
                 FitMode::Resize => {
                     let floats: Vec<f32> = image.into_iter().map(normalise).collect();
-                    let resized = crate::picture::cover(&floats, to.channels, have, want);
+                    let resized = crate::image::cover(&floats, to.channels, have, want);
                     resized.into_iter().map(denormalise).collect()
                 }
             }
         };
-        let pixels: Vec<u8> = (0..self.len()).into_par_iter().flat_map_iter(per_picture).collect();
+        let pixels: Vec<u8> = (0..self.len()).into_par_iter().flat_map_iter(per_image).collect();
         let shape = (to.channels, to.height, to.width);
         let fitted = Self::new(self.name(), shape, self.classes().to_vec(), pixels, self.labels().to_vec())?;
         Ok(fitted.placed(self.places().to_vec()))
     }
 }
 
-/// A single picture as a model takes it: in its channels and at its size. What has the size is left as it is; otherwise as
-/// [`Dataset::fit`], but that it covers the size and loses what stands over, where a set would be padded: one's own pictures
+/// A single image as a model takes it: in its channels and at its size. What has the size is left as it is; otherwise as
+/// [`Dataset::fit`], but that it covers the size and loses what stands over, where a set would be padded: one's own images
 /// are rarely smaller than the model's.
 ///
 /// # Errors
 ///
-/// If no picture has such channels or such a size.
-pub fn fit_picture(
-    picture: &Picture,
-    to: Geometry,
-    mode: FitMode,
-    share: f64,
-) -> Result<Picture, PictureError> {
-    let picture = picture.to_channels(to.channels)?;
-    let (channels, height, width) = picture.shape();
+/// If no image has such channels or such a size.
+pub fn fit_image(image: &Image, to: Geometry, mode: FitMode, share: f64) -> Result<Image, ImageError> {
+    let image = image.to_channels(to.channels)?;
+    let (channels, height, width) = image.shape();
     if mode != FitMode::ResizeCrop || (height, width) == (to.height, to.width) {
-        return picture.center_fit(to.height, to.width);
+        return image.center_fit(to.height, to.width);
     }
-    let values: Vec<u8> = picture.values().iter().map(|v| denormalise(*v)).collect();
+    let values: Vec<u8> = image.values().iter().map(|v| denormalise(*v)).collect();
     let (from, size) = ((channels, (height, width)), (to.height, to.width));
     let cropped = resize_crop_planes(&values, from, size, share, normalise);
-    Picture::new((channels, to.height, to.width), cropped)
+    Image::new((channels, to.height, to.width), cropped)
 }
 
-/// [`resize_crop`] of a picture (C, H, W).
+/// [`resize_crop`] of an image (C, H, W).
 fn resize_crop_planes<T>(
     image: &[u8],
     (channels, from): (usize, (usize, usize)),
@@ -132,7 +127,7 @@ fn resize_crop_planes<T>(
     planes(&resize_crop(&samples, channels, from, to, share), channels, convert)
 }
 
-/// Appends a picture (C, H, W) to `out` with another number of channels.
+/// Appends an image (C, H, W) to `out` with another number of channels.
 pub(super) fn convert_channels(image: &[u8], from: usize, to: usize, out: &mut Vec<u8>) {
     match (from, to) {
         (1, 3) => (0..3).for_each(|_| out.extend_from_slice(image)),
@@ -148,7 +143,7 @@ pub(super) fn convert_channels(image: &[u8], from: usize, to: usize, out: &mut V
     }
 }
 
-/// Surrounds a picture (C, H, W) as the padding `mode` says.
+/// Surrounds an image (C, H, W) as the padding `mode` says.
 pub(super) fn pad(image: &[u8], from: (usize, usize), to: (usize, usize), mode: FitMode) -> Vec<u8> {
     let edge = mode == FitMode::PadEdge;
     let (top, left) = ((to.0 - from.0) / 2, (to.1 - from.1) / 2);
@@ -182,7 +177,7 @@ mod tests {
     const WANT: Geometry = Geometry { channels: 1, height: 3, width: 5 };
 
     #[test]
-    fn padding_centres_the_picture() {
+    fn padding_centres_the_image() {
         let set = data((1, 2, 2), vec![1, 2, 3, 4]);
         let black = set.clone().fit(WANT, FitMode::Pad).unwrap();
         assert_eq!(black.pixels(), [0, 1, 2, 0, 0, 0, 3, 4, 0, 0, 0, 0, 0, 0, 0]);
@@ -190,7 +185,7 @@ mod tests {
         assert_eq!(edge.pixels(), [1, 1, 2, 2, 2, 3, 3, 4, 4, 4, 3, 3, 4, 4, 4]);
         let small = Geometry { channels: 1, height: 1, width: 5 };
         let error = set.fit(small, FitMode::Pad).unwrap_err().to_string();
-        assert!(error.contains("no larger than 1x5") && error.contains("pictures of 2x2"), "{error}");
+        assert!(error.contains("no larger than 1x5") && error.contains("images of 2x2"), "{error}");
     }
 
     #[test]
@@ -212,24 +207,24 @@ mod tests {
     }
 
     #[test]
-    fn a_picture_of_ones_own_comes_to_a_model_as_its_set_did() {
+    fn a_image_of_ones_own_comes_to_a_model_as_its_set_did() {
         let pixels: Vec<u8> = (0..3 * 20 * 31).map(|i| (i * 37 % 251) as u8).collect();
         let values = pixels.iter().map(|v| normalise(*v)).collect();
-        let own = Picture::new((3, 20, 31), values).unwrap();
+        let own = Image::new((3, 20, 31), values).unwrap();
         let set = Dataset::new("own", (3, 20, 31), vec!["a".into()], pixels, vec![0]).unwrap();
         for (mode, to) in [
             (FitMode::Resize, Geometry { channels: 3, height: 9, width: 8 }),
             (FitMode::ResizeCrop, Geometry { channels: 3, height: 9, width: 8 }),
             (FitMode::ResizeCrop, Geometry { channels: 3, height: 20, width: 31 }),
         ] {
-            let fitted = fit_picture(&own, to, mode, 0.75).unwrap();
+            let fitted = fit_image(&own, to, mode, 0.75).unwrap();
             let of_set = set.clone().fit_share(to, mode, 0.75).unwrap();
             let stored: Vec<u8> = fitted.values().iter().map(|v| denormalise(*v)).collect();
             assert_eq!(stored, of_set.image(0), "{mode:?}");
         }
-        // A set would be surrounded with black; a picture loses what stands over.
+        // A set would be surrounded with black; an image loses what stands over.
         let to = Geometry { channels: 1, height: 32, width: 32 };
-        let fitted = fit_picture(&own, to, FitMode::Pad, CROP_SHARE).unwrap();
+        let fitted = fit_image(&own, to, FitMode::Pad, CROP_SHARE).unwrap();
         assert_eq!(fitted, own.to_channels(1).unwrap().center_fit(32, 32).unwrap());
     }
 }

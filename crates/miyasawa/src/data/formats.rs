@@ -13,20 +13,20 @@ use super::read;
 pub(super) struct Format {
     /// Its name, for messages: "a .. file".
     pub name: &'static str,
-    /// Whether it holds one picture.
-    pub is_picture: bool,
+    /// Whether it holds one image.
+    pub is_image: bool,
     /// What to do.
     pub advice: &'static str,
 }
 
 const TO_PNG: &str = "convert it to PNG";
-const TO_FOLDER: &str = "write its pictures to a folder with a subfolder for each class";
+const TO_FOLDER: &str = "write its images to a folder with a subfolder for each class";
 const TO_TAR: &str = "unpack it, or pack the folder as .tar or .tar.gz";
-const HUB: &str = "write its pictures to a folder with a subfolder for each class, as Python's package `datasets` can: \
+const HUB: &str = "write its images to a folder with a subfolder for each class, as Python's package `datasets` can: \
                    load_dataset('parquet', data_files=...), then save row['image'] below row['label']";
-const ARRAYS: &str = "write its pictures to a folder with a subfolder for each class, as Python can: \
+const ARRAYS: &str = "write its images to a folder with a subfolder for each class, as Python can: \
                       PIL.Image.fromarray(images[i]).save(...)";
-const PICKLE: &str = "take the binary version instead (`miyasawa data fetch cifar10`), or write the pictures to a folder \
+const PICKLE: &str = "take the binary version instead (`miyasawa data fetch cifar10`), or write the images to a folder \
                       with a subfolder for each class";
 
 /// Extensions in lower case.
@@ -53,8 +53,8 @@ const BY_EXTENSION: &[(&[&str], &str, bool, &str)] = &[
     (&["dcm", "dicom"], "DICOM", true, TO_PNG),
     (&["nii", "mha", "mhd", "nrrd"], "medical volume", true, TO_PNG),
     (&["fits", "fit"], "FITS", true, TO_PNG),
-    (&["mp4", "avi", "mov", "mkv", "webm"], "video", false, "write its pictures to a folder"),
-    (&["pdf"], "PDF", false, "write its pictures to a folder"),
+    (&["mp4", "avi", "mov", "mkv", "webm"], "video", false, "write its images to a folder"),
+    (&["pdf"], "PDF", false, "write its images to a folder"),
     (&["parquet"], "Parquet", false, HUB),
     (&["arrow", "feather"], "Arrow", false, HUB),
     (&["npz", "npy"], "NumPy", false, ARRAYS),
@@ -97,7 +97,7 @@ const BY_BEGINNING: &[(&[u8], &str, &str)] = &[
     (b"\x80\x05", "Python pickle", PICKLE),
 ];
 
-/// Extensions of files that may tell the classes of pictures beside them.
+/// Extensions of files that may tell the classes of images beside them.
 const LABELS: &[&str] = &["csv", "tsv", "json", "jsonl", "xml", "xlsx", "xls", "txt"];
 
 fn extension(name: &str) -> Option<String> {
@@ -112,12 +112,12 @@ pub(super) fn by_name(name: &str) -> Option<Format> {
             .strip_prefix("data_batch_")
             .is_some_and(|n| n.len() == 1 && n.bytes().all(|b| b.is_ascii_digit()));
     if of_cifar {
-        return Some(Format { name: "Python pickle of CIFAR", is_picture: false, advice: PICKLE });
+        return Some(Format { name: "Python pickle of CIFAR", is_image: false, advice: PICKLE });
     }
     let found = extension(file)?;
-    let (_, name, is_picture, advice) =
+    let (_, name, is_image, advice) =
         BY_EXTENSION.iter().find(|(extensions, ..)| extensions.contains(&found.as_str()))?;
-    Some(Format { name, is_picture: *is_picture, advice })
+    Some(Format { name, is_image: *is_image, advice })
 }
 
 /// The format of a file by its name or its first bytes.
@@ -126,7 +126,7 @@ pub(super) fn of_file(path: &Path) -> Option<Format> {
         let mut head = Vec::new();
         std::fs::File::open(path).ok()?.take(16).read_to_end(&mut head).ok()?;
         let (_, name, advice) = BY_BEGINNING.iter().find(|(begin, ..)| head.starts_with(begin))?;
-        Some(Format { name, is_picture: false, advice })
+        Some(Format { name, is_image: false, advice })
     })
 }
 
@@ -140,7 +140,7 @@ impl Format {
     }
 }
 
-/// Files that are no pictures of a set.
+/// Files that are no images of a set.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Others {
     /// By format: how many, the first, and what to do.
@@ -174,7 +174,7 @@ impl Others {
         }
     }
 
-    /// What there is where there is no picture, and what to do about it.
+    /// What there is where there is no image, and what to do about it.
     pub fn found(&self) -> String {
         let mut found = Vec::new();
         let mut advice = None;
@@ -199,14 +199,14 @@ impl Others {
         }
     }
 
-    /// Notes pictures in formats that are not read, and, of a set without classes, what may hold them.
+    /// Notes images in formats that are not read, and, of a set without classes, what may hold them.
     pub fn note(&self, has_classes: bool, notes: &mut Notes) {
-        for (name, (count, example, _)) in self.known.iter().filter(|(_, (.., format))| format.is_picture) {
+        for (name, (count, example, _)) in self.known.iter().filter(|(_, (.., format))| format.is_image) {
             notes.left_many(Left::Format(name), *count, || example.clone());
         }
         if let Some(labels) = self.labels.as_ref().filter(|_| !has_classes) {
             notes.say(format!(
-                "all pictures are of one class, '{}': {labels} is not read; for classes put the pictures of each into a \
+                "all images are of one class, '{}': {labels} is not read; for classes put the images of each into a \
                  subfolder of its own",
                 listing::NO_CLASS
             ));
@@ -235,7 +235,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("data");
         std::fs::write(&path, b"PAR1....").unwrap();
-        assert!(of_file(&path).unwrap().found().contains("Parquet file; write its pictures"));
+        assert!(of_file(&path).unwrap().found().contains("Parquet file; write its images"));
         let mut others = Others::default();
         assert_eq!(others.found(), "an empty one");
         others.folders = 2;

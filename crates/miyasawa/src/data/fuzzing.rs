@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::broken::Broken;
 use super::cifar::{self, Kind};
-use super::pictures::{self, Bring};
+use super::images::{self, Bring};
 use super::source::{Content, Part};
 use super::store::Store;
 use super::{archive, classnames, idx, read};
@@ -28,7 +28,7 @@ pub fn cifar(bytes: &[u8]) -> bool {
     parse(Kind::Ten).is_ok() | parse(Kind::Hundred).is_ok()
 }
 
-/// A tar, gzipped or not: listed, labelled as shards or class folders, its pictures decoded.
+/// A tar, gzipped or not: listed, labelled as shards or class folders, its images decoded.
 pub fn archive(bytes: &[u8]) -> bool {
     let path = Path::new("fuzz.tar");
     let mut unpacked = Vec::new();
@@ -38,14 +38,14 @@ pub fn archive(bytes: &[u8]) -> bool {
     let store = Store::memory(path, unpacked);
     match archive::find_in("fuzz", vec![store], Part::Train).map(|found| found.content) {
         Ok(Content::Encoded(set)) => {
-            pictures::build(&set, Bring::Cover((4, 4)), None, &Broken::quiet(), false).is_ok()
+            images::build(&set, Bring::Cover((4, 4)), None, &Broken::quiet(), false).is_ok()
         }
         Ok(Content::Raw(_)) => true,
         Err(_) => false,
     }
 }
 
-/// A picture.
-pub fn picture(bytes: &[u8]) -> bool {
-    pictures::tile(bytes, Bring::Crop((4, 4), 0.875)).is_ok()
+/// An image.
+pub fn image(bytes: &[u8]) -> bool {
+    images::tile(bytes, Bring::Crop((4, 4), 0.875)).is_ok()
 }

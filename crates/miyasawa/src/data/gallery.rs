@@ -1,4 +1,4 @@
-//! Pictures at their own sizes, without classes: what denoisers are evaluated on.
+//! Images at their own sizes, without classes: what denoisers are evaluated on.
 
 use rayon::prelude::*;
 
@@ -7,23 +7,23 @@ use super::choose::Chosen;
 use super::error::DataError;
 use super::open::OpenOptions;
 use super::source::Content;
-use crate::picture::{Picture, PictureError, decode};
+use crate::image::{Image, ImageError, decode};
 
 impl Chosen {
-    /// The pictures, each at its own size, whatever its class: at most as many as the options' limit, in grey or
+    /// The images, each at its own size, whatever its class: at most as many as the options' limit, in grey or
     /// colour as their `channels` say. Broken ones are left out, up to the options' number.
     ///
     /// # Errors
     ///
-    /// As [`Chosen::open`]; also if no picture is whole.
-    pub fn gallery(self, options: &OpenOptions) -> Result<Vec<Picture>, DataError> {
+    /// As [`Chosen::open`]; also if no image is whole.
+    pub fn gallery(self, options: &OpenOptions) -> Result<Vec<Image>, DataError> {
         let Self { name, content, .. } = self;
         options.check(&name)?;
         let found = match content {
             Content::Raw(data) => {
                 let data = data.subset(options.limit.unwrap_or(data.len()))?;
                 let shape = (data.channels(), data.height(), data.width());
-                (0..data.len()).map(|i| Picture::from_bytes(shape, data.image(i))).collect()
+                (0..data.len()).map(|i| Image::from_bytes(shape, data.image(i))).collect()
             }
             Content::Encoded(set) => {
                 let set = set.limited(options.limit);
@@ -33,7 +33,7 @@ impl Chosen {
                 let mut whole = Vec::with_capacity(decoded.len());
                 for (i, decoded) in decoded.into_iter().enumerate() {
                     match decoded? {
-                        Ok(decoded) => whole.push(decoded.into_picture()),
+                        Ok(decoded) => whole.push(decoded.into_image()),
                         Err(error) => broken.add(i, || set.path_of(i), error)?,
                     }
                 }
@@ -43,13 +43,12 @@ impl Chosen {
         if found.is_empty() {
             return Err(DataError::none_whole(&name));
         }
-        let in_channels = |picture: Result<Picture, PictureError>| {
-            let picture = picture?;
-            picture.to_channels(options.channels.unwrap_or(picture.channels()))
+        let in_channels = |image: Result<Image, ImageError>| {
+            let image = image?;
+            image.to_channels(options.channels.unwrap_or(image.channels()))
         };
-        let problem =
-            |e: PictureError| DataError::invalid(&name, "pictures in grey or colour", e.to_string());
-        found.into_iter().map(|picture| in_channels(picture).map_err(problem)).collect()
+        let problem = |e: ImageError| DataError::invalid(&name, "images in grey or colour", e.to_string());
+        found.into_iter().map(|image| in_channels(image).map_err(problem)).collect()
     }
 }
 
@@ -59,7 +58,7 @@ mod tests {
     use crate::data::DataSource;
 
     #[test]
-    fn pictures_keep_their_sizes_in_folders_and_archives() {
+    fn images_keep_their_sizes_in_folders_and_archives() {
         let dir = tempfile::tempdir().unwrap();
         let folder = dir.path().join("set");
         let save = |name: &str, [width, height]: [u32; 2], value| {
@@ -70,7 +69,7 @@ mod tests {
         save("test/b.png", [5, 3], 0);
         save("test/more.png", [2, 4], 255);
         save("train/c.png", [9, 9], 7);
-        std::fs::write(folder.join("test/a.png"), b"no picture").unwrap();
+        std::fs::write(folder.join("test/a.png"), b"no image").unwrap();
         let tar = dir.path().join("set.tar");
         let mut archive = tar::Builder::new(std::fs::File::create(&tar).unwrap());
         archive.append_dir_all(".", &folder).unwrap();
@@ -79,7 +78,7 @@ mod tests {
         for path in [&folder, &tar] {
             let source: DataSource = path.display().to_string().parse().unwrap();
             let found = source.choose(None).unwrap().gallery(&grey).unwrap();
-            let shapes: Vec<_> = found.iter().map(Picture::shape).collect();
+            let shapes: Vec<_> = found.iter().map(Image::shape).collect();
             assert_eq!(shapes, [(1, 3, 5), (1, 4, 2)]);
             assert!(found[0].values().iter().all(|v| *v == -1.0));
             assert!(found[1].values().iter().all(|v| (*v - 1.0).abs() < 1e-6));

@@ -14,9 +14,9 @@ use super::source::{Content, Found};
 /// What a file is expected to hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Holds {
-    /// Bytes: grey pictures (N, H, W), or (N, C, H, W) or (N, H, W, C) of 1 or 3 channels.
+    /// Bytes: grey images (N, H, W), or (N, C, H, W) or (N, H, W, C) of 1 or 3 channels.
     Images,
-    /// Whole numbers of any width, one for each picture.
+    /// Whole numbers of any width, one for each image.
     Labels,
 }
 
@@ -156,10 +156,10 @@ pub(super) fn numbers(labels: &Idx) -> Result<Vec<u32>, String> {
     }
 }
 
-/// Channels, height and width of pictures, and the values of their planes.
+/// Channels, height and width of images, and the values of their planes.
 type Planes = ((usize, usize, usize), Vec<u8>);
 
-/// The pictures as planes: their shape and values. Errors are what was found instead.
+/// The images as planes: their shape and values. Errors are what was found instead.
 pub(super) fn planes(images: Idx) -> Result<Planes, String> {
     let Idx { dims, values, .. } = images;
     let (shape, last) = match dims[1..] {
@@ -179,9 +179,9 @@ pub(super) fn planes(images: Idx) -> Result<Planes, String> {
     }
     let mut planes = Vec::with_capacity(values.len());
     let len = shape.0.saturating_mul(shape.1).saturating_mul(shape.2).max(1);
-    for picture in values.chunks_exact(len) {
+    for image in values.chunks_exact(len) {
         for channel in 0..shape.0 {
-            planes.extend(picture.iter().skip(channel).step_by(shape.0));
+            planes.extend(image.iter().skip(channel).step_by(shape.0));
         }
     }
     Ok((shape, planes))
@@ -212,7 +212,7 @@ pub(super) fn dataset(
     let classes = match classes {
         Some(classes) => classes,
         None => classnames::numbers(largest, labels.len(), labels.iter().copied(), notes)
-            .ok_or_else(|| below(format!("labels that {} pictures can need", labels.len())))?,
+            .ok_or_else(|| below(format!("labels that {} images can need", labels.len())))?,
     };
     if largest as usize >= classes.len() {
         return Err(below(format!("labels below the number of classes, {}", classes.len())));

@@ -1,4 +1,4 @@
-//! Which pictures a folder or archive holds, and which class each belongs to, from their paths alone.
+//! Which images a folder or archive holds, and which class each belongs to, from their paths alone.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,7 +6,7 @@ use super::notes::{Left, Notes, plural};
 use super::parts::{self, Division, quoted};
 use super::source::Part;
 
-/// The class of pictures that are in no class folder.
+/// The class of images that are in no class folder.
 pub(super) const NO_CLASS: &str = "image";
 
 /// Folders that systems and programs keep for themselves, in lower case: macOS, Windows, Synology, QNAP, Linux, Python.
@@ -32,7 +32,7 @@ const JUNK: &[&str] = &[
     "__pycache__",
 ];
 
-/// Names of folders that hold pictures of a set whose other folders hold masks of them, in lower case.
+/// Names of folders that hold images of a set whose other folders hold masks of them, in lower case.
 const IMAGES: &[&str] =
     &["images", "image", "imgs", "img", "input", "inputs", "jpegimages", "leftimg8bit", "photos"];
 
@@ -56,12 +56,12 @@ const MASKS: &[&str] = &[
     "trimaps",
 ];
 
-/// Endings of the name of a mask that lies beside its picture.
+/// Endings of the name of a mask that lies beside its image.
 const MASK_ENDINGS: &[&str] =
     &["_mask", "-mask", "_seg", "_segmentation", "_superpixels", "_gt", "_groundtruth", "_trimap"];
 
 /// The extension, as it is usually written, of a format that can be decoded; none of other names.
-pub(super) fn picture_extension(name: &str) -> Option<&'static str> {
+pub(super) fn image_extension(name: &str) -> Option<&'static str> {
     let (_, extension) = name.rsplit_once('.')?;
     Some(match extension.to_ascii_lowercase().as_str() {
         "png" | "apng" => "png",
@@ -75,8 +75,8 @@ pub(super) fn picture_extension(name: &str) -> Option<&'static str> {
 }
 
 /// Whether the extension is that of a format that can be decoded.
-pub(super) fn is_picture(name: &str) -> bool {
-    picture_extension(name).is_some()
+pub(super) fn is_image(name: &str) -> bool {
+    image_extension(name).is_some()
 }
 
 /// Whether a name is that of a synset of WordNet, as ImageNet calls its classes: n01440764.
@@ -94,10 +94,10 @@ pub(super) fn is_junk(component: &str) -> bool {
     JUNK.contains(&component.to_ascii_lowercase().as_str())
 }
 
-/// The chosen pictures and their classes.
+/// The chosen images and their classes.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Chosen {
-    /// For each picture its index in the list of paths and its label.
+    /// For each image its index in the list of paths and its label.
     pub picks: Vec<(usize, u32)>,
     /// Class names, sorted.
     pub classes: Vec<String>,
@@ -116,16 +116,16 @@ pub(super) struct Doubt {
     pub found: String,
 }
 
-const ONE_LAYOUT: &str = "every picture in a class folder or none";
+const ONE_LAYOUT: &str = "every image in a class folder or none";
 const ONE_DIVISION: &str = "one folder with the training and one with the test part, as 'train' and 'test' or 'val' \
                             (name the folder of one of them, or rename)";
 
-/// Assigns classes to the pictures at `paths` (sorted, relative, `/` between components).
+/// Assigns classes to the images at `paths` (sorted, relative, `/` between components).
 ///
 /// The class is the first component: of the path itself, or of what follows a folder of a part, such as `train/` and `test/` or
 /// `val/` ([`parts::divide`]), if the paths are divided in that way (then only `part` is chosen, but the classes are those of
 /// both parts, so that labels agree), or of what follows a folder that holds everything. A set is also divided if every
-/// class folder is (`cat/train/`, `cat/test/`). Pictures without a folder are of one class, [`NO_CLASS`].
+/// class folder is (`cat/train/`, `cat/test/`). Images without a folder are of one class, [`NO_CLASS`].
 ///
 /// # Errors
 ///
@@ -196,7 +196,7 @@ fn divided_classes<'a>(components: &[Vec<&'a str>]) -> Result<Option<Division<'a
 fn assign_split(components: &[Vec<&str>], division: &Division<'_>, part: Part) -> Result<Chosen, Doubt> {
     let in_classes = |folder: &str| components.iter().any(|c| c.len() > 2 && c[0] == folder);
     let train = division.train;
-    // Pictures for testing whose classes are not told are passed over where others' are.
+    // Images for testing whose classes are not told are passed over where others' are.
     let test = match division.tests.iter().find(|test| in_classes(test)) {
         Some(test) if in_classes(train) => *test,
         _ => division.tests[0],
@@ -208,7 +208,7 @@ fn assign_split(components: &[Vec<&str>], division: &Division<'_>, part: Part) -
         && !in_classes(train)
         && !in_classes(test)
     {
-        let found = format!("pictures in '{train}' and '{test}', and others in '{}'", other[0]);
+        let found = format!("images in '{train}' and '{test}', and others in '{}'", other[0]);
         return Err(Doubt { expected: ONE_DIVISION, found });
     }
     if let Some(example) = others.first() {
@@ -228,7 +228,7 @@ fn assign_split(components: &[Vec<&str>], division: &Division<'_>, part: Part) -
         (0u32..).zip(&classes).filter(|(l, _)| !of_train.contains(l)).map(|(_, c)| &c[..]).collect();
     if !unlearnt.is_empty() {
         let class = if unlearnt.len() == 1 { "class" } else { "classes" };
-        notes.say(format!("no pictures to train on of the {class} {}", quoted(&unlearnt)));
+        notes.say(format!("no images to train on of the {class} {}", quoted(&unlearnt)));
     }
     let chosen = if part == Part::Train { train } else { test };
     let picks =
@@ -272,7 +272,7 @@ fn remark(components: &[Vec<&str>], classes: &[String], notes: &mut Notes) {
         }
     }
     let stem = |name: &str| name.rsplit_once('.').map_or(name.to_owned(), |(stem, _)| stem.to_owned());
-    // The stem of the picture that it is a mask of.
+    // The stem of the image that it is a mask of.
     let mask_of = |path: &[&str]| -> Option<String> {
         let stem = path.last().map(|name| stem(name))?;
         let lower = stem.to_ascii_lowercase();
@@ -292,11 +292,9 @@ fn remark(components: &[Vec<&str>], classes: &[String], notes: &mut Notes) {
     let masks: Vec<_> = masks.iter().filter(|(path, of)| known(path, of)).collect();
     if let Some((example, _)) = masks.first() {
         let count = masks.len();
-        let (pictures, are) = (plural("picture", count), if count == 1 { "is" } else { "are" });
+        let (images, are) = (plural("image", count), if count == 1 { "is" } else { "are" });
         let example = example.join("/");
-        notes.say(format!(
-            "{count} {pictures} that {are} named as a mask of another {are} counted: {example}"
-        ));
+        notes.say(format!("{count} {images} that {are} named as a mask of another {are} counted: {example}"));
     }
 }
 
@@ -323,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn pictures_without_folders_are_one_class() {
+    fn images_without_folders_are_one_class() {
         let chosen = of(&["1.png", "2.png"], Part::Train).unwrap();
         assert_eq!((names(&chosen), chosen.picks.len()), (vec![NO_CLASS], 2));
         assert!(of(&["1.png", "a/2.png"], Part::Train).unwrap_err().found.contains("'1.png' in none"));

@@ -1,10 +1,10 @@
 //! Data sets: where they come from, what they hold, and how batches are made of them.
 //!
 //! A [`DataSource`] is the parsed form of the DATA argument of the command line; [`DataSource::load`] turns it
-//! into a [`Dataset`]: 8-bit pictures of one size in memory, each with a class. [`gather`] and
+//! into a [`Dataset`]: 8-bit images of one size in memory, each with a class. [`gather`] and
 //! [`gather_augmented`] copy chosen examples into a batch of numbers in [-1, 1].
 //!
-//! Everything is deterministic. Pictures are sorted by path and classes by name, whatever the order in a folder
+//! Everything is deterministic. Images are sorted by path and classes by name, whatever the order in a folder
 //! or archive, and all randomness of an example is a function of (seed, epoch, index) alone
 //! ([`crate::random`]), so neither the number of threads nor the batch size changes what a network sees.
 
@@ -26,6 +26,7 @@ pub(crate) mod fuzzing;
 mod gallery;
 mod idx;
 mod idxnames;
+mod images;
 mod listing;
 mod named;
 mod names;
@@ -34,7 +35,6 @@ mod open;
 mod order;
 mod parts;
 mod path;
-mod pictures;
 mod places;
 mod read;
 mod relabel;
@@ -55,8 +55,8 @@ pub use choose::{Both, Chosen};
 pub use convert::Converted;
 pub use dataset::Dataset;
 pub use error::DataError;
-pub use fit::{CROP_SHARE, FitMode, Geometry, fit_picture};
-pub use open::{OpenOptions, Pictures, Streaming};
+pub use fit::{CROP_SHARE, FitMode, Geometry, fit_image};
+pub use open::{Images, OpenOptions, Streaming};
 pub use order::{epoch_order, shard_order};
 pub use places::default_folder;
 pub use source::{DataSource, LoadOptions, Part};

@@ -16,14 +16,14 @@ pub(super) enum Left {
     Circle,
     /// A folder below too many others.
     TooDeep,
-    /// A picture outside of the folders that were chosen.
+    /// An image outside of the folders that were chosen.
     Elsewhere,
-    /// A picture in a format that is not read.
+    /// An image in a format that is not read.
     Format(&'static str),
-    /// A further picture of an example: a mask, another view.
+    /// A further image of an example: a mask, another view.
     Second,
-    /// A label without a picture.
-    NoPicture,
+    /// A label without an image.
+    NoImage,
     /// An entry of a tar that a later one of the same name replaces.
     Replaced,
     /// A tar that is not of the chosen parts.
@@ -42,12 +42,12 @@ impl Left {
                 ("link to a folder that is read already", "links to folders that are read already")
             }
             Self::TooDeep => ("folder that lies too deep", "folders that lie too deep"),
-            Self::Elsewhere => ("picture outside of these folders", "pictures outside of these folders"),
+            Self::Elsewhere => ("image outside of these folders", "images outside of these folders"),
             Self::Format(name) => {
                 return format!("left out {count} {name} {}: {example}", plural("file", count));
             }
-            Self::Second => ("further picture of an example", "further pictures of examples"),
-            Self::NoPicture => ("label without a picture", "labels without a picture"),
+            Self::Second => ("further image of an example", "further images of examples"),
+            Self::NoImage => ("label without an image", "labels without an image"),
             Self::Replaced => (
                 "file of a tar that a later one of the same name replaces",
                 "files of a tar that later ones of the same names replace",

@@ -7,22 +7,22 @@ use super::dataset::{Dataset, spread};
 use super::encoded::Encoded;
 use super::error::DataError;
 use super::fit::{CROP_SHARE, FitMode, Geometry};
+use super::images::{self, Bring};
 use super::order::{epoch_order, shard_order};
-use super::pictures::{self, Bring};
 use super::source::Content;
 use super::stream::Stream;
 
-/// Sets whose decoded pictures take more bytes are streamed, unless it is said otherwise.
+/// Sets whose decoded images take more bytes are streamed, unless it is said otherwise.
 const IN_MEMORY: u64 = 1 << 30;
 
-/// Whether pictures are decoded once and held in memory, or whenever they are needed.
+/// Whether images are decoded once and held in memory, or whenever they are needed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Streaming {
-    /// In memory if the decoded pictures take at most 1 GiB and no crops of the stored ones are needed.
+    /// In memory if the decoded images take at most 1 GiB and no crops of the stored ones are needed.
     #[default]
     Auto,
-    /// Always streamed; sets that are not made of pictures (IDX, CIFAR's binary files) are small and loaded.
+    /// Always streamed; sets that are not made of images (IDX, CIFAR's binary files) are small and loaded.
     Always,
     /// Always in memory.
     Never,
@@ -31,26 +31,26 @@ pub enum Streaming {
 /// How a set is opened.
 #[derive(Debug, Clone, PartialEq)]
 pub struct OpenOptions {
-    /// The (height, width) of pictures; left out, their own, which must be one.
+    /// The (height, width) of images; left out, their own, which must be one.
     pub size: Option<(usize, usize)>,
-    /// How pictures are brought to that size.
+    /// How images are brought to that size.
     pub fit: FitMode,
     /// What [`FitMode::ResizeCrop`] keeps of the shorter side.
     pub crop_share: f64,
-    /// 1 or 3; left out, colour if one picture is (of a stream: of the sample).
+    /// 1 or 3; left out, colour if one image is (of a stream: of the sample).
     pub channels: Option<usize>,
-    /// Take at most this many pictures for training, evenly spaced over the set.
+    /// Take at most this many images for training, evenly spaced over the set.
     pub limit: Option<usize>,
     /// In memory or streamed.
     pub stream: Streaming,
-    /// Whether crops of the stored pictures will be asked for ([`super::Augment::resized_crop`]), so that resized ones in
+    /// Whether crops of the stored images will be asked for ([`super::Augment::resized_crop`]), so that resized ones in
     /// memory will not do.
     pub originals: bool,
-    /// Broken pictures that are skipped before it is an error.
+    /// Broken images that are skipped before it is an error.
     pub max_broken: usize,
-    /// Leave broken pictures out, as measuring asks for; else the next whole one takes the place of each.
+    /// Leave broken images out, as measuring asks for; else the next whole one takes the place of each.
     pub whole_only: bool,
-    /// Pictures of a stream that mean and deviation are measured on, of a fixed shuffle; 0 for none.
+    /// Images of a stream that mean and deviation are measured on, of a fixed shuffle; 0 for none.
     pub sample: usize,
 }
 
@@ -98,12 +98,12 @@ impl OpenOptions {
     }
 }
 
-/// Labelled pictures of one size: in memory, or read when they are asked for. A copy shares them.
+/// Labelled images of one size: in memory, or read when they are asked for. A copy shares them.
 #[derive(Debug, Clone)]
-pub struct Pictures {
+pub struct Images {
     held: Held,
     shards: Arc<[u32]>,
-    /// Pictures of the set, broken ones too.
+    /// Images of the set, broken ones too.
     listed: usize,
 }
 
@@ -113,14 +113,14 @@ enum Held {
     Stream(Arc<Stream>),
 }
 
-impl From<Dataset> for Pictures {
+impl From<Dataset> for Images {
     fn from(data: Dataset) -> Self {
         let (shards, listed) = ([data.len() as u32].into(), data.len());
         Self { held: Held::Memory(Arc::new(data)), shards, listed }
     }
 }
 
-impl Pictures {
+impl Images {
     pub(super) fn new(content: Content, options: &OpenOptions) -> Result<Self, DataError> {
         let set = match content {
             Content::Raw(data) => {
@@ -141,7 +141,7 @@ impl Pictures {
             Streaming::Never if originals => {
                 return Err(DataError::invalid(
                     &set.name,
-                    "streaming for random crops (augment.resized_crop) of the pictures as they are stored",
+                    "streaming for random crops (augment.resized_crop) of the images as they are stored",
                     "data.stream = never, which holds resized ones",
                 ));
             }
@@ -153,7 +153,7 @@ impl Pictures {
             return Ok(Self { held: Held::Stream(Arc::new(Stream::new(set, options)?)), shards, listed });
         }
         let broken = Broken::up_to(options.max_broken);
-        let data = pictures::build(&set, options.bring(), options.channels, &broken, options.whole_only)?;
+        let data = images::build(&set, options.bring(), options.channels, &broken, options.whole_only)?;
         let (height, width) = options.size.unwrap_or((data.height(), data.width()));
         let to = Geometry { channels: data.channels(), height, width };
         let data = data.fit_share(to, options.fit, options.crop_share)?;
@@ -184,7 +184,7 @@ impl Pictures {
         }
     }
 
-    /// The number of pictures, at least 1.
+    /// The number of images, at least 1.
     #[allow(clippy::len_without_is_empty, reason = "a data set is never empty")]
     pub fn len(&self) -> usize {
         match &self.held {
@@ -193,7 +193,7 @@ impl Pictures {
         }
     }
 
-    /// (channels, height, width) of every picture.
+    /// (channels, height, width) of every image.
     pub fn shape(&self) -> (usize, usize, usize) {
         match &self.held {
             Held::Memory(data) => (data.channels(), data.height(), data.width()),
@@ -201,7 +201,7 @@ impl Pictures {
         }
     }
 
-    /// Values in a picture.
+    /// Values in an image.
     pub fn image_len(&self) -> usize {
         let (channels, height, width) = self.shape();
         channels * height * width
@@ -215,7 +215,7 @@ impl Pictures {
         }
     }
 
-    /// Mean and standard deviation over all values in normalised units ([-1, 1]): of all pictures in memory, of the
+    /// Mean and standard deviation over all values in normalised units ([-1, 1]): of all images in memory, of the
     /// sample of a stream.
     pub fn mean_std(&self) -> (f64, f64) {
         match &self.held {
@@ -224,7 +224,7 @@ impl Pictures {
         }
     }
 
-    /// The order in which an epoch visits the pictures: any permutation, or with a buffer the shards one after the other
+    /// The order in which an epoch visits the images: any permutation, or with a buffer the shards one after the other
     /// (see [`shard_order`]).
     pub fn order(&self, seed: u64, epoch: u64, buffer: Option<usize>) -> Vec<u32> {
         match buffer {
@@ -233,21 +233,21 @@ impl Pictures {
         }
     }
 
-    /// The pictures at `indices`, as evaluation sees them, in memory.
+    /// The images at `indices`, as evaluation sees them, in memory.
     ///
     /// # Errors
     ///
-    /// If a file cannot be read or too many are broken; if there are no indices, one is too large, or no picture is whole
+    /// If a file cannot be read or too many are broken; if there are no indices, one is too large, or no image is whole
     /// where broken ones are left out.
     pub fn load(&self, indices: &[u32]) -> Result<Dataset, DataError> {
         let whole = self.load_whole(indices)?;
         whole.ok_or_else(|| DataError::none_whole(self.name()))
     }
 
-    /// As [`load`](Self::load); nothing if none of the pictures is whole.
+    /// As [`load`](Self::load); nothing if none of the images is whole.
     pub(crate) fn load_whole(&self, indices: &[u32]) -> Result<Option<Dataset>, DataError> {
         if let Some(bad) = indices.iter().find(|&&i| i as usize >= self.len()) {
-            let expected = format!("indices below the number of pictures, {}", self.len());
+            let expected = format!("indices below the number of images, {}", self.len());
             return Err(DataError::invalid(self.name(), expected, format!("index {bad}")));
         }
         match &self.held {
@@ -256,13 +256,13 @@ impl Pictures {
         }
     }
 
-    /// Indices of at most `limit` pictures, evenly spaced over the set as [`Dataset::subset`] chooses them; where broken ones
+    /// Indices of at most `limit` images, evenly spaced over the set as [`Dataset::subset`] chooses them; where broken ones
     /// are left out, those that are whole.
     pub fn spread(&self, limit: usize) -> Vec<u32> {
         self.whole(spread(self.listed, limit))
     }
 
-    /// The indices of the pictures at `places` of the list. They are the places, unless broken ones were left out of memory.
+    /// The indices of the images at `places` of the list. They are the places, unless broken ones were left out of memory.
     fn whole(&self, places: Vec<u32>) -> Vec<u32> {
         match self.in_memory().filter(|data| data.len() < self.listed) {
             None => places,
@@ -273,11 +273,11 @@ impl Pictures {
         }
     }
 
-    /// At most `limit` pictures in memory, evenly spaced over the set; the first whole ones if none of those is whole.
+    /// At most `limit` images in memory, evenly spaced over the set; the first whole ones if none of those is whole.
     ///
     /// # Errors
     ///
-    /// As [`Pictures::load`].
+    /// As [`Images::load`].
     pub fn sample(&self, limit: usize) -> Result<Dataset, DataError> {
         let chosen = self.spread(limit);
         if !chosen.is_empty()
@@ -285,7 +285,7 @@ impl Pictures {
         {
             return Ok(found);
         }
-        // The index of a picture of a stream is its place; in memory only whole ones have one.
+        // The index of an image of a stream is its place; in memory only whole ones have one.
         let mut whole = self.spread(usize::MAX);
         if self.in_memory().is_none() {
             let all = std::mem::take(&mut whole);
@@ -301,21 +301,21 @@ impl Pictures {
     }
 }
 
-/// Bytes that the decoded set would take: as many for every picture as for the first whole one.
+/// Bytes that the decoded set would take: as many for every image as for the first whole one.
 fn decoded_bytes(set: &Encoded, options: &OpenOptions) -> Result<u64, DataError> {
     let (channels, (height, width)) = match (options.channels, options.size) {
         (Some(channels), Some(size)) => (channels, size),
         (channels, size) => {
             let mut first = None;
             for i in 0..set.len() {
-                first = set.decode(i, |bytes| pictures::tile(bytes, Bring::Keep))?.ok();
+                first = set.decode(i, |bytes| images::tile(bytes, Bring::Keep))?.ok();
                 if first.is_some() || i == options.max_broken {
                     break;
                 }
             }
             // Where none is whole, loading says so.
             let Some(first) = first else { return Ok(0) };
-            // One picture in colour makes the set so.
+            // One image in colour makes the set so.
             (channels.unwrap_or(3), size.unwrap_or(first.size))
         }
     };
@@ -323,8 +323,8 @@ fn decoded_bytes(set: &Encoded, options: &OpenOptions) -> Result<u64, DataError>
 }
 
 impl OpenOptions {
-    /// The options for the pictures that a model of `train` is evaluated on.
-    pub fn for_test(&self, train: &Pictures) -> Self {
+    /// The options for the images that a model of `train` is evaluated on.
+    pub fn for_test(&self, train: &Images) -> Self {
         let (channels, height, width) = train.shape();
         Self {
             size: Some((height, width)),

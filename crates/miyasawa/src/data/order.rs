@@ -11,7 +11,7 @@ use crate::random::{example_rng, stream};
 ///
 /// If `len` exceeds `u32::MAX`, more than a data set can hold.
 pub fn epoch_order(seed: u64, epoch: u64, len: usize) -> Vec<u32> {
-    let len = u32::try_from(len).expect("a data set has at most 2^32 - 1 pictures");
+    let len = u32::try_from(len).expect("a data set has at most 2^32 - 1 images");
     let mut order: Vec<u32> = (0..len).collect();
     order.shuffle(&mut example_rng(seed, epoch, 0, stream::ORDER));
     order
@@ -20,7 +20,7 @@ pub fn epoch_order(seed: u64, epoch: u64, len: usize) -> Vec<u32> {
 /// An order that reads archives from their beginnings to their ends, for disks on which jumping is slow: the shards in
 /// a random order, their examples through a shuffle buffer (as WebDataset does it: the buffer is filled,
 /// then every next example takes the place of a random one, which is visited). It is a permutation fixed by
-/// (seed, epoch, `shards`, `buffer`): what passes through the buffer are indices, not pictures, so that any place in
+/// (seed, epoch, `shards`, `buffer`): what passes through the buffer are indices, not images, so that any place in
 /// the epoch can be reached without reading what comes before.
 ///
 /// `shards` holds the lengths of the shards, whose examples are numbered consecutively.

@@ -11,10 +11,10 @@ use super::source::{Content, Found, Part};
 use super::store::Store;
 use super::tars::{self, shards};
 use super::{archive, formats, idx, listing, parts, places, read, tiny, walk};
-use crate::picture::FORMAT_NAMES;
+use crate::image::FORMAT_NAMES;
 
 /// What a path may be, for messages.
-const KINDS: &str = "an IDX image file, a CIFAR binary file, a tar or a folder of pictures";
+const KINDS: &str = "an IDX image file, a CIFAR binary file, a tar or a folder of images";
 
 /// Finds the data set at a path; one that is relative and not there is looked for below `roots` too.
 pub(super) fn find_below(path: &Path, roots: &[PathBuf], part: Part) -> Result<Found, DataError> {
@@ -65,8 +65,8 @@ fn find_in_file(path: &Path, part: Part) -> Result<Found, DataError> {
     }
     // Errors such as a missing permission come before a judgement of the name.
     let _ = read::open(path)?;
-    let found = if listing::is_picture(&file) {
-        "a single picture: give its folder".to_owned()
+    let found = if listing::is_image(&file) {
+        "a single image: give its folder".to_owned()
     } else if idxnames::is_idx(&file) {
         "an IDX label file: give the image file".to_owned()
     } else {
@@ -100,8 +100,8 @@ fn find_in_folder(folder: &Path, part: Part) -> Result<Found, DataError> {
     if let Some(found) = tars::classes_of(folder, &files, part)? {
         return Ok(found);
     }
-    let walk::Walked { pictures, others, mut notes } = walk::walk(folder)?;
-    if pictures.is_empty() {
+    let walk::Walked { images, others, mut notes } = walk::walk(folder)?;
+    if images.is_empty() {
         if let Some(found) = tars::alone_of(folder, &files, part)? {
             return Ok(found);
         }
@@ -111,15 +111,15 @@ fn find_in_folder(folder: &Path, part: Part) -> Result<Found, DataError> {
             return find_in_folder(inner, part);
         }
         let expected =
-            format!("a folder with pictures ({FORMAT_NAMES}), tar files of them, IDX or CIFAR binary files");
+            format!("a folder with images ({FORMAT_NAMES}), tar files of them, IDX or CIFAR binary files");
         return Err(DataError::malformed(folder, expected, others.found()));
     }
-    let chosen = listing::assign(&pictures, part)
+    let chosen = listing::assign(&images, part)
         .map_err(|doubt| DataError::malformed(folder, doubt.expected, doubt.found))?;
     others.note(chosen.classes != [listing::NO_CLASS], &mut notes);
     notes.merge(chosen.notes);
     let entry = |(at, label): (usize, u32)| {
-        let name = pictures[at].clone().into_boxed_str();
+        let name = images[at].clone().into_boxed_str();
         Entry { store: 0, label, len: 0, offset: 0, name }
     };
     let entries = chosen.picks.into_iter().map(entry).collect();
@@ -207,11 +207,11 @@ mod tests {
     #[test]
     fn a_relative_path_is_looked_for_below_the_roots() {
         let root = tempfile::tempdir().unwrap();
-        let picture = image::DynamicImage::new_luma8(3, 2);
+        let image = image::DynamicImage::new_luma8(3, 2);
         for (i, class) in ["cat", "dog"].iter().enumerate() {
             let folder = root.path().join(format!("pets-{i}")).join(class);
             std::fs::create_dir_all(&folder).unwrap();
-            picture.save(folder.join("a.png")).unwrap();
+            image.save(folder.join("a.png")).unwrap();
         }
         let roots = [root.path().join("nowhere"), root.path().to_owned()];
         let found = find_below(Path::new("pets-1"), &roots, Part::Test).unwrap();

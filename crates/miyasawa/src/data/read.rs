@@ -13,7 +13,7 @@ use super::store;
 /// more than this times its compressed size is not believed.
 pub(super) const DEFLATE_BOUND: u64 = 1032;
 
-/// An unpacked archive may be this many times its packed size: pictures are compressed already.
+/// An unpacked archive may be this many times its packed size: images are compressed already.
 const ARCHIVE_RATIO: u64 = 100;
 
 /// ... and small archives may always unpack to this many bytes.

@@ -8,12 +8,12 @@ use super::listing::NO_CLASS;
 use super::source::Content;
 
 impl Content {
-    /// Whether its pictures are of no class: they lie in a folder without class folders.
+    /// Whether its images are of no class: they lie in a folder without class folders.
     pub fn is_unlabelled(&self) -> bool {
         self.classes() == [NO_CLASS]
     }
 
-    /// The classes of its pictures that are not among `classes`.
+    /// The classes of its images that are not among `classes`.
     pub fn unknown(&self, classes: &[String]) -> Vec<String> {
         let own = self.classes();
         let mut occurs = vec![false; own.len()];
@@ -22,7 +22,7 @@ impl Content {
         unknown.map(|(name, _)| name.clone()).collect()
     }
 
-    /// The same pictures, labelled by their places in `classes`, which may be more and in another order.
+    /// The same images, labelled by their places in `classes`, which may be more and in another order.
     pub fn in_classes(self, name: &str, classes: &[String]) -> Result<Self, DataError> {
         if self.classes() == classes {
             return Ok(self);
@@ -35,7 +35,7 @@ impl Content {
         let mut label_of = Vec::with_capacity(self.classes().len());
         for own in self.classes() {
             let mut places = (0u32..).zip(classes).filter(|(_, class)| *class == own).map(|(i, _)| i);
-            // A class without pictures needs no place.
+            // A class without images needs no place.
             let place = places.next().unwrap_or(0);
             if places.next().is_some() {
                 let found = format!("'{own}' twice");
@@ -61,21 +61,21 @@ impl Content {
 }
 
 impl Chosen {
-    /// Whether its pictures are of no class: they lie in a folder without class folders.
+    /// Whether its images are of no class: they lie in a folder without class folders.
     pub fn is_unlabelled(&self) -> bool {
         self.content.is_unlabelled()
     }
 
-    /// The classes of its pictures that are not among `classes`.
+    /// The classes of its images that are not among `classes`.
     pub fn unknown(&self, classes: &[String]) -> Vec<String> {
         self.content.unknown(classes)
     }
 
-    /// The same pictures, labelled by their places in `classes`, which may be more and in another order.
+    /// The same images, labelled by their places in `classes`, which may be more and in another order.
     ///
     /// # Errors
     ///
-    /// If a picture's class is not among them, or a name is there twice.
+    /// If an image's class is not among them, or a name is there twice.
     pub fn in_classes(mut self, classes: &[String]) -> Result<Self, DataError> {
         self.content = self.content.in_classes(&self.name, classes)?;
         Ok(self)
@@ -84,7 +84,7 @@ impl Chosen {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{DataSource, OpenOptions, Pictures};
+    use super::super::{DataSource, Images, OpenOptions};
     use super::*;
 
     fn names(all: &[&str]) -> Vec<String> {
@@ -101,7 +101,7 @@ mod tests {
         let all = names(&["bird", "cat", "dog"]);
         let found = raw().in_classes("x", &all).unwrap();
         assert_eq!((found.classes(), found.labels()), (&all[..], vec![1, 2, 1]));
-        assert!(raw().unknown(&all).is_empty(), "a class without pictures is no obstacle");
+        assert!(raw().unknown(&all).is_empty(), "a class without images is no obstacle");
         let same = names(&["dog", "cat", "nothing"]);
         assert_eq!(raw().in_classes("x", &same).unwrap().labels(), [1, 0, 1]);
         let error = raw().in_classes("x", &names(&["cat", "bird"])).unwrap_err().to_string();
@@ -115,14 +115,14 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         for (class, value) in [("cat", 9), ("dog", 90)] {
             std::fs::create_dir(dir.path().join(class)).unwrap();
-            let picture = image::GrayImage::from_pixel(2, 2, image::Luma([value]));
-            picture.save(dir.path().join(class).join("a.png")).unwrap();
+            let image = image::GrayImage::from_pixel(2, 2, image::Luma([value]));
+            image.save(dir.path().join(class).join("a.png")).unwrap();
         }
         let all = names(&["dog", "emu", "cat"]);
         let source: DataSource = dir.path().display().to_string().parse().unwrap();
         let chosen = source.choose(None).unwrap();
         assert!(!chosen.is_unlabelled() && chosen.unknown(&names(&["dog"])) == ["cat"]);
-        let set: Pictures = chosen.in_classes(&all).unwrap().open(&OpenOptions::default()).unwrap();
+        let set: Images = chosen.in_classes(&all).unwrap().open(&OpenOptions::default()).unwrap();
         let data = set.load(&[0, 1]).unwrap();
         assert_eq!((data.classes(), data.labels(), data.image(0)[0]), (&all[..], &[2, 0][..], 9));
         let flat: DataSource = dir.path().join("cat").display().to_string().parse().unwrap();

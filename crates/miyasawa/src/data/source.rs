@@ -9,17 +9,17 @@ use super::dataset::{Dataset, spread};
 use super::encoded::Encoded;
 use super::error::DataError;
 use super::fit::{FitMode, Geometry};
+use super::images::{self, Bring};
 use super::named::{self, Named};
 use super::notes::Notes;
-use super::pictures::{self, Bring};
 use super::{digits, path, places, tiny};
 use crate::digest::hex;
 use sha2::{Digest, Sha256};
 
-/// Fixes which pictures [`DataSource::load_both`] holds out of a set that has no parts.
+/// Fixes which images [`DataSource::load_both`] holds out of a set that has no parts.
 const HOLD_OUT_SEED: u64 = 0;
 
-/// How many pictures [`Content::digest`] looks at.
+/// How many images [`Content::digest`] looks at.
 const LOOKED_AT: usize = 512;
 
 /// A part of a data set.
@@ -40,15 +40,15 @@ impl fmt::Display for Part {
     }
 }
 
-/// What to do with pictures while they are loaded.
+/// What to do with images while they are loaded.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LoadOptions {
-    /// Bring every picture to this (height, width): resized with its aspect kept until it covers the size, then cropped at
-    /// the centre. Needed for folders of pictures of different sizes.
+    /// Bring every image to this (height, width): resized with its aspect kept until it covers the size, then cropped at
+    /// the centre. Needed for folders of images of different sizes.
     pub resize: Option<(usize, usize)>,
     /// Convert to this many channels, 1 or 3. Without it a set of files is in colour if one of them is.
     pub channels: Option<usize>,
-    /// Load at most this many pictures, evenly spaced over the set as [`Dataset::subset`] chooses them.
+    /// Load at most this many images, evenly spaced over the set as [`Dataset::subset`] chooses them.
     pub limit: Option<usize>,
 }
 
@@ -82,7 +82,7 @@ pub enum DataSource {
     Path(PathBuf),
 }
 
-/// A data set as it is found: pictures that are there already, or files of pictures.
+/// A data set as it is found: images that are there already, or files of images.
 #[derive(Debug, Clone)]
 pub(super) enum Content {
     Raw(Dataset),
@@ -111,7 +111,7 @@ impl Content {
         }
     }
 
-    /// The same pictures with these class names, which hold its own.
+    /// The same images with these class names, which hold its own.
     pub fn with_classes(self, classes: &[String]) -> Self {
         let index = |name: &String| classes.iter().position(|other| other == name).unwrap_or(0) as u32;
         let of: Vec<u32> = self.classes().iter().map(index).collect();
@@ -132,9 +132,8 @@ impl Content {
                 Self::Raw(data) => data.name(),
                 Self::Encoded(set) => &set.name,
             };
-            let expected =
-                "two pictures or more, of which one is held out to test on (or others as data.test)";
-            return Err(DataError::invalid(name, expected, "one picture"));
+            let expected = "two images or more, of which one is held out to test on (or others as data.test)";
+            return Err(DataError::invalid(name, expected, "one image"));
         }
         Ok(match self {
             Self::Raw(data) => {
@@ -149,7 +148,7 @@ impl Content {
     }
 
     /// Tells the set from others, wherever it lies, in a folder or an archive: the beginning of a hash of its classes, of the
-    /// class of every picture, and of some of the pictures.
+    /// class of every image, and of some of the images.
     pub fn digest(&self) -> Result<String, DataError> {
         let mut hash = Sha256::new();
         let mut add = |bytes: &[u8]| {
@@ -161,7 +160,7 @@ impl Content {
         for i in spread(self.len(), LOOKED_AT) {
             match self {
                 Self::Raw(data) => add(data.image(i as usize)),
-                // What cannot be read is no picture of any set.
+                // What cannot be read is no image of any set.
                 Self::Encoded(set) => {
                     let read = set.decode(i as usize, |bytes| Ok(bytes.to_vec()))?;
                     add(&read.unwrap_or_default());
@@ -172,7 +171,7 @@ impl Content {
     }
 }
 
-/// How many of so many pictures are held out.
+/// How many of so many images are held out.
 fn held_out(count: usize) -> usize {
     (count / 10).max(1)
 }
@@ -185,7 +184,7 @@ pub(super) struct Found {
 }
 
 impl Found {
-    /// Pictures that are there already.
+    /// Images that are there already.
     pub fn raw(data: Dataset, split: bool) -> Self {
         Self { content: Content::Raw(data), split, notes: Notes::default() }
     }
@@ -246,11 +245,11 @@ impl DataSource {
     /// A path may be
     /// - an IDX image file with its label file beside it (`images` in its name becomes `labels`, `idx3` `idx1`);
     /// - a CIFAR binary file;
-    /// - a tar or tar.gz of any of the folders below, or WebDataset shards (`name-{00000..00004}.tar`: pictures with
+    /// - a tar or tar.gz of any of the folders below, or WebDataset shards (`name-{00000..00004}.tar`: images with
     ///   `.cls` files, numbers or names, or a `.json` file with a field `label`; class names from `classes.txt` beside them);
     /// - a folder with IDX or CIFAR binary files; with `train*.tar` and `test*.tar` or `val*.tar`, or such tars in subfolders of
     ///   these names; with shards alone; with a tar for each ImageNet class (`n01440764.tar`); with a subfolder for each class; or
-    ///   with pictures alone, which are then all of the class `image`.
+    ///   with images alone, which are then all of the class `image`.
     ///
     /// `part` chooses in a named set and where the files are divided by their names or by folders: `train`, `training`,
     /// `train_set`, ... and `test`, `testing`, `val`, `valid`, `dev`, `t10k`, ..., in any case. Anything else is one set whatever the
@@ -264,11 +263,11 @@ impl DataSource {
     }
 
     /// Loads the training and the test part. Of a set that has no parts a tenth of every class is held out for testing,
-    /// always the same pictures.
+    /// always the same images.
     ///
     /// # Errors
     ///
-    /// As [`DataSource::load`]; also if a set without parts has a single picture.
+    /// As [`DataSource::load`]; also if a set without parts has a single image.
     pub fn load_both(&self, options: &LoadOptions) -> Result<(Dataset, Dataset), DataError> {
         let (train, split) = self.load_part(Part::Train, options)?;
         if split {
@@ -301,7 +300,7 @@ impl DataSource {
         };
         notes.warn(&self.to_string());
         if content.len() == 0 {
-            return Err(DataError::invalid(&self.to_string(), "at least one picture", "none"));
+            return Err(DataError::invalid(&self.to_string(), "at least one image", "none"));
         }
         Ok(Found { content, split, notes })
     }
@@ -322,16 +321,10 @@ impl DataSource {
             Content::Raw(data) => data,
             Content::Encoded(set) => {
                 let bring = options.resize.map_or(Bring::Keep, Bring::Cover);
-                pictures::build(
-                    &set.limited(options.limit),
-                    bring,
-                    options.channels,
-                    &Broken::up_to(0),
-                    false,
-                )?
+                images::build(&set.limited(options.limit), bring, options.channels, &Broken::up_to(0), false)?
             }
         };
-        // Pictures were brought to the options' form while they were decoded; raw formats are now.
+        // Images were brought to the options' form while they were decoded; raw formats are now.
         let mut dataset = loaded;
         if let Some(limit) = options.limit.filter(|&limit| limit < dataset.len()) {
             dataset = dataset.subset(limit)?;

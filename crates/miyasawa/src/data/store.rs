@@ -13,7 +13,7 @@ use super::read;
 /// What was unpacked stays in memory up to this many bytes, all archives of a set together.
 const IN_MEMORY: usize = 64 << 20;
 
-/// The largest file of a set that is read: no picture within [`crate::picture::MAX_PIXELS`] needs more.
+/// The largest file of a set that is read: no image within [`crate::image::MAX_PIXELS`] needs more.
 pub(super) const MAX_FILE: u64 = 1 << 30;
 
 /// A folder or an archive of a set.
@@ -97,7 +97,7 @@ impl Store {
         }
     }
 
-    /// Whether every picture is a file of its own, so that what is wrong with one says nothing of the others.
+    /// Whether every image is a file of its own, so that what is wrong with one says nothing of the others.
     pub fn is_files(&self) -> bool {
         matches!(self.place, Place::Folder)
     }

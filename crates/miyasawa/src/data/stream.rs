@@ -1,4 +1,4 @@
-//! Pictures that are read and decoded when they are asked for.
+//! Images that are read and decoded when they are asked for.
 
 use std::path::PathBuf;
 
@@ -11,26 +11,26 @@ use super::dataset::{Dataset, Histogram};
 use super::encoded::Encoded;
 use super::error::DataError;
 use super::fit::{self, FitMode};
+use super::images::{Bring, Tile, mixed, tile};
 use super::open::OpenOptions;
 use super::order::epoch_order;
-use super::pictures::{Bring, Tile, mixed, tile};
-use crate::picture::{DecodeError, decode};
+use crate::image::{DecodeError, decode};
 use crate::random::{example_rng, stream};
 use crate::range::normalise;
 
-/// Fixes which pictures mean and deviation are measured on: they are the data's, not a run's.
+/// Fixes which images mean and deviation are measured on: they are the data's, not a run's.
 const SAMPLE_SEED: u64 = 0;
 
-/// Labelled pictures of one size that lie in files: only where they are is held in memory.
+/// Labelled images of one size that lie in files: only where they are is held in memory.
 ///
-/// What picture `i` is depends on `i` alone, its augmentation on (seed, epoch, `i`): any picture can be read at any time by
-/// any thread. The place of a picture that cannot be decoded is taken by the next one that can, with its class; where only
+/// What image `i` is depends on `i` alone, its augmentation on (seed, epoch, `i`): any image can be read at any time by
+/// any thread. The place of an image that cannot be decoded is taken by the next one that can, with its class; where only
 /// whole ones are wanted ([`OpenOptions::whole_only`]), by none.
 #[derive(Debug)]
 pub struct Stream {
     set: Encoded,
     bring: Bring,
-    /// How pictures of `own` size are surrounded.
+    /// How images of `own` size are surrounded.
     padding: FitMode,
     own: (usize, usize),
     shape: (usize, usize, usize),
@@ -39,21 +39,21 @@ pub struct Stream {
     mean_std: (f64, f64),
 }
 
-/// A picture as evaluation sees it.
+/// An image as evaluation sees it.
 struct Fitted {
     label: u32,
     /// (C, H, W).
     values: Vec<u8>,
 }
 
-/// What the set's own pictures tell.
+/// What the set's own images tell.
 struct Sample {
     channels: usize,
     mean_std: (f64, f64),
 }
 
 impl Stream {
-    /// A stream of the pictures of `set`. Channels that are not given, the mean and the deviation come from a sample.
+    /// A stream of the images of `set`. Channels that are not given, the mean and the deviation come from a sample.
     pub(super) fn new(set: Encoded, options: &OpenOptions) -> Result<Self, DataError> {
         let bring = options.bring();
         let mut this = Self {
@@ -83,7 +83,7 @@ impl Stream {
         Ok(this)
     }
 
-    /// Measures `count` pictures of a shuffle that is always the same.
+    /// Measures `count` images of a shuffle that is always the same.
     fn sample(&self, count: usize, channels: Option<usize>) -> Result<Sample, DataError> {
         let mut order = epoch_order(SAMPLE_SEED, 0, self.set.len());
         order.truncate(count);
@@ -121,13 +121,13 @@ impl Stream {
         &self.set.name
     }
 
-    /// The number of pictures, at least 1.
+    /// The number of images, at least 1.
     #[allow(clippy::len_without_is_empty, reason = "a data set is never empty")]
     pub fn len(&self) -> usize {
         self.set.len()
     }
 
-    /// (channels, height, width) of every picture.
+    /// (channels, height, width) of every image.
     pub fn shape(&self) -> (usize, usize, usize) {
         self.shape
     }
@@ -142,7 +142,7 @@ impl Stream {
         self.mean_std
     }
 
-    /// The path of picture `index` for messages.
+    /// The path of image `index` for messages.
     ///
     /// # Panics
     ///
@@ -151,12 +151,12 @@ impl Stream {
         self.set.path_of(index as usize)
     }
 
-    /// Pictures that could not be decoded so far.
+    /// Images that could not be decoded so far.
     pub fn broken(&self) -> usize {
         self.broken.count()
     }
 
-    /// What `read` makes of picture `i`, or of the next one of which it makes something; with its index.
+    /// What `read` makes of image `i`, or of the next one of which it makes something; with its index.
     fn whole<T>(
         &self,
         i: usize,
@@ -171,7 +171,7 @@ impl Stream {
         Err(DataError::none_whole(self.name()))
     }
 
-    /// Picture `i` in its own channels and, where it is not resized, its own size, which all must share.
+    /// Image `i` in its own channels and, where it is not resized, its own size, which all must share.
     fn own_tile(&self, i: usize) -> Result<(usize, Tile), DataError> {
         let (at, tile) = self.whole(i, |bytes| tile(bytes, self.bring))?;
         self.check_size(at, &tile)?;
@@ -190,13 +190,13 @@ impl Stream {
         if size == self.own { values.to_vec() } else { fit::pad(values, self.own, size, self.padding) }
     }
 
-    /// Picture `i`, or the next whole one, as evaluation sees it.
+    /// Image `i`, or the next whole one, as evaluation sees it.
     fn fitted(&self, i: usize) -> Result<Fitted, DataError> {
         let (at, tile) = self.own_tile(i)?;
         Ok(self.fit(at, &tile))
     }
 
-    /// Picture `i` itself, as evaluation sees it; nothing if it is broken.
+    /// Image `i` itself, as evaluation sees it; nothing if it is broken.
     fn itself(&self, i: usize) -> Result<Option<Fitted>, DataError> {
         match self.set.decode(i, |bytes| tile(bytes, self.bring))? {
             Ok(tile) => self.check_size(i, &tile).map(|()| Some(self.fit(i, &tile))),
@@ -210,18 +210,18 @@ impl Stream {
         Fitted { label: self.set.entries[at].label, values: self.padded(&values) }
     }
 
-    /// Writes picture `index`, augmented with the random numbers of (seed, epoch, index), to `out`, (C, H, W) in [-1, 1];
+    /// Writes image `index`, augmented with the random numbers of (seed, epoch, index), to `out`, (C, H, W) in [-1, 1];
     /// returns its class.
     ///
-    /// A random resized crop is taken from the picture as it is stored where the set's pictures are resized.
+    /// A random resized crop is taken from the image as it is stored where the set's images are resized.
     ///
     /// # Errors
     ///
-    /// If the file cannot be read, more pictures are broken than may be, or the picture has another size than the rest.
+    /// If the file cannot be read, more images are broken than may be, or the image has another size than the rest.
     ///
     /// # Panics
     ///
-    /// If `index` is not below [`Stream::len`] or `out` has another length than a picture.
+    /// If `index` is not below [`Stream::len`] or `out` has another length than an image.
     pub fn example(
         &self,
         index: u32,
@@ -230,8 +230,8 @@ impl Stream {
         out: &mut [f32],
     ) -> Result<u32, DataError> {
         let (channels, height, width) = self.shape;
-        assert!((index as usize) < self.len(), "picture {index} of {}", self.len());
-        assert_eq!(out.len(), channels * height * width, "values of a picture");
+        assert!((index as usize) < self.len(), "image {index} of {}", self.len());
+        assert_eq!(out.len(), channels * height * width, "values of an image");
         let key = [seed, epoch, u64::from(index)];
         if let (Some(area), false) = (augment.resized_crop, self.bring == Bring::Keep) {
             let (at, cropped) = self.whole(index as usize, |bytes| self.cropped(bytes, area, key))?;
@@ -248,7 +248,7 @@ impl Stream {
         Ok(label)
     }
 
-    /// A random resized crop of a stored picture, in the set's channels and size.
+    /// A random resized crop of a stored image, in the set's channels and size.
     fn cropped(
         &self,
         bytes: &[u8],
@@ -261,7 +261,7 @@ impl Stream {
         let mut samples = decoded.into_samples();
         if (channels, wanted) == (3, 1) {
             // Grey first, as a set in memory is: the rounding is the same then.
-            let colour = crate::picture::planes(&samples, 3, |v| v);
+            let colour = crate::image::planes(&samples, 3, |v| v);
             samples = Vec::new();
             fit::convert_channels(&colour, 3, 1, &mut samples);
             channels = 1;
@@ -273,7 +273,7 @@ impl Stream {
         Ok(out)
     }
 
-    /// The pictures at `indices`, as evaluation sees them, in memory; nothing if none of them is whole.
+    /// The images at `indices`, as evaluation sees them, in memory; nothing if none of them is whole.
     pub(super) fn load_whole(&self, indices: &[u32]) -> Result<Option<Dataset>, DataError> {
         let read = |&i: &u32| match self.whole_only {
             true => self.itself(i as usize),

@@ -6,30 +6,30 @@ use rayon::prelude::*;
 
 use super::dataset::{Histogram, spread};
 use super::error::DataError;
+use super::images::{Bring, tile};
 use super::notes::plural;
-use super::pictures::{Bring, tile};
 use super::source::{Content, DataSource, Part};
-use crate::picture::{Grid, GridRow, Picture, PictureError};
+use crate::image::{Grid, GridRow, Image, ImageError};
 
-/// The side that pictures of different sizes are brought to in a [`Description::grid`].
+/// The side that images of different sizes are brought to in a [`Description::grid`].
 const CELL: usize = 96;
 
 /// A part of a data set, measured.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct Summary {
-    /// Pictures.
+    /// Images.
     pub count: usize,
     /// Those that were measured.
     pub measured: usize,
     /// Those of them that cannot be decoded.
     pub broken: usize,
-    /// 1 if all measured pictures are grey, 3 otherwise.
+    /// 1 if all measured images are grey, 3 otherwise.
     pub channels: usize,
     /// Smallest and largest height.
     pub height: [usize; 2],
     /// Smallest and largest width.
     pub width: [usize; 2],
-    /// Pictures of each class.
+    /// Images of each class.
     pub class_counts: Vec<usize>,
     /// Mean of each channel, in [0, 1].
     pub mean: Vec<f64>,
@@ -39,13 +39,13 @@ pub struct Summary {
     pub sigma_data: f64,
 }
 
-/// A data set, its parts listed; pictures are read when they are asked for.
+/// A data set, its parts listed; images are read when they are asked for.
 pub struct Description {
     name: String,
     parts: Vec<(Option<Part>, Content)>,
 }
 
-/// What one picture tells.
+/// What one image tells.
 struct Seen {
     channels: usize,
     size: (usize, usize),
@@ -63,7 +63,7 @@ impl Seen {
     }
 }
 
-/// What several pictures tell.
+/// What several images tell.
 #[derive(Default)]
 struct Total {
     measured: usize,
@@ -73,7 +73,7 @@ struct Total {
     channels: usize,
     height: Option<RangeInclusive<usize>>,
     width: Option<RangeInclusive<usize>>,
-    /// Of pictures in colour.
+    /// Of images in colour.
     colour: [Histogram; 3],
     /// Of grey ones.
     grey: Histogram,
@@ -171,12 +171,12 @@ impl Description {
         &self.parts
     }
 
-    /// Measures every part on at most `limit` pictures, evenly spaced; `progress` is told the share of the work done.
-    /// Pictures that cannot be decoded are counted, with a warning that names one.
+    /// Measures every part on at most `limit` images, evenly spaced; `progress` is told the share of the work done.
+    /// Images that cannot be decoded are counted, with a warning that names one.
     ///
     /// # Errors
     ///
-    /// If an archive cannot be read, or no picture of a part can be decoded.
+    /// If an archive cannot be read, or no image of a part can be decoded.
     pub fn measure(
         &self,
         limit: Option<usize>,
@@ -187,7 +187,7 @@ impl Description {
         let (mut done, mut summaries) = (0, Vec::new());
         for (part, content) in &self.parts {
             let mut measured = Total::default();
-            // In pieces, so that progress is told and what pictures tell does not pile up.
+            // In pieces, so that progress is told and what images tell does not pile up.
             for piece in chosen(content).chunks(1024) {
                 let seen: Vec<Result<Result<Seen, DataError>, DataError>> =
                     piece.par_iter().map(|&i| see(content, i as usize)).collect();
@@ -201,7 +201,7 @@ impl Description {
                 if measured.broken == measured.measured {
                     return Err(wrong);
                 }
-                tracing::warn!("{} broken {}: {wrong}", measured.broken, plural("picture", measured.broken));
+                tracing::warn!("{} broken {}: {wrong}", measured.broken, plural("image", measured.broken));
             }
             let mut counts = vec![0; content.classes().len()];
             content.labels().iter().for_each(|&label| counts[label as usize] += 1);
@@ -210,33 +210,33 @@ impl Description {
         Ok(summaries)
     }
 
-    /// A figure with pictures of the first part: a row for each of at most `classes` classes, evenly spaced, with at most
-    /// `columns` pictures.
+    /// A figure with images of the first part: a row for each of at most `classes` classes, evenly spaced, with at most
+    /// `columns` images.
     ///
     /// # Errors
     ///
-    /// If a file cannot be read; within, if the figure would be too large. A class whose pictures are all broken is left out.
-    pub fn grid(&self, classes: usize, columns: usize) -> Result<Result<Picture, PictureError>, DataError> {
+    /// If a file cannot be read; within, if the figure would be too large. A class whose images are all broken is left out.
+    pub fn grid(&self, classes: usize, columns: usize) -> Result<Result<Image, ImageError>, DataError> {
         let content = &self.parts[0].1;
         let labels = content.labels();
         let mut rows = Vec::new();
         for class in spread(content.classes().len(), classes) {
             let of_class: Vec<usize> = (0..labels.len()).filter(|&i| labels[i] == class).collect();
-            let mut pictures = Vec::new();
+            let mut images = Vec::new();
             for at in spread(of_class.len(), columns) {
-                pictures.extend(show(content, of_class[at as usize])?);
+                images.extend(show(content, of_class[at as usize])?);
             }
-            if !pictures.is_empty() {
-                rows.push((class, pictures));
+            if !images.is_empty() {
+                rows.push((class, images));
             }
         }
-        let shapes = || rows.iter().flat_map(|(_, pictures)| pictures).map(|p| (p.height(), p.width()));
+        let shapes = || rows.iter().flat_map(|(_, images)| images).map(|p| (p.height(), p.width()));
         let mixed = shapes().any(|shape| Some(shape) != shapes().next());
         let side = shapes().map(|(height, width)| height.max(width)).max().unwrap_or(1);
         if mixed || side > 2 * CELL {
-            for picture in rows.iter_mut().flat_map(|(_, pictures)| pictures) {
-                match picture.center_fit(CELL, CELL) {
-                    Ok(fitted) => *picture = fitted,
+            for image in rows.iter_mut().flat_map(|(_, images)| images) {
+                match image.center_fit(CELL, CELL) {
+                    Ok(fitted) => *image = fitted,
                     Err(error) => return Ok(Err(error)),
                 }
             }
@@ -244,9 +244,9 @@ impl Description {
         let grid = Grid {
             rows: rows
                 .iter()
-                .map(|(class, pictures)| GridRow {
+                .map(|(class, images)| GridRow {
                     caption: content.classes()[*class as usize].clone(),
-                    pictures: pictures.iter().collect(),
+                    images: images.iter().collect(),
                 })
                 .collect(),
             scale: (CELL / side.max(1)).clamp(1, 8),
@@ -256,7 +256,7 @@ impl Description {
     }
 }
 
-/// What picture `i` tells; within, why it is broken.
+/// What image `i` tells; within, why it is broken.
 fn see(content: &Content, i: usize) -> Result<Result<Seen, DataError>, DataError> {
     Ok(match content {
         Content::Raw(data) => Ok(Seen::of(data.image(i), data.channels(), (data.height(), data.width()))),
@@ -267,8 +267,8 @@ fn see(content: &Content, i: usize) -> Result<Result<Seen, DataError>, DataError
     })
 }
 
-/// A picture of the set, `None` if it is broken.
-fn show(content: &Content, i: usize) -> Result<Option<Picture>, DataError> {
+/// An image of the set, `None` if it is broken.
+fn show(content: &Content, i: usize) -> Result<Option<Image>, DataError> {
     let (shape, values) = match content {
         Content::Raw(data) => ((data.channels(), data.height(), data.width()), data.image(i).to_vec()),
         Content::Encoded(set) => match set.decode(i, |bytes| tile(bytes, Bring::Keep))? {
@@ -276,5 +276,5 @@ fn show(content: &Content, i: usize) -> Result<Option<Picture>, DataError> {
             Err(_) => return Ok(None),
         },
     };
-    Ok(Picture::from_bytes(shape, &values).ok())
+    Ok(Image::from_bytes(shape, &values).ok())
 }

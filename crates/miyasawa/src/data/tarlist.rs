@@ -122,7 +122,7 @@ fn one(
             };
             TarFile { path: path.to_owned(), ..found[target].clone() }
         } else {
-            if kind.is_symlink() && listing::is_picture(name) {
+            if kind.is_symlink() && listing::is_image(name) {
                 listed.notes.left(Left::TarLink, || path.to_owned());
             }
             continue;

@@ -11,7 +11,7 @@ use super::source::{Content, Found, Part};
 use super::store::Store;
 use super::{classnames, listing, places, walk};
 
-/// The classes of the validation pictures.
+/// The classes of the validation images.
 const ANNOTATIONS: &str = "val/val_annotations.txt";
 
 /// Whether a folder is the unpacked archive.
@@ -28,7 +28,7 @@ pub(super) fn find_named(folder: Option<&Path>, roots: &[PathBuf], part: Part) -
     })
 }
 
-/// Finds a part of the set in the folder of the unpacked archive. The part for testing is `val`: the pictures in `test`
+/// Finds a part of the set in the folder of the unpacked archive. The part for testing is `val`: the images in `test`
 /// have no classes. Classes are in the order of their synsets' numbers.
 pub(super) fn find(folder: &Path, part: Part) -> Result<Found, DataError> {
     let read = |name: &str| {
@@ -54,7 +54,7 @@ pub(super) fn find(folder: &Path, part: Part) -> Result<Found, DataError> {
         Part::Train => {
             let walked = walk::walk(&folder.join("train"))?;
             notes = walked.notes;
-            for path in walked.pictures {
+            for path in walked.images {
                 let path = format!("train/{path}");
                 let id = path.split('/').nth(1).unwrap_or_default();
                 entries.push(entry(label(&path, id)?, path));
@@ -66,16 +66,16 @@ pub(super) fn find(folder: &Path, part: Part) -> Result<Found, DataError> {
                 let mut columns = line.split('\t');
                 let (Some(name), Some(id)) = (columns.next(), columns.next()) else {
                     let line: String = line.chars().take(60).collect();
-                    let expected = "lines 'picture<TAB>wnid<TAB>...'";
+                    let expected = "lines 'image<TAB>wnid<TAB>...'";
                     return Err(DataError::malformed(
                         &folder.join(ANNOTATIONS),
                         expected,
                         format!("'{line}'"),
                     ));
                 };
-                if !listing::is_picture(name) || name.contains(['/', '\\']) {
+                if !listing::is_image(name) || name.contains(['/', '\\']) {
                     let found = format!("'{name}'");
-                    return Err(DataError::malformed(&folder.join(ANNOTATIONS), "names of pictures", found));
+                    return Err(DataError::malformed(&folder.join(ANNOTATIONS), "names of images", found));
                 }
                 entries.push(entry(label(ANNOTATIONS, id)?, format!("val/images/{name}")));
             }
@@ -83,7 +83,7 @@ pub(super) fn find(folder: &Path, part: Part) -> Result<Found, DataError> {
         }
     }
     if entries.is_empty() {
-        return Err(DataError::malformed(folder, format!("pictures of the {part} part"), "none"));
+        return Err(DataError::malformed(folder, format!("images of the {part} part"), "none"));
     }
     // Without the names, the synsets' numbers have to do.
     let words = read("words.txt").unwrap_or_default();

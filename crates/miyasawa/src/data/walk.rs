@@ -1,4 +1,4 @@
-//! The pictures below a folder.
+//! The images below a folder.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -14,15 +14,15 @@ const MAX_DEPTH: usize = 6;
 /// What lies below a folder.
 #[derive(Debug, Default)]
 pub(super) struct Walked {
-    /// The paths of all pictures, relative to the folder, with `/` between components, sorted.
-    pub pictures: Vec<String>,
+    /// The paths of all images, relative to the folder, with `/` between components, sorted.
+    pub images: Vec<String>,
     /// The other files.
     pub others: Others,
     /// What was left out.
     pub notes: Notes,
 }
 
-/// Finds all pictures below `root`. Hidden files and folders are passed over, and so is, with a note, what cannot be reached
+/// Finds all images below `root`. Hidden files and folders are passed over, and so is, with a note, what cannot be reached
 /// under a name, and a link to a folder that is reached without it.
 ///
 /// # Errors
@@ -42,7 +42,7 @@ pub(super) fn walk(root: &Path) -> Result<Walked, DataError> {
         walker.folder(&format!("{prefix}/"), &target, depth)?;
     }
     let mut walked = walker.walked;
-    walked.pictures.sort_unstable();
+    walked.images.sort_unstable();
     Ok(walked)
 }
 
@@ -120,8 +120,8 @@ impl Walker {
                     Some(_) => {}
                 }
             }
-            if listing::is_picture(&name) {
-                self.walked.pictures.push(relative);
+            if listing::is_image(&name) {
+                self.walked.images.push(relative);
             } else {
                 self.walked.others.add(&relative);
             }
@@ -153,7 +153,7 @@ mod tests {
         files(dir.path(), &["System Volume Information/a.png", ".ipynb_checkpoints/a.png"]);
         files(dir.path(), &["cat/2.jfif", "dog/3.JPE", "dog/4.heic", "dog/5.txt"]);
         let found = walk(dir.path()).unwrap();
-        assert_eq!(found.pictures, ["cat/1.png", "cat/2.jfif", "dog/3.JPE"]);
+        assert_eq!(found.images, ["cat/1.png", "cat/2.jfif", "dog/3.JPE"]);
         let lines = found.notes.lines();
         assert_eq!(lines.len(), 1, "{lines:?}");
         assert!(lines[0].contains("left out 6 folders that a system keeps"), "{lines:?}");
@@ -161,7 +161,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn links_in_circles_multiply_nothing_and_one_bad_name_costs_one_picture() {
+    fn links_in_circles_multiply_nothing_and_one_bad_name_costs_one_image() {
         use std::os::unix::ffi::OsStrExt;
         use std::os::unix::fs::symlink;
         let dir = tempfile::tempdir().unwrap();
@@ -181,7 +181,7 @@ mod tests {
         }
         fs::write(root.join("cat").join(std::ffi::OsStr::from_bytes(b"caf\xe9.png")), b"").unwrap();
         let found = walk(&root).unwrap();
-        assert_eq!(found.pictures, ["bird/3.png", "cat/1.png", "cat/4.png", "dog/2.png"]);
+        assert_eq!(found.images, ["bird/3.png", "cat/1.png", "cat/4.png", "dog/2.png"]);
         let lines = found.notes.lines().join("; ");
         for part in [
             "4 links to folders that are read already: all",

@@ -48,7 +48,7 @@ pub(super) struct Shard {
     pub notes: Notes,
 }
 
-/// Where the classes of pictures are told.
+/// Where the classes of images are told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     /// `.cls`, in it a number or a name.
@@ -83,34 +83,34 @@ fn stem(path: &str) -> &str {
     &path[..path[name..].rfind('.').map_or(path.len(), |dot| name + dot)]
 }
 
-/// The examples of an archive; nothing if its pictures have no labels beside them.
+/// The examples of an archive; nothing if its images have no labels beside them.
 ///
-/// A label is in `KEY.cls`, as a number or a name, or where no picture has such a file, in a field of `KEY.json`.
+/// A label is in `KEY.cls`, as a number or a name, or where no image has such a file, in a field of `KEY.json`.
 ///
 /// # Errors
 ///
-/// If there are labels and it is not certain what they are, or which of several pictures they belong to.
+/// If there are labels and it is not certain what they are, or which of several images they belong to.
 pub(super) fn label(store: &Store, files: &[TarFile], notes: &mut Notes) -> Result<Option<Shard>, DataError> {
     let of_kind = |kind: Kind| files.iter().filter(move |file| Kind::of(&file.path) == Some(kind));
-    let pictures = || files.iter().filter(|file| listing::is_picture(&file.path));
+    let images = || files.iter().filter(|file| listing::is_image(&file.path));
     let labels: Vec<&TarFile> = of_kind(Kind::Class).collect();
     if !labels.is_empty() {
-        return by_files(store, pictures().collect(), labels, &mut told).map(Some);
+        return by_files(store, images().collect(), labels, &mut told).map(Some);
     }
     // Labels of another kind are looked for where folders tell no classes.
     let top =
         |file: &TarFile| file.path.trim_start_matches("./").split_once('/').map(|(top, _)| top.to_owned());
-    if pictures().map(top).collect::<BTreeSet<_>>().len() != 1 {
+    if images().map(top).collect::<BTreeSet<_>>().len() != 1 {
         return Ok(None);
     }
-    let keys: BTreeSet<&str> = pictures().map(|picture| key(&picture.path)).collect();
+    let keys: BTreeSet<&str> = images().map(|image| key(&image.path)).collect();
     let beside = |kind: Kind| of_kind(kind).find(|file| keys.contains(key(&file.path)));
     let unclear = |file: &TarFile, found: &str| {
-        let expected = format!("the class of a picture in a file {}.cls", key(&file.path));
+        let expected = format!("the class of an image in a file {}.cls", key(&file.path));
         DataError::malformed(&store.path_of(&file.path), expected, found)
     };
     if let Some(index) = beside(Kind::Index) {
-        let found = "a number in .index, which may be the class or the picture's own: rename the files if it is the class";
+        let found = "a number in .index, which may be the class or the image's own: rename the files if it is the class";
         return Err(unclear(index, found));
     }
     if let Some(first) = beside(Kind::Json) {
@@ -121,7 +121,7 @@ pub(super) fn label(store: &Store, files: &[TarFile], notes: &mut Notes) -> Resu
                 let mut told = |store: &Store, stream: &mut dyn ReadSeek, file: &TarFile| {
                     told_in_json(store, stream, file, field)
                 };
-                return by_files(store, pictures().collect(), labels, &mut told).map(Some);
+                return by_files(store, images().collect(), labels, &mut told).map(Some);
             }
             None => notes.say(format!(
                 "no classes are read: {} has no field 'label', 'class' or the like",
@@ -146,15 +146,15 @@ pub(super) fn label(store: &Store, files: &[TarFile], notes: &mut Notes) -> Resu
 /// What a file tells of a class.
 type Tell<'a> = dyn FnMut(&Store, &mut dyn ReadSeek, &TarFile) -> Result<Told, DataError> + 'a;
 
-/// The pictures with the labels that are told beside them.
+/// The images with the labels that are told beside them.
 fn by_files(
     store: &Store,
-    mut pictures: Vec<&TarFile>,
+    mut images: Vec<&TarFile>,
     labels: Vec<&TarFile>,
     tell: &mut Tell<'_>,
 ) -> Result<Shard, DataError> {
     let mut notes = Notes::default();
-    pictures.sort_by(|a, b| a.path.cmp(&b.path));
+    images.sort_by(|a, b| a.path.cmp(&b.path));
     let group = |files: &[&TarFile], key: fn(&str) -> &str| {
         let mut groups: HashMap<(u32, String), Vec<TarFile>> = HashMap::new();
         for file in files {
@@ -164,42 +164,42 @@ fn by_files(
     };
     let mut by = key as fn(&str) -> &str;
     let several = |groups: &HashMap<_, Vec<TarFile>>| groups.values().any(|files| files.len() > 1);
-    let (mut of_pictures, mut of_labels) = (group(&pictures, by), group(&labels, by));
-    if several(&of_pictures) || several(&of_labels) {
-        // Keys with dots in them: every picture has a label of its own, and every label a picture.
-        let stems = (group(&pictures, stem), group(&labels, stem));
+    let (mut of_images, mut of_labels) = (group(&images, by), group(&labels, by));
+    if several(&of_images) || several(&of_labels) {
+        // Keys with dots in them: every image has a label of its own, and every label an image.
+        let stems = (group(&images, stem), group(&labels, stem));
         let alone = !several(&stems.0) && !several(&stems.1);
         if alone && stems.0.keys().all(|key| stems.1.contains_key(key)) {
             by = stem;
-            (of_pictures, of_labels) = stems;
+            (of_images, of_labels) = stems;
         }
     }
     let of = |file: &TarFile| (file.segment, by(&file.path).to_owned());
     let mut stream = store.reader()?.0;
     let mut examples = Vec::new();
-    for picture in pictures {
-        let name = of(picture);
-        let group = &of_pictures[&name];
-        if one_of(store, group, &name.1)?.path != picture.path {
-            notes.left(Left::Second, || picture.path.clone());
+    for image in images {
+        let name = of(image);
+        let group = &of_images[&name];
+        if one_of(store, group, &name.1)?.path != image.path {
+            notes.left(Left::Second, || image.path.clone());
             continue;
         }
         let Some(labels) = of_labels.get(&name) else {
             let expected = format!("a class file {}.cls beside it", name.1);
-            return Err(DataError::malformed(&store.path_of(&picture.path), expected, "none"));
+            return Err(DataError::malformed(&store.path_of(&image.path), expected, "none"));
         };
         let label = one_of(store, labels, &name.1)?;
         if labels.len() > 1 {
             let other = labels.iter().find(|other| other.path != label.path).map_or("", |other| &other.path);
             notes.say(format!("classes are those of files such as {}; {other} is not read", label.path));
         }
-        examples.push((picture.clone(), tell(store, &mut *stream, label)?));
+        examples.push((image.clone(), tell(store, &mut *stream, label)?));
     }
     for (name, labels) in &of_labels {
-        if !of_pictures.contains_key(name) {
+        if !of_images.contains_key(name) {
             // The first in the alphabet, as the map has no order.
-            notes.left_many(Left::NoPicture, labels.len(), || {
-                let without = of_labels.keys().filter(|name| !of_pictures.contains_key(*name)).min();
+            notes.left_many(Left::NoImage, labels.len(), || {
+                let without = of_labels.keys().filter(|name| !of_images.contains_key(*name)).min();
                 format!("{}.cls", without.map_or("", |name| &name.1))
             });
         }
@@ -216,7 +216,7 @@ fn one_of<'a>(store: &Store, files: &'a [TarFile], key: &str) -> Result<&'a TarF
         (_, plain, second) => {
             let (first, second) = (plain.unwrap_or(&files[0]), second.unwrap_or(&files[1]));
             let expected = format!(
-                "one picture and one label of the example '{key}' (a key ends at the first dot of a name; a mask or another \
+                "one image and one label of the example '{key}' (a key ends at the first dot of a name; a mask or another \
                  view belongs into a file such as KEY.mask.png beside KEY.jpg)"
             );
             Err(DataError::malformed(&store.path, expected, format!("{} and {}", first.path, second.path)))
@@ -302,7 +302,7 @@ fn told_in_json(
     }
 }
 
-/// The labels and class names of a set of which this is told, picture by picture. Names are those of `classes.txt`
+/// The labels and class names of a set of which this is told, image by image. Names are those of `classes.txt`
 /// ([`classnames::beside`] the first shard); else numbers, or the names that occur, sorted.
 pub(super) fn resolve(set: &mut Encoded, told: &[Told], notes: &mut Notes) -> Result<(), DataError> {
     let listed = match set.stores.first().and_then(|store| classnames::beside(&store.path)) {
@@ -363,7 +363,7 @@ fn number(
         return Ok(names);
     }
     classnames::numbers(largest, set.len(), labels.iter().map(|(_, label)| *label), notes).ok_or_else(|| {
-        let expected = format!("a class number that {} pictures can need", set.len());
+        let expected = format!("a class number that {} images can need", set.len());
         DataError::malformed(&set.path_of(at), expected, largest.to_string())
     })
 }

@@ -1,10 +1,10 @@
-//! What the number of pictures leaves open of an evaluation.
+//! What the number of images leaves open of an evaluation.
 
-use super::Row;
+use super::EvalRow;
 use crate::metrics::Estimate;
 use serde::{Deserialize, Serialize};
 
-/// What the number of pictures leaves open of a [`Row`]; none in documents of earlier versions.
+/// What the number of images leaves open of a [`EvalRow`]; none in documents of earlier versions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct RowErrors {
     /// 95% interval of the accuracy ([`wilson`](crate::metrics::wilson)).
@@ -24,7 +24,7 @@ pub struct RowErrors {
     pub psnr_given_label_error: Option<f64>,
 }
 
-/// A quantity of a [`Row`].
+/// A quantity of a [`EvalRow`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Quantity {
     /// The accuracy, a share.
@@ -39,7 +39,7 @@ pub enum Quantity {
     Ece,
 }
 
-impl Row {
+impl EvalRow {
     /// A quantity with its 95% interval, as far as that is known; none where the model has no such quantity.
     pub fn estimate(&self, of: Quantity) -> Option<Estimate> {
         let errors = &self.errors;
@@ -62,15 +62,15 @@ mod tests {
     fn rows_of_earlier_versions_are_read_and_their_intervals_unknown() {
         let text = r#"{"sigma":0.1,"accuracy":0.5,"nll":1.0,"ece":0.1,"psnr":30.0,"ssim":0.9,"psnr_given_label":null,
                       "psnr_noisy":26.0}"#;
-        let row: Row = serde_json::from_str(text).unwrap();
+        let row: EvalRow = serde_json::from_str(text).unwrap();
         assert_eq!(row.errors, RowErrors::default());
         assert_eq!(row.estimate(Quantity::PsnrGivenLabel), None);
         for quantity in [Quantity::Accuracy, Quantity::Psnr, Quantity::Ssim, Quantity::Ece] {
             assert_eq!(row.estimate(quantity).unwrap().interval(), None);
         }
         let errors = RowErrors { accuracy_interval: Some([0.4, 0.6]), psnr_error: Some(0.5), ..row.errors };
-        let now = Row { errors, ..row };
-        let again: Row = serde_json::from_str(&serde_json::to_string(&now).unwrap()).unwrap();
+        let now = EvalRow { errors, ..row };
+        let again: EvalRow = serde_json::from_str(&serde_json::to_string(&now).unwrap()).unwrap();
         assert_eq!(again, now);
         assert_eq!(again.estimate(Quantity::Accuracy).unwrap().interval(), Some([0.4, 0.6]));
         let [low, high] = again.estimate(Quantity::Psnr).unwrap().interval().unwrap();

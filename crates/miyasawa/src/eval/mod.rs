@@ -4,12 +4,12 @@ mod errors;
 
 pub use errors::{Quantity, RowErrors};
 
-use crate::data::{DataError, Dataset, Pictures, gather};
+use crate::data::{DataError, Dataset, Images, gather};
+use crate::image::Image;
 use crate::infer;
-use crate::lanes;
 use crate::metrics::{ClassificationMeter, DenoisingMeter};
-use crate::model::{Ask, Predict, host};
-use crate::picture::Picture;
+use crate::model::{Predict, Query, host};
+use crate::parallel;
 use crate::random::evaluation_noise;
 use burn::tensor::{Device, Int, Tensor, TensorData, activation::log_softmax};
 
@@ -19,9 +19,9 @@ pub struct EvalOptions {
     /// Noise levels, in units of the [-1, 1] range, within [`NOISE_LEVELS`](crate::model::NOISE_LEVELS); 0 is a level for
     /// networks alone that are not told it.
     pub sigmas: Vec<f64>,
-    /// Take so many pictures, evenly spaced over the set; all if left out.
+    /// Take so many images, evenly spaced over the set; all if left out.
     pub limit: Option<usize>,
-    /// Pictures that go through the network at once.
+    /// Images that go through the network at once.
     pub batch: usize,
     /// Seed of the noise.
     pub seed: u64,
@@ -40,10 +40,10 @@ impl Default for EvalOptions {
 
 /// A model at one noise level; what it cannot do is left out.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
-pub struct Row {
+pub struct EvalRow {
     /// The noise level.
     pub sigma: f64,
-    /// Share of the pictures whose class is the likeliest.
+    /// Share of the images whose class is the likeliest.
     pub accuracy: Option<f64>,
     /// Mean of `-log p(c | y)`.
     pub nll: Option<f64>,
@@ -60,14 +60,14 @@ pub struct Row {
     pub psnr_given_label: Option<f64>,
     /// Mean PSNR of `y` itself; none at noise level 0.
     pub psnr_noisy: Option<f64>,
-    /// What the number of pictures leaves open.
+    /// What the number of images leaves open.
     #[serde(default, flatten)]
     pub errors: RowErrors,
 }
 
 /// A batch of a data set with fixed noise, as tensors.
 pub struct NoisyBatch {
-    /// The clean pictures, `[batch, channels, height, width]`.
+    /// The clean images, `[batch, channels, height, width]`.
     pub x: Tensor<4>,
     /// The noisy ones.
     pub y: Tensor<4>,
@@ -79,8 +79,8 @@ pub struct NoisyBatch {
     pub clean: Vec<f32>,
 }
 
-/// The pictures `from..from + count` at a noise level; the noise is a function of the seed, the number
-/// `level` and the picture's place alone.
+/// The images `from..from + count` at a noise level; the noise is a function of the seed, the number
+/// `level` and the image's place alone.
 pub fn noisy_batch(
     data: &Dataset,
     [from, count]: [usize; 2],
@@ -91,7 +91,7 @@ pub fn noisy_batch(
     noisy_batch_at(data, [from, count], from, sigma, seed_level, device)
 }
 
-/// As [`noisy_batch`], with the noise of the pictures from `place` on.
+/// As [`noisy_batch`], with the noise of the images from `place` on.
 fn noisy_batch_at(
     data: &Dataset,
     [from, count]: [usize; 2],
@@ -120,43 +120,43 @@ fn noisy_batch_at(
 /// Evaluates a model; `progress` is told the share of the work done.
 ///
 /// # Panics
-/// If the pictures have other channels than the model's, or more classes where it classifies.
+/// If the images have other channels than the model's, or more classes where it classifies.
 pub fn evaluate(
     model: &(impl Predict + Sync),
     data: &Dataset,
     options: &EvalOptions,
     device: &Device,
     progress: &mut dyn FnMut(f64),
-) -> Vec<Row> {
+) -> Vec<EvalRow> {
     let mut told = |share| {
         progress(share);
         true
     };
-    // Pictures in memory cannot fail to be read, and nobody stops it.
+    // Images in memory cannot fail to be read, and nobody stops it.
     let found = evaluate_set(model, &data.clone().into(), options, device, &mut told).ok().flatten();
     found.map_or_else(Vec::new, |found| found.rows)
 }
 
-/// What was found of pictures, some of which may have been left out.
+/// What was found of images, some of which may have been left out.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Evaluation {
     /// How many were measured.
     pub count: usize,
     /// A row for every noise level.
-    pub rows: Vec<Row>,
+    pub rows: Vec<EvalRow>,
 }
 
-/// As [`evaluate`], of pictures that need not be in memory: a batch of them is, at a time; nothing as soon as `progress` answers
+/// As [`evaluate`], of images that need not be in memory: a batch of them is, at a time; nothing as soon as `progress` answers
 /// `false`. Broken ones are left out if they were opened so.
 ///
 /// # Errors
-/// If pictures cannot be read, too many are broken, or none is whole.
+/// If images cannot be read, too many are broken, or none is whole.
 ///
 /// # Panics
 /// As [`evaluate`].
 pub fn evaluate_set(
     model: &(impl Predict + Sync),
-    data: &Pictures,
+    data: &Images,
     options: &EvalOptions,
     device: &Device,
     progress: &mut dyn FnMut(f64) -> bool,
@@ -185,23 +185,23 @@ pub fn evaluate_set(
     Ok(Some(Evaluation { count: place, rows: meters.rows() }))
 }
 
-/// As [`evaluate_set`], of a denoiser on pictures that each have their own size; nothing is classified.
+/// As [`evaluate_set`], of a denoiser on images that each have their own size; nothing is classified.
 pub fn evaluate_gallery(
     model: &(impl Predict + Sync),
-    pictures: &[Picture],
+    images: &[Image],
     options: &EvalOptions,
     device: &Device,
     progress: &mut dyn FnMut(f64) -> bool,
-) -> Option<Vec<Row>> {
-    let count = options.limit.unwrap_or(usize::MAX).min(pictures.len());
+) -> Option<Vec<EvalRow>> {
+    let count = options.limit.unwrap_or(usize::MAX).min(images.len());
     let mut levels: Vec<OfLevel> = options.sigmas.iter().map(|_| OfLevel::default()).collect();
     for k in 0..count {
         // Evenly spaced, as `Dataset::subset` chooses.
-        let clean = &pictures[k * pictures.len() / count];
+        let clean = &images[k * images.len() / count];
         for (level, (meters, &sigma)) in levels.iter_mut().zip(&options.sigmas).enumerate() {
             let eps = evaluation_noise(options.seed, level as u64, k, 1, clean.values().len());
             let noisy = clean.values().iter().zip(eps).map(|(x, e)| x + sigma as f32 * e).collect();
-            let noisy = Picture::new(clean.shape(), noisy).expect("the shape of the clean picture");
+            let noisy = Image::new(clean.shape(), noisy).expect("the shape of the clean image");
             meters.noisy.add(noisy.values(), clean.values(), clean.shape());
             if let Some(denoised) = infer::denoise(model, &noisy, sigma, None, device, &mut |_| ()) {
                 let meter = meters.marginal.get_or_insert_default();
@@ -223,23 +223,23 @@ struct OfLevel {
     /// `D(y)`.
     marginal: Option<DenoisingMeter>,
     /// `D(y, true class)`.
-    given: Option<DenoisingMeter>,
+    class_conditional: Option<DenoisingMeter>,
     /// `y`.
     noisy: DenoisingMeter,
 }
 
 impl OfLevel {
-    fn row(self, sigma: f64) -> Row {
+    fn row(self, sigma: f64) -> EvalRow {
         let (classes, marginal) = (self.classes.map(|m| m.result()), self.marginal.map(|m| m.result()));
         let errors = RowErrors {
             accuracy_interval: classes.and_then(|c| c.accuracy_interval),
             ece_error: classes.and_then(|c| c.ece_error),
             psnr_error: marginal.and_then(|m| m.psnr_error),
             ssim_error: marginal.and_then(|m| m.ssim_error),
-            psnr_given_label_error: self.given.as_ref().and_then(|m| m.result().psnr_error),
+            psnr_given_label_error: self.class_conditional.as_ref().and_then(|m| m.result().psnr_error),
         };
         let finite = |value: Option<f64>| value.filter(|v| v.is_finite());
-        Row {
+        EvalRow {
             sigma,
             accuracy: classes.as_ref().map(|c| c.accuracy),
             nll: finite(classes.as_ref().map(|c| c.nll)),
@@ -247,7 +247,7 @@ impl OfLevel {
             psnr: finite(marginal.map(|m| m.psnr)),
             ssim: finite(marginal.map(|m| m.ssim)),
             mse: finite(marginal.map(|m| m.mse)),
-            psnr_given_label: finite(self.given.map(|m| m.result().psnr)),
+            psnr_given_label: finite(self.class_conditional.map(|m| m.result().psnr)),
             psnr_noisy: finite(Some(self.noisy.result().psnr)),
             errors,
         }
@@ -268,7 +268,7 @@ impl<'a, P: Predict + Sync> Meters<'a, P> {
         Self { model, options, device, of_level }
     }
 
-    /// Adds the pictures `range` (first and count) of `data`, with the noise of the pictures from `place` on, as long
+    /// Adds the images `range` (first and count) of `data`, with the noise of the images from `place` on, as long
     /// as `progress` answers `true`.
     fn add(
         &mut self,
@@ -284,8 +284,13 @@ impl<'a, P: Predict + Sync> Meters<'a, P> {
         for (level, meters) in self.of_level.iter_mut().enumerate() {
             let (sigma, seed) = (self.options.sigmas[level], self.options.seed);
             let batch = noisy_batch_at(data, range, place, sigma, [seed, level as u64], self.device);
-            let given = (classify && denoise).then_some(&batch.labels);
-            let found = lanes::predict(self.model, &batch.y, &batch.sigma, &Ask { classify, denoise, given });
+            let class_conditional = (classify && denoise).then_some(&batch.labels);
+            let found = parallel::predict(
+                self.model,
+                &batch.y,
+                &batch.sigma,
+                &Query { classify, denoise, class_conditional },
+            );
             meters.noisy.add(&host(batch.y.clone()), &batch.clean, image);
             if let Some(logits) = found.logits {
                 let meter = meters.classes.get_or_insert_default();
@@ -294,8 +299,8 @@ impl<'a, P: Predict + Sync> Meters<'a, P> {
             if let Some(denoised) = found.denoised {
                 meters.marginal.get_or_insert_default().add(&host(denoised), &batch.clean, image);
             }
-            if let Some(given) = found.given {
-                meters.given.get_or_insert_default().add(&host(given), &batch.clean, image);
+            if let Some(given) = found.class_conditional {
+                meters.class_conditional.get_or_insert_default().add(&host(given), &batch.clean, image);
             }
             if !progress((level + 1) as f64 / levels) {
                 return false;
@@ -304,7 +309,7 @@ impl<'a, P: Predict + Sync> Meters<'a, P> {
         true
     }
 
-    fn rows(self) -> Vec<Row> {
+    fn rows(self) -> Vec<EvalRow> {
         self.options.sigmas.iter().zip(self.of_level).map(|(sigma, meters)| meters.row(*sigma)).collect()
     }
 }

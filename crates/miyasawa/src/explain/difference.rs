@@ -1,11 +1,11 @@
 use super::{class, level};
-use crate::infer::{pictures, tensor};
+use crate::image::Image;
+use crate::infer::{to_images, to_tensor};
 use crate::model::{EnergyNetwork, JointModel, host, params::untracked};
-use crate::picture::Picture;
 use crate::verify::error_and_scale;
 use burn::tensor::{Device, Tensor};
 
-/// The adversarial gradient of a picture as a difference of denoisers.
+/// The adversarial gradient of an image as a difference of denoisers.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Explanation {
     /// The class that it is for.
@@ -15,13 +15,13 @@ pub struct Explanation {
     /// `p(c | y)` of the class.
     pub probability: f32,
     /// `D(y)`.
-    pub denoised: Picture,
+    pub denoised: Image,
     /// `D(y, c)`.
-    pub class_denoised: Picture,
+    pub class_denoised: Image,
     /// `D(y, c) - D(y)`.
-    pub difference: Picture,
+    pub difference: Image,
     /// `sigma^2 * grad log p(c|y)`, by reverse-mode autodiff of the classification: it knows of no denoiser.
-    pub gradient: Picture,
+    pub gradient: Image,
     /// `max |difference - gradient| / max |gradient|`; of a gradient below 1e-30, which ends in what float32 cannot hold, the
     /// difference from it is told as a share of 1e-30.
     pub relative_error: f64,
@@ -29,34 +29,34 @@ pub struct Explanation {
     pub probs: Vec<f32>,
 }
 
-/// Explains what of the picture speaks for each of the classes `labels`.
+/// Explains what of the image speaks for each of the classes `labels`.
 ///
 /// # Panics
-/// If one of them is none of the model's classes, or the picture has other channels than the model's.
+/// If one of them is none of the model's classes, or the image has other channels than the model's.
 pub fn explain<N: EnergyNetwork>(
     model: &JointModel<N>,
-    y: &Picture,
+    y: &Image,
     sigma: f64,
     labels: &[usize],
     device: &Device,
 ) -> Vec<Explanation> {
     let known = model.net.classes();
     assert!(labels.iter().all(|label| *label < known), "classes {labels:?}, the model knows {known}");
-    let picture = |batch: Tensor<4>| pictures(batch).remove(0);
+    let image = |batch: Tensor<4>| to_images(batch).remove(0);
     let with_graph = untracked(model.clone());
-    let point = model.at(&tensor(y, device), &level(sigma, device));
-    let (denoised, probs) = (picture(point.denoised()), host(point.class_probs()));
+    let point = model.at(&to_tensor(y, device), &level(sigma, device));
+    let (denoised, probs) = (image(point.denoised()), host(point.class_probs()));
     let of_class = |&label: &usize| {
         let labels = class(label, device);
-        let difference = picture(point.denoiser_difference(&labels));
-        let gradient = picture(adversarial_gradient(&with_graph, y, sigma, label, device));
+        let difference = image(point.denoiser_difference(&labels));
+        let gradient = image(adversarial_gradient(&with_graph, y, sigma, label, device));
         Explanation {
             label,
             sigma,
             probability: probs[label],
             relative_error: error(difference.values(), gradient.values()),
             denoised: denoised.clone(),
-            class_denoised: picture(point.denoised_given(&labels)),
+            class_denoised: image(point.denoised_given(&labels)),
             difference,
             gradient,
             probs: probs.clone(),
@@ -74,16 +74,16 @@ fn error(difference: &[f32], gradient: &[f32]) -> f64 {
 /// `sigma^2 * grad log p(c|y)` by reverse-mode autodiff of a model that is [`untracked`].
 fn adversarial_gradient<N: EnergyNetwork>(
     model: &JointModel<N>,
-    y: &Picture,
+    y: &Image,
     sigma: f64,
     label: usize,
     device: &Device,
 ) -> Tensor<4> {
     let device = device.clone().autodiff();
-    let y = tensor(y, &device).require_grad();
+    let y = to_tensor(y, &device).require_grad();
     let log_prob = model.at(&y, &level(sigma, &device)).class_log_prob(&class(label, &device));
     let mut gradients = log_prob.sum().backward();
-    // With one class log p(c|y) is 0 whatever the picture.
+    // With one class log p(c|y) is 0 whatever the image.
     let gradient = y.grad_remove(&mut gradients).unwrap_or_else(|| y.inner().zeros_like());
     gradient * (sigma * sigma)
 }
@@ -109,7 +109,7 @@ mod tests {
     #[test]
     fn the_identity_holds_where_a_class_is_all_but_certain() {
         let device = Device::flex();
-        let y = Picture::new((1, 8, 8), (0..64).map(|i| (i as f32 * 0.7).sin()).collect()).unwrap();
+        let y = Image::new((1, 8, 8), (0..64).map(|i| (i as f32 * 0.7).sin()).collect()).unwrap();
         let mut least_doubt = 1.0f32;
         for scale in [1.0, 30.0, 100.0, 300.0] {
             let model = model(scale, 10, &device);

@@ -6,18 +6,18 @@
 //! section 5), and `sigma^2 * trace` its own estimate of the squared error.
 
 use super::krylov::leading;
+use crate::image::Image;
 use crate::model::{EnergyNetwork, JointModel, host, params::untracked};
-use crate::picture::Picture;
 use crate::random::{evaluation_noise, example_rng, stream};
 use burn::tensor::{Device, Tensor, TensorData};
 use rand::RngExt;
 use rand_distr::{Distribution, StandardNormal};
 use serde::Serialize;
 
-/// The trace is exact up to so many values of a picture, and estimated beyond.
+/// The trace is exact up to so many values of an image, and estimated beyond.
 const EXACT: usize = 512;
 
-/// The denoiser's Jacobian at one picture and noise level.
+/// The denoiser's Jacobian at one image and noise level.
 pub struct Jacobian<N: EnergyNetwork> {
     model: JointModel<N>,
     y: Vec<f32>,
@@ -29,7 +29,7 @@ pub struct Jacobian<N: EnergyNetwork> {
 
 impl<N: EnergyNetwork> Jacobian<N> {
     /// The Jacobian at `y`; `batch` products go through the network at once.
-    pub fn new(model: &JointModel<N>, y: &Picture, sigma: f64, batch: usize, device: &Device) -> Self {
+    pub fn new(model: &JointModel<N>, y: &Image, sigma: f64, batch: usize, device: &Device) -> Self {
         let (channels, height, width) = y.shape();
         let device = device.clone().inner();
         Self {
@@ -42,12 +42,12 @@ impl<N: EnergyNetwork> Jacobian<N> {
         }
     }
 
-    /// Number of values of the picture.
+    /// Number of values of the image.
     pub fn len(&self) -> usize {
         self.y.len()
     }
 
-    /// Whether the picture has no values, which none has.
+    /// Whether the image has no values, which none has.
     pub fn is_empty(&self) -> bool {
         self.y.is_empty()
     }
@@ -73,7 +73,7 @@ impl<N: EnergyNetwork> Jacobian<N> {
         out
     }
 
-    /// The trace and the squared Frobenius norm, with the standard error of the trace: exact for pictures of at most 512
+    /// The trace and the squared Frobenius norm, with the standard error of the trace: exact for images of at most 512
     /// values, else estimated from so many random signs (Hutchinson 1990).
     fn sums(&self, probes: usize, seed: u64) -> (f64, f64, f64) {
         let d = self.len();
@@ -134,7 +134,7 @@ pub struct JacobianOptions {
     pub vectors: usize,
     /// Blocks of so many vectors that the Krylov space holds.
     pub iterations: usize,
-    /// Random signs that estimate the trace of a large picture.
+    /// Random signs that estimate the trace of a large image.
     pub probes: usize,
     /// Products that go through the network at once.
     pub batch: usize,
@@ -157,7 +157,7 @@ pub struct Spectrum {
     pub values: Vec<f64>,
     /// `|J v - lambda v|` of each.
     pub residuals: Vec<f64>,
-    /// The eigenvectors, as pictures of length 1.
+    /// The eigenvectors, as images of length 1.
     #[serde(skip)]
     pub vectors: Vec<Vec<f64>>,
     /// The trace: the sum of all eigenvalues, the effective dimension.
@@ -181,11 +181,11 @@ pub struct LevelSpectrum {
     pub squares: f64,
 }
 
-/// The effective dimension of a clean picture's surroundings at several noise levels: noise of the level is added, and
+/// The effective dimension of a clean image's surroundings at several noise levels: noise of the level is added, and
 /// the Jacobian taken there.
 pub fn spectrum<N: EnergyNetwork>(
     model: &JointModel<N>,
-    clean: &Picture,
+    clean: &Image,
     sigmas: &[f64],
     options: &JacobianOptions,
     device: &Device,
@@ -193,7 +193,7 @@ pub fn spectrum<N: EnergyNetwork>(
     let at = |(level, &sigma): (usize, &f64)| {
         let eps = evaluation_noise(options.seed, level as u64, 0, 1, clean.values().len());
         let noisy = clean.values().iter().zip(eps).map(|(v, eps)| v + sigma as f32 * eps).collect();
-        let y = Picture::new(clean.shape(), noisy).unwrap_or_else(|_| clean.clone());
+        let y = Image::new(clean.shape(), noisy).unwrap_or_else(|_| clean.clone());
         let (trace, squares, trace_error) =
             Jacobian::new(model, &y, sigma, options.batch, device).sums(options.probes, options.seed);
         LevelSpectrum { sigma, trace, trace_error, squares }
@@ -204,7 +204,7 @@ pub fn spectrum<N: EnergyNetwork>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::infer::tensor;
+    use crate::infer::to_tensor;
     use crate::model::{GradResNet, GradResNetConfig};
 
     fn model(zero_energy_head: bool, device: &Device) -> JointModel<GradResNet> {
@@ -217,8 +217,8 @@ mod tests {
         JointModel::new(config.init(device, 2), 0.5)
     }
 
-    fn picture() -> Picture {
-        Picture::new((1, 6, 5), (0..30).map(|i| ((i * 17) % 30) as f32 / 20.0 - 0.7).collect()).unwrap()
+    fn image() -> Image {
+        Image::new((1, 6, 5), (0..30).map(|i| ((i * 17) % 30) as f32 / 20.0 - 0.7).collect()).unwrap()
     }
 
     fn unit(k: u64) -> Vec<f64> {
@@ -235,7 +235,7 @@ mod tests {
     #[test]
     fn the_jacobian_is_symmetric_and_the_denoisers_derivative() {
         let device = Device::flex();
-        let (model, y, sigma) = (model(false, &device), picture(), 0.4);
+        let (model, y, sigma) = (model(false, &device), image(), 0.4);
         let jacobian = Jacobian::new(&model, &y, sigma, 3, &device);
         let (u, v) = (unit(0), unit(1));
         let products = jacobian.apply(&[u.clone(), v.clone(), u.clone(), v.clone()]);
@@ -243,8 +243,8 @@ mod tests {
         assert!(products[0].iter().zip(&products[2]).all(|(a, b)| (a - b).abs() < 1e-6), "batches agree");
         let denoised = |step: f64| -> Vec<f32> {
             let moved = y.values().iter().zip(&u).map(|(y, u)| y + (step * u) as f32).collect();
-            let moved = Picture::new((1, 6, 5), moved).unwrap();
-            host(model.at(&tensor(&moved, &device), &Tensor::full([1], sigma as f32, &device)).denoised())
+            let moved = Image::new((1, 6, 5), moved).unwrap();
+            host(model.at(&to_tensor(&moved, &device), &Tensor::full([1], sigma as f32, &device)).denoised())
         };
         let h = 0.02;
         let scale = products[0].iter().fold(0.0f64, |m, p| m.max(p.abs()));
@@ -257,7 +257,7 @@ mod tests {
     #[test]
     fn the_spectrum_agrees_with_the_whole_matrix() {
         let device = Device::flex();
-        let (model, y) = (model(false, &device), picture());
+        let (model, y) = (model(false, &device), image());
         let jacobian = Jacobian::new(&model, &y, 0.5, 8, &device);
         let options = JacobianOptions { vectors: 4, iterations: 6, ..JacobianOptions::default() };
         let found = jacobian.spectrum(&options);
@@ -287,7 +287,7 @@ mod tests {
         let mut values = crate::model::params::collect(&config.init(&device, 0));
         values.insert("class_head.weight".into(), TensorData::new(vec![0.0f32; 8], [1, 8]));
         let model = JointModel::new(config.with_params(values, &device).unwrap(), 0.5);
-        let levels = spectrum(&model, &picture(), &[0.1, 0.5], &JacobianOptions::default(), &device);
+        let levels = spectrum(&model, &image(), &[0.1, 0.5], &JacobianOptions::default(), &device);
         for found in levels {
             let shrink = 0.25 / (0.25 + found.sigma * found.sigma);
             assert!(
@@ -295,7 +295,7 @@ mod tests {
                     && (found.squares - 30.0 * shrink * shrink).abs() < 1e-3
             );
         }
-        let found = Jacobian::new(&model, &picture(), 0.5, 8, &device).spectrum(&JacobianOptions::default());
+        let found = Jacobian::new(&model, &image(), 0.5, 8, &device).spectrum(&JacobianOptions::default());
         assert!(found.values.iter().all(|v| (v - 0.5).abs() < 1e-4), "{:?}", found.values);
     }
 }

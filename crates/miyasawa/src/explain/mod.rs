@@ -8,7 +8,7 @@ mod path;
 
 pub use difference::{Explanation, explain};
 pub use jacobian::{Jacobian, JacobianOptions, LevelSpectrum, Spectrum, spectrum};
-pub use path::{Path, PathOptions, Step, counterfactual};
+pub use path::{Counterfactual, CounterfactualOptions, CounterfactualStep, counterfactual};
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 

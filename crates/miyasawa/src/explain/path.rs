@@ -1,13 +1,13 @@
 use super::{class, level};
 use crate::attack::Norm;
-use crate::infer::{pictures, tensor};
+use crate::image::Image;
+use crate::infer::{to_images, to_tensor};
 use crate::model::{EnergyNetwork, JointModel, host};
-use crate::picture::Picture;
 use burn::tensor::{Device, Tensor, TensorData};
 
 /// How a path is followed.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct PathOptions {
+pub struct CounterfactualOptions {
     /// Noise level at which the model looks.
     pub sigma: f64,
     /// The class to reach.
@@ -22,52 +22,52 @@ pub struct PathOptions {
 
 /// A point of a path.
 #[derive(Clone, Debug)]
-pub struct Step {
-    /// The picture, in [-1, 1].
-    pub picture: Picture,
+pub struct CounterfactualStep {
+    /// The image, in [-1, 1].
+    pub image: Image,
     /// `p(c | y)` of all classes.
     pub probs: Vec<f32>,
     /// Euclidean distance from the start, in units of the [0, 1] range.
     pub distance: f64,
 }
 
-/// The way from a picture to a class.
+/// The way from an image to a class.
 #[derive(Clone, Debug)]
-pub struct Path {
+pub struct Counterfactual {
     /// The start and every step.
-    pub steps: Vec<Step>,
+    pub steps: Vec<CounterfactualStep>,
     /// Whether the class has the probability that was asked for.
     pub reached: bool,
 }
 
 /// Follows `D(y, c) - D(y)`, the direction in which `log p(c | y)` rises fastest, in steps of one length that stay inside
-/// [-1, 1]: a counterfactual picture, and what had to change.
+/// [-1, 1]: a counterfactual image, and what had to change.
 ///
 /// # Panics
-/// If the class is none of the model's, or the picture has other channels than the model's.
+/// If the class is none of the model's, or the image has other channels than the model's.
 pub fn counterfactual<N: EnergyNetwork>(
     model: &JointModel<N>,
-    start: &Picture,
-    options: &PathOptions,
+    start: &Image,
+    options: &CounterfactualOptions,
     device: &Device,
-) -> Path {
+) -> Counterfactual {
     let known = model.net.classes();
     assert!(options.label < known, "class {}, the model knows {known}", options.label);
     let (labels, sigma) = (class(options.label, device), level(options.sigma, device));
     let origin: Vec<f32> = start.values().iter().map(|v| v.clamp(-1.0, 1.0)).collect();
     let (channels, height, width) = start.shape();
-    let mut y = tensor(start, device).clamp(-1.0, 1.0);
+    let mut y = to_tensor(start, device).clamp(-1.0, 1.0);
     let mut steps = Vec::new();
     loop {
         let point = model.at(&y, &sigma);
         let probs = host(point.class_probs());
-        let picture = pictures(y.clone()).remove(0);
-        let distance = 0.5 * Norm::L2.distance(picture.values(), &origin);
+        let image = to_images(y.clone()).remove(0);
+        let distance = 0.5 * Norm::L2.distance(image.values(), &origin);
         let reached = f64::from(probs[options.label]) >= options.confidence;
-        let values = picture.values().to_vec();
-        steps.push(Step { picture, probs, distance });
+        let values = image.values().to_vec();
+        steps.push(CounterfactualStep { image, probs, distance });
         if reached || steps.len() > options.steps {
-            return Path { steps, reached };
+            return Counterfactual { steps, reached };
         }
         let difference = host(point.denoiser_difference(&labels));
         let direction = Norm::L2.steepest(&difference);
@@ -89,15 +89,16 @@ mod tests {
         let config = GradResNetConfig { width: 8, blocks: vec![1, 1], ..GradResNetConfig::new(1, 3) };
         let model = JointModel::new(config.init(&device, 1), 0.5);
         let values = (0..64).map(|i| ((i * 37) % 64) as f32 / 80.0 - 0.4).collect();
-        let start = Picture::new((1, 8, 8), values).unwrap();
-        let options = PathOptions { sigma: 0.3, label: 2, step: 0.05, steps: 6, confidence: 2.0 };
+        let start = Image::new((1, 8, 8), values).unwrap();
+        let options = CounterfactualOptions { sigma: 0.3, label: 2, step: 0.05, steps: 6, confidence: 2.0 };
         let path = counterfactual(&model, &start, &options, &device);
         assert_eq!((path.steps.len(), path.reached), (7, false));
         assert_eq!(path.steps[0].distance, 0.0);
         assert!((path.steps[1].distance - 0.05).abs() < 1e-4, "{}", path.steps[1].distance);
         let probs: Vec<f32> = path.steps.iter().map(|s| s.probs[2]).collect();
         assert!(probs.is_sorted() && probs[6] > probs[0], "{probs:?}");
-        let short = counterfactual(&model, &start, &PathOptions { confidence: 0.0, ..options }, &device);
+        let short =
+            counterfactual(&model, &start, &CounterfactualOptions { confidence: 0.0, ..options }, &device);
         assert_eq!((short.steps.len(), short.reached), (1, true));
     }
 }

@@ -1,6 +1,6 @@
 //! Values that were clipped at the ends of the range, as files do, replaced by what may have been there.
 
-use crate::picture::Picture;
+use crate::image::Image;
 use statrs::function::erf::erf;
 
 /// Pixels on each side of a pixel whose mean tells what is below the noise.
@@ -39,7 +39,7 @@ fn mean_beyond(m: f64, sigma: f64) -> f64 {
 /// value there. An image that is not clipped, or hardly, stays as it is.
 ///
 /// Without this, noise on white has a mean below white, and white comes out grey.
-pub(super) fn unclipped(noisy: &Picture, sigma: f64) -> Picture {
+pub(super) fn unclipped(noisy: &Image, sigma: f64) -> Image {
     let count = noisy.values().iter().filter(|value| value.abs() == 1.0).count();
     if sigma <= 0.0 || !noisy.is_clipped() || (count as f64) < FEW * noisy.values().len() as f64 {
         return noisy.clone();
@@ -70,7 +70,7 @@ pub(super) fn unclipped(noisy: &Picture, sigma: f64) -> Picture {
             }
         }
     }
-    Picture::new(noisy.shape(), values).map_or_else(|_| noisy.clone(), |p| p.with_depth(noisy.depth()))
+    Image::new(noisy.shape(), values).map_or_else(|_| noisy.clone(), |p| p.with_depth(noisy.depth()))
 }
 
 /// Sums of all values above and to the left of every place, `[height + 1, width + 1]`.
@@ -105,18 +105,17 @@ mod tests {
     fn clipped_noise_gets_its_mean_back() {
         let (side, sigma) = (64, 0.2);
         let eps = evaluation_noise(2, 0, 0, 1, side * side);
-        let mean = |picture: &Picture| {
-            picture.values().iter().map(|v| f64::from(*v)).sum::<f64>() / (side * side) as f64
-        };
+        let mean =
+            |image: &Image| image.values().iter().map(|v| f64::from(*v)).sum::<f64>() / (side * side) as f64;
         for clean in [1.0f32, 0.9, -1.0, -0.85] {
             let noisy: Vec<f32> = eps.iter().map(|e| clean + sigma as f32 * e).collect();
             let clipped = noisy.iter().map(|v| v.clamp(-1.0, 1.0)).collect();
-            let clipped = Picture::new((1, side, side), clipped).unwrap();
+            let clipped = Image::new((1, side, side), clipped).unwrap();
             let found = mean(&unclipped(&clipped, sigma));
             let before = (mean(&clipped) - f64::from(clean)).abs();
             let after = (found - f64::from(clean)).abs();
             assert!(after < 0.012 && after < 0.5 * before, "{clean}: {before} before, {after} after");
-            let free = Picture::new((1, side, side), noisy).unwrap();
+            let free = Image::new((1, side, side), noisy).unwrap();
             assert_eq!(unclipped(&free, sigma), free);
         }
         assert_eq!(mean_beyond(-1.0, 0.01), -1.0 + 0.01 * (200.0 + 1.0 / 200.0));

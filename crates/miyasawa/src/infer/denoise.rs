@@ -2,23 +2,23 @@
 //! trained on is brought to what it was.
 
 use super::tiles::{self, TILE};
-use super::{clipping, made, pictures, tensors};
+use super::{clipping, made, tensors, to_images};
 use crate::checkpoint::ModelInfo;
-use crate::lanes;
-use crate::model::{Ask, Predict};
-use crate::picture::{Picture, PictureError};
+use crate::image::{Image, ImageError};
+use crate::model::{Predict, Query};
+use crate::parallel;
 use burn::tensor::Device;
 use std::collections::BTreeMap;
 
-/// How much more noise a model of colour is told of than a grey picture has.
+/// How much more noise a model of colour is told of than a grey image has.
 ///
 /// Its noise is the same in all three channels: along the grey axis sqrt(3) times as long as the noise that the model
 /// knows, and none across. Measured on Set12, levels of 0.05 to 0.4 (docs/models.md): 1.5 to 1.6 is best, and 1.5 to 3.7 dB
 /// better than 1.
 const GREY_IN_COLOUR: f64 = 1.55;
 
-/// The noise level to tell a model for a picture of so many channels with noise of the level `sigma`: more where a
-/// grey picture goes through a model of colour as three equal channels, within the levels that it was trained on.
+/// The noise level to tell a model for an image of so many channels with noise of the level `sigma`: more where a
+/// grey image goes through a model of colour as three equal channels, within the levels that it was trained on.
 pub fn level_to_tell(info: &ModelInfo, channels: usize, sigma: f64) -> f64 {
     if channels == 1 && info.data.channels == 3 {
         (GREY_IN_COLOUR * sigma).min(info.sigma[1]).max(sigma)
@@ -49,12 +49,12 @@ pub fn level_to_tell(info: &ModelInfo, channels: usize, sigma: f64) -> f64 {
 pub fn denoise_any(
     model: &impl Predict,
     info: &ModelInfo,
-    noisy: &Picture,
+    noisy: &Image,
     sigma: f64,
     label: Option<usize>,
     device: &Device,
     progress: &mut dyn FnMut(f64),
-) -> Result<Option<Picture>, PictureError> {
+) -> Result<Option<Image>, ImageError> {
     let known = info.data.classes.len();
     assert!(label.is_none_or(|label| label < known), "class {label:?}, the model knows {known}");
     let inputs = inputs(info, noisy, sigma)?;
@@ -76,16 +76,16 @@ pub fn denoise_any(
 pub fn denoise_batch(
     model: &(impl Predict + Sync),
     info: &ModelInfo,
-    noisy: &[Picture],
+    noisy: &[Image],
     sigmas: &[f64],
     device: &Device,
-) -> Result<Vec<Picture>, PictureError> {
+) -> Result<Vec<Image>, ImageError> {
     let plans = noisy.iter().zip(sigmas).map(|(noisy, sigma)| inputs(info, noisy, *sigma));
     let plans: Vec<Vec<Input>> = plans.collect::<Result<_, _>>()?;
     let all: Vec<&Input> = plans.iter().flatten().collect();
     let mut of_size = BTreeMap::<(usize, usize, usize), Vec<usize>>::new();
     all.iter().enumerate().for_each(|(i, input)| of_size.entry(input.network.shape()).or_default().push(i));
-    let mut found: Vec<Option<Picture>> = vec![None; all.len()];
+    let mut found: Vec<Option<Image>> = vec![None; all.len()];
     for ((_, height, width), members) in of_size {
         if height > TILE || width > TILE {
             for i in members {
@@ -94,11 +94,12 @@ pub fn denoise_batch(
             }
             continue;
         }
-        let images: Vec<&Picture> = members.iter().map(|i| &all[*i].network).collect();
+        let images: Vec<&Image> = members.iter().map(|i| &all[*i].network).collect();
         let levels: Vec<f64> = members.iter().map(|i| all[*i].level).collect();
         let (y, sigma) = tensors(&images, &levels, device);
-        let ask = Ask { denoise: true, ..Ask::default() };
-        let denoised = lanes::predict(model, &y, &sigma, &ask).denoised.map(pictures).unwrap_or_default();
+        let query = Query { denoise: true, ..Query::default() };
+        let denoised =
+            parallel::predict(model, &y, &sigma, &query).denoised.map(to_images).unwrap_or_default();
         members.into_iter().zip(denoised).for_each(|(i, image)| found[i] = Some(image));
     }
     let mut found = found.into_iter().zip(&all);
@@ -106,7 +107,7 @@ pub fn denoise_batch(
     for (noisy, inputs) in noisy.iter().zip(&plans) {
         let outputs = found.by_ref().take(inputs.len());
         // A model that gives no image leaves the input, which is no denoiser's answer but an image of its shape.
-        let output = |(image, input): (Option<Picture>, &&Input)| match image {
+        let output = |(image, input): (Option<Image>, &&Input)| match image {
             Some(image) => input.output(&image),
             None => Ok(input.y.clone()),
         };
@@ -118,9 +119,9 @@ pub fn denoise_batch(
 /// What goes through the network for an image, or for one of its channels.
 struct Input {
     /// The image, with what clipping took from it put back.
-    y: Picture,
+    y: Image,
     /// In the network's channels.
-    network: Picture,
+    network: Image,
     /// The level that the network is conditioned on.
     level: f64,
     /// The share of its correction to make.
@@ -130,7 +131,7 @@ struct Input {
 }
 
 impl Input {
-    fn new(info: &ModelInfo, noisy: &Picture, sigma: f64) -> Result<Self, PictureError> {
+    fn new(info: &ModelInfo, noisy: &Image, sigma: f64) -> Result<Self, ImageError> {
         let y = clipping::unclipped(noisy, sigma);
         let (level, share) = within(info, level_to_tell(info, noisy.channels(), sigma));
         let network = y.to_channels(info.data.channels)?;
@@ -138,7 +139,7 @@ impl Input {
     }
 
     /// The denoised image, made of the network's answer.
-    fn output(&self, denoised: &Picture) -> Result<Picture, PictureError> {
+    fn output(&self, denoised: &Image) -> Result<Image, ImageError> {
         let denoised = denoised.to_channels(self.y.channels())?;
         Ok(corrected(&self.y, &denoised, self.share, self.sigma))
     }
@@ -146,7 +147,7 @@ impl Input {
 
 /// What goes through the network: nothing where there is no noise, three channels of a colour image one by one through a
 /// model of grey.
-fn inputs(info: &ModelInfo, noisy: &Picture, sigma: f64) -> Result<Vec<Input>, PictureError> {
+fn inputs(info: &ModelInfo, noisy: &Image, sigma: f64) -> Result<Vec<Input>, ImageError> {
     let (channels, height, width) = noisy.shape();
     if sigma == 0.0 && !info.network.is_blind() {
         return Ok(Vec::new());
@@ -163,12 +164,12 @@ fn inputs(info: &ModelInfo, noisy: &Picture, sigma: f64) -> Result<Vec<Input>, P
 }
 
 /// The denoised image in the channels of the noisy one.
-fn assembled(noisy: &Picture, mut outputs: Vec<Picture>) -> Result<Picture, PictureError> {
+fn assembled(noisy: &Image, mut outputs: Vec<Image>) -> Result<Image, ImageError> {
     match outputs.len() {
         0 => Ok(noisy.clone()),
         1 => outputs.remove(0).to_channels(noisy.channels()),
         _ => {
-            let planes: Vec<_> = outputs.into_iter().map(Picture::into_values).collect();
+            let planes: Vec<_> = outputs.into_iter().map(Image::into_values).collect();
             Ok(made(noisy.shape(), planes.concat()))
         }
     }
@@ -185,7 +186,7 @@ fn within(info: &ModelInfo, sigma: f64) -> (f64, f64) {
 }
 
 /// `y` with so much of the correction `denoised - y`, no longer than noise of the level `sigma` is.
-fn corrected(y: &Picture, denoised: &Picture, share: f64, sigma: f64) -> Picture {
+fn corrected(y: &Image, denoised: &Image, share: f64, sigma: f64) -> Image {
     let pairs = || y.values().iter().zip(denoised.values());
     let count = y.values().len() as f64;
     let square = pairs().map(|(y, d)| (share * f64::from(d - y)).powi(2)).sum::<f64>() / count;

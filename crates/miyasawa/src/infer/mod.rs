@@ -1,4 +1,4 @@
-//! A model on one's own pictures: classes, a denoised picture.
+//! A model on one's own images: classes, a denoised image.
 
 mod clipping;
 mod denoise;
@@ -8,21 +8,21 @@ pub use denoise::{denoise_any, denoise_batch, level_to_tell};
 pub use tiles::denoise;
 
 use crate::classifier::Classifier;
-use crate::lanes;
+use crate::image::Image;
 use crate::metrics::scaled_log_probs;
-use crate::model::{Ask, EnergyNetwork, JointModel, Predict, host};
-use crate::picture::Picture;
+use crate::model::{EnergyNetwork, JointModel, Predict, Query, host};
+use crate::parallel;
 use crate::range::to_unit;
 use burn::tensor::{Device, Int, Tensor, TensorData, activation::softmax};
 
-/// A picture as a batch of one.
-pub fn tensor(picture: &Picture, device: &Device) -> Tensor<4> {
-    let (channels, height, width) = picture.shape();
-    Tensor::from_data(TensorData::new(picture.values().to_vec(), [1, channels, height, width]), device)
+/// An image as a batch of one.
+pub fn to_tensor(image: &Image, device: &Device) -> Tensor<4> {
+    let (channels, height, width) = image.shape();
+    Tensor::from_data(TensorData::new(image.values().to_vec(), [1, channels, height, width]), device)
 }
 
 /// Images of one shape as a batch, and the noise level of each.
-fn tensors(images: &[&Picture], sigmas: &[f64], device: &Device) -> (Tensor<4>, Tensor<1>) {
+fn tensors(images: &[&Image], sigmas: &[f64], device: &Device) -> (Tensor<4>, Tensor<1>) {
     let (channels, height, width) = images[0].shape();
     let values: Vec<f32> = images.iter().flat_map(|image| image.values()).copied().collect();
     let levels: Vec<f32> = sigmas.iter().map(|sigma| *sigma as f32).collect();
@@ -33,24 +33,24 @@ fn tensors(images: &[&Picture], sigmas: &[f64], device: &Device) -> (Tensor<4>, 
     )
 }
 
-/// A picture of a model's own making.
+/// An image of a model's own making.
 ///
 /// # Panics
-/// If it has no pixels or a number of channels that no picture has: models have 1 or 3.
-fn made((channels, height, width): (usize, usize, usize), values: Vec<f32>) -> Picture {
-    Picture::new((channels, height, width), values).expect("a model's pictures have its own shape")
+/// If it has no pixels or a number of channels that no image has: models have 1 or 3.
+fn made((channels, height, width): (usize, usize, usize), values: Vec<f32>) -> Image {
+    Image::new((channels, height, width), values).expect("a model's images have its own shape")
 }
 
-/// The pictures of a batch, `[batch, channels, height, width]`.
-pub fn pictures(batch: Tensor<4>) -> Vec<Picture> {
+/// The images of a batch, `[batch, channels, height, width]`.
+pub fn to_images(batch: Tensor<4>) -> Vec<Image> {
     let [_, channels, height, width] = batch.dims();
     let image = channels * height * width;
     host(batch).chunks(image).map(|values| made((channels, height, width), values.to_vec())).collect()
 }
 
-/// The picture of a batch of one.
-fn picture(batch: Tensor<4>) -> Picture {
-    pictures(batch).remove(0)
+/// The image of a batch of one.
+fn to_image(batch: Tensor<4>) -> Image {
+    to_images(batch).remove(0)
 }
 
 fn level(sigma: f64, device: &Device) -> Tensor<1> {
@@ -61,22 +61,22 @@ fn class(label: usize, device: &Device) -> Tensor<1, Int> {
     Tensor::from_data(TensorData::new(vec![label as i32], [1]), device)
 }
 
-/// The probabilities of all classes for a picture that has the model's channels and size already; see
+/// The probabilities of all classes for an image that has the model's channels and size already; see
 /// [`DataInfo::fitted`](crate::checkpoint::DataInfo::fitted). Nothing from a model that does not classify. `sigma` lies within
 /// [`NOISE_LEVELS`](crate::model::NOISE_LEVELS), or is 0 for a network that is blind to it: other levels give no numbers.
 ///
 /// # Panics
-/// If the picture has other channels than the model's.
-pub fn classify(model: &impl Predict, picture: &Picture, sigma: f64, device: &Device) -> Option<Vec<f32>> {
-    let ask = Ask { classify: true, ..Ask::default() };
-    let found = model.predict(&tensor(picture, device), &level(sigma, device), &ask);
+/// If the image has other channels than the model's.
+pub fn classify(model: &impl Predict, image: &Image, sigma: f64, device: &Device) -> Option<Vec<f32>> {
+    let query = Query { classify: true, ..Query::default() };
+    let found = model.predict(&to_tensor(image, device), &level(sigma, device), &query);
     found.logits.map(|logits| host(softmax(logits, 1)))
 }
 
 /// As [`classify`], of several images, each with its noise level. Nothing from a model that does not classify.
 pub fn classify_batch(
     model: &(impl Predict + Sync),
-    images: &[Picture],
+    images: &[Image],
     sigmas: &[f64],
     device: &Device,
 ) -> Vec<Vec<f32>> {
@@ -84,19 +84,19 @@ pub fn classify_batch(
         return Vec::new();
     }
     let (y, sigma) = tensors(&images.iter().collect::<Vec<_>>(), sigmas, device);
-    let ask = Ask { classify: true, ..Ask::default() };
-    let Some(logits) = lanes::predict(model, &y, &sigma, &ask).logits else { return Vec::new() };
+    let query = Query { classify: true, ..Query::default() };
+    let Some(logits) = parallel::predict(model, &y, &sigma, &query).logits else { return Vec::new() };
     let classes = logits.dims()[1];
     host(softmax(logits, 1)).chunks(classes).map(<[f32]>::to_vec).collect()
 }
 
-/// The probabilities of all classes that a defence gives a picture of the classifier's shape; see
+/// The probabilities of all classes that a defence gives an image of the classifier's shape; see
 /// [`Defence`](crate::classifier::Defence).
 ///
 /// # Panics
-/// If the picture has another shape.
-pub fn classify_behind(classifier: &dyn Classifier, picture: &Picture) -> Vec<f32> {
-    let values: Vec<f32> = picture.values().iter().copied().map(to_unit).collect();
+/// If the image has another shape.
+pub fn classify_behind(classifier: &dyn Classifier, image: &Image) -> Vec<f32> {
+    let values: Vec<f32> = image.values().iter().copied().map(to_unit).collect();
     let logits = classifier.logits(&values);
     scaled_log_probs(&logits, classifier.classes(), 1.0).into_iter().map(f32::exp).collect()
 }
@@ -104,9 +104,9 @@ pub fn classify_behind(classifier: &dyn Classifier, picture: &Picture) -> Vec<f3
 /// `log p(y)` up to a constant that depends on `sigma` alone, of an image that has the model's channels and size.
 pub fn log_density<N: EnergyNetwork>(
     model: &JointModel<N>,
-    image: &Picture,
+    image: &Image,
     sigma: f64,
     device: &Device,
 ) -> f64 {
-    f64::from(host(model.at(&tensor(image, device), &level(sigma, device)).log_prob())[0])
+    f64::from(host(model.at(&to_tensor(image, device), &level(sigma, device)).log_prob())[0])
 }

@@ -1,12 +1,12 @@
 //! Images of any size through a denoiser: large ones in tiles.
 
-use super::{class, level, made, picture, tensor};
-use crate::model::{Ask, Predict};
-use crate::picture::Picture;
+use super::{class, level, made, to_image, to_tensor};
+use crate::image::Image;
+use crate::model::{Predict, Query};
 use burn::tensor::Device;
 
 /// Largest side of a part that goes through the network at once: memory grows with the part, not with
-/// the picture.
+/// the image.
 pub(super) const TILE: usize = 512;
 /// Pixels that neighbouring parts share.
 const OVERLAP: usize = 64;
@@ -30,26 +30,26 @@ fn weight(at: usize, start: usize, size: usize, side: usize) -> f32 {
     left.min(right).min(ramp) / ramp
 }
 
-/// `D(y)`, or `D(y, label)`, of a noisy picture at its own size. A picture larger than 512 pixels is
+/// `D(y)`, or `D(y, label)`, of a noisy image at its own size. An image larger than 512 pixels is
 /// denoised in overlapping parts that are blended; `progress` is told the share that is done before each. Nothing from a
 /// model that does not denoise, or not for a class. `sigma` is as for [`classify`](super::classify); a `label` that is none of the classes is of no
 /// class: see [`Predictor::class`](crate::predictor::Predictor::class).
 ///
 /// # Panics
-/// If the picture has other channels than the model's.
+/// If the image has other channels than the model's.
 pub fn denoise(
     model: &impl Predict,
-    noisy: &Picture,
+    noisy: &Image,
     sigma: f64,
     label: Option<usize>,
     device: &Device,
     progress: &mut dyn FnMut(f64),
-) -> Option<Picture> {
+) -> Option<Image> {
     let label = label.map(|label| class(label, device));
-    let ask = Ask { denoise: label.is_none(), given: label.as_ref(), ..Ask::default() };
-    let whole = |part: &Picture| {
-        let found = model.predict(&tensor(part, device), &level(sigma, device), &ask);
-        found.given.or(found.denoised).map(picture)
+    let query = Query { denoise: label.is_none(), class_conditional: label.as_ref(), ..Query::default() };
+    let whole = |part: &Image| {
+        let found = model.predict(&to_tensor(part, device), &level(sigma, device), &query);
+        found.class_conditional.or(found.denoised).map(to_image)
     };
     let (c, h, w) = noisy.shape();
     let (rows, columns) = (tiles(h), tiles(w));
@@ -108,7 +108,7 @@ mod tests {
 
     /// A model whose energy is zero denoises every pixel by itself: parts must not show.
     #[test]
-    fn parts_of_a_large_picture_blend_into_the_whole() {
+    fn parts_of_a_large_image_blend_into_the_whole() {
         let device = Device::flex();
         let config = GradResNetConfig { width: 1, blocks: vec![1], ..GradResNetConfig::new(1, 1) };
         let mut net = config.init(&device, 0);

@@ -6,7 +6,7 @@ use super::log_sum_exp;
 /// networks", section 4.2), between 0.01 and 100. `logits` holds (labels.len(), classes).
 ///
 /// Each label shares a part `1/(n + 2)` of its weight with all classes, as Platt (1999, "Probabilistic outputs for support
-/// vector machines", section 2.2) smooths his targets: without it a few hundred pictures that are all right would make the
+/// vector machines", section 2.2) smooths his targets: without it a few hundred images that are all right would make the
 /// answers certain, and a first wrong one among others cost the more. The loss is convex in `1/T`: golden-section search
 /// on the logarithm finds the only minimum.
 ///

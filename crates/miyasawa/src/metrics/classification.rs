@@ -39,7 +39,7 @@ pub fn log_sum_exp(logits: &[f32]) -> f64 {
 
 /// What a classifier did on a set.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
-pub struct Classification {
+pub struct ClassificationMetrics {
     /// Number of examples.
     pub count: u64,
     /// Share of examples whose most probable class ([`argmax`]) is the true one, in [0, 1].
@@ -82,7 +82,7 @@ pub struct ReliabilityBin {
     pub accuracy_interval: Option<[f64; 2]>,
 }
 
-/// Collects [`Classification`] batch by batch.
+/// Collects [`ClassificationMetrics`] batch by batch.
 #[derive(Debug, Clone, Default)]
 pub struct ClassificationMeter {
     count: u64,
@@ -183,7 +183,7 @@ impl ClassificationMeter {
     }
 
     /// The measures so far; NaN if nothing was added.
-    pub fn result(&self) -> Classification {
+    pub fn result(&self) -> ClassificationMetrics {
         let count = self.count as f64;
         let filled = || self.bins.iter().filter(|bin| bin.count > 0);
         let gap: f64 = filled().map(|bin| (bin.correct as f64 - bin.confidence).abs()).sum();
@@ -195,7 +195,7 @@ impl ClassificationMeter {
         let unless_broken = |value: f64| if self.broken { f64::NAN } else { value / count };
         let known = !self.broken && self.count > 0;
         let accuracy = self.correct as f64 / count;
-        Classification {
+        ClassificationMetrics {
             count: self.count,
             accuracy,
             accuracy_interval: (self.count > 0).then(|| wilson(accuracy, self.count as usize)),

@@ -4,7 +4,7 @@ use rayon::prelude::*;
 
 use super::ssim::ssim;
 
-/// The range of the values of a picture, 1 - (-1).
+/// The range of the values of an image, 1 - (-1).
 pub const PEAK_TO_PEAK: f64 = 2.0;
 
 /// Mean of the squared differences, in squared units of the [-1, 1] range.
@@ -13,41 +13,41 @@ pub const PEAK_TO_PEAK: f64 = 2.0;
 ///
 /// If the lengths differ.
 pub fn mse(a: &[f32], b: &[f32]) -> f64 {
-    assert_eq!(a.len(), b.len(), "pictures of different sizes");
+    assert_eq!(a.len(), b.len(), "images of different sizes");
     a.iter().zip(b).map(|(&a, &b)| (f64::from(a) - f64::from(b)).powi(2)).sum::<f64>() / a.len() as f64
 }
 
-/// Peak signal-to-noise ratio in decibels, 10 log10(2^2 / mse) with values in [-1, 1]; infinite for equal pictures.
+/// Peak signal-to-noise ratio in decibels, 10 log10(2^2 / mse) with values in [-1, 1]; infinite for equal images.
 pub fn psnr(mse: f64) -> f64 {
     10.0 * (PEAK_TO_PEAK * PEAK_TO_PEAK / mse).log10()
 }
 
-/// How close pictures are to the clean ones.
+/// How close images are to the clean ones.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
-pub struct Denoising {
-    /// Number of pictures.
+pub struct DenoisingMetrics {
+    /// Number of images.
     pub count: u64,
     /// Mean squared error over all values.
     pub mse: f64,
-    /// Mean over pictures of each one's [`psnr`], in decibels. The mean of the pictures' PSNR and not the PSNR of the mean
+    /// Mean over images of each one's [`psnr`], in decibels. The mean of the images' PSNR and not the PSNR of the mean
     /// error, because that is what the literature on denoising reports (Zhang et al. 2017, "Beyond a Gaussian denoiser", and
-    /// before it); by Jensen's inequality it is never below the latter, which is `psnr(mse)`. One picture without any error
+    /// before it); by Jensen's inequality it is never below the latter, which is `psnr(mse)`. One image without any error
     /// makes it infinite.
     pub psnr: f64,
-    /// Standard error of `psnr`: the pictures' sample standard deviation over the square root of their number. None of one
-    /// picture, where one is without any error, and in documents of earlier versions.
+    /// Standard error of `psnr`: the images' sample standard deviation over the square root of their number. None of one
+    /// image, where one is without any error, and in documents of earlier versions.
     #[serde(default)]
     pub psnr_error: Option<f64>,
-    /// Mean over pictures of [`ssim`].
+    /// Mean over images of [`ssim`].
     pub ssim: f64,
     /// Standard error of `ssim`, as that of `psnr`.
     #[serde(default)]
     pub ssim_error: Option<f64>,
 }
 
-/// Collects [`Denoising`] batch by batch.
+/// Collects [`DenoisingMetrics`] batch by batch.
 ///
-/// Pictures are compared as they are: a denoiser's output is not clipped to [-1, 1], since D(y) estimates E[x|y] and what
+/// Images are compared as they are: a denoiser's output is not clipped to [-1, 1], since D(y) estimates E[x|y] and what
 /// it does outside the range is part of its error.
 #[derive(Debug, Clone, Default)]
 pub struct DenoisingMeter {
@@ -89,17 +89,17 @@ impl DenoisingMeter {
         Self::default()
     }
 
-    /// Adds pictures `estimates` with their clean originals, both (N, C, H, W) with the given (C, H, W).
+    /// Adds images `estimates` with their clean originals, both (N, C, H, W) with the given (C, H, W).
     ///
     /// # Panics
     ///
-    /// If a side is 0 or the lengths differ or are not whole pictures.
+    /// If a side is 0 or the lengths differ or are not whole images.
     pub fn add(&mut self, estimates: &[f32], clean: &[f32], shape: (usize, usize, usize)) {
         let len = shape.0 * shape.1 * shape.2;
-        assert!(len > 0, "pictures of {}x{}x{}", shape.0, shape.1, shape.2);
+        assert!(len > 0, "images of {}x{}x{}", shape.0, shape.1, shape.2);
         assert!(
             estimates.len() == clean.len() && estimates.len().is_multiple_of(len),
-            "whole pictures in pairs"
+            "whole images in pairs"
         );
         let measures: Vec<(f64, f64)> = estimates
             .par_chunks_exact(len)
@@ -115,9 +115,9 @@ impl DenoisingMeter {
     }
 
     /// The measures so far; NaN if nothing was added.
-    pub fn result(&self) -> Denoising {
+    pub fn result(&self) -> DenoisingMetrics {
         let count = self.count as f64;
-        Denoising {
+        DenoisingMetrics {
             count: self.count,
             mse: self.mse / count,
             psnr: self.psnr.sum / count,
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn pictures_count_alike_whatever_the_batches() {
+    fn images_count_alike_whatever_the_batches() {
         let clean = vec![0.0f32; 4 * 3];
         let estimates: Vec<f32> = (0..12).map(|i| 0.1 * (1 + i / 4) as f32).collect();
         let mut whole = DenoisingMeter::new();

@@ -12,9 +12,9 @@ mod ssim;
 
 pub use calibration::{fit_temperature, scaled_log_probs};
 pub use classification::{
-    Classification, ClassificationMeter, ECE_BINS, ReliabilityBin, argmax, log_sum_exp, top,
+    ClassificationMeter, ClassificationMetrics, ECE_BINS, ReliabilityBin, argmax, log_sum_exp, top,
 };
-pub use denoising::{Denoising, DenoisingMeter, PEAK_TO_PEAK, mse, psnr};
+pub use denoising::{DenoisingMeter, DenoisingMetrics, PEAK_TO_PEAK, mse, psnr};
 pub use detection::{Detection, detection};
 pub use interval::{Best, Estimate, Z95, auroc_error, auroc_interval, distinct_best, wilson};
 pub use ssim::ssim;

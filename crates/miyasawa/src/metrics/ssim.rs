@@ -10,12 +10,12 @@ const RADIUS: usize = 5;
 const C1: f64 = 0.02 * 0.02;
 const C2: f64 = 0.06 * 0.06;
 
-/// Structural similarity of two pictures (C, H, W) with values in [-1, 1]; 1 for equal pictures.
+/// Structural similarity of two images (C, H, W) with values in [-1, 1]; 1 for equal images.
 ///
 /// Wang, Bovik, Sheikh, Simoncelli, "Image quality assessment: from error visibility to structural similarity", 2004, eq. 13:
 /// Gaussian window of 11x11 with sigma 1.5, K1 = 0.01, K2 = 0.03, averaged over all positions where the window lies inside
-/// the picture, then over channels. Values are shifted to [0, 2] first, because the paper compares intensities that are
-/// not negative; the result is the same as on [0, 255]. In pictures with a side below 11 the window is the largest odd
+/// the image, then over channels. Values are shifted to [0, 2] first, because the paper compares intensities that are
+/// not negative; the result is the same as on [0, 255]. In images with a side below 11 the window is the largest odd
 /// square that fits, its weights normalised again: at 1x1 only the comparison of intensities is left.
 ///
 /// # Panics
@@ -23,8 +23,8 @@ const C2: f64 = 0.06 * 0.06;
 /// If a side is 0 or the lengths are not C*H*W.
 pub fn ssim(a: &[f32], b: &[f32], (channels, height, width): (usize, usize, usize)) -> f64 {
     let plane = height * width;
-    assert!(plane > 0 && channels > 0, "pictures of {channels}x{height}x{width}");
-    assert!(a.len() == channels * plane && b.len() == a.len(), "pictures of {channels}x{height}x{width}");
+    assert!(plane > 0 && channels > 0, "images of {channels}x{height}x{width}");
+    assert!(a.len() == channels * plane && b.len() == a.len(), "images of {channels}x{height}x{width}");
     let kernel = kernel(RADIUS.min((height.min(width) - 1) / 2));
     let total: f64 = a
         .chunks_exact(plane)
@@ -86,20 +86,20 @@ fn blur(values: &[f64], width: usize, kernel: &[f64]) -> Vec<f64> {
 mod tests {
     use super::*;
 
-    /// The pictures of scripts/metrics_oracle.py.
+    /// The images of scripts/metrics_oracle.py.
     fn pair((channels, height, width): (usize, usize, usize)) -> (Vec<f32>, Vec<f32>) {
-        let mut pictures = (Vec::new(), Vec::new());
+        let mut images = (Vec::new(), Vec::new());
         for c in 0..channels {
             for y in 0..height {
                 for x in 0..width {
                     let smooth = (7 * x + 5 * y + 40 * c) % 190 + 20;
                     let rough = (13 * x * x + 29 * y * y + 17 * x * y + 3 * c) % 61;
-                    pictures.0.push(crate::range::normalise(smooth as u8));
-                    pictures.1.push(crate::range::normalise((smooth + rough - 20) as u8));
+                    images.0.push(crate::range::normalise(smooth as u8));
+                    images.1.push(crate::range::normalise((smooth + rough - 20) as u8));
                 }
             }
         }
-        pictures
+        images
     }
 
     type Case = ((usize, usize, usize), f64);
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn equal_pictures_are_alike_and_one_pixel_is_defined() {
+    fn equal_images_are_alike_and_one_pixel_is_defined() {
         let (a, _) = pair((3, 12, 20));
         assert!((ssim(&a, &a, (3, 12, 20)) - 1.0).abs() < 1e-12);
         let one = ssim(&[0.0], &[1.0], (1, 1, 1));

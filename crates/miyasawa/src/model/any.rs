@@ -3,15 +3,15 @@ use crate::nn::BatchNorm;
 use burn::module::Module;
 use burn::tensor::{Int, Tensor};
 
-/// What is asked of a model at a batch of noisy pictures.
+/// What is asked of a model at a batch of noisy images.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Ask<'l> {
+pub struct Query<'l> {
     /// The logits.
     pub classify: bool,
     /// `D(y)`.
     pub denoise: bool,
     /// `D(y, c)` for these classes, `[batch]`.
-    pub given: Option<&'l Tensor<1, Int>>,
+    pub class_conditional: Option<&'l Tensor<1, Int>>,
 }
 
 /// What a model answers; none where it was not asked or cannot.
@@ -22,22 +22,22 @@ pub struct Prediction {
     /// `D(y)`, `[batch, channels, height, width]`.
     pub denoised: Option<Tensor<4>>,
     /// `D(y, c)`.
-    pub given: Option<Tensor<4>>,
+    pub class_conditional: Option<Tensor<4>>,
 }
 
-/// A model of noisy pictures `y`, `[batch, channels, height, width]`, at noise levels `sigma`, `[batch]`.
+/// A model of noisy images `y`, `[batch, channels, height, width]`, at noise levels `sigma`, `[batch]`.
 pub trait Predict {
     /// Answers what it can of what is asked.
-    fn predict(&self, y: &Tensor<4>, sigma: &Tensor<1>, ask: &Ask<'_>) -> Prediction;
+    fn predict(&self, y: &Tensor<4>, sigma: &Tensor<1>, query: &Query<'_>) -> Prediction;
 }
 
 impl<N: EnergyNetwork> Predict for JointModel<N> {
-    fn predict(&self, y: &Tensor<4>, sigma: &Tensor<1>, ask: &Ask<'_>) -> Prediction {
+    fn predict(&self, y: &Tensor<4>, sigma: &Tensor<1>, query: &Query<'_>) -> Prediction {
         let point = self.at(y, sigma);
         Prediction {
-            logits: ask.classify.then(|| point.logits().clone()),
-            denoised: ask.denoise.then(|| point.denoised()),
-            given: ask.given.map(|labels| point.denoised_given(labels)),
+            logits: query.classify.then(|| point.logits().clone()),
+            denoised: query.denoise.then(|| point.denoised()),
+            class_conditional: query.class_conditional.map(|labels| point.denoised_given(labels)),
         }
     }
 }
@@ -73,14 +73,14 @@ impl Model {
 }
 
 impl Predict for Model {
-    fn predict(&self, y: &Tensor<4>, sigma: &Tensor<1>, ask: &Ask<'_>) -> Prediction {
+    fn predict(&self, y: &Tensor<4>, sigma: &Tensor<1>, query: &Query<'_>) -> Prediction {
         match self {
-            Self::Joint(model) => model.predict(y, sigma, ask),
+            Self::Joint(model) => model.predict(y, sigma, query),
             Self::Classifier(model) => {
-                Prediction { logits: ask.classify.then(|| model.logits(y, None)), ..Prediction::default() }
+                Prediction { logits: query.classify.then(|| model.logits(y, None)), ..Prediction::default() }
             }
             Self::Denoiser(model) => Prediction {
-                denoised: ask.denoise.then(|| model.denoised(y, sigma, None)),
+                denoised: query.denoise.then(|| model.denoised(y, sigma, None)),
                 ..Prediction::default()
             },
         }

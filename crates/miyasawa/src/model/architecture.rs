@@ -127,7 +127,7 @@ impl Architecture {
         }
     }
 
-    /// Channels of a picture.
+    /// Channels of an image.
     pub fn channels(&self) -> usize {
         match self {
             Self::GradResNet(config) => config.channels,
@@ -188,17 +188,17 @@ impl Architecture {
         }
     }
 
-    /// Multiply-adds of the convolutions in one forward pass over one picture.
-    pub fn multiply_adds(&self, size: [usize; 2]) -> usize {
+    /// MACs of the convolutions in one forward pass over one image.
+    pub fn macs(&self, size: [usize; 2]) -> usize {
         match self {
-            Self::GradResNet(config) => config.multiply_adds(size),
-            Self::ResNet18(config) => config.multiply_adds(size),
-            Self::DnCnn(config) => config.multiply_adds(size),
-            Self::UNet(config) => config.multiply_adds(size),
+            Self::GradResNet(config) => config.macs(size),
+            Self::ResNet18(config) => config.macs(size),
+            Self::DnCnn(config) => config.macs(size),
+            Self::UNet(config) => config.macs(size),
         }
     }
 
-    /// Values of an activation of one picture: after the first convolution, then of every unit (block or layer).
+    /// Values of an activation of one image: after the first convolution, then of every unit (block or layer).
     pub fn activations(&self, [height, width]: [usize; 2]) -> Vec<usize> {
         match self {
             Self::GradResNet(config) => config.activations([height, width]),
@@ -219,7 +219,7 @@ impl Architecture {
         }
     }
 
-    /// Passes through the convolutions to denoise a picture: the joint model's denoiser is a gradient.
+    /// Passes through the convolutions to denoise an image: the joint model's denoiser is a gradient.
     pub fn denoise_passes(&self) -> usize {
         if self.kind() == Kind::GradResNet { 2 } else { 1 }
     }
@@ -285,7 +285,7 @@ const LARGEST: usize = 1 << 16;
 /// The most channels: a 3x3 convolution from as many to as many has 2.4 GB of weights.
 const WIDEST: usize = 1 << 13;
 
-/// What is wrong with channels of the picture, and the width of the first of so many stages.
+/// What is wrong with channels of the image, and the width of the first of so many stages.
 pub(super) fn counts(channels: usize, width: usize, stages: usize) -> Option<String> {
     let named = [("channels", channels), ("width", width)];
     if let Some((name, value)) = named.into_iter().find(|(_, value)| !(1..=WIDEST).contains(value)) {

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DnCnnConfig {
-    /// Channels of a picture.
+    /// Channels of an image.
     pub channels: usize,
     /// Channels of the layers between; 64 in the paper.
     pub width: usize,
@@ -32,8 +32,8 @@ impl DnCnnConfig {
         self.channels + usize::from(self.conditioned)
     }
 
-    /// Multiply-adds of the convolutions in one forward pass over one picture.
-    pub fn multiply_adds(&self, [height, width]: [usize; 2]) -> usize {
+    /// MACs of the convolutions in one forward pass over one image.
+    pub fn macs(&self, [height, width]: [usize; 2]) -> usize {
         let ends = self.width * (self.inputs() + self.channels);
         9 * height * width * (ends + (self.depth - 2) * self.width * self.width)
     }

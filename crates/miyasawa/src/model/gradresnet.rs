@@ -22,7 +22,7 @@ const EMBEDDING: usize = 64;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GradResNetConfig {
-    /// Channels of a picture.
+    /// Channels of an image.
     pub channels: usize,
     /// Number of classes.
     pub classes: usize,
@@ -89,7 +89,7 @@ fn default_true() -> bool {
 }
 
 impl GradResNetConfig {
-    /// The default network (the ResNet-18 layout, width 64, conditioned on noise) for such pictures.
+    /// The default network (the ResNet-18 layout, width 64, conditioned on noise) for such images.
     pub fn new(channels: usize, classes: usize) -> Self {
         Self {
             channels,
@@ -148,13 +148,13 @@ impl GradResNetConfig {
         self.width << stage
     }
 
-    /// Multiply-adds of the convolutions in one forward pass over one picture, as PyTorch's hooks in
+    /// MACs of the convolutions in one forward pass over one image, as PyTorch's hooks in
     /// reference.py count them.
-    pub fn multiply_adds(&self, size: [usize; 2]) -> usize {
-        resnet_multiply_adds(self.channels, self.width, &self.blocks, size)
+    pub fn macs(&self, size: [usize; 2]) -> usize {
+        resnet_macs(self.channels, self.width, &self.blocks, size)
     }
 
-    /// Values of an activation of one picture: after the first convolution, then after every block.
+    /// Values of an activation of one image: after the first convolution, then after every block.
     pub fn activations(&self, size: [usize; 2]) -> Vec<usize> {
         stage_activations(self.width, &self.blocks, size)
     }
@@ -229,8 +229,8 @@ impl GradResNetConfig {
     }
 }
 
-/// Multiply-adds of the convolutions of a residual network with basic blocks.
-pub(super) fn resnet_multiply_adds(
+/// MACs of the convolutions of a residual network with basic blocks.
+pub(super) fn resnet_macs(
     channels: usize,
     first_width: usize,
     blocks: &[usize],
@@ -253,7 +253,7 @@ pub(super) fn resnet_multiply_adds(
     total
 }
 
-/// Values of an activation of one picture in a residual network: after the first convolution, then after every
+/// Values of an activation of one image in a residual network: after the first convolution, then after every
 /// block.
 pub(super) fn stage_activations(
     first_width: usize,

@@ -27,7 +27,7 @@ pub struct JointModel<N: EnergyNetwork> {
 }
 
 /// The model at a batch of noisy images: one forward pass, from which everything else is read.
-pub struct Point<'m, N: EnergyNetwork> {
+pub struct Evaluated<'m, N: EnergyNetwork> {
     net: &'m N,
     tape: N::Tape,
     outputs: Outputs,
@@ -84,15 +84,15 @@ impl<N: EnergyNetwork> JointModel<N> {
     ///
     /// # Panics
     /// If the images have other channels than the network.
-    pub fn at(&self, y: &Tensor<4>, sigma: &Tensor<1>) -> Point<'_, N> {
+    pub fn at(&self, y: &Tensor<4>, sigma: &Tensor<1>) -> Evaluated<'_, N> {
         let scales = self.scales(sigma);
         let u = (y.clone() * per_image(&scales.c_in)).permute([0, 2, 3, 1]);
         let (outputs, tape) = self.net.forward(&u, sigma);
-        Point { net: &self.net, tape, outputs, y: y.clone(), scales }
+        Evaluated { net: &self.net, tape, outputs, y: y.clone(), scales }
     }
 }
 
-impl<N: EnergyNetwork> Point<'_, N> {
+impl<N: EnergyNetwork> Evaluated<'_, N> {
     /// `f_c`, `[batch, classes]`.
     pub fn logits(&self) -> &Tensor<2> {
         &self.outputs.logits

@@ -50,7 +50,7 @@ pub fn log_sum_exp(logits: &Tensor<2>) -> Tensor<1> {
     sum.squeeze_dim::<1>(1)
 }
 
-/// The loss of a denoiser `D`, `[batch]`, for clean pictures `x` (Karras et al. 2022, "Elucidating the design
+/// The loss of a denoiser `D`, `[batch]`, for clean images `x` (Karras et al. 2022, "Elucidating the design
 /// space"): `(s^2 + sigma^2)/(s*sigma)^2 * |D(y) - x|^2 / d`. For the joint model's `D` it is
 /// [`score_matching`].
 pub fn denoising(denoised: Tensor<4>, x: &Tensor<4>, sigma: &Tensor<1>, sigma_data: f64) -> Tensor<1> {
@@ -72,7 +72,7 @@ pub fn score_matching<N: EnergyNetwork>(
 ) -> Tensor<1> {
     let n = sigma.dims()[0];
     let sigma4 = sigma.clone().reshape([n, 1, 1, 1]);
-    // y + sigma^2*score - x = sigma*(sigma*score + eps): without the difference of two pictures.
+    // y + sigma^2*score - x = sigma*(sigma*score + eps): without the difference of two images.
     let residual = score * sigma4 + eps.clone();
     let mean = residual.powi_scalar(2).reshape([n as i32, -1]).mean_dim(1).squeeze_dim::<1>(1);
     if model.net.is_blind() {

@@ -20,12 +20,12 @@ pub fn host<const D: usize>(tensor: burn::tensor::Tensor<D>) -> Vec<f32> {
 /// Noise levels whose square and its inverse are numbers in float32.
 pub const NOISE_LEVELS: std::ops::RangeInclusive<f64> = 1e-6..=1e6;
 
-pub use any::{Ask, Model, Predict, Prediction};
+pub use any::{Model, Predict, Prediction, Query};
 pub use architecture::{Architecture, Kind};
 pub use dncnn::{DnCnn, DnCnnConfig};
 pub use energy::{EnergyNetwork, Outputs};
 pub use gradresnet::{GradResNet, GradResNetConfig, GradResNetTape, Norm};
-pub use joint::{JointModel, Point};
+pub use joint::{Evaluated, JointModel};
 pub use loss::ObjectiveName;
 pub use reference::{DenoiserNet, PlainClassifier, PlainDenoiser};
 pub use resnet::{ResNet, ResNetConfig};

@@ -8,7 +8,7 @@ use crate::nn::{BatchNorm, NormLog};
 use burn::module::Module;
 use burn::tensor::Tensor;
 
-/// A classifier of noisy pictures, `p(c | y)`; it is not told the noise level.
+/// A classifier of noisy images, `p(c | y)`; it is not told the noise level.
 #[derive(Module, Debug)]
 pub struct PlainClassifier {
     /// The network.
@@ -16,7 +16,7 @@ pub struct PlainClassifier {
 }
 
 impl PlainClassifier {
-    /// The logits of pictures `[batch, channels, height, width]`; in training, statistics go to the log.
+    /// The logits of images `[batch, channels, height, width]`; in training, statistics go to the log.
     pub fn logits(&self, y: &Tensor<4>, log: Option<&mut NormLog>) -> Tensor<2> {
         self.net.forward(&y.clone().permute([0, 2, 3, 1]), log)
     }
@@ -75,7 +75,7 @@ impl PlainDenoiser {
         self.sigma_data
     }
 
-    /// `D(y)` for pictures `[batch, channels, height, width]`; in training, statistics go to the log.
+    /// `D(y)` for images `[batch, channels, height, width]`; in training, statistics go to the log.
     pub fn denoised(&self, y: &Tensor<4>, sigma: &Tensor<1>, log: Option<&mut NormLog>) -> Tensor<4> {
         let channels_last = |x: Tensor<4>| x.permute([0, 2, 3, 1]);
         let net = |x: Tensor<4>, log| self.net.forward(&x, log).permute([0, 3, 1, 2]);

@@ -1,4 +1,4 @@
-use crate::model::gradresnet::resnet_multiply_adds;
+use crate::model::gradresnet::resnet_macs;
 use crate::nn::{BatchNorm, Conv2d, Linear, NormLog};
 use crate::ops::{self, Operands};
 use burn::module::Module;
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ResNetConfig {
-    /// Channels of a picture.
+    /// Channels of an image.
     pub channels: usize,
     /// Number of classes.
     pub classes: usize,
@@ -25,9 +25,9 @@ pub struct ResNetConfig {
 }
 
 impl ResNetConfig {
-    /// Multiply-adds of the convolutions in one forward pass over one picture.
-    pub fn multiply_adds(&self, size: [usize; 2]) -> usize {
-        resnet_multiply_adds(self.channels, self.width, &self.blocks, size)
+    /// MACs of the convolutions in one forward pass over one image.
+    pub fn macs(&self, size: [usize; 2]) -> usize {
+        resnet_macs(self.channels, self.width, &self.blocks, size)
     }
 
     /// Number of values in parameters and running statistics.
@@ -121,7 +121,7 @@ impl BasicBlock {
 }
 
 impl ResNet {
-    /// The logits of pictures `[batch, height, width, channels]`; in training, statistics go to the log.
+    /// The logits of images `[batch, height, width, channels]`; in training, statistics go to the log.
     pub fn forward(&self, x: &Tensor<4>, mut log: Option<&mut NormLog>) -> Tensor<2> {
         let mut x = relu(self.norm.of_conv(&self.stem, x, log.as_deref_mut()));
         for block in self.stages.iter().flatten() {

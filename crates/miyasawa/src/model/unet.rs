@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct UNetConfig {
-    /// Channels of a picture.
+    /// Channels of an image.
     pub channels: usize,
     /// Channels of the first scale; every further scale doubles them and halves the size.
     pub width: usize,
@@ -37,8 +37,8 @@ impl UNetConfig {
         self.blocks.iter().enumerate().map(move |(k, blocks)| (self.width << k, times(k) * blocks))
     }
 
-    /// Multiply-adds of the convolutions in one forward pass over one picture.
-    pub fn multiply_adds(&self, [mut height, mut width]: [usize; 2]) -> usize {
+    /// MACs of the convolutions in one forward pass over one image.
+    pub fn macs(&self, [mut height, mut width]: [usize; 2]) -> usize {
         let mut total = 9 * height * width * self.width * (self.inputs() + self.channels);
         for (k, (channels, blocks)) in self.scales().enumerate() {
             if k > 0 {
@@ -51,7 +51,7 @@ impl UNetConfig {
         total
     }
 
-    /// Values of an activation of one picture: after the first convolution, then after every block.
+    /// Values of an activation of one image: after the first convolution, then after every block.
     pub fn activations(&self, [mut height, mut width]: [usize; 2]) -> Vec<usize> {
         let mut sizes = vec![height * width * self.width];
         for (k, (channels, blocks)) in self.scales().enumerate() {
@@ -119,7 +119,7 @@ fn up_conv(width: usize, device: &Device, rng: &mut impl Rng) -> Conv2d {
 /// A residual UNet as a denoiser, after DRUNet (Zhang et al. 2021, "Plug-and-play image restoration with deep
 /// denoiser prior", itself after Ronneberger et al. 2015): residual blocks of convolution, ReLU, convolution
 /// at several scales, skips that are added. Down and up go through 3x3 convolutions with stride 2 and
-/// their transposes, so that pictures of any size come out at their own.
+/// their transposes, so that images of any size come out at their own.
 #[derive(Module, Debug)]
 pub struct UNet {
     head: Conv2d,

@@ -16,7 +16,7 @@ const EPSILON: f64 = 1e-5;
 /// to a [`NormLog`]; the running ones move once a step, by the statistics of the whole batch
 /// ([`update_running`]). Out of training the running statistics are folded into the convolution.
 ///
-/// It is group normalisation of the batch taken as one picture, with a group for every channel: the same
+/// It is group normalisation of the batch taken as one image, with a group for every channel: the same
 /// kernels. Without a bias (Mohan et al. 2020) nothing is subtracted, so that the layer is homogeneous.
 #[derive(Module, Debug)]
 pub struct BatchNorm {

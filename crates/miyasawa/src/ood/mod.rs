@@ -1,7 +1,7 @@
-//! Is a picture of the kind that a model was trained on? Scores, and how well they tell data sets apart.
+//! Is an image of the kind that a model was trained on? Scores, and how well they tell data sets apart.
 //!
 //! Densities are known to fail here (Nalisnick et al. 2019, "Do deep generative models know what they don't know?"): a
-//! picture that is simpler than the data has the larger density. So `log p` stands beside other scores, and a result
+//! image that is simpler than the data has the larger density. So `log p` stands beside other scores, and a result
 //! below 0.5 is told as what it is.
 
 mod profile;
@@ -10,7 +10,7 @@ mod synthetic;
 pub use profile::Profile;
 pub use synthetic::OutSource;
 
-use crate::attack::noisy_pictures;
+use crate::attack::noisy_unit_values;
 use crate::classifier::BoxedClassifier;
 use crate::data::Dataset;
 use crate::eval::noisy_batch;
@@ -19,7 +19,7 @@ use crate::model::{EnergyNetwork, JointModel, Model, host};
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
-/// A number that should be larger for pictures of the model's kind.
+/// A number that should be larger for images of the model's kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Score {
@@ -28,7 +28,7 @@ pub enum Score {
     /// `-|sigma * grad log p(y)|^2 / d`: of the model's own data `MSE/sigma^2 - 1` on average, where the denoiser is exact and
     /// loses MSE (Tweedie's formula for the variance).
     ScoreNorm,
-    /// `-|D(y) - x|^2 / d`: how much of the picture the denoiser loses.
+    /// `-|D(y) - x|^2 / d`: how much of the image the denoiser loses.
     Residual,
     /// The largest class probability (Hendrycks & Gimpel 2017).
     MaxSoftmax,
@@ -62,7 +62,7 @@ impl Score {
 pub struct LevelScores {
     /// The noise level.
     pub sigma: f64,
-    /// A value for each picture, in the order of [`Score::SINGLE`]; empty where the model has no such score.
+    /// A value for each image, in the order of [`Score::SINGLE`]; empty where the model has no such score.
     pub values: [Vec<f64>; 5],
 }
 
@@ -78,13 +78,13 @@ impl LevelScores {
 pub struct OodOptions {
     /// Noise levels, in units of the [-1, 1] range.
     pub sigmas: Vec<f64>,
-    /// Pictures that go through the network at once.
+    /// Images that go through the network at once.
     pub batch: usize,
     /// Seed of the noise.
     pub seed: u64,
 }
 
-/// Scores every picture at every noise level: noise of the level is added, the same for the pictures of one place in
+/// Scores every image at every noise level: noise of the level is added, the same for the images of one place in
 /// every set, and the model is told the level.
 pub fn scores<N: EnergyNetwork>(
     model: &JointModel<N>,
@@ -177,7 +177,7 @@ pub fn classifier_scores<'m>(
         let mut scores = LevelScores { sigma, ..LevelScores::default() };
         let [_, _, _, softmax, energy] = &mut scores.values;
         for indices in places.chunks(options.batch.max(1)) {
-            let noisy = noisy_pictures(data, indices, sigma, [options.seed, level as u64]);
+            let noisy = noisy_unit_values(data, indices, sigma, [options.seed, level as u64]);
             of_logits(&classifier.logits(&noisy), classifier.classes(), softmax, energy);
             progress((level * data.len() + softmax.len()) as f64 / total);
         }
@@ -198,7 +198,7 @@ pub struct OodRow {
     pub detection: Detection,
 }
 
-/// Every score at every level, then the score profile. The profile is fitted to every second picture of the model's
+/// Every score at every level, then the score profile. The profile is fitted to every second image of the model's
 /// kind and measured on the others, and on every second of the other kind: precision depends on the shares of both, and
 /// they are those of the other scores.
 pub fn compare(inside: &[LevelScores], outside: &[LevelScores]) -> Vec<OodRow> {
@@ -304,9 +304,9 @@ mod tests {
             );
         }
         assert_eq!(compare(&of_classifier, &of_classifier).len(), 2 * 2);
-        // Of pictures that nothing tells apart a half is of either kind, for every score.
+        // Of images that nothing tells apart a half is of either kind, for every score.
         assert!(compare(&found, &found).iter().all(|row| row.detection.aupr < 0.9), "more of one kind");
-        // Against pictures of one shade: the residual and the profile tell them apart.
+        // Against images of one shade: the residual and the profile tell them apart.
         let grey = Dataset::new("grey", (1, 6, 5), vec!["a".into()], vec![128; 150], vec![0; 5]).unwrap();
         let grey = scores(&model, &grey, &options, &device, &mut |_| {});
         let rows = compare(&found, &grey);
@@ -317,7 +317,7 @@ mod tests {
         );
         assert_eq!(compare(&alone, &grey).len(), 2 * 3 + 1);
         let of = |score: Score| best(&rows).into_iter().find(|r| r.score == score).unwrap().detection.auroc;
-        // The density prefers the simpler pictures, whatever it was trained on: the known failure.
+        // The density prefers the simpler images, whatever it was trained on: the known failure.
         assert!(of(Score::LogProb) < 0.1 && of(Score::MaxSoftmax) == 0.5, "{rows:?}");
         assert!(of(Score::ScoreNorm) < 0.1, "{rows:?}");
     }

@@ -1,4 +1,4 @@
-//! A normal distribution fitted to a few numbers of each picture.
+//! A normal distribution fitted to a few numbers of each image.
 
 /// Mean and covariance of vectors, for Mahalanobis distances.
 #[derive(Clone, Debug, PartialEq)]

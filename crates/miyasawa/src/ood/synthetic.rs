@@ -1,4 +1,4 @@
-//! Pictures of nothing: noise and textures, for tests of what a model takes for its own data.
+//! Images of nothing: noise and textures, for tests of what a model takes for its own data.
 
 use crate::data::{DataError, DataSource, Dataset, FitMode, Geometry, LoadOptions, Part};
 use crate::random::{example_rng, stream};
@@ -9,10 +9,10 @@ use rand_distr::{Distribution, StandardNormal};
 use rayon::prelude::*;
 use std::{fmt, str::FromStr};
 
-/// Pictures that are made when no number is asked for.
+/// Images that are made when no number is asked for.
 const DEFAULT_COUNT: usize = 1000;
 
-/// Where pictures come from that are not of the model's kind.
+/// Where images come from that are not of the model's kind.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OutSource {
     /// Every value uniform on the range.
@@ -54,7 +54,7 @@ impl fmt::Display for OutSource {
 }
 
 impl OutSource {
-    /// The pictures in a model's size and channels, at most `limit`. Pictures of a data set are resized, their aspect kept;
+    /// The images in a model's size and channels, at most `limit`. Images of a data set are resized, their aspect kept;
     /// synthetic ones are a function of the seed and their number.
     ///
     /// # Errors
@@ -62,7 +62,7 @@ impl OutSource {
     pub fn load(&self, geometry: Geometry, limit: Option<usize>, seed: u64) -> Result<Dataset, DataError> {
         let Geometry { channels, height, width } = geometry;
         if let Self::Data(source) = self {
-            // A picture of the model's size is left as it is, whatever the fit.
+            // An image of the model's size is left as it is, whatever the fit.
             let options = LoadOptions { resize: Some((height, width)), channels: Some(channels), limit };
             let set = source.load(Part::Test, &options)?.fit(geometry, FitMode::Resize)?;
             return set.subset(limit.unwrap_or(usize::MAX));
@@ -91,7 +91,7 @@ fn texture(rng: &mut ChaCha8Rng, Geometry { channels, height, width }: Geometry,
     let kind = rng.random_range(0..4u32);
     let angle = rng.random::<f32>() * std::f32::consts::TAU;
     let phase = rng.random::<f32>() * std::f32::consts::TAU;
-    // Periods from 3 pixels to half the picture.
+    // Periods from 3 pixels to half the image.
     let side = height.min(width) as f32;
     let period = 3.0 * (side / 6.0).max(1.0).powf(rng.random::<f32>());
     let frequency = std::f32::consts::TAU / period;
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn synthetic_pictures_depend_on_seed_and_number_and_differ() {
+    fn synthetic_images_depend_on_seed_and_number_and_differ() {
         for source in [OutSource::UniformNoise, OutSource::GaussianNoise, OutSource::Textures] {
             let many = source.load(GEOMETRY, Some(30), 1).unwrap();
             let few = source.load(GEOMETRY, Some(5), 1).unwrap();

@@ -2,8 +2,8 @@
 
 use super::{Classification, Denoised, Noise, PredictError, Predictor};
 use crate::data::Geometry;
+use crate::image::Image;
 use crate::infer;
-use crate::picture::Picture as Image;
 
 /// Images that go through the network at once: memory grows with them, speed no longer does.
 const BATCH: usize = 64;

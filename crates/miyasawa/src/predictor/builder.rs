@@ -1,8 +1,8 @@
 use super::{PredictError, Predictor};
+use crate::bundled;
 use crate::checkpoint::Checkpoint;
 use crate::device::DeviceSpec;
 use crate::ops::Operands;
-use crate::shipped;
 use std::{path::Path, sync::Arc};
 
 /// The most threads that can be asked for: starting more would take longer than they save.
@@ -47,8 +47,8 @@ impl PredictorBuilder {
     /// # Errors
     /// If the device or the threads cannot be had.
     pub fn bundled(self) -> Result<Predictor, PredictError> {
-        let (checkpoint, sha256) = shipped::checkpoint()?;
-        self.build(checkpoint, sha256, Path::new(shipped::NAME))
+        let (checkpoint, sha256) = bundled::checkpoint()?;
+        self.build(checkpoint, sha256, Path::new(bundled::NAME))
     }
 
     /// The model of a checkpoint; see [`Predictor::load`].

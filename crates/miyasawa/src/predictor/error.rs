@@ -1,8 +1,8 @@
 use super::noise::MAX_NOISE;
 use crate::checkpoint::CheckpointError;
 use crate::device::DeviceError;
+use crate::image::ImageError;
 use crate::model::{Kind, NOISE_LEVELS};
-use crate::picture::PictureError;
 
 /// Why a model could not be opened, or not do what it was asked for.
 #[derive(Debug, thiserror::Error)]
@@ -24,7 +24,7 @@ pub enum PredictError {
     },
     /// The image cannot be brought to the model, decoded or stored.
     #[error(transparent)]
-    Image(#[from] PictureError),
+    Image(#[from] ImageError),
     /// The image holds a value that is not finite.
     #[error("value {index} of the image is {found}, expected a finite number")]
     NotFiniteImage {

@@ -40,9 +40,9 @@ use crate::checkpoint::{Checkpoint, ModelInfo};
 use crate::classifier::{BoxedClassifier, Defence, plain_classifier};
 use crate::data::Geometry;
 use crate::explain;
+use crate::image::Image;
 use crate::infer;
 use crate::model::{GradResNet, JointModel, Kind, Model};
-use crate::picture::Picture as Image;
 use burn::tensor::Device;
 use std::{
     path::Path,
@@ -108,7 +108,7 @@ impl Predictor {
     ///
     /// ```
     /// use miyasawa::prelude::*;
-    /// let bytes = miyasawa::shipped::BYTES; // for example include_bytes!("model.safetensors")
+    /// let bytes = miyasawa::bundled::BYTES; // for example include_bytes!("model.safetensors")
     /// let model = Predictor::from_bytes(bytes)?;
     /// assert!(Predictor::from_bytes(b"nothing").is_err());
     /// # Ok::<(), PredictError>(())
@@ -363,8 +363,8 @@ impl Predictor {
     /// let why = model.explain(&image, model.class("ship")?)?;
     /// assert_eq!(model.classes()[why.label], "ship");
     /// assert!(why.relative_error < 1e-4); // the identity holds
-    /// let (picture, _peak) = why.difference.amplified(); // a faint signed difference made visible
-    /// # let _ = picture;
+    /// let (image, _peak) = why.difference.amplified(); // a faint signed difference made visible
+    /// # let _ = image;
     /// # Ok::<(), PredictError>(())
     /// ```
     ///

@@ -1,7 +1,7 @@
 use super::{PredictError, Predictor};
+use crate::image::Image;
 use crate::infer;
 use crate::model::NOISE_LEVELS;
-use crate::picture::Picture as Image;
 use std::sync::PoisonError;
 
 /// The largest noise level that makes sense for a model that was not trained on larger ones: noise as wide as the range.
@@ -22,7 +22,7 @@ pub enum Noise {
     Clean,
     /// As much as this.
     Level(f64),
-    /// As the image itself shows: see [`Image::noise_level`](crate::picture::Picture::noise_level).
+    /// As the image itself shows: see [`Image::noise_level`](crate::image::Image::noise_level).
     Estimate,
 }
 

@@ -1,6 +1,6 @@
 use super::PredictError;
+use crate::image::Image;
 use crate::metrics;
-use crate::picture::Picture as Image;
 use serde::{Deserialize, Serialize};
 
 /// A class and its probability.

@@ -9,12 +9,12 @@ pub enum ReportError {
     /// The figure could not be drawn.
     #[error("the figure cannot be drawn: {0}")]
     Draw(String),
-    /// The picture could not be encoded.
-    #[error("the picture cannot be encoded: {0}")]
-    Picture(#[from] image::ImageError),
-    /// A figure made of pictures could not be drawn or saved.
+    /// The image could not be encoded.
+    #[error("the image cannot be encoded: {0}")]
+    Image(#[from] image::ImageError),
+    /// A figure made of images could not be drawn or saved.
     #[error(transparent)]
-    Figure(#[from] crate::picture::PictureError),
+    Figure(#[from] crate::image::ImageError),
     /// The file could not be written.
     #[error(transparent)]
     Write(#[from] AtomicError),

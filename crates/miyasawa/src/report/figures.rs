@@ -4,14 +4,14 @@ use super::{COLUMN, DENSITY, Histogram, PERCENT, Plot, ReportError, Series, Seri
 use crate::calibrate::CalibrationRow;
 use crate::data::Dataset;
 use crate::eval::noisy_batch;
-use crate::explain::{Explanation, Path, Spectrum, Step};
-use crate::infer::pictures;
+use crate::explain::{Counterfactual, CounterfactualStep, Explanation, Spectrum};
+use crate::image::{Grid, GridRow, Image};
+use crate::infer::to_images;
 use crate::metrics::{Estimate, ReliabilityBin};
-use crate::model::{Ask, Predict};
-use crate::picture::{Grid, GridRow, Picture};
+use crate::model::{Predict, Query};
 use burn::tensor::Device;
 
-/// Pictures of a [`denoising_grid`].
+/// Images of a [`denoising_grid`].
 pub const SHOWN: usize = 4;
 
 /// The size of the captions on a page, in its pixels.
@@ -19,8 +19,8 @@ const TEXT: f32 = 15.0;
 /// What captions to the left of the rows and gaps take of the width, in pixels of a page.
 const MARGIN: u32 = 130;
 
-/// How pictures with this longer side are drawn in so many columns: they are enlarged towards `cell` pixels of a page, or
-/// as far as a page is wide. Captions grow with pictures that are larger than that, for the page makes them smaller.
+/// How images with this longer side are drawn in so many columns: they are enlarged towards `cell` pixels of a page, or
+/// as far as a page is wide. Captions grow with images that are larger than that, for the page makes them smaller.
 fn drawn<'a>(side: usize, columns: usize, cell: u32) -> Grid<'a> {
     let room = (COLUMN - MARGIN) / columns.max(1) as u32;
     let cell = (DENSITY * cell.min(room)) as usize;
@@ -30,7 +30,7 @@ fn drawn<'a>(side: usize, columns: usize, cell: u32) -> Grid<'a> {
     Grid { scale, text, gap: 4 * DENSITY as usize, ..Grid::default() }
 }
 
-/// Noisy, denoised and clean: three columns for each of a few pictures, a row for each noise level.
+/// Noisy, denoised and clean: three columns for each of a few images, a row for each noise level.
 ///
 /// # Errors
 /// If the figure cannot be drawn.
@@ -39,23 +39,23 @@ pub fn denoising_grid(
     data: &Dataset,
     sigmas: &[f64],
     device: &Device,
-) -> Result<Picture, ReportError> {
+) -> Result<Image, ReportError> {
     let count = SHOWN.min(data.len());
     let few = data.subset(count).map_err(|e| ReportError::Draw(e.to_string()))?;
-    let mut cells: Vec<Vec<Picture>> = Vec::new();
+    let mut cells: Vec<Vec<Image>> = Vec::new();
     for (level, &sigma) in sigmas.iter().enumerate() {
         let batch = noisy_batch(&few, [0, count], sigma, [0, level as u64], device);
-        let found = model.predict(&batch.y, &batch.sigma, &Ask { denoise: true, ..Ask::default() });
+        let found = model.predict(&batch.y, &batch.sigma, &Query { denoise: true, ..Query::default() });
         let cannot = || ReportError::Draw("the model does not denoise".to_owned());
-        let denoised = pictures(found.denoised.ok_or_else(cannot)?);
-        let (noisy, clean) = (pictures(batch.y), pictures(batch.x));
+        let denoised = to_images(found.denoised.ok_or_else(cannot)?);
+        let (noisy, clean) = (to_images(batch.y), to_images(batch.x));
         let row = noisy.into_iter().zip(denoised).zip(clean).flat_map(|((n, d), c)| [n, d, c]);
         cells.push(row.collect());
     }
     let rows = sigmas
         .iter()
         .zip(&cells)
-        .map(|(sigma, row)| GridRow { caption: format!("sigma {sigma}"), pictures: row.iter().collect() });
+        .map(|(sigma, row)| GridRow { caption: format!("sigma {sigma}"), images: row.iter().collect() });
     let columns = ["noisy", "denoised", "clean"].into_iter().cycle().take(3 * count);
     let grid = Grid {
         rows: rows.collect(),
@@ -65,18 +65,18 @@ pub fn denoising_grid(
     Ok(grid.draw()?)
 }
 
-/// One figure with a row for every class: the picture, `D(y)`, `D(y, c)`, their difference, the adversarial gradient
+/// One figure with a row for every class: the image, `D(y)`, `D(y, c)`, their difference, the adversarial gradient
 /// by autodiff, and how equal the last two are.
 ///
 /// # Errors
 /// If the figure cannot be drawn.
-pub fn explanation(y: &Picture, found: &[Explanation], classes: &[String]) -> Result<Picture, ReportError> {
-    // A row is divided by one number, so that its last two pictures look alike only if they are.
+pub fn explanation(y: &Image, found: &[Explanation], classes: &[String]) -> Result<Image, ReportError> {
+    // A row is divided by one number, so that its last two images look alike only if they are.
     let mut scaled = Vec::new();
     for one in found {
         let (difference, peak) = one.difference.amplified();
         let gradient: Vec<f32> = one.gradient.values().iter().map(|v| v / peak).collect();
-        scaled.push((difference, Picture::new(one.gradient.shape(), gradient)?, peak));
+        scaled.push((difference, Image::new(one.gradient.shape(), gradient)?, peak));
     }
     let name = |label: usize| classes.get(label).map_or("?", String::as_str);
     let rows = found.iter().zip(&scaled).map(|(one, (difference, gradient, peak))| GridRow {
@@ -86,7 +86,7 @@ pub fn explanation(y: &Picture, found: &[Explanation], classes: &[String]) -> Re
             100.0 * one.probs.get(one.label).copied().unwrap_or(f32::NAN),
             1.0 / peak
         ),
-        pictures: vec![y, &one.denoised, &one.class_denoised, difference, gradient],
+        images: vec![y, &one.denoised, &one.class_denoised, difference, gradient],
     });
     let columns = ["y", "D(y)", "D(y, c)", "D(y, c) - D(y)", "sigma^2 grad log p(c | y)"];
     let worst = found.iter().fold(0.0f64, |worst, one| worst.max(one.relative_error));
@@ -94,7 +94,7 @@ pub fn explanation(y: &Picture, found: &[Explanation], classes: &[String]) -> Re
         rows: rows.collect(),
         columns: columns.map(str::to_owned).to_vec(),
         note: format!(
-            "The values of the last two pictures of a row are multiplied by its factor; they differ by {worst:.1e} of the \
+            "The values of the last two images of a row are multiplied by its factor; they differ by {worst:.1e} of the \
              largest value."
         ),
         ..drawn(y.height().max(y.width()), columns.len(), if found.len() > 2 { 96 } else { 192 })
@@ -110,35 +110,32 @@ const STATIONS: usize = 8;
 ///
 /// # Errors
 /// If the figure cannot be drawn.
-pub fn path(found: &Path, label: usize, class: &str) -> Result<Picture, ReportError> {
+pub fn path(found: &Counterfactual, label: usize, class: &str) -> Result<Image, ReportError> {
     let last = found.steps.len() - 1;
     let mut stations: Vec<usize> = (0..STATIONS).map(|i| i * last / (STATIONS - 1)).collect();
     stations.dedup();
     let steps: Vec<_> = stations.into_iter().map(|i| &found.steps[i]).collect();
-    let start = &found.steps[0].picture;
+    let start = &found.steps[0].image;
     let mut changes = Vec::new();
     let mut largest = 1.0f32;
     for step in &steps {
-        let change = step.picture.values().iter().zip(start.values()).map(|(a, b)| a - b).collect();
-        let change = Picture::new(start.shape(), change)?;
+        let change = step.image.values().iter().zip(start.values()).map(|(a, b)| a - b).collect();
+        let change = Image::new(start.shape(), change)?;
         // All are divided by the last one's peak.
         largest = change.amplified().1;
         changes.push(change);
     }
     let changes = changes
         .into_iter()
-        .map(|c| Picture::new(c.shape(), c.values().iter().map(|v| v / largest).collect()))
+        .map(|c| Image::new(c.shape(), c.values().iter().map(|v| v / largest).collect()))
         .collect::<Result<Vec<_>, _>>()?;
-    let heading = |step: &&Step| {
+    let heading = |step: &&CounterfactualStep| {
         format!("{:.2} {:.0}%", step.distance, 100.0 * step.probs.get(label).copied().unwrap_or(f32::NAN))
     };
     let grid = Grid {
         rows: vec![
-            GridRow { caption: "y".to_owned(), pictures: steps.iter().map(|s| &s.picture).collect() },
-            GridRow {
-                caption: format!("change\nx {:.1}", 1.0 / largest),
-                pictures: changes.iter().collect(),
-            },
+            GridRow { caption: "y".to_owned(), images: steps.iter().map(|s| &s.image).collect() },
+            GridRow { caption: format!("change\nx {:.1}", 1.0 / largest), images: changes.iter().collect() },
         ],
         columns: steps.iter().map(heading).collect(),
         note: format!(
@@ -149,22 +146,22 @@ pub fn path(found: &Path, label: usize, class: &str) -> Result<Picture, ReportEr
     Ok(grid.draw()?)
 }
 
-/// The picture, its denoised version, and the leading eigenvectors of the denoiser's Jacobian with their eigenvalues.
+/// The image, its denoised version, and the leading eigenvectors of the denoiser's Jacobian with their eigenvalues.
 ///
 /// # Errors
 /// If the figure cannot be drawn.
-pub fn eigenvectors(y: &Picture, denoised: &Picture, found: &Spectrum) -> Result<Picture, ReportError> {
+pub fn eigenvectors(y: &Image, denoised: &Image, found: &Spectrum) -> Result<Image, ReportError> {
     let mut shown = Vec::new();
     for vector in &found.vectors {
         let values = vector.iter().map(|v| *v as f32).collect();
-        shown.push(Picture::new(y.shape(), values)?.amplified().0);
+        shown.push(Image::new(y.shape(), values)?.amplified().0);
     }
     let columns = ["y".to_owned(), "D(y)".to_owned()].into_iter();
     let columns = columns.chain(found.values.iter().map(|value| format!("{value:.3}")));
     let grid = Grid {
         rows: vec![GridRow {
             caption: String::new(),
-            pictures: [y, denoised].into_iter().chain(shown.iter()).collect(),
+            images: [y, denoised].into_iter().chain(shown.iter()).collect(),
         }],
         columns: columns.collect(),
         note: format!(
@@ -180,7 +177,7 @@ pub fn eigenvectors(y: &Picture, denoised: &Picture, found: &Spectrum) -> Result
 }
 
 /// Reliability diagrams: the share of right answers against their mean confidence, before and after a temperature. A
-/// marker's area is the number of pictures in its bin, which the bars below tell of the answers as they are.
+/// marker's area is the number of images in its bin, which the bars below tell of the answers as they are.
 pub fn reliability(rows: &[CalibrationRow]) -> Vec<Plot> {
     let line = |name: String, bins: &[ReliabilityBin]| {
         let at = |b: &ReliabilityBin| (100.0 * b.confidence, Estimate::share(b.accuracy, b.count as usize));

@@ -19,7 +19,7 @@ pub struct TableOptions {
 /// ```
 /// # use miyasawa::report::Page;
 /// let mut page = Page::new("Results");
-/// page.heading("Accuracy").paragraph("On 1,000 pictures.");
+/// page.heading("Accuracy").paragraph("On 1,000 images.");
 /// page.table(&["noise", "accuracy"], &[vec!["0.1".to_owned(), "91.2%".to_owned()]]);
 /// let html = page.render();
 /// assert!(html.starts_with("<!doctype html>"));
@@ -33,7 +33,7 @@ pub struct Page {
 
 /// Width of the page's text column, in CSS pixels.
 pub const COLUMN: u32 = 920;
-/// Pixels of a drawn picture in a CSS pixel, for figures with text: screens have up to two, and text of one looks torn.
+/// Pixels of a drawn image in a CSS pixel, for figures with text: screens have up to two, and text of one looks torn.
 pub const DENSITY: u32 = 2;
 
 const STYLE: &str = include_str!("page.css");
@@ -120,7 +120,7 @@ impl Page {
         self.push(format_args!("{html}"))
     }
 
-    /// A PNG picture that was drawn with [`DENSITY`] pixels for each of the page, smaller where the page is narrower.
+    /// A PNG image that was drawn with [`DENSITY`] pixels for each of the page, smaller where the page is narrower.
     pub fn figure_png(&mut self, png: &[u8], caption: &str) -> &mut Self {
         let size = |(w, h): (u32, u32)| {
             format!(" width=\"{}\" height=\"{}\"", w.div_ceil(DENSITY), h.div_ceil(DENSITY))
@@ -129,7 +129,7 @@ impl Page {
         self.figure("", &[image("image/png", png, caption, &size)], caption)
     }
 
-    /// An SVG drawing, on a light card in the dark theme too. It is embedded as a picture: nothing in it can run.
+    /// An SVG drawing, on a light card in the dark theme too. It is embedded as an image: nothing in it can run.
     pub fn figure_svg(&mut self, svg: &str, caption: &str) -> &mut Self {
         self.figure_svgs(&[svg.to_owned()], caption)
     }
@@ -172,7 +172,7 @@ impl Page {
     }
 }
 
-/// A picture as an element that holds it.
+/// An image as an element that holds it.
 fn image(kind: &str, bytes: &[u8], alt: &str, size: &str) -> String {
     let (data, alt) = (STANDARD.encode(bytes), Escaped(alt));
     format!("<img src=\"data:{kind};base64,{data}\" alt=\"{alt}\"{size}>")
@@ -230,7 +230,7 @@ fn is_numeric(rows: &[Vec<String>], column: usize) -> bool {
     cells().any(counts) && cells().all(|cell| cell.is_empty() || counts(cell))
 }
 
-/// Width and height from a PNG's header, so that the page does not move while pictures are decoded.
+/// Width and height from a PNG's header, so that the page does not move while images are decoded.
 fn png_size(png: &[u8]) -> Option<(u32, u32)> {
     let read = |at: usize| Some(u32::from_be_bytes(png.get(at..at + 4)?.try_into().ok()?));
     if !png.starts_with(b"\x89PNG\r\n\x1a\n") {

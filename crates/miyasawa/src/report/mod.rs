@@ -1,4 +1,4 @@
-//! Figures and pages: training curves, grids of pictures, explanations, HTML reports.
+//! Figures and pages: training curves, grids of images, explanations, HTML reports.
 
 mod error;
 mod figures;

@@ -1,4 +1,4 @@
-//! Line plots, as pictures and as SVG.
+//! Line plots, as images and as SVG.
 
 mod axis;
 mod curves;
@@ -150,13 +150,13 @@ const OVERSAMPLING: u32 = 2;
 /// The backend's coordinates are integers; an SVG is drawn in units of this fraction of a pixel.
 const SUBPIXELS: u32 = 4;
 
-/// The largest side of a picture, in pixels.
+/// The largest side of an image, in pixels.
 const MAX_SIDE: u32 = 8192;
 
-/// Draws plots into one picture of `width` by `height` pixels, `columns` of them side by side.
+/// Draws plots into one image of `width` by `height` pixels, `columns` of them side by side.
 ///
 /// # Errors
-/// If the picture has no pixel or a side above 8192 pixels.
+/// If the image has no pixel or a side above 8192 pixels.
 pub fn render_png(plots: &[Plot], columns: usize, width: u32, height: u32) -> Result<RgbImage, ReportError> {
     prepare(width, height)?;
     let (wide, high) = (width * OVERSAMPLING, height * OVERSAMPLING);
@@ -170,14 +170,14 @@ pub fn render_png(plots: &[Plot], columns: usize, width: u32, height: u32) -> Re
         present(&root)?;
     }
     let large = RgbImage::from_raw(wide, high, buffer)
-        .ok_or_else(|| ReportError::Draw("the buffer does not fit the picture".to_owned()))?;
+        .ok_or_else(|| ReportError::Draw("the buffer does not fit the image".to_owned()))?;
     Ok(image::imageops::thumbnail(&large, width, height))
 }
 
 /// Draws one plot as an SVG document of `width` by `height` pixels. It names no file and needs no font.
 ///
 /// # Errors
-/// If the picture has no pixel or a side above 8192 pixels.
+/// If the image has no pixel or a side above 8192 pixels.
 pub fn render_svg(plot: &Plot, width: u32, height: u32) -> Result<String, ReportError> {
     prepare(width, height)?;
     let (wide, high) = (width * SUBPIXELS, height * SUBPIXELS);
@@ -209,7 +209,7 @@ fn prepare(width: u32, height: u32) -> Result<(), ReportError> {
     let sides = 1..=MAX_SIDE;
     if !sides.contains(&width) || !sides.contains(&height) {
         return Err(ReportError::Draw(format!(
-            "a picture of {width}x{height}, where a side is 1 to {MAX_SIDE} pixels"
+            "an image of {width}x{height}, where a side is 1 to {MAX_SIDE} pixels"
         )));
     }
     let register = || register_font(FONT, FontStyle::Normal, epaint_default_fonts::UBUNTU_LIGHT).is_ok();
@@ -229,8 +229,8 @@ mod tests {
     }
 
     /// Pixels with a hue: axes and text are grey.
-    fn coloured(picture: &RgbImage) -> usize {
-        picture.pixels().filter(|p| p.0.iter().max().unwrap() - p.0.iter().min().unwrap() > 60).count()
+    fn coloured(image: &RgbImage) -> usize {
+        image.pixels().filter(|p| p.0.iter().max().unwrap() - p.0.iter().min().unwrap() > 60).count()
     }
 
     #[test]
@@ -249,10 +249,10 @@ mod tests {
             for log in [false, true] {
                 let mut plot = line(points);
                 (plot.log_x, plot.log_y) = (log, log);
-                let picture = render_png(&[plot.clone()], 1, 300, 200).unwrap();
-                assert_eq!(picture.dimensions(), (300, 200));
+                let image = render_png(&[plot.clone()], 1, 300, 200).unwrap();
+                assert_eq!(image.dimensions(), (300, 200));
                 let visible = visible && (!log || points.iter().any(|p| p.0 > 0.0 && p.1 > 0.0));
-                assert_eq!(coloured(&picture) > 0, visible, "{points:?}, logarithmic: {log}");
+                assert_eq!(coloured(&image) > 0, visible, "{points:?}, logarithmic: {log}");
                 render_svg(&plot, 300, 200).unwrap();
             }
         }
@@ -289,8 +289,8 @@ mod tests {
     fn counts_and_intervals_are_drawn() {
         let mut plot = line(&[(0.2, 0.5), (0.8, 0.5)]);
         (plot.x_range, plot.y_range) = (Some((0.0, 1.0)), Some((0.0, 1.0)));
-        let side = |picture: &RgbImage, left: u32| {
-            coloured(&image::imageops::crop_imm(picture, left, 70, 100, 130).to_image())
+        let side = |image: &RgbImage, left: u32| {
+            coloured(&image::imageops::crop_imm(image, left, 70, 100, 130).to_image())
         };
         plot.series[0].counts = vec![1, 100];
         let weighted = render_png(&[plot.clone()], 1, 300, 260).unwrap();

@@ -13,7 +13,7 @@ use serde::Serialize;
 
 /// Bytes of a float32.
 const FLOAT: u64 = 4;
-/// What the program needs besides: code, threads, kernels' scratch, pictures of a batch.
+/// What the program needs besides: code, threads, kernels' scratch, images of a batch.
 const PROGRAM: u64 = 50 << 20;
 
 impl TrainConfig {
@@ -27,14 +27,14 @@ impl TrainConfig {
         }
     }
 
-    /// Times that a step looks at a picture: forward passes that are trained through.
+    /// Times that a step looks at an image: forward passes that are trained through.
     fn looks(&self) -> u64 {
         1 + u64::from(self.loss.clean_ce_weight > 0.0)
     }
 
-    /// Passes through the convolutions to learn from a picture: forward, once or twice; the adjoint of every score; in
+    /// Passes through the convolutions to learn from an image: forward, once or twice; the adjoint of every score; in
     /// reverse two for each of these, one for the input and one for the weights. JEM learns from as many samples as
-    /// pictures, and each takes a forward and an adjoint pass for every Langevin step.
+    /// images, and each takes a forward and an adjoint pass for every Langevin step.
     pub fn passes(&self) -> u64 {
         match self.loss.objective {
             ObjectiveName::Jem => 2 * 3 + 2 * self.jem.steps as u64,
@@ -43,7 +43,7 @@ impl TrainConfig {
     }
 }
 
-/// Peak memory of a run, in bytes, without pictures that are held in memory.
+/// Peak memory of a run, in bytes, without images that are held in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Memory {
     /// Parameters, their moments and average, the last good state of the same, and the copies of a checkpoint.
@@ -63,13 +63,13 @@ pub struct Memory {
 pub struct MemoryOptions {
     /// Height and width.
     pub size: [usize; 2],
-    /// Pictures of a step.
+    /// Images of a step.
     pub batch: usize,
-    /// Pictures that go through the network at once, in each lane.
+    /// Images that go through the network at once, in each worker.
     pub micro_batch: usize,
     /// Parts that are worked on at once: threads on the CPU.
-    pub lanes: usize,
-    /// Times that a step looks at a picture, 2 with a second look.
+    pub workers: usize,
+    /// Times that a step looks at an image, 2 with a second look.
     pub looks: usize,
     /// Scores in the loss, 0 for a plain classifier.
     pub scores: usize,
@@ -77,7 +77,7 @@ pub struct MemoryOptions {
     pub copies: usize,
     /// Numbers of a replay buffer, and as many copies of it as of the state.
     pub buffer: u64,
-    /// Pictures of an evaluation that go through the network at once.
+    /// Images of an evaluation that go through the network at once.
     pub eval_batch: usize,
 }
 
@@ -98,7 +98,8 @@ impl Memory {
         let passes = (options.looks + options.scores) as u64;
         let kept = passes * (network.kept_per_unit() as u64 * blocks + 2 * first) + 4 * largest;
         let parts = options.batch.div_ceil(options.micro_batch);
-        let training = kept * options.micro_batch.min(options.batch) as u64 * options.lanes.min(parts) as u64;
+        let training =
+            kept * options.micro_batch.min(options.batch) as u64 * options.workers.min(parts) as u64;
         let evaluation = (3 * blocks + 4 * largest) * options.eval_batch as u64;
         let state = FLOAT * (parameters * options.copies as u64 + 4 * options.buffer);
         let gradients = FLOAT * parameters * (parts.min(GROUP) as u64 + 1);
@@ -126,7 +127,7 @@ enum Speed {
     Assumed { peak: f64, share: f64 },
 }
 
-/// The devices that [`Cost`] estimates hours for. Those of the CPUs were measured (bench/README.md), on pictures of
+/// The devices that [`Cost`] estimates hours for. Those of the CPUs were measured (bench/README.md), on images of
 /// 32x32; no GPU was measured yet.
 pub const HARDWARE: [Hardware; 6] = [
     Hardware {
@@ -201,20 +202,21 @@ pub struct Cost {
     pub parameters: u64,
     /// Optimiser steps.
     pub steps: u64,
-    /// Passes over the training pictures.
+    /// Passes over the training images.
     pub epochs: f64,
-    /// Pictures of a step.
+    /// Images of a step.
     pub batch: usize,
-    /// Pictures that go through the network at once.
+    /// Images that go through the network at once.
     pub micro_batch: usize,
     /// Parts that are worked on at once.
     pub threads: usize,
-    /// Multiply-adds of the convolutions, one picture forward.
-    pub multiply_adds_per_picture: u64,
+    /// MACs of the convolutions, one image forward.
+    #[serde(rename = "multiply_adds_per_picture")]
+    pub macs_per_image: u64,
     /// Of a training step.
-    pub multiply_adds_per_step: u64,
+    pub macs_per_step: u64,
     /// Of all steps.
-    pub multiply_adds: u64,
+    pub macs: u64,
     /// Peak memory.
     pub memory: Memory,
     /// Time on named devices.
@@ -235,8 +237,8 @@ impl Cost {
         let network = network(config, data.channels, data.classes)?;
         let size = [data.height, data.width];
         let parameters = network.init(&Device::flex(), 0, 1.0).num_params() as u64;
-        let batch = config.schedule.batch.min(data.pictures);
-        let steps_per_epoch = (data.pictures / batch) as u64;
+        let batch = config.schedule.batch.min(data.images);
+        let steps_per_epoch = (data.images / batch) as u64;
         let steps = total_steps(config, steps_per_epoch);
         let micro = config.schedule.micro_batch;
         let micro_batch = micro.unwrap_or_else(|| {
@@ -249,7 +251,7 @@ impl Cost {
             size,
             batch,
             micro_batch,
-            lanes: threads,
+            workers: threads,
             looks: config.looks() as usize,
             scores: config.scores() as usize,
             // The state, the last good one, and a copy of each while a checkpoint is written.
@@ -257,12 +259,12 @@ impl Cost {
             buffer: (jem * config.jem.buffer * data.channels * size[0] * size[1]) as u64,
             eval_batch: eval_batch(micro_batch),
         };
-        let per_picture = network.multiply_adds(size) as u64;
-        let per_step = config.passes() * per_picture * batch as u64;
-        let multiply_adds = per_step.saturating_mul(steps);
+        let per_image = network.macs(size) as u64;
+        let per_step = config.passes() * per_image * batch as u64;
+        let macs = per_step.saturating_mul(steps);
         let hours = |hardware: &Hardware| {
             let gflops = hardware.gflops(network.width());
-            let hours = 2e-9 * multiply_adds as f64 / gflops / 3600.0;
+            let hours = 2e-9 * macs as f64 / gflops / 3600.0;
             Hours { name: hardware.name, basis: hardware.basis, gflops, hours }
         };
         Ok(Self {
@@ -272,9 +274,9 @@ impl Cost {
             batch,
             micro_batch,
             threads,
-            multiply_adds_per_picture: per_picture,
-            multiply_adds_per_step: per_step,
-            multiply_adds,
+            macs_per_image: per_image,
+            macs_per_step: per_step,
+            macs,
             memory: Memory::of(&network, parameters, &memory),
             hardware: HARDWARE.iter().map(hours).collect(),
             data,
@@ -286,9 +288,9 @@ fn brought_to_size(data: &AssumedData, config: &TrainConfig) -> AssumedData {
     let [height, width] = config.data.size.unwrap_or([data.height, data.width]);
     let [height, width] = config.augment.patch.map_or([height, width], |side| [side, side]);
     let channels = config.data.channels.unwrap_or(data.channels);
-    let pictures = data.pictures.min(config.data.limit.unwrap_or(usize::MAX));
+    let images = data.images.min(config.data.limit.unwrap_or(usize::MAX));
     let classes = if config.data.unlabelled { 1 } else { data.classes };
-    AssumedData { pictures, channels, height, width, classes }
+    AssumedData { images, channels, height, width, classes }
 }
 
 /// The network of a configuration for such data.
@@ -310,7 +312,7 @@ pub(super) fn total_steps(config: &TrainConfig, steps_per_epoch: u64) -> u64 {
     config.schedule.steps.unwrap_or(by_epochs.max(1))
 }
 
-/// Pictures of an evaluation that go through the network at once: those of a few parts of a step, since both fill
+/// Images of an evaluation that go through the network at once: those of a few parts of a step, since both fill
 /// the memory with activations.
 pub(super) fn eval_batch(micro_batch: usize) -> usize {
     EvalOptions::default().batch.min(4 * micro_batch)
@@ -332,13 +334,13 @@ mod tests {
         let cost =
             Cost::of(&config(&["network.width=64", "schedule.batch=32", "schedule.epochs=2"]), 2).unwrap();
         // bench train-step --width 64 --batch 32 counts 213.3 GFLOP.
-        assert_eq!(cost.multiply_adds_per_step, 6 * 32 * cost.multiply_adds_per_picture);
-        assert_eq!(cost.multiply_adds_per_picture, 555_417_600);
+        assert_eq!(cost.macs_per_step, 6 * 32 * cost.macs_per_image);
+        assert_eq!(cost.macs_per_image, 555_417_600);
         assert_eq!((cost.steps, cost.epochs), (2 * 1562, 2.0));
-        assert_eq!(cost.multiply_adds, 3124 * cost.multiply_adds_per_step);
+        assert_eq!(cost.macs, 3124 * cost.macs_per_step);
         let hours = &cost.hardware[1];
         assert!((hours.gflops - 209.0).abs() < 1e-9);
-        assert!((hours.hours - 2e-9 * cost.multiply_adds as f64 / 209.0 / 3600.0).abs() < 1e-9);
+        assert!((hours.hours - 2e-9 * cost.macs as f64 / 209.0 / 3600.0).abs() < 1e-9);
     }
 
     #[test]
@@ -354,7 +356,7 @@ mod tests {
             (vec!["network.blind=true", "loss.objective=jem", "noise.min=0.03", "noise.max=0.03"], 46),
         ] {
             let cost = Cost::of(&config(&settings), 1).unwrap();
-            let found = cost.multiply_adds_per_step / cost.multiply_adds_per_picture / 128;
+            let found = cost.macs_per_step / cost.macs_per_image / 128;
             assert_eq!(found, passes, "{settings:?}");
         }
     }
@@ -370,7 +372,7 @@ mod tests {
                 size: [32, 32],
                 batch,
                 micro_batch: default_micro_batch(batch, width, 1024, false),
-                lanes: 2,
+                workers: 2,
                 looks: 1,
                 scores: 1,
                 copies: 3,
@@ -392,13 +394,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_asked_of_the_pictures_comes_before_what_is_assumed() {
+    fn what_is_asked_of_the_images_comes_before_what_is_assumed() {
         let cost =
             Cost::of(&config(&["data.size=[16,16]", "data.channels=1", "data.limit=1000"]), 1).unwrap();
         let data = &cost.data;
-        assert_eq!((data.pictures, data.channels, data.height, data.width), (1000, 1, 16, 16));
+        assert_eq!((data.images, data.channels, data.height, data.width), (1000, 1, 16, 16));
         // Without anything to assume the data itself is looked at.
         let digits = Cost::of(&TrainConfig::load(None, &[]).unwrap(), 1).unwrap().data;
-        assert_eq!((digits.pictures, digits.height, digits.classes), (1437, 8, 10));
+        assert_eq!((digits.images, digits.height, digits.classes), (1437, 8, 10));
     }
 }

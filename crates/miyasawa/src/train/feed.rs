@@ -1,10 +1,10 @@
 //! The batches of a run.
 //!
-//! The batch of a step is a function of the seed and the step alone: its pictures are a piece of the epoch's order, which
+//! The batch of a step is a function of the seed and the step alone: its images are a piece of the epoch's order, which
 //! follows from (seed, epoch), their augmentation follows from (seed, epoch, index), their noise from (seed, step, place).
 //! So a run resumes at any step without saved state, and the number of workers changes nothing.
 //!
-//! Pictures in memory are copied when the step asks for them. Streamed ones are read, decoded and augmented ahead of the
+//! Images in memory are copied when the step asks for them. Streamed ones are read, decoded and augmented ahead of the
 //! step by threads of their own; what they have ready is bounded by `data.prefetch` batches.
 
 use super::config::{NoiseConfig, TrainConfig};
@@ -12,7 +12,7 @@ use super::contrast::reduce_contrast;
 use super::noise::training_noise;
 use super::patch::cut;
 use super::step::Batch;
-use crate::data::{Augment, DataError, Pictures, Stream, gather_augmented};
+use crate::data::{Augment, DataError, Images, Stream, gather_augmented};
 use std::{
     collections::{BTreeMap, VecDeque},
     panic::{AssertUnwindSafe, catch_unwind},
@@ -23,19 +23,19 @@ use std::{
     thread::JoinHandle,
 };
 
-/// Pictures that a worker takes at once.
+/// Images that a worker takes at once.
 const CHUNK: usize = 4;
 
 /// Where a run's batches come from.
 pub(super) struct Feed {
-    set: Pictures,
+    set: Images,
     seed: u64,
     batch: usize,
     noise: NoiseConfig,
     augment: Augment,
     shuffle: Option<usize>,
     prefetch: u64,
-    /// Side of the squares that are cut out of the pictures.
+    /// Side of the squares that are cut out of the images.
     patch: Option<usize>,
     unlabelled: bool,
     /// Share of the images whose contrast is reduced.
@@ -46,8 +46,8 @@ pub(super) struct Feed {
 }
 
 impl Feed {
-    /// The feed of a run with batches of `batch` pictures; workers are started where the set is streamed.
-    pub fn new(set: &Pictures, config: &TrainConfig, batch: usize) -> Self {
+    /// The feed of a run with batches of `batch` images; workers are started where the set is streamed.
+    pub fn new(set: &Images, config: &TrainConfig, batch: usize) -> Self {
         let augment = config.augment.augment();
         let workers = config.data.workers.unwrap_or_else(rayon::current_num_threads);
         let crew = set.stream().map(|stream| Crew::start(stream, workers, augment, config.seed));
@@ -67,7 +67,7 @@ impl Feed {
         }
     }
 
-    /// The epoch of a step and the pictures of its batch.
+    /// The epoch of a step and the images of its batch.
     fn indices(&mut self, step: u64) -> (u64, Vec<u32>) {
         let per_epoch = (self.set.len() / self.batch) as u64;
         let (epoch, place) = (step / per_epoch, (step % per_epoch) as usize);
@@ -82,7 +82,7 @@ impl Feed {
     /// prepared.
     ///
     /// # Errors
-    /// If a picture cannot be read, or too many are broken.
+    /// If an image cannot be read, or too many are broken.
     pub fn batch(&mut self, step: u64) -> Result<Batch, DataError> {
         let (channels, height, width) = self.set.shape();
         let image = channels * height * width;
@@ -131,7 +131,7 @@ impl Feed {
     }
 }
 
-/// A picture to prepare.
+/// An image to prepare.
 #[derive(Clone, Copy)]
 struct Task {
     /// What was asked for before a restart is no longer wanted.
@@ -143,7 +143,7 @@ struct Task {
     image: usize,
 }
 
-/// A prepared picture and its class.
+/// A prepared image and its class.
 struct Done {
     task: Task,
     result: Result<(Vec<f32>, u32), DataError>,
@@ -186,7 +186,7 @@ struct Partial {
     error: Option<(usize, DataError)>,
 }
 
-/// Threads that prepare the pictures of coming steps.
+/// Threads that prepare the images of coming steps.
 struct Crew {
     queue: Arc<Queue>,
     done: Receiver<Done>,
@@ -272,7 +272,7 @@ impl Crew {
             Some(Partial { missing: 0, x, labels, .. }) => Ok((x, labels)),
             _ => {
                 let error =
-                    std::io::Error::other("the threads that read pictures could not be started or died");
+                    std::io::Error::other("the threads that read images could not be started or died");
                 Err(DataError::Io { path: "data.workers".into(), source: error })
             }
         }
@@ -301,7 +301,7 @@ fn work(queue: &Queue, stream: &Stream, augment: &Augment, seed: u64, done: &Sen
         for task in tasks {
             let mut image = vec![0.0; task.image];
             let read = || stream.example(task.index, augment, [seed, task.epoch], &mut image);
-            // A panic must arrive as an error: the step would wait for its picture for ever.
+            // A panic must arrive as an error: the step would wait for its image for ever.
             let label = catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| {
                 let source = std::io::Error::other("the decoder panicked");
                 Err(DataError::Io { path: stream.path_of(task.index), source })
@@ -319,17 +319,17 @@ mod tests {
     use crate::data::{DataSource, Part};
     use image::{ImageFormat, Rgb, RgbImage};
 
-    /// A folder with 3 classes of pictures of 6x6, the ninth of which may be broken.
-    fn pictures(broken: bool) -> tempfile::TempDir {
+    /// A folder with 3 classes of images of 6x6, the ninth of which may be broken.
+    fn images(broken: bool) -> tempfile::TempDir {
         let dir = tempfile::tempdir().unwrap();
         for i in 0..40u32 {
             let class = dir.path().join((i % 3).to_string());
             std::fs::create_dir_all(&class).unwrap();
-            let picture = RgbImage::from_fn(6, 6, |x, y| Rgb([x * 40, y * 40, i * 6].map(|v| v as u8)));
+            let image = RgbImage::from_fn(6, 6, |x, y| Rgb([x * 40, y * 40, i * 6].map(|v| v as u8)));
             let path = class.join(format!("{i:02}.png"));
-            picture.save_with_format(&path, ImageFormat::Png).unwrap();
+            image.save_with_format(&path, ImageFormat::Png).unwrap();
             if broken && i == 9 {
-                std::fs::write(&path, b"no picture").unwrap();
+                std::fs::write(&path, b"no image").unwrap();
             }
         }
         dir
@@ -353,7 +353,7 @@ mod tests {
 
     #[test]
     fn batches_are_the_same_in_memory_and_with_any_number_of_workers() {
-        let dir = pictures(false);
+        let dir = images(false);
         for order in ["data.prefetch=2", "data.shuffle_buffer=5"] {
             let mut memory = feed(&dir, &["data.stream=never", order]).unwrap();
             let expected: Vec<_> = (0..8).map(|step| values(memory.batch(step).unwrap())).collect();
@@ -376,8 +376,8 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_picture_ends_the_run_only_beyond_the_limit() {
-        let dir = pictures(true);
+    fn a_broken_image_ends_the_run_only_beyond_the_limit() {
+        let dir = images(true);
         let mut stream = feed(&dir, &["data.stream=always", "data.sample=1"]).unwrap();
         assert!((0..6).all(|step| stream.batch(step).is_ok()));
         let strict = ["data.stream=always", "data.max_broken=0", "data.sample=1"];

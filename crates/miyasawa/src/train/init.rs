@@ -1,9 +1,9 @@
 //! Training that starts from the parameters of a trained model.
 
 use super::run::TrainError;
+use crate::bundled;
 use crate::checkpoint::Checkpoint;
 use crate::model::{Model, params};
-use crate::shipped;
 use std::path::Path;
 
 /// The name of the model inside the program.
@@ -13,7 +13,7 @@ const BUNDLED: &str = "bundled";
 /// head of a model of other classes, stay random and are named.
 pub(super) fn start_from(model: Model, init: &str) -> Result<Model, TrainError> {
     let checkpoint =
-        if init == BUNDLED { shipped::checkpoint()?.0 } else { Checkpoint::load(Path::new(init))? };
+        if init == BUNDLED { bundled::checkpoint()?.0 } else { Checkpoint::load(Path::new(init))? };
     let mut given = checkpoint.params;
     let mut values = params::collect(&model);
     let (total, mut random) = (values.len(), Vec::new());

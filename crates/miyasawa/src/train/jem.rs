@@ -58,8 +58,8 @@ impl Jem {
     pub fn new(config: JemConfig, seed: u64, image: [usize; 3]) -> Self {
         let len = image.iter().product::<usize>();
         let mut buffer = vec![0.0; config.buffer * len];
-        for (i, picture) in buffer.chunks_mut(len).enumerate() {
-            uniform(&mut example_rng(seed, 0, i as u64, stream::JEM_BUFFER), picture);
+        for (i, image) in buffer.chunks_mut(len).enumerate() {
+            uniform(&mut example_rng(seed, 0, i as u64, stream::JEM_BUFFER), image);
         }
         Self { config, seed, image, buffer: Arc::new(buffer) }
     }
@@ -142,17 +142,17 @@ impl Jem {
             .map(|i| example_rng(self.seed, step, i as u64, stream::JEM_SAMPLES))
             .collect();
         let mut values = vec![0.0; count * len];
-        for (rng, picture) in rngs.iter_mut().zip(values.chunks_mut(len)) {
+        for (rng, image) in rngs.iter_mut().zip(values.chunks_mut(len)) {
             let (place, anew) = self.start(rng);
             match anew {
-                true => uniform(rng, picture),
-                false => picture.copy_from_slice(&self.buffer[place * len..][..len]),
+                true => uniform(rng, image),
+                false => image.copy_from_slice(&self.buffer[place * len..][..len]),
             }
         }
-        let picture =
+        let image =
             |values: Vec<f32>| Tensor::<4>::from_data(TensorData::new(values, [count, c, h, w]), device);
         let sigma = Tensor::<1>::ones([count], device);
-        let mut x = picture(values);
+        let mut x = image(values);
         for _ in 0..self.config.steps {
             let mut noise = vec![0.0f32; count * len];
             for (rng, noise) in rngs.iter_mut().zip(noise.chunks_mut(len)) {
@@ -160,7 +160,7 @@ impl Jem {
             }
             let point = model.at(&x, &sigma);
             let gradient = point.logit_gradient(softmax(point.logits().clone(), 1));
-            x = x + gradient * self.config.step_size + picture(noise) * self.config.noise;
+            x = x + gradient * self.config.step_size + image(noise) * self.config.noise;
         }
         host(x)
     }

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::atomic::write_atomic;
 use crate::checkpoint::ModelInfo;
-use crate::eval::Row;
+use crate::eval::EvalRow;
 use crate::model::Kind;
 use serde_json::Value;
 use std::{
@@ -109,7 +109,7 @@ impl Log {
     }
 
     /// The evaluations so far: step and rows.
-    pub fn evaluations(&self) -> Result<Vec<(u64, Vec<Row>)>, TrainError> {
+    pub fn evaluations(&self) -> Result<Vec<(u64, Vec<EvalRow>)>, TrainError> {
         let lines = self.lines()?.into_iter().filter(|line| line["event"] == "eval");
         let read = |mut line: Value| {
             Some((line["step"].as_u64()?, serde_json::from_value(line["rows"].take()).ok()?))
@@ -166,9 +166,9 @@ fn filter(path: &Path, step: u64) -> Result<(u64, u64), TrainError> {
 
 /// How good an evaluation is, larger is better, rounded to what survives being written and read: the mean over the
 /// noise levels of accuracy, or of PSNR where classes are not learned.
-pub(super) fn score(rows: &[Row], config: &TrainConfig) -> f64 {
+pub(super) fn score(rows: &[EvalRow], config: &TrainConfig) -> f64 {
     let classes = config.loss_weights()[0] > 0.0;
-    let value = |row: &Row| if classes { row.accuracy.or(row.psnr) } else { row.psnr };
+    let value = |row: &EvalRow| if classes { row.accuracy.or(row.psnr) } else { row.psnr };
     (mean(rows, value).unwrap_or(0.0) * SCORE).round()
 }
 
@@ -176,14 +176,14 @@ pub(super) fn score(rows: &[Row], config: &TrainConfig) -> f64 {
 const SCORE: f64 = 1e9;
 
 /// The mean over the noise levels that have a value.
-fn mean(rows: &[Row], value: impl Fn(&Row) -> Option<f64>) -> Option<f64> {
+fn mean(rows: &[EvalRow], value: impl Fn(&EvalRow) -> Option<f64>) -> Option<f64> {
     let values: Vec<f64> = rows.iter().filter_map(value).collect();
     (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
 }
 
 /// The evaluation whose model is kept as `best.safetensors`, beside the last one.
 pub(super) fn best_evaluation(
-    evaluations: &[(u64, Vec<Row>)],
+    evaluations: &[(u64, Vec<EvalRow>)],
     config: &TrainConfig,
 ) -> Option<BestEvaluation> {
     let (_, last) = evaluations.last()?;
@@ -195,10 +195,10 @@ pub(super) fn best_evaluation(
 }
 
 /// The losses on the test part, in the mean over the noise levels: cross-entropy, and score matching as in training.
-pub(super) fn test_losses(rows: &[Row], info: &ModelInfo) -> [Option<f64>; 2] {
+pub(super) fn test_losses(rows: &[EvalRow], info: &ModelInfo) -> [Option<f64>; 2] {
     let variance = info.data.std.powi(2);
     let blind = info.network.kind() == Kind::GradResNet && info.network.is_blind();
-    let matching = |row: &Row| {
+    let matching = |row: &EvalRow| {
         let noise = row.sigma.powi(2);
         let weight = if blind { 1.0 / noise } else { (variance + noise) / (variance * noise) };
         row.mse.map(|mse| weight * mse).filter(|loss| loss.is_finite())
@@ -207,7 +207,7 @@ pub(super) fn test_losses(rows: &[Row], info: &ModelInfo) -> [Option<f64>; 2] {
 }
 
 /// The best score of the evaluations.
-pub(super) fn best(evaluations: &[(u64, Vec<Row>)], config: &TrainConfig) -> Option<f64> {
+pub(super) fn best(evaluations: &[(u64, Vec<EvalRow>)], config: &TrainConfig) -> Option<f64> {
     evaluations.iter().map(|(_, rows)| score(rows, config)).max_by(f64::total_cmp)
 }
 

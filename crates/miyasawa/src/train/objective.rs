@@ -5,12 +5,12 @@ use super::{
     jem::Jem,
     step::{self, Batch, BatchStats, PartSum, for_parts, right, sum},
 };
-use crate::lanes::equal_parts;
 use crate::model::{
     Model, PlainClassifier, PlainDenoiser, loss,
     params::{self, FlatMap, ParamError},
 };
 use crate::nn::{Moments, NormLog, update_running};
+use crate::parallel::equal_parts;
 use burn::tensor::{Device, TensorData};
 use std::collections::BTreeMap;
 
@@ -22,7 +22,7 @@ pub struct Objective {
 }
 
 impl Objective {
-    /// The objective of a configuration for pictures of these channels, height and width.
+    /// The objective of a configuration for images of these channels, height and width.
     pub fn new(config: &TrainConfig, image: [usize; 3]) -> Self {
         let [ce_weight, dsm_weight] = config.loss_weights();
         let jem = config.loss.objective == ObjectiveName::Jem;

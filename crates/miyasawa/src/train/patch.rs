@@ -1,16 +1,16 @@
-//! Random squares out of pictures, what denoisers of natural pictures learn from.
+//! Random squares out of images, what denoisers of natural images learn from.
 
 use crate::random::{example_rng, stream};
 use rand::RngExt;
 
-/// A random square of `side` pixels out of every picture of a batch; its place is a function of the seed, the
-/// step and the picture's place in the batch.
+/// A random square of `side` pixels out of every image of a batch; its place is a function of the seed, the
+/// step and the image's place in the batch.
 pub(super) fn cut(x: &[f32], [c, h, w]: [usize; 3], side: usize, [seed, step]: [u64; 2]) -> Vec<f32> {
     let mut out = Vec::with_capacity(x.len() / (h * w) * side * side);
-    for (i, picture) in x.chunks(c * h * w).enumerate() {
+    for (i, image) in x.chunks(c * h * w).enumerate() {
         let rng = &mut example_rng(seed, step, i as u64, stream::PATCH);
         let (top, left) = (rng.random_range(0..=(h - side) as u64), rng.random_range(0..=(w - side) as u64));
-        for plane in picture.chunks(h * w) {
+        for plane in image.chunks(h * w) {
             for row in plane.chunks(w).skip(top as usize).take(side) {
                 out.extend_from_slice(&row[left as usize..][..side]);
             }
@@ -24,7 +24,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn patches_are_squares_of_the_pictures_and_reach_every_corner() {
+    fn patches_are_squares_of_the_images_and_reach_every_corner() {
         let x: Vec<f32> = (0..2 * 3 * 4 * 5).map(|i| i as f32).collect();
         let mut seen = std::collections::BTreeSet::new();
         for step in 0..100 {

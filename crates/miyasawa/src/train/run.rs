@@ -17,10 +17,10 @@ use super::{
 };
 use crate::atomic::AtomicError;
 use crate::checkpoint::{CheckpointError, DataInfo, ModelInfo, TrainingInfo};
-use crate::data::{DataError, Pictures};
-use crate::eval::Row;
+use crate::data::{DataError, Images};
+use crate::eval::EvalRow;
+use crate::image::Image;
 use crate::model::params::ParamError;
-use crate::picture::Picture;
 use crate::report;
 use burn::tensor::Device;
 use sets::Sets;
@@ -118,7 +118,7 @@ pub enum TrainError {
         /// The checkpoint of the last good state.
         path: PathBuf,
     },
-    /// A picture of the run could not be drawn.
+    /// An image of the run could not be drawn.
     #[error("report: {0}")]
     Report(#[from] report::ReportError),
 }
@@ -165,7 +165,7 @@ pub trait Observer {
     /// After every step.
     fn step(&mut self, report: &StepReport, total: u64);
     /// After every evaluation.
-    fn evaluation(&mut self, step: u64, rows: &[Row]);
+    fn evaluation(&mut self, step: u64, rows: &[EvalRow]);
     /// After the run returned to an earlier state.
     fn rollback(&mut self, _event: &Rollback) {}
     /// Asked after every step, where a checkpoint is written and the run ends if so, and during evaluations,
@@ -183,7 +183,7 @@ pub struct Finish {
     /// Steps taken.
     pub steps: u64,
     /// The last evaluation.
-    pub rows: Vec<Row>,
+    pub rows: Vec<EvalRow>,
     /// The best one, whose model is `best.safetensors`, if that is kept.
     pub best: Option<BestEvaluation>,
 }
@@ -204,10 +204,10 @@ pub struct BestEvaluation {
 /// A run about to start.
 pub struct Trainer {
     config: TrainConfig,
-    train: Pictures,
-    test: Pictures,
-    /// What a denoiser is tested on where pictures have their own sizes; `test` holds their middles.
-    gallery: Option<Vec<Picture>>,
+    train: Images,
+    test: Images,
+    /// What a denoiser is tested on where images have their own sizes; `test` holds their middles.
+    gallery: Option<Vec<Image>>,
     info: ModelInfo,
     device: Device,
 }
@@ -224,15 +224,15 @@ impl Trainer {
         Self::of(config, sets, device)
     }
 
-    /// As [`new`](Self::new), on pictures that the caller has opened or made. What the configuration says of where data lies and how
-    /// it is opened is not looked at; a run is resumed with the same pictures.
+    /// As [`new`](Self::new), on images that the caller has opened or made. What the configuration says of where data lies and how
+    /// it is opened is not looked at; a run is resumed with the same images.
     ///
     /// # Errors
     /// If the configuration makes no sense, or the two sets differ in shape or classes.
     pub fn with_data(
         config: TrainConfig,
-        train: Pictures,
-        test: Pictures,
+        train: Images,
+        test: Images,
         device: &Device,
     ) -> Result<Self, TrainError> {
         config.check()?;
@@ -240,7 +240,7 @@ impl Trainer {
         if train.shape() != test.shape() {
             let (of_train, of_test) = (train.shape(), test.shape());
             let message =
-                format!("{} has pictures {of_train:?}, {} has {of_test:?}", train.name(), test.name());
+                format!("{} has images {of_train:?}, {} has {of_test:?}", train.name(), test.name());
             return Err(TrainError::Mismatch(message));
         }
         let sets = Sets { train, test, gallery: None, held_out_of: None };
@@ -288,25 +288,25 @@ impl Trainer {
         &self.info
     }
 
-    /// The pictures that evaluation works on.
-    pub fn test_set(&self) -> &Pictures {
+    /// The images that evaluation works on.
+    pub fn test_set(&self) -> &Images {
         &self.test
     }
 
-    /// The pictures of different sizes that evaluation works on instead, if it does.
-    pub fn gallery(&self) -> Option<&[Picture]> {
+    /// The images of different sizes that evaluation works on instead, if it does.
+    pub fn gallery(&self) -> Option<&[Image]> {
         self.gallery.as_deref()
     }
 
-    /// Pictures of the training set.
-    pub fn training_pictures(&self) -> usize {
+    /// Images of the training set.
+    pub fn training_images(&self) -> usize {
         self.train.len()
     }
 
     /// The median time of a few steps of this run, which are thrown away.
     ///
     /// # Errors
-    /// If pictures cannot be read.
+    /// If images cannot be read.
     pub fn seconds_per_step(&self) -> Result<f64, TrainError> {
         // The first ones fill caches.
         let times = self.timed_steps(7)?.split_off(2);
@@ -344,7 +344,7 @@ impl Trainer {
         self.config.schedule.batch.min(self.train.len())
     }
 
-    /// Pictures that go through the network at once.
+    /// Images that go through the network at once.
     fn micro_batch(&self) -> usize {
         let (batch, pixels) = (self.batch_size(), self.info.data.height * self.info.data.width);
         let chosen = self.config.schedule.micro_batch;
@@ -361,11 +361,11 @@ impl Trainer {
         cost::total_steps(&self.config, self.steps_per_epoch())
     }
 
-    /// The training pictures in numbers.
+    /// The training images in numbers.
     pub(super) fn data(&self) -> AssumedData {
         let [channels, height, width] = self.image();
         AssumedData {
-            pictures: self.train.len(),
+            images: self.train.len(),
             channels,
             height,
             width,
@@ -389,7 +389,7 @@ impl Trainer {
         let (run, point) = Run::start(self, out, resume)?;
         let (total, data) = (self.total_steps(), &self.info.data);
         let size = format!("{}x{}x{}", data.channels, data.height, data.width);
-        tracing::debug!("{size}, {} training pictures, step {} of {total}", self.train.len(), point.step);
+        tracing::debug!("{size}, {} training images, step {} of {total}", self.train.len(), point.step);
         run.take_steps(point, observer)
     }
 }

@@ -5,7 +5,7 @@ use super::{
     cost::{Cost, Hours},
     run::{TrainError, Trainer},
 };
-use crate::data::{Dataset, Pictures};
+use crate::data::{Dataset, Images};
 use burn::tensor::Device;
 
 /// Floating-point operations of a step that is timed: a fraction of a second on two cores.
@@ -14,18 +14,18 @@ const TIMED: f64 = 2e10;
 const STEPS: u64 = 3;
 
 impl Cost {
-    /// The time of the run on this machine, by a few steps on some made-up pictures, which are thrown away.
+    /// The time of the run on this machine, by a few steps on some made-up images, which are thrown away.
     ///
     /// # Errors
     /// If the configuration makes no sense on the device.
     pub fn here(&self, config: &TrainConfig, device: &Device) -> Result<Hours, TrainError> {
-        let of_picture = 2.0 * self.multiply_adds_per_step as f64 / self.batch as f64;
-        let count = ((TIMED / of_picture) as usize).clamp(1, self.batch);
-        let pictures = self.made_up(count)?;
+        let of_image = 2.0 * self.macs_per_step as f64 / self.batch as f64;
+        let count = ((TIMED / of_image) as usize).clamp(1, self.batch);
+        let images = self.made_up(count)?;
         let mut config = config.clone();
         config.schedule.batch = count;
         config.data.unlabelled |= self.data.classes < 2;
-        let trainer = Trainer::with_data(config, pictures.clone(), pictures, device)?;
+        let trainer = Trainer::with_data(config, images.clone(), images, device)?;
         // The first step fills caches.
         let times = trainer.timed_steps(STEPS)?.split_off(1);
         let least = |part: usize| times.iter().map(|time| time[part]).fold(f64::INFINITY, f64::min);
@@ -33,13 +33,13 @@ impl Cost {
         Ok(Hours {
             name: "this machine",
             basis: "measured now",
-            gflops: 1e-9 * of_picture * self.batch as f64 / seconds,
+            gflops: 1e-9 * of_image * self.batch as f64 / seconds,
             hours: seconds * self.steps as f64 / 3600.0,
         })
     }
 
-    /// So many pictures of the run's kind.
-    fn made_up(&self, count: usize) -> Result<Pictures, TrainError> {
+    /// So many images of the run's kind.
+    fn made_up(&self, count: usize) -> Result<Images, TrainError> {
         let data = &self.data;
         let shape = (data.channels, data.height, data.width);
         let values = count * data.channels * data.height * data.width;
@@ -67,7 +67,7 @@ mod tests {
             let cost = Cost::of(&config, 1).unwrap();
             let here = cost.here(&config, &Device::flex()).unwrap();
             assert!(here.gflops > 0.1 && here.gflops < 1e5, "{settings:?}: {here:?}");
-            let expected = 2e-9 * cost.multiply_adds as f64 / here.gflops / 3600.0;
+            let expected = 2e-9 * cost.macs as f64 / here.gflops / 3600.0;
             assert!((here.hours / expected - 1.0).abs() < 1e-6, "{settings:?}: {here:?}");
         }
     }

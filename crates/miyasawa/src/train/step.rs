@@ -1,14 +1,14 @@
 //! One training step: the gradient of a batch's loss.
 
 use super::config::{DsmTarget, LossConfig};
-use crate::lanes::{in_lanes, lanes};
 use crate::model::{
     EnergyNetwork, JointModel, loss,
     params::{self, FlatMap},
 };
+use crate::parallel::{on_workers, workers};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
-/// A batch on the host: clean pictures in [-1, 1], their classes, noise levels and noise.
+/// A batch on the host: clean images in [-1, 1], their classes, noise levels and noise.
 #[derive(Clone, Debug)]
 pub struct Batch {
     /// Channels, height, width.
@@ -72,14 +72,14 @@ impl Batch {
     ) -> (Tensor<4>, Tensor<4>, Tensor<1>, Tensor<1, Int>) {
         let [c, h, w] = self.image;
         let values = from * c * h * w..(from + count) * c * h * w;
-        let picture =
+        let image =
             |data: &[f32]| Tensor::<4>::from_data(TensorData::new(data.to_vec(), [count, c, h, w]), device);
         let sigma = TensorData::new(self.sigma[from..from + count].to_vec(), [count]);
         let sigma = Tensor::<1>::from_data(sigma, device);
         let labels: Vec<i32> = self.labels[from..from + count].iter().map(|l| *l as i32).collect();
         let labels = Tensor::<1, Int>::from_data(TensorData::new(labels, [count]), device);
-        let eps = picture(&self.eps[values.clone()]);
-        let y = picture(&self.x[values]) + eps.clone() * sigma.clone().reshape([count, 1, 1, 1]);
+        let eps = image(&self.eps[values.clone()]);
+        let y = image(&self.x[values]) + eps.clone() * sigma.clone().reshape([count, 1, 1, 1]);
         (y, eps, sigma, labels)
     }
 }
@@ -168,13 +168,13 @@ pub(super) fn for_parts<T: Send + Sync>(
     work: impl Fn([usize; 2]) -> T + Sync,
     mut take: impl FnMut(T),
 ) {
-    let lanes = lanes(device);
+    let workers = workers(device);
     // A group's gradients are held until they are added: its size bounds the memory, whatever the batch.
     for group in parts.chunks(GROUP) {
-        if lanes.len() < 2 || group.len() < 2 {
+        if workers.len() < 2 || group.len() < 2 {
             group.iter().for_each(|part| take(work(*part)));
         } else {
-            in_lanes(&lanes, group, |part| work(*part)).into_iter().for_each(&mut take);
+            on_workers(&workers, group, |part| work(*part)).into_iter().for_each(&mut take);
         }
     }
 }
@@ -227,7 +227,7 @@ fn part_gradients<N: EnergyNetwork>(
     }
     drop(point);
     if config.clean_ce_weight > 0.0 {
-        // The picture again, with the same noise at another level.
+        // The image again, with the same noise at another level.
         let clean_sigma = Tensor::<1>::full([count], config.clean_sigma as f32, device);
         let less = (sigma.clone() - clean_sigma.clone()).reshape([count, 1, 1, 1]);
         let point = model.at(&(y.clone() - eps.clone() * less), &clean_sigma);
@@ -240,7 +240,7 @@ fn part_gradients<N: EnergyNetwork>(
 }
 
 /// Images that go through the network at once: as many as keep one activation of the first stage within
-/// a share of the second-level cache, and enough that the small pictures of the last stage fill the
+/// a share of the second-level cache, and enough that the small images of the last stage fill the
 /// kernels; for `batch_norm`, enough for its statistics.
 pub fn default_micro_batch(batch: usize, width: usize, pixels: usize, batch_norm: bool) -> usize {
     /// Values of an activation that stay cached beside their neighbours.

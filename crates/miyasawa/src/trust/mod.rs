@@ -1,16 +1,16 @@
-//! All that tells whether to trust a model, in one document: accuracy, calibration, denoising, detection of foreign
-//! pictures and robustness, over noise levels.
+//! All that tells whether to trust a model, in one document: accuracy, calibration, denoising, detection of out_of_distribution
+//! images and robustness, over noise levels.
 
 mod page;
 mod summary;
 
 pub use page::page;
 
-use crate::attack::{Journal, JournalError, Method, Norm, Order, Outcome, Pgd, Plan, run};
+use crate::attack::{AttackReport, Journal, JournalError, Method, Norm, Pgd, Plan, SizeOrder, run};
 use crate::calibrate::{CalibrateOptions, CalibrationRow, calibrate};
 use crate::classifier::{BoxedClassifier, plain_classifier};
 use crate::data::Dataset;
-use crate::eval::{EvalOptions, Quantity, Row, evaluate};
+use crate::eval::{EvalOptions, EvalRow, Quantity, evaluate};
 use crate::metrics::Estimate;
 use crate::model::{EnergyNetwork as _, Model};
 use crate::ood::{self, LevelScores, OodOptions, OodRow};
@@ -32,7 +32,7 @@ pub struct TrustOptions {
     pub steps: usize,
     /// Queries of Square.
     pub queries: usize,
-    /// Pictures that go through the network at once.
+    /// Images that go through the network at once.
     pub batch: usize,
     /// Seed of everything random.
     pub seed: u64,
@@ -42,7 +42,7 @@ impl TrustOptions {
     /// The attack on each level.
     pub fn attack(&self) -> Plan {
         let Self { norm, eps, method, steps, queries, batch, seed, .. } = self.clone();
-        let order = Order::SmallestFirst;
+        let order = SizeOrder::SmallestFirst;
         Plan { norm, method, eps, order, steps, restarts: 1, queries, batch, seed }
     }
 }
@@ -50,17 +50,17 @@ impl TrustOptions {
 /// A model's robustness where it is told one noise level.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RobustLevel {
-    /// The noise level that the model is told; the pictures are clean.
+    /// The noise level that the model is told; the images are clean.
     pub sigma: f64,
     /// Accuracy under attack.
     #[serde(flatten)]
-    pub outcome: Outcome,
+    pub outcome: AttackReport,
 }
 
-/// How well a model tells its own kind of pictures from others.
+/// How well a model tells its own kind of images from others.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Foreign {
-    /// The other pictures.
+pub struct OutOfDistribution {
+    /// The other images.
     pub data: String,
     /// Number of them.
     pub count: usize,
@@ -76,19 +76,20 @@ pub struct Trust {
     /// Hash of its checkpoint.
     #[serde(default)]
     pub sha256: String,
-    /// How many classes its own pictures have.
+    /// How many classes its own images have.
     #[serde(default)]
     pub classes: usize,
-    /// Number of its own pictures.
+    /// Number of its own images.
     pub count: usize,
-    /// The noise level that it is told for clean pictures.
+    /// The noise level that it is told for clean images.
     pub clean_sigma: f64,
     /// Accuracy, calibration error and denoising at every noise level.
-    pub levels: Vec<Row>,
+    pub levels: Vec<EvalRow>,
     /// Calibration: clean, at every noise level, under attack.
     pub calibration: Vec<CalibrationRow>,
-    /// Foreign pictures.
-    pub foreign: Vec<Foreign>,
+    /// OutOfDistribution images.
+    #[serde(rename = "foreign")]
+    pub out_of_distribution: Vec<OutOfDistribution>,
     /// Robustness at the clean level and at every other.
     pub robust: Vec<RobustLevel>,
 }
@@ -99,7 +100,7 @@ impl Trust {
         self.levels.iter().find(|row| row.sigma == sigma)?.estimate(of)
     }
 
-    /// The accuracy on clean pictures.
+    /// The accuracy on clean images.
     fn clean(&self) -> Option<Estimate> {
         let outcome = self.robust.first().map(|level| &level.outcome);
         outcome.map(|outcome| Estimate::within(outcome.clean_accuracy, outcome.clean_interval))
@@ -107,9 +108,9 @@ impl Trust {
 }
 
 impl RobustLevel {
-    /// The accuracy under an attack of a size; that on clean pictures where the size is 0.
+    /// The accuracy under an attack of a size; that on clean images where the size is 0.
     fn accuracy(&self, eps: f64) -> Option<Estimate> {
-        let Outcome { clean_accuracy, clean_interval, rows, .. } = &self.outcome;
+        let AttackReport { clean_accuracy, clean_interval, rows, .. } = &self.outcome;
         if eps == 0.0 {
             return Some(Estimate::within(*clean_accuracy, *clean_interval));
         }
@@ -126,16 +127,16 @@ pub struct Subject<'a> {
     pub sha256: &'a str,
     /// The model.
     pub model: &'a Model,
-    /// The noise level to tell it for clean pictures.
+    /// The noise level to tell it for clean images.
     pub clean_sigma: f64,
     /// Whether it was trained to classify.
     pub classifies: bool,
     /// Whether it was trained to denoise.
     pub denoises: bool,
-    /// Pictures of its kind, with its classes.
+    /// Images of its kind, with its classes.
     pub data: &'a Dataset,
-    /// Pictures of other kinds.
-    pub foreign: &'a [Dataset],
+    /// Images of other kinds.
+    pub out_of_distribution: &'a [Dataset],
     /// Where it computes.
     pub device: &'a Device,
 }
@@ -189,10 +190,19 @@ impl Subject<'_> {
         });
 
         let (model, count, clean_sigma) = (self.name.to_owned(), self.data.len(), self.clean_sigma);
-        let (calibration, foreign, robust) = (Vec::new(), Vec::new(), Vec::new());
+        let (calibration, out_of_distribution, robust) = (Vec::new(), Vec::new(), Vec::new());
         let (sha256, classes) = (self.sha256.to_owned(), self.data.classes().len());
-        let mut found =
-            Trust { model, sha256, classes, count, clean_sigma, levels, calibration, foreign, robust };
+        let mut found = Trust {
+            model,
+            sha256,
+            classes,
+            count,
+            clean_sigma,
+            levels,
+            calibration,
+            out_of_distribution,
+            robust,
+        };
         if self.classifier(clean_sigma).is_none() {
             return Ok(found);
         }
@@ -201,16 +211,20 @@ impl Subject<'_> {
 
         let attacks = eps.iter().filter(|e| **e > 0.0).map(|e| Pgd::new(norm, *e, steps, seed)).collect();
         let plan = CalibrateOptions { clean_sigma, sigmas: sigmas.clone(), attacks, batch, seed };
-        // A temperature needs pictures besides those that it is measured on.
+        // A temperature needs images besides those that it is measured on.
         if self.data.len() > 1 {
             found.calibration = calibrate(&at, self.data, &plan, &mut |s| progress("calibration", s));
         }
 
-        let own = self.scores(&at, self.data, options, &mut |s| progress("its own pictures", s));
-        for set in self.foreign {
+        let own = self.scores(&at, self.data, options, &mut |s| progress("its own images", s));
+        for set in self.out_of_distribution {
             let other = self.scores(&at, set, options, &mut |s| progress(set.name(), s));
             let rows = ood::compare(&own, &other);
-            found.foreign.push(Foreign { data: set.name().to_owned(), count: set.len(), rows });
+            found.out_of_distribution.push(OutOfDistribution {
+                data: set.name().to_owned(),
+                count: set.len(),
+                rows,
+            });
         }
 
         let plan = options.attack();
@@ -254,7 +268,7 @@ mod tests {
             classifies: true,
             denoises: true,
             data: &data,
-            foreign: &[noise],
+            out_of_distribution: &[noise],
             device: &device,
         };
         let options = TrustOptions {
@@ -269,7 +283,7 @@ mod tests {
         };
         let found = subject.measure(&options, &mut |_| Ok(Journal::in_memory()), &mut |_, _| {}).unwrap();
         assert_eq!((found.levels.len(), found.calibration.len(), found.robust.len()), (2, 4, 3));
-        assert_eq!(found.foreign[0].rows.len(), 11);
+        assert_eq!(found.out_of_distribution[0].rows.len(), 11);
         for level in &found.robust {
             assert_eq!(level.outcome.rows[0].robust_accuracy, level.outcome.clean_accuracy);
         }
@@ -293,7 +307,7 @@ mod tests {
         }
         let (title, summary) = (html.find("Can it be trusted?"), html.find("<h2>Summary"));
         assert!(title < summary && summary < html.find("<h2>Under noise"), "the answer comes first");
-        // Twelve pictures show nothing of two models that are one, and little of any others.
+        // Twelve images show nothing of two models that are one, and little of any others.
         assert!(!html.contains("<mark>"));
         // What was trained without classes is measured as a denoiser.
         let unlabelled = Subject { classifies: false, ..subject };

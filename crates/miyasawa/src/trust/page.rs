@@ -2,7 +2,7 @@
 
 use super::{Trust, TrustOptions, summary};
 use crate::eval::Quantity;
-use crate::metrics::{Best, Classification, Estimate, distinct_best};
+use crate::metrics::{Best, ClassificationMetrics, Estimate, distinct_best};
 use crate::ood;
 use crate::report::{
     PERCENT, Page, Plot, Provenance, ReportError, Series, TableOptions, percent_within, reliability,
@@ -177,7 +177,9 @@ impl Report<'_> {
         for (m, name) in self.models.iter().zip(&self.names).filter(|(m, _)| !m.calibration.is_empty()) {
             self.page.subheading(name);
             let header = ["condition", "accuracy", "ECE", "limit", "T", "Brier", "NLL"];
-            let change = |of: fn(&Classification) -> f64, before: &Classification, after: &Classification| {
+            let change = |of: fn(&ClassificationMetrics) -> f64,
+                          before: &ClassificationMetrics,
+                          after: &ClassificationMetrics| {
                 format!("{:.3} \u{2192} {:.3}", of(before), of(after))
             };
             let rows: Vec<Vec<String>> = m
@@ -210,8 +212,12 @@ impl Report<'_> {
     }
 
     fn out_of_distribution(&mut self) {
-        let Some(most) =
-            self.models.iter().map(|m| &m.foreign).max_by_key(|f| f.len()).filter(|f| !f.is_empty())
+        let Some(most) = self
+            .models
+            .iter()
+            .map(|m| &m.out_of_distribution)
+            .max_by_key(|f| f.len())
+            .filter(|f| !f.is_empty())
         else {
             return;
         };
@@ -229,7 +235,7 @@ impl Report<'_> {
             let found: Vec<Vec<ood::OodRow>> = self
                 .models
                 .iter()
-                .map(|m| m.foreign.get(k).map(|f| ood::best(&f.rows)).unwrap_or_default())
+                .map(|m| m.out_of_distribution.get(k).map(|f| ood::best(&f.rows)).unwrap_or_default())
                 .collect();
             let longest = found.iter().max_by_key(|rows| rows.len());
             let scores: Vec<ood::Score> = longest.into_iter().flatten().map(|r| r.score).collect();

@@ -1,8 +1,8 @@
-//! The answer in words: what was measured of a model, and how much so many pictures can tell.
+//! The answer in words: what was measured of a model, and how much so many images can tell.
 
-use super::{Foreign, Trust, TrustOptions, page::auroc_within};
+use super::{OutOfDistribution, Trust, TrustOptions, page::auroc_within};
 use crate::attack::Method;
-use crate::eval::{Quantity, Row};
+use crate::eval::{EvalRow, Quantity};
 use crate::metrics::{Estimate, wilson};
 use crate::ood;
 use crate::report::{listed, percent, with_error};
@@ -38,7 +38,10 @@ pub(super) fn of(model: &Trust, options: &TrustOptions) -> Summary {
     calibration(model, &mut summary);
     robustness(model, options, &mut summary);
     denoising(model, &mut summary);
-    model.foreign.iter().for_each(|foreign| detection(foreign, &mut summary));
+    model
+        .out_of_distribution
+        .iter()
+        .for_each(|out_of_distribution| detection(out_of_distribution, &mut summary));
     summary
 }
 
@@ -164,7 +167,7 @@ fn robustness(model: &Trust, options: &TrustOptions, summary: &mut Summary) {
 }
 
 fn denoising(model: &Trust, summary: &mut Summary) {
-    let gains: Vec<(&Row, f64)> =
+    let gains: Vec<(&EvalRow, f64)> =
         model.levels.iter().filter_map(|row| Some((row, row.psnr? - row.psnr_noisy?))).collect();
     let Some((middle, gain)) = gains.get(gains.len().saturating_sub(1) / 2) else { return };
     let worse: Vec<String> = gains.iter().filter(|g| g.1 <= 0.0).map(|g| g.0.sigma.to_string()).collect();
@@ -195,12 +198,12 @@ fn denoising(model: &Trust, summary: &mut Summary) {
     }
 }
 
-fn detection(foreign: &Foreign, summary: &mut Summary) {
-    let best = ood::best(&foreign.rows);
+fn detection(out_of_distribution: &OutOfDistribution, summary: &mut Summary) {
+    let best = ood::best(&out_of_distribution.rows);
     let Some(row) = best.iter().max_by(|a, b| a.detection.auroc.total_cmp(&b.detection.auroc)) else {
         return;
     };
-    let (name, estimate) = (&foreign.data, row.detection.estimate());
+    let (name, estimate) = (&out_of_distribution.data, row.detection.estimate());
     let [low, high] = estimate.interval().unwrap_or([estimate.value; 2]);
     let verdict = match () {
         () if low >= 0.95 => format!("It notices images of {name}."),
@@ -270,7 +273,7 @@ pub(super) fn limits(models: &[Trust], options: &TrustOptions, data: &str) -> Ve
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::attack::{self, Norm, Outcome};
+    use crate::attack::{self, AttackReport, Norm};
     use crate::calibrate::CalibrationRow;
     use crate::metrics::{ClassificationMeter, detection};
     use crate::ood::{OodRow, Score};
@@ -300,13 +303,13 @@ mod tests {
             meter.add(&[confidence.ln(), (1.0 - confidence).ln()], &[label]);
         }
         let (before, reliability) = (meter.result(), meter.reliability());
-        let row = |eps: f64, robust_accuracy: f64| attack::Row {
+        let row = |eps: f64, robust_accuracy: f64| attack::AttackRow {
             eps,
             robust_accuracy,
             robust_interval: Some(wilson(robust_accuracy, COUNT)),
             broken_by: Default::default(),
         };
-        let level = |sigma: f64, gain: f64| -> Row {
+        let level = |sigma: f64, gain: f64| -> EvalRow {
             let row = serde_json::json!({
                 "sigma": sigma, "accuracy": clean - sigma, "accuracy_interval": wilson(clean - sigma, COUNT),
                 "psnr": 20.0 + gain, "psnr_error": 0.1, "psnr_noisy": 20.0,
@@ -314,10 +317,10 @@ mod tests {
             serde_json::from_value(row).unwrap()
         };
         let own: Vec<f64> = (0..COUNT).map(|i| i as f64).collect();
-        let foreign = |data: &str, shift: f64| {
+        let out_of_distribution = |data: &str, shift: f64| {
             let other: Vec<f64> = own.iter().map(|v| v + shift).collect();
             let row = OodRow { score: Score::Energy, sigma: Some(0.1), detection: detection(&own, &other) };
-            Foreign { data: data.to_owned(), count: COUNT, rows: vec![row] }
+            OutOfDistribution { data: data.to_owned(), count: COUNT, rows: vec![row] }
         };
         Trust {
             model: "m".to_owned(),
@@ -336,10 +339,14 @@ mod tests {
                 reliability: reliability.clone(),
                 reliability_after: reliability,
             }],
-            foreign: vec![foreign("far", -200.0), foreign("near", 0.0), foreign("above", 200.0)],
+            out_of_distribution: vec![
+                out_of_distribution("far", -200.0),
+                out_of_distribution("near", 0.0),
+                out_of_distribution("above", 200.0),
+            ],
             robust: vec![RobustLevel {
                 sigma: 0.02,
-                outcome: Outcome {
+                outcome: AttackReport {
                     count: COUNT,
                     clean_accuracy: clean,
                     clean_interval: Some(wilson(clean, COUNT)),
@@ -406,8 +413,12 @@ mod tests {
             assert!(limits.contains(part), "{part}: {limits}");
         }
         // A denoiser alone has an answer too, and nothing at all has none.
-        let mut alone =
-            Trust { robust: vec![], calibration: vec![], foreign: vec![], ..model(0.9, 0.9, 1.0, 1.0) };
+        let mut alone = Trust {
+            robust: vec![],
+            calibration: vec![],
+            out_of_distribution: vec![],
+            ..model(0.9, 0.9, 1.0, 1.0)
+        };
         assert_eq!(verdicts(&alone).len(), 1);
         alone.levels.clear();
         assert!(of(&alone, &options()).rows.is_empty());

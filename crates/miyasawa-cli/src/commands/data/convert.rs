@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 /// Write a data set as WebDataset shards, which can be streamed.
 ///
-/// Picture files are copied as they are, sets of bare values are stored as PNG. The pictures are shuffled, always in
+/// Image files are copied as they are, sets of bare values are stored as PNG. The images are shuffled, always in
 /// the same way: the same set gives the same bytes. The folder can then be named as data, or its shards with a range:
 /// 'DIR/train-{00000..00015}.tar'.
 ///
@@ -53,7 +53,7 @@ pub fn run(args: &Convert, session: &Session) -> anyhow::Result<Outcome> {
         session.print_json(&document)?;
     } else {
         for part in &written {
-            outln!("{}: {} pictures in {} shards", part.part, part.count, part.shards.len());
+            outln!("{}: {} images in {} shards", part.part, part.count, part.shards.len());
         }
     }
     Ok(Outcome::Done)

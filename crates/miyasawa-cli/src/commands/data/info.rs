@@ -6,7 +6,7 @@ use miyasawa::data::{DataSource, Part, Summary};
 use serde_json::json;
 use std::path::PathBuf;
 
-/// Classes and pictures of each that the figure shows.
+/// Classes and images of each that the figure shows.
 const SHOWN: [usize; 2] = [10, 8];
 
 /// Tell what a data set holds: counts, classes, sizes, mean and standard deviation, and a figure of samples.
@@ -17,10 +17,10 @@ const SHOWN: [usize; 2] = [10, 8];
 pub struct Info {
     /// digits, fashion-mnist[:DIR], mnist[:DIR], cifar10[:DIR], cifar100[:DIR], tiny-imagenet[:DIR], or a path
     data: String,
-    /// Measure so many pictures of each part, evenly spaced over it [default: all]
+    /// Measure so many images of each part, evenly spaced over it [default: all]
     #[arg(long)]
     limit: Option<usize>,
-    /// Write pictures of ten classes as one figure
+    /// Write images of ten classes as one figure
     #[arg(short, long, alias = "output")]
     out: Option<PathBuf>,
 }
@@ -83,7 +83,7 @@ fn print(part: Option<Part>, summary: &Summary) {
     let colour = if summary.channels == 1 { "grey" } else { "colour" };
     let list = |values: &[f64]| values.iter().map(|v| format!("{v:.4}")).collect::<Vec<_>>().join(" ");
     outln!(
-        "{part}: {} pictures, {colour}, {}x{} (height x width)",
+        "{part}: {} images, {colour}, {}x{} (height x width)",
         summary.count,
         side(summary.height),
         side(summary.width)

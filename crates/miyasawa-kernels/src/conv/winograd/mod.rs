@@ -45,7 +45,7 @@ const TILE_BUDGET: usize = 288 * 1024;
 /// Most rows of a fused task: measured best from 8 to 128 channels, between reading the weights again and leaving the
 /// first-level cache.
 const FUSED_ROWS: usize = 24;
-/// Up to so many rows (one picture) every thread transforms all weights for itself: that takes less time than fetching
+/// Up to so many rows (one image) every thread transforms all weights for itself: that takes less time than fetching
 /// them from another core's cache.
 const OWN_WEIGHTS_ROWS: usize = 64;
 /// Most rows that are transformed at once for all panels.

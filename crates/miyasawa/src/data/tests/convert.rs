@@ -67,7 +67,7 @@ fn shards_hold_the_files_as_they_are_and_are_always_the_same() {
     assert_eq!(bytes, originals);
     let back = load(outs[0].path().join("train-{00000..00002}.tar"), Part::Train).unwrap();
     assert_eq!((back.classes(), back.len()), (&["ox".to_owned(), "yak".into()][..], 20));
-    // Pictures and classes still go together: yaks are dark.
+    // Images and classes still go together: yaks are dark.
     assert!((0..20).all(|i| (back.image(i)[0] <= 19) == (back.labels()[i] == 1 || back.image(i)[0] <= 1)));
     let text = convert(from.path(), outs[0].path(), 3).unwrap_err().to_string();
     assert!(text.contains("train-00000.tar") && text.contains("shards of this name"), "{text}");

@@ -81,11 +81,11 @@ fn what_is_not_there_is_said_with_where_it_was_looked_for() {
     assert!(message(load(dir.path().join("no-such"), Part::Train)).contains("no-such' not found"));
     assert!(
         message(load(dir.path().join("sub"), Part::Train))
-            .contains("sub/empty: expected a folder with pictures")
+            .contains("sub/empty: expected a folder with images")
     );
     let text = message(load(dir.path().join("sub"), Part::Train));
     assert!(text.contains("found none, but 1 other file (none.txt)"), "{text}");
-    assert!(message(load(dir.path().join("one.png"), Part::Train)).contains("a single picture"));
+    assert!(message(load(dir.path().join("one.png"), Part::Train)).contains("a single image"));
     assert!(message(load(dir.path().join("notes.txt"), Part::Train)).contains("notes.txt: expected an IDX"));
     let folder_tar = folder(&[("x.tar/a/1.txt", b"x".to_vec())]);
     assert!(message(load(folder_tar.path().join("x.tar"), Part::Train)).contains("x.tar"));

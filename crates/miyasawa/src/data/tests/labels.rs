@@ -53,7 +53,7 @@ fn keys_with_dots_have_their_own_labels_or_are_refused() {
 }
 
 #[test]
-fn masks_and_second_pictures_are_no_examples() {
+fn masks_and_second_images_are_no_examples() {
     let (labels, _, notes) = shard(&[
         ("1.png", P),
         ("1.seg.png", P),
@@ -64,10 +64,10 @@ fn masks_and_second_pictures_are_no_examples() {
     ])
     .unwrap();
     assert_eq!(labels, [0, 1]);
-    assert_eq!(notes, "left out 2 further pictures of examples: 1.seg.png");
+    assert_eq!(notes, "left out 2 further images of examples: 1.seg.png");
     let (labels, _, notes) =
         shard(&[("1.png", P), ("1.cls", "0"), ("2.cls", "1"), ("1.old.cls", "5")]).unwrap();
-    assert_eq!((labels, &notes[..]), (vec![0], "left out 2 labels without a picture: 1.old.cls"));
+    assert_eq!((labels, &notes[..]), (vec![0], "left out 2 labels without an image: 1.old.cls"));
     let (labels, _, notes) = shard(&[("1.a.png", P), ("1.cls", "0"), ("1.old.cls", "5")]).unwrap();
     assert!(labels == [0] && notes.contains("1.cls; 1.old.cls is not read"), "{notes}");
 }
@@ -129,7 +129,7 @@ fn labels_that_are_not_certain_are_refused() {
         assert_eq!((labels, classes), (vec![0], vec!["image".to_owned()]));
         assert!(notes.contains("no classes are read") && notes.contains(file), "{notes}");
     }
-    // Texts beside pictures in class folders are no labels.
+    // Texts beside images in class folders are no labels.
     let (labels, _, notes) = shard(&[("a/1.png", P), ("a/1.txt", "3"), ("b/1.png", P)]).unwrap();
     assert_eq!((labels, notes), (vec![0, 1], String::new()));
 }
@@ -190,7 +190,7 @@ fn idx_files_have_many_names_and_types() {
     }
     for (labels, found) in [
         (typed(12, &[2], &[0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff]), "found label -1"),
-        (typed(12, &[2], &[0, 0, 0, 0, 0x7f, 0, 0, 0]), "labels that 2 pictures can need"),
+        (typed(12, &[2], &[0, 0, 0, 0, 0x7f, 0, 0, 0]), "labels that 2 images can need"),
         (typed(13, &[2], &[0; 8]), "1 dimensions, 32-bit floats"),
         (typed(12, &[2, 8], &[0; 64]), "2 dimensions, 32-bit integers"),
     ] {
@@ -211,7 +211,7 @@ fn idx_files_have_many_names_and_types() {
 }
 
 #[test]
-fn idx_pictures_in_colour_are_planes_or_pixels() {
+fn idx_images_in_colour_are_planes_or_pixels() {
     let labels = || idx(&[1], &[0]);
     let of = |dims: &[u32], values: &[u8]| {
         load(

@@ -8,7 +8,7 @@ fn found(path: impl AsRef<Path>, part: Part) -> Found {
     DataSource::Path(path.as_ref().to_owned()).find(part).unwrap_or_else(|e| panic!("{e}"))
 }
 
-/// The classes, the number of pictures of both parts, and all that was said.
+/// The classes, the number of images of both parts, and all that was said.
 fn told(path: impl AsRef<Path>) -> (Vec<String>, [usize; 2], String) {
     let [train, test] = [Part::Train, Part::Test].map(|part| found(&path, part));
     assert_eq!(train.split, test.split);
@@ -66,8 +66,7 @@ fn what_a_division_leaves_out_is_said_and_a_doubtful_one_is_refused() {
     // A test part without classes cannot be measured on: the validation part can.
     let (classes, counts, notes) = told(folder(&files));
     assert_eq!((classes.len(), counts), (2, [1, 2]));
-    for part in
-        ["'train' and 'val'", "left out 2 pictures outside", "no pictures to train on of the class 'dog'"]
+    for part in ["'train' and 'val'", "left out 2 images outside", "no images to train on of the class 'dog'"]
     {
         assert!(notes.contains(part), "{notes}");
     }
@@ -89,7 +88,7 @@ fn what_a_division_leaves_out_is_said_and_a_doubtful_one_is_refused() {
     assert!(notes.contains("'Images' and 'images' are two classes"), "{notes}");
     let (_, _, notes) = told(folder(&[("a/x (1).png", dot()), ("a/x (1)_mask_1.png", dot())]));
     assert!(
-        notes.contains("1 picture that is named as a mask of another is counted: a/x (1)_mask_1.png"),
+        notes.contains("1 image that is named as a mask of another is counted: a/x (1)_mask_1.png"),
         "{notes}"
     );
     let (_, _, notes) =
@@ -133,7 +132,7 @@ fn archives_one_after_the_other_are_all_read() {
     for name in ["a.tar", "b.tar.gz", "c.tar"] {
         let data = load(dir.path().join(name), Part::Train).unwrap();
         let colours: Vec<u32> = (0..4).map(|i| u32::from(data.image(i)[0])).collect();
-        assert_eq!((data.len(), data.labels()), (4, &colours[..]), "{name}: every picture has its label");
+        assert_eq!((data.len(), data.labels()), (4, &colours[..]), "{name}: every image has its label");
         assert!(told(dir.path().join(name)).2.contains("several archives"), "{name}");
     }
     let rest = folder(&[("x.tar", [shard(1), b"left over".repeat(200)].concat())]);
@@ -246,7 +245,7 @@ fn archives_of_parts_share_their_classes() {
 #[test]
 fn what_is_refused_is_called_by_its_name() {
     for (file, bytes, found) in [
-        ("d.parquet", &b"PAR1"[..], "a Parquet file; write its pictures to a folder"),
+        ("d.parquet", &b"PAR1"[..], "a Parquet file; write its images to a folder"),
         ("data", b"PK\x03\x04", "a ZIP file; unpack it"),
         ("m.npz", b"PK\x03\x04", "a NumPy file"),
         ("x.tar.zst", b"x", "Zstandard"),
@@ -268,7 +267,7 @@ fn what_is_refused_is_called_by_its_name() {
 
 #[cfg(unix)]
 #[test]
-fn one_bad_name_or_file_costs_one_picture() {
+fn one_bad_name_or_file_costs_one_image() {
     let files: Vec<(String, Vec<u8>)> = (0..6).map(|i| (format!("{}/{i}.png", i % 2), dot())).collect();
     let dir = folder(&files.iter().map(|(path, bytes)| (path.as_str(), bytes.clone())).collect::<Vec<_>>());
     std::os::unix::fs::symlink("nowhere.png", dir.path().join("0/gone.png")).unwrap();

@@ -42,7 +42,7 @@ fn idx(dims: &[u32], values: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// A plain picture; the colour says which one it is.
+/// A plain image; the colour says which one it is.
 fn png(height: u32, width: u32, colour: [u8; 3]) -> Vec<u8> {
     encode(
         image::DynamicImage::ImageRgb8(image::RgbImage::from_pixel(width, height, image::Rgb(colour))),
@@ -57,9 +57,9 @@ fn grey_jpeg(height: u32, width: u32, value: u8) -> Vec<u8> {
     )
 }
 
-fn encode(picture: image::DynamicImage, format: image::ImageFormat) -> Vec<u8> {
+fn encode(image: image::DynamicImage, format: image::ImageFormat) -> Vec<u8> {
     let mut bytes = std::io::Cursor::new(Vec::new());
-    picture.write_to(&mut bytes, format).unwrap();
+    image.write_to(&mut bytes, format).unwrap();
     bytes.into_inner()
 }
 
@@ -168,7 +168,7 @@ fn a_set_without_parts_holds_out_a_tenth() {
 }
 
 #[test]
-fn pictures_without_classes_are_one_class() {
+fn images_without_classes_are_one_class() {
     let files = [("2.png", png(2, 2, [9; 3])), ("1.jpg", grey_jpeg(2, 2, 50))];
     for data in [
         load(folder(&files), Part::Train).unwrap(),
@@ -232,7 +232,7 @@ fn webdataset_shards_read_their_classes() {
     assert!(message(load(&both, Part::Train)).contains("a class file 1.cls beside it, found none"));
 }
 
-/// A pair of IDX files under the given names, two pictures of 1x2.
+/// A pair of IDX files under the given names, two images of 1x2.
 fn idx_pair(images: &str, labels: &str, gz: bool) -> TempDir {
     let pack = |bytes: Vec<u8>| if gz { gzip(&bytes) } else { bytes };
     folder(&[(images, pack(idx(&[2, 1, 2], &[1, 2, 3, 4]))), (labels, pack(idx(&[2], &[0, 1])))])
@@ -264,7 +264,7 @@ fn idx_files_are_found_by_their_names() {
     assert_eq!((data.pixels(), data.classes().len(), data.labels()), (&[8][..], 10, &[3][..]));
 }
 
-/// A CIFAR record: label bytes, then a plain picture.
+/// A CIFAR record: label bytes, then a plain image.
 fn record(labels: &[u8], value: u8) -> Vec<u8> {
     [labels, &[value; 3072]].concat()
 }

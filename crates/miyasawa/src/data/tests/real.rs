@@ -33,7 +33,7 @@ fn real_cifar10_tars() {
 }
 
 #[test]
-fn real_shards_and_grey_pictures() {
+fn real_shards_and_grey_images() {
     let Some(root) = real_data() else { return };
     let tiny = root.join("tiny-imagenet-50");
     let data = load(tiny.join("val-{00000..00000}.tar"), Part::Train).unwrap();
@@ -68,7 +68,7 @@ fn real_fashion_mnist() {
     }
 }
 
-/// Of `scripts/torchvision_pipeline.py val.tar 224`: the pictures 0, 50 and 100 of imagenet-sample after torchvision's
+/// Of `scripts/torchvision_pipeline.py val.tar 224`: the images 0, 50 and 100 of imagenet-sample after torchvision's
 /// Resize(256) and CenterCrop(224), every 56th pixel from the 28th on, by channel, row and column.
 #[rustfmt::skip]
 const TORCHVISION: [(usize, [u8; 48]); 3] = [
@@ -78,7 +78,7 @@ const TORCHVISION: [(usize, [u8; 48]); 3] = [
 ];
 
 #[test]
-fn real_imagenet_pictures_are_evaluated_as_by_torchvision() {
+fn real_imagenet_images_are_evaluated_as_by_torchvision() {
     let Some(root) = real_data() else { return };
     let options = OpenOptions {
         size: Some((224, 224)),
@@ -91,12 +91,12 @@ fn real_imagenet_pictures_are_evaluated_as_by_torchvision() {
     let set = DataSource::Path(root.join("imagenet-sample/val.tar")).open(Part::Test, &options).unwrap();
     assert_eq!(set.len(), 150);
     for (index, expected) in TORCHVISION {
-        let picture = set.load(&[index as u32]).unwrap();
+        let image = set.load(&[index as u32]).unwrap();
         let rows = (0..3).flat_map(|c| (28..224).step_by(56).map(move |y| (c, y)));
         let lattice = rows.flat_map(|(c, y)| (28..224).step_by(56).map(move |x| (c * 224 + y) * 224 + x));
-        let found = lattice.map(|at| picture.image(0)[at]);
+        let found = lattice.map(|at| image.image(0)[at]);
         let difference: u32 = found.zip(expected).map(|(a, b)| u32::from(a.abs_diff(b))).sum();
-        assert!(difference <= 48, "picture {index}: {difference} grey levels in 48 values");
+        assert!(difference <= 48, "image {index}: {difference} grey levels in 48 values");
     }
 }
 

@@ -1,27 +1,27 @@
-//! Streams: the same pictures, classes and order as the set in memory.
+//! Streams: the same images, classes and order as the set in memory.
 
 use super::*;
 
-/// A picture with something in it, in colour or grey; the number says which.
+/// An image with something in it, in colour or grey; the number says which.
 fn scene(number: usize, height: u32, width: u32) -> Vec<u8> {
     let at = |x: u32, y: u32, c: usize| {
         ((x as usize * (5 + c) + y as usize * 11 + number * 37 + (x * y) as usize % 7) % 256) as u8
     };
-    let picture = if number % 3 == 1 {
+    let image = if number % 3 == 1 {
         image::GrayImage::from_fn(width, height, |x, y| image::Luma([at(x, y, 0)])).into()
     } else {
         image::DynamicImage::ImageRgb8(image::RgbImage::from_fn(width, height, |x, y| {
             image::Rgb([0, 1, 2].map(|c| at(x, y, c)))
         }))
     };
-    encode(picture, if number.is_multiple_of(2) { image::ImageFormat::Png } else { image::ImageFormat::Jpeg })
+    encode(image, if number.is_multiple_of(2) { image::ImageFormat::Png } else { image::ImageFormat::Jpeg })
 }
 
 fn name(number: usize) -> String {
     format!("{number:03}.{}", if number.is_multiple_of(2) { "png" } else { "jpg" })
 }
 
-/// A shard of the pictures `numbers`; the class is the number modulo 3.
+/// A shard of the images `numbers`; the class is the number modulo 3.
 fn shard(numbers: std::ops::Range<usize>, size: impl Fn(usize) -> (u32, u32)) -> Vec<u8> {
     let files: Vec<(String, Vec<u8>)> = numbers
         .flat_map(|n| {
@@ -32,23 +32,23 @@ fn shard(numbers: std::ops::Range<usize>, size: impl Fn(usize) -> (u32, u32)) ->
     tar(&files.iter().map(|(name, bytes)| (name.as_str(), bytes.clone())).collect::<Vec<_>>())
 }
 
-/// Two shards of 7 and 6 pictures.
+/// Two shards of 7 and 6 images.
 fn shards(size: impl Fn(usize) -> (u32, u32)) -> (TempDir, PathBuf) {
     let dir = folder(&[("t-0.tar", shard(0..7, &size)), ("t-1.tar", shard(7..13, &size))]);
     let path = dir.path().join("t-{0..1}.tar");
     (dir, path)
 }
 
-fn open(path: &Path, options: &OpenOptions) -> Result<Pictures, DataError> {
+fn open(path: &Path, options: &OpenOptions) -> Result<Images, DataError> {
     DataSource::Path(path.to_owned()).open(Part::Train, options)
 }
 
-fn both(path: &Path, options: &OpenOptions) -> (Pictures, Pictures) {
+fn both(path: &Path, options: &OpenOptions) -> (Images, Images) {
     let with = |stream| open(path, &OpenOptions { stream, ..options.clone() }).unwrap();
     (with(Streaming::Never), with(Streaming::Always))
 }
 
-/// Every picture of a stream, augmented.
+/// Every image of a stream, augmented.
 fn examples(stream: &Stream, augment: &Augment, epoch: u64) -> (Vec<f32>, Vec<u32>) {
     let len = stream.shape().0 * stream.shape().1 * stream.shape().2;
     let mut values = vec![0.0; stream.len() * len];
@@ -93,7 +93,7 @@ fn a_stream_gives_what_the_set_in_memory_gives() {
 }
 
 #[test]
-fn random_crops_are_of_the_stored_pictures() {
+fn random_crops_are_of_the_stored_images() {
     // From black on the left to white on the right, so that the range of a crop tells its width.
     let ramp = image::GrayImage::from_fn(86, 60, |x, _| image::Luma([3 * x as u8]));
     let files: Vec<(String, Vec<u8>)> =
@@ -106,7 +106,7 @@ fn random_crops_are_of_the_stored_pictures() {
         ..OpenOptions::default()
     };
     let opened = open(dir.path(), &options).unwrap();
-    let stream = opened.stream().expect("resized pictures in memory will not do");
+    let stream = opened.stream().expect("resized images in memory will not do");
     let augment = Augment { resized_crop: Some([0.08, 0.1]), ..Augment::default() };
     let crops = examples(stream, &augment, 0);
     assert_eq!(crops, examples(stream, &augment, 0));
@@ -114,9 +114,9 @@ fn random_crops_are_of_the_stored_pictures() {
     let widths = |values: &[f32]| -> Vec<f32> {
         let range =
             |p: &[f32]| p.iter().fold(-1.0f32, |m, &v| m.max(v)) - p.iter().fold(1.0f32, |m, &v| m.min(v));
-        values.chunks(64).map(|picture| range(picture) * 127.5 / 3.0).collect()
+        values.chunks(64).map(|image| range(image) * 127.5 / 3.0).collect()
     };
-    // sqrt(0.08 * 86 * 60 * 3/4) = 17.6 to sqrt(0.1 * 86 * 60 * 4/3) = 26.2, less a pixel of the smaller picture.
+    // sqrt(0.08 * 86 * 60 * 3/4) = 17.6 to sqrt(0.1 * 86 * 60 * 4/3) = 26.2, less a pixel of the smaller image.
     assert!(widths(&crops.0).iter().all(|width| (14.0..25.0).contains(width)), "{:?}", widths(&crops.0));
     let whole = examples(stream, &Augment::default(), 0);
     assert!(widths(&whole.0).iter().all(|width| (40.0..53.0).contains(width)), "{:?}", widths(&whole.0));
@@ -213,7 +213,7 @@ fn tiny_imagenet_is_read_as_it_unpacks() {
 }
 
 #[test]
-fn a_broken_picture_is_skipped_up_to_a_limit() {
+fn a_broken_image_is_skipped_up_to_a_limit() {
     let cut = |bytes: Vec<u8>| bytes[..bytes.len() / 2].to_vec();
     let files: Vec<(String, Vec<u8>)> = (0..6)
         .map(|n| {
@@ -243,20 +243,20 @@ fn a_broken_picture_is_skipped_up_to_a_limit() {
         assert_eq!(found.labels(), [0, 0, 1, 1]);
         assert_eq!([0, 1, 2, 3].map(|i| found.place(i)), [0, 2, 3, 4]);
         assert!((0..4).all(|i| found.image(i) == memory.in_memory().unwrap().image(i)));
-        // Chosen are places, so that both choose the same pictures: 0, 2 and 4.
+        // Chosen are places, so that both choose the same images: 0, 2 and 4.
         let some = set.sample(3).unwrap();
         assert_eq!([0, 1, 2].map(|i| some.place(i)), [0, 2, 4]);
     }
-    assert!(stream.load(&[1]).unwrap_err().to_string().contains("at least one whole picture"));
+    assert!(stream.load(&[1]).unwrap_err().to_string().contains("at least one whole image"));
     // Only what was asked for is counted.
     let one = OpenOptions { max_broken: 1, channels: Some(3), sample: 0, ..whole.clone() };
     let one = OpenOptions { stream: Streaming::Always, ..one };
     let stream = open(dir.path(), &one).unwrap();
     assert_eq!(stream.load(&[0, 1, 2]).unwrap().len(), 2);
     assert_eq!(stream.stream().unwrap().broken(), 1);
-    // Where what was chosen is broken, the first whole picture is a sample.
+    // Where what was chosen is broken, the first whole image is a sample.
     let late = folder(&[("0.png", cut(scene(0, 5, 5))), ("1.png", scene(6, 5, 5))]);
-    for set in <[Pictures; 2]>::from(both(late.path(), &whole)) {
+    for set in <[Images; 2]>::from(both(late.path(), &whole)) {
         assert_eq!(set.sample(1).unwrap().place(0), 1);
     }
     for mode in [Streaming::Never, Streaming::Always] {
@@ -266,7 +266,7 @@ fn a_broken_picture_is_skipped_up_to_a_limit() {
             opened.map(|set| set.len()).unwrap_err().to_string()
         };
         let text = limited(1);
-        assert!(text.contains("more than 1 broken pictures") && text.contains("0/2.png"), "{text}");
+        assert!(text.contains("more than 1 broken images") && text.contains("0/2.png"), "{text}");
         assert!(text.contains("1/5.png") && !text.contains('\n'), "{text}");
         assert!(
             limited(0).contains("2.png: expected a whole PNG") || limited(0).contains("5.png"),
@@ -305,7 +305,7 @@ fn what_training_holds_out_is_what_it_is_measured_on() {
 }
 
 #[test]
-fn a_stream_says_when_a_picture_has_another_size_or_a_shard_shrank() {
+fn a_stream_says_when_a_image_has_another_size_or_a_shard_shrank() {
     let (dir, path) = shards(|n| if n == 9 { (5, 4) } else { (4, 4) });
     let always =
         OpenOptions { stream: Streaming::Always, sample: 0, channels: Some(3), ..Default::default() };

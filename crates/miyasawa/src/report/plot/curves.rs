@@ -12,7 +12,7 @@ use std::{
 const MOST_POINTS: usize = 600;
 /// Size of one panel, in pixels.
 const PANEL: (u32, u32) = (560, 360);
-/// Panels side by side: two stay legible where the picture is shown in a page.
+/// Panels side by side: two stay legible where the image is shown in a page.
 const COLUMNS: usize = 2;
 
 /// Draws a run's losses, accuracy, PSNR, gradient norm and learning rate into a PNG file.
@@ -38,14 +38,14 @@ pub fn save_plots(plots: &[Plot], path: &Path) -> Result<(), ReportError> {
 /// As [`save_plots`], the bytes of the file.
 ///
 /// # Errors
-/// If there are too many plots for one picture.
+/// If there are too many plots for one image.
 pub fn plots_png(plots: &[Plot]) -> Result<Vec<u8>, ReportError> {
-    // As many columns as it takes for the rows to fit a picture.
+    // As many columns as it takes for the rows to fit an image.
     let columns = COLUMNS.max(plots.len().div_ceil((MAX_SIDE / PANEL.1) as usize)).min(plots.len()).max(1);
     let rows = plots.len().div_ceil(columns).max(1) as u32;
-    let picture = render_png(plots, columns, PANEL.0 * columns as u32, PANEL.1 * rows)?;
+    let image = render_png(plots, columns, PANEL.0 * columns as u32, PANEL.1 * rows)?;
     let mut bytes = Vec::new();
-    picture.write_to(&mut Cursor::new(&mut bytes), image::ImageFormat::Png)?;
+    image.write_to(&mut Cursor::new(&mut bytes), image::ImageFormat::Png)?;
     Ok(bytes)
 }
 
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_gives_six_panels_and_a_picture() {
+    fn a_run_gives_six_panels_and_a_image() {
         let lines = log(2000);
         let plots = panels(&lines);
         let titles: Vec<_> = plots.iter().map(|p| p.title.as_str()).collect();

@@ -1,4 +1,4 @@
-//! One panel drawn into an area of a picture.
+//! One panel drawn into an area of an image.
 //!
 //! The layout is computed here, not by the drawing crate: the legend stands above the lines instead of over
 //! them, and margins are as wide as the labels that stand in them.

@@ -1,4 +1,4 @@
-//! What is learned from, and how pictures are changed and measured.
+//! What is learned from, and how images are changed and measured.
 
 use crate::data::{Augment, CROP_SHARE, FitMode, OpenOptions, Padding, Streaming};
 use serde::{Deserialize, Serialize};
@@ -11,19 +11,19 @@ pub struct DataConfig {
     pub train: String,
     /// A DATA argument for evaluation; left out, the test part of `train`.
     pub test: Option<String>,
-    /// Height and width that pictures are brought to; left out, their own.
+    /// Height and width that images are brought to; left out, their own.
     pub size: Option<[usize; 2]>,
     /// How: `pad` with black, `pad_edge`, `resize`, or `resize_crop` as networks for ImageNet are evaluated.
     pub fit: FitMode,
     /// What `resize_crop` keeps of the shorter side: 0.875 is 224 of 256.
     pub crop_share: f64,
-    /// Channels that pictures are brought to, 1 or 3; left out, their own.
+    /// Channels that images are brought to, 1 or 3; left out, their own.
     pub channels: Option<usize>,
-    /// Train on so many pictures only, evenly spaced over the set.
+    /// Train on so many images only, evenly spaced over the set.
     pub limit: Option<usize>,
-    /// Forget the classes: every picture is of the one class `image`.
+    /// Forget the classes: every image is of the one class `image`.
     pub unlabelled: bool,
-    /// Whether pictures are decoded whenever they are needed: `auto` (where they would take more than 1 GiB), `always`
+    /// Whether images are decoded whenever they are needed: `auto` (where they would take more than 1 GiB), `always`
     /// or `never`.
     pub stream: Streaming,
     /// Threads that read and decode a stream ahead of the steps; left out, as many as compute.
@@ -31,11 +31,11 @@ pub struct DataConfig {
     /// Batches of a stream that are prepared ahead of the step.
     pub prefetch: usize,
     /// Read shards from their beginnings to their ends, in a random order and through a shuffle buffer of so many
-    /// pictures: for disks on which jumping is slow. Left out, the whole set is shuffled.
+    /// images: for disks on which jumping is slow. Left out, the whole set is shuffled.
     pub shuffle_buffer: Option<usize>,
-    /// Pictures that may be broken: each is named; in training the next whole one takes its place, in evaluations none.
+    /// Images that may be broken: each is named; in training the next whole one takes its place, in evaluations none.
     pub max_broken: usize,
-    /// Pictures of a stream that its mean and standard deviation are measured on.
+    /// Images of a stream that its mean and standard deviation are measured on.
     pub sample: usize,
     /// What `--dry-run` takes the data to be, so that it need not be there.
     pub assume: Option<AssumedData>,
@@ -45,13 +45,14 @@ pub struct DataConfig {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AssumedData {
-    /// Training pictures.
-    pub pictures: usize,
-    /// Channels of a picture, 1 or 3.
+    /// Training images.
+    #[serde(rename = "pictures")]
+    pub images: usize,
+    /// Channels of an image, 1 or 3.
     pub channels: usize,
-    /// Height of a picture; `data.size` comes first.
+    /// Height of an image; `data.size` comes first.
     pub height: usize,
-    /// Width of a picture.
+    /// Width of an image.
     pub width: usize,
     /// Number of classes.
     pub classes: usize,
@@ -80,20 +81,20 @@ impl Default for DataConfig {
     }
 }
 
-/// Random changes of the pictures.
+/// Random changes of the images.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AugmentConfig {
-    /// Cut out a random part whose share of the picture lies in this range and resize it, `[0.08, 1.0]` for ImageNet
+    /// Cut out a random part whose share of the image lies in this range and resize it, `[0.08, 1.0]` for ImageNet
     /// (Szegedy et al. 2015).
     pub resized_crop: Option<[f64; 2]>,
-    /// Mirror every second picture.
+    /// Mirror every second image.
     pub flip: bool,
-    /// Crop out of the picture padded by so many pixels on each side.
+    /// Crop out of the image padded by so many pixels on each side.
     pub crop: usize,
     /// What the padding holds, `zero` or `reflect`.
     pub padding: Padding,
-    /// Learn from random squares of so many pixels out of the pictures.
+    /// Learn from random squares of so many pixels out of the images.
     pub patch: Option<usize>,
     /// Share of the images whose contrast is reduced, half of them to a constant, about a random colour:
     /// what a data set of photographs lacks, and what a denoiser meets in skies, walls and micrographs. They
@@ -115,9 +116,9 @@ impl AugmentConfig {
 pub struct EvalConfig {
     /// Noise levels.
     pub sigmas: Vec<f64>,
-    /// Pictures of the evaluations during training; the last one takes all, if `all_at_end` says so.
+    /// Images of the evaluations during training; the last one takes all, if `all_at_end` says so.
     pub limit: usize,
-    /// Whether the last evaluation takes all pictures.
+    /// Whether the last evaluation takes all images.
     pub all_at_end: bool,
     /// Steps between evaluations; left out, an epoch.
     pub every: Option<u64>,

@@ -20,14 +20,14 @@ pub(crate) use set::set;
 
 use super::{CheckpointConfig, DivergenceConfig};
 use crate::data::OpenOptions;
+use crate::image::MAX_PIXELS;
 use crate::model::{Kind, NOISE_LEVELS};
-use crate::picture::MAX_PIXELS;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
 /// The most threads and batches that can be asked for.
 const MAX_WORKERS: usize = 1024;
-/// The most pictures that a replay buffer may hold: a hundred times as many as in the paper.
+/// The most images that a replay buffer may hold: a hundred times as many as in the paper.
 const MAX_BUFFER: usize = 1_000_000;
 
 /// Everything that fixes a run. Every field has a default: an empty file trains on the digits.
@@ -55,7 +55,7 @@ pub struct TrainConfig {
     pub optimizer: OptimizerConfig,
     /// For how long, and how large a batch.
     pub schedule: ScheduleConfig,
-    /// Random changes of the pictures.
+    /// Random changes of the images.
     pub augment: AugmentConfig,
     /// What is measured on the way.
     pub eval: EvalConfig,
@@ -237,7 +237,7 @@ impl TrainConfig {
         let range = "from 0 to 1";
         check((0.0..=1.0).contains(&low_contrast), "augment.low_contrast", low_contrast, range)?;
         check(self.augment.patch != Some(0), "augment.patch", self.augment.patch, "at least 1")?;
-        // A class is seen in the whole picture.
+        // A class is seen in the whole image.
         check(
             self.augment.patch.is_none() || ce_weight == 0.0 || self.data.unlabelled,
             "augment.patch",
@@ -322,7 +322,7 @@ impl TrainConfig {
         self.checkpoint.check()?;
         self.divergence.check()?;
         if let Some(data) = &self.data.assume {
-            let sizes = [data.pictures, data.channels, data.height, data.width, data.classes];
+            let sizes = [data.images, data.channels, data.height, data.width, data.classes];
             check(sizes.iter().all(|size| *size > 0), "data.assume", data, "numbers above 0")?;
             check(drawable([data.height, data.width]), "data.assume", data, "1 to 100 million pixels")?;
         }

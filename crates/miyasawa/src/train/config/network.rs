@@ -92,7 +92,7 @@ impl Default for NetworkConfig {
 }
 
 impl NetworkConfig {
-    /// The network for such pictures and so many classes.
+    /// The network for such images and so many classes.
     pub fn architecture(&self, channels: usize, classes: usize, operands: Operands) -> Architecture {
         let (width, blocks) = (self.width, self.blocks.clone());
         let unet = self.kind == Kind::UNet;

@@ -23,7 +23,7 @@ pub enum DsmTarget {
 pub struct JemConfig {
     /// Weight of `-log p(y)` beside the cross-entropy.
     pub weight: f64,
-    /// Pictures of the replay buffer.
+    /// Images of the replay buffer.
     pub buffer: usize,
     /// Langevin steps for every training step.
     pub steps: usize,
@@ -41,7 +41,7 @@ impl Default for JemConfig {
     }
 }
 
-/// What is minimised: `ce_weight*CE + dsm_weight*DSM`, and `clean_ce_weight*CE` of the same pictures at the noise level
+/// What is minimised: `ce_weight*CE + dsm_weight*DSM`, and `clean_ce_weight*CE` of the same images at the noise level
 /// `clean_sigma`. A classifier alone has no DSM, a denoiser alone no CE.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -50,8 +50,8 @@ pub struct LossConfig {
     pub objective: ObjectiveName,
     /// Weight of the cross-entropy.
     pub ce_weight: f64,
-    /// Weight of the cross-entropy of every picture's second look, at `clean_sigma` with the same noise scaled: clean
-    /// pictures are then learned as often as by a classifier alone, for three more passes through the convolutions. 0 for
+    /// Weight of the cross-entropy of every image's second look, at `clean_sigma` with the same noise scaled: clean
+    /// images are then learned as often as by a classifier alone, for three more passes through the convolutions. 0 for
     /// no second look.
     pub clean_ce_weight: f64,
     /// The noise level of the second look.
@@ -97,7 +97,7 @@ pub enum NoiseDistribution {
 pub struct NoiseConfig {
     /// How levels are drawn.
     pub distribution: NoiseDistribution,
-    /// Smallest level; 0 with `max` 0 trains a blind classifier on clean pictures.
+    /// Smallest level; 0 with `max` 0 trains a blind classifier on clean images.
     pub min: f64,
     /// Largest level.
     pub max: f64,

@@ -77,9 +77,9 @@ pub struct ScheduleConfig {
     pub epochs: f64,
     /// Optimiser steps.
     pub steps: Option<u64>,
-    /// Pictures of a step.
+    /// Images of a step.
     pub batch: usize,
-    /// Pictures that go through the network at once; gradients are summed over the parts of a batch.
+    /// Images that go through the network at once; gradients are summed over the parts of a batch.
     /// Left out, a size that stays in the cache.
     pub micro_batch: Option<usize>,
     /// Steps over which the learning rate rises from 0.

@@ -12,7 +12,7 @@ use std::path::Path;
 
 /// Everything that a step changes. Tensors are shared between clones until one of them changes.
 #[derive(Clone, Debug)]
-pub(super) struct Point {
+pub(super) struct RunState {
     /// Optimiser steps taken.
     pub step: u64,
     /// The parameters.
@@ -27,7 +27,7 @@ pub(super) struct Point {
     pub log: u64,
 }
 
-impl Point {
+impl RunState {
     /// The point after the optimiser's step.
     pub fn moved(mut self, grads: &mut FlatMap, norm: f64, lr: f64) -> Self {
         self.model = self.optimizer.step(self.model, grads, norm, lr);

@@ -16,11 +16,11 @@ const FREE: [&str; 7] = [
     "divergence.max_rollbacks",
 ];
 
-/// Checks that the pictures are of the checkpoint's kind.
+/// Checks that the images are of the checkpoint's kind.
 ///
 /// # Errors
 /// If they are not.
-pub(super) fn check_pictures(trainer: &Trainer, state: &TrainState) -> Result<(), TrainError> {
+pub(super) fn check_images(trainer: &Trainer, state: &TrainState) -> Result<(), TrainError> {
     let (found, saved) = (&trainer.info.data, &state.info.data);
     if (found.channels, found.height, found.width, &found.classes)
         != (saved.channels, saved.height, saved.width, &saved.classes)
@@ -41,7 +41,7 @@ pub(super) fn check_pictures(trainer: &Trainer, state: &TrainState) -> Result<()
     Ok(())
 }
 
-/// What stands in a checkpoint in the place of a digest once pictures that are held out now may have been trained on before. It
+/// What stands in a checkpoint in the place of a digest once images that are held out now may have been trained on before. It
 /// is the digest of no set, so that the set is measured whole, with a warning every time.
 const TRAINED_ON: &str = "changed";
 
@@ -52,8 +52,8 @@ pub(super) fn held_out_of(trainer: &Trainer, state: &TrainState) -> Option<Strin
     match (&saved.held_out_of, &found.held_out_of) {
         (None, None) => return None,
         (Some(before), Some(now)) if before == now => return Some(now.clone()),
-        // Earlier versions do not tell; the same pictures were divided in the same way.
-        (None, Some(now)) if tested_on_its_own(state, &found.name) && same_pictures(found, saved) => {
+        // Earlier versions do not tell; the same images were divided in the same way.
+        (None, Some(now)) if tested_on_its_own(state, &found.name) && same_images(found, saved) => {
             return Some(now.clone());
         }
         (_, Some(_)) => tracing::warn!(
@@ -75,16 +75,16 @@ fn tested_on_its_own(state: &TrainState, name: &str) -> bool {
     data("test").is_none() && data("train").and_then(|train| train.as_str()) == Some(name)
 }
 
-fn same_pictures(found: &DataInfo, saved: &DataInfo) -> bool {
+fn same_images(found: &DataInfo, saved: &DataInfo) -> bool {
     (found.mean - saved.mean).abs() <= 1e-6 && (found.std - saved.std).abs() <= 1e-6
 }
 
-/// Warns of changed pictures and of a changed configuration, which is what was asked for.
+/// Warns of changed images and of a changed configuration, which is what was asked for.
 pub(super) fn warn_of_changes(trainer: &Trainer, state: &TrainState) {
     let (found, saved) = (&trainer.info.data, &state.info.data);
-    if !same_pictures(found, saved) {
+    if !same_images(found, saved) {
         tracing::warn!(
-            "{}: mean {:.6} and standard deviation {:.6}, the run so far had {:.6} and {:.6}, and keeps them: other pictures, \
+            "{}: mean {:.6} and standard deviation {:.6}, the run so far had {:.6} and {:.6}, and keeps them: other images, \
              or another sample of a stream",
             found.name,
             found.mean,

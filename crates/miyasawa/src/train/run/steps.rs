@@ -1,8 +1,8 @@
 //! The steps of a run: taken, guarded, measured and saved.
 
-use super::{Finish, Observer, StepReport, TrainError, Trainer, point::Point, resume};
+use super::{Finish, Observer, StepReport, TrainError, Trainer, point::RunState, resume};
 use crate::checkpoint::{Checkpoint, ModelInfo};
-use crate::eval::{self, EvalOptions, Row};
+use crate::eval::{self, EvalOptions, EvalRow};
 use crate::model::{Model, params};
 use crate::report;
 use crate::train::{
@@ -60,7 +60,7 @@ struct Divergence {
 /// A run under way, but for the point where it is.
 pub(super) struct Run<'t> {
     trainer: &'t Trainer,
-    /// What the model is; its numbers of the pictures are those that the run began with.
+    /// What the model is; its numbers of the images are those that the run began with.
     info: ModelInfo,
     files: RunFiles,
     log: Log,
@@ -70,10 +70,10 @@ pub(super) struct Run<'t> {
     config: String,
     recovery: Recovery,
     /// The last good state.
-    good: Point,
+    good: RunState,
     feed: Feed,
     /// The last evaluation.
-    rows: Vec<Row>,
+    rows: Vec<EvalRow>,
     /// The step that needs no evaluation any more.
     evaluated: Option<u64>,
     /// The best evaluation's score.
@@ -83,15 +83,15 @@ pub(super) struct Run<'t> {
 
 impl<'t> Run<'t> {
     /// Opens the folder; the run and where it is.
-    pub fn start(trainer: &'t Trainer, out: &Path, resume: bool) -> Result<(Self, Point), TrainError> {
+    pub fn start(trainer: &'t Trainer, out: &Path, resume: bool) -> Result<(Self, RunState), TrainError> {
         let config = trainer.config.to_toml().map_err(|e| TrainError::Mismatch(e.to_string()))?;
         let files = RunFiles::open(out, resume)?;
         let device = trainer.device.clone().autodiff();
         let loaded = if resume { files.newest_state()? } else { None };
         let mut info = trainer.info.clone();
         if let Some((state, _)) = &loaded {
-            resume::check_pictures(trainer, state)?;
-            // What the network was trained with: another sample of the same pictures has another deviation.
+            resume::check_images(trainer, state)?;
+            // What the network was trained with: another sample of the same images has another deviation.
             (info.data.mean, info.data.std) = (state.info.data.mean, state.info.data.std);
             info.data.held_out_of = resume::held_out_of(trainer, state);
         }
@@ -100,7 +100,7 @@ impl<'t> Run<'t> {
             Some(init) if loaded.is_none() => start_from(random, init)?,
             _ => random,
         };
-        let fresh = Point {
+        let fresh = RunState {
             step: 0,
             model,
             objective: Objective::new(&trainer.config, trainer.image()),
@@ -112,7 +112,7 @@ impl<'t> Run<'t> {
         let (mut now, mut good) = (fresh.clone(), None);
         if let Some((state, path)) = loaded {
             (recovery, cut, event) = (state.recovery, state.now.log, state.event.clone());
-            let restored = |saved| Point::restored(&fresh, saved, &trainer.device, &path);
+            let restored = |saved| RunState::restored(&fresh, saved, &trainer.device, &path);
             now = restored(&state.now)?;
             good = state.good.as_ref().map(restored).transpose()?;
             resume::warn_of_changes(trainer, &state);
@@ -156,7 +156,11 @@ impl<'t> Run<'t> {
     }
 
     /// Takes all steps, or those until the observer stops the run.
-    pub fn take_steps(mut self, mut now: Point, observer: &mut dyn Observer) -> Result<Finish, TrainError> {
+    pub fn take_steps(
+        mut self,
+        mut now: RunState,
+        observer: &mut dyn Observer,
+    ) -> Result<Finish, TrainError> {
         let trainer = self.trainer;
         let (total, checkpoint) = (trainer.total_steps(), &trainer.config.checkpoint);
         let every = trainer.config.eval.every.unwrap_or(trainer.steps_per_epoch()).max(1);
@@ -187,7 +191,7 @@ impl<'t> Run<'t> {
         Ok(self.finish(&now, true))
     }
 
-    fn finish(self, now: &Point, complete: bool) -> Finish {
+    fn finish(self, now: &RunState, complete: bool) -> Finish {
         let config = &self.trainer.config;
         let kept = self.log.evaluations().ok().filter(|_| config.checkpoint.keep_best);
         let best = kept.and_then(|evaluations| best_evaluation(&evaluations, config));
@@ -195,14 +199,19 @@ impl<'t> Run<'t> {
     }
 
     /// One step, or the return to the last good state where the step would leave what is finite and usual.
-    fn step(&mut self, mut now: Point, total: u64, observer: &mut dyn Observer) -> Result<Point, TrainError> {
+    fn step(
+        &mut self,
+        mut now: RunState,
+        total: u64,
+        observer: &mut dyn Observer,
+    ) -> Result<RunState, TrainError> {
         let (trainer, start) = (self.trainer, Instant::now());
         let config = &trainer.config;
         let micro = trainer.micro_batch();
         let number = now.step + self.recovery.skipped;
         let mut batch = self.feed.batch(number)?;
         observer.batch(number, &mut batch);
-        let Point { objective, model, .. } = &mut now;
+        let RunState { objective, model, .. } = &mut now;
         let (mut grads, stats) = objective.gradients(model, &batch, number, micro, &self.device);
         let norm = Optimizer::norm(&grads);
         if let Some(found) = self.divergence(&now, &stats, norm) {
@@ -211,7 +220,7 @@ impl<'t> Run<'t> {
         // The loss of a step is that of the state before it: what it says is good is this state.
         let healthy = now.guard.is_healthy(&config.divergence, stats.guarded());
         if healthy && now.step.is_multiple_of(config.divergence.snapshot_every) {
-            self.good = Point { log: self.log.len(), ..now.clone() };
+            self.good = RunState { log: self.log.len(), ..now.clone() };
         }
         let lr = learning_rate(config.optimizer.lr, &config.schedule, now.step, total);
         let lr = lr * self.recovery.lr_factor;
@@ -232,7 +241,7 @@ impl<'t> Run<'t> {
     }
 
     /// What is wrong with a step that has not been taken, if anything is.
-    fn divergence(&self, now: &Point, stats: &BatchStats, norm: f64) -> Option<Divergence> {
+    fn divergence(&self, now: &RunState, stats: &BatchStats, norm: f64) -> Option<Divergence> {
         let bound = now.guard.bound(&self.trainer.config.divergence);
         let found = |what, value, bound| Some(Divergence { what, value, bound });
         let loss = stats.guarded();
@@ -249,7 +258,7 @@ impl<'t> Run<'t> {
         from: u64,
         found: &Divergence,
         observer: &mut dyn Observer,
-    ) -> Result<Point, TrainError> {
+    ) -> Result<RunState, TrainError> {
         let config = &self.trainer.config.divergence;
         let good = self.good.clone();
         let (what, value, expected) = (found.what, format!("{:.4}", found.value), expected(found.bound));
@@ -290,7 +299,7 @@ impl<'t> Run<'t> {
     /// Writes the checkpoint, with the line that the log gets next if there is one, then the model.
     fn save(
         &mut self,
-        now: &Point,
+        now: &RunState,
         event: Option<serde_json::Value>,
     ) -> Result<std::path::PathBuf, TrainError> {
         self.log.sync()?;
@@ -305,25 +314,30 @@ impl<'t> Run<'t> {
         Ok(path)
     }
 
-    fn training(&self, now: &Point) -> crate::checkpoint::TrainingInfo {
+    fn training(&self, now: &RunState) -> crate::checkpoint::TrainingInfo {
         let mut training = self.info.training.clone();
         training.steps = now.step;
         training.images = now.step * self.trainer.batch_size() as u64;
         training
     }
 
-    fn model(&self, now: &Point) -> Checkpoint {
+    fn model(&self, now: &RunState) -> Checkpoint {
         let info = ModelInfo { training: self.training(now), ..self.info.clone() };
         Checkpoint { info, params: params::collect(&now.optimizer.averaged(now.model.clone())) }
     }
 
-    fn save_model(&self, now: &Point) -> Result<(), TrainError> {
+    fn save_model(&self, now: &RunState) -> Result<(), TrainError> {
         Ok(self.model(now).save(&self.files.path("model.safetensors"))?)
     }
 
-    /// Measures the averaged model, on all pictures at the end of the run; `false` if the observer did not wait
+    /// Measures the averaged model, on all images at the end of the run; `false` if the observer did not wait
     /// for it.
-    fn evaluate(&mut self, now: &Point, all: bool, observer: &mut dyn Observer) -> Result<bool, TrainError> {
+    fn evaluate(
+        &mut self,
+        now: &RunState,
+        all: bool,
+        observer: &mut dyn Observer,
+    ) -> Result<bool, TrainError> {
         let config = &self.trainer.config;
         let checkpoint = self.model(now);
         let info = &self.info;
@@ -341,7 +355,7 @@ impl<'t> Run<'t> {
         let test = &self.trainer.test;
         let device = &self.trainer.device;
         let rows = match &self.trainer.gallery {
-            Some(pictures) => eval::evaluate_gallery(&model, pictures, &options, device, &mut wait),
+            Some(images) => eval::evaluate_gallery(&model, images, &options, device, &mut wait),
             None => eval::evaluate_set(&model, test, &options, device, &mut wait)?.map(|found| found.rows),
         };
         let Some(rows) = rows else { return Ok(false) };

@@ -1,6 +1,6 @@
 //! Helpers that stay awake between the parts of a computation.
 //!
-//! An operation on one picture takes a fraction of a millisecond; waking a thread that sleeps takes a tenth of that, and
+//! An operation on one image takes a fraction of a millisecond; waking a thread that sleeps takes a tenth of that, and
 //! a network has a hundred of them. A thread that shares work therefore asks rayon for helpers that watch for more for a
 //! moment before they go, and finds them awake at the next operation.
 

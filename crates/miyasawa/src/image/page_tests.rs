@@ -11,19 +11,19 @@ use super::metadata::{Density, Metadata, Unit};
 use super::tags::{Reader, Tag, Tags};
 use super::*;
 
-fn read(bytes: &[u8]) -> PictureFile {
-    PictureFile::read("test", bytes).unwrap()
+fn read(bytes: &[u8]) -> ImageFile {
+    ImageFile::read("test", bytes).unwrap()
 }
 
 /// All pages written again, nothing done to them.
 fn again(bytes: &[u8], format: Format) -> Vec<u8> {
     let file = read(bytes);
-    let mut writer = PictureWriter::new(format);
+    let mut writer = ImageWriter::new(format);
     for number in 0..file.pages() {
         let page = file.page(number).unwrap();
-        let picture = page.picture().clone();
+        let image = page.image().clone();
         if writer.has_room() {
-            writer.add(Path::new("test"), &page.with_picture(picture).unwrap()).unwrap();
+            writer.add(Path::new("test"), &page.with_image(image).unwrap()).unwrap();
         }
     }
     writer.into_bytes()
@@ -47,11 +47,11 @@ fn profile(kind: &[u8; 4]) -> Vec<u8> {
     profile
 }
 
-/// A picture of (width, height) = (9, 5) that EXIF says to turn by a quarter, with everything that its format holds.
+/// An image of (width, height) = (9, 5) that EXIF says to turn by a quarter, with everything that its format holds.
 fn described(format: Format) -> Vec<u8> {
-    let picture = ImageBuffer::from_fn(9, 5, |x, y| image::Rgb([(x * 20) as u8, (y * 40) as u8, 99]));
+    let image = ImageBuffer::from_fn(9, 5, |x, y| image::Rgb([(x * 20) as u8, (y * 40) as u8, 99]));
     let mut plain = Cursor::new(Vec::new());
-    picture.write_to(&mut plain, ImageFormat::Png).unwrap();
+    image.write_to(&mut plain, ImageFormat::Png).unwrap();
     let page = read(&plain.into_inner()).page(0).unwrap();
     let xmp = br#"<x:xmpmeta><rdf:Description tiff:Orientation="6"/></x:xmpmeta>"#.to_vec();
     let density = Some(Density { x: 300.0, y: 200.0, unit: Unit::Inch });
@@ -62,7 +62,7 @@ fn described(format: Format) -> Vec<u8> {
         density,
         ..Metadata::default()
     };
-    let mut writer = PictureWriter::new(format);
+    let mut writer = ImageWriter::new(format);
     writer.add(Path::new("test"), &page.with_metadata(metadata)).unwrap();
     let mut bytes = writer.into_bytes();
     if format == Format::Tiff {
@@ -76,14 +76,14 @@ fn described(format: Format) -> Vec<u8> {
 }
 
 #[test]
-fn what_belongs_to_a_picture_goes_from_format_to_format() {
+fn what_belongs_to_a_image_goes_from_format_to_format() {
     for (from, to) in FORMATS.iter().flat_map(|from| FORMATS.map(|to| (*from, to))) {
         let bytes = again(&described(from), to);
         let page = read(&bytes).page(0).unwrap();
         // Turned once.
-        assert_eq!(page.picture().shape(), (3, 9, 5), "{from:?} to {to:?}");
+        assert_eq!(page.image().shape(), (3, 9, 5), "{from:?} to {to:?}");
         let again_turned = read(&again(&bytes, to)).page(0).unwrap();
-        assert_eq!(again_turned.picture().shape(), (3, 9, 5), "{from:?} to {to:?}");
+        assert_eq!(again_turned.image().shape(), (3, 9, 5), "{from:?} to {to:?}");
         let found = page.metadata();
         assert_eq!(found.icc.as_deref(), Some(&profile(b"RGB ")[..]), "{from:?} to {to:?}");
         let tags = found.tags();
@@ -115,7 +115,7 @@ fn colours_and_texts_of_png_and_comments_of_jpeg_stay() {
     let mut page = read(&described(Format::Png)).page(0).unwrap();
     let chunks = vec![(*b"gAMA", vec![0, 0, 177, 143]), (*b"tEXt", b"Author\0me".to_vec())];
     page = page.with_metadata(Metadata { chunks: chunks.clone(), ..Metadata::default() });
-    let mut writer = PictureWriter::new(Format::Png);
+    let mut writer = ImageWriter::new(Format::Png);
     writer.add(Path::new("test"), &page).unwrap();
     let bytes = again(&writer.into_bytes(), Format::Png);
     assert_eq!(read(&bytes).page(0).unwrap().metadata().chunks, chunks);
@@ -130,12 +130,12 @@ fn colours_and_texts_of_png_and_comments_of_jpeg_stay() {
 
 #[test]
 fn jpeg_keeps_its_quality() {
-    let picture =
+    let image =
         DynamicImage::ImageRgb8(ImageBuffer::from_fn(16, 16, |x, y| image::Rgb([(x * y) as u8, 0, 9])));
     for (quality, expected) in [(50, 95), (95, 95), (98, 98), (100, 100)] {
         let mut bytes = Vec::new();
         let encoder = image::codecs::jpeg::JpegEncoder::new_with_quality(&mut bytes, quality);
-        encoder.write_image(picture.as_bytes(), 16, 16, image::ExtendedColorType::Rgb8).unwrap();
+        encoder.write_image(image.as_bytes(), 16, 16, image::ExtendedColorType::Rgb8).unwrap();
         assert_eq!(read(&bytes).page(0).unwrap().metadata().quality, Some(quality));
         let found = read(&again(&bytes, Format::Jpeg)).page(0).unwrap().metadata().quality;
         assert_eq!(found, Some(expected));
@@ -148,7 +148,7 @@ fn a_profile_of_other_colours_is_let_go() {
     let page = read(&described(Format::Png)).page(0).unwrap();
     let page = page.with_metadata(Metadata { icc: Some(profile(b"CMYK")), ..Metadata::default() });
     assert!(page.lost_in(Format::Jpeg)[0].contains("CMYK"));
-    let mut writer = PictureWriter::new(Format::Jpeg);
+    let mut writer = ImageWriter::new(Format::Jpeg);
     writer.add(Path::new("test"), &page).unwrap();
     assert_eq!(read(&writer.into_bytes()).page(0).unwrap().metadata().icc, None);
 }
@@ -162,7 +162,7 @@ fn transparency_is_kept_and_what_it_hides() {
     let grey = DynamicImage::ImageLumaA16(ImageBuffer::from_fn(6, 2, |x, y| {
         image::LumaA([1000 + y as u16, 257 * u16::from(clear(x))])
     }));
-    for (picture, from, to) in [
+    for (image, from, to) in [
         (&colour, ImageFormat::Png, Format::Png),
         (&colour, ImageFormat::Png, Format::WebP),
         (&colour, ImageFormat::Png, Format::Tiff),
@@ -172,21 +172,21 @@ fn transparency_is_kept_and_what_it_hides() {
         (&grey, ImageFormat::Png, Format::Tiff),
     ] {
         let mut bytes = Cursor::new(Vec::new());
-        picture.write_to(&mut bytes, from).unwrap();
+        image.write_to(&mut bytes, from).unwrap();
         let bytes = bytes.into_inner();
         let page = read(&bytes).page(0).unwrap();
         // What is hidden is white for the model, and is not denoised.
-        let shape = page.picture().shape();
-        assert_eq!(page.picture().values()[0], 1.0);
+        let shape = page.image().shape();
+        assert_eq!(page.image().values()[0], 1.0);
         assert!(page.lost_in(to).is_empty() && page.lost_in(Format::Jpeg)[0].contains("transparency"));
-        let black = Picture::new(shape, vec![-1.0; shape.0 * shape.1 * shape.2]).unwrap();
-        let mut writer = PictureWriter::new(to);
-        writer.add(Path::new("test"), &page.with_picture(black).unwrap()).unwrap();
+        let black = Image::new(shape, vec![-1.0; shape.0 * shape.1 * shape.2]).unwrap();
+        let mut writer = ImageWriter::new(to);
+        writer.add(Path::new("test"), &page.with_image(black).unwrap()).unwrap();
         // TIFF with grey and alpha is one that this reader knows alone.
         let back = read(&writer.into_bytes()).page(0).unwrap();
         let expected = read(&bytes).page(0).unwrap();
         assert_eq!(back.alpha(), expected.alpha(), "{from:?} to {to:?}");
-        let (hidden, seen) = (back.stored(), back.picture().values());
+        let (hidden, seen) = (back.stored(), back.image().values());
         assert_eq!(hidden, expected.stored(), "{from:?} to {to:?}");
         assert_eq!(seen.iter().filter(|v| **v == 1.0).count(), 4 * shape.0, "{from:?} to {to:?}");
         assert_eq!(seen.iter().filter(|v| **v == -1.0).count(), 8 * shape.0, "{from:?} to {to:?}");
@@ -232,7 +232,7 @@ fn numbers_of_every_kind_come_back_as_they_were() {
             assert_eq!(file.notes().len(), usize::from(note.is_some()), "{:?}", file.notes());
             assert!(note.is_none_or(|note| file.notes()[0].contains(note)), "{:?}", file.notes());
             let (low, high) = (file.page(0).unwrap(), file.page(0).unwrap());
-            let (low, high) = (low.picture().values()[0], high.picture().values()[3]);
+            let (low, high) = (low.image().values()[0], high.image().values()[3]);
             assert!((-1.0..=-0.4).contains(&low) && (0.6..=1.0).contains(&high), "{low} {high}");
             let found = samples(&again(&bytes, Format::Tiff)).remove(0);
             let tiff::decoder::DecodingResult::$variant(found) = found else { panic!("{found:?}") };
@@ -273,12 +273,12 @@ fn values_that_are_not_finite_stay() {
     let bytes = tiff::<colortype::Gray32Float>(&[&[f32::NAN, 0.0, 0.5, f32::INFINITY]], false);
     let file = read(&bytes);
     assert!(file.notes()[0].contains("2 values that are not finite"), "{:?}", file.notes());
-    assert!(file.page(0).unwrap().picture().values().iter().all(|v| v.is_finite()));
+    assert!(file.page(0).unwrap().image().values().iter().all(|v| v.is_finite()));
     let found = samples(&again(&bytes, Format::Tiff)).remove(0);
     let tiff::decoder::DecodingResult::F32(found) = found else { panic!("{found:?}") };
     assert!(found[0].is_nan() && found[1..] == [0.0, 0.5, f32::INFINITY], "{found:?}");
     let nothing = tiff::<colortype::Gray32Float>(&[&[f32::NAN; 4]], false);
-    let error = PictureFile::read("x.tif", &nothing[..]).err().unwrap().to_string();
+    let error = ImageFile::read("x.tif", &nothing[..]).err().unwrap().to_string();
     assert!(error.contains("x.tif") && error.contains("without a finite value"), "{error}");
 }
 
@@ -290,27 +290,27 @@ fn all_pages_are_read_and_written_on_one_scale() {
         let file = read(&bytes);
         assert_eq!(file.pages(), 3);
         // The second page holds the largest number of all.
-        assert!((file.page(0).unwrap().picture().values()[3] - (2.0 * 3.0 / 200.0 - 1.0)).abs() < 1e-6);
+        assert!((file.page(0).unwrap().image().values()[3] - (2.0 * 3.0 / 200.0 - 1.0)).abs() < 1e-6);
         // In any order.
-        assert_eq!((file.page(2).unwrap().picture().height(), file.pixels(2).unwrap()), (2, 8));
-        assert_eq!(file.page(1).unwrap().picture().values()[3], 1.0);
+        assert_eq!((file.page(2).unwrap().image().height(), file.pixels(2).unwrap()), (2, 8));
+        assert_eq!(file.page(1).unwrap().image().values()[3], 1.0);
         let found = samples(&again(&bytes, Format::Tiff));
         assert_eq!(found.len(), 3);
         assert_eq!(samples(&again(&bytes, Format::Tiff)).len(), 3);
         // Other formats hold one.
-        let mut writer = PictureWriter::new(Format::Png);
+        let mut writer = ImageWriter::new(Format::Png);
         writer.add(Path::new("a.png"), &file.page(0).unwrap()).unwrap();
         assert!(!writer.has_room());
         assert!(writer.add(Path::new("a.png"), &file.page(1).unwrap()).is_err());
     }
-    // A single picture is the first page.
+    // A single image is the first page.
     assert_eq!(open_first(&tiff::<colortype::Gray8>(&[&[1, 2, 3, 4], &[9; 4]], false)), [1, 2, 3, 4]);
 }
 
 fn open_first(bytes: &[u8]) -> Vec<u8> {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), bytes).unwrap();
-    Picture::open(file.path()).unwrap().values().iter().map(|v| crate::range::denormalise(*v)).collect()
+    Image::open(file.path()).unwrap().values().iter().map(|v| crate::range::denormalise(*v)).collect()
 }
 
 #[test]
@@ -337,7 +337,7 @@ fn raw_files_in_the_clothes_of_tiff_are_called_raw() {
     let photometric = [&262u16.to_ne_bytes()[..], &3u16.to_ne_bytes(), &1u32.to_ne_bytes()].concat();
     let at = bytes.windows(8).position(|part| part == photometric).unwrap();
     bytes[at + 8..at + 10].copy_from_slice(&32803u16.to_ne_bytes());
-    let error = PictureFile::read("a.nef", &bytes[..]).err().unwrap().to_string();
+    let error = ImageFile::read("a.nef", &bytes[..]).err().unwrap().to_string();
     assert!(error.contains("a.nef") && error.contains("camera raw"), "{error}");
 }
 
@@ -358,10 +358,10 @@ proptest! {
         if let Some(cut) = cut {
             bytes.truncate(cut.index(bytes.len()));
         }
-        if let Ok(file) = PictureFile::read("test", &bytes[..]) {
+        if let Ok(file) = ImageFile::read("test", &bytes[..]) {
             for page in (0..file.pages()).flat_map(|number| file.page(number)) {
                 for format in FORMATS {
-                    let _ = PictureWriter::new(format).add(Path::new("test"), &page);
+                    let _ = ImageWriter::new(format).add(Path::new("test"), &page);
                 }
             }
         }

@@ -7,14 +7,14 @@ fn noisy(
     sigma: f32,
     stored: bool,
     clean: impl Fn(usize, usize) -> f32,
-) -> Picture {
+) -> Image {
     let eps = evaluation_noise(1, 0, 0, 1, channels * height * width);
     let value = |i: usize| {
         let value = clean(i / width % height, i % width) + sigma * eps[i];
         if stored { ((value.clamp(-1.0, 1.0) + 1.0) * 127.5).round() / 127.5 - 1.0 } else { value }
     };
     let values = (0..channels * height * width).map(value).collect();
-    Picture::new((channels, height, width), values).unwrap()
+    Image::new((channels, height, width), values).unwrap()
 }
 
 fn slopes(y: usize, x: usize) -> f32 {
@@ -39,8 +39,8 @@ fn texture_is_not_taken_for_noise() {
         0.4 * (x * 1.9).sin() * (y * 2.3).cos() + 0.3 * (0.9 * x + 1.4 * y).sin()
     };
     for (sigma, most) in [(0.0f32, 0.03), (0.1, 0.12)] {
-        let picture = noisy([3, 96, 96], sigma, true, texture);
-        let found = picture.noise_level();
+        let image = noisy([3, 96, 96], sigma, true, texture);
+        let found = image.noise_level();
         assert!(found >= 0.9 * f64::from(sigma) && found < most, "{sigma}: {found}");
     }
 }
@@ -67,7 +67,7 @@ fn a_grey_image_has_the_same_level_however_it_is_stored() {
 
 #[test]
 fn small_flat_and_clipped_images_have_an_answer() {
-    let of = |shape, values: Vec<f32>| Picture::new(shape, values).unwrap().noise_level();
+    let of = |shape, values: Vec<f32>| Image::new(shape, values).unwrap().noise_level();
     assert_eq!(of((1, 1, 1), vec![0.3]), 0.0);
     assert_eq!(of((3, 1, 5), vec![0.3; 15]), 0.0);
     assert_eq!(of((1, 4, 4), vec![0.3; 16]), 0.0);

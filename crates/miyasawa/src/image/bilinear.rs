@@ -4,7 +4,7 @@ use super::MAX_PIXELS;
 use fast_image_resize::images::{CroppedImage, Image, ImageRef};
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
 
-/// A rectangle of a picture in whole pixels.
+/// A rectangle of an image in whole pixels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Window {
     pub top: usize,
@@ -13,15 +13,15 @@ pub(crate) struct Window {
     pub width: usize,
 }
 
-/// Cuts `window` out of a picture of `size` = (height, width) given as (H, W, C) and resizes it to `to`.
+/// Cuts `window` out of an image of `size` = (height, width) given as (H, W, C) and resizes it to `to`.
 ///
 /// Bilinear with its triangle stretched by the reduction where a side shrinks, in two passes with 8-bit values between
-/// them: the BILINEAR of Pillow and so torchvision's `Resize(antialias=True)` of a picture
+/// them: the BILINEAR of Pillow and so torchvision's `Resize(antialias=True)` of an image
 /// (`scripts/torchvision_pipeline.py` compares them). Nothing outside the window is looked at.
 ///
 /// # Panics
 ///
-/// If the lengths do not agree or the window is not within the picture.
+/// If the lengths do not agree or the window is not within the image.
 pub(crate) fn bilinear(
     samples: &[u8],
     channels: usize,
@@ -29,11 +29,11 @@ pub(crate) fn bilinear(
     window: Window,
     to: (usize, usize),
 ) -> Vec<u8> {
-    assert_eq!(samples.len(), channels * size.0 * size.1, "the picture's length");
+    assert_eq!(samples.len(), channels * size.0 * size.1, "the image's length");
     let fits = |from: usize, len: usize, whole: usize| len > 0 && from + len <= whole;
     assert!(
         fits(window.top, window.height, size.0) && fits(window.left, window.width, size.1),
-        "the window is within the picture"
+        "the window is within the image"
     );
     let pixel = pixel_type(channels);
     let whole = ImageRef::new(side(size.1), side(size.0), samples, pixel).expect("the length was checked");
@@ -41,7 +41,7 @@ pub(crate) fn bilinear(
     let cut = CroppedImage::new(&whole, left, top, side(window.width), side(window.height))
         .expect("the window was checked");
     let mut out = Image::new(side(to.1), side(to.0), pixel);
-    Resizer::new().resize(&cut, &mut out, &options()).expect("both pictures have the same kind of pixels");
+    Resizer::new().resize(&cut, &mut out, &options()).expect("both images have the same kind of pixels");
     out.into_vec()
 }
 
@@ -53,12 +53,12 @@ fn pixel_type(channels: usize) -> PixelType {
     if channels == 3 { PixelType::U8x3 } else { PixelType::U8 }
 }
 
-/// A side of a picture, which has at most [`MAX_PIXELS`].
+/// A side of an image, which has at most [`MAX_PIXELS`].
 fn side(n: usize) -> u32 {
     n as u32
 }
 
-/// The part `window` of a picture (H, W, C) of `size` resized to `scaled`, from the pixels that it needs; the same but for
+/// The part `window` of an image (H, W, C) of `size` resized to `scaled`, from the pixels that it needs; the same but for
 /// the last bit of the coefficients.
 fn cut_and_resize(
     samples: &[u8],
@@ -79,11 +79,11 @@ fn cut_and_resize(
         ImageRef::new(side(size.1), side(size.0), samples, pixel).expect("as many samples as the size says");
     let options = options().crop(left, top, width, height);
     let mut out = Image::new(side(window.width), side(window.height), pixel);
-    Resizer::new().resize(&whole, &mut out, &options).expect("the part is within the picture");
+    Resizer::new().resize(&whole, &mut out, &options).expect("the part is within the image");
     out.into_vec()
 }
 
-/// Resizes a picture (H, W, C) so that the size `to` is the share `share` of its shorter side and cuts the centre out:
+/// Resizes an image (H, W, C) so that the size `to` is the share `share` of its shorter side and cuts the centre out:
 /// with `to` 224 and `share` 0.875 torchvision's `Resize(256)`, `CenterCrop(224)`.
 pub(crate) fn resize_crop(
     samples: &[u8],
@@ -128,18 +128,18 @@ mod tests {
     /// Image.fromarray(v).resize((w, h), Image.BILINEAR) of Pillow 13.0, v[y, x] = (37*y + 101*x*x) % 256 of 5x6.
     #[test]
     fn agrees_with_pillow() {
-        let picture: Vec<u8> =
+        let image: Vec<u8> =
             (0..30).map(|i| ((37 * (i / 6) + 101 * (i % 6) * (i % 6)) % 256) as u8).collect();
         let all = Window { top: 0, left: 0, height: 5, width: 6 };
         // The last bit of the coefficients is rounded otherwise.
         let near = |window, to, expected: &[u8]| {
-            let out = bilinear(&picture, 1, (5, 6), window, to);
+            let out = bilinear(&image, 1, (5, 6), window, to);
             assert!(out.iter().zip(expected).all(|(a, b)| a.abs_diff(*b) <= 1), "{out:?}");
             assert_eq!(out.len(), expected.len());
         };
         near(all, (2, 3), PILLOW_DOWN);
         near(all, (7, 4), PILLOW_MIXED);
-        assert_eq!(bilinear(&picture, 1, (5, 6), all, (5, 6)), picture);
+        assert_eq!(bilinear(&image, 1, (5, 6), all, (5, 6)), image);
         // .crop((1, 2, 5, 5)) first.
         let window = Window { top: 2, left: 1, height: 3, width: 4 };
         near(window, (2, 2), PILLOW_WINDOW);
@@ -174,14 +174,14 @@ mod tests {
             assert_eq!(resize_crop(&vec![77; 300_000], 1, size, (64, 64), 0.875), [77; 4096]);
         }
         // As cut afterwards.
-        let picture: Vec<u8> = (0..3 * 40 * 31).map(|i| (i * i / 7 % 256) as u8).collect();
+        let image: Vec<u8> = (0..3 * 40 * 31).map(|i| (i * i / 7 % 256) as u8).collect();
         let (size, scaled) = ((40, 31), (63, 17));
         let all = Window { top: 0, left: 0, height: 40, width: 31 };
         let window = Window { top: 20, left: 3, height: 30, width: 11 };
-        let whole = bilinear(&picture, 3, size, all, scaled);
+        let whole = bilinear(&image, 3, size, all, scaled);
         let row = |y: usize| &whole[((20 + y) * 17 + 3) * 3..][..33];
         let after: Vec<u8> = (0..30).flat_map(row).copied().collect();
-        let before = cut_and_resize(&picture, 3, size, scaled, window);
+        let before = cut_and_resize(&image, 3, size, scaled, window);
         assert_eq!(before.len(), after.len());
         assert!(before.iter().zip(&after).all(|(a, b)| a.abs_diff(*b) <= 1));
     }

@@ -1,4 +1,4 @@
-//! A picture's file with all that belongs to it, so that what is written for it loses nothing.
+//! An image's file with all that belongs to it, so that what is written for it loses nothing.
 
 use std::fs::File;
 use std::io::Read;
@@ -15,15 +15,15 @@ use super::numbers::Scale;
 use super::raster::{Opacity, Raster, Samples};
 use super::tiff_read::TiffFile;
 use super::tiff_write::TiffPages;
-use super::{Depth, Picture, PictureError, planes};
+use super::{Depth, Image, ImageError, planes};
 use crate::atomic::write_atomic;
 use crate::range::normalise;
 
 /// A larger file is not read.
 const MAX_FILE: u64 = 4 << 30;
 
-/// A picture's file that was read: one page, or the pages of a TIFF.
-pub struct PictureFile {
+/// An image's file that was read: one page, or the pages of a TIFF.
+pub struct ImageFile {
     path: PathBuf,
     bytes: Arc<[u8]>,
     format: ImageFormat,
@@ -32,10 +32,10 @@ pub struct PictureFile {
     notes: Vec<String>,
 }
 
-/// A picture with what belongs to it: transparency, colour profile, EXIF, resolution, and how its numbers were stored.
+/// An image with what belongs to it: transparency, colour profile, EXIF, resolution, and how its numbers were stored.
 #[derive(Debug, Clone)]
 pub struct Page {
-    picture: Picture,
+    image: Image,
     /// Opacity in [0, 1], and how colours are to be taken.
     alpha: Option<(Vec<f32>, Opacity)>,
     /// Pixels that are not seen (transparent, or without a finite value), and what is stored there: all channels of the
@@ -46,36 +46,36 @@ pub struct Page {
     metadata: Metadata,
 }
 
-impl PictureFile {
-    /// Reads a file; see [`Picture::open`] for what can be read.
+impl ImageFile {
+    /// Reads a file; see [`Image::open`] for what can be read.
     ///
     /// # Errors
     ///
-    /// [`PictureError::Read`] or [`PictureError::Decode`], which name the path.
-    pub fn open(path: impl AsRef<Path>) -> Result<Self, PictureError> {
+    /// [`ImageError::Read`] or [`ImageError::Decode`], which name the path.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, ImageError> {
         let path = path.as_ref();
-        let error = |source| PictureError::Read { path: path.to_owned(), source };
+        let error = |source| ImageError::Read { path: path.to_owned(), source };
         let file = File::open(path).map_err(error)?;
         if file.metadata().map_err(error)?.is_dir() {
-            return Err(error(std::io::Error::other("it is a folder, not a picture")));
+            return Err(error(std::io::Error::other("it is a folder, not an image")));
         }
         Self::read(path, file)
     }
 
-    /// Reads a picture from anything that gives its bytes, under the name that messages have.
+    /// Reads an image from anything that gives its bytes, under the name that messages have.
     ///
     /// # Errors
     ///
-    /// As [`PictureFile::open`].
-    pub fn read(name: impl AsRef<Path>, from: impl Read) -> Result<Self, PictureError> {
+    /// As [`ImageFile::open`].
+    pub fn read(name: impl AsRef<Path>, from: impl Read) -> Result<Self, ImageError> {
         let path = name.as_ref().to_owned();
-        let error = |source| PictureError::Read { path: path.clone(), source };
+        let error = |source| ImageError::Read { path: path.clone(), source };
         let mut bytes = Vec::new();
         from.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(error)?;
         if bytes.len() as u64 > MAX_FILE {
             return Err(error(std::io::Error::other("the file is larger than 4 GiB")));
         }
-        let decode = |source| PictureError::Decode { path: path.clone(), source };
+        let decode = |source| ImageError::Decode { path: path.clone(), source };
         Self::from_bytes(path.clone(), bytes.into()).map_err(decode)
     }
 
@@ -93,12 +93,12 @@ impl PictureFile {
             }
         };
         if is_animated(format, &bytes) {
-            notes.push("an animation: its first picture is taken".to_owned());
+            notes.push("an animation: its first image is taken".to_owned());
         }
         Ok(Self { path, bytes, format, name, tiff, notes })
     }
 
-    /// The format to write its pictures in: its own, PNG for GIF.
+    /// The format to write its images in: its own, PNG for GIF.
     pub fn format(&self) -> Format {
         Format::of_read(self.format)
     }
@@ -117,28 +117,28 @@ impl PictureFile {
     ///
     /// # Errors
     ///
-    /// [`PictureError::Decode`], which names the path.
-    pub fn pixels(&self, page: usize) -> Result<u64, PictureError> {
+    /// [`ImageError::Decode`], which names the path.
+    pub fn pixels(&self, page: usize) -> Result<u64, ImageError> {
         let found = match &self.tiff {
             Some(tiff) => tiff.size(page).map(|(width, height)| width as u64 * height as u64),
             None => open(&self.bytes, self.format, self.name)
                 .map(|opened| u64::from(opened.size().0) * u64::from(opened.size().1)),
         };
-        found.map_err(|source| PictureError::Decode { path: self.path.clone(), source })
+        found.map_err(|source| ImageError::Decode { path: self.path.clone(), source })
     }
 
     /// A page, decoded; its number begins at 0.
     ///
     /// # Errors
     ///
-    /// [`PictureError::Decode`], which names the path.
+    /// [`ImageError::Decode`], which names the path.
     ///
     /// # Panics
     ///
     /// If there is no such page.
-    pub fn page(&self, page: usize) -> Result<Page, PictureError> {
+    pub fn page(&self, page: usize) -> Result<Page, ImageError> {
         assert!(page < self.pages(), "page {page} of {}", self.pages());
-        let error = |source| PictureError::Decode { path: self.path.clone(), source };
+        let error = |source| ImageError::Decode { path: self.path.clone(), source };
         let (raster, mut metadata, scale) = match &self.tiff {
             Some(tiff) => {
                 let raster = tiff.raster(page).map_err(error)?;
@@ -158,7 +158,7 @@ impl PictureFile {
 }
 
 impl Page {
-    fn new(raster: Raster, metadata: Metadata, scale: Option<Scale>) -> Result<Self, PictureError> {
+    fn new(raster: Raster, metadata: Metadata, scale: Option<Scale>) -> Result<Self, ImageError> {
         let (channels, depth) = (raster.channels, raster.depth());
         let shape = (channels, raster.height, raster.width);
         let (mut values, bits, alpha) = match raster.samples {
@@ -194,20 +194,20 @@ impl Page {
                 stored.push(std::mem::replace(&mut plane[*at as usize], 1.0));
             }
         }
-        let picture = Picture::new(shape, values)?.with_depth(bits);
-        Ok(Self { picture, alpha, unseen, stored, scale, metadata })
+        let image = Image::new(shape, values)?.with_depth(bits);
+        Ok(Self { image, alpha, unseen, stored, scale, metadata })
     }
 
     /// The colours; pixels that are not seen, transparent ones or such without a finite value, are white.
-    pub fn picture(&self) -> &Picture {
-        &self.picture
+    pub fn image(&self) -> &Image {
+        &self.image
     }
 
-    /// The picture as a page shows it: what is transparent is laid over white.
-    pub fn into_opaque(self) -> Picture {
+    /// The image as a page shows it: what is transparent is laid over white.
+    pub fn into_opaque(self) -> Image {
         match &self.alpha {
-            Some((alpha, kind)) => over_white(&self.picture, alpha, *kind),
-            None => self.picture,
+            Some((alpha, kind)) => over_white(&self.image, alpha, *kind),
+            None => self.image,
         }
     }
 
@@ -215,23 +215,23 @@ impl Page {
     ///
     /// # Errors
     ///
-    /// [`PictureError::Shape`] if the picture has another size or other channels.
-    pub fn with_picture(self, picture: Picture) -> Result<Self, PictureError> {
-        if picture.shape() != self.picture.shape() {
-            return Err(PictureError::Shape {
-                expected: format!("{:?} as the page", self.picture.shape()),
-                found: format!("{:?}", picture.shape()),
+    /// [`ImageError::Shape`] if the image has another size or other channels.
+    pub fn with_image(self, image: Image) -> Result<Self, ImageError> {
+        if image.shape() != self.image.shape() {
+            return Err(ImageError::Shape {
+                expected: format!("{:?} as the page", self.image.shape()),
+                found: format!("{:?}", image.shape()),
             });
         }
-        let mut picture = picture.with_depth(self.picture.depth());
-        let plane = picture.height() * picture.width();
+        let mut image = image.with_depth(self.image.depth());
+        let plane = image.height() * image.width();
         let mut stored = self.stored.iter();
-        for values in picture.values.chunks_exact_mut(plane) {
+        for values in image.values.chunks_exact_mut(plane) {
             for (at, value) in self.unseen.iter().zip(&mut stored) {
                 values[*at as usize] = *value;
             }
         }
-        Ok(Self { picture, ..self })
+        Ok(Self { image, ..self })
     }
 
     /// Whether nothing but the kind of its format stands between its pixels and a file: what a format loses of it, a
@@ -244,7 +244,7 @@ impl Page {
         if self.scale.is_some() && format != Format::Tiff {
             lost.push("numbers of its own kind (scaled to black and white)".to_owned());
         }
-        if self.picture.depth() == Depth::Sixteen && !matches!(format, Format::Png | Format::Tiff) {
+        if self.image.depth() == Depth::Sixteen && !matches!(format, Format::Png | Format::Tiff) {
             lost.push("16 bits (8 are written)".to_owned());
         }
         if let Some(profile) = self.foreign_profile(format) {
@@ -277,7 +277,7 @@ impl Page {
     /// The kind of a colour profile that does not describe the pixels that are written.
     fn foreign_profile(&self, format: Format) -> Option<String> {
         let kind = self.metadata.profile_of()?;
-        let grey = self.picture.channels() == 1 && format != Format::WebP;
+        let grey = self.image.channels() == 1 && format != Format::WebP;
         // A profile of colours says as much of grey.
         let fits = kind == b"RGB " || (kind == b"GRAY" && grey);
         (!fits).then(|| String::from_utf8_lossy(kind).trim().to_owned())
@@ -285,14 +285,14 @@ impl Page {
 }
 
 /// Pages on their way into a file of a format.
-pub struct PictureWriter {
+pub struct ImageWriter {
     format: Format,
     tiff: TiffPages,
     bytes: Vec<u8>,
     pages: usize,
 }
 
-impl PictureWriter {
+impl ImageWriter {
     /// A file of a format, still empty.
     pub fn new(format: Format) -> Self {
         Self { format, tiff: TiffPages::new(), bytes: Vec::new(), pages: 0 }
@@ -307,9 +307,9 @@ impl PictureWriter {
     ///
     /// # Errors
     ///
-    /// [`PictureError::Encode`] if the format cannot hold it, for example because it is too large.
-    pub fn add(&mut self, path: &Path, page: &Page) -> Result<(), PictureError> {
-        let error = |found| PictureError::Encode { path: path.to_owned(), format: self.format.name(), found };
+    /// [`ImageError::Encode`] if the format cannot hold it, for example because it is too large.
+    pub fn add(&mut self, path: &Path, page: &Page) -> Result<(), ImageError> {
+        let error = |found| ImageError::Encode { path: path.to_owned(), format: self.format.name(), found };
         if !self.has_room() {
             return Err(error("a second page".to_owned()));
         }
@@ -318,7 +318,7 @@ impl PictureWriter {
             metadata.icc = None;
         }
         let content = Content {
-            picture: &page.picture,
+            image: &page.image,
             alpha: page.alpha.as_ref().map(|(alpha, kind)| (alpha.as_slice(), *kind)),
             scale: page.scale,
             tags: metadata.tags(),
@@ -341,17 +341,17 @@ impl PictureWriter {
     ///
     /// # Errors
     ///
-    /// [`PictureError::Write`], which names the path.
-    pub fn save(self, path: &Path) -> Result<(), PictureError> {
+    /// [`ImageError::Write`], which names the path.
+    pub fn save(self, path: &Path) -> Result<(), ImageError> {
         let bytes = self.into_bytes();
         Ok(write_atomic(path, |file| std::io::Write::write_all(file, &bytes))?)
     }
 }
 
-/// Whether a file holds more than one picture in a row.
+/// Whether a file holds more than one image in a row.
 fn is_animated(format: ImageFormat, bytes: &[u8]) -> bool {
     match format {
-        ImageFormat::Gif => gif_pictures(bytes).unwrap_or(2) > 1,
+        ImageFormat::Gif => gif_images(bytes).unwrap_or(2) > 1,
         ImageFormat::WebP => {
             bytes.get(12..16) == Some(b"VP8X") && bytes.get(20).is_some_and(|flags| flags & 2 != 0)
         }
@@ -360,8 +360,8 @@ fn is_animated(format: ImageFormat, bytes: &[u8]) -> bool {
     }
 }
 
-/// How many pictures a GIF holds, up to two (GIF89a, section 12 and after).
-fn gif_pictures(bytes: &[u8]) -> Option<usize> {
+/// How many images a GIF holds, up to two (GIF89a, section 12 and after).
+fn gif_images(bytes: &[u8]) -> Option<usize> {
     let table = |flags: u8| if flags & 0x80 == 0 { 0 } else { 3 << ((flags & 7) + 1) };
     let mut at = 13 + table(*bytes.get(10)?);
     let mut found = 0;

@@ -3,7 +3,7 @@
 mod censored;
 mod patches;
 
-use super::Picture;
+use super::Image;
 
 /// The median of the absolute value of a standard normal number.
 const MEDIAN: f64 = 0.674_489_750_196_081_7;
@@ -68,7 +68,7 @@ impl Planes<'_> {
     }
 }
 
-impl Picture {
+impl Image {
     /// Whether all channels are the same: a grey image, however it is stored.
     pub fn is_grey(&self) -> bool {
         let (first, others) = self.values.split_at(self.height * self.width);

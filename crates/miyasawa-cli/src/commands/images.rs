@@ -1,8 +1,8 @@
-//! Pictures that a command is given: files, folders of them, standard input; and what is said of them, once.
+//! Images that a command is given: files, folders of them, standard input; and what is said of them, once.
 
 use crate::session::WrongCall;
 use anyhow::{Context, Result};
-use miyasawa::picture::{DecodeError, Format, PictureFile};
+use miyasawa::image::{DecodeError, Format, ImageFile};
 use std::{
     collections::BTreeMap,
     ffi::OsStr,
@@ -10,10 +10,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Bytes of memory that denoising takes for each pixel of a colour picture: as read, as values, the sum of its parts, as
+/// Bytes of memory that denoising takes for each pixel of a colour image: as read, as values, the sum of its parts, as
 /// written.
 const BYTES_A_PIXEL: u64 = 48;
-/// A picture of fewer pixels fits everywhere.
+/// An image of fewer pixels fits everywhere.
 const SMALL: u64 = 20_000_000;
 
 /// Whether a path stands for standard input or output.
@@ -21,15 +21,15 @@ pub fn is_standard(path: &Path) -> bool {
     path.as_os_str() == "-"
 }
 
-/// The pictures that paths name.
+/// The images that paths name.
 pub struct Inputs {
-    /// Each picture, in order.
+    /// Each image, in order.
     pub images: Vec<PathBuf>,
     /// Whether a folder was named, so that there may be any number of them.
     pub folder: bool,
 }
 
-/// All pictures that are named: of a folder those that lie in it, in the order of their names.
+/// All images that are named: of a folder those that lie in it, in the order of their names.
 pub fn expand(paths: &[PathBuf]) -> Result<Inputs> {
     if paths.iter().filter(|path| is_standard(path)).count() > 1 {
         return Err(WrongCall("standard input (-) is named twice".into()).into());
@@ -46,7 +46,7 @@ pub fn expand(paths: &[PathBuf]) -> Result<Inputs> {
     Ok(found)
 }
 
-/// The pictures of a folder. What is left out is said, but for hidden files.
+/// The images of a folder. What is left out is said, but for hidden files.
 fn in_folder(folder: &Path) -> Result<Vec<PathBuf>> {
     let reading = || format!("{}: cannot be read", folder.display());
     let mut paths = Vec::new();
@@ -64,7 +64,7 @@ fn in_folder(folder: &Path) -> Result<Vec<PathBuf>> {
             folders += 1;
             return false;
         }
-        let Some(why) = no_picture(path) else { return true };
+        let Some(why) = no_image(path) else { return true };
         others.entry(why).or_insert((0, path.clone())).0 += 1;
         false
     });
@@ -77,25 +77,25 @@ fn in_folder(folder: &Path) -> Result<Vec<PathBuf>> {
         tracing::warn!("{}: {folders} folders in it are left out; name them too", folder.display());
     }
     if paths.is_empty() {
-        anyhow::bail!("{}: expected a folder with pictures, found none in it", folder.display());
+        anyhow::bail!("{}: expected a folder with images, found none in it", folder.display());
     }
     Ok(paths)
 }
 
-/// Why a file of a folder is taken for no picture, by its content where its name does not say that it is one.
-fn no_picture(path: &Path) -> Option<String> {
+/// Why a file of a folder is taken for no image, by its content where its name does not say that it is one.
+fn no_image(path: &Path) -> Option<String> {
     let gif = path.extension().and_then(OsStr::to_str).is_some_and(|e| e.eq_ignore_ascii_case("gif"));
     let named = gif || Format::of_name(path).is_some();
     let begin = match first_bytes(path) {
         Ok(begin) => begin,
-        // A picture by its name is an error of its own when it is read.
+        // An image by its name is an error of its own when it is read.
         Err(error) => return (!named).then(|| error.to_string()),
     };
     match Format::of_bytes(&begin) {
         Ok(_) => None,
         Err(_) if named => None,
-        Err(DecodeError::NotAPicture(found)) if !found.starts_with("bytes") => Some(found),
-        Err(_) => Some("no picture".to_owned()),
+        Err(DecodeError::NotAImage(found)) if !found.starts_with("bytes") => Some(found),
+        Err(_) => Some("no image".to_owned()),
     }
 }
 
@@ -106,16 +106,16 @@ pub fn first_bytes(path: &Path) -> std::io::Result<Vec<u8>> {
     Ok(begin)
 }
 
-/// Reads a picture's file, or standard input.
-pub fn open(path: &Path) -> Result<PictureFile> {
+/// Reads an image's file, or standard input.
+pub fn open(path: &Path) -> Result<ImageFile> {
     if is_standard(path) {
-        return Ok(PictureFile::read("standard input", std::io::stdin().lock())?);
+        return Ok(ImageFile::read("standard input", std::io::stdin().lock())?);
     }
-    Ok(PictureFile::open(path)?)
+    Ok(ImageFile::open(path)?)
 }
 
-/// The first picture of a file, laid over white; what was guessed or left out is said.
-pub fn first(path: &Path, notes: &mut Notes) -> Result<miyasawa::picture::Picture> {
+/// The first image of a file, laid over white; what was guessed or left out is said.
+pub fn first(path: &Path, notes: &mut Notes) -> Result<miyasawa::image::Image> {
     let file = open(path)?;
     notes.of_file(path, &file);
     if file.pages() > 1 {
@@ -124,7 +124,7 @@ pub fn first(path: &Path, notes: &mut Notes) -> Result<miyasawa::picture::Pictur
     Ok(file.page(0)?.into_opaque())
 }
 
-/// Makes sure that there is memory for a picture, where the system tells how much is free.
+/// Makes sure that there is memory for an image, where the system tells how much is free.
 pub fn check_memory(path: &Path, pixels: u64) -> Result<()> {
     let needed = pixels.saturating_mul(BYTES_A_PIXEL);
     let free = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| free_memory(&text));
@@ -148,14 +148,14 @@ fn free_memory(text: &str) -> Option<u64> {
     Some(1024 * line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?)
 }
 
-/// What is said of pictures: each sentence once, with the first picture as the example.
+/// What is said of images: each sentence once, with the first image as the example.
 #[derive(Default)]
 pub struct Notes {
     said: BTreeMap<String, usize>,
 }
 
 impl Notes {
-    /// Says something of a picture, unless it was said of another.
+    /// Says something of an image, unless it was said of another.
     pub fn say(&mut self, path: &Path, text: &str) {
         let count = self.said.entry(text.to_owned()).or_default();
         *count += 1;
@@ -165,14 +165,14 @@ impl Notes {
     }
 
     /// Says what was left out or guessed of a file.
-    pub fn of_file(&mut self, path: &Path, file: &PictureFile) {
+    pub fn of_file(&mut self, path: &Path, file: &ImageFile) {
         file.notes().iter().for_each(|note| self.say(path, note));
     }
 
-    /// Says of how many pictures it was to be said.
+    /// Says of how many images it was to be said.
     pub fn finish(self) {
         for (text, count) in self.said.into_iter().filter(|(_, count)| *count > 1) {
-            tracing::warn!("{} more pictures: {text}", count - 1);
+            tracing::warn!("{} more images: {text}", count - 1);
         }
     }
 }

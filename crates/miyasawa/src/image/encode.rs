@@ -1,4 +1,4 @@
-//! From a picture and what belongs to it to the bytes of a file.
+//! From an image and what belongs to it to the bytes of a file.
 
 use std::io::Cursor;
 
@@ -13,15 +13,15 @@ use super::numbers::Scale;
 use super::raster::Opacity;
 use super::tags::Tags;
 use super::tiff_write::TiffPages;
-use super::{Depth, MAX_PIXELS, Picture, file::sixteen_bits, metadata::MOST_IN_JPEG};
+use super::{Depth, Image, MAX_PIXELS, file::sixteen_bits, metadata::MOST_IN_JPEG};
 use crate::range::denormalise;
 
-/// Quality of JPEG files written, of 100, unless what was read had a higher one: high, for pictures are compared by eye.
+/// Quality of JPEG files written, of 100, unless what was read had a higher one: high, for images are compared by eye.
 const JPEG_QUALITY: u8 = 95;
 
 /// What is to be stored.
 pub(super) struct Content<'c> {
-    pub picture: &'c Picture,
+    pub image: &'c Image,
     /// Opacity in [0, 1], and how colours are to be taken.
     pub alpha: Option<(&'c [f32], Opacity)>,
     pub scale: Option<Scale>,
@@ -33,18 +33,18 @@ pub(super) struct Content<'c> {
 impl Content<'_> {
     /// (width, height).
     pub fn size(&self) -> Result<(u32, u32), std::num::TryFromIntError> {
-        Ok((u32::try_from(self.picture.width())?, u32::try_from(self.picture.height())?))
+        Ok((u32::try_from(self.image.width())?, u32::try_from(self.image.height())?))
     }
 
     /// The bits of a sample where there is room for more than 8.
     pub fn wide_depth(&self) -> Depth {
-        self.picture.depth()
+        self.image.depth()
     }
 
     /// Samples in rows of pixels, alpha behind the colours.
     pub fn interleaved<T>(&self, value: impl Fn(f32) -> T, alpha: impl Fn(f32) -> T) -> Vec<T> {
-        let (channels, height, width) = self.picture.shape();
-        let (plane, values) = (height * width, self.picture.values());
+        let (channels, height, width) = self.image.shape();
+        let (plane, values) = (height * width, self.image.values());
         let mut samples = Vec::with_capacity(plane * (channels + usize::from(self.alpha.is_some())));
         for at in 0..plane {
             samples.extend(values[at..].iter().step_by(plane).map(|&v| value(v)));
@@ -57,25 +57,25 @@ impl Content<'_> {
         self.interleaved(denormalise, |a| (a * 255.0).round() as u8)
     }
 
-    /// The picture without alpha, laid over white, for formats that have none.
-    fn opaque(&self) -> Option<Picture> {
+    /// The image without alpha, laid over white, for formats that have none.
+    fn opaque(&self) -> Option<Image> {
         let (opacity, kind) = self.alpha?;
-        Some(over_white(self.picture, opacity, kind))
+        Some(over_white(self.image, opacity, kind))
     }
 }
 
-/// A picture laid over white.
-pub(super) fn over_white(picture: &Picture, opacity: &[f32], kind: Opacity) -> Picture {
+/// An image laid over white.
+pub(super) fn over_white(image: &Image, opacity: &[f32], kind: Opacity) -> Image {
     let laid = |(value, alpha): (&f32, &f32)| match kind {
         // White is 1.
         Opacity::Straight => (value - 1.0) * alpha + 1.0,
         Opacity::Premultiplied => value + 2.0 * (1.0 - alpha),
     };
-    let values = picture.values().chunks(opacity.len()).flat_map(|plane| plane.iter().zip(opacity).map(laid));
-    Picture { values: values.collect(), ..*picture }
+    let values = image.values().chunks(opacity.len()).flat_map(|plane| plane.iter().zip(opacity).map(laid));
+    Image { values: values.collect(), ..*image }
 }
 
-/// The bytes of a file of one picture.
+/// The bytes of a file of one image.
 pub(super) fn encode(format: Format, content: &Content<'_>) -> Result<Vec<u8>, String> {
     let text = |error: &dyn std::fmt::Display| error.to_string().replace('\n', " ");
     let size = content.size().map_err(|e| text(&e))?;
@@ -98,15 +98,15 @@ fn whole(value: f64, most: f64) -> f64 {
 }
 
 fn png(content: &Content<'_>, (width, height): (u32, u32)) -> Result<Vec<u8>, png::EncodingError> {
-    let (picture, metadata) = (content.picture, content.metadata);
+    let (image, metadata) = (content.image, content.metadata);
     let mut info = png::Info::with_size(width, height);
-    info.color_type = match (picture.channels(), content.alpha.is_some()) {
+    info.color_type = match (image.channels(), content.alpha.is_some()) {
         (1, false) => png::ColorType::Grayscale,
         (1, true) => png::ColorType::GrayscaleAlpha,
         (_, false) => png::ColorType::Rgb,
         (_, true) => png::ColorType::Rgba,
     };
-    let samples = match picture.depth() {
+    let samples = match image.depth() {
         Depth::Eight => content.eight(),
         Depth::Sixteen => {
             info.bit_depth = png::BitDepth::Sixteen;
@@ -144,10 +144,10 @@ fn png(content: &Content<'_>, (width, height): (u32, u32)) -> Result<Vec<u8>, pn
 /// 8-bit samples of a format without alpha, and their kind.
 fn opaque_samples(content: &Content<'_>) -> (Vec<u8>, ExtendedColorType) {
     let opaque = content.opaque();
-    let picture = opaque.as_ref().unwrap_or(content.picture);
+    let image = opaque.as_ref().unwrap_or(content.image);
     let content =
-        Content { picture, alpha: None, scale: None, metadata: content.metadata, tags: Tags::default() };
-    let colour = if picture.channels() == 1 { ExtendedColorType::L8 } else { ExtendedColorType::Rgb8 };
+        Content { image, alpha: None, scale: None, metadata: content.metadata, tags: Tags::default() };
+    let colour = if image.channels() == 1 { ExtendedColorType::L8 } else { ExtendedColorType::Rgb8 };
     (content.eight(), colour)
 }
 
@@ -193,7 +193,7 @@ fn jpeg(content: &Content<'_>, (width, height): (u32, u32)) -> Result<Vec<u8>, i
 fn webp(content: &Content<'_>, (width, height): (u32, u32)) -> Result<Vec<u8>, image_webp::EncodingError> {
     use image_webp::{ColorType, WebPEncoder};
     let metadata = content.metadata;
-    let colour = match (content.picture.channels(), content.alpha.is_some()) {
+    let colour = match (content.image.channels(), content.alpha.is_some()) {
         (1, false) => ColorType::L8,
         (1, true) => ColorType::La8,
         (_, false) => ColorType::Rgb8,

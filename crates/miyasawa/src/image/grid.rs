@@ -1,7 +1,7 @@
-//! Pictures in rows and columns, with captions.
+//! Images in rows and columns, with captions.
 
 use super::text::Pen;
-use super::{Picture, PictureError, check_size};
+use super::{Image, ImageError, check_size};
 
 /// Paper and ink of figures.
 const PAPER: f32 = 1.0;
@@ -12,14 +12,14 @@ const INK: f32 = -0.85;
 pub struct GridRow<'a> {
     /// Written to the left of the row, nothing if empty. Line ends are kept.
     pub caption: String,
-    /// The pictures from left to right.
-    pub pictures: Vec<&'a Picture>,
+    /// The images from left to right.
+    pub images: Vec<&'a Image>,
 }
 
-/// A figure: pictures in rows and columns on white, with captions.
+/// A figure: images in rows and columns on white, with captions.
 ///
-/// Each picture is enlarged by a whole factor, its pixels becoming squares (nothing is interpolated in a figure that is
-/// to be judged by eye), and stands at the centre of its cell. The figure is in colour if one picture is.
+/// Each image is enlarged by a whole factor, its pixels becoming squares (nothing is interpolated in a figure that is
+/// to be judged by eye), and stands at the centre of its cell. The figure is in colour if one image is.
 #[derive(Debug, Clone)]
 pub struct Grid<'a> {
     /// The rows from the top.
@@ -28,9 +28,9 @@ pub struct Grid<'a> {
     pub columns: Vec<String>,
     /// Written below everything, wrapped to the figure's width; nothing if empty.
     pub note: String,
-    /// White pixels between pictures and around the figure.
+    /// White pixels between images and around the figure.
     pub gap: usize,
-    /// The factor by which pictures are enlarged, at least 1.
+    /// The factor by which images are enlarged, at least 1.
     pub scale: usize,
     /// The size of the captions in pixels.
     pub text: f32,
@@ -42,13 +42,13 @@ impl Default for Grid<'_> {
     }
 }
 
-/// Lays pictures out in rows, each enlarged by the factor `scale`, `gap` white pixels between them and none around.
+/// Lays images out in rows, each enlarged by the factor `scale`, `gap` white pixels between them and none around.
 ///
 /// # Errors
 ///
 /// As [`Grid::draw`].
-pub fn grid(rows: &[Vec<Picture>], gap: usize, scale: usize) -> Result<Picture, PictureError> {
-    let rows = rows.iter().map(|row| GridRow { caption: String::new(), pictures: row.iter().collect() });
+pub fn grid(rows: &[Vec<Image>], gap: usize, scale: usize) -> Result<Image, ImageError> {
+    let rows = rows.iter().map(|row| GridRow { caption: String::new(), images: row.iter().collect() });
     let figure = Grid { rows: rows.collect(), gap, scale, ..Grid::default() };
     figure.draw_with_border(0)
 }
@@ -62,10 +62,10 @@ struct Canvas {
 }
 
 impl Canvas {
-    fn paste(&mut self, picture: &Picture, top: usize, left: usize, scale: usize) {
-        let (height, width) = (picture.height, picture.width);
+    fn paste(&mut self, image: &Image, top: usize, left: usize, scale: usize) {
+        let (height, width) = (image.height, image.width);
         for c in 0..self.channels {
-            let plane = &picture.values[(c % picture.channels) * height * width..][..height * width];
+            let plane = &image.values[(c % image.channels) * height * width..][..height * width];
             for y in 0..height * scale {
                 let from = &plane[y / scale * width..][..width];
                 let to = &mut self.values[(c * self.height + top + y) * self.width + left..][..width * scale];
@@ -93,29 +93,29 @@ impl Grid<'_> {
     ///
     /// # Errors
     ///
-    /// [`PictureError::Shape`] if there is no picture, the scale is 0, or the figure would exceed
+    /// [`ImageError::Shape`] if there is no image, the scale is 0, or the figure would exceed
     /// [`super::MAX_PIXELS`].
-    pub fn draw(&self) -> Result<Picture, PictureError> {
+    pub fn draw(&self) -> Result<Image, ImageError> {
         self.draw_with_border(self.gap)
     }
 
-    fn draw_with_border(&self, border: usize) -> Result<Picture, PictureError> {
-        let all = || self.rows.iter().flat_map(|row| &row.pictures);
-        let Some(channels) = all().map(|picture| picture.channels).max().filter(|_| self.scale > 0) else {
-            return Err(PictureError::Shape {
-                expected: "a grid of at least one picture at a scale of at least 1".to_owned(),
-                found: format!("{} pictures at scale {}", all().count(), self.scale),
+    fn draw_with_border(&self, border: usize) -> Result<Image, ImageError> {
+        let all = || self.rows.iter().flat_map(|row| &row.images);
+        let Some(channels) = all().map(|image| image.channels).max().filter(|_| self.scale > 0) else {
+            return Err(ImageError::Shape {
+                expected: "a grid of at least one image at a scale of at least 1".to_owned(),
+                found: format!("{} images at scale {}", all().count(), self.scale),
             });
         };
         let pen = Pen::new(self.text);
         let line = pen.line_height();
 
-        let count = self.rows.iter().map(|row| row.pictures.len()).max().unwrap_or(0);
+        let count = self.rows.iter().map(|row| row.images.len()).max().unwrap_or(0);
         let heading = |c: usize| self.columns.get(c).map_or("", String::as_str);
         let widths: Vec<usize> = (0..count)
             .map(|c| {
-                let pictures = self.rows.iter().filter_map(|row| row.pictures.get(c));
-                let widest = pictures.map(|p| p.width.saturating_mul(self.scale)).max().unwrap_or(0);
+                let images = self.rows.iter().filter_map(|row| row.images.get(c));
+                let widest = images.map(|p| p.width.saturating_mul(self.scale)).max().unwrap_or(0);
                 widest.max(pen.widest_word(heading(c)))
             })
             .collect();
@@ -129,7 +129,7 @@ impl Grid<'_> {
             .iter()
             .zip(&captions)
             .map(|(row, caption)| {
-                let tallest = row.pictures.iter().map(|p| p.height.saturating_mul(self.scale)).max();
+                let tallest = row.images.iter().map(|p| p.height.saturating_mul(self.scale)).max();
                 tallest.unwrap_or(0).max(caption.len() * line)
             })
             .collect();
@@ -150,7 +150,7 @@ impl Grid<'_> {
         let mut canvas = Canvas { channels, height, width, values: vec![PAPER; channels * height * width] };
         let mut x = left;
         for (lines, column) in headings.iter().zip(&widths) {
-            // Headings stand on the pictures: short ones begin lower.
+            // Headings stand on the images: short ones begin lower.
             let first = border + (heading_lines - lines.len()) * line;
             for (i, text) in lines.iter().enumerate() {
                 let indent = column.saturating_sub(pen.width(text)) / 2;
@@ -165,10 +165,10 @@ impl Grid<'_> {
                 canvas.write(&pen, text, first + i * line, border);
             }
             let mut x = left;
-            for (picture, column) in row.pictures.iter().zip(&widths) {
+            for (image, column) in row.images.iter().zip(&widths) {
                 let (free_y, free_x) =
-                    (row_height - picture.height * self.scale, column - picture.width * self.scale);
-                canvas.paste(picture, y + free_y / 2, x + free_x / 2, self.scale);
+                    (row_height - image.height * self.scale, column - image.width * self.scale);
+                canvas.paste(image, y + free_y / 2, x + free_x / 2, self.scale);
                 x += column + self.gap;
             }
             y += row_height + self.gap;
@@ -177,6 +177,6 @@ impl Grid<'_> {
         for (i, text) in notes.iter().enumerate() {
             canvas.write(&pen, text, first + i * line, border);
         }
-        Picture::new((channels, height, width), canvas.values)
+        Image::new((channels, height, width), canvas.values)
     }
 }

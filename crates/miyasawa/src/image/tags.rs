@@ -174,7 +174,7 @@ impl<'b> Reader<'b> {
     }
 }
 
-/// A picture's descriptive tags: its own, those of EXIF, and those of the place where it was taken.
+/// An image's descriptive tags: its own, those of EXIF, and those of the place where it was taken.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Tags {
     pub main: Vec<Tag>,
@@ -259,8 +259,8 @@ fn append(block: &mut Vec<u8>, tags: &[Tag]) {
     block.extend(values);
 }
 
-/// Makes an EXIF block tell of a picture of (width, height) that stands upright, in its place, so that makers' notes, which
-/// count from the block's beginning, stay readable. The thumbnail, which shows the picture as it was, is let go.
+/// Makes an EXIF block tell of an image of (width, height) that stands upright, in its place, so that makers' notes, which
+/// count from the block's beginning, stay readable. The thumbnail, which shows the image as it was, is let go.
 pub(super) fn stand_upright(block: &mut [u8], (width, height): (usize, usize)) {
     let Some(reader) = Reader::new(block) else { return };
     let little = reader.little;

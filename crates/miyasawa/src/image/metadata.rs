@@ -1,4 +1,4 @@
-//! What belongs to a picture beside its pixels: colour profile, EXIF, XMP, resolution.
+//! What belongs to an image beside its pixels: colour profile, EXIF, XMP, resolution.
 
 use super::decode::DecodeError;
 use super::kind::Format;
@@ -32,7 +32,7 @@ impl Density {
     }
 }
 
-/// What a file says of its picture.
+/// What a file says of its image.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Metadata {
     pub(super) icc: Option<Vec<u8>>,
@@ -151,7 +151,7 @@ impl Metadata {
         }
     }
 
-    /// Says of the picture that it stands upright now: `turned` if its sides changed places.
+    /// Says of the image that it stands upright now: `turned` if its sides changed places.
     pub(super) fn stand_upright(&mut self, size: (usize, usize), turned: bool) {
         if let Some(exif) = &mut self.exif {
             tags::stand_upright(exif, size);
@@ -260,7 +260,7 @@ fn chunks(bytes: &[u8]) -> impl Iterator<Item = ([u8; 4], &[u8])> {
     })
 }
 
-/// Whether a WebP's picture is packed with loss: of the chunks behind the header one is of that kind.
+/// Whether a WebP's image is packed with loss: of the chunks behind the header one is of that kind.
 fn is_lossy_webp(bytes: &[u8]) -> bool {
     let mut rest = bytes.get(12..).unwrap_or_default();
     while let Some((head, after)) = rest.split_first_chunk::<8>() {

@@ -8,22 +8,22 @@ const CIFAR: [&str; 10] =
     ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"];
 
 #[test]
-fn the_model_inside_classifies_denoises_and_explains_a_picture() {
+fn the_model_inside_classifies_denoises_and_explains_a_image() {
     let dir = tempfile::tempdir().unwrap();
-    let picture = save(dir.path(), "a.png", colour(40, 33));
-    let found = json(["classify", &picture, "--top", "10", "--json"]);
+    let image = save(dir.path(), "a.png", colour(40, 33));
+    let found = json(["classify", &image, "--top", "10", "--json"]);
     let classes = found["images"][0]["classes"].as_array().unwrap();
     let mut names: Vec<&str> = classes.iter().filter_map(|class| class["class"].as_str()).collect();
     names.sort_unstable();
     assert_eq!(names, CIFAR);
     let out = text(&dir.path().join("out.png"));
-    let found = json(["denoise", &picture, "--add-noise", "0.2", "-o", &out, "--json"]);
+    let found = json(["denoise", &image, "--add-noise", "0.2", "-o", &out, "--json"]);
     let psnr = |key: &str| found["images"][0][key].as_f64().unwrap();
     assert!(psnr("psnr") > psnr("psnr_noisy") + 3.0, "{found}");
     let size = image::open(&out).unwrap();
-    assert_eq!([size.width(), size.height()], [40, 33], "the picture keeps its size");
+    assert_eq!([size.width(), size.height()], [40, 33], "the image keeps its size");
     let why = text(&dir.path().join("why.png"));
-    let found = json(["explain", &picture, "--class", "ship", "-o", &why, "--json"]);
+    let found = json(["explain", &image, "--class", "ship", "-o", &why, "--json"]);
     assert!(found["relative_error"].as_f64().is_none_or(|error| error <= 1e-4), "{found}");
     assert!(std::fs::metadata(&why).unwrap().len() > 1000);
     let found = json(["info", "--json"]);
@@ -31,24 +31,24 @@ fn the_model_inside_classifies_denoises_and_explains_a_picture() {
     assert!(found["sha256"].as_str().is_some_and(|hash| hash.len() == 64), "{found}");
 }
 
-/// In three equal channels the noise of a grey picture is not the noise that a model of colour knows.
+/// In three equal channels the noise of a grey image is not the noise that a model of colour knows.
 #[test]
-fn a_grey_picture_is_denoised_as_such() {
+fn a_grey_image_is_denoised_as_such() {
     let dir = tempfile::tempdir().unwrap();
     let shapes = image::ImageBuffer::from_fn(64, 64, |x: u32, y: u32| {
         let inside = x.abs_diff(30).pow(2) + y.abs_diff(26).pow(2) < 300;
         image::Luma([if inside { 200u8 } else { 40 + (x + y) as u8 / 2 }])
     });
-    let picture = save(dir.path(), "grey.png", shapes);
+    let image = save(dir.path(), "grey.png", shapes);
     let out = text(&dir.path().join("out.tif"));
-    let found = json(["denoise", &picture, "--add-noise", "0.2", "-o", &out, "--json"]);
+    let found = json(["denoise", &image, "--add-noise", "0.2", "-o", &out, "--json"]);
     let psnr = |key: &str| found["images"][0][key].as_f64().unwrap();
     // Told of 0.2 itself it gains about 5.
     assert!(psnr("psnr") > psnr("psnr_noisy") + 8.0, "{found}");
     assert_eq!(image::open(&out).unwrap().color(), image::ColorType::L8);
 }
 
-/// What docs/models.md says of 5,000 pictures, within the chance of 400.
+/// What docs/models.md says of 5,000 images, within the chance of 400.
 #[test]
 fn the_model_inside_is_as_good_as_its_card_says() {
     if std::env::var_os("MIYASAWA_DATA").is_none() {

@@ -1,21 +1,21 @@
 //! Parts of a batch side by side: each thread takes whole parts and computes them alone.
 //!
 //! Threads that share an operation wait for each other after every one of them; threads with parts of their own do not.
-//! No layer mixes pictures, so that the answers are the same but for rounding, which depends on the parts. The parts
+//! No layer mixes images, so that the answers are the same but for rounding, which depends on the parts. The parts
 //! therefore depend on the batch alone, not on the number of threads. Devices other than the CPU take a batch as it is.
 
-use crate::model::{Ask, Predict, Prediction};
+use crate::model::{Predict, Prediction, Query};
 use burn::tensor::{Device, Tensor};
 use std::sync::{
     Mutex, OnceLock, PoisonError,
     atomic::{AtomicUsize, Ordering},
 };
 
-/// The most pictures of a part where only answers are wanted: few enough to stay in the cache.
+/// The most images of a part where only answers are wanted: few enough to stay in the cache.
 const PART: usize = 16;
 
 /// One pool of one thread for each thread that the program may use; none where the device is no CPU.
-pub(crate) fn lanes(device: &Device) -> Vec<&'static rayon::ThreadPool> {
+pub(crate) fn workers(device: &Device) -> Vec<&'static rayon::ThreadPool> {
     // Started once and kept: the next caller may want more of them.
     static STARTED: Mutex<Vec<&'static rayon::ThreadPool>> = Mutex::new(Vec::new());
     if device.clone().inner() != Device::flex() {
@@ -31,19 +31,19 @@ pub(crate) fn lanes(device: &Device) -> Vec<&'static rayon::ThreadPool> {
     started.iter().take(wanted).copied().collect()
 }
 
-/// `work` of every part, in the order of the parts; each lane takes the next one that is left.
-pub(crate) fn in_lanes<P: Sync, T: Send + Sync>(
-    lanes: &[&rayon::ThreadPool],
+/// `work` of every part, in the order of the parts; each worker takes the next one that is left.
+pub(crate) fn on_workers<P: Sync, T: Send + Sync>(
+    workers: &[&rayon::ThreadPool],
     parts: &[P],
     work: impl Fn(&P) -> T + Sync,
 ) -> Vec<T> {
     let done: Vec<OnceLock<T>> = parts.iter().map(|_| OnceLock::new()).collect();
     let next = AtomicUsize::new(0);
     std::thread::scope(|scope| {
-        for lane in lanes.iter().take(parts.len()) {
+        for worker in workers.iter().take(parts.len()) {
             let (done, work, next) = (&done, &work, &next);
             scope.spawn(move || {
-                lane.install(|| {
+                worker.install(|| {
                     let left = || {
                         let i = next.fetch_add(1, Ordering::Relaxed);
                         parts.get(i).zip(done.get(i))
@@ -58,24 +58,24 @@ pub(crate) fn in_lanes<P: Sync, T: Send + Sync>(
     done.into_iter().filter_map(OnceLock::into_inner).collect()
 }
 
-/// `count` pictures in so many parts, as equal as can be: first picture and how many.
+/// `count` images in so many parts, as equal as can be: first image and how many.
 pub(crate) fn equal_parts(count: usize, parts: usize) -> Vec<[usize; 2]> {
     let from = |part: usize| part * count / parts;
     (0..parts).map(|k| [from(k), from(k + 1) - from(k)]).collect()
 }
 
-/// `work` of the parts of `count` pictures, each its first picture and how many, as equal as can be.
+/// `work` of the parts of `count` images, each its first image and how many, as equal as can be.
 pub(crate) fn share_out<T: Send + Sync>(
     count: usize,
     device: &Device,
     work: impl Fn([usize; 2]) -> T + Sync,
 ) -> Vec<T> {
-    let lanes = lanes(device);
-    let parts = equal_parts(count, if lanes.is_empty() { 1 } else { count.div_ceil(PART).max(1) });
-    if lanes.len() < 2 || parts.len() < 2 {
+    let workers = workers(device);
+    let parts = equal_parts(count, if workers.is_empty() { 1 } else { count.div_ceil(PART).max(1) });
+    if workers.len() < 2 || parts.len() < 2 {
         return parts.into_iter().map(work).collect();
     }
-    in_lanes(&lanes, &parts, |part| work(*part))
+    on_workers(&workers, &parts, |part| work(*part))
 }
 
 /// What [`Predict::predict`] answers, the batch shared out.
@@ -83,17 +83,17 @@ pub(crate) fn predict(
     model: &(impl Predict + Sync),
     y: &Tensor<4>,
     sigma: &Tensor<1>,
-    ask: &Ask<'_>,
+    query: &Query<'_>,
 ) -> Prediction {
     let answers = share_out(y.dims()[0], &y.device(), |[from, count]| {
-        let given = ask.given.map(|labels| labels.clone().narrow(0, from, count));
-        let ask = Ask { given: given.as_ref(), ..*ask };
-        model.predict(&y.clone().narrow(0, from, count), &sigma.clone().narrow(0, from, count), &ask)
+        let class_conditional = query.class_conditional.map(|labels| labels.clone().narrow(0, from, count));
+        let query = Query { class_conditional: class_conditional.as_ref(), ..*query };
+        model.predict(&y.clone().narrow(0, from, count), &sigma.clone().narrow(0, from, count), &query)
     });
     Prediction {
         logits: joined(&answers, |answer| answer.logits.clone()),
         denoised: joined(&answers, |answer| answer.denoised.clone()),
-        given: joined(&answers, |answer| answer.given.clone()),
+        class_conditional: joined(&answers, |answer| answer.class_conditional.clone()),
     }
 }
 
@@ -136,17 +136,19 @@ mod tests {
         let sigma = Tensor::<1>::from_data(TensorData::new(sigma, [37]), &device);
         let labels: Vec<i32> = (0..37).map(|i| i % 3).collect();
         let labels = Tensor::<1, Int>::from_data(TensorData::new(labels, [37]), &device);
-        let ask = Ask { classify: true, denoise: true, given: Some(&labels) };
-        let (whole, shared) = (model.predict(&y, &sigma, &ask), predict(&model, &y, &sigma, &ask));
+        let query = Query { classify: true, denoise: true, class_conditional: Some(&labels) };
+        let (whole, shared) = (model.predict(&y, &sigma, &query), predict(&model, &y, &sigma, &query));
         let values = |p: Prediction| {
-            let (d, g) = (p.denoised.unwrap().into_data(), p.given.unwrap().into_data());
+            let (d, g) = (p.denoised.unwrap().into_data(), p.class_conditional.unwrap().into_data());
             let z = p.logits.unwrap().into_data();
             [z, d, g].map(|data| data.try_to_vec::<f32>().unwrap())
         };
         for (a, b) in values(whole).iter().zip(values(shared)) {
             assert!(relative_error(a, &b) < 1e-5);
         }
-        let nothing = predict(&model, &y, &sigma, &Ask::default());
-        assert!(nothing.logits.is_none() && nothing.denoised.is_none() && nothing.given.is_none());
+        let nothing = predict(&model, &y, &sigma, &Query::default());
+        assert!(
+            nothing.logits.is_none() && nothing.denoised.is_none() && nothing.class_conditional.is_none()
+        );
     }
 }

@@ -1,16 +1,16 @@
-//! Writes the pictures of a set as evaluation sees them: bytes (N, C, H, W), in the set's order.
+//! Writes the images of a set as evaluation sees them: bytes (N, C, H, W), in the set's order.
 //!
 //! `scripts/torchvision_pipeline.py` compares them with torchvision's.
 //!
 //! ```text
-//! cargo run --release -p miyasawa --example evaluation_pictures -- DATA SIZE OUT
+//! cargo run --release -p miyasawa --example evaluation_images -- DATA SIZE OUT
 //! ```
 
 use miyasawa::data::{DataSource, FitMode, OpenOptions, Part, Streaming};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let [data, size, out] = &args[..] else { return Err("usage: evaluation_pictures DATA SIZE OUT".into()) };
+    let [data, size, out] = &args[..] else { return Err("usage: evaluation_images DATA SIZE OUT".into()) };
     let size = size.parse()?;
     let options = OpenOptions {
         size: Some((size, size)),
@@ -22,9 +22,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     let set = data.parse::<DataSource>()?.open(Part::Test, &options)?;
     let start = std::time::Instant::now();
-    let pictures = set.sample(usize::MAX)?;
+    let images = set.sample(usize::MAX)?;
     let seconds = start.elapsed().as_secs_f64();
-    println!("{} pictures, {:.0} a second", pictures.len(), pictures.len() as f64 / seconds);
-    std::fs::write(out, pictures.pixels())?;
+    println!("{} images, {:.0} a second", images.len(), images.len() as f64 / seconds);
+    std::fs::write(out, images.pixels())?;
     Ok(())
 }

@@ -1,27 +1,27 @@
-//! From the bytes of a picture's file to samples, with the same rules for data sets and single pictures.
+//! From the bytes of an image's file to samples, with the same rules for data sets and single images.
 
 use std::io::Cursor;
 
 use super::kind::{FORMAT_NAMES, sniff};
 use super::raster::{Opacity, Raster, Samples};
 use super::tiff_read::TiffFile;
-use super::{Depth, Picture, PictureError};
+use super::{Depth, Image, ImageError};
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
 
-/// The most pixels a picture may have, 16,384 x 16,384: more than any camera's single exposure. Denoising one so large takes
+/// The most pixels an image may have, 16,384 x 16,384: more than any camera's single exposure. Denoising one so large takes
 /// about 12 GB of memory.
 pub const MAX_PIXELS: u64 = 1 << 28;
 
-/// Why bytes are not a picture that can be used.
+/// Why bytes are not an image that can be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DecodeError {
     /// The bytes do not begin like any of the formats.
-    #[error("expected a {FORMAT_NAMES} picture, found {0}")]
-    NotAPicture(String),
+    #[error("expected a {FORMAT_NAMES} image, found {0}")]
+    NotAImage(String),
     /// More than [`MAX_PIXELS`] pixels; said by the header, nothing was decoded.
     #[error(
-        "expected a picture of at most {MAX_PIXELS} pixels, found one of {width}x{height} (width x height)"
+        "expected an image of at most {MAX_PIXELS} pixels, found one of {width}x{height} (width x height)"
     )]
     TooLarge {
         /// Columns.
@@ -29,8 +29,8 @@ pub enum DecodeError {
         /// Rows.
         height: u32,
     },
-    /// The picture ends too early or its content contradicts itself.
-    #[error("expected a whole {format} picture, found {found}")]
+    /// The image ends too early or its content contradicts itself.
+    #[error("expected a whole {format} image, found {found}")]
     Damaged {
         /// PNG, JPEG, ..
         format: &'static str,
@@ -38,7 +38,7 @@ pub enum DecodeError {
         found: String,
     },
     /// A variety of the format that is not decoded.
-    #[error("a {format} picture of a kind that cannot be read: {found}")]
+    #[error("a {format} image of a kind that cannot be read: {found}")]
     Unsupported {
         /// PNG, JPEG, ..
         format: &'static str,
@@ -47,7 +47,7 @@ pub enum DecodeError {
     },
 }
 
-/// A decoded picture: 1 channel (grey) or 3, upright, without transparency.
+/// A decoded image: 1 channel (grey) or 3, upright, without transparency.
 pub(crate) struct Decoded {
     pub channels: usize,
     pub height: usize,
@@ -64,14 +64,14 @@ impl Decoded {
         }
     }
 
-    /// The picture, [to be stored](Picture::depth) as it was.
+    /// The image, [to be stored](Image::depth) as it was.
     ///
     /// # Errors
     ///
-    /// [`PictureError::Shape`] if it has no values.
-    pub fn into_picture(self) -> Result<Picture, PictureError> {
+    /// [`ImageError::Shape`] if it has no values.
+    pub fn into_image(self) -> Result<Image, ImageError> {
         let (shape, depth) = ((self.channels, self.height, self.width), self.depth());
-        Ok(Picture::new(shape, self.into_floats())?.with_depth(depth))
+        Ok(Image::new(shape, self.into_floats())?.with_depth(depth))
     }
 
     /// 8-bit values as (H, W, C); 16-bit samples are rounded to the nearest.
@@ -107,12 +107,12 @@ pub(crate) fn planes<S: Copy, T>(samples: &[S], channels: usize, convert: impl F
     (0..channels).flat_map(|c| samples[c..].iter().step_by(channels)).map(|&v| convert(v)).collect()
 }
 
-/// Decodes a picture.
+/// Decodes an image.
 ///
 /// EXIF orientation is applied. Transparent pixels are laid over white, as a page shows them: dropping alpha would
 /// bring out whatever colour an editor left under it, black most often. Values stay as stored (gamma-encoded,
 /// colour profiles are not applied). Palettes, 1, 2 and 4 bits become 8; CMYK becomes RGB; float values, of TIFF, are those of
-/// the range [0, 1]: a file with others is refused. Of several pictures in a file the first is taken.
+/// the range [0, 1]: a file with others is refused. Of several images in a file the first is taken.
 pub(crate) fn decode(bytes: &[u8]) -> Result<Decoded, DecodeError> {
     let raster = match sniff(bytes)? {
         (ImageFormat::Tiff, _) => TiffFile::open(bytes.into())?.unscaled(0)?,
@@ -142,7 +142,7 @@ pub(super) fn flatten(raster: Raster) -> Decoded {
     Decoded { channels, height, width, samples }
 }
 
-/// A picture whose header was read.
+/// An image whose header was read.
 pub(super) struct Opened<'b> {
     decoder: Box<dyn ImageDecoder + 'b>,
     name: &'static str,
@@ -160,7 +160,7 @@ fn explained(name: &'static str) -> impl Fn(image::ImageError) -> DecodeError {
     }
 }
 
-/// Reads the header of a picture that is no TIFF.
+/// Reads the header of an image that is no TIFF.
 pub(super) fn open<'b>(
     bytes: &'b [u8],
     format: ImageFormat,
@@ -208,8 +208,8 @@ impl Opened<'_> {
     pub fn raster(mut self) -> Result<Raster, DecodeError> {
         let explain = explained(self.name);
         let orientation = self.decoder.orientation().map_err(&explain)?;
-        let picture = DynamicImage::from_decoder(self.decoder).map_err(&explain)?;
-        Ok(Raster::from(picture).upright(orientation.to_exif()))
+        let image = DynamicImage::from_decoder(self.decoder).map_err(&explain)?;
+        Ok(Raster::from(image).upright(orientation.to_exif()))
     }
 }
 

@@ -53,7 +53,7 @@ pub(super) fn unsupported(found: impl Into<String>) -> DecodeError {
 fn explained(error: tiff::TiffError) -> DecodeError {
     match error {
         tiff::TiffError::UnsupportedError(e) => unsupported(one_line(e)),
-        tiff::TiffError::LimitsExceeded => unsupported("it takes more memory than a picture may"),
+        tiff::TiffError::LimitsExceeded => unsupported("it takes more memory than an image may"),
         e => DecodeError::Damaged { format: "TIFF", found: one_line(e) },
     }
 }
@@ -64,7 +64,7 @@ impl TiffFile {
         let damaged = |found: &str| DecodeError::Damaged { format: "TIFF", found: found.to_owned() };
         let reader = Reader::new(&bytes).ok_or_else(|| damaged("a header that ends too early"))?;
         if is_raw(&reader) {
-            return Err(DecodeError::NotAPicture(RAW.to_owned()));
+            return Err(DecodeError::NotAImage(RAW.to_owned()));
         }
         let mut limits = Limits::default();
         limits.decoding_buffer_size = usize::try_from(16 * MAX_PIXELS).unwrap_or(usize::MAX);
@@ -228,7 +228,7 @@ impl TiffFile {
         let mut result = DecodingResult::U8(Vec::new());
         let layout = decoder.read_image_to_buffer(&mut result).map_err(explained)?;
         if result.as_buffer(0).as_bytes().len() < layout.complete_len {
-            return Err(unsupported("it takes more memory than a picture may"));
+            return Err(unsupported("it takes more memory than an image may"));
         }
         let depth = usize::from(self.pages[page].color.num_samples());
         Ok((Numbers(result).interleaved(layout.planes, depth), depth))
@@ -290,7 +290,7 @@ fn first(all: &[Tag], id: u16) -> Option<u64> {
     all.iter().find(|tag| tag.id == id)?.numbers().first().copied()
 }
 
-/// Whether the file is a camera's raw file in the clothes of a TIFF: one of its pictures holds a sensor's values.
+/// Whether the file is a camera's raw file in the clothes of a TIFF: one of its images holds a sensor's values.
 fn is_raw(reader: &Reader<'_>) -> bool {
     const SENSOR: [u64; 2] = [32803, 34892];
     let Some((main, _)) = reader.directory(reader.first) else { return false };

@@ -131,7 +131,7 @@ mod tests {
 
     #[test]
     fn a_line_of_pixels_is_no_more_work_than_its_middle() {
-        // Covering 32x32 would take a picture of 32x9600000.
+        // Covering 32x32 would take an image of 32x9600000.
         let (plane, to) = (vec![0.5; 300_000], (32, 32));
         assert_eq!(cover(&plane, 1, (1, 300_000), to), [0.5; 1024]);
         assert_eq!(cover(&plane, 1, (300_000, 1), to), [0.5; 1024]);

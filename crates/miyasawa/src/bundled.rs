@@ -1,4 +1,4 @@
-//! The model that ships inside the program.
+//! The bundled model inside the program.
 
 use crate::checkpoint::{Checkpoint, CheckpointError};
 use std::path::Path;
@@ -8,9 +8,9 @@ use std::path::Path;
 pub const BYTES: &[u8] = include_bytes!("../assets/model.safetensors");
 
 /// What messages call it.
-pub const NAME: &str = "the model that ships";
+pub const NAME: &str = "the bundled model";
 
-/// The model that ships and its hash.
+/// The bundled model and its hash.
 ///
 /// # Errors
 /// If the file in the program is not a checkpoint: the tests would have noticed.
@@ -23,7 +23,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_ships_can_be_read_and_is_small() {
+    fn the_bundled_model_can_be_read_and_is_small() {
         let (checkpoint, _) = checkpoint().unwrap();
         assert!(BYTES.len() <= 12_000_000);
         checkpoint.model(&crate::Device::flex(), Path::new(NAME)).unwrap();

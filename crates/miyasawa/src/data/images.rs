@@ -1,4 +1,4 @@
-//! From encoded pictures to 8-bit pictures of one size and number of channels.
+//! From encoded images to 8-bit images of one size and number of channels.
 
 use std::path::PathBuf;
 
@@ -9,10 +9,10 @@ use super::dataset::Dataset;
 use super::encoded::Encoded;
 use super::error::DataError;
 use super::fit;
-use crate::picture::{DecodeError, decode, planes, resize_crop};
+use crate::image::{DecodeError, decode, planes, resize_crop};
 use crate::range::denormalise;
 
-/// How pictures of any size are brought to one size while they are decoded.
+/// How images of any size are brought to one size while they are decoded.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Bring {
     /// Not at all.
@@ -23,20 +23,20 @@ pub(super) enum Bring {
     Crop((usize, usize), f64),
 }
 
-/// One decoded picture: 8-bit values (C, H, W).
+/// One decoded image: 8-bit values (C, H, W).
 pub(super) struct Tile {
     pub channels: usize,
     pub size: (usize, usize),
     pub values: Vec<u8>,
 }
 
-/// Decodes a picture and brings it to a size; one that has the size is left as it is.
+/// Decodes an image and brings it to a size; one that has the size is left as it is.
 pub(super) fn tile(bytes: &[u8], bring: Bring) -> Result<Tile, DecodeError> {
     let decoded = decode(bytes)?;
     let (channels, size) = (decoded.channels, (decoded.height, decoded.width));
     Ok(match bring {
         Bring::Cover(to) if to != size => {
-            let floats = crate::picture::cover(&decoded.into_floats(), channels, size, to);
+            let floats = crate::image::cover(&decoded.into_floats(), channels, size, to);
             Tile { channels, size: to, values: floats.into_iter().map(denormalise).collect() }
         }
         Bring::Crop(to, share) if to != size => {
@@ -47,11 +47,11 @@ pub(super) fn tile(bytes: &[u8], bring: Bring) -> Result<Tile, DecodeError> {
     })
 }
 
-/// Decodes a whole set. A broken picture's place is taken by the next whole one, or by none if `whole_only`: the others keep
+/// Decodes a whole set. A broken image's place is taken by the next whole one, or by none if `whole_only`: the others keep
 /// theirs.
 ///
-/// The set is in colour as soon as one picture is, unless `channels` says otherwise. The error reported is that of
-/// the first picture in order, whichever thread met one first.
+/// The set is in colour as soon as one image is, unless `channels` says otherwise. The error reported is that of
+/// the first image in order, whichever thread met one first.
 pub(super) fn build(
     set: &Encoded,
     bring: Bring,
@@ -98,7 +98,7 @@ pub(super) fn build(
     Ok(Dataset::new(&set.name, (channels, height, width), set.classes.clone(), pixels, labels)?.placed(kept))
 }
 
-/// The error for pictures of two sizes.
+/// The error for images of two sizes.
 pub(super) fn mixed(first: (PathBuf, (usize, usize)), odd: (PathBuf, (usize, usize))) -> DataError {
     DataError::MixedSizes { first: first.0, first_size: first.1, odd: odd.0, odd_size: odd.1 }
 }

@@ -10,16 +10,16 @@ pub(crate) enum Samples {
     Float(Vec<f32>),
 }
 
-/// How colours are to be taken where a picture is transparent.
+/// How colours are to be taken where an image is transparent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Opacity {
-    /// They are those of the opaque picture.
+    /// They are those of the opaque image.
     Straight,
     /// They are multiplied by alpha already.
     Premultiplied,
 }
 
-/// A decoded picture.
+/// A decoded image.
 pub(super) struct Raster {
     /// Colours: 1 or 3.
     pub channels: usize,
@@ -33,10 +33,10 @@ pub(super) struct Raster {
 }
 
 impl From<DynamicImage> for Raster {
-    fn from(picture: DynamicImage) -> Self {
+    fn from(image: DynamicImage) -> Self {
         use Samples::{Eight, Sixteen};
-        let (height, width) = (picture.height() as usize, picture.width() as usize);
-        let (channels, alpha, samples) = match picture {
+        let (height, width) = (image.height() as usize, image.width() as usize);
+        let (channels, alpha, samples) = match image {
             DynamicImage::ImageLuma8(p) => (1, false, Eight(p.into_raw())),
             DynamicImage::ImageLumaA8(p) => (1, true, Eight(p.into_raw())),
             DynamicImage::ImageRgb8(p) => (3, false, Eight(p.into_raw())),
@@ -57,7 +57,7 @@ impl Raster {
         self.channels + usize::from(self.opacity.is_some())
     }
 
-    /// The picture as an orientation of EXIF, 1 to 8, says that it is to be seen.
+    /// The image as an orientation of EXIF, 1 to 8, says that it is to be seen.
     pub fn upright(mut self, orientation: u8) -> Self {
         if !(2..=8).contains(&orientation) {
             return self;
@@ -76,7 +76,7 @@ impl Raster {
     }
 }
 
-/// Pixels of a picture of (height, width), put upright.
+/// Pixels of an image of (height, width), put upright.
 fn turn<T: Copy>(samples: &[T], (h, w): (usize, usize), depth: usize, orientation: u8) -> Vec<T> {
     let (height, width) = if orientation >= 5 { (w, h) } else { (h, w) };
     let mut out = Vec::with_capacity(samples.len());
@@ -105,11 +105,11 @@ mod tests {
 
     #[test]
     fn every_orientation_is_that_of_the_image_crate() {
-        let picture = image::RgbImage::from_fn(5, 3, |x, y| image::Rgb([x as u8, y as u8, 9]));
+        let image = image::RgbImage::from_fn(5, 3, |x, y| image::Rgb([x as u8, y as u8, 9]));
         for orientation in 1..=8 {
-            let mut expected = DynamicImage::ImageRgb8(picture.clone());
+            let mut expected = DynamicImage::ImageRgb8(image.clone());
             expected.apply_orientation(Orientation::from_exif(orientation).unwrap());
-            let found = Raster::from(DynamicImage::ImageRgb8(picture.clone())).upright(orientation);
+            let found = Raster::from(DynamicImage::ImageRgb8(image.clone())).upright(orientation);
             let size = (expected.width() as usize, expected.height() as usize);
             assert_eq!((found.width, found.height), size, "{orientation}");
             let Samples::Eight(samples) = found.samples else { panic!("8 bits") };

@@ -19,7 +19,7 @@ const FORMATS: [(ImageFormat, &str); 6] = [
 /// All of [`FORMATS`], for messages.
 pub(crate) const FORMAT_NAMES: &str = "PNG, JPEG, WebP, TIFF, BMP or GIF";
 
-/// A format that pictures are written in.
+/// A format that images are written in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Format {
     /// Portable Network Graphics: lossless, 8 or 16 bits.
@@ -53,7 +53,7 @@ impl Format {
     ///
     /// # Errors
     ///
-    /// [`DecodeError::NotAPicture`] if it is none, which says what it is where that is known.
+    /// [`DecodeError::NotAImage`] if it is none, which says what it is where that is known.
     pub fn of_bytes(bytes: &[u8]) -> Result<Self, DecodeError> {
         sniff(bytes).map(|(format, _)| Self::of_read(format))
     }
@@ -91,9 +91,9 @@ impl Format {
     }
 }
 
-/// The format of a picture's bytes and its name.
+/// The format of an image's bytes and its name.
 pub(super) fn sniff(bytes: &[u8]) -> Result<(ImageFormat, &'static str), DecodeError> {
-    let not = |found: String| Err(DecodeError::NotAPicture(found));
+    let not = |found: String| Err(DecodeError::NotAImage(found));
     if let Some(name) = foreign(bytes) {
         return not(name.to_owned());
     }
@@ -106,7 +106,7 @@ pub(super) fn sniff(bytes: &[u8]) -> Result<(ImageFormat, &'static str), DecodeE
             Some(known) => Ok(*known),
             None => {
                 let extension = found.extensions_str().first().copied().unwrap_or("other");
-                not(format!("a picture in the format '{extension}': convert it to PNG first"))
+                not(format!("an image in the format '{extension}': convert it to PNG first"))
             }
         },
         Err(_) if bytes.is_empty() => not("an empty file".to_owned()),
@@ -144,10 +144,10 @@ const FOREIGN: [(usize, &[u8], &str); 47] = [
     (4, b"ftyphevc", HEIC),
     (4, b"ftypmif1", HEIC),
     (4, b"ftypmsf1", HEIC),
-    (4, b"ftypavif", "an AVIF picture: convert it to PNG first (for example with `avifdec`)"),
+    (4, b"ftypavif", "an AVIF image: convert it to PNG first (for example with `avifdec`)"),
     (4, b"ftypavis", "an AVIF sequence: convert it to PNG first (for example with `avifdec`)"),
-    (4, b"ftyp", "a video (MP4 or QuickTime): take pictures out of it first (for example with `ffmpeg`)"),
-    (0, b"\x1a\x45\xdf\xa3", "a video (Matroska or WebM): take pictures out of it first"),
+    (4, b"ftyp", "a video (MP4 or QuickTime): take images out of it first (for example with `ffmpeg`)"),
+    (0, b"\x1a\x45\xdf\xa3", "a video (Matroska or WebM): take images out of it first"),
     (0, b"\xff\x0a", JXL),
     (0, b"\0\0\0\x0cJXL \r\n\x87\n", JXL),
     (0, b"\0\0\0\x0cjP  \r\n\x87\n", JP2),
@@ -156,30 +156,30 @@ const FOREIGN: [(usize, &[u8], &str); 47] = [
     (0, b"%!PS", "a PostScript document: draw it first (for example with Ghostscript)"),
     (0, b"8BPS", "a Photoshop document (PSD): save it as TIFF or PNG first"),
     (0, b"gimp xcf", "a GIMP document (XCF): export it as TIFF or PNG first"),
-    (0, b"v/1\x01", "an OpenEXR picture: convert it to a TIFF of 32-bit float values first"),
-    (0, b"#?RADIANCE", "a Radiance HDR picture: convert it to a TIFF of 32-bit float values first"),
+    (0, b"v/1\x01", "an OpenEXR image: convert it to a TIFF of 32-bit float values first"),
+    (0, b"#?RADIANCE", "a Radiance HDR image: convert it to a TIFF of 32-bit float values first"),
     (0, b"\x93NUMPY", "a NumPy array (.npy): write it as TIFF first (`tifffile.imwrite`)"),
     (0, b"PK\x03\x04", "a ZIP archive (or NumPy's .npz, or an office document): unpack it first"),
     (0, b"Rar!", "a RAR archive: unpack it first"),
     (0, b"7z\xbc\xaf\x27\x1c", "a 7z archive: unpack it first"),
     (0, b"\x1f\x8b", "a gzipped file: unpack it first"),
     (257, b"ustar", "a tar archive: unpack it first"),
-    (0, b"PAR1", "a Parquet file: write its pictures as files first"),
+    (0, b"PAR1", "a Parquet file: write its images as files first"),
     (0, b"\x89HDF\r\n\x1a\n", "an HDF5 file (or MATLAB's .mat): write its arrays as TIFF first"),
     (0, b"MATLAB 5.0", "a MATLAB file (.mat): write its arrays as TIFF first"),
-    (0, b"SIMPLE  =", "a FITS picture: convert it to a TIFF of 32-bit float values first"),
+    (0, b"SIMPLE  =", "a FITS image: convert it to a TIFF of 32-bit float values first"),
     (128, b"DICM", "a DICOM file: convert it to TIFF first (for example with `dcm2pnm`)"),
-    (0, b"\x80\x02", "a pickled Python object (perhaps of PyTorch): write its pictures as files first"),
-    (0, b"\x80\x04", "a pickled Python object: write its pictures as files first"),
+    (0, b"\x80\x02", "a pickled Python object (perhaps of PyTorch): write its images as files first"),
+    (0, b"\x80\x04", "a pickled Python object: write its images as files first"),
     (0, b"AT&TFORM", "a DjVu document: draw its pages first"),
-    (0, b"II\xbc", "a JPEG XR picture: convert it to PNG first"),
+    (0, b"II\xbc", "a JPEG XR image: convert it to PNG first"),
     (0, b"version https://git-lfs", "a pointer to a file of Git LFS: fetch it first (`git lfs pull`)"),
-    (0, b"BPG\xfb", "a BPG picture: convert it to PNG first"),
+    (0, b"BPG\xfb", "a BPG image: convert it to PNG first"),
 ];
-const HEIC: &str = "a HEIC/HEIF picture, as phones take them: convert it to JPEG or PNG first (for example with \
+const HEIC: &str = "a HEIC/HEIF image, as phones take them: convert it to JPEG or PNG first (for example with \
      `heif-convert`), or let the phone save JPEG";
-const JXL: &str = "a JPEG XL picture: convert it to PNG or JPEG first (for example with `djxl`)";
-const JP2: &str = "a JPEG 2000 picture: convert it to PNG or TIFF first (for example with `opj_decompress`)";
+const JXL: &str = "a JPEG XL image: convert it to PNG or JPEG first (for example with `djxl`)";
+const JP2: &str = "a JPEG 2000 image: convert it to PNG or TIFF first (for example with `opj_decompress`)";
 
 /// What a file is called that is not decoded, and what to do with it.
 pub(crate) fn foreign(bytes: &[u8]) -> Option<&'static str> {
@@ -194,7 +194,7 @@ pub(crate) fn foreign(bytes: &[u8]) -> Option<&'static str> {
     if text.starts_with("<svg") || (text.starts_with("<?xml") && text.contains("<svg")) {
         Some("an SVG drawing: draw it first (for example with `rsvg-convert`)")
     } else if text.starts_with("<!doctype html") || text.starts_with("<html") {
-        Some("a web page: perhaps an error page that was saved under a picture's name")
+        Some("a web page: perhaps an error page that was saved under an image's name")
     } else {
         None
     }
@@ -234,7 +234,7 @@ mod tests {
             (b"qoif....", "format 'qoi'"),
         ] {
             let text = sniff(bytes).unwrap_err().to_string();
-            assert!(text.contains(&format!("expected a {FORMAT_NAMES} picture, found a")), "{text}");
+            assert!(text.contains(&format!("expected a {FORMAT_NAMES} image, found a")), "{text}");
             assert!(text.contains(name) && !text.contains("  "), "{text}");
         }
         for bytes in [&b"II*\0\x08\0\0\0"[..], b"MM\0*\0\0\0\x08", b"II+\0\x08\0\0\0", b"\x89PNG\r\n\x1a\n"] {

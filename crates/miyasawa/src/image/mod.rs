@@ -1,6 +1,6 @@
-//! Single pictures: opened from files, brought to a size, saved, and laid out as figures.
+//! Single images: opened from files, brought to a size, saved, and laid out as figures.
 //!
-//! A [`Picture`] holds values in [-1, 1] as the networks see them. [`Grid`] lays pictures out in rows and columns with
+//! An [`Image`] holds values in [-1, 1] as the networks see them. [`Grid`] lays images out in rows and columns with
 //! captions.
 
 mod bilinear;
@@ -28,11 +28,11 @@ mod tiff_write;
 pub(crate) use bilinear::{Window, bilinear, resize_crop};
 pub use decode::{DecodeError, MAX_PIXELS};
 pub(crate) use decode::{decode, planes};
-pub use error::PictureError;
+pub use error::ImageError;
 pub use grid::{Grid, GridRow, grid};
 pub(crate) use kind::FORMAT_NAMES;
 pub use kind::Format;
-pub use page::{Page, PictureFile, PictureWriter};
+pub use page::{ImageFile, ImageWriter, Page};
 pub(crate) use resample::cover;
 
 use crate::random::evaluation_noise;
@@ -48,11 +48,11 @@ pub enum Depth {
     Sixteen,
 }
 
-/// A picture with values in [-1, 1].
+/// An image with values in [-1, 1].
 ///
-/// Values outside the range may occur (a denoiser's output is not clipped); they are clipped when the picture is saved.
+/// Values outside the range may occur (a denoiser's output is not clipped); they are clipped when the image is saved.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Picture {
+pub struct Image {
     channels: usize,
     height: usize,
     width: usize,
@@ -60,19 +60,19 @@ pub struct Picture {
     depth: Depth,
 }
 
-impl Picture {
-    /// A picture of the given (channels, height, width) from its values (C, H, W), to be stored with 8 bits.
+impl Image {
+    /// An image of the given (channels, height, width) from its values (C, H, W), to be stored with 8 bits.
     ///
     /// # Errors
     ///
-    /// [`PictureError::Shape`] if channels are neither 1 nor 3, a side is 0, or the number of values is another.
+    /// [`ImageError::Shape`] if channels are neither 1 nor 3, a side is 0, or the number of values is another.
     pub fn new(
         (channels, height, width): (usize, usize, usize),
         values: Vec<f32>,
-    ) -> Result<Self, PictureError> {
+    ) -> Result<Self, ImageError> {
         let wanted = channels.checked_mul(height).and_then(|n| n.checked_mul(width));
         if !matches!(channels, 1 | 3) || height == 0 || width == 0 || wanted != Some(values.len()) {
-            return Err(PictureError::Shape {
+            return Err(ImageError::Shape {
                 expected: "1 or 3 channels, at least 1x1, and as many values".to_owned(),
                 found: format!("{channels}x{height}x{width} with {} values", values.len()),
             });
@@ -86,13 +86,13 @@ impl Picture {
     /// use miyasawa::prelude::*;
     /// assert_eq!(Image::filled(3, 4, 5, 0.5)?.values(), [0.5; 60]);
     /// assert!(Image::filled(2, 4, 5, 0.5).is_err());
-    /// # Ok::<(), miyasawa::picture::PictureError>(())
+    /// # Ok::<(), miyasawa::image::ImageError>(())
     /// ```
     ///
     /// # Errors
     ///
-    /// As [`Picture::new`].
-    pub fn filled(channels: usize, height: usize, width: usize, value: f32) -> Result<Self, PictureError> {
+    /// As [`Image::new`].
+    pub fn filled(channels: usize, height: usize, width: usize, value: f32) -> Result<Self, ImageError> {
         check_size(height, width)?;
         Self::new((channels, height, width), vec![value; channels * height * width])
     }
@@ -104,22 +104,22 @@ impl Picture {
     /// use miyasawa::prelude::*;
     /// let noisy = Image::filled(1, 64, 64, 0.0)?.with_noise(0.1, 3)?;
     /// assert!((noisy.noise_level() - 0.1).abs() < 0.01);
-    /// # Ok::<(), miyasawa::picture::PictureError>(())
+    /// # Ok::<(), miyasawa::image::ImageError>(())
     /// ```
     ///
     /// # Errors
     ///
-    /// [`PictureError::Noise`] if the level is negative or not finite.
-    pub fn with_noise(mut self, sigma: f64, seed: u64) -> Result<Self, PictureError> {
+    /// [`ImageError::Noise`] if the level is negative or not finite.
+    pub fn with_noise(mut self, sigma: f64, seed: u64) -> Result<Self, ImageError> {
         if !(sigma >= 0.0 && sigma.is_finite()) {
-            return Err(PictureError::Noise { found: sigma });
+            return Err(ImageError::Noise { found: sigma });
         }
         let noise = evaluation_noise(seed, 0, 0, 1, self.values.len());
         self.values.iter_mut().zip(noise).for_each(|(value, noise)| *value += sigma as f32 * noise);
         Ok(self)
     }
 
-    /// The same picture, to be stored with other bits.
+    /// The same image, to be stored with other bits.
     pub fn with_depth(self, depth: Depth) -> Self {
         Self { depth, ..self }
     }
@@ -129,12 +129,12 @@ impl Picture {
         self.depth
     }
 
-    /// A picture from 8-bit values (C, H, W), such as an image of a [`crate::data::Dataset`].
+    /// An image from 8-bit values (C, H, W), such as an image of a [`crate::data::Dataset`].
     ///
     /// # Errors
     ///
-    /// As [`Picture::new`].
-    pub fn from_bytes(shape: (usize, usize, usize), bytes: &[u8]) -> Result<Self, PictureError> {
+    /// As [`Image::new`].
+    pub fn from_bytes(shape: (usize, usize, usize), bytes: &[u8]) -> Result<Self, ImageError> {
         Self::new(shape, bytes.iter().map(|&value| normalise(value)).collect())
     }
 
@@ -168,12 +168,12 @@ impl Picture {
         self.values
     }
 
-    /// The picture with 1 channel (ITU-R BT.601 luma, 0.299 R + 0.587 G + 0.114 B) or 3 (grey repeated).
+    /// The image with 1 channel (ITU-R BT.601 luma, 0.299 R + 0.587 G + 0.114 B) or 3 (grey repeated).
     ///
     /// # Errors
     ///
-    /// [`PictureError::Shape`] if `channels` is neither 1 nor 3.
-    pub fn to_channels(&self, channels: usize) -> Result<Self, PictureError> {
+    /// [`ImageError::Shape`] if `channels` is neither 1 nor 3.
+    pub fn to_channels(&self, channels: usize) -> Result<Self, ImageError> {
         let values = match (self.channels, channels) {
             (1, 3) => self.values.repeat(3),
             (3, 1) => {
@@ -186,12 +186,12 @@ impl Picture {
         Ok(Self::new((channels, self.height, self.width), values)?.with_depth(self.depth))
     }
 
-    /// The picture at another size, its aspect not kept; antialiased bicubic (Keys, a = -1/2), clipped to [-1, 1].
+    /// The image at another size, its aspect not kept; antialiased bicubic (Keys, a = -1/2), clipped to [-1, 1].
     ///
     /// # Errors
     ///
-    /// [`PictureError::Shape`] if a side is 0 or the result would exceed [`MAX_PIXELS`].
-    pub fn resize(&self, height: usize, width: usize) -> Result<Self, PictureError> {
+    /// [`ImageError::Shape`] if a side is 0 or the result would exceed [`MAX_PIXELS`].
+    pub fn resize(&self, height: usize, width: usize) -> Result<Self, ImageError> {
         check_size(height, width)?;
         let from = (self.height, self.width);
         let values = self
@@ -203,13 +203,13 @@ impl Picture {
         Ok(Self::new((self.channels, height, width), values)?.with_depth(self.depth))
     }
 
-    /// The picture fitted to a model's input: resized, its aspect kept, until it just covers the size, then cropped at the
-    /// centre. A picture of that size already is returned as it is.
+    /// The image fitted to a model's input: resized, its aspect kept, until it just covers the size, then cropped at the
+    /// centre. An image of that size already is returned as it is.
     ///
     /// # Errors
     ///
-    /// As [`Picture::resize`].
-    pub fn center_fit(&self, height: usize, width: usize) -> Result<Self, PictureError> {
+    /// As [`Image::resize`].
+    pub fn center_fit(&self, height: usize, width: usize) -> Result<Self, ImageError> {
         check_size(height, width)?;
         if (height, width) == (self.height, self.width) {
             return Ok(self.clone());
@@ -218,8 +218,8 @@ impl Picture {
         Ok(Self::new((self.channels, height, width), values)?.with_depth(self.depth))
     }
 
-    /// The picture divided by its largest absolute value, so that a faint signed difference becomes visible (0 is grey),
-    /// and that value. A picture of zeros, or with values that are not finite, is left as it is, with 1.
+    /// The image divided by its largest absolute value, so that a faint signed difference becomes visible (0 is grey),
+    /// and that value. An image of zeros, or with values that are not finite, is left as it is, with 1.
     pub fn amplified(&self) -> (Self, f32) {
         let peak = self.values.iter().fold(0.0f32, |peak, value| peak.max(value.abs()));
         let peak = if peak > 0.0 && self.values.iter().all(|v| v.is_finite()) { peak } else { 1.0 };
@@ -228,10 +228,10 @@ impl Picture {
     }
 }
 
-fn check_size(height: usize, width: usize) -> Result<(), PictureError> {
+fn check_size(height: usize, width: usize) -> Result<(), ImageError> {
     let pixels = (height as u64).checked_mul(width as u64);
     if pixels.is_none_or(|pixels| pixels == 0 || pixels > MAX_PIXELS) {
-        return Err(PictureError::Shape {
+        return Err(ImageError::Shape {
             expected: format!("a size from 1x1 to {MAX_PIXELS} pixels"),
             found: format!("{height}x{width}"),
         });

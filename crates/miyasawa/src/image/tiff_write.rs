@@ -176,7 +176,7 @@ where
         pointers.push(Tag { id, kind: 4, data: at.offset.to_ne_bytes().to_vec() });
     }
     let (width, height) = content.size()?;
-    if content.picture.channels() == 1 {
+    if content.image.channels() == 1 {
         page(encoder.new_image::<Grey<S>>(width, height)?, content, &pointers, &samples)
     } else {
         page(encoder.new_image::<Colour<S>>(width, height)?, content, &pointers, &samples)

@@ -1,14 +1,14 @@
-//! What can go wrong with a picture.
+//! What can go wrong with an image.
 
 use std::path::PathBuf;
 
 use super::decode::DecodeError;
 use crate::atomic::AtomicError;
 
-/// A picture could not be opened, changed or saved. Every message is one line; those about files begin with the path.
+/// An image could not be opened, changed or saved. Every message is one line; those about files begin with the path.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum PictureError {
+pub enum ImageError {
     /// The system could not read the file: missing, not permitted, a folder.
     #[error("{}: cannot be read: {source}", path.display())]
     Read {
@@ -17,7 +17,7 @@ pub enum PictureError {
         /// What the system said.
         source: std::io::Error,
     },
-    /// The file is not a picture that can be decoded.
+    /// The file is not an image that can be decoded.
     #[error("{}: {source}", path.display())]
     Decode {
         /// The file.
@@ -31,7 +31,7 @@ pub enum PictureError {
         /// The file that was to be written.
         path: PathBuf,
     },
-    /// The picture cannot be stored in the format, for example because it is too large for it.
+    /// The image cannot be stored in the format, for example because it is too large for it.
     #[error("{}: cannot be stored as {format}: {found}", path.display())]
     Encode {
         /// The file that was to be written.
@@ -51,7 +51,7 @@ pub enum PictureError {
         found: f64,
     },
     /// Sizes do not fit together.
-    #[error("expected a picture of {expected}, found {found}")]
+    #[error("expected an image of {expected}, found {found}")]
     Shape {
         /// What must hold.
         expected: String,

@@ -1,0 +1,111 @@
+//! Images from files and into files.
+
+use std::path::Path;
+
+use super::encode::{Content, encode};
+use super::kind::Format;
+use super::metadata::Metadata;
+use super::tags::Tags;
+use super::{Image, ImageError, ImageFile};
+use crate::atomic::write_atomic;
+
+impl Image {
+    /// Opens a PNG, JPEG, WebP, TIFF, BMP or GIF file; its content, not its name, tells which.
+    ///
+    /// Grey images have 1 channel, colour 3. 16-bit samples keep their precision, and the image is
+    /// [to be stored](Image::depth) with 16 bits again. EXIF orientation is applied, transparency is laid over white, CMYK is
+    /// converted to RGB. Float samples are those of the range [0, 1]; samples of TIFF whose range says nothing of black and
+    /// white (floats beyond [0, 1], signed and 32-bit numbers) are brought to what the file holds, with a warning. Of several
+    /// images in a file the first is taken. [`ImageFile`] gives all of them, and what belongs to them.
+    ///
+    /// # Errors
+    ///
+    /// [`ImageError::Read`] or [`ImageError::Decode`], which name the path.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, ImageError> {
+        let path = path.as_ref();
+        let file = ImageFile::open(path)?;
+        for note in file.notes() {
+            tracing::warn!("{}: {note}", path.display());
+        }
+        if file.pages() > 1 {
+            tracing::warn!("{}: the first of {} pages is taken", path.display(), file.pages());
+        }
+        Ok(file.page(0)?.into_opaque())
+    }
+
+    /// Decodes an image from the bytes of a file in memory; see [`Image::open`].
+    ///
+    /// ```
+    /// use miyasawa::prelude::*;
+    /// let bytes = Image::filled(3, 2, 2, 1.0)?.to_png()?;
+    /// assert_eq!(Image::decode(&bytes)?.values(), [1.0; 12]);
+    /// assert!(Image::decode(b"no image").is_err());
+    /// # Ok::<(), miyasawa::image::ImageError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ImageError::Decode`].
+    pub fn decode(bytes: &[u8]) -> Result<Self, ImageError> {
+        Ok(ImageFile::read("in memory", bytes)?.page(0)?.into_opaque())
+    }
+
+    /// Whether [`Image::save`] can write to a file of this name: to be asked before long work.
+    ///
+    /// # Errors
+    ///
+    /// [`ImageError::Extension`].
+    pub fn check_extension(path: impl AsRef<Path>) -> Result<(), ImageError> {
+        format_of(path.as_ref()).map(drop)
+    }
+
+    /// Saves the image in the format that the name's extension tells: PNG, JPEG (quality 95), WebP (lossless), TIFF or BMP;
+    /// with its own [depth](Image::depth) where the format has it, else with 8 bits a value. Values are clipped to [-1, 1].
+    /// The file appears whole or not at all.
+    ///
+    /// # Errors
+    ///
+    /// [`ImageError::Extension`], [`ImageError::Encode`] or [`ImageError::Write`], which name the path.
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<(), ImageError> {
+        let path = path.as_ref();
+        self.save_as(path, format_of(path)?)
+    }
+
+    /// Saves the image as a PNG whatever the name. Otherwise as [`Image::save`].
+    ///
+    /// # Errors
+    ///
+    /// [`ImageError::Encode`] or [`ImageError::Write`], which name the path.
+    pub fn save_png(&self, path: impl AsRef<Path>) -> Result<(), ImageError> {
+        self.save_as(path.as_ref(), Format::Png)
+    }
+
+    /// The bytes of the image as a PNG file, for pages that embed it.
+    ///
+    /// # Errors
+    ///
+    /// [`ImageError::Encode`].
+    pub fn to_png(&self) -> Result<Vec<u8>, ImageError> {
+        self.encode(Path::new("image"), Format::Png)
+    }
+
+    fn save_as(&self, path: &Path, format: Format) -> Result<(), ImageError> {
+        let bytes = self.encode(path, format)?;
+        Ok(write_atomic(path, |file| std::io::Write::write_all(file, &bytes))?)
+    }
+
+    fn encode(&self, path: &Path, format: Format) -> Result<Vec<u8>, ImageError> {
+        let (metadata, tags) = (&Metadata::default(), Tags::default());
+        encode(format, &Content { image: self, alpha: None, scale: None, metadata, tags })
+            .map_err(|found| ImageError::Encode { path: path.to_owned(), format: format.name(), found })
+    }
+}
+
+fn format_of(path: &Path) -> Result<Format, ImageError> {
+    Format::of_name(path).ok_or_else(|| ImageError::Extension { path: path.to_owned() })
+}
+
+/// A value of [-1, 1], or what is nearest to it, as 16 bits.
+pub(super) fn sixteen_bits(value: f32) -> u16 {
+    (value * 32767.5 + 32767.5).round() as u16
+}
