@@ -1,23 +1,46 @@
 //! What the fuzz targets share.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 static READ: AtomicU64 = AtomicU64::new(0);
 static ACCEPTED: AtomicU64 = AtomicU64::new(0);
 static INPUTS: AtomicU64 = AtomicU64::new(0);
 
-/// Gives an input to a parser and lets libFuzzer end in order once `FUZZ_BYTES` bytes were read, saying how many inputs were
-/// taken as whole.
+/// Where a run ends: after so many bytes or so much time, whichever comes first.
+struct Limit {
+    start: Instant,
+    bytes: u64,
+    time: Duration,
+}
+
+impl Limit {
+    /// `FUZZ_BYTES` and `FUZZ_SECONDS`; what is not set is no limit.
+    fn from_env() -> Self {
+        let number = |name| {
+            let text = std::env::var(name).ok().filter(|text| !text.is_empty())?;
+            Some(text.parse::<u64>().unwrap_or_else(|e| panic!("{name}={text}: {e}")))
+        };
+        Self {
+            start: Instant::now(),
+            bytes: number("FUZZ_BYTES").unwrap_or(u64::MAX),
+            time: number("FUZZ_SECONDS").map_or(Duration::MAX, Duration::from_secs),
+        }
+    }
+}
+
+/// Gives an input to a parser and lets libFuzzer end in order at the limit, printing how many
+/// inputs were accepted.
 pub fn run(bytes: &[u8], parse: fn(&[u8]) -> bool) {
-    static LIMIT: OnceLock<u64> = OnceLock::new();
-    let limit = || std::env::var("FUZZ_BYTES").ok().and_then(|text| text.parse().ok()).unwrap_or(u64::MAX);
-    let limit = *LIMIT.get_or_init(limit);
+    static LIMIT: OnceLock<Limit> = OnceLock::new();
+    static ENDED: OnceLock<()> = OnceLock::new();
+    let limit = LIMIT.get_or_init(Limit::from_env);
     let accepted = u64::from(parse(bytes));
     let accepted = ACCEPTED.fetch_add(accepted, Ordering::Relaxed) + accepted;
     let inputs = INPUTS.fetch_add(1, Ordering::Relaxed) + 1;
     let read = READ.fetch_add(bytes.len() as u64, Ordering::Relaxed) + bytes.len() as u64;
-    if read >= limit && read - bytes.len() as u64 <= limit {
+    if (read >= limit.bytes || limit.start.elapsed() >= limit.time) && ENDED.set(()).is_ok() {
         eprintln!("done: {read} bytes in {inputs} inputs, {accepted} of them accepted");
         // libFuzzer takes a call of `exit` for a crash; this signal is its way to be ended.
         let process = std::process::id().to_string();
