@@ -206,7 +206,7 @@ fn one_word_for_one_thing() {
     let mut faults = Vec::new();
     for page in pages().iter().filter(|page| !page.path.starts_with(book().join("commands"))) {
         for (number, line, _) in page.lines().filter(|(.., block)| *block != Block::Code) {
-            let prose = pages::without_code(line).to_lowercase();
+            let prose = pages::words(line).to_lowercase();
             faults.extend(
                 LEFT.iter()
                     .filter(|word| prose.contains(**word))

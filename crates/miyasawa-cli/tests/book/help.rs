@@ -80,7 +80,9 @@ fn page(path: &[String], help: &Help, common: &BTreeSet<Entry>) -> String {
     text += &format!("\n```text\n{}\n```\n", help.usage);
     for part in &help.parts {
         match part {
-            Part::Prose(words) => text += &format!("\n{}\n", wrap(&prose(words))),
+            Part::Prose(words) => {
+                paragraphs(words).iter().for_each(|words| text += &format!("\n{}\n", wrap(&prose(words))));
+            }
             Part::Code(lines) => text += &format!("\n```sh\n{}\n```\n", lines.join("\n")),
         }
     }
@@ -108,8 +110,18 @@ fn page(path: &[String], help: &Help, common: &BTreeSet<Entry>) -> String {
 fn table<'a>(what: &str, rows: impl IntoIterator<Item = &'a Entry>) -> String {
     let mut text = format!("| {what} | meaning | default |\n| --- | --- | --- |\n");
     for Entry { flags, meaning, default } in rows {
-        let default = if default.is_empty() { String::new() } else { format!("`{default}`") };
-        text += &format!("| `{flags}` | {} | {default} |\n", cell(meaning));
+        // Some say in words where the value comes from.
+        let words = ["`", ", ", ": "].iter().any(|mark| default.contains(mark));
+        let default = match default.as_str() {
+            "" => String::new(),
+            _ if words => cell(default),
+            value => format!("`{value}`"),
+        };
+        text += &format!(
+            "| `{flags}` | {} |{}{default} |\n",
+            cell(meaning),
+            if default.is_empty() { "" } else { " " }
+        );
     }
     text
 }
@@ -182,6 +194,19 @@ fn add(entry: &mut Entry, line: &str) {
         let space = if entry.meaning.is_empty() { "" } else { " " };
         entry.meaning += &format!("{space}{}", line.trim());
     }
+}
+
+/// Sentences, as paragraphs of at most 80 words where that is possible.
+fn paragraphs(text: &str) -> Vec<String> {
+    let mut found: Vec<String> = Vec::new();
+    for sentence in text.split_inclusive(". ") {
+        let count = |text: &str| text.split_whitespace().count();
+        match found.last_mut() {
+            Some(last) if count(last) + count(sentence) <= 80 => last.push_str(sentence),
+            _ => found.push(sentence.to_owned()),
+        }
+    }
+    found
 }
 
 /// Text of the program as text of a page: `<` begins no tag.

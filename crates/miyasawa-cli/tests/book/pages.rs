@@ -110,3 +110,12 @@ pub fn begins_item(line: &str) -> bool {
 pub fn without_code(line: &str) -> String {
     line.split('`').step_by(2).collect::<Vec<_>>().join("``")
 }
+
+/// A line without code and without the targets of links, which may be names of old files.
+pub fn words(line: &str) -> String {
+    let line = without_code(line);
+    let mut parts = line.split("](");
+    let mut words = parts.next().unwrap_or_default().to_owned();
+    parts.for_each(|part| words += part.split_once(')').map_or("", |(_, rest)| rest));
+    words
+}
