@@ -12,7 +12,7 @@ mkdir -p "$out"
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$work"
-tar xf "$tests" cat/0002.jpg horse/0002.jpg ship/0002.jpg frog/0004.jpg
+tar xf "$tests" cat/0002.jpg horse/0002.jpg frog/0004.jpg
 
 run() { "$program" "$@" --quiet; }
 

@@ -263,6 +263,23 @@ fn the_shell_snippets_run() {
 }
 
 #[test]
+fn pages_with_rust_are_doctests() {
+    let tests = std::fs::read_to_string(root().join("crates/miyasawa/src/book.rs")).expect("the doctests");
+    let mut pages_with_rust = 0;
+    for page in
+        pages().iter().filter(|page| page.path.starts_with(book()) || page.name().ends_with("README.md"))
+    {
+        let fences = page.lines().filter(|(_, line, _)| line.starts_with("```rust")).count();
+        if fences > 0 {
+            let path = page.path.strip_prefix(root()).expect("in the repository").display().to_string();
+            assert!(tests.contains(&format!("/{path}\"")), "{path} has Rust and is no doctest");
+            pages_with_rust += 1;
+        }
+    }
+    assert!(pages_with_rust >= 3, "{pages_with_rust} pages");
+}
+
+#[test]
 fn the_version_to_cite_is_this_one() {
     let version = ok(["--version"]);
     let number = version.trim().rsplit(' ').next().expect("a number");

@@ -32,6 +32,8 @@
 pub mod atomic;
 pub mod attack;
 pub mod bench;
+#[cfg(doctest)]
+mod book;
 pub mod calibrate;
 pub mod certify;
 pub mod checkpoint;
