@@ -1,4 +1,4 @@
-//! The model inside the program, used with no MODEL given, as a new user does. Its card is in the book.
+//! The model inside the program, used with no MODEL given, as a new user does. docs/models.md is its card.
 
 mod common;
 
@@ -48,7 +48,7 @@ fn a_grey_picture_is_denoised_as_such() {
     assert_eq!(image::open(&out).unwrap().color(), image::ColorType::L8);
 }
 
-/// What the model card says of 5,000 pictures, within the chance of 400.
+/// What docs/models.md says of 5,000 pictures, within the chance of 400.
 #[test]
 fn the_model_inside_is_as_good_as_its_card_says() {
     if std::env::var_os("MIYASAWA_DATA").is_none() {

@@ -32,8 +32,6 @@
 pub mod atomic;
 pub mod attack;
 pub mod bench;
-#[cfg(doctest)]
-mod book;
 pub mod calibrate;
 pub mod certify;
 pub mod checkpoint;
@@ -74,3 +72,6 @@ pub use {burn, rand};
 pub fn isa_name() -> String {
     miyasawa_kernels::isa::Isa::current().to_string()
 }
+
+#[cfg(doctest)]
+mod book;
