@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Builds the book of docs/book into docs/book/book and fails on warnings. mdBook is installed once, into a cache
-# folder of its own: MIYASAWA_TOOLS, or ~/.cache/miyasawa-tools. Its build takes some minutes, a book a second.
+# Builds the book of docs/book into docs/book/book and fails on warnings. mdBook is installed once,
+# into a cache folder of its own: MIYASAWA_TOOLS, or ~/.cache/miyasawa-tools. Its build takes some
+# minutes, a book a second.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

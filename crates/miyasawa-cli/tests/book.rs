@@ -1,7 +1,8 @@
 //! The book in docs/book and the README, held to the program: command pages are what `--help` says,
 //! the settings page is the program's configuration, links lead somewhere, shell snippets run.
 //!
-//! `MIYASAWA_WRITE_BOOK=1 cargo test --release -p miyasawa-cli --test book` writes the command pages.
+//! `MIYASAWA_WRITE_BOOK=1 cargo test --release -p miyasawa-cli --test book` writes the pages of
+//! commands.
 
 #[path = "common/mod.rs"]
 mod common;
