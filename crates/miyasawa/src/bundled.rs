@@ -4,7 +4,7 @@ use crate::checkpoint::{Checkpoint, CheckpointError};
 use std::path::Path;
 
 /// The file, as `miyasawa export MODEL --dtype bf16` writes it: a checkpoint in bfloat16, at most 12 MB.
-/// docs/models.md is its card.
+/// docs/book/src/model-card.md is its card.
 pub const BYTES: &[u8] = include_bytes!("../assets/model.safetensors");
 
 /// What messages call it.

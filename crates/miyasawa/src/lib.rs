@@ -78,3 +78,6 @@ pub use {burn, rand};
 pub fn isa_name() -> String {
     miyasawa_kernels::isa::Isa::current().to_string()
 }
+
+#[cfg(doctest)]
+mod book;

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 /// How much more noise a model of colour is told of than a grey image has.
 ///
 /// Its noise is the same in all three channels: along the grey axis sqrt(3) times as long as the noise that the model
-/// knows, and none across. Measured on Set12, levels of 0.05 to 0.4 (docs/models.md): 1.5 to 1.6 is best, and 1.5 to 3.7 dB
+/// knows, and none across. Measured on Set12, levels of 0.05 to 0.4 (the model card): 1.5 to 1.6 is best, and 1.5 to 3.7 dB
 /// better than 1.
 const GREY_IN_COLOUR: f64 = 1.55;
 

@@ -43,7 +43,7 @@ pub struct GradResNetConfig {
     #[serde(default, skip_serializing_if = "Norm::is_group")]
     pub norm: Norm,
     /// Added to the variances of group normalisation. Of the order of a tenth it bounds by how much images
-    /// of little contrast are amplified (docs/ablations.md).
+    /// of little contrast are amplified (the book's Ablations).
     #[serde(default = "default_norm_epsilon", skip_serializing_if = "is_default_norm_epsilon")]
     pub norm_epsilon: f32,
     /// The type of the convolutions' products: how the network is computed, not what it is, and so no part of a file.

@@ -15,7 +15,7 @@ pub struct Block {
     pub conv2: Conv2d,
     /// 1x1, where the shape changes.
     pub shortcut: Option<Conv2d>,
-    /// With the second GELU, at the end of the block: measured better than at its start (docs/ablations.md).
+    /// With the second GELU, at the end of the block: measured better than at its start (the book's Ablations).
     pub norm: ModulatedNorm,
 }
 

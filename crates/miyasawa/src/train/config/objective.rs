@@ -57,7 +57,7 @@ pub struct LossConfig {
     /// The noise level of the second look.
     pub clean_sigma: f64,
     /// Weight of denoising score matching; 0 trains a classifier alone. Ten times the cross-entropy's denoises best and
-    /// costs robustness (docs/ablations.md).
+    /// costs robustness (the book's Ablations).
     pub dsm_weight: f64,
     /// The score that is matched.
     pub dsm: DsmTarget,

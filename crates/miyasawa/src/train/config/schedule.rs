@@ -21,7 +21,7 @@ pub enum OptimizerName {
 pub struct OptimizerConfig {
     /// `muon`, `adamw` or `sgd`.
     pub name: OptimizerName,
-    /// Largest learning rate; what suits Muon is several times what suits AdamW (docs/ablations.md: 1e-2 and 2e-3).
+    /// Largest learning rate; what suits Muon is several times what suits AdamW (the book's Ablations: 1e-2 and 2e-3).
     pub lr: f64,
     /// Decoupled weight decay of weights with two dimensions or more.
     pub weight_decay: f64,
@@ -64,7 +64,7 @@ impl Default for OptimizerConfig {
 pub enum Decay {
     /// Half a cosine (Loshchilov & Hutter 2017, "SGDR").
     Cosine,
-    /// A line: the joint model of CIFAR-10 is better with it at every noise level (docs/ablations.md).
+    /// A line: the joint model of CIFAR-10 is better with it at every noise level (the book's Ablations).
     #[default]
     Linear,
 }
