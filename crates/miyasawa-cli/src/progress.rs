@@ -163,6 +163,11 @@ impl Progress {
         }
     }
 
+    /// How much is done, of work that is counted in shares.
+    pub fn set_share(&self, share: f64) {
+        self.set_position((WHOLE as f64 * share) as u64);
+    }
+
     fn line(&self, position: u64, elapsed: Duration) -> String {
         let done = match (self.unit, self.bar.length()) {
             (Unit::Steps, Some(total)) => format!("step {position} of {total}"),
@@ -184,6 +189,13 @@ impl Progress {
     /// The work is done.
     pub fn finish_and_clear(&self) {
         self.bar.finish_and_clear();
+    }
+}
+
+/// A bar shows the shares of any work; its message is the caller's.
+impl miyasawa::progress::Monitor for Progress {
+    fn progress(&mut self, progress: &miyasawa::progress::Progress<'_>) {
+        self.set_share(progress.share);
     }
 }
 

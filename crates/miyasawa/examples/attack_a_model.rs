@@ -59,7 +59,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let fgsm = robust_accuracy(&model, &test, &Pgd::fast_gradient(Norm::Linf, eps), 64);
         let pgd = robust_accuracy(&model, &test, &Pgd::new(Norm::Linf, eps, 20, 0), 64);
         let plan = Plan::new(Norm::Linf, Method::AutoAttack, vec![eps]);
-        let outcome = run(&model, &test, &plan, &mut Journal::in_memory(), &mut |_| ())?;
+        let outcome = run(&model, &test, &plan, &mut Journal::in_memory(), &mut ())?;
         println!(
             "Linf {eps}: FGSM {fgsm:.2}, PGD {pgd:.2}, AutoAttack {:.2}",
             outcome.rows[0].robust_accuracy

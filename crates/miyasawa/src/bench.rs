@@ -4,9 +4,10 @@ use crate::model::{GradResNetConfig, JointModel};
 use crate::train::{
     TrainConfig,
     config::{Dtype, LossConfig, NoiseConfig, OptimizerConfig, OptimizerName},
+    joint::gradients,
     noise::training_noise,
     optimizer::Optimizer,
-    step::{Batch, default_micro_batch, gradients},
+    parts::{Batch, default_micro_batch},
 };
 use burn::tensor::{Device, Tensor, TensorData};
 use rand::{RngExt, SeedableRng};
@@ -141,8 +142,8 @@ fn synthetic(options: &BenchOptions) -> Batch {
     let len = image.iter().product::<usize>();
     let x = (0..options.batch * len).map(|_| rng.random_range(-1.0..1.0)).collect();
     let labels = (0..options.batch).map(|_| rng.random_range(0..options.network.classes as u32)).collect();
-    let (sigma, eps) = training_noise(&NoiseConfig::default(), options.seed, 0, options.batch, len);
-    Batch { image, x, labels, label_weight: vec![1.0; options.batch], sigma, eps }
+    let (sigma, noise) = training_noise(&NoiseConfig::default(), options.seed, 0, options.batch, len);
+    Batch { image, x, labels, label_weight: vec![1.0; options.batch], sigma, noise }
 }
 
 fn timed(options: &BenchOptions, device: &Device, mut step: impl FnMut()) -> Vec<f64> {
@@ -191,9 +192,9 @@ fn inference(options: &BenchOptions, device: &Device) -> Vec<f64> {
     let y: Vec<f32> = batch
         .x
         .chunks(c * h * w)
-        .zip(batch.eps.chunks(c * h * w))
+        .zip(batch.noise.chunks(c * h * w))
         .zip(&batch.sigma)
-        .flat_map(|((x, eps), sigma)| x.iter().zip(eps).map(|(x, e)| x + sigma * e).collect::<Vec<_>>())
+        .flat_map(|((x, noise), sigma)| x.iter().zip(noise).map(|(x, e)| x + sigma * e).collect::<Vec<_>>())
         .collect();
     let y = Tensor::<4>::from_data(TensorData::new(y, [n, c, h, w]), device);
     let sigma = Tensor::<1>::from_data(TensorData::new(batch.sigma, [n]), device);

@@ -6,6 +6,7 @@ use crate::data::Dataset;
 use crate::metrics::{
     ClassificationMeter, ClassificationMetrics, ReliabilityBin, fit_temperature, scaled_log_probs,
 };
+use crate::progress::{Monitor, Progress};
 use serde::{Deserialize, Serialize};
 
 /// What is measured.
@@ -96,14 +97,17 @@ fn halves(labels: &[u32]) -> [Vec<usize>; 2] {
     halves
 }
 
+/// The task that a monitor gets.
+const TASK: &str = "calibration";
+
 /// Measures calibration: on the clean images, at every noise level, under every attack. `at` gives the classifier at a noise
 /// level. Temperatures are fitted to every second image of each class and all measures taken of the others, of which there
-/// must be one.
+/// must be one. The monitor gets the task `calibration`; the rows end where it stops the work.
 pub fn calibrate<'m>(
     at: &dyn Fn(f64) -> BoxedClassifier<'m>,
     data: &Dataset,
     options: &CalibrateOptions,
-    progress: &mut dyn FnMut(f64),
+    monitor: &mut dyn Monitor,
 ) -> Vec<CalibrationRow> {
     let [fit, held] = halves(data.labels());
     let labels = |indices: &[usize]| -> Vec<u32> { indices.iter().map(|i| data.labels()[*i]).collect() };
@@ -118,18 +122,24 @@ pub fn calibrate<'m>(
     let fitted = fit_temperature(&logits(clean.as_ref(), &fit, batch, &mut as_it_is), &fit_labels);
     let z = logits(clean.as_ref(), &held, batch, &mut as_it_is);
     rows.push(row([options.clean_sigma, 0.0, fitted], false, &z, &held_labels, classes));
-    progress(1.0 / total);
+    monitor.progress(&Progress::new(TASK, 1.0 / total));
 
     for (level, &sigma) in options.sigmas.iter().enumerate() {
+        if monitor.stop() {
+            return rows;
+        }
         let classifier = at(sigma);
         let mut noisy = |indices: &[usize]| noisy_unit_values(data, indices, sigma, [seed, level as u64]);
         let temperature = fit_temperature(&logits(classifier.as_ref(), &fit, batch, &mut noisy), &fit_labels);
         let z = logits(classifier.as_ref(), &held, batch, &mut noisy);
         rows.push(row([sigma, 0.0, temperature], true, &z, &held_labels, classes));
-        progress((2 + level) as f64 / total);
+        monitor.progress(&Progress::new(TASK, (2 + level) as f64 / total));
     }
 
     for (number, attack) in options.attacks.iter().enumerate() {
+        if monitor.stop() {
+            return rows;
+        }
         let mut attacked = |indices: &[usize]| {
             let (x, labels) = (unit_values(data, indices), labels(indices));
             let places: Vec<u64> = indices.iter().map(|i| data.place(*i) as u64).collect();
@@ -137,7 +147,8 @@ pub fn calibrate<'m>(
         };
         let z = logits(clean.as_ref(), &held, batch, &mut attacked);
         rows.push(row([options.clean_sigma, attack.eps, fitted], false, &z, &held_labels, classes));
-        progress((2 + options.sigmas.len() + number) as f64 / total);
+        let done = (2 + options.sigmas.len() + number) as f64;
+        monitor.progress(&Progress::new(TASK, done / total));
     }
     rows
 }

@@ -109,7 +109,7 @@ fn joint_config(options: &DemoOptions) -> Result<TrainConfig, ConfigError> {
     config.schedule.steps = Some(options.steps.unwrap_or(500));
     config.schedule.batch = 64;
     config.optimizer.ema = 0.99;
-    config.augment.crop = 1;
+    config.augment.crop = Some(1);
     config.eval.every = config.schedule.steps;
     Ok(config)
 }

@@ -10,6 +10,7 @@
 //! | [`model`] | energy networks, the joint model, losses |
 //! | [`train`], [`eval`], [`attack`], [`metrics`] | what is done with a model |
 //! | [`data`], [`image`], [`checkpoint`] | what comes in and goes out |
+//! | [`progress`] | watching and stopping long work |
 //! | [`certify`], [`calibrate`], [`ood`], [`explain`], [`trust`] | whether to trust it |
 //! | [`infer`], [`report`], [`demo`], [`compare`], [`experiment`] | images of one's own, figures and pages, a first look, models side by side, what these fail at |
 //! | [`verify`], [`mod@bench`] | is it right, is it fast |
@@ -59,6 +60,7 @@ pub mod ops;
 mod parallel;
 pub mod predictor;
 pub mod prelude;
+pub mod progress;
 pub mod random;
 pub mod range;
 pub mod report;

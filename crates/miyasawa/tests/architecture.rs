@@ -67,7 +67,8 @@ fn paths(tree: &str) -> Vec<Module> {
         return vec![path.split("::").map(|part| part.trim().to_owned()).collect()];
     };
     let inner = tree[open + 1..].rsplit_once('}').map_or("", |(inner, _)| inner);
-    let prefix: Module = tree[..open].split("::").map(str::trim).filter(|p| !p.is_empty()).map(Into::into).collect();
+    let prefix: Module =
+        tree[..open].split("::").map(str::trim).filter(|p| !p.is_empty()).map(Into::into).collect();
     let (mut depth, mut begin, mut found) = (0, 0, Vec::new());
     for (i, c) in inner.char_indices().chain([(inner.len(), ',')]) {
         depth += i32::from(c == '{') - i32::from(c == '}');
@@ -119,7 +120,9 @@ impl Source {
         for module in modules {
             for (public, tree) in source.uses(&module) {
                 for path in paths(&tree).into_iter().filter(|_| public) {
-                    let child = |m: &[String]| source.files.contains_key(&[module.clone(), vec![m[0].clone()]].concat());
+                    let child = |m: &[String]| {
+                        source.files.contains_key(&[module.clone(), vec![m[0].clone()]].concat())
+                    };
                     let from = absolute(&path, &module)
                         .or_else(|| child(&path).then(|| [module.clone(), path.clone()].concat()));
                     if let (Some(from), Some(name)) = (from, path.last().cloned()) {
@@ -136,7 +139,8 @@ impl Source {
         let mut found = Vec::new();
         for item in self.files[module].split(';') {
             let Some(at) = item.rfind("use ").filter(|at| {
-                item[..*at].trim_end().is_empty() || item[..*at].trim_end().ends_with(['\n', ')', '}', '{', ']', 'b'])
+                item[..*at].trim_end().is_empty()
+                    || item[..*at].trim_end().ends_with(['\n', ')', '}', '{', ']', 'b'])
             }) else {
                 continue;
             };
@@ -174,7 +178,10 @@ impl Source {
                 paths(&tree).iter().filter(|_| !public).for_each(|path| add(absolute(path, module)));
             }
             for part in text.split("crate::").skip(1) {
-                let path = part.split(|c: char| !(c.is_alphanumeric() || c == '_' || c == ':')).next().unwrap_or_default();
+                let path = part
+                    .split(|c: char| !(c.is_alphanumeric() || c == '_' || c == ':'))
+                    .next()
+                    .unwrap_or_default();
                 let path: Module = path.trim_matches(':').split("::").map(Into::into).collect();
                 // Trees of imports were read above.
                 if !part[path.join("::").len()..].trim_start_matches(':').starts_with('{') {
@@ -204,7 +211,9 @@ fn circles<T: Ord + Clone>(graph: &BTreeMap<T, BTreeSet<T>>) -> Vec<BTreeSet<T>>
     let mut found: Vec<BTreeSet<T>> = Vec::new();
     for (file, reached) in &all {
         if !found.iter().any(|circle| circle.contains(*file)) && reached.contains(*file) {
-            found.push(reached.iter().filter(|to| all.get(to).is_some_and(|r| r.contains(*file))).cloned().collect());
+            found.push(
+                reached.iter().filter(|to| all.get(to).is_some_and(|r| r.contains(*file))).cloned().collect(),
+            );
         }
     }
     found
@@ -277,8 +286,12 @@ fn imports_are_read_as_the_compiler_reads_them() {
     let module = ["train".to_owned(), "run".to_owned()];
     let path = ["super", "config", "Noise"].map(String::from);
     assert_eq!(absolute(&path, &module).unwrap(), ["train", "config", "Noise"]);
-    assert_eq!(without_tests("a\n#[cfg(test)]\nmod tests { x { y } }\nb").split_whitespace().collect::<String>(), "ab");
+    assert_eq!(
+        without_tests("a\n#[cfg(test)]\nmod tests { x { y } }\nb").split_whitespace().collect::<String>(),
+        "ab"
+    );
     assert_eq!(without_tests("#[cfg(test)]\nmod tests;\nb").trim(), "b");
-    let graph = BTreeMap::from([(1, BTreeSet::from([2])), (2, BTreeSet::from([1])), (3, BTreeSet::from([1]))]);
+    let graph =
+        BTreeMap::from([(1, BTreeSet::from([2])), (2, BTreeSet::from([1])), (3, BTreeSet::from([1]))]);
     assert_eq!(circles(&graph), [BTreeSet::from([1, 2])]);
 }

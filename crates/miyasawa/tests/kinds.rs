@@ -3,7 +3,7 @@
 
 use miyasawa::{
     Device,
-    eval::EvalRow,
+    progress::Monitor,
     train::{Finish, Observer, StepReport, TrainConfig, Trainer},
 };
 use std::path::Path;
@@ -23,10 +23,10 @@ impl Observer for Watch {
         self.losses.push(if stats.energy_gap.is_some() { stats.ce } else { stats.loss });
         self.stop = self.stop_at == Some(report.step);
     }
+}
 
-    fn evaluation(&mut self, _: u64, _: &[EvalRow]) {}
-
-    fn should_stop(&self) -> bool {
+impl Monitor for Watch {
+    fn stop(&self) -> bool {
         self.stop
     }
 }

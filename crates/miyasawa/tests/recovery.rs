@@ -6,11 +6,10 @@ use miyasawa::{
     Device,
     checkpoint::{Checkpoint, CheckpointError},
     data::{DataSource, OpenOptions, Part},
-    eval::EvalRow,
     model::{Architecture, params::ParamError},
+    progress::Monitor,
     train::{
-        Finish, Observer, Rollback, StepReport, TrainConfig, TrainError, Trainer, state::TrainState,
-        step::Batch,
+        Batch, Finish, Observer, Rollback, StepReport, TrainConfig, TrainError, Trainer, state::TrainState,
     },
 };
 use std::path::{Path, PathBuf};
@@ -57,11 +56,13 @@ impl Observer for Spoiler {
         self.losses.push(report.stats.loss);
         self.stop = self.stops.contains(&report.step);
     }
-    fn evaluation(&mut self, _: u64, _: &[EvalRow]) {}
     fn rollback(&mut self, event: &Rollback) {
         self.rollbacks.push(event.clone());
     }
-    fn should_stop(&self) -> bool {
+}
+
+impl Monitor for Spoiler {
+    fn stop(&self) -> bool {
         self.stop
     }
 }

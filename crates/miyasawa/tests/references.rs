@@ -5,7 +5,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use miyasawa::{
     checkpoint::tensor_data,
     model::{Architecture, Model, Predict, Query, params},
-    train::{TrainConfig, objective::Objective, step::Batch},
+    train::{Batch, TrainConfig, objective::Objective},
     verify::relative_error,
 };
 use safetensors::SafeTensors;
@@ -58,7 +58,7 @@ impl Oracle {
             label_weight: vec![1.0; labels.len()],
             labels: labels.into_iter().map(|label| label as u32).collect(),
             sigma: self.floats("sigma"),
-            eps: self.floats("eps"),
+            noise: self.floats("eps"),
         }
     }
 }

@@ -12,6 +12,7 @@ use miyasawa::{
     attack::{self, Journal, Method, Norm, Plan, SizeOrder},
     checkpoint::save_tensors,
     metrics::Estimate,
+    progress::Progress,
     report::{Plot, Series, save_plots, short_names},
 };
 use serde_json::Value;
@@ -199,10 +200,12 @@ pub fn run(args: &Attack, session: &Session) -> Result<Outcome> {
     };
     let classifier = predictor.classifier(defence)?;
     let bar = bar(session);
-    let found = attack::run(classifier.as_ref(), &set, &plan, &mut journal, &mut |p| {
-        bar.set_position((1000.0 * p.share) as u64);
-        bar.set_message(format!("eps {:.4}, {}, {:.1}% stand", p.eps, p.attack, 100.0 * p.standing));
-    })?;
+    let mut watch = |p: &Progress<'_>| {
+        let [eps, remaining] = ["eps", "remaining"].map(|name| p.value(name).unwrap_or_default());
+        bar.set_message(format!("eps {eps:.4}, {}, {:.1}% remaining", p.task, 100.0 * remaining));
+        bar.set_share(p.share);
+    };
+    let found = attack::run(classifier.as_ref(), &set, &plan, &mut journal, &mut watch)?;
     bar.finish_and_clear();
     for warning in &found.warnings {
         tracing::warn!("{warning}");

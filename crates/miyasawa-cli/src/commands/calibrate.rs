@@ -79,9 +79,9 @@ pub fn run(args: &Calibrate, session: &Session) -> Result<Outcome> {
             .classifier(Defence::Softmax { sigma })
             .expect("a model that classifies at one level does so at all")
     };
-    let bar = bar(session);
+    let mut bar = bar(session);
     bar.set_message("calibrating");
-    let rows = calibrate(&at, &set, &options, &mut |share| bar.set_position((1000.0 * share) as u64));
+    let rows = calibrate(&at, &set, &options, &mut bar);
     bar.finish_and_clear();
     if session.json {
         let document = serde_json::json!({

@@ -10,6 +10,7 @@ use miyasawa::{
     certify::{CertifyOptions, certified_accuracy, certify, forecast},
     classifier::Defence,
     metrics::wilson,
+    progress::Progress,
 };
 use std::path::PathBuf;
 
@@ -144,11 +145,12 @@ pub fn run(args: &Certify, session: &Session) -> Result<Outcome> {
     }
     let bar = bar(session);
     let started = std::time::Instant::now();
-    let found = certify(classifier.as_ref(), &set, &options, &mut |share, so_far| {
-        bar.set_position((1000.0 * share) as u64);
-        let right = so_far.iter().filter(|c| c.class == Some(c.label)).count();
-        bar.set_message(format!("{} images, {right} right", so_far.len()));
-    });
+    let mut watch = |p: &Progress<'_>| {
+        let [images, correct] = ["images", "correct"].map(|name| p.value(name).unwrap_or_default());
+        bar.set_message(format!("{images} images, {correct} correct"));
+        bar.set_share(p.share);
+    };
+    let found = certify(classifier.as_ref(), &set, &options, &mut watch);
     bar.finish_and_clear();
     let seconds = started.elapsed().as_secs_f64();
     let rows = certified_accuracy(&found, &args.radii);

@@ -2,7 +2,10 @@ use super::{Outcome, train::Bar};
 use crate::session::Session;
 use crate::signals::stop_flag;
 use clap::Args;
-use miyasawa::compare::{self, Beginning, Choice, CompareConfig, Comparison};
+use miyasawa::{
+    compare::{self, Beginning, Choice, CompareConfig, Comparison},
+    progress::monitor,
+};
 use std::{path::PathBuf, sync::atomic::Ordering};
 
 use super::document::provenance;
@@ -48,10 +51,10 @@ pub fn run(args: &Compare, session: &Session) -> anyhow::Result<Outcome> {
         Bar::new(session, run.total, stop.clone())
     };
     let choice = if args.only.is_empty() { Choice::All } else { Choice::Only(args.only.clone()) };
-    let should_stop = || stop.load(Ordering::Relaxed);
+    let mut watch = monitor(|_| {}, || stop.load(Ordering::Relaxed));
     let from = provenance();
     let Some(comparison) =
-        compare::run(&config, &choice, &args.out, &from, &device, &mut observe, &should_stop)?
+        compare::run(&config, &choice, &args.out, &from, &device, &mut observe, &mut watch)?
     else {
         tracing::warn!("stopped; the same call goes on");
         return Ok(Outcome::Failed);

@@ -110,16 +110,12 @@ pub fn run(args: &Eval, session: &Session) -> anyhow::Result<Outcome> {
         classify,
         denoise,
     };
-    let bar = share_bar(session, "evaluating");
-    let mut progress = |share: f64| {
-        bar.set_position((share * 1000.0) as u64);
-        true
-    };
+    let mut bar = share_bar(session, "evaluating");
     let (model, device) = (predictor.model(), predictor.device());
     let found = match &set {
-        TestSet::Set(set) => evaluate_set(model, set, &options, device, &mut progress)?,
+        TestSet::Set(set) => evaluate_set(model, set, &options, device, &mut bar)?,
         TestSet::Gallery(all) => {
-            let rows = evaluate_gallery(model, all, &options, device, &mut progress);
+            let rows = evaluate_gallery(model, all, &options, device, &mut bar);
             rows.map(|rows| Evaluation { count: all.len(), rows })
         }
     };

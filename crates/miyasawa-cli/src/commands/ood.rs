@@ -12,6 +12,7 @@ use miyasawa::{
     data::Dataset,
     model::ObjectiveName,
     ood::{self, OodOptions, OutSource},
+    progress::Progress,
 };
 use std::path::PathBuf;
 
@@ -84,9 +85,9 @@ pub fn run(args: &Ood, session: &Session) -> Result<Outcome> {
     let bar = bar(session);
     let score = |set: &Dataset| {
         bar.set_message(set.name().to_owned());
-        let mut told = |share: f64| bar.set_position((1000.0 * share) as u64);
+        let mut watch = |p: &Progress<'_>| bar.set_share(p.share);
         let learned = [predictor.info().classifies(), predictor.info().denoises()];
-        ood::model_scores(predictor.model(), learned, &at, set, &options, predictor.device(), &mut told)
+        ood::model_scores(predictor.model(), learned, &at, set, &options, predictor.device(), &mut watch)
     };
     let own_scores = score(&own);
     let mut documents = Vec::new();

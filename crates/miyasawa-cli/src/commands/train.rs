@@ -7,6 +7,7 @@ use clap::Args;
 use miyasawa::{
     data::{DataSource, default_folder},
     eval::EvalRow,
+    progress::Monitor,
     train::{BestEvaluation, Observer, Rollback, StepReport, TrainConfig, Trainer, cost::Cost, origins},
 };
 use std::{
@@ -28,13 +29,15 @@ use std::{
 /// be called from any folder: relative paths begin where the run was started.
 ///
 /// Where the loss is not finite or beyond a bound, the run returns to its last good state, lowers the learning
-/// rate and passes the batch over ([divergence] in config.toml). --dry-run tells what a run would cost.
+/// rate and passes the batch over ([divergence] in config.toml). --dry-run prints what a run would cost.
 ///
 /// Examples:
 ///   miyasawa train recipes/cifar10.toml --out runs/cifar10
 ///   miyasawa train --resume --out runs/cifar10
 ///   miyasawa train recipes/imagenet64.toml --dry-run
 ///   miyasawa train --set data.train=photos/ --set data.size=[32,32] --set data.fit=resize --out runs/mine
+///   miyasawa train --init bundled --set data.train=photos/ --set data.size=[32,32] --set data.fit=resize \
+///     --set optimizer.freeze='["stem","stages.0"]' --out runs/tuned
 #[derive(Args, Debug)]
 #[command(verbatim_doc_comment)]
 pub struct Train {
@@ -49,7 +52,8 @@ pub struct Train {
     /// Go on with the run that the folder holds; without CONFIG, with its own configuration
     #[arg(long)]
     resume: bool,
-    /// Start from the parameters of this checkpoint instead of random ones; `bundled` is the one inside the program
+    /// Start from the parameters of this model instead of random ones, with its network where the configuration
+    /// does not say; `bundled` is the one inside the program. Of other classes than the data's the head starts anew
     #[arg(long, value_name = "MODEL", conflicts_with = "resume")]
     init: Option<String>,
     /// Type of the convolutions' products [default: f32, or what the configuration says]
@@ -60,7 +64,7 @@ pub struct Train {
     dry_run: bool,
 }
 
-/// Progress that is told of steps, and a flag that a signal sets.
+/// A bar of a run's steps, and a flag that a signal sets.
 pub struct Bar {
     bar: Progress,
     stop: Arc<AtomicBool>,
@@ -121,10 +125,18 @@ impl Observer for Bar {
             event.rollbacks
         );
     }
+}
 
-    fn should_stop(&self) -> bool {
+impl Monitor for Bar {
+    fn stop(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
     }
+}
+
+/// A text as a value of TOML.
+fn toml_text(text: &str) -> String {
+    // JSON escapes as basic strings of TOML do.
+    serde_json::Value::from(text).to_string()
 }
 
 /// Steps that passes over a small set may come to without anybody having meant it.
@@ -132,8 +144,8 @@ const FEW: u64 = 100;
 
 /// What the run would cost.
 fn dry_run(config: &TrainConfig, session: &Session) -> anyhow::Result<Outcome> {
-    let cost = Cost::of(config, rayon::current_num_threads())?;
-    let here = cost.here(config, &session.device()?)?;
+    let cost = Cost::estimate(config, rayon::current_num_threads())?;
+    let here = cost.measure_here(config, &session.device()?)?;
     if session.json {
         let mut document = serde_json::to_value(&cost)?;
         document["here"] = serde_json::to_value(&here)?;
@@ -189,7 +201,7 @@ fn compare_models(out: &Path, best: &BestEvaluation, last: u64) -> String {
     )
 }
 
-/// Where a set lies, if that is told from the folder that the process works in: its path, or the usual places.
+/// Where a set lies, if that depends on the folder that the process works in: its path, or the usual places.
 fn relative_place(text: &str) -> Option<PathBuf> {
     let usual = || Some(default_folder()).filter(|folder| folder.is_relative());
     let path = match text.parse().ok()? {
@@ -240,15 +252,14 @@ pub fn run(args: &Train, session: &Session) -> anyhow::Result<Outcome> {
         None => own.filter(|own| args.resume && own.exists()),
         given => given.clone(),
     };
-    let mut config = TrainConfig::load(path.as_deref(), &args.set)?;
+    let init = args.init.as_ref().map(|init| format!("init={}", toml_text(init)));
+    let settings: Vec<String> = init.into_iter().chain(args.set.iter().cloned()).collect();
+    let mut config = TrainConfig::load(path.as_deref(), &settings)?;
     if let Some(seed) = session.seed {
         config.seed = seed;
     }
     if let Some(dtype) = args.dtype {
         config.dtype = dtype.into();
-    }
-    if let Some(init) = &args.init {
-        config.init = Some(init.clone());
     }
     if args.dry_run {
         return dry_run(&config, session);

@@ -14,6 +14,7 @@ use miyasawa::{
     attack::{Journal, Method, VERSION},
     data::Dataset,
     ood::OutSource,
+    progress::Progress,
     trust::{Subject, TrustOptions, page},
 };
 use serde_json::{Value, json};
@@ -160,10 +161,11 @@ pub fn run(args: &Trust, session: &Session) -> Result<Outcome> {
             "model": predictor.sha256(), "data": args.measured.data, "fit": format!("{:?}", args.measured.fit_for(predictor)),
         }));
         let mut journal = |sigma: f64| Journal::resume(&journal_path(&args.out, i + 1, sigma), &header);
-        found.push(subject.measure(&options, &mut journal, &mut |what, share| {
-            bar.set_position((1000.0 * share) as u64);
-            bar.set_message(format!("{}: {what}", predictor.name()));
-        })?);
+        let mut watch = |p: &Progress<'_>| {
+            bar.set_message(format!("{}: {}", predictor.name(), p.task));
+            bar.set_share(p.share);
+        };
+        found.push(subject.measure(&options, &mut journal, &mut watch)?);
     }
     bar.finish_and_clear();
     let from = provenance();

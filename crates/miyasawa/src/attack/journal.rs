@@ -38,7 +38,10 @@ pub enum JournalError {
         /// The cause.
         source: std::io::Error,
     },
-    /// The file tells of another attack.
+    /// The monitor stopped the attack; the journal holds what was done, and the attack goes on with it.
+    #[error("the attack was stopped")]
+    Stopped,
+    /// The file is of another attack.
     #[error("{path}: tells of {found}, expected {expected}", path = path.display())]
     Other {
         /// The file.

@@ -28,7 +28,7 @@ pub use examples::{AdversarialExamples, Examples};
 pub use journal::{Journal, JournalError};
 pub use norm::Norm;
 pub use run::{
-    AttackReport, AttackRow, Plan, Progress, SizeOrder, VERSION, noisy_unit_values, robust_accuracy,
+    AttackReport, AttackRow, Plan, SizeOrder, VERSION, noisy_unit_values, robust_accuracy,
     robust_accuracy_while, run, unit_values,
 };
 pub use stage::Method;

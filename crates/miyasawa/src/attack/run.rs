@@ -11,6 +11,7 @@ use crate::classifier::Classifier;
 use crate::data::{Dataset, gather};
 use crate::digest::hex;
 use crate::metrics::wilson;
+use crate::progress::{Monitor, Progress};
 use crate::random::evaluation_noise;
 use crate::range::to_unit;
 use rayon::prelude::*;
@@ -118,19 +119,6 @@ pub struct AttackReport {
     pub warnings: Vec<String>,
 }
 
-/// How far an attack is.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Progress<'a> {
-    /// Share of the stages done, 0 to 1.
-    pub share: f64,
-    /// The size that is worked on.
-    pub eps: f64,
-    /// The attack that runs.
-    pub attack: &'a str,
-    /// Share of all images that still stand.
-    pub standing: f64,
-}
-
 /// The images `indices` of a set with values in [0, 1].
 pub fn unit_values(data: &Dataset, indices: &[usize]) -> Vec<f32> {
     let indices: Vec<u32> = indices.iter().map(|i| *i as u32).collect();
@@ -233,7 +221,7 @@ struct Run<'a> {
     plan: &'a Plan,
     stages: Vec<Stage>,
     journal: &'a mut Journal,
-    progress: &'a mut dyn FnMut(&Progress<'_>),
+    monitor: &'a mut dyn Monitor,
     /// Share of the sizes that are done.
     done: f64,
     /// Number of the sizes.
@@ -258,13 +246,16 @@ impl Run<'_> {
             }
         }
         for (b, indices) in open.chunks(batch).enumerate() {
+            if self.monitor.stop() {
+                return Err(JournalError::Stopped);
+            }
             let within = (b * batch) as f64 / open.len() as f64;
             let share = (place as f64 + within) / self.stages.len() as f64;
-            (self.progress)(&Progress {
+            let remaining = (survivors.len() + open.len() - b * batch) as f64 / data.len() as f64;
+            self.monitor.progress(&Progress {
+                task: stage.attack(),
                 share: self.done + share / self.sizes as f64,
-                eps,
-                attack: stage.attack(),
-                standing: (survivors.len() + open.len() - b * batch) as f64 / data.len() as f64,
+                values: &[("eps", eps), ("remaining", remaining)],
             });
             let started = Instant::now();
             let x = unit_values(data, indices);
@@ -309,9 +300,11 @@ impl Run<'_> {
 
 /// Attacks a data set with every size, in the order of the plan. An image is named in the journal, and draws its random
 /// numbers, by its [place](Dataset::place) in the set that `data` was taken from.
+/// The monitor gets an attack's name as the task, with the values `eps` (the size that is worked on) and `remaining`
+/// (the share of all images that are still classified correctly).
 ///
 /// # Errors
-/// If the journal cannot be written, or tells of other images.
+/// If the journal cannot be written, or is of other images; [`JournalError::Stopped`] if the monitor stops it.
 ///
 /// # Panics
 /// If the images have another shape than the classifier's, or more classes.
@@ -320,7 +313,7 @@ pub fn run(
     data: &Dataset,
     plan: &Plan,
     journal: &mut Journal,
-    progress: &mut dyn FnMut(&Progress<'_>),
+    monitor: &mut dyn Monitor,
 ) -> Result<AttackReport, JournalError> {
     let Clean { right, mut warnings } = clean(classifier, data, plan, journal)?;
     let right: Vec<usize> = (0..data.len()).filter(|i| right[*i]).collect();
@@ -332,7 +325,7 @@ pub fn run(
         sizes.reverse();
     }
     let stages = Stage::of(plan.method, classifier.classes(), plan.restarts.max(1));
-    let mut run = Run { classifier, data, plan, stages, journal, progress, done: 0.0, sizes: sizes.len() };
+    let mut run = Run { classifier, data, plan, stages, journal, monitor, done: 0.0, sizes: sizes.len() };
     // The smallest size that breaks an image, of those tried; what withstood a larger one (largest first only).
     let mut broken_at = vec![f64::INFINITY; data.len()];
     let mut withstood: Vec<usize> = Vec::new();
@@ -397,21 +390,21 @@ fn masking(method: Method, eps: f64, broken_by: &BTreeMap<String, usize>) -> Opt
 
 /// Share of the images that are right and stay right under projected gradient descent; with `eps` 0 the clean accuracy.
 pub fn robust_accuracy(classifier: &dyn Classifier, data: &Dataset, attack: &Pgd, batch: usize) -> f64 {
-    robust_accuracy_while(classifier, data, attack, batch, &|| true).unwrap_or_default()
+    robust_accuracy_while(classifier, data, attack, batch, &mut ()).unwrap_or_default()
 }
 
-/// As [`robust_accuracy`], and nothing as soon as `go_on`, asked before every batch, answers `false`.
+/// As [`robust_accuracy`], and nothing if the monitor, asked before every batch, stops it.
 pub fn robust_accuracy_while(
     classifier: &dyn Classifier,
     data: &Dataset,
     attack: &Pgd,
     batch: usize,
-    go_on: &dyn Fn() -> bool,
+    monitor: &mut dyn Monitor,
 ) -> Option<f64> {
     let mut right = 0;
     let all: Vec<usize> = (0..data.len()).collect();
     for indices in all.chunks(batch.max(1)) {
-        if !go_on() {
+        if monitor.stop() {
             return None;
         }
         let classes = classifier.predict(&unit_values(data, indices));

@@ -6,6 +6,7 @@ use super::{
 };
 use crate::classifier::{Classifier, LogitGrad};
 use crate::data::Dataset;
+use crate::progress::{Progress, monitor};
 use crate::random::example_rng;
 use rand::RngExt;
 
@@ -100,10 +101,8 @@ fn plan(norm: Norm, method: Method, eps: Vec<f64>) -> Plan {
     }
 }
 
-fn quiet(_: &Progress<'_>) {}
-
 fn attack(classifier: &dyn Classifier, data: &Dataset, plan: &Plan) -> AttackReport {
-    run(classifier, data, plan, &mut Journal::in_memory(), &mut quiet).unwrap()
+    run(classifier, data, plan, &mut Journal::in_memory(), &mut ()).unwrap()
 }
 
 /// Each stage alone finds the boundary where it is: just inside it nothing, just outside everything.
@@ -179,7 +178,8 @@ fn results_do_not_depend_on_the_batch_and_fall_with_eps() {
     // From the largest size down: the same answer, and the stages that cost most run once for an image.
     let mut asked = 0.0;
     let plan = Plan { order: SizeOrder::LargestFirst, batch: 20, ..plan };
-    let seen = |p: &Progress<'_>| asked += if p.attack == "square" { p.standing } else { 0.0 };
+    let remaining = |p: &Progress<'_>| p.value("remaining").unwrap();
+    let seen = |p: &Progress<'_>| asked += if p.task == "square" { remaining(p) } else { 0.0 };
     let down = run(&classifier, &data, &plan, &mut Journal::in_memory(), &mut { seen }).unwrap();
     let accuracy = |o: &AttackReport| o.rows.iter().map(|r| (r.eps, r.robust_accuracy)).collect::<Vec<_>>();
     assert_eq!(accuracy(&down), accuracy(&found));
@@ -197,14 +197,16 @@ fn a_journal_grows_with_the_images_and_the_sizes() {
     let large = Plan { eps: vec![0.02, 0.05, 0.1], ..small.clone() };
     let whole = attack(&classifier, &data, &large);
     let mut journal = Journal::in_memory();
-    run(&classifier, &few, &small, &mut journal, &mut quiet).unwrap();
+    run(&classifier, &few, &small, &mut journal, &mut ()).unwrap();
     let mut asked = 0.0;
     let seen = |p: &Progress<'_>| {
-        if p.eps == 0.05 && p.attack == "apgd-ce" {
-            asked = p.standing
+        if p.value("eps") == Some(0.05) && p.task == "apgd-ce" {
+            asked = p.value("remaining").unwrap()
         }
     };
     assert_eq!(run(&classifier, &data, &large, &mut journal, &mut { seen }).unwrap(), whole);
+    let stopped = run(&classifier, &few, &small, &mut Journal::in_memory(), &mut monitor(|_| {}, || true));
+    assert!(matches!(stopped, Err(JournalError::Stopped)));
     assert!(asked > 0.0 && small.header(&serde_json::json!(0)) == large.header(&serde_json::json!(0)));
 }
 
@@ -261,24 +263,24 @@ fn a_journal_is_gone_on_with_and_belongs_to_one_attack() {
     let path = dir.path().join("attack.jsonl");
     let header = serde_json::json!({ "norm": "linf" });
     let mut journal = Journal::create(&path, &header).unwrap();
-    let whole = run(&classifier, &data, &plan, &mut journal, &mut quiet).unwrap();
+    let whole = run(&classifier, &data, &plan, &mut journal, &mut ()).unwrap();
     let text = std::fs::read_to_string(&path).unwrap();
     // Cut in the middle of a line.
     std::fs::write(&path, &text[..text.len() / 2]).unwrap();
     let mut half = Journal::resume(&path, &header).unwrap();
     assert!(!half.is_empty() && half.len() < journal.len());
-    assert_eq!(run(&classifier, &data, &plan, &mut half, &mut quiet).unwrap(), whole);
+    assert_eq!(run(&classifier, &data, &plan, &mut half, &mut ()).unwrap(), whole);
     // Nothing is left to do.
     let mut done = Journal::resume(&path, &header).unwrap();
     let mut asked = 0;
-    run(&classifier, &data, &plan, &mut done, &mut |_| asked += 1).unwrap();
+    run(&classifier, &data, &plan, &mut done, &mut |_: &Progress<'_>| asked += 1).unwrap();
     assert_eq!(asked, 0);
     assert!(done.seconds() > 0.0 && (done.seconds() - half.seconds()).abs() < 1e-9);
     let error = Journal::resume(&path, &serde_json::json!({ "norm": "l2" })).unwrap_err().to_string();
     assert!(error.contains("attack.jsonl") && error.contains("expected"), "{error}");
     // Other images under the same name.
     let others = easy(&Linear::new(SHAPE, 3, 4), 9);
-    let error = run(&classifier, &others, &plan, &mut done, &mut quiet).unwrap_err().to_string();
+    let error = run(&classifier, &others, &plan, &mut done, &mut ()).unwrap_err().to_string();
     assert!(error.contains("attack.jsonl") && error.contains("tells of other data: image"), "{error}");
     // Cut in the middle of the first line.
     std::fs::write(&path, &text[..5]).unwrap();

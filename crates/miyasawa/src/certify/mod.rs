@@ -20,6 +20,7 @@ use crate::attack::unit_values;
 use crate::classifier::Classifier;
 use crate::data::Dataset;
 use crate::metrics::{argmax, wilson};
+use crate::progress::{Monitor, Progress};
 use crate::random::{example_rng, stream};
 use rand_distr::{Distribution, StandardNormal};
 use rayon::prelude::*;
@@ -205,7 +206,8 @@ fn certificate(
     abstain(hits, draws)
 }
 
-/// Certifies every image of a set; `progress` is told the share of the images and the certificates so far.
+/// Certifies every image of a set. The monitor gets the task `certification` with the values `images` and
+/// `correct` so far; the certificates end where it stops the work.
 ///
 /// # Panics
 /// If `n` is 0, `alpha` is not between 0 and 1, or the images have another shape than the classifier's.
@@ -213,14 +215,21 @@ pub fn certify(
     classifier: &dyn Classifier,
     data: &Dataset,
     options: &CertifyOptions,
-    progress: &mut dyn FnMut(f64, &[Certificate]),
+    monitor: &mut dyn Monitor,
 ) -> Vec<Certificate> {
-    let mut out = Vec::new();
+    let (mut out, mut correct) = (Vec::new(), 0usize);
     for image in 0..data.len() {
+        if monitor.stop() {
+            break;
+        }
         let clean = unit_values(data, &[image]);
         let label = data.labels()[image] as usize;
-        out.push(certificate(classifier, &clean, options, data.place(image), label));
-        progress((image + 1) as f64 / data.len() as f64, &out);
+        let found = certificate(classifier, &clean, options, data.place(image), label);
+        correct += usize::from(found.class == Some(label));
+        out.push(found);
+        let values = [("images", out.len() as f64), ("correct", correct as f64)];
+        let share = (image + 1) as f64 / data.len() as f64;
+        monitor.progress(&Progress { task: "certification", share, values: &values });
     }
     out
 }
@@ -288,7 +297,7 @@ mod tests {
     #[test]
     fn the_radius_approaches_the_distance_to_the_plane_and_never_exceeds_it() {
         let data = data(&[0, 64, 120, 128, 160, 200, 240]);
-        let found = certify(&HalfSpace, &data, &options(), &mut |_, _| {});
+        let found = certify(&HalfSpace, &data, &options(), &mut ());
         for c in &found {
             let distance = (f64::from(data.image(c.image)[0]) / 255.0 - f64::from(THRESHOLD)).abs();
             match c.class {
@@ -313,27 +322,27 @@ mod tests {
     #[test]
     fn draws_grow_only_where_they_are_needed() {
         let data = data(&[0, 64, 128, 200, 255]);
-        let grown = certify(&HalfSpace, &data, &CertifyOptions { fixed: false, ..options() }, &mut |_, _| {});
-        let fixed = certify(&HalfSpace, &data, &options(), &mut |_, _| {});
+        let grown = certify(&HalfSpace, &data, &CertifyOptions { fixed: false, ..options() }, &mut ());
+        let fixed = certify(&HalfSpace, &data, &options(), &mut ());
         for radius in [0.1, 0.25] {
             assert_eq!(certified_accuracy(&grown, &[radius]), certified_accuracy(&fixed, &[radius]));
         }
         assert!(grown[0].draws < 1001 && grown[4].draws < 1001 && grown[2].draws == 4000, "{grown:?}");
         // The draws are the same whatever the batch.
         let again = CertifyOptions { fixed: false, batch: 7, ..options() };
-        assert_eq!(certify(&HalfSpace, &data, &again, &mut |_, _| {}), grown);
+        assert_eq!(certify(&HalfSpace, &data, &again, &mut ()), grown);
         // A radius that no image can have at this noise keeps none waiting, and one out of reach no longer.
         let beyond = CertifyOptions { fixed: false, radii: vec![0.1, 0.25, 9.0], ..options() };
-        assert_eq!(certify(&HalfSpace, &data, &beyond, &mut |_, _| {}), grown);
+        assert_eq!(certify(&HalfSpace, &data, &beyond, &mut ()), grown);
         let far = CertifyOptions { fixed: false, radii: vec![0.1, 0.5], ..options() };
-        let far = certify(&HalfSpace, &data, &far, &mut |_, _| {});
+        let far = certify(&HalfSpace, &data, &far, &mut ());
         assert!(far[1].draws < 4000 && far[1].radius >= 0.1 && fixed[1].radius < 0.5, "{far:?}");
         // The draws belong to the image, not to the sample that it is in.
         let few = data.subset(2).unwrap();
-        let of_few = certify(&HalfSpace, &few, &options(), &mut |_, _| {});
+        let of_few = certify(&HalfSpace, &few, &options(), &mut ());
         assert_eq!(of_few, [fixed[0].clone(), fixed[2].clone()]);
         let other = CertifyOptions { seed: 1, ..options() };
-        assert_ne!(certify(&HalfSpace, &data, &other, &mut |_, _| {}), fixed);
+        assert_ne!(certify(&HalfSpace, &data, &other, &mut ()), fixed);
     }
 
     #[test]

@@ -11,6 +11,7 @@ use crate::image::{Image, ImageError, grid};
 use crate::infer::to_images;
 use crate::metrics::wilson;
 use crate::model::{Model, Predict, Query, host};
+use crate::progress::Monitor;
 use crate::train::{
     TrainConfig, Trainer,
     config::{DataConfig, ObjectiveName},
@@ -156,14 +157,14 @@ impl<'c> Measures<'c> {
         self.config.eval.limit.unwrap_or(all).min(all)
     }
 
-    /// Measures a model, unless the same was measured before; nothing as soon as `go_on` answers `false`.
+    /// Measures a model, unless the same was measured before; nothing if the monitor stops it.
     pub fn of(
         &self,
         entry: &ModelEntry,
         settings: Option<&TrainConfig>,
         [path, run_dir]: [&Path; 2],
         diverged: Option<String>,
-        go_on: &dyn Fn() -> bool,
+        monitor: &mut dyn Monitor,
     ) -> Result<Option<RunResult>, ExperimentError> {
         let (checkpoint, sha256) = load(path)?;
         if let Some(stored) = self.stored(run_dir).filter(|s| s.sha256 == sha256 && s.diverged == diverged) {
@@ -181,16 +182,15 @@ impl<'c> Measures<'c> {
             denoise: info.denoises(),
             ..EvalOptions::default()
         };
-        let mut wait = |_| go_on();
         let found = match (&self.gallery, info.classifies()) {
             (Some(images), false) => {
-                let rows = eval::evaluate_gallery(&model, images, &options, self.device, &mut wait);
+                let rows = eval::evaluate_gallery(&model, images, &options, self.device, monitor);
                 rows.map(|rows| Evaluation { count: self.count(), rows })
             }
-            _ => eval::evaluate_set(&model, &self.test, &options, self.device, &mut wait)?,
+            _ => eval::evaluate_set(&model, &self.test, &options, self.device, monitor)?,
         };
         let Some(Evaluation { count, rows }) = found else { return Ok(None) };
-        let Some((attacked, robust)) = self.robust(&model, info, go_on)? else { return Ok(None) };
+        let Some((attacked, robust)) = self.robust(&model, info, monitor)? else { return Ok(None) };
         let result = RunResult {
             name: entry.name.clone(),
             seed: settings.map(|settings| settings.seed),
@@ -226,7 +226,7 @@ impl<'c> Measures<'c> {
         entry: &ModelEntry,
         settings: &TrainConfig,
         [model, run_dir]: [&Path; 2],
-        go_on: &dyn Fn() -> bool,
+        monitor: &mut dyn Monitor,
     ) -> Result<Finished, ExperimentError> {
         let stored = self.stored(run_dir);
         if !model.exists() {
@@ -238,7 +238,7 @@ impl<'c> Measures<'c> {
         if !whole && diverged.is_none() {
             return Ok(Finished::No);
         }
-        let result = self.of(entry, Some(settings), [model, run_dir], diverged, go_on)?;
+        let result = self.of(entry, Some(settings), [model, run_dir], diverged, monitor)?;
         Ok(result.map_or(Finished::Stopped, |result| Finished::Measured(Box::new(result))))
     }
 
@@ -290,12 +290,12 @@ impl<'c> Measures<'c> {
         Ok(())
     }
 
-    /// How many images were attacked, and the results; nothing as soon as `go_on` answers `false`.
+    /// How many images were attacked, and the results; nothing if the monitor stops it.
     fn robust(
         &self,
         model: &Model,
         info: &ModelInfo,
-        go_on: &dyn Fn() -> bool,
+        monitor: &mut dyn Monitor,
     ) -> Result<Option<(usize, Vec<RobustRow>)>, ExperimentError> {
         let attack = &self.config.attack;
         if !info.classifies() || attack.count == 0 {
@@ -307,13 +307,13 @@ impl<'c> Measures<'c> {
         let Some(classifier) = plain_classifier(model, info.sigma[0], shape, classes, self.device) else {
             return Ok(Some((0, Vec::new())));
         };
-        let row = |&eps: &f64| {
+        let mut row = |&eps: &f64| {
             let pgd = Pgd::new(attack.norm, eps, attack.steps, 0);
-            let share = robust_accuracy_while(classifier.as_ref(), &attacked, &pgd, 64, go_on)?;
+            let share = robust_accuracy_while(classifier.as_ref(), &attacked, &pgd, 64, monitor)?;
             let robust_interval = Some(wilson(share, attacked.len()));
             Some(RobustRow { eps, robust_accuracy: share, robust_interval })
         };
-        let rows: Option<Vec<RobustRow>> = attack.eps.iter().map(row).collect();
+        let rows: Option<Vec<RobustRow>> = attack.eps.iter().map(&mut row).collect();
         Ok(rows.map(|rows| (attacked.len(), rows)))
     }
 

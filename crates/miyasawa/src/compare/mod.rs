@@ -22,8 +22,9 @@ pub use measure::{Costs, RobustRow, RunResult};
 use crate::atomic::write_atomic;
 use crate::checkpoint::Checkpoint;
 use crate::experiment::ExperimentError;
+use crate::progress::Monitor;
 use crate::report::Provenance;
-use crate::train::{Observer, TrainConfig, TrainError, Trainer, has_checkpoint};
+use crate::train::{Observer, TrainConfig, TrainError, Trainer, config::AugmentConfig, has_checkpoint};
 use burn::tensor::Device;
 use measure::{Finished, Measures};
 use std::{
@@ -81,8 +82,8 @@ impl Choice {
     }
 }
 
-/// Trains and measures what is chosen, and writes the report of all, which says that it comes `from` there; `observe` gives an observer for each training,
-/// `should_stop` is asked while models are measured. Nothing if the one or the other stopped it.
+/// Trains and measures what is chosen, and writes the report of all, which says that it comes `from` there; `observe` gives an observer for each
+/// training, the monitor is asked while models are measured. Nothing if the one or the other stopped it.
 ///
 /// # Errors
 /// If the configuration makes no sense, or a file cannot be read or written. A training that diverges is no error: it is a
@@ -94,7 +95,7 @@ pub fn run<O: Observer>(
     from: &Provenance,
     device: &Device,
     observe: &mut dyn FnMut(Beginning<'_>) -> O,
-    should_stop: &dyn Fn() -> bool,
+    monitor: &mut dyn Monitor,
 ) -> Result<Option<Comparison>, ExperimentError> {
     config.check()?;
     let models = choice.of(config)?;
@@ -105,13 +106,12 @@ pub fn run<O: Observer>(
     folder(&out.join("runs"))?;
     let steps = Plan { config, device, path: out.join("plan.json") }.steps(&models)?;
     let measures = Measures::new(config, device)?;
-    let go_on = || !should_stop();
     let mut runs = Vec::new();
     for entry in models {
         if let Some(path) = &entry.checkpoint {
             let run_dir = run_dir(out, &entry.name, None);
             folder(&run_dir)?;
-            let Some(result) = measures.of(entry, None, [path, &run_dir], None, &go_on)? else {
+            let Some(result) = measures.of(entry, None, [path, &run_dir], None, monitor)? else {
                 return Ok(None);
             };
             runs.push(result);
@@ -124,7 +124,7 @@ pub fn run<O: Observer>(
             let model = run_dir.join("model.safetensors");
             // Without a checkpoint nothing goes on, and what was trained must not be trained again.
             if resume && !has_checkpoint(&run_dir)? {
-                match measures.of_finished(entry, &settings, [&model, &run_dir], &go_on)? {
+                match measures.of_finished(entry, &settings, [&model, &run_dir], monitor)? {
                     Finished::Measured(result) => {
                         runs.push(*result);
                         continue;
@@ -143,7 +143,7 @@ pub fn run<O: Observer>(
                 Err(error) => return Err(error.into()),
             };
             let paths = [model.as_path(), &run_dir];
-            let Some(result) = measures.of(entry, Some(&settings), paths, diverged, &go_on)? else {
+            let Some(result) = measures.of(entry, Some(&settings), paths, diverged, monitor)? else {
                 return Ok(None);
             };
             runs.push(result);
@@ -171,7 +171,13 @@ fn resumes(settings: &TrainConfig, run_dir: &Path) -> Result<bool, ExperimentErr
         Err(_) => return Ok(false),
     };
     let same = text.parse::<toml::Table>().ok().and_then(|table| table.try_into::<TrainConfig>().ok());
-    if same.as_ref() != Some(settings) {
+    let mut settings = settings.clone();
+    if let Some(same) = same.as_ref().filter(|_| settings.augment.is_auto()) {
+        // The data decided when the run began.
+        let (flip, crop, padding) = (same.augment.flip, same.augment.crop, same.augment.padding);
+        settings.augment = AugmentConfig { flip, crop, padding, ..settings.augment };
+    }
+    if same.as_ref() != Some(&settings) {
         return Err(ExperimentError::OtherRun { path: run_dir.to_owned() });
     }
     Ok(true)

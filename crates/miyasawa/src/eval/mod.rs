@@ -10,6 +10,7 @@ use crate::infer;
 use crate::metrics::{ClassificationMeter, DenoisingMeter};
 use crate::model::{Predict, Query, host};
 use crate::parallel;
+use crate::progress::{Monitor, Piece, Progress};
 use crate::random::evaluation_noise;
 use burn::tensor::{Device, Int, Tensor, TensorData, activation::log_softmax};
 
@@ -117,7 +118,7 @@ fn noisy_batch_at(
     }
 }
 
-/// Evaluates a model; `progress` is told the share of the work done.
+/// Evaluates a model; the monitor gets the task `evaluation`. Nothing is returned if it stops the work.
 ///
 /// # Panics
 /// If the images have other channels than the model's, or more classes where it classifies.
@@ -126,14 +127,10 @@ pub fn evaluate(
     data: &Dataset,
     options: &EvalOptions,
     device: &Device,
-    progress: &mut dyn FnMut(f64),
+    monitor: &mut dyn Monitor,
 ) -> Vec<EvalRow> {
-    let mut told = |share| {
-        progress(share);
-        true
-    };
-    // Images in memory cannot fail to be read, and nobody stops it.
-    let found = evaluate_set(model, &data.clone().into(), options, device, &mut told).ok().flatten();
+    // Images in memory cannot fail to be read.
+    let found = evaluate_set(model, &data.clone().into(), options, device, monitor).ok().flatten();
     found.map_or_else(Vec::new, |found| found.rows)
 }
 
@@ -146,8 +143,8 @@ pub struct Evaluation {
     pub rows: Vec<EvalRow>,
 }
 
-/// As [`evaluate`], of images that need not be in memory: a batch of them is, at a time; nothing as soon as `progress` answers
-/// `false`. Broken ones are left out if they were opened so.
+/// As [`evaluate`], of images that need not be in memory: a batch of them is, at a time; nothing if the
+/// monitor stops it. Broken ones are left out if they were opened so.
 ///
 /// # Errors
 /// If images cannot be read, too many are broken, or none is whole.
@@ -159,15 +156,16 @@ pub fn evaluate_set(
     data: &Images,
     options: &EvalOptions,
     device: &Device,
-    progress: &mut dyn FnMut(f64) -> bool,
+    monitor: &mut dyn Monitor,
 ) -> Result<Option<Evaluation>, DataError> {
     let indices = data.spread(options.limit.unwrap_or(usize::MAX));
     let mut meters = Meters::new(model, options, device);
     let (mut place, mut done) = (0, 0);
     for chunk in indices.chunks(options.batch.max(1)) {
         if let Some(batch) = data.load_whole(chunk)? {
-            let now = |share: f64| (done as f64 + share * chunk.len() as f64) / indices.len() as f64;
-            if !meters.add(&batch, [0, batch.len()], place, &mut |share| progress(now(share))) {
+            let range = [done, chunk.len()].map(|n| n as f64 / indices.len() as f64);
+            let piece = &mut Piece { monitor: &mut *monitor, task: None, range };
+            if !meters.add(&batch, [0, batch.len()], place, piece) {
                 return Ok(None);
             }
             place += batch.len();
@@ -177,7 +175,7 @@ pub fn evaluate_set(
     // None of those that were chosen is whole.
     if place == 0 {
         let few = data.sample(options.limit.unwrap_or(usize::MAX))?;
-        if !meters.add(&few, [0, few.len()], 0, progress) {
+        if !meters.add(&few, [0, few.len()], 0, monitor) {
             return Ok(None);
         }
         place = few.len();
@@ -191,7 +189,7 @@ pub fn evaluate_gallery(
     images: &[Image],
     options: &EvalOptions,
     device: &Device,
-    progress: &mut dyn FnMut(f64) -> bool,
+    monitor: &mut dyn Monitor,
 ) -> Option<Vec<EvalRow>> {
     let count = options.limit.unwrap_or(usize::MAX).min(images.len());
     let mut levels: Vec<OfLevel> = options.sigmas.iter().map(|_| OfLevel::default()).collect();
@@ -208,13 +206,17 @@ pub fn evaluate_gallery(
                 meter.add(denoised.values(), clean.values(), clean.shape());
             }
             let done = (k * options.sigmas.len() + level + 1) as f64;
-            if !progress(done / (count * options.sigmas.len()) as f64) {
+            monitor.progress(&Progress::new(TASK, done / (count * options.sigmas.len()) as f64));
+            if monitor.stop() {
                 return None;
             }
         }
     }
     Some(options.sigmas.iter().zip(levels).map(|(sigma, meters)| meters.row(*sigma)).collect())
 }
+
+/// The task that a monitor gets.
+const TASK: &str = "evaluation";
 
 /// What is measured at a noise level: what the model answered.
 #[derive(Default)]
@@ -268,15 +270,9 @@ impl<'a, P: Predict + Sync> Meters<'a, P> {
         Self { model, options, device, of_level }
     }
 
-    /// Adds the images `range` (first and count) of `data`, with the noise of the images from `place` on, as long
-    /// as `progress` answers `true`.
-    fn add(
-        &mut self,
-        data: &Dataset,
-        range: [usize; 2],
-        place: usize,
-        progress: &mut dyn FnMut(f64) -> bool,
-    ) -> bool {
+    /// Adds the images `range` (first and count) of `data`, with the noise of the images from `place` on;
+    /// `false` if the monitor stops it.
+    fn add(&mut self, data: &Dataset, range: [usize; 2], place: usize, monitor: &mut dyn Monitor) -> bool {
         let image = (data.channels(), data.height(), data.width());
         let levels = self.of_level.len() as f64;
         let labels = &data.labels()[range[0]..range[0] + range[1]];
@@ -302,7 +298,8 @@ impl<'a, P: Predict + Sync> Meters<'a, P> {
             if let Some(given) = found.class_conditional {
                 meters.class_conditional.get_or_insert_default().add(&host(given), &batch.clean, image);
             }
-            if !progress((level + 1) as f64 / levels) {
+            monitor.progress(&Progress::new(TASK, (level + 1) as f64 / levels));
+            if monitor.stop() {
                 return false;
             }
         }

@@ -20,12 +20,19 @@ pub enum Kind {
     DnCnn,
     /// [`UNet`](super::UNet): a denoiser alone.
     UNet,
+    /// A joint model on the caller's own [`EnergyNetwork`](super::EnergyNetwork).
+    Custom,
 }
 
 impl Kind {
     /// Whether it has logits.
     pub fn classifies(self) -> bool {
-        matches!(self, Self::GradResNet | Self::ResNet18)
+        matches!(self, Self::GradResNet | Self::ResNet18 | Self::Custom)
+    }
+
+    /// Whether one network classifies and denoises.
+    pub fn is_joint(self) -> bool {
+        matches!(self, Self::GradResNet | Self::Custom)
     }
 
     /// Whether it has a denoiser.
@@ -41,6 +48,7 @@ impl std::fmt::Display for Kind {
             Self::ResNet18 => "resnet18",
             Self::DnCnn => "dncnn",
             Self::UNet => "unet",
+            Self::Custom => "custom",
         })
     }
 }
@@ -58,6 +66,21 @@ pub enum Architecture {
     DnCnn(DnCnnConfig),
     /// The reference denoiser of several scales.
     UNet(UNetConfig),
+    /// A joint model on the caller's own network.
+    Custom(CustomNetwork),
+}
+
+/// What is known of a network that the library does not make itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CustomNetwork {
+    /// What it is called: its type's name.
+    pub name: String,
+    /// Channels of an image.
+    pub channels: usize,
+    /// Number of classes.
+    pub classes: usize,
+    /// Whether it works without knowing the noise level.
+    pub blind: bool,
 }
 
 /// How an [`Architecture`] is written.
@@ -68,6 +91,7 @@ enum Tagged {
     ResNet18(ResNetConfig),
     DnCnn(DnCnnConfig),
     UNet(UNetConfig),
+    Custom(CustomNetwork),
 }
 
 impl From<Architecture> for Tagged {
@@ -77,6 +101,7 @@ impl From<Architecture> for Tagged {
             Architecture::ResNet18(config) => Self::ResNet18(config),
             Architecture::DnCnn(config) => Self::DnCnn(config),
             Architecture::UNet(config) => Self::UNet(config),
+            Architecture::Custom(config) => Self::Custom(config),
         }
     }
 }
@@ -93,14 +118,20 @@ impl TryFrom<serde_json::Value> for Architecture {
             Tagged::ResNet18(config) => Self::ResNet18(config),
             Tagged::DnCnn(config) => Self::DnCnn(config),
             Tagged::UNet(config) => Self::UNet(config),
+            Tagged::Custom(config) => Self::Custom(config),
         })
     }
 }
 
 impl std::fmt::Display for Architecture {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}, width {}", self.kind(), self.width())?;
+        if let Self::Custom(network) = self {
+            write!(f, "custom, {}", network.name)?;
+        } else {
+            write!(f, "{}, width {}", self.kind(), self.width())?;
+        }
         match self {
+            Self::Custom(_) => {}
             Self::GradResNet(GradResNetConfig { blocks, .. })
             | Self::ResNet18(ResNetConfig { blocks, .. })
             | Self::UNet(UNetConfig { blocks, .. }) => write!(f, ", blocks {blocks:?}")?,
@@ -116,7 +147,27 @@ impl std::fmt::Display for Architecture {
     }
 }
 
+impl CustomNetwork {
+    fn not_ours(&self) -> String {
+        let name = &self.name;
+        format!(
+            "{name} is a network of its author's own: load it with the program that defines it \
+             (model::params::assign)"
+        )
+    }
+}
+
 impl Architecture {
+    /// The names of the parameters that make logits of features begin so; none of a denoiser alone
+    /// or where they are not known.
+    pub fn class_head(&self) -> Option<&'static str> {
+        match self {
+            Self::GradResNet(_) => Some("class_head."),
+            Self::ResNet18(_) => Some("head."),
+            _ => None,
+        }
+    }
+
     /// Its name.
     pub fn kind(&self) -> Kind {
         match self {
@@ -124,6 +175,7 @@ impl Architecture {
             Self::ResNet18(_) => Kind::ResNet18,
             Self::DnCnn(_) => Kind::DnCnn,
             Self::UNet(_) => Kind::UNet,
+            Self::Custom(_) => Kind::Custom,
         }
     }
 
@@ -134,16 +186,18 @@ impl Architecture {
             Self::ResNet18(config) => config.channels,
             Self::DnCnn(config) => config.channels,
             Self::UNet(config) => config.channels,
+            Self::Custom(network) => network.channels,
         }
     }
 
-    /// Channels of the first layers.
+    /// Channels of the first layers; 0 where they are not known.
     pub fn width(&self) -> usize {
         match self {
             Self::GradResNet(config) => config.width,
             Self::ResNet18(config) => config.width,
             Self::DnCnn(config) => config.width,
             Self::UNet(config) => config.width,
+            Self::Custom(_) => 0,
         }
     }
 
@@ -153,6 +207,7 @@ impl Architecture {
             Self::GradResNet(config) => Some(config.classes),
             Self::ResNet18(config) => Some(config.classes),
             Self::DnCnn(_) | Self::UNet(_) => None,
+            Self::Custom(network) => Some(network.classes),
         }
     }
 
@@ -163,6 +218,7 @@ impl Architecture {
             Self::ResNet18(_) => true,
             Self::DnCnn(config) => !config.conditioned,
             Self::UNet(config) => !config.conditioned,
+            Self::Custom(network) => network.blind,
         }
     }
 
@@ -185,20 +241,25 @@ impl Architecture {
             Self::UNet(config) => {
                 counts(config.channels, config.width, config.blocks.len()).or_else(|| stages(&config.blocks))
             }
+            Self::Custom(network) => counts(network.channels, 1, 1)
+                .or_else(|| (network.classes == 0).then(|| "classes is 0, expected at least 1".to_owned())),
         }
     }
 
-    /// MACs of the convolutions in one forward pass over one image.
+    /// MACs of the convolutions in one forward pass over one image; 0 where they are not
+    /// known.
     pub fn macs(&self, size: [usize; 2]) -> usize {
         match self {
             Self::GradResNet(config) => config.macs(size),
             Self::ResNet18(config) => config.macs(size),
             Self::DnCnn(config) => config.macs(size),
             Self::UNet(config) => config.macs(size),
+            Self::Custom(_) => 0,
         }
     }
 
-    /// Values of an activation of one image: after the first convolution, then of every unit (block or layer).
+    /// Values of an activation of one image: after the first convolution, then of every unit
+    /// (block or layer).
     pub fn activations(&self, [height, width]: [usize; 2]) -> Vec<usize> {
         match self {
             Self::GradResNet(config) => config.activations([height, width]),
@@ -207,38 +268,43 @@ impl Architecture {
             }
             Self::DnCnn(config) => vec![height * width * config.width; config.depth],
             Self::UNet(config) => config.activations([height, width]),
+            Self::Custom(_) => vec![0],
         }
     }
 
-    /// Activations that training keeps of a unit: what convolutions, norms and non-linearities take.
+    /// Activations that training keeps of a unit: what convolutions, norms and non-linearities
+    /// take.
     pub fn kept_per_unit(&self) -> usize {
         match self {
             Self::GradResNet(_) => 4,
             Self::ResNet18(_) => 7,
-            Self::DnCnn(_) | Self::UNet(_) => 3,
+            Self::DnCnn(_) | Self::UNet(_) | Self::Custom(_) => 3,
         }
     }
 
-    /// Passes through the convolutions to denoise an image: the joint model's denoiser is a gradient.
+    /// Passes through the convolutions to denoise an image: the joint model's denoiser is a
+    /// gradient.
     pub fn denoise_passes(&self) -> usize {
-        if self.kind() == Kind::GradResNet { 2 } else { 1 }
+        if self.kind().is_joint() { 2 } else { 1 }
     }
 
     /// The type of the convolutions' products: how the network is computed, not what it is.
     pub fn set_operands(&mut self, operands: crate::ops::Operands) {
-        *match self {
-            Self::GradResNet(config) => &mut config.operands,
-            Self::ResNet18(config) => &mut config.operands,
-            Self::DnCnn(config) => &mut config.operands,
-            Self::UNet(config) => &mut config.operands,
-        } = operands;
+        match self {
+            Self::GradResNet(config) => config.operands = operands,
+            Self::ResNet18(config) => config.operands = operands,
+            Self::DnCnn(config) => config.operands = operands,
+            Self::UNet(config) => config.operands = operands,
+            // Its author's program decides.
+            Self::Custom(_) => {}
+        }
     }
 
-    /// A model with random parameters for data with the standard deviation `sigma_data`; the seed fixes the
-    /// parameters on every device.
+    /// A model with random parameters for data with the standard deviation `sigma_data`; the seed
+    /// fixes the parameters on every device.
     ///
     /// # Panics
-    /// If [`problem`](Self::problem) finds one.
+    /// If [`problem`](Self::problem) finds one, or for [`Custom`](Self::Custom).
     pub fn init(&self, device: &Device, seed: u64, sigma_data: f64) -> Model {
         if let Some(problem) = self.problem() {
             panic!("{}: {problem}", self.kind());
@@ -249,6 +315,7 @@ impl Architecture {
             Self::ResNet18(config) => Model::Classifier(PlainClassifier { net: config.init(device, seed) }),
             Self::DnCnn(config) => denoiser(DenoiserNet::DnCnn(config.init(device, seed))),
             Self::UNet(config) => denoiser(DenoiserNet::UNet(config.init(device, seed))),
+            Self::Custom(network) => panic!("{}", network.not_ours()),
         }
     }
 
@@ -256,7 +323,8 @@ impl Architecture {
     /// anything is allocated: both may come from a file that nobody has checked.
     ///
     /// # Errors
-    /// If [`problem`](Self::problem) finds one, or a parameter is missing, unknown, or has another shape.
+    /// If [`problem`](Self::problem) finds one, a parameter is missing, unknown, or has another
+    /// shape, or for [`Custom`](Self::Custom), which only its author can make.
     pub fn with_params(
         &self,
         values: ParamMap,
@@ -274,6 +342,7 @@ impl Architecture {
             Self::ResNet18(config) => config.values(),
             Self::DnCnn(config) => config.values(),
             Self::UNet(config) => config.values(),
+            Self::Custom(network) => return Err(ParamError::Config(network.not_ours())),
         };
         params::check_count(&values, expected)?;
         params::assign(self.init(device, 0, sigma_data), values)
@@ -304,120 +373,4 @@ pub(super) fn stages(blocks: &[usize]) -> Option<String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use burn::module::Module;
-    use burn::tensor::TensorData;
-
-    fn all() -> Vec<Architecture> {
-        let operands = crate::ops::Operands::F32;
-        let dncnn = |bias_free, conditioned| {
-            Architecture::DnCnn(DnCnnConfig {
-                channels: 3,
-                width: 8,
-                depth: 5,
-                bias_free,
-                conditioned,
-                operands,
-            })
-        };
-        let unet = |bias_free, conditioned| {
-            let blocks = vec![1, 2, 1];
-            Architecture::UNet(UNetConfig { channels: 1, width: 4, blocks, bias_free, conditioned, operands })
-        };
-        vec![
-            Architecture::GradResNet(GradResNetConfig { width: 8, ..GradResNetConfig::new(3, 10) }),
-            Architecture::ResNet18(ResNetConfig {
-                channels: 3,
-                classes: 7,
-                width: 8,
-                blocks: vec![1, 2, 1],
-                operands,
-            }),
-            dncnn(false, false),
-            dncnn(true, true),
-            unet(true, true),
-            unet(false, false),
-        ]
-    }
-
-    #[test]
-    fn what_is_written_reads_back_and_an_old_description_is_a_gradresnet() {
-        for architecture in all() {
-            let text = serde_json::to_string(&architecture).unwrap();
-            assert!(text.starts_with(&format!("{{\"kind\":\"{}\"", architecture.kind())), "{text}");
-            assert_eq!(serde_json::from_str::<Architecture>(&text).unwrap(), architecture);
-        }
-        let old =
-            r#"{"channels":1,"classes":10,"width":8,"blocks":[1],"blind":true,"zero_energy_head":true}"#;
-        assert_eq!(serde_json::from_str::<Architecture>(old).unwrap().kind(), Kind::GradResNet);
-        for wrong in [r#"{"kind":"vit"}"#, r#"{"kind":"dncnn","channels":1}"#, "{}", "[]"] {
-            assert!(serde_json::from_str::<Architecture>(wrong).is_err(), "{wrong}");
-        }
-        let more = old.replace("}", ",\"depth\":3}");
-        assert!(serde_json::from_str::<Architecture>(&more).unwrap_err().to_string().contains("depth"));
-    }
-
-    #[test]
-    fn the_number_of_values_is_counted_without_allocating() {
-        let device = Device::flex();
-        for architecture in all() {
-            let model = architecture.init(&device, 1, 0.5);
-            let values = params::collect(&model);
-            let same = architecture.with_params(values.clone(), &device, 0.5).unwrap();
-            assert_eq!(params::collect(&same), values, "{architecture:?}");
-            assert!(model.num_params() > 100);
-            let mut fewer = values.clone();
-            fewer.pop_first();
-            let error = architecture.with_params(fewer, &device, 0.5).unwrap_err();
-            assert!(matches!(error, ParamError::Count { .. }), "{error}");
-        }
-    }
-
-    /// A network that would take terabytes, claimed by a file of a few kilobytes.
-    #[test]
-    fn nothing_is_allocated_for_what_is_not_there() {
-        let text = r#"{"channels":1,"classes":1,"width":1024,"blocks":[65536],"blind":true,"zero_energy_head":true}"#;
-        let hostile: Architecture = serde_json::from_str(text).unwrap();
-        assert_eq!(hostile.problem(), None);
-        let value = |shape: Vec<usize>| TensorData::zeros::<f32, _>(shape);
-        let values = [
-            ("stem.weight".to_owned(), value(vec![1024, 1, 3, 3])),
-            ("stages.0.0.conv1.weight".to_owned(), value(vec![1024, 1024, 3, 3])),
-            ("stages.0.65535.conv1.weight".to_owned(), value(vec![1024, 1024, 3, 3])),
-            ("class_head.weight".to_owned(), value(vec![1, 1024])),
-        ];
-        let error = hostile.with_params(values.into_iter().collect(), &Device::flex(), 0.5).unwrap_err();
-        assert!(error.to_string().contains("stages.0.1.conv1.weight"), "{error}");
-        let Architecture::GradResNet(config) = hostile else { panic!("another kind") };
-        assert!(config.values() > 1 << 40);
-    }
-
-    #[test]
-    fn hostile_numbers_are_refused() {
-        for (text, word) in [
-            (r#"{"kind":"resnet18","channels":3,"classes":0,"width":8,"blocks":[1]}"#, "classes"),
-            (r#"{"kind":"resnet18","channels":3,"classes":2,"width":8,"blocks":[]}"#, "blocks"),
-            // 11 channels are one group, 22 are two, 44 would be five; 7 channels make 28 in the third stage, three groups.
-            (
-                r#"{"channels":1,"classes":10,"width":11,"blocks":[1,1,1],"blind":true,"zero_energy_head":true}"#,
-                "44 channels",
-            ),
-            (
-                r#"{"channels":1,"classes":10,"width":7,"blocks":[1,1,1],"blind":true,"zero_energy_head":true}"#,
-                "28 channels",
-            ),
-            (
-                r#"{"kind":"unet","channels":3,"width":99999999,"blocks":[1],"bias_free":true,"conditioned":true}"#,
-                "width",
-            ),
-            (
-                r#"{"kind":"dncnn","channels":3,"width":8,"depth":1,"bias_free":true,"conditioned":true}"#,
-                "depth",
-            ),
-        ] {
-            let found = serde_json::from_str::<Architecture>(text).unwrap().problem().unwrap();
-            assert!(found.contains(word), "{found}");
-        }
-    }
-}
+mod tests;

@@ -21,7 +21,7 @@ pub fn host<const D: usize>(tensor: burn::tensor::Tensor<D>) -> Vec<f32> {
 pub const NOISE_LEVELS: std::ops::RangeInclusive<f64> = 1e-6..=1e6;
 
 pub use any::{Model, Predict, Prediction, Query};
-pub use architecture::{Architecture, Kind};
+pub use architecture::{Architecture, CustomNetwork, Kind};
 pub use dncnn::{DnCnn, DnCnnConfig};
 pub use energy::{EnergyNetwork, Outputs};
 pub use gradresnet::{GradResNet, GradResNetConfig, GradResNetTape, Norm};

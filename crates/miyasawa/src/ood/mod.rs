@@ -16,6 +16,7 @@ use crate::data::Dataset;
 use crate::eval::noisy_batch;
 use crate::metrics::{Detection, detection, log_sum_exp, mse};
 use crate::model::{EnergyNetwork, JointModel, Model, host};
+use crate::progress::{Monitor, Progress};
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
@@ -85,13 +86,14 @@ pub struct OodOptions {
 }
 
 /// Scores every image at every noise level: noise of the level is added, the same for the images of one place in
-/// every set, and the model is told the level.
+/// every set, and the model is conditioned on the level. The monitor gets the set's name as the task; the levels
+/// end where it stops the work.
 pub fn scores<N: EnergyNetwork>(
     model: &JointModel<N>,
     data: &Dataset,
     options: &OodOptions,
     device: &Device,
-    progress: &mut dyn FnMut(f64),
+    monitor: &mut dyn Monitor,
 ) -> Vec<LevelScores> {
     let (classes, len) = (model.net.classes(), data.image_len());
     let total = (options.sigmas.len() * data.len()) as f64;
@@ -113,7 +115,11 @@ pub fn scores<N: EnergyNetwork>(
             }));
             residual.extend(denoised.chunks(len).zip(batch.clean.chunks(len)).map(|(d, x)| -mse(d, x)));
             of_logits(&logits, classes, softmax, energy);
-            progress((level * data.len() + from + size) as f64 / total);
+            let done = (level * data.len() + from + size) as f64;
+            monitor.progress(&Progress::new(data.name(), done / total));
+            if monitor.stop() {
+                return out;
+            }
         }
         out.push(scores);
     }
@@ -129,11 +135,11 @@ pub fn model_scores<'m>(
     data: &Dataset,
     options: &OodOptions,
     device: &Device,
-    progress: &mut dyn FnMut(f64),
+    monitor: &mut dyn Monitor,
 ) -> Vec<LevelScores> {
     match model.joint() {
-        Some(joint) => only_learned(scores(joint, data, options, device, progress), learned),
-        None => classifier_scores(at, data, options, progress),
+        Some(joint) => only_learned(scores(joint, data, options, device, monitor), learned),
+        None => classifier_scores(at, data, options, monitor),
     }
 }
 
@@ -167,7 +173,7 @@ pub fn classifier_scores<'m>(
     at: &dyn Fn(f64) -> BoxedClassifier<'m>,
     data: &Dataset,
     options: &OodOptions,
-    progress: &mut dyn FnMut(f64),
+    monitor: &mut dyn Monitor,
 ) -> Vec<LevelScores> {
     let places: Vec<usize> = (0..data.len()).collect();
     let total = (options.sigmas.len() * data.len()) as f64;
@@ -179,7 +185,11 @@ pub fn classifier_scores<'m>(
         for indices in places.chunks(options.batch.max(1)) {
             let noisy = noisy_unit_values(data, indices, sigma, [options.seed, level as u64]);
             of_logits(&classifier.logits(&noisy), classifier.classes(), softmax, energy);
-            progress((level * data.len() + softmax.len()) as f64 / total);
+            let done = (level * data.len() + softmax.len()) as f64;
+            monitor.progress(&Progress::new(data.name(), done / total));
+            if monitor.stop() {
+                return out;
+            }
         }
         out.push(scores);
     }
@@ -268,7 +278,7 @@ mod tests {
         let geometry = Geometry { channels: 1, height: 6, width: 5 };
         let noise = OutSource::UniformNoise.load(geometry, Some(5), 0).unwrap();
         let options = OodOptions { sigmas: vec![0.2, 0.4], batch: 2, seed: 3 };
-        let found = scores(&model, &noise, &options, &device, &mut |_| {});
+        let found = scores(&model, &noise, &options, &device, &mut ());
         for (level, scores) in found.iter().enumerate() {
             let sigma = options.sigmas[level];
             let variance = 0.25 + sigma * sigma;
@@ -295,7 +305,7 @@ mod tests {
         // A classifier's two scores are the same numbers by another way.
         let at =
             |sigma: f64| crate::classifier::Defence::Softmax { sigma }.classifier(&model, [1, 6, 5], &device);
-        let of_classifier = classifier_scores(&at, &noise, &options, &mut |_| {});
+        let of_classifier = classifier_scores(&at, &noise, &options, &mut ());
         for (a, b) in of_classifier.iter().zip(&found) {
             assert!(a.values[..3].iter().all(Vec::is_empty));
             let close = |(a, b): (&f64, &f64)| (a - b).abs() < 1e-5;
@@ -308,7 +318,7 @@ mod tests {
         assert!(compare(&found, &found).iter().all(|row| row.detection.aupr < 0.9), "more of one kind");
         // Against images of one shade: the residual and the profile tell them apart.
         let grey = Dataset::new("grey", (1, 6, 5), vec!["a".into()], vec![128; 150], vec![0; 5]).unwrap();
-        let grey = scores(&model, &grey, &options, &device, &mut |_| {});
+        let grey = scores(&model, &grey, &options, &device, &mut ());
         let rows = compare(&found, &grey);
         assert_eq!(rows.len(), 2 * 5 + 1);
         let alone = only_learned(found.clone(), [false, false]);

@@ -4,10 +4,11 @@ use crate::random::{example_rng, stream};
 use rand::RngExt;
 
 /// Replaces a share of the images of a batch, `[batch, channels, height, width]` in [-1, 1], by
-/// `level + k*(x - mean x)`, kept within the range. Of these images half are constant (`k = 0`); of the
-/// others `k` is log-uniform from 0.01 to 1. The level is uniform in [-1, 1] for each channel, or the same
-/// for all of them, or one of the ends of the range (saturated). Says which images were replaced. What
-/// becomes of an image is a function of the seed, the step and its place in the batch.
+/// `level + k*(x - mean x)`, kept within the range. Of these images half are constant (`k = 0`); of
+/// the others `k` is log-uniform from 0.01 to 1. The level is uniform in [-1, 1] for each channel,
+/// or the same for all of them, or one of the ends of the range (saturated). Says which images were
+/// replaced. What becomes of an image is a function of the seed, the step and its place in the
+/// batch.
 pub(super) fn reduce_contrast(
     x: &mut [f32],
     [c, h, w]: [usize; 3],

@@ -2,8 +2,9 @@
 
 use super::{
     config::{AssumedData, DsmTarget, ObjectiveName, OptimizerName, TrainConfig},
-    run::{TrainError, Trainer},
-    step::{GROUP, default_micro_batch},
+    error::TrainError,
+    parts::{GROUP, default_micro_batch},
+    run::Trainer,
 };
 use crate::eval::EvalOptions;
 use crate::model::{Architecture, Kind};
@@ -19,7 +20,7 @@ const PROGRAM: u64 = 50 << 20;
 impl TrainConfig {
     /// Scores in the loss: adjoint passes that are trained through.
     pub fn scores(&self) -> u64 {
-        let matched = self.network.kind == Kind::GradResNet && self.loss_weights()[1] > 0.0;
+        let matched = self.network.kind.is_joint() && self.loss_weights()[1] > 0.0;
         match (matched, self.loss.dsm) {
             (false, _) => 0,
             (true, DsmTarget::Both) => 2,
@@ -27,18 +28,19 @@ impl TrainConfig {
         }
     }
 
-    /// Times that a step looks at an image: forward passes that are trained through.
-    fn looks(&self) -> u64 {
+    /// Forward passes over an image that a step trains through.
+    fn forward_passes(&self) -> u64 {
         1 + u64::from(self.loss.clean_ce_weight > 0.0)
     }
 
-    /// Passes through the convolutions to learn from an image: forward, once or twice; the adjoint of every score; in
-    /// reverse two for each of these, one for the input and one for the weights. JEM learns from as many samples as
-    /// images, and each takes a forward and an adjoint pass for every Langevin step.
+    /// Passes through the convolutions to learn from an image: forward, once or twice; the adjoint
+    /// of every score; in reverse two for each of these, one for the input and one for the weights.
+    /// JEM learns from as many samples as images, and each takes a forward and an adjoint pass
+    /// for every Langevin step.
     pub fn passes(&self) -> u64 {
         match self.loss.objective {
             ObjectiveName::Jem => 2 * 3 + 2 * self.jem.steps as u64,
-            ObjectiveName::Joint => 3 * (self.looks() + self.scores()),
+            ObjectiveName::Joint => 3 * (self.forward_passes() + self.scores()),
         }
     }
 }
@@ -46,11 +48,13 @@ impl TrainConfig {
 /// Peak memory of a run, in bytes, without images that are held in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Memory {
-    /// Parameters, their moments and average, the last good state of the same, and the copies of a checkpoint.
+    /// Parameters, their moments and average, the last good state of the same, and the copies of a
+    /// checkpoint.
     pub state: u64,
     /// Gradients of the parts that are held at once, and their sum.
     pub gradients: u64,
-    /// What a pass keeps for its reverse, in all threads; or what an evaluation keeps, if that is more.
+    /// What a pass keeps for its reverse, in all threads; or what an evaluation keeps, if that is
+    /// more.
     pub activations: u64,
     /// The program itself.
     pub program: u64,
@@ -65,12 +69,12 @@ pub struct MemoryOptions {
     pub size: [usize; 2],
     /// Images of a step.
     pub batch: usize,
-    /// Images that go through the network at once, in each worker.
+    /// Images that go through the network at once, in each thread.
     pub micro_batch: usize,
     /// Parts that are worked on at once: threads on the CPU.
-    pub workers: usize,
-    /// Times that a step looks at an image, 2 with a second look.
-    pub looks: usize,
+    pub threads: usize,
+    /// Forward passes over an image in a step: 2 with the clean-image cross-entropy.
+    pub forward_passes: usize,
     /// Scores in the loss, 0 for a plain classifier.
     pub scores: usize,
     /// Copies of the parameters' size.
@@ -82,24 +86,24 @@ pub struct MemoryOptions {
 }
 
 impl Memory {
-    /// The memory of a network with so many parameters.
+    /// The memory of a network with `parameters` numbers.
     ///
-    /// In a block the forward pass keeps four activations of the block's size (after the first convolution, after
-    /// its GELU, after the second, the result) and the adjoint of a score four cotangents; the first
-    /// convolution and its GELU keep two of the first stage's size and two more. The reverse works with about
-    /// four of the largest besides.
+    /// In a block the forward pass keeps four activations of the block's size (after the first
+    /// convolution, after its GELU, after the second, the result) and the adjoint of a score four
+    /// cotangents; the first convolution and its GELU keep two of the first stage's size and two
+    /// more. The reverse works with about four of the largest besides.
     ///
     /// # Panics
     /// If `micro_batch` is 0.
-    pub fn of(network: &Architecture, parameters: u64, options: &MemoryOptions) -> Self {
+    pub fn estimate(network: &Architecture, parameters: u64, options: &MemoryOptions) -> Self {
         let sizes = network.activations(options.size);
         let (blocks, first) = (sizes.iter().skip(1).sum::<usize>() as u64, sizes[0] as u64);
         let largest = sizes.iter().copied().max().unwrap_or(0) as u64;
-        let passes = (options.looks + options.scores) as u64;
+        let passes = (options.forward_passes + options.scores) as u64;
         let kept = passes * (network.kept_per_unit() as u64 * blocks + 2 * first) + 4 * largest;
         let parts = options.batch.div_ceil(options.micro_batch);
         let training =
-            kept * options.micro_batch.min(options.batch) as u64 * options.workers.min(parts) as u64;
+            kept * options.micro_batch.min(options.batch) as u64 * options.threads.min(parts) as u64;
         let evaluation = (3 * blocks + 4 * largest) * options.eval_batch as u64;
         let state = FLOAT * (parameters * options.copies as u64 + 4 * options.buffer);
         let gradients = FLOAT * parameters * (parts.min(GROUP) as u64 + 1);
@@ -123,12 +127,13 @@ pub struct Hardware {
 enum Speed {
     /// GFLOP/s of a training step by the width of the first stage, counted as [`Cost`] counts.
     Measured(&'static [(f64, f64)]),
-    /// The published peak in float32, in GFLOP/s, and the share of it that training is assumed to reach.
+    /// The published peak in float32, in GFLOP/s, and the share of it that training is assumed to
+    /// reach.
     Assumed { peak: f64, share: f64 },
 }
 
-/// The devices that [`Cost`] estimates hours for. Those of the CPUs were measured (bench/README.md), on images of
-/// 32x32; no GPU was measured yet.
+/// The devices that [`Cost`] estimates hours for. Those of the CPUs were measured
+/// (bench/README.md), on images of 32x32; no GPU was measured yet.
 pub const HARDWARE: [Hardware; 6] = [
     Hardware {
         name: "2 cores of an AMD EPYC (Zen 5, AVX-512)",
@@ -163,8 +168,8 @@ pub const HARDWARE: [Hardware; 6] = [
 ];
 
 impl Hardware {
-    /// GFLOP/s of a training step of a network of this width: between measured widths on a line over the
-    /// logarithm, beyond them the nearest.
+    /// GFLOP/s of a training step of a network of this width: between measured widths on a line
+    /// over the logarithm, beyond them the nearest.
     pub fn gflops(&self, width: usize) -> f64 {
         let table = match self.speed {
             Speed::Assumed { peak, share } => return peak * share,
@@ -224,11 +229,12 @@ pub struct Cost {
 }
 
 impl Cost {
-    /// The cost of a run on so many threads. The data is read unless the configuration says what to assume.
+    /// The cost of a run on `threads` threads. The data is read unless the configuration says what
+    /// to assume.
     ///
     /// # Errors
     /// If the configuration or the data make no sense.
-    pub fn of(config: &TrainConfig, threads: usize) -> Result<Self, TrainError> {
+    pub fn estimate(config: &TrainConfig, threads: usize) -> Result<Self, TrainError> {
         config.check()?;
         let data = match &config.data.assume {
             Some(data) => brought_to_size(data, config),
@@ -251,8 +257,8 @@ impl Cost {
             size,
             batch,
             micro_batch,
-            workers: threads,
-            looks: config.looks() as usize,
+            threads,
+            forward_passes: config.forward_passes() as usize,
             scores: config.scores() as usize,
             // The state, the last good one, and a copy of each while a checkpoint is written.
             copies: 4 * state,
@@ -277,7 +283,7 @@ impl Cost {
             macs_per_image: per_image,
             macs_per_step: per_step,
             macs,
-            memory: Memory::of(&network, parameters, &memory),
+            memory: Memory::estimate(&network, parameters, &memory),
             hardware: HARDWARE.iter().map(hours).collect(),
             data,
         })
@@ -299,6 +305,11 @@ pub(super) fn network(
     channels: usize,
     classes: usize,
 ) -> Result<Architecture, TrainError> {
+    if config.network.kind == Kind::Custom {
+        let message =
+            "network.kind is custom: a network of one's own is trained by the program that defines it";
+        return Err(TrainError::Network(message.to_owned()));
+    }
     let network = config.network.architecture(channels, classes, config.dtype.operands());
     match network.problem() {
         Some(problem) => Err(TrainError::Network(problem)),
@@ -312,95 +323,11 @@ pub(super) fn total_steps(config: &TrainConfig, steps_per_epoch: u64) -> u64 {
     config.schedule.steps.unwrap_or(by_epochs.max(1))
 }
 
-/// Images of an evaluation that go through the network at once: those of a few parts of a step, since both fill
-/// the memory with activations.
+/// Images of an evaluation that go through the network at once: those of a few parts of a step,
+/// since both fill the memory with activations.
 pub(super) fn eval_batch(micro_batch: usize) -> usize {
     EvalOptions::default().batch.min(4 * micro_batch)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::GradResNetConfig;
-
-    fn config(settings: &[&str]) -> TrainConfig {
-        let assume = "data.assume={pictures=50000,channels=3,height=32,width=32,classes=10}";
-        let settings = [&[assume], settings].concat();
-        TrainConfig::load(None, &settings.iter().map(|s| s.to_string()).collect::<Vec<_>>()).unwrap()
-    }
-
-    #[test]
-    fn the_cost_is_that_of_the_benchmark() {
-        let cost =
-            Cost::of(&config(&["network.width=64", "schedule.batch=32", "schedule.epochs=2"]), 2).unwrap();
-        // bench train-step --width 64 --batch 32 counts 213.3 GFLOP.
-        assert_eq!(cost.macs_per_step, 6 * 32 * cost.macs_per_image);
-        assert_eq!(cost.macs_per_image, 555_417_600);
-        assert_eq!((cost.steps, cost.epochs), (2 * 1562, 2.0));
-        assert_eq!(cost.macs, 3124 * cost.macs_per_step);
-        let hours = &cost.hardware[1];
-        assert!((hours.gflops - 209.0).abs() < 1e-9);
-        assert!((hours.hours - 2e-9 * cost.macs as f64 / 209.0 / 3600.0).abs() < 1e-9);
-    }
-
-    #[test]
-    fn losses_take_their_passes() {
-        for (settings, passes) in [
-            (vec![], 6),
-            (vec!["loss.dsm=conditional"], 6),
-            (vec!["loss.dsm=both"], 9),
-            (vec!["loss.dsm_weight=0"], 3),
-            (vec!["loss.clean_ce_weight=1"], 9),
-            (vec!["network.kind=unet"], 3),
-            (vec!["network.kind=resnet18"], 3),
-            (vec!["network.blind=true", "loss.objective=jem", "noise.min=0.03", "noise.max=0.03"], 46),
-        ] {
-            let cost = Cost::of(&config(&settings), 1).unwrap();
-            let found = cost.macs_per_step / cost.macs_per_image / 128;
-            assert_eq!(found, passes, "{settings:?}");
-        }
-    }
-
-    /// Peak resident memory that `bench train-step --threads 2 --json` reported on the AMD EPYC of bench/README.md.
-    #[test]
-    fn memory_agrees_with_what_was_measured() {
-        for (width, batch, measured_mib) in [(64, 32, 661.0), (32, 64, 316.0), (16, 128, 198.0)] {
-            let network = GradResNetConfig { width, ..GradResNetConfig::new(3, 10) };
-            let network = Architecture::GradResNet(network);
-            let parameters = network.init(&Device::flex(), 0, 1.0).num_params() as u64;
-            let options = MemoryOptions {
-                size: [32, 32],
-                batch,
-                micro_batch: default_micro_batch(batch, width, 1024, false),
-                workers: 2,
-                looks: 1,
-                scores: 1,
-                copies: 3,
-                buffer: 0,
-                eval_batch: 0,
-            };
-            let memory = Memory::of(&network, parameters, &options);
-            let ratio = memory.total as f64 / (1 << 20) as f64 / measured_mib;
-            assert!((0.75..1.3).contains(&ratio), "width {width}: {ratio} {memory:?}");
-        }
-    }
-
-    #[test]
-    fn speeds_lie_between_those_measured() {
-        let speeds: Vec<f64> = [1, 8, 12, 16, 64, 500].iter().map(|w| HARDWARE[1].gflops(*w)).collect();
-        assert!(speeds.windows(2).all(|pair| pair[0] <= pair[1]), "{speeds:?}");
-        assert_eq!((speeds[0], speeds[3], speeds[5]), (93.0, 140.0, 239.0));
-        assert!((HARDWARE[4].gflops(64) - 6825.0).abs() < 1e-6);
-    }
-
-    #[test]
-    fn what_is_asked_of_the_images_comes_before_what_is_assumed() {
-        let cost =
-            Cost::of(&config(&["data.size=[16,16]", "data.channels=1", "data.limit=1000"]), 1).unwrap();
-        let data = &cost.data;
-        assert_eq!((data.images, data.channels, data.height, data.width), (1000, 1, 16, 16));
-        // Without anything to assume the data itself is looked at.
-        let digits = Cost::of(&TrainConfig::load(None, &[]).unwrap(), 1).unwrap().data;
-        assert_eq!((digits.images, digits.height, digits.classes), (1437, 8, 10));
-    }
-}
+mod tests;

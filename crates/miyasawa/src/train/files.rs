@@ -12,7 +12,7 @@
 //! | `origin.toml` | the folder in which the run was started, where its relative paths begin |
 //! | `lock` | the number of the process that works here; locked as long as it lives |
 
-use super::{config::ConfigError, run::TrainError, state::TrainState};
+use super::{config::ConfigError, error::TrainError, state::TrainState};
 use crate::atomic::write_atomic;
 use crate::checkpoint::{Checkpoint, CheckpointError, DataInfo};
 use serde::{Deserialize, Serialize};
@@ -28,12 +28,13 @@ use std::{
 pub struct CheckpointConfig {
     /// Steps between checkpoints; left out, `minutes` decides alone.
     pub every: Option<u64>,
-    /// Minutes after which one is written; 0 for no such limit. When it is written changes nothing in the run.
+    /// Minutes after which one is written; 0 for no such limit. When it is written changes nothing
+    /// in the run.
     pub minutes: f64,
-    /// The newest so many stay.
+    /// This many of the newest stay.
     pub keep_last: usize,
-    /// Whether the model of the best evaluation is kept as `best.safetensors`: by accuracy, or by PSNR where
-    /// `loss.ce_weight` is 0, in the mean over the noise levels.
+    /// Whether the model of the best evaluation is kept as `best.safetensors`: by accuracy, or by
+    /// PSNR where `loss.ce_weight` is 0, in the mean over the noise levels.
     pub keep_best: bool,
 }
 
@@ -44,7 +45,7 @@ impl Default for CheckpointConfig {
 }
 
 impl CheckpointConfig {
-    /// Says what makes no sense.
+    /// Checks the values.
     pub(super) fn check(&self) -> Result<(), ConfigError> {
         let wrong = |key, found: String, expected| Err(ConfigError::Value { key, found, expected });
         if self.every == Some(0) {
@@ -111,11 +112,12 @@ struct Origin {
     folder: Option<PathBuf>,
 }
 
-/// The file that tells it.
+/// The file that names it.
 const ORIGIN: &str = "origin.toml";
 
-/// The folders in which relative paths of a run's configuration may begin, the likeliest first: where it was started, as seen
-/// from the run's folder, and by its path. None of a run of an earlier version.
+/// The folders in which relative paths of a run's configuration may begin, the likeliest first:
+/// where it was started, as seen from the run's folder, and by its path. None of a run of an
+/// earlier version.
 pub fn origins(dir: &Path) -> Vec<PathBuf> {
     let text = std::fs::read_to_string(dir.join(ORIGIN)).unwrap_or_default();
     let Origin { above, folder } = toml::from_str(&text).unwrap_or_default();
@@ -136,7 +138,8 @@ fn holds_run(dir: &Path) -> Result<bool, TrainError> {
     Ok(dir.join(MODEL).exists() || has_checkpoint(dir)?)
 }
 
-/// Removes the files that a process left half-written when it was killed. We hold the lock: nobody writes them.
+/// Removes the files that a process left half-written when it was killed. We hold the lock: nobody
+/// writes them.
 fn remove_partial(dir: &Path) {
     for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
         let name = entry.file_name();
@@ -174,8 +177,8 @@ impl RunFiles {
     /// The files of a folder for a new run, or for one that goes on.
     ///
     /// # Errors
-    /// If the folder holds a run, or none, where the other is asked for; if another process works in it; if it
-    /// cannot be written.
+    /// If the folder holds a run, or none, where the other is asked for; if another process works
+    /// in it; if it cannot be written.
     pub fn open(dir: &Path, resume: bool) -> Result<Self, TrainError> {
         // Nothing is made where nothing is to be resumed.
         if resume && !dir.join("config.toml").exists() && !holds_run(dir)? {
@@ -220,8 +223,8 @@ impl RunFiles {
         self.write(ORIGIN, format!("# Where relative paths of config.toml begin.\n{text}").as_bytes())
     }
 
-    /// Writes a checkpoint, then removes what is older than the last `keep`, and what is newer: a run that was
-    /// taken back to here has left those behind.
+    /// Writes a checkpoint, then removes what is older than the last `keep`, and what is newer: a
+    /// run that was taken back to here has left those behind.
     pub fn save_state(&self, state: &TrainState, keep: usize) -> Result<PathBuf, TrainError> {
         let step = state.now.step;
         let path = self.dir.join(CHECKPOINTS).join(format!("step-{step:08}.safetensors"));
@@ -236,11 +239,12 @@ impl RunFiles {
         Ok(path)
     }
 
-    /// The newest state that is whole; none if no state was ever written. Those that are damaged are passed over
-    /// with a warning.
+    /// The newest state that is whole; none if no state was ever written. Those that are damaged
+    /// are passed over with a warning.
     ///
     /// # Errors
-    /// If there are states and none of them is whole; if there is a model and no state, which a new run would replace.
+    /// If there are states and none of them is whole; if there is a model and no state, which a new
+    /// run would replace.
     pub fn newest_state(&self) -> Result<Option<(TrainState, PathBuf)>, TrainError> {
         let mut paths: Vec<PathBuf> = checkpoints(&self.dir)?.into_iter().map(|(_, path)| path).collect();
         paths.extend(Some(self.path(OLD_STATE)).filter(|path| path.exists()));
@@ -265,7 +269,8 @@ impl RunFiles {
         }
     }
 
-    /// Whether the model that is there is whole, at least as far as `step`, and tells this of its data.
+    /// Whether the model that is there is intact, at least as far as `step`, and has this
+    /// description of its data.
     pub fn has_model_of(&self, step: u64, data: &DataInfo) -> bool {
         match Checkpoint::load(&self.path(MODEL)) {
             Ok(model) => model.info.training.steps >= step && model.info.data == *data,
@@ -278,7 +283,17 @@ impl RunFiles {
     }
 }
 
-/// Removes the checkpoints and the model of the run in a folder, if there is one, so that another can start there.
+/// Removes the checkpoints and the model of the run in a folder, if there is one, so that another can
+/// start there.
+///
+/// ```
+/// use miyasawa::train::{discard_run, has_checkpoint};
+///
+/// let dir = tempfile::tempdir()?;
+/// assert!(!has_checkpoint(dir.path())?);
+/// discard_run(dir.path())?; // nothing there, nothing done
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 ///
 /// # Errors
 /// If another process works in the folder, or a file cannot be removed.

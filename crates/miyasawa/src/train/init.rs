@@ -1,25 +1,47 @@
-//! Training that starts from the parameters of a trained model.
+//! Fine-tuning: training that starts from the parameters of a trained model, some of which may stay.
 
-use super::run::TrainError;
+use super::{
+    config::{OptimizerConfig, is_part},
+    error::TrainError,
+};
 use crate::bundled;
-use crate::checkpoint::Checkpoint;
-use crate::model::{Model, params};
+use crate::checkpoint::{Checkpoint, CheckpointError, ModelInfo};
+use crate::model::{Architecture, params};
+use burn::module::Module;
 use std::path::Path;
 
 /// The name of the model inside the program.
 const BUNDLED: &str = "bundled";
 
-/// `model` with the parameters of the checkpoint `init` wherever name and shape agree: others, such as the
-/// head of a model of other classes, stay random and are named.
-pub(super) fn start_from(model: Model, init: &str) -> Result<Model, TrainError> {
-    let checkpoint =
-        if init == BUNDLED { bundled::checkpoint()?.0 } else { Checkpoint::load(Path::new(init))? };
-    let mut given = checkpoint.params;
+/// The checkpoint that a run starts from.
+pub(super) fn load(init: &str) -> Result<Checkpoint, CheckpointError> {
+    if init == BUNDLED { Ok(bundled::checkpoint()?.0) } else { Checkpoint::load(Path::new(init)) }
+}
+
+/// What `[network]` says of a network with these parameters, by key.
+pub(super) fn network_keys(network: &Architecture) -> toml::Table {
+    let value = toml::Value::try_from(network).ok();
+    let mut table = value.and_then(|value| value.as_table().cloned()).unwrap_or_default();
+    for key in ["channels", "classes", "operands", "name"] {
+        table.remove(key);
+    }
+    table
+}
+
+/// `model`, which `info` describes, with the parameters of the checkpoint `init` wherever name and
+/// shape agree; others stay random and are named once. The head of a classifier is taken over only
+/// where the classes are the same.
+pub(super) fn start_from<M: Module>(model: M, info: &ModelInfo, init: &str) -> Result<M, TrainError> {
+    let checkpoint = load(init)?;
+    let (before, now) = (&checkpoint.info.data.classes, &info.data.classes);
+    let head = info.network.class_head().filter(|_| before != now);
+    let is_head = |name: &str| head.is_some_and(|head| name.starts_with(head));
+    let mut found = checkpoint.params;
     let mut values = params::collect(&model);
     let (total, mut random) = (values.len(), Vec::new());
     for (name, value) in &mut values {
-        match given.remove(name) {
-            Some(found) if found.shape() == value.shape() => *value = found,
+        match found.remove(name) {
+            Some(found) if found.shape() == value.shape() && !is_head(name) => *value = found,
             _ => random.push(name.clone()),
         }
     }
@@ -27,8 +49,36 @@ pub(super) fn start_from(model: Model, init: &str) -> Result<Model, TrainError> 
         return Err(TrainError::NothingToStartFrom(init.to_owned()));
     }
     if let Some(example) = random.first() {
-        let count = random.len();
-        tracing::warn!("init {init}: {count} of {total} parameters start at random, such as {example}");
+        if random.iter().all(|name| is_head(name)) {
+            let (before, now) = (before.len(), now.len());
+            tracing::warn!(
+                "init {init}: other classes ({before} there, {now} here): their head starts at random"
+            );
+        } else {
+            let count = random.len();
+            tracing::warn!("init {init}: {count} of {total} parameters start at random, such as {example}");
+        }
     }
     Ok(params::assign(model, values)?)
+}
+
+/// Checks that frozen parameters are the model's, and that others are left.
+pub(super) fn check_frozen(config: &OptimizerConfig, model: &impl Module) -> Result<(), TrainError> {
+    if config.freeze.is_empty() {
+        return Ok(());
+    }
+    let params = params::collect(model);
+    let is_unknown = |prefix: &&String| !params.keys().any(|name| is_part(name, prefix));
+    if let Some(prefix) = config.freeze.iter().find(is_unknown) {
+        let mut begin: Vec<&str> = params.keys().filter_map(|name| name.split('.').next()).collect();
+        begin.dedup();
+        let begin = begin.join(", ");
+        return Err(TrainError::Freeze(format!(
+            "no parameter is called {prefix} or begins so; they begin with {begin}"
+        )));
+    }
+    if params.keys().all(|name| config.is_frozen(name)) {
+        return Err(TrainError::Freeze("no parameter is left to learn".to_owned()));
+    }
+    Ok(())
 }

@@ -1,19 +1,22 @@
-//! JEM (Grathwohl et al. 2020, "Your classifier is secretly an energy based model", arXiv 1912.03263):
-//! cross-entropy plus maximum likelihood of `log p(y) = log sum_c exp f_c(y) + const`.
+//! JEM (Grathwohl et al. 2020, "Your classifier is secretly an energy based model", arXiv
+//! 1912.03263): cross-entropy plus maximum likelihood of `log p(y) = log sum_c exp f_c(y) + const`.
 //!
-//! The gradient of `-log p(y)` is that of `mean LSE(samples) - mean LSE(data)`. Samples come from Langevin
-//! dynamics, started from a replay buffer of former samples (Du & Mordatch 2019):
+//! The gradient of `-log p(y)` is that of `mean LSE(samples) - mean LSE(data)`. Samples come from
+//! Langevin dynamics, started from a replay buffer of former samples (Du & Mordatch 2019):
 //!
 //! ```text
 //! x <- x + step_size * grad LSE(x) + noise * N(0, 1)
 //! ```
 //!
-//! The gradient for `x` is the network's own adjoint, so that sampling needs no autodiff: a forward and an
-//! adjoint pass for each of the 20 steps. The same noisy batch serves cross-entropy and likelihood.
+//! The gradient for `x` is the network's own adjoint, so that sampling needs no autodiff: a forward
+//! and an adjoint pass for each of the 20 steps. The same noisy batch serves cross-entropy and
+//! likelihood.
 
 use super::{
     config::{JemConfig, LossConfig},
-    step::{Batch, BatchStats, PartSum, for_parts, parts_of, right, sum},
+    learner::StepContext,
+    parts::{Batch, BatchStats, count_correct, for_parts, parts_of, sum_on_host},
+    reduce::{self, Reduce},
 };
 use crate::model::host;
 use crate::model::{
@@ -41,7 +44,7 @@ pub struct Jem {
     buffer: Arc<Vec<f32>>,
 }
 
-/// What a part of the batch gives: its share of the gradient, and its samples.
+/// The result of a part of the batch: its share of the gradient, and its samples.
 struct Part {
     from: usize,
     grads: FlatMap,
@@ -71,11 +74,11 @@ impl Jem {
         [(STATE.to_owned(), data)].into_iter().collect()
     }
 
-    /// Takes the buffer out of a run's state.
+    /// Moves the buffer out of a run's state.
     ///
     /// # Errors
     /// If it is missing or of another size.
-    pub fn take(&mut self, state: &mut BTreeMap<String, TensorData>) -> Result<(), ParamError> {
+    pub fn restore(&mut self, state: &mut BTreeMap<String, TensorData>) -> Result<(), ParamError> {
         let data = state.remove(STATE).ok_or_else(|| ParamError::Missing(STATE.to_owned()))?;
         let values = data.try_to_vec::<f32>().unwrap_or_default();
         if values.len() != self.buffer.len() {
@@ -87,19 +90,17 @@ impl Jem {
         Ok(())
     }
 
-    /// The gradient of the batch's mean loss; the samples of the step go into the buffer. Everything random
-    /// is a function of the seed, the step and the image's place in the batch.
+    /// The gradient of the batch's mean loss; the samples of the step go into the buffer.
+    /// Everything random is a function of the seed, the step and the image's place in the batch.
     pub fn gradients(
         &mut self,
         model: &JointModel<GradResNet>,
         batch: &Batch,
         config: &LossConfig,
-        step: u64,
-        micro_batch: usize,
-        device: &Device,
+        StepContext { number: step, micro_batch, device }: StepContext<'_>,
+        reduce: &mut dyn Reduce,
     ) -> (FlatMap, BatchStats) {
         let plain = model.valid();
-        let mut total = PartSum::default();
         let mut samples = vec![0.0; batch.x.len()];
         let len = self.image.iter().product::<usize>();
         let work = |[from, count]: [usize; 2]| {
@@ -108,7 +109,7 @@ impl Jem {
         };
         for_parts(&parts_of(batch.len(), micro_batch), device, work, |part| {
             samples[part.from * len..][..part.samples.len()].copy_from_slice(&part.samples);
-            total.add(part.grads, part.stats);
+            reduce.add(part.grads, part.stats);
         });
         // After all parts have started from it: two samples may have drawn the same place.
         let place = |i: usize| self.start(&mut example_rng(self.seed, step, i as u64, stream::JEM_SAMPLES)).0;
@@ -117,7 +118,7 @@ impl Jem {
         for (place, sample) in places.into_iter().zip(samples.chunks(len)) {
             buffer[place * len..][..len].copy_from_slice(sample);
         }
-        let (grads, mut stats) = total.finish(config);
+        let (grads, mut stats) = reduce::finish(reduce, config);
         stats.loss += self.config.weight * stats.energy_gap.unwrap_or(0.0);
         (grads, stats)
     }
@@ -184,9 +185,9 @@ impl Jem {
         let ce = loss::cross_entropy(data.logits(), &labels, config.label_smoothing) * weights.clone();
         let gap = loss::log_sum_exp(drawn.logits()) - loss::log_sum_exp(data.logits());
         let stats = BatchStats {
-            accuracy: Some(right(data.logits(), &labels, &weights) / batch.labelled()),
-            ce: sum(&ce) / total,
-            energy_gap: Some(sum(&gap) / total),
+            accuracy: Some(count_correct(data.logits(), &labels, &weights) / batch.labelled()),
+            ce: sum_on_host(&ce) / total,
+            energy_gap: Some(sum_on_host(&gap) / total),
             ..BatchStats::default()
         };
         drop((data, drawn));

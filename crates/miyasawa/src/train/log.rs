@@ -1,15 +1,12 @@
 //! A run's `metrics.jsonl`: a line for every step, and one for every event.
 //!
-//! Every line has a field `time`: when it was written, in seconds since 1970 (UTC). Nothing reads it: what a run becomes does
-//! not depend on the clock.
+//! Every line has a field `time`: when it was written, in seconds since 1970 (UTC). Nothing reads
+//! it: what a run becomes does not depend on the clock.
 //!
-//! A checkpoint knows how many lines the file had. A resumed run cuts it there, so that every step stands in it
-//! once, whatever was written after the checkpoint and however it was cut off.
+//! A checkpoint knows how many lines the file had. A resumed run cuts it there, so that every step
+//! stands in it once, whatever was written after the checkpoint and however it was cut off.
 
-use super::{
-    config::TrainConfig,
-    run::{BestEvaluation, TrainError},
-};
+use super::{config::TrainConfig, error::TrainError, observer::BestEvaluation};
 use crate::atomic::write_atomic;
 use crate::checkpoint::ModelInfo;
 use crate::eval::EvalRow;
@@ -35,15 +32,21 @@ const MOST_LINES: usize = 20_000;
 
 /// The run's log: every line is on the disk's side of the process when it is reported.
 pub(super) struct Log {
-    file: File,
-    path: PathBuf,
+    kept: Kept,
     lines: u64,
 }
 
+/// Where the lines are.
+enum Kept {
+    File(File, PathBuf),
+    /// The events alone, each with its line's number: of steps nothing is read again.
+    Memory(Vec<(u64, Value)>),
+}
+
 impl Log {
-    /// Opens the log for appending after dropping what does not belong to the first `step` steps: all after
-    /// the first `cut` lines, or where those are not known, the lines of other steps. The evaluation of
-    /// step `step` itself is kept.
+    /// Opens the log for appending after dropping what does not belong to the first `step` steps:
+    /// all after the first `cut` lines, or where those are not known, the lines of other steps. The
+    /// evaluation of step `step` itself is kept.
     pub fn open(path: &Path, cut: Option<u64>, step: u64) -> Result<Self, TrainError> {
         let wrong = |source| TrainError::Folder { path: path.to_owned(), source };
         let known = match cut {
@@ -56,7 +59,12 @@ impl Log {
         };
         let file = OpenOptions::new().create(true).append(true).open(path).map_err(wrong)?;
         file.set_len(bytes).map_err(wrong)?;
-        Ok(Self { file, path: path.to_owned(), lines })
+        Ok(Self { kept: Kept::File(file, path.to_owned()), lines })
+    }
+
+    /// The log of a run without a folder.
+    pub fn in_memory() -> Self {
+        Self { kept: Kept::Memory(Vec::new()), lines: 0 }
     }
 
     /// Lines so far.
@@ -66,22 +74,41 @@ impl Log {
 
     /// Appends a line.
     pub fn push(&mut self, line: &impl serde::Serialize) -> Result<(), TrainError> {
-        let wrong = |source| TrainError::Folder { path: self.path.clone(), source };
+        let (file, path) = match &mut self.kept {
+            Kept::File(file, path) => (file, path),
+            Kept::Memory(events) => {
+                let line = serde_json::to_value(line).unwrap_or_default();
+                if line.get("event").is_some() {
+                    events.push((self.lines, line));
+                }
+                self.lines += 1;
+                return Ok(());
+            }
+        };
+        let wrong = |source| TrainError::Folder { path: path.clone(), source };
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let line = Stamped { line, time: now.as_millis() as f64 / 1e3 };
         let mut text = serde_json::to_string(&line).map_err(|e| wrong(e.into()))?;
         text.push('\n');
-        self.file.write_all(text.as_bytes()).map_err(wrong)?;
+        file.write_all(text.as_bytes()).map_err(wrong)?;
         self.lines += 1;
         Ok(())
     }
 
     /// Drops what was written after the first `lines` lines.
     pub fn truncate(&mut self, lines: u64) -> Result<(), TrainError> {
-        let wrong = |source| TrainError::Folder { path: self.path.clone(), source };
-        let mut file = BufReader::new(File::open(&self.path).map_err(wrong)?);
-        if let Some(bytes) = skip_lines(&mut file, lines).map_err(wrong)? {
-            self.file.set_len(bytes).map_err(wrong)?;
+        let (file, path) = match &mut self.kept {
+            Kept::File(file, path) => (file, path),
+            Kept::Memory(events) => {
+                events.retain(|(number, _)| *number < lines);
+                self.lines = lines;
+                return Ok(());
+            }
+        };
+        let wrong = |source| TrainError::Folder { path: path.clone(), source };
+        let mut read = BufReader::new(File::open(&*path).map_err(wrong)?);
+        if let Some(bytes) = skip_lines(&mut read, lines).map_err(wrong)? {
+            file.set_len(bytes).map_err(wrong)?;
             self.lines = lines;
         }
         Ok(())
@@ -89,14 +116,18 @@ impl Log {
 
     /// Waits until the lines are on the disk.
     pub fn sync(&self) -> Result<(), TrainError> {
-        let wrong = |source| TrainError::Folder { path: self.path.clone(), source };
-        self.file.sync_data().map_err(wrong)
+        let Kept::File(file, path) = &self.kept else { return Ok(()) };
+        file.sync_data().map_err(|source| TrainError::Folder { path: path.clone(), source })
     }
 
     /// The lines so far; of very many steps some, evenly spaced, and every event.
     pub fn lines(&self) -> Result<Vec<Value>, TrainError> {
-        let wrong = |source| TrainError::Folder { path: self.path.clone(), source };
-        let open = || File::open(&self.path).map(BufReader::new).map_err(wrong);
+        let path = match &self.kept {
+            Kept::File(_, path) => path,
+            Kept::Memory(events) => return Ok(events.iter().map(|(_, line)| line.clone()).collect()),
+        };
+        let wrong = |source| TrainError::Folder { path: path.clone(), source };
+        let open = || File::open(path).map(BufReader::new).map_err(wrong);
         let stride = open()?.lines().count().div_ceil(MOST_LINES).max(1);
         let mut lines = Vec::new();
         for (i, line) in open()?.lines().enumerate() {
@@ -131,8 +162,8 @@ fn skip_lines(file: &mut impl BufRead, lines: u64) -> io::Result<Option<u64>> {
     Ok(Some(bytes))
 }
 
-/// How much of the log belongs to `step`, in lines and bytes, given that the first `cut` lines do. Nothing if the
-/// file was changed by others so that it has not as many.
+/// How much of the log belongs to `step`, in lines and bytes, given that the first `cut` lines do.
+/// Nothing if the file was changed by others so that it has not as many.
 fn kept(path: &Path, cut: u64, step: u64) -> io::Result<Option<(u64, u64)>> {
     let mut file = match File::open(path) {
         Ok(file) => BufReader::new(file),
@@ -164,8 +195,8 @@ fn filter(path: &Path, step: u64) -> Result<(u64, u64), TrainError> {
     Ok((lines, text.len() as u64))
 }
 
-/// How good an evaluation is, larger is better, rounded to what survives being written and read: the mean over the
-/// noise levels of accuracy, or of PSNR where classes are not learned.
+/// How good an evaluation is, larger is better, rounded to what survives being written and read:
+/// the mean over the noise levels of accuracy, or of PSNR where classes are not learned.
 pub(super) fn score(rows: &[EvalRow], config: &TrainConfig) -> f64 {
     let classes = config.loss_weights()[0] > 0.0;
     let value = |row: &EvalRow| if classes { row.accuracy.or(row.psnr) } else { row.psnr };
@@ -194,7 +225,8 @@ pub(super) fn best_evaluation(
     Some(BestEvaluation { step: *step, by_accuracy, score: best / SCORE, last: score(last, config) / SCORE })
 }
 
-/// The losses on the test part, in the mean over the noise levels: cross-entropy, and score matching as in training.
+/// The losses on the test part, in the mean over the noise levels: cross-entropy, and score
+/// matching as in training.
 pub(super) fn test_losses(rows: &[EvalRow], info: &ModelInfo) -> [Option<f64>; 2] {
     let variance = info.data.std.powi(2);
     let blind = info.network.kind() == Kind::GradResNet && info.network.is_blind();
@@ -229,7 +261,8 @@ mod tests {
     #[test]
     fn what_belongs_to_the_step_is_kept() {
         let with_eval = LINES.find("{\"step\":3").unwrap();
-        // The lines at the checkpoint, without and with the evaluation, not known, and more than there are.
+        // The lines at the checkpoint, without and with the evaluation, not known, and more than
+        // there are.
         for cut in [Some(2), Some(3), None, Some(5), Some(10_000)] {
             let (_dir, path) = written(LINES);
             let mut log = Log::open(&path, cut, 2).unwrap();

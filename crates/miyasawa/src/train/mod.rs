@@ -1,25 +1,49 @@
-//! Training: configuration, noise, optimiser, the step, and the run that ties them together.
+//! Training: from a configuration or a few lines of Rust to a model.
+//!
+//! [`Trainer::builder`] is the front door: data (by name, or arrays as a
+//! [`Dataset`](crate::data::Dataset)), a [`TrainConfig`], a folder if the run should be written
+//! down, a network of one's own if you have one. [`Trainer::train`] returns a [`Trained`] model.
+//! Long runs are watched and stopped by a [`Monitor`](crate::progress::Monitor), or in detail by an
+//! [`Observer`].
+//!
+//! Inside, a step goes this way: data loader -> objective ([`objective`], [`joint`], [`jem`]),
+//! which works on the [`parts`] of a batch -> [`Reduce`], which sums their gradients ->
+//! [`optimizer`] -> divergence check -> log and checkpoint ([`state`]).
 
+mod builder;
 pub mod config;
 mod contrast;
 pub mod cost;
-mod feed;
+mod divergence;
+mod error;
 mod files;
-mod guard;
 mod init;
 pub mod jem;
+pub mod joint;
+mod learner;
+mod loader;
 mod log;
 mod muon;
 pub mod noise;
 pub mod objective;
+mod observer;
 pub mod optimizer;
+pub mod parts;
 mod patch;
+mod reduce;
 mod run;
 mod speed;
 pub mod state;
-pub mod step;
+#[cfg(test)]
+mod tests;
 
+pub use builder::{CustomTrainerBuilder, TrainerBuilder};
 pub use config::{Dtype, TrainConfig};
+pub use divergence::{DivergenceConfig, LossBound};
+pub use error::TrainError;
 pub use files::{CheckpointConfig, discard_run, has_checkpoint, origins};
-pub use guard::{DivergenceConfig, Guard};
-pub use run::{BestEvaluation, Finish, Observer, Rollback, StepReport, TrainError, Trainer};
+pub use learner::{Learner, StepContext};
+pub use observer::{BestEvaluation, Finish, Observer, Rollback, StepReport};
+pub use parts::{Batch, BatchStats};
+pub use reduce::{LocalSum, Reduce};
+pub use run::{Trained, Trainer};

@@ -1,18 +1,19 @@
 //! Muon: the momentum of a weight matrix, orthogonalised.
 //!
-//! Jordan et al. 2024, "Muon: an optimizer for hidden layers in neural networks". A convolution's weight is taken as
-//! the matrix `[out, in*k*k]`. The length of a step is that of Liu et al. 2025, "Muon is scalable for LLM training":
-//! `0.2*sqrt(max(rows, columns))` gives the step of AdamW's usual size, so that one learning rate and one decay serve
-//! all parameters.
+//! Jordan et al. 2024, "Muon: an optimizer for hidden layers in neural networks". A convolution's
+//! weight is taken as the matrix `[out, in*k*k]`. The length of a step is that of Liu et al. 2025,
+//! "Muon is scalable for LLM training": `0.2*sqrt(max(rows, columns))` gives the step of AdamW's
+//! usual size, so that one learning rate and one decay serve all parameters.
 
 use burn::tensor::Tensor;
 
-/// The quintic iteration that lifts small singular values fast; it ends between about 0.7 and 1.2, not at 1.
+/// The quintic iteration that lifts small singular values fast; it ends between about 0.7 and 1.2,
+/// not at 1.
 const COEFFICIENTS: [f64; 3] = [3.4445, -4.7750, 2.0315];
 const ITERATIONS: usize = 5;
 
-/// The direction of a step, by which the learning rate is to be multiplied, and the new momentum. `shape` is that of
-/// the weight, whose gradient is `g`.
+/// The direction of a step, by which the learning rate is to be multiplied, and the new momentum.
+/// `shape` is that of the weight, whose gradient is `g`.
 pub fn direction(g: Tensor<1>, momentum: Tensor<1>, keep: f64, shape: &[usize]) -> (Tensor<1>, Tensor<1>) {
     let momentum = momentum * keep + g.clone() * (1.0 - keep);
     let ahead = momentum.clone() * keep + g * (1.0 - keep);
@@ -24,8 +25,9 @@ pub fn direction(g: Tensor<1>, momentum: Tensor<1>, keep: f64, shape: &[usize]) 
 
 /// `U V^T` of the singular value decomposition `U S V^T`, roughly: the singular values end near 1.
 ///
-/// Every iterate is `Q*X` with `Q` a polynomial of `A = X*X^T`, so that only `Q` and `A`, which are of the smaller side's
-/// size, are iterated: less than half the products where the other side is nine times as long.
+/// Every iterate is `Q*X` with `Q` a polynomial of `A = X*X^T`, so that only `Q` and `A`, which are
+/// of the smaller side's size, are iterated: less than half the products where the other side is
+/// nine times as long.
 fn orthogonalized(g: Tensor<2>) -> Tensor<2> {
     let [rows, columns] = g.dims();
     let tall = rows > columns;
@@ -36,7 +38,8 @@ fn orthogonalized(g: Tensor<2>) -> Tensor<2> {
     let mut square = x.clone().matmul(x.clone().transpose());
     let mut factor = Tensor::<2>::eye(rows.min(columns), &x.device());
     for i in 1..=ITERATIONS {
-        // The iteration multiplies by `a + part`, from the left the factor, from both sides the square.
+        // The iteration multiplies by `a + part`, from the left the factor, from both sides the
+        // square.
         let part = square.clone() * b + square.clone().matmul(square.clone()) * c;
         factor = factor.clone() * a + part.clone().matmul(factor);
         if i == ITERATIONS {
@@ -59,8 +62,8 @@ mod tests {
         t.into_data().try_to_vec::<f32>().unwrap()
     }
 
-    /// The numbers come from scripts/optimizer_oracle.py (the same iteration in float64, and torch.optim.Muon, whose
-    /// iteration is in bfloat16, within a hundredth).
+    /// The numbers come from scripts/optimizer_oracle.py (the same iteration in float64, and
+    /// torch.optim.Muon, whose iteration is in bfloat16, within a hundredth).
     #[test]
     fn two_steps_agree_with_pytorch() {
         let device = Device::flex();

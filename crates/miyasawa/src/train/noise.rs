@@ -1,5 +1,5 @@
-//! Noise levels and noise, drawn on the host: the same on every device, and for an image a function of
-//! the seed, the step and its place in the batch alone.
+//! Noise levels and noise, drawn on the host: the same on every device, and for an image a function
+//! of the seed, the step and its place in the batch alone.
 
 use super::config::{NoiseConfig, NoiseDistribution};
 use crate::random::{example_rng, fill_normal, stream};
@@ -34,13 +34,13 @@ pub fn training_noise(
     image: usize,
 ) -> (Vec<f32>, Vec<f32>) {
     let mut sigma = vec![0.0; batch];
-    let mut eps = vec![0.0; batch * image];
-    sigma.par_iter_mut().zip(eps.par_chunks_mut(image)).enumerate().for_each(|(i, (sigma, eps))| {
+    let mut noise = vec![0.0; batch * image];
+    sigma.par_iter_mut().zip(noise.par_chunks_mut(image)).enumerate().for_each(|(i, (sigma, noise))| {
         let mut rng = example_rng(seed, step, i as u64, stream::TRAINING_NOISE);
         *sigma = config.sample(&mut rng) as f32;
-        fill_normal(&mut rng, eps);
+        fill_normal(&mut rng, noise);
     });
-    (sigma, eps)
+    (sigma, noise)
 }
 
 #[cfg(test)]
@@ -61,12 +61,12 @@ mod tests {
     #[test]
     fn noise_is_standard_normal_and_depends_on_its_place_alone() {
         let config = NoiseConfig::default();
-        let (sigma, eps) = training_noise(&config, 1, 2, 40, 1000);
-        let (first_sigma, first_eps) = training_noise(&config, 1, 2, 3, 1000);
-        assert_eq!((&sigma[..3], &eps[..3000]), (&first_sigma[..], &first_eps[..]));
-        let mean = eps.iter().map(|e| f64::from(*e)).sum::<f64>() / eps.len() as f64;
-        let square = eps.iter().map(|e| f64::from(*e).powi(2)).sum::<f64>() / eps.len() as f64;
+        let (sigma, noise) = training_noise(&config, 1, 2, 40, 1000);
+        let (first_sigma, first_noise) = training_noise(&config, 1, 2, 3, 1000);
+        assert_eq!((&sigma[..3], &noise[..3000]), (&first_sigma[..], &first_noise[..]));
+        let mean = noise.iter().map(|e| f64::from(*e)).sum::<f64>() / noise.len() as f64;
+        let square = noise.iter().map(|e| f64::from(*e).powi(2)).sum::<f64>() / noise.len() as f64;
         assert!(mean.abs() < 0.02 && (square - 1.0).abs() < 0.03, "{mean} {square}");
-        assert_ne!(training_noise(&config, 1, 3, 3, 1000).1, first_eps);
+        assert_ne!(training_noise(&config, 1, 3, 3, 1000).1, first_noise);
     }
 }

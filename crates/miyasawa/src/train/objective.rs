@@ -3,7 +3,10 @@
 use super::{
     config::{LossConfig, ObjectiveName, TrainConfig},
     jem::Jem,
-    step::{self, Batch, BatchStats, PartSum, for_parts, right, sum},
+    joint,
+    learner::StepContext,
+    parts::{Batch, BatchStats, count_correct, for_parts, sum_on_host},
+    reduce::{self, LocalSum, Reduce},
 };
 use crate::model::{
     Model, PlainClassifier, PlainDenoiser, loss,
@@ -32,8 +35,8 @@ impl Objective {
         }
     }
 
-    /// The gradient of the batch's mean loss at step `step`. Running statistics of the model move, and
-    /// samples are drawn, as a part of it.
+    /// The gradient of the batch's mean loss at step `step`. Running statistics of the model move,
+    /// and samples are drawn, as a part of it.
     pub fn gradients(
         &mut self,
         model: &mut Model,
@@ -42,25 +45,41 @@ impl Objective {
         micro_batch: usize,
         device: &Device,
     ) -> (FlatMap, BatchStats) {
+        let step = StepContext { number: step, micro_batch, device };
+        self.gradients_with(model, batch, step, &mut LocalSum::default())
+    }
+
+    /// As [`gradients`](Self::gradients), with another sum of the parts.
+    pub(super) fn gradients_with(
+        &mut self,
+        model: &mut Model,
+        batch: &Batch,
+        step: StepContext<'_>,
+        reduce: &mut dyn Reduce,
+    ) -> (FlatMap, BatchStats) {
         let config = &self.loss;
+        let StepContext { micro_batch, device, .. } = step;
         match (&mut *model, &mut self.jem) {
-            (Model::Joint(model), Some(jem)) => {
-                jem.gradients(model, batch, config, step, micro_batch, device)
+            (Model::Joint(model), Some(jem)) => jem.gradients(model, batch, config, step, reduce),
+            (Model::Joint(model), None) => joint::gradients_with(model, batch, config, step, reduce),
+            (Model::Classifier(classifier), _) => {
+                let work = |part| classifier_part(classifier, batch, config, part, device);
+                let moments = ghost_parts(batch, micro_batch, device, reduce, work);
+                update_running(model.norms(), &moments);
+                reduce::finish(reduce, config)
             }
-            (Model::Joint(model), None) => step::gradients(model, batch, config, micro_batch, device),
-            (Model::Classifier(of), _) => {
-                let work = |part| classifier_part(of, batch, config, part, device);
-                let (sum, seen) = ghost_parts(batch, micro_batch, device, work);
-                update_running(model.norms(), &seen);
-                sum.finish(config)
-            }
-            (Model::Denoiser(of), _) => {
-                let work = |part| denoiser_part(of, batch, config, part, device);
-                let (sum, seen) = ghost_parts(batch, micro_batch, device, work);
-                update_running(model.norms(), &seen);
-                sum.finish(config)
+            (Model::Denoiser(denoiser), _) => {
+                let work = |part| denoiser_part(denoiser, batch, config, part, device);
+                let moments = ghost_parts(batch, micro_batch, device, reduce, work);
+                update_running(model.norms(), &moments);
+                reduce::finish(reduce, config)
             }
         }
+    }
+
+    /// The weights and targets of the losses.
+    pub fn loss(&self) -> &LossConfig {
+        &self.loss
     }
 
     /// What a resumed run needs besides parameters and moments, by name.
@@ -68,31 +87,33 @@ impl Objective {
         self.jem.as_ref().map(Jem::state).unwrap_or_default()
     }
 
-    /// Takes what [`state`](Self::state) gave out of a run's state; other names stay.
+    /// Moves what [`state`](Self::state) returned out of a run's state; other names stay.
     ///
     /// # Errors
     /// If something is missing or of another size.
-    pub fn take(&mut self, state: &mut BTreeMap<String, TensorData>) -> Result<(), ParamError> {
-        self.jem.as_mut().map_or(Ok(()), |jem| jem.take(state))
+    pub fn restore(&mut self, state: &mut BTreeMap<String, TensorData>) -> Result<(), ParamError> {
+        self.jem.as_mut().map_or(Ok(()), |jem| jem.restore(state))
     }
 }
 
 type Share = (FlatMap, BatchStats, Vec<Moments>);
 
-/// The parts of a batch, as equal as can be: batch normalisation should not meet a part of one image.
+/// The parts of a batch, as equal as can be: batch normalisation should not meet a part of one
+/// image. Their gradients go to `reduce`; returned are the moments of every part's normalisations.
 fn ghost_parts(
     batch: &Batch,
     micro_batch: usize,
     device: &Device,
+    reduce: &mut dyn Reduce,
     work: impl Fn([usize; 2]) -> Share + Sync,
-) -> (PartSum, Vec<Vec<Moments>>) {
+) -> Vec<Vec<Moments>> {
     let parts = equal_parts(batch.len(), (batch.len() / micro_batch.max(1)).max(1));
-    let (mut sum, mut seen) = (PartSum::default(), Vec::new());
+    let mut seen = Vec::new();
     for_parts(&parts, device, work, |(grads, stats, moments)| {
-        sum.add(grads, stats);
+        reduce.add(grads, stats);
         seen.push(moments);
     });
-    (sum, seen)
+    seen
 }
 
 fn classifier_part(
@@ -110,8 +131,8 @@ fn classifier_part(
     let weights = batch.label_weights(from, count, device);
     let ce = loss::cross_entropy(&logits, &labels, config.label_smoothing) * weights.clone();
     let stats = BatchStats {
-        ce: sum(&ce) / total,
-        accuracy: Some(right(&logits, &labels, &weights) / batch.labelled()),
+        ce: sum_on_host(&ce) / total,
+        accuracy: Some(count_correct(&logits, &labels, &weights) / batch.labelled()),
         ..BatchStats::default()
     };
     let mut grads = ((ce * config.ce_weight).sum() / total).backward();
@@ -127,12 +148,12 @@ fn denoiser_part(
 ) -> Share {
     let model = &params::update(model.clone(), |_, _, p| p);
     let total = batch.len() as f64;
-    let (y, eps, sigma, _) = batch.tensors(from, count, device);
-    let x = y.clone() - eps * sigma.clone().reshape([count, 1, 1, 1]);
+    let (y, noise, sigma, _) = batch.tensors(from, count, device);
+    let x = y.clone() - noise * sigma.clone().reshape([count, 1, 1, 1]);
     let mut log = NormLog::default();
     let denoised = model.denoised(&y, &sigma, Some(&mut log));
     let dsm = loss::denoising(denoised, &x, &sigma, model.sigma_data());
-    let stats = BatchStats { dsm: sum(&dsm) / total, ..BatchStats::default() };
+    let stats = BatchStats { dsm: sum_on_host(&dsm) / total, ..BatchStats::default() };
     let mut grads = ((dsm * config.dsm_weight).sum() / total).backward();
     (params::take_gradients(model, &mut grads), stats, log.moments())
 }

@@ -1,6 +1,7 @@
 //! AdamW, SGD and Muon with clipping, and the moving average of the parameters.
 //!
-//! The state is kept by parameter name, so that it is saved and restored like the parameters themselves.
+//! The state is kept by parameter name, so that it is saved and restored like the parameters
+//! themselves.
 
 use super::{
     config::{Decay, OptimizerConfig, OptimizerName, ScheduleConfig},
@@ -12,7 +13,8 @@ use burn::module::Module;
 use burn::tensor::{Tensor, TensorData};
 use std::collections::BTreeMap;
 
-/// The learning rate at step 0, 1, ... of `total`: a linear rise, then half a cosine or a line down.
+/// The learning rate at step 0, 1, ... of `total`: a linear rise, then half a cosine or a line
+/// down.
 pub fn learning_rate(lr: f64, schedule: &ScheduleConfig, step: u64, total: u64) -> f64 {
     let warmup = schedule.warmup.min(total / 2);
     if step < warmup {
@@ -83,11 +85,20 @@ impl Optimizer {
         }
         self.step = step;
         [self.first, self.second, self.average] = maps;
-        // An average that is not kept any more would stand still, and be what is measured and saved.
+        // An average that is not kept any more would stand still, and be what is measured and
+        // saved.
         if self.config.ema == 0.0 {
             self.average.clear();
         }
         Ok(())
+    }
+
+    /// Drops the gradients of frozen parameters ([`OptimizerConfig::freeze`]): they count for no
+    /// norm and move nothing.
+    pub fn drop_frozen(&self, grads: &mut FlatMap) {
+        if !self.config.freeze.is_empty() {
+            grads.retain(|name, _| !self.config.is_frozen(name));
+        }
     }
 
     /// The norm of a gradient over all parameters.
@@ -109,6 +120,9 @@ impl Optimizer {
         let learning_rate = lr as f32;
         params::update(module, |name, shape, p| {
             let Some(g) = grads.remove(name) else {
+                if !config.freeze.is_empty() && config.is_frozen(name) {
+                    return p;
+                }
                 // Running statistics are averaged along with the parameters that they belong to.
                 if config.ema > 0.0 {
                     let average = self.average.remove(name).unwrap_or_else(|| p.clone());
@@ -189,8 +203,8 @@ mod tests {
         );
     }
 
-    /// Three steps on a 1x2 weight with the gradients (1, -2), (0.5, 0.5), (-1, 0.25), clipped at 2;
-    /// the numbers come from scripts/optimizer_oracle.py (torch.optim, clip_grad_norm_).
+    /// Three steps on a 1x2 weight with the gradients (1, -2), (0.5, 0.5), (-1, 0.25), clipped at
+    /// 2; the numbers come from scripts/optimizer_oracle.py (torch.optim, clip_grad_norm_).
     #[test]
     fn steps_agree_with_pytorch() {
         let cases = [

@@ -1,231 +1,125 @@
 //! A run: data in, a model and its history out.
 
-mod point;
 mod resume;
+mod run_state;
 mod sets;
 mod steps;
 
-pub use steps::Rollback;
-
 use super::{
-    config::{AssumedData, ConfigError, TrainConfig},
+    builder::TrainerBuilder,
+    config::{AssumedData, TrainConfig},
     cost,
-    feed::Feed,
+    error::TrainError,
+    learner::{Learner, StepContext},
+    loader::DataLoader,
     objective::Objective,
+    observer::{Finish, Observer, Watched},
     optimizer::Optimizer,
-    step::{Batch, BatchStats, default_micro_batch},
+    parts::default_micro_batch,
+    reduce::LocalSum,
 };
-use crate::atomic::AtomicError;
-use crate::checkpoint::{CheckpointError, DataInfo, ModelInfo, TrainingInfo};
-use crate::data::{DataError, Images};
-use crate::eval::EvalRow;
+use crate::checkpoint::{Checkpoint, DataInfo, ModelInfo, TrainingInfo};
+use crate::data::Images;
 use crate::image::Image;
-use crate::model::params::ParamError;
-use crate::report;
+use crate::model::{Architecture, Kind, Model};
+use crate::progress::Monitor;
 use burn::tensor::Device;
-use sets::Sets;
+pub(super) use sets::Sets;
 use std::{
     path::{Path, PathBuf},
+    sync::Arc,
     time::Instant,
 };
 use steps::Run;
 
-/// Why a run could not go on.
-#[derive(Debug, thiserror::Error)]
-pub enum TrainError {
-    /// The configuration makes no sense.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    /// The network's numbers make no sense.
-    #[error("network: {0}")]
-    Network(String),
-    /// The data cannot be read.
-    #[error(transparent)]
-    Data(#[from] DataError),
-    /// The data's training and test part do not go together, or there is too little of it.
-    #[error("data: {0}")]
-    Mismatch(String),
-    /// The run's folder or a file in it cannot be written.
-    #[error("run folder {path}: cannot be written: {source}")]
-    Folder {
-        /// The folder or file.
-        path: PathBuf,
-        /// The cause.
-        source: std::io::Error,
-    },
-    /// A file cannot be written.
-    #[error(transparent)]
-    Write(#[from] AtomicError),
-    /// A checkpoint cannot be read or written.
-    #[error(transparent)]
-    Checkpoint(#[from] CheckpointError),
-    /// Parameters do not fit the network.
-    #[error("the averaged parameters do not fit the network: {0}")]
-    State(#[from] ParamError),
-    /// The checkpoint to start from has no parameter of this network.
-    #[error(
-        "init {0}: no parameter has a name and a shape of this network; expected one trained with the same \
-             network.kind and width"
-    )]
-    NothingToStartFrom(String),
-    /// The folder holds a run already.
-    #[error("run folder {0}: holds a run already; go on with --resume or choose another folder")]
-    Exists(PathBuf),
-    /// The folder holds a trained model without the checkpoint that training would go on from.
-    #[error(
-        "run folder {0}: holds model.safetensors and no checkpoint to go on from; choose another folder or move the \
-         model away"
-    )]
-    NoCheckpoint(PathBuf),
-    /// There is nothing to resume.
-    #[error("run folder {0}: holds no run to resume: neither config.toml nor a checkpoint")]
-    NothingToResume(PathBuf),
-    /// Every checkpoint is damaged.
-    #[error("run folder {dir}: none of its {count} checkpoints can be used; the newest: {first}")]
-    NoUsableState {
-        /// The folder.
-        dir: PathBuf,
-        /// How many there are.
-        count: usize,
-        /// What is wrong with the newest.
-        first: Box<CheckpointError>,
-    },
-    /// Another process works in the folder.
-    #[error("run folder {dir}: a run is under way there, {}", holder(.pid))]
-    Locked {
-        /// The folder.
-        dir: PathBuf,
-        /// The process, where it is known.
-        pid: Option<u32>,
-    },
-    /// The loss or gradient is not finite or beyond the bound, too often.
-    #[error(
-        "step {step}: the {what} is {value:.4}, expected {}; after {rollbacks} rollbacks the run is given up, its \
-         last good state is {path}; a lower optimizer.lr may help",
-        steps::expected(*.bound)
-    )]
-    Diverged {
-        /// The step that could not be taken.
-        step: u64,
-        /// What is not finite or too large.
-        what: &'static str,
-        /// Its value.
-        value: f64,
-        /// The largest value that was allowed.
-        bound: f64,
-        /// Returns to earlier states before this.
-        rollbacks: u32,
-        /// The checkpoint of the last good state.
-        path: PathBuf,
-    },
-    /// An image of the run could not be drawn.
-    #[error("report: {0}")]
-    Report(#[from] report::ReportError),
-}
+/// Makes a model with random parameters: on a device, by a seed, for data of a standard deviation.
+pub(super) type Init<M> = Arc<dyn Fn(&Device, u64, f64) -> M + Send + Sync>;
 
-impl TrainError {
-    /// Whether the call asked for what cannot be, as opposed to work that failed.
-    pub fn is_usage(&self) -> bool {
-        match self {
-            Self::Config(error) => error.is_usage(),
-            Self::Data(error) => error.is_usage(),
-            Self::Network(_) | Self::Exists(_) | Self::NoCheckpoint(_) => true,
-            _ => false,
-        }
-    }
-}
+/// Images of a custom network that go through it at once, where the configuration does not say.
+const CUSTOM_MICRO_BATCH: usize = 32;
 
-fn holder(pid: &Option<u32>) -> String {
-    pid.map_or("by another process".to_owned(), |pid| format!("by process {pid}"))
-}
-
-/// What a step tells.
-#[derive(Clone, Debug, PartialEq, serde::Serialize)]
-pub struct StepReport {
-    /// Steps taken, this one included.
-    pub step: u64,
-    /// Passes over the training set so far.
-    pub epoch: f64,
-    /// The batch.
-    #[serde(flatten)]
-    pub stats: BatchStats,
-    /// Learning rate.
-    pub lr: f64,
-    /// Norm of the gradient before clipping.
-    pub grad_norm: f64,
-    /// Speed of this step.
-    pub images_per_second: f64,
-}
-
-/// Watches a run and may end it.
-pub trait Observer {
-    /// Before a step: sees batch `number`, counted from 0, and may change it. Bit-exact resuming needs a change that
-    /// is a function of the number and the batch alone.
-    fn batch(&mut self, _number: u64, _batch: &mut Batch) {}
-    /// After every step.
-    fn step(&mut self, report: &StepReport, total: u64);
-    /// After every evaluation.
-    fn evaluation(&mut self, step: u64, rows: &[EvalRow]);
-    /// After the run returned to an earlier state.
-    fn rollback(&mut self, _event: &Rollback) {}
-    /// Asked after every step, where a checkpoint is written and the run ends if so, and during evaluations,
-    /// which are made again when the run goes on.
-    fn should_stop(&self) -> bool {
-        false
-    }
-}
-
-/// How a run ended.
-#[derive(Clone, Debug)]
-pub struct Finish {
-    /// Whether all steps were taken.
-    pub complete: bool,
-    /// Steps taken.
-    pub steps: u64,
-    /// The last evaluation.
-    pub rows: Vec<EvalRow>,
-    /// The best one, whose model is `best.safetensors`, if that is kept.
-    pub best: Option<BestEvaluation>,
-}
-
-/// The best evaluation of a run and the last one, in the mean over the noise levels.
-#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
-pub struct BestEvaluation {
-    /// Its step.
-    pub step: u64,
-    /// Whether accuracies are compared; else PSNR.
-    pub by_accuracy: bool,
-    /// Its share of right answers, or its decibels.
-    pub score: f64,
-    /// Those of the last evaluation.
-    pub last: f64,
-}
-
-/// A run about to start.
-pub struct Trainer {
-    config: TrainConfig,
+/// A run about to start: what it learns from, how, and what it makes.
+///
+/// [`Trainer::builder`] puts one together. [`train`](Self::train) returns the model; with a folder
+/// ([`out`](TrainerBuilder::out)) the run also writes checkpoints, a log and figures there, and can
+/// be resumed to the same bits.
+///
+/// ```
+/// use miyasawa::train::Trainer;
+///
+/// // Embedded handwritten digits; nothing is written.
+/// let trainer = Trainer::builder()
+///     .configure(|c| {
+///         c.network.width = 8;
+///         c.network.blocks = vec![1];
+///         c.data.limit = Some(64);
+///         c.schedule.batch = 32;
+///         c.schedule.steps = Some(3);
+///         c.eval.limit = 16;
+///     })
+///     .build()?;
+/// let trained = trainer.train()?;
+/// assert!(trained.finish.complete);
+/// assert_eq!(trained.checkpoint.info.data.classes.len(), 10);
+/// # Ok::<(), miyasawa::train::TrainError>(())
+/// ```
+#[derive(Clone)]
+pub struct Trainer<M: Learner = Model> {
+    pub(super) config: TrainConfig,
     train: Images,
     test: Images,
-    /// What a denoiser is tested on where images have their own sizes; `test` holds their middles.
+    /// What a denoiser is tested on where images have their own sizes; `test` holds their
+    /// middles.
     gallery: Option<Vec<Image>>,
     info: ModelInfo,
     device: Device,
+    init: Init<M>,
+    /// The run's folder, if it has one.
+    pub(super) out: Option<PathBuf>,
+    pub(super) resume: bool,
+    /// Whether the augmentation was chosen by the data.
+    auto_augment: bool,
+}
+
+/// What a run made.
+#[derive(Clone, Debug)]
+pub struct Trained<M = Model> {
+    /// The model to use: with averaged parameters, on the run's device, without autodiff.
+    pub model: M,
+    /// The same with all that is known of it: what `model.safetensors` holds, and what
+    /// [`Checkpoint::save`] writes.
+    pub checkpoint: Checkpoint,
+    /// How the run ended.
+    pub finish: Finish,
+}
+
+/// What a trainer is made of besides its data.
+pub(super) struct Parts<M> {
+    pub config: TrainConfig,
+    pub device: Device,
+    pub network: Architecture,
+    pub init: Init<M>,
+    pub out: Option<PathBuf>,
+    pub resume: bool,
 }
 
 impl Trainer {
-    /// Loads the data and measures `sigma_data` on the training set.
+    /// A trainer put together piece by piece.
+    pub fn builder() -> TrainerBuilder {
+        TrainerBuilder::new()
+    }
+
+    /// Loads the data that the configuration names and measures `sigma_data` on the training set.
     ///
     /// # Errors
     /// If the configuration or the data make no sense.
     pub fn new(config: TrainConfig, device: &Device) -> Result<Self, TrainError> {
-        config.check()?;
-        config.dtype.check(device)?;
-        let sets = Sets::load(&config)?;
-        Self::of(config, sets, device)
+        Self::builder().config(config).device(device).build()
     }
 
-    /// As [`new`](Self::new), on images that the caller has opened or made. What the configuration says of where data lies and how
-    /// it is opened is not looked at; a run is resumed with the same images.
+    /// As [`new`](Self::new), on images that the caller has opened or made. What the
+    /// configuration says of where data lies and how it is opened is not used; a run is resumed
+    /// with the same images.
     ///
     /// # Errors
     /// If the configuration makes no sense, or the two sets differ in shape or classes.
@@ -237,29 +131,36 @@ impl Trainer {
     ) -> Result<Self, TrainError> {
         config.check()?;
         config.dtype.check(device)?;
-        if train.shape() != test.shape() {
-            let (of_train, of_test) = (train.shape(), test.shape());
-            let message =
-                format!("{} has images {of_train:?}, {} has {of_test:?}", train.name(), test.name());
-            return Err(TrainError::Mismatch(message));
-        }
-        let sets = Sets { train, test, gallery: None, held_out_of: None };
-        Self::of(config, sets, device)
+        let sets = Sets::from_images(train, test)?;
+        Self::from_sets(config, sets, device)
     }
 
-    fn of(config: TrainConfig, sets: Sets, device: &Device) -> Result<Self, TrainError> {
+    /// A trainer of the model that the configuration names.
+    pub(super) fn from_sets(config: TrainConfig, sets: Sets, device: &Device) -> Result<Self, TrainError> {
+        let channels = sets.train.shape().0;
+        let network = cost::network(&config, channels, sets.class_names(&config).len())?;
+        let model = network.clone();
+        let init: Init<Model> = Arc::new(move |device, seed, std| model.init(device, seed, std));
+        let device = device.clone();
+        Self::from_parts(Parts { config, device, network, init, out: None, resume: false }, sets)
+    }
+}
+
+impl<M: Learner> Trainer<M> {
+    /// A trainer of any model on sets that go together.
+    pub(super) fn from_parts(parts: Parts<M>, sets: Sets) -> Result<Self, TrainError> {
+        let Parts { mut config, device, network, init, out, resume } = parts;
         sets.check(&config)?;
-        let Sets { train, test, gallery, held_out_of } = sets;
+        let classes = sets.class_names(&config);
+        let Sets { train, test, gallery, held_out_of, photographs } = sets;
         let (mean, std) = train.mean_std();
         if !(std > 0.0 && std.is_finite()) {
             let message = format!("{}: the standard deviation is {std}, expected above 0", train.name());
             return Err(TrainError::Mismatch(message));
         }
         let (channels, height, width) = train.shape();
-        let classes =
-            if config.data.unlabelled { vec!["image".to_owned()] } else { train.classes().to_vec() };
+        let auto_augment = config.augment.resolve(photographs, [height, width]);
         let [height, width] = config.augment.patch.map_or([height, width], |side| [side, side]);
-        let network = cost::network(&config, channels, classes.len())?;
         let data = DataInfo {
             name: train.name().to_owned(),
             channels,
@@ -280,12 +181,17 @@ impl Trainer {
             ..TrainingInfo::default()
         };
         let info = ModelInfo { network, data, sigma: [config.noise.min, config.noise.max], training };
-        Ok(Self { config, train, test, gallery, info, device: device.clone() })
+        Ok(Self { config, train, test, gallery, info, device, init, out, resume, auto_augment })
     }
 
     /// What the model will be.
     pub fn info(&self) -> &ModelInfo {
         &self.info
+    }
+
+    /// The configuration, with all that the data decided.
+    pub fn config(&self) -> &TrainConfig {
+        &self.config
     }
 
     /// The images that evaluation works on.
@@ -315,17 +221,19 @@ impl Trainer {
         Ok(times[times.len() / 2])
     }
 
-    /// Seconds of so many steps, which are thrown away: what a batch takes, and what the optimiser takes whatever the batch.
+    /// Seconds of `count` steps, which are thrown away: of the batch, and of the optimiser, which
+    /// takes the same time whatever the batch.
     pub(super) fn timed_steps(&self, count: u64) -> Result<Vec<[f64; 2]>, TrainError> {
         let device = self.device.clone().autodiff();
-        let mut model = self.info.network.init(&device, self.config.seed, self.info.data.std);
+        let mut model = (self.init)(&device, self.config.seed, self.info.data.std);
         let mut objective = Objective::new(&self.config, self.image());
         let mut optimizer = Optimizer::new(self.config.optimizer.clone());
-        let (micro, mut feed, mut times) = (self.micro_batch(), self.feed(), Vec::new());
-        for step in 0..count {
+        let (micro_batch, mut loader, mut times) = (self.micro_batch(), self.loader(), Vec::new());
+        for number in 0..count {
             let start = Instant::now();
-            let batch = feed.batch(step)?;
-            let (mut grads, _) = objective.gradients(&mut model, &batch, step, micro, &device);
+            let batch = loader.batch(number)?;
+            let step = StepContext { number, micro_batch, device: &device };
+            let (mut grads, _) = model.gradients(&mut objective, &batch, step, &mut LocalSum::default());
             let batch = start.elapsed();
             let norm = Optimizer::norm(&grads);
             model = optimizer.step(model, &mut grads, norm, self.config.optimizer.lr);
@@ -347,9 +255,12 @@ impl Trainer {
     /// Images that go through the network at once.
     fn micro_batch(&self) -> usize {
         let (batch, pixels) = (self.batch_size(), self.info.data.height * self.info.data.width);
+        let network = &self.info.network;
         let chosen = self.config.schedule.micro_batch;
-        let (width, norm) = (self.info.network.width(), self.info.network.has_batch_norm());
-        chosen.unwrap_or_else(|| default_micro_batch(batch, width, pixels, norm))
+        chosen.unwrap_or_else(|| match network.kind() {
+            Kind::Custom => batch.min(CUSTOM_MICRO_BATCH),
+            _ => default_micro_batch(batch, network.width(), pixels, network.has_batch_norm()),
+        })
     }
 
     fn steps_per_epoch(&self) -> u64 {
@@ -373,23 +284,117 @@ impl Trainer {
         }
     }
 
-    /// Where the batches come from. Batch number `step` is taken by the step of that number unless batches were skipped.
-    fn feed(&self) -> Feed {
-        Feed::new(&self.train, &self.config, self.batch_size())
+    /// Where the batches come from. The step of a number takes the batch of that number unless
+    /// batches were skipped.
+    fn loader(&self) -> DataLoader {
+        DataLoader::new(&self.train, &self.config, self.batch_size())
+    }
+
+    /// Trains and returns the model.
+    ///
+    /// # Errors
+    /// If a file cannot be written, or if the run diverges and returning to earlier states does not
+    /// help.
+    ///
+    /// ```
+    /// use miyasawa::{data::Dataset, train::Trainer};
+    ///
+    /// // Two classes of images of the caller's own: dark and bright, 8x8.
+    /// let pixels: Vec<u8> = (0..40 * 64).map(|i| (i / 64 % 2 * 120 + i % 90) as u8).collect();
+    /// let labels = (0..40).map(|i| i % 2).collect();
+    /// let classes = vec!["dark".to_owned(), "bright".to_owned()];
+    /// let data = Dataset::new("mine", (1, 8, 8), classes, pixels, labels)?;
+    /// let out = tempfile::tempdir()?;
+    /// let trainer = Trainer::builder()
+    ///     .data(data)
+    ///     .configure(|c| {
+    ///         c.network.width = 8;
+    ///         c.network.blocks = vec![1];
+    ///         c.schedule.batch = 8;
+    ///         c.schedule.steps = Some(4);
+    ///     })
+    ///     .out(out.path().join("run"))
+    ///     .build()?;
+    /// let trained = trainer.train()?;
+    /// assert_eq!(trained.checkpoint.info.data.classes, ["dark", "bright"]);
+    /// assert!(out.path().join("run/model.safetensors").exists());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn train(&self) -> Result<Trained<M>, TrainError> {
+        self.train_with(&mut ())
+    }
+
+    /// As [`train`](Self::train), watched by a monitor, which may stop the run. After a step it
+    /// gets the task `training` with the values `step`, `loss` and `lr`, during evaluations the
+    /// task `evaluation`.
+    ///
+    /// # Errors
+    /// As [`train`](Self::train).
+    ///
+    /// ```
+    /// use miyasawa::{progress::Progress, train::Trainer};
+    ///
+    /// let trainer = Trainer::builder()
+    ///     .configure(|c| {
+    ///         c.network.width = 8;
+    ///         c.network.blocks = vec![1];
+    ///         c.data.limit = Some(64);
+    ///         c.schedule.batch = 32;
+    ///         c.schedule.steps = Some(2);
+    ///         c.eval.limit = 8;
+    ///         c.eval.all_at_end = false;
+    ///     })
+    ///     .build()?;
+    /// let mut losses = Vec::new();
+    /// trainer.train_with(&mut |p: &Progress<'_>| losses.extend(p.value("loss")))?;
+    /// assert_eq!(losses.len(), 2);
+    /// # Ok::<(), miyasawa::train::TrainError>(())
+    /// ```
+    pub fn train_with(&self, monitor: &mut dyn Monitor) -> Result<Trained<M>, TrainError> {
+        self.train_observed(&mut Watched(monitor))
+    }
+
+    /// As [`train`](Self::train), watched in every detail.
+    ///
+    /// # Errors
+    /// As [`train`](Self::train).
+    pub fn train_observed(&self, observer: &mut dyn Observer) -> Result<Trained<M>, TrainError> {
+        self.start(self.out.as_deref(), self.resume, observer)
     }
 
     /// Trains to the end or until the observer stops it; `out` receives the run's files.
     ///
-    /// A run that `resume`s goes on from its newest whole checkpoint and becomes, byte for byte, what it would have
-    /// become without the interruption, on the same kind of device.
+    /// A run that `resume`s goes on from its newest whole checkpoint and becomes, byte for byte,
+    /// what it would have become without the interruption, on the same kind of device.
     ///
     /// # Errors
-    /// If a file cannot be written, or if the run diverges and returning to earlier states does not help.
+    /// As [`train`](Self::train); if the folder holds a run, or none, where the other is asked for.
     pub fn run(&self, out: &Path, resume: bool, observer: &mut dyn Observer) -> Result<Finish, TrainError> {
-        let (run, point) = Run::start(self, out, resume)?;
+        Ok(self.start(Some(out), resume, observer)?.finish)
+    }
+
+    fn start(
+        &self,
+        out: Option<&Path>,
+        resume: bool,
+        observer: &mut dyn Observer,
+    ) -> Result<Trained<M>, TrainError> {
+        if let Some(out) = out.filter(|_| resume && self.auto_augment)
+            && let Some(augment) = resume::augment_of(out)
+        {
+            // What the run began with, whatever the data would choose now.
+            let mut trainer = self.clone();
+            trainer.config.augment = augment;
+            trainer.auto_augment = false;
+            return trainer.start(Some(out), resume, observer);
+        }
+        if self.auto_augment {
+            tracing::info!("{}: {}", self.train.name(), self.config.augment.describe());
+        }
+        let (run, state) = Run::start(self, out, resume)?;
         let (total, data) = (self.total_steps(), &self.info.data);
         let size = format!("{}x{}x{}", data.channels, data.height, data.width);
-        tracing::debug!("{size}, {} training images, step {} of {total}", self.train.len(), point.step);
-        run.take_steps(point, observer)
+        tracing::debug!("{size}, {} training images, step {} of {total}", self.train.len(), state.step);
+        run.take_steps(state, observer)
     }
 }

@@ -3,7 +3,8 @@
 use super::{
     config::TrainConfig,
     cost::{Cost, Hours},
-    run::{TrainError, Trainer},
+    error::TrainError,
+    run::Trainer,
 };
 use crate::data::{Dataset, Images};
 use burn::tensor::Device;
@@ -14,14 +15,15 @@ const TIMED: f64 = 2e10;
 const STEPS: u64 = 3;
 
 impl Cost {
-    /// The time of the run on this machine, by a few steps on some made-up images, which are thrown away.
+    /// The time of the run on this machine, by a few steps on synthetic images, which are thrown
+    /// away.
     ///
     /// # Errors
     /// If the configuration makes no sense on the device.
-    pub fn here(&self, config: &TrainConfig, device: &Device) -> Result<Hours, TrainError> {
+    pub fn measure_here(&self, config: &TrainConfig, device: &Device) -> Result<Hours, TrainError> {
         let of_image = 2.0 * self.macs_per_step as f64 / self.batch as f64;
         let count = ((TIMED / of_image) as usize).clamp(1, self.batch);
-        let images = self.made_up(count)?;
+        let images = self.synthetic(count)?;
         let mut config = config.clone();
         config.schedule.batch = count;
         config.data.unlabelled |= self.data.classes < 2;
@@ -38,15 +40,15 @@ impl Cost {
         })
     }
 
-    /// So many images of the run's kind.
-    fn made_up(&self, count: usize) -> Result<Images, TrainError> {
+    /// `count` images of the run's channels, size and classes.
+    fn synthetic(&self, count: usize) -> Result<Images, TrainError> {
         let data = &self.data;
         let shape = (data.channels, data.height, data.width);
         let values = count * data.channels * data.height * data.width;
         let pixels = (0..values as u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
         let classes = (0..data.classes).map(|class| class.to_string()).collect();
         let labels = (0..count).map(|i| (i % data.classes) as u32).collect();
-        Ok(Dataset::new("made up", shape, classes, pixels, labels)?.into())
+        Ok(Dataset::new("synthetic", shape, classes, pixels, labels)?.into())
     }
 }
 
@@ -64,8 +66,8 @@ mod tests {
         ] {
             let all = settings.iter().chain([&assume, &"schedule.batch=2000", &"network.blocks=[1,1]"]);
             let config = TrainConfig::load(None, &all.map(|s| s.to_string()).collect::<Vec<_>>()).unwrap();
-            let cost = Cost::of(&config, 1).unwrap();
-            let here = cost.here(&config, &Device::flex()).unwrap();
+            let cost = Cost::estimate(&config, 1).unwrap();
+            let here = cost.measure_here(&config, &Device::flex()).unwrap();
             assert!(here.gflops > 0.1 && here.gflops < 1e5, "{settings:?}: {here:?}");
             let expected = 2e-9 * cost.macs as f64 / here.gflops / 3600.0;
             assert!((here.hours / expected - 1.0).abs() < 1e-6, "{settings:?}: {here:?}");

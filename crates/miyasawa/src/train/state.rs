@@ -1,15 +1,15 @@
 //! A run's checkpoint: everything that training goes on from.
 //!
-//! A safetensors file as [`crate::checkpoint`] writes it. Beside the model's description its metadata holds
-//! the entry `state` (JSON): the run's configuration, what recoveries did, and for the state now and, where
-//! that is another one, the last good one: the step, the running bound and how many lines of metrics.jsonl
-//! belong to it. The tensors are `param.NAME`, the optimiser's `first.NAME`, `second.NAME`, `average.NAME`, and
-//! the same with `good.` before them.
+//! A safetensors file as [`crate::checkpoint`] writes it. Beside the model's description its
+//! metadata holds the entry `state` (JSON): the run's configuration, what recoveries did, and for
+//! the state now and, where that is another one, the last good one: the step, the running bound and
+//! how many lines of metrics.jsonl belong to it. The tensors are `param.NAME`, the optimiser's
+//! `first.NAME`, `second.NAME`, `average.NAME`, and the same with `good.` before them.
 //!
-//! There is no state of a random generator: order, augmentation and noise are functions of the seed and of the
-//! batch's number, which is the step and the batches that recoveries skipped.
+//! There is no state of a random generator: order, augmentation and noise are functions of the seed
+//! and of the batch's number, which is the step and the batches that recoveries skipped.
 
-use super::guard::{Guard, bits};
+use super::divergence::{LossBound, bits};
 use crate::atomic::write_atomic;
 use crate::checkpoint::{BUFFER, CheckpointError, Content, ModelInfo, Opened, PARAM, STATE};
 use crate::model::params::ParamMap;
@@ -44,7 +44,7 @@ pub struct SavedPoint {
     /// Optimiser steps taken.
     pub step: u64,
     /// The running bound.
-    pub guard: Guard,
+    pub loss_bound: LossBound,
     /// Lines of metrics.jsonl up to here, where it is known.
     pub log: Option<u64>,
     /// Parameters by name.
@@ -82,17 +82,18 @@ struct Header {
 #[derive(Clone, Copy, Default, Serialize, Deserialize)]
 struct PointHeader {
     step: u64,
-    guard: Guard,
+    #[serde(rename = "guard")]
+    loss_bound: LossBound,
     log: Option<u64>,
 }
 
 impl SavedPoint {
     fn header(&self) -> PointHeader {
-        PointHeader { step: self.step, guard: self.guard, log: self.log }
+        PointHeader { step: self.step, loss_bound: self.loss_bound, log: self.log }
     }
 
     fn new(header: PointHeader, tensors: BTreeMap<String, TensorData>) -> Self {
-        let PointHeader { step, guard, log } = header;
+        let PointHeader { step, loss_bound, log } = header;
         let (mut params, mut optimizer) = (ParamMap::new(), BTreeMap::new());
         for (name, data) in tensors {
             match name.strip_prefix(PARAM) {
@@ -100,7 +101,7 @@ impl SavedPoint {
                 None => optimizer.insert(name, data),
             };
         }
-        Self { step, guard, log, params, optimizer }
+        Self { step, loss_bound, log, params, optimizer }
     }
 
     fn add_to<'s>(&'s self, content: &mut Content<'s>, prefix: &str) -> Result<(), String> {
@@ -136,8 +137,8 @@ impl TrainState {
         Ok(write_atomic(path, |file| content.write(file))?)
     }
 
-    /// Reads a state and checks its hash. A file without the entry `state` is one of an earlier version, in
-    /// which the tensors alone stood.
+    /// Reads a state and checks its hash. A file without the entry `state` is one of an earlier
+    /// version, in which the tensors alone stood.
     ///
     /// # Errors
     /// If the file cannot be read, is not a run's checkpoint, or is damaged.
@@ -154,9 +155,7 @@ impl TrainState {
             let now = PointHeader { step: info.training.steps, ..PointHeader::default() };
             Header { config: String::new(), recovery: Recovery::default(), now, good: None, event: None }
         };
-        if let Some(problem) = header.problem() {
-            return Err(format(problem));
-        }
+        header.validate().map_err(format)?;
         let (mut of_now, mut of_good) = (BTreeMap::new(), BTreeMap::new());
         for (name, data) in file.floats(path)?.into_iter().filter(|(name, _)| name != BUFFER) {
             match name.strip_prefix(GOOD) {
@@ -171,20 +170,22 @@ impl TrainState {
 }
 
 impl Header {
-    /// Says what is wrong with the values, if anything is.
-    fn problem(&self) -> Option<String> {
+    /// Checks the values, which may come from any file.
+    fn validate(&self) -> Result<(), String> {
         let factor = self.recovery.lr_factor;
         if !(factor > 0.0 && factor <= 1.0) {
-            return Some(format!("the learning rate's factor is {factor}, expected above 0, at most 1"));
+            return Err(format!("the learning rate's factor is {factor}, expected above 0, at most 1"));
         }
         let good = self.good.unwrap_or_default();
         if good.step > self.now.step {
-            return Some(format!(
+            return Err(format!(
                 "the last good step is {}, after the state's own {}",
                 good.step, self.now.step
             ));
         }
-        (!(self.now.guard.is_sound() && good.guard.is_sound()))
-            .then(|| "the running bound is not made of finite numbers".to_owned())
+        if !(self.now.loss_bound.is_sound() && good.loss_bound.is_sound()) {
+            return Err("the running bound is not made of finite numbers".to_owned());
+        }
+        Ok(())
     }
 }

@@ -14,6 +14,7 @@ use crate::eval::{EvalOptions, EvalRow, Quantity, evaluate};
 use crate::metrics::Estimate;
 use crate::model::{EnergyNetwork as _, Model};
 use crate::ood::{self, LevelScores, OodOptions, OodRow};
+use crate::progress::{Monitor, Piece};
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
@@ -156,16 +157,16 @@ impl Subject<'_> {
         at: &dyn Fn(f64) -> BoxedClassifier<'m>,
         data: &Dataset,
         options: &TrustOptions,
-        progress: &mut dyn FnMut(f64),
+        monitor: &mut dyn Monitor,
     ) -> Vec<LevelScores> {
         let TrustOptions { sigmas, batch, seed, .. } = options;
         let options = OodOptions { sigmas: sigmas.clone(), batch: *batch, seed: *seed };
         let learned = [self.classifies, self.denoises];
-        ood::model_scores(self.model, learned, at, data, &options, self.device, progress)
+        ood::model_scores(self.model, learned, at, data, &options, self.device, monitor)
     }
 
-    /// Measures everything with the functions that the other commands use; `progress` is told what is measured, and the
-    /// share of it that is done. Of a denoiser alone only the denoising is measured. `journal` gives the journal of the
+    /// Measures everything with the functions that the other commands use; the monitor gets what is measured
+    /// as the task, and the share of it that is done. Of a denoiser alone only the denoising is measured. `journal` gives the journal of the
     /// attack at a noise level: attacks take most of the time, and one that was interrupted goes on.
     ///
     /// # Errors
@@ -174,7 +175,7 @@ impl Subject<'_> {
         &self,
         options: &TrustOptions,
         journal: &mut dyn FnMut(f64) -> Result<Journal, JournalError>,
-        progress: &mut dyn FnMut(&str, f64),
+        monitor: &mut dyn Monitor,
     ) -> Result<Trust, JournalError> {
         let TrustOptions { sigmas, norm, eps, steps, batch, seed, .. } = options.clone();
         let eval = EvalOptions {
@@ -185,9 +186,8 @@ impl Subject<'_> {
             classify: self.classifies,
             denoise: self.denoises,
         };
-        let levels = evaluate(self.model, self.data, &eval, self.device, &mut |s| {
-            progress("accuracy and denoising", s)
-        });
+        let mut watch = Piece::named(monitor, "accuracy and denoising");
+        let levels = evaluate(self.model, self.data, &eval, self.device, &mut watch);
 
         let (model, count, clean_sigma) = (self.name.to_owned(), self.data.len(), self.clean_sigma);
         let (calibration, out_of_distribution, robust) = (Vec::new(), Vec::new(), Vec::new());
@@ -213,12 +213,12 @@ impl Subject<'_> {
         let plan = CalibrateOptions { clean_sigma, sigmas: sigmas.clone(), attacks, batch, seed };
         // A temperature needs images besides those that it is measured on.
         if self.data.len() > 1 {
-            found.calibration = calibrate(&at, self.data, &plan, &mut |s| progress("calibration", s));
+            found.calibration = calibrate(&at, self.data, &plan, &mut Piece::named(monitor, "calibration"));
         }
 
-        let own = self.scores(&at, self.data, options, &mut |s| progress("its own images", s));
+        let own = self.scores(&at, self.data, options, &mut Piece::named(monitor, "its own images"));
         for set in self.out_of_distribution {
-            let other = self.scores(&at, set, options, &mut |s| progress(set.name(), s));
+            let other = self.scores(&at, set, options, &mut Piece::named(monitor, set.name()));
             let rows = ood::compare(&own, &other);
             found.out_of_distribution.push(OutOfDistribution {
                 data: set.name().to_owned(),
@@ -236,7 +236,7 @@ impl Subject<'_> {
             let label = format!("attack, told noise {sigma}");
             let mut journal = journal(sigma)?;
             let outcome =
-                run(at(sigma).as_ref(), self.data, &plan, &mut journal, &mut |p| progress(&label, p.share))?;
+                run(at(sigma).as_ref(), self.data, &plan, &mut journal, &mut Piece::named(monitor, &label))?;
             found.robust.push(RobustLevel { sigma, outcome });
         }
         Ok(found)
@@ -281,7 +281,7 @@ mod tests {
             batch: 8,
             seed: 0,
         };
-        let found = subject.measure(&options, &mut |_| Ok(Journal::in_memory()), &mut |_, _| {}).unwrap();
+        let found = subject.measure(&options, &mut |_| Ok(Journal::in_memory()), &mut ()).unwrap();
         assert_eq!((found.levels.len(), found.calibration.len(), found.robust.len()), (2, 4, 3));
         assert_eq!(found.out_of_distribution[0].rows.len(), 11);
         for level in &found.robust {
@@ -311,7 +311,7 @@ mod tests {
         assert!(!html.contains("<mark>"));
         // What was trained without classes is measured as a denoiser.
         let unlabelled = Subject { classifies: false, ..subject };
-        let alone = unlabelled.measure(&options, &mut |_| Ok(Journal::in_memory()), &mut |_, _| {}).unwrap();
+        let alone = unlabelled.measure(&options, &mut |_| Ok(Journal::in_memory()), &mut ()).unwrap();
         assert!(alone.robust.is_empty() && alone.levels.iter().all(|row| row.accuracy.is_none()));
         assert!(alone.levels.iter().all(|row| row.psnr.is_some()));
         // A model whose smallest level is one of the others': its robustness stands there, and nobody's is moved.

@@ -13,27 +13,30 @@ pub struct DataConfig {
     pub test: Option<String>,
     /// Height and width that images are brought to; left out, their own.
     pub size: Option<[usize; 2]>,
-    /// How: `pad` with black, `pad_edge`, `resize`, or `resize_crop` as networks for ImageNet are evaluated.
+    /// How: `pad` with black, `pad_edge`, `resize`, or `resize_crop` as networks for ImageNet are
+    /// evaluated.
     pub fit: FitMode,
     /// What `resize_crop` keeps of the shorter side: 0.875 is 224 of 256.
     pub crop_share: f64,
     /// Channels that images are brought to, 1 or 3; left out, their own.
     pub channels: Option<usize>,
-    /// Train on so many images only, evenly spaced over the set.
+    /// Train on this many images only, evenly spaced over the set.
     pub limit: Option<usize>,
     /// Forget the classes: every image is of the one class `image`.
     pub unlabelled: bool,
-    /// Whether images are decoded whenever they are needed: `auto` (where they would take more than 1 GiB), `always`
-    /// or `never`.
+    /// Whether images are decoded whenever they are needed: `auto` (where they would take more
+    /// than 1 GiB), `always` or `never`.
     pub stream: Streaming,
     /// Threads that read and decode a stream ahead of the steps; left out, as many as compute.
     pub workers: Option<usize>,
     /// Batches of a stream that are prepared ahead of the step.
     pub prefetch: usize,
-    /// Read shards from their beginnings to their ends, in a random order and through a shuffle buffer of so many
-    /// images: for disks on which jumping is slow. Left out, the whole set is shuffled.
+    /// Read shards from their beginnings to their ends, in a random order and through a shuffle
+    /// buffer of this many images: for disks on which jumping is slow. Left out, the whole set is
+    /// shuffled.
     pub shuffle_buffer: Option<usize>,
-    /// Images that may be broken: each is named; in training the next whole one takes its place, in evaluations none.
+    /// Images that may be broken: each is named; in training the next whole one takes its place,
+    /// in evaluations none.
     pub max_broken: usize,
     /// Images of a stream that its mean and standard deviation are measured on.
     pub sample: usize,
@@ -85,20 +88,23 @@ impl Default for DataConfig {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AugmentConfig {
-    /// Cut out a random part whose share of the image lies in this range and resize it, `[0.08, 1.0]` for ImageNet
-    /// (Szegedy et al. 2015).
+    /// Cut out a random part whose share of the image lies in this range and resize it, `[0.08,
+    /// 1.0]` for ImageNet (Szegedy et al. 2015).
     pub resized_crop: Option<[f64; 2]>,
-    /// Mirror every second image.
-    pub flip: bool,
-    /// Crop out of the image padded by so many pixels on each side.
-    pub crop: usize,
+    /// Mirror every second image. Where none of `flip`, `crop`, `resized_crop` and `patch` is
+    /// given, the data decide: see [`resolve`](Self::resolve).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub flip: Option<bool>,
+    /// Crop out of the image padded by this many pixels on each side.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub crop: Option<usize>,
     /// What the padding holds, `zero` or `reflect`.
     pub padding: Padding,
-    /// Learn from random squares of so many pixels out of the images.
+    /// Learn from random squares of this side out of the images.
     pub patch: Option<usize>,
-    /// Share of the images whose contrast is reduced, half of them to a constant, about a random colour:
-    /// what a data set of photographs lacks, and what a denoiser meets in skies, walls and micrographs. They
-    /// have no part in the cross-entropy.
+    /// Share of the images whose contrast is reduced, half of them to a constant, about a random
+    /// colour: what a data set of photographs lacks, and what a denoiser meets in skies, walls and
+    /// micrographs. They have no part in the cross-entropy.
     pub low_contrast: f64,
 }
 
@@ -106,7 +112,38 @@ impl AugmentConfig {
     /// As the data module takes it.
     pub fn augment(&self) -> Augment {
         let Self { resized_crop, flip, crop, padding, .. } = *self;
+        let (flip, crop) = (flip.unwrap_or(false), crop.unwrap_or(0));
         Augment { resized_crop, flip, crop, crop_padding: padding }
+    }
+
+    /// Whether the data decide on flips and crops.
+    pub fn is_auto(&self) -> bool {
+        let Self { resized_crop, flip, crop, patch, .. } = self;
+        flip.is_none() && crop.is_none() && resized_crop.is_none() && patch.is_none()
+    }
+
+    /// Decides what is left out, so that it can be written down, and says whether the data did so.
+    /// Natural photographs of `[height, width]` get flips, and crops by an eighth of the shorter
+    /// side out of the image mirrored at its border (He et al. 2016 crop CIFAR so, by 4 of 32);
+    /// anything else gets neither.
+    pub(in crate::train) fn resolve(&mut self, photographs: bool, [height, width]: [usize; 2]) -> bool {
+        let chosen = self.is_auto() && photographs;
+        if chosen {
+            (self.flip, self.crop) = (Some(true), Some(height.min(width) / 8));
+            self.padding = Padding::Reflect;
+        }
+        self.flip.get_or_insert(false);
+        self.crop.get_or_insert(0);
+        chosen
+    }
+
+    /// What the data decided, for people.
+    pub(in crate::train) fn describe(&self) -> String {
+        format!(
+            "colour images are flipped and cropped at random (augment.flip=true, augment.crop={}); \
+             --set augment.flip=false where left and right mean something",
+            self.crop.unwrap_or(0)
+        )
     }
 }
 
@@ -116,7 +153,8 @@ impl AugmentConfig {
 pub struct EvalConfig {
     /// Noise levels.
     pub sigmas: Vec<f64>,
-    /// Images of the evaluations during training; the last one takes all, if `all_at_end` says so.
+    /// Images of the evaluations during training; the last one takes all, if `all_at_end` says
+    /// so.
     pub limit: usize,
     /// Whether the last evaluation takes all images.
     pub all_at_end: bool,

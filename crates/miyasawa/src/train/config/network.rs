@@ -1,7 +1,9 @@
 //! What is trained, and in which type its products are.
 
 use super::ConfigError;
-use crate::model::{Architecture, DnCnnConfig, GradResNetConfig, Kind, Norm, ResNetConfig, UNetConfig};
+use crate::model::{
+    Architecture, CustomNetwork, DnCnnConfig, GradResNetConfig, Kind, Norm, ResNetConfig, UNetConfig,
+};
 use crate::ops::Operands;
 use burn::tensor::{Device, FloatDType};
 use serde::{Deserialize, Serialize};
@@ -52,7 +54,8 @@ impl std::fmt::Display for Dtype {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct NetworkConfig {
-    /// `gradresnet`, the joint model; or a reference model: `resnet18`, `dncnn`, `unet`.
+    /// `gradresnet`, the joint model; or a reference model: `resnet18`, `dncnn`, `unet`. `custom`
+    /// is what [`TrainerBuilder::network`](crate::train::TrainerBuilder::network) writes.
     pub kind: Kind,
     /// Channels of the first stage.
     pub width: usize,
@@ -70,7 +73,8 @@ pub struct NetworkConfig {
     pub depth: usize,
     /// Whether a `dncnn` (left out: no) or `unet` (left out: yes) has no constants.
     pub bias_free: Option<bool>,
-    /// Whether a `dncnn` (left out: no) or `unet` (left out: yes) is told the noise level.
+    /// Whether a `dncnn` (left out: no) or `unet` (left out: yes) is conditioned on the noise
+    /// level.
     pub conditioned: Option<bool>,
 }
 
@@ -92,7 +96,7 @@ impl Default for NetworkConfig {
 }
 
 impl NetworkConfig {
-    /// The network for such images and so many classes.
+    /// The network for images of `channels` and a number of classes.
     pub fn architecture(&self, channels: usize, classes: usize, operands: Operands) -> Architecture {
         let (width, blocks) = (self.width, self.blocks.clone());
         let unet = self.kind == Kind::UNet;
@@ -118,6 +122,10 @@ impl NetworkConfig {
             }
             Kind::UNet => {
                 Architecture::UNet(UNetConfig { channels, width, blocks, bias_free, conditioned, operands })
+            }
+            Kind::Custom => {
+                let (name, blind) = ("network".to_owned(), self.blind);
+                Architecture::Custom(CustomNetwork { name, channels, classes, blind })
             }
         }
     }

@@ -16,8 +16,9 @@ pub enum DsmTarget {
     Both,
 }
 
-/// How the samples of JEM are drawn (Grathwohl et al. 2020, "Your classifier is secretly an energy based
-/// model", section 5 and appendix): stochastic gradient Langevin dynamics with a replay buffer.
+/// How the samples of JEM are drawn (Grathwohl et al. 2020, "Your classifier is secretly an energy
+/// based model", section 5 and appendix): stochastic gradient Langevin dynamics with a replay
+/// buffer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct JemConfig {
@@ -41,8 +42,9 @@ impl Default for JemConfig {
     }
 }
 
-/// What is minimised: `ce_weight*CE + dsm_weight*DSM`, and `clean_ce_weight*CE` of the same images at the noise level
-/// `clean_sigma`. A classifier alone has no DSM, a denoiser alone no CE.
+/// What is minimised: `ce_weight*CE + dsm_weight*DSM`, and `clean_ce_weight*CE` of the same
+/// images at the noise level `clean_sigma`. A classifier alone has no DSM, a denoiser alone no
+/// CE.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LossConfig {
@@ -50,14 +52,14 @@ pub struct LossConfig {
     pub objective: ObjectiveName,
     /// Weight of the cross-entropy.
     pub ce_weight: f64,
-    /// Weight of the cross-entropy of every image's second look, at `clean_sigma` with the same noise scaled: clean
-    /// images are then learned as often as by a classifier alone, for three more passes through the convolutions. 0 for
-    /// no second look.
+    /// Weight of the clean-image cross-entropy: of every image once more, at `clean_sigma` with
+    /// the same noise scaled. Clean images are then learned as often as by a classifier alone,
+    /// for three more passes through the convolutions; 0 for none.
     pub clean_ce_weight: f64,
-    /// The noise level of the second look.
+    /// The noise level of the clean-image cross-entropy.
     pub clean_sigma: f64,
-    /// Weight of denoising score matching; 0 trains a classifier alone. Ten times the cross-entropy's denoises best and
-    /// costs robustness (the book's Ablations).
+    /// Weight of denoising score matching; 0 trains a classifier alone. Ten times the
+    /// cross-entropy's denoises best and costs robustness (the book's Ablations).
     pub dsm_weight: f64,
     /// The score that is matched.
     pub dsm: DsmTarget,

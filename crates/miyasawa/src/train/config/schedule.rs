@@ -10,7 +10,8 @@ pub enum OptimizerName {
     AdamW,
     /// Stochastic gradient descent with momentum.
     Sgd,
-    /// Convolutions move along the orthogonalised momentum (Jordan et al. 2024, "Muon"), everything else as with AdamW.
+    /// Convolutions move along the orthogonalised momentum (Jordan et al. 2024, "Muon"), everything
+    /// else as with AdamW.
     #[default]
     Muon,
 }
@@ -21,7 +22,8 @@ pub enum OptimizerName {
 pub struct OptimizerConfig {
     /// `muon`, `adamw` or `sgd`.
     pub name: OptimizerName,
-    /// Largest learning rate; what suits Muon is several times what suits AdamW (the book's Ablations: 1e-2 and 2e-3).
+    /// Largest learning rate; what suits Muon is several times what suits AdamW (the book's Ablations:
+    /// 1e-2 and 2e-3).
     pub lr: f64,
     /// Decoupled weight decay of weights with two dimensions or more.
     pub weight_decay: f64,
@@ -37,8 +39,27 @@ pub struct OptimizerConfig {
     pub nesterov: bool,
     /// Largest norm of the gradient over all parameters; 0 for no limit.
     pub clip_norm: f64,
-    /// Decay of the exponential moving average of the parameters that is evaluated and kept; 0 for none.
+    /// Decay of the exponential moving average of the parameters that is evaluated and kept; 0 for
+    /// none.
     pub ema: f64,
+    /// Parameters that stay as they are, by their names or the beginnings of these: `["stem",
+    /// "stages.0"]`. For fine-tuning with `init`. Running statistics of batch normalisation move
+    /// all the same.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub freeze: Vec<String>,
+}
+
+impl OptimizerConfig {
+    /// Whether a parameter stays as it is.
+    pub fn is_frozen(&self, name: &str) -> bool {
+        self.freeze.iter().any(|prefix| is_part(name, prefix))
+    }
+}
+
+/// Whether a parameter is `prefix` or a part of it: `stages.1` is no beginning of `stages.10`.
+pub(in crate::train) fn is_part(name: &str, prefix: &str) -> bool {
+    let rest = name.strip_prefix(prefix.trim_end_matches('.'));
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
 impl Default for OptimizerConfig {
@@ -54,6 +75,7 @@ impl Default for OptimizerConfig {
             nesterov: false,
             clip_norm: 1.0,
             ema: 0.999,
+            freeze: Vec::new(),
         }
     }
 }
@@ -64,7 +86,8 @@ impl Default for OptimizerConfig {
 pub enum Decay {
     /// Half a cosine (Loshchilov & Hutter 2017, "SGDR").
     Cosine,
-    /// A line: the joint model of CIFAR-10 is better with it at every noise level (the book's Ablations).
+    /// A line: the joint model of CIFAR-10 is better with it at every noise level
+    /// (the book's Ablations).
     #[default]
     Linear,
 }
@@ -79,8 +102,8 @@ pub struct ScheduleConfig {
     pub steps: Option<u64>,
     /// Images of a step.
     pub batch: usize,
-    /// Images that go through the network at once; gradients are summed over the parts of a batch.
-    /// Left out, a size that stays in the cache.
+    /// Images that go through the network at once; gradients are summed over the parts of a
+    /// batch. Left out, a size that stays in the cache.
     pub micro_batch: Option<usize>,
     /// Steps over which the learning rate rises from 0.
     pub warmup: u64,

@@ -2,8 +2,12 @@
 
 use super::{TrainError, Trainer};
 use crate::checkpoint::DataInfo;
-use crate::train::state::TrainState;
-use std::collections::BTreeMap;
+use crate::train::{
+    config::{AugmentConfig, TrainConfig},
+    learner::Learner,
+    state::TrainState,
+};
+use std::{collections::BTreeMap, path::Path};
 
 /// Keys that may change while a run goes on without changing what it learns.
 const FREE: [&str; 7] = [
@@ -16,11 +20,20 @@ const FREE: [&str; 7] = [
     "divergence.max_rollbacks",
 ];
 
+/// The augmentation that the run in a folder began with; none where its configuration is not there,
+/// as every version writes it, or cannot be read.
+pub(super) fn augment_of(out: &Path) -> Option<AugmentConfig> {
+    let text = std::fs::read_to_string(out.join("config.toml")).ok()?;
+    let table: toml::Table = text.parse().ok()?;
+    let augment = table.try_into::<TrainConfig>().ok()?.augment;
+    (!augment.is_auto()).then_some(augment)
+}
+
 /// Checks that the images are of the checkpoint's kind.
 ///
 /// # Errors
 /// If they are not.
-pub(super) fn check_images(trainer: &Trainer, state: &TrainState) -> Result<(), TrainError> {
+pub(super) fn check_images<M: Learner>(trainer: &Trainer<M>, state: &TrainState) -> Result<(), TrainError> {
     let (found, saved) = (&trainer.info.data, &state.info.data);
     if (found.channels, found.height, found.width, &found.classes)
         != (saved.channels, saved.height, saved.width, &saved.classes)
@@ -41,18 +54,19 @@ pub(super) fn check_images(trainer: &Trainer, state: &TrainState) -> Result<(), 
     Ok(())
 }
 
-/// What stands in a checkpoint in the place of a digest once images that are held out now may have been trained on before. It
-/// is the digest of no set, so that the set is measured whole, with a warning every time.
+/// What stands in a checkpoint in the place of a digest once images that are held out now may
+/// have been trained on before. It is the digest of no set, so that the set is measured whole, with
+/// a warning every time.
 const TRAINED_ON: &str = "changed";
 
-/// What tells the set that a tenth is held out of, where that tenth was held out from the beginning; else [`TRAINED_ON`]. Nothing
-/// if there was another set to test on all the time.
-pub(super) fn held_out_of(trainer: &Trainer, state: &TrainState) -> Option<String> {
+/// The digest of the set that a tenth is held out of, where that tenth was held out from the
+/// beginning; else [`TRAINED_ON`]. Nothing if there was another set to test on all the time.
+pub(super) fn held_out_of<M: Learner>(trainer: &Trainer<M>, state: &TrainState) -> Option<String> {
     let (found, saved) = (&trainer.info.data, &state.info.data);
     match (&saved.held_out_of, &found.held_out_of) {
         (None, None) => return None,
         (Some(before), Some(now)) if before == now => return Some(now.clone()),
-        // Earlier versions do not tell; the same images were divided in the same way.
+        // Earlier versions do not say; the same images were divided in the same way.
         (None, Some(now)) if tested_on_its_own(state, &found.name) && same_images(found, saved) => {
             return Some(now.clone());
         }
@@ -68,7 +82,8 @@ pub(super) fn held_out_of(trainer: &Trainer, state: &TrainState) -> Option<Strin
     Some(TRAINED_ON.to_owned())
 }
 
-/// Whether the run so far had no set to test on besides the one it learned from, which was called the same.
+/// Whether the run so far had no set to test on besides the one it learned from, which was called
+/// the same.
 fn tested_on_its_own(state: &TrainState, name: &str) -> bool {
     let config = state.config.parse::<toml::Table>().unwrap_or_default();
     let data = |key| config.get("data").and_then(|data| data.get(key));
@@ -80,7 +95,7 @@ fn same_images(found: &DataInfo, saved: &DataInfo) -> bool {
 }
 
 /// Warns of changed images and of a changed configuration, which is what was asked for.
-pub(super) fn warn_of_changes(trainer: &Trainer, state: &TrainState) {
+pub(super) fn warn_of_changes<M: Learner>(trainer: &Trainer<M>, state: &TrainState) {
     let (found, saved) = (&trainer.info.data, &state.info.data);
     if !same_images(found, saved) {
         tracing::warn!(

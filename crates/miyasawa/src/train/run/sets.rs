@@ -6,11 +6,13 @@ use crate::image::Image;
 use crate::train::config::{ObjectiveName, TrainConfig};
 
 /// What a run learns from and is tested on.
-pub(super) struct Sets {
+pub(in crate::train) struct Sets {
     pub train: Images,
     pub test: Images,
     pub gallery: Option<Vec<Image>>,
     pub held_out_of: Option<String>,
+    /// Whether they are taken for natural photographs: see [`are_photographs`].
+    pub photographs: bool,
 }
 
 impl Sets {
@@ -47,7 +49,39 @@ impl Sets {
                 (train, test)
             }
         };
-        Ok(Self { train, test, gallery: images, held_out_of })
+        let photographs = are_photographs(&source, train.shape().0);
+        Ok(Self { train, test, gallery: images, held_out_of, photographs })
+    }
+
+    /// Images that the caller has opened or made.
+    pub fn from_images(train: Images, test: Images) -> Result<Self, TrainError> {
+        if train.shape() != test.shape() {
+            let (of_train, of_test) = (train.shape(), test.shape());
+            let message =
+                format!("{} has images {of_train:?}, {} has {of_test:?}", train.name(), test.name());
+            return Err(TrainError::Mismatch(message));
+        }
+        Ok(Self { train, test, gallery: None, held_out_of: None, photographs: false })
+    }
+
+    /// As [`from_images`](Self::from_images); without a set to test on a tenth of every class
+    /// is held out.
+    pub fn of_callers(train: Images, test: Option<Images>) -> Result<Self, TrainError> {
+        if let Some(test) = test {
+            return Self::from_images(train, test);
+        }
+        let data = train.in_memory().filter(|data| data.len() > 1).ok_or_else(|| {
+            let name = train.name();
+            let why = "of a single image, or of a stream, none can be held out to test on";
+            TrainError::Mismatch(format!("{name}: {why}; give some with test()"))
+        })?;
+        let (rest, held) = data.split((data.len() / 10).max(1), HOLD_OUT_SEED)?;
+        Self::from_images(rest.into(), held.into())
+    }
+
+    /// The classes that the model learns.
+    pub fn class_names(&self, config: &TrainConfig) -> Vec<String> {
+        if config.data.unlabelled { vec!["image".to_owned()] } else { self.train.classes().to_vec() }
     }
 
     /// What does not go together, and what a user may not have meant.
@@ -95,6 +129,23 @@ impl Sets {
         );
         Ok(())
     }
+}
+
+/// Fixes which images are held out: the set's, not a run's.
+const HOLD_OUT_SEED: u64 = 0;
+
+/// Whether a set is taken for natural photographs, in which left and right mean nothing: colour
+/// images in a folder or archive, CIFAR, Tiny ImageNet. Digits, clothes and whatever is grey are
+/// not.
+fn are_photographs(source: &DataSource, channels: usize) -> bool {
+    let may_be = match source {
+        DataSource::Path(_)
+        | DataSource::Cifar10(_)
+        | DataSource::Cifar100(_)
+        | DataSource::TinyImageNet(_) => true,
+        DataSource::Digits | DataSource::Mnist(_) | DataSource::FashionMnist(_) => false,
+    };
+    may_be && channels == 3
 }
 
 /// Whether a model of these images learns to tell classes apart.

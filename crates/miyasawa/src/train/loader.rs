@@ -1,17 +1,19 @@
 //! The batches of a run.
 //!
-//! The batch of a step is a function of the seed and the step alone: its images are a piece of the epoch's order, which
-//! follows from (seed, epoch), their augmentation follows from (seed, epoch, index), their noise from (seed, step, place).
-//! So a run resumes at any step without saved state, and the number of workers changes nothing.
+//! The batch of a step is a function of the seed and the step alone: its images are a piece of
+//! the epoch's order, which follows from (seed, epoch), their augmentation follows from (seed,
+//! epoch, index), their noise from (seed, step, place). So a run resumes at any step without saved
+//! state, and the number of workers changes nothing.
 //!
-//! Images in memory are copied when the step asks for them. Streamed ones are read, decoded and augmented ahead of the
-//! step by threads of their own; what they have ready is bounded by `data.prefetch` batches.
+//! Images in memory are copied when the step asks for them. Streamed ones are read, decoded and
+//! augmented ahead of the step by threads of their own; what they have ready is bounded by
+//! `data.prefetch` batches.
 
 use super::config::{NoiseConfig, TrainConfig};
 use super::contrast::reduce_contrast;
 use super::noise::training_noise;
+use super::parts::Batch;
 use super::patch::cut;
-use super::step::Batch;
 use crate::data::{Augment, DataError, Images, Stream, gather_augmented};
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -27,7 +29,7 @@ use std::{
 const CHUNK: usize = 4;
 
 /// Where a run's batches come from.
-pub(super) struct Feed {
+pub(super) struct DataLoader {
     set: Images,
     seed: u64,
     batch: usize,
@@ -42,15 +44,16 @@ pub(super) struct Feed {
     low_contrast: f64,
     /// The epoch whose order is held.
     order: Option<(u64, Vec<u32>)>,
-    crew: Option<Crew>,
+    pool: Option<LoaderPool>,
 }
 
-impl Feed {
-    /// The feed of a run with batches of `batch` images; workers are started where the set is streamed.
+impl DataLoader {
+    /// The loader of a run with batches of `batch` images; workers are started where the set is
+    /// streamed.
     pub fn new(set: &Images, config: &TrainConfig, batch: usize) -> Self {
         let augment = config.augment.augment();
         let workers = config.data.workers.unwrap_or_else(rayon::current_num_threads);
-        let crew = set.stream().map(|stream| Crew::start(stream, workers, augment, config.seed));
+        let pool = set.stream().map(|stream| LoaderPool::start(stream, workers, augment, config.seed));
         Self {
             set: set.clone(),
             seed: config.seed,
@@ -63,7 +66,7 @@ impl Feed {
             unlabelled: config.data.unlabelled,
             low_contrast: config.augment.low_contrast,
             order: None,
-            crew,
+            pool,
         }
     }
 
@@ -78,8 +81,8 @@ impl Feed {
         (epoch, order[place * self.batch..][..self.batch].to_vec())
     }
 
-    /// The batch of step `step`. Steps are asked for one after the other; going elsewhere is allowed and costs what was
-    /// prepared.
+    /// The batch of step `step`. Steps are asked for one after the other; going elsewhere is
+    /// allowed and costs what was prepared.
     ///
     /// # Errors
     /// If an image cannot be read, or too many are broken.
@@ -102,8 +105,8 @@ impl Feed {
         let reduced = reduce_contrast(&mut x, image, self.low_contrast, [self.seed, step]);
         // What is left of such an image does not say what it shows.
         let label_weight = reduced.into_iter().map(|reduced| if reduced { 0.0 } else { 1.0 }).collect();
-        let (sigma, eps) = training_noise(&self.noise, self.seed, step, self.batch, len);
-        Ok(Batch { image, x, labels, label_weight, sigma, eps })
+        let (sigma, noise) = training_noise(&self.noise, self.seed, step, self.batch, len);
+        Ok(Batch { image, x, labels, label_weight, sigma, noise })
     }
 
     fn copied(&mut self, step: u64, image: usize) -> (Vec<f32>, Vec<u32>) {
@@ -115,18 +118,18 @@ impl Feed {
     }
 
     fn streamed(&mut self, step: u64, image: usize) -> Result<(Vec<f32>, Vec<u32>), DataError> {
-        let Some(mut crew) = self.crew.take() else { return Ok((Vec::new(), Vec::new())) };
-        if !(crew.next_step.saturating_sub(self.prefetch + 1)..=crew.next_step).contains(&step)
-            || !crew.has(step)
+        let Some(mut pool) = self.pool.take() else { return Ok((Vec::new(), Vec::new())) };
+        if !(pool.next_step.saturating_sub(self.prefetch + 1)..=pool.next_step).contains(&step)
+            || !pool.has(step)
         {
-            crew.restart(step);
+            pool.restart(step);
         }
-        while crew.next_step <= step + self.prefetch {
-            let (epoch, indices) = self.indices(crew.next_step);
-            crew.ask(epoch, &indices, image);
+        while pool.next_step <= step + self.prefetch {
+            let (epoch, indices) = self.indices(pool.next_step);
+            pool.request(epoch, &indices, image);
         }
-        let batch = crew.collect(step);
-        self.crew = Some(crew);
+        let batch = pool.collect(step);
+        self.pool = Some(pool);
         batch
     }
 }
@@ -134,7 +137,7 @@ impl Feed {
 /// An image to prepare.
 #[derive(Clone, Copy)]
 struct Task {
-    /// What was asked for before a restart is no longer wanted.
+    /// Requests from before a restart are no longer wanted.
     generation: u64,
     step: u64,
     place: usize,
@@ -187,17 +190,17 @@ struct Partial {
 }
 
 /// Threads that prepare the images of coming steps.
-struct Crew {
+struct LoaderPool {
     queue: Arc<Queue>,
     done: Receiver<Done>,
     threads: Vec<JoinHandle<()>>,
     generation: u64,
-    /// The first step that is not asked for yet.
+    /// The first step that is not requested yet.
     next_step: u64,
     partial: BTreeMap<u64, Partial>,
 }
 
-impl Crew {
+impl LoaderPool {
     fn start(stream: &Arc<Stream>, workers: usize, augment: Augment, seed: u64) -> Self {
         let queue = Arc::new(Queue::default());
         let (sender, done) = channel();
@@ -220,7 +223,7 @@ impl Crew {
         step == self.next_step || self.partial.contains_key(&step)
     }
 
-    /// Forgets what was asked for and goes on at another step.
+    /// Drops all requests and goes on at another step.
     fn restart(&mut self, step: u64) {
         self.generation += 1;
         self.partial.clear();
@@ -228,8 +231,8 @@ impl Crew {
         self.queue.change(|(tasks, _)| tasks.clear());
     }
 
-    /// Asks for the batch of the next step.
-    fn ask(&mut self, epoch: u64, indices: &[u32], image: usize) {
+    /// Requests the batch of the next step.
+    fn request(&mut self, epoch: u64, indices: &[u32], image: usize) {
         let (generation, step) = (self.generation, self.next_step);
         let tasks = indices.iter().enumerate().map(|(place, &index)| Task {
             generation,
@@ -246,7 +249,7 @@ impl Crew {
         self.next_step += 1;
     }
 
-    /// Waits for the batch of a step that was asked for.
+    /// Waits for the batch of a step that was requested.
     fn collect(&mut self, step: u64) -> Result<(Vec<f32>, Vec<u32>), DataError> {
         while self.partial.get(&step).is_some_and(|batch| batch.missing > 0) {
             let Ok(Done { task, result }) = self.done.recv() else { break };
@@ -279,14 +282,14 @@ impl Crew {
     }
 }
 
-impl Drop for Crew {
+impl Drop for LoaderPool {
     fn drop(&mut self) {
         self.queue.change(|(tasks, over)| {
             tasks.clear();
             *over = true;
         });
         for thread in self.threads.drain(..) {
-            // A panic of a worker was told when it happened.
+            // A panic of a worker was reported when it happened.
             let _ = thread.join();
         }
     }
@@ -340,26 +343,26 @@ mod tests {
         TrainConfig::load(None, &settings).unwrap()
     }
 
-    fn feed(dir: &tempfile::TempDir, settings: &[&str]) -> Result<Feed, DataError> {
+    fn loader(dir: &tempfile::TempDir, settings: &[&str]) -> Result<DataLoader, DataError> {
         let augment = ["seed=3", "augment.flip=true", "augment.crop=1", "augment.resized_crop=[0.3, 1.0]"];
         let config = config(&[&augment, settings].concat());
         let set = DataSource::Path(dir.path().to_owned()).open(Part::Train, &config.open_options())?;
-        Ok(Feed::new(&set, &config, 12))
+        Ok(DataLoader::new(&set, &config, 12))
     }
 
     fn values(batch: Batch) -> (Vec<f32>, Vec<u32>, Vec<f32>) {
-        (batch.x, batch.labels, batch.eps)
+        (batch.x, batch.labels, batch.noise)
     }
 
     #[test]
     fn batches_are_the_same_in_memory_and_with_any_number_of_workers() {
         let dir = images(false);
         for order in ["data.prefetch=2", "data.shuffle_buffer=5"] {
-            let mut memory = feed(&dir, &["data.stream=never", order]).unwrap();
+            let mut memory = loader(&dir, &["data.stream=never", order]).unwrap();
             let expected: Vec<_> = (0..8).map(|step| values(memory.batch(step).unwrap())).collect();
             assert_ne!(expected[0], expected[3], "another epoch");
             for workers in ["data.workers=1", "data.workers=4"] {
-                let mut stream = feed(&dir, &["data.stream=always", order, workers]).unwrap();
+                let mut stream = loader(&dir, &["data.stream=always", order, workers]).unwrap();
                 for (step, expected) in expected.iter().enumerate() {
                     assert_eq!(
                         &values(stream.batch(step as u64).unwrap()),
@@ -378,10 +381,10 @@ mod tests {
     #[test]
     fn a_broken_image_ends_the_run_only_beyond_the_limit() {
         let dir = images(true);
-        let mut stream = feed(&dir, &["data.stream=always", "data.sample=1"]).unwrap();
+        let mut stream = loader(&dir, &["data.stream=always", "data.sample=1"]).unwrap();
         assert!((0..6).all(|step| stream.batch(step).is_ok()));
         let strict = ["data.stream=always", "data.max_broken=0", "data.sample=1"];
-        let mut stream = feed(&dir, &strict).unwrap();
+        let mut stream = loader(&dir, &strict).unwrap();
         let errors: Vec<String> =
             (0..3).filter_map(|step| stream.batch(step).err()).map(|e| e.to_string()).collect();
         assert_eq!(errors.len(), 1, "{errors:?}");

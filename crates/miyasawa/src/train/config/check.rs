@@ -1,0 +1,245 @@
+//! What values a configuration may have, a section at a time.
+
+use super::{
+    AugmentConfig, ConfigError, DataConfig, EvalConfig, JemConfig, LossConfig, NetworkConfig, NoiseConfig,
+    OptimizerConfig, ScheduleConfig, TrainConfig,
+};
+use crate::image::MAX_PIXELS;
+use crate::model::{Kind, NOISE_LEVELS, ObjectiveName};
+use std::fmt::Debug;
+
+/// The most threads and batches that can be asked for.
+const MAX_WORKERS: usize = 1024;
+/// The most images that a replay buffer may hold: a hundred times as many as in the paper.
+const MAX_BUFFER: usize = 1_000_000;
+
+type Checked = Result<(), ConfigError>;
+
+fn check<T: Debug>(ok: bool, key: &'static str, found: T, expected: &'static str) -> Checked {
+    if ok {
+        return Ok(());
+    }
+    let found = format!("{found:?}");
+    let inner = found.strip_prefix("Some(").and_then(|found| found.strip_suffix(')'));
+    Err(ConfigError::Value { key, found: inner.unwrap_or(&found).to_owned(), expected })
+}
+
+fn check_share(key: &'static str, value: f64) -> Checked {
+    check((0.0..=1.0).contains(&value), key, value, "0 to 1")
+}
+
+fn check_not_negative(key: &'static str, value: f64) -> Checked {
+    check(value >= 0.0 && value.is_finite(), key, value, "a finite number from 0")
+}
+
+fn check_positive(key: &'static str, value: f64) -> Checked {
+    check(value > 0.0 && value.is_finite(), key, value, "a finite number above 0")
+}
+
+fn check_not_zero<T: Debug + From<u8> + PartialEq>(key: &'static str, value: Option<T>) -> Checked {
+    check(value != Some(T::from(0)), key, value, "at least 1")
+}
+
+fn is_drawable([height, width]: [usize; 2]) -> bool {
+    (1..=MAX_PIXELS).contains(&(height as u64).saturating_mul(width as u64))
+}
+
+impl TrainConfig {
+    /// Checks every value, and those of several sections against each other.
+    ///
+    /// # Errors
+    /// The first value that is not allowed.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        // A number of TOML has a sign: a larger seed could be written and not read back.
+        check(i64::try_from(self.seed).is_ok(), "seed", self.seed, "0 to 9223372036854775807")?;
+        self.network.check()?;
+        self.noise.check()?;
+        self.check_noise_for_network()?;
+        self.loss.check()?;
+        self.check_loss_for_network()?;
+        self.jem.check()?;
+        self.augment.check()?;
+        self.check_patches()?;
+        self.optimizer.check()?;
+        self.schedule.check()?;
+        self.data.check()?;
+        self.eval.check(self.network.is_blind())?;
+        self.checkpoint.check()?;
+        self.divergence.check()
+    }
+
+    fn check_noise_for_network(&self) -> Checked {
+        let noise = &self.noise;
+        let clean = self.network.is_blind() && self.loss_weights()[1] == 0.0;
+        check(
+            NOISE_LEVELS.contains(&noise.min) || (noise.min == 0.0 && clean),
+            "noise.min",
+            noise.min,
+            "1e-6 to 1e6 (0 only for a blind network with loss.dsm_weight = 0)",
+        )
+    }
+
+    fn check_loss_for_network(&self) -> Checked {
+        let (noise, loss) = (&self.noise, &self.loss);
+        let (kind, blind) = (self.network.kind, self.network.is_blind());
+        let jem = loss.objective == ObjectiveName::Jem;
+        check(
+            !jem || (kind == Kind::GradResNet && blind),
+            "loss.objective",
+            loss.objective,
+            "joint; jem needs network.kind = \"gradresnet\" and network.blind = true",
+        )?;
+        check(
+            !jem || (noise.min > 0.0 && noise.min == noise.max),
+            "noise.max",
+            noise.max,
+            "noise.min: jem knows one noise level (0.03 in the paper)",
+        )?;
+        let [ce_weight, dsm_weight] = self.loss_weights();
+        check(jem || ce_weight + dsm_weight > 0.0, "loss", (ce_weight, dsm_weight), "a weight above 0")?;
+        check(
+            loss.clean_ce_weight == 0.0 || (kind.is_joint() && !jem),
+            "loss.clean_ce_weight",
+            loss.clean_ce_weight,
+            "0, except with network.kind = \"gradresnet\" and loss.objective = \"joint\"",
+        )?;
+        check(
+            (noise.min..=noise.max).contains(&loss.clean_sigma) || loss.clean_ce_weight == 0.0,
+            "loss.clean_sigma",
+            loss.clean_sigma,
+            "noise.min to noise.max",
+        )
+    }
+
+    /// A class is seen in the whole image.
+    fn check_patches(&self) -> Checked {
+        let patch = self.augment.patch;
+        check(
+            patch.is_none() || self.loss_weights()[0] == 0.0 || self.data.unlabelled,
+            "augment.patch",
+            patch,
+            "left out where classes are learned (loss.ce_weight = 0 or data.unlabelled = true)",
+        )
+    }
+}
+
+impl NetworkConfig {
+    fn check(&self) -> Checked {
+        let denoiser = matches!(self.kind, Kind::DnCnn | Kind::UNet);
+        let of_denoisers = [("network.bias_free", self.bias_free), ("network.conditioned", self.conditioned)];
+        for (key, value) in of_denoisers {
+            let expected = "left out, except with network.kind = \"dncnn\" or \"unet\"";
+            check(value.is_none() || denoiser, key, value, expected)?;
+        }
+        let expected = "false, except with network.kind = \"gradresnet\"";
+        check(!self.blind || self.kind.is_joint(), "network.blind", true, expected)
+    }
+}
+
+impl NoiseConfig {
+    fn check(&self) -> Checked {
+        let most = *NOISE_LEVELS.end();
+        check(self.max >= self.min && self.max <= most, "noise.max", self.max, "noise.min to 1e6")?;
+        check_positive("noise.log_std", self.log_std)?;
+        check(self.log_mean.is_finite(), "noise.log_mean", self.log_mean, "a finite number")?;
+        check_share("noise.share_at_min", self.share_at_min)
+    }
+}
+
+impl LossConfig {
+    fn check(&self) -> Checked {
+        check_not_negative("loss.ce_weight", self.ce_weight)?;
+        check_not_negative("loss.clean_ce_weight", self.clean_ce_weight)?;
+        check_not_negative("loss.dsm_weight", self.dsm_weight)?;
+        check_share("loss.label_smoothing", self.label_smoothing)
+    }
+}
+
+impl JemConfig {
+    fn check(&self) -> Checked {
+        check((1..=MAX_BUFFER).contains(&self.buffer), "jem.buffer", self.buffer, "1 to 1000000")?;
+        check(self.steps > 0, "jem.steps", self.steps, "at least 1")?;
+        check_share("jem.reinit", self.reinit)?;
+        check_not_negative("jem.weight", self.weight)?;
+        check_not_negative("jem.step_size", self.step_size)?;
+        check_not_negative("jem.noise", self.noise)
+    }
+}
+
+impl AugmentConfig {
+    fn check(&self) -> Checked {
+        check_share("augment.low_contrast", self.low_contrast)?;
+        check_not_zero("augment.patch", self.patch.map(|side| side as u64))?;
+        check(
+            self.resized_crop.is_none_or(|[low, high]| low > 0.0 && low <= high && high <= 1.0),
+            "augment.resized_crop",
+            self.resized_crop,
+            "two shares above 0 and at most 1 in ascending order",
+        )
+    }
+}
+
+impl OptimizerConfig {
+    fn check(&self) -> Checked {
+        check_positive("optimizer.lr", self.lr)?;
+        check_not_negative("optimizer.weight_decay", self.weight_decay)?;
+        for (key, value) in [
+            ("optimizer.beta1", self.beta1),
+            ("optimizer.beta2", self.beta2),
+            ("optimizer.momentum", self.momentum),
+            ("optimizer.ema", self.ema),
+        ] {
+            check((0.0..1.0).contains(&value), key, value, "0 or more and below 1")?;
+        }
+        check_positive("optimizer.epsilon", self.epsilon)?;
+        check(self.clip_norm >= 0.0, "optimizer.clip_norm", self.clip_norm, "0 or more")?;
+        let named = self.freeze.iter().all(|prefix| !prefix.is_empty());
+        check(named, "optimizer.freeze", &self.freeze, "names of parameters or their beginnings")
+    }
+}
+
+impl ScheduleConfig {
+    fn check(&self) -> Checked {
+        check(self.batch > 0, "schedule.batch", self.batch, "at least 1")?;
+        check_not_zero("schedule.micro_batch", self.micro_batch.map(|n| n as u64))?;
+        check_not_zero("schedule.steps", self.steps)?;
+        check_positive("schedule.epochs", self.epochs)?;
+        check_share("schedule.final_lr", self.final_lr)
+    }
+}
+
+impl DataConfig {
+    fn check(&self) -> Checked {
+        let workers = self.workers.is_none_or(|n| (1..=MAX_WORKERS).contains(&n));
+        check(workers, "data.workers", self.workers, "1 to 1024")?;
+        let prefetch = (1..=MAX_WORKERS).contains(&self.prefetch);
+        check(prefetch, "data.prefetch", self.prefetch, "1 to 1024")?;
+        check(self.sample > 0, "data.sample", self.sample, "at least 1")?;
+        let size = self.size.is_none_or(is_drawable);
+        check(size, "data.size", self.size, "1 to 100 million pixels")?;
+        let share = self.crop_share > 0.0 && self.crop_share <= 1.0;
+        check(share, "data.crop_share", self.crop_share, "above 0 and at most 1")?;
+        check_not_zero("data.limit", self.limit.map(|n| n as u64))?;
+        if let Some(data) = &self.assume {
+            let sizes = [data.images, data.channels, data.height, data.width, data.classes];
+            check(sizes.iter().all(|size| *size > 0), "data.assume", data, "numbers above 0")?;
+            let size = is_drawable([data.height, data.width]);
+            check(size, "data.assume", data, "1 to 100 million pixels")?;
+        }
+        check(self.channels.is_none_or(|c| c == 1 || c == 3), "data.channels", self.channels, "1 or 3")
+    }
+}
+
+impl EvalConfig {
+    /// A network that is conditioned on the noise level takes its logarithm.
+    fn check(&self, blind: bool) -> Checked {
+        check(self.limit > 0, "eval.limit", self.limit, "at least 1")?;
+        let level = |s: &f64| NOISE_LEVELS.contains(s) || (*s == 0.0 && blind);
+        check(
+            !self.sigmas.is_empty() && self.sigmas.iter().all(level),
+            "eval.sigmas",
+            &self.sigmas,
+            "one or more numbers from 1e-6 to 1e6 (or 0 for a blind network)",
+        )
+    }
+}

@@ -1,0 +1,182 @@
+//! The joint objective: cross-entropy and denoising score matching of one network, with the exact
+//! gradient.
+
+use super::{
+    config::{DsmTarget, LossConfig},
+    learner::StepContext,
+    parts::{Batch, BatchStats, count_correct, for_parts, parts_of, sum_on_host},
+    reduce::{self, LocalSum, Reduce},
+};
+use crate::model::{
+    EnergyNetwork, JointModel, loss,
+    params::{self, FlatMap},
+};
+use burn::tensor::{Device, Tensor};
+
+/// The gradient of the batch's mean loss, exact: one reverse pass over forward and adjoint.
+///
+/// The batch is taken in parts of `micro_batch` images, which changes the result by rounding only,
+/// since no layer mixes images, and bounds the memory. On the CPU each thread takes whole parts:
+/// operations of one part then never wait for each other's threads. The parts' gradients are added
+/// in their order, so that the result is the same for every number of threads.
+///
+/// # Panics
+/// If the model is not on a device that records operations, [`Device::autodiff`], or `micro_batch`
+/// is 0.
+pub fn gradients<N: EnergyNetwork + Sync>(
+    model: &JointModel<N>,
+    batch: &Batch,
+    config: &LossConfig,
+    micro_batch: usize,
+    device: &Device,
+) -> (FlatMap, BatchStats) {
+    let step = StepContext { number: 0, micro_batch, device };
+    gradients_with(model, batch, config, step, &mut LocalSum::default())
+}
+
+/// As [`gradients`], with another sum of the parts.
+pub(super) fn gradients_with<N: EnergyNetwork + Sync>(
+    model: &JointModel<N>,
+    batch: &Batch,
+    config: &LossConfig,
+    StepContext { micro_batch, device, .. }: StepContext<'_>,
+    reduce: &mut dyn Reduce,
+) -> (FlatMap, BatchStats) {
+    let work = |part| part_gradients(model, batch, config, part, device);
+    let parts = parts_of(batch.len(), micro_batch);
+    for_parts(&parts, device, work, |(grads, stats)| reduce.add(grads, stats));
+    reduce::finish(reduce, config)
+}
+
+/// The share of the images `from..from + count` in the gradient and the statistics.
+fn part_gradients<N: EnergyNetwork>(
+    model: &JointModel<N>,
+    batch: &Batch,
+    config: &LossConfig,
+    [from, count]: [usize; 2],
+    device: &Device,
+) -> (FlatMap, BatchStats) {
+    // Leaves of its own, on the same values: the parts' graphs are apart, and so are their threads.
+    let net = params::update(model.net.clone(), |_, _, p| p);
+    let model = &JointModel::new(net, model.sigma_data());
+    let total = batch.len() as f64;
+    let (y, noise, sigma, labels) = batch.tensors(from, count, device);
+    let point = model.at(&y, &sigma);
+    let (weights, labelled) = (batch.label_weights(from, count, device), batch.labelled());
+    let ce = loss::cross_entropy(point.logits(), &labels, config.label_smoothing) * weights.clone();
+    let matching = |score| loss::score_matching(model, score, &noise, &sigma);
+    let dsm = (config.dsm_weight > 0.0).then(|| match config.dsm {
+        DsmTarget::Marginal => matching(point.score()),
+        DsmTarget::Conditional => matching(point.score_given(&labels)),
+        DsmTarget::Both => (matching(point.score()) + matching(point.score_given(&labels))) * 0.5,
+    });
+    let mut stats = BatchStats {
+        accuracy: Some(count_correct(point.logits(), &labels, &weights) / labelled),
+        ce: sum_on_host(&ce) / total,
+        ..BatchStats::default()
+    };
+    let mut loss = ce * config.ce_weight;
+    if let Some(dsm) = dsm {
+        stats.dsm = sum_on_host(&dsm) / total;
+        loss = loss + dsm * config.dsm_weight;
+    }
+    drop(point);
+    if config.clean_ce_weight > 0.0 {
+        // The image again, with the same noise at another level.
+        let clean_sigma = Tensor::<1>::full([count], config.clean_sigma as f32, device);
+        let less = (sigma.clone() - clean_sigma.clone()).reshape([count, 1, 1, 1]);
+        let point = model.at(&(y.clone() - noise.clone() * less), &clean_sigma);
+        let clean = loss::cross_entropy(point.logits(), &labels, config.label_smoothing) * weights;
+        stats.clean_ce = Some(sum_on_host(&clean) / total);
+        loss = loss + clean * config.clean_ce_weight;
+    }
+    let mut grads = (loss.sum() / total).backward();
+    (params::take_gradients(&model.net, &mut grads), stats)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{GradResNet, GradResNetConfig};
+    use crate::train::{config::NoiseConfig, noise::training_noise};
+    use crate::verify::relative_error;
+
+    fn setting(classes: usize) -> (JointModel<GradResNet>, Batch, Device) {
+        let device = Device::flex().autodiff();
+        let config = GradResNetConfig {
+            width: 8,
+            blocks: vec![1, 1],
+            zero_energy_head: false,
+            ..GradResNetConfig::new(1, classes)
+        };
+        let model = JointModel::new(config.init(&device, 3), 0.5);
+        let (sigma, noise) = training_noise(&NoiseConfig::default(), 0, 0, 5, 42);
+        let x = (0..5 * 42).map(|i| ((i * 29) % 200) as f32 / 100.0 - 1.0).collect();
+        let labels = (0..5).map(|i| i % classes as u32).collect();
+        (model, Batch { image: [1, 6, 7], x, labels, label_weight: vec![1.0; 5], sigma, noise }, device)
+    }
+
+    fn compare(a: &FlatMap, b: &FlatMap, tolerance: f64) {
+        assert_eq!(a.keys().collect::<Vec<_>>(), b.keys().collect::<Vec<_>>());
+        let values = |t: &Tensor<1>| t.to_data().try_to_vec::<f32>().unwrap();
+        for (name, a) in a {
+            let error = relative_error(&values(a), &values(&b[name]));
+            assert!(error <= tolerance, "{name}: {error:.1e}");
+        }
+    }
+
+    #[test]
+    fn the_parts_of_a_batch_add_up_to_the_batch() {
+        let (model, batch, device) = setting(3);
+        let (whole, stats) = gradients(&model, &batch, &LossConfig::default(), 5, &device);
+        for micro in [1, 2, 4] {
+            let (parts, again) = gradients(&model, &batch, &LossConfig::default(), micro, &device);
+            compare(&parts, &whole, 1e-5);
+            assert!((again.loss - stats.loss).abs() < 1e-5 && again.accuracy == stats.accuracy);
+        }
+    }
+
+    #[test]
+    fn with_one_class_all_targets_of_score_matching_are_the_same() {
+        let (model, batch, device) = setting(1);
+        let with = |dsm| gradients(&model, &batch, &LossConfig { dsm, ..LossConfig::default() }, 5, &device);
+        let (marginal, stats) = with(DsmTarget::Marginal);
+        for target in [DsmTarget::Conditional, DsmTarget::Both] {
+            let (grads, again) = with(target);
+            compare(&grads, &marginal, 1e-5);
+            assert!((again.dsm - stats.dsm).abs() < 1e-5, "{target:?}");
+        }
+        assert!(stats.ce.abs() < 1e-6, "one class is certain");
+    }
+
+    #[test]
+    fn both_targets_are_the_mean_of_the_two() {
+        let (model, batch, device) = setting(3);
+        let with = |dsm| gradients(&model, &batch, &LossConfig { dsm, ..LossConfig::default() }, 5, &device);
+        let [(a, one), (b, two), (both, mean)] =
+            [DsmTarget::Marginal, DsmTarget::Conditional, DsmTarget::Both].map(with);
+        assert!((mean.dsm - 0.5 * (one.dsm + two.dsm)).abs() < 1e-5);
+        assert!((one.dsm - two.dsm).abs() > 1e-6, "the two differ where there are classes");
+        let half = a.iter().map(|(name, a)| (name.clone(), (a.clone() + b[name].clone()) * 0.5)).collect();
+        compare(&both, &half, 1e-4);
+    }
+
+    #[test]
+    fn clean_image_cross_entropy_is_that_of_the_same_noise_at_another_level() {
+        let (model, batch, device) = setting(3);
+        let once = LossConfig::default();
+        let twice = LossConfig { clean_ce_weight: 0.7, clean_sigma: 0.1, ..once.clone() };
+        let (both, stats) = gradients(&model, &batch, &twice, 2, &device);
+        let (first, alone) = gradients(&model, &batch, &once, 5, &device);
+        let again = Batch { sigma: vec![0.1; batch.len()], ..batch };
+        let classify = LossConfig { dsm_weight: 0.0, ..once };
+        let (second, clean) = gradients(&model, &again, &classify, 5, &device);
+        let sum = first.iter().map(|(name, a)| {
+            let b = second.get(name).map(|b| b.clone() * 0.7);
+            (name.clone(), b.map_or_else(|| a.clone(), |b| a.clone() + b))
+        });
+        compare(&both, &sum.collect(), 1e-5);
+        assert!((stats.clean_ce.unwrap() - clean.ce).abs() < 1e-5 && (stats.ce - alone.ce).abs() < 1e-5);
+        assert!((stats.loss - alone.loss - 0.7 * clean.ce).abs() < 1e-5, "{stats:?}");
+    }
+}
