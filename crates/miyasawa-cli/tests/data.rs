@@ -159,7 +159,7 @@ fn a_run_names_broken_images_and_ends_where_there_are_too_many() {
         let output = run(call("bad", "data.max_broken=1"));
         let messages = stderr(&output);
         assert_eq!(output.status.code(), Some(1), "{messages}");
-        assert!(messages.contains("error: more than 1 broken images"), "{messages}");
+        assert!(messages.contains("error: more than 1 corrupt images"), "{messages}");
     }
 }
 
@@ -313,5 +313,5 @@ fn formats_that_are_not_read_are_called_by_their_names() {
     fails(1, ["data", "info", &text(&dir.path().join("broken"))], &["cat/1.png: expected a PNG"]);
     save(&broken, "2.png", colour(3, 3));
     let said = said(["data", "info", &text(&dir.path().join("broken"))]);
-    assert!(said.contains("1 broken image: ") && said.contains("cat/1.png"), "{said}");
+    assert!(said.contains("1 corrupt image: ") && said.contains("cat/1.png"), "{said}");
 }

@@ -6,7 +6,7 @@
 
 use miyasawa::attack::{Journal, Method, Norm, Pgd, Plan, robust_accuracy, run, unit_values};
 use miyasawa::classifier::{Classifier, LogitGrad};
-use miyasawa::data::{DataSource, LoadOptions, Part};
+use miyasawa::data::{DataSource, OpenOptions};
 
 /// The class whose mean image is nearest: `f_c(x) = 2 m_c.x - |m_c|^2`. A linear classifier, so its gradient is exact.
 struct NearestMean {
@@ -42,9 +42,8 @@ impl Classifier for NearestMean {
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let digits: DataSource = "digits".parse()?;
-    let train = digits.load(Part::Train, &LoadOptions::default())?;
-    let test = digits.load(Part::Test, &LoadOptions { limit: Some(100), ..LoadOptions::default() })?;
+    let both = DataSource::Digits.open_both(&OpenOptions::default())?;
+    let (train, test) = (both.train.into_dataset()?, both.test.into_dataset()?.subset(100)?);
     let mean = |class: usize| {
         let members: Vec<usize> = (0..train.len()).filter(|i| train.labels()[*i] as usize == class).collect();
         let (values, len) = (unit_values(&train, &members), train.image_len());

@@ -6,7 +6,7 @@
 //! cargo run --release -p miyasawa --example evaluation_images -- DATA SIZE OUT
 //! ```
 
-use miyasawa::data::{DataSource, FitMode, OpenOptions, Part, Streaming};
+use miyasawa::data::{DataSource, OpenOptions, Part, ResizeMode, Streaming};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -14,7 +14,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let size = size.parse()?;
     let options = OpenOptions {
         size: Some((size, size)),
-        fit: FitMode::ResizeCrop,
+        resize_mode: ResizeMode::ResizeCrop,
         channels: Some(3),
         stream: Streaming::Always,
         sample: 0,

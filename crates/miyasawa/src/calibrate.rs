@@ -142,7 +142,7 @@ pub fn calibrate<'m>(
         }
         let mut attacked = |indices: &[usize]| {
             let (x, labels) = (unit_values(data, indices), labels(indices));
-            let places: Vec<u64> = indices.iter().map(|i| data.place(*i) as u64).collect();
+            let places: Vec<u64> = indices.iter().map(|i| data.source_index(*i) as u64).collect();
             attack.perturb(clean.as_ref(), &Examples { images: &x, labels: &labels, places: &places })
         };
         let z = logits(clean.as_ref(), &held, batch, &mut attacked);

@@ -4,9 +4,8 @@ use anyhow::{Context as _, bail};
 use clap::Args;
 use miyasawa::predictor::Predictor;
 use miyasawa::{
-    data::{DataError, Images, OpenOptions, Streaming},
-    eval::{EvalOptions, EvalRow, Evaluation, evaluate_gallery, evaluate_set},
-    image::Image,
+    data::{OpenOptions, Streaming, TestSet},
+    eval::{EvalOptions, EvalRow, Evaluation},
 };
 use std::path::PathBuf;
 
@@ -32,39 +31,24 @@ pub struct Eval {
     sigmas: Vec<f64>,
 }
 
-/// What a model is measured on.
-enum TestSet {
-    /// Of one size, and of the model's classes if both have some.
-    Set(Images),
-    /// Each of its own size.
-    Gallery(Vec<Image>),
-}
-
-impl TestSet {
-    /// The images that the call names, for a denoiser alone and of those without classes at their own sizes; and whether
-    /// they have classes that the model could be right about.
-    fn open(measured: &Measured, predictor: &Predictor) -> anyhow::Result<(Self, bool)> {
-        let options = measured.options(predictor);
-        let (chosen, labelled) = measured.choose_named(predictor)?;
-        if !labelled && predictor.info().classifies() {
-            if !predictor.info().denoises() {
-                bail!("{}: has no classes, and {} does not denoise", measured.data, predictor.name());
-            }
-            tracing::info!("{}: has no classes: only denoising is measured", measured.data);
+/// The images that the call names, for a denoiser alone and of those without classes at their own
+/// sizes; and whether they have classes that the model could be right about.
+fn open(measured: &Measured, predictor: &Predictor) -> anyhow::Result<(TestSet, bool)> {
+    let options = measured.options(predictor);
+    let (chosen, labelled) = measured.choose_named(predictor)?;
+    if !labelled && predictor.info().classifies() {
+        if !predictor.info().denoises() {
+            bail!("{}: has no classes, and {} does not denoise", measured.data, predictor.name());
         }
-        if labelled || measured.fit.is_some() {
-            // Of a part only that part is read.
-            let stream = if measured.limit.is_some() { Streaming::Always } else { Streaming::Auto };
-            return Ok((Self::Set(chosen.open(&OpenOptions { stream, ..options })?), labelled));
-        }
-        let options = OpenOptions { size: None, limit: measured.limit, ..options };
-        let set = match chosen.clone().open(&options) {
-            Ok(set) => Self::Set(set),
-            Err(DataError::MixedSizes { .. }) => Self::Gallery(chosen.gallery(&options)?),
-            Err(error) => return Err(error.into()),
-        };
-        Ok((set, labelled))
+        tracing::info!("{}: has no classes: only denoising is measured", measured.data);
     }
+    if labelled || measured.fit.is_some() {
+        // Of a part only that part is read.
+        let stream = if measured.limit.is_some() { Streaming::Always } else { Streaming::Auto };
+        return Ok((TestSet::Set(chosen.open(&OpenOptions { stream, ..options })?), labelled));
+    }
+    let options = OpenOptions { limit: measured.limit, ..options };
+    Ok((chosen.open_as_stored(&options)?, labelled))
 }
 
 /// The progress of work that tells its share.
@@ -100,7 +84,7 @@ pub fn run(args: &Eval, session: &Session) -> anyhow::Result<Outcome> {
     args.measured.check()?;
     let predictor = model::load(args.model.as_deref(), session)?;
     let sigmas = model::sigmas(&predictor, &args.sigmas)?;
-    let (set, classify) = TestSet::open(&args.measured, &predictor)?;
+    let (set, classify) = open(&args.measured, &predictor)?;
     let denoise = predictor.info().denoises();
     let options = EvalOptions {
         sigmas,
@@ -111,14 +95,7 @@ pub fn run(args: &Eval, session: &Session) -> anyhow::Result<Outcome> {
         denoise,
     };
     let mut bar = share_bar(session, "evaluating");
-    let (model, device) = (predictor.model(), predictor.device());
-    let found = match &set {
-        TestSet::Set(set) => evaluate_set(model, set, &options, device, &mut bar)?,
-        TestSet::Gallery(all) => {
-            let rows = evaluate_gallery(model, all, &options, device, &mut bar);
-            rows.map(|rows| Evaluation { count: all.len(), rows })
-        }
-    };
+    let found = set.evaluate(predictor.model(), &options, predictor.device(), &mut bar)?;
     bar.finish_and_clear();
     let Evaluation { count, rows } = found.context("the evaluation was stopped")?;
     let data = &args.measured.data;

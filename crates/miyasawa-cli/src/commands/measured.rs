@@ -9,7 +9,7 @@ use miyasawa::predictor::Predictor;
 use miyasawa::{
     attack::Norm,
     checkpoint::DataInfo,
-    data::{Chosen, DataSource, Dataset, FitMode, OpenOptions, Streaming},
+    data::{DataSource, Dataset, OpenOptions, ResizeMode, Streaming, UnopenedSet},
 };
 use std::path::Path;
 
@@ -29,7 +29,7 @@ pub struct Measured {
     /// Bring images of another size to the model's by `pad` (black), `pad_edge`, `resize`, or `resize_crop` (as for
     /// ImageNet) [default: as in training; `eval` of a denoiser alone: none, every image has its own size]
     #[arg(long, value_parser = parse_fit)]
-    pub fit: Option<FitMode>,
+    pub fit: Option<ResizeMode>,
     /// What `--fit resize_crop` keeps of the shorter side [default: as in training, or 0.875: 224 of 256]
     #[arg(long)]
     crop_share: Option<f64>,
@@ -39,12 +39,12 @@ pub struct Measured {
 }
 
 /// `--fit`: how an image of another size is fitted.
-fn parse_fit(text: &str) -> Result<FitMode, String> {
+fn parse_fit(text: &str) -> Result<ResizeMode, String> {
     match text {
-        "pad" => Ok(FitMode::Pad),
-        "pad_edge" => Ok(FitMode::PadEdge),
-        "resize" => Ok(FitMode::Resize),
-        "resize_crop" => Ok(FitMode::ResizeCrop),
+        "pad" => Ok(ResizeMode::Pad),
+        "pad_edge" => Ok(ResizeMode::PadEdge),
+        "resize" => Ok(ResizeMode::Resize),
+        "resize_crop" => Ok(ResizeMode::ResizeCrop),
         _ => Err("expected pad, pad_edge, resize or resize_crop".to_owned()),
     }
 }
@@ -61,7 +61,7 @@ impl Measured {
     }
 
     /// How images of another size are fitted.
-    pub fn fit_for(&self, predictor: &Predictor) -> FitMode {
+    pub fn fit_for(&self, predictor: &Predictor) -> ResizeMode {
         self.fit.unwrap_or(predictor.info().data.fit)
     }
 
@@ -71,10 +71,10 @@ impl Measured {
         OpenOptions {
             size: Some((data.height, data.width)),
             channels: Some(data.channels),
-            fit: self.fit_for(predictor),
+            resize_mode: self.fit_for(predictor),
             crop_share: self.crop_share.unwrap_or(data.crop_share),
-            max_broken: self.max_broken,
-            whole_only: true,
+            max_corrupt: self.max_broken,
+            skip_corrupt: true,
             // Mean and deviation are the model's.
             sample: 0,
             ..OpenOptions::default()
@@ -82,7 +82,7 @@ impl Measured {
     }
 
     /// The images that are measured, found and not opened yet.
-    pub fn choose(&self, predictor: &Predictor) -> Result<Chosen> {
+    pub fn choose(&self, predictor: &Predictor) -> Result<UnopenedSet> {
         let (data, trained) = (&self.data, &predictor.info().data);
         let chosen = data.parse::<DataSource>()?.choose(trained.held_out_of.as_deref())?;
         match chosen.held_out() {
@@ -103,7 +103,7 @@ impl Measured {
 
     /// As [`choose`](Self::choose), with the model's classes, matched by name, and whether the images have any that the
     /// model could be right about.
-    pub fn choose_named(&self, predictor: &Predictor) -> Result<(Chosen, bool)> {
+    pub fn choose_named(&self, predictor: &Predictor) -> Result<(UnopenedSet, bool)> {
         let (data, classes) = (&self.data, &predictor.info().data.classes);
         let chosen = self.choose(predictor)?;
         if !predictor.info().classifies() || chosen.classes() == classes {
@@ -146,7 +146,7 @@ impl Measured {
         self.load_chosen(self.choose_named(predictor)?.0, predictor)
     }
 
-    fn load_chosen(&self, chosen: Chosen, predictor: &Predictor) -> Result<Dataset> {
+    fn load_chosen(&self, chosen: UnopenedSet, predictor: &Predictor) -> Result<Dataset> {
         // Opened whole and read in part, so that an image's place is that in the whole set.
         let options = OpenOptions { stream: Streaming::Always, ..self.options(predictor) };
         Ok(chosen.open(&options)?.sample(self.limit.unwrap_or(usize::MAX))?)

@@ -183,7 +183,7 @@ fn clean(
             lines.push(Line {
                 eps: 0.0,
                 stage: CLEAN.to_owned(),
-                image: data.place(indices[i]),
+                image: data.source_index(indices[i]),
                 broken: !ok,
                 seconds,
                 digest: Some(digest(data, indices[i])),
@@ -239,7 +239,7 @@ impl Run<'_> {
         let mut open: Vec<usize> = Vec::new();
         let mut survivors: Vec<usize> = Vec::new();
         for &i in standing {
-            match self.journal.get(eps, &name, data.place(i)) {
+            match self.journal.get(eps, &name, data.source_index(i)) {
                 Some(false) => survivors.push(i),
                 Some(true) => {}
                 None => open.push(i),
@@ -260,7 +260,7 @@ impl Run<'_> {
             let started = Instant::now();
             let x = unit_values(data, indices);
             let labels: Vec<u32> = indices.iter().map(|i| data.labels()[*i]).collect();
-            let places: Vec<u64> = indices.iter().map(|i| data.place(*i) as u64).collect();
+            let places: Vec<u64> = indices.iter().map(|i| data.source_index(*i) as u64).collect();
             let examples = Examples { images: &x, labels: &labels, places: &places };
             let broken: Vec<bool> =
                 stage.run(classifier, &examples, &settings).iter().map(Option::is_some).collect();
@@ -268,7 +268,7 @@ impl Run<'_> {
             let line = |(i, broken): (&usize, &bool)| Line {
                 eps,
                 stage: name.clone(),
-                image: data.place(*i),
+                image: data.source_index(*i),
                 broken: *broken,
                 seconds,
                 digest: None,
@@ -420,7 +420,7 @@ pub fn robust_accuracy_while(
         }
         let x = unit_values(data, &standing);
         let labels: Vec<u32> = standing.iter().map(|i| data.labels()[*i]).collect();
-        let places: Vec<u64> = standing.iter().map(|i| data.place(*i) as u64).collect();
+        let places: Vec<u64> = standing.iter().map(|i| data.source_index(*i) as u64).collect();
         let examples = Examples { images: &x, labels: &labels, places: &places };
         right += attack.attack(classifier, &examples).iter().filter(|found| found.is_none()).count();
     }

@@ -5,7 +5,7 @@ use super::{
     *,
 };
 use crate::classifier::{Classifier, LogitGrad};
-use crate::data::Dataset;
+use crate::data::{Dataset, Geometry};
 use crate::progress::{Progress, monitor};
 use crate::random::example_rng;
 use rand::RngExt;
@@ -79,12 +79,12 @@ const SHAPE: [usize; 3] = [1, 6, 6];
 fn easy(classifier: &dyn Classifier, count: usize) -> Dataset {
     let mut rng = example_rng(7, 0, 0, 98);
     let pixels: Vec<u8> = (0..count * classifier.len()).map(|_| rng.random_range(90..166)).collect();
-    let [c, h, w] = classifier.shape();
+    let geometry = Geometry::from(classifier.shape());
     let names: Vec<String> = (0..classifier.classes()).map(|c| c.to_string()).collect();
-    let unlabelled = Dataset::new("easy", (c, h, w), names.clone(), pixels.clone(), vec![0; count]).unwrap();
+    let unlabelled = Dataset::new("easy", geometry, names.clone(), pixels.clone(), vec![0; count]).unwrap();
     let all: Vec<usize> = (0..count).collect();
     let labels = classifier.predict(&unit_values(&unlabelled, &all)).into_iter().map(|c| c as u32).collect();
-    Dataset::new("easy", (c, h, w), names, pixels, labels).unwrap()
+    Dataset::new("easy", geometry, names, pixels, labels).unwrap()
 }
 
 fn plan(norm: Norm, method: Method, eps: Vec<f64>) -> Plan {
@@ -338,8 +338,14 @@ fn odd_sizes_and_classifiers_give_right_answers() {
     assert_eq!(found.rows[0].robust_accuracy, 0.0);
     // Wrong images stay wrong.
     let labels = data.labels().iter().map(|l| (l + 1) % 3).collect();
-    let wrong =
-        Dataset::new("wrong", (1, 6, 6), data.classes().to_vec(), data.pixels().to_vec(), labels).unwrap();
+    let wrong = Dataset::new(
+        "wrong",
+        Geometry::new(1, 6, 6),
+        data.classes().to_vec(),
+        data.pixels().to_vec(),
+        labels,
+    )
+    .unwrap();
     let found = attack(&classifier, &wrong, &plan(Norm::L2, Method::Pgd, vec![0.1]));
     assert_eq!((found.clean_accuracy, found.rows[0].robust_accuracy), (0.0, 0.0));
     // One class is always right.

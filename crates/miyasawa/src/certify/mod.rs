@@ -224,7 +224,7 @@ pub fn certify(
         }
         let clean = unit_values(data, &[image]);
         let label = data.labels()[image] as usize;
-        let found = certificate(classifier, &clean, options, data.place(image), label);
+        let found = certificate(classifier, &clean, options, data.source_index(image), label);
         correct += usize::from(found.class == Some(label));
         out.push(found);
         let values = [("images", out.len() as f64), ("correct", correct as f64)];
@@ -251,6 +251,7 @@ pub fn certified_accuracy(certificates: &[Certificate], radii: &[f64]) -> Vec<Ce
 mod tests {
     use super::*;
     use crate::classifier::LogitGrad;
+    use crate::data::Geometry;
 
     /// Class 1 above a plane, class 0 below: smoothing does not move the boundary, and the radius is the distance to it.
     struct HalfSpace;
@@ -291,7 +292,7 @@ mod tests {
     fn data(values: &[u8]) -> Dataset {
         let pixels = values.iter().flat_map(|v| [*v, 9, 200]).collect();
         let labels = values.iter().map(|v| u32::from(f32::from(*v) / 255.0 > THRESHOLD)).collect();
-        Dataset::new("x", (1, 1, 3), vec!["a".into(), "b".into()], pixels, labels).unwrap()
+        Dataset::new("x", Geometry::new(1, 1, 3), vec!["a".into(), "b".into()], pixels, labels).unwrap()
     }
 
     #[test]

@@ -18,7 +18,7 @@ pub use container::{Precision, tensor_data};
 pub(crate) use opened::{Checked, Opened};
 
 use crate::atomic::{self, AtomicError};
-use crate::data::{CROP_SHARE, FitMode, Geometry, fit_image};
+use crate::data::{CROP_SHARE, Geometry, ResizeMode, resize_image};
 use crate::image::{Image, ImageError};
 use crate::model::{
     Architecture, Kind, Model, NOISE_LEVELS, ObjectiveName,
@@ -59,7 +59,7 @@ pub struct DataInfo {
     pub std: f64,
     /// How images of other sizes were brought to this one.
     #[serde(default)]
-    pub fit: FitMode,
+    pub fit: ResizeMode,
     /// What `resize_crop` kept of the shorter side.
     #[serde(default = "crop_share")]
     pub crop_share: f64,
@@ -71,16 +71,16 @@ pub struct DataInfo {
 impl DataInfo {
     /// Channels and size of an image.
     pub fn geometry(&self) -> Geometry {
-        Geometry { channels: self.channels, height: self.height, width: self.width }
+        Geometry::new(self.channels, self.height, self.width)
     }
 
     /// An image as the model takes it: in its channels and at its size, to which it is brought as in training (see
-    /// [`fit_image`]).
+    /// [`resize_image`]).
     ///
     /// # Errors
     /// If the model has no channels or size that an image can have.
     pub fn fitted(&self, image: &Image) -> Result<Image, ImageError> {
-        fit_image(image, self.geometry(), self.fit, self.crop_share)
+        resize_image(image, self.geometry(), self.fit, self.crop_share)
     }
 }
 

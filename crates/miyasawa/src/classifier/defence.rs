@@ -202,10 +202,11 @@ mod tests {
         let data: Dataset = "digits"
             .parse::<crate::data::DataSource>()
             .unwrap()
-            .load(
+            .open(
                 crate::data::Part::Test,
-                &crate::data::LoadOptions { limit: Some(100), ..Default::default() },
+                &crate::data::OpenOptions { limit: Some(100), ..Default::default() },
             )
+            .and_then(crate::data::Images::into_dataset)
             .unwrap();
         let sigma = 0.2;
         let log_probs = |model: &JointModel<GradResNet>, y: &Tensor<4>| {

@@ -4,8 +4,8 @@ use super::{CompareConfig, ModelEntry, load, write_json};
 use crate::attack::{Pgd, robust_accuracy_while};
 use crate::checkpoint::ModelInfo;
 use crate::classifier::plain_classifier;
-use crate::data::Images;
-use crate::eval::{self, EvalOptions, EvalRow, Evaluation, NoisyBatch, noisy_batch};
+use crate::data::{Geometry, Images, TestSet};
+use crate::eval::{EvalOptions, EvalRow, Evaluation, NoisyBatch, noisy_batch};
 use crate::experiment::ExperimentError;
 use crate::image::{Image, ImageError, grid};
 use crate::infer::to_images;
@@ -126,7 +126,8 @@ pub(super) struct Measures<'c> {
     /// How the images are brought to one size.
     data: DataConfig,
     pub test: Images,
-    gallery: Option<Vec<Image>>,
+    /// What a denoiser is measured on.
+    own_sizes: TestSet,
     training_images: usize,
 }
 
@@ -143,8 +144,8 @@ impl<'c> Measures<'c> {
         if let Some(said) = too_large.filter(|_| attack.count > 0) {
             tracing::warn!("attack: {said}");
         }
-        let (test, gallery) = (trainer.test_set().clone(), trainer.gallery().map(<[Image]>::to_vec));
-        Ok(Self { config, device, data, test, gallery, training_images: trainer.training_images() })
+        let (test, own_sizes) = (trainer.test_set().clone(), trainer.measured().clone());
+        Ok(Self { config, device, data, test, own_sizes, training_images: trainer.training_images() })
     }
 
     pub fn name(&self) -> String {
@@ -153,7 +154,7 @@ impl<'c> Measures<'c> {
 
     /// How many images there are to measure, broken ones too.
     pub fn count(&self) -> usize {
-        let all = self.gallery.as_ref().map_or(self.test.len(), Vec::len);
+        let all = self.own_sizes.len();
         self.config.eval.limit.unwrap_or(all).min(all)
     }
 
@@ -182,13 +183,9 @@ impl<'c> Measures<'c> {
             denoise: info.denoises(),
             ..EvalOptions::default()
         };
-        let found = match (&self.gallery, info.classifies()) {
-            (Some(images), false) => {
-                let rows = eval::evaluate_gallery(&model, images, &options, self.device, monitor);
-                rows.map(|rows| Evaluation { count: self.count(), rows })
-            }
-            _ => eval::evaluate_set(&model, &self.test, &options, self.device, monitor)?,
-        };
+        let of_one_size = TestSet::Set(self.test.clone());
+        let measured = if info.classifies() { &of_one_size } else { &self.own_sizes };
+        let found = measured.evaluate(&model, &options, self.device, monitor)?;
         let Some(Evaluation { count, rows }) = found else { return Ok(None) };
         let Some((attacked, robust)) = self.robust(&model, info, monitor)? else { return Ok(None) };
         let result = RunResult {
@@ -266,7 +263,10 @@ impl<'c> Measures<'c> {
         let (eval, attack, data) = (&self.config.eval, &self.config.attack, &self.data);
         let brought = match is_run {
             true => String::new(),
-            false => format!(" {:?} by {:?}, {}", self.test.shape(), data.fit, data.crop_share),
+            false => {
+                let shape = <(usize, usize, usize)>::from(self.test.geometry());
+                format!(" {shape:?} by {:?}, {}", data.fit, data.crop_share)
+            }
         };
         format!("{sha256} on {} {}{brought}: {eval:?} {attack:?}", self.name(), self.test.len())
     }
@@ -277,8 +277,9 @@ impl<'c> Measures<'c> {
             Err(ExperimentError::OtherData { path: path.to_owned(), found, expected })
         };
         let (data, test) = (&info.data, &self.test);
-        if data.channels != test.shape().0 {
-            return other(format!("{} channels", data.channels), format!("{} channels", test.shape().0));
+        let Geometry { channels, .. } = test.geometry();
+        if data.channels != channels {
+            return other(format!("{} channels", data.channels), format!("{channels} channels"));
         }
         if info.classifies() && data.classes != test.classes() {
             let classes = |classes: &[String]| format!("{} classes, {}, ...", classes.len(), classes[0]);
@@ -302,8 +303,7 @@ impl<'c> Measures<'c> {
             return Ok(Some((0, Vec::new())));
         }
         let attacked = self.test.sample(attack.count)?;
-        let (shape, classes) = (self.test.shape(), info.data.classes.len());
-        let shape = [shape.0, shape.1, shape.2];
+        let (shape, classes) = (self.test.geometry().into(), info.data.classes.len());
         let Some(classifier) = plain_classifier(model, info.sigma[0], shape, classes, self.device) else {
             return Ok(Some((0, Vec::new())));
         };

@@ -1,12 +1,17 @@
-//! What can go wrong with data, said so that the reader knows which file to look at.
+//! What can go wrong with data: every error names the file or the set.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
+use super::geometry::Geometry;
+use super::range::ValueRange;
 use crate::atomic::AtomicError;
 use crate::image::DecodeError;
 
-/// A data set could not be read or does not fit what was asked of it.
+/// What an [`ImageReader`](crate::data::ImageReader) says of an image that it cannot read.
+pub type ReadError = Box<dyn std::error::Error + Send + Sync>;
+
+/// A data set could not be read, or cannot be what was asked of it.
 ///
 /// Every message is one line that names what was being read, what was expected and what was found.
 #[derive(Debug, thiserror::Error)]
@@ -20,17 +25,17 @@ pub enum DataError {
         /// What the system said.
         source: std::io::Error,
     },
-    /// A named data set, or part of one, is in none of the places where it may be.
+    /// A named data set, or part of one, is in none of the folders where it may be.
     #[error("{what} not found; looked in {}. {hint}", list(looked))]
     NotFound {
-        /// What was looked for.
+        /// What was searched for.
         what: String,
-        /// The places, in the order they were tried.
+        /// The search path, in the order in which it was tried.
         looked: Vec<PathBuf>,
         /// How to get it.
         hint: String,
     },
-    /// A file is not in the format that its name or place promises, or is damaged.
+    /// A file is not in the format that its name or path promises, or is damaged.
     #[error("{}: expected {expected}, found {found}", path.display())]
     Malformed {
         /// The file.
@@ -49,8 +54,8 @@ pub enum DataError {
         source: DecodeError,
     },
     /// More images cannot be decoded than may be skipped.
-    #[error("more than {limit} broken images (data.max_broken, --max-broken): {}, ...", list(named))]
-    Broken {
+    #[error("more than {limit} corrupt images (data.max_broken, --max-broken): {}, ...", list(named))]
+    TooManyCorrupt {
         /// The most that may be skipped.
         limit: usize,
         /// The first of them.
@@ -81,6 +86,65 @@ pub enum DataError {
         expected: String,
         /// What was asked or given.
         found: String,
+    },
+    /// A set without images, or with more than an index can count.
+    #[error("data set {name}: expected between 1 and 2^32 - 1 images, found {found}")]
+    Empty {
+        /// The data set.
+        name: String,
+        /// How many there are.
+        found: usize,
+    },
+    /// An array of values has another length than the images need.
+    #[error("data set {name}: expected {images} images of {geometry} values, found {found} values")]
+    WrongLength {
+        /// The data set.
+        name: String,
+        /// Images, one for each label.
+        images: usize,
+        /// What each of them should be.
+        geometry: Geometry,
+        /// How many values there are.
+        found: usize,
+    },
+    /// A label that no class has.
+    #[error(
+        "data set {name}: expected labels below the number of classes, {classes}, \
+         found label {label} at image {image}"
+    )]
+    LabelOutOfRange {
+        /// The data set.
+        name: String,
+        /// The image.
+        image: usize,
+        /// Its label.
+        label: u32,
+        /// The number of classes.
+        classes: usize,
+    },
+    /// A value that is NaN or outside the range of its set.
+    #[error("data set {name}: expected values in {range}, found {value} in image {image} at {index}")]
+    ValueOutOfRange {
+        /// The data set.
+        name: String,
+        /// The image.
+        image: usize,
+        /// Where in the image.
+        index: usize,
+        /// The value.
+        value: f32,
+        /// What was expected.
+        range: ValueRange,
+    },
+    /// An [`ImageReader`](crate::data::ImageReader) could not read an image.
+    #[error("data set {name}: image {image} cannot be read: {source}")]
+    Reader {
+        /// The data set.
+        name: String,
+        /// The image.
+        image: usize,
+        /// What the reader said.
+        source: ReadError,
     },
     /// A file of a set cannot be written.
     #[error(transparent)]
@@ -119,9 +183,9 @@ impl DataError {
         Self::Malformed { path: path.to_owned(), expected: expected.into(), found: found.into() }
     }
 
-    /// All images are broken, or all that were chosen.
-    pub(crate) fn none_whole(name: &str) -> Self {
-        Self::invalid(name, "at least one whole image", "none")
+    /// All images are corrupt, or all that were chosen.
+    pub(crate) fn none_intact(name: &str) -> Self {
+        Self::invalid(name, "at least one intact image", "none")
     }
 
     /// Images that would have to be padded to a size that is smaller in height or width.

@@ -1,11 +1,12 @@
-//! What was dropped, merged or guessed while a set was listed: counted, and said once with an example.
+//! What was dropped, merged or guessed while a set was listed: counted, and said once with an
+//! example.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 
-/// Why something of a set is not used as it lies there.
+/// Why something of a set is not used as it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Left {
+pub(in crate::data) enum Left {
     /// A folder that an operating system or a program keeps for itself.
     Junk,
     /// A name that is not UTF-8.
@@ -61,13 +62,13 @@ impl Left {
 }
 
 /// The word with an `s` unless there is one.
-pub(super) fn plural(word: &str, count: usize) -> String {
+pub(in crate::data) fn plural(word: &str, count: usize) -> String {
     if count == 1 { word.to_owned() } else { format!("{word}s") }
 }
 
 /// What is to be said of a set.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Notes {
+pub(in crate::data) struct Notes {
     left: BTreeMap<Left, (usize, String)>,
     lines: BTreeSet<String>,
 }
@@ -104,8 +105,8 @@ impl Notes {
         self.lines.iter().cloned().chain(left).collect()
     }
 
-    /// Warns of each, unless the same was said before in this process: a set is opened for its parts, and by every run of a
-    /// comparison.
+    /// Warns of each, unless the same was said before in this process: a set is opened for its
+    /// parts, and by every run of a comparison.
     pub fn warn(&self, name: &str) {
         static SAID: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
         for line in self.lines() {

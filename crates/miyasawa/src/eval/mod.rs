@@ -1,6 +1,7 @@
 //! Evaluation: a row for every noise level, with the metrics of [`crate::metrics`].
 
 mod errors;
+mod test_set;
 
 pub use errors::{Quantity, RowErrors};
 
@@ -162,7 +163,7 @@ pub fn evaluate_set(
     let mut meters = Meters::new(model, options, device);
     let (mut place, mut done) = (0, 0);
     for chunk in indices.chunks(options.batch.max(1)) {
-        if let Some(batch) = data.load_whole(chunk)? {
+        if let Some(batch) = data.load_intact(chunk)? {
             let range = [done, chunk.len()].map(|n| n as f64 / indices.len() as f64);
             let piece = &mut Piece { monitor: &mut *monitor, task: None, range };
             if !meters.add(&batch, [0, batch.len()], place, piece) {

@@ -56,6 +56,14 @@ pub(crate) struct Decoded {
 }
 
 impl Decoded {
+    /// From 8-bit values (C, H, W), as many as the shape says.
+    pub fn from_planes((channels, height, width): (usize, usize, usize), planes: &[u8]) -> Self {
+        let plane = height * width;
+        let at = |i: usize| planes[i % channels * plane + i / channels];
+        let samples = Samples::Eight((0..planes.len()).map(at).collect());
+        Self { channels, height, width, samples }
+    }
+
     /// With how many bits its values were stored.
     fn depth(&self) -> Depth {
         match self.samples {

@@ -27,7 +27,7 @@ mod tiff_write;
 
 pub(crate) use bilinear::{Window, bilinear, resize_crop};
 pub use decode::{DecodeError, MAX_PIXELS};
-pub(crate) use decode::{decode, planes};
+pub(crate) use decode::{Decoded, decode, planes};
 pub use error::ImageError;
 pub use grid::{Grid, GridRow, grid};
 pub(crate) use kind::FORMAT_NAMES;

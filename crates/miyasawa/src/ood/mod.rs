@@ -317,7 +317,8 @@ mod tests {
         // Of images that nothing tells apart a half is of either kind, for every score.
         assert!(compare(&found, &found).iter().all(|row| row.detection.aupr < 0.9), "more of one kind");
         // Against images of one shade: the residual and the profile tell them apart.
-        let grey = Dataset::new("grey", (1, 6, 5), vec!["a".into()], vec![128; 150], vec![0; 5]).unwrap();
+        let grey = Dataset::new("grey", Geometry::new(1, 6, 5), vec!["a".into()], vec![128; 150], vec![0; 5])
+            .unwrap();
         let grey = scores(&model, &grey, &options, &device, &mut ());
         let rows = compare(&found, &grey);
         assert_eq!(rows.len(), 2 * 5 + 1);

@@ -1,6 +1,6 @@
 //! Images of nothing: noise and textures, for tests of what a model takes for its own data.
 
-use crate::data::{DataError, DataSource, Dataset, FitMode, Geometry, LoadOptions, Part};
+use crate::data::{DataError, DataSource, Dataset, Geometry, OpenOptions, Part, ResizeMode, Streaming};
 use crate::random::{example_rng, stream};
 use crate::range::denormalise;
 use rand::{Rng, RngExt};
@@ -62,10 +62,17 @@ impl OutSource {
     pub fn load(&self, geometry: Geometry, limit: Option<usize>, seed: u64) -> Result<Dataset, DataError> {
         let Geometry { channels, height, width } = geometry;
         if let Self::Data(source) = self {
-            // An image of the model's size is left as it is, whatever the fit.
-            let options = LoadOptions { resize: Some((height, width)), channels: Some(channels), limit };
-            let set = source.load(Part::Test, &options)?.fit(geometry, FitMode::Resize)?;
-            return set.subset(limit.unwrap_or(usize::MAX));
+            // An image of the model's size is left as it is, whatever the resize mode.
+            let options = OpenOptions {
+                size: Some((height, width)),
+                resize_mode: ResizeMode::Resize,
+                channels: Some(channels),
+                limit,
+                stream: Streaming::Never,
+                max_corrupt: 0,
+                ..OpenOptions::default()
+            };
+            return source.open(Part::Test, &options)?.into_dataset();
         }
         let count = limit.unwrap_or(DEFAULT_COUNT);
         let len = channels * height * width;
@@ -81,8 +88,7 @@ impl OutSource {
                 _ => texture(&mut rng, geometry, out),
             }
         });
-        let shape = (channels, height, width);
-        Dataset::new(self.to_string(), shape, vec!["none".to_owned()], pixels, vec![0; count])
+        Dataset::new(self.to_string(), geometry, vec!["none".to_owned()], pixels, vec![0; count])
     }
 }
 

@@ -166,7 +166,7 @@ impl<N: EnergyNetwork + Sync + 'static> CustomTrainerBuilder<N> {
         let name = std::any::type_name::<N>();
         let custom = CustomNetwork {
             name: name.rsplit("::").next().unwrap_or(name).to_owned(),
-            channels: sets.train.shape().0,
+            channels: sets.train.geometry().channels,
             classes: classes.len(),
             blind: net.is_blind(),
         };

@@ -14,7 +14,7 @@ use super::contrast::reduce_contrast;
 use super::noise::training_noise;
 use super::parts::Batch;
 use super::patch::cut;
-use crate::data::{Augment, DataError, Images, Stream, gather_augmented};
+use crate::data::{Augment, DataError, Geometry, Images, Stream, gather_augmented};
 use std::{
     collections::{BTreeMap, VecDeque},
     panic::{AssertUnwindSafe, catch_unwind},
@@ -87,7 +87,7 @@ impl DataLoader {
     /// # Errors
     /// If an image cannot be read, or too many are broken.
     pub fn batch(&mut self, step: u64) -> Result<Batch, DataError> {
-        let (channels, height, width) = self.set.shape();
+        let Geometry { channels, height, width } = self.set.geometry();
         let image = channels * height * width;
         let (mut x, mut labels) = match self.set.in_memory().is_some() {
             true => self.copied(step, image),

@@ -19,8 +19,7 @@ use super::{
     reduce::LocalSum,
 };
 use crate::checkpoint::{Checkpoint, DataInfo, ModelInfo, TrainingInfo};
-use crate::data::Images;
-use crate::image::Image;
+use crate::data::{Geometry, Images, TestSet};
 use crate::model::{Architecture, Kind, Model};
 use crate::progress::Monitor;
 use burn::tensor::Device;
@@ -68,9 +67,9 @@ pub struct Trainer<M: Learner = Model> {
     pub(super) config: TrainConfig,
     train: Images,
     test: Images,
-    /// What a denoiser is tested on where images have their own sizes; `test` holds their
-    /// middles.
-    gallery: Option<Vec<Image>>,
+    /// What evaluation works on: `test`, or where images of a denoiser have their own sizes, these,
+    /// of which `test` holds the centres.
+    measured: TestSet,
     info: ModelInfo,
     device: Device,
     init: Init<M>,
@@ -137,7 +136,7 @@ impl Trainer {
 
     /// A trainer of the model that the configuration names.
     pub(super) fn from_sets(config: TrainConfig, sets: Sets, device: &Device) -> Result<Self, TrainError> {
-        let channels = sets.train.shape().0;
+        let channels = sets.train.geometry().channels;
         let network = cost::network(&config, channels, sets.class_names(&config).len())?;
         let model = network.clone();
         let init: Init<Model> = Arc::new(move |device, seed, std| model.init(device, seed, std));
@@ -152,13 +151,13 @@ impl<M: Learner> Trainer<M> {
         let Parts { mut config, device, network, init, out, resume } = parts;
         sets.check(&config)?;
         let classes = sets.class_names(&config);
-        let Sets { train, test, gallery, held_out_of, photographs } = sets;
+        let Sets { train, test, measured, held_out_of, photographs } = sets;
         let (mean, std) = train.mean_std();
         if !(std > 0.0 && std.is_finite()) {
             let message = format!("{}: the standard deviation is {std}, expected above 0", train.name());
             return Err(TrainError::Mismatch(message));
         }
-        let (channels, height, width) = train.shape();
+        let Geometry { channels, height, width } = train.geometry();
         let auto_augment = config.augment.resolve(photographs, [height, width]);
         let [height, width] = config.augment.patch.map_or([height, width], |side| [side, side]);
         let data = DataInfo {
@@ -181,7 +180,7 @@ impl<M: Learner> Trainer<M> {
             ..TrainingInfo::default()
         };
         let info = ModelInfo { network, data, sigma: [config.noise.min, config.noise.max], training };
-        Ok(Self { config, train, test, gallery, info, device, init, out, resume, auto_augment })
+        Ok(Self { config, train, test, measured, info, device, init, out, resume, auto_augment })
     }
 
     /// What the model will be.
@@ -194,14 +193,14 @@ impl<M: Learner> Trainer<M> {
         &self.config
     }
 
-    /// The images that evaluation works on.
+    /// The images that are tested on, of one size.
     pub fn test_set(&self) -> &Images {
         &self.test
     }
 
-    /// The images of different sizes that evaluation works on instead, if it does.
-    pub fn gallery(&self) -> Option<&[Image]> {
-        self.gallery.as_deref()
+    /// What evaluation works on: the test set, or images of different sizes.
+    pub fn measured(&self) -> &TestSet {
+        &self.measured
     }
 
     /// Images of the training set.

@@ -6,7 +6,7 @@ use super::{
     error::TrainError,
     run::Trainer,
 };
-use crate::data::{Dataset, Images};
+use crate::data::{Dataset, Geometry, Images};
 use burn::tensor::Device;
 
 /// Floating-point operations of a step that is timed: a fraction of a second on two cores.
@@ -43,12 +43,12 @@ impl Cost {
     /// `count` images of the run's channels, size and classes.
     fn synthetic(&self, count: usize) -> Result<Images, TrainError> {
         let data = &self.data;
-        let shape = (data.channels, data.height, data.width);
-        let values = count * data.channels * data.height * data.width;
+        let geometry = Geometry::new(data.channels, data.height, data.width);
+        let values = count * geometry.values();
         let pixels = (0..values as u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
         let classes = (0..data.classes).map(|class| class.to_string()).collect();
         let labels = (0..count).map(|i| (i % data.classes) as u32).collect();
-        Ok(Dataset::new("synthetic", shape, classes, pixels, labels)?.into())
+        Ok(Dataset::new("synthetic", geometry, classes, pixels, labels)?.into())
     }
 }
 

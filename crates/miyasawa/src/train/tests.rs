@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::checkpoint::Checkpoint;
-use crate::data::{Dataset, Images};
+use crate::data::{Dataset, Geometry, Images};
 use crate::model::{EnergyNetwork, Outputs, params};
 use crate::nn::Linear;
 use crate::ops;
@@ -19,7 +19,7 @@ fn images(channels: usize, classes: usize, count: usize) -> Dataset {
     let pixels = (0..count * len).map(value).collect();
     let names = (0..classes).map(|class| format!("class {class}")).collect();
     let labels = (0..count).map(|i| (i % classes) as u32).collect();
-    Dataset::new("mine", (channels, 8, 8), names, pixels, labels).unwrap()
+    Dataset::new("mine", Geometry::new(channels, 8, 8), names, pixels, labels).unwrap()
 }
 
 fn small(config: &mut TrainConfig) {
@@ -132,7 +132,8 @@ fn bad_calls_are_errors() {
         assert!(error.contains(expected) && error.lines().count() == 1, "{expected}: {error}");
     }
     // A set of one brightness has no deviation to divide by.
-    let flat = Dataset::new("flat", (1, 2, 2), vec!["a".into(), "b".into()], vec![7; 80], vec![0; 20]);
+    let flat =
+        Dataset::new("flat", Geometry::new(1, 2, 2), vec!["a".into(), "b".into()], vec![7; 80], vec![0; 20]);
     assert!(wrong(Trainer::builder().data(flat.unwrap())).contains("standard deviation"));
     let dir = tempfile::tempdir().unwrap();
     let error = builder().out(dir.path()).resume(true).build().unwrap().train().unwrap_err();
@@ -244,7 +245,7 @@ fn fine_tuning_takes_the_network_over_and_keeps_what_is_frozen() {
     let renamed = |name: &str| {
         let data = images(1, 3, 40);
         let names = (0..3).map(|class| format!("{name} {class}")).collect();
-        let shape = (1, 8, 8);
+        let shape = Geometry::new(1, 8, 8);
         Dataset::new("renamed", shape, names, data.pixels().to_vec(), data.labels().to_vec()).unwrap()
     };
     let first_step = |data: Dataset| {

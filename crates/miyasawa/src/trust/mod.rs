@@ -246,7 +246,7 @@ impl Subject<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::{DataSource, Geometry, LoadOptions, Part};
+    use crate::data::{DataSource, Geometry, OpenOptions, Part};
     use crate::model::{GradResNetConfig, JointModel};
     use crate::ood::OutSource;
     use crate::report::Provenance;
@@ -256,8 +256,8 @@ mod tests {
         let device = Device::flex();
         let config = GradResNetConfig { width: 8, blocks: vec![1], ..GradResNetConfig::new(1, 10) };
         let model = Model::Joint(JointModel::new(config.init(&device, 0), 0.5));
-        let limit = LoadOptions { limit: Some(12), ..LoadOptions::default() };
-        let data = "digits".parse::<DataSource>().unwrap().load(Part::Test, &limit).unwrap();
+        let limit = OpenOptions { limit: Some(12), ..OpenOptions::default() };
+        let data = DataSource::Digits.open(Part::Test, &limit).unwrap().into_dataset().unwrap();
         let geometry = Geometry { channels: 1, height: 8, width: 8 };
         let noise = OutSource::UniformNoise.load(geometry, Some(6), 0).unwrap();
         let subject = Subject {

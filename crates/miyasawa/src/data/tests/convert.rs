@@ -149,7 +149,7 @@ fn a_description_counts_and_measures() {
     let figure = described.grid(10, 8).unwrap().unwrap();
     assert!(figure.height() > 2 * 96 && figure.width() > 2 * 96);
     let whole = DataSource::Digits.describe().unwrap();
-    let digits = DataSource::Digits.load(Part::Train, &LoadOptions::default()).unwrap();
+    let digits = DataSource::Digits.open(Part::Train, &in_memory()).and_then(Images::into_dataset).unwrap();
     let summary = &whole.measure(None, &mut |_| {}).unwrap()[0].1;
     assert!((summary.sigma_data - digits.mean_std().1).abs() < 1e-12);
 }

@@ -3,7 +3,8 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::data::{cifar, idx as idx_format, read};
+use crate::data::formats::{cifar, idx as idx_format};
+use crate::data::set::gzip;
 
 #[test]
 fn damaged_idx_files_are_named_with_what_is_wrong() {
@@ -89,8 +90,11 @@ fn what_is_not_there_is_said_with_where_it_was_looked_for() {
     assert!(message(load(dir.path().join("notes.txt"), Part::Train)).contains("notes.txt: expected an IDX"));
     let folder_tar = folder(&[("x.tar/a/1.txt", b"x".to_vec())]);
     assert!(message(load(folder_tar.path().join("x.tar"), Part::Train)).contains("x.tar"));
-    let text =
-        message(DataSource::Mnist(Some(dir.path().join("none"))).load(Part::Train, &LoadOptions::default()));
+    let text = message(
+        DataSource::Mnist(Some(dir.path().join("none")))
+            .open(Part::Train, &in_memory())
+            .and_then(Images::into_dataset),
+    );
     assert!(text.contains("none/MNIST/raw") && text.contains("mnist:DIR"), "{text}");
 }
 
@@ -103,18 +107,18 @@ proptest! {
         let plain = idx(&[n as u32, h as u32, w as u32], &values);
         let bytes = if gz { gzip(&plain) } else { plain };
         let path = Path::new("x");
-        let parsed = idx_format::parse(path, read::from_bytes(&bytes), idx_format::Holds::Images).unwrap();
+        let parsed = idx_format::parse(path, gzip::from_bytes(&bytes), idx_format::IdxContent::Images).unwrap();
         prop_assert_eq!((parsed.dims, parsed.values), (vec![n, h, w], values));
         for cut in 0..bytes.len() {
             // What follows the last value in a gzip file is its check sum, which is read too.
-            prop_assert!(idx_format::parse(path, read::from_bytes(&bytes[..cut]), idx_format::Holds::Images).is_err(), "{}", cut);
+            prop_assert!(idx_format::parse(path, gzip::from_bytes(&bytes[..cut]), idx_format::IdxContent::Images).is_err(), "{}", cut);
         }
     }
 
     #[test]
     fn cifar_round_trip_and_truncation(labels in prop::collection::vec(0u8..10, 1..4), cut in 0usize..9300) {
         let bytes: Vec<u8> = labels.iter().flat_map(|&l| record(&[l], l * 3)).collect();
-        let parse = |bytes: &[u8]| cifar::parse("x", cifar::Kind::Ten, &[(PathBuf::from("x"), bytes)]);
+        let parse = |bytes: &[u8]| cifar::parse("x", cifar::CifarVariant::Ten, &[(PathBuf::from("x"), bytes)]);
         let data = parse(&bytes).unwrap();
         prop_assert_eq!(data.labels(), labels.iter().map(|&l| u32::from(l)).collect::<Vec<_>>());
         prop_assert_eq!(data.image(labels.len() - 1), vec![labels[labels.len() - 1] * 3; 3072]);

@@ -1,7 +1,7 @@
 //! Labels of shards and of IDX files: read with certainty, or refused with what to do.
 
 use super::*;
-use crate::data::source::Found;
+use crate::data::set::content::FoundSet;
 
 /// The labels and classes of one shard with these files, and what was said of it.
 fn shard(files: &[(&str, &str)]) -> Result<(Vec<u32>, Vec<String>, String), DataError> {
@@ -19,7 +19,7 @@ fn shard_with(
     let mut all = vec![("train-000.tar", tar(&files))];
     all.extend(beside.iter().map(|(name, text)| (*name, bytes(name, text))));
     let dir = folder(&all);
-    let Found { content, notes, .. } = DataSource::Path(dir.path().to_owned()).find(Part::Train)?;
+    let FoundSet { content, notes, .. } = DataSource::Path(dir.path().to_owned()).find(Part::Train)?;
     Ok((content.labels(), content.classes().to_vec(), notes.lines().join("; ")))
 }
 
@@ -168,7 +168,7 @@ fn idx_files_have_many_names_and_types() {
             (test[1], idx(&[1], &[2])),
         ]);
         let (of_train, of_test) =
-            DataSource::Path(dir.path().to_owned()).load_both(&LoadOptions::default()).unwrap();
+            DataSource::Path(dir.path().to_owned()).open_both(&in_memory()).map(datasets).unwrap();
         assert_eq!((of_train.labels(), of_test.pixels()), (&[1, 2][..], &[9, 9][..]), "{}", train[0]);
         // One part alone is a set, for both.
         fs::remove_file(dir.path().join(test[0])).unwrap();

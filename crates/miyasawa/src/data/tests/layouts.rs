@@ -1,15 +1,15 @@
 //! Parts, what is left out, and archives as people lay them out.
 
 use super::*;
-use crate::data::source::Found;
+use crate::data::set::content::FoundSet;
 
 /// A part, its labels and what was said.
-fn found(path: impl AsRef<Path>, part: Part) -> Found {
+fn found(path: impl AsRef<Path>, part: Part) -> FoundSet {
     DataSource::Path(path.as_ref().to_owned()).find(part).unwrap_or_else(|e| panic!("{e}"))
 }
 
 /// The classes, the number of images of both parts, and all that was said.
-fn told(path: impl AsRef<Path>) -> (Vec<String>, [usize; 2], String) {
+fn summed_up(path: impl AsRef<Path>) -> (Vec<String>, [usize; 2], String) {
     let [train, test] = [Part::Train, Part::Test].map(|part| found(&path, part));
     assert_eq!(train.split, test.split);
     let classes = train.content.classes().to_vec();
@@ -39,7 +39,7 @@ fn parts_are_no_classes_whatever_they_are_called() {
         let plain = folder(&files);
         let tarred = folder(&[("set.tar", tar(&files)), ("inner/set.tar.gz", gzip(&tar(&files)))]);
         for path in [plain.path(), &tarred.path().join("set.tar"), &tarred.path().join("inner")] {
-            let (classes, counts, notes) = told(path);
+            let (classes, counts, notes) = summed_up(path);
             assert_eq!((classes, counts), (vec!["cat".to_owned(), "dog".into()], [3, 1]), "{train} {test}");
             assert_eq!(notes, "", "{train} {test}");
         }
@@ -48,7 +48,7 @@ fn parts_are_no_classes_whatever_they_are_called() {
             [("cat", train, 1), ("cat", test, 2), ("dog", train, 3), ("dog", test, 4), ("dog", train, 5)];
         let names = names.map(|(class, part, i)| format!("{class}/{part}/{i}.png"));
         let files: Vec<(&str, Vec<u8>)> = names.iter().map(|name| (name.as_str(), dot())).collect();
-        assert_eq!(told(folder(&files)).1, [3, 2]);
+        assert_eq!(summed_up(folder(&files)).1, [3, 2]);
         let text = message(load(folder(&[&files[..], &[("elk/6.png", dot())]].concat()), Part::Train));
         assert!(text.contains("in 'cat' but not in 'elk'"), "{text}");
     }
@@ -64,7 +64,7 @@ fn what_a_division_leaves_out_is_said_and_a_doubtful_one_is_refused() {
         ("extra/cat/5.png", dot()),
     ];
     // A test part without classes cannot be measured on: the validation part can.
-    let (classes, counts, notes) = told(folder(&files));
+    let (classes, counts, notes) = summed_up(folder(&files));
     assert_eq!((classes.len(), counts), (2, [1, 2]));
     for part in ["'train' and 'val'", "left out 2 images outside", "no images to train on of the class 'dog'"]
     {
@@ -79,20 +79,20 @@ fn what_a_division_leaves_out_is_said_and_a_doubtful_one_is_refused() {
         let text = message(load(folder(&files), Part::Train));
         assert!(text.contains(found) && text.contains("name the folder of one of them"), "{text}");
     }
-    let (classes, _, notes) = told(folder(&[("train/a/1.png", dot()), ("more/a/2.png", dot())]));
+    let (classes, _, notes) = summed_up(folder(&[("train/a/1.png", dot()), ("more/a/2.png", dot())]));
     assert_eq!(classes, ["more", "train"]);
     assert!(notes.contains("'train' is taken for a class"), "{notes}");
     let (_, _, notes) =
-        told(folder(&[("images/1.png", dot()), ("masks/1.png", dot()), ("Images/1.png", dot())]));
+        summed_up(folder(&[("images/1.png", dot()), ("masks/1.png", dot()), ("Images/1.png", dot())]));
     assert!(notes.contains("'images' and 'masks'") || notes.contains("'Images' and 'masks'"), "{notes}");
     assert!(notes.contains("'Images' and 'images' are two classes"), "{notes}");
-    let (_, _, notes) = told(folder(&[("a/x (1).png", dot()), ("a/x (1)_mask_1.png", dot())]));
+    let (_, _, notes) = summed_up(folder(&[("a/x (1).png", dot()), ("a/x (1)_mask_1.png", dot())]));
     assert!(
         notes.contains("1 image that is named as a mask of another is counted: a/x (1)_mask_1.png"),
         "{notes}"
     );
     let (_, _, notes) =
-        told(folder(&[("1.png", dot()), ("labels.csv", b"1,cat".to_vec()), ("2.heic", dot())]));
+        summed_up(folder(&[("1.png", dot()), ("labels.csv", b"1,cat".to_vec()), ("2.heic", dot())]));
     assert!(notes.contains("labels.csv is not read") && notes.contains("left out 1 HEIC file"), "{notes}");
 }
 
@@ -105,7 +105,7 @@ fn what_systems_add_to_archives_is_left_out() {
         ("cat/4.jpe", dot()),
     ];
     let dir = folder(&[("set.tar", tar(&files))]);
-    let (classes, counts, notes) = told(dir.path().join("set.tar"));
+    let (classes, counts, notes) = summed_up(dir.path().join("set.tar"));
     assert_eq!((classes, counts), (vec!["cat".to_owned()], [2, 2]));
     assert!(notes.contains("left out 2 folders that a system keeps"), "{notes}");
 }
@@ -133,10 +133,10 @@ fn archives_one_after_the_other_are_all_read() {
         let data = load(dir.path().join(name), Part::Train).unwrap();
         let colours: Vec<u32> = (0..4).map(|i| u32::from(data.image(i)[0])).collect();
         assert_eq!((data.len(), data.labels()), (4, &colours[..]), "{name}: every image has its label");
-        assert!(told(dir.path().join(name)).2.contains("several archives"), "{name}");
+        assert!(summed_up(dir.path().join(name)).2.contains("several archives"), "{name}");
     }
     let rest = folder(&[("x.tar", [shard(1), b"left over".repeat(200)].concat())]);
-    let (_, counts, notes) = told(rest.path().join("x.tar"));
+    let (_, counts, notes) = summed_up(rest.path().join("x.tar"));
     assert!(counts[0] == 2 && notes.contains("behind the end of the archive are no archive"), "{notes}");
     let cut = folder(&[("x.tar", [padded(shard(0)), shard(1)[..1024].to_vec()].concat())]);
     assert!(message(load(cut.path().join("x.tar"), Part::Train)).contains("truncated"));
@@ -167,7 +167,7 @@ fn links_and_repetitions_in_a_tar_are_what_unpacking_makes_of_them() {
     let dir = folder(&[("set.tar", builder.into_inner().unwrap())]);
     let data = load(dir.path().join("set.tar"), Part::Train).unwrap();
     assert_eq!((data.labels(), [0, 1, 2].map(|i| data.image(i)[0])), (&[0, 0, 1][..], [9, 2, 2]));
-    let notes = told(dir.path().join("set.tar")).2;
+    let notes = summed_up(dir.path().join("set.tar")).2;
     for part in ["left out 1 file of a tar that a later one", "left out 2 links of a tar"] {
         assert!(notes.contains(part), "{notes}");
     }
@@ -201,13 +201,13 @@ fn shards_are_found_where_they_lie() {
             [3, 2],
         ),
     ] {
-        assert_eq!(told(folder(&files)).1, counts, "{}", files[0].0);
+        assert_eq!(summed_up(folder(&files)).1, counts, "{}", files[0].0);
         let above = Path::new(files[0].0).parent().unwrap();
         let above = if above.ends_with("train") { above.parent().unwrap() } else { above };
         let list = above.join("classes.txt");
         let with_names = folder(&[&files[..], &[(list.to_str().unwrap(), names.clone())]].concat());
         if !files[0].0.starts_with("data/") {
-            assert_eq!(told(with_names).0, ["cat", "dog"], "{}", files[0].0);
+            assert_eq!(summed_up(with_names).0, ["cat", "dog"], "{}", files[0].0);
         }
     }
     for (files, found) in [
@@ -228,7 +228,7 @@ fn archives_of_parts_share_their_classes() {
         ("test.tar", of(&["bee/1.png", "cat/1.png", "dog/1.png"])),
     ]);
     let source = DataSource::Path(dir.path().to_owned());
-    let (train, test) = source.load_both(&LoadOptions::default()).unwrap();
+    let (train, test) = source.open_both(&in_memory()).map(datasets).unwrap();
     assert_eq!((train.classes(), train.labels()), (test.classes(), &[0, 2, 3][..]));
     assert_eq!(test.labels(), [1, 2, 3]);
     let both = source.open_both(&OpenOptions::default()).unwrap();
@@ -237,7 +237,7 @@ fn archives_of_parts_share_their_classes() {
     assert_eq!(measured[1].1.class_counts, [0, 1, 1, 1]);
     let other = folder(&[("train.tar", of(&["ant/1.png"])), ("test.tar", of(&["elk/1.png"]))]);
     let text = message(
-        DataSource::Path(other.path().to_owned()).load_both(&LoadOptions::default()).map(|both| both.0),
+        DataSource::Path(other.path().to_owned()).open_both(&in_memory()).map(datasets).map(|both| both.0),
     );
     assert!(text.contains("the same classes") && text.contains("1 ('ant') and 1 ('elk')"), "{text}");
 }
@@ -273,22 +273,22 @@ fn one_bad_name_or_file_costs_one_image() {
     std::os::unix::fs::symlink("nowhere.png", dir.path().join("0/gone.png")).unwrap();
     let odd: std::ffi::OsString = std::os::unix::ffi::OsStringExt::from_vec(b"caf\xe9.png".to_vec());
     fs::write(dir.path().join("1").join(odd), dot()).unwrap();
-    let (_, counts, notes) = told(&dir);
+    let (_, counts, notes) = summed_up(&dir);
     assert_eq!(counts, [6, 6]);
     assert!(
         notes.contains("1 link to nothing: 0/gone.png") && notes.contains("1 file whose name is not UTF-8"),
         "{notes}"
     );
-    // One that cannot be read when its turn comes: here a folder in its place.
+    // One that cannot be read when its turn comes: here a folder of its name.
     let source = DataSource::Path(dir.path().to_owned());
     let listed = source.choose(None).unwrap();
     fs::remove_file(dir.path().join("0/2.png")).unwrap();
     fs::create_dir(dir.path().join("0/2.png")).unwrap();
-    let options = OpenOptions { max_broken: 1, whole_only: true, ..OpenOptions::default() };
+    let options = OpenOptions { max_corrupt: 1, skip_corrupt: true, ..OpenOptions::default() };
     assert_eq!(listed.clone().open(&options).unwrap().len(), 5);
     assert_eq!(listed.clone().gallery(&options).unwrap().len(), 5);
     let streamed = OpenOptions { stream: Streaming::Always, ..options.clone() };
     assert_eq!(listed.clone().open(&streamed).unwrap().sample(9).unwrap().len(), 5);
-    let strict = OpenOptions { max_broken: 0, ..options };
+    let strict = OpenOptions { max_corrupt: 0, ..options };
     assert!(listed.open(&strict).unwrap_err().to_string().contains("0/2.png"));
 }

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use tempfile::TempDir;
 
@@ -11,15 +12,26 @@ mod convert;
 mod damage;
 mod labels;
 mod layouts;
+mod own;
 mod real;
 mod streaming;
 
-fn load(spec: impl AsRef<Path>, part: Part) -> Result<Dataset, DataError> {
-    load_with(spec, part, &LoadOptions::default())
+/// Opened in memory, resized to cover a size, none corrupt.
+fn in_memory() -> OpenOptions {
+    let (stream, resize_mode) = (Streaming::Never, ResizeMode::Resize);
+    OpenOptions { stream, resize_mode, max_corrupt: 0, ..OpenOptions::default() }
 }
 
-fn load_with(spec: impl AsRef<Path>, part: Part, options: &LoadOptions) -> Result<Dataset, DataError> {
-    DataSource::Path(spec.as_ref().to_owned()).load(part, options)
+fn datasets(both: TrainTest) -> (Dataset, Dataset) {
+    (both.train.into_dataset().unwrap(), both.test.into_dataset().unwrap())
+}
+
+fn load(spec: impl AsRef<Path>, part: Part) -> Result<Dataset, DataError> {
+    load_with(spec, part, &in_memory())
+}
+
+fn load_with(spec: impl AsRef<Path>, part: Part, options: &OpenOptions) -> Result<Dataset, DataError> {
+    DataSource::Path(spec.as_ref().to_owned()).open(part, options)?.into_dataset()
 }
 
 fn message(result: Result<Dataset, DataError>) -> String {
@@ -138,18 +150,19 @@ fn folders_and_archives_are_split_where_they_say() {
     let parts = tars.path().join("parts");
     assert_eq!(load(&parts, Part::Train).unwrap().pixels(), [1; 3]);
     assert_eq!(load(&parts, Part::Test).unwrap().pixels(), [2; 3]);
-    let (train, test) = DataSource::Path(parts.clone()).load_both(&LoadOptions::default()).unwrap();
+    let (train, test) = DataSource::Path(parts.clone()).open_both(&in_memory()).map(datasets).unwrap();
     assert_eq!((train.pixels(), test.pixels()), (&[1u8; 3][..], &[2u8; 3][..]));
     fs::remove_file(parts.join("test-a.tar")).unwrap();
     // A tar that holds both parts keeps them.
     let whole = folder(&[("train_and_test.tar", tar(&files))]);
     assert_eq!(load(&whole, Part::Test).unwrap().len(), 1);
-    let (train, test) = DataSource::Path(whole.path().to_owned()).load_both(&LoadOptions::default()).unwrap();
+    let (train, test) =
+        DataSource::Path(whole.path().to_owned()).open_both(&in_memory()).map(datasets).unwrap();
     assert_eq!((train.len(), test.len()), (2, 1));
     // One part alone is a set without parts, as it is of folders.
     assert_eq!(load(&parts, Part::Test).unwrap().pixels(), [1; 3]);
     fs::write(parts.join("train-1.tar"), tar(&[("a/3.png", png(1, 1, [3; 3]))])).unwrap();
-    let (train, test) = DataSource::Path(parts).load_both(&LoadOptions::default()).unwrap();
+    let (train, test) = DataSource::Path(parts).open_both(&in_memory()).map(datasets).unwrap();
     assert_eq!((train.len(), test.len()), (1, 1));
 }
 
@@ -160,10 +173,10 @@ fn a_set_without_parts_holds_out_a_tenth() {
         names.iter().zip(0u8..).map(|(name, i)| (name.as_str(), png(1, 1, [i; 3]))).collect();
     let dir = folder(&files);
     let source = DataSource::Path(dir.path().to_owned());
-    let (train, test) = source.load_both(&LoadOptions::default()).unwrap();
+    let (train, test) = source.open_both(&in_memory()).map(datasets).unwrap();
     assert_eq!((train.len(), test.len()), (27, 3));
-    assert_eq!(source.load_both(&LoadOptions::default()).unwrap().1, test);
-    let few = load_with(&dir, Part::Train, &LoadOptions { limit: Some(4), ..Default::default() }).unwrap();
+    assert_eq!(source.open_both(&in_memory()).map(datasets).unwrap().1, test);
+    let few = load_with(&dir, Part::Train, &OpenOptions { limit: Some(4), ..in_memory() }).unwrap();
     assert_eq!(few.labels(), [0, 0, 1, 1]);
 }
 
@@ -187,11 +200,11 @@ fn sizes_and_channels_are_brought_into_line_when_asked() {
         text.contains("1.png is 4x4") && text.contains("2.png is 6x4") && text.contains("resize"),
         "{text}"
     );
-    let options = LoadOptions { resize: Some((2, 3)), channels: Some(1), limit: None };
+    let options = OpenOptions { size: Some((2, 3)), channels: Some(1), ..in_memory() };
     let data = load_with(&dir, Part::Train, &options).unwrap();
     assert_eq!((data.channels(), data.height(), data.width(), data.len()), (1, 2, 3, 2));
     assert_eq!((data.image(0), data.image(1)), (&[18; 6][..], &[5; 6][..]));
-    let bad = LoadOptions { channels: Some(2), ..Default::default() };
+    let bad = OpenOptions { channels: Some(2), ..in_memory() };
     assert!(message(load_with(&dir, Part::Train, &bad)).contains("1 or 3 channels"));
 }
 
@@ -260,7 +273,7 @@ fn idx_files_are_found_by_their_names() {
     assert_eq!(load(&dir, Part::Train).unwrap().pixels(), [7]);
     assert_eq!(load(&dir, Part::Test).unwrap().pixels(), [8]);
     let named = DataSource::Mnist(Some(dir.path().to_owned()));
-    let data = named.load(Part::Test, &LoadOptions::default()).unwrap();
+    let data = named.open(Part::Test, &in_memory()).and_then(Images::into_dataset).unwrap();
     assert_eq!((data.pixels(), data.classes().len(), data.labels()), (&[8][..], 10, &[3][..]));
 }
 
@@ -279,18 +292,25 @@ fn cifar_binary_files_are_read_by_part() {
     let dir = folder(&files);
     for source in ["cifar10:", ""] {
         let source: DataSource = format!("{source}{}", dir.path().display()).parse().unwrap();
-        let data = source.load(Part::Train, &LoadOptions::default()).unwrap();
+        let data = source.open(Part::Train, &in_memory()).and_then(Images::into_dataset).unwrap();
         assert_eq!((data.labels(), data.classes().len(), data.image(1)[3071]), (&[1, 9][..], 10, 2));
-        assert_eq!(source.load(Part::Test, &LoadOptions::default()).unwrap().labels(), [5]);
+        assert_eq!(
+            source.open(Part::Test, &in_memory()).and_then(Images::into_dataset).unwrap().labels(),
+            [5]
+        );
     }
     let hundred = folder(&[("train.bin", record(&[9, 99], 2)), ("test.bin", record(&[0, 3], 1))]);
     let data = load(&hundred, Part::Train).unwrap();
     assert_eq!((data.labels(), data.classes()[99].as_str()), (&[99][..], "worm"));
     assert_eq!(load(hundred.path().join("test.bin"), Part::Train).unwrap().labels(), [3]);
     let packed = folder(&[("cifar-10-binary.tar.gz", gzip(&tar(&files)))]);
-    let data = DataSource::Cifar10(Some(packed.path().to_owned())).load(Part::Test, &LoadOptions::default());
+    let data = DataSource::Cifar10(Some(packed.path().to_owned()))
+        .open(Part::Test, &in_memory())
+        .and_then(Images::into_dataset);
     assert_eq!(data.unwrap().labels(), [5]);
-    let wrong = DataSource::Cifar100(Some(dir.path().to_owned())).load(Part::Test, &LoadOptions::default());
+    let wrong = DataSource::Cifar100(Some(dir.path().to_owned()))
+        .open(Part::Test, &in_memory())
+        .and_then(Images::into_dataset);
     assert!(message(wrong).contains("the 100 classes of cifar100, found 10"));
     fs::write(dir.path().join("test_batch.bin"), record(&[10], 0)).unwrap();
     assert!(message(load(&dir, Part::Test)).contains("label 10 in record 0"));

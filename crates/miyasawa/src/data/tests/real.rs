@@ -15,7 +15,7 @@ fn real_data() -> Option<PathBuf> {
 fn real_cifar10_tars() {
     let Some(root) = real_data() else { return };
     let source = DataSource::Cifar10(Some(root.join("cifar10")));
-    let (train, test) = source.load_both(&LoadOptions::default()).unwrap();
+    let (train, test) = source.open_both(&in_memory()).map(datasets).unwrap();
     assert_eq!((train.len(), test.len(), train.classes().len()), (50_000, 5_000, 10));
     assert_eq!((train.channels(), train.height(), train.width()), (3, 32, 32));
     let (mean, std) = train.mean_std();
@@ -24,7 +24,7 @@ fn real_cifar10_tars() {
     let few = load_with(
         root.join("cifar10/test-a.tar"),
         Part::Train,
-        &LoadOptions { limit: Some(20), ..Default::default() },
+        &OpenOptions { limit: Some(20), ..in_memory() },
     );
     assert_eq!(
         few.unwrap(),
@@ -42,19 +42,19 @@ fn real_shards_and_grey_images() {
     assert_eq!(load(&tiny, Part::Test).unwrap().labels(), data.labels());
     let grey = root.join("natural-gray");
     assert!(message(load(grey.join("set12.tar"), Part::Train)).contains("01.png is 256x256 but"));
-    let options = LoadOptions { resize: Some((256, 256)), ..Default::default() };
+    let options = OpenOptions { size: Some((256, 256)), ..in_memory() };
     let set12 = load_with(grey.join("set12.tar"), Part::Train, &options).unwrap();
     assert_eq!((set12.len(), set12.channels(), set12.classes()), (12, 1, &["image".to_owned()][..]));
     let bsd = load(grey.join("bsd400-train.tar"), Part::Train).unwrap();
     assert_eq!((bsd.len(), bsd.channels()), (400, 1));
-    let options = LoadOptions { resize: Some((64, 64)), ..Default::default() };
+    let options = OpenOptions { size: Some((64, 64)), ..in_memory() };
     assert_eq!(load_with(root.join("imagenet-sample/val.tar"), Part::Train, &options).unwrap().len(), 150);
 }
 
 #[test]
 fn real_fashion_mnist() {
     let source = DataSource::FashionMnist(None);
-    match source.load_both(&LoadOptions::default()) {
+    match source.open_both(&in_memory()).map(datasets) {
         Ok((train, test)) => {
             assert_eq!(
                 (train.len(), test.len(), train.classes()[9].as_str()),
@@ -68,8 +68,9 @@ fn real_fashion_mnist() {
     }
 }
 
-/// Of `scripts/torchvision_pipeline.py val.tar 224`: the images 0, 50 and 100 of imagenet-sample after torchvision's
-/// Resize(256) and CenterCrop(224), every 56th pixel from the 28th on, by channel, row and column.
+/// Of `scripts/torchvision_pipeline.py val.tar 224`: the images 0, 50 and 100 of imagenet-sample
+/// after torchvision's Resize(256) and CenterCrop(224), every 56th pixel from the 28th on, by
+/// channel, row and column.
 #[rustfmt::skip]
 const TORCHVISION: [(usize, [u8; 48]); 3] = [
     (0, [125, 139, 146, 144, 128, 136, 175, 152, 181, 130, 152, 157, 113, 131, 148, 155, 110, 126, 135, 133, 116, 125, 150, 139, 173, 118, 139, 146, 100, 122, 135, 138, 77, 92, 107, 105, 78, 80, 118, 107, 163, 78, 106, 118, 66, 81, 103, 109]),
@@ -82,7 +83,7 @@ fn real_imagenet_images_are_evaluated_as_by_torchvision() {
     let Some(root) = real_data() else { return };
     let options = OpenOptions {
         size: Some((224, 224)),
-        fit: FitMode::ResizeCrop,
+        resize_mode: ResizeMode::ResizeCrop,
         channels: Some(3),
         stream: Streaming::Always,
         sample: 0,
@@ -106,7 +107,7 @@ fn real_shards_stream_as_they_load() {
     let path = root.join("tiny-imagenet-50");
     let open = |stream| {
         let options = OpenOptions { stream, limit: Some(500), ..OpenOptions::default() };
-        let Both { train, test, .. } = DataSource::Path(path.clone()).open_both(&options).unwrap();
+        let TrainTest { train, test, .. } = DataSource::Path(path.clone()).open_both(&options).unwrap();
         (train, test)
     };
     let (memory, streamed) = (open(Streaming::Never), open(Streaming::Always));

@@ -50,7 +50,7 @@ fn both(path: &Path, options: &OpenOptions) -> (Images, Images) {
 
 /// Every image of a stream, augmented.
 fn examples(stream: &Stream, augment: &Augment, epoch: u64) -> (Vec<f32>, Vec<u32>) {
-    let len = stream.shape().0 * stream.shape().1 * stream.shape().2;
+    let len = stream.geometry().values();
     let mut values = vec![0.0; stream.len() * len];
     let labels = values.chunks_mut(len).zip(0..);
     let labels = labels.map(|(out, i)| stream.example(i, augment, [5, epoch], out).unwrap()).collect();
@@ -64,17 +64,29 @@ fn a_stream_gives_what_the_set_in_memory_gives() {
     let cases = [
         (&one_size, OpenOptions::default(), true),
         (&one_size, OpenOptions { channels: Some(1), limit: Some(5), ..Default::default() }, true),
-        (&one_size, OpenOptions { size: Some((16, 16)), fit: FitMode::PadEdge, ..Default::default() }, true),
-        (&sizes, OpenOptions { size: Some((8, 9)), fit: FitMode::Resize, ..Default::default() }, false),
-        (&sizes, OpenOptions { size: Some((8, 9)), fit: FitMode::ResizeCrop, ..Default::default() }, false),
+        (
+            &one_size,
+            OpenOptions { size: Some((16, 16)), resize_mode: ResizeMode::PadEdge, ..Default::default() },
+            true,
+        ),
+        (
+            &sizes,
+            OpenOptions { size: Some((8, 9)), resize_mode: ResizeMode::Resize, ..Default::default() },
+            false,
+        ),
+        (
+            &sizes,
+            OpenOptions { size: Some((8, 9)), resize_mode: ResizeMode::ResizeCrop, ..Default::default() },
+            false,
+        ),
     ];
     for (path, options, crops) in cases {
         let (memory, stream) = both(path, &options);
         let (data, stream_of) = (memory.in_memory().unwrap(), stream.stream().unwrap());
         assert_eq!(&stream.sample(usize::MAX).unwrap(), data);
         assert_eq!(
-            (stream.len(), stream.shape(), stream.classes()),
-            (memory.len(), memory.shape(), memory.classes())
+            (stream.len(), stream.geometry(), stream.classes()),
+            (memory.len(), memory.geometry(), memory.classes())
         );
         assert_eq!(stream.mean_std(), memory.mean_std());
         for buffer in [None, Some(3)] {
@@ -94,14 +106,14 @@ fn a_stream_gives_what_the_set_in_memory_gives() {
 
 #[test]
 fn random_crops_are_of_the_stored_images() {
-    // From black on the left to white on the right, so that the range of a crop tells its width.
+    // From black on the left to white on the right, so that the range of a crop gives its width.
     let ramp = image::GrayImage::from_fn(86, 60, |x, _| image::Luma([3 * x as u8]));
     let files: Vec<(String, Vec<u8>)> =
         (0..9).map(|n| (format!("{n}.png"), encode(ramp.clone().into(), image::ImageFormat::Png))).collect();
     let dir = folder(&files.iter().map(|(path, bytes)| (path.as_str(), bytes.clone())).collect::<Vec<_>>());
     let options = OpenOptions {
         size: Some((8, 8)),
-        fit: FitMode::ResizeCrop,
+        resize_mode: ResizeMode::ResizeCrop,
         originals: true,
         ..OpenOptions::default()
     };
@@ -116,7 +128,8 @@ fn random_crops_are_of_the_stored_images() {
             |p: &[f32]| p.iter().fold(-1.0f32, |m, &v| m.max(v)) - p.iter().fold(1.0f32, |m, &v| m.min(v));
         values.chunks(64).map(|image| range(image) * 127.5 / 3.0).collect()
     };
-    // sqrt(0.08 * 86 * 60 * 3/4) = 17.6 to sqrt(0.1 * 86 * 60 * 4/3) = 26.2, less a pixel of the smaller image.
+    // sqrt(0.08 * 86 * 60 * 3/4) = 17.6 to sqrt(0.1 * 86 * 60 * 4/3) = 26.2, less a pixel of the
+    // smaller image.
     assert!(widths(&crops.0).iter().all(|width| (14.0..25.0).contains(width)), "{:?}", widths(&crops.0));
     let whole = examples(stream, &Augment::default(), 0);
     assert!(widths(&whole.0).iter().all(|width| (40.0..53.0).contains(width)), "{:?}", widths(&whole.0));
@@ -145,7 +158,8 @@ fn gzipped_shards_and_folders_stream_too() {
     let classes = folder(&files);
     let in_tar = folder(&[("all.tar", tar(&files))]);
     assert_eq!(of(classes.path().to_owned()), of(in_tar.path().join("all.tar")));
-    let Both { train, test, .. } = DataSource::Path(classes.path().to_owned()).open_both(&always).unwrap();
+    let TrainTest { train, test, .. } =
+        DataSource::Path(classes.path().to_owned()).open_both(&always).unwrap();
     assert_eq!((train.len(), test.len(), test.stream().is_some()), (8, 1, true));
 }
 
@@ -169,7 +183,7 @@ fn a_tar_for_each_synset_is_a_class() {
         ("val/n00000002.tar", a),
     ]);
     assert_eq!(load(&parts, Part::Test).unwrap().labels(), [0, 1, 1]);
-    let Both { train, test, held_out_of } =
+    let TrainTest { train, test, held_out_of } =
         DataSource::Path(parts.path().to_owned()).open_both(&OpenOptions::default()).unwrap();
     assert_eq!(held_out_of, None);
     assert_eq!((train.len(), test.len()), (3, 3));
@@ -193,7 +207,7 @@ fn tiny_imagenet_is_read_as_it_unpacks() {
     ]);
     let named = DataSource::TinyImageNet(Some(dir.path().to_owned()));
     for source in [named, DataSource::Path(dir.path().join("tiny-imagenet-200"))] {
-        let (train, test) = source.load_both(&LoadOptions::default()).unwrap();
+        let (train, test) = source.open_both(&in_memory()).map(datasets).unwrap();
         assert_eq!(
             (train.labels(), train.classes()),
             (&[0, 1][..], &["goldfish".to_owned(), "snail".into()][..])
@@ -208,12 +222,14 @@ fn tiny_imagenet_is_read_as_it_unpacks() {
         let text = message(load(dir.path().join("tiny-imagenet-200"), Part::Test));
         assert!(text.contains("val_annotations.txt") && text.contains(found), "{text}");
     }
-    let none = DataSource::TinyImageNet(Some("/none".into())).load(Part::Train, &LoadOptions::default());
+    let none = DataSource::TinyImageNet(Some("/none".into()))
+        .open(Part::Train, &in_memory())
+        .and_then(Images::into_dataset);
     assert!(message(none).contains("miyasawa data fetch tiny-imagenet"));
 }
 
 #[test]
-fn a_broken_image_is_skipped_up_to_a_limit() {
+fn a_corrupt_image_is_skipped_up_to_a_limit() {
     let cut = |bytes: Vec<u8>| bytes[..bytes.len() / 2].to_vec();
     let files: Vec<(String, Vec<u8>)> = (0..6)
         .map(|n| {
@@ -225,15 +241,15 @@ fn a_broken_image_is_skipped_up_to_a_limit() {
         .collect();
     let dir = folder(&files.iter().map(|(path, bytes)| (path.as_str(), bytes.clone())).collect::<Vec<_>>());
     // In the order 0/0 0/2 0/4 1/1 1/3 1/5: the second becomes the third, the last the first.
-    let (memory, stream) = both(dir.path(), &OpenOptions { max_broken: 2, ..OpenOptions::default() });
+    let (memory, stream) = both(dir.path(), &OpenOptions { max_corrupt: 2, ..OpenOptions::default() });
     let data = memory.in_memory().unwrap();
     assert_eq!((data.image(1), data.image(5)), (data.image(2), data.image(0)));
     assert_eq!(data.labels(), [0, 0, 0, 1, 1, 0]);
     assert_eq!(&stream.sample(usize::MAX).unwrap(), data);
-    assert_eq!(stream.stream().unwrap().broken(), 2);
+    assert_eq!(stream.stream().unwrap().corrupt_count(), 2);
     // Measured is what is there.
-    let whole = OpenOptions { max_broken: 2, whole_only: true, ..OpenOptions::default() };
-    let (memory, stream) = both(dir.path(), &whole);
+    let intact = OpenOptions { max_corrupt: 2, skip_corrupt: true, ..OpenOptions::default() };
+    let (memory, stream) = both(dir.path(), &intact);
     // An order of what there is, in memory without the gaps.
     let mut order = memory.order(0, 0, Some(2));
     order.sort_unstable();
@@ -241,32 +257,32 @@ fn a_broken_image_is_skipped_up_to_a_limit() {
     for set in [&memory, &stream] {
         let found = set.sample(usize::MAX).unwrap();
         assert_eq!(found.labels(), [0, 0, 1, 1]);
-        assert_eq!([0, 1, 2, 3].map(|i| found.place(i)), [0, 2, 3, 4]);
+        assert_eq!([0, 1, 2, 3].map(|i| found.source_index(i)), [0, 2, 3, 4]);
         assert!((0..4).all(|i| found.image(i) == memory.in_memory().unwrap().image(i)));
-        // Chosen are places, so that both choose the same images: 0, 2 and 4.
+        // Indices are chosen in the list of files, so that both choose the same images: 0, 2 and 4.
         let some = set.sample(3).unwrap();
-        assert_eq!([0, 1, 2].map(|i| some.place(i)), [0, 2, 4]);
+        assert_eq!([0, 1, 2].map(|i| some.source_index(i)), [0, 2, 4]);
     }
-    assert!(stream.load(&[1]).unwrap_err().to_string().contains("at least one whole image"));
+    assert!(stream.load(&[1]).unwrap_err().to_string().contains("at least one intact image"));
     // Only what was asked for is counted.
-    let one = OpenOptions { max_broken: 1, channels: Some(3), sample: 0, ..whole.clone() };
+    let one = OpenOptions { max_corrupt: 1, channels: Some(3), sample: 0, ..intact.clone() };
     let one = OpenOptions { stream: Streaming::Always, ..one };
     let stream = open(dir.path(), &one).unwrap();
     assert_eq!(stream.load(&[0, 1, 2]).unwrap().len(), 2);
-    assert_eq!(stream.stream().unwrap().broken(), 1);
-    // Where what was chosen is broken, the first whole image is a sample.
+    assert_eq!(stream.stream().unwrap().corrupt_count(), 1);
+    // Where what was chosen is corrupt, the first intact image is a sample.
     let late = folder(&[("0.png", cut(scene(0, 5, 5))), ("1.png", scene(6, 5, 5))]);
-    for set in <[Images; 2]>::from(both(late.path(), &whole)) {
-        assert_eq!(set.sample(1).unwrap().place(0), 1);
+    for set in <[Images; 2]>::from(both(late.path(), &intact)) {
+        assert_eq!(set.sample(1).unwrap().source_index(0), 1);
     }
     for mode in [Streaming::Never, Streaming::Always] {
-        let limited = |max_broken| {
-            let options = OpenOptions { max_broken, stream: mode, ..OpenOptions::default() };
+        let limited = |max_corrupt| {
+            let options = OpenOptions { max_corrupt, stream: mode, ..OpenOptions::default() };
             let opened = open(dir.path(), &options).and_then(|set| set.sample(usize::MAX));
             opened.map(|set| set.len()).unwrap_err().to_string()
         };
         let text = limited(1);
-        assert!(text.contains("more than 1 broken images") && text.contains("0/2.png"), "{text}");
+        assert!(text.contains("more than 1 corrupt images") && text.contains("0/2.png"), "{text}");
         assert!(text.contains("1/5.png") && !text.contains('\n'), "{text}");
         assert!(
             limited(0).contains("2.png: expected a whole PNG") || limited(0).contains("5.png"),
@@ -281,14 +297,14 @@ fn what_training_holds_out_is_what_it_is_measured_on() {
     let (dir, path) = shards(|_| (4, 4));
     let source = DataSource::Path(path);
     let options = OpenOptions { channels: Some(3), ..OpenOptions::default() };
-    let Both { test, held_out_of, .. } = source.open_both(&options).unwrap();
+    let TrainTest { test, held_out_of, .. } = source.open_both(&options).unwrap();
     let digest = held_out_of.as_deref();
     let chosen = source.choose(digest).unwrap();
     assert_eq!(chosen.held_out(), Some([1, 13]));
     assert_eq!(chosen.clone().gallery(&options).unwrap().len(), 1);
     let found = chosen.open(&options).unwrap();
     assert_eq!((found.len(), found.in_memory()), (1, test.in_memory()));
-    // Wherever it lies it is this set; another is taken whole.
+    // Wherever it lies it is this set; of another all is taken.
     let moved = tempfile::tempdir().unwrap();
     for name in ["t-0.tar", "t-1.tar"] {
         fs::copy(dir.path().join(name), moved.path().join(name)).unwrap();

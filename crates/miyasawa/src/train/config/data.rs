@@ -1,6 +1,6 @@
 //! What is learned from, and how images are changed and measured.
 
-use crate::data::{Augment, CROP_SHARE, FitMode, OpenOptions, Padding, Streaming};
+use crate::data::{Augment, CROP_SHARE, OpenOptions, Padding, ResizeMode, Streaming};
 use serde::{Deserialize, Serialize};
 
 /// What is learned from.
@@ -15,7 +15,7 @@ pub struct DataConfig {
     pub size: Option<[usize; 2]>,
     /// How: `pad` with black, `pad_edge`, `resize`, or `resize_crop` as networks for ImageNet are
     /// evaluated.
-    pub fit: FitMode,
+    pub fit: ResizeMode,
     /// What `resize_crop` keeps of the shorter side: 0.875 is 224 of 256.
     pub crop_share: f64,
     /// Channels that images are brought to, 1 or 3; left out, their own.
@@ -63,12 +63,12 @@ pub struct AssumedData {
 
 impl Default for DataConfig {
     fn default() -> Self {
-        let OpenOptions { max_broken, sample, .. } = OpenOptions::default();
+        let OpenOptions { max_corrupt: max_broken, sample, .. } = OpenOptions::default();
         Self {
             train: "digits".to_owned(),
             test: None,
             size: None,
-            fit: FitMode::Pad,
+            fit: ResizeMode::Pad,
             crop_share: CROP_SHARE,
             channels: None,
             limit: None,

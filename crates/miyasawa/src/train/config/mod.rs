@@ -170,15 +170,15 @@ impl TrainConfig {
         let data = &self.data;
         OpenOptions {
             size: data.size.map(|[height, width]| (height, width)),
-            fit: data.fit,
+            resize_mode: data.fit,
             crop_share: data.crop_share,
             channels: data.channels,
             limit: data.limit,
             stream: data.stream,
             originals: self.augment.resized_crop.is_some(),
-            max_broken: data.max_broken,
+            max_corrupt: data.max_broken,
             sample: data.sample,
-            whole_only: false,
+            skip_corrupt: false,
         }
     }
 

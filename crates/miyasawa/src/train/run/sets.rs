@@ -1,15 +1,15 @@
 //! The images of a run.
 
 use super::TrainError;
-use crate::data::{Both, Chosen, DataError, DataSource, FitMode, Images, OpenOptions, Part};
-use crate::image::Image;
+use crate::data::{DataSource, Images, OpenOptions, Part, ResizeMode, TestSet, TrainTest, UnopenedSet};
 use crate::train::config::{ObjectiveName, TrainConfig};
 
 /// What a run learns from and is tested on.
 pub(in crate::train) struct Sets {
     pub train: Images,
     pub test: Images,
-    pub gallery: Option<Vec<Image>>,
+    /// What is evaluated on: `test`, or images of different sizes.
+    pub measured: TestSet,
     pub held_out_of: Option<String>,
     /// Whether they are taken for natural photographs: see [`are_photographs`].
     pub photographs: bool,
@@ -20,28 +20,28 @@ impl Sets {
     pub fn load(config: &TrainConfig) -> Result<Self, TrainError> {
         let options = config.open_options();
         let source: DataSource = config.data.train.parse()?;
-        let (mut images, mut held_out_of) = (None, None);
+        let (mut gallery, mut held_out_of) = (None, None);
         let (train, test) = match &config.data.test {
             None => {
-                let Both { train, test, held_out_of: digest } = source.open_both(&options)?;
+                let TrainTest { train, test, held_out_of: digest } = source.open_both(&options)?;
                 held_out_of = digest;
                 (train, test)
             }
             Some(test) => {
                 let test: DataSource = test.parse()?;
                 let train = source.open(Part::Train, &options)?;
-                let of_test = options.for_test(&train);
+                let of_test = options.for_test(train.geometry());
                 // What learns no classes is tested on whole images, whatever their sizes.
                 let has_classes = train.classes().len() > 1 && !config.data.unlabelled;
                 let own = !has_classes && config.data.size.is_none();
                 let chosen = test.choose(None)?;
                 let test = if own {
-                    match chosen.clone().open(&OpenOptions { size: None, ..of_test.clone() }) {
-                        Err(DataError::MixedSizes { .. }) => {
-                            images = Some(chosen.clone().gallery(&of_test)?);
-                            chosen.open(&OpenOptions { fit: FitMode::Resize, ..of_test })?
+                    match chosen.clone().open_as_stored(&of_test)? {
+                        TestSet::Set(test) => test,
+                        images => {
+                            gallery = Some(images);
+                            chosen.open(&OpenOptions { resize_mode: ResizeMode::Resize, ..of_test })?
                         }
-                        test => test?,
                     }
                 } else {
                     named(chosen, &train, learns_classes(config, &train))?.open(&of_test)?
@@ -49,19 +49,21 @@ impl Sets {
                 (train, test)
             }
         };
-        let photographs = are_photographs(&source, train.shape().0);
-        Ok(Self { train, test, gallery: images, held_out_of, photographs })
+        let measured = gallery.unwrap_or_else(|| TestSet::Set(test.clone()));
+        let photographs = are_photographs(&source, train.geometry().channels);
+        Ok(Self { train, test, measured, held_out_of, photographs })
     }
 
     /// Images that the caller has opened or made.
     pub fn from_images(train: Images, test: Images) -> Result<Self, TrainError> {
-        if train.shape() != test.shape() {
-            let (of_train, of_test) = (train.shape(), test.shape());
+        let [of_train, of_test] = [&train, &test].map(|set| <(usize, usize, usize)>::from(set.geometry()));
+        if of_train != of_test {
             let message =
                 format!("{} has images {of_train:?}, {} has {of_test:?}", train.name(), test.name());
             return Err(TrainError::Mismatch(message));
         }
-        Ok(Self { train, test, gallery: None, held_out_of: None, photographs: false })
+        let measured = TestSet::Set(test.clone());
+        Ok(Self { train, test, measured, held_out_of: None, photographs: false })
     }
 
     /// As [`from_images`](Self::from_images); without a set to test on a tenth of every class
@@ -98,7 +100,7 @@ impl Sets {
             return Err(TrainError::Mismatch(message));
         }
         self.check_number_of_classes(config)?;
-        let (_, height, width) = train.shape();
+        let (height, width) = train.geometry().size();
         if let Some(side) = config.augment.patch.filter(|side| *side > height.min(width)) {
             let message = format!("augment.patch is {side}, the images are {height}x{width}");
             return Err(TrainError::Mismatch(message));
@@ -154,7 +156,7 @@ fn learns_classes(config: &TrainConfig, train: &Images) -> bool {
 }
 
 /// What is tested on, with the classes of what is trained on, of which it may have fewer.
-fn named(test: Chosen, train: &Images, learns_classes: bool) -> Result<Chosen, TrainError> {
+fn named(test: UnopenedSet, train: &Images, learns_classes: bool) -> Result<UnopenedSet, TrainError> {
     if !learns_classes || test.classes() == train.classes() {
         return Ok(test);
     }

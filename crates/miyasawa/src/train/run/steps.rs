@@ -4,7 +4,7 @@ mod rollback;
 
 use super::{Learner, StepContext, TrainError, Trained, Trainer, resume, run_state::RunState};
 use crate::checkpoint::{Checkpoint, ModelInfo};
-use crate::eval::{self, EvalOptions, EvalRow};
+use crate::eval::{EvalOptions, EvalRow, Evaluation};
 use crate::model::params;
 use crate::progress::Progress;
 use crate::report;
@@ -293,13 +293,9 @@ impl<'t, M: Learner> Run<'t, M> {
             denoise: info.denoises(),
             batch: cost::eval_batch(self.trainer.micro_batch()),
         };
-        let test = &self.trainer.test;
         let device = &self.trainer.device;
-        let rows = match &self.trainer.gallery {
-            Some(images) => eval::evaluate_gallery(&model, images, &options, device, observer),
-            None => eval::evaluate_set(&model, test, &options, device, observer)?.map(|found| found.rows),
-        };
-        let Some(rows) = rows else { return Ok(false) };
+        let found = self.trainer.measured.evaluate(&model, &options, device, observer)?;
+        let Some(Evaluation { rows, .. }) = found else { return Ok(false) };
         let score = score(&rows, config);
         if config.checkpoint.keep_best && self.best.is_none_or(|best| score > best) {
             // Before the log says so: what is logged is kept.

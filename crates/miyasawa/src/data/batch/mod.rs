@@ -1,0 +1,8 @@
+//! From stored images to batches: decoding, resizing, augmentation, order and streams.
+
+pub(super) mod augment;
+pub(super) mod decode;
+pub(super) mod order;
+pub(super) mod random_crop;
+pub(super) mod resize;
+pub(super) mod stream;

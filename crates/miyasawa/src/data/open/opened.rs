@@ -1,0 +1,298 @@
+//! Opening a set: in memory where it is small, as a stream where it is not.
+
+use std::sync::Arc;
+
+use crate::data::batch::decode::{decode_all, resized};
+use crate::data::batch::order::{epoch_order, shard_order};
+use crate::data::batch::stream::Stream;
+use crate::data::error::DataError;
+use crate::data::geometry::Geometry;
+use crate::data::options::{OpenOptions, Streaming, TargetSize};
+use crate::data::set::content::SetContent;
+use crate::data::set::corrupt::CorruptLog;
+use crate::data::set::dataset::{Dataset, check_labels};
+use crate::data::set::image_files::{Entry, ImageFiles};
+use crate::data::set::reader::{ImageReader, SharedReader};
+use crate::data::set::sampling::spread;
+use crate::data::set::storage::Storage;
+
+/// Sets whose decoded images take more bytes are streamed, unless it is said otherwise.
+const IN_MEMORY: u64 = 1 << 30;
+
+/// Labelled images of one size: in memory, or read when they are asked for. A copy shares them.
+///
+/// A set of files is opened by [`DataSource::open`](crate::data::DataSource::open), arrays in
+/// memory are converted from a [`Dataset`], and [`Images::from_reader`] takes a program's own
+/// reader. Training ([`Trainer::with_data`](crate::train::Trainer::with_data)) and evaluation take
+/// all of them alike.
+#[derive(Debug, Clone)]
+pub struct Images {
+    held: Held,
+    shards: Arc<[u32]>,
+    /// Images of the set, corrupt ones too.
+    listed: usize,
+}
+
+#[derive(Debug, Clone)]
+enum Held {
+    Memory(Arc<Dataset>),
+    Stream(Arc<Stream>),
+}
+
+impl From<Dataset> for Images {
+    fn from(data: Dataset) -> Self {
+        let (shards, listed) = ([data.len() as u32].into(), data.len());
+        Self { held: Held::Memory(Arc::new(data)), shards, listed }
+    }
+}
+
+impl Images {
+    /// A set of images that the program reads itself; see [`ImageReader`] for an example.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::Empty`] without images, [`DataError::LabelOutOfRange`] if a label has no class,
+    /// [`DataError::MixedSizes`] if sizes differ and the options give none; what the reader fails
+    /// at, if it is asked now and more images are corrupt than the options allow.
+    pub fn from_reader(
+        name: impl Into<String>,
+        classes: Vec<String>,
+        reader: impl ImageReader + 'static,
+        options: &OpenOptions,
+    ) -> Result<Self, DataError> {
+        let name = name.into();
+        options.check(&name)?;
+        if reader.len() > u32::MAX as usize {
+            return Err(DataError::Empty { name, found: reader.len() });
+        }
+        let labels: Vec<u32> = (0..reader.len()).map(|index| reader.label(index)).collect();
+        check_labels(&name, &labels, classes.len())?;
+        let entry = |(index, label): (u64, u32)| {
+            let name = index.to_string().into_boxed_str();
+            Entry { storage: 0, label, len: 0, offset: index, name }
+        };
+        let entries = (0..).zip(labels).map(entry).collect();
+        let storages = vec![Storage::reader_of(&name, SharedReader(Arc::new(reader)))];
+        Self::new(SetContent::Files(ImageFiles { name, classes, storages, entries }), options)
+    }
+
+    pub(in crate::data) fn new(content: SetContent, options: &OpenOptions) -> Result<Self, DataError> {
+        let set = match content {
+            SetContent::Raw(data) => {
+                let data = match options.limit {
+                    Some(limit) => data.subset(limit)?,
+                    None => data,
+                };
+                let (height, width) = options.size.unwrap_or((data.height(), data.width()));
+                let channels = options.channels.unwrap_or(data.channels());
+                let to = Geometry { channels, height, width };
+                let data = data.resize_with_share(to, options.resize_mode, options.crop_share)?;
+                return Ok(data.into());
+            }
+            SetContent::Files(set) => set.limited(options.limit),
+        };
+        let originals = options.originals && options.target() != TargetSize::AsStored;
+        let stream = match options.stream {
+            Streaming::Always => true,
+            Streaming::Never if originals => {
+                return Err(DataError::invalid(
+                    &set.name,
+                    "streaming for random crops (augment.resized_crop) of the images as they \
+                     are stored",
+                    "data.stream = never, which holds resized ones",
+                ));
+            }
+            Streaming::Never => false,
+            Streaming::Auto => originals || decoded_bytes(&set, options)? > IN_MEMORY,
+        };
+        let (shards, listed) = (set.shards().into(), set.len());
+        if stream {
+            return Ok(Self { held: Held::Stream(Arc::new(Stream::new(set, options)?)), shards, listed });
+        }
+        let (target, corrupt) = (options.target(), CorruptLog::up_to(options.max_corrupt));
+        let data = decode_all(&set, target, options.channels, &corrupt, options.skip_corrupt)?;
+        let (height, width) = options.size.unwrap_or((data.height(), data.width()));
+        let to = Geometry { channels: data.channels(), height, width };
+        let data = data.resize_with_share(to, options.resize_mode, options.crop_share)?;
+        Ok(Self { held: Held::Memory(Arc::new(data)), shards, listed })
+    }
+
+    /// All images, in memory.
+    ///
+    /// # Errors
+    ///
+    /// As [`Images::load`].
+    pub fn into_dataset(self) -> Result<Dataset, DataError> {
+        match self.held {
+            Held::Memory(data) => Ok(Arc::unwrap_or_clone(data)),
+            Held::Stream(_) => self.sample(usize::MAX),
+        }
+    }
+
+    /// The set, if it is in memory.
+    pub fn in_memory(&self) -> Option<&Dataset> {
+        match &self.held {
+            Held::Memory(data) => Some(data),
+            Held::Stream(_) => None,
+        }
+    }
+
+    /// The set, if it is streamed.
+    pub fn stream(&self) -> Option<&Arc<Stream>> {
+        match &self.held {
+            Held::Memory(_) => None,
+            Held::Stream(stream) => Some(stream),
+        }
+    }
+
+    /// What the set is called in reports: the DATA argument it came from.
+    pub fn name(&self) -> &str {
+        match &self.held {
+            Held::Memory(data) => data.name(),
+            Held::Stream(stream) => stream.name(),
+        }
+    }
+
+    /// The number of images, at least 1.
+    #[allow(clippy::len_without_is_empty, reason = "a data set is never empty")]
+    pub fn len(&self) -> usize {
+        match &self.held {
+            Held::Memory(data) => data.len(),
+            Held::Stream(stream) => stream.len(),
+        }
+    }
+
+    /// Channels, height and width of every image.
+    pub fn geometry(&self) -> Geometry {
+        match &self.held {
+            Held::Memory(data) => data.geometry(),
+            Held::Stream(stream) => stream.geometry(),
+        }
+    }
+
+    /// Values in an image.
+    pub fn image_len(&self) -> usize {
+        self.geometry().values()
+    }
+
+    /// The names of the classes; a label is an index into them.
+    pub fn classes(&self) -> &[String] {
+        match &self.held {
+            Held::Memory(data) => data.classes(),
+            Held::Stream(stream) => stream.classes(),
+        }
+    }
+
+    /// Mean and standard deviation over all values in normalised units ([-1, 1]): of all images
+    /// in memory, of the sample of a stream.
+    pub fn mean_std(&self) -> (f64, f64) {
+        match &self.held {
+            Held::Memory(data) => data.mean_std(),
+            Held::Stream(stream) => stream.mean_std(),
+        }
+    }
+
+    /// The order in which an epoch visits the images: any permutation, or with a buffer the
+    /// shards one after the other (see [`shard_order`]).
+    pub fn order(&self, seed: u64, epoch: u64, buffer: Option<usize>) -> Vec<u32> {
+        match buffer {
+            None => epoch_order(seed, epoch, self.len()),
+            Some(buffer) => self.held_indices(shard_order(seed, epoch, &self.shards, buffer)),
+        }
+    }
+
+    /// The images at `indices`, as evaluation sees them, in memory.
+    ///
+    /// # Errors
+    ///
+    /// If a file cannot be read or too many are corrupt; if there are no indices, one is too large,
+    /// or no image is intact where corrupt ones are left out.
+    pub fn load(&self, indices: &[u32]) -> Result<Dataset, DataError> {
+        let intact = self.load_intact(indices)?;
+        intact.ok_or_else(|| DataError::none_intact(self.name()))
+    }
+
+    /// As [`load`](Self::load); nothing if none of the images is intact.
+    pub(crate) fn load_intact(&self, indices: &[u32]) -> Result<Option<Dataset>, DataError> {
+        if let Some(bad) = indices.iter().find(|&&i| i as usize >= self.len()) {
+            let expected = format!("indices below the number of images, {}", self.len());
+            return Err(DataError::invalid(self.name(), expected, format!("index {bad}")));
+        }
+        match &self.held {
+            Held::Memory(data) => data.take(indices).map(Some),
+            Held::Stream(stream) => stream.load_intact(indices),
+        }
+    }
+
+    /// Indices of at most `limit` images, evenly spaced over the set as [`Dataset::subset`]
+    /// chooses them; where corrupt ones are left out, those that are intact.
+    pub fn spread(&self, limit: usize) -> Vec<u32> {
+        self.held_indices(spread(self.listed, limit))
+    }
+
+    /// From indices in the list of files to indices of images. They are the same, unless corrupt
+    /// ones were left out of memory.
+    fn held_indices(&self, listed: Vec<u32>) -> Vec<u32> {
+        match self.in_memory().filter(|data| data.len() < self.listed) {
+            None => listed,
+            Some(data) => {
+                let held = data.source_indices();
+                let index = |listed| held.binary_search(&listed).ok().map(|i| i as u32);
+                listed.into_iter().filter_map(index).collect()
+            }
+        }
+    }
+
+    /// At most `limit` images in memory, evenly spaced over the set; if none of those is intact,
+    /// the first that are.
+    ///
+    /// # Errors
+    ///
+    /// As [`Images::load`].
+    pub fn sample(&self, limit: usize) -> Result<Dataset, DataError> {
+        let chosen = self.spread(limit);
+        if !chosen.is_empty()
+            && let Some(found) = self.load_intact(&chosen)?
+        {
+            return Ok(found);
+        }
+        // A stream has an index for every image of the list, memory for intact ones alone.
+        let mut intact = self.spread(usize::MAX);
+        if self.in_memory().is_none() {
+            let all = std::mem::take(&mut intact);
+            for some in all.chunks(limit.clamp(1, 64)) {
+                let found = self.load_intact(some)?;
+                intact.extend(found.iter().flat_map(|found| found.source_indices()));
+                if intact.len() >= limit {
+                    break;
+                }
+            }
+        }
+        intact.truncate(limit);
+        if intact.is_empty() {
+            return Err(DataError::none_intact(self.name()));
+        }
+        self.load(&intact)
+    }
+}
+
+/// Bytes that the decoded set would take: as many for every image as for the first intact one.
+fn decoded_bytes(set: &ImageFiles, options: &OpenOptions) -> Result<u64, DataError> {
+    let (channels, (height, width)) = match (options.channels, options.size) {
+        (Some(channels), Some(size)) => (channels, size),
+        (channels, size) => {
+            let mut first = None;
+            for i in 0..set.len() {
+                first = set.decode(i, |decoded| resized(decoded, TargetSize::AsStored))?.ok();
+                if first.is_some() || i == options.max_corrupt {
+                    break;
+                }
+            }
+            // Where none is intact, loading says so.
+            let Some(first) = first else { return Ok(0) };
+            // One image in colour makes the set so.
+            (channels.unwrap_or(3), size.unwrap_or(first.geometry.size()))
+        }
+    };
+    Ok((set.len() as u64).saturating_mul((channels * height * width) as u64))
+}
