@@ -21,6 +21,7 @@
 //!
 //! The crate knows no framework: `miyasawa` calls it from its Burn backend extension.
 
+mod bf16;
 pub mod conv;
 pub mod elementwise;
 pub mod gelu;

@@ -115,9 +115,7 @@ impl Oracle {
             },
             ..plain
         };
-        if let Some(problem) = config.problem() {
-            return Err(format(problem));
-        }
+        config.validate().map_err(format)?;
         let mut tensors = BTreeMap::new();
         for (name, view) in file.iter() {
             let data = tensor_data(&view).map_err(|e| format(format!("{name} {e}")))?;

@@ -80,9 +80,7 @@ pub fn run(args: &Bench, session: &Session) -> anyhow::Result<Outcome> {
         zero_energy_head: false,
         ..GradResNetConfig::new(channels, args.classes)
     };
-    if let Some(problem) = network.problem() {
-        return Err(wrong(problem));
-    }
+    network.validate().map_err(wrong)?;
     if args.batch == 0 || args.micro_batch == Some(0) || args.iters == 0 {
         return Err(wrong("a batch or --iters is 0, expected at least 1".into()));
     }

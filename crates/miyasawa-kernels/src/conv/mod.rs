@@ -24,7 +24,6 @@ use std::mem::MaybeUninit;
 
 use crate::isa::Isa;
 use crate::uninit::{self, zeroed};
-pub(crate) use round::nearest_bf16;
 use round::rounded;
 pub use shape::{ConvShape, Operands};
 

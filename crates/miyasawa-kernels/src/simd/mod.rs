@@ -41,7 +41,7 @@ pub(crate) trait Simd: Copy {
     /// `c - a*b`
     unsafe fn fnma(a: Self::V, b: Self::V, c: Self::V) -> Self::V;
 
-    /// Every value rounded to the nearest bfloat16, ties to even; what is not a number stays so.
+    /// Every value rounded to the nearest bfloat16, ties to even; NaN stays NaN.
     unsafe fn round_bf16(v: Self::V) -> Self::V;
 
     /// The sum of a vector's values.
@@ -137,7 +137,7 @@ mod tests {
                 check(S::fnma(va, vb, vc), &|i| 3.0 - a[i] * b[i]);
                 let fine = S::fma(va, S::splat(1.003_906_3), S::splat(f32::MIN_POSITIVE));
                 S::store(exact.as_mut_ptr(), fine);
-                check(S::round_bf16(fine), &|i| crate::conv::nearest_bf16(exact[i]));
+                check(S::round_bf16(fine), &|i| crate::bf16::nearest_bf16(exact[i]));
                 check(S::round_bf16(S::splat(f32::INFINITY)), &|_| f32::INFINITY);
                 S::store(exact.as_mut_ptr(), S::round_bf16(S::splat(f32::from_bits(0x7FFF_FFFF))));
                 assert!(exact.iter().all(|value| value.is_nan()));

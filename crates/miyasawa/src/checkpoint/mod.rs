@@ -123,47 +123,47 @@ impl ModelInfo {
         let format = |found| CheckpointError::Format { path: path.to_owned(), found };
         let info: Self =
             serde_json::from_str(file.entry("info", path)?).map_err(|e| format(e.to_string()))?;
-        match info.problem() {
-            Some(problem) => Err(format(problem)),
-            None => Ok(info),
-        }
+        info.validate().map_err(format)?;
+        Ok(info)
     }
 
-    /// Says what is wrong with the values, if anything is: a checkpoint with such values is neither written nor read.
-    pub fn problem(&self) -> Option<String> {
-        if let Some(problem) = self.network.problem() {
-            return Some(problem);
-        }
+    /// Checks the values: a checkpoint with invalid ones is neither written nor read.
+    ///
+    /// # Errors
+    /// The first value that is out of range or contradicts another, in words.
+    pub fn validate(&self) -> Result<(), String> {
+        self.network.validate()?;
         let (net, data, [min, max]) = (&self.network, &self.data, self.sigma);
         if !matches!(data.channels, 1 | 3) || data.channels != net.channels() {
             let (of_data, of_net) = (data.channels, net.channels());
-            return Some(format!(
-                "the data has {of_data} channels and the network {of_net}, expected 1 or 3"
-            ));
+            return Err(format!("the data has {of_data} channels and the network {of_net}, expected 1 or 3"));
         }
         if let Some(classes) = net.classes().filter(|classes| *classes != data.classes.len()) {
             let names = data.classes.len();
-            return Some(format!("{names} class names for {classes} classes"));
+            return Err(format!("{names} class names for {classes} classes"));
         }
         let pixels = data.height.checked_mul(data.width).unwrap_or(0);
         if pixels == 0 || pixels as u64 > crate::image::MAX_PIXELS {
-            return Some(format!("images of {}x{}, expected at least 1x1", data.height, data.width));
+            return Err(format!("images of {}x{}, expected at least 1x1", data.height, data.width));
         }
         if !(data.std > 0.0 && (data.std as f32).is_normal()) {
             let std = data.std;
-            return Some(format!("the data's standard deviation is {std}, expected a number above 0"));
+            return Err(format!("the data's standard deviation is {std}, expected a number above 0"));
         }
         if !(data.crop_share > 0.0 && data.crop_share <= 1.0) {
-            return Some(format!("a crop share of {}, expected above 0 and at most 1", data.crop_share));
+            return Err(format!("a crop share of {}, expected above 0 and at most 1", data.crop_share));
         }
         if !data.mean.is_finite() {
-            return Some(format!("the data's mean is {}, expected a number", data.mean));
+            return Err(format!("the data's mean is {}, expected a number", data.mean));
         }
         let (least, most) = (*NOISE_LEVELS.start(), *NOISE_LEVELS.end());
         let smallest = if net.is_blind() { 0.0 } else { least };
-        (!(min >= smallest && min <= max && max <= most)).then(|| {
-            format!("noise levels from {min} to {max}, expected {smallest:e} to {most:e} in ascending order")
-        })
+        if !(min >= smallest && min <= max && max <= most) {
+            return Err(format!(
+                "noise levels from {min} to {max}, expected {smallest:e} to {most:e} in ascending order"
+            ));
+        }
+        Ok(())
     }
 }
 
@@ -249,9 +249,7 @@ pub enum CheckpointError {
 
 impl Checkpoint {
     fn content(&self, precision: Precision) -> Result<Content<'_>, String> {
-        if let Some(problem) = self.info.problem() {
-            return Err(problem);
-        }
+        self.info.validate()?;
         let mut content = Content::new(precision);
         content.entries.insert("info", serde_json::to_string(&self.info).map_err(|e| e.to_string())?);
         for (name, data) in &self.params {
@@ -266,7 +264,7 @@ impl Checkpoint {
     /// The checkpoint as a file's bytes.
     ///
     /// # Errors
-    /// If [`ModelInfo::problem`] finds one, or a parameter is not float32, which this program never makes.
+    /// If [`ModelInfo::validate`] finds an error, or a parameter is not float32, which this program never makes.
     pub fn to_bytes(&self) -> Result<Vec<u8>, String> {
         self.to_bytes_in(Precision::F32)
     }

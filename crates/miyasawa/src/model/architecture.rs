@@ -171,19 +171,28 @@ impl Architecture {
         matches!(self, Self::ResNet18(_) | Self::DnCnn(_))
     }
 
-    /// Says what is wrong with the values, if anything is.
-    pub fn problem(&self) -> Option<String> {
+    /// Checks the numbers, which may come from a file or a user.
+    ///
+    /// # Errors
+    /// The first number that is out of range, in words.
+    pub fn validate(&self) -> Result<(), String> {
         match self {
-            Self::GradResNet(config) => config.problem(),
-            Self::ResNet18(config) => counts(config.channels, config.width, config.blocks.len())
-                .or_else(|| stages(&config.blocks))
-                .or_else(|| (config.classes == 0).then(|| "classes is 0, expected at least 1".to_owned())),
-            Self::DnCnn(config) => counts(config.channels, config.width, 1).or_else(|| {
-                let depth = config.depth;
-                (!(2..=1000).contains(&depth)).then(|| format!("depth is {depth}, expected 2 to 1000"))
-            }),
+            Self::GradResNet(config) => config.validate(),
+            Self::ResNet18(config) => {
+                check_widths(config.channels, config.width, config.blocks.len())?;
+                check_blocks(&config.blocks)?;
+                check_classes(config.classes)
+            }
+            Self::DnCnn(config) => {
+                check_widths(config.channels, config.width, 1)?;
+                match config.depth {
+                    2..=1000 => Ok(()),
+                    depth => Err(format!("depth is {depth}, expected 2 to 1000")),
+                }
+            }
             Self::UNet(config) => {
-                counts(config.channels, config.width, config.blocks.len()).or_else(|| stages(&config.blocks))
+                check_widths(config.channels, config.width, config.blocks.len())?;
+                check_blocks(&config.blocks)
             }
         }
     }
@@ -238,10 +247,10 @@ impl Architecture {
     /// parameters on every device.
     ///
     /// # Panics
-    /// If [`problem`](Self::problem) finds one.
+    /// If [`validate`](Self::validate) finds an error.
     pub fn init(&self, device: &Device, seed: u64, sigma_data: f64) -> Model {
-        if let Some(problem) = self.problem() {
-            panic!("{}: {problem}", self.kind());
+        if let Err(error) = self.validate() {
+            panic!("{}: {error}", self.kind());
         }
         let denoiser = |net| Model::Denoiser(PlainDenoiser::new(net, sigma_data, !self.is_blind()));
         match self {
@@ -256,16 +265,14 @@ impl Architecture {
     /// anything is allocated: both may come from a file that nobody has checked.
     ///
     /// # Errors
-    /// If [`problem`](Self::problem) finds one, or a parameter is missing, unknown, or has another shape.
+    /// If [`validate`](Self::validate) finds an error, or a parameter is missing, unknown, or has another shape.
     pub fn with_params(
         &self,
         values: ParamMap,
         device: &Device,
         sigma_data: f64,
     ) -> Result<Model, ParamError> {
-        if let Some(problem) = self.problem() {
-            return Err(ParamError::Config(problem));
-        }
+        self.validate().map_err(ParamError::Config)?;
         let expected = match self {
             Self::GradResNet(config) => {
                 let net = config.with_params(values, device)?;
@@ -285,22 +292,36 @@ const LARGEST: usize = 1 << 16;
 /// The most channels: a 3x3 convolution from as many to as many has 2.4 GB of weights.
 const WIDEST: usize = 1 << 13;
 
-/// What is wrong with channels of the image, and the width of the first of so many stages.
-pub(super) fn counts(channels: usize, width: usize, stages: usize) -> Option<String> {
+/// Checks the channels of an image and the width of the first stage; each of the `stages` is twice as wide as the one
+/// before.
+pub(super) fn check_widths(channels: usize, width: usize, stages: usize) -> Result<(), String> {
     let named = [("channels", channels), ("width", width)];
     if let Some((name, value)) = named.into_iter().find(|(_, value)| !(1..=WIDEST).contains(value)) {
-        return Some(format!("{name} is {value}, expected 1 to {WIDEST}"));
+        return Err(format!("{name} is {value}, expected 1 to {WIDEST}"));
     }
     let widest = width << (stages.clamp(1, 8) - 1);
-    (widest > WIDEST).then(|| {
-        format!("width is {width}, {widest} channels in the widest stage, expected at most {WIDEST}")
-    })
+    if widest > WIDEST {
+        return Err(format!(
+            "width is {width}, {widest} channels in the widest stage, expected at most {WIDEST}"
+        ));
+    }
+    Ok(())
 }
 
-/// What is wrong with the blocks of every stage.
-pub(super) fn stages(blocks: &[usize]) -> Option<String> {
-    let fits = (1..=8).contains(&blocks.len()) && blocks.iter().all(|n| (1..=LARGEST).contains(n));
-    (!fits).then(|| format!("blocks are {blocks:?}, expected 1 to 8 numbers from 1 to {LARGEST}"))
+/// Checks the number of stages and of the blocks of each.
+pub(super) fn check_blocks(blocks: &[usize]) -> Result<(), String> {
+    if !(1..=8).contains(&blocks.len()) || blocks.iter().any(|n| !(1..=LARGEST).contains(n)) {
+        return Err(format!("blocks are {blocks:?}, expected 1 to 8 numbers from 1 to {LARGEST}"));
+    }
+    Ok(())
+}
+
+/// Checks the number of classes.
+pub(super) fn check_classes(classes: usize) -> Result<(), String> {
+    if classes == 0 {
+        return Err("classes is 0, expected at least 1".to_owned());
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -379,7 +400,7 @@ mod tests {
     fn nothing_is_allocated_for_what_is_not_there() {
         let text = r#"{"channels":1,"classes":1,"width":1024,"blocks":[65536],"blind":true,"zero_energy_head":true}"#;
         let hostile: Architecture = serde_json::from_str(text).unwrap();
-        assert_eq!(hostile.problem(), None);
+        assert_eq!(hostile.validate(), Ok(()));
         let value = |shape: Vec<usize>| TensorData::zeros::<f32, _>(shape);
         let values = [
             ("stem.weight".to_owned(), value(vec![1024, 1, 3, 3])),
@@ -416,7 +437,7 @@ mod tests {
                 "depth",
             ),
         ] {
-            let found = serde_json::from_str::<Architecture>(text).unwrap().problem().unwrap();
+            let found = serde_json::from_str::<Architecture>(text).unwrap().validate().unwrap_err();
             assert!(found.contains(word), "{found}");
         }
     }

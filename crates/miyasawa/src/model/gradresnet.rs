@@ -1,6 +1,6 @@
 use super::{
     EnergyNetwork, Outputs,
-    architecture::{counts, stages},
+    architecture::{check_blocks, check_classes, check_widths},
     params::{self, ParamError, ParamMap},
 };
 use crate::nn::{
@@ -104,38 +104,38 @@ impl GradResNetConfig {
         }
     }
 
-    /// Says what is wrong with the values, if anything is.
-    pub fn problem(&self) -> Option<String> {
-        let counted = counts(self.channels, self.width, self.blocks.len()).or_else(|| stages(&self.blocks));
-        if counted.is_some() {
-            return counted;
-        }
-        if self.classes == 0 {
-            return Some("classes is 0, expected at least 1".to_owned());
-        }
+    /// Checks the numbers, which may come from a file or a user.
+    ///
+    /// # Errors
+    /// The first number that is out of range, in words.
+    pub fn validate(&self) -> Result<(), String> {
+        check_widths(self.channels, self.width, self.blocks.len())?;
+        check_blocks(&self.blocks)?;
+        check_classes(self.classes)?;
         if !(self.norm_epsilon > 0.0 && self.norm_epsilon.is_finite()) {
-            return Some(format!("norm_epsilon is {}, expected a number above 0", self.norm_epsilon));
+            return Err(format!("norm_epsilon is {}, expected a number above 0", self.norm_epsilon));
         }
         let mut widths = (0..self.blocks.len()).map(|k| self.width_of(k));
-        widths.find(|channels| !channels.is_multiple_of(groups_of(*channels))).map(|channels| {
+        if let Some(channels) = widths.find(|channels| !channels.is_multiple_of(groups_of(*channels))) {
             let groups = groups_of(channels);
-            format!(
+            return Err(format!(
                 "width is {}: {channels} channels, expected a number that {groups} groups divide",
                 self.width
-            )
-        })
+            ));
+        }
+        Ok(())
     }
 
     /// Number of values in parameters.
     pub fn values(&self) -> u128 {
         let [width, channels, classes] = [self.width, self.channels, self.classes].map(|n| n as u128);
         let (noise, embedding) = (NOISE_FEATURES as u128, EMBEDDING as u128);
-        let told = u128::from(!self.blind);
-        let mut total = 9 * width * channels + told * embedding * (noise + 1 + embedding + 1);
+        let conditioned = u128::from(!self.blind);
+        let mut total = 9 * width * channels + conditioned * embedding * (noise + 1 + embedding + 1);
         let (mut before, mut features) = (width, 0);
         for (k, &blocks) in self.blocks.iter().enumerate() {
             let c = self.width_of(k) as u128;
-            let norm = 2 * c * (1 + told * (embedding + 1));
+            let norm = 2 * c * (1 + conditioned * (embedding + 1));
             let first = 9 * before * c + if k > 0 { before * c } else { 0 };
             let others = 9 * c * c * (2 * blocks as u128).saturating_sub(1);
             total += first + others + norm * blocks as u128;
@@ -162,10 +162,10 @@ impl GradResNetConfig {
     /// A network with random parameters; the seed fixes them on every device.
     ///
     /// # Panics
-    /// If [`problem`](Self::problem) finds one.
+    /// If [`validate`](Self::validate) finds an error.
     pub fn init(&self, device: &Device, seed: u64) -> GradResNet {
-        if let Some(problem) = self.problem() {
-            panic!("GradResNet: {problem}");
+        if let Err(error) = self.validate() {
+            panic!("GradResNet: {error}");
         }
         let rng = &mut ChaCha8Rng::seed_from_u64(seed);
         let embedding = (!self.blind).then_some(EMBEDDING);
@@ -202,11 +202,9 @@ impl GradResNetConfig {
     /// allocated: both may come from a file that nobody has checked.
     ///
     /// # Errors
-    /// If [`problem`](Self::problem) finds one, or a parameter is missing, unknown, or has another shape.
+    /// If [`validate`](Self::validate) finds an error, or a parameter is missing, unknown, or has another shape.
     pub fn with_params(&self, values: ParamMap, device: &Device) -> Result<GradResNet, ParamError> {
-        if let Some(problem) = self.problem() {
-            return Err(ParamError::Config(problem));
-        }
+        self.validate().map_err(ParamError::Config)?;
         let same =
             |name: String, expected: Vec<usize>| match values.get(&name).map(|data| data.shape().to_vec()) {
                 Some(found) if found == expected => Ok(()),

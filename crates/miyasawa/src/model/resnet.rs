@@ -48,8 +48,8 @@ impl ResNetConfig {
     /// A network with random parameters.
     ///
     /// # Panics
-    /// If [`Architecture::problem`](super::Architecture::problem) finds one with such a configuration, as all that is
-    /// computed from it may.
+    /// If [`Architecture::validate`](super::Architecture::validate) finds an error in the configuration; other functions
+    /// of an invalid configuration may panic too.
     pub fn init(&self, device: &Device, seed: u64) -> ResNet {
         let rng = &mut ChaCha8Rng::seed_from_u64(seed);
         let norm = |channels| BatchNorm::new(channels, true, device);

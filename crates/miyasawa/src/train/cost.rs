@@ -300,10 +300,8 @@ pub(super) fn network(
     classes: usize,
 ) -> Result<Architecture, TrainError> {
     let network = config.network.architecture(channels, classes, config.dtype.operands());
-    match network.problem() {
-        Some(problem) => Err(TrainError::Network(problem)),
-        None => Ok(network),
-    }
+    network.validate().map_err(TrainError::Network)?;
+    Ok(network)
 }
 
 /// Optimiser steps of a whole run.
