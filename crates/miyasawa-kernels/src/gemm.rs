@@ -1,4 +1,4 @@
-//! The two matrix products that every convolution algorithm here comes down to.
+//! The two matrix products that all convolution algorithms here are built on.
 //!
 //! An operand is *blocked*: its columns are cut into blocks of [`Simd::LANES`] values, each block is stored as
 //! its rows of exactly one vector, one after another, and blocks lie a fixed stride apart. A row's values are
@@ -30,7 +30,7 @@ impl Fill {
 
     /// Values in block `i` of width `block`.
     #[inline(always)]
-    pub(crate) fn of(&self, i: usize, block: usize) -> usize {
+    pub(crate) fn block_len(&self, i: usize, block: usize) -> usize {
         if i % self.period == self.period - 1 { self.last } else { block }
     }
 
@@ -77,7 +77,7 @@ unsafe fn nn_tile<S: Simd, const P: usize, const M: usize, const N: usize>(
             }
         }
         for block in 0..fill.blocks {
-            for k in 0..fill.of(block, S::LANES / P) {
+            for k in 0..fill.block_len(block, S::LANES / P) {
                 let mut row = [S::splat(0.0); N];
                 for (n, row) in row.iter_mut().enumerate() {
                     *row = S::load(b.add(n * S::LANES));
@@ -230,7 +230,7 @@ impl<const P: usize> Kernel for Tn<P> {
         let Self { rows, fill, a: (a, a_block), b: (b, b_block), width, mut c, accumulate } = self;
         let most = if width == 2 { S::COLUMNS } else { 16.min(2 * S::COLUMNS) };
         for block in 0..fill.blocks {
-            let columns = fill.of(block, S::LANES / P);
+            let columns = fill.block_len(block, S::LANES / P);
             // Tiles of nearly the same height: 16 columns as 8 + 8, not 12 + 4.
             let tiles = columns.div_ceil(most);
             for tile in 0..tiles {

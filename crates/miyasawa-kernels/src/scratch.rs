@@ -1,4 +1,4 @@
-//! Working memory that each thread keeps, so that a steady state allocates nothing.
+//! Working memory that each thread keeps, so that nothing is allocated once all sizes have occurred.
 
 use std::cell::RefCell;
 use std::mem::MaybeUninit;
@@ -42,7 +42,7 @@ pub fn most_bytes() -> usize {
     MOST.load(Ordering::Relaxed)
 }
 
-/// Values on a cache-line boundary, of unspecified content, given back to the thread's pool at the end.
+/// Values on a cache-line boundary, of unspecified content, returned to the thread's pool when dropped.
 pub(crate) struct Scratch {
     buffer: Buffer,
     len: usize,

@@ -27,7 +27,7 @@ pub(crate) fn items<T: Send>(items: impl IntoIterator<Item = T>, f: impl Fn(usiz
     });
 }
 
-/// [`run`] if the work is worth several threads, else on this one.
+/// As [`run`] if the work is `worth` several threads, else all on this one.
 pub(crate) fn run_if(worth: bool, tasks: usize, f: impl Fn(usize) + Sync + Send) {
     if worth { run(tasks, f) } else { (0..tasks).for_each(f) }
 }

@@ -4,12 +4,12 @@
 //!
 //! - [`Algorithm::Winograd`]: a quarter of the products for 3x3 kernels with stride 1, and 81 for 144 with stride 2;
 //! - [`Algorithm::Direct`]: rows of patches times packed weights, for any kernel, stride and padding;
-//! - [`Algorithm::Streamed`]: products with the weights as they lie, for so few pixels that reading the weights is
-//!   what costs (its weight gradient is the direct one);
+//! - [`Algorithm::Streamed`]: products with the weights in their stored order, for so few pixels that reading the
+//!   weights dominates the cost (its weight gradient is the direct one);
 //! - [`Algorithm::Plain`]: the definition in plain loops, which tests compare the others with.
 //!
-//! All give the same bits for every number of threads. With [`Operands::Bf16`] every algorithm gets its operands
-//! rounded: what is computed does not depend on the algorithm, which is free to be the fastest one.
+//! All return the same bits for every number of threads. With [`Operands::Bf16`] every algorithm gets its operands
+//! rounded: the function computed does not depend on the algorithm, so the fastest one can be chosen.
 
 mod direct;
 mod plain;
@@ -36,7 +36,7 @@ pub enum Algorithm {
     Direct,
     /// Winograd's bilinear algorithms, for 3x3 kernels with stride 1 and padding up to 2 or stride 2 and padding 1.
     Winograd,
-    /// Products with the weights in their own order, for few pixels and many weights.
+    /// Products with the weights in their stored order, for few pixels and many weights.
     Streamed,
 }
 
@@ -44,28 +44,28 @@ impl Algorithm {
     /// Every algorithm that can compute the shape.
     pub fn available(s: &ConvShape) -> Vec<Self> {
         let all = [Self::Plain, Self::Direct, Self::Winograd, Self::Streamed];
-        all.into_iter().filter(|a| *a != Self::Winograd || winograd::can(s)).collect()
+        all.into_iter().filter(|a| *a != Self::Winograd || winograd::supports(s)).collect()
     }
 
     /// The algorithm that is fastest for the shape, by measurement.
     pub fn choose(s: &ConvShape) -> Self {
-        if streamed::pays(s) {
+        if streamed::is_fastest(s) {
             return Self::Streamed;
         }
-        if winograd::can(s) && winograd::pays(s) { Self::Winograd } else { Self::Direct }
+        if winograd::supports(s) && winograd::is_faster(s) { Self::Winograd } else { Self::Direct }
     }
 
     fn check(self, name: &str, s: &ConvShape) {
-        assert!(self != Self::Winograd || winograd::can(s), "{name}: no Winograd for {s:?}");
+        assert!(self != Self::Winograd || winograd::supports(s), "{name}: no Winograd for {s:?}");
     }
 
-    /// The type that operands are brought to before the algorithm gets them; Winograd's rounds where it loads.
+    /// The type to which operands are converted before the algorithm gets them; Winograd's rounds where it loads.
     fn copied(self, s: &ConvShape) -> Operands {
         if self == Self::Winograd { Operands::F32 } else { s.operands }
     }
 }
 
-/// `y = conv(x, w) (+ addend)`.
+/// Computes the convolution `y = conv(x, w) (+ addend)`.
 ///
 /// ```
 /// use miyasawa_kernels::conv::{self, ConvShape, Operands};
@@ -117,7 +117,7 @@ pub fn forward_with(
     })
 }
 
-/// `x = conv^T(g, w) (+ addend)`: the gradient for the input of a convolution with the shape `s`.
+/// Computes `x = conv^T(g, w) (+ addend)`: the gradient for the input of a convolution with the shape `s`.
 ///
 /// # Panics
 /// If a slice does not have the length that the shape says.

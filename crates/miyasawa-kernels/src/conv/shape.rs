@@ -1,12 +1,12 @@
 //! The geometry of a convolution and the type of its products.
 
-/// In which type the two sides of every product are taken. Sums are in float32 either way.
+/// The type of the two factors of every product. Sums are in float32 either way.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Operands {
-    /// As they are.
+    /// Float32, unchanged.
     #[default]
     F32,
-    /// Rounded to bfloat16, 8 bits of significand, to the nearest and ties to even.
+    /// Bfloat16, 8 bits of significand, to the nearest and ties to even.
     Bf16,
 }
 

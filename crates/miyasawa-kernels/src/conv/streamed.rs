@@ -1,6 +1,6 @@
 //! Convolution of a few pixels: the weights, read once in the order in which they lie, cost more than the products.
 //!
-//! With the taps of each patch in the weights' own order, an output is the product of two contiguous rows, and nothing
+//! With the taps of each patch in the weights' order, an output is the product of two contiguous rows, and nothing
 //! is packed or transformed. The adjoint copies a few channels' weights at a time, multiplies, and adds the patches up.
 
 use std::mem::MaybeUninit;
@@ -29,10 +29,10 @@ const AHEAD: usize = 4;
 /// Most output pixels for which the weights' transform or packing would cost more than what they save, measured with
 /// 256 and 512 channels.
 const PIXELS: usize = 48;
-/// Fewer weights are packed in no time.
+/// Fewer weights than this are packed at negligible cost.
 const WEIGHTS: usize = 64 * 1024;
 
-pub(super) fn pays(s: &ConvShape) -> bool {
+pub(super) fn is_fastest(s: &ConvShape) -> bool {
     s.batch * s.out_height() * s.out_width() <= PIXELS && s.weight_len() >= WEIGHTS
 }
 
@@ -98,7 +98,7 @@ impl Kernel for Forward<'_> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
         let Self { pixels, depth, outputs, .. } = self;
-        // Kept here until they are whole: neighbouring tasks' results share cache lines.
+        // Kept here until they are complete: neighbouring tasks' results share cache lines.
         let mut sums = Scratch::new(pixels * OUTPUTS);
         sums.fill(0.0);
         for start in (0..depth).step_by(DEPTH) {
@@ -163,9 +163,9 @@ unsafe fn tile<S: Simd, const M: usize, const N: usize>(
     // SAFETY: the caller's promise.
     unsafe {
         let mut acc = [[S::splat(0.0); N]; M];
-        let whole = count / S::LANES * S::LANES;
+        let vectors = count / S::LANES * S::LANES;
         let mut k = 0;
-        while k < whole {
+        while k < vectors {
             S::prefetch(next.wrapping_add(k));
             let b: [S::V; N] = std::array::from_fn(|n| S::load(b.add(n * stride + k)));
             for (m, acc) in acc.iter_mut().enumerate() {
@@ -262,7 +262,7 @@ impl Kernel for Adjoint<'_> {
             let count = COPIED.min(co - start);
             // Panels of two blocks, `[output][panel's lanes]`, the last one of what is left.
             for (o, row) in self.w.chunks_exact(s.in_channels * taps).skip(start).take(count).enumerate() {
-                // Each row is in a page of its own, where the processor does not look ahead by itself.
+                // Each row is in a separate page, so that the processor does not prefetch by itself.
                 let ahead = row.as_ptr().wrapping_add(AHEAD * row.len() + channels.0 * taps);
                 for line in (0..columns).step_by(16) {
                     // SAFETY: any address will do.
@@ -309,7 +309,7 @@ impl Kernel for Adjoint<'_> {
     }
 }
 
-/// Copies a row into whole vectors, zeros after its end.
+/// Copies a row into full vectors, zeros after its end.
 ///
 /// # Safety
 /// `to` holds as many vectors as `row` begins.

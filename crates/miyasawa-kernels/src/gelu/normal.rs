@@ -46,7 +46,7 @@ const TAIL: [f32; 10] = [
 /// The scale on which `a` becomes `z`.
 const TAIL_SHIFT: f32 = 3.0;
 
-/// What the GELU and its derivatives need of a point `h`.
+/// The values at a point `h` from which the GELU and its derivatives are computed.
 ///
 /// All is kept for `a = min(|h|, FAR)` and mirrored at the end: the lower tail holds its relative precision,
 /// the upper side is one minus it.
@@ -81,7 +81,7 @@ fn exp<const FMA: bool>(h: f32) -> (f32, f32) {
     let n = shifted - ROUND;
     let r = fma::<FMA>(-a, a, -(n * LN_4[0]));
     let r = fma::<FMA>(n, -LN_4[1], r);
-    // A biased exponent of zero gives zero.
+    // A biased exponent of zero is zero.
     (a, polynomial::<FMA, 7>(&EXP, r) * f32::from_bits(shifted.to_bits() << 23))
 }
 
@@ -94,7 +94,7 @@ impl Normal {
     }
 
     /// The same from the slope at `h`, for half the work. The tail comes out of a difference, so that it is
-    /// as exact as a slope but not relative to its own size.
+    /// as exact as a slope but not relative to its size.
     #[inline(always)]
     pub(crate) fn from_slope<const FMA: bool>(h: f32, slope: f32) -> Self {
         let (a, exp) = exp::<FMA>(h);

@@ -52,7 +52,7 @@ fn all(isa: Isa, h: &[f32]) -> [Vec<f32>; 3] {
 }
 
 #[test]
-fn the_reference_is_right() {
+fn reference_agrees_with_scipy() {
     // scipy.stats.norm.cdf and scipy.stats.norm.pdf
     for (h, cdf, pdf) in [
         (-12.0, 1.776_482_112_077_678_7e-33, 2.146_383_735_663_060_3e-32),

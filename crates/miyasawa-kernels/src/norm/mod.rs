@@ -44,7 +44,7 @@ mod tests;
 /// Added to the variance; PyTorch's default.
 pub const EPSILON: f32 = 1e-5;
 
-/// By what activations are normalised.
+/// The statistics by which activations are normalised.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Statistics {
     /// The mean and the variance of each image's group: group normalisation.
@@ -52,8 +52,8 @@ pub enum Statistics {
         /// Added to the variance: an image whose spread is smaller is hardly amplified.
         epsilon: f32,
     },
-    /// Mean 0 and deviation 1 whatever the image: a scale and a shift for every channel. What an output
-    /// depends on is then local, and `A(q) = q`.
+    /// Mean 0 and deviation 1 whatever the image: a scale and a shift for every channel. An output then
+    /// depends on its neighbourhood alone, and `A(q) = q`.
     Fixed,
 }
 
@@ -63,7 +63,7 @@ impl Default for Statistics {
     }
 }
 
-/// What the slices hold: activations `[batch, pixels, channels]`, `gamma`, `beta` and their gradients
+/// The shape of the slices: activations `[batch, pixels, channels]`, `gamma`, `beta` and their gradients
 /// `[batch, channels]`, statistics `[batch, groups]`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct NormShape {
@@ -75,7 +75,7 @@ pub struct NormShape {
     pub channels: usize,
     /// Groups that are normalised together.
     pub groups: usize,
-    /// By what.
+    /// The statistics to normalise by.
     pub statistics: Statistics,
 }
 
@@ -117,10 +117,10 @@ impl NormShape {
     }
 }
 
-/// What a forward pass leaves for its adjoint and the reverse of that.
+/// The inputs and results of a forward pass that its adjoint and the reverse of that need.
 #[derive(Clone, Copy, Debug)]
 pub struct Saved<'a> {
-    /// What was normalised, or that of which the GELU was.
+    /// The input of the forward pass, before the GELU if there was one.
     pub h: &'a [f32],
     /// The scale.
     pub gamma: &'a [f32],
@@ -157,7 +157,7 @@ fn part(values: &[f32], n: usize, len: usize) -> &[f32] {
     &values[n * len..][..len]
 }
 
-/// `y = xh*gamma + beta`, and the statistics of every group for the adjoints: `[y, mean, rstd]`.
+/// Computes `y = xh*gamma + beta`, and the statistics of every group for the adjoints: `[y, mean, rstd]`.
 ///
 /// ```
 /// use miyasawa_kernels::norm::{self, NormShape, Saved, Statistics};
@@ -168,7 +168,7 @@ fn part(values: &[f32], n: usize, len: usize) -> &[f32] {
 /// let [y, mean, rstd] = norm::forward(&s, &h, &gamma, &[0.0, 0.5], false);
 /// assert_eq!(mean, [2.0]);
 /// assert!(y.iter().zip([-1.0, 2.5, 1.0, -1.5]).all(|(y, want)| (y - want).abs() < 1e-4));
-/// // The gradient of the sum of all values: what is the same for a whole group has none.
+/// // The gradient of the sum of all values: adding a constant to a group changes nothing, so it is 0.
 /// let saved = Saved { h: &h, gamma: &gamma, mean: &mean, rstd: &rstd };
 /// let [_, d_gamma, d_beta] = norm::adjoint(&s, saved, &[1.0; 4], false);
 /// assert!(d_gamma.iter().all(|d| d.abs() < 1e-5));
@@ -186,7 +186,7 @@ fn forward_on(isa: Isa, s: &NormShape, h: &[f32], gamma: &[f32], beta: &[f32], g
     pass(isa, s, h, gamma, beta)
 }
 
-/// `A(gamma*g)`, behind a GELU `gelu'(h)*A(gamma*g)`: the gradient for `h`; and those for the scale and the
+/// Computes `A(gamma*g)`, behind a GELU `gelu'(h)*A(gamma*g)`: the gradient for `h`; and those for the scale and the
 /// shift, `sum g*xh` and `sum g` over the pixels: `[dh, d_gamma, d_beta]`.
 ///
 /// # Panics
@@ -200,7 +200,7 @@ fn adjoint_on(isa: Isa, s: &NormShape, saved: Saved, g: &[f32], gelu: bool) -> [
     pass(isa, s, saved, g)
 }
 
-/// The reverse of [`adjoint`]'s first result for the cotangent `v`, as the module's page states:
+/// Computes the reverse of [`adjoint`]'s first result for the cotangent `v`, by the formulas of this module's page:
 /// `[dg, d_gamma, dh]`.
 ///
 /// # Panics

@@ -32,7 +32,7 @@ pub(super) fn reverse<A: Activation>(
             let ([g, gx, v, vx, vg], gamma) = (channel(c), f64::from(saved.gamma[c]));
             [gamma * g, gamma * gx, v, vx, gamma * vg]
         });
-        // A(q) = r*gamma*g - r^2*m*(x - mean) - r*mean q and likewise A(v); what follows collects the
+        // A(q) = r*gamma*g - r^2*m*(x - mean) - r*mean q and likewise A(v); the lines below collect the
         // factors of each input.
         let table = rows.tables::<REVERSE>(|c| {
             let (group, gamma) = (rows.group(c), f64::from(saved.gamma[c]));

@@ -9,7 +9,7 @@ use crate::uninit::{self, zeroed};
 mod tests;
 
 multiversion! {
-    /// Sums of `x` for every place in a row.
+    /// Sums of `x` for every position in a row.
     fn sums(x: &[f32], row: usize, sums: &mut [f64]) {
         for start in (0..row).step_by(TILE) {
             let mut acc = Sums([[0.0f32; TILE]; 1]);
@@ -38,7 +38,7 @@ fn rows(name: &str, batch: usize, pixels: usize, channels: usize) -> Rows {
     Rows::new(batch, pixels, channels, 1)
 }
 
-/// `y[n, c] = mean over pixels of x[n, p, c]`; `x` is `[batch, pixels, channels]`, `y` is `[batch, channels]`.
+/// Computes `y[n, c] = mean over pixels of x[n, p, c]`; `x` is `[batch, pixels, channels]`, `y` is `[batch, channels]`.
 ///
 /// # Panics
 /// If a slice does not have the length that the shape says.
@@ -60,8 +60,8 @@ fn forward_on(isa: Isa, batch: usize, pixels: usize, channels: usize, x: &[f32])
     y
 }
 
-/// `x[n, p, c] = g[n, c] / pixels (+ addend[n, p, c])`: the adjoint of [`forward`], fused with the sum
-/// that a network with several heads takes of it.
+/// Computes `x[n, p, c] = g[n, c] / pixels (+ addend[n, p, c])`: the adjoint of [`forward`], fused with the
+/// addition of another gradient, as networks with several heads need it.
 ///
 /// # Panics
 /// If a slice does not have the length that the shape says.

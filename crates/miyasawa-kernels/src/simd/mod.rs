@@ -68,7 +68,7 @@ pub(crate) trait Simd: Copy {
 
 /// An algorithm to be compiled for every instruction set.
 pub(crate) trait Kernel {
-    /// What it computes.
+    /// The type of the result.
     type Output;
 
     /// # Safety
@@ -76,7 +76,7 @@ pub(crate) trait Kernel {
     unsafe fn run<S: Simd>(self) -> Self::Output;
 }
 
-/// Stands in for the pair operations of an instruction set without them.
+/// Placeholders for the pair operations of an instruction set without them.
 macro_rules! no_pairs {
     () => {
         const PAIRS: bool = false;

@@ -1,10 +1,10 @@
 //! Convolution as patches times packed weights, for any kernel, stride and padding.
 //!
-//! A patch is what one output pixel sees of the input: `kernel*kernel` taps of all channels. Patches are
+//! A patch is the part of the input that one output pixel depends on: `kernel*kernel` taps of all channels. Patches are
 //! gathered for a few dozen pixels at a time, in the blocked layout of [`crate::gemm`], so that they stay
 //! in the cache until they are used up. The adjoint multiplies first and scatters the patches afterwards.
 //!
-//! With few channels a block of a patch holds a whole row of taps (its channels are contiguous in memory)
+//! With few channels a block of a patch holds an entire row of taps (its channels are contiguous in memory)
 //! instead of one tap, so that 3 channels of a 3x3 kernel fill 9 lanes, not 3.
 
 mod adjoint;
@@ -106,12 +106,12 @@ unsafe fn gather<S: Simd>(
             let inside_x = |x: isize| x >= 0 && x < s.width as isize;
             let at = |y: isize, x: isize| image.add((y as usize * s.width + x as usize) * s.in_channels);
             if patch.rows {
-                let whole = x0 >= 0 && x0 + s.kernel as isize <= s.width as isize;
+                let inside = x0 >= 0 && x0 + s.kernel as isize <= s.width as isize;
                 for g in groups.0..groups.1 {
                     let y = y0 + g as isize;
                     if !inside_y(y) {
                         S::store(out, S::splat(0.0));
-                    } else if whole {
+                    } else if inside {
                         S::store(out, S::load_part(at(y, x0), patch.fill.last));
                     } else {
                         S::store(out, S::splat(0.0));
@@ -165,7 +165,7 @@ fn pixels_per_task(columns: usize) -> usize {
     (PATCH_BUDGET / columns).clamp(24, 96) / 8 * 8
 }
 
-/// Splits `0..n` into `parts` nearly equal ranges and gives the `i`-th.
+/// Splits `0..n` into `parts` nearly equal ranges and returns the `i`-th.
 pub(super) fn part(n: usize, parts: usize, i: usize) -> (usize, usize) {
     (i * n / parts, (i + 1) * n / parts)
 }

@@ -6,7 +6,7 @@
 //! flipped and transposed weights. The weight gradient is `Gᵀ[sum over tiles of (Bᵀ x B) ⊙ (A g Aᵀ)]G`.
 //!
 //! With few weights a task takes a few dozen tiles from the image to the result, everything in its
-//! second-level cache ([`Fused`]). Transformed weights grow fourfold; where they would no longer fit, all tiles are
+//! second-level cache ([`Fused`]). Transformed weights grow fourfold; where they would exceed the cache, all tiles are
 //! transformed first and a task takes a panel of result channels, whose weights it transforms as it goes ([`Panel`]).
 
 /// Runs `go` for the number of tiles in a vector.
@@ -45,7 +45,7 @@ const TILE_BUDGET: usize = 288 * 1024;
 /// Most rows of a fused task: measured best from 8 to 128 channels, between reading the weights again and leaving the
 /// first-level cache.
 const FUSED_ROWS: usize = 24;
-/// Up to so many rows (one image) every thread transforms all weights for itself: that takes less time than fetching
+/// Up to this many rows (one image) every thread transforms all weights for itself: that takes less time than fetching
 /// them from another core's cache.
 const OWN_WEIGHTS_ROWS: usize = 64;
 /// Most rows that are transformed at once for all panels.
@@ -54,19 +54,19 @@ const SHARED_ROWS: usize = 128;
 const PANEL_DEPTH: usize = 128;
 
 /// Whether the algorithm can compute the shape.
-pub(super) fn can(s: &ConvShape) -> bool {
+pub(super) fn supports(s: &ConvShape) -> bool {
     s.kernel == 3 && (s.stride == 1 && s.padding <= 2 || s.stride == 2 && s.padding == 1)
 }
 
 /// Whether it saves enough products to make up for the transforms, which cost about a quarter of them. Only outputs
 /// of few pixels a side waste that many; even three input channels gain.
-pub(super) fn pays(s: &ConvShape) -> bool {
+pub(super) fn is_faster(s: &ConvShape) -> bool {
     let kind = if s.stride == 1 { Kind::Unit } else { Kind::Down };
     let tiles = Grid::new(1, s.out_height(), s.out_width(), TILE).tiles;
     5 * tiles * kind.products() <= 4 * 9 * s.out_height() * s.out_width()
 }
 
-/// Tiles in a vector: two if that many channels fit.
+/// Tiles in a vector: two if half a vector holds all channels.
 fn tiles_per_vector(isa: Isa, a: usize, b: usize) -> usize {
     if isa == Isa::Avx512 && a.max(b) <= isa.lanes() / 2 { 2 } else { 1 }
 }
@@ -118,7 +118,7 @@ pub(super) fn adjoint(
     apply(isa, s.batch, weights, from, to, g, w, addend, x);
 }
 
-/// What every task needs to know.
+/// The parameters that all tasks share.
 #[derive(Clone, Copy)]
 struct Pass<'a> {
     weights: Weights,
@@ -193,7 +193,7 @@ fn apply(
         for start in (0..rows).step_by(step) {
             let planes = Planes::new(products, blocks, step.min(rows - start), lanes);
             let shared = SharedMut::new(&mut tiles);
-            // Eight rows of four blocks are a task worth its while.
+            // Eight rows of four blocks are enough work for a task.
             let (row_parts, block_parts) = (planes.rows.div_ceil(8), blocks.div_ceil(4));
             tasks::run(row_parts * block_parts, |i| {
                 let first_row = i / block_parts * 8;

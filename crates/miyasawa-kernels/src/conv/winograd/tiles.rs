@@ -9,7 +9,7 @@ use super::transform::{
     Source,
 };
 
-/// Images of one side of the convolution and the windows that tiles see of them.
+/// Images of one side of the convolution and the windows of them that tiles are made of.
 #[derive(Clone, Copy)]
 pub(super) struct Images {
     pub(super) height: usize,
@@ -37,7 +37,7 @@ impl Grid {
 
     /// Image, row and column of a tile.
     #[inline(always)]
-    fn place(&self, tile: usize) -> (usize, usize, usize) {
+    fn position(&self, tile: usize) -> (usize, usize, usize) {
         (tile / (self.down * self.across), tile / self.across % self.down, tile % self.across)
     }
 }
@@ -87,7 +87,7 @@ struct Channels<'a, T, const P: usize, const FULL: bool, const ROUND: bool> {
 
 #[inline(always)]
 unsafe fn load<S: Simd, const FULL: bool>(p: *const f32, count: usize) -> S::V {
-    // SAFETY: the caller's promise that `count` values, a whole vector if `FULL`, can be read.
+    // SAFETY: the caller's promise that `count` values, a full vector if `FULL`, can be read.
     unsafe { if FULL { S::load(p) } else { S::load_part(p, count) } }
 }
 
@@ -197,7 +197,7 @@ unsafe fn load_tiles<
             if tile >= grid.tiles {
                 continue;
             }
-            let (n, ty, tx) = grid.place(tile);
+            let (n, ty, tx) = grid.position(tile);
             let (y0, x0) = ((ty * step) as isize - padding as isize, (tx * step) as isize - padding as isize);
             // The address of the window's first pixel may be outside of the slice, hence `wrapping`.
             let first = (n * height) as isize + y0;
@@ -316,11 +316,11 @@ unsafe fn store_tiles<S: Simd, T: Linear<F, O>, const P: usize, const F: usize, 
         let mut to =
             Destination::<P> { first: [0; P], rows: [0; P], columns: [0; P], row: columns * channels };
         for i in (0..P).take_while(|i| i + row * P < count) {
-            let (image, ty, tx) = grid.place(start + row * P + i);
+            let (image, ty, tx) = grid.position(start + row * P + i);
             to.first[i] = ((image * height + ty * step) * columns + tx * step) * channels;
             (to.rows[i], to.columns[i]) = ((height - ty * step).min(O), (columns - tx * step).min(O));
         }
-        let whole = to.rows == [O; P] && to.columns == [O; P];
+        let inside = to.rows == [O; P] && to.columns == [O; P];
         for block in 0..planes.blocks {
             let channel = (first_block + block) * width;
             let n = (channels - channel).min(width);
@@ -328,7 +328,7 @@ unsafe fn store_tiles<S: Simd, T: Linear<F, O>, const P: usize, const F: usize, 
             unsafe {
                 let p = m.as_ptr().add(block * planes.block + row * S::LANES);
                 let out = transform::both::<S, T, F, O>(&Products::<F> { p, stride: planes.stride });
-                if whole && n == width {
+                if inside && n == width {
                     write::<S, P, O, true>(&out, &to, (channel, n), channels, addend, y);
                 } else {
                     write::<S, P, O, false>(&out, &to, (channel, n), channels, addend, y);
@@ -349,12 +349,12 @@ struct Destination<const P: usize> {
     row: usize,
 }
 
-/// Writes `n` channels of tiles, which are all inside of the images if they are `WHOLE`.
+/// Writes `n` channels of tiles, which are all inside of the images if `INSIDE`.
 ///
 /// # Safety
 /// `y` and the addend have the pixels of `to` that are inside of the images.
 #[inline(always)]
-unsafe fn write<S: Simd, const P: usize, const O: usize, const WHOLE: bool>(
+unsafe fn write<S: Simd, const P: usize, const O: usize, const INSIDE: bool>(
     out: &[[S::V; O]; O],
     to: &Destination<P>,
     (channel, n): (usize, usize),
@@ -365,14 +365,14 @@ unsafe fn write<S: Simd, const P: usize, const O: usize, const WHOLE: bool>(
     for (r, out) in out.iter().enumerate() {
         for (c, v) in out.iter().enumerate() {
             let mut v = *v;
-            let inside = |i: usize| WHOLE || (r < to.rows[i] && c < to.columns[i]);
+            let inside = |i: usize| INSIDE || (r < to.rows[i] && c < to.columns[i]);
             let at = |i: usize| to.first[i] + r * to.row + c * channels + channel;
             // SAFETY: only pixels inside are read and written.
             unsafe {
                 if P == 2 {
                     let last = P - 1;
                     if let Some(addend) = addend {
-                        // What a pixel outside adds is dropped below, so that any address will do for it.
+                        // The addend of a pixel outside is dropped below, so that any address will do for it.
                         let p = |i: usize| addend.as_ptr().add(if inside(i) { at(i) } else { channel });
                         v = S::add(v, S::load_pair(p(0), p(last), n));
                     }
@@ -380,9 +380,9 @@ unsafe fn write<S: Simd, const P: usize, const O: usize, const WHOLE: bool>(
                     S::store_pair(p(0), p(last), v, n);
                 } else if inside(0) {
                     if let Some(addend) = addend {
-                        v = S::add(v, load::<S, WHOLE>(addend.as_ptr().add(at(0)), n));
+                        v = S::add(v, load::<S, INSIDE>(addend.as_ptr().add(at(0)), n));
                     }
-                    if WHOLE { S::store(y.at(at(0)), v) } else { S::store_part(y.at(at(0)), v, n) }
+                    if INSIDE { S::store(y.at(at(0)), v) } else { S::store_part(y.at(at(0)), v, n) }
                 }
             }
         }

@@ -70,7 +70,7 @@ impl Kind {
     }
 }
 
-/// What [`Kind::order`] gives.
+/// The result of [`Kind::order`].
 #[derive(Clone, Copy)]
 pub(super) struct Order {
     pairs: [(usize, usize); 81],

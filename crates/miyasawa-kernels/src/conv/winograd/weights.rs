@@ -8,7 +8,7 @@ use super::transform::{self, Kind, SIDE, Source, WEIGHTS, Weight, WeightBack, We
 /// Taps of the kernel.
 const TAPS: usize = 9;
 
-/// Outputs that the adjoint's weights are asked for in advance: one at a time takes less time than memory does.
+/// How many outputs ahead the adjoint prefetches weights: transforming one output takes less time than memory does.
 const AHEAD: usize = 8;
 
 /// Which channels of the `[out, in, 3, 3]` weights the products sum over.
@@ -127,8 +127,8 @@ unsafe fn read_taps<S: Simd, const P: usize>(
     let lanes = S::LANES;
     let taps = &mut taps[..TAPS * lanes * lanes];
     let first = block * lanes;
-    let whole = P == 1 && first + lanes <= shape.results();
-    if whole && !shape.adjoint && count == lanes {
+    let full = P == 1 && first + lanes <= shape.results();
+    if full && !shape.adjoint && count == lanes {
         // Nine squares of `lanes` outputs times `lanes` values of (input, tap), which are contiguous.
         let from = (first * shape.inputs + depth) * TAPS;
         // Outputs lie too far apart for the processor to see that their next inputs will be read.
@@ -152,7 +152,7 @@ unsafe fn read_taps<S: Simd, const P: usize>(
     }
     for i in 0..count {
         let taps = &mut taps[i * TAPS * lanes..][..TAPS * lanes];
-        if whole && shape.adjoint {
+        if full && shape.adjoint {
             let from = ((depth + i) * shape.inputs + first) * TAPS;
             for line in 0..(TAPS * lanes).div_ceil(16) {
                 let next = from + AHEAD * shape.inputs * TAPS + line * 16;
