@@ -23,8 +23,8 @@ fn images_that_are_none() {
             ["fake.jpg", "expected a PNG, JPEG, WebP, TIFF, BMP or GIF"],
         ),
         (write("empty.png", b""), ["empty.png", "empty"]),
-        (write("half.jpg", &whole[..whole.len() / 2]), ["half.jpg", "expected a whole JPEG"]),
-        (write("half.png", &png[..png.len() / 2]), ["half.png", "expected a whole PNG"]),
+        (write("half.jpg", &whole[..whole.len() / 2]), ["half.jpg", "expected an intact JPEG"]),
+        (write("half.png", &png[..png.len() / 2]), ["half.png", "expected an intact PNG"]),
     ] {
         fails(1, ["classify", &model(), &path], &parts);
         fails(1, ["denoise", &model(), &path, "--sigma", "0.1", "-o", &out], &parts);

@@ -73,7 +73,7 @@ fn outputs_are_planned_before_the_work() {
     refused(&[&a, &b, "-o", &a], &["a.png", "--out must be a folder"]);
     refused(&[&a, &a, "-o", &at("out")], &["another image goes to"]);
     refused(&[&a, "-o", &at("x.gif")], &["x.gif", ".png"]);
-    refused(&[&a, "-o", &at("x")], &["cannot tell the format"]);
+    refused(&[&a, "-o", &at("x")], &["cannot determine the format"]);
     refused(&[&a, &b, "-o", "-"], &["several", "not -"]);
     refused(&["-", "-", "-o", &at("out")], &["named twice"]);
     refused(&["-", &a, "-o", &at("out")], &["standard input has no name"]);

@@ -7,7 +7,7 @@ use std::path::Path;
 /// docs/models.md is its card.
 pub const BYTES: &[u8] = include_bytes!("../assets/model.safetensors");
 
-/// What messages call it.
+/// The name of the model in messages.
 pub const NAME: &str = "the bundled model";
 
 /// The bundled model and its hash.

@@ -1,5 +1,5 @@
-//! What the fuzz targets run: every parser of bytes from outside, up to the point where a user of it would have the result.
-//! Not part of the interface.
+//! The entry points of the fuzz targets: every parser of untrusted bytes, up to the result that its callers
+//! get. Not part of the public interface.
 
 use crate::checkpoint::Checkpoint;
 use crate::train::TrainConfig;
@@ -21,7 +21,7 @@ pub fn config(bytes: &[u8]) -> bool {
     let Ok(config) = TrainConfig::parse(text, "fuzz".to_owned(), &[]) else { return false };
     let written = config.to_toml().expect("a configuration that was read can be written");
     let again = TrainConfig::parse(&written, "fuzz".to_owned(), &[]).expect("and read again");
-    // A number that is none, which toml has, is not equal to itself.
+    // NaN, which TOML can express, is not equal to itself.
     assert!(again == config || written.contains("nan"), "it is the same");
     true
 }

@@ -66,7 +66,7 @@ fn described(format: Format) -> Vec<u8> {
     writer.add(Path::new("test"), &page.with_metadata(metadata)).unwrap();
     let mut bytes = writer.into_bytes();
     if format == Format::Tiff {
-        // TIFF's own orientation, which the writer leaves out: a tag in the place of one that nobody needs.
+        // TIFF's own orientation, which the writer leaves out: a tag instead of one that nobody needs.
         let predictor = [&317u16.to_ne_bytes()[..], &3u16.to_ne_bytes(), &1u32.to_ne_bytes()].concat();
         let at = bytes.windows(8).position(|part| part == predictor).unwrap();
         bytes[at..at + 2].copy_from_slice(&274u16.to_ne_bytes());
@@ -97,7 +97,7 @@ fn what_belongs_to_a_image_goes_from_format_to_format() {
         assert_eq!((size(40962), size(40963)), (vec![5], vec![9]), "{from:?} to {to:?}");
         let xmp = String::from_utf8(found.xmp.clone().unwrap()).unwrap();
         assert!(xmp.contains("tiff:Orientation=\"1\""), "{from:?} to {to:?}: {xmp}");
-        // WebP has no place for it but EXIF, which is left as it is.
+        // WebP can store it only in EXIF, which is left unchanged.
         if from != Format::WebP && to != Format::WebP {
             let (x, y) = found.density.unwrap().per_inch();
             assert!((x - 200.0).abs() < 0.01 && (y - 300.0).abs() < 0.01, "{from:?} to {to:?}: {x} {y}");
@@ -331,7 +331,7 @@ fn animations_are_named() {
 }
 
 #[test]
-fn raw_files_in_the_clothes_of_tiff_are_called_raw() {
+fn raw_files_in_the_format_of_tiff_are_reported_as_raw() {
     let mut bytes = tiff::<colortype::Gray16>(&[&[1, 2, 3, 4]], false);
     // The photometric interpretation becomes that of a colour filter array.
     let photometric = [&262u16.to_ne_bytes()[..], &3u16.to_ne_bytes(), &1u32.to_ne_bytes()].concat();

@@ -158,10 +158,10 @@ fn what_is_no_image_is_said_by_name() {
         "expected a PNG, JPEG, WebP, TIFF, BMP or GIF image, found bytes that begin with 6a757374"
     ));
     assert!(message(b"").contains("an empty file"));
-    assert!(message(b"GIF89a....").contains("expected a whole GIF image"));
+    assert!(message(b"GIF89a....").contains("expected an intact GIF image"));
     assert!(message(b"qoif....").contains("format 'qoi'"));
     assert!(message(&jpeg[..jpeg.len() / 2]).contains("truncated"));
-    assert!(message(&good[..good.len() / 2]).contains("expected a whole PNG image"));
+    assert!(message(&good[..good.len() / 2]).contains("expected an intact PNG image"));
     let missing = PathBuf::from("no/such/image.png");
     assert!(Image::open(&missing).unwrap_err().to_string().starts_with("no/such/image.png: cannot be read"));
     let dir = tempfile::tempdir().unwrap();

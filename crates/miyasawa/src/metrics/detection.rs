@@ -1,12 +1,12 @@
-//! How well a score tells two sets apart.
+//! How well a score separates two sets.
 
 use super::interval::{Estimate, auroc_error, auroc_interval};
 
-/// What a score achieves as a detector of the first set, "in", whose values should be larger.
+/// The performance of a score as a detector of the first set, "in", whose values should be larger.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Detection {
-    /// Area under the ROC curve: the probability that a value of "in" exceeds one of "out", ties counting half; 0.5 tells
-    /// nothing, below it the score points the wrong way.
+    /// Area under the ROC curve: the probability that a value of "in" exceeds one of "out", ties counting half; 0.5 is
+    /// chance, below it the score is inverted.
     pub auroc: f64,
     /// Its standard error ([`auroc_error`]: Hanley & McNeil 1982); none in documents of earlier versions.
     #[serde(default)]
@@ -30,12 +30,12 @@ impl Detection {
     }
 }
 
-/// Measures a score on both sets. NaN counts as the lowest of values.
+/// Measures how well a score separates two sets. NaN counts as the lowest of values.
 ///
 /// # Panics
 /// If a set is empty.
 pub fn detection(inside: &[f64], outside: &[f64]) -> Detection {
-    assert!(!inside.is_empty() && !outside.is_empty(), "two sets are told apart, and one is empty");
+    assert!(!inside.is_empty() && !outside.is_empty(), "detection: both sets need at least one value");
     let key = |v: f64| if v.is_nan() { f64::NEG_INFINITY } else { v };
     let mut all: Vec<(f64, bool)> = inside.iter().map(|v| (key(*v), true)).collect();
     all.extend(outside.iter().map(|v| (key(*v), false)));
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn extremes_and_damage_have_their_values() {
+    fn extremes_and_nan_have_defined_values() {
         let perfect = detection(&[2.0, 3.0], &[0.0, 1.0]);
         assert_eq!((perfect.auroc, perfect.aupr, perfect.fpr95), (1.0, 1.0, 0.0));
         let wrong = detection(&[0.0, 1.0], &[2.0, 3.0]);

@@ -1,13 +1,13 @@
-//! What a measurement on so many examples can tell: 95% confidence intervals, standard errors, and which of several
+//! The precision of a measurement on n examples: 95% confidence intervals, standard errors, and which of several
 //! measurements is the best beyond them.
 
 use serde::{Deserialize, Serialize};
 use statrs::function::factorial::ln_binomial;
 
-/// The 97.5% quantile of the standard normal distribution: a 95% interval is so many standard errors to either side.
+/// The 97.5% quantile of the standard normal distribution: a 95% interval reaches this many standard errors to either side.
 pub const Z95: f64 = 1.959_963_984_540_054;
 
-/// Which value of several is the best.
+/// Which of several values is the best.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Best {
     /// The largest.
@@ -105,7 +105,7 @@ pub fn wilson(share: f64, count: usize) -> [f64; 2] {
     let (n, z2) = (count as f64, Z95 * Z95);
     let middle = (share + z2 / (2.0 * n)) / (1.0 + z2 / n);
     let half = Z95 * (share * (1.0 - share) / n + z2 / (4.0 * n * n)).sqrt() / (1.0 + z2 / n);
-    // Rounding may leave a trifle at the ends, where the interval ends at the share.
+    // Rounding may leave a small difference at the ends, where the interval ends at the share.
     let low = if share <= 0.0 { 0.0 } else { middle - half };
     let high = if share >= 1.0 { 1.0 } else { middle + half };
     [low, high]
@@ -113,7 +113,7 @@ pub fn wilson(share: f64, count: usize) -> [f64; 2] {
 
 /// The standard error of an area under the ROC curve of `inside` against `outside` examples (Hanley & McNeil 1982, "The
 /// meaning and use of the area under a receiver operating characteristic (ROC) curve", eq. 1). It is 0 where a score
-/// tells all of them apart; [`auroc_interval`] has a width there.
+/// separates the sets perfectly; [`auroc_interval`] has a width there.
 pub fn auroc_error(auroc: f64, inside: usize, outside: usize) -> f64 {
     hanley_mcneil(auroc, [inside as f64 - 1.0, outside as f64 - 1.0], (inside * outside) as f64).sqrt()
 }
@@ -130,7 +130,7 @@ pub fn auroc_interval(auroc: f64, inside: usize, outside: usize) -> [f64; 2] {
     let more = 0.5 * (inside + outside) as f64 - 1.0;
     let pairs = (inside * outside) as f64;
     let within = |a: f64| (auroc - a).abs() <= Z95 * hanley_mcneil(a, [more, more], pairs).sqrt();
-    // From the observed area, which is within, to an end, which is not or the limit itself.
+    // Bisection from the observed area, which is inside, to an end, which is outside or the limit itself.
     let limit = |mut outer: f64| {
         let mut inner = auroc;
         if within(outer) {

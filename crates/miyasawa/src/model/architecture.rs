@@ -7,7 +7,7 @@ use super::{
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
-/// The name of an [`Architecture`], as `network.kind` gives it.
+/// The name of an [`Architecture`], as in `network.kind`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
@@ -71,8 +71,8 @@ enum Tagged {
 }
 
 impl From<Architecture> for Tagged {
-    fn from(of: Architecture) -> Self {
-        match of {
+    fn from(architecture: Architecture) -> Self {
+        match architecture {
             Architecture::GradResNet(config) => Self::GradResNet(config),
             Architecture::ResNet18(config) => Self::ResNet18(config),
             Architecture::DnCnn(config) => Self::DnCnn(config),
@@ -166,7 +166,7 @@ impl Architecture {
         }
     }
 
-    /// Whether a layer looks at the images of a batch together.
+    /// Whether a layer mixes the images of a batch.
     pub fn has_batch_norm(&self) -> bool {
         matches!(self, Self::ResNet18(_) | Self::DnCnn(_))
     }
@@ -219,7 +219,7 @@ impl Architecture {
         }
     }
 
-    /// Activations that training keeps of a unit: what convolutions, norms and non-linearities take.
+    /// Activations that training keeps of a unit: the inputs of convolutions, norms and non-linearities.
     pub fn kept_per_unit(&self) -> usize {
         match self {
             Self::GradResNet(_) => 4,
@@ -233,7 +233,7 @@ impl Architecture {
         if self.kind() == Kind::GradResNet { 2 } else { 1 }
     }
 
-    /// The type of the convolutions' products: how the network is computed, not what it is.
+    /// The type of the convolutions' products: they change how the network is computed, not its parameters.
     pub fn set_operands(&mut self, operands: crate::ops::Operands) {
         *match self {
             Self::GradResNet(config) => &mut config.operands,
@@ -261,8 +261,8 @@ impl Architecture {
         }
     }
 
-    /// The model with these parameters. What the configuration claims is compared with them before
-    /// anything is allocated: both may come from a file that nobody has checked.
+    /// The model with these parameters. The configuration is compared with them before
+    /// anything is allocated: both may come from an untrusted file.
     ///
     /// # Errors
     /// If [`validate`](Self::validate) finds an error, or a parameter is missing, unknown, or has another shape.
@@ -287,7 +287,7 @@ impl Architecture {
     }
 }
 
-/// The largest number that a file may claim: products of a few of them stay in range.
+/// The largest number that a file may hold: products of a few of them stay in range.
 const LARGEST: usize = 1 << 16;
 /// The most channels: a 3x3 convolution from as many to as many has 2.4 GB of weights.
 const WIDEST: usize = 1 << 13;
@@ -397,7 +397,7 @@ mod tests {
 
     /// A network that would take terabytes, claimed by a file of a few kilobytes.
     #[test]
-    fn nothing_is_allocated_for_what_is_not_there() {
+    fn nothing_is_allocated_for_missing_parameters() {
         let text = r#"{"channels":1,"classes":1,"width":1024,"blocks":[65536],"blind":true,"zero_energy_head":true}"#;
         let hostile: Architecture = serde_json::from_str(text).unwrap();
         assert_eq!(hostile.validate(), Ok(()));

@@ -21,13 +21,13 @@ pub struct DnCnnConfig {
     pub bias_free: bool,
     /// Whether the noise level comes in as a further channel (Zhang et al. 2018, FFDNet).
     pub conditioned: bool,
-    /// The type of the convolutions' products: how the network is computed, not what it is.
+    /// The type of the convolutions' products: they change how the network is computed, not its parameters.
     #[serde(skip)]
     pub operands: Operands,
 }
 
 impl DnCnnConfig {
-    /// Channels that go in.
+    /// Channels of the network's input.
     fn inputs(&self) -> usize {
         self.channels + usize::from(self.conditioned)
     }
@@ -79,7 +79,7 @@ impl DnCnn {
     pub fn forward(&self, x: &Tensor<4>, mut log: Option<&mut NormLog>) -> Tensor<4> {
         let mut x = relu(self.first.forward_add(x, None).0);
         for (conv, norm) in self.middle.iter().zip(&self.norms) {
-            x = relu(norm.of_conv(conv, &x, log.as_deref_mut()));
+            x = relu(norm.normalise_conv(conv, &x, log.as_deref_mut()));
         }
         self.last.forward_add(&x, None).0
     }

@@ -39,26 +39,26 @@ pub struct GradResNetConfig {
     /// white data, and the denoising loss near 1.
     #[serde(default = "default_true")]
     pub zero_energy_head: bool,
-    /// By what the activations are normalised.
+    /// How the activations are normalised.
     #[serde(default, skip_serializing_if = "Norm::is_group")]
     pub norm: Norm,
-    /// Added to the variances of group normalisation. Of the order of a tenth it bounds by how much images
-    /// of little contrast are amplified (docs/ablations.md).
+    /// Added to the variances of group normalisation. Of the order of a tenth it bounds the amplification of images
+    /// of little contrast (docs/ablations.md).
     #[serde(default = "default_norm_epsilon", skip_serializing_if = "is_default_norm_epsilon")]
     pub norm_epsilon: f32,
-    /// The type of the convolutions' products: how the network is computed, not what it is, and so no part of a file.
+    /// The type of the convolutions' products: they change how the network is computed, not its parameters, and are not stored.
     #[serde(skip)]
     pub operands: Operands,
 }
 
-/// By what the activations of a [`GradResNet`] are normalised.
+/// How the activations of a [`GradResNet`] are normalised.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Norm {
     /// Group normalisation: the mean and deviation of groups of channels over all of an image.
     #[default]
     Group,
-    /// Nothing but a learned scale and shift of every channel.
+    /// No statistics, only a learned scale and shift of every channel.
     None,
 }
 
@@ -198,8 +198,8 @@ impl GradResNetConfig {
         GradResNet { embed1, embed2, stem, stages, class_head, energy_head }
     }
 
-    /// The network with these parameters. What the configuration claims is compared with them before anything is
-    /// allocated: both may come from a file that nobody has checked.
+    /// The network with these parameters. The configuration is compared with them before anything is
+    /// allocated: both may come from an untrusted file.
     ///
     /// # Errors
     /// If [`validate`](Self::validate) finds an error, or a parameter is missing, unknown, or has another shape.
@@ -212,7 +212,7 @@ impl GradResNetConfig {
                 None => Err(ParamError::Missing(name)),
             };
         same("stem.weight".to_owned(), vec![self.width, self.channels, 3, 3])?;
-        // The first block that is not there ends this: it is no longer than the file.
+        // The first missing block ends the loop, so that it takes no more steps than the file has blocks.
         let mut cin = self.width;
         for (k, &blocks) in self.blocks.iter().enumerate() {
             for j in 0..blocks {
@@ -281,7 +281,7 @@ pub struct GradResNet {
     energy_head: Linear,
 }
 
-/// What the adjoint of [`GradResNet`] needs.
+/// The values that the adjoint of [`GradResNet`] needs.
 #[derive(Debug)]
 pub struct GradResNetTape {
     stem: ConvTape,

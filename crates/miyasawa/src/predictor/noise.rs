@@ -103,6 +103,6 @@ impl Predictor {
             Noise::Estimate => self.estimate_sigma(input, "image").max(smallest),
         };
         let channels = if image.is_grey() { 1 } else { image.channels() };
-        Ok((sigma, infer::level_to_tell(&self.info, channels, sigma)))
+        Ok((sigma, infer::conditioning_sigma(&self.info, channels, sigma)))
     }
 }

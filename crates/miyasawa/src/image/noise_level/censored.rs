@@ -5,11 +5,11 @@ use statrs::function::erf::erf;
 
 /// Side of the blocks within which the image is taken as constant.
 const BLOCK: usize = 8;
-/// The most blocks that are looked at.
+/// The most blocks that are used.
 const BLOCKS: usize = 400;
-/// Share of clipped values above which a block says nothing.
+/// Share of clipped values above which a block is not used.
 const MOST: f64 = 0.8;
-/// The levels that are told apart.
+/// The ends of the range of levels that are searched.
 const LEVELS: [f64; 2] = [1e-3, 4.0];
 
 /// The median over blocks of the level of normal numbers that, clipped to [-1, 1], have the block's mean and
@@ -84,7 +84,7 @@ mod tests {
 
     #[test]
     fn moments_are_inverted() {
-        // What is not clipped keeps its moments.
+        // Without clipping the moments are those of the distribution.
         let [mean, variance] = clipped_moments(0.1, 0.05);
         assert!((mean - 0.1).abs() < 1e-12 && (variance - 0.0025).abs() < 1e-9);
         // Half of the numbers are clipped: E max(x, 0) of N(0, 1) is 1/sqrt(2 pi), its square's mean 1/2.

@@ -19,7 +19,7 @@ struct Planes<'a> {
     planes: Vec<&'a [f32]>,
     height: usize,
     width: usize,
-    /// Whether values at the ends of the range stand for what lay beyond them.
+    /// Whether values at the ends of the range may have been clipped.
     clips: bool,
 }
 
@@ -49,8 +49,8 @@ impl Planes<'_> {
     }
 
     /// The median of the finest diagonal Haar coefficients' size, divided by that of a standard normal number
-    /// (Donoho & Johnstone 1994, "Ideal spatial adaptation by wavelet shrinkage"). What the image itself
-    /// changes from pixel to pixel counts as noise. 0 for an image without such a square.
+    /// (Donoho & Johnstone 1994, "Ideal spatial adaptation by wavelet shrinkage"). Changes of the image itself
+    /// from pixel to pixel count as noise. 0 for an image without such a square.
     fn haar(&self) -> f64 {
         // Counted first, so that a large image's squares are never held.
         let (count, kept) =
@@ -75,14 +75,14 @@ impl Image {
         others.chunks_exact(first.len()).all(|plane| plane == first)
     }
 
-    /// Whether values at the ends of the range may stand for what lay beyond: they occur, and nothing beyond
-    /// them does.
+    /// Whether values may have been clipped to the range: values at its ends occur, and none beyond
+    /// them.
     pub fn is_clipped(&self) -> bool {
         let largest = self.values.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
         (CLIPPED..=1.0).contains(&largest)
     }
 
-    /// The standard deviation of white noise in the image, in units of the [-1, 1] range.
+    /// Estimates the standard deviation of white noise in the image, in units of the [-1, 1] range.
     ///
     /// It is the smaller of two estimates that texture makes too large and nothing makes much too small: the
     /// median of the finest diagonal wavelet coefficients (Donoho & Johnstone 1994, "Ideal spatial adaptation

@@ -8,9 +8,9 @@ fn noisy(
     stored: bool,
     clean: impl Fn(usize, usize) -> f32,
 ) -> Image {
-    let eps = evaluation_noise(1, 0, 0, 1, channels * height * width);
+    let noise = evaluation_noise(1, 0, 0, 1, channels * height * width);
     let value = |i: usize| {
-        let value = clean(i / width % height, i % width) + sigma * eps[i];
+        let value = clean(i / width % height, i % width) + sigma * noise[i];
         if stored { ((value.clamp(-1.0, 1.0) + 1.0) * 127.5).round() / 127.5 - 1.0 } else { value }
     };
     let values = (0..channels * height * width).map(value).collect();
@@ -31,7 +31,7 @@ fn the_noise_that_was_added_is_found() {
     }
 }
 
-/// Stripes and checks as fine as pixels are no noise: the median of wavelet coefficients tells 0.2 of them.
+/// Stripes and checks as fine as pixels are no noise: the median of wavelet coefficients estimates 0.2 of them.
 #[test]
 fn texture_is_not_taken_for_noise() {
     let texture = |y: usize, x: usize| {
