@@ -21,7 +21,7 @@ pub fn message(error: &anyhow::Error) -> String {
     let mut text = String::new();
     for cause in error.chain() {
         let cause = cause.to_string();
-        // Most messages hold that of their cause already.
+        // Most messages already contain that of their cause.
         if text.is_empty() {
             text = cause;
         } else if !text.contains(&cause) {
@@ -31,7 +31,7 @@ pub fn message(error: &anyhow::Error) -> String {
     one_line(&text)
 }
 
-/// Whether the call asked for what cannot be, as opposed to work that failed.
+/// Whether the call was wrong, as opposed to work that failed.
 pub fn is_wrong_call(error: &anyhow::Error) -> bool {
     error.is::<WrongCall>()
         || error.downcast_ref().is_some_and(DeviceError::is_usage)
@@ -42,11 +42,11 @@ pub fn is_wrong_call(error: &anyhow::Error) -> bool {
         || error.downcast_ref().is_some_and(PredictError::is_usage)
 }
 
-/// Reports what the parser of the command line says: help as it is, an error in one line.
+/// Reports the result of the command-line parser: help unchanged, an error in one line.
 pub fn of_parsing(error: &clap::Error) -> ExitCode {
     use clap::error::ErrorKind;
     if !error.use_stderr() || error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-        // Nobody listens if this fails.
+        // If this fails, nobody reads the output.
         let _ = error.print();
         return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
     }

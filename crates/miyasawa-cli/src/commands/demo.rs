@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use super::document::provenance;
 
-/// The first thing to run: about a minute on two cores.
+/// Train and compare two small models, as a first demonstration: about a minute on two cores.
 ///
 /// Trains a joint model and a plain classifier of the same size on the embedded digits, measures both at
 /// several noise levels and under attack, and writes images and one self-contained report.html.
@@ -19,13 +19,13 @@ use super::document::provenance;
 #[derive(Args, Debug)]
 #[command(verbatim_doc_comment)]
 pub struct Demo {
-    /// The folder for models, images and the report
+    /// Folder for models, images and the report
     #[arg(long, default_value = "miyasawa-demo")]
     out: PathBuf,
-    /// Training steps of each model
+    /// Training steps of each model [default: 500]
     #[arg(long)]
     steps: Option<u64>,
-    /// Images that are attacked
+    /// Number of images to attack
     #[arg(long, default_value_t = 360)]
     attacked: usize,
 }

@@ -8,16 +8,17 @@ use miyasawa::{
     eval::{EvalOptions, EvalRow, Evaluation, evaluate_gallery, evaluate_set},
     image::Image,
 };
+use serde::Serialize;
 use std::path::PathBuf;
 
-use super::document::described;
+use super::document::Described;
 
-/// Measure a model: a row for every noise level.
+/// Measure a model at several noise levels.
 ///
-/// Accuracy, negative log-likelihood, calibration error (15 bins), PSNR and SSIM of D(y), PSNR of
-/// D(y, true class), and the noisy image's own PSNR. What the model cannot do is left out. Classes are matched by
-/// name and may be some of the model's. Of images without classes denoising alone is measured; they, and those for
-/// a denoiser alone, may each have their own size.
+/// A row holds accuracy, negative log-likelihood, calibration error (15 bins), PSNR and SSIM of D(y),
+/// PSNR of D(y, true class), and PSNR of the noisy image. Quantities that the model does not support
+/// are left out. Classes are matched by name; the data may have some of the model's classes only.
+/// On images without classes only denoising is measured. Images for denoising alone may differ in size.
 ///
 /// Example: miyasawa eval model.safetensors --data cifar10 --sigmas 0.1,0.2 --limit 1000 --json
 #[derive(Args, Debug)]
@@ -32,17 +33,33 @@ pub struct Eval {
     sigmas: Vec<f64>,
 }
 
-/// What a model is measured on.
+/// The images that a model is measured on.
 enum TestSet {
-    /// Of one size, and of the model's classes if both have some.
+    /// Images of one size, with the model's classes if both have classes.
     Set(Images),
-    /// Each of its own size.
+    /// Images of different sizes.
     Gallery(Vec<Image>),
 }
 
+/// The document of `--json`.
+#[derive(Serialize)]
+struct Report {
+    model: String,
+    data: String,
+    count: usize,
+    rows: Vec<EvalRow>,
+}
+
+impl Report {
+    fn print(&self) {
+        outln!("{} on {} images of {}", self.model, self.count, self.data);
+        print_rows(&self.rows);
+    }
+}
+
 impl TestSet {
-    /// The images that the call names, for a denoiser alone and of those without classes at their own sizes; and whether
-    /// they have classes that the model could be right about.
+    /// Opens the images of `--data`, and says whether they have classes that the model can predict. Images that only
+    /// denoising is measured on keep their sizes.
     fn open(measured: &Measured, predictor: &Predictor) -> anyhow::Result<(Self, bool)> {
         let options = measured.options(predictor);
         let (chosen, labelled) = measured.choose_named(predictor)?;
@@ -53,7 +70,7 @@ impl TestSet {
             tracing::info!("{}: has no classes: only denoising is measured", measured.data);
         }
         if labelled || measured.fit.is_some() {
-            // Of a part only that part is read.
+            // With a limit, only the selected images are read.
             let stream = if measured.limit.is_some() { Streaming::Always } else { Streaming::Auto };
             return Ok((Self::Set(chosen.open(&OpenOptions { stream, ..options })?), labelled));
         }
@@ -67,7 +84,7 @@ impl TestSet {
     }
 }
 
-/// The progress of work that tells its share.
+/// The progress bar of work that reports the share done.
 pub fn share_bar(session: &Session, label: &'static str) -> Progress {
     let bar = Progress::share(session);
     bar.set_message(label);
@@ -125,15 +142,12 @@ pub fn run(args: &Eval, session: &Session) -> anyhow::Result<Outcome> {
     };
     bar.finish_and_clear();
     let Evaluation { count, rows } = found.context("the evaluation was stopped")?;
-    let data = &args.measured.data;
+    let (model, data) = (predictor.name().to_owned(), args.measured.data.clone());
+    let report = Report { model, data, count, rows };
     if session.json {
-        let document = serde_json::json!({
-            "model": predictor.name(), "data": data, "count": count, "rows": rows,
-        });
-        session.print_json(&described(document, &predictor, session))?;
+        session.print_json(&Described::new(&report, &predictor, session))?;
     } else {
-        outln!("{} on {count} images of {data}", predictor.name());
-        print_rows(&rows);
+        report.print();
     }
     Ok(Outcome::Done)
 }
