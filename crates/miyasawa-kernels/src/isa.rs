@@ -93,7 +93,8 @@ impl Isa {
         }
     }
 
-    /// The instruction set that the environment variable `MIYASAWA_ISA` names, or the widest available without it.
+    /// The instruction set that the environment variable `MIYASAWA_ISA` names, or the widest
+    /// available without it.
     ///
     /// # Errors
     /// If the variable names an unknown instruction set or one that this processor does not have.

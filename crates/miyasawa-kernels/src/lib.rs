@@ -10,12 +10,13 @@
 //! | [`norm::forward`] | [`norm::adjoint`] | [`norm::adjoint_reverse`] |
 //! | [`pool::forward`] | [`pool::adjoint`] | `forward` |
 //!
-//! [`elementwise`] holds the optimisers' steps. [`norm`] also computes the normalised GELU of its input
-//! in one pass. Functions take slices and return vectors; the optimisers' steps update slices in place.
+//! [`elementwise`] holds the optimisers' steps. [`norm`] also computes the normalised GELU of its
+//! input in one pass. Functions take slices and return vectors; the optimisers' steps update slices
+//! in place.
 //!
-//! Activations are channels-last, `[batch, height, width, channels]`, contiguous; convolution weights are
-//! PyTorch's `[out, in, k, k]`. Every function checks the length of each slice with `assert!` before it
-//! does anything else, and returns the same bits for every number of threads.
+//! Activations are channels-last, `[batch, height, width, channels]`, contiguous; convolution
+//! weights are PyTorch's `[out, in, k, k]`. Every function checks the length of each slice with
+//! `assert!` before it does anything else, and returns the same bits for every number of threads.
 //!
 //! The crate depends on no framework: `miyasawa` calls it from its Burn backend extension.
 

@@ -1,9 +1,10 @@
 //! One definition of a loop, compiled for several instruction sets.
 //!
-//! The memory-bound operations are plain loops over slices that the compiler vectorises. The instructions
-//! it may use are fixed when a function is compiled, so [`multiversion!`] compiles the same body once for every instruction
-//! set and picks one when the function is called. A body must inline all that it calls
-//! (`#[inline(always)]`): a function that does not inline is compiled for the base set of the target.
+//! The memory-bound operations are plain loops over slices that the compiler vectorises. The
+//! instructions it may use are fixed when a function is compiled, so [`multiversion!`] compiles the
+//! same body once for every instruction set and picks one when the function is called. A body must
+//! inline all that it calls (`#[inline(always)]`): a function that does not inline is compiled for
+//! the base set of the target.
 
 /// Whether the target multiplies and adds in one instruction without any run-time choice; otherwise
 /// `f32::mul_add` is a call of the mathematics library.

@@ -1,5 +1,6 @@
-//! How loops walk an image `[pixels, channels]`: in rows whose length is a multiple of the channels and
-//! usually of the vector length, in segments that stay in the cache and that several threads can share.
+//! How loops walk an image `[pixels, channels]`: in rows whose length is a multiple of the channels
+//! and usually of the vector length, in segments that stay in the cache and that several threads
+//! can share.
 
 use std::ops::Range;
 
@@ -61,8 +62,8 @@ impl Rows {
         segment * self.segment..((segment + 1) * self.segment).min(self.image)
     }
 
-    /// Sums of `K` kinds for every channel of an image: `[K][channels]`. `sum` adds those of a segment for
-    /// every position in a row to its last argument.
+    /// Sums of `K` kinds for every channel of an image: `[K][channels]`. `sum` adds those of a
+    /// segment for every position in a row to its last argument.
     pub(crate) fn read_sums<const K: usize>(
         &self,
         sum: impl Fn(Range<usize>, &mut [f64]) + Sync,
@@ -189,7 +190,8 @@ impl Rows {
 pub(crate) struct Sums<T, const K: usize>(pub(crate) [[T; TILE]; K]);
 
 impl<T: Copy + Into<f64>, const K: usize> Sums<T, K> {
-    /// Adds the accumulators, which belong to the positions from `start` on, to the `sums` of the row.
+    /// Adds the accumulators, which belong to the positions from `start` on, to the `sums` of the
+    /// row.
     #[inline(always)]
     pub(crate) fn add_to(&self, sums: &mut [f64], start: usize, row: usize) {
         let width = TILE.min(row - start);

@@ -1,4 +1,5 @@
-//! Working memory that each thread keeps, so that nothing is allocated once all sizes have occurred.
+//! Working memory that each thread keeps, so that nothing is allocated once all sizes have
+//! occurred.
 
 use std::cell::RefCell;
 use std::mem::MaybeUninit;
@@ -42,7 +43,8 @@ pub fn most_bytes() -> usize {
     MOST.load(Ordering::Relaxed)
 }
 
-/// Values on a cache-line boundary, of unspecified content, returned to the thread's pool when dropped.
+/// Values on a cache-line boundary, of unspecified content, returned to the thread's pool when
+/// dropped.
 pub(crate) struct Scratch {
     buffer: Buffer,
     len: usize,

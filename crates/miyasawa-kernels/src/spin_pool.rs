@@ -1,8 +1,9 @@
 //! Helpers that stay awake between the parts of a computation.
 //!
-//! An operation on one image takes a fraction of a millisecond; waking a thread that sleeps takes a tenth of that, and
-//! a network has a hundred of them. A thread that shares work therefore asks rayon for helpers that poll for more work
-//! for a moment before they return, and finds them awake at the next operation.
+//! An operation on one image takes a fraction of a millisecond; waking a thread that sleeps takes a
+//! tenth of that, and a network has a hundred of them. A thread that shares work therefore asks
+//! rayon for helpers that poll for more work for a moment before they return, and finds them awake
+//! at the next operation.
 
 use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -32,8 +33,8 @@ impl Job<'_> {
     }
 }
 
-/// A value on a separate pair of cache lines (processors fetch two together): threads that poll it are not disturbed by
-/// writes to its neighbours.
+/// A value on a separate pair of cache lines (processors fetch two together): threads that poll it
+/// are not disturbed by writes to its neighbours.
 #[repr(align(128))]
 struct Apart<T>(T);
 

@@ -1,7 +1,8 @@
 //! Results in new memory that is not zeroed first.
 //!
-//! Writing zeros that a kernel overwrites took a twelfth of a training step. Kernels write into uninitialised
-//! memory; code that works on slices in several passes has its part zeroed just before, in the cache.
+//! Writing zeros that a kernel overwrites took a twelfth of a training step. Kernels write into
+//! uninitialised memory; code that works on slices in several passes has its part zeroed just
+//! before, in the cache.
 
 use std::mem::MaybeUninit;
 

@@ -28,9 +28,9 @@ const MOST_LINKS: usize = 40;
 
 /// Writes a file through `fill`: to a sibling, synchronised to the disk, then renamed over `path`.
 ///
-/// A symbolic link stays one: the file that it names is replaced. A file that was there keeps its permissions (and where
-/// the system allows it, its owner); those of a new one are the system's default. Anything but a regular file (a device, a
-/// pipe) is written to directly.
+/// A symbolic link stays one: the file that it names is replaced. A file that was there keeps its
+/// permissions (and where the system allows it, its owner); those of a new one are the system's
+/// default. Anything but a regular file (a device, a pipe) is written to directly.
 ///
 /// # Errors
 /// If any step fails; the sibling is removed and `path` is as it was.
@@ -70,8 +70,8 @@ pub fn write_atomic(
     })
 }
 
-/// Checks that [`write_atomic`] can write a file of this name, by creating and removing its sibling: to be
-/// called before long work.
+/// Checks that [`write_atomic`] can write a file of this name, by creating and removing its
+/// sibling: to be called before long work.
 ///
 /// # Errors
 /// As [`write_atomic`], and if a folder has the name.
@@ -95,7 +95,8 @@ pub fn check_writable(path: &Path) -> Result<(), AtomicError> {
     check().map_err(|source| AtomicError { path: path.to_owned(), source })
 }
 
-/// The file that a path refers to: itself, or the end of a chain of links, whether it exists or not.
+/// The file that a path refers to: itself, or the end of a chain of links, whether it exists or
+/// not.
 fn follow_links(path: &Path) -> io::Result<PathBuf> {
     let mut target = path.to_owned();
     for _ in 0..MOST_LINKS {

@@ -77,8 +77,8 @@ impl FromStr for DeviceSpec {
 }
 
 impl DeviceSpec {
-    /// Opens the device and runs a first operation on it, so that a missing driver is reported here and
-    /// in one line.
+    /// Opens the device and runs a first operation on it, so that a missing driver is reported here
+    /// and in one line.
     ///
     /// # Errors
     /// If the device is not part of this build, its driver does not answer, or `MIYASAWA_ISA` asks for instructions that the
@@ -146,8 +146,9 @@ impl DeviceSpec {
     }
 }
 
-/// The result of work that may panic, or the first line of the first panic's message. Drivers panic where they are missing,
-/// often on another thread, and the error that arrives here says only that the thread has ended.
+/// The result of work that may panic, or the first line of the first panic's message. Drivers panic
+/// where they are missing, often on another thread, and the error that arrives here says only that
+/// the thread has ended.
 fn without_panic<T>(work: impl FnOnce() -> T + std::panic::UnwindSafe) -> Result<T, String> {
     // One thread at a time, or one would put back the other's hook.
     static HOOK: Mutex<()> = Mutex::new(());
@@ -177,7 +178,8 @@ fn vulkan() -> Device {
     use burn::tensor::{DeviceKind, wgpu::WgpuBackend};
     static OPENED: std::sync::OnceLock<Device> = std::sync::OnceLock::new();
     let open = || {
-        // Burn's default considers hardware only; a software driver (SwiftShader, llvmpipe) must be asked for.
+        // Burn's default considers hardware only; a software driver (SwiftShader, llvmpipe) must be
+        // asked for.
         let kind = match std::env::var("MIYASAWA_VULKAN").as_deref() {
             Ok("software") => DeviceKind::Cpu,
             Ok("integrated") => DeviceKind::IntegratedGpu(0),

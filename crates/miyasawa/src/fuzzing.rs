@@ -1,5 +1,5 @@
-//! The entry points of the fuzz targets: every parser of untrusted bytes, up to the result that its callers
-//! get. Not part of the public interface.
+//! The entry points of the fuzz targets: every parser of untrusted bytes, up to the result that its
+//! callers get. Not part of the public interface.
 
 use crate::checkpoint::Checkpoint;
 use crate::train::TrainConfig;

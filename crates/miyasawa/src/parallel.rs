@@ -1,8 +1,9 @@
 //! Parts of a batch in parallel: each thread computes entire parts by itself.
 //!
-//! Threads that share an operation wait for each other after every one of them; threads that compute separate parts do not.
-//! No layer mixes images, so that the results are the same except for rounding, which depends on the parts. The parts
-//! therefore depend only on the batch, not on the number of threads. Devices other than the CPU take a batch as it is.
+//! Threads that share an operation wait for each other after every one of them; threads that
+//! compute separate parts do not. No layer mixes images, so that the results are the same except
+//! for rounding, which depends on the parts. The parts therefore depend only on the batch, not on
+//! the number of threads. Devices other than the CPU take a batch as it is.
 
 use crate::model::{Predict, Prediction, Query};
 use burn::tensor::{Device, Tensor};
@@ -14,7 +15,8 @@ use std::sync::{
 /// The most images of a part where only predictions are wanted: few enough to stay in the cache.
 const PART: usize = 16;
 
-/// One pool of one thread for each thread that the program may use; none where the device is not the CPU.
+/// One pool of one thread for each thread that the program may use; none where the device is not
+/// the CPU.
 pub(crate) fn workers(device: &Device) -> Vec<&'static rayon::ThreadPool> {
     // Started once and kept: the next caller may want more of them.
     static STARTED: Mutex<Vec<&'static rayon::ThreadPool>> = Mutex::new(Vec::new());
@@ -31,7 +33,8 @@ pub(crate) fn workers(device: &Device) -> Vec<&'static rayon::ThreadPool> {
     started.iter().take(wanted).copied().collect()
 }
 
-/// Runs `work` on every part and returns the results in the order of the parts; each worker takes the next part.
+/// Runs `work` on every part and returns the results in the order of the parts; each worker takes
+/// the next part.
 pub(crate) fn on_workers<P: Sync, T: Send + Sync>(
     workers: &[&rayon::ThreadPool],
     parts: &[P],
@@ -64,7 +67,8 @@ pub(crate) fn equal_parts(count: usize, parts: usize) -> Vec<[usize; 2]> {
     (0..parts).map(|k| [from(k), from(k + 1) - from(k)]).collect()
 }
 
-/// Runs `work` on parts of `count` images of nearly equal size, each described by its first image and size.
+/// Runs `work` on parts of `count` images of nearly equal size, each described by its first image
+/// and size.
 pub(crate) fn share_out<T: Send + Sync>(
     count: usize,
     device: &Device,

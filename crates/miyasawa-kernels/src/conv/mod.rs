@@ -4,12 +4,13 @@
 //!
 //! - [`Algorithm::Winograd`]: a quarter of the products for 3x3 kernels with stride 1, and 81 for 144 with stride 2;
 //! - [`Algorithm::Direct`]: rows of patches times packed weights, for any kernel, stride and padding;
-//! - [`Algorithm::Streamed`]: products with the weights in their stored order, for so few pixels that reading the
-//!   weights dominates the cost (its weight gradient is the direct one);
+//! - [`Algorithm::Streamed`]: products with the weights in their stored order, for so few pixels
+//!   that reading the weights dominates the cost (its weight gradient is the direct one);
 //! - [`Algorithm::Plain`]: the definition in plain loops, which tests compare the others with.
 //!
-//! All return the same bits for every number of threads. With [`Operands::Bf16`] every algorithm gets its operands
-//! rounded: the function computed does not depend on the algorithm, so the fastest one can be chosen.
+//! All return the same bits for every number of threads. With [`Operands::Bf16`] every algorithm
+//! gets its operands rounded: the function computed does not depend on the algorithm, so the
+//! fastest one can be chosen.
 
 mod direct;
 mod plain;
@@ -59,7 +60,8 @@ impl Algorithm {
         assert!(self != Self::Winograd || winograd::supports(s), "{name}: no Winograd for {s:?}");
     }
 
-    /// The type to which operands are converted before the algorithm gets them; Winograd's rounds where it loads.
+    /// The type to which operands are converted before the algorithm gets them; Winograd's rounds
+    /// where it loads.
     fn copied(self, s: &ConvShape) -> Operands {
         if self == Self::Winograd { Operands::F32 } else { s.operands }
     }
@@ -117,7 +119,8 @@ pub fn forward_with(
     })
 }
 
-/// Computes `x = conv^T(g, w) (+ addend)`: the gradient for the input of a convolution with the shape `s`.
+/// Computes `x = conv^T(g, w) (+ addend)`: the gradient for the input of a convolution with the
+/// shape `s`.
 ///
 /// # Panics
 /// If a slice does not have the length that the shape says.

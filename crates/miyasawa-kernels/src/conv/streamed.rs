@@ -1,7 +1,8 @@
 //! Convolution of a few pixels: the weights, read once in the order in which they lie, cost more than the products.
 //!
-//! With the taps of each patch in the weights' order, an output is the product of two contiguous rows, and nothing
-//! is packed or transformed. The adjoint copies a few channels' weights at a time, multiplies, and adds the patches up.
+//! With the taps of each patch in the weights' order, an output is the product of two contiguous
+//! rows, and nothing is packed or transformed. The adjoint copies a few channels' weights at a
+//! time, multiplies, and adds the patches up.
 
 use std::mem::MaybeUninit;
 
@@ -262,7 +263,8 @@ impl Kernel for Adjoint<'_> {
             let count = COPIED.min(co - start);
             // Panels of two blocks, `[output][panel's lanes]`, the last one of what is left.
             for (o, row) in self.w.chunks_exact(s.in_channels * taps).skip(start).take(count).enumerate() {
-                // Each row is in a separate page, so that the processor does not prefetch by itself.
+                // Each row is in a separate page, so that the processor does not prefetch by
+                // itself.
                 let ahead = row.as_ptr().wrapping_add(AHEAD * row.len() + channels.0 * taps);
                 for line in (0..columns).step_by(16) {
                     // SAFETY: any address will do.

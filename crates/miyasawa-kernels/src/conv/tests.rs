@@ -121,7 +121,8 @@ fn table_of_shapes() {
     }
 }
 
-/// Numbers of weights and tiles that exercise each of the ways to share them out; images of one pixel have a tile each.
+/// Numbers of weights and tiles that exercise each of the ways to share them out; images of one
+/// pixel have a tile each.
 #[test]
 fn large_weights_and_many_tiles() {
     let three = [3, 1, 1];

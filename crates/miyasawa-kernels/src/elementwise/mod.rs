@@ -109,8 +109,9 @@ multiversion! {
     }
 }
 
-/// Updates parameters in place by one step of AdamW, the `step`-th (from 1): parameters `p` with gradient `g`; `m` and `v` are the means
-/// of the gradient and of its square, zero before the first step.
+/// Updates parameters in place by one step of AdamW, the `step`-th (from 1): parameters `p` with
+/// gradient `g`; `m` and `v` are the means of the gradient and of its square, zero before the first
+/// step.
 ///
 /// # Panics
 /// If the lengths differ or `step` is 0.
@@ -219,8 +220,8 @@ multiversion! {
     }
 }
 
-/// Updates parameters in place by one step of gradient descent: parameters `p` with gradient `g`; `velocity` is zero before the first
-/// step.
+/// Updates parameters in place by one step of gradient descent: parameters `p` with gradient `g`;
+/// `velocity` is zero before the first step.
 ///
 /// # Panics
 /// If the lengths differ.

@@ -4,8 +4,9 @@
 //! With `phi` and `Phi` the density and the distribution function of the standard normal:
 //! `gelu' = Phi + h*phi` and `gelu'' = phi*(2 - h^2)`.
 //!
-//! `Phi` is within 1e-7 of its exact value everywhere and within 3e-6 of its size in the lower tail (7e-6 where there
-//! is no fused MAC). The functions have their limits at the infinities (`gelu(-inf) = 0`, not NaN), and NaN stays NaN.
+//! `Phi` is within 1e-7 of its exact value everywhere and within 3e-6 of its size in the lower tail
+//! (7e-6 where there is no fused MAC). The functions have their limits at the infinities
+//! (`gelu(-inf) = 0`, not NaN), and NaN stays NaN.
 
 use crate::isa::Isa;
 use crate::multiversion::multiversion;
@@ -83,7 +84,8 @@ fn adjoint_on(isa: Isa, h: &[f32], g: &[f32]) -> Vec<f32> {
     y
 }
 
-/// Computes the reverse of [`adjoint`] for the cotangent `v`: `[dg, dh]` with `dg = v*gelu'(h)` and `dh = v*g*gelu''(h)`.
+/// Computes the reverse of [`adjoint`] for the cotangent `v`: `[dg, dh]` with `dg = v*gelu'(h)` and
+/// `dh = v*g*gelu''(h)`.
 ///
 /// # Panics
 /// If the lengths differ.

@@ -93,8 +93,8 @@ impl Normal {
         Self { h, a, tail: exp * polynomial::<FMA, 10>(&TAIL, z), density: exp * DENSITY_AT_0 }
     }
 
-    /// The same from the slope at `h`, for half the work. The tail comes out of a difference, so that it is
-    /// as exact as a slope but not relative to its size.
+    /// The same from the slope at `h`, for half the work. The tail comes out of a difference, so
+    /// that it is as exact as a slope but not relative to its size.
     #[inline(always)]
     pub(crate) fn from_slope<const FMA: bool>(h: f32, slope: f32) -> Self {
         let (a, exp) = exp::<FMA>(h);

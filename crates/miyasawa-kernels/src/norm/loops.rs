@@ -134,8 +134,8 @@ multiversion! {
 }
 
 multiversion! {
-    /// `y = slope*(of_g*g + of_x*(x - mean) + of_1)` from a table of the mean and the three constants. `y`
-    /// holds the slopes that [`adjoint_sums`] kept.
+    /// `y = slope*(of_g*g + of_x*(x - mean) + of_1)` from a table of the mean and the three
+    /// constants. `y` holds the slopes that [`adjoint_sums`] kept.
     pub(super) fn adjoint_write<A: Activation>(h: &[f32], g: &[f32], table: &[f32], y: &mut [f32]) {
         let [mu, of_g, of_x, of_1] = rows(table);
         let row = mu.len();
@@ -187,9 +187,9 @@ multiversion! {
 pub(super) const REVERSE: usize = 10;
 
 multiversion! {
-    /// With `w = slope*v` and `x` less its mean, linear combinations for `dg`, `dx` and `a = A(q)`; then
-    /// `dh = slope*dx + curvature*v*a`. `dh` holds the slopes that [`reverse_sums`] kept. `A(q)` and `dx` have the same
-    /// factor, each of the other's operand: `dx_w = a_x`.
+    /// With `w = slope*v` and `x` less its mean, linear combinations for `dg`, `dx` and `a = A(q)`;
+    /// then `dh = slope*dx + curvature*v*a`. `dh` holds the slopes that [`reverse_sums`] kept.
+    /// `A(q)` and `dx` have the same factor, each of the other's operand: `dx_w = a_x`.
     pub(super) fn reverse_write<A: Activation>(
         h: &[f32], g: &[f32], v: &[f32], table: &[f32], dg: &mut [f32], dh: &mut [f32],
     ) {

@@ -52,8 +52,8 @@ pub enum Statistics {
         /// Added to the variance: an image whose spread is smaller is hardly amplified.
         epsilon: f32,
     },
-    /// Mean 0 and deviation 1 whatever the image: a scale and a shift for every channel. An output then
-    /// depends on its neighbourhood alone, and `A(q) = q`.
+    /// Mean 0 and deviation 1 whatever the image: a scale and a shift for every channel. An output
+    /// then depends on its neighbourhood alone, and `A(q) = q`.
     Fixed,
 }
 
@@ -63,8 +63,8 @@ impl Default for Statistics {
     }
 }
 
-/// The shape of the slices: activations `[batch, pixels, channels]`, `gamma`, `beta` and their gradients
-/// `[batch, channels]`, statistics `[batch, groups]`.
+/// The shape of the slices: activations `[batch, pixels, channels]`, `gamma`, `beta` and their
+/// gradients `[batch, channels]`, statistics `[batch, groups]`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct NormShape {
     /// Images.
@@ -157,7 +157,8 @@ fn part(values: &[f32], n: usize, len: usize) -> &[f32] {
     &values[n * len..][..len]
 }
 
-/// Computes `y = xh*gamma + beta`, and the statistics of every group for the adjoints: `[y, mean, rstd]`.
+/// Computes `y = xh*gamma + beta`, and the statistics of every group for the adjoints:
+/// `[y, mean, rstd]`.
 ///
 /// ```
 /// use miyasawa_kernels::norm::{self, NormShape, Saved, Statistics};
@@ -186,8 +187,8 @@ fn forward_on(isa: Isa, s: &NormShape, h: &[f32], gamma: &[f32], beta: &[f32], g
     pass(isa, s, h, gamma, beta)
 }
 
-/// Computes `A(gamma*g)`, behind a GELU `gelu'(h)*A(gamma*g)`: the gradient for `h`; and those for the scale and the
-/// shift, `sum g*xh` and `sum g` over the pixels: `[dh, d_gamma, d_beta]`.
+/// Computes `A(gamma*g)`, behind a GELU `gelu'(h)*A(gamma*g)`: the gradient for `h`; and those for
+/// the scale and the shift, `sum g*xh` and `sum g` over the pixels: `[dh, d_gamma, d_beta]`.
 ///
 /// # Panics
 /// As [`forward`].
@@ -200,8 +201,8 @@ fn adjoint_on(isa: Isa, s: &NormShape, saved: Saved, g: &[f32], gelu: bool) -> [
     pass(isa, s, saved, g)
 }
 
-/// Computes the reverse of [`adjoint`]'s first result for the cotangent `v`, by the formulas of this module's page:
-/// `[dg, d_gamma, dh]`.
+/// Computes the reverse of [`adjoint`]'s first result for the cotangent `v`, by the formulas of
+/// this module's page: `[dg, d_gamma, dh]`.
 ///
 /// # Panics
 /// As [`forward`].

@@ -38,7 +38,8 @@ fn rows(name: &str, batch: usize, pixels: usize, channels: usize) -> Rows {
     Rows::new(batch, pixels, channels, 1)
 }
 
-/// Computes `y[n, c] = mean over pixels of x[n, p, c]`; `x` is `[batch, pixels, channels]`, `y` is `[batch, channels]`.
+/// Computes `y[n, c] = mean over pixels of x[n, p, c]`; `x` is `[batch, pixels, channels]`, `y` is
+/// `[batch, channels]`.
 ///
 /// # Panics
 /// If a slice does not have the length that the shape says.
@@ -60,8 +61,8 @@ fn forward_on(isa: Isa, batch: usize, pixels: usize, channels: usize, x: &[f32])
     y
 }
 
-/// Computes `x[n, p, c] = g[n, c] / pixels (+ addend[n, p, c])`: the adjoint of [`forward`], fused with the
-/// addition of another gradient, as networks with several heads need it.
+/// Computes `x[n, p, c] = g[n, c] / pixels (+ addend[n, p, c])`: the adjoint of [`forward`], fused
+/// with the addition of another gradient, as networks with several heads need it.
 ///
 /// # Panics
 /// If a slice does not have the length that the shape says.

@@ -1,4 +1,5 @@
-//! The file format: safetensors whose metadata holds a hash of everything else. [`super::Opened`] reads it.
+//! The file format: safetensors whose metadata holds a hash of everything else. [`super::Opened`]
+//! reads it.
 
 use crate::digest::hex;
 use burn::tensor::{DType, TensorData};
@@ -128,8 +129,9 @@ impl<'a> Content<'a> {
     }
 }
 
-/// The header: the metadata and the tensors, with the length of each, in the order of their keys. The library writes
-/// them in a random order, and the same run must produce the same bytes. The values begin at a multiple of 8.
+/// The header: the metadata and the tensors, with the length of each, in the order of their keys.
+/// The library writes them in a random order, and the same run must produce the same bytes. The
+/// values begin at a multiple of 8.
 pub(super) fn header<'a>(
     begin: &[u8],
     metadata: &BTreeMap<&str, &str>,

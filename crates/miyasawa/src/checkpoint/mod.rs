@@ -1,11 +1,11 @@
 //! Checkpoints: safetensors with the names and shapes of reference.py.
 //!
 //! The header's metadata holds, as JSON strings, `miyasawa` (the format's version), `info` (the
-//! [`ModelInfo`]) and `sha256`, a hash of everything else: of `info`, of further entries, and of every
-//! tensor's name, type, shape and bytes in the order of the names. A file is written to a sibling and
-//! renamed, and a changed byte is noticed on loading. A file that another program wrote (PyTorch, safetensors:
-//! half precision, more metadata, other parameters) is loaded with a warning if it is consistent; a run
-//! resumes only from files of this program.
+//! [`ModelInfo`]) and `sha256`, a hash of everything else: of `info`, of further entries, and of
+//! every tensor's name, type, shape and bytes in the order of the names. A file is written to a
+//! sibling and renamed, and a changed byte is noticed on loading. A file that another program wrote
+//! (PyTorch, safetensors: half precision, more metadata, other parameters) is loaded with a warning
+//! if it is consistent; a run resumes only from files of this program.
 //!
 //! A run's checkpoint is such a file with one more entry, `state`, and with the optimiser's state beside the
 //! parameters (see [`crate::train::state`]); loaded as a model it is its averaged parameters.
@@ -63,7 +63,8 @@ pub struct DataInfo {
     /// The share of the shorter side that `resize_crop` kept.
     #[serde(default = "crop_share")]
     pub crop_share: f64,
-    /// The fingerprint of the set of which a tenth was held out from training; nothing if there was a separate test set.
+    /// The fingerprint of the set of which a tenth was held out from training; nothing if there was
+    /// a separate test set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held_out_of: Option<String>,
 }
@@ -74,8 +75,8 @@ impl DataInfo {
         Geometry { channels: self.channels, height: self.height, width: self.width }
     }
 
-    /// Converts an image to the model's channels and resizes it to the model's size, as in training (see
-    /// [`fit_image`]).
+    /// Converts an image to the model's channels and resizes it to the model's size, as in training
+    /// (see [`fit_image`]).
     ///
     /// # Errors
     /// If the model has no channels or size that an image can have.
@@ -112,7 +113,8 @@ impl ModelInfo {
         self.network.kind().denoises() && self.learned(1)
     }
 
-    /// Whether a loss had a weight; a model of unknown training is taken to have learned all that its network computes.
+    /// Whether a loss had a weight; a model of unknown training is taken to have learned all that
+    /// its network computes.
     fn learned(&self, loss: usize) -> bool {
         let weights = self.training.loss_weights;
         weights[loss] > 0.0 || weights == [0.0; 2]
@@ -264,12 +266,14 @@ impl Checkpoint {
     /// Returns the checkpoint as the bytes of a file.
     ///
     /// # Errors
-    /// If [`ModelInfo::validate`] finds an error, or a parameter is not float32, which this program never makes.
+    /// If [`ModelInfo::validate`] finds an error, or a parameter is not float32, which this program
+    /// never makes.
     pub fn to_bytes(&self) -> Result<Vec<u8>, String> {
         self.to_bytes_in(Precision::F32)
     }
 
-    /// As [`to_bytes`](Self::to_bytes), with the values in another type; reading returns float32 again.
+    /// As [`to_bytes`](Self::to_bytes), with the values in another type; reading returns float32
+    /// again.
     ///
     /// # Errors
     /// As [`to_bytes`](Self::to_bytes), or if a value is too large for the type.
@@ -297,8 +301,8 @@ impl Checkpoint {
         Ok(atomic::write_atomic(path, |file| content.write(file))?)
     }
 
-    /// Reads a checkpoint and checks its hash. A file that another program wrote is loaded with a warning if its names,
-    /// shapes and values are those of a model.
+    /// Reads a checkpoint and checks its hash. A file that another program wrote is loaded with a
+    /// warning if its names, shapes and values are those of a model.
     ///
     /// # Errors
     /// If the file cannot be read, is not a checkpoint, or is damaged.
@@ -338,7 +342,8 @@ impl Checkpoint {
         Ok((checkpoint, sha256))
     }
 
-    /// As [`from_bytes`](Self::from_bytes) without checking the hash, for fuzzing, which never guesses a correct one.
+    /// As [`from_bytes`](Self::from_bytes) without checking the hash, for fuzzing, which never
+    /// guesses a correct one.
     pub(crate) fn from_bytes_unchecked(bytes: &[u8], path: &Path) -> Result<Self, CheckpointError> {
         Self::read(&Opened::unchecked(bytes, path)?, path)
     }
@@ -373,8 +378,8 @@ impl Checkpoint {
     }
 }
 
-/// The parameters of the model in a run's checkpoint: the average of each one in its shape, or the parameter
-/// itself where no average is kept.
+/// The parameters of the model in a run's checkpoint: the average of each one in its shape, or the
+/// parameter itself where no average is kept.
 fn averaged(mut tensors: ParamMap) -> ParamMap {
     let params = tensors.split_off(PARAM).into_iter();
     let params = params.filter_map(|(name, data)| Some((name.strip_prefix(PARAM)?.to_owned(), data)));

@@ -1,9 +1,10 @@
 //! Reading a checkpoint's file, and checking whether it is as it was written.
 //!
-//! The hash in the metadata distinguishes a damaged file from an intact one as long as no other program writes the file. PyTorch and the
-//! safetensors library copy the metadata, and with them a hash that is not that of the new content. So a file that this
-//! program wrote is recognised by its header: it begins with `{ `, where other programs write no space, and the metadata
-//! say so in an entry `layout`, which they copy.
+//! The hash in the metadata distinguishes a damaged file from an intact one as long as no other
+//! program writes the file. PyTorch and the safetensors library copy the metadata, and with them a
+//! hash that is not that of the new content. So a file that this program wrote is recognised by its
+//! header: it begins with `{ `, where other programs write no space, and the metadata say so in an
+//! entry `layout`, which they copy.
 
 use super::{
     CheckpointError, STATE,
@@ -87,8 +88,9 @@ impl<'b> Opened<'b> {
     /// | has another hash, or none, and the header that this program writes | damaged |
     /// | the same in another program's header | edited: the hash is not of this content |
     ///
-    /// Before version 2 of the layout, headers cannot always be distinguished from those of the safetensors library; then a wrong hash
-    /// means damage unless metadata, their order or the numbers' type show another writer, and no hash means an edited file.
+    /// Before version 2 of the layout, headers cannot always be distinguished from those of the
+    /// safetensors library; then a wrong hash means damage unless metadata, their order or the
+    /// numbers' type show another writer, and no hash means an edited file.
     ///
     /// # Errors
     /// If the content is damaged.

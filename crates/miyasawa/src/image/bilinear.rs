@@ -15,9 +15,10 @@ pub(crate) struct Window {
 
 /// Cuts `window` out of an image of `size` = (height, width) given as (H, W, C) and resizes it to `to`.
 ///
-/// Bilinear with its triangle stretched by the reduction where a side shrinks, in two passes with 8-bit values between
-/// them: the BILINEAR of Pillow and so torchvision's `Resize(antialias=True)` of an image
-/// (`scripts/torchvision_pipeline.py` compares them). Nothing outside the window is read.
+/// Bilinear with its triangle stretched by the reduction where a side shrinks, in two passes with
+/// 8-bit values between them: the BILINEAR of Pillow and so torchvision's `Resize(antialias=True)`
+/// of an image (`scripts/torchvision_pipeline.py` compares them). Nothing outside the window is
+/// read.
 ///
 /// # Panics
 ///
@@ -58,8 +59,8 @@ fn side(n: usize) -> u32 {
     n as u32
 }
 
-/// The part `window` of an image (H, W, C) of `size` resized to `scaled`, from the pixels that it needs; the same except
-/// for the last bit of the coefficients.
+/// The part `window` of an image (H, W, C) of `size` resized to `scaled`, from the pixels that it
+/// needs; the same except for the last bit of the coefficients.
 fn cut_and_resize(
     samples: &[u8],
     channels: usize,
@@ -93,7 +94,8 @@ pub(crate) fn resize_crop(
     share: f64,
 ) -> Vec<u8> {
     let (height, width) = size;
-    // The side that limits gets its length from the share, the other one keeps the aspect ratio, rounded down as there.
+    // The side that limits gets its length from the share, the other one keeps the aspect ratio,
+    // rounded down as there.
     let long = |n: f64, of: usize, by: usize| (n * of as f64 / by as f64) as usize;
     let scaled = if to.0 * width >= to.1 * height {
         let n = (to.0 as f64 / share).round();

@@ -109,10 +109,11 @@ pub(crate) fn planes<S: Copy, T>(samples: &[S], channels: usize, convert: impl F
 
 /// Decodes an image.
 ///
-/// EXIF orientation is applied. Transparent pixels are laid over white, as a page shows them: dropping alpha would
-/// reveal the colour that an editor left under it, usually black. Values stay as stored (gamma-encoded,
-/// colour profiles are not applied). Palettes, 1, 2 and 4 bits become 8; CMYK becomes RGB; float values, of TIFF, must lie in
-/// [0, 1]. Of several images in a file the first is taken.
+/// EXIF orientation is applied. Transparent pixels are laid over white, as a page shows them:
+/// dropping alpha would reveal the colour that an editor left under it, usually black. Values stay
+/// as stored (gamma-encoded, colour profiles are not applied). Palettes, 1, 2 and 4 bits become 8;
+/// CMYK becomes RGB; float values, of TIFF, must lie in [0, 1]. Of several images in a file the
+/// first is taken.
 pub(crate) fn decode(bytes: &[u8]) -> Result<Decoded, DecodeError> {
     let raster = match sniff(bytes)? {
         (ImageFormat::Tiff, _) => TiffFile::open(bytes.into())?.unscaled(0)?,
@@ -238,9 +239,9 @@ where
     out
 }
 
-/// Whether a JPEG file has an end-of-image marker after its first scan begins. Inside the data of a scan 0xff is
-/// followed by 0 or a restart marker (ITU T.81, B.1.1.5), so the marker cannot occur there by chance; thumbnails,
-/// which have a marker of their own, come before.
+/// Whether a JPEG file has an end-of-image marker after its first scan begins. Inside the data of a
+/// scan 0xff is followed by 0 or a restart marker (ITU T.81, B.1.1.5), so the marker cannot occur
+/// there by chance; thumbnails, which have a marker of their own, come before.
 fn jpeg_is_ended(bytes: &[u8]) -> bool {
     let mut at = 2;
     while let Some(&[0xff, marker]) = bytes.get(at..at + 2).and_then(|b| <&[u8; 2]>::try_from(b).ok()) {

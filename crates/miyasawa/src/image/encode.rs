@@ -16,7 +16,8 @@ use super::tiff_write::TiffPages;
 use super::{Depth, Image, MAX_PIXELS, file::sixteen_bits, metadata::MOST_IN_JPEG};
 use crate::range::denormalise;
 
-/// Quality of JPEG files written, of 100, unless the file that was read had a higher one: high, because images are compared by eye.
+/// Quality of JPEG files written, of 100, unless the file that was read had a higher one: high,
+/// because images are compared by eye.
 const JPEG_QUALITY: u8 = 95;
 
 /// The content to be stored.

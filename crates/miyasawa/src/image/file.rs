@@ -10,13 +10,15 @@ use super::{Image, ImageError, ImageFile};
 use crate::atomic::write_atomic;
 
 impl Image {
-    /// Opens a PNG, JPEG, WebP, TIFF, BMP or GIF file; its content, not its name, determines the format.
+    /// Opens a PNG, JPEG, WebP, TIFF, BMP or GIF file; its content, not its name, determines the
+    /// format.
     ///
     /// Grey images have 1 channel, colour 3. 16-bit samples keep their precision, and the image is
-    /// [to be stored](Image::depth) with 16 bits again. EXIF orientation is applied, transparency is laid over white, CMYK is
-    /// converted to RGB. Float samples lie in [0, 1]; samples of TIFF whose type does not determine black and
-    /// white (floats beyond [0, 1], signed and 32-bit numbers) are scaled by the range of the file's values, with a warning.
-    /// Of several images in a file the first is taken. [`ImageFile`] reads all of them, and their metadata.
+    /// [to be stored](Image::depth) with 16 bits again. EXIF orientation is applied, transparency
+    /// is laid over white, CMYK is converted to RGB. Float samples lie in [0, 1]; samples of TIFF
+    /// whose type does not determine black and white (floats beyond [0, 1], signed and 32-bit
+    /// numbers) are scaled by the range of the file's values, with a warning. Of several images in
+    /// a file the first is taken. [`ImageFile`] reads all of them, and their metadata.
     ///
     /// # Errors
     ///
@@ -59,9 +61,10 @@ impl Image {
         format_of(path.as_ref()).map(drop)
     }
 
-    /// Saves the image in the format of the name's extension: PNG, JPEG (quality 95), WebP (lossless), TIFF or BMP;
-    /// with its own [depth](Image::depth) where the format has it, else with 8 bits a value. Values are clipped to [-1, 1].
-    /// The file is written completely or not at all.
+    /// Saves the image in the format of the name's extension: PNG, JPEG (quality 95), WebP
+    /// (lossless), TIFF or BMP; with its own [depth](Image::depth) where the format has it, else
+    /// with 8 bits a value. Values are clipped to [-1, 1]. The file is written completely or not at
+    /// all.
     ///
     /// # Errors
     ///

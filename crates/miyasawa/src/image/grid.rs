@@ -18,8 +18,9 @@ pub struct GridRow<'a> {
 
 /// A figure: images in rows and columns on white, with captions.
 ///
-/// Each image is enlarged by an integer factor, its pixels becoming squares (nothing is interpolated in a figure that is
-/// to be judged by eye), and is at the centre of its cell. The figure is in colour if one image is.
+/// Each image is enlarged by an integer factor, its pixels becoming squares (nothing is
+/// interpolated in a figure that is to be judged by eye), and is at the centre of its cell. The
+/// figure is in colour if one image is.
 #[derive(Debug, Clone)]
 pub struct Grid<'a> {
     /// The rows from the top.

@@ -48,12 +48,13 @@ impl Format {
         }
     }
 
-    /// The format in which to write an image that was read from a file that begins with `bytes`: the same, but PNG for
-    /// GIF, which has too few colours.
+    /// The format in which to write an image that was read from a file that begins with `bytes`:
+    /// the same, but PNG for GIF, which has too few colours.
     ///
     /// # Errors
     ///
-    /// [`DecodeError::NotAImage`] if it is not an image; the message names the type of the file where it is known.
+    /// [`DecodeError::NotAImage`] if it is not an image; the message names the type of the file
+    /// where it is known.
     pub fn of_bytes(bytes: &[u8]) -> Result<Self, DecodeError> {
         sniff(bytes).map(|(format, _)| Self::for_input(format))
     }

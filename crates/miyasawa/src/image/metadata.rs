@@ -260,7 +260,8 @@ fn chunks(bytes: &[u8]) -> impl Iterator<Item = ([u8; 4], &[u8])> {
     })
 }
 
-/// Whether a WebP's image has lossy compression: one of the chunks after the header is of that kind.
+/// Whether a WebP's image has lossy compression: one of the chunks after the header is of that
+/// kind.
 fn is_lossy_webp(bytes: &[u8]) -> bool {
     let mut rest = bytes.get(12..).unwrap_or_default();
     while let Some((head, after)) = rest.split_first_chunk::<8>() {
@@ -309,7 +310,8 @@ fn quality(tables: &[u8]) -> Option<u8> {
     // Only tables of 8 bits for component 0 are recognised.
     let (0, table) = (*tables.first()?, tables.get(1..65)?) else { return None };
     let sum: u32 = table.iter().map(|value| u32::from(*value)).sum();
-    // The sum of the standard's table (ITU T.81, table K.1) is 3,688; quality q scales it to this percentage.
+    // The sum of the standard's table (ITU T.81, table K.1) is 3,688; quality q scales it to this
+    // percentage.
     let at = |quality: u32| {
         let scale = if quality < 50 { 5000 / quality } else { 200 - 2 * quality };
         (3688 * scale / 100).max(64)

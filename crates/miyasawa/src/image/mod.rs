@@ -61,11 +61,13 @@ pub struct Image {
 }
 
 impl Image {
-    /// Creates an image of shape (channels, height, width) from its values (C, H, W), to be stored with 8 bits.
+    /// Creates an image of shape (channels, height, width) from its values (C, H, W), to be stored
+    /// with 8 bits.
     ///
     /// # Errors
     ///
-    /// [`ImageError::Shape`] if channels are neither 1 nor 3, a side is 0, or the number of values differs from the shape's.
+    /// [`ImageError::Shape`] if channels are neither 1 nor 3, a side is 0, or the number of values
+    /// differs from the shape's.
     pub fn new(
         (channels, height, width): (usize, usize, usize),
         values: Vec<f32>,
@@ -97,8 +99,8 @@ impl Image {
         Self::new((channels, height, width), vec![value; channels * height * width])
     }
 
-    /// Adds normal noise of the level `sigma`, in units of the [-1, 1] range and not clipped to it: an input to try a
-    /// denoiser on. The noise depends only on the seed and the number of values.
+    /// Adds normal noise of the level `sigma`, in units of the [-1, 1] range and not clipped to it:
+    /// an input to try a denoiser on. The noise depends only on the seed and the number of values.
     ///
     /// ```
     /// use miyasawa::prelude::*;
@@ -168,7 +170,8 @@ impl Image {
         self.values
     }
 
-    /// Converts the image to 1 channel (ITU-R BT.601 luma, 0.299 R + 0.587 G + 0.114 B) or 3 (grey repeated).
+    /// Converts the image to 1 channel (ITU-R BT.601 luma, 0.299 R + 0.587 G + 0.114 B) or 3 (grey
+    /// repeated).
     ///
     /// # Errors
     ///
@@ -186,7 +189,8 @@ impl Image {
         Ok(Self::new((channels, self.height, self.width), values)?.with_depth(self.depth))
     }
 
-    /// Resizes the image, its aspect ratio not kept; antialiased bicubic (Keys, a = -1/2), clipped to [-1, 1].
+    /// Resizes the image, its aspect ratio not kept; antialiased bicubic (Keys, a = -1/2), clipped
+    /// to [-1, 1].
     ///
     /// # Errors
     ///
@@ -203,8 +207,9 @@ impl Image {
         Ok(Self::new((self.channels, height, width), values)?.with_depth(self.depth))
     }
 
-    /// Resizes the image, its aspect ratio kept, until it just covers the size, and crops its centre: the
-    /// preprocessing of a model's input. An image that has this size is returned unchanged.
+    /// Resizes the image, its aspect ratio kept, until it just covers the size, and crops its
+    /// centre: the preprocessing of a model's input. An image that has this size is returned
+    /// unchanged.
     ///
     /// # Errors
     ///
@@ -218,8 +223,9 @@ impl Image {
         Ok(Self::new((self.channels, height, width), values)?.with_depth(self.depth))
     }
 
-    /// Divides the image by its largest absolute value, so that a faint signed difference becomes visible (0 is grey),
-    /// and returns that value too. An image of zeros, or with values that are not finite, is unchanged, with 1.
+    /// Divides the image by its largest absolute value, so that a faint signed difference becomes
+    /// visible (0 is grey), and returns that value too. An image of zeros, or with values that are
+    /// not finite, is unchanged, with 1.
     pub fn amplified(&self) -> (Self, f32) {
         let peak = self.values.iter().fold(0.0f32, |peak, value| peak.max(value.abs()));
         let peak = if peak > 0.0 && self.values.iter().all(|v| v.is_finite()) { peak } else { 1.0 };

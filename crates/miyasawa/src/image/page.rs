@@ -38,8 +38,8 @@ pub struct Page {
     image: Image,
     /// Opacity in [0, 1], and how it applies to the colours.
     alpha: Option<(Vec<f32>, Opacity)>,
-    /// Invisible pixels (transparent, or not finite), and the values stored there: all of the first channel, of the
-    /// second, ..
+    /// Invisible pixels (transparent, or not finite), and the values stored there: all of the first
+    /// channel, of the second, ..
     unseen: Vec<u32>,
     stored: Vec<f32>,
     scale: Option<Scale>,
@@ -190,7 +190,8 @@ impl Page {
         let mut stored = Vec::with_capacity(channels * unseen.len());
         for plane in values.chunks_exact_mut(plane) {
             for at in &unseen {
-                // White, as transparent pixels are shown: their values must not leak into visible pixels.
+                // White, as transparent pixels are shown: their values must not leak into visible
+                // pixels.
                 stored.push(std::mem::replace(&mut plane[*at as usize], 1.0));
             }
         }
@@ -211,7 +212,8 @@ impl Page {
         }
     }
 
-    /// The same page with other colours, for example denoised ones. Invisible pixels keep their stored values.
+    /// The same page with other colours, for example denoised ones. Invisible pixels keep their
+    /// stored values.
     ///
     /// # Errors
     ///

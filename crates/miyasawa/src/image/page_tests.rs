@@ -66,7 +66,8 @@ fn described(format: Format) -> Vec<u8> {
     writer.add(Path::new("test"), &page.with_metadata(metadata)).unwrap();
     let mut bytes = writer.into_bytes();
     if format == Format::Tiff {
-        // TIFF's own orientation, which the writer leaves out: a tag instead of one that nobody needs.
+        // TIFF's own orientation, which the writer leaves out: a tag instead of one that nobody
+        // needs.
         let predictor = [&317u16.to_ne_bytes()[..], &3u16.to_ne_bytes(), &1u32.to_ne_bytes()].concat();
         let at = bytes.windows(8).position(|part| part == predictor).unwrap();
         bytes[at..at + 2].copy_from_slice(&274u16.to_ne_bytes());

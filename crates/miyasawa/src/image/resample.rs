@@ -4,10 +4,11 @@ use std::ops::Range;
 
 /// Resamples a plane of `from` = (height, width) values to the size `to`.
 ///
-/// Separable cubic convolution with a = -1/2 (R. Keys, "Cubic convolution interpolation for digital image
-/// processing", 1981), its kernel stretched by the reduction when a side shrinks so that nothing aliases, weights
-/// normalised at the border: the BICUBIC of Pillow, whose values are in the tests. The result can overshoot the range
-/// of the values; the caller clips. A side that keeps its length is copied exactly.
+/// Separable cubic convolution with a = -1/2 (R. Keys, "Cubic convolution interpolation for digital
+/// image processing", 1981), its kernel stretched by the reduction when a side shrinks so that
+/// nothing aliases, weights normalised at the border: the BICUBIC of Pillow, whose values are in
+/// the tests. The result can overshoot the range of the values; the caller clips. A side that keeps
+/// its length is copied exactly.
 pub(crate) fn resample(plane: &[f32], from: (usize, usize), to: (usize, usize)) -> Vec<f32> {
     part(plane, from, to, (0..to.0, 0..to.1))
 }
@@ -39,8 +40,9 @@ fn part(
     out
 }
 
-/// Resamples planes (C, H, W) with their aspect ratio kept until they just cover the size `to`, crops the centre and clips the
-/// result to [-1, 1]. Pixels that are cropped away are not computed: there may be far more of them.
+/// Resamples planes (C, H, W) with their aspect ratio kept until they just cover the size `to`,
+/// crops the centre and clips the result to [-1, 1]. Pixels that are cropped away are not computed:
+/// there may be far more of them.
 pub(crate) fn cover(
     planes: &[f32],
     channels: usize,

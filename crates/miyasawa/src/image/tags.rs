@@ -19,8 +19,9 @@ const INTEROPERABILITY: u16 = 40965;
 const PIXEL_WIDTH: u16 = 40962;
 const PIXEL_HEIGHT: u16 = 40963;
 
-/// Tags of a TIFF directory that describe how its pixels are stored, or hold offsets in the file: they are not copied to
-/// another file. (317 to 319, predictor, white point and primaries, are distinguished below.)
+/// Tags of a TIFF directory that describe how its pixels are stored, or hold offsets in the file:
+/// they are not copied to another file. (317 to 319, predictor, white point and primaries, are
+/// distinguished below.)
 const OF_THE_FILE: [std::ops::RangeInclusive<u16>; 12] = [
     254..=268,
     273..=281,
@@ -142,8 +143,8 @@ impl<'b> Reader<'b> {
         (count <= MOST).then_some((at + head, count, each))
     }
 
-    /// The tags of the directory at an offset, except those whose values lie outside, and the offset of the next
-    /// directory (0: none).
+    /// The tags of the directory at an offset, except those whose values lie outside, and the
+    /// offset of the next directory (0: none).
     pub fn directory(&self, at: u64) -> Option<(Vec<Tag>, u64)> {
         let (begin, count, each) = self.layout(at)?;
         let word = if self.big { 8 } else { 4 };
@@ -167,7 +168,8 @@ impl<'b> Reader<'b> {
         Some((tags, self.number(begin + count * each, word).unwrap_or(0)))
     }
 
-    /// The offset of a tag's value where it is stored in the tag itself, in a directory that is not of the big kind.
+    /// The offset of a tag's value where it is stored in the tag itself, in a directory that is not
+    /// of the big kind.
     fn inline(&self, at: u64, id: u16) -> Option<(usize, u16)> {
         let (begin, count, each) = self.layout(at).filter(|_| !self.big)?;
         let at = (0..count).map(|i| begin + i * each).find(|at| self.number(*at, 2) == Some(id.into()))?;
@@ -175,7 +177,8 @@ impl<'b> Reader<'b> {
     }
 }
 
-/// An image's descriptive tags: its own, those of EXIF, and those of the location where it was taken.
+/// An image's descriptive tags: its own, those of EXIF, and those of the location where it was
+/// taken.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Tags {
     pub main: Vec<Tag>,
@@ -260,8 +263,9 @@ fn append(block: &mut Vec<u8>, tags: &[Tag]) {
     block.extend(values);
 }
 
-/// Changes an EXIF block in place to describe an upright image of (width, height). Makers' notes, whose offsets count from
-/// the beginning of the block, stay readable. The thumbnail, which shows the image as it was, is removed.
+/// Changes an EXIF block in place to describe an upright image of (width, height). Makers' notes,
+/// whose offsets count from the beginning of the block, stay readable. The thumbnail, which shows
+/// the image as it was, is removed.
 pub(super) fn set_upright(block: &mut [u8], (width, height): (usize, usize)) {
     let Some(reader) = Reader::new(block) else { return };
     let little = reader.little;

@@ -4,8 +4,8 @@ use std::sync::LazyLock;
 
 use ab_glyph::{Font, FontRef, PxScaleFont, ScaleFont, point};
 
-/// The font, which is part of the binary so that figures are the same everywhere. `None` would mean that the
-/// embedded file is damaged; captions are then left out, which a test forbids.
+/// The font, which is part of the binary so that figures are the same everywhere. `None` would mean
+/// that the embedded file is damaged; captions are then left out, which a test forbids.
 static FONT: LazyLock<Option<FontRef<'static>>> =
     LazyLock::new(|| FontRef::try_from_slice(epaint_default_fonts::UBUNTU_LIGHT).ok());
 
@@ -29,8 +29,8 @@ impl Pen {
         self.lay(line).1.ceil() as usize
     }
 
-    /// Breaks text into lines no wider than `width` where it has spaces; a word that is wider is on a line alone. Line ends
-    /// in the text are kept.
+    /// Breaks text into lines no wider than `width` where it has spaces; a word that is wider is on
+    /// a line alone. Line ends in the text are kept.
     pub fn wrap(&self, text: &str, width: usize) -> Vec<String> {
         let mut lines = Vec::new();
         for paragraph in text.lines() {

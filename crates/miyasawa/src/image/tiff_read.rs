@@ -125,8 +125,8 @@ impl TiffFile {
         found.unwrap_or_default()
     }
 
-    /// Finds the range of all samples where their type does not determine black and white: one scale for all pages, so
-    /// that noise is equally strong in each.
+    /// Finds the range of all samples where their type does not determine black and white: one
+    /// scale for all pages, so that noise is equally strong in each.
     fn find_scale(&mut self) -> Result<(), DecodeError> {
         let wide = |page: &PageAt| if let Kind::Wide(kind) = page.kind { Some(kind) } else { None };
         let Some(kind) = self.pages.iter().find_map(wide) else { return Ok(()) };
@@ -290,7 +290,8 @@ fn first(all: &[Tag], id: u16) -> Option<u64> {
     all.iter().find(|tag| tag.id == id)?.numbers().first().copied()
 }
 
-/// Whether the file is a camera's raw file in TIFF's format: one of its images holds a sensor's values.
+/// Whether the file is a camera's raw file in TIFF's format: one of its images holds a sensor's
+/// values.
 fn is_raw(reader: &Reader<'_>) -> bool {
     const SENSOR: [u64; 2] = [32803, 34892];
     let Some((main, _)) = reader.directory(reader.first) else { return false };

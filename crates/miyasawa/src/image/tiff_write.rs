@@ -22,7 +22,8 @@ use super::raster::Opacity;
 use super::tags::{self, Tag};
 use crate::range::denormalise;
 
-/// The bytes of a file that is being written, shared with the encoder, which does not return its writer.
+/// The bytes of a file that is being written, shared with the encoder, which does not return its
+/// writer.
 #[derive(Clone, Default)]
 struct Bytes(Rc<RefCell<Cursor<Vec<u8>>>>);
 
@@ -99,7 +100,8 @@ impl TiffPages {
             Some(5) => Compression::Lzw,
             Some(32773) => Compression::Packbits,
             None | Some(1) => Compression::Uncompressed,
-            // Images whose compression cannot be written (JPEG, fax, ..) are compressed without loss.
+            // Images whose compression cannot be written (JPEG, fax, ..) are compressed without
+            // loss.
             Some(_) => Compression::Deflate(DeflateLevel::Balanced),
         };
         let encoder = match self.encoder.take() {

@@ -1,4 +1,5 @@
-//! Values that were clipped at the ends of the range, as files do, replaced by the mean of the values that may have been clipped.
+//! Values that were clipped at the ends of the range, as files do, replaced by the mean of the
+//! values that may have been clipped.
 
 use crate::image::Image;
 use statrs::function::erf::erf;
@@ -34,9 +35,9 @@ fn mean_beyond(m: f64, sigma: f64) -> f64 {
     m + sigma * ratio
 }
 
-/// The image with noise of the level `sigma` in which every value at an end of the range is replaced by
-/// the mean of the noisy values beyond it, given the clean value that the neighbouring values
-/// suggest. An image that is not clipped, or hardly, stays as it is.
+/// The image with noise of the level `sigma` in which every value at an end of the range is
+/// replaced by the mean of the noisy values beyond it, given the clean value that the neighbouring
+/// values suggest. An image that is not clipped, or hardly, stays as it is.
 ///
 /// Without this, noise on white has a mean below white, and white comes out grey.
 pub(super) fn unclipped(noisy: &Image, sigma: f64) -> Image {
@@ -100,7 +101,8 @@ mod tests {
         assert_eq!(sums, [0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 3.0, 6.0, 0.0, 5.0, 12.0, 21.0]);
     }
 
-    /// Noise on a constant near either end, clipped, regains its mean; an image that is not clipped is unchanged.
+    /// Noise on a constant near either end, clipped, regains its mean; an image that is not clipped
+    /// is unchanged.
     #[test]
     fn clipped_noise_regains_its_mean() {
         let (side, sigma) = (64, 0.2);

@@ -1,5 +1,5 @@
-//! Denoising images of any size, channels and noise level: images and levels that the model was not trained on are
-//! converted to those that it was trained on.
+//! Denoising images of any size, channels and noise level: images and levels that the model was not
+//! trained on are converted to those that it was trained on.
 
 use super::tiles::{self, TILE};
 use super::{clipping, made, tensors, to_images};
@@ -10,15 +10,17 @@ use crate::parallel;
 use burn::tensor::Device;
 use std::collections::BTreeMap;
 
-/// The factor by which the level that a colour model is conditioned on exceeds the noise level of a grey image.
+/// The factor by which the level that a colour model is conditioned on exceeds the noise level of a
+/// grey image.
 ///
-/// Its noise is the same in all three channels: along the grey axis sqrt(3) times as long as the noise that the model
-/// was trained on, and none across. Measured on Set12, levels of 0.05 to 0.4 (docs/models.md): 1.5 to 1.6 is best, and 1.5 to 3.7 dB
-/// better than 1.
+/// Its noise is the same in all three channels: along the grey axis sqrt(3) times as long as the
+/// noise that the model was trained on, and none across. Measured on Set12, levels of 0.05 to 0.4
+/// (docs/models.md): 1.5 to 1.6 is best, and 1.5 to 3.7 dB better than 1.
 const GREY_IN_COLOUR: f64 = 1.55;
 
-/// Computes the noise level to condition a model on, for an image of `channels` channels with noise of the level
-/// `sigma`: larger where a grey image goes through a colour model as three equal channels, within the levels that it was trained on.
+/// Computes the noise level to condition a model on, for an image of `channels` channels with noise
+/// of the level `sigma`: larger where a grey image goes through a colour model as three equal
+/// channels, within the levels that it was trained on.
 pub fn conditioning_sigma(info: &ModelInfo, channels: usize, sigma: f64) -> f64 {
     if channels == 1 && info.data.channels == 3 {
         (GREY_IN_COLOUR * sigma).min(info.sigma[1]).max(sigma)
@@ -30,11 +32,11 @@ pub fn conditioning_sigma(info: &ModelInfo, channels: usize, sigma: f64) -> f64 
 /// Denoises an image of any size, channels and noise level: `D(y)`, or `D(y, label)`. Otherwise as
 /// [`denoise`](super::denoise); images and levels that the model was not trained on are converted:
 ///
-/// * A grey image goes through a colour model as three equal channels, at the [`conditioning_sigma`], and stays
-///   grey, also if it is stored with three equal channels; a colour image goes through a grey model
-///   channel by channel.
-/// * Where values were clipped at the ends of the range, as files do, they are first replaced by the mean of
-///   the values that may have been clipped.
+/// * A grey image goes through a colour model as three equal channels, at the
+///   [`conditioning_sigma`], and stays grey, also if it is stored with three equal channels; a
+///   colour image goes through a grey model channel by channel.
+/// * Where values were clipped at the ends of the range, as files do, they are first replaced by
+///   the mean of the values that may have been clipped.
 /// * Below the smallest level of the training, `min`, the correction is that of `min`, shortened:
 ///   `y + (sigma/min)^2 (D_min(y) - y)`, which is the formula of Tweedie with the score at `min`; at 0 the
 ///   image stays as it is. Above the largest it is that of the largest.
@@ -71,8 +73,8 @@ pub fn denoise_any(
     assembled(noisy, outputs).map(Some)
 }
 
-/// As [`denoise_any`], for several images, each with its noise level: those of one size go through the network together. The
-/// model must be a denoiser.
+/// As [`denoise_any`], for several images, each with its noise level: those of one size go through
+/// the network together. The model must be a denoiser.
 pub fn denoise_batch(
     model: &(impl Predict + Sync),
     info: &ModelInfo,
@@ -145,8 +147,8 @@ impl Input {
     }
 }
 
-/// The network's inputs: none where there is no noise, the three channels of a colour image one by one for a grey
-/// model.
+/// The network's inputs: none where there is no noise, the three channels of a colour image one by
+/// one for a grey model.
 fn inputs(info: &ModelInfo, noisy: &Image, sigma: f64) -> Result<Vec<Input>, ImageError> {
     let (channels, height, width) = noisy.shape();
     if sigma == 0.0 && !info.network.is_blind() {
@@ -186,7 +188,8 @@ fn within(info: &ModelInfo, sigma: f64) -> (f64, f64) {
     (level, (sigma / level).min(1.0).powi(2))
 }
 
-/// `y` plus the share `share` of the correction `denoised - y`, at most as long as noise of the level `sigma`.
+/// `y` plus the share `share` of the correction `denoised - y`, at most as long as noise of the
+/// level `sigma`.
 fn corrected(y: &Image, denoised: &Image, share: f64, sigma: f64) -> Image {
     let pairs = || y.values().iter().zip(denoised.values());
     let count = y.values().len() as f64;

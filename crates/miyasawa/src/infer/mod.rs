@@ -64,9 +64,10 @@ fn class(label: usize, device: &Device) -> Tensor<1, Int> {
     Tensor::from_data(TensorData::new(vec![label as i32], [1]), device)
 }
 
-/// Computes the probabilities of all classes for an image that has the model's channels and size; see
-/// [`DataInfo::fitted`](crate::checkpoint::DataInfo::fitted). `None` if the model does not classify. `sigma` lies within
-/// [`NOISE_LEVELS`](crate::model::NOISE_LEVELS), or is 0 for a blind network: with other levels the results are not finite.
+/// Computes the probabilities of all classes for an image that has the model's channels and size;
+/// see [`DataInfo::fitted`](crate::checkpoint::DataInfo::fitted). `None` if the model does not
+/// classify. `sigma` lies within [`NOISE_LEVELS`](crate::model::NOISE_LEVELS), or is 0 for a blind
+/// network: with other levels the results are not finite.
 ///
 /// # Panics
 /// If the image has other channels than the model's.
@@ -76,7 +77,8 @@ pub fn classify(model: &impl Predict, image: &Image, sigma: f64, device: &Device
     found.logits.map(|logits| host(softmax(logits, 1)))
 }
 
-/// As [`classify`], for several images, each with its noise level. `None` if the model does not classify.
+/// As [`classify`], for several images, each with its noise level. `None` if the model does not
+/// classify.
 pub fn classify_batch(
     model: &(impl Predict + Sync),
     images: &[Image],
@@ -93,8 +95,8 @@ pub fn classify_batch(
     host(softmax(logits, 1)).chunks(classes).map(<[f32]>::to_vec).collect()
 }
 
-/// Computes the probabilities of all classes by a defended classifier for an image of its shape; see
-/// [`Defence`](crate::classifier::Defence).
+/// Computes the probabilities of all classes by a defended classifier for an image of its shape;
+/// see [`Defence`](crate::classifier::Defence).
 ///
 /// # Panics
 /// If the image has another shape.
@@ -104,7 +106,8 @@ pub fn classify_behind(classifier: &dyn Classifier, image: &Image) -> Vec<f32> {
     scaled_log_probs(&logits, classifier.classes(), 1.0).into_iter().map(f32::exp).collect()
 }
 
-/// Computes `log p(y)`, up to a constant that depends only on `sigma`, of an image that has the model's channels and size.
+/// Computes `log p(y)`, up to a constant that depends only on `sigma`, of an image that has the
+/// model's channels and size.
 pub fn log_density<N: EnergyNetwork>(
     model: &JointModel<N>,
     image: &Image,

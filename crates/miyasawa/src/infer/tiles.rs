@@ -31,9 +31,10 @@ fn weight(at: usize, start: usize, size: usize, side: usize) -> f32 {
 }
 
 /// Denoises an image at its own size: `D(y)`, or `D(y, label)`. An image larger than 512 pixels is
-/// denoised in overlapping parts that are blended; `progress` is called with the share that is done before each. `None` if the
-/// model does not denoise, or not for a class. `sigma` is as for [`classify`](super::classify); a `label` that is not one of the
-/// classes selects no class: see [`Predictor::class`](crate::predictor::Predictor::class).
+/// denoised in overlapping parts that are blended; `progress` is called with the share that is done
+/// before each. `None` if the model does not denoise, or not for a class. `sigma` is as for
+/// [`classify`](super::classify); a `label` that is not one of the classes selects no class: see
+/// [`Predictor::class`](crate::predictor::Predictor::class).
 ///
 /// # Panics
 /// If the image has other channels than the model's.
@@ -106,7 +107,8 @@ mod tests {
         }
     }
 
-    /// A model whose energy is zero denoises every pixel by itself: the borders of parts must be invisible.
+    /// A model whose energy is zero denoises every pixel by itself: the borders of parts must be
+    /// invisible.
     #[test]
     fn parts_of_a_large_image_blend_without_seams() {
         let device = Device::flex();

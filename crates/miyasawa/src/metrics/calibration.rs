@@ -2,13 +2,15 @@
 
 use super::log_sum_exp;
 
-/// Fits the temperature `T` that makes `softmax(logits/T)` likeliest (Guo et al. 2017, "On calibration of modern neural
-/// networks", section 4.2), between 0.01 and 100. `logits` holds (labels.len(), classes).
+/// Fits the temperature `T` that makes `softmax(logits/T)` likeliest (Guo et al. 2017, "On
+/// calibration of modern neural networks", section 4.2), between 0.01 and 100. `logits` holds
+/// (labels.len(), classes).
 ///
-/// Each label shares a part `1/(n + 2)` of its weight with all classes, as Platt (1999, "Probabilistic outputs for support
-/// vector machines", section 2.2) smooths his targets: without it a few hundred images that are all classified
-/// correctly would make the predictions certain, and a later wrong one would cost the more. The loss is convex in `1/T`: golden-section search
-/// on the logarithm finds the only minimum.
+/// Each label shares a part `1/(n + 2)` of its weight with all classes, as Platt (1999,
+/// "Probabilistic outputs for support vector machines", section 2.2) smooths his targets: without
+/// it a few hundred images that are all classified correctly would make the predictions certain,
+/// and a later wrong one would cost the more. The loss is convex in `1/T`: golden-section search on
+/// the logarithm finds the only minimum.
 ///
 /// # Panics
 /// If there are no labels or the lengths do not agree.
@@ -39,7 +41,8 @@ pub fn fit_temperature(logits: &[f32], labels: &[u32]) -> f64 {
     (0.5 * (low + high)).exp()
 }
 
-/// Mean of `-log softmax(logits/T)` at the labels, of whose weight the share `smoothing` goes to all classes.
+/// Mean of `-log softmax(logits/T)` at the labels, of whose weight the share `smoothing` goes to
+/// all classes.
 fn mean_nll(logits: &[f32], labels: &[u32], temperature: f64, smoothing: f64) -> f64 {
     let classes = logits.len() / labels.len();
     let nll = |(row, label): (&[f32], &u32)| {

@@ -8,7 +8,8 @@ const ONE_SIDED: f64 = 1.644_853_626_951_472_7;
 /// Number of bins of the expected calibration error.
 pub const ECE_BINS: usize = 15;
 
-/// Returns the index of the largest value; of equal ones the lowest. NaN is never the largest; 0 if all values are NaN or there are none.
+/// Returns the index of the largest value; of equal ones the lowest. NaN is never the largest; 0 if
+/// all values are NaN or there are none.
 pub fn argmax(values: &[f32]) -> usize {
     let mut best = None;
     for (i, &value) in values.iter().enumerate().filter(|(_, value)| !value.is_nan()) {
@@ -19,7 +20,8 @@ pub fn argmax(values: &[f32]) -> usize {
     best.map_or(0, |(i, _)| i)
 }
 
-/// Returns the indices of the `k` largest values, the largest first; of equal ones the lowest first, NaN last.
+/// Returns the indices of the `k` largest values, the largest first; of equal ones the lowest
+/// first, NaN last.
 pub fn top(values: &[f32], k: usize) -> Vec<usize> {
     let mut order: Vec<usize> = (0..values.len()).collect();
     let key = |i: usize| if values[i].is_nan() { f32::NEG_INFINITY } else { values[i] };
@@ -53,11 +55,12 @@ pub struct ClassificationMetrics {
     /// mean over examples of |accuracy - mean confidence| of their bin, confidence being the largest probability and the
     /// [`ECE_BINS`] bins ((m-1)/15, m/15].
     pub ece: f64,
-    /// Its standard error, the bins and their mean confidence taken as exact; none in documents of earlier versions.
+    /// Its standard error, the bins and their mean confidence taken as exact; none in documents of
+    /// earlier versions.
     #[serde(default)]
     pub ece_error: Option<f64>,
-    /// The calibration error that a perfectly calibrated model with these confidences has by chance: its mean on this
-    /// number of examples, and its 95% quantile.
+    /// The calibration error that a perfectly calibrated model with these confidences has by
+    /// chance: its mean on this number of examples, and its 95% quantile.
     #[serde(default)]
     pub ece_by_chance: Option<[f64; 2]>,
     /// Mean over examples of the sum over classes of (p(c) - [c is true])^2, in [0, 2] (Brier 1950).
@@ -166,7 +169,8 @@ impl ClassificationMeter {
         }
     }
 
-    /// The reliability diagram, whose mean gap is the calibration error. Bins without examples are left out.
+    /// The reliability diagram, whose mean gap is the calibration error. Bins without examples are
+    /// left out.
     pub fn reliability(&self) -> Vec<ReliabilityBin> {
         let filled = self.bins.iter().enumerate().filter(|(_, bin)| bin.count > 0);
         let width = 1.0 / ECE_BINS as f64;
@@ -274,8 +278,8 @@ mod tests {
         assert!(none.accuracy.is_nan() && none.accuracy_interval.is_none());
     }
 
-    /// Labels drawn from the probabilities themselves: the calibration error is due to chance, and its mean is the
-    /// one that is reported.
+    /// Labels drawn from the probabilities themselves: the calibration error is due to chance, and
+    /// its mean is the one that is reported.
     #[test]
     fn the_calibration_error_by_chance_is_reported() {
         use rand::RngExt;

@@ -17,7 +17,8 @@ pub fn mse(a: &[f32], b: &[f32]) -> f64 {
     a.iter().zip(b).map(|(&a, &b)| (f64::from(a) - f64::from(b)).powi(2)).sum::<f64>() / a.len() as f64
 }
 
-/// Computes the peak signal-to-noise ratio in decibels, 10 log10(2^2 / mse) with values in [-1, 1]; infinite for equal images.
+/// Computes the peak signal-to-noise ratio in decibels, 10 log10(2^2 / mse) with values in [-1, 1];
+/// infinite for equal images.
 pub fn psnr(mse: f64) -> f64 {
     10.0 * (PEAK_TO_PEAK * PEAK_TO_PEAK / mse).log10()
 }
@@ -47,8 +48,8 @@ pub struct DenoisingMetrics {
 
 /// Collects [`DenoisingMetrics`] batch by batch.
 ///
-/// Images are compared as they are: a denoiser's output is not clipped to [-1, 1], since D(y) estimates E[x|y] and values
-/// outside the range are part of its error.
+/// Images are compared as they are: a denoiser's output is not clipped to [-1, 1], since D(y)
+/// estimates E[x|y] and values outside the range are part of its error.
 #[derive(Debug, Clone, Default)]
 pub struct DenoisingMeter {
     count: u64,
@@ -57,8 +58,8 @@ pub struct DenoisingMeter {
     ssim: Mean,
 }
 
-/// A mean, and the sum of the squared deviations from it (Welford 1962): the sum of the squares would lose the digits
-/// of a small spread.
+/// A mean, and the sum of the squared deviations from it (Welford 1962): the sum of the squares
+/// would lose the digits of a small spread.
 #[derive(Debug, Clone, Copy, Default)]
 struct Mean {
     count: u64,
@@ -89,7 +90,8 @@ impl DenoisingMeter {
         Self::default()
     }
 
-    /// Adds images `estimates` with their clean originals, both (N, C, H, W) with `shape` = (C, H, W).
+    /// Adds images `estimates` with their clean originals, both (N, C, H, W) with `shape` = (C, H,
+    /// W).
     ///
     /// # Panics
     ///

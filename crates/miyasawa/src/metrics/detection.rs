@@ -5,8 +5,8 @@ use super::interval::{Estimate, auroc_error, auroc_interval};
 /// The performance of a score as a detector of the first set, "in", whose values should be larger.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Detection {
-    /// Area under the ROC curve: the probability that a value of "in" exceeds one of "out", ties counting half; 0.5 is
-    /// chance, below it the score is inverted.
+    /// Area under the ROC curve: the probability that a value of "in" exceeds one of "out", ties
+    /// counting half; 0.5 is chance, below it the score is inverted.
     pub auroc: f64,
     /// Its standard error ([`auroc_error`]: Hanley & McNeil 1982); none in documents of earlier versions.
     #[serde(default)]

@@ -1,10 +1,11 @@
-//! The precision of a measurement on n examples: 95% confidence intervals, standard errors, and which of several
-//! measurements is the best beyond them.
+//! The precision of a measurement on n examples: 95% confidence intervals, standard errors, and
+//! which of several measurements is the best beyond them.
 
 use serde::{Deserialize, Serialize};
 use statrs::function::factorial::ln_binomial;
 
-/// The 97.5% quantile of the standard normal distribution: a 95% interval reaches this many standard errors to either side.
+/// The 97.5% quantile of the standard normal distribution: a 95% interval reaches this many
+/// standard errors to either side.
 pub const Z95: f64 = 1.959_963_984_540_054;
 
 /// Which of several values is the best.
@@ -111,9 +112,10 @@ pub fn wilson(share: f64, count: usize) -> [f64; 2] {
     [low, high]
 }
 
-/// The standard error of an area under the ROC curve of `inside` against `outside` examples (Hanley & McNeil 1982, "The
-/// meaning and use of the area under a receiver operating characteristic (ROC) curve", eq. 1). It is 0 where a score
-/// separates the sets perfectly; [`auroc_interval`] has a width there.
+/// The standard error of an area under the ROC curve of `inside` against `outside` examples (Hanley
+/// & McNeil 1982, "The meaning and use of the area under a receiver operating characteristic (ROC)
+/// curve", eq. 1). It is 0 where a score separates the sets perfectly; [`auroc_interval`] has a
+/// width there.
 pub fn auroc_error(auroc: f64, inside: usize, outside: usize) -> f64 {
     hanley_mcneil(auroc, [inside as f64 - 1.0, outside as f64 - 1.0], (inside * outside) as f64).sqrt()
 }
@@ -130,7 +132,8 @@ pub fn auroc_interval(auroc: f64, inside: usize, outside: usize) -> [f64; 2] {
     let more = 0.5 * (inside + outside) as f64 - 1.0;
     let pairs = (inside * outside) as f64;
     let within = |a: f64| (auroc - a).abs() <= Z95 * hanley_mcneil(a, [more, more], pairs).sqrt();
-    // Bisection from the observed area, which is inside, to an end, which is outside or the limit itself.
+    // Bisection from the observed area, which is inside, to an end, which is outside or the limit
+    // itself.
     let limit = |mut outer: f64| {
         let mut inner = auroc;
         if within(outer) {

@@ -10,13 +10,16 @@ const RADIUS: usize = 5;
 const C1: f64 = 0.02 * 0.02;
 const C2: f64 = 0.06 * 0.06;
 
-/// Computes the structural similarity of two images (C, H, W) with values in [-1, 1]; 1 for equal images.
+/// Computes the structural similarity of two images (C, H, W) with values in [-1, 1]; 1 for equal
+/// images.
 ///
-/// Wang, Bovik, Sheikh, Simoncelli, "Image quality assessment: from error visibility to structural similarity", 2004, eq. 13:
-/// Gaussian window of 11x11 with sigma 1.5, K1 = 0.01, K2 = 0.03, averaged over all positions where the window lies inside
-/// the image, then over channels. Values are shifted to [0, 2] first, because the paper compares intensities that are
-/// not negative; the result is the same as on [0, 255]. In images with a side below 11 the window is the largest odd
-/// square within the image, its weights normalised again: at 1x1 only the comparison of intensities is left.
+/// Wang, Bovik, Sheikh, Simoncelli, "Image quality assessment: from error visibility to structural
+/// similarity", 2004, eq. 13: Gaussian window of 11x11 with sigma 1.5, K1 = 0.01, K2 = 0.03,
+/// averaged over all positions where the window lies inside the image, then over channels. Values
+/// are shifted to [0, 2] first, because the paper compares intensities that are not negative; the
+/// result is the same as on [0, 255]. In images with a side below 11 the window is the largest odd
+/// square within the image, its weights normalised again: at 1x1 only the comparison of intensities
+/// is left.
 ///
 /// # Panics
 ///

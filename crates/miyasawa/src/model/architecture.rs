@@ -219,7 +219,8 @@ impl Architecture {
         }
     }
 
-    /// Activations that training keeps of a unit: the inputs of convolutions, norms and non-linearities.
+    /// Activations that training keeps of a unit: the inputs of convolutions, norms and
+    /// non-linearities.
     pub fn kept_per_unit(&self) -> usize {
         match self {
             Self::GradResNet(_) => 4,
@@ -233,7 +234,8 @@ impl Architecture {
         if self.kind() == Kind::GradResNet { 2 } else { 1 }
     }
 
-    /// The type of the convolutions' products: they change how the network is computed, not its parameters.
+    /// The type of the convolutions' products: they change how the network is computed, not its
+    /// parameters.
     pub fn set_operands(&mut self, operands: crate::ops::Operands) {
         *match self {
             Self::GradResNet(config) => &mut config.operands,
@@ -265,7 +267,8 @@ impl Architecture {
     /// anything is allocated: both may come from an untrusted file.
     ///
     /// # Errors
-    /// If [`validate`](Self::validate) finds an error, or a parameter is missing, unknown, or has another shape.
+    /// If [`validate`](Self::validate) finds an error, or a parameter is missing, unknown, or has
+    /// another shape.
     pub fn with_params(
         &self,
         values: ParamMap,
@@ -292,8 +295,8 @@ const LARGEST: usize = 1 << 16;
 /// The most channels: a 3x3 convolution from as many to as many has 2.4 GB of weights.
 const WIDEST: usize = 1 << 13;
 
-/// Checks the channels of an image and the width of the first stage; each of the `stages` is twice as wide as the one
-/// before.
+/// Checks the channels of an image and the width of the first stage; each of the `stages` is twice
+/// as wide as the one before.
 pub(super) fn check_widths(channels: usize, width: usize, stages: usize) -> Result<(), String> {
     let named = [("channels", channels), ("width", width)];
     if let Some((name, value)) = named.into_iter().find(|(_, value)| !(1..=WIDEST).contains(value)) {

@@ -21,7 +21,8 @@ pub struct DnCnnConfig {
     pub bias_free: bool,
     /// Whether the noise level comes in as a further channel (Zhang et al. 2018, FFDNet).
     pub conditioned: bool,
-    /// The type of the convolutions' products: they change how the network is computed, not its parameters.
+    /// The type of the convolutions' products: they change how the network is computed, not its
+    /// parameters.
     #[serde(skip)]
     pub operands: Operands,
 }
@@ -48,8 +49,8 @@ impl DnCnnConfig {
     /// A network with random parameters.
     ///
     /// # Panics
-    /// If [`Architecture::validate`](super::Architecture::validate) finds an error in the configuration; other functions
-    /// of an invalid configuration may panic too.
+    /// If [`Architecture::validate`](super::Architecture::validate) finds an error in the
+    /// configuration; other functions of an invalid configuration may panic too.
     pub fn init(&self, device: &Device, seed: u64) -> DnCnn {
         let rng = &mut ChaCha8Rng::seed_from_u64(seed);
         let mut conv = |from, to, bias: bool| {

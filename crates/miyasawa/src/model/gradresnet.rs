@@ -42,11 +42,12 @@ pub struct GradResNetConfig {
     /// How the activations are normalised.
     #[serde(default, skip_serializing_if = "Norm::is_group")]
     pub norm: Norm,
-    /// Added to the variances of group normalisation. Of the order of a tenth it bounds the amplification of images
-    /// of little contrast (docs/ablations.md).
+    /// Added to the variances of group normalisation. Of the order of a tenth it bounds the
+    /// amplification of images of little contrast (docs/ablations.md).
     #[serde(default = "default_norm_epsilon", skip_serializing_if = "is_default_norm_epsilon")]
     pub norm_epsilon: f32,
-    /// The type of the convolutions' products: they change how the network is computed, not its parameters, and are not stored.
+    /// The type of the convolutions' products: they change how the network is computed, not its
+    /// parameters, and are not stored.
     #[serde(skip)]
     pub operands: Operands,
 }
@@ -198,11 +199,12 @@ impl GradResNetConfig {
         GradResNet { embed1, embed2, stem, stages, class_head, energy_head }
     }
 
-    /// The network with these parameters. The configuration is compared with them before anything is
-    /// allocated: both may come from an untrusted file.
+    /// The network with these parameters. The configuration is compared with them before anything
+    /// is allocated: both may come from an untrusted file.
     ///
     /// # Errors
-    /// If [`validate`](Self::validate) finds an error, or a parameter is missing, unknown, or has another shape.
+    /// If [`validate`](Self::validate) finds an error, or a parameter is missing, unknown, or has
+    /// another shape.
     pub fn with_params(&self, values: ParamMap, device: &Device) -> Result<GradResNet, ParamError> {
         self.validate().map_err(ParamError::Config)?;
         let same =
@@ -212,7 +214,8 @@ impl GradResNetConfig {
                 None => Err(ParamError::Missing(name)),
             };
         same("stem.weight".to_owned(), vec![self.width, self.channels, 3, 3])?;
-        // The first missing block ends the loop, so that it takes no more steps than the file has blocks.
+        // The first missing block ends the loop, so that it takes no more steps than the file has
+        // blocks.
         let mut cin = self.width;
         for (k, &blocks) in self.blocks.iter().enumerate() {
             for j in 0..blocks {

@@ -26,7 +26,8 @@ pub struct JointModel<N: EnergyNetwork> {
     sigma_data: f64,
 }
 
-/// The model evaluated at a batch of noisy images: one forward pass, from which all quantities follow.
+/// The model evaluated at a batch of noisy images: one forward pass, from which all quantities
+/// follow.
 pub struct Evaluated<'m, N: EnergyNetwork> {
     net: &'m N,
     tape: N::Tape,
@@ -78,9 +79,10 @@ impl<N: EnergyNetwork> JointModel<N> {
         }
     }
 
-    /// Evaluates the model at noisy images `y`, `[batch, channels, height, width]`, with a noise level each,
-    /// `[batch]`. One forward pass. A level outside [`NOISE_LEVELS`](super::NOISE_LEVELS) (0 too) leads to results that are
-    /// not finite, unless the network is blind and ignores it.
+    /// Evaluates the model at noisy images `y`, `[batch, channels, height, width]`, with a noise
+    /// level each, `[batch]`. One forward pass. A level outside
+    /// [`NOISE_LEVELS`](super::NOISE_LEVELS) (0 too) leads to results that are not finite, unless
+    /// the network is blind and ignores it.
     ///
     /// # Panics
     /// If the images have other channels than the network.
@@ -155,11 +157,13 @@ impl<N: EnergyNetwork> Evaluated<'_, N> {
 
     /// `D(y, c) - D(y)` for the classes `labels`.
     ///
-    /// The part that both denoisers share, the gradient of the Gaussian base and of `e`, is hundreds of times larger
-    /// than their difference and would round it away in float32: only the other parts are subtracted. And where the
-    /// class is nearly certain, `D(y)` is nearly `D(y, c)`: as `D(y) = p(c|y) D(y, c) + p(not c|y) D(y, not c)`, the difference is
+    /// The part that both denoisers share, the gradient of the Gaussian base and of `e`, is
+    /// hundreds of times larger than their difference and would round it away in float32: only the
+    /// other parts are subtracted. And where the class is nearly certain, `D(y)` is nearly
+    /// `D(y, c)`: as `D(y) = p(c|y) D(y, c) + p(not c|y) D(y, not c)`, the difference is
     /// `p(not c|y) (D(y, c) - D(y, not c))`, which loses no precision. That is
-    /// `p(not c|y) sigma^2 (grad f_c - sum_{k != c} p(k | y, not c) grad f_k)`, two passes through the network.
+    /// `p(not c|y) sigma^2 (grad f_c - sum_{k != c} p(k | y, not c) grad f_k)`, two passes through
+    /// the network.
     pub fn denoiser_difference(&self, labels: &Tensor<1, Int>) -> Tensor<4> {
         let (one, rest) = self.split(labels);
         let of_others = softmax(self.others(&one), 1);
@@ -175,8 +179,9 @@ impl<N: EnergyNetwork> Evaluated<'_, N> {
         self.logit_gradient(one * rest.clone().sum_dim(1) - rest)
     }
 
-    /// `log p(c | y)` for the classes `labels`, `[batch]`, as `-log(1 + exp(log sum_{k != c} exp f_k - f_c))`: where the
-    /// class is nearly certain, neither it nor its derivative is lost in a 1.
+    /// `log p(c | y)` for the classes `labels`, `[batch]`, as
+    /// `-log(1 + exp(log sum_{k != c} exp f_k - f_c))`: where the class is nearly certain, neither
+    /// it nor its derivative is lost in a 1.
     pub fn class_log_prob(&self, labels: &Tensor<1, Int>) -> Tensor<1> {
         let one = self.one_hot(labels);
         let of_label = (self.outputs.logits.clone() * one.clone()).sum_dim(1).squeeze_dim::<1>(1);
@@ -184,8 +189,8 @@ impl<N: EnergyNetwork> Evaluated<'_, N> {
         -loss::softplus(behind)
     }
 
-    /// The logits of all classes but the one marked in `one`, a [`one_hot`](Self::one_hot), whose entry is so small
-    /// that it does not contribute to a sum of exponentials.
+    /// The logits of all classes but the one marked in `one`, a [`one_hot`](Self::one_hot), whose
+    /// entry is so small that it does not contribute to a sum of exponentials.
     fn others(&self, one: &Tensor<2>) -> Tensor<2> {
         self.outputs.logits.clone() - one.clone() * 1e30
     }
@@ -197,8 +202,8 @@ impl<N: EnergyNetwork> Evaluated<'_, N> {
         (one, rest)
     }
 
-    /// The gradient for `y` of `sum weights*f_c` (`weights` is `[batch, classes]`): attacks on any loss
-    /// of the logits need it.
+    /// The gradient for `y` of `sum weights*f_c` (`weights` is `[batch, classes]`): attacks on any
+    /// loss of the logits need it.
     pub fn logit_gradient(&self, weights: Tensor<2>) -> Tensor<4> {
         self.pull_back(weights, self.scales.energy.zeros_like())
     }
@@ -213,7 +218,8 @@ impl<N: EnergyNetwork> Evaluated<'_, N> {
         self.tweedie(&self.score())
     }
 
-    /// Computes the class-conditional denoised images `D(y, c) = E[x | y, c]` for the classes `labels`, `[batch]`.
+    /// Computes the class-conditional denoised images `D(y, c) = E[x | y, c]` for the classes
+    /// `labels`, `[batch]`.
     pub fn denoised_given(&self, labels: &Tensor<1, Int>) -> Tensor<4> {
         self.tweedie(&self.score_given(labels))
     }

@@ -34,8 +34,8 @@ pub(super) fn softplus(x: Tensor<1>) -> Tensor<1> {
     relu(x.clone()) + (-x.abs()).exp().log1p()
 }
 
-/// Computes the cross-entropy `CE = -log p(c | y)`, `[batch]`, with a share `smoothing` of the target spread over all classes
-/// (Szegedy et al. 2016; 0 for none).
+/// Computes the cross-entropy `CE = -log p(c | y)`, `[batch]`, with a share `smoothing` of the
+/// target spread over all classes (Szegedy et al. 2016; 0 for none).
 pub fn cross_entropy(logits: &Tensor<2>, labels: &Tensor<1, Int>, smoothing: f64) -> Tensor<1> {
     let log_probs = log_softmax(logits.clone(), 1);
     let classes = log_probs.dims()[1];
@@ -50,9 +50,9 @@ pub fn log_sum_exp(logits: &Tensor<2>) -> Tensor<1> {
     sum.squeeze_dim::<1>(1)
 }
 
-/// Computes the loss of a denoiser `D`, `[batch]`, for clean images `x` (Karras et al. 2022, "Elucidating the design
-/// space"): `(s^2 + sigma^2)/(s*sigma)^2 * |D(y) - x|^2 / d`. For the joint model's `D` it is
-/// [`score_matching`].
+/// Computes the loss of a denoiser `D`, `[batch]`, for clean images `x` (Karras et al. 2022,
+/// "Elucidating the design space"): `(s^2 + sigma^2)/(s*sigma)^2 * |D(y) - x|^2 / d`. For the joint
+/// model's `D` it is [`score_matching`].
 pub fn denoising(denoised: Tensor<4>, x: &Tensor<4>, sigma: &Tensor<1>, sigma_data: f64) -> Tensor<1> {
     let n = sigma.dims()[0];
     let error = (denoised - x.clone()).powi_scalar(2).reshape([n as i32, -1]).mean_dim(1);

@@ -28,7 +28,8 @@ impl Names {
     }
 }
 
-/// Visits the parameters, or their gradients where there are any: shape and flattened value by name.
+/// Visits the parameters, or their gradients where there are any: shape and flattened value by
+/// name.
 struct Collect<'g> {
     names: Names,
     gradients: Option<&'g mut Gradients>,
@@ -126,8 +127,8 @@ impl ModuleMapper for Untrack {
     }
 }
 
-/// The module on the autodiff device with parameters that are not tracked: a reverse pass computes gradients for its inputs
-/// and none for its parameters.
+/// The module on the autodiff device with parameters that are not tracked: a reverse pass computes
+/// gradients for its inputs and none for its parameters.
 pub fn untracked<M: Module>(module: M) -> M {
     module.map(&mut Untrack)
 }

@@ -1,7 +1,8 @@
 //! The reference models to compare the joint one with: a classifier alone, a denoiser alone.
 //!
-//! They use the layers of [`crate::nn`] and so the same convolution kernels as the joint model, which makes
-//! their measured times comparable; ReLU and other cheap operations come from the framework.
+//! They use the layers of [`crate::nn`] and so the same convolution kernels as the joint model,
+//! which makes their measured times comparable; ReLU and other cheap operations come from the
+//! framework.
 
 use super::{DnCnn, ResNet, UNet, joint::per_image};
 use crate::nn::{BatchNorm, NormLog};
@@ -50,9 +51,10 @@ impl DenoiserNet {
 
 /// A denoiser alone, `D(y)`, with `F` the network.
 ///
-/// A blind denoiser predicts the noise (Zhang et al. 2017): `D(y) = y - F(y)`. One that is conditioned on the
-/// noise level has the preconditioning of Karras et al. 2022 with `s` the standard deviation of the data, and the noise level as
-/// an additional channel: `D(y) = c_skip*y + c_out*F(c_in*[y, sigma])`, `c_skip = s^2/(s^2 + sigma^2)`,
+/// A blind denoiser predicts the noise (Zhang et al. 2017): `D(y) = y - F(y)`. One that is
+/// conditioned on the noise level has the preconditioning of Karras et al. 2022 with `s` the
+/// standard deviation of the data, and the noise level as an additional channel:
+/// `D(y) = c_skip*y + c_out*F(c_in*[y, sigma])`, `c_skip = s^2/(s^2 + sigma^2)`,
 /// `c_out = sigma*s/sqrt(s^2 + sigma^2)`, `c_in = 1/sqrt(s^2 + sigma^2)`.
 #[derive(Module, Debug)]
 pub struct PlainDenoiser {

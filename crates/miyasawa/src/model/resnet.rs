@@ -19,7 +19,8 @@ pub struct ResNetConfig {
     pub width: usize,
     /// Blocks of every stage.
     pub blocks: Vec<usize>,
-    /// The type of the convolutions' products: they change how the network is computed, not its parameters.
+    /// The type of the convolutions' products: they change how the network is computed, not its
+    /// parameters.
     #[serde(skip)]
     pub operands: Operands,
 }
@@ -48,8 +49,8 @@ impl ResNetConfig {
     /// A network with random parameters.
     ///
     /// # Panics
-    /// If [`Architecture::validate`](super::Architecture::validate) finds an error in the configuration; other functions
-    /// of an invalid configuration may panic too.
+    /// If [`Architecture::validate`](super::Architecture::validate) finds an error in the
+    /// configuration; other functions of an invalid configuration may panic too.
     pub fn init(&self, device: &Device, seed: u64) -> ResNet {
         let rng = &mut ChaCha8Rng::seed_from_u64(seed);
         let norm = |channels| BatchNorm::new(channels, true, device);
@@ -82,9 +83,9 @@ impl ResNetConfig {
     }
 }
 
-/// The residual classifier of He et al. 2016 in its form for CIFAR: a 3x3 stem without pooling, basic blocks
-/// (convolution, batch normalisation, ReLU), the mean over the pixels, a linear layer. `[2, 2, 2, 2]` blocks
-/// are ResNet-18. It is not conditioned on the noise level.
+/// The residual classifier of He et al. 2016 in its form for CIFAR: a 3x3 stem without pooling,
+/// basic blocks (convolution, batch normalisation, ReLU), the mean over the pixels, a linear layer.
+/// `[2, 2, 2, 2]` blocks are ResNet-18. It is not conditioned on the noise level.
 #[derive(Module, Debug)]
 pub struct ResNet {
     stem: Conv2d,

@@ -11,10 +11,11 @@ const EPSILON: f64 = 1e-5;
 
 /// Batch normalisation (Ioffe & Szegedy 2015) of a convolution's output, for the reference models.
 ///
-/// In training the statistics are those of the images that go through together: of a part of the batch where
-/// the batch is taken in parts, which is ghost batch normalisation (Hoffer et al. 2017). They are reported
-/// to a [`NormLog`]; the running ones move once a step, by the statistics of the entire batch
-/// ([`update_running`]). Out of training the running statistics are folded into the convolution.
+/// In training the statistics are those of the images that go through together: of a part of the
+/// batch where the batch is taken in parts, which is ghost batch normalisation (Hoffer et al.
+/// 2017). They are reported to a [`NormLog`]; the running ones move once a step, by the statistics
+/// of the entire batch ([`update_running`]). Out of training the running statistics are folded into
+/// the convolution.
 ///
 /// It is group normalisation of the batch taken as one image, with a group for every channel: the same
 /// kernels. Without a bias (Mohan et al. 2020) nothing is subtracted, so that the layer is homogeneous.
@@ -77,8 +78,8 @@ impl Moments {
     }
 }
 
-/// Updates the running statistics of a network's layers by those of the parts of a batch; `parts` holds the
-/// layers' statistics for every part. Nothing depends on the number of threads.
+/// Updates the running statistics of a network's layers by those of the parts of a batch; `parts`
+/// holds the layers' statistics for every part. Nothing depends on the number of threads.
 pub fn update_running(layers: Vec<&mut BatchNorm>, parts: &[Vec<Moments>]) {
     for (k, layer) in layers.into_iter().enumerate() {
         let seen: Vec<&Moments> = parts.iter().filter_map(|part| part.get(k)).collect();
@@ -100,8 +101,8 @@ impl BatchNorm {
         }
     }
 
-    /// `norm(conv(x))`: with the batch's statistics, which are added to the log, if there is one, else
-    /// with the running statistics.
+    /// `norm(conv(x))`: with the batch's statistics, which are added to the log, if there is one,
+    /// else with the running statistics.
     pub fn normalise_conv(&self, conv: &Conv2d, x: &Tensor<4>, log: Option<&mut NormLog>) -> Tensor<4> {
         match log {
             Some(log) => self.by_batch(&conv.forward_add(x, None).0, log),

@@ -53,8 +53,8 @@ impl Block {
         Self { norm: self.norm.with_statistics(Statistics::Group { epsilon }), ..self }
     }
 
-    /// The same block with a norm without statistics, whose initial scale and shift are such that an input of
-    /// unit variance and random convolutions lead to an output of unit variance.
+    /// The same block with a norm without statistics, whose initial scale and shift are such that
+    /// an input of unit variance and random convolutions lead to an output of unit variance.
     pub fn with_fixed_norm(self) -> Self {
         // The deviation of a GELU of N(0, 1) is 0.58 and its mean 0.28; a strided shortcut has a third
         // of its input's variance.

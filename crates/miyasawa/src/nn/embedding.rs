@@ -22,8 +22,9 @@ pub fn noise_features(sigma: &Tensor<1>) -> Tensor<2> {
     Tensor::cat(vec![cos, sin], 1)
 }
 
-/// Cosine and sine to float32's accuracy. Those of a graphics device may be wrong by 2^-11 (the WebGPU shading
-/// language allows it, SwiftShader uses it), which is visible in the gradients of the embedding.
+/// Cosine and sine to float32's accuracy. Those of a graphics device may be wrong by 2^-11 (the
+/// WebGPU shading language allows it, SwiftShader uses it), which is visible in the gradients of
+/// the embedding.
 fn cos_sin(t: Tensor<2>) -> [Tensor<2>; 2] {
     /// 2*pi in two parts: the first has few enough bits that its product with a small integer is exact.
     const TURN: [f64; 2] = [6.281_25, 0.001_935_307_179_586_4];

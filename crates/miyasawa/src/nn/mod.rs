@@ -1,10 +1,11 @@
 //! Layers with hand-written adjoints.
 //!
-//! A [`Layer`] computes its output and, from the values that it recorded on the way, the gradient for its input. Both
-//! are made of tracked operations ([`crate::ops`]), so that parameter gradients of a loss on the input
-//! gradient are exact. A network built of such layers implements
-//! [`EnergyNetwork`](crate::model::EnergyNetwork) and gets the classifier, the denoisers, the losses,
-//! training, evaluation and the attacks from the library. `examples/mlp_energy.rs` shows one.
+//! A [`Layer`] computes its output and, from the values that it recorded on the way, the gradient
+//! for its input. Both are made of tracked operations ([`crate::ops`]), so that parameter gradients
+//! of a loss on the input gradient are exact. A network built of such layers implements
+//! [`EnergyNetwork`](crate::model::EnergyNetwork) and gets the classifier, the denoisers, the
+//! losses, training, evaluation and the attacks from the library. `examples/mlp_energy.rs` shows
+//! one.
 
 mod batch_norm;
 mod block;
@@ -41,8 +42,8 @@ pub trait Layer: Module {
     fn adjoint(&self, tape: &Self::Tape, g: &Tensor<4>) -> Tensor<4>;
 }
 
-/// A parameter drawn from `U(-1/sqrt(fan_in), 1/sqrt(fan_in))`, PyTorch's default for convolutions and
-/// linear layers. Drawn on the host, so that a seed determines the network on every device.
+/// A parameter drawn from `U(-1/sqrt(fan_in), 1/sqrt(fan_in))`, PyTorch's default for convolutions
+/// and linear layers. Drawn on the host, so that a seed determines the network on every device.
 pub fn uniform_param<const D: usize>(
     shape: [usize; D],
     fan_in: usize,

@@ -47,7 +47,8 @@ pub struct NormTape {
 }
 
 impl ModulatedNorm {
-    /// The identity scale and shift, with a modulation for an embedding of this many features, if any.
+    /// The identity scale and shift, with a modulation for an embedding of this many features, if
+    /// any.
     ///
     /// # Panics
     /// If [`groups_of`] the channels do not divide them.

@@ -1,5 +1,5 @@
-//! The operations as a Burn backend extension: one trait, a default body in framework operations for
-//! any device, and the registration of the backends in `Dispatch`.
+//! The operations as a Burn backend extension: one trait, a default body in framework operations
+//! for any device, and the registration of the backends in `Dispatch`.
 
 use super::default;
 use burn::backend::{Backend, ExtensionType, backend_extension, tensor::FloatTensor};
@@ -96,8 +96,8 @@ pub trait JointOps: Backend {
     }
 
     /// `(xh*gamma + beta, mean, rstd)`, of `gelu(x)` instead of `x` where `gelu` is set; see
-    /// [`group_norm`](super::group_norm). The statistics are constants to `Autodiff`: the hand-written
-    /// reverses account for their dependence on `x`.
+    /// [`group_norm`](super::group_norm). The statistics are constants to `Autodiff`: the
+    /// hand-written reverses account for their dependence on `x`.
     fn group_norm_nhwc(
         x: FloatTensor<Self>,
         gamma: FloatTensor<Self>,
@@ -136,8 +136,9 @@ pub trait JointOps: Backend {
         default::group_norm_reverse::<Self>(x, gamma, mean, rstd, g, shape, gelu)
     }
 
-    /// `(dg, dgamma, dx)`: the reverse of [`group_norm_nhwc_adjoint`](Self::group_norm_nhwc_adjoint)
-    /// for the cotangent `v`. The formulas are in [`miyasawa_kernels::norm`].
+    /// `(dg, dgamma, dx)`: the reverse of
+    /// [`group_norm_nhwc_adjoint`](Self::group_norm_nhwc_adjoint) for the cotangent `v`. The
+    /// formulas are in [`miyasawa_kernels::norm`].
     fn group_norm_nhwc_adjoint_reverse(
         x: FloatTensor<Self>,
         gamma: FloatTensor<Self>,

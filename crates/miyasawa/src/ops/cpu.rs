@@ -1,6 +1,7 @@
 //! The CPU bodies: Burn's Flex tensors lend their slices to `miyasawa-kernels`.
 //!
-//! The kernels work in float32. Other types run the default bodies: in float64 they are the reference of the tests.
+//! The kernels work in float32. Other types run the default bodies: in float64 they are the
+//! reference of the tests.
 
 use super::{
     backend::{JointOps, Optional, StepInfo},
@@ -52,7 +53,8 @@ fn output(values: Vec<f32>, shape: impl Into<Shape>) -> FlexTensor {
     FlexTensor::new(Bytes::from_elems(values), Layout::contiguous(shape.into()), DType::F32)
 }
 
-/// Returns the default body's result from a method where the first tensor's type is not the kernels'.
+/// Returns the default body's result from a method where the first tensor's type is not the
+/// kernels'.
 macro_rules! default_unless_f32 {
     ($tensor:ident, $default:expr) => {
         if $tensor.dtype() != DType::F32 {

@@ -1,7 +1,7 @@
 //! The default bodies: every operation written in framework operations, for any device.
 //!
-//! The hand-written CPU bodies are tested against them. A third derivative is not supported: the reverses
-//! of the norm treat its statistics as constants.
+//! The hand-written CPU bodies are tested against them. A third derivative is not supported: the
+//! reverses of the norm treat its statistics as constants.
 
 use super::backend::{Optional, StepInfo};
 use burn::backend::{
@@ -32,8 +32,9 @@ fn add<B: Backend>(x: FloatTensor<B>, addend: Optional<B>) -> FloatTensor<B> {
     }
 }
 
-/// The operand of a product in the type that the shape asks for: rounded to bfloat16, or unchanged. The framework's convolution
-/// then multiplies and adds in the operand's first type, which holds the products exactly.
+/// The operand of a product in the type that the shape asks for: rounded to bfloat16, or unchanged.
+/// The framework's convolution then multiplies and adds in the operand's first type, which holds
+/// the products exactly.
 fn operand<B: Backend>(x: FloatTensor<B>, s: &ConvShape) -> FloatTensor<B> {
     if s.operands == Operands::F32 {
         return x;

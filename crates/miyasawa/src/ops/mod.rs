@@ -1,4 +1,5 @@
-//! The closed set of operations, on tensors: forward, adjoint, and the tensors that their reverses need.
+//! The closed set of operations, on tensors: forward, adjoint, and the tensors that their reverses
+//! need.
 //!
 //! Every operation exists three times: a default body in framework operations (any device), a CPU body on
 //! `miyasawa-kernels`, and a hand-written reverse for `Autodiff` in terms of the same operations
@@ -48,7 +49,8 @@ pub fn conv_shape(input: [usize; 4], w: [usize; 4], stride: usize, padding: usiz
     ConvShape { batch, height, width, in_channels, out_channels, kernel, stride, padding, operands }
 }
 
-/// Computes `conv(x, w) (+ addend)`: `x` is `[batch, height, width, in]`, `w` is PyTorch's `[out, in, k, k]`.
+/// Computes `conv(x, w) (+ addend)`: `x` is `[batch, height, width, in]`, `w` is PyTorch's
+/// `[out, in, k, k]`.
 pub fn conv2d(x: &Tensor<4>, w: &Tensor<4>, addend: Option<&Tensor<4>>, shape: ConvShape) -> Tensor<4> {
     let plus = self::addend(addend);
     Tensor::from_dispatch(Dispatch::conv2d_nhwc(dispatch(x), dispatch(w), plus, shape))

@@ -1,11 +1,12 @@
 //! Convolution as patches times packed weights, for any kernel, stride and padding.
 //!
-//! A patch is the part of the input that one output pixel depends on: `kernel*kernel` taps of all channels. Patches are
-//! gathered for a few dozen pixels at a time, in the blocked layout of [`crate::gemm`], so that they stay
-//! in the cache until they are used up. The adjoint multiplies first and scatters the patches afterwards.
+//! A patch is the part of the input that one output pixel depends on: `kernel*kernel` taps of all
+//! channels. Patches are gathered for a few dozen pixels at a time, in the blocked layout of
+//! [`crate::gemm`], so that they stay in the cache until they are used up. The adjoint multiplies
+//! first and scatters the patches afterwards.
 //!
-//! With few channels a block of a patch holds an entire row of taps (its channels are contiguous in memory)
-//! instead of one tap, so that 3 channels of a 3x3 kernel fill 9 lanes, not 3.
+//! With few channels a block of a patch holds an entire row of taps (its channels are contiguous in
+//! memory) instead of one tap, so that 3 channels of a 3x3 kernel fill 9 lanes, not 3.
 
 mod adjoint;
 mod grad;

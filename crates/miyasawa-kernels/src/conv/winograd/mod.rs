@@ -6,8 +6,9 @@
 //! flipped and transposed weights. The weight gradient is `Gᵀ[sum over tiles of (Bᵀ x B) ⊙ (A g Aᵀ)]G`.
 //!
 //! With few weights a task takes a few dozen tiles from the image to the result, everything in its
-//! second-level cache ([`Fused`]). Transformed weights grow fourfold; where they would exceed the cache, all tiles are
-//! transformed first and a task takes a panel of result channels, whose weights it transforms as it goes ([`Panel`]).
+//! second-level cache ([`Fused`]). Transformed weights grow fourfold; where they would exceed the
+//! cache, all tiles are transformed first and a task takes a panel of result channels, whose
+//! weights it transforms as it goes ([`Panel`]).
 
 /// Runs `go` for the number of tiles in a vector.
 macro_rules! go {
@@ -45,8 +46,8 @@ const TILE_BUDGET: usize = 288 * 1024;
 /// Most rows of a fused task: measured best from 8 to 128 channels, between reading the weights again and leaving the
 /// first-level cache.
 const FUSED_ROWS: usize = 24;
-/// Up to this many rows (one image) every thread transforms all weights for itself: that takes less time than fetching
-/// them from another core's cache.
+/// Up to this many rows (one image) every thread transforms all weights for itself: that takes less
+/// time than fetching them from another core's cache.
 const OWN_WEIGHTS_ROWS: usize = 64;
 /// Most rows that are transformed at once for all panels.
 const SHARED_ROWS: usize = 128;

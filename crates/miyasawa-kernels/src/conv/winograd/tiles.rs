@@ -372,7 +372,8 @@ unsafe fn write<S: Simd, const P: usize, const O: usize, const INSIDE: bool>(
                 if P == 2 {
                     let last = P - 1;
                     if let Some(addend) = addend {
-                        // The addend of a pixel outside is dropped below, so that any address will do for it.
+                        // The addend of a pixel outside is dropped below, so that any address will
+                        // do for it.
                         let p = |i: usize| addend.as_ptr().add(if inside(i) { at(i) } else { channel });
                         v = S::add(v, S::load_pair(p(0), p(last), n));
                     }

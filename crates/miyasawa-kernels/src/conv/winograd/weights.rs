@@ -8,7 +8,8 @@ use super::transform::{self, Kind, SIDE, Source, WEIGHTS, Weight, WeightBack, We
 /// Taps of the kernel.
 const TAPS: usize = 9;
 
-/// How many outputs ahead the adjoint prefetches weights: transforming one output takes less time than memory does.
+/// How many outputs ahead the adjoint prefetches weights: transforming one output takes less time
+/// than memory does.
 const AHEAD: usize = 8;
 
 /// Which channels of the `[out, in, 3, 3]` weights the products sum over.

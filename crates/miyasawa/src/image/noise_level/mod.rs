@@ -48,9 +48,10 @@ impl Planes<'_> {
         })
     }
 
-    /// The median of the finest diagonal Haar coefficients' size, divided by that of a standard normal number
-    /// (Donoho & Johnstone 1994, "Ideal spatial adaptation by wavelet shrinkage"). Changes of the image itself
-    /// from pixel to pixel count as noise. 0 for an image without such a square.
+    /// The median of the finest diagonal Haar coefficients' size, divided by that of a standard
+    /// normal number (Donoho & Johnstone 1994, "Ideal spatial adaptation by wavelet shrinkage").
+    /// Changes of the image itself from pixel to pixel count as noise. 0 for an image without such
+    /// a square.
     fn haar(&self) -> f64 {
         // Counted first, so that a large image's squares are never held.
         let (count, kept) =

@@ -10,8 +10,8 @@ const PER_VALUE: usize = 12;
 /// The most patches that are taken, on a regular grid.
 const PATCHES: usize = 12_000;
 
-/// Estimates the level that leaves as many of the smallest eigenvalues above their mean as below it; nothing for an
-/// image that is too small.
+/// Estimates the level that leaves as many of the smallest eigenvalues above their mean as below
+/// it; nothing for an image that is too small.
 pub(super) fn level(planes: &Planes) -> Option<f64> {
     let channels = planes.planes.len();
     let positions =
@@ -19,7 +19,8 @@ pub(super) fn level(planes: &Planes) -> Option<f64> {
     let side = (2..=SIDE).rev().find(|side| positions(*side) >= PER_VALUE * channels * side * side)?;
     let mut values = eigenvalues(planes, side)?;
     values.sort_by(|a, b| b.total_cmp(a));
-    // The largest eigenvalues, which are the image's, are removed one by one until the rest is consistent with one level.
+    // The largest eigenvalues, which are the image's, are removed one by one until the rest is
+    // consistent with one level.
     let mut sum: f64 = values.iter().sum();
     for (i, value) in values.iter().enumerate() {
         let rest = &values[i..];

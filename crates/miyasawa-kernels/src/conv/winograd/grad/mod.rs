@@ -1,7 +1,7 @@
 //! The weight gradient in the transformed domain.
 //!
-//! The sums over tiles are a matrix product for each transformed weight, and three ways to share them out keep reused data
-//! in the second-level cache:
+//! The sums over tiles are a matrix product for each transformed weight, and three ways to share
+//! them out keep reused data in the second-level cache:
 //!
 //! - [`Range`]: few weights. A task sums over a range of tiles, for all outputs or some panels of them, and the sums of
 //!   the ranges are added in order; the ranges depend on the shape alone.
