@@ -1,7 +1,7 @@
-//! Another energy network out of the library's layers: a small perceptron on the embedded digits.
+//! A custom energy network made of the library's layers: a small perceptron on the embedded digits.
 //!
-//! The network writes out its own adjoint from tracked operations. In return it gets the classifier, the
-//! denoiser, exact gradients of the denoising loss, the optimiser and the evaluation from the library.
+//! The network implements its own adjoint with tracked operations. The library provides the classifier, the
+//! denoiser, exact gradients of the denoising loss, the optimiser and the evaluation.
 //!
 //! ```sh
 //! cargo run --release -p miyasawa --example mlp_energy
@@ -36,7 +36,7 @@ struct Mlp {
     energy_head: Linear,
 }
 
-/// What the adjoint needs: the values before each GELU, and the image's shape.
+/// The values that the adjoint needs: the values before each GELU, and the image's shape.
 struct Tape {
     h1: Tensor<2>,
     h2: Tensor<2>,
@@ -100,9 +100,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (size, total) = (128, 800);
     let per_epoch = train.len() / size;
     for step in 0..total {
-        let (epoch, place) = (step / per_epoch, step % per_epoch);
+        let (epoch, batch_index) = (step / per_epoch, step % per_epoch);
         let order = epoch_order(0, epoch as u64, train.len());
-        let indices = &order[place * size..][..size];
+        let indices = &order[batch_index * size..][..size];
         let mut x = vec![0.0; size * train.image_len()];
         gather_augmented(&train, indices, &Augment::default(), 0, epoch as u64, &mut x);
         let labels = indices.iter().map(|i| train.labels()[*i as usize]).collect();

@@ -163,8 +163,12 @@ impl Report {
         outln!("{model} on {} images of {data}", found.count);
         outln!("{method} in {norm}, clean accuracy {:.1}%", 100.0 * found.clean_accuracy);
         for row in &found.rows {
-            let by: Vec<String> =
-                row.broken_by.iter().filter(|b| *b.1 > 0).map(|(name, n)| format!("{name} {n}")).collect();
+            let by: Vec<String> = row
+                .misclassified_by
+                .iter()
+                .filter(|b| *b.1 > 0)
+                .map(|(name, n)| format!("{name} {n}"))
+                .collect();
             outln!("  eps {:<8.5} {:>5.1}%   {}", row.eps, 100.0 * row.robust_accuracy, by.join(", "));
         }
     }
@@ -286,7 +290,7 @@ pub fn run(args: &Attack, session: &Session) -> Result<Outcome> {
     let bar = bar(session);
     let mut found = attack::run(classifier.as_ref(), &set, &plan, &mut journal, &mut |p| {
         bar.set_position((1000.0 * p.share) as u64);
-        bar.set_message(format!("eps {:.4}, {}, {:.1}% robust", p.eps, p.attack, 100.0 * p.standing));
+        bar.set_message(format!("eps {:.4}, {}, {:.1}% robust", p.eps, p.attack, 100.0 * p.remaining));
     })?;
     bar.finish_and_clear();
     for warning in &found.warnings {

@@ -3,7 +3,7 @@ use crate::session::{Session, WrongCall};
 use crate::signals::stop_flag;
 use clap::Args;
 use miyasawa::{
-    demo::{self, Comparison},
+    demo::{self, DemoResult},
     train::TrainConfig,
 };
 use std::path::PathBuf;
@@ -64,7 +64,7 @@ pub fn run(args: &Demo, session: &Session) -> anyhow::Result<Outcome> {
     Ok(Outcome::Done)
 }
 
-fn print(comparison: &Comparison) {
+fn print(comparison: &DemoResult) {
     let percent = |share: f64| format!("{:.1}%", 100.0 * share);
     outln!("sigma   joint accuracy   plain accuracy   noisy PSNR   joint PSNR");
     for row in &comparison.rows {

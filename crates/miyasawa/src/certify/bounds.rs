@@ -42,8 +42,8 @@ fn check(hits: u64, n: u64, alpha: f64) {
     assert!(alpha > 0.0 && alpha < 1.0, "alpha is {alpha}, expected a number inside (0, 1)");
 }
 
-/// Probability of at least as unequal a split of `n` draws between two classes that are equally likely: the two-sided
-/// binomial test of Cohen et al. 2019's prediction.
+/// The p-value of the two-sided binomial test in Cohen et al. 2019's prediction: the probability that `n`
+/// draws between two equally probable classes split at least as unequally as `more` to `n - more`.
 pub fn split_p_value(more: u64, n: u64) -> f64 {
     if more == 0 {
         return 1.0;

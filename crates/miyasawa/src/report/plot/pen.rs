@@ -25,7 +25,8 @@ pub(super) struct Canvas {
     pub join: bool,
 }
 
-/// Okabe and Ito's colours, told apart with any colour vision; yellow is left out, for it fades on white.
+/// Okabe and Ito's colours, distinguishable with any colour vision; without yellow, which is hard to see
+/// on white.
 const PALETTE: [RGBColor; 7] = [
     RGBColor(0, 114, 178),
     RGBColor(213, 94, 0),
@@ -95,7 +96,8 @@ impl<DB: DrawingBackend> Pen<'_, DB> {
         self.area.draw(&Rectangle::new(corners, colour.filled())).map_err(draw_error)
     }
 
-    /// A disc, square, triangle or diamond, so that lines are told apart without colour too, `times` as large as usual.
+    /// A disc, square, triangle or diamond, so that lines differ without colour too,
+    /// `times` as large as usual.
     pub fn marker(
         &self,
         (x, y): (f64, f64),
@@ -106,9 +108,9 @@ impl<DB: DrawingBackend> Pen<'_, DB> {
         // A white rim keeps markers apart where they overlap.
         for (size, colour) in [(MARKER * times + 1.3, WHITE), (MARKER * times, colour)] {
             let corners = |offsets: &[(f64, f64)]| {
-                let places =
+                let corners =
                     offsets.iter().map(|(a, b)| self.at((x + a * size, y + b * size))).collect::<Vec<_>>();
-                self.area.draw(&Polygon::new(places, colour.filled()))
+                self.area.draw(&Polygon::new(corners, colour.filled()))
             };
             match index % 4 {
                 0 => self.area.draw(&Circle::new(self.at((x, y)), self.units(size), colour.filled())),
