@@ -104,7 +104,7 @@ unsafe fn nn_tile<S: Simd, const P: usize, const M: usize, const N: usize>(
 /// counts vectors, that is `P` rows each.
 ///
 /// # Safety
-/// The pointers are valid for what this says.
+/// The pointers are valid for matrices of these sizes.
 #[inline(always)]
 pub(crate) unsafe fn nn<S: Simd, const P: usize>(
     rows: usize,
@@ -197,7 +197,7 @@ unsafe fn tn_tile<S: Simd, const P: usize, const M: usize, const N: usize>(
 /// are `A`'s columns. `rows` counts vectors, that is `P` rows each.
 ///
 /// # Safety
-/// The pointers are valid for what this says.
+/// The pointers are valid for matrices of these sizes.
 #[inline(always)]
 pub(crate) unsafe fn tn<S: Simd, const P: usize>(
     rows: usize,

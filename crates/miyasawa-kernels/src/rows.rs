@@ -170,7 +170,7 @@ impl Rows {
         channel / self.width
     }
 
-    /// Means over a group of `K` kinds, from what every channel adds up to: `[groups][K]`.
+    /// Means over a group of `K` kinds, from the sums of every channel: `[groups][K]`.
     pub(crate) fn means<const K: usize>(&self, of_channel: impl Fn(usize) -> [f64; K]) -> Vec<[f64; K]> {
         let count = (self.image / self.channels * self.width) as f64;
         (0..self.channels / self.width)

@@ -108,8 +108,9 @@ fn help() {
         let number = POSTED.load(SeqCst);
         let job = BOARD.load(SeqCst);
         if !job.is_null() {
-            // SAFETY: the job was on the board after this helper was counted in `INSIDE`, and whoever posted it
-            // takes it off and then waits for that count to be zero before the job and what it borrows are gone.
+            // SAFETY: the job was on the board after this helper was counted in `INSIDE`, and
+            // whoever posted it takes it off and then waits for that count to be zero before the
+            // job and its borrows end.
             let job = unsafe { &*job };
             if let Err(panic) = catch_unwind(AssertUnwindSafe(|| job.work())) {
                 job.panicked.store(true, SeqCst);

@@ -135,8 +135,8 @@ fn keep_access(file: &File, other: &fs::Metadata) -> io::Result<()> {
     #[cfg(unix)]
     {
         use std::os::unix::fs::{MetadataExt as _, fchown};
-        let own = file.metadata()?;
-        if (own.uid(), own.gid()) != (other.uid(), other.gid()) {
+        let created = file.metadata()?;
+        if (created.uid(), created.gid()) != (other.uid(), other.gid()) {
             // Only the system's administrator may change a file's owner.
             let _ = fchown(file, Some(other.uid()), Some(other.gid()));
         }

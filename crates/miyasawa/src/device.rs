@@ -96,12 +96,12 @@ impl DeviceSpec {
         });
         match opened {
             Ok(device) => device.ok_or_else(|| DeviceError::NotBuilt(self.to_string(), self.feature())),
-            Err(reason) => Err(DeviceError::Unavailable(self.to_string(), self.why(&reason))),
+            Err(reason) => Err(DeviceError::Unavailable(self.to_string(), self.explain_panic(&reason))),
         }
     }
 
-    /// The message for a driver's panic: its reason where there is one, and a hint what to check.
-    fn why(self, reason: &str) -> String {
+    /// The message for a driver's panic: its reason where there is one, and a hint for the user.
+    fn explain_panic(self, reason: &str) -> String {
         let hint = match self {
             Self::Cpu => "is the processor one that this build is for?",
             Self::Vulkan => "is a Vulkan driver installed (does `vulkaninfo` list a device)?",
@@ -168,8 +168,8 @@ fn without_panic<T>(work: impl FnOnce() -> T + std::panic::UnwindSafe) -> Result
     result.map_err(|_| first().take().unwrap_or_default())
 }
 
-/// The Vulkan device that `MIYASAWA_VULKAN` names (`discrete`, `integrated` or `software`), else the driver's
-/// own choice. Opened once: a second registration is an error in Burn.
+/// The Vulkan device that `MIYASAWA_VULKAN` names (`discrete`, `integrated` or `software`), else
+/// the driver's choice. Opened once: a second registration is an error in Burn.
 ///
 /// # Panics
 /// If there is no such device.
@@ -217,10 +217,13 @@ mod tests {
     fn a_missing_driver_is_reported_without_internal_names() {
         let cuda = DeviceSpec::Cuda(0);
         let inside = "called `Result::unwrap()` on an `Err` value: RecvError";
-        let text = DeviceError::Unavailable(cuda.to_string(), cuda.why(inside)).to_string();
+        let text = DeviceError::Unavailable(cuda.to_string(), cuda.explain_panic(inside)).to_string();
         assert!(text.contains("no driver answers") && text.contains("nvidia-smi"), "{text}");
         assert!(!text.contains("unwrap") && !text.contains("RecvError"), "{text}");
-        assert!(cuda.why("libcuda.so cannot be loaded.").starts_with("libcuda.so cannot be loaded; is an"));
+        assert!(
+            cuda.explain_panic("libcuda.so cannot be loaded.")
+                .starts_with("libcuda.so cannot be loaded; is an")
+        );
         // The first panic has the reason, though it is on another thread.
         let found = without_panic(|| {
             let (sender, receiver) = std::sync::mpsc::channel::<()>();

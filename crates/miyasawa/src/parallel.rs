@@ -47,11 +47,11 @@ pub(crate) fn on_workers<P: Sync, T: Send + Sync>(
             let (done, work, next) = (&done, &work, &next);
             scope.spawn(move || {
                 worker.install(|| {
-                    let left = || {
+                    let take_next = || {
                         let i = next.fetch_add(1, Ordering::Relaxed);
                         parts.get(i).zip(done.get(i))
                     };
-                    while let Some((part, done)) = left() {
+                    while let Some((part, done)) = take_next() {
                         let _ = done.set(work(part));
                     }
                 });
@@ -89,23 +89,23 @@ pub(crate) fn predict(
     sigma: &Tensor<1>,
     query: &Query<'_>,
 ) -> Prediction {
-    let answers = share_out(y.dims()[0], &y.device(), |[from, count]| {
+    let predictions = share_out(y.dims()[0], &y.device(), |[from, count]| {
         let class_conditional = query.class_conditional.map(|labels| labels.clone().narrow(0, from, count));
         let query = Query { class_conditional: class_conditional.as_ref(), ..*query };
         model.predict(&y.clone().narrow(0, from, count), &sigma.clone().narrow(0, from, count), &query)
     });
     Prediction {
-        logits: joined(&answers, |answer| answer.logits.clone()),
-        denoised: joined(&answers, |answer| answer.denoised.clone()),
-        class_conditional: joined(&answers, |answer| answer.class_conditional.clone()),
+        logits: joined(&predictions, |prediction| prediction.logits.clone()),
+        denoised: joined(&predictions, |prediction| prediction.denoised.clone()),
+        class_conditional: joined(&predictions, |prediction| prediction.class_conditional.clone()),
     }
 }
 
 fn joined<const D: usize>(
-    answers: &[Prediction],
-    of: impl Fn(&Prediction) -> Option<Tensor<D>>,
+    predictions: &[Prediction],
+    part: impl Fn(&Prediction) -> Option<Tensor<D>>,
 ) -> Option<Tensor<D>> {
-    let parts: Vec<Tensor<D>> = answers.iter().filter_map(of).collect();
+    let parts: Vec<Tensor<D>> = predictions.iter().filter_map(part).collect();
     (!parts.is_empty()).then(|| Tensor::cat(parts, 0))
 }
 

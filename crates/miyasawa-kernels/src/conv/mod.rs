@@ -154,7 +154,8 @@ pub fn adjoint_with(
     })
 }
 
-/// What `pass` writes, all of it; the addend alone if there is nothing to multiply.
+/// The values that `pass` writes, which must be all; the addend alone if there is nothing to
+/// multiply.
 fn filled(
     name: &str,
     s: &ConvShape,

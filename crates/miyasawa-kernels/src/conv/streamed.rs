@@ -27,8 +27,8 @@ const COPIED: usize = 128;
 /// Rows of weights that the adjoint asks for before it copies them.
 const AHEAD: usize = 4;
 
-/// Most output pixels for which the weights' transform or packing would cost more than what they save, measured with
-/// 256 and 512 channels.
+/// Most output pixels for which the weights' transform or packing would cost more than they save,
+/// measured with 256 and 512 channels.
 const PIXELS: usize = 48;
 /// Fewer weights than this are packed at negligible cost.
 const WEIGHTS: usize = 64 * 1024;
@@ -261,7 +261,8 @@ impl Kernel for Adjoint<'_> {
         }
         for start in (0..co).step_by(COPIED) {
             let count = COPIED.min(co - start);
-            // Panels of two blocks, `[output][panel's lanes]`, the last one of what is left.
+            // Panels of two blocks, `[output][panel's lanes]`, the last one of the remaining
+            // columns.
             for (o, row) in self.w.chunks_exact(s.in_channels * taps).skip(start).take(count).enumerate() {
                 // Each row is in a separate page, so that the processor does not prefetch by
                 // itself.

@@ -171,7 +171,7 @@ fn nothing_to_do() {
 }
 
 #[test]
-fn padding_alone_gives_nothing_to_multiply() {
+fn an_image_of_padding_alone_has_no_products() {
     for (size, channels) in [((0, 40), (512, 512)), ((0, 4), (3, 5)), ((4, 0), (3, 5))] {
         let s = shape(1, size, channels, [3, 1, 2]);
         let (w, y) = (vec![1.0; s.weight_len()], vec![2.0; s.output_len()]);

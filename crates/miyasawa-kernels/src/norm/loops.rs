@@ -10,9 +10,9 @@ pub(super) trait Activation {
     /// Whether it is the identity, of which nothing is kept from pass to pass.
     const IDENTITY: bool;
     /// Its value and slope, for the first pass over an image.
-    fn first<const FMA: bool>(h: f32) -> [f32; 2];
+    fn value_and_slope<const FMA: bool>(h: f32) -> [f32; 2];
     /// Its value and curvature once the first pass has kept the slope.
-    fn again<const FMA: bool>(h: f32, slope: f32) -> [f32; 2];
+    fn value_and_curvature<const FMA: bool>(h: f32, slope: f32) -> [f32; 2];
 }
 
 pub(super) struct Identity;
@@ -21,12 +21,12 @@ impl Activation for Identity {
     const IDENTITY: bool = true;
 
     #[inline(always)]
-    fn first<const FMA: bool>(h: f32) -> [f32; 2] {
+    fn value_and_slope<const FMA: bool>(h: f32) -> [f32; 2] {
         [h, 1.0]
     }
 
     #[inline(always)]
-    fn again<const FMA: bool>(h: f32, _: f32) -> [f32; 2] {
+    fn value_and_curvature<const FMA: bool>(h: f32, _: f32) -> [f32; 2] {
         [h, 0.0]
     }
 }
@@ -37,13 +37,13 @@ impl Activation for Gelu {
     const IDENTITY: bool = false;
 
     #[inline(always)]
-    fn first<const FMA: bool>(h: f32) -> [f32; 2] {
+    fn value_and_slope<const FMA: bool>(h: f32) -> [f32; 2] {
         let normal = Normal::new::<FMA>(h);
         [normal.gelu::<FMA>(), normal.slope::<FMA>()]
     }
 
     #[inline(always)]
-    fn again<const FMA: bool>(h: f32, slope: f32) -> [f32; 2] {
+    fn value_and_curvature<const FMA: bool>(h: f32, slope: f32) -> [f32; 2] {
         let normal = Normal::from_slope::<FMA>(h, slope);
         [normal.gelu::<FMA>(), normal.curvature::<FMA>()]
     }
@@ -119,7 +119,7 @@ multiversion! {
                 let (h, g, mu) = (&h[at..at + n], &g[at..at + n], &mu[start..start + n]);
                 let kept = &mut kept[at..at + n];
                 for j in 0..n {
-                    let [x, slope] = A::first::<FMA>(h[j]);
+                    let [x, slope] = A::value_and_slope::<FMA>(h[j]);
                     let x = x - mu[j];
                     if !A::IDENTITY {
                         kept[j] = slope;
@@ -144,7 +144,7 @@ multiversion! {
             let (h, g, mu) = (&h[..n], &g[..n], &mu[..n]);
             let (of_g, of_x, of_1) = (&of_g[..n], &of_x[..n], &of_1[..n]);
             for j in 0..n {
-                let [x, _] = A::again::<FMA>(h[j], y[j]);
+                let [x, _] = A::value_and_curvature::<FMA>(h[j], y[j]);
                 let a = fma::<FMA>(of_g[j], g[j], fma::<FMA>(of_x[j], x - mu[j], of_1[j]));
                 y[j] = if A::IDENTITY { a } else { a * y[j] };
             }
@@ -166,7 +166,7 @@ multiversion! {
                 let (h, g, v, mu) = (&h[at..at + n], &g[at..at + n], &v[at..at + n], &mu[start..start + n]);
                 let kept = &mut kept[at..at + n];
                 for j in 0..n {
-                    let [x, slope] = A::first::<FMA>(h[j]);
+                    let [x, slope] = A::value_and_slope::<FMA>(h[j]);
                     let (x, w) = (x - mu[j], v[j] * slope);
                     if !A::IDENTITY {
                         kept[j] = slope;
@@ -204,7 +204,7 @@ multiversion! {
             let (a_g, a_1) = (&a_g[..n], &a_1[..n]);
             for j in 0..n {
                 let slope = if A::IDENTITY { 1.0 } else { dh[j] };
-                let [x, curvature] = A::again::<FMA>(h[j], slope);
+                let [x, curvature] = A::value_and_curvature::<FMA>(h[j], slope);
                 let (x, w) = (x - mu[j], v[j] * slope);
                 dg[j] = fma::<FMA>(dg_w[j], w, fma::<FMA>(dg_x[j], x, dg_1[j]));
                 let dx = fma::<FMA>(dx_x[j], x, dx_1[j]);

@@ -10,7 +10,7 @@ mod tests;
 
 multiversion! {
     /// Sums of `x` for every position in a row.
-    fn sums(x: &[f32], row: usize, sums: &mut [f64]) {
+    fn add_sums(x: &[f32], row: usize, sums: &mut [f64]) {
         for start in (0..row).step_by(TILE) {
             let mut acc = Sums([[0.0f32; TILE]; 1]);
             for at in (start..x.len()).step_by(row) {
@@ -53,7 +53,7 @@ fn forward_on(isa: Isa, batch: usize, pixels: usize, channels: usize, x: &[f32])
     let mut y = vec![0.0; batch * channels];
     rows.images(y.chunks_mut(channels).collect(), |n, y| {
         let x = &x[n * pixels * channels..][..pixels * channels];
-        let totals = rows.read_sums::<1>(|at, lanes| sums(isa, &x[at], rows.row, lanes));
+        let totals = rows.read_sums::<1>(|at, lanes| add_sums(isa, &x[at], rows.row, lanes));
         for (y, total) in y.iter_mut().zip(totals) {
             *y = (total / pixels as f64) as f32;
         }

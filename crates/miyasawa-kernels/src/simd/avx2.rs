@@ -13,7 +13,7 @@ pub(crate) struct Avx2;
 #[target_feature(enable = "avx2,fma")]
 #[inline(never)]
 pub(crate) unsafe fn run<K: Kernel>(kernel: K) -> K::Output {
-    // SAFETY: the features are this function's own precondition.
+    // SAFETY: the features are this function's precondition.
     unsafe { kernel.run::<Avx2>() }
 }
 

@@ -13,7 +13,7 @@ pub(crate) struct Avx512;
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
 #[inline(never)]
 pub(crate) unsafe fn run<K: Kernel>(kernel: K) -> K::Output {
-    // SAFETY: the features are this function's own precondition.
+    // SAFETY: the features are this function's precondition.
     unsafe { kernel.run::<Avx512>() }
 }
 

@@ -13,7 +13,7 @@ pub(crate) struct Neon;
 #[target_feature(enable = "neon")]
 #[inline(never)]
 pub(crate) unsafe fn run<K: Kernel>(kernel: K) -> K::Output {
-    // SAFETY: the feature is this function's own precondition.
+    // SAFETY: the feature is this function's precondition.
     unsafe { kernel.run::<Neon>() }
 }
 

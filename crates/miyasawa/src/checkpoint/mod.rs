@@ -212,7 +212,7 @@ pub enum CheckpointError {
     Format {
         /// The file.
         path: PathBuf,
-        /// What was found instead.
+        /// The content found instead.
         found: String,
     },
     /// The content has changed since it was written.
@@ -241,7 +241,7 @@ pub enum CheckpointError {
     Content {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// The error, in words.
         found: String,
     },
     /// The file could not be written.

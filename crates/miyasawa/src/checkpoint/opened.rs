@@ -29,7 +29,7 @@ pub(crate) struct Opened<'b> {
     tensors: SafeTensors<'b>,
 }
 
-/// What [`Opened::check`] found.
+/// The result of [`Opened::check`].
 pub(crate) struct Checked {
     /// The hash that identifies this content.
     pub sha256: String,
@@ -187,7 +187,7 @@ impl<'b> Opened<'b> {
     /// Every tensor in float32, except the batch counters of PyTorch.
     ///
     /// # Errors
-    /// If one holds no floats or a value that is not finite.
+    /// If one is not of floats or has a value that is not finite.
     pub fn floats(&self, path: &Path) -> Result<BTreeMap<String, TensorData>, CheckpointError> {
         let mut params = BTreeMap::new();
         for (name, view) in self.tensors.iter().filter(|(name, _)| !name.ends_with(COUNTER)) {
@@ -252,7 +252,7 @@ mod tests {
     }
 
     /// As this program wrote them before it marked its headers, and as it does.
-    fn both() -> [(Vec<u8>, &'static [u8]); 2] {
+    fn both_layouts() -> [(Vec<u8>, &'static [u8]); 2] {
         let marked = bundled::checkpoint().unwrap().0.to_bytes_in(Precision::F32).unwrap();
         let (mut metadata, tensors) = parts(&marked);
         metadata.remove("layout");
@@ -265,7 +265,7 @@ mod tests {
 
     #[test]
     fn damage_is_distinguished_from_changes_by_another_program() {
-        for (intact, begin) in both() {
+        for (intact, begin) in both_layouts() {
             let (metadata, tensors) = parts(&intact);
             assert_eq!(
                 (verdict(&intact), intact == file(begin, true, &metadata, &tensors)),
@@ -314,7 +314,7 @@ mod tests {
 
     #[test]
     fn edited_files_must_still_be_models() {
-        let [_, (intact, _)] = both();
+        let [_, (intact, _)] = both_layouts();
         let (metadata, tensors) = parts(&intact);
         let changed = |change: &dyn Fn(&mut Stored)| {
             let mut tensors = tensors.clone();

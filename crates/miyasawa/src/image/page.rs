@@ -243,7 +243,7 @@ impl Page {
             lost.push("transparency (laid over white)".to_owned());
         }
         if self.scale.is_some() && format != Format::Tiff {
-            lost.push("numbers of its own kind (scaled to black and white)".to_owned());
+            lost.push("sample type (samples are scaled to black and white)".to_owned());
         }
         if self.image.depth() == Depth::Sixteen && !matches!(format, Format::Png | Format::Tiff) {
             lost.push("16 bits (8 are written)".to_owned());

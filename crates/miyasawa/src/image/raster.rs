@@ -23,7 +23,7 @@ pub(super) enum Opacity {
 pub(super) struct Raster {
     /// Colours: 1 or 3.
     pub channels: usize,
-    /// If there is alpha, a further sample behind the colours.
+    /// If there is alpha, a further sample after the colours.
     pub opacity: Option<Opacity>,
     pub height: usize,
     pub width: usize,

@@ -49,7 +49,7 @@ pub(super) struct Tag {
     pub id: u16,
     /// The type of its numbers, by TIFF's numbering.
     pub kind: u16,
-    /// Its numbers, in the machine's order of bytes.
+    /// Its numbers, in the machine's byte order.
     pub data: Vec<u8>,
 }
 
@@ -177,8 +177,8 @@ impl<'b> Reader<'b> {
     }
 }
 
-/// An image's descriptive tags: its own, those of EXIF, and those of the location where it was
-/// taken.
+/// An image's descriptive tags: those of TIFF, those of EXIF, and those of the location where it
+/// was taken.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Tags {
     pub main: Vec<Tag>,
@@ -244,7 +244,7 @@ impl Tags {
 /// Appends a directory, followed by its values.
 fn append(block: &mut Vec<u8>, tags: &[Tag]) {
     let mut values = Vec::new();
-    let behind = block.len() + 2 + 12 * tags.len() + 4;
+    let values_at = block.len() + 2 + 12 * tags.len() + 4;
     block.extend((tags.len() as u16).to_ne_bytes());
     for tag in tags {
         block.extend(tag.id.to_ne_bytes());
@@ -254,7 +254,7 @@ fn append(block: &mut Vec<u8>, tags: &[Tag]) {
             block.extend(&tag.data);
             block.extend(std::iter::repeat_n(0, 4 - tag.data.len()));
         } else {
-            block.extend(((behind + values.len()) as u32).to_ne_bytes());
+            block.extend(((values_at + values.len()) as u32).to_ne_bytes());
             values.extend(&tag.data);
             values.extend(std::iter::repeat_n(0, tag.data.len() % 2));
         }

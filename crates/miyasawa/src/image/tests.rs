@@ -141,7 +141,7 @@ fn exif_orientation_is_applied() {
 }
 
 #[test]
-fn what_is_no_image_is_said_by_name() {
+fn files_that_are_not_images_are_named() {
     let good = encode(
         &DynamicImage::ImageRgb8(ImageBuffer::from_fn(40, 40, |x, y| {
             image::Rgb([(x * y) as u8, 0, x as u8])
@@ -204,7 +204,7 @@ fn saving_keeps_every_value_and_clips() {
     assert_eq!(bytes(&Image::open(dir.path().join("no-extension")).unwrap()), [0, 0, 255]);
     ramp(8, 8).save(dir.path().join("e.jpg")).unwrap();
     assert_eq!(Image::open(dir.path().join("e.jpg")).unwrap().shape(), (1, 8, 8));
-    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 6, "no siblings stay behind");
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 6, "no siblings remain");
     for name in ["x.gif", "x"] {
         let error = ramp(1, 1).save(dir.path().join(name)).unwrap_err().to_string();
         assert!(error.contains(name) && error.contains(".png"), "{error}");
@@ -258,7 +258,7 @@ fn a_plain_grid_is_images_and_gaps() {
 }
 
 #[test]
-fn captions_stand_beside_and_above_the_images() {
+fn captions_are_beside_and_above_the_images() {
     let image = Image::new((3, 20, 20), vec![0.0; 1200]).unwrap();
     let figure = Grid {
         rows: vec![

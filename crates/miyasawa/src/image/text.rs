@@ -26,7 +26,7 @@ impl Pen {
 
     /// The width of a line of text in pixels.
     pub fn width(&self, line: &str) -> usize {
-        self.lay(line).1.ceil() as usize
+        self.layout(line).1.ceil() as usize
     }
 
     /// Breaks text into lines no wider than `width` where it has spaces; a word that is wider is on
@@ -57,7 +57,7 @@ impl Pen {
     /// coverage in (0, 1].
     pub fn draw(&self, line: &str, left: usize, top: usize, mut ink: impl FnMut(usize, usize, f32)) {
         let Some(font) = &self.font else { return };
-        for glyph in self.lay(line).0 {
+        for glyph in self.layout(line).0 {
             let Some(outline) = font.outline_glyph(glyph) else { continue };
             let bounds = outline.px_bounds();
             outline.draw(|x, y, coverage| {
@@ -71,7 +71,7 @@ impl Pen {
     }
 
     /// Glyphs along a line that begins at 0, and its length.
-    fn lay(&self, line: &str) -> (Vec<ab_glyph::Glyph>, f32) {
+    fn layout(&self, line: &str) -> (Vec<ab_glyph::Glyph>, f32) {
         let Some(font) = &self.font else { return (Vec::new(), 0.0) };
         let mut glyphs = Vec::new();
         let (mut x, mut last) = (0.0, None);

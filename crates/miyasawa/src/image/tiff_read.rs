@@ -16,7 +16,7 @@ use super::tags::{self, Reader, Tag};
 
 /// The most pages that are read.
 const MOST_PAGES: usize = 1 << 16;
-/// The most bytes that all pages may take unpacked: what a TIFF file can hold.
+/// The most bytes of all pages, unpacked: the size limit of a TIFF file.
 const MOST_BYTES: u64 = 4_000_000_000;
 
 /// A page.
@@ -83,8 +83,8 @@ impl TiffFile {
             }
             let Some((all, next)) = reader.directory(at) else { break };
             // Thumbnails, smaller copies and masks are not pages.
-            let subfile = first(&all, tags::SUBFILE).unwrap_or(0) & 5 != 0;
-            if index > 0 && (subfile || first(&all, tags::OLD_SUBFILE) == Some(2)) {
+            let subfile = first_number(&all, tags::SUBFILE).unwrap_or(0) & 5 != 0;
+            if index > 0 && (subfile || first_number(&all, tags::OLD_SUBFILE) == Some(2)) {
                 small += 1;
             } else {
                 match page(&mut decoder, index, at, &all) {
@@ -237,20 +237,20 @@ impl TiffFile {
 
 /// Checks the directory of a page; also returns the size of its pixels in bytes.
 fn page(decoder: &mut Open, index: usize, at: u64, all: &[Tag]) -> Result<(PageAt, u64), DecodeError> {
-    if first(all, tags::PHOTOMETRIC) == Some(3) {
+    if first_number(all, tags::PHOTOMETRIC) == Some(3) {
         return Err(unsupported("colours of a palette: save it as RGB"));
     }
     decoder.seek_to_image(index).map_err(explained)?;
     let (width, height) = decoder.dimensions().map_err(explained)?;
     check_size("TIFF", (width, height))?;
     let color = decoder.colortype().map_err(explained)?;
-    let alpha = match first(all, tags::EXTRA_SAMPLES) {
+    let alpha = match first_number(all, tags::EXTRA_SAMPLES) {
         Some(1) => Some(Opacity::Premultiplied),
         // Some programs write alpha without declaring it.
         Some(0 | 2) | None => Some(Opacity::Straight),
         _ => None,
     };
-    let extra = first(all, tags::EXTRA_SAMPLES);
+    let extra = first_number(all, tags::EXTRA_SAMPLES);
     let opacity = match color {
         ColorType::Gray(_) | ColorType::RGB(_) | ColorType::CMYK(8 | 16) | ColorType::YCbCr(8) => None,
         ColorType::RGBA(_) => alpha,
@@ -260,7 +260,7 @@ fn page(decoder: &mut Open, index: usize, at: u64, all: &[Tag]) -> Result<(PageA
         }
         other => return Err(unsupported(format!("colours of the kind {other:?}, expected grey or RGB"))),
     };
-    let format = first(all, 339).unwrap_or(1);
+    let format = first_number(all, 339).unwrap_or(1);
     let kind = match (format, color.bit_depth()) {
         (1 | 4, bits @ (1 | 2 | 4 | 8 | 16)) => Kind::Unsigned(bits),
         (1 | 4, 32) => Kind::Wide(Wide::U32),
@@ -280,13 +280,13 @@ fn page(decoder: &mut Open, index: usize, at: u64, all: &[Tag]) -> Result<(PageA
             "colours of the kind {color:?} with samples that are no 8 or 16 bits"
         )));
     }
-    let orientation = first(all, 274).unwrap_or(1) as u8;
+    let orientation = first_number(all, 274).unwrap_or(1) as u8;
     let bytes = u64::from(width) * u64::from(height) * u64::from(color.num_samples());
     let bytes = bytes * u64::from(color.bit_depth()).div_ceil(8);
     Ok((PageAt { index, at, kind, color, opacity, orientation }, bytes))
 }
 
-fn first(all: &[Tag], id: u16) -> Option<u64> {
+fn first_number(all: &[Tag], id: u16) -> Option<u64> {
     all.iter().find(|tag| tag.id == id)?.numbers().first().copied()
 }
 
@@ -295,9 +295,10 @@ fn first(all: &[Tag], id: u16) -> Option<u64> {
 fn is_raw(reader: &Reader<'_>) -> bool {
     const SENSOR: [u64; 2] = [32803, 34892];
     let Some((main, _)) = reader.directory(reader.first) else { return false };
-    let sensor = |all: &[Tag]| first(all, tags::PHOTOMETRIC).is_some_and(|kind| SENSOR.contains(&kind));
+    let sensor =
+        |all: &[Tag]| first_number(all, tags::PHOTOMETRIC).is_some_and(|kind| SENSOR.contains(&kind));
     let below = main.iter().filter(|tag| tag.id == tags::SUB_DIRECTORIES).flat_map(Tag::numbers).take(16);
-    first(&main, tags::DNG_VERSION).is_some()
+    first_number(&main, tags::DNG_VERSION).is_some()
         || sensor(&main)
         || below.filter_map(|at| reader.directory(at)).any(|(all, _)| sensor(&all))
 }

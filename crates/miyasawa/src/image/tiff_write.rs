@@ -201,8 +201,9 @@ where
         }])?;
     }
     let directory = image.encoder();
-    let own = |tag: &&Tag| !matches!(tag.id, tags::X_RESOLUTION | tags::Y_RESOLUTION | tags::RESOLUTION_UNIT);
-    let main: Vec<Tag> = content.tags.main.iter().filter(own).chain(pointers).cloned().collect();
+    let kept =
+        |tag: &&Tag| !matches!(tag.id, tags::X_RESOLUTION | tags::Y_RESOLUTION | tags::RESOLUTION_UNIT);
+    let main: Vec<Tag> = content.tags.main.iter().filter(kept).chain(pointers).cloned().collect();
     add_tags(directory, &main)?;
     let block = |id: u16, block: &Option<Vec<u8>>| {
         block.as_ref().map(|data| Tag { id, kind: if id == tags::XMP { 1 } else { 7 }, data: data.clone() })

@@ -16,14 +16,14 @@ fn density(z: f64) -> f64 {
 }
 
 /// The share of the standard normal distribution above `z`.
-fn above(z: f64) -> f64 {
+fn share_above(z: f64) -> f64 {
     0.5 * (1.0 - erf(z / std::f64::consts::SQRT_2))
 }
 
 /// The mean of a number with the normal distribution `N(m, sigma^2)`, clipped to [-1, 1].
 fn clipped_mean(m: f64, sigma: f64) -> f64 {
     let (a, b) = ((-1.0 - m) / sigma, (1.0 - m) / sigma);
-    let (low, high) = (1.0 - above(a), above(b));
+    let (low, high) = (1.0 - share_above(a), share_above(b));
     high - low + m * (1.0 - low - high) + sigma * (density(a) - density(b))
 }
 
@@ -31,7 +31,7 @@ fn clipped_mean(m: f64, sigma: f64) -> f64 {
 fn mean_beyond(m: f64, sigma: f64) -> f64 {
     let z = (1.0 - m) / sigma;
     // Far out both terms of the quotient are tiny: its asymptotic value.
-    let ratio = if z > 6.0 { z + 1.0 / z } else { density(z) / above(z) };
+    let ratio = if z > 6.0 { z + 1.0 / z } else { density(z) / share_above(z) };
     m + sigma * ratio
 }
 

@@ -2,7 +2,7 @@
 //! trained on are converted to those that it was trained on.
 
 use super::tiles::{self, TILE};
-use super::{clipping, made, tensors, to_images};
+use super::{clipping, image_from_values, tensors, to_images};
 use crate::checkpoint::ModelInfo;
 use crate::image::{Image, ImageError};
 use crate::model::{Predict, Query};
@@ -47,7 +47,7 @@ pub fn conditioning_sigma(info: &ModelInfo, channels: usize, sigma: f64) -> f64 
 /// If the model's channels are not those of any image.
 ///
 /// # Panics
-/// If `label` is none of the model's classes.
+/// If `label` is not one of the model's classes.
 pub fn denoise_any(
     model: &impl Predict,
     info: &ModelInfo,

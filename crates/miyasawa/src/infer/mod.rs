@@ -38,7 +38,7 @@ fn tensors(images: &[&Image], sigmas: &[f64], device: &Device) -> (Tensor<4>, Te
 /// # Panics
 /// If it has no pixels or neither 1 nor 3 channels, as every model has.
 fn image_from_values((channels, height, width): (usize, usize, usize), values: Vec<f32>) -> Image {
-    Image::new((channels, height, width), values).expect("a model's images have its own shape")
+    Image::new((channels, height, width), values).expect("a model's images have pixels and 1 or 3 channels")
 }
 
 /// Converts a batch to images, from `[batch, channels, height, width]`.
@@ -56,11 +56,11 @@ fn to_image(batch: Tensor<4>) -> Image {
     to_images(batch).remove(0)
 }
 
-fn level(sigma: f64, device: &Device) -> Tensor<1> {
+fn sigma_tensor(sigma: f64, device: &Device) -> Tensor<1> {
     Tensor::full([1], sigma as f32, device)
 }
 
-fn class(label: usize, device: &Device) -> Tensor<1, Int> {
+fn class_tensor(label: usize, device: &Device) -> Tensor<1, Int> {
     Tensor::from_data(TensorData::new(vec![label as i32], [1]), device)
 }
 
@@ -73,7 +73,7 @@ fn class(label: usize, device: &Device) -> Tensor<1, Int> {
 /// If the image has other channels than the model's.
 pub fn classify(model: &impl Predict, image: &Image, sigma: f64, device: &Device) -> Option<Vec<f32>> {
     let query = Query { classify: true, ..Query::default() };
-    let found = model.predict(&to_tensor(image, device), &level(sigma, device), &query);
+    let found = model.predict(&to_tensor(image, device), &sigma_tensor(sigma, device), &query);
     found.logits.map(|logits| host(softmax(logits, 1)))
 }
 
@@ -114,5 +114,5 @@ pub fn log_density<N: EnergyNetwork>(
     sigma: f64,
     device: &Device,
 ) -> f64 {
-    f64::from(host(model.at(&to_tensor(image, device), &level(sigma, device)).log_prob())[0])
+    f64::from(host(model.at(&to_tensor(image, device), &sigma_tensor(sigma, device)).log_prob())[0])
 }

@@ -1,6 +1,6 @@
 //! Denoising images of any size: large ones in tiles.
 
-use super::{class, level, made, to_image, to_tensor};
+use super::{class_tensor, image_from_values, sigma_tensor, to_image, to_tensor};
 use crate::image::Image;
 use crate::model::{Predict, Query};
 use burn::tensor::Device;
@@ -46,10 +46,10 @@ pub fn denoise(
     device: &Device,
     progress: &mut dyn FnMut(f64),
 ) -> Option<Image> {
-    let label = label.map(|label| class(label, device));
+    let label = label.map(|label| class_tensor(label, device));
     let query = Query { denoise: label.is_none(), class_conditional: label.as_ref(), ..Query::default() };
     let denoise_part = |part: &Image| {
-        let found = model.predict(&to_tensor(part, device), &level(sigma, device), &query);
+        let found = model.predict(&to_tensor(part, device), &sigma_tensor(sigma, device), &query);
         found.class_conditional.or(found.denoised).map(to_image)
     };
     let (c, h, w) = noisy.shape();

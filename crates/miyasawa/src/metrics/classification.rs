@@ -217,7 +217,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ties_go_to_the_lowest_and_nan_to_nobody() {
+    fn ties_go_to_the_lowest_index_and_nan_is_never_largest() {
         assert_eq!(argmax(&[1.0, 3.0, 3.0]), 1);
         assert_eq!(argmax(&[f32::NAN, -1.0, f32::NAN]), 1);
         assert_eq!(argmax(&[f32::NEG_INFINITY; 2]), 0);

@@ -30,10 +30,10 @@ pub struct DenoisingMetrics {
     pub count: u64,
     /// Mean squared error over all values.
     pub mse: f64,
-    /// Mean over images of each one's [`psnr`], in decibels. The mean of the images' PSNR and not the PSNR of the mean
-    /// error, because that is what the literature on denoising reports (Zhang et al. 2017, "Beyond a Gaussian denoiser", and
-    /// before it); by Jensen's inequality it is never below the latter, which is `psnr(mse)`. One image without any error
-    /// makes it infinite.
+    /// Mean over images of each one's [`psnr`], in decibels. The mean of the images' PSNR and not
+    /// the PSNR of the mean error, because the literature on denoising reports it (Zhang et al.
+    /// 2017, "Beyond a Gaussian denoiser", and before it); by Jensen's inequality it is never below
+    /// the latter, which is `psnr(mse)`. One image without any error makes it infinite.
     pub psnr: f64,
     /// Standard error of `psnr`: the images' sample standard deviation over the square root of their number. None of one
     /// image, where one is without any error, and in documents of earlier versions.

@@ -215,7 +215,7 @@ mod tests {
             let values: Vec<_> = shares.iter().map(|s| Some(Estimate::share(*s, n))).collect();
             distinct_best(&values, best)
         };
-        // Newcombe's own example, 56/70 against 48/80: the interval is 0.0524 to 0.3339.
+        // Newcombe's example, 56/70 against 48/80: the interval is 0.0524 to 0.3339.
         let (a, b) = (Estimate::share(0.8, 70), Estimate::share(0.6, 80));
         let margin = (a.value - a.low).hypot(b.high - b.value);
         assert!((0.2 - margin - 0.0524).abs() < 5e-5 && a.exceeds(b) && !b.exceeds(a));

@@ -117,9 +117,9 @@ mod tests {
         ((3, 2, 5), 0.918270633),
     ];
 
-    /// scikit-image 0.26, structural_similarity(a + 1, b + 1, data_range=2, gaussian_weights=True, sigma=1.5,
-    /// use_sample_covariance=False, channel_axis=0), from scripts/metrics_oracle.py. Below 11 pixels scikit-image does
-    /// not go: the last three are the script's own direct sums.
+    /// scikit-image 0.26, structural_similarity(a + 1, b + 1, data_range=2, gaussian_weights=True,
+    /// sigma=1.5, use_sample_covariance=False, channel_axis=0), from scripts/metrics_oracle.py.
+    /// Below 11 pixels scikit-image does not go: the last three are direct sums by the script.
     #[test]
     fn agrees_with_scikit_image() {
         for (shape, expected) in ORACLE {

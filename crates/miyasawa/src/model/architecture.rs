@@ -333,7 +333,7 @@ mod tests {
     use burn::module::Module;
     use burn::tensor::TensorData;
 
-    fn all() -> Vec<Architecture> {
+    fn all_kinds() -> Vec<Architecture> {
         let operands = crate::ops::Operands::F32;
         let dncnn = |bias_free, conditioned| {
             Architecture::DnCnn(DnCnnConfig {
@@ -367,7 +367,7 @@ mod tests {
 
     #[test]
     fn what_is_written_reads_back_and_an_old_description_is_a_gradresnet() {
-        for architecture in all() {
+        for architecture in all_kinds() {
             let text = serde_json::to_string(&architecture).unwrap();
             assert!(text.starts_with(&format!("{{\"kind\":\"{}\"", architecture.kind())), "{text}");
             assert_eq!(serde_json::from_str::<Architecture>(&text).unwrap(), architecture);
@@ -385,7 +385,7 @@ mod tests {
     #[test]
     fn the_number_of_values_is_counted_without_allocating() {
         let device = Device::flex();
-        for architecture in all() {
+        for architecture in all_kinds() {
             let model = architecture.init(&device, 1, 0.5);
             let values = params::collect(&model);
             let same = architecture.with_params(values.clone(), &device, 0.5).unwrap();

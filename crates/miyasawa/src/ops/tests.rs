@@ -305,6 +305,6 @@ fn the_sum_of_squares_agrees_with_its_default_body() {
 
 #[test]
 #[should_panic(expected = "3 channels meet weights for 4")]
-fn channels_that_do_not_fit_are_told() {
+fn mismatched_channels_are_reported() {
     conv_shape([1, 8, 8, 3], [8, 4, 3, 3], 1, 1);
 }

@@ -146,7 +146,7 @@ unsafe fn gather<S: Simd>(
 /// Copies a row of `n` values into blocks, zeros after them.
 ///
 /// # Safety
-/// The pointers are valid for what this says.
+/// `from` is valid for `n` reads, `to` for the writes of its blocks.
 #[inline(always)]
 unsafe fn reblock<S: Simd>(from: *const f32, n: usize, to: *mut f32, block: usize) {
     // SAFETY: the caller's promise.

@@ -10,12 +10,16 @@
 //! cache, all tiles are transformed first and a task takes a panel of result channels, whose
 //! weights it transforms as it goes ([`Panel`]).
 
-/// Runs `go` for the number of tiles in a vector.
-macro_rules! go {
+/// Calls `run_tiles` for the number of tiles in a vector.
+macro_rules! run_for_tiles {
     ($self:ident, $S:ident) => {
         // SAFETY: the caller's promise.
         unsafe {
-            if $S::PAIRS && $self.pass.per_vector == 2 { $self.go::<$S, 2>() } else { $self.go::<$S, 1>() }
+            if $S::PAIRS && $self.pass.per_vector == 2 {
+                $self.run_tiles::<$S, 2>()
+            } else {
+                $self.run_tiles::<$S, 1>()
+            }
         }
     };
 }
@@ -225,7 +229,7 @@ struct Pack<'a> {
 
 impl Pack<'_> {
     #[inline(always)]
-    unsafe fn go<S: Simd, const P: usize>(self) {
+    unsafe fn run_tiles<S: Simd, const P: usize>(self) {
         let weights = &self.pass.weights;
         let (panel, lanes) = (self.block / 2, S::LANES);
         let out_blocks = weights.results().div_ceil(lanes / P);
@@ -257,7 +261,7 @@ impl Kernel for Pack<'_> {
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        go!(self, S);
+        run_for_tiles!(self, S);
     }
 }
 
@@ -309,7 +313,7 @@ struct Fused<'a> {
 
 impl Fused<'_> {
     #[inline(always)]
-    unsafe fn go<S: Simd, const P: usize>(self) {
+    unsafe fn run_tiles<S: Simd, const P: usize>(self) {
         let Self { pass, rows, .. } = self;
         let (lanes, width) = (S::LANES, S::LANES / P);
         let (depth, out_blocks) = (pass.weights.depth(), pass.weights.results().div_ceil(width));
@@ -368,7 +372,7 @@ impl Kernel for Fused<'_> {
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        go!(self, S);
+        run_for_tiles!(self, S);
     }
 }
 

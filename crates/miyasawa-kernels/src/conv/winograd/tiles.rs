@@ -251,7 +251,7 @@ unsafe fn store_all<S: Simd, T: Linear<N, F>, const N: usize, const F: usize>(
 ) {
     // SAFETY: the caller's promise.
     unsafe {
-        let v = transform::both::<S, T, N, F>(source);
+        let v = transform::both_dimensions::<S, T, N, F>(source);
         for (i, v) in v.as_flattened().iter().enumerate() {
             S::store(out.add(i * stride), *v);
         }
@@ -327,7 +327,8 @@ unsafe fn store_tiles<S: Simd, T: Linear<F, O>, const P: usize, const F: usize, 
             // SAFETY: the row is in `planes`; only pixels inside the images are written.
             unsafe {
                 let p = m.as_ptr().add(block * planes.block + row * S::LANES);
-                let out = transform::both::<S, T, F, O>(&Products::<F> { p, stride: planes.stride });
+                let out =
+                    transform::both_dimensions::<S, T, F, O>(&Products::<F> { p, stride: planes.stride });
                 if inside && n == width {
                     write::<S, P, O, true>(&out, &to, (channel, n), channels, addend, y);
                 } else {

@@ -103,7 +103,7 @@ pub(super) trait Source<S: Simd> {
 /// # Safety
 /// The source has `I` rows and columns, and the processor has the instruction set of `S`.
 #[inline(always)]
-pub(super) unsafe fn both<S: Simd, T: Linear<I, O>, const I: usize, const O: usize>(
+pub(super) unsafe fn both_dimensions<S: Simd, T: Linear<I, O>, const I: usize, const O: usize>(
     source: &impl Source<S>,
 ) -> [[S::V; O]; O] {
     // SAFETY: the caller's promise.

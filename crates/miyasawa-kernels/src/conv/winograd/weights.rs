@@ -75,7 +75,7 @@ impl<S: Simd> Source<S> for Sums {
 /// `taps` is working memory of `9*LANES*LANES` values.
 ///
 /// # Safety
-/// `out` is valid for what this says.
+/// `out` is valid for these writes.
 #[inline(always)]
 #[allow(clippy::too_many_arguments)]
 pub(super) unsafe fn transform<S: Simd, const P: usize>(
@@ -102,9 +102,9 @@ pub(super) unsafe fn transform<S: Simd, const P: usize>(
             for i in 0..count {
                 let source = Taps(&taps[i * TAPS * S::LANES..][..TAPS * S::LANES]);
                 let v = if shape.kind == Kind::Unit {
-                    transform::both::<S, Weight, 3, SIDE>(&source)
+                    transform::both_dimensions::<S, Weight, 3, SIDE>(&source)
                 } else {
-                    transform::both::<S, WeightSplit, 3, SIDE>(&source)
+                    transform::both_dimensions::<S, WeightSplit, 3, SIDE>(&source)
                 };
                 let out = out.add((depth - start + i) * row);
                 for (f, v) in v.as_flattened().iter().enumerate() {
@@ -205,7 +205,7 @@ fn scatter_reversed<S: Simd>(source: &[f32], taps: &mut [f32]) -> bool {
 /// matrices that lie `part` values apart, each with `row` values between depths and `stride` between transformed weights.
 ///
 /// # Safety
-/// `sums` is valid for what this says. The sums are overwritten.
+/// `sums` is valid for these reads. The sums are overwritten.
 #[inline(always)]
 #[allow(clippy::too_many_arguments)]
 pub(super) unsafe fn transform_back<S: Simd>(
@@ -233,9 +233,9 @@ pub(super) unsafe fn transform_back<S: Simd>(
             }
             let source = Sums { p, stride };
             let v = if kind == Kind::Unit {
-                transform::both::<S, WeightBack, SIDE, 3>(&source)
+                transform::both_dimensions::<S, WeightBack, SIDE, 3>(&source)
             } else {
-                transform::both::<S, WeightSplitBack, SIDE, 3>(&source)
+                transform::both_dimensions::<S, WeightSplitBack, SIDE, 3>(&source)
             };
             for (t, v) in v.as_flattened().iter().enumerate() {
                 S::store(taps.as_mut_ptr().add((i * TAPS + t) * S::LANES), *v);

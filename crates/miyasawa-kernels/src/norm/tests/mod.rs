@@ -68,7 +68,7 @@ fn case_by(
     Case { shape, activation, h, gamma, beta, g, v }
 }
 
-/// What the kernels compute for a case.
+/// The results of the kernels for a case.
 #[derive(PartialEq, Debug)]
 struct Output {
     y: Vec<f32>,

@@ -63,7 +63,7 @@ impl Case {
         all
     }
 
-    /// What is added to the variances; nothing where the statistics are fixed.
+    /// The number added to the variances; none where the statistics are fixed.
     fn epsilon(&self) -> Option<f64> {
         match self.shape.statistics {
             Statistics::Group { epsilon } => Some(f64::from(epsilon)),

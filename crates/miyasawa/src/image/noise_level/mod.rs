@@ -85,13 +85,14 @@ impl Image {
 
     /// Estimates the standard deviation of white noise in the image, in units of the [-1, 1] range.
     ///
-    /// It is the smaller of two estimates that texture makes too large and nothing makes much too small: the
-    /// median of the finest diagonal wavelet coefficients (Donoho & Johnstone 1994, "Ideal spatial adaptation
-    /// by wavelet shrinkage"), and the smallest eigenvalues of the covariance of patches, all channels together
-    /// (Chen, Zhu & Heng 2015, "An efficient statistical method for image noise level estimation"): even full
-    /// of texture, images leave some directions of a patch to the noise. Clipped values are passed over where
-    /// enough others are left; where noise is so large that they are not, it is that of normal numbers that
-    /// are clipped, block by block. 0 for an image of fewer than two by two pixels.
+    /// It is the smaller of two estimates that texture makes too large and nothing makes much too
+    /// small: the median of the finest diagonal wavelet coefficients (Donoho & Johnstone 1994,
+    /// "Ideal spatial adaptation by wavelet shrinkage"), and the smallest eigenvalues of the
+    /// covariance of patches, all channels together (Chen, Zhu & Heng 2015, "An efficient
+    /// statistical method for image noise level estimation"): even full of texture, images leave
+    /// some directions of a patch to the noise. Clipped values are passed over where enough others
+    /// are left; where noise is so large that they are not, the estimate is the level of clipped
+    /// normal numbers, block by block. 0 for an image of fewer than two by two pixels.
     pub fn noise_level(&self) -> f64 {
         let size = self.height * self.width;
         let count = if self.is_grey() { 1 } else { self.channels };

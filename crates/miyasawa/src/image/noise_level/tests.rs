@@ -67,7 +67,7 @@ fn a_grey_image_has_the_same_level_however_it_is_stored() {
 }
 
 #[test]
-fn small_flat_and_clipped_images_have_an_answer() {
+fn small_flat_and_clipped_images_have_an_estimate() {
     let of = |shape, values: Vec<f32>| Image::new(shape, values).unwrap().noise_level();
     assert_eq!(of((1, 1, 1), vec![0.3]), 0.0);
     assert_eq!(of((3, 1, 5), vec![0.3; 15]), 0.0);

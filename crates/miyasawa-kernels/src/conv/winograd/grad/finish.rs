@@ -8,7 +8,7 @@ use crate::simd::{Kernel, Simd};
 use crate::tasks;
 
 /// Turns all sums into weights, `parts` times as many as `parts.1` values.
-pub(super) fn all(isa: Isa, pass: Pass, sums: SharedMut, parts: (usize, usize), dw: SharedMut) {
+pub(super) fn weights_from_sums(isa: Isa, pass: Pass, sums: SharedMut, parts: (usize, usize), dw: SharedMut) {
     let (s, lanes) = (pass.s, isa.lanes());
     let (steps, blocks) = (s.in_channels.div_ceil(lanes), s.out_channels.div_ceil(lanes / pass.per_vector));
     tasks::run_if(parts.0 * parts.1 > 64 * 1024, blocks * steps, |i| {
@@ -31,7 +31,7 @@ struct Finish<'a> {
 
 impl Finish<'_> {
     #[inline(always)]
-    unsafe fn go<S: Simd, const P: usize>(self) {
+    unsafe fn run_tiles<S: Simd, const P: usize>(self) {
         let (s, panel) = (self.pass.s, self.block / 2);
         let out_blocks = s.out_channels.div_ceil(S::LANES / P);
         let row = (out_blocks - 2 * panel).min(2) * S::LANES;
@@ -50,7 +50,7 @@ impl Kernel for Finish<'_> {
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        go!(self, S);
+        run_for_tiles!(self, S);
     }
 }
 

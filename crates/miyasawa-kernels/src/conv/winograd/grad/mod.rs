@@ -92,7 +92,7 @@ pub(in super::super) fn weight_grad(isa: Isa, s: &ConvShape, x: &[f32], g: &[f32
             let out = unsafe { shared.offset(i / parts * size) };
             isa.run(Range { pass, rows, panels, step, out });
         });
-        return finish::all(isa, pass, shared, (ranges, size), dw);
+        return finish::weights_from_sums(isa, pass, shared, (ranges, size), dw);
     }
     let step = if rows <= BLOCK_ROWS { rows } else { (SHARED_TILES / row_size).max(32).min(rows) };
     let longest = pass.planes(step, lanes);
@@ -123,7 +123,7 @@ pub(in super::super) fn weight_grad(isa: Isa, s: &ConvShape, x: &[f32], g: &[f32
             isa.run(Frequency { pass, planes, v, z, weight, accumulate: start > 0, out: shared });
         });
     }
-    finish::all(isa, pass, shared, (1, size), dw);
+    finish::weights_from_sums(isa, pass, shared, (1, size), dw);
 }
 
 /// Sums over a range of rows, `step` at a time.
@@ -138,7 +138,7 @@ struct Range<'a> {
 
 impl Range<'_> {
     #[inline(always)]
-    unsafe fn go<S: Simd, const P: usize>(self) {
+    unsafe fn run_tiles<S: Simd, const P: usize>(self) {
         let pass = self.pass;
         let images = pass.images();
         let step = self.step.min(self.rows.1 - self.rows.0);
@@ -187,7 +187,7 @@ impl Kernel for Range<'_> {
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        go!(self, S);
+        run_for_tiles!(self, S);
     }
 }
 
