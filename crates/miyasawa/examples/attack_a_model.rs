@@ -1,4 +1,5 @@
-//! Attacks on a classifier of your own: FGSM, PGD and AutoAttack, for any type with logits and a gradient.
+//! Attacks on a classifier of your own: FGSM, PGD and AutoAttack, for any type with logits and a
+//! gradient.
 //!
 //! ```sh
 //! cargo run --release -p miyasawa --example attack_a_model
@@ -8,7 +9,8 @@ use miyasawa::attack::{Journal, Method, Norm, Pgd, Plan, robust_accuracy, run, u
 use miyasawa::classifier::{Classifier, LogitGrad};
 use miyasawa::data::{DataSource, LoadOptions, Part};
 
-/// The class whose mean image is nearest: `f_c(x) = 2 m_c.x - |m_c|^2`. A linear classifier, so its gradient is exact.
+/// The class whose mean image is nearest: `f_c(x) = 2 m_c.x - |m_c|^2`. A linear classifier, so its
+/// gradient is exact.
 struct NearestMean {
     means: Vec<Vec<f32>>,
     shape: [usize; 3],

@@ -18,8 +18,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let image = Image::open(input)?;
     let model = Predictor::bundled()?;
 
-    // Levels are standard deviations in units of the [-1, 1] range; `Noise::of_255(25.0)` uses the unit
-    // of most papers.
+    // Levels are standard deviations in units of the [-1, 1] range; `Noise::of_255(25.0)` uses the
+    // unit of most papers.
     let Some(sigma) = added else {
         let found = model.denoise(&image, Noise::Estimate)?;
         found.image().save(output)?;

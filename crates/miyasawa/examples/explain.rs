@@ -1,5 +1,5 @@
-//! Explains which parts of an image support a class: the adversarial gradient as a difference of two
-//! denoisers.
+//! Explains which parts of an image support a class: the adversarial gradient as a difference of
+//! two denoisers.
 //!
 //! ```sh
 //! cargo run --release -p miyasawa --example explain -- frog.jpg ship why.png
@@ -19,7 +19,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     // differentiating the classifier. Both agree, so the gradient is an explanation.
     println!("the two sides differ by {:.1e} of the largest value", why.relative_error);
 
-    // Left to right: D(y), D(y, c), and what the class adds to the image, made visible.
+    // Left to right: D(y), D(y, c), and their amplified difference.
     let (difference, _) = why.difference.amplified();
     grid(&[vec![why.denoised, why.class_denoised, difference]], 2, 4)?.save_png(output)?;
     println!("{output}");

@@ -1,7 +1,8 @@
 //! A custom energy network made of the library's layers: a small perceptron on the embedded digits.
 //!
-//! The network implements its own adjoint with tracked operations. The library provides the classifier, the
-//! denoiser, exact gradients of the denoising loss, the optimiser and the evaluation.
+//! The network implements its own adjoint with tracked operations. The library provides the
+//! classifier, the denoiser, exact gradients of the denoising loss, the optimiser and the
+//! evaluation.
 //!
 //! ```sh
 //! cargo run --release -p miyasawa --example mlp_energy

@@ -84,7 +84,8 @@ pub struct BenchResult {
 /// The peak performance of the processor.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct Peak {
-    /// Multiplications and additions of all threads together, 10^9 a second, in fused MACs on registers.
+    /// Multiplications and additions of all threads together, 10^9 a second, in fused MACs on
+    /// registers.
     pub peak_gflops: f64,
     /// Threads of the CPU.
     pub threads: usize,

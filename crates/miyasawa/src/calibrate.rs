@@ -13,7 +13,8 @@ use serde::{Deserialize, Serialize};
 pub struct CalibrateOptions {
     /// The noise level that the model is conditioned on for clean images.
     pub clean_sigma: f64,
-    /// Noise levels, in units of the [-1, 1] range: noise is added and the model conditioned on its level.
+    /// Noise levels, in units of the [-1, 1] range: noise is added and the model conditioned on its
+    /// level.
     pub sigmas: Vec<f64>,
     /// Attacks on the clean images, at `clean_sigma`.
     pub attacks: Vec<Pgd>,
@@ -90,8 +91,9 @@ fn row(
     CalibrationRow { sigma, noisy, eps, temperature, before, after, reliability, reliability_after }
 }
 
-/// Every second image of each class, and the others: both halves contain all classes, whatever their
-/// order. Counting continues from class to class, so that the halves have the same size up to one image.
+/// Every second image of each class, and the others: both halves contain all classes, whatever
+/// their order. Counting continues from class to class, so that the halves have the same size up to
+/// one image.
 fn halves(labels: &[u32]) -> [Vec<usize>; 2] {
     let mut by_class: Vec<usize> = (0..labels.len()).collect();
     by_class.sort_by_key(|i| labels[*i]);
@@ -101,9 +103,9 @@ fn halves(labels: &[u32]) -> [Vec<usize>; 2] {
     halves
 }
 
-/// Measures calibration: on the clean images, at every noise level, under every attack. `at` returns the
-/// classifier at a noise level. Temperatures are fitted to every second image of each class, and
-/// everything is measured on the others, of which there must be at least one.
+/// Measures calibration: on the clean images, at every noise level, under every attack. `at`
+/// returns the classifier at a noise level. Temperatures are fitted to every second image of each
+/// class, and everything is measured on the others, of which there must be at least one.
 pub fn calibrate<'m>(
     at: &dyn Fn(f64) -> BoxedClassifier<'m>,
     data: &Dataset,

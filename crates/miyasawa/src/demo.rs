@@ -100,7 +100,8 @@ pub struct DemoResult {
     pub provenance: Provenance,
 }
 
-/// The configuration of the joint model; the plain classifier is trained without denoising and noise.
+/// The configuration of the joint model; the plain classifier is trained without denoising and
+/// noise.
 fn joint_config(options: &DemoOptions) -> Result<TrainConfig, ConfigError> {
     let mut config = TrainConfig::load(None, &[])?;
     config.seed = options.seed;
@@ -152,8 +153,8 @@ fn train<O: Observer>(
     Ok(Some(Trained { model, rows: finish.rows, test, sigma, sha256 }))
 }
 
-/// Trains both models, compares them and writes the report; `observe` returns an observer for each training.
-/// Returns `None` if an observer stopped one.
+/// Trains both models, compares them and writes the report; `observe` returns an observer for each
+/// training. Returns `None` if an observer stopped one.
 ///
 /// # Errors
 /// If a file cannot be written or a training diverges.
@@ -297,8 +298,8 @@ fn page(
     Ok(page.render())
 }
 
-/// The cells of the better model, after the first column, if it is better by more than the interval of the
-/// difference.
+/// The cells of the better model, after the first column, if it is better by more than the interval
+/// of the difference.
 fn marked(both: &[(f64, [Estimate; 2])]) -> Vec<(usize, usize)> {
     let best = |(number, (_, pair)): (usize, &(f64, [Estimate; 2]))| {
         Some((number, 1 + distinct_best(&pair.map(Some), Best::Highest)?))

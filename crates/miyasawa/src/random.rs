@@ -1,15 +1,16 @@
 //! Random numbers that are a function of (seed, epoch or step, index, purpose) alone.
 //!
-//! They are drawn on the host, so they are the same on every device, and depend neither on the number of threads nor on the
-//! size of a batch nor on what was drawn before. A run resumes bit by bit without a saved generator.
+//! They are drawn on the host, so they are the same on every device, and depend neither on the
+//! number of threads nor on the size of a batch nor on what was drawn before. A run resumes bit by
+//! bit without a saved generator.
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
 use rayon::prelude::*;
 
-/// The purposes of random numbers: the last part of the key of [`example_rng`]. Your own programs use
-/// numbers from 64 up.
+/// The purposes of random numbers: the last part of the key of [`example_rng`]. Your own programs
+/// use numbers from 64 up.
 pub mod stream {
     /// The order of an epoch.
     pub const ORDER: u64 = 1;
@@ -37,7 +38,8 @@ pub mod stream {
     pub const SYNTHETIC: u64 = 23;
     /// The first content of JEM's replay buffer.
     pub const JEM_BUFFER: u64 = 24;
-    /// Starts and probes of the denoiser's Jacobian (never drawn in one run with [`JEM_BUFFER`], whose number it has).
+    /// Starts and probes of the denoiser's Jacobian (never drawn in one run with [`JEM_BUFFER`],
+    /// whose number it has).
     pub const JACOBIAN: u64 = 24;
     /// JEM's samples.
     pub const JEM_SAMPLES: u64 = 25;
@@ -49,7 +51,8 @@ pub mod stream {
 
 /// The random numbers of one example in one epoch, for one purpose (`stream`).
 ///
-/// The four numbers are the key of the ChaCha8 generator, so different examples have independent numbers.
+/// The four numbers are the key of the ChaCha8 generator, so different examples have independent
+/// numbers.
 pub fn example_rng(seed: u64, epoch: u64, index: u64, stream: u64) -> ChaCha8Rng {
     let mut key = [0u8; 32];
     for (bytes, number) in key.chunks_exact_mut(8).zip([seed, epoch, index, stream]) {
@@ -65,8 +68,8 @@ pub(crate) fn fill_normal(rng: &mut impl Rng, out: &mut [f32]) {
     }
 }
 
-/// Standard normal noise for the images `first..first + batch` of an evaluation; one stream for each
-/// noise level, so that every model is evaluated with the same noise.
+/// Standard normal noise for the images `first..first + batch` of an evaluation; one stream for
+/// each noise level, so that every model is evaluated with the same noise.
 pub fn evaluation_noise(seed: u64, level: u64, first: usize, batch: usize, image: usize) -> Vec<f32> {
     let mut noise = vec![0.0; batch * image];
     noise.par_chunks_mut(image).enumerate().for_each(|(i, noise)| {

@@ -30,8 +30,9 @@ fn deviation(a: &[f32], b: &[f32]) -> f64 {
     (sum / a.len() as f64).sqrt()
 }
 
-/// For any constant, gradient, low-contrast, textured or saturated image at any level from 0 to 1, the
-/// output error is at most the input error; for constants from level 0.05 on it is below a third of it.
+/// For any constant, gradient, low-contrast, textured or saturated image at any level from 0 to 1,
+/// the output error is at most the input error; for constants from level 0.05 on it is below a
+/// third of it.
 #[test]
 fn denoising_does_not_increase_the_error() {
     let model = Predictor::bundled().unwrap();
@@ -57,7 +58,8 @@ fn denoising_does_not_increase_the_error() {
     assert!(worse.is_empty(), "{}", worse.join("\n"));
 }
 
-/// The model changes a clean constant by less than the noise level it is conditioned on; at 0 not at all.
+/// The model changes a clean constant by less than the noise level it is conditioned on; at 0 not
+/// at all.
 #[test]
 fn a_clean_constant_stays_constant() {
     let model = Predictor::bundled().unwrap();

@@ -1,5 +1,5 @@
-//! Every kind of model, trained briefly on the digits: it learns, and an interrupted and resumed run gives
-//! the same model as an uninterrupted one.
+//! Every kind of model, trained briefly on the digits: it learns, and an interrupted and resumed
+//! run gives the same model as an uninterrupted one.
 
 use miyasawa::{
     Device,

@@ -28,7 +28,8 @@ fn damaged_and_wrong_oracles_are_detected() {
     for cut in [0, 7, 100, verify::EMBEDDED.len() / 2, verify::EMBEDDED.len() - 1] {
         assert!(verify(&verify::EMBEDDED[..cut]).is_err(), "cut at {cut}");
     }
-    // The last bytes belong to a tensor's values: with its exponent changed some quantity is far off.
+    // The last bytes belong to a tensor's values: with its exponent changed some quantity is far
+    // off.
     let mut changed = verify::EMBEDDED.to_vec();
     let last = changed.len() - 1;
     changed[last] ^= 0x04;

@@ -47,7 +47,8 @@ proptest! {
             prop_assert_eq!(found.shape(), data.shape());
             let (a, b) = (found.try_to_vec::<f32>().unwrap(), data.try_to_vec::<f32>().unwrap());
             for (a, b) in a.iter().zip(&b) {
-                // Half a unit in the last of 8 bits; below the normal range a step has a fixed size.
+                // Half a unit in the last of 8 bits; below the normal range a step has a fixed
+                // size.
                 let step = (b.abs() / 256.0).max(f32::from_bits(1 << 15));
                 prop_assert!((a - b).abs() <= step, "{} {}", a, b);
                 prop_assert_eq!(a.to_bits() & 0xffff, 0);

@@ -1,5 +1,5 @@
-//! Recovery from a corrupt batch: the run returns to its last good state and skips the batch, and gives the
-//! same model however often it is interrupted. Also manipulated training states.
+//! Recovery from a corrupt batch: the run returns to its last good state and skips the batch, and
+//! gives the same model however often it is interrupted. Also manipulated training states.
 
 use burn::tensor::TensorData;
 use miyasawa::{
@@ -71,8 +71,8 @@ fn run(trainer: &Trainer, out: &Path, resume: bool, corrupter: &mut Corrupter) -
     trainer.run(out, resume, corrupter)
 }
 
-/// Images passed by the caller train the same model as the same images by their name; configurations and
-/// checkpoints that could not be read back are not written.
+/// Images passed by the caller train the same model as the same images by their name;
+/// configurations and checkpoints that could not be read back are not written.
 #[test]
 fn training_data_can_be_passed_by_the_caller() {
     let named = trainer(&["schedule.steps=6"]);
@@ -130,7 +130,8 @@ fn a_corrupt_batch_is_skipped() {
         let finish = run(&trainer, &out, false, &mut corrupter).unwrap();
         assert!(finish.complete && finish.steps == STEPS, "{name}");
         let [event] = &corrupter.rollbacks[..] else { panic!("{name}: {:?}", corrupter.rollbacks) };
-        // Step 96 takes batch 95; the state of step 80 is the last good one, and batch 96 comes next.
+        // Step 96 takes batch 95; the state of step 80 is the last good one, and batch 96 comes
+        // next.
         assert_eq!((event.from, event.step, event.skipped), (96, 80, 16), "{name}");
         assert_eq!((event.what, event.rollbacks, event.lr_factor), (what, 1, 0.5), "{name}");
         assert!(corrupter.losses.iter().all(|loss| loss.is_finite() && *loss < 10.0), "{name}");
@@ -148,7 +149,7 @@ fn a_corrupt_batch_is_skipped() {
         let mut stopped = 0;
         while !finish.complete {
             stopped += 1;
-            // Every stop is made once, although 90 and 95 are reached again after the rollback.
+            // Each stop happens once, although 90 and 95 are reached again after the rollback.
             let at = finish.steps;
             corrupter.stops.retain(|stop| *stop != at);
             finish = run(&trainer, &parts, true, &mut corrupter).unwrap();
@@ -181,8 +182,8 @@ fn a_diverged_run_leaves_its_last_good_state() {
     assert!(finish.complete);
 }
 
-/// Killed between the checkpoint of a rollback and the truncation of the log: the log still has the lines
-/// of the discarded steps, but not the line of the rollback.
+/// Killed between the checkpoint of a rollback and the truncation of the log: the log still has the
+/// lines of the discarded steps, but not the line of the rollback.
 #[test]
 fn after_a_kill_during_a_rollback_every_line_is_in_the_log_once() {
     let dir = tempfile::tempdir().unwrap();

@@ -1,5 +1,5 @@
-//! The reference models against their definition in PyTorch, scripts/reference_models.py: the outputs in
-//! inference, and loss, gradients and statistics of one training step.
+//! The reference models against their definition in PyTorch, scripts/reference_models.py: the
+//! outputs in inference, and loss, gradients and statistics of one training step.
 
 use burn::tensor::{Device, Tensor, TensorData};
 use miyasawa::{

@@ -1,5 +1,5 @@
-//! Auto-PGD (Croce & Hein 2020, "Reliable evaluation of adversarial robustness with an ensemble of diverse
-//! parameter-free attacks", algorithm 1).
+//! Auto-PGD (Croce & Hein 2020, "Reliable evaluation of adversarial robustness with an ensemble of
+//! diverse parameter-free attacks", algorithm 1).
 
 use super::{Norm, examples::AdversarialExamples, examples::Examples, examples::misclassified, loss::Loss};
 use crate::classifier::Classifier;
@@ -173,7 +173,8 @@ impl Apgd {
                         }
                         let clean = examples.image(s.example);
                         if std::mem::take(&mut s.back) {
-                            // Continue from the best point; the previous one stays for the momentum.
+                            // Continue from the best point; the previous one stays for the
+                            // momentum.
                             s.x.clone_from(&s.best.x);
                             let gradient = std::mem::take(&mut s.best.gradient);
                             self.advance(s, &gradient, clean, step == 0);

@@ -9,8 +9,8 @@ use rand_distr::{Distribution, StandardNormal};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-/// Projected gradient descent (Madry et al. 2018) on the cross-entropy. With one step of the length `eps` and no
-/// random start it is the fast gradient method (Goodfellow et al. 2015).
+/// Projected gradient descent (Madry et al. 2018) on the cross-entropy. With one step of the length
+/// `eps` and no random start it is the fast gradient method (Goodfellow et al. 2015).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Pgd {
     /// How changes are measured.

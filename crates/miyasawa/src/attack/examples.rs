@@ -15,7 +15,8 @@ pub struct Examples<'a> {
     pub images: &'a [f32],
     /// The true class of each.
     pub labels: &'a [u32],
-    /// The index of each in its data set: its random numbers depend on this index and the seed alone.
+    /// The index of each in its data set: its random numbers depend on this index and the seed
+    /// alone.
     pub indices: &'a [u64],
 }
 

@@ -1,5 +1,6 @@
-//! The fast adaptive boundary attack, targeted (Croce & Hein 2020, "Minimally distorted adversarial examples with a
-//! fast adaptive boundary attack", algorithm 1; "Reliable evaluation...", section 5 for the targeted version).
+//! The fast adaptive boundary attack, targeted (Croce & Hein 2020, "Minimally distorted adversarial
+//! examples with a fast adaptive boundary attack", algorithm 1; "Reliable evaluation...", section 5
+//! for the targeted version).
 
 use super::{
     Norm, examples::AdversarialExamples, examples::Examples, examples::misclassified, hyperplane::project,
@@ -31,9 +32,11 @@ struct State {
 }
 
 impl Fab {
-    /// The next point: between the projections of `x` and of the clean image on the linearised boundary.
+    /// The next point: between the projections of `x` and of the clean image on the linearised
+    /// boundary.
     fn advance(&self, state: &mut State, clean: &[f32], logits: &[f32], gradient: &[f32]) {
-        // The boundary f_goal = f_label, linearised at x: <gradient, z> = <gradient, x> - difference.
+        // The boundary f_goal = f_label, linearised at x: <gradient, z> = <gradient, x> -
+        // difference.
         let difference = f64::from(logits[state.goal]) - f64::from(logits[state.label]);
         let at_x: f64 = gradient.iter().zip(&state.x).map(|(g, x)| f64::from(*g) * f64::from(*x)).sum();
         let c = at_x - difference;
@@ -88,7 +91,8 @@ impl Fab {
                 if !misclassified(z, s.label) {
                     continue;
                 }
-                // Inside the ball the search ends; outside, the point moves back to the clean image.
+                // Inside the ball the search ends; outside, the point moves back to the clean
+                // image.
                 if self.norm.distance(&s.x, clean) <= self.eps {
                     found[s.example] = Some(s.x.clone());
                 } else {

@@ -2,9 +2,10 @@
 
 use super::Norm;
 
-/// The nearest point to `x` (itself in [0, 1]) with `<w, z> = c` and all values in [0, 1], in the given norm; where the plane
-/// misses the cube, the corner that comes closest to it (Croce & Hein 2020, "Minimally distorted adversarial examples
-/// with a fast adaptive boundary attack", section 2 and appendix A).
+/// The nearest point to `x` (itself in [0, 1]) with `<w, z> = c` and all values in [0, 1], in the
+/// given norm; where the plane misses the cube, the corner that comes closest to it (Croce & Hein
+/// 2020, "Minimally distorted adversarial examples with a fast adaptive boundary attack", section 2
+/// and appendix A).
 ///
 /// Every value moves against the sign of its weight until it reaches the end of the range: by
 /// `t*|w_i|` in L2, by `t` in Linf. The decrease of `<w, z>` is piecewise linear and increasing in

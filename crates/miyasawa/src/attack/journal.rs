@@ -15,7 +15,8 @@ pub(super) struct Line {
     pub stage: String,
     #[serde(rename = "picture")]
     pub image: usize,
-    /// Whether the image is misclassified after this stage; for the stage `clean`, before any attack.
+    /// Whether the image is misclassified after this stage; for the stage `clean`, before any
+    /// attack.
     #[serde(rename = "broken")]
     pub misclassified: bool,
     /// Time for this image in seconds: its share of the time of its batch.

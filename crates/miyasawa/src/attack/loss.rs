@@ -7,9 +7,9 @@ use crate::metrics::{log_sum_exp, top};
 pub(super) enum Loss {
     /// `-log p(label)`.
     CrossEntropy,
-    /// The targeted difference-of-logits ratio (Croce & Hein 2020, eq. 7),
-    /// `-(z_y - z_t) / (z_1st - (z_3rd + z_4th)/2)`. With three classes the divisor is `z_1st - z_3rd`, with two
-    /// there is none: the ratio of the only two logits' differences would be 1 everywhere.
+    /// The targeted difference-of-logits ratio (Croce & Hein 2020, eq. 7), `-(z_y - z_t) / (z_1st -
+    /// (z_3rd + z_4th)/2)`. With three classes the divisor is `z_1st - z_3rd`, with two there is
+    /// none: the ratio of the only two logits' differences would be 1 everywhere.
     Dlr {
         /// The class to reach.
         target: usize,
@@ -20,9 +20,9 @@ pub(super) enum Loss {
 const TINY: f64 = 1e-12;
 
 impl Loss {
-    /// The loss, or an increasing function of it: for the cross-entropy `log(exp(CE) - 1)`, the log-odds
-    /// of all other classes together against the true class. Attacks only compare values, and the
-    /// cross-entropy of a very confident classifier rounds to 0.
+    /// The loss, or an increasing function of it: for the cross-entropy `log(exp(CE) - 1)`, the
+    /// log-odds of all other classes together against the true class. Attacks only compare values,
+    /// and the cross-entropy of a very confident classifier rounds to 0.
     pub fn value(self, logits: &[f32], label: usize) -> f64 {
         let z = |i: usize| f64::from(logits[i]);
         match self {
@@ -38,14 +38,16 @@ impl Loss {
         }
     }
 
-    /// The derivative with respect to the logits, scaled so that the largest absolute value is 1. Attacks
-    /// only use its direction, and a derivative of 1e-30 would underflow in the network's backward pass.
+    /// The derivative with respect to the logits, scaled so that the largest absolute value is 1.
+    /// Attacks only use its direction, and a derivative of 1e-30 would underflow in the network's
+    /// backward pass.
     pub fn grad_logits(self, logits: &[f32], label: usize) -> Vec<f32> {
         let z = |i: usize| f64::from(logits[i]);
         let mut grad_logits = vec![0.0f64; logits.len()];
         match self {
             Self::CrossEntropy => {
-                // p_k - [k = label], divided by 1 - p_label: the other classes' softmax. Neither underflows.
+                // p_k - [k = label], divided by 1 - p_label: the other classes' softmax. Neither
+                // underflows.
                 let other = |i: &usize| *i != label;
                 let largest = (0..logits.len()).filter(other).fold(f64::NEG_INFINITY, |m, i| m.max(z(i)));
                 let mut sum = 0.0;

@@ -1,8 +1,9 @@
 //! Adversarial attacks with exact gradients, on any [`Classifier`](crate::classifier::Classifier).
 //!
 //! The gradient of a loss on a joint model's class posterior is a pull-back through the network in
-//! closed form, `sum_k g_k grad f_k` with the derivatives `g_k` with respect to the logits; that of a denoiser followed by the classifier goes through the Tweedie step by reverse-mode
-//! autodiff ([`Defence`](crate::classifier::Defence)). Every defence has its exact gradient. Distances are
+//! closed form, `sum_k g_k grad f_k` with the derivatives `g_k` with respect to the logits; that of
+//! a denoiser followed by the classifier goes through the Tweedie step by reverse-mode autodiff
+//! ([`Defence`](crate::classifier::Defence)). Every defence has its exact gradient. Distances are
 //! in units of the [0, 1] pixel range, as in RobustBench, and adversarial images stay inside it.
 //!
 //! The algorithms are plain code on slices with one state for each image; batches are formed of the

@@ -41,8 +41,8 @@ impl Norm {
         }
     }
 
-    /// The direction of length 1 in which `<g, direction>` is largest: `g/|g|`, or the signs of `g`. Zero
-    /// where `g` is zero or NaN, and zero everywhere if the length of `g` is not finite.
+    /// The direction of length 1 in which `<g, direction>` is largest: `g/|g|`, or the signs of
+    /// `g`. Zero where `g` is zero or NaN, and zero everywhere if the length of `g` is not finite.
     pub fn steepest(self, g: &[f32]) -> Vec<f32> {
         match self {
             Self::L2 => {
@@ -57,8 +57,8 @@ impl Norm {
         }
     }
 
-    /// Projects `x` onto the ball of radius `eps` around `centre`, then clips it to [0, 1], which does
-    /// not leave the ball because the centre lies in [0, 1].
+    /// Projects `x` onto the ball of radius `eps` around `centre`, then clips it to [0, 1], which
+    /// does not leave the ball because the centre lies in [0, 1].
     pub fn confine(self, x: &mut [f32], centre: &[f32], eps: f64) {
         match self {
             Self::L2 => {

@@ -24,19 +24,22 @@ pub const VERSION: u32 = 2;
 /// The stage of the clean images in the journal.
 const CLEAN: &str = "clean";
 
-/// The order in which the sizes of an attack are run, and which results carry over to the next size.
+/// The order in which the sizes of an attack are run, and which results carry over to the next
+/// size.
 ///
 /// The balls are nested: an adversarial image within a smaller change is within a larger one too.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum SizeOrder {
-    /// An image misclassified after a smaller change counts as misclassified for a larger one. Every size
-    /// is attacked with all stages: the robust images, which cost most, go through all stages each time.
+    /// An image misclassified after a smaller change counts as misclassified for a larger one.
+    /// Every size is attacked with all stages: the robust images, which cost most, go through all
+    /// stages each time.
     #[default]
     SmallestFirst,
-    /// An image that is robust to a larger change counts as robust to a smaller one once the first stage
-    /// has found nothing there either: each image goes through all stages about once. If the first stage
-    /// succeeds on one, it counts as misclassified for the larger change too, with a warning.
+    /// An image that is robust to a larger change counts as robust to a smaller one once the first
+    /// stage has found nothing there either: each image goes through all stages about once. If the
+    /// first stage succeeds on one, it counts as misclassified for the larger change too, with a
+    /// warning.
     LargestFirst,
 }
 
@@ -76,9 +79,9 @@ impl Plan {
         Self { norm, method, eps, order, steps: 100, restarts: 1, queries: 5000, batch: 64, seed: 0 }
     }
 
-    /// The header of this attack's journal: `subject` (a model, images, a defence) and every setting that
-    /// an image's result depends on, with the attacks' [`VERSION`], but without the sizes, their order
-    /// and the batch size.
+    /// The header of this attack's journal: `subject` (a model, images, a defence) and every
+    /// setting that an image's result depends on, with the attacks' [`VERSION`], but without the
+    /// sizes, their order and the batch size.
     pub fn header(&self, subject: &serde_json::Value) -> serde_json::Value {
         let Self { norm, method, steps, restarts, queries, seed, .. } = self;
         serde_json::json!({
@@ -98,8 +101,8 @@ pub struct AttackRow {
     /// Its 95% interval ([`wilson`]); none in documents of earlier versions.
     #[serde(default)]
     pub robust_interval: Option<[f64; 2]>,
-    /// For each attack the number of images that it newly made misclassified, of those that this size was
-    /// tried on (see [`SizeOrder`]).
+    /// For each attack the number of images that it newly made misclassified, of those that this
+    /// size was tried on (see [`SizeOrder`]).
     #[serde(rename = "broken_by")]
     pub misclassified_by: BTreeMap<String, usize>,
 }
@@ -142,8 +145,9 @@ pub fn unit_values(data: &Dataset, indices: &[usize]) -> Vec<f32> {
     values
 }
 
-/// As [`unit_values`], with noise of level `sigma` (in units of the [-1, 1] range) added, not clipped:
-/// the same noise as [`eval::noisy_batch`](crate::eval::noisy_batch) adds for this seed, level and index.
+/// As [`unit_values`], with noise of level `sigma` (in units of the [-1, 1] range) added, not
+/// clipped: the same noise as [`eval::noisy_batch`](crate::eval::noisy_batch) adds for this seed,
+/// level and index.
 pub fn noisy_unit_values(data: &Dataset, indices: &[usize], sigma: f64, [seed, level]: [u64; 2]) -> Vec<f32> {
     let (mut values, len) = (unit_values(data, indices), data.image_len());
     values.par_chunks_mut(len).zip(indices).for_each(|(values, index)| {
@@ -181,8 +185,8 @@ fn clean(
         let x = unit_values(data, indices);
         let label = |i: usize| data.labels()[indices[i]] as usize;
         let logits = classifier.logits(&x);
-        // Two forward passes of the first batch detect a random defence, which must be attacked through
-        // its mean.
+        // Two forward passes of the first batch detect a random defence, which must be attacked
+        // through its mean.
         if number == 0 {
             random = classifier.logits(&x).iter().zip(&logits).any(|(a, b)| a.to_bits() != b.to_bits());
         }
@@ -244,7 +248,8 @@ struct AttackRun<'a> {
 }
 
 impl AttackRun<'_> {
-    /// Attacks the images `remaining` with stage `number`; returns those that stay correct, in order.
+    /// Attacks the images `remaining` with stage `number`; returns those that stay correct, in
+    /// order.
     fn stage(&mut self, eps: f64, number: usize, remaining: &[usize]) -> Result<Vec<usize>, JournalError> {
         let Self { classifier, data, plan, .. } = *self;
         let (stage, batch) = (self.stages[number], plan.batch.max(1));
@@ -292,8 +297,8 @@ impl AttackRun<'_> {
         Ok(survivors)
     }
 
-    /// Attacks the images `remaining` with all stages; counts in `misclassified_by` the successes of each
-    /// attack, and returns the images that stay correct.
+    /// Attacks the images `remaining` with all stages; counts in `misclassified_by` the successes
+    /// of each attack, and returns the images that stay correct.
     fn all_stages(
         &mut self,
         eps: f64,
@@ -310,8 +315,9 @@ impl AttackRun<'_> {
     }
 }
 
-/// Attacks a data set with every size, in the order of the plan. An image's entry in the journal and its
-/// random numbers depend on its [index](Dataset::place) in the set that `data` was taken from.
+/// Attacks a data set with every size, in the order of the plan. An image's entry in the journal
+/// and its random numbers depend on its [index](Dataset::place) in the set that `data` was taken
+/// from.
 ///
 /// # Errors
 /// If the journal cannot be written, or belongs to other images.
@@ -337,8 +343,8 @@ pub fn run(
     let stages = AttackStage::for_method(plan.method, classifier.classes(), plan.restarts.max(1));
     let mut run =
         AttackRun { classifier, data, plan, stages, journal, progress, done: 0.0, sizes: sizes.len() };
-    // The smallest tried size at which each image is misclassified, and the images that are robust to
-    // the sizes so far (largest first only).
+    // The smallest tried size at which each image is misclassified, and the images that are robust
+    // to the sizes so far (largest first only).
     let mut smallest = vec![f64::INFINITY; data.len()];
     let mut robust: Vec<usize> = Vec::new();
     let mut counts = Vec::new();
@@ -387,8 +393,8 @@ pub fn run(
     Ok(AttackReport { count: data.len(), clean_accuracy, clean_interval, rows, warnings })
 }
 
-/// A warning if a weaker attack succeeds where a stronger one failed (Athalye et al. 2018, "Obfuscated
-/// gradients give a false sense of security", section 3.1).
+/// A warning if a weaker attack succeeds where a stronger one failed (Athalye et al. 2018,
+/// "Obfuscated gradients give a false sense of security", section 3.1).
 fn masking(method: Method, eps: f64, misclassified_by: &BTreeMap<String, usize>) -> Option<String> {
     let (weak, strong, why) = match method {
         Method::Fgsm => return None,
@@ -401,13 +407,14 @@ fn masking(method: Method, eps: f64, misclassified_by: &BTreeMap<String, usize>)
     (count > 0).then(|| format!("eps {eps}: {count} images are robust to {strong} but not to {weak}: {why}"))
 }
 
-/// Share of the images that are classified correctly and stay so under projected gradient descent; with
-/// `eps` 0 the clean accuracy.
+/// Share of the images that are classified correctly and stay so under projected gradient descent;
+/// with `eps` 0 the clean accuracy.
 pub fn robust_accuracy(classifier: &dyn Classifier, data: &Dataset, attack: &Pgd, batch: usize) -> f64 {
     robust_accuracy_while(classifier, data, attack, batch, &|| true).unwrap_or_default()
 }
 
-/// As [`robust_accuracy`]; returns `None` as soon as `go_on`, called before every batch, returns `false`.
+/// As [`robust_accuracy`]; returns `None` as soon as `go_on`, called before every batch, returns
+/// `false`.
 pub fn robust_accuracy_while(
     classifier: &dyn Classifier,
     data: &Dataset,

@@ -11,8 +11,8 @@ impl Norm {
         }
     }
 
-    /// A warning for sizes that can turn every image into plain grey, where no classifier is correct;
-    /// `None` if no size is that large.
+    /// A warning for sizes that can turn every image into plain grey, where no classifier is
+    /// correct; `None` if no size is that large.
     pub fn too_large(self, eps: &[f64], values: usize) -> Option<String> {
         // Plain grey is at most half the diameter away from every image.
         let radius = 0.5 * self.diameter(values);

@@ -1,5 +1,6 @@
-//! The Square attack (Andriushchenko et al. 2020, "Square attack: a query-efficient black-box adversarial attack via random
-//! search"): it uses logits only, so masked gradients do not protect a defence from it.
+//! The Square attack (Andriushchenko et al. 2020, "Square attack: a query-efficient black-box
+//! adversarial attack via random search"): it uses logits only, so masked gradients do not protect
+//! a defence from it.
 
 use super::{Norm, examples::AdversarialExamples, examples::Examples, examples::misclassified};
 use crate::classifier::Classifier;
@@ -30,8 +31,9 @@ struct State {
     margin: f64,
 }
 
-/// The share of the pixels in the square of query `i`: halved at fixed points (section 3 of the paper, with the points of its
-/// implementation; the standard version of AutoAttack does not scale them to the budget).
+/// The share of the pixels in the square of query `i`: halved at fixed points (section 3 of the
+/// paper, with the points of its implementation; the standard version of AutoAttack does not scale
+/// them to the budget).
 fn share(i: usize) -> f64 {
     let halvings = [10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000].iter().filter(|h| i > **h).count();
     FIRST_SHARE / f64::from(1u32 << halvings)
@@ -74,7 +76,8 @@ impl Shape {
         })
     }
 
-    /// Side of a square that covers this share of the pixels, at least `least` and within the image.
+    /// Side of a square that covers this share of the pixels, at least `least` and within the
+    /// image.
     fn side(self, share: f64, least: usize) -> usize {
         let side = (share * (self.height * self.width) as f64).sqrt().round() as usize;
         side.max(least).min(self.height).min(self.width)
@@ -88,8 +91,8 @@ impl Shape {
     }
 }
 
-/// Concentric rectangles of `height` by `width`, where rectangle `k` from the innermost adds `1/k^2`,
-/// so that the middle is largest (eq. 2 of the paper).
+/// Concentric rectangles of `height` by `width`, where rectangle `k` from the innermost adds
+/// `1/k^2`, so that the middle is largest (eq. 2 of the paper).
 fn bump(height: usize, width: usize) -> Vec<f64> {
     let mut out = vec![0.0; height * width];
     let (centre_y, centre_x) = (height / 2, width / 2);
@@ -104,8 +107,8 @@ fn bump(height: usize, width: usize) -> Vec<f64> {
     out
 }
 
-/// The L2 attack's pattern: one positive and one negative bump of the same length, side by side or one
-/// above the other, of total length 1.
+/// The L2 attack's pattern: one positive and one negative bump of the same length, side by side or
+/// one above the other, of total length 1.
 fn pattern(side: usize, upright: bool) -> Vec<f32> {
     let half = side / 2;
     let share = if half > 0 { 0.5f64.sqrt() } else { 1.0 };
@@ -173,8 +176,9 @@ impl Square {
         }
     }
 
-    /// Removes the change in one window and moves its length, with the unused part of the budget, to
-    /// another window (algorithm 3 of the paper). `x` holds the best point and becomes the next one.
+    /// Removes the change in one window and moves its length, with the unused part of the budget,
+    /// to another window (algorithm 3 of the paper). `x` holds the best point and becomes the next
+    /// one.
     fn move_budget(&self, shape: Shape, clean: &[f32], rng: &mut ChaCha8Rng, x: &mut [f32], share: f64) {
         let side = shape.odd_side(share);
         let (to, from) = (shape.window(side, rng), shape.window(side, rng));

@@ -23,8 +23,8 @@ pub enum Method {
     Fgsm,
     /// Projected gradient descent (Madry et al. 2018).
     Pgd,
-    /// The standard version of AutoAttack (Croce & Hein 2020): APGD on the cross-entropy, targeted APGD on DLR, targeted
-    /// FAB, Square, in that order.
+    /// The standard version of AutoAttack (Croce & Hein 2020): APGD on the cross-entropy, targeted
+    /// APGD on DLR, targeted FAB, Square, in that order.
     AutoAttack,
 }
 
@@ -75,7 +75,8 @@ impl AttackStage {
         let ranks = || 1..=TARGETS.min(classes.saturating_sub(1));
         match method {
             Method::Fgsm => vec![Self::Fgsm],
-            // FGSM must find nothing more: if one step succeeds where many fail, gradients are masked.
+            // FGSM must find nothing more: if one step succeeds where many fail, gradients are
+            // masked.
             Method::Pgd => (0..restarts).map(|restart| Self::Pgd { restart }).chain([Self::Fgsm]).collect(),
             Method::AutoAttack => {
                 let mut stages: Vec<Self> = (0..restarts).map(|restart| Self::ApgdCe { restart }).collect();

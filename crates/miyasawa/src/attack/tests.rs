@@ -9,8 +9,8 @@ use crate::data::Dataset;
 use crate::random::example_rng;
 use rand::RngExt;
 
-/// `f_c(x) = <w_c, x> + b_c`: the distance to the boundary is `(f_y - f_c)/|w_y - w_c|_dual`, if the
-/// nearest point of the boundary lies inside the range.
+/// `f_c(x) = <w_c, x> + b_c`: the distance to the boundary is `(f_y - f_c)/|w_y - w_c|_dual`, if
+/// the nearest point of the boundary lies inside the range.
 struct Linear {
     shape: [usize; 3],
     weights: Vec<Vec<f32>>,
@@ -165,7 +165,7 @@ fn results_do_not_depend_on_the_batch_and_fall_with_eps() {
     assert_eq!(eps, [0.0, 0.05, 0.1, 0.3]);
     assert_eq!(found.rows[0].robust_accuracy, 1.0);
     assert!(found.rows.windows(2).all(|w| w[0].robust_accuracy >= w[1].robust_accuracy));
-    // The exact answer.
+    // The exact robust accuracy.
     for row in &found.rows[1..] {
         let robust = |i: usize| {
             classifier.distance(&unit_values(&data, &[i]), data.labels()[i] as usize, Norm::L2) > row.eps
@@ -177,7 +177,8 @@ fn results_do_not_depend_on_the_batch_and_fall_with_eps() {
     for batch in [1, 20] {
         assert_eq!(attack(&classifier, &data, &Plan { batch, ..plan.clone() }), found);
     }
-    // From the largest size down: the same answer, and the stages that cost most run once for an image.
+    // From the largest size down: the same answer, and the stages that cost most run once for an
+    // image.
     let mut attacked = 0.0;
     let plan = Plan { order: SizeOrder::LargestFirst, batch: 20, ..plan };
     let seen = |p: &Progress<'_>| attacked += if p.attack == "square" { p.remaining } else { 0.0 };
@@ -209,8 +210,8 @@ fn a_journal_grows_with_the_images_and_the_sizes() {
     assert!(attacked > 0.0 && small.header(&serde_json::json!(0)) == large.header(&serde_json::json!(0)));
 }
 
-/// Classifies changes larger than `size` like the clean image: robust to large changes only, which in
-/// a real measurement is a sign of a weak attack.
+/// Classifies changes larger than `size` like the clean image: robust to large changes only, which
+/// in a real measurement is a sign of a weak attack.
 struct RobustToLarge {
     inner: Linear,
     clean: Vec<f32>,

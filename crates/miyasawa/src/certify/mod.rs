@@ -1,13 +1,15 @@
-//! Certificates by randomised smoothing (Cohen, Rosenfeld & Kolter 2019, "Certified adversarial robustness via randomized
-//! smoothing").
+//! Certificates by randomised smoothing (Cohen, Rosenfeld & Kolter 2019, "Certified adversarial
+//! robustness via randomized smoothing").
 //!
-//! The smoothed classifier `g(x)` is the most probable class of a base classifier for `x + noise`. If
-//! class A has probability `p_A > 1/2` under noise of the standard deviation `s`, then no change of a Euclidean length below
-//! `R = s * quantile(p_A)` alters `g(x)` (theorem 1 with `p_B = 1 - p_A`).
+//! The smoothed classifier `g(x)` is the most probable class of a base classifier for `x + noise`.
+//! If class A has probability `p_A > 1/2` under noise of the standard deviation `s`, then no change
+//! of a Euclidean length below `R = s * quantile(p_A)` alters `g(x)` (theorem 1 with `p_B = 1 -
+//! p_A`).
 //!
-//! **Units.** Noise levels are in units of the [-1, 1] range everywhere in this crate; radii are in units of the [0, 1] pixel
-//! range, as in the literature. Noise of the level `sigma` has the standard deviation `sigma/2` there, so
-//! `R = sigma/2 * quantile(p_A)`, and the paper's `sigma = 0.25` is 0.5 here.
+//! **Units.** Noise levels are in units of the [-1, 1] range everywhere in this crate; radii are in
+//! units of the [0, 1] pixel range, as in the literature. Noise of the level `sigma` has the
+//! standard deviation `sigma/2` there, so `R = sigma/2 * quantile(p_A)`, and the paper's `sigma =
+//! 0.25` is 0.5 here.
 //!
 //! The base classifier is conditioned on the noise level: a joint model needs no retraining to be
 //! smoothed.
@@ -41,8 +43,8 @@ pub struct CertifyOptions {
     pub n: u64,
     /// Largest probability that a certificate is wrong.
     pub alpha: f64,
-    /// Radii of interest, in units of the [0, 1] range: drawing ends once all of them are decided, that
-    /// is certified, or out of reach even if all remaining draws were of the predicted class.
+    /// Radii of interest, in units of the [0, 1] range: drawing ends once all of them are decided,
+    /// that is certified, or out of reach even if all remaining draws were of the predicted class.
     pub radii: Vec<f64>,
     /// Draw all `n` for every image, as the paper does.
     pub fixed: bool,
@@ -106,8 +108,8 @@ pub fn forecast(classifier: &dyn Classifier, data: &Dataset, options: &CertifyOp
     Forecast { draws, draws_per_second, seconds: draws as f64 / draws_per_second }
 }
 
-/// The noisy images for the draws `numbers`, concatenated. Each draw's noise is a function of the seed,
-/// the image, the phase (choosing or bounding) and its number alone.
+/// The noisy images for the draws `numbers`, concatenated. Each draw's noise is a function of the
+/// seed, the image, the phase (choosing or bounding) and its number alone.
 fn draw(
     clean: &[f32],
     options: &CertifyOptions,
@@ -151,8 +153,8 @@ fn count(
     counts
 }
 
-/// The smoothed classifier's class from `n0` draws, or `None` if the two most frequent classes cannot be
-/// distinguished at level `alpha` (the paper's PREDICT).
+/// The smoothed classifier's class from `n0` draws, or `None` if the two most frequent classes
+/// cannot be distinguished at level `alpha` (the paper's PREDICT).
 pub fn predict(
     classifier: &dyn Classifier,
     clean: &[f32],
@@ -166,12 +168,12 @@ pub fn predict(
     (split_p_value(first, first + second) <= options.alpha).then_some(order[0])
 }
 
-/// The paper's CERTIFY. If drawing may end early, the bound is computed after a sixteenth, a quarter and
-/// all of the draws, each time with a third of `alpha` (so that the total error probability is at most
-/// `alpha`), and drawing ends
+/// The paper's CERTIFY. If drawing may end early, the bound is computed after a sixteenth, a
+/// quarter and all of the draws, each time with a third of `alpha` (so that the total error
+/// probability is at most `alpha`), and drawing ends
 ///
-/// * once every radius of interest that can still be reached is certified: the largest possible bound
-///   is the last one if all remaining draws are of the predicted class;
+/// * once every radius of interest that can still be reached is certified: the largest possible
+///   bound is the last one if all remaining draws are of the predicted class;
 /// * once the probability is below 1/2 with confidence: abstaining is never wrong.
 fn certificate(
     classifier: &dyn Classifier,
@@ -207,11 +209,12 @@ fn certificate(
     abstain(hits, draws)
 }
 
-/// Certifies every image of a set; `progress` is called with the share of the images that are done and
-/// the certificates so far.
+/// Certifies every image of a set; `progress` is called with the share of the images that are done
+/// and the certificates so far.
 ///
 /// # Panics
-/// If `n` is 0, `alpha` is not between 0 and 1, or the images have another shape than the classifier's.
+/// If `n` is 0, `alpha` is not between 0 and 1, or the images have another shape than the
+/// classifier's.
 pub fn certify(
     classifier: &dyn Classifier,
     data: &Dataset,
@@ -228,8 +231,8 @@ pub fn certify(
     out
 }
 
-/// The certified accuracy at each radius: the share of images that are classified correctly with at least
-/// this radius.
+/// The certified accuracy at each radius: the share of images that are classified correctly with at
+/// least this radius.
 pub fn certified_accuracy(certificates: &[Certificate], radii: &[f64]) -> Vec<CertifiedRow> {
     let at = |radius: f64| {
         let holds = |c: &&Certificate| c.class == Some(c.label) && c.radius >= radius;
@@ -247,7 +250,8 @@ mod tests {
     use super::*;
     use crate::classifier::LogitGrad;
 
-    /// Class 1 above a plane, class 0 below: smoothing does not move the boundary, and the radius is the distance to it.
+    /// Class 1 above a plane, class 0 below: smoothing does not move the boundary, and the radius
+    /// is the distance to it.
     struct HalfSpace;
 
     const THRESHOLD: f32 = 0.5;

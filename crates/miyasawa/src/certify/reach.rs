@@ -25,8 +25,8 @@ impl CertifyOptions {
         self.radius(lower_bound(self.n, self.n, self.checkpoints().1))
     }
 
-    /// The smallest number of draws that can certify a radius, reached if all of them agree; `None` if it
-    /// is 10^15 or more.
+    /// The smallest number of draws that can certify a radius, reached if all of them agree; `None`
+    /// if it is 10^15 or more.
     pub fn draws_for(&self, radius: f64) -> Option<u64> {
         // All of n draws bound the probability at alpha^(1/n).
         let log_probability = (-normal_tail(radius / (0.5 * self.sigma))).ln_1p();

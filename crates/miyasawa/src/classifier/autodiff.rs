@@ -4,12 +4,12 @@ use crate::model::params::untracked;
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
 
-/// A classifier made of tracked operations, with the gradient by reverse-mode autodiff: plain networks,
-/// and defences whose gradient has no closed form.
+/// A classifier made of tracked operations, with the gradient by reverse-mode autodiff: plain
+/// networks, and defences whose gradient has no closed form.
 ///
-/// The model is kept twice. A forward pass on the autodiff device records a graph that only a reverse
-/// pass frees, even if nothing is tracked: passes without a gradient, as in the thousands of queries of
-/// a random search, use the plain copy.
+/// The model is kept twice. A forward pass on the autodiff device records a graph that only a
+/// reverse pass frees, even if nothing is tracked: passes without a gradient, as in the thousands
+/// of queries of a random search, use the plain copy.
 pub struct Autodiff<M, F> {
     model: M,
     with_graph: M,
@@ -20,9 +20,10 @@ pub struct Autodiff<M, F> {
 }
 
 impl<M: Module, F: Fn(&M, &Tensor<4>) -> Tensor<2>> Autodiff<M, F> {
-    /// The classifier `classify`, from a model and images `[batch, channels, height, width]` in [-1, 1] to logits
-    /// `[batch, classes]`. It is called with model and images on the same device, which is the autodiff device where a
-    /// gradient is wanted; the gradient is that of the images alone.
+    /// The classifier `classify`, from a model and images `[batch, channels, height, width]` in
+    /// [-1, 1] to logits `[batch, classes]`. It is called with model and images on the same device,
+    /// which is the autodiff device where a gradient is wanted; the gradient is that of the images
+    /// alone.
     pub fn new(model: M, classify: F, shape: [usize; 3], classes: usize, device: &Device) -> Self {
         let with_graph = untracked(model.clone());
         Self { model, with_graph, classify, shape, classes, device: device.clone().inner() }

@@ -7,8 +7,8 @@ use rand_distr::{Distribution, StandardNormal};
 
 /// The posterior averaged over noise: the logits are `log (1/K) sum_k p(c | y + sigma*noise_k)`.
 ///
-/// The `K` draws are fixed and the same for every image, so the classifier is deterministic, and the
-/// gradient through all of them is exact: an attack has no randomness to average over.
+/// The `K` draws are fixed and the same for every image, so the classifier is deterministic, and
+/// the gradient through all of them is exact: an attack has no randomness to average over.
 pub struct Average<'m, N: EnergyNetwork> {
     model: &'m JointModel<N>,
     sigma: f64,
@@ -18,8 +18,8 @@ pub struct Average<'m, N: EnergyNetwork> {
 }
 
 impl<'m, N: EnergyNetwork> Average<'m, N> {
-    /// The average over `draws` draws (at least one) of noise of level `sigma`, on which the model is
-    /// conditioned.
+    /// The average over `draws` draws (at least one) of noise of level `sigma`, on which the model
+    /// is conditioned.
     pub fn new(
         model: &'m JointModel<N>,
         sigma: f64,
@@ -44,8 +44,8 @@ impl<'m, N: EnergyNetwork> Average<'m, N> {
         clean.clone() + noise.expand(clean.dims()) * self.sigma
     }
 
-    /// `log p(c | y + sigma*noise_k)` in float64, `[draw][image * classes + class]`, and the logarithm of
-    /// the average probability, `[image * classes + class]`.
+    /// `log p(c | y + sigma*noise_k)` in float64, `[draw][image * classes + class]`, and the
+    /// logarithm of the average probability, `[image * classes + class]`.
     fn log_probs(&self, clean: &Tensor<4>) -> (Vec<Vec<f64>>, Vec<f64>) {
         let classes = self.classes();
         let sigma = Tensor::<1>::full([clean.dims()[0]], self.sigma as f32, &self.device);
@@ -87,7 +87,8 @@ impl<N: EnergyNetwork> Classifier for Average<'_, N> {
         self.log_probs(&clean).1.into_iter().map(|z| z as f32).collect()
     }
 
-    /// `grad log p_mean(c) = (1/K) sum_k p_k(c)/p_mean(c) * (grad f_c - sum_j p_k(j) grad f_j)`: one pull-back for each draw.
+    /// `grad log p_mean(c) = (1/K) sum_k p_k(c)/p_mean(c) * (grad f_c - sum_j p_k(j) grad f_j)`:
+    /// one pull-back for each draw.
     fn gradient(&self, images: &[f32], logit_grad: &LogitGrad<'_>) -> (Vec<f32>, Vec<f32>) {
         let clean = batch(images, self.shape, &self.device);
         let (n, classes) = (clean.dims()[0], self.classes());

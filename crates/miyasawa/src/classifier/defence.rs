@@ -1,5 +1,5 @@
-//! Ways to classify with a model, each as a [`Classifier`] with its exact gradient, so that attacks are
-//! white-box attacks.
+//! Ways to classify with a model, each as a [`Classifier`] with its exact gradient, so that attacks
+//! are white-box attacks.
 
 use super::shared::Shared;
 use super::{Autodiff, Average, BoxedClassifier, Classifier, Posterior};
@@ -42,8 +42,9 @@ impl Defence {
         }
     }
 
-    /// The model behind this defence, for images of (channels, height, width). Its noise levels must lie
-    /// within [`NOISE_LEVELS`](crate::model::NOISE_LEVELS); otherwise the logits are not finite.
+    /// The model behind this defence, for images of (channels, height, width). Its noise levels
+    /// must lie within [`NOISE_LEVELS`](crate::model::NOISE_LEVELS); otherwise the logits are not
+    /// finite.
     pub fn classifier<'m, N: EnergyNetwork + Sync>(
         self,
         model: &'m JointModel<N>,
@@ -187,8 +188,9 @@ mod tests {
         }
     }
 
-    /// The project's central identity on a hundred images: `sigma^2 grad log p(c|y) = D(y,c) - D(y)`, the
-    /// left side by reverse-mode autodiff of the softmax, the right side by the denoisers.
+    /// The project's central identity on a hundred images: `sigma^2 grad log p(c|y) = D(y,c) -
+    /// D(y)`, the left side by reverse-mode autodiff of the softmax, the right side by the
+    /// denoisers.
     #[test]
     fn the_adversarial_gradient_is_a_difference_of_denoisers_on_a_hundred_images() {
         use burn::tensor::{Int, activation::log_softmax};

@@ -1,8 +1,9 @@
-//! Classifiers as attacks, certificates and calibration see them: logits, and the gradient for the image.
+//! Classifiers as attacks, certificates and calibration see them: logits, and the gradient for the
+//! image.
 //!
-//! [`Classifier`] is the trait; [`plain_classifier`] makes one from a model of any kind, [`Defence`] one
-//! from a joint model that classifies behind a defence. Your own classifier is an implementation of the
-//! trait, or an [`Autodiff`] of tracked Burn operations.
+//! [`Classifier`] is the trait; [`plain_classifier`] makes one from a model of any kind,
+//! [`Defence`] one from a joint model that classifies behind a defence. Your own classifier is an
+//! implementation of the trait, or an [`Autodiff`] of tracked Burn operations.
 
 mod autodiff;
 mod average;
@@ -19,14 +20,14 @@ use crate::metrics::argmax;
 use crate::range::from_unit;
 use burn::tensor::{Device, Tensor, TensorData};
 
-/// Returns the derivatives `g_c` of a loss with respect to an image's logits, from the image's index in
-/// the batch and its logits; they are multiplied with the derivatives of the logits.
+/// Returns the derivatives `g_c` of a loss with respect to an image's logits, from the image's
+/// index in the batch and its logits; they are multiplied with the derivatives of the logits.
 pub type LogitGrad<'a> = dyn Fn(usize, &[f32]) -> Vec<f32> + Sync + 'a;
 
-/// A classifier with its gradients, as attacks see it.
+/// A classifier with its gradients, for attacks.
 ///
-/// Images are values in [0, 1] on the host, concatenated, each (channels, height, width). The result for
-/// an image must not depend on the others in its batch.
+/// Images are values in [0, 1] on the host, concatenated, each (channels, height, width). The
+/// result for an image must not depend on the others in its batch.
 pub trait Classifier {
     /// Channels, height and width of an image.
     fn shape(&self) -> [usize; 3];
@@ -37,8 +38,8 @@ pub trait Classifier {
     /// The logits, `classes` for each image.
     fn logits(&self, images: &[f32]) -> Vec<f32>;
 
-    /// The logits, and for each image the gradient of `sum_c g_c f_c` with respect to the image, where
-    /// `logit_grad` returns the `g_c`; in the units of the images.
+    /// The logits, and for each image the gradient of `sum_c g_c f_c` with respect to the image,
+    /// where `logit_grad` returns the `g_c`; in the units of the images.
     fn gradient(&self, images: &[f32], logit_grad: &LogitGrad<'_>) -> (Vec<f32>, Vec<f32>);
 
     /// Number of values of an image.

@@ -2,8 +2,8 @@ use super::{Classifier, LogitGrad, batch, grad_logits, in_image_units};
 use crate::model::{EnergyNetwork, JointModel, host};
 use burn::tensor::{Device, Tensor, TensorData};
 
-/// The class posterior of a joint model at one noise level. Its gradient is a pull-back through the network in closed
-/// form.
+/// The class posterior of a joint model at one noise level. Its gradient is a pull-back through the
+/// network in closed form.
 pub struct Posterior<'m, N: EnergyNetwork> {
     model: &'m JointModel<N>,
     sigma: f64,

@@ -27,7 +27,7 @@ pub struct CompareConfig {
     /// How models are attacked.
     #[serde(default)]
     pub attack: CompareAttack,
-    /// What the models have in common: a configuration as `train` reads it.
+    /// The common settings of all models: a configuration as `train` reads it.
     #[serde(default)]
     pub base: toml::Table,
     /// The models.
@@ -40,7 +40,8 @@ pub struct CompareConfig {
 pub struct Budget {
     /// Images that every model sees, with repetitions.
     pub images: Option<u64>,
-    /// Minutes of training for every model, or with `images` the upper limit; the speed is measured first.
+    /// Minutes of training for every model, or with `images` the upper limit; the speed is measured
+    /// first.
     pub minutes: Option<f64>,
 }
 
@@ -86,7 +87,7 @@ impl Default for CompareAttack {
 pub struct ModelEntry {
     /// Its name in the report and of its folders: letters, digits, `.`, `_`, `-`.
     pub name: String,
-    /// What differs from the base.
+    /// The settings that differ from the base.
     pub set: toml::Table,
     /// The model's own seeds instead of the comparison's.
     pub seeds: Option<Vec<u64>>,

@@ -156,8 +156,8 @@ impl<'c> Measures<'c> {
         self.config.eval.limit.unwrap_or(all).min(all)
     }
 
-    /// Measures a model, or returns the stored result of the same measurement; `None` as soon as `go_on`
-    /// returns `false`.
+    /// Measures a model, or returns the stored result of the same measurement; `None` as soon as
+    /// `go_on` returns `false`.
     pub fn measure(
         &self,
         entry: &ModelEntry,
@@ -220,8 +220,8 @@ impl<'c> Measures<'c> {
         Ok(Some(result))
     }
 
-    /// The result of a run that has no training checkpoint to resume from: the stored result if it is
-    /// still valid, otherwise a new measurement of its finished model.
+    /// The result of a run that has no training checkpoint to resume from: the stored result if it
+    /// is still valid, otherwise a new measurement of its finished model.
     pub fn measure_finished(
         &self,
         entry: &ModelEntry,
@@ -262,8 +262,8 @@ impl<'c> Measures<'c> {
         sigmas[sigmas.len() / 2]
     }
 
-    /// The settings under which a stored result can be reused. The resizing of a run's images is part of its
-    /// own configuration.
+    /// The settings under which a stored result can be reused. The resizing of a run's images is
+    /// part of its own configuration.
     fn key(&self, sha256: &str, is_run: bool) -> String {
         let (eval, attack, data) = (&self.config.eval, &self.config.attack, &self.data);
         let resizing = match is_run {

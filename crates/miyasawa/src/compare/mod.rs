@@ -1,5 +1,5 @@
-//! Compares several models with one training budget: each is trained or loaded, measured in the same way,
-//! and shown in one report.
+//! Compares several models with one training budget: each is trained or loaded, measured in the
+//! same way, and shown in one report.
 //!
 //! | in the folder | content |
 //! | --- | --- |
@@ -65,7 +65,8 @@ pub enum Choice {
     /// All of them, and the report.
     #[default]
     All,
-    /// Those of these names, without a report: the others are trained by other calls, at the same time or elsewhere.
+    /// Those of these names, without a report: the others are trained by other calls, at the same
+    /// time or elsewhere.
     Only(Vec<String>),
 }
 
@@ -81,13 +82,13 @@ impl Choice {
     }
 }
 
-/// Trains and measures the chosen models, and writes the report if all are chosen, with the provenance
-/// `from`. `observe` returns an observer for each training; `should_stop` is called while models are
-/// measured. Returns `None` if an observer or `should_stop` stopped the work.
+/// Trains and measures the chosen models, and writes the report if all are chosen, with the
+/// provenance `from`. `observe` returns an observer for each training; `should_stop` is called
+/// while models are measured. Returns `None` if an observer or `should_stop` stopped the work.
 ///
 /// # Errors
-/// If the configuration is invalid, or a file cannot be read or written. A training that diverges is not
-/// an error, but part of the result.
+/// If the configuration is invalid, or a file cannot be read or written. A training that diverges
+/// is not an error, but part of the result.
 pub fn run<O: Observer>(
     config: &CompareConfig,
     choice: &Choice,
@@ -123,7 +124,8 @@ pub fn run<O: Observer>(
             let settings = config.train_config(entry, seed, steps[&entry.name])?;
             let resume = resumes(&settings, &run_dir)?;
             let model = run_dir.join("model.safetensors");
-            // Without a training checkpoint a run cannot resume; a finished run must not be trained again.
+            // Without a training checkpoint a run cannot resume; a finished run must not be trained
+            // again.
             if resume && !has_checkpoint(&run_dir)? {
                 match measures.measure_finished(entry, &settings, [&model, &run_dir], &go_on)? {
                     Finished::Measured(result) => {

@@ -26,8 +26,8 @@ pub(super) struct Spread {
     pub mean: f64,
     /// Sample standard deviation; `None` for a single run.
     deviation: Option<f64>,
-    /// The mean with its 95% interval: that of a run, because all runs are measured on the same images,
-    /// widened by the deviation between seeds.
+    /// The mean with its 95% interval: that of a run, because all runs are measured on the same
+    /// images, widened by the deviation between seeds.
     pub estimate: Estimate,
 }
 
@@ -104,7 +104,8 @@ pub(super) fn marked(columns: &[Vec<Option<Estimate>>], best: Best) -> Vec<(usiz
 }
 
 impl Comparison {
-    /// A quantity of a run at the noise level of this number with its 95% interval, as far as that is known.
+    /// A quantity of a run at the noise level of this number with its 95% interval, as far as that
+    /// is known.
     pub(super) fn estimate(&self, run: &RunResult, level: usize, of: Quantity) -> Option<Estimate> {
         let found = run.rows.get(level)?.estimate(of)?;
         // Earlier versions stored no interval, but the number of images determines it.
@@ -115,7 +116,8 @@ impl Comparison {
         }
     }
 
-    /// The accuracy of a run under the attack of this number with its 95% interval, as far as that is known.
+    /// The accuracy of a run under the attack of this number with its 95% interval, as far as that
+    /// is known.
     pub(super) fn robust_estimate(&self, run: &RunResult, number: usize) -> Option<Estimate> {
         let row = run.robust.get(number)?;
         let count = run.attacked.unwrap_or(self.config.attack.count.min(self.count));
@@ -124,7 +126,7 @@ impl Comparison {
     }
 }
 
-/// The text about what can be concluded from this many images and seeds.
+/// The text on the conclusions that this many images and seeds allow.
 pub(super) fn limits(comparison: &Comparison) -> String {
     let half = |count: usize| 100.0 * Estimate::share(0.5, count.max(1)).half_width();
     let attacked = comparison.runs.iter().find_map(|run| run.attacked);

@@ -40,7 +40,8 @@ pub enum Quantity {
 }
 
 impl EvalRow {
-    /// A quantity with its 95% interval, if that is known; `None` if the model has no such quantity.
+    /// A quantity with its 95% interval, if that is known; `None` if the model has no such
+    /// quantity.
     pub fn estimate(&self, of: Quantity) -> Option<Estimate> {
         let errors = &self.errors;
         let (value, error) = match of {

@@ -16,8 +16,8 @@ use burn::tensor::{Device, Int, Tensor, TensorData, activation::log_softmax};
 /// The settings of an evaluation.
 #[derive(Clone, Debug)]
 pub struct EvalOptions {
-    /// Noise levels, in units of the [-1, 1] range, within [`NOISE_LEVELS`](crate::model::NOISE_LEVELS);
-    /// 0 is allowed for blind networks only.
+    /// Noise levels, in units of the [-1, 1] range, within
+    /// [`NOISE_LEVELS`](crate::model::NOISE_LEVELS); 0 is allowed for blind networks only.
     pub sigmas: Vec<f64>,
     /// Number of images, evenly spaced over the set; all if `None`.
     pub limit: Option<usize>,
@@ -79,8 +79,8 @@ pub struct NoisyBatch {
     pub clean: Vec<f32>,
 }
 
-/// The images `from..from + count` at a noise level; the noise is a function of the seed, the number
-/// `level` and the image's index alone.
+/// The images `from..from + count` at a noise level; the noise is a function of the seed, the
+/// number `level` and the image's index alone.
 pub fn noisy_batch(
     data: &Dataset,
     [from, count]: [usize; 2],
@@ -146,8 +146,9 @@ pub struct Evaluation {
     pub rows: Vec<EvalRow>,
 }
 
-/// As [`evaluate`], for images that need not be in memory: one batch is loaded at a time. Returns `None` as
-/// soon as `progress` returns `false`. Corrupt images are skipped if the set was opened that way.
+/// As [`evaluate`], for images that need not be in memory: one batch is loaded at a time. Returns
+/// `None` as soon as `progress` returns `false`. Corrupt images are skipped if the set was opened
+/// that way.
 ///
 /// # Errors
 /// If images cannot be read, too many are corrupt, or none is intact.
@@ -268,8 +269,8 @@ impl<'a, P: Predict + Sync> Meters<'a, P> {
         Self { model, options, device, level_meters }
     }
 
-    /// Adds the images `range` (first and count) of `data`, with the noise of the images from `noise_index`
-    /// on; returns `false` as soon as `progress` does.
+    /// Adds the images `range` (first and count) of `data`, with the noise of the images from
+    /// `noise_index` on; returns `false` as soon as `progress` does.
     fn add(
         &mut self,
         data: &Dataset,

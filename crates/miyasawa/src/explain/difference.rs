@@ -20,10 +20,11 @@ pub struct Explanation {
     pub class_denoised: Image,
     /// `D(y, c) - D(y)`.
     pub difference: Image,
-    /// `sigma^2 * grad log p(c|y)`, by reverse-mode autodiff of the classification, without the denoiser.
+    /// `sigma^2 * grad log p(c|y)`, by reverse-mode autodiff of the classification, without the
+    /// denoiser.
     pub gradient: Image,
-    /// `max |difference - gradient| / max(max |gradient|, 1e-30)`: below 1e-30 the gradient underflows in
-    /// float32.
+    /// `max |difference - gradient| / max(max |gradient|, 1e-30)`: below 1e-30 the gradient
+    /// underflows in float32.
     pub relative_error: f64,
     /// `p(c | y)` of all classes.
     pub probs: Vec<f32>,

@@ -1,9 +1,10 @@
 //! The Jacobian of the denoiser, `J = dD/dy = 1 + sigma^2 * Hessian of log p(y)`.
 //!
-//! It is symmetric, and where the denoiser is the posterior mean it is also `Cov(x | y)/sigma^2`: its leading
-//! eigenvectors are the directions that the denoiser preserves, its trace the number of them (after
-//! Mohan et al. 2020, "Robust and interpretable blind image denoising via bias-free convolutional neural networks",
-//! section 5), and `sigma^2 * trace` its own estimate of the squared error.
+//! It is symmetric, and where the denoiser is the posterior mean it is also `Cov(x | y)/sigma^2`:
+//! its leading eigenvectors are the directions that the denoiser preserves, its trace the number of
+//! them (after Mohan et al. 2020, "Robust and interpretable blind image denoising via bias-free
+//! convolutional neural networks", section 5), and `sigma^2 * trace` its own estimate of the
+//! squared error.
 
 use super::krylov::leading;
 use crate::image::Image;
@@ -52,8 +53,8 @@ impl<N: EnergyNetwork> Jacobian<N> {
         self.y.is_empty()
     }
 
-    /// `J v` of every vector: exact, by reverse-mode autodiff through the network's forward and adjoint passes. That
-    /// computes `J^T v`, which equals `J v`.
+    /// `J v` of every vector: exact, by reverse-mode autodiff through the network's forward and
+    /// adjoint passes. That computes `J^T v`, which equals `J v`.
     pub fn apply(&self, vectors: &[Vec<f64>]) -> Vec<Vec<f64>> {
         let [channels, height, width] = self.shape;
         let tracked = self.device.clone().autodiff();
@@ -73,8 +74,9 @@ impl<N: EnergyNetwork> Jacobian<N> {
         out
     }
 
-    /// The trace and the squared Frobenius norm, with the standard error of the trace: exact for images of at most 512
-    /// values, else estimated from `probes` random sign vectors (Hutchinson 1990).
+    /// The trace and the squared Frobenius norm, with the standard error of the trace: exact for
+    /// images of at most 512 values, else estimated from `probes` random sign vectors (Hutchinson
+    /// 1990).
     fn trace_and_squares(&self, probes: usize, seed: u64) -> (f64, f64, f64) {
         let d = self.len();
         let exact = d <= EXACT;
@@ -148,7 +150,8 @@ impl Default for JacobianOptions {
     }
 }
 
-/// Eigenvalues and trace of a Jacobian. It is symmetric: the singular values are the absolute eigenvalues.
+/// Eigenvalues and trace of a Jacobian. It is symmetric: the singular values are the absolute
+/// eigenvalues.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Spectrum {
     /// The noise level.
@@ -181,8 +184,8 @@ pub struct LevelSpectrum {
     pub squares: f64,
 }
 
-/// The effective dimension around a clean image at several noise levels: noise of the level is added, and
-/// the Jacobian is computed at the noisy image.
+/// The effective dimension around a clean image at several noise levels: noise of the level is
+/// added, and the Jacobian is computed at the noisy image.
 pub fn spectrum<N: EnergyNetwork>(
     model: &JointModel<N>,
     clean: &Image,

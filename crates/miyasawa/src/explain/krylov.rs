@@ -18,7 +18,8 @@ fn dot(a: &[f64], b: &[f64]) -> f64 {
     a.iter().zip(b).map(|(a, b)| a * b).sum()
 }
 
-/// Adds to `basis` the part of `v` that is orthogonal to it, normalised; nothing if it is negligible.
+/// Adds to `basis` the part of `v` that is orthogonal to it, normalised; nothing if it is
+/// negligible.
 fn extend(basis: &mut Vec<Vec<f64>>, mut v: Vec<f64>) {
     let before = dot(&v, &v).sqrt();
     // Twice is enough (Parlett 1980, "The symmetric eigenvalue problem", section 6.9).
@@ -35,9 +36,10 @@ fn extend(basis: &mut Vec<Vec<f64>>, mut v: Vec<f64>) {
     }
 }
 
-/// The `count` leading eigenpairs of a symmetric map of vectors as long as those of `start`, from the block Krylov space
-/// `start, A start, A^2 start, ...` of at most `size` dimensions (block Lanczos with full orthogonalisation: Golub &
-/// Underwood 1977; the start is random, as Musco & Musco 2015 analyse).
+/// The `count` leading eigenpairs of a symmetric map of vectors as long as those of `start`, from
+/// the block Krylov space `start, A start, A^2 start, ...` of at most `size` dimensions (block
+/// Lanczos with full orthogonalisation: Golub & Underwood 1977; the start is random, as Musco &
+/// Musco 2015 analyse).
 pub(super) fn leading(start: Vec<Vec<f64>>, count: usize, size: usize, apply: &mut Apply<'_>) -> Eigen {
     let length = start.first().map_or(0, Vec::len);
     let size = size.min(length);
@@ -85,7 +87,8 @@ mod tests {
     use crate::random::example_rng;
     use rand::RngExt;
 
-    /// A matrix with known eigenvalues: the second difference of `n` points has `2 - 2 cos(k pi/(n + 1))`.
+    /// A matrix with known eigenvalues: the second difference of `n` points has `2 - 2 cos(k
+    /// pi/(n + 1))`.
     #[test]
     fn leading_eigenpairs_of_a_known_matrix_are_found() {
         let n = 60;

@@ -1,5 +1,5 @@
-//! Explanations of a classification: the adversarial gradient as a difference of denoisers, a path to
-//! another class, and the directions that the denoiser preserves.
+//! Explanations of a classification: the adversarial gradient as a difference of denoisers, a path
+//! to another class, and the directions that the denoiser preserves.
 
 mod difference;
 mod jacobian;

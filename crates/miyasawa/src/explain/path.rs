@@ -40,8 +40,8 @@ pub struct Counterfactual {
     pub reached: bool,
 }
 
-/// Follows `D(y, c) - D(y)`, the direction in which `log p(c | y)` rises fastest, in steps of equal length
-/// inside [-1, 1]: returns the path to a counterfactual image.
+/// Follows `D(y, c) - D(y)`, the direction in which `log p(c | y)` rises fastest, in steps of equal
+/// length inside [-1, 1]: returns the path to a counterfactual image.
 ///
 /// # Panics
 /// If the class is not a class of the model, or the image has other channels than the model.

@@ -1,8 +1,8 @@
 //! Out-of-distribution detection: scores of an image, and how well they distinguish data sets.
 //!
-//! Densities are known to fail here (Nalisnick et al. 2019, "Do deep generative models know what they
-//! don't know?"): an image that is simpler than the data has the larger density. So `log p` is one of
-//! several scores, and an AUROC below 0.5 is reported unchanged.
+//! Densities are known to fail here (Nalisnick et al. 2019, "Do deep generative models know what
+//! they don't know?"): an image that is simpler than the data has the larger density. So `log p` is
+//! one of several scores, and an AUROC below 0.5 is reported unchanged.
 
 mod profile;
 mod synthetic;
@@ -25,8 +25,8 @@ use serde::{Deserialize, Serialize};
 pub enum Score {
     /// `log p(y)` up to a constant of the noise level.
     LogProb,
-    /// `-|sigma * grad log p(y)|^2 / d`: on in-distribution data `MSE/sigma^2 - 1` on average, if the denoiser
-    /// is exact with the error MSE (Tweedie's formula for the variance).
+    /// `-|sigma * grad log p(y)|^2 / d`: on in-distribution data `MSE/sigma^2 - 1` on average, if
+    /// the denoiser is exact with the error MSE (Tweedie's formula for the variance).
     ScoreNorm,
     /// `-|D(y) - x|^2 / d`: minus the squared error of the denoiser.
     Residual,
@@ -34,8 +34,9 @@ pub enum Score {
     MaxSoftmax,
     /// `log sum_c exp f_c` (Liu et al. 2020, "Energy-based out-of-distribution detection").
     Energy,
-    /// Minus the Mahalanobis distance of the score norms at all noise levels from the in-distribution ones
-    /// (after Mahmood et al. 2021, "Multiscale score matching for out-of-distribution detection").
+    /// Minus the Mahalanobis distance of the score norms at all noise levels from the
+    /// in-distribution ones (after Mahmood et al. 2021, "Multiscale score matching for
+    /// out-of-distribution detection").
     Profile,
 }
 
@@ -62,7 +63,8 @@ impl Score {
 pub struct LevelScores {
     /// The noise level.
     pub sigma: f64,
-    /// A value for each image, in the order of [`Score::SINGLE`]; empty where the model has no such score.
+    /// A value for each image, in the order of [`Score::SINGLE`]; empty where the model has no such
+    /// score.
     pub values: [Vec<f64>; 5],
 }
 
@@ -85,8 +87,8 @@ pub struct OodOptions {
     pub seed: u64,
 }
 
-/// Scores every image at every noise level: noise of the level is added, the same for the images with
-/// the same index in every set, and the model is conditioned on the level.
+/// Scores every image at every noise level: noise of the level is added, the same for the images
+/// with the same index in every set, and the model is conditioned on the level.
 pub fn scores<N: EnergyNetwork>(
     model: &JointModel<N>,
     data: &Dataset,
@@ -121,9 +123,9 @@ pub fn scores<N: EnergyNetwork>(
     out
 }
 
-/// The scores of any model: for a joint model the [`scores`] that it was trained for (`learned`: whether
-/// it classifies, and whether it denoises), for any other its [`classifier_scores`]; `at` returns the
-/// classifier at a noise level.
+/// The scores of any model: for a joint model the [`scores`] that it was trained for (`learned`:
+/// whether it classifies, and whether it denoises), for any other its [`classifier_scores`]; `at`
+/// returns the classifier at a noise level.
 pub fn model_scores<'m>(
     model: &Model,
     learned: [bool; 2],
@@ -164,8 +166,8 @@ fn add_logit_scores(logits: &[f32], classes: usize, softmax: &mut Vec<f64>, ener
     }
 }
 
-/// As [`scores`], for a classifier without a density and a denoiser: the two scores of its logits. `at`
-/// returns the classifier at a noise level.
+/// As [`scores`], for a classifier without a density and a denoiser: the two scores of its logits.
+/// `at` returns the classifier at a noise level.
 pub fn classifier_scores<'m>(
     at: &dyn Fn(f64) -> BoxedClassifier<'m>,
     data: &Dataset,
@@ -194,7 +196,7 @@ pub fn classifier_scores<'m>(
 pub struct OodRow {
     /// The score.
     pub score: Score,
-    /// The noise level; none where the score takes all of them.
+    /// The noise level; `None` for a score over all levels.
     pub sigma: Option<f64>,
     /// The detection.
     #[serde(flatten)]
@@ -202,8 +204,9 @@ pub struct OodRow {
 }
 
 /// The detection by every score at every level, then by the score profile. The profile is fitted to
-/// every second in-distribution image and measured on the others, and on every second image of `outside`,
-/// because precision depends on the ratio of both and must be comparable with the other scores.
+/// every second in-distribution image and measured on the others, and on every second image of
+/// `outside`, because precision depends on the ratio of both and must be comparable with the other
+/// scores.
 pub fn compare(inside: &[LevelScores], outside: &[LevelScores]) -> Vec<OodRow> {
     let mut rows = Vec::new();
     for score in Score::SINGLE {

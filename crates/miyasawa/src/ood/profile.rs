@@ -8,11 +8,13 @@ pub struct Profile {
     factor: Vec<Vec<f64>>,
 }
 
-/// Added to the variances, as a share of their mean: vectors that hardly differ still have a distance.
+/// Added to the variances, as a share of their mean: vectors that hardly differ still have a
+/// distance.
 const RIDGE: f64 = 1e-6;
 
 impl Profile {
-    /// Fits the distribution to vectors; `None` if there are fewer than two or a value is not finite.
+    /// Fits the distribution to vectors; `None` if there are fewer than two or a value is not
+    /// finite.
     pub fn fit(vectors: &[Vec<f64>]) -> Option<Self> {
         let (n, d) = (vectors.len() as f64, vectors.first()?.len());
         if vectors.len() < 2 || d == 0 || vectors.iter().flatten().any(|v| !v.is_finite()) {

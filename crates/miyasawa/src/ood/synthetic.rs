@@ -54,8 +54,8 @@ impl fmt::Display for OutSource {
 }
 
 impl OutSource {
-    /// Loads the images in a model's size and channels, at most `limit`. Images of a data set are resized
-    /// with their aspect ratio; synthetic ones are a function of the seed and their index.
+    /// Loads the images in a model's size and channels, at most `limit`. Images of a data set are
+    /// resized with their aspect ratio; synthetic ones are a function of the seed and their index.
     ///
     /// # Errors
     /// If a data set cannot be loaded.
@@ -124,7 +124,8 @@ fn texture(rng: &mut ChaCha8Rng, Geometry { channels, height, width }: Geometry,
     }
 }
 
-/// Sums of random values on grids of falling spacing, interpolated: a spectrum that falls with frequency, as in nature.
+/// Sums of random values on grids of falling spacing, interpolated: a spectrum that falls with
+/// frequency, as in nature.
 fn clouds(rng: &mut ChaCha8Rng, height: usize, width: usize) -> Vec<f32> {
     let mut out = vec![0.0f32; height * width];
     let (mut cells, mut weight, mut total) = (2usize, 1.0f32, 0.0f32);

@@ -9,8 +9,8 @@ use crate::infer;
 const BATCH: usize = 64;
 
 impl Predictor {
-    /// As [`classify`](Self::classify), for several images at once: the same results except for rounding,
-    /// several times as fast on small images. Without images the result is empty.
+    /// As [`classify`](Self::classify), for several images at once: the same results except for
+    /// rounding, several times as fast on small images. Without images the result is empty.
     ///
     /// ```
     /// use miyasawa::prelude::*;
@@ -46,8 +46,8 @@ impl Predictor {
         Ok(found)
     }
 
-    /// As [`denoise`](Self::denoise), for several images at once, of any sizes: those of one size share a
-    /// forward pass. Without images the result is empty.
+    /// As [`denoise`](Self::denoise), for several images at once, of any sizes: those of one size
+    /// share a forward pass. Without images the result is empty.
     ///
     /// ```
     /// use miyasawa::prelude::*;
@@ -78,7 +78,8 @@ impl Predictor {
         Ok(found)
     }
 
-    /// As [`classify_batch`](Self::classify_batch), for values in [-1, 1] of the shape (images, channels, height, width).
+    /// As [`classify_batch`](Self::classify_batch), for values in [-1, 1] of the shape (images,
+    /// channels, height, width).
     ///
     /// ```
     /// use miyasawa::prelude::*;
@@ -89,7 +90,8 @@ impl Predictor {
     /// ```
     ///
     /// # Errors
-    /// [`PredictError::Batch`] if the number of values does not match `shape`; otherwise as [`classify`](Self::classify).
+    /// [`PredictError::Batch`] if the number of values does not match `shape`; otherwise as
+    /// [`classify`](Self::classify).
     pub fn classify_values(
         &self,
         values: &[f32],
@@ -99,11 +101,12 @@ impl Predictor {
         self.classify_batch(&images(values, shape)?, noise)
     }
 
-    /// As [`denoise_batch`](Self::denoise_batch), for values in [-1, 1] of the shape (images, channels,
-    /// height, width): returns the denoised values in the same shape.
+    /// As [`denoise_batch`](Self::denoise_batch), for values in [-1, 1] of the shape (images,
+    /// channels, height, width): returns the denoised values in the same shape.
     ///
     /// # Errors
-    /// [`PredictError::Batch`] if the number of values does not match `shape`; otherwise as [`denoise`](Self::denoise).
+    /// [`PredictError::Batch`] if the number of values does not match `shape`; otherwise as
+    /// [`denoise`](Self::denoise).
     pub fn denoise_values(
         &self,
         values: &[f32],

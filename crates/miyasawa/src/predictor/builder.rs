@@ -30,14 +30,15 @@ impl PredictorBuilder {
         Self { device: Some(device), ..self }
     }
 
-    /// Sets the number of the predictor's own threads on the CPU, 1 to 1024. By default it shares the global
-    /// pool of `rayon`, which has one thread for each core.
+    /// Sets the number of the predictor's own threads on the CPU, 1 to 1024. By default it shares
+    /// the global pool of `rayon`, which has one thread for each core.
     pub fn threads(self, threads: usize) -> Self {
         Self { threads: Some(threads), ..self }
     }
 
-    /// Sets how both operands of every product of a convolution are rounded on the CPU: [`Operands::Bf16`]
-    /// is about twice as fast if the processor has such instructions. By default nothing is rounded.
+    /// Sets how both operands of every product of a convolution are rounded on the CPU:
+    /// [`Operands::Bf16`] is about twice as fast if the processor has such instructions. By default
+    /// nothing is rounded.
     pub fn operands(self, operands: Operands) -> Self {
         Self { operands: Some(operands), ..self }
     }
@@ -54,7 +55,8 @@ impl PredictorBuilder {
     /// Loads the model of a checkpoint; see [`Predictor::load`].
     ///
     /// # Errors
-    /// If the file cannot be read or is not a checkpoint, or the device or the threads are not available.
+    /// If the file cannot be read or is not a checkpoint, or the device or the threads are not
+    /// available.
     pub fn load(self, path: impl AsRef<Path>) -> Result<Predictor, PredictError> {
         let (checkpoint, sha256) = Checkpoint::load_with_hash(path.as_ref())?;
         self.build(checkpoint, sha256, path.as_ref())
@@ -73,7 +75,8 @@ impl PredictorBuilder {
     /// Builds the model of a checkpoint that was read or trained, under the name `name`.
     ///
     /// # Errors
-    /// If the parameters are not those of the network, or the device or the threads are not available.
+    /// If the parameters are not those of the network, or the device or the threads are not
+    /// available.
     pub fn from_checkpoint(
         self,
         checkpoint: Checkpoint,

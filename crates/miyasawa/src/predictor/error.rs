@@ -19,7 +19,7 @@ pub enum PredictError {
     Threads {
         /// The requested number.
         threads: usize,
-        /// What went wrong.
+        /// The reason.
         found: String,
     },
     /// The image cannot be decoded, resized for the model or stored.
@@ -77,8 +77,8 @@ pub enum PredictError {
         /// The level.
         found: f64,
     },
-    /// The model's answer is not finite.
-    #[error("the model's answer at noise level {sigma} is not finite")]
+    /// The model's output is not finite.
+    #[error("the model's output at noise level {sigma} is not finite")]
     NotFinite {
         /// The level.
         sigma: f64,

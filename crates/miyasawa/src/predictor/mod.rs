@@ -1,12 +1,14 @@
 //! The high-level interface: a trained model with everything needed to use it.
 //!
-//! A [`Predictor`] holds a model, its checkpoint's metadata and the device. It preprocesses images, chooses
-//! the noise level that the model is conditioned on, and returns results that serialise to the documents
-//! of the command line's `--json`. It is `Send + Sync`: a server shares one behind an `Arc`.
+//! A [`Predictor`] holds a model, its checkpoint's metadata and the device. It preprocesses images,
+//! chooses the noise level that the model is conditioned on, and returns results that serialise to
+//! the documents of the command line's `--json`. It is `Send + Sync`: a server shares one behind an
+//! `Arc`.
 //!
-//! Should I be using this? Yes, to classify, denoise and explain images with a trained model. For training see
-//! [`train`](crate::train); for attacks see [`Predictor::classifier`] and [`attack`](crate::attack); for tensors and
-//! gradients see [`JointModel`](crate::model::JointModel), which [`Predictor::model`] returns.
+//! Should I be using this? Yes, to classify, denoise and explain images with a trained model. For
+//! training see [`train`](crate::train); for attacks see [`Predictor::classifier`] and
+//! [`attack`](crate::attack); for tensors and gradients see
+//! [`JointModel`](crate::model::JointModel), which [`Predictor::model`] returns.
 //!
 //! ```
 //! use miyasawa::prelude::*;
@@ -160,8 +162,8 @@ impl Predictor {
         &self.info.data.classes
     }
 
-    /// Channels, height and width of the images that it was trained on. Images of other sizes are resized to
-    /// classify them; they are denoised at their own size.
+    /// Channels, height and width of the images that it was trained on. Images of other sizes are
+    /// resized to classify them; they are denoised at their own size.
     pub fn geometry(&self) -> Geometry {
         self.info.data.geometry()
     }
@@ -215,7 +217,8 @@ impl Predictor {
         if self.can_denoise() { Ok(()) } else { Err(self.cannot("denoise")) }
     }
 
-    /// The joint model, for tasks that no other model can do; `what` names the task in the error message.
+    /// The joint model, for tasks that no other model can do; `what` names the task in the error
+    /// message.
     ///
     /// # Errors
     /// [`PredictError::Cannot`] if the model is a reference model.
@@ -232,10 +235,11 @@ impl Predictor {
         }
     }
 
-    /// The probabilities of all classes, `p(c | y)`: the softmax of the logits, conditioned on the noise level.
+    /// The probabilities of all classes, `p(c | y)`: the softmax of the logits, conditioned on the
+    /// noise level.
     ///
-    /// The image is converted to the model's channels and size as in training, except that it is enlarged
-    /// where training pads. `noise` is the noise level of the image at the model's size.
+    /// The image is converted to the model's channels and size as in training, except that it is
+    /// enlarged where training pads. `noise` is the noise level of the image at the model's size.
     ///
     /// ```
     /// use miyasawa::prelude::*;
@@ -248,8 +252,8 @@ impl Predictor {
     /// ```
     ///
     /// # Errors
-    /// If the model does not classify, the level lies outside what it can be conditioned on, or the image has a value
-    /// that is not finite.
+    /// If the model does not classify, the level lies outside what it can be conditioned on, or the
+    /// image has a value that is not finite.
     pub fn classify(&self, image: &Image, noise: Noise) -> Result<Classification, PredictError> {
         self.require_classifier()?;
         let input = self.input(image)?;
@@ -261,8 +265,8 @@ impl Predictor {
     /// The probabilities of all classes behind a defence; see [`Defence`].
     ///
     /// # Errors
-    /// As [`classify`](Self::classify); [`PredictError::Cannot`] if the defence needs a joint model and this
-    /// is not one.
+    /// As [`classify`](Self::classify); [`PredictError::Cannot`] if the defence needs a joint model
+    /// and this is not one.
     pub fn classify_behind(&self, image: &Image, defence: Defence) -> Result<Classification, PredictError> {
         self.require_classifier()?;
         let (input, classifier) = (self.input(image)?, self.classifier(defence)?);
@@ -270,8 +274,8 @@ impl Predictor {
         Classification::new(defence.sigma(), &probs, self.classes())
     }
 
-    /// The classifier behind a defence for attacks, certificates and calibration: logits, and the gradient
-    /// with respect to the image.
+    /// The classifier behind a defence for attacks, certificates and calibration: logits, and the
+    /// gradient with respect to the image.
     ///
     /// ```
     /// use miyasawa::{classifier::Defence, prelude::*};
@@ -283,8 +287,8 @@ impl Predictor {
     /// ```
     ///
     /// # Errors
-    /// [`PredictError::Cannot`] if the model does not classify, or not behind this defence; [`PredictError::Level`] if a
-    /// level lies outside what it can be conditioned on.
+    /// [`PredictError::Cannot`] if the model does not classify, or not behind this defence;
+    /// [`PredictError::Level`] if a level lies outside what it can be conditioned on.
     pub fn classifier(&self, defence: Defence) -> Result<BoxedClassifier<'_>, PredictError> {
         let Geometry { channels, height, width } = self.geometry();
         let shape = [channels, height, width];
@@ -305,11 +309,12 @@ impl Predictor {
         Ok(defence.classifier(joint, shape, &self.device))
     }
 
-    /// The image without its noise: `D(y) = y + sigma^2 grad log p(y)`, the formula of Tweedie and Miyasawa.
+    /// The image without its noise: `D(y) = y + sigma^2 grad log p(y)`, the formula of Tweedie and
+    /// Miyasawa.
     ///
-    /// The result has the image's size, channels and depth. Grey images are converted for a colour model and
-    /// colour images for a grey one; large images are denoised in overlapping tiles. At level 0, which is
-    /// also the level of [`Noise::Clean`], the image stays unchanged.
+    /// The result has the image's size, channels and depth. Grey images are converted for a colour
+    /// model and colour images for a grey one; large images are denoised in overlapping tiles. At
+    /// level 0, which is also the level of [`Noise::Clean`], the image stays unchanged.
     ///
     /// ```
     /// use miyasawa::prelude::*;
@@ -322,13 +327,14 @@ impl Predictor {
     /// ```
     ///
     /// # Errors
-    /// If the model does not denoise, the level lies outside what it can be conditioned on, or values are not finite.
+    /// If the model does not denoise, the level lies outside what it can be conditioned on, or
+    /// values are not finite.
     pub fn denoise(&self, image: &Image, noise: Noise) -> Result<Denoised, PredictError> {
         self.denoise_with(image, noise, None, &mut |_| ())
     }
 
-    /// As [`denoise`](Self::denoise), or `D(y, c)` if the image's class is known and given. `progress` is
-    /// called with the share that is done, before each tile of a large image.
+    /// As [`denoise`](Self::denoise), or `D(y, c)` if the image's class is known and given.
+    /// `progress` is called with the share that is done, before each tile of a large image.
     ///
     /// # Errors
     /// As [`denoise`](Self::denoise); [`PredictError::Class`] if there is no such class.
@@ -355,9 +361,9 @@ impl Predictor {
         Ok(Denoised { sigma, image: denoised.with_depth(image.depth()) })
     }
 
-    /// Explains which parts of the image support a class: `D(y, c) - D(y)`, which is
-    /// `sigma^2 grad log p(c | y)`, the adversarial gradient as a difference of denoisers, at the noise
-    /// level 0.2. The image is resized to the model's size.
+    /// Explains which parts of the image support a class: `D(y, c) - D(y)`, which is `sigma^2 grad
+    /// log p(c | y)`, the adversarial gradient as a difference of denoisers, at the noise level
+    /// 0.2. The image is resized to the model's size.
     ///
     /// ```
     /// use miyasawa::prelude::*;
@@ -372,7 +378,8 @@ impl Predictor {
     /// ```
     ///
     /// # Errors
-    /// [`PredictError::Cannot`] if the model is not a joint model; [`PredictError::Class`] if there is no such class.
+    /// [`PredictError::Cannot`] if the model is not a joint model; [`PredictError::Class`] if there
+    /// is no such class.
     pub fn explain(&self, image: &Image, class: usize) -> Result<Explanation, PredictError> {
         self.explain_at(image, class, EXPLAIN_SIGMA)
     }
@@ -380,7 +387,8 @@ impl Predictor {
     /// As [`explain`](Self::explain), at a noise level of your choice.
     ///
     /// # Errors
-    /// As [`explain`](Self::explain); [`PredictError::Level`] if the model cannot be conditioned on the level.
+    /// As [`explain`](Self::explain); [`PredictError::Level`] if the model cannot be conditioned on
+    /// the level.
     pub fn explain_at(&self, image: &Image, class: usize, sigma: f64) -> Result<Explanation, PredictError> {
         Ok(self.explain_classes(image, &[class], sigma)?.remove(0))
     }
@@ -402,8 +410,8 @@ impl Predictor {
         Ok(self.run(|| explain::explain(joint, &input, sigma, classes, &self.device)))
     }
 
-    /// `log p(y)` of the image at a noise level, up to a constant that is the same for all images at that
-    /// level, so that images can be compared. The image is resized to the model's size.
+    /// `log p(y)` of the image at a noise level, up to a constant that is the same for all images
+    /// at that level, so that images can be compared. The image is resized to the model's size.
     ///
     /// ```
     /// use miyasawa::prelude::*;
@@ -415,8 +423,8 @@ impl Predictor {
     /// ```
     ///
     /// # Errors
-    /// [`PredictError::Cannot`] if the model is not a joint model; [`PredictError::Level`] if it cannot be conditioned on the
-    /// level.
+    /// [`PredictError::Cannot`] if the model is not a joint model; [`PredictError::Level`] if it
+    /// cannot be conditioned on the level.
     pub fn log_density(&self, image: &Image, sigma: f64) -> Result<f64, PredictError> {
         let joint = self.joint("compute a density")?;
         self.require_denoiser()?;
@@ -440,8 +448,8 @@ impl Predictor {
         if class < classes.len() { Ok(()) } else { Err(PredictError::class(&class.to_string(), classes)) }
     }
 
-    /// Runs work on the predictor's threads. From outside the pool every kernel would have to wake it, which
-    /// costs more than a small kernel.
+    /// Runs work on the predictor's threads. From outside the pool every kernel would have to wake
+    /// it, which costs more than a small kernel.
     fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
         match &self.pool {
             Some(pool) => pool.install(work),

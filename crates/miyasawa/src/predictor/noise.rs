@@ -4,11 +4,12 @@ use crate::infer;
 use crate::model::NOISE_LEVELS;
 use std::sync::PoisonError;
 
-/// The largest noise level for a model that was not trained on larger ones: noise as wide as the range.
+/// The largest noise level for a model that was not trained on larger ones: noise as wide as the
+/// range.
 pub const MAX_NOISE: f64 = 2.0;
 
-/// How much noise an image has: the standard deviation of white Gaussian noise, in units of the [-1, 1] range (25 of 255 is
-/// 25 / 127.5 = 0.196).
+/// How much noise an image has: the standard deviation of white Gaussian noise, in units of the
+/// [-1, 1] range (25 of 255 is 25 / 127.5 = 0.196).
 ///
 /// ```
 /// use miyasawa::prelude::*;
@@ -17,12 +18,14 @@ pub const MAX_NOISE: f64 = 2.0;
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum Noise {
-    /// No noise. A classifier is conditioned on the smallest level of its training; a denoiser changes nothing.
+    /// No noise. A classifier is conditioned on the smallest level of its training; a denoiser
+    /// changes nothing.
     #[default]
     Clean,
     /// Noise of this level.
     Level(f64),
-    /// The level is estimated from the image: see [`Image::noise_level`](crate::image::Image::noise_level).
+    /// The level is estimated from the image: see
+    /// [`Image::noise_level`](crate::image::Image::noise_level).
     Estimate,
 }
 
@@ -45,9 +48,9 @@ impl Predictor {
         self.info.sigma
     }
 
-    /// Returns the noise level if the model can be conditioned on it: positive, unless the network is blind,
-    /// and at most [`MAX_NOISE`] or the largest level of the training. For a level outside the training
-    /// range a warning is printed once.
+    /// Returns the noise level if the model can be conditioned on it: positive, unless the network
+    /// is blind, and at most [`MAX_NOISE`] or the largest level of the training. For a level
+    /// outside the training range a warning is printed once.
     ///
     /// # Errors
     /// [`PredictError::Level`] if it cannot.
@@ -66,8 +69,8 @@ impl Predictor {
         Ok(sigma)
     }
 
-    /// The noise level estimated from an image, at most the largest of the training; `name` is for the
-    /// warning if more was estimated.
+    /// The noise level estimated from an image, at most the largest of the training; `name` is for
+    /// the warning if more was estimated.
     pub fn estimate_sigma(&self, image: &Image, name: &str) -> f64 {
         let [min, max] = self.info.sigma;
         let found = image.noise_level();
@@ -88,8 +91,8 @@ impl Predictor {
         }
     }
 
-    /// The level of an image, and the level that the model is conditioned on: they differ for a grey image
-    /// and a colour model. `input` is the image at the model's size.
+    /// The level of an image, and the level that the model is conditioned on: they differ for a
+    /// grey image and a colour model. `input` is the image at the model's size.
     pub(super) fn classification_level(
         &self,
         image: &Image,

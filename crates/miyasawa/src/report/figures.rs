@@ -19,9 +19,9 @@ const TEXT: f32 = 15.0;
 /// Width of the row captions and gaps, in pixels of a page.
 const MARGIN: u32 = 130;
 
-/// The grid settings for images with the longer side `side` in `columns` columns: the images are enlarged
-/// to about `cell` pixels of a page, or as far as the page's width allows. Captions of larger images are
-/// larger, because the page scales the figure down.
+/// The grid settings for images with the longer side `side` in `columns` columns: the images are
+/// enlarged to about `cell` pixels of a page, or as far as the page's width allows. Captions of
+/// larger images are larger, because the page scales the figure down.
 fn drawn<'a>(side: usize, columns: usize, cell: u32) -> Grid<'a> {
     let room = (COLUMN - MARGIN) / columns.max(1) as u32;
     let cell = (DENSITY * cell.min(room)) as usize;
@@ -31,8 +31,8 @@ fn drawn<'a>(side: usize, columns: usize, cell: u32) -> Grid<'a> {
     Grid { scale, text, gap: 4 * DENSITY as usize, ..Grid::default() }
 }
 
-/// Draws noisy, denoised and clean images: three columns for each of a few images, a row for each noise
-/// level.
+/// Draws noisy, denoised and clean images: three columns for each of a few images, a row for each
+/// noise level.
 ///
 /// # Errors
 /// If the figure cannot be drawn.
@@ -67,8 +67,8 @@ pub fn denoising_grid(
     Ok(grid.draw()?)
 }
 
-/// Draws a figure with a row for every class: the image, `D(y)`, `D(y, c)`, their difference and the
-/// adversarial gradient by autodiff, with the relative error between the last two.
+/// Draws a figure with a row for every class: the image, `D(y)`, `D(y, c)`, their difference and
+/// the adversarial gradient by autodiff, with the relative error between the last two.
 ///
 /// # Errors
 /// If the figure cannot be drawn.
@@ -107,8 +107,8 @@ pub fn explanation(y: &Image, found: &[Explanation], classes: &[String]) -> Resu
 /// Number of points of a path that a figure shows.
 const SHOWN_STEPS: usize = 8;
 
-/// Draws a counterfactual path: evenly spaced points from the start to the end with their distance and
-/// probability, and the amplified change.
+/// Draws a counterfactual path: evenly spaced points from the start to the end with their distance
+/// and probability, and the amplified change.
 ///
 /// # Errors
 /// If the figure cannot be drawn.
@@ -148,7 +148,8 @@ pub fn path(found: &Counterfactual, label: usize, class: &str) -> Result<Image, 
     Ok(grid.draw()?)
 }
 
-/// Draws the image, its denoised version, and the leading eigenvectors of the denoiser's Jacobian with their eigenvalues.
+/// Draws the image, its denoised version, and the leading eigenvectors of the denoiser's Jacobian
+/// with their eigenvalues.
 ///
 /// # Errors
 /// If the figure cannot be drawn.
@@ -179,7 +180,8 @@ pub fn eigenvectors(y: &Image, denoised: &Image, found: &Spectrum) -> Result<Ima
 }
 
 /// Reliability diagrams: accuracy against mean confidence, before and after temperature scaling. A
-/// marker's area is the number of images in its bin; the bars below show these numbers before scaling.
+/// marker's area is the number of images in its bin; the bars below show these numbers before
+/// scaling.
 pub fn reliability(rows: &[CalibrationRow]) -> Vec<Plot> {
     let line = |name: String, bins: &[ReliabilityBin]| {
         let at = |b: &ReliabilityBin| (100.0 * b.confidence, Estimate::share(b.accuracy, b.count as usize));

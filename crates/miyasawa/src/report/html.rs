@@ -33,8 +33,8 @@ pub struct Page {
 
 /// Width of the page's text column, in CSS pixels.
 pub const COLUMN: u32 = 920;
-/// Pixels of a drawn image in a CSS pixel, for figures with text: screens have up to two, and text drawn
-/// with one is blurred.
+/// Pixels of a drawn image in a CSS pixel, for figures with text: screens have up to two, and text
+/// drawn with one is blurred.
 pub const DENSITY: u32 = 2;
 
 const STYLE: &str = include_str!("page.css");
@@ -45,7 +45,8 @@ impl Page {
         Self { title: title.to_owned(), body: String::new(), footer: String::new() }
     }
 
-    /// Adds the provenance at the end: program, date, command line, and name and hash of every model.
+    /// Adds the provenance at the end: program, date, command line, and name and hash of every
+    /// model.
     pub fn provenance(&mut self, from: &Provenance, models: &[(String, String)]) -> &mut Self {
         let (program, date, call) = (Escaped(&from.program), Escaped(&from.date), Escaped(&from.call));
         self.footer = format!("<p>{program}, {date}</p>\n<pre><code>{call}</code></pre>");
@@ -81,12 +82,13 @@ impl Page {
         self.push(format_args!("<h3>{}</h3>", Escaped(text)))
     }
 
-    /// Text in a fixed-width font, line by line as it is: a command, a configuration.
+    /// Adds text in a fixed-width font with its line breaks: a command, a configuration.
     pub fn code(&mut self, text: &str) -> &mut Self {
         self.push(format_args!("<pre><code>{}</code></pre>", Escaped(text)))
     }
 
-    /// A table. Columns of numbers are aligned to the right. One that is wider than the page scrolls.
+    /// A table. Columns of numbers are aligned to the right. One that is wider than the page
+    /// scrolls.
     pub fn table(&mut self, header: &[&str], rows: &[Vec<String>]) -> &mut Self {
         self.table_with(header, rows, &TableOptions::default())
     }
@@ -121,7 +123,8 @@ impl Page {
         self.push(format_args!("{html}"))
     }
 
-    /// A PNG image that was drawn with [`DENSITY`] pixels for each of the page, smaller where the page is narrower.
+    /// A PNG image that was drawn with [`DENSITY`] pixels for each of the page, smaller where the
+    /// page is narrower.
     pub fn figure_png(&mut self, png: &[u8], caption: &str) -> &mut Self {
         let size = |(w, h): (u32, u32)| {
             format!(" width=\"{}\" height=\"{}\"", w.div_ceil(DENSITY), h.div_ceil(DENSITY))
@@ -130,7 +133,8 @@ impl Page {
         self.figure("", &[image("image/png", png, caption, &size)], caption)
     }
 
-    /// An SVG drawing, on a light card in the dark theme too. It is embedded as an image: nothing in it can run.
+    /// An SVG drawing, on a light card in the dark theme too. It is embedded as an image: nothing
+    /// in it can run.
     pub fn figure_svg(&mut self, svg: &str, caption: &str) -> &mut Self {
         self.figure_svgs(&[svg.to_owned()], caption)
     }

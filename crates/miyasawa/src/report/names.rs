@@ -6,8 +6,8 @@ use std::path::Path;
 const GENERIC: [&str; 2] = ["model", "best"];
 
 /// Returns a short name for each path, different for different paths: the file name without its
-/// extension, with as many parent folders as are needed to make it unique, and at least one for a run's
-/// `model.safetensors` and `best.safetensors`. Equal paths are numbered.
+/// extension, with as many parent folders as are needed to make it unique, and at least one for a
+/// run's `model.safetensors` and `best.safetensors`. Equal paths are numbered.
 pub fn short_names(paths: &[String]) -> Vec<String> {
     let parts: Vec<Vec<String>> = paths.iter().map(|path| parts(path)).collect();
     let name = |parts: &[String], kept: usize| parts[parts.len() - kept.min(parts.len())..].join("/");
@@ -29,8 +29,8 @@ pub fn short_names(paths: &[String]) -> Vec<String> {
     names
 }
 
-/// The parts of a path, the last without the extension of a checkpoint. A name such as `<bundled>` is one
-/// part.
+/// The parts of a path, the last without the extension of a checkpoint. A name such as `<bundled>`
+/// is one part.
 fn parts(path: &str) -> Vec<String> {
     if path.starts_with('<') {
         return vec![path.to_owned()];

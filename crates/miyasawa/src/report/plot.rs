@@ -27,8 +27,8 @@ pub enum SeriesStyle {
     /// A line in its own colour, with markers if the points are few, in the legend.
     #[default]
     Solid,
-    /// A thin pale line in the colour of the next solid series, not in the legend: raw values behind their
-    /// average.
+    /// A thin pale line in the colour of the next solid series, not in the legend: raw values
+    /// behind their average.
     Faint,
     /// Markers in their own colour without a line, in the legend.
     Points,
@@ -41,14 +41,15 @@ pub enum SeriesStyle {
 pub struct Series {
     /// Its name in the legend.
     pub name: String,
-    /// The points in drawing order. A point that is not finite, or not positive on a logarithmic axis, is left
-    /// out and the line joins its neighbours.
+    /// The points in drawing order. A point that is not finite, or not positive on a logarithmic
+    /// axis, is left out and the line joins its neighbours.
     pub points: Vec<(f64, f64)>,
     /// How it is drawn.
     pub style: SeriesStyle,
     /// The lower and the upper end of each point's interval; missing or `None` if unknown.
     pub intervals: Vec<Option<[f64; 2]>>,
-    /// Number of examples of each point, shown by the area of its marker; empty for markers of equal size.
+    /// Number of examples of each point, shown by the area of its marker; empty for markers of
+    /// equal size.
     pub counts: Vec<u64>,
 }
 
@@ -103,9 +104,11 @@ pub struct Plot {
     pub series: Vec<Series>,
     /// The range of the horizontal axis; `None` for the range of points and ticks.
     pub x_range: Option<(f64, f64)>,
-    /// The range of the vertical axis; `None` for the range of the points. Lines are clipped at its ends.
+    /// The range of the vertical axis; `None` for the range of the points. Lines are clipped at its
+    /// ends.
     pub y_range: Option<(f64, f64)>,
-    /// Ticks of the horizontal axis, for instance the measured noise levels; `None` for round values.
+    /// Ticks of the horizontal axis, for instance the measured noise levels; `None` for round
+    /// values.
     pub x_ticks: Option<Vec<f64>>,
     /// A histogram below the frame.
     pub histogram: Option<Histogram>,
@@ -132,8 +135,8 @@ impl Plot {
 /// The range of an axis of shares in percent, the same in every plot so that they can be compared.
 pub const PERCENT: (f64, f64) = (0.0, 100.0);
 
-/// The range from a multiple of `step` to another that holds all finite values, for the axes of several plots that are to be
-/// compared; `None` without a finite value.
+/// The range from a multiple of `step` to another that holds all finite values, for the axes of
+/// several plots that are to be compared; `None` without a finite value.
 pub fn rounded_range(values: impl IntoIterator<Item = f64>, step: f64) -> Option<(f64, f64)> {
     let finite = values.into_iter().filter(|v| v.is_finite());
     let (low, high) = finite.fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| (l.min(v), h.max(v)));
@@ -141,11 +144,12 @@ pub fn rounded_range(values: impl IntoIterator<Item = f64>, step: f64) -> Option
     (low <= high).then_some((low, if high > low { high } else { low + step }))
 }
 
-/// A CSS list of fonts, so that a browser shows an SVG in an installed font; bitmaps use the registered
-/// one.
+/// A CSS list of fonts, so that a browser shows an SVG in an installed font; bitmaps use the
+/// registered one.
 const FONT: &str = "Ubuntu, system-ui, sans-serif";
 
-/// A bitmap is drawn this many times larger and then averaged: the backend does not smooth thick lines.
+/// A bitmap is drawn this many times larger and then averaged: the backend does not smooth thick
+/// lines.
 const OVERSAMPLING: u32 = 2;
 
 /// The backend's coordinates are integers; an SVG is drawn in units of this fraction of a pixel.
@@ -175,7 +179,8 @@ pub fn render_png(plots: &[Plot], columns: usize, width: u32, height: u32) -> Re
     Ok(image::imageops::thumbnail(&large, width, height))
 }
 
-/// Draws one plot as an SVG document of `width` by `height` pixels. It names no file and needs no font.
+/// Draws one plot as an SVG document of `width` by `height` pixels. It names no file and needs no
+/// font.
 ///
 /// # Errors
 /// If the image has no pixel or a side above 8192 pixels.
@@ -189,8 +194,8 @@ pub fn render_svg(plot: &Plot, width: u32, height: u32) -> Result<String, Report
         draw_plot(plot, &root, Canvas { scale: f64::from(SUBPIXELS), join: false })?;
         present(&root)?;
     }
-    // The size in pixels is set to the requested one; the view box keeps the fine units. Round joins
-    // prevent spikes in noisy lines.
+    // The size in pixels is set to the requested one; the view box keeps the fine units. Round
+    // joins prevent spikes in noisy lines.
     let drawn = format!("<svg width=\"{wide}\" height=\"{high}\"");
     let asked = format!("<svg width=\"{width}\" height=\"{height}\" stroke-linejoin=\"round\"");
     Ok(text.replacen(&drawn, &asked, 1))

@@ -15,8 +15,8 @@ pub struct Provenance {
 }
 
 impl Provenance {
-    /// The provenance of a document made now by the command line `arguments`, the program's name or path
-    /// first.
+    /// The provenance of a document made now by the command line `arguments`, the program's name or
+    /// path first.
     pub fn now(arguments: impl IntoIterator<Item = OsString>) -> Self {
         let mut arguments = arguments.into_iter();
         // The program's folder is different on other machines.
@@ -54,8 +54,9 @@ fn utc(time: SystemTime) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
 }
 
-/// Year, month and day of a day counted from 1970-01-01 in the Gregorian calendar. Years are counted from March, so that a
-/// leap day is the last of its year (Hinnant, "chrono-compatible low-level date algorithms", `civil_from_days`).
+/// Year, month and day of a day counted from 1970-01-01 in the Gregorian calendar. Years are
+/// counted from March, so that a leap day is the last of its year (Hinnant, "chrono-compatible
+/// low-level date algorithms", `civil_from_days`).
 fn civil(days: u64) -> (u64, u64, u64) {
     let shifted = days + 719_468;
     let (era, of_era) = (shifted / 146_097, shifted % 146_097);

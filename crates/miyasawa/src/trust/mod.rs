@@ -1,5 +1,5 @@
-//! The trust report: accuracy, calibration, denoising, out-of-distribution detection and robustness of a
-//! model over noise levels, in one document.
+//! The trust report: accuracy, calibration, denoising, out-of-distribution detection and robustness
+//! of a model over noise levels, in one document.
 
 mod page;
 mod summary;
@@ -119,7 +119,7 @@ impl RobustLevel {
     }
 }
 
-/// A model and what it is measured on.
+/// A model with the images that it is measured on.
 pub struct Subject<'a> {
     /// The model's name.
     pub name: &'a str,
@@ -164,10 +164,10 @@ impl Subject<'_> {
         ood::model_scores(self.model, learned, at, data, &options, self.device, progress)
     }
 
-    /// Measures everything with the same functions as the other commands. `progress` is called with the
-    /// name of the current measurement and the share of it that is done. Of a model that does not classify
-    /// only the denoising is measured. `journal` returns the journal of the attack at a noise level: attacks
-    /// take most of the time, and an interrupted attack resumes.
+    /// Measures everything with the same functions as the other commands. `progress` is called with
+    /// the name of the current measurement and the share of it that is done. Of a model that does
+    /// not classify only the denoising is measured. `journal` returns the journal of the attack at
+    /// a noise level: attacks take most of the time, and an interrupted attack resumes.
     ///
     /// # Errors
     /// If a journal cannot be used.
@@ -213,7 +213,7 @@ impl Subject<'_> {
 
         let attacks = eps.iter().filter(|e| **e > 0.0).map(|e| Pgd::new(norm, *e, steps, seed)).collect();
         let plan = CalibrateOptions { clean_sigma, sigmas: sigmas.clone(), attacks, batch, seed };
-        // The temperature needs images of its own.
+        // The temperature is fitted to other images than those that are measured.
         if self.data.len() > 1 {
             found.calibration = calibrate(&at, self.data, &plan, &mut |s| progress("calibration", s));
         }
@@ -316,7 +316,8 @@ mod tests {
         let alone = unlabelled.measure(&options, &mut |_| Ok(Journal::in_memory()), &mut |_, _| {}).unwrap();
         assert!(alone.robust.is_empty() && alone.levels.iter().all(|row| row.accuracy.is_none()));
         assert!(alone.levels.iter().all(|row| row.psnr.is_some()));
-        // One model's smallest level is another's second level: both robustness values stay in their tables.
+        // One model's smallest level is another's second level: both robustness values stay in
+        // their tables.
         let conditioned = |sigmas: [f64; 2]| {
             let at = |(sigma, share): (f64, f64)| {
                 let mut level = found.robust[0].clone();

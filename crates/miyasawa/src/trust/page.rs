@@ -292,7 +292,7 @@ impl TrustPage<'_> {
         self.page.paragraph(&format!(
             "{}, on clean images; the model is conditioned on a noise level that the attack knows. Attacks give an \
              upper bound: the true robust accuracy is at most the number here.",
-            summary::attack(self.options)
+            summary::attack_name(self.options)
         ));
         let mut sizes = vec![0.0];
         sizes.extend(eps.iter().filter(|e| **e > 0.0));

@@ -1,4 +1,5 @@
-//! The summary in words: the results of a model, and how much can be concluded from this many images.
+//! The summary in words: the results of a model, and how much can be concluded from this many
+//! images.
 
 use super::{OutOfDistribution, Trust, TrustOptions, page::auroc_within};
 use crate::attack::Method;
@@ -21,8 +22,8 @@ pub(super) fn fewest(models: &[Trust]) -> usize {
     models.iter().map(|m| m.count).min().unwrap_or(0)
 }
 
-/// The attack in words.
-pub(super) fn attack(options: &TrustOptions) -> String {
+/// The name of the attack, for example `20-step PGD in L2`.
+pub(super) fn attack_name(options: &TrustOptions) -> String {
     let TrustOptions { method, norm, steps, .. } = options;
     let name = match method {
         Method::AutoAttack => "AutoAttack".to_owned(),
@@ -139,7 +140,7 @@ fn robustness(model: &Trust, options: &TrustOptions, summary: &mut Summary) {
     let (Some(level), Some(clean)) = (model.robust.first(), model.clean()) else { return };
     let mut sizes: Vec<f64> = options.eps.iter().copied().filter(|eps| *eps > 0.0).collect();
     sizes.sort_by(f64::total_cmp);
-    let attack = attack(options);
+    let attack = attack_name(options);
     for eps in ends_and_middle(&sizes) {
         let Some(share) = level.accuracy(eps) else { continue };
         let question = format!("How robust is it against changes of {eps} ({attack})?");
@@ -227,7 +228,7 @@ fn detection(out_of_distribution: &OutOfDistribution, summary: &mut Summary) {
     );
 }
 
-/// What can and what cannot be concluded from this many images.
+/// Which conclusions this many images allow, and which not.
 pub(super) fn limits(models: &[Trust], options: &TrustOptions, data: &str) -> Vec<String> {
     let count = fewest(models);
     if count == 0 {
@@ -260,7 +261,7 @@ pub(super) fn limits(models: &[Trust], options: &TrustOptions, data: &str) -> Ve
     if models.iter().any(|m| !m.robust.is_empty()) {
         not += &format!(
             " An attack ({}) gives an upper bound of the robustness; the command certify gives a lower one.",
-            attack(options)
+            attack_name(options)
         );
     }
     let how = "Intervals: Wilson's score interval for shares; for the area under the ROC curve that of Newcombe with the \
@@ -294,8 +295,8 @@ mod tests {
         }
     }
 
-    /// The results of a model with the accuracy `clean`, the mean confidence `confidence`, the share `kept`
-    /// of its accuracy under the smaller attack, and a PSNR gain of `gain` dB.
+    /// The results of a model with the accuracy `clean`, the mean confidence `confidence`, the
+    /// share `kept` of its accuracy under the smaller attack, and a PSNR gain of `gain` dB.
     fn model(clean: f64, confidence: f32, kept: f64, gain: f64) -> Trust {
         let mut meter = ClassificationMeter::new();
         for i in 0..COUNT {

@@ -9,7 +9,8 @@ pub(super) struct Axis {
 }
 
 impl Axis {
-    /// An axis over `values` with a small margin at both ends. Values that it cannot show are ignored.
+    /// An axis over `values` with a small margin at both ends. Values that it cannot show are
+    /// ignored.
     pub fn over(values: impl Iterator<Item = f64>, log: bool) -> Self {
         let shown = values.filter(|&v| shows(v, log));
         let (low, high) = shown.fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| (l.min(v), h.max(v)));
@@ -37,7 +38,8 @@ impl Axis {
         Some(Self { low, high, log })
     }
 
-    /// The position of a value: 0 at the low end, 1 at the high end; `None` if the axis cannot show it.
+    /// The position of a value: 0 at the low end, 1 at the high end; `None` if the axis cannot show
+    /// it.
     pub fn position(&self, value: f64) -> Option<f64> {
         if !shows(value, self.log) {
             return None;
@@ -73,7 +75,8 @@ impl Axis {
         let unit = 10f64.powf(raw.log10().floor());
         let step = [1.0, 2.0, 5.0, 10.0].into_iter().find(|m| m * unit >= raw * 0.999).unwrap_or(10.0) * unit;
         let (first, last) = ((self.low / step - 1e-9).ceil(), (self.high / step + 1e-9).floor());
-        // More than asked for only when rounding has eaten the step: there are no round values to show.
+        // More than asked for only when rounding has eaten the step: there are no round values to
+        // show.
         if !step.is_normal() || last - first > 4.0 * count as f64 {
             return vec![self.low, self.high];
         }
@@ -128,7 +131,7 @@ fn widen(low: f64, high: f64, log: bool) -> (f64, f64) {
     }
 }
 
-/// Labels of neighbouring ticks, all with the digits the distance between them asks for.
+/// Labels of neighbouring ticks, all with the number of digits that their distance needs.
 fn label(values: &[f64]) -> Vec<(f64, String)> {
     let largest = values.iter().fold(0f64, |m, v| m.max(v.abs()));
     let steps: Vec<f64> = values.windows(2).map(|w| w[1] - w[0]).collect();

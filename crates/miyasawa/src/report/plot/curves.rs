@@ -8,7 +8,7 @@ use std::{
     path::Path,
 };
 
-/// Points of a line: more cannot be seen in a panel.
+/// The largest number of points of a line: a panel cannot show more.
 const MOST_POINTS: usize = 600;
 /// Size of one panel, in pixels.
 const PANEL: (u32, u32) = (560, 360);
@@ -17,8 +17,9 @@ const COLUMNS: usize = 2;
 
 /// Draws a run's losses, accuracy, PSNR, gradient norm and learning rate into a PNG file.
 ///
-/// `lines` are those of the run's `metrics.jsonl`: one for every step and, marked `"event": "eval"`, one for
-/// every evaluation. Missing quantities are not drawn; lines of other events are skipped.
+/// `lines` are those of the run's `metrics.jsonl`: one for every step and, marked `"event":
+/// "eval"`, one for every evaluation. Missing quantities are not drawn; lines of other events are
+/// skipped.
 ///
 /// # Errors
 /// If the file cannot be written.
@@ -138,7 +139,8 @@ fn raw_and_smooth(points: Vec<(f64, f64)>) -> Vec<Series> {
     vec![Series::faint(extremes(&points)), average]
 }
 
-/// The mean over a window of a fortieth of the run around each point. Centred, so that it shows no lag.
+/// The mean over a window of a fortieth of the run around each point. Centred, so that it shows no
+/// lag.
 fn smooth(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
     let half = (points.len() / 80).min(250);
     let mut sums = vec![0.0];

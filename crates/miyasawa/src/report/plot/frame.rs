@@ -1,7 +1,7 @@
 //! One panel drawn into an area of an image.
 //!
-//! The layout is computed here, not by the drawing crate: the legend is above the lines instead of over
-//! them, and margins are as wide as their labels.
+//! The layout is computed here, not by the drawing crate: the legend is above the lines instead of
+//! over them, and margins are as wide as their labels.
 
 use super::{
     Histogram, Plot, Series, SeriesStyle,
@@ -120,7 +120,8 @@ pub(super) fn draw_plot<DB: DrawingBackend>(
     Ok(())
 }
 
-/// Grid, frame, ticks and their labels. The horizontal axis is labelled below the strip of the histogram if there is one.
+/// Grid, frame, ticks and their labels. The horizontal axis is labelled below the strip of the
+/// histogram if there is one.
 fn draw_axes<DB: DrawingBackend>(
     plot: &Plot,
     pen: &Pen<'_, DB>,
@@ -138,7 +139,8 @@ fn draw_axes<DB: DrawingBackend>(
         let Some(x) = x_axis.position(*value).map(|p| frame.x(p)) else { continue };
         pen.line(&[(x, frame.top), (x, frame.bottom)], 1.0, GRID)?;
         pen.line(&[(x, foot), (x, foot + 4.0)], 1.0, AXIS)?;
-        // Given ticks may be closer than their labels are wide; a label that would overlap is omitted.
+        // Given ticks may be closer than their labels are wide; a label that would overlap is
+        // omitted.
         let half = pen.width(text, LABEL_SIZE)? / 2.0;
         if x - half > free {
             pen.text(text, (x, foot + 8.0), LABEL_SIZE, INK, (HPos::Center, VPos::Top))?;
