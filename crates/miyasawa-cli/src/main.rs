@@ -27,8 +27,8 @@ fn main() -> ExitCode {
         Ok(session) => session,
         Err(error) => return status::fail(&error),
     };
-    // Inside the pool a kernel's caller takes part in its work; from outside each kernel would wake the pool
-    // and wait, which costs more than a small kernel.
+    // Inside the pool a kernel's caller takes part in its work; from outside each kernel would wake
+    // the pool and wait, which costs more than a small kernel.
     match rayon::scope(|_| commands::run(cli.command, &session)) {
         Ok(commands::Outcome::Done) => ExitCode::SUCCESS,
         Ok(commands::Outcome::Failed) => ExitCode::from(1),

@@ -1,4 +1,5 @@
-//! Errors as one line on standard error, and the exit status: 1 the work failed, 2 the call was wrong.
+//! Errors as one line on standard error, and the exit status: 1 the work failed, 2 the call was
+//! wrong.
 
 use crate::{progress::aside, session::WrongCall};
 use miyasawa::{
@@ -16,7 +17,7 @@ pub fn fail(error: &anyhow::Error) -> ExitCode {
     ExitCode::from(if is_wrong_call(error) { 2 } else { 1 })
 }
 
-/// An error in one line: what was done, and every cause.
+/// An error in one line: the operation, and every cause.
 pub fn message(error: &anyhow::Error) -> String {
     let mut text = String::new();
     for cause in error.chain() {

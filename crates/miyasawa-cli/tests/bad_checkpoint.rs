@@ -216,10 +216,10 @@ fn export_writes_safetensors_and_not_over_the_model() {
         names_of_model.extend(["link.safetensors", "hard.safetensors", "folder/m.safetensors"].map(at));
     }
     for name in &names_of_model {
-        fails(2, ["export", &saved_model, "-o", name], &["is the model that is read", "--overwrite"]);
+        fails(2, ["export", &saved_model, "-o", name], &["is the input model", "--overwrite"]);
         let dump =
             ["attack", &saved_model, "--data", "digits", "--norm", "l2", "--eps", "0.1", "--method", "fgsm"];
-        fails(2, dump.iter().chain(&["--dump", name]), &["--dump", "is the model that is read"]);
+        fails(2, dump.iter().chain(&["--dump", name]), &["--dump", "is the input model"]);
     }
     let output =
         command().args(["export", "-o", &saved_model]).env("MIYASAWA_MODEL", &saved_model).output().unwrap();

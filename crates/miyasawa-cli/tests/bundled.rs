@@ -1,4 +1,5 @@
-//! The model inside the program, used with no MODEL given, as a new user does. docs/models.md is its card.
+//! The model inside the program, used with no MODEL given, as a new user does. docs/models.md is
+//! its card.
 
 mod common;
 

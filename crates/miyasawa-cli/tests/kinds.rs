@@ -210,7 +210,8 @@ fn a_comparison_survives_an_interruption_and_repeats_no_work() {
         assert!(markdown.contains(part), "{part}");
     }
     let html = std::fs::read_to_string(parts.join("report.html")).unwrap();
-    // On 40 images, models that learned nearly nothing cannot be distinguished, and the report says so.
+    // On 40 images, models that learned nearly nothing cannot be distinguished, and the report says
+    // so.
     for page in [&markdown, &html] {
         assert!(page.contains("What can be concluded") && page.contains("Wilson"), "what 40 images can show");
         assert!(page.contains(of("joint")["sha256"].as_str().unwrap()) && page.contains("miyasawa compare "));
@@ -326,7 +327,8 @@ fn images_without_variance_are_refused() {
     fails(1, ["train", "--set", &data, "--set", "network.kind=unet", "--out", &out], &["standard deviation"]);
 }
 
-/// A model with one class cannot be attacked, and the call fails; its density still detects out-of-distribution images.
+/// A model with one class cannot be attacked, and the call fails; its density still detects
+/// out-of-distribution images.
 #[test]
 fn a_model_with_one_class_is_no_classifier() {
     let dir = tempfile::tempdir().unwrap();

@@ -52,7 +52,8 @@ fn trained(out: &Path, more: &[String]) -> String {
 fn some_of_the_classes_are_measured_by_their_names() {
     let dir = tempfile::tempdir().unwrap();
     let all = folder(&dir.path().join("all"), &ALL, 8);
-    // The test part lacks the class whose number is the lowest, so that every other number is another one there.
+    // The test part lacks the class whose number is the lowest, so that every other number is
+    // another one there.
     let two = dir.path().join("two");
     for name in ["cat", "dog"] {
         std::fs::create_dir_all(two.join(name)).unwrap();
@@ -73,7 +74,8 @@ fn some_of_the_classes_are_measured_by_their_names() {
     assert_eq!(found["count"], 8);
     let of_all = json(["eval", &model, "--data", &all, "--sigmas", "0.05", "--json"]);
     let accuracy = |found: &serde_json::Value| found["rows"][0]["accuracy"].as_f64().unwrap();
-    // Training images: if class numbers were compared instead of names, no prediction would be correct.
+    // Training images: if class numbers were compared instead of names, no prediction would be
+    // correct.
     assert!(accuracy(&of_all) > 0.9 && accuracy(&found) > 0.9, "{of_all} {found}");
     // The run's evaluation measured the same images.
     let log = String::from_utf8(bytes(&run, "metrics.jsonl")).unwrap();

@@ -1,4 +1,5 @@
-//! Reports and documents of measurements, through the binary: the trust report, intervals, units, provenance.
+//! Reports and documents of measurements, through the binary: the trust report, intervals, units,
+//! provenance.
 
 mod common;
 

@@ -51,7 +51,8 @@ fn autoattack_is_resumed_and_does_not_depend_on_the_batch() {
         assert_eq!(other["rows"], first["rows"]);
         assert_eq!(other["clean_accuracy"], first["clean_accuracy"]);
     }
-    // Twice as many images, one more size, largest first: every second image is in the journal already.
+    // Twice as many images, one more size, largest first: every second image is in the journal
+    // already.
     let grown = args.map(|a| match a {
         "10" => "20",
         "2/255,0.1" => "2/255,0.05,0.1",

@@ -1,4 +1,5 @@
-//! Training through the binary: files, determinism, interruption, your own images, the demonstration.
+//! Training through the binary: files, determinism, interruption, your own images, the
+//! demonstration.
 
 mod common;
 

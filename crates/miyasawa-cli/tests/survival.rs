@@ -1,4 +1,5 @@
-//! Runs that are killed, stopped, or refused a disk or a folder, and then continue as if uninterrupted.
+//! Runs that are killed, stopped, or refused a disk or a folder, and then continue as if
+//! uninterrupted.
 #![cfg(unix)]
 
 mod common;

@@ -166,7 +166,8 @@ fn denoise_reports_the_gain_where_it_added_the_noise() {
 #[test]
 fn a_noise_level_that_is_not_given_is_estimated_from_the_image() {
     let dir = tempfile::tempdir().unwrap();
-    // Noise of a uniform distribution 60 of 255 wide: 60/sqrt(12) of 255, or 0.136 of the range [-1, 1].
+    // Noise of a uniform distribution 60 of 255 wide: 60/sqrt(12) of 255, or 0.136 of the range
+    // [-1, 1].
     let mut state = 1u32;
     let mut noise = || {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -313,7 +314,8 @@ fn bench_reports_its_measurements() {
         ];
         assert_eq!(keys(&found), expected);
         let number = |key: &str| found[key].as_f64().unwrap();
-        // MACs of the stem, of a block at 8x8, and of a block that halves the size with its shortcut.
+        // MACs of the stem, of a block at 8x8, and of a block that halves the size with its
+        // shortcut.
         let macs = 64 * 4 * 9 + 64 * 4 * 72 + 16 * 8 * (36 + 72 + 4);
         let gflop = 2e-9 * passes * 4.0 * f64::from(macs);
         assert!((number("conv_gflop") - gflop).abs() < 1e-3 * gflop, "{found} {gflop}");

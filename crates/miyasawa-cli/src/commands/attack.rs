@@ -25,9 +25,9 @@ use super::document::{Described, provenance};
 /// Measure robust accuracy: the share of images that no attack within --eps gets misclassified.
 ///
 /// Methods: fgsm, pgd, and autoattack (the standard version of Croce & Hein 2020: APGD-CE, targeted
-/// APGD-DLR, targeted FAB, Square, each on the images that are still robust). Sizes (--eps) are in units
-/// of the [0, 1] range; fractions such as 8/255 are accepted. Attacks know the defence and use its exact
-/// gradient. A warning reports masked gradients.
+/// APGD-DLR, targeted FAB, Square, each on the images that are still robust). Sizes (--eps) are in
+/// units of the [0, 1] range; fractions such as 8/255 are accepted. Attacks know the defence and
+/// use its exact gradient. A warning reports masked gradients.
 ///
 /// Examples:
 ///   miyasawa attack model.safetensors --data cifar10 --norm l2 --eps 0.25,0.5,1 --method autoattack --limit 500
@@ -35,8 +35,8 @@ use super::document::{Described, provenance};
 ///   miyasawa attack model.safetensors --data cifar10 --norm l2 --eps 0.5 --method pgd --defence denoise --sigma 0.25
 ///   miyasawa attack model.safetensors --data cifar10 --norm l2 --eps 0.5 --method autoattack --out robust --resume
 ///
-/// A folder (--out) keeps all finished results. With --resume, more sizes or twice the --limit cost only
-/// the new work.
+/// A folder (--out) keeps all finished results. With --resume, more sizes or twice the --limit cost
+/// only the new work.
 #[derive(Args, Debug)]
 #[command(verbatim_doc_comment)]
 pub struct Attack {
@@ -55,15 +55,16 @@ pub struct Attack {
     method: MethodArg,
     #[command(flatten)]
     defence: DefenceArgs,
-    /// Noise level that the model is conditioned on, in units of the [-1, 1] range [default: the smallest of its training
-    /// with --defence softmax, else 0.2]
+    /// Noise level that the model is conditioned on, in units of the [-1, 1] range [default: the
+    /// smallest of its training with --defence softmax, else 0.2]
     #[arg(long)]
     sigma: Option<f64>,
     /// Gradient steps [default: 50 for pgd, 100 for autoattack]
     #[arg(long)]
     steps: Option<usize>,
-    /// Begin with the largest size: images that are robust to it get only the first stage at smaller sizes, which saves
-    /// up to half of the time [default: smallest first, every size with all stages]
+    /// Begin with the largest size: images that are robust to it get only the first stage at
+    /// smaller sizes, which saves up to half of the time [default: smallest first, every size with
+    /// all stages]
     #[arg(long)]
     largest_first: bool,
     /// Random starts of PGD and APGD
@@ -78,7 +79,8 @@ pub struct Attack {
     /// Continue the attack in the folder
     #[arg(long, requires = "out")]
     resume: bool,
-    /// Folder (--out) of an attack on another model, to draw its curve in the same figure; may be repeated
+    /// Folder (--out) of an attack on another model, to draw its curve in the same figure; may be
+    /// repeated
     #[arg(long, value_name = "DIR", requires = "out")]
     beside: Vec<PathBuf>,
     /// Safetensors file for the clean images (values in [0, 1]) and labels, for other programs

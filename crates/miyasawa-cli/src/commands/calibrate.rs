@@ -20,9 +20,9 @@ use super::document::Described;
 
 /// Measure calibration: ECE (15 bins), Brier score and NLL, before and after temperature scaling.
 ///
-/// Measured on the clean images, at every noise level, and under PGD on the clean images. A temperature
-/// is fitted at each noise level, without attacks, to every second image of each class; all numbers are
-/// measured on the other images.
+/// Measured on the clean images, at every noise level, and under PGD on the clean images. A
+/// temperature is fitted at each noise level, without attacks, to every second image of each class;
+/// all numbers are measured on the other images.
 ///
 /// Example: miyasawa calibrate model.safetensors --data cifar10 --eps 0.25,0.5 -o reliability.png
 #[derive(Args, Debug)]

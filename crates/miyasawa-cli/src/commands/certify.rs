@@ -17,17 +17,17 @@ use std::path::PathBuf;
 
 use super::document::Described;
 
-/// Measure certified accuracy by randomised smoothing (Cohen et al. 2019): no change shorter than the radius alters the
-/// prediction.
+/// Measure certified accuracy by randomised smoothing (Cohen et al. 2019).
 ///
-/// The prediction is the likeliest class under noise of the level --sigma, on which the model is
-/// conditioned. Noise levels are in units of the [-1, 1] range as everywhere, radii (Euclidean) in units
-/// of the [0, 1] range as in the literature: its sigma 0.25 is --sigma 0.5 here. Bounds are exact
-/// (Clopper-Pearson), and wrong with a probability of at most --alpha.
+/// No change shorter than the radius alters a certified prediction: the likeliest class under noise of
+/// the level --sigma, on which the model is conditioned. Noise levels are in units of the [-1, 1] range
+/// as everywhere, radii (Euclidean) in units of the [0, 1] range as in the literature: its sigma 0.25
+/// is --sigma 0.5 here. Bounds are exact (Clopper-Pearson), and wrong with a probability of at most
+/// --alpha.
 ///
-/// Sampling of an image stops when every radius is certified or out of reach, or abstaining is certain
-/// (--fixed makes all draws, as the paper does). The largest number of draws and an estimate of the time
-/// are reported first.
+/// Sampling of an image stops when every radius is certified or out of reach, or abstaining is
+/// certain (--fixed makes all draws, as the paper does). The largest number of draws and an
+/// estimate of the time are reported first.
 ///
 /// Examples:
 ///   miyasawa certify model.safetensors --data cifar10 --sigma 0.5 --limit 200

@@ -15,8 +15,8 @@ use std::path::{Path, PathBuf};
 
 /// Classify images: the likeliest classes with their probabilities.
 ///
-/// Images are resized to the model's input, and converted to grey or colour as the model needs. If one of
-/// several images cannot be read, the others are still classified, and the exit status is 1.
+/// Images are resized to the model's input, and converted to grey or colour as the model needs. If
+/// one of several images cannot be read, the others are still classified, and the exit status is 1.
 ///
 /// Examples:
 ///   miyasawa classify frog.jpg truck.png --top 3
@@ -25,15 +25,16 @@ use std::path::{Path, PathBuf};
 #[derive(Args, Debug)]
 #[command(verbatim_doc_comment, override_usage = "miyasawa classify [OPTIONS] [MODEL] IMAGE...")]
 pub struct Classify {
-    /// [MODEL] IMAGE...: a checkpoint, then images (PNG, JPEG, WebP, TIFF, BMP, GIF), folders of them, or - for standard
-    /// input
+    /// [MODEL] IMAGE...: a checkpoint, then images (PNG, JPEG, WebP, TIFF, BMP, GIF), folders of
+    /// them, or - for standard input
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
     /// Number of classes to print
     #[arg(long, default_value_t = 5)]
     top: usize,
-    /// Noise level of the images at the model's size, or of the defence, in units of the [-1, 1] range; `auto` estimates
-    /// it from each image [default: the smallest of the model's training with --defence softmax, else 0.2]
+    /// Noise level of the images at the model's size, or of the defence, in units of the [-1, 1]
+    /// range; `auto` estimates it from each image [default: the smallest of the model's training
+    /// with --defence softmax, else 0.2]
     #[arg(long, value_name = "S", value_parser = model::parse_level)]
     sigma: Option<Level>,
     #[command(flatten)]

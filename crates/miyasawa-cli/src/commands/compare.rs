@@ -9,11 +9,11 @@ use super::document::provenance;
 
 /// Train and measure several models on one budget, and write a report with tables and plots.
 ///
-/// CONFIG lists models, seeds and a budget of images or minutes. The folder receives a run for each model
-/// and seed, report.html, report.md and report.json. Finished runs are not repeated: after Ctrl-C (exit
-/// status 1) the same call continues. Of a finished run config.toml, result.json and denoised.png
-/// suffice. --only trains some of the models, so that several calls, on one machine or many, can share
-/// the work.
+/// CONFIG lists models, seeds and a budget of images or minutes. The folder receives a run for each
+/// model and seed, report.html, report.md and report.json. Finished runs are not repeated: after
+/// Ctrl-C (exit status 1) the same call continues. Of a finished run config.toml, result.json and
+/// denoised.png suffice. --only trains some of the models, so that several calls, on one machine or
+/// many, can share the work.
 ///
 /// Examples:
 ///   miyasawa compare recipes/compare-cifar10.toml --out runs/compare

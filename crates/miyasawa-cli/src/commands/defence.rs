@@ -7,7 +7,8 @@ use clap::{Args, ValueEnum};
 use miyasawa::classifier::Defence;
 use miyasawa::predictor::Predictor;
 
-/// Largest number of draws: the mean over more is the same to five digits, and an image would take minutes.
+/// Largest number of draws: the mean over more is the same to five digits, and an image would take
+/// minutes.
 const MAX_DRAWS: usize = 100_000;
 /// Above this number of draws the time is worth a message.
 const MANY_DRAWS: usize = 64;
@@ -15,8 +16,8 @@ const MANY_DRAWS: usize = 64;
 /// How the model classifies.
 #[derive(Args, Debug)]
 pub struct DefenceArgs {
-    /// Classify by the class posterior: of the image (softmax), of the denoised image (denoise), or averaged over noise
-    /// (average)
+    /// Classify by the class posterior: of the image (softmax), of the denoised image (denoise), or
+    /// averaged over noise (average)
     #[arg(long, value_enum, default_value = "softmax")]
     defence: DefenceArg,
     /// Number of noise draws of --defence average, 1 to 100000; each is a forward pass
@@ -37,8 +38,8 @@ impl DefenceArgs {
         self.defence == DefenceArg::Softmax
     }
 
-    /// The defence at the noise level `sigma`. The default is the smallest level of the model's training for
-    /// the posterior of the image as it is, else 0.2.
+    /// The defence at the noise level `sigma`. The default is the smallest level of the model's
+    /// training for the posterior of the image as it is, else 0.2.
     pub fn at(&self, sigma: Option<f64>, predictor: &Predictor, seed: u64) -> Result<Defence> {
         at_least_one("draws", self.draws)?;
         if self.draws > MAX_DRAWS {

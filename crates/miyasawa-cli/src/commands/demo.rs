@@ -12,8 +12,9 @@ use super::document::provenance;
 
 /// Train and compare two small models, as a first demonstration: about a minute on two cores.
 ///
-/// Trains a joint model and a plain classifier of the same size on the embedded digits, measures both at
-/// several noise levels and under attack, and writes images and one self-contained report.html.
+/// Trains a joint model and a plain classifier of the same size on the embedded digits, measures
+/// both at several noise levels and under attack, and writes images and one self-contained
+/// report.html.
 ///
 /// Example: miyasawa demo --out demo
 #[derive(Args, Debug)]

@@ -23,10 +23,10 @@ use std::{
 
 /// Remove noise from images: the Tweedie-Miyasawa denoiser at the image's own size.
 ///
-/// Grey images stay grey and colour stays colour, whichever the model was trained on. 16 bits stay 16 where
-/// the format (PNG, TIFF) can hold them. Transparency, colour profile, EXIF and resolution are kept. All
-/// pages of a TIFF are denoised, in their number type. If one of several images cannot be read, the others
-/// are still denoised, and the exit status is 1.
+/// Grey images stay grey and colour stays colour, whichever the model was trained on. 16 bits stay
+/// 16 where the format (PNG, TIFF) can hold them. Transparency, colour profile, EXIF and resolution
+/// are kept. All pages of a TIFF are denoised, in their number type. If one of several images
+/// cannot be read, the others are still denoised, and the exit status is 1.
 ///
 /// Examples:
 ///   miyasawa denoise noisy.png -o clean.png
@@ -37,12 +37,12 @@ use std::{
 #[derive(Args, Debug)]
 #[command(verbatim_doc_comment, override_usage = "miyasawa denoise [OPTIONS] --out <OUT> [MODEL] IMAGE...")]
 pub struct Denoise {
-    /// [MODEL] IMAGE...: a checkpoint, then images (PNG, JPEG, WebP, TIFF, BMP, GIF), folders of them, or - for standard
-    /// input
+    /// [MODEL] IMAGE...: a checkpoint, then images (PNG, JPEG, WebP, TIFF, BMP, GIF), folders of
+    /// them, or - for standard input
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
-    /// Standard deviation of the noise, in units of the [-1, 1] range (25 of 255 is 0.196); `auto` estimates it from each
-    /// image [default: that of --add-noise, else auto]
+    /// Standard deviation of the noise, in units of the [-1, 1] range (25 of 255 is 0.196); `auto`
+    /// estimates it from each image [default: that of --add-noise, else auto]
     #[arg(long, value_name = "S", value_parser = model::parse_level)]
     sigma: Option<Level>,
     /// Add noise of this level to the image first, to test the denoiser on a clean image
@@ -51,8 +51,8 @@ pub struct Denoise {
     /// Class of the images, by name or number, for D(y, C) [default: unknown]
     #[arg(long, value_name = "C")]
     class: Option<String>,
-    /// File for the denoised image, whose name gives the format; - for standard output; a folder if several images are
-    /// given or if it ends in /, where images keep their names and formats
+    /// File for the denoised image, whose name gives the format; - for standard output; a folder if
+    /// several images are given or if it ends in /, where images keep their names and formats
     #[arg(short, long)]
     out: PathBuf,
     /// Allow a denoised image to replace its source

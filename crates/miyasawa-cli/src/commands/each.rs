@@ -21,8 +21,9 @@ pub enum Each<T> {
     },
 }
 
-/// Does a piece of work for each of several images. A failure is reported at once and in the documents, and
-/// the other images are still processed; the error of a single image, or of a wrong call, ends the command.
+/// Does a piece of work for each of several images. A failure is reported at once and in the
+/// documents, and the other images are still processed; the error of a single image, or of a wrong
+/// call, ends the command.
 pub fn each<T>(
     images: &[PathBuf],
     mut work: impl FnMut(usize, &Path) -> anyhow::Result<T>,

@@ -15,10 +15,11 @@ use super::document::Described;
 
 /// Measure a model at several noise levels.
 ///
-/// A row holds accuracy, negative log-likelihood, calibration error (15 bins), PSNR and SSIM of D(y),
-/// PSNR of D(y, true class), and PSNR of the noisy image. Quantities that the model does not support
-/// are left out. Classes are matched by name; the data may have some of the model's classes only.
-/// On images without classes only denoising is measured. Images for denoising alone may differ in size.
+/// A row holds accuracy, negative log-likelihood, calibration error (15 bins), PSNR and SSIM of
+/// D(y), PSNR of D(y, true class), and PSNR of the noisy image. Quantities that the model does not
+/// support are left out. Classes are matched by name; the data may have some of the model's classes
+/// only. On images without classes only denoising is measured. Images for denoising alone may
+/// differ in size.
 ///
 /// Example: miyasawa eval model.safetensors --data cifar10 --sigmas 0.1,0.2 --limit 1000 --json
 #[derive(Args, Debug)]
@@ -58,8 +59,8 @@ impl Report {
 }
 
 impl TestSet {
-    /// Opens the images of `--data`, and says whether they have classes that the model can predict. Images that only
-    /// denoising is measured on keep their sizes.
+    /// Opens the images of `--data`, and says whether they have classes that the model can predict.
+    /// Images that only denoising is measured on keep their sizes.
     fn open(measured: &Measured, predictor: &Predictor) -> anyhow::Result<(Self, bool)> {
         let options = measured.options(predictor);
         let (chosen, labelled) = measured.choose_named(predictor)?;

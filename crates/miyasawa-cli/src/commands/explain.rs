@@ -20,18 +20,19 @@ use std::path::{Path, PathBuf};
 /// Largest number of rows in the figure of `all` classes.
 const MAX_ROWS: usize = 24;
 
-/// Explain a classification: the evidence for a class, the path to it, and what the denoiser keeps.
+/// Explain a classification: the evidence for a class, a path to it, and the Jacobian of the
+/// denoiser.
 ///
-/// The figure has a row for every class: the image, D(y), D(y,c), their difference, and the adversarial
-/// gradient sigma^2 * grad log p(c|y) by automatic differentiation, with the relative error between the
-/// last two.
+/// The figure has a row for every class: the image, D(y), D(y,c), their difference, and the
+/// adversarial gradient sigma^2 * grad log p(c|y) by automatic differentiation, with the relative
+/// error between the last two.
 ///
 /// --path follows D(y,c) - D(y) from the image until the model predicts the class: what would have to
-/// change. --jacobian shows the leading eigenvectors of the denoiser's Jacobian (it is symmetric: its
-/// singular vectors). The JSON and a second figure (NAME-dimension.png) show its effective dimension, the
-/// trace, against the noise level. Both are computed at the image with noise of the level added: without
-/// noise there is nothing to remove. With --add-noise the eigenvectors are computed at the image of that
-/// option.
+/// change. --jacobian shows the leading eigenvectors of the denoiser's Jacobian (it is symmetric:
+/// its singular vectors). The JSON and a second figure (NAME-dimension.png) show its effective
+/// dimension, the trace, against the noise level. Both are computed at the image with noise of the
+/// level added: without noise there is nothing to remove. With --add-noise the eigenvectors are
+/// computed at the image of that option.
 ///
 /// Examples:
 ///   miyasawa explain model.safetensors cat.png --class dog --class frog --sigma 0.2 -o why.png
@@ -43,16 +44,19 @@ const MAX_ROWS: usize = 24;
     override_usage = "miyasawa explain [OPTIONS] --class <C> --out <OUT> [MODEL] IMAGE"
 )]
 pub struct Explain {
-    /// [MODEL] IMAGE: a checkpoint, then an image (PNG, JPEG, WebP, TIFF, BMP, GIF), or - for standard input
+    /// [MODEL] IMAGE: a checkpoint, then an image (PNG, JPEG, WebP, TIFF, BMP, GIF), or - for
+    /// standard input
     #[arg(required = true, value_name = "PATH", num_args = 1..=2)]
     paths: Vec<PathBuf>,
-    /// Class, by name or number; may be repeated; `all` for every class (the likeliest 24 if there are more)
+    /// Class, by name or number; may be repeated; `all` for every class (the likeliest 24 if there
+    /// are more)
     #[arg(long, value_name = "C", required = true)]
     class: Vec<String>,
     /// Noise level that the model is conditioned on, in units of the [-1, 1] range
     #[arg(long, default_value_t = 0.2)]
     sigma: f64,
-    /// Add noise of this level to the image first; 0 means that the image already has noise of --sigma
+    /// Add noise of this level to the image first; 0 means that the image already has noise of
+    /// --sigma
     #[arg(long, value_name = "S")]
     add_noise: Option<f64>,
     /// Largest relative error at which the identity holds
@@ -93,7 +97,7 @@ impl Explain {
             std::iter::once(self.out.clone()).chain(others.into_iter().flatten()).collect();
         for (i, path) in outputs.iter().enumerate() {
             if outputs[..i].iter().any(|other| model::same_file(other, path)) {
-                return wrong(format!("{}: named for two figures", path.display()));
+                return wrong(format!("{}: given for two figures", path.display()));
             }
             if model::same_file(path, image) {
                 return wrong(format!("{}: the figure would replace the image", path.display()));
@@ -132,7 +136,8 @@ impl Explain {
     }
 }
 
-/// All classes in their order, or the likeliest [`MAX_ROWS`]: a figure with a thousand rows cannot be drawn.
+/// All classes in their order, or the likeliest [`MAX_ROWS`]: a figure with a thousand rows cannot
+/// be drawn.
 fn likeliest(predictor: &Predictor, y: &Image, sigma: f64) -> Result<Vec<usize>> {
     let count = predictor.classes().len();
     if count <= MAX_ROWS {
@@ -319,7 +324,8 @@ fn follow(
     Ok(PathReport { class, out: shown(out), reached: found.reached, steps })
 }
 
-/// Draws the Jacobian's eigenvectors at the noisy image, and its effective dimension against the noise level.
+/// Draws the Jacobian's eigenvectors at the noisy image, and its effective dimension against the
+/// noise level.
 fn eigenvectors(
     args: &Explain,
     predictor: &Predictor,

@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 
 /// Write a checkpoint in another precision, for instance to distribute it.
 ///
-/// bf16 takes half the space and keeps the first 8 bits of every parameter. Every command reads both
-/// precisions, and so does PyTorch through safetensors. The input model is replaced only with
+/// bf16 takes half the space and keeps the first 8 bits of every parameter. Every command reads
+/// both precisions, and so does PyTorch through safetensors. The input model is replaced only with
 /// --overwrite: the rounding to bf16 cannot be undone.
 ///
 /// Example: miyasawa export runs/cifar/model.safetensors --dtype bf16 -o model.safetensors
@@ -61,7 +61,7 @@ pub fn check_not_model(option: &str, out: &Path, model: &Path) -> anyhow::Result
     if !model::same_file(out, model) && !is_linked(out, model) {
         return Ok(());
     }
-    let text = format!("{option} is {}, which is the model that is read", out.display());
+    let text = format!("{option} is {}, which is the input model", out.display());
     Err(WrongCall(text).into())
 }
 

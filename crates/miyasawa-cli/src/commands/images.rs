@@ -1,4 +1,5 @@
-//! The images given to a command: files, folders, standard input; and warnings about them, each once.
+//! The images given to a command: files, folders, standard input; and warnings about them, each
+//! once.
 
 use crate::session::WrongCall;
 use anyhow::{Context, Result};
@@ -10,7 +11,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Bytes of memory per pixel to denoise a colour image: as read, as values, the sum of its tiles, as written.
+/// Bytes of memory per pixel to denoise a colour image: as read, as values, the sum of its tiles,
+/// as written.
 const BYTES_PER_PIXEL: u64 = 48;
 /// An image of fewer pixels fits into the memory of any machine.
 const SMALL: u64 = 20_000_000;

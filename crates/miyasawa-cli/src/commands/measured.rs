@@ -19,8 +19,9 @@ use std::path::Path;
 /// Which images are measured, and how they are preprocessed.
 #[derive(Args, Debug)]
 pub struct Measured {
-    /// Data set: digits, fashion-mnist[:DIR], mnist[:DIR], cifar10[:DIR], cifar100[:DIR], tiny-imagenet[:DIR], or a path;
-    /// if the model was trained on it and it has no test part, the held-out tenth is measured
+    /// Data set: digits, fashion-mnist[:DIR], mnist[:DIR], cifar10[:DIR], cifar100[:DIR],
+    /// tiny-imagenet[:DIR], or a path; if the model was trained on it and it has no test part, the
+    /// held-out tenth is measured
     #[arg(long)]
     pub data: String,
     /// Number of images to measure, evenly spaced over the set [default: all]
@@ -29,11 +30,13 @@ pub struct Measured {
     /// Number of images in a forward pass
     #[arg(long, default_value_t = 64)]
     pub batch: usize,
-    /// How images of another size are resized: `pad` (black), `pad_edge`, `resize`, or `resize_crop` (as for ImageNet)
-    /// [default: as in training; `eval` of a pure denoiser: not resized]
+    /// How images of another size are resized: `pad` (black), `pad_edge`, `resize`, or
+    /// `resize_crop` (as for ImageNet) [default: as in training; `eval` of a pure denoiser: not
+    /// resized]
     #[arg(long, value_parser = parse_fit)]
     pub fit: Option<FitMode>,
-    /// Share of the shorter side that `--fit resize_crop` keeps [default: as in training, or 0.875: 224 of 256]
+    /// Share of the shorter side that `--fit resize_crop` keeps [default: as in training, or 0.875:
+    /// 224 of 256]
     #[arg(long)]
     crop_share: Option<f64>,
     /// Largest number of corrupt images to skip
@@ -125,8 +128,8 @@ impl Measured {
         Ok(chosen)
     }
 
-    /// As [`choose`](Self::choose), with the model's classes, matched by name; and whether the images have classes that
-    /// the model can predict.
+    /// As [`choose`](Self::choose), with the model's classes, matched by name; and whether the
+    /// images have classes that the model can predict.
     pub fn choose_named(&self, predictor: &Predictor) -> Result<(Chosen, bool)> {
         let (data, classes) = (&self.data, &predictor.info().data.classes);
         let chosen = self.choose(predictor)?;
@@ -182,8 +185,8 @@ fn shorten(classes: &[String]) -> String {
     if classes.len() > 4 { format!("{shown}, ...") } else { shown }
 }
 
-/// Whether a DATA argument is the set or path that a model was trained on, or a folder or file of the
-/// same name and classes elsewhere.
+/// Whether a DATA argument is the set or path that a model was trained on, or a folder or file of
+/// the same name and classes elsewhere.
 fn same_set(data: &str, trained: &DataInfo, classes: &[String]) -> bool {
     match (data.parse(), trained.name.parse()) {
         (Ok(DataSource::Path(a)), Ok(DataSource::Path(b))) => {
@@ -225,8 +228,8 @@ pub fn parse_eps(text: &str) -> Result<f64, String> {
     }
 }
 
-/// Refuses sizes of an attack that are not in units of the [0, 1] range. Warns of sizes at which no model
-/// can be robust, and returns the warning.
+/// Refuses sizes of an attack that are not in units of the [0, 1] range. Warns of sizes at which no
+/// model can be robust, and returns the warning.
 pub fn check_eps(norm: Norm, eps: &[f64], predictor: &Predictor) -> Result<Option<String>> {
     if let Some(eps) = eps.iter().find(|eps| norm == Norm::Linf && **eps > norm.diameter(1)) {
         let text = format!(

@@ -46,7 +46,8 @@ pub fn load(path: Option<&Path>, session: &Session) -> Result<Predictor> {
     })
 }
 
-/// The noise level of all images to denoise, if the command line gives one; at 0 they stay as they are.
+/// The noise level of all images to denoise, if the command line gives one; at 0 they stay as they
+/// are.
 pub fn given(predictor: &Predictor, level: Level) -> Result<Option<f64>> {
     match level {
         Level::Given(0.0) => Ok(Some(0.0)),
@@ -106,8 +107,8 @@ pub fn check_output(path: &Path) -> Result<()> {
     Ok(miyasawa::atomic::check_writable(path)?)
 }
 
-/// Splits `[MODEL] IMAGE...`: the first path is the model if it is a safetensors file, by its name or
-/// its content.
+/// Splits `[MODEL] IMAGE...`: the first path is the model if it is a safetensors file, by its name
+/// or its content.
 pub fn split_model(paths: &[PathBuf]) -> (Option<&Path>, &[PathBuf]) {
     let is_model = |path: &Path| {
         path.extension().is_some_and(|e| e.eq_ignore_ascii_case("safetensors")) || is_safetensors(path)
@@ -118,7 +119,8 @@ pub fn split_model(paths: &[PathBuf]) -> (Option<&Path>, &[PathBuf]) {
     }
 }
 
-/// Whether a file begins as safetensors do: the length of a JSON header, which is within the file, and the header.
+/// Whether a file begins as safetensors do: the length of a JSON header, which is within the file,
+/// and the header.
 fn is_safetensors(path: &Path) -> bool {
     let begin = || {
         // A pipe gives its bytes once, and /dev/stdin may share its position in the file.

@@ -18,17 +18,18 @@ use std::path::PathBuf;
 
 use super::document::Described;
 
-/// Measure out-of-distribution detection: AUROC, AUPR and FPR95 of five scores at every noise level.
+/// Measure out-of-distribution detection: AUROC, AUPR and FPR95 of five scores at every noise
+/// level.
 ///
-/// Scores: log p(y), the norm of the score, the denoising residual, the largest probability, the energy;
-/// and the profile of score norms over all levels, fitted to every second image of --data. Each should be
-/// larger for in-distribution images: an AUROC below 0.5 means that the score is larger for the others, as
-/// densities often are for simpler images. Scores that the model did not learn are left out: the residual
-/// without a denoiser, the largest probability without classes.
+/// Scores: log p(y), the norm of the score, the denoising residual, the largest probability, the
+/// energy; and the profile of score norms over all levels, fitted to every second image of --data.
+/// Each should be larger for in-distribution images: an AUROC below 0.5 means that the score is
+/// larger for the others, as densities often are for simpler images. Scores that the model did not
+/// learn are left out: the residual without a denoiser, the largest probability without classes.
 ///
-/// Out-of-distribution images (--out-data): noise (noise:uniform, noise:gaussian), textures (gratings,
-/// checks, rings, clouds; generated from the seed), or any data set; they are converted to the model's
-/// size and channels.
+/// Out-of-distribution images (--out-data): noise (noise:uniform, noise:gaussian), textures
+/// (gratings, checks, rings, clouds; generated from the seed), or any data set; they are converted
+/// to the model's size and channels.
 ///
 /// Example: miyasawa ood model.safetensors --data cifar10 --out-data noise --out-data textures --out-data fashion-mnist
 #[derive(Args, Debug)]

@@ -18,7 +18,7 @@ use std::{
 pub struct Target {
     /// The file, or `-` for standard output.
     pub path: PathBuf,
-    /// Its format; nothing for the image's own.
+    /// Its format; nothing for that of the image.
     pub format: Option<Format>,
 }
 
@@ -47,7 +47,8 @@ impl Request<'_> {
     /// The plan.
     ///
     /// # Errors
-    /// If a target has no format, cannot be written, is named twice, or would replace what is read.
+    /// If a target has no format, cannot be written, occurs twice, or would replace a file that is
+    /// read.
     pub fn plan(&self) -> Result<Plan> {
         let Self { out, inputs, .. } = *self;
         let several = inputs.folder || inputs.images.len() > 1;
@@ -143,7 +144,8 @@ impl Plan {
             let target = folder.or(self.targets.first());
             return target.map_or(Ok(()), |target| Ok(check_writable(&target.path)?));
         }
-        // The folder is made later: its first existing ancestor must be a folder that can be written.
+        // The folder is made later: its first existing ancestor must be a folder that can be
+        // written.
         let existing = folder.ancestors().find(|path| path.symlink_metadata().is_ok());
         let existing = existing.unwrap_or(Path::new("."));
         let probe = if existing.is_dir() { existing.join("folder") } else { existing.join("") };

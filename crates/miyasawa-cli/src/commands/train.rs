@@ -24,17 +24,18 @@ use std::{
 
 /// Train a model: classifier, denoiser and density in one network.
 ///
-/// The folder receives config.toml, model.safetensors (the model to use), best.safetensors (that of the
-/// best evaluation), checkpoints/ (for --resume), metrics.jsonl, curves.png and samples.png.
+/// The folder receives config.toml, model.safetensors (the model to use), best.safetensors (that of
+/// the best evaluation), checkpoints/ (for --resume), metrics.jsonl, curves.png and samples.png.
 ///
-/// Ctrl-C (or SIGTERM, SIGHUP) ends the run after the current step with a checkpoint and exit status 0; a
-/// second one ends it at once with exit status 130. --resume continues from the newest intact checkpoint,
-/// whatever ended the run, and gives the same bytes as an uninterrupted run. Without CONFIG and without
+/// Ctrl-C (or SIGTERM, SIGHUP) ends the run after the current step with a checkpoint and exit
+/// status 0; a second one ends it at once with exit status 130. --resume continues from the newest
+/// intact checkpoint, whatever ended the run, and gives the same bytes as an uninterrupted run.
+/// Without CONFIG and without
 /// --set data.train or data.test it works from any folder: relative paths begin where the run was started.
 ///
 /// If the loss is not finite or exceeds a bound, the run returns to its last good state, lowers the
-/// learning rate and skips the batch ([divergence] in config.toml). --dry-run reports what a run would
-/// cost.
+/// learning rate and skips the batch ([divergence] in config.toml). --dry-run reports what a run
+/// would cost.
 ///
 /// Examples:
 ///   miyasawa train recipes/cifar10.toml --out runs/cifar10
@@ -55,7 +56,8 @@ pub struct Train {
     /// Continue the run in the folder; without CONFIG, with the configuration in it
     #[arg(long)]
     resume: bool,
-    /// Start from the parameters of this checkpoint; `bundled` is the one inside the program [default: random parameters]
+    /// Start from the parameters of this checkpoint; `bundled` is the one inside the program
+    /// [default: random parameters]
     #[arg(long, value_name = "MODEL", conflicts_with = "resume")]
     init: Option<String>,
     /// Type of the convolutions' products [default: that of the configuration, or f32]
@@ -205,7 +207,8 @@ impl Observer for Bar {
     }
 }
 
-/// A run given in epochs that has fewer steps than this gets a warning: on a small set that is rarely intended.
+/// A run given in epochs that has fewer steps than this gets a warning: on a small set that is
+/// rarely intended.
 const FEW_STEPS: u64 = 100;
 
 /// Reports what the run would cost.
@@ -241,7 +244,7 @@ fn compare_models(out: &Path, best: &BestEvaluation, last: u64) -> String {
     )
 }
 
-/// The path of a set, if it is relative to the working folder: its own, or that of the default folder.
+/// The relative path where a set is looked up: that of the argument, or the default folder.
 fn relative_path(text: &str) -> Option<PathBuf> {
     let usual = || Some(default_folder()).filter(|folder| folder.is_relative());
     let path = match text.parse().ok()? {
@@ -258,7 +261,7 @@ fn relative_path(text: &str) -> Option<PathBuf> {
     path.is_relative().then_some(path)
 }
 
-/// The folder where the relative paths of a run's own configuration begin, if their data is there.
+/// The folder where the relative paths of a run's configuration begin, if their data is there.
 fn origin(config: &TrainConfig, out: &Path) -> Option<PathBuf> {
     let sets = std::iter::once(&config.data.train).chain(&config.data.test);
     let paths: Vec<PathBuf> = sets.filter_map(|text| relative_path(text)).collect();
@@ -269,7 +272,8 @@ fn origin(config: &TrainConfig, out: &Path) -> Option<PathBuf> {
     if paths.is_empty() { None } else { origins(out).into_iter().find(has_all) }
 }
 
-/// Changes to the folder where the relative paths of a resumed run begin; returns the run's folder, seen from there.
+/// Changes to the folder where the relative paths of a resumed run begin; returns the run's folder,
+/// seen from there.
 fn go_to_origin(args: &Train, config: &TrainConfig, out: &Path) -> anyhow::Result<PathBuf> {
     let named =
         |setting: &String| ["data.train", "data.test"].iter().any(|key| setting.trim().starts_with(key));

@@ -28,11 +28,11 @@ use super::document::{UNITS, Units, provenance};
 
 /// Report how far a model can be trusted, or several side by side: report.html and trust.json.
 ///
-/// Accuracy, calibration, PSNR, detection of out-of-distribution images and robust accuracy, over noise
-/// levels. The numbers are those of eval, calibrate, ood and attack. The page begins with a summary in
-/// words: the findings with 95% intervals, and which differences the number of images can and cannot
-/// show. --limit makes the report quick, and the intervals wide. --resume continues an interrupted
-/// report; attacks, which take most of the time, continue where they stopped.
+/// Accuracy, calibration, PSNR, detection of out-of-distribution images and robust accuracy, over
+/// noise levels. The numbers are those of eval, calibrate, ood and attack. The page begins with a
+/// summary in words: the findings with 95% intervals, and which differences the number of images
+/// can and cannot show. --limit makes the report quick, and the intervals wide. --resume continues
+/// an interrupted report; attacks, which take most of the time, continue where they stopped.
 ///
 /// Example: miyasawa trust joint.safetensors plain.safetensors --data cifar10 --limit 200 --out trust
 #[derive(Args, Debug)]

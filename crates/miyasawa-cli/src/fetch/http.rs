@@ -62,11 +62,11 @@ fn hash(file: &mut File) -> std::io::Result<String> {
 }
 
 impl Client {
-    /// Downloads a file from the first of the addresses that has it with the hash `md5`; returns the number of
-    /// bytes received.
+    /// Downloads a file from the first of the addresses that has it with the hash `md5`; returns
+    /// the number of bytes received.
     ///
-    /// The bytes are kept in a `.part` file beside `path`, from whose end the next attempt or call continues; at
-    /// the end it is checked, synchronised and renamed.
+    /// The bytes are kept in a `.part` file beside `path`, from whose end the next attempt or call
+    /// continues; at the end it is checked, synchronised and renamed.
     pub fn download(
         &self,
         urls: &[String],
@@ -91,7 +91,8 @@ impl Client {
         let mut bytes = 0;
         let mut last = anyhow!("no address is known");
         for url in urls {
-            // First from where an earlier call ended, then from the start if that gave another file.
+            // First from where an earlier call ended, then from the start if that gave another
+            // file.
             let resumed = file.metadata().with_context(writing)?.len() > 0;
             for _ in 0..=u32::from(resumed) {
                 if let Err(error) = self.complete(url, &mut file, &mut bytes, progress) {
@@ -117,7 +118,8 @@ impl Client {
         Err(last)
     }
 
-    /// Appends to `file` the bytes that the address has beyond its length, with several attempts if needed.
+    /// Appends to `file` the bytes that the address has beyond its length, with several attempts if
+    /// needed.
     fn complete(
         &self,
         url: &str,
@@ -126,7 +128,7 @@ impl Client {
         progress: &mut dyn FnMut(u64, Option<u64>),
     ) -> anyhow::Result<()> {
         let mut failures = 0;
-        let mut most = file.metadata()?.len();
+        let mut largest = file.metadata()?.len();
         loop {
             let failure = match self.attempt(url, file, bytes, progress) {
                 Ok(()) => return Ok(()),
@@ -134,9 +136,9 @@ impl Client {
                 Err(Failure::Passing(error)) => error,
             };
             let have = file.metadata()?.len();
-            // A server that starts anew each time makes no progress by sending the same again.
-            failures = if have > most { 1 } else { failures + 1 };
-            most = most.max(have);
+            // A server that starts again each time makes no progress by sending the same bytes.
+            failures = if have > largest { 1 } else { failures + 1 };
+            largest = largest.max(have);
             if failures >= self.attempts {
                 let count = self.attempts;
                 return Err(failure.context(format!("{url}: given up after {count} attempts")));
@@ -167,7 +169,7 @@ impl Client {
         bytes: &mut u64,
         progress: &mut dyn FnMut(u64, Option<u64>),
     ) -> Result<(), Failure> {
-        let disk = |e: std::io::Error| Failure::Final(anyhow!(e).context("writing what was fetched"));
+        let disk = |e: std::io::Error| Failure::Final(anyhow!(e).context("writing the downloaded bytes"));
         let mut have = file.metadata().map_err(disk)?.len();
         let mut request = self.agent(url).get(url);
         if have > 0 {

@@ -25,8 +25,9 @@ pub struct Fetched {
     pub bytes: u64,
 }
 
-/// Downloads a set into the folder `dir`; `from` is a mirror's address, which replaces the official ones.
-/// `progress` receives a file's name, the bytes that are there and, if it is known, their total.
+/// Downloads a set into the folder `dir`; `from` is a mirror's address, which replaces the official
+/// ones. `progress` receives a file's name, the bytes that are there and, if it is known, their
+/// total.
 pub fn fetch(
     set: &Set,
     dir: &Path,
@@ -62,7 +63,8 @@ pub fn fetch(
     Ok(fetched)
 }
 
-/// Unpacks an archive that holds one folder, which becomes `folder`, either completely or not at all.
+/// Unpacks an archive that holds one folder, which becomes `folder`, either completely or not at
+/// all.
 fn unpack_to(archive: &Path, folder: &Path) -> anyhow::Result<()> {
     let dir = folder.parent().unwrap_or(Path::new("."));
     let doing = || format!("unpacking {}", archive.display());

@@ -33,8 +33,8 @@ const FASHION_MNIST: &[&str] = &["http://fashion-mnist.s3-website.eu-central-1.a
 const CIFAR: &[&str] = &["https://www.cs.toronto.edu/~kriz/"];
 const TINY_IMAGENET: &[&str] = &["http://cs231n.stanford.edu/"];
 
-/// All sets. The hashes of MNIST and Fashion-MNIST are those that torchvision checks, CIFAR's those of its
-/// page.
+/// All sets. The hashes of MNIST and Fashion-MNIST are those that torchvision checks, CIFAR's those
+/// of its page.
 pub const SETS: &[Set] = &[
     Set {
         name: "mnist",

@@ -1,5 +1,5 @@
-//! Unpacking archives that may be hostile: nothing is written outside the folder, no links are made, and the
-//! number and size of files are limited.
+//! Unpacking archives that may be hostile: nothing is written outside the folder, no links are
+//! made, and the number and size of files are limited.
 
 use anyhow::{Context, anyhow, bail};
 use std::{

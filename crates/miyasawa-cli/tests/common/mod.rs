@@ -24,7 +24,8 @@ pub const TINY: [&str; 10] = [
     "schedule.batch=32",
 ];
 
-/// The program, without arguments. Backtraces are on: an error that prints one is no longer one line.
+/// The program, without arguments. Backtraces are on: an error that prints one is no longer one
+/// line.
 pub fn command() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_miyasawa"));
     command.env("RUST_BACKTRACE", "1");
@@ -93,7 +94,8 @@ pub fn train(out: &Path, steps: usize, more: &[&str]) -> Output {
 pub fn shared() -> &'static Path {
     static SHARED: OnceLock<PathBuf> = OnceLock::new();
     SHARED.get_or_init(|| {
-        // Below the folder that cargo keeps for tests: a static is never dropped, and nothing is left elsewhere.
+        // Below the folder that cargo keeps for tests: a static is never dropped, and nothing is
+        // left elsewhere.
         let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(this_binary());
         let _ = std::fs::remove_dir_all(&dir);
         let output = train(&dir, 20, &["--threads", "1"]);

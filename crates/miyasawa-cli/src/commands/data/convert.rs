@@ -8,15 +8,16 @@ use std::path::PathBuf;
 
 /// Write a data set as WebDataset shards, which can be streamed.
 ///
-/// Image files are copied as they are; sets of bare values are stored as PNG. The images are shuffled with
-/// a fixed seed: the same set gives the same bytes. The folder is then a DATA argument, and so are its
-/// shards with a range: 'DIR/train-{00000..00015}.tar'.
+/// Image files are copied as they are; sets of bare values are stored as PNG. The images are
+/// shuffled with a fixed seed: the same set gives the same bytes. The folder is then a DATA
+/// argument, and so are its shards with a range: 'DIR/train-{00000..00015}.tar'.
 ///
 /// Example: miyasawa data convert photos/ --shards 16 --out shards
 #[derive(Args, Debug)]
 #[command(verbatim_doc_comment)]
 pub struct Convert {
-    /// Data set: digits, fashion-mnist[:DIR], mnist[:DIR], cifar10[:DIR], cifar100[:DIR], tiny-imagenet[:DIR], or a path
+    /// Data set: digits, fashion-mnist[:DIR], mnist[:DIR], cifar10[:DIR], cifar100[:DIR],
+    /// tiny-imagenet[:DIR], or a path
     data: String,
     /// Number of shards of the largest part; other parts get shards in proportion
     #[arg(long)]

@@ -10,9 +10,9 @@ use std::path::PathBuf;
 
 /// Download a data set from its publisher.
 ///
-/// NAME is mnist, fashion-mnist, cifar10, cifar100 or tiny-imagenet. Interrupted downloads are continued,
-/// every file is checked against its known hash, and archives are unpacked. Afterwards `--data NAME` and
-/// `data.train=NAME` find it.
+/// NAME is mnist, fashion-mnist, cifar10, cifar100 or tiny-imagenet. Interrupted downloads are
+/// continued, every file is checked against its known hash, and archives are unpacked. Afterwards
+/// `--data NAME` and `data.train=NAME` find it.
 ///
 /// Example: miyasawa data fetch tiny-imagenet --dir data
 #[derive(Args, Debug)]

@@ -11,13 +11,14 @@ const SHOWN: [usize; 2] = [10, 8];
 /// Number of classes that the text lists.
 const LISTED: usize = 20;
 
-/// Describe a data set: counts, classes, sizes, mean and standard deviation, and a figure of samples.
+/// Describe a data set: counts, classes, sizes, mean, standard deviation, and a figure of samples.
 ///
 /// Example: miyasawa data info tiny-imagenet --limit 5000 -o samples.png
 #[derive(Args, Debug)]
 #[command(verbatim_doc_comment)]
 pub struct Info {
-    /// Data set: digits, fashion-mnist[:DIR], mnist[:DIR], cifar10[:DIR], cifar100[:DIR], tiny-imagenet[:DIR], or a path
+    /// Data set: digits, fashion-mnist[:DIR], mnist[:DIR], cifar10[:DIR], cifar100[:DIR],
+    /// tiny-imagenet[:DIR], or a path
     data: String,
     /// Number of images of each part to measure, evenly spaced over it [default: all]
     #[arg(long)]
