@@ -68,9 +68,7 @@ impl Bench {
             zero_energy_head: false,
             ..GradResNetConfig::new(channels, self.classes)
         };
-        if let Some(problem) = network.problem() {
-            return Err(wrong(problem));
-        }
+        network.validate().map_err(wrong)?;
         if self.batch == 0 || self.micro_batch == Some(0) || self.iters == 0 {
             return Err(wrong("a batch or --iters is 0, expected at least 1".into()));
         }
