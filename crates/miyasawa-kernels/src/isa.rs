@@ -108,7 +108,8 @@ impl Isa {
         }
     }
 
-    /// The instruction set of this process: [`Isa::from_env`] at the first call, the same ever after.
+    /// The instruction set of this process: [`Isa::from_env`] at the first call, unchanged
+    /// afterwards.
     ///
     /// # Panics
     /// If `MIYASAWA_ISA` cannot be satisfied; call [`Isa::from_env`] first to report that as an error.

@@ -97,7 +97,8 @@ impl DerefMut for Scratch {
 #[derive(Clone, Copy)]
 pub(crate) struct SharedMut(*mut f32);
 
-// SAFETY: each user of `SharedMut::at` answers for writing only where no other task reads or writes.
+// SAFETY: each user of `SharedMut::at` guarantees to write only where no other task reads or
+// writes.
 unsafe impl Send for SharedMut {}
 // SAFETY: as above.
 unsafe impl Sync for SharedMut {}

@@ -70,8 +70,8 @@ impl Drop for Posted {
     }
 }
 
-/// Calls `f` with `0..tasks` on this thread and `helpers` others. All of it on this thread where somebody else's job is
-/// on the board: then the other threads have work.
+/// Calls `f` with `0..tasks` on this thread and `helpers` others. All of it on this thread where
+/// another thread's job is on the board: then the other threads have work.
 pub(crate) fn share(helpers: usize, tasks: usize, f: &(dyn Fn(usize) + Sync)) {
     if TAKEN.swap(true, SeqCst) {
         return (0..tasks).for_each(f);

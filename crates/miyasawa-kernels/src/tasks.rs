@@ -21,7 +21,7 @@ pub(crate) fn run(tasks: usize, f: impl Fn(usize) + Sync + Send) {
 pub(crate) fn items<T: Send>(items: impl IntoIterator<Item = T>, f: impl Fn(usize, T) + Sync + Send) {
     let slots: Vec<_> = items.into_iter().map(|item| Mutex::new(Some(item))).collect();
     run(slots.len(), |i| {
-        // Each number comes once, so that there is an item and nobody else at its lock.
+        // Each number occurs once, so that the item is there and its lock is free.
         let item = slots[i].lock().ok().and_then(|mut slot| slot.take());
         item.into_iter().for_each(|item| f(i, item));
     });

@@ -81,8 +81,8 @@ impl DeviceSpec {
     /// and in one line.
     ///
     /// # Errors
-    /// If the device is not part of this build, its driver does not answer, or `MIYASAWA_ISA` asks for instructions that the
-    /// processor does not have.
+    /// If the device is not part of this build, its driver does not respond, or `MIYASAWA_ISA`
+    /// names instructions that the processor does not have.
     pub fn open(self) -> Result<Device, DeviceError> {
         if self == Self::Cpu {
             // The first operation would panic.

@@ -3,7 +3,7 @@
 //! Threads that share an operation wait for each other after every one of them; threads that
 //! compute separate parts do not. No layer mixes images, so that the results are the same except
 //! for rounding, which depends on the parts. The parts therefore depend only on the batch, not on
-//! the number of threads. Devices other than the CPU take a batch as it is.
+//! the number of threads. Devices other than the CPU take an undivided batch.
 
 use crate::model::{Predict, Prediction, Query};
 use burn::tensor::{Device, Tensor};
@@ -82,7 +82,7 @@ pub(crate) fn share_out<T: Send + Sync>(
     on_workers(&workers, &parts, |part| work(*part))
 }
 
-/// As [`Predict::predict`], with the batch shared out over the workers.
+/// As [`Predict::predict`], with the batch divided among the workers.
 pub(crate) fn predict(
     model: &(impl Predict + Sync),
     y: &Tensor<4>,

@@ -1,4 +1,4 @@
-//! The operands of a convolution, rounded to bfloat16 where that is asked for.
+//! The operands of a convolution, rounded to bfloat16 for [`Operands::Bf16`].
 
 use std::ops::Deref;
 

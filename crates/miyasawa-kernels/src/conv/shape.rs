@@ -36,7 +36,8 @@ pub struct ConvShape {
 
 impl ConvShape {
     /// # Panics
-    /// If the product is no number of values in memory: a shape that wraps around would pass the checks of lengths.
+    /// If the product exceeds any number of values in memory: a shape that wraps around would pass
+    /// the checks of lengths.
     fn product(&self, factors: [usize; 4]) -> usize {
         let product = factors.into_iter().try_fold(1usize, usize::checked_mul);
         product.unwrap_or_else(|| panic!("a convolution of {self:?}: too large"))

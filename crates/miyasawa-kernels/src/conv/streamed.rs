@@ -1,4 +1,5 @@
-//! Convolution of a few pixels: the weights, read once in the order in which they lie, cost more than the products.
+//! Convolution of a few pixels: reading the weights, once and in their stored order, costs more
+//! than the products.
 //!
 //! With the taps of each patch in the weights' order, an output is the product of two contiguous
 //! rows, and nothing is packed or transformed. The adjoint copies a few channels' weights at a
@@ -24,7 +25,7 @@ const DEPTH: usize = 512;
 /// Input channels of a task of the adjoint, and how many outputs' weights it copies at a time.
 const CHANNELS: usize = 32;
 const COPIED: usize = 128;
-/// Rows of weights that the adjoint asks for before it copies them.
+/// Rows of weights that the adjoint prefetches before it copies them.
 const AHEAD: usize = 4;
 
 /// Most output pixels for which the weights' transform or packing would cost more than they save,
@@ -148,7 +149,8 @@ impl Kernel for Forward<'_> {
     }
 }
 
-/// Products of `M` rows of `a` and `N` of `b`, `stride` apart, over `count` values; asks for those at `next` meanwhile.
+/// Products of `M` rows of `a` and `N` of `b`, `stride` apart, over `count` values; prefetches
+/// those at `next` meanwhile.
 ///
 /// # Safety
 /// The rows have that many values.

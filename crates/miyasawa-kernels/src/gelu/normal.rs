@@ -75,8 +75,8 @@ fn exp<const FMA: bool>(h: f32) -> (f32, f32) {
     // Not `f32::min`, which drops NaN.
     let a = if h.abs() > FAR { FAR } else { h.abs() };
 
-    // exp(-a^2/2) = 2^n*exp(r/2). With fused MAC `r` never sees the rounding of a^2, which alone
-    // would cost the tail six bits.
+    // exp(-a^2/2) = 2^n*exp(r/2). With fused MAC `r` is not affected by the rounding of a^2, which
+    // alone would cost the tail six bits.
     let shifted = fma::<FMA>(a * a, -0.5 * std::f32::consts::LOG2_E, ROUND);
     let n = shifted - ROUND;
     let r = fma::<FMA>(-a, a, -(n * LN_4[0]));
@@ -93,7 +93,7 @@ impl Normal {
         Self { h, a, tail: exp * polynomial::<FMA, 10>(&TAIL, z), density: exp * DENSITY_AT_0 }
     }
 
-    /// The same from the slope at `h`, for half the work. The tail comes out of a difference, so
+    /// The same from the slope at `h`, for half the work. The tail is a difference, so
     /// that it is as exact as a slope but not relative to its size.
     #[inline(always)]
     pub(crate) fn from_slope<const FMA: bool>(h: f32, slope: f32) -> Self {

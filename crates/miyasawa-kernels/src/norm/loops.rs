@@ -57,8 +57,8 @@ fn rows<const N: usize>(table: &[f32]) -> [&[f32]; N] {
 }
 
 multiversion! {
-    /// Sums of `x` and `x^2`. In double precision, so that a mean far from zero costs no digits of the
-    /// variance; that hides behind the memory.
+    /// Sums of `x` and `x^2`. In double precision, so that a mean far from zero costs no digits of
+    /// the variance; the cost is hidden by that of memory.
     pub(super) fn moments(x: &[f32], row: usize, sums: &mut [f64]) {
         for start in (0..row).step_by(TILE) {
             let mut acc = Sums([[0.0f64; TILE]; 2]);

@@ -56,7 +56,7 @@ pub(crate) trait Simd: Copy {
     /// Whether the three pair operations exist.
     const PAIRS: bool;
 
-    /// Asks for a cache line; any address will do.
+    /// Prefetches a cache line; any address is allowed.
     unsafe fn prefetch(p: *const f32);
 
     /// Runs a kernel without inlining it, so that one copy of a large one serves all its users.

@@ -1,4 +1,4 @@
-//! Plain Rust on arrays, which the compiler turns into whatever the target has.
+//! Plain Rust on arrays, which the compiler translates to the target's vectors.
 
 use super::{Kernel, Simd, no_pairs, transpose_scalar};
 use crate::bf16::nearest_bf16;

@@ -174,7 +174,7 @@ impl ModelInfo {
 pub struct TrainingInfo {
     /// Optimiser steps.
     pub steps: u64,
-    /// Images seen, with repetitions.
+    /// Images trained on, with repetitions.
     pub images: u64,
     /// Seed of the run.
     pub seed: u64,

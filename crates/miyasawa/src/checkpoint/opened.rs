@@ -3,8 +3,8 @@
 //! The hash in the metadata distinguishes a damaged file from an intact one as long as no other
 //! program writes the file. PyTorch and the safetensors library copy the metadata, and with them a
 //! hash that is not that of the new content. So a file that this program wrote is recognised by its
-//! header: it begins with `{ `, where other programs write no space, and the metadata say so in an
-//! entry `layout`, which they copy.
+//! header: it begins with `{ `, where other programs write no space, and the metadata records it in
+//! an entry `layout`, which they copy.
 
 use super::{
     CheckpointError, STATE,

@@ -107,7 +107,7 @@ pub(crate) fn resize_crop(
     // Python's round, to even.
     let start = |entire: usize, part: usize| ((entire - part) as f64 / 2.0).round_ties_even() as usize;
     let (top, left) = (start(scaled.0, to.0), start(scaled.1, to.1));
-    // Of a narrow strip nearly everything is cut away: there the cut comes first.
+    // Nearly all of a narrow strip is cropped away: it is cropped before it is resized.
     if (scaled.0 as u64).saturating_mul(scaled.1 as u64) > MAX_PIXELS {
         return cut_and_resize(
             samples,

@@ -98,7 +98,7 @@ pub(super) fn sniff(bytes: &[u8]) -> Result<(ImageFormat, &'static str), DecodeE
     if let Some(name) = foreign(bytes) {
         return not(name.to_owned());
     }
-    // The big variety of TIFF, which `image` does not know by its bytes.
+    // BigTIFF, which `image` does not recognise by its first bytes.
     if is_tiff(bytes) {
         return Ok((ImageFormat::Tiff, "TIFF"));
     }

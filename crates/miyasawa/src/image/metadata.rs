@@ -119,7 +119,8 @@ impl Metadata {
                     self.density = (x > 0.0 && y > 0.0).then_some(Density { x: x * by, y: y * by, unit });
                 }
                 b"eXIf" => self.exif = Some(content.to_vec()),
-                // XMP is kept by itself, and EXIF in hexadecimal digits, as old programs wrote it, would turn it twice.
+                // XMP is kept separately, and EXIF in hexadecimal digits, as old programs wrote it,
+                // would turn the image twice.
                 b"iTXt" if content.starts_with(XMP_IN_PNG) => {}
                 b"zTXt" | b"tEXt" if content.starts_with(b"Raw profile type") => {}
                 name if CHUNKS.contains(&name) => self.chunks.push((*name, content.to_vec())),

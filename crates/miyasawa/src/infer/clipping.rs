@@ -8,7 +8,7 @@ use statrs::function::erf::erf;
 const REACH: usize = 3;
 /// Entries of the table of clipped means.
 const ENTRIES: usize = 512;
-/// Share of clipped values below which an image is left as it is.
+/// Share of clipped values below which an image is unchanged.
 const FEW: f64 = 0.001;
 
 fn density(z: f64) -> f64 {
@@ -37,9 +37,9 @@ fn mean_beyond(m: f64, sigma: f64) -> f64 {
 
 /// The image with noise of the level `sigma` in which every value at an end of the range is
 /// replaced by the mean of the noisy values beyond it, given the clean value that the neighbouring
-/// values suggest. An image that is not clipped, or hardly, stays as it is.
+/// values suggest. An image that is not clipped, or hardly at all, is unchanged.
 ///
-/// Without this, noise on white has a mean below white, and white comes out grey.
+/// Without this, noise on white has a mean below white, and white becomes grey.
 pub(super) fn unclipped(noisy: &Image, sigma: f64) -> Image {
     let count = noisy.values().iter().filter(|value| value.abs() == 1.0).count();
     if sigma <= 0.0 || !noisy.is_clipped() || (count as f64) < FEW * noisy.values().len() as f64 {

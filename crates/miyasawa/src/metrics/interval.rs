@@ -85,8 +85,8 @@ impl Estimate {
     }
 }
 
-/// The best of several values, if its difference from every other exceeds the interval of that difference
-/// ([`Estimate::exceeds`]). Nothing where there is no second value to be better than.
+/// The best of several values, if its difference from every other exceeds the interval of that
+/// difference ([`Estimate::exceeds`]). `None` where there is no second value to compare with.
 pub fn distinct_best(values: &[Option<Estimate>], best: Best) -> Option<usize> {
     let beats = |a: Estimate, b: Estimate| match best {
         Best::Highest => a.exceeds(b),

@@ -45,7 +45,7 @@ impl std::fmt::Display for Kind {
     }
 }
 
-/// Which network a model is made of, with every number that fixes its parameters' names and shapes.
+/// The network of a model, with every number that determines its parameters' names and shapes.
 /// Written as one object whose `kind` names the architecture; without it, it is a GradResNet.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "serde_json::Value", into = "Tagged")]

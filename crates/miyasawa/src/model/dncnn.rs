@@ -19,7 +19,7 @@ pub struct DnCnnConfig {
     /// No constants anywhere (Mohan et al. 2020): the denoiser is homogeneous and works beyond the noise
     /// levels of its training.
     pub bias_free: bool,
-    /// Whether the noise level comes in as a further channel (Zhang et al. 2018, FFDNet).
+    /// Whether the noise level is an additional input channel (Zhang et al. 2018, FFDNet).
     pub conditioned: bool,
     /// The type of the convolutions' products: they change how the network is computed, not its
     /// parameters.

@@ -19,7 +19,7 @@ pub struct UNetConfig {
     pub blocks: Vec<usize>,
     /// No constants anywhere (Mohan et al. 2020; DRUNet is so).
     pub bias_free: bool,
-    /// Whether the noise level comes in as a further channel.
+    /// Whether the noise level is an additional input channel.
     pub conditioned: bool,
     /// The type of the convolutions' products: they change how the network is computed, not its
     /// parameters.

@@ -3,7 +3,7 @@ use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
 use rand::Rng;
 
-/// `x*W^T + b`, with PyTorch's layout of the weight so that checkpoints load there as they are.
+/// `x*W^T + b`, with PyTorch's layout of the weight so that checkpoints load there unchanged.
 #[derive(Module, Debug)]
 pub struct Linear {
     /// `[out, in]`.

@@ -1,4 +1,4 @@
-//! The CPU bodies: Burn's Flex tensors lend their slices to `miyasawa-kernels`.
+//! The CPU bodies: `miyasawa-kernels` on the slices of Burn's Flex tensors.
 //!
 //! The kernels work in float32. Other types run the default bodies: in float64 they are the
 //! reference of the tests.

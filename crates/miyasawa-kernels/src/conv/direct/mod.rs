@@ -56,7 +56,7 @@ fn block_stride(rows: usize, lanes: usize) -> usize {
     (rows + 1) * lanes
 }
 
-/// Position of an output pixel that is walked one by one.
+/// Position of an output pixel, advanced one by one.
 #[derive(Clone, Copy)]
 struct Pixel {
     n: usize,

@@ -42,7 +42,7 @@ impl Grid {
     }
 }
 
-/// A matrix for each product of a tile, blocked as [`crate::gemm`] says, of `rows` vectors a block.
+/// A matrix for each product of a tile, blocked as in [`crate::gemm`], of `rows` vectors a block.
 #[derive(Clone, Copy)]
 pub(super) struct Planes {
     pub(super) products: usize,
@@ -78,7 +78,7 @@ struct Pointers<const P: usize, const N: usize> {
     p: [[[*const f32; N]; N]; P],
 }
 
-/// A square as a source of vectors of some channels, rounded to bfloat16 if that is asked.
+/// A square as a source of vectors of some channels, rounded to bfloat16 if `ROUND`.
 struct Channels<'a, T, const P: usize, const FULL: bool, const ROUND: bool> {
     square: &'a T,
     offset: usize,
@@ -339,7 +339,7 @@ unsafe fn store_tiles<S: Simd, T: Linear<F, O>, const P: usize, const F: usize, 
     }
 }
 
-/// Where a vector of tiles goes.
+/// The destination of a vector of tiles.
 struct Destination<const P: usize> {
     /// Index of the first pixel of each tile.
     first: [usize; P],

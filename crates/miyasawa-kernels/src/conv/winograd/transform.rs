@@ -1,9 +1,10 @@
 //! The transforms: one dimension of each, applied to the columns and then the rows of a square.
 //!
-//! F(4x4, 3x3) for stride 1: a tile of 4x4 outputs sees 6x6 inputs through a 3x3 kernel. The interpolation points are 0,
-//! ±1/√2, ±√2 and infinity. The usual 0, ±1, ±2 lose three times as much precision (5e-6 against 1.3e-6 of
-//! the largest value, on random data with 64 channels), and since the squares are 1/2 and 2 their products
-//! stay simple. For points ±p with p² = P and Q the other pair's square the rows of the matrices are
+//! F(4x4, 3x3) for stride 1: a tile of 4x4 outputs depends on 6x6 inputs through a 3x3 kernel. The
+//! interpolation points are 0, ±1/√2, ±√2 and infinity. The usual 0, ±1, ±2 lose three times as
+//! much precision (5e-6 against 1.3e-6 of the largest value, on random data with 64 channels), and
+//! since the squares are 1/2 and 2 their products stay simple. For points ±p with p² = P and Q the
+//! other pair's square the rows of the matrices are
 //!
 //! ```text
 //! input   Bᵀ: (d4 - Q d2) ± p (d3 - Q d1)       0: d4 - 5/2 d2 + d0;   ∞: d5 - 5/2 d3 + d1

@@ -132,7 +132,8 @@ unsafe fn read_taps<S: Simd, const P: usize>(
     if full && !shape.adjoint && count == lanes {
         // Nine squares of `lanes` outputs times `lanes` values of (input, tap), which are contiguous.
         let from = (first * shape.inputs + depth) * TAPS;
-        // Outputs lie too far apart for the processor to see that their next inputs will be read.
+        // Outputs are too far apart in memory for the processor to prefetch their next inputs by
+        // itself.
         for lane in 0..lanes {
             for line in 0..(TAPS * lanes).div_ceil(16) {
                 let next = from + (lane * shape.inputs + lanes) * TAPS + line * 16;
@@ -180,7 +181,8 @@ unsafe fn read_taps<S: Simd, const P: usize>(
     }
 }
 
-/// The taps of one output and `LANES` inputs, in reverse, unless the source ends too close behind them.
+/// The taps of one output and `LANES` inputs, in reverse, unless the source ends too soon after
+/// them.
 #[inline(always)]
 fn scatter_reversed<S: Simd>(source: &[f32], taps: &mut [f32]) -> bool {
     let lanes = S::LANES;

@@ -3,7 +3,7 @@
 use super::Planes;
 use statrs::function::erf::erf;
 
-/// Side of the blocks within which the image is taken as constant.
+/// Side of the blocks within which the image is assumed constant.
 const BLOCK: usize = 8;
 /// The most blocks that are used.
 const BLOCKS: usize = 400;

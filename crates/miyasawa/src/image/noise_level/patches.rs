@@ -7,7 +7,7 @@ use crate::eigen::jacobi;
 const SIDE: usize = 7;
 /// Patches for each of their values, at least: fewer spread the eigenvalues of white noise too far.
 const PER_VALUE: usize = 12;
-/// The most patches that are taken, on a regular grid.
+/// The most patches that are used, on a regular grid.
 const PATCHES: usize = 12_000;
 
 /// Estimates the level that leaves as many of the smallest eigenvalues above their mean as below

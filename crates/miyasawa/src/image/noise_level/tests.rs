@@ -31,7 +31,7 @@ fn the_noise_that_was_added_is_found() {
     }
 }
 
-/// Stripes and checks as fine as pixels are no noise: the median of wavelet coefficients estimates
+/// Stripes and checks as fine as pixels are not noise: the median of wavelet coefficients estimates
 /// 0.2 of them.
 #[test]
 fn texture_is_not_taken_for_noise() {
