@@ -227,9 +227,9 @@ fn page(
 ) -> Result<String, ExperimentError> {
     let mut page = Page::new("Miyasawa: one network classifies and denoises");
     page.paragraph(
-        "A joint model of a noisy image and its class, and a plain classifier of the same size, trained \
-         here on 1,437 handwritten digits of 8x8 pixels and measured on 360 others. Classifying is a \
-         softmax over classes; denoising is the gradient of the same network.",
+        "A joint model of a noisy image and its class, and a plain classifier of the same size, \
+         trained here on 1,437 handwritten digits of 8x8 pixels and measured on 360 others. \
+         Classifying is a softmax over classes; denoising is the gradient of the same network.",
     );
     page.heading("Denoised by the classifier");
     page.figure_png(grid, "For each digit: noisy, denoised, clean. A row for each noise level.");
@@ -247,9 +247,9 @@ fn page(
         ]
     };
     let caption = format!(
-        "On {} images; accuracies with their 95% interval, PSNR with its standard error. Marked if one model exceeds the \
-         other by more than the interval of the difference. Noise levels are in units of the [-1, 1] range; PSNR uses the peak-to-peak \
-         range 2.",
+        "On {} images; accuracies with their 95% interval, PSNR with its standard error. Marked \
+         if one model exceeds the other by more than the interval of the difference. Noise levels \
+         are in units of the [-1, 1] range; PSNR uses the peak-to-peak range 2.",
         found.count
     );
     let both: Vec<_> = found.rows.iter().map(|row| (row.sigma, [joint(row), plain(row)])).collect();
@@ -271,8 +271,8 @@ fn page(
         vec![eps.to_string(), percent_within(*joint), percent_within(*plain)]
     };
     let caption = format!(
-        "Robust accuracy under {}-step L2 PGD on {} images, with its 95% interval; eps in units of the [0, 1] range. \
-         Marked as above.",
+        "Robust accuracy under {}-step L2 PGD on {} images, with its 95% interval; eps in units \
+         of the [0, 1] range. Marked as above.",
         found.pgd_steps, found.attacked
     );
     let rows: Vec<Vec<String>> = both.iter().map(cells).collect();
@@ -284,10 +284,12 @@ fn page(
     page.figure_png(explanation, "sigma^2 * grad log p(c|y) = D(y,c) - D(y), computed both ways.");
     page.heading("Train a model yourself");
     page.paragraph(
-        "This command trains a joint model on your own images. The configuration of the joint model above follows.",
+        "This command trains a joint model on your own images. The configuration of the joint \
+         model above follows.",
     );
     page.code(
-        "miyasawa train --set data.train=PHOTOS --set data.size=[32,32] --set data.fit=resize --out RUN",
+        "miyasawa train --set data.train=PHOTOS --set data.size=[32,32] --set data.fit=resize \
+         --out RUN",
     );
     if let Ok(toml) = config.to_toml() {
         page.code(&toml);

@@ -213,20 +213,23 @@ fn clean(
     let mut warnings = Vec::new();
     if random {
         warnings.push(
-            "the defence is random: two forward passes of an image differ; attack its average over the randomness"
+            "the defence is random: two forward passes of an image differ; attack its average \
+             over the randomness"
                 .to_owned(),
         );
     }
     if infinite > 0 {
         warnings.push(format!(
-            "logits or gradient are not finite at {infinite} of {} clean images: attacks with gradients find nothing there",
+            "logits or gradient are not finite at {infinite} of {} clean images: attacks with \
+             gradients find nothing there",
             data.len()
         ));
     }
     // With one class there is nothing to attack, and the gradient is zero by definition.
     if zero > 0 && classifier.classes() > 1 {
         warnings.push(format!(
-            "the gradient is zero at {zero} of {} clean images: attacks with gradients find nothing there",
+            "the gradient is zero at {zero} of {} clean images: attacks with gradients find \
+             nothing there",
             data.len()
         ));
     }
@@ -362,8 +365,8 @@ pub fn run(
             if late > 0 {
                 by.insert(run.stages[0].attack().to_owned(), late);
                 warnings.push(format!(
-                    "eps {eps}: {late} images are robust to a larger change but not to this one: the attack with the larger \
-                     change was too weak"
+                    "eps {eps}: {late} images are robust to a larger change but not to this one: \
+                     the attack with the larger change was too weak"
                 ));
             }
             survivors.extend(run.all_stages(eps, open.clone(), &mut by)?);

@@ -19,8 +19,9 @@ impl Norm {
         let large: Vec<String> = eps.iter().filter(|eps| **eps >= radius).map(f64::to_string).collect();
         (!large.is_empty()).then(|| {
             format!(
-                "eps {}: a change of {radius:.3} in {self} turns any image into plain grey, so that no model is robust to it; \
-                 sizes are in units of the [0, 1] range: 8 of 255 is 8/255",
+                "eps {}: a change of {radius:.3} in {self} turns any image into plain grey, so \
+                 that no model is robust to it; sizes are in units of the [0, 1] range: 8 of 255 \
+                 is 8/255",
                 large.join(", ")
             )
         })

@@ -99,9 +99,10 @@ pub(super) fn write(
     let machines: BTreeSet<&str> = comparison.runs.iter().map(|run| run.machine.as_str()).collect();
     let machines = machines.into_iter().collect::<Vec<_>>().join("; ");
     pages.paragraph(&format!(
-        "Budget: {budget} for each of {} models, seeds {:?} except for models with their own seeds. Measured on {} images of {}; times on {}. \
-         Noise levels are in units of the [-1, 1] range, PSNR uses the peak-to-peak range 2. For several seeds: mean \u{b1} \
-         sample standard deviation.",
+        "Budget: {budget} for each of {} models, seeds {:?} except for models with their own \
+         seeds. Measured on {} images of {}; times on {}. Noise levels are in units of the [-1, 1] \
+         range, PSNR uses the peak-to-peak range 2. For several seeds: mean \u{b1} sample standard \
+         deviation.",
         comparison.config.models.len(),
         comparison.config.seeds,
         comparison.count,

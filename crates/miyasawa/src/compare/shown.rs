@@ -134,11 +134,13 @@ pub(super) fn limits(comparison: &Comparison) -> String {
         format!(", a robust accuracy on {n} images to within {:.1} points", half(n))
     });
     format!(
-        "What can be concluded: a share of {} images is known to within {:.1} points at most{attacked} (95%, Wilson's score \
-         interval), means such as PSNR to within 1.96 standard errors over the images (bars in the plots). A cell is marked \
-         only if it exceeds every other model's by more than the interval of the difference (Newcombe's hybrid score \
-         interval, which treats the models as measured on different images and is therefore conservative). Only models \
-         with several seeds have intervals that include the variation between seeds.",
+        "What can be concluded: a share of {} images is known to within {:.1} points at \
+         most{attacked} (95%, Wilson's score interval), means such as PSNR to within 1.96 standard \
+         errors over the images (bars in the plots). A cell is marked only if it exceeds every \
+         other model's by more than the interval of the difference (Newcombe's hybrid score \
+         interval, which treats the models as measured on different images and is therefore \
+         conservative). Only models with several seeds have intervals that include the variation \
+         between seeds.",
         comparison.count,
         half(comparison.count),
     )

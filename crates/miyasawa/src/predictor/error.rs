@@ -59,7 +59,8 @@ pub enum PredictError {
     },
     /// The model was not trained to do this.
     #[error(
-        "{model}: does not {what}: it is a {kind} trained with the weights {weights:?} of cross-entropy and score matching"
+        "{model}: does not {what}: it is a {kind} trained with the weights {weights:?} of \
+         cross-entropy and score matching"
     )]
     Cannot {
         /// The model.

@@ -96,8 +96,8 @@ pub fn explanation(y: &Image, found: &[Explanation], classes: &[String]) -> Resu
         rows: rows.collect(),
         columns: columns.map(str::to_owned).to_vec(),
         note: format!(
-            "The values of the last two images of a row are multiplied by its factor; they differ by {worst:.1e} of the \
-             largest value."
+            "The values of the last two images of a row are multiplied by its factor; they differ \
+             by {worst:.1e} of the largest value."
         ),
         ..drawn(y.height().max(y.width()), columns.len(), if found.len() > 2 { 96 } else { 192 })
     };
@@ -141,7 +141,8 @@ pub fn path(found: &Counterfactual, label: usize, class: &str) -> Result<Image, 
         ],
         columns: steps.iter().map(heading).collect(),
         note: format!(
-            "Towards {class}, following D(y, c) - D(y): distance from the start in units of the [0, 1] range, and p({class} | y)."
+            "Towards {class}, following D(y, c) - D(y): distance from the start in units of the \
+             [0, 1] range, and p({class} | y)."
         ),
         ..drawn(start.height().max(start.width()), SHOWN_STEPS, 96)
     };
@@ -168,8 +169,8 @@ pub fn eigenvectors(y: &Image, denoised: &Image, found: &Spectrum) -> Result<Ima
         }],
         columns: columns.collect(),
         note: format!(
-            "Leading eigenvectors of the denoiser's Jacobian at noise level {} with their eigenvalues; the trace is {:.1} of \
-             {} dimensions.",
+            "Leading eigenvectors of the denoiser's Jacobian at noise level {} with their \
+             eigenvalues; the trace is {:.1} of {} dimensions.",
             found.sigma,
             found.trace,
             y.values().len()

@@ -175,10 +175,11 @@ impl TrustPage<'_> {
         }
         self.page.heading("Calibration");
         self.page.paragraph(
-            "Measured on every second image; the temperature T is fitted to the others, at each noise level and without \
-             attacks. An arrow leads from the value at T = 1 to the value at the fitted T. On few images even a perfectly \
-             calibrated model has some calibration error (ECE): 95% of perfectly calibrated models with the same \
-             confidences stay below the limit.",
+            "Measured on every second image; the temperature T is fitted to the others, at each \
+             noise level and without attacks. An arrow leads from the value at T = 1 to the value \
+             at the fitted T. On few images even a perfectly calibrated model has some calibration \
+             error (ECE): 95% of perfectly calibrated models with the same confidences stay below \
+             the limit.",
         );
         for (m, name) in self.models.iter().zip(&self.names).filter(|(m, _)| !m.calibration.is_empty()) {
             self.page.subheading(name);
@@ -210,8 +211,9 @@ impl TrustPage<'_> {
             let drawn = plots.iter().map(|plot| render_svg(plot, HALF.0, HALF.1));
             self.page.figure_svgs(
                 &drawn.collect::<Result<Vec<_>, _>>()?,
-                "Reliability: the share of correct answers at each confidence, with its 95% interval. The area of a marker \
-                 is the number of images; the bars count them at T = 1.",
+                "Reliability: the share of correct answers at each confidence, with its 95% \
+                 interval. The area of a marker is the number of images; the bars count them at T \
+                 = 1.",
             );
         }
         Ok(())
@@ -226,11 +228,12 @@ impl TrustPage<'_> {
         };
         self.page.heading("Out-of-distribution images");
         self.page.paragraph(
-            "How well a score distinguishes in-distribution from out-of-distribution images: the area under the ROC \
-             curve (AUROC) at the noise level where it is largest, with its 95% interval. AUROC is the share of pairs, \
-             one image of each kind, that the score orders correctly: 0.5 is chance; below 0.5 out-of-distribution \
-             images score higher, which is known of densities if those images are simpler. The level was chosen on the \
-             same images, which makes the number slightly too high.",
+            "How well a score distinguishes in-distribution from out-of-distribution images: the \
+             area under the ROC curve (AUROC) at the noise level where it is largest, with its 95% \
+             interval. AUROC is the share of pairs, one image of each kind, that the score orders \
+             correctly: 0.5 is chance; below 0.5 out-of-distribution images score higher, which is \
+             known of densities if those images are simpler. The level was chosen on the same \
+             images, which makes the number slightly too high.",
         );
         let sets: Vec<&str> = most.iter().map(|f| f.data.as_str()).collect();
         for (k, set) in sets.iter().enumerate() {
@@ -263,21 +266,20 @@ impl TrustPage<'_> {
             Some((distinct_best(&values, Best::Highest)?, m + 1))
         });
         let options = TableOptions {
-                caption: Some(
-                    "AUROC with its 95% interval. Marked if a score exceeds a model's other scores by more than the \
-                     interval of the difference."
-                        .to_owned(),
-                ),
-                marked: marked.collect(),
-            };
+            caption: Some(
+                "AUROC with its 95% interval. Marked if a score exceeds a model's other \
+                     scores by more than the interval of the difference."
+                    .to_owned(),
+            ),
+            marked: marked.collect(),
+        };
         let mut header = vec!["score"];
         header.extend(self.names.iter().map(String::as_str));
         let cells = |r: &ood::OodRow| format!("{}, {}", auroc_within(r.detection.estimate()), level(r));
         self.page.table_with(&header, &table(&cells), &options);
-        let caption =
-            "AUPR, and FPR95: the share of out-of-distribution images that are accepted when 95% of the \
-                 in-distribution images are."
-                .to_owned();
+        let caption = "AUPR, and FPR95: the share of out-of-distribution images that are accepted when 95% \
+             of the in-distribution images are."
+            .to_owned();
         let cells = |r: &ood::OodRow| format!("{:.3}, {:.3}", r.detection.aupr, r.detection.fpr95);
         let options = TableOptions { caption: Some(caption), ..TableOptions::default() };
         self.page.table_with(&header, &table(&cells), &options);
@@ -290,8 +292,9 @@ impl TrustPage<'_> {
         self.page.heading("Robust accuracy");
         let TrustOptions { eps, sigmas, .. } = self.options;
         self.page.paragraph(&format!(
-            "{}, on clean images; the model is conditioned on a noise level that the attack knows. Attacks give an \
-             upper bound: the true robust accuracy is at most the number here.",
+            "{}, on clean images; the model is conditioned on a noise level that the attack \
+             knows. Attacks give an upper bound: the true robust accuracy is at most the number \
+             here.",
             summary::attack_name(self.options)
         ));
         let mut sizes = vec![0.0];
@@ -357,7 +360,8 @@ pub fn page(
     let names = short_names(&models.iter().map(|m| m.model.clone()).collect::<Vec<_>>());
     let mut report = TrustPage { page: Page::new("Can it be trusted?"), models, names, options };
     report.page.paragraph(&format!(
-        "{} on {} images of {data}. Noise levels are in units of the [-1, 1] range, attacks in units of the [0, 1] range.",
+        "{} on {} images of {data}. Noise levels are in units of the [-1, 1] range, attacks in \
+         units of the [0, 1] range.",
         crate::report::listed(&report.names),
         summary::fewest(models),
     ));

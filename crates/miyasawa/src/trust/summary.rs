@@ -119,8 +119,8 @@ fn calibration(model: &Trust, summary: &mut Summary) {
         (format!("Its probabilities are miscalibrated: it is {word}."), word)
     };
     let mut text = format!(
-        "On these images: {says}. The calibration error (ECE) is {:.3}; a perfectly calibrated model has up to \
-         {limit:.3} by chance.",
+        "On these images: {says}. The calibration error (ECE) is {:.3}; a perfectly calibrated \
+         model has up to {limit:.3} by chance.",
         found.ece
     );
     if found.ece > limit {
@@ -155,8 +155,8 @@ fn robustness(model: &Trust, options: &TrustOptions, summary: &mut Summary) {
         _ => "It is partly robust to attacks.".to_owned(),
     };
     let mut text = format!(
-        "A change of at most {eps} ({attack}) makes it misclassify {} of the images that it classifies correctly: {} \
-         of all images stay correct{}. Stronger attacks may find more.",
+        "A change of at most {eps} ({attack}) makes it misclassify {} of the images that it \
+         classifies correctly: {} of all images stay correct{}. Stronger attacks may find more.",
         percent(1.0 - share.value / clean.value),
         percent(share.value),
         in_words(share)
@@ -213,7 +213,8 @@ fn detection(out_of_distribution: &OutOfDistribution, summary: &mut Summary) {
         () => format!("It does not detect images of {name} as out-of-distribution."),
     };
     let text = format!(
-        "Its best score, {}, orders {} of the pairs with in-distribution images correctly: AUROC {}.",
+        "Its best score, {}, orders {} of the pairs with in-distribution images correctly: AUROC \
+         {}.",
         row.score.name(),
         percent(estimate.value),
         auroc_within(estimate)
@@ -242,9 +243,10 @@ pub(super) fn limits(models: &[Trust], options: &TrustOptions, data: &str) -> Ve
         .find(|d| Estimate::share(0.5 + d / 2.0, count).exceeds(Estimate::share(0.5 - d / 2.0, count)));
     let apart = apart.map_or("more than 50 points".to_owned(), |d| format!("about {:.0} points", 100.0 * d));
     let mut known = format!(
-        "On {count} images a share is known to within {:.0} points at most: a model that classifies half of all images \
-         correctly shows {} to {} in 95% of such samples. Two models can be distinguished if they differ by {apart} or \
-         more; smaller differences in this report are no evidence, and no cell is marked for them.",
+        "On {count} images a share is known to within {:.0} points at most: a model that \
+         classifies half of all images correctly shows {} to {} in 95% of such samples. Two models \
+         can be distinguished if they differ by {apart} or more; smaller differences in this \
+         report are no evidence, and no cell is marked for them.",
         (100.0 * half).ceil(),
         percent(low),
         percent(high),
@@ -255,12 +257,13 @@ pub(super) fn limits(models: &[Trust], options: &TrustOptions, data: &str) -> Ve
     }
     known += " Half the interval needs four times as many images (--limit).";
     let mut not = format!(
-        "These results do not cover images of other kinds than {data}, noise other than Gaussian, or the same training \
-         with another seed."
+        "These results do not cover images of other kinds than {data}, noise other than Gaussian, \
+         or the same training with another seed."
     );
     if models.iter().any(|m| !m.robust.is_empty()) {
         not += &format!(
-            " An attack ({}) gives an upper bound of the robustness; the command certify gives a lower one.",
+            " An attack ({}) gives an upper bound of the robustness; the command certify gives a \
+             lower one.",
             attack_name(options)
         );
     }
