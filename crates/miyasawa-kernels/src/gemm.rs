@@ -1,19 +1,19 @@
 //! The two matrix products that all convolution algorithms here are built on.
 //!
-//! An operand is *blocked*: its columns are cut into blocks of [`Simd::LANES`] values, each block is stored as
-//! its rows of exactly one vector, one after another, and blocks lie a fixed stride apart. A row's values are
-//! then at offsets known when compiling, whatever the number of channels.
+//! An operand is *blocked*: its columns are cut into blocks of [`Simd::LANES`] values, each block
+//! is stored as its rows of exactly one vector, one after another, and blocks lie a fixed stride
+//! apart. A row's values are then at offsets known when compiling, whatever the number of channels.
 //!
-//! A *panel* matrix (the weights) has two blocks of columns side by side in each of its rows, the last panel
-//! one if their number is odd; panels follow each other without gaps.
+//! A *panel* matrix (the weights) has two blocks of columns side by side in each of its rows, the
+//! last panel one if their number is odd; panels follow each other without gaps.
 //!
-//! With `P = 2` a vector holds two rows, interleaved, of half as many values: layers of up to half a
-//! vector's channels would waste the other half.
+//! With `P = 2` a vector holds two rows, interleaved, of half as many values: layers of up to half
+//! a vector's channels would waste the other half.
 
 use crate::simd::{Kernel, Simd};
 
-/// How the columns of a blocked operand fill its blocks: every `period`-th block has `last` values, the others
-/// are full.
+/// How the columns of a blocked operand fill its blocks: every `period`-th block has `last` values,
+/// the others are full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Fill {
     pub(crate) blocks: usize,
@@ -100,8 +100,8 @@ unsafe fn nn_tile<S: Simd, const P: usize, const M: usize, const N: usize>(
     }
 }
 
-/// One panel of `C = A*B` or `C += A*B`: `A` and `C` blocked, `B` a panel of `width` (1 or 2) blocks. `rows`
-/// counts vectors, that is `P` rows each.
+/// One panel of `C = A*B` or `C += A*B`: `A` and `C` blocked, `B` a panel of `width` (1 or 2)
+/// blocks. `rows` counts vectors, that is `P` rows each.
 ///
 /// # Safety
 /// The pointers are valid for matrices of these sizes.
@@ -193,8 +193,8 @@ unsafe fn tn_tile<S: Simd, const P: usize, const M: usize, const N: usize>(
     }
 }
 
-/// One panel of `C = A^T*B` or `C += A^T*B`: `A` blocked, `B` `width` (1 or 2) blocks, `C` a panel whose rows
-/// are `A`'s columns. `rows` counts vectors, that is `P` rows each.
+/// One panel of `C = A^T*B` or `C += A^T*B`: `A` blocked, `B` `width` (1 or 2) blocks, `C` a panel
+/// whose rows are `A`'s columns. `rows` counts vectors, that is `P` rows each.
 ///
 /// # Safety
 /// The pointers are valid for matrices of these sizes.

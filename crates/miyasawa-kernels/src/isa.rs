@@ -67,7 +67,8 @@ impl Isa {
     /// Every instruction set, widest first.
     pub const ALL: [Self; 4] = [Self::Avx512, Self::Avx2, Self::Neon, Self::Portable];
 
-    /// The instruction sets that this processor has, widest first; the last one is always `Portable`.
+    /// The instruction sets that this processor has, widest first; the last one is always
+    /// `Portable`.
     pub fn available() -> Vec<Self> {
         Self::ALL.into_iter().filter(|isa| isa.is_available()).collect()
     }
@@ -112,7 +113,8 @@ impl Isa {
     /// afterwards.
     ///
     /// # Panics
-    /// If `MIYASAWA_ISA` cannot be satisfied; call [`Isa::from_env`] first to report that as an error.
+    /// If `MIYASAWA_ISA` cannot be satisfied; call [`Isa::from_env`] first to report that as an
+    /// error.
     pub fn current() -> Self {
         static CURRENT: OnceLock<Isa> = OnceLock::new();
         *CURRENT.get_or_init(|| Self::from_env().unwrap_or_else(|e| panic!("{ISA_VARIABLE}: {e}")))

@@ -16,8 +16,8 @@ pub(crate) fn fma<const FMA: bool>(a: f32, b: f32, c: f32) -> f32 {
     if FMA { a.mul_add(b, c) } else { a * b + c }
 }
 
-/// Defines a function with a leading parameter `isa: Isa`. In its body the constant `FMA` says whether the
-/// instruction set has fused MAC; pass it on to [`fma`].
+/// Defines a function with a leading parameter `isa: Isa`. In its body the constant `FMA` says
+/// whether the instruction set has fused MAC; pass it on to [`fma`].
 macro_rules! multiversion {
     ($(#[$meta:meta])* $vis:vis fn $name:ident $(<$generic:ident: $bound:path>)?
      ($($arg:ident: $ty:ty),* $(,)?) $body:block) => {
@@ -39,7 +39,8 @@ macro_rules! multiversion {
                 body::<$($generic,)? true>($($arg),*);
             }
 
-            // Detection is a cached atomic load, so that checking here keeps the function safe at no cost.
+            // Detection is a cached atomic load, so that checking here keeps the function safe at
+            // no cost.
             assert!(isa.is_available(), "this processor does not have the instruction set `{isa}`");
             match isa {
                 // SAFETY: the features were detected just above.

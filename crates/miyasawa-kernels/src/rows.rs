@@ -16,8 +16,8 @@ const TABLE: usize = 256;
 /// Values of a segment, rounded down to full tables.
 const SEGMENT: usize = 16 * 1024;
 
-/// Rows of an image and their segments. They depend on the shape alone and never on the threads, so that
-/// sums over them do not either.
+/// Rows of an image and their segments. They depend on the shape alone and never on the threads, so
+/// that sums over them do not either.
 #[derive(Clone, Copy)]
 pub(crate) struct Rows {
     channels: usize,

@@ -81,7 +81,8 @@ impl Deref for Scratch {
     type Target = [f32];
 
     fn deref(&self) -> &[f32] {
-        // SAFETY: `buffer` holds at least `len` initialised values; a `Line` is sixteen `f32` and no padding.
+        // SAFETY: `buffer` holds at least `len` initialised values; a `Line` is sixteen `f32` and
+        // no padding.
         unsafe { std::slice::from_raw_parts(self.buffer.0.as_ptr().cast(), self.len) }
     }
 }

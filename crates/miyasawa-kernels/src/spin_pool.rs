@@ -118,7 +118,8 @@ fn help() {
             }
         }
         INSIDE.fetch_sub(1, SeqCst);
-        // The job may stay on the board while its last tasks are done: there is nothing left to take of it.
+        // The job may stay on the board while its last tasks are done: there is nothing left to
+        // take of it.
         while POSTED.load(SeqCst) == number && !BOARD.load(SeqCst).is_null() {
             std::hint::spin_loop();
         }

@@ -32,7 +32,8 @@ pub(crate) fn run_if(worth: bool, tasks: usize, f: impl Fn(usize) + Sync + Send)
     if worth { run(tasks, f) } else { (0..tasks).for_each(f) }
 }
 
-/// Calls `f` for each chunk of `size` values and its number, on several threads if the `work` is worth it.
+/// Calls `f` for each chunk of `size` values and its number, on several threads if the `work` is
+/// worth it.
 pub(crate) fn chunks(
     slice: &mut [f32],
     size: usize,

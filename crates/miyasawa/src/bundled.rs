@@ -3,8 +3,8 @@
 use crate::checkpoint::{Checkpoint, CheckpointError};
 use std::path::Path;
 
-/// The file, as `miyasawa export MODEL --dtype bf16` writes it: a checkpoint in bfloat16, at most 12 MB.
-/// docs/models.md is its card.
+/// The file, as `miyasawa export MODEL --dtype bf16` writes it: a checkpoint in bfloat16, at most
+/// 12 MB. docs/models.md is its card.
 pub const BYTES: &[u8] = include_bytes!("../assets/model.safetensors");
 
 /// The name of the model in messages.

@@ -7,7 +7,8 @@ use std::path::Path;
 
 pub use crate::data::fuzzing::{archive, cifar, class_names, idx, image};
 
-/// A checkpoint, and the model in it. The hash is not checked: no change of a byte would get past it.
+/// A checkpoint, and the model in it. The hash is not checked: no change of a byte would get past
+/// it.
 pub fn checkpoint(bytes: &[u8]) -> bool {
     let path = Path::new("fuzz.safetensors");
     let _ = Checkpoint::from_bytes(bytes, path);

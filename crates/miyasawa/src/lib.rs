@@ -1,7 +1,9 @@
-//! Classification-denoising networks: one network models the joint density of a noisy image and its class.
+//! Classification-denoising networks: one network models the joint density of a noisy image and its
+//! class.
 //!
-//! Classifying is a forward pass and a softmax; denoising is the Tweedie-Miyasawa formula, the gradient of
-//! the same network; training joins cross-entropy with denoising score matching, with exact gradients.
+//! Classifying is a forward pass and a softmax; denoising is the Tweedie-Miyasawa formula, the
+//! gradient of the same network; training joins cross-entropy with denoising score matching, with
+//! exact gradients.
 //!
 //! | module | content |
 //! | --- | --- |

@@ -179,7 +179,8 @@ fn deviation(quantity: &str, ours: TensorData, theirs: &TensorData) -> Result<De
     Ok(Deviation { quantity: quantity.to_owned(), relative_error: relative_error(&a, &b) })
 }
 
-/// Recomputes an oracle on a device; the parameter gradients come last, in the order of their names.
+/// Recomputes an oracle on a device; the parameter gradients come last, in the order of their
+/// names.
 ///
 /// # Errors
 /// If the bytes are not an oracle of reference.py or their shapes contradict each other.

@@ -2,8 +2,10 @@
 //!
 //! Four algorithms compute the passes, and [`Algorithm::choose`] picks one by shape:
 //!
-//! - [`Algorithm::Winograd`]: a quarter of the products for 3x3 kernels with stride 1, and 81 for 144 with stride 2;
-//! - [`Algorithm::Direct`]: rows of patches times packed weights, for any kernel, stride and padding;
+//! - [`Algorithm::Winograd`]: a quarter of the products for 3x3 kernels with stride 1, and 81 for
+//!   144 with stride 2;
+//! - [`Algorithm::Direct`]: rows of patches times packed weights, for any kernel, stride and
+//!   padding;
 //! - [`Algorithm::Streamed`]: products with the weights in their stored order, for so few pixels
 //!   that reading the weights dominates the cost (its weight gradient is the direct one);
 //! - [`Algorithm::Plain`]: the definition in plain loops, which tests compare the others with.
@@ -35,7 +37,8 @@ pub enum Algorithm {
     Plain,
     /// Patches times packed weights, tiled for registers and caches.
     Direct,
-    /// Winograd's bilinear algorithms, for 3x3 kernels with stride 1 and padding up to 2 or stride 2 and padding 1.
+    /// Winograd's bilinear algorithms, for 3x3 kernels with stride 1 and padding up to 2 or stride
+    /// 2 and padding 1.
     Winograd,
     /// Products with the weights in their stored order, for few pixels and many weights.
     Streamed,
@@ -95,8 +98,8 @@ pub fn forward(s: &ConvShape, x: &[f32], w: &[f32], addend: Option<&[f32]>) -> V
 /// [`forward`] with a given instruction set and algorithm.
 ///
 /// # Panics
-/// If a slice does not have the length that the shape says, the processor lacks the instruction set or the
-/// algorithm cannot compute the shape.
+/// If a slice does not have the length that the shape says, the processor lacks the instruction set
+/// or the algorithm cannot compute the shape.
 pub fn forward_with(
     isa: Isa,
     algorithm: Algorithm,

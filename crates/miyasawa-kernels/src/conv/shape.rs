@@ -11,7 +11,8 @@ pub enum Operands {
 }
 
 /// The geometry of a convolution: `x` is `[batch, height, width, in_channels]`, `y` is
-/// `[batch, out_height(), out_width(), out_channels]`, `w` is `[out_channels, in_channels, kernel, kernel]`.
+/// `[batch, out_height(), out_width(), out_channels]`, `w` is
+/// `[out_channels, in_channels, kernel, kernel]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ConvShape {
     /// Images.
@@ -52,7 +53,8 @@ impl ConvShape {
     /// Height of the output.
     ///
     /// # Panics
-    /// If the kernel is larger than the padded input, the stride is 0, or the padded input is too large for a number.
+    /// If the kernel is larger than the padded input, the stride is 0, or the padded input is too
+    /// large for a number.
     pub fn out_height(&self) -> usize {
         self.extent(self.height)
     }
@@ -89,7 +91,8 @@ impl ConvShape {
         self.product([self.out_channels, self.in_channels, self.kernel, self.kernel])
     }
 
-    /// MACs of one pass (forward, adjoint or weight gradient), or the largest number if there are more.
+    /// MACs of one pass (forward, adjoint or weight gradient), or the largest number if there are
+    /// more.
     ///
     /// # Panics
     /// As [`output_len`](Self::output_len).

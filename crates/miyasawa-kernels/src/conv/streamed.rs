@@ -15,12 +15,13 @@ use crate::tasks;
 
 use super::ConvShape;
 
-/// Pixels and outputs that a tile of the forward pass keeps in registers, where there are thirty-two of them; half as many
-/// outputs else.
+/// Pixels and outputs that a tile of the forward pass keeps in registers, where there are
+/// thirty-two of them; half as many outputs else.
 const TILE: (usize, usize) = (4, 6);
 /// Outputs of a task of the forward pass.
 const OUTPUTS: usize = 12;
-/// Values of a row that are multiplied at a time: a tile's weights stay in the first-level cache for all pixels.
+/// Values of a row that are multiplied at a time: a tile's weights stay in the first-level cache
+/// for all pixels.
 const DEPTH: usize = 512;
 /// Input channels of a task of the adjoint, and how many outputs' weights it copies at a time.
 const CHANNELS: usize = 32;
@@ -42,7 +43,8 @@ fn taps(s: &ConvShape) -> usize {
     s.kernel * s.kernel
 }
 
-/// Calls `f` with the index of the first input channel for every tap of the output pixel that is inside the image.
+/// Calls `f` with the index of the first input channel for every tap of the output pixel that is
+/// inside the image.
 #[inline(always)]
 fn each_tap(s: &ConvShape, pixel: usize, mut f: impl FnMut(usize, usize)) {
     let (ow, oh) = (s.out_width(), s.out_height());
@@ -112,12 +114,13 @@ impl Kernel for Forward<'_> {
                 let n = if S::ROWS >= 8 && left >= TILE.1 { TILE.1 } else { left.min(TILE.1 / 2) };
                 for pixel in (0..pixels).step_by(TILE.0) {
                     let m = TILE.0.min(pixels - pixel);
-                    // SAFETY: these pixels and outputs exist and have `count` values from `start` on.
+                    // SAFETY: these pixels and outputs exist and have `count` values from `start`
+                    // on.
                     unsafe {
                         let a = self.patches.as_ptr().add(pixel * depth + start);
                         let b = self.w.as_ptr().add(output * depth + start);
-                        // While these weights serve several pixels, the next ones come from memory, a row for each
-                        // tile of pixels. The address may be any.
+                        // While these weights serve several pixels, the next ones come from memory,
+                        // a row for each tile of pixels. The address may be any.
                         let row = (output + n + pixel / TILE.0).min(outputs.1);
                         let next = self.w.as_ptr().wrapping_add(row * depth + start);
                         let tile = match (m, n) {

@@ -1,7 +1,8 @@
 //! Steps of optimisers in one pass over the parameters, and the sum of squares that clipping needs.
 //!
-//! Both optimisers are PyTorch's, to the rounding, for dampening 0. They multiply the gradient by a factor
-//! first (that of clipping; 1 without) and can move an exponential average of the parameters along.
+//! Both optimisers are PyTorch's, to the rounding, for dampening 0. They multiply the gradient by a
+//! factor first (that of clipping; 1 without) and can move an exponential average of the parameters
+//! along.
 
 use crate::isa::Isa;
 use crate::multiversion::{fma, multiversion};
@@ -52,7 +53,8 @@ pub struct Sgd {
     pub nesterov: bool,
     /// Strength of the decay.
     pub weight_decay: f32,
-    /// Whether the decay shrinks the parameters directly, as in [`AdamW`], or is part of the gradient (L2).
+    /// Whether the decay shrinks the parameters directly, as in [`AdamW`], or is part of the
+    /// gradient (L2).
     pub decoupled: bool,
 }
 

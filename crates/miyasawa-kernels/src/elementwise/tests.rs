@@ -52,8 +52,9 @@ fn adamw_is_the_definition() {
     }
 }
 
-/// `torch.optim.AdamW([p], lr=0.1, betas=(0.8, 0.9), eps=1e-3, weight_decay=0.5)`, p = [1, -2, 0.5], three steps
-/// with the gradients [0.3, -0.1, 2], [0.1, 0.4, -1], [-0.5, 0.2, 0]; printed with 8 digits.
+/// `torch.optim.AdamW([p], lr=0.1, betas=(0.8, 0.9), eps=1e-3, weight_decay=0.5)`, p = [1, -2,
+/// 0.5], three steps with the gradients [0.3, -0.1, 2], [0.1, 0.4, -1], [-0.5, 0.2, 0]; printed
+/// with 8 digits.
 #[test]
 fn adamw_agrees_with_pytorch() {
     let options = AdamW { learning_rate: 0.1, betas: [0.8, 0.9], epsilon: 1e-3, weight_decay: 0.5 };
@@ -67,8 +68,8 @@ fn adamw_agrees_with_pytorch() {
     }
 }
 
-/// `torch.optim.SGD([p], lr=0.1, momentum=0.9, weight_decay=0.5, nesterov=N)` for N = False and True, with the
-/// parameters and gradients of the test above.
+/// `torch.optim.SGD([p], lr=0.1, momentum=0.9, weight_decay=0.5, nesterov=N)` for N = False and
+/// True, with the parameters and gradients of the test above.
 #[test]
 fn sgd_agrees_with_pytorch() {
     for (nesterov, want) in

@@ -18,8 +18,8 @@ pub(crate) mod normal;
 #[cfg(test)]
 mod tests;
 
-/// Elements that one task handles: five slices of them fit in the second-level cache of any processor, and
-/// a task costs little beside them. Shorter slices run on the calling thread.
+/// Elements that one task handles: five slices of them fit in the second-level cache of any
+/// processor, and a task costs little beside them. Shorter slices run on the calling thread.
 const CHUNK: usize = 16 * 1024;
 
 multiversion! {

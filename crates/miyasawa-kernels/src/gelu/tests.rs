@@ -4,8 +4,8 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// `exp(a^2)*erfc(a)` for `a >= 0`: the power series of `erf` for small `a`, the continued fraction of Laplace
-/// beyond; both converge to double precision.
+/// `exp(a^2)*erfc(a)` for `a >= 0`: the power series of `erf` for small `a`, the continued fraction
+/// of Laplace beyond; both converge to double precision.
 fn erfcx(a: f64) -> f64 {
     if a < 2.0 {
         let (mut term, mut sum) = (a, a);

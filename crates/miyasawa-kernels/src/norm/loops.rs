@@ -1,5 +1,5 @@
-//! The loops over the values of a segment, compiled for every instruction set. `sums` are `[kind][row]`,
-//! tables are `[constant][length]`.
+//! The loops over the values of a segment, compiled for every instruction set. `sums` are
+//! `[kind][row]`, tables are `[constant][length]`.
 
 use crate::gelu::normal::Normal;
 use crate::multiversion::{fma, multiversion};
@@ -153,8 +153,8 @@ multiversion! {
 }
 
 multiversion! {
-    /// With `w = slope*v`, sums of `g`, `g*(x - mean)`, `w`, `w*(x - mean)`, `w*g`. `kept` receives the slopes
-    /// unless they are one.
+    /// With `w = slope*v`, sums of `g`, `g*(x - mean)`, `w`, `w*(x - mean)`, `w*g`. `kept` receives
+    /// the slopes unless they are one.
     pub(super) fn reverse_sums<A: Activation>(
         h: &[f32], g: &[f32], v: &[f32], mu: &[f32], kept: &mut [f32], sums: &mut [f64],
     ) {

@@ -1,7 +1,8 @@
 //! Group normalisation (Wu & He 2018) with a scale and shift for every image and channel, and its
 //! first- and second-order adjoints; alone, and of a GELU.
 //!
-//! For one image and one group of `channels / groups` channels over all pixels, with `mean` over the group:
+//! For one image and one group of `channels / groups` channels over all pixels, with `mean` over
+//! the group:
 //!
 //! ```text
 //! xh  = (x - mean x)*r,      r = 1/sqrt(mean (x - mean x)^2 + EPSILON)
@@ -9,8 +10,8 @@
 //! A(q) = r*(q - mean q - xh*mean(q*xh))            linear and symmetric in q
 //! ```
 //!
-//! The adjoint for a cotangent `g` is `A(gamma*g)`. Its reverse for a cotangent `v`, with `q = gamma*g`,
-//! `m = mean(q*xh)`, `k = mean(v*xh)`:
+//! The adjoint for a cotangent `g` is `A(gamma*g)`. Its reverse for a cotangent `v`, with
+//! `q = gamma*g`, `m = mean(q*xh)`, `k = mean(v*xh)`:
 //!
 //! ```text
 //! dg     = gamma*A(v)
@@ -18,17 +19,18 @@
 //! dx     = -r^2*xh*(mean(v*q) - mean v*mean q - m*k) - r*(k*A(q) + m*A(v))
 //! ```
 //!
-//! With `gelu` set, the functions are those of `norm(gelu(h))`: they read `h` alone, so that nothing else
-//! of an activation needs to be saved or moved. The adjoint is `gelu'(h)*A(gamma*g)` with `x = gelu(h)`,
-//! and its reverse takes `w = gelu'(h)*v` for `v` above and adds one term:
+//! With `gelu` set, the functions are those of `norm(gelu(h))`: they read `h` alone, so that
+//! nothing else of an activation needs to be saved or moved. The adjoint is `gelu'(h)*A(gamma*g)`
+//! with `x = gelu(h)`, and its reverse takes `w = gelu'(h)*v` for `v` above and adds one term:
 //!
 //! ```text
 //! dh     = gelu'(h)*dx + gelu''(h)*v*A(q)
 //! ```
 //!
-//! Each function makes two passes over an image, sums and then values. All sums are over the pixels of
-//! each channel; those of a group and the gradients of the scale and shift follow from them. Behind a GELU
-//! the first pass leaves its value or slope in the output, where the second one finds it in the cache.
+//! Each function makes two passes over an image, sums and then values. All sums are over the pixels
+//! of each channel; those of a group and the gradients of the scale and shift follow from them.
+//! Behind a GELU the first pass leaves its value or slope in the output, where the second one finds
+//! it in the cache.
 
 use crate::isa::Isa;
 use crate::rows::Rows;
@@ -84,7 +86,8 @@ impl NormShape {
         Rows::new(self.batch, self.pixels, self.channels, self.groups)
     }
 
-    /// The means over the groups of sums of each channel, which [`Statistics::Fixed`] has no use for.
+    /// The means over the groups of sums of each channel, which [`Statistics::Fixed`] has no use
+    /// for.
     fn means<const K: usize>(&self, of: impl Fn(usize) -> [f64; K]) -> Vec<[f64; K]> {
         match self.statistics {
             Statistics::Group { .. } => self.rows().means(of),
@@ -177,7 +180,8 @@ fn part(values: &[f32], n: usize, len: usize) -> &[f32] {
 /// ```
 ///
 /// # Panics
-/// If a slice does not have the length that the shape says, or the groups do not divide the channels.
+/// If a slice does not have the length that the shape says, or the groups do not divide the
+/// channels.
 pub fn forward(s: &NormShape, h: &[f32], gamma: &[f32], beta: &[f32], gelu: bool) -> [Vec<f32>; 3] {
     forward_on(Isa::current(), s, h, gamma, beta, gelu)
 }

@@ -1,8 +1,8 @@
 //! The few vector operations that the convolutions are written in, and their instruction sets.
 //!
 //! An algorithm is written once, as a [`Kernel`] generic over [`Simd`], everything in it
-//! `#[inline(always)]`; `Isa::run` enters it through a function that enables the processor's features, and
-//! inlining carries them down to every intrinsic.
+//! `#[inline(always)]`; `Isa::run` enters it through a function that enables the processor's
+//! features, and inlining carries them down to every intrinsic.
 
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod avx2;
@@ -15,8 +15,8 @@ pub(crate) mod portable;
 /// A vector of `f32`.
 ///
 /// # Safety
-/// Every method needs a processor with the instruction set; loads and stores need a pointer that is valid
-/// for the values that they name (all of the vector, or the first `n`).
+/// Every method needs a processor with the instruction set; loads and stores need a pointer that is
+/// valid for the values that they name (all of the vector, or the first `n`).
 pub(crate) trait Simd: Copy {
     /// Values in a vector.
     const LANES: usize;
@@ -47,7 +47,8 @@ pub(crate) trait Simd: Copy {
     /// The sum of a vector's values.
     unsafe fn sum(v: Self::V) -> f32;
 
-    /// Two half vectors interleaved, `a0 b0 a1 b1 ..`, from the first `n <= LANES/2` values of each.
+    /// Two half vectors interleaved, `a0 b0 a1 b1 ..`, from the first `n <= LANES/2` values of
+    /// each.
     unsafe fn load_pair(a: *const f32, b: *const f32, n: usize) -> Self::V;
     /// The reverse of `load_pair`; a null pointer drops its half.
     unsafe fn store_pair(a: *mut f32, b: *mut f32, v: Self::V, n: usize);
@@ -123,7 +124,8 @@ mod tests {
             let a: Vec<f32> = (0..l * 20).map(|i| i as f32 + 1.0).collect();
             let b: Vec<f32> = (0..l).map(|i| 0.5 - i as f32).collect();
             let (mut out, mut exact) = (vec![0.0f32; l], vec![0.0f32; l]);
-            // SAFETY: `Isa::run` vouches for the processor; all pointers are into slices long enough.
+            // SAFETY: `Isa::run` vouches for the processor; all pointers are into slices long
+            // enough.
             unsafe {
                 let (va, vb, vc) = (S::load(a.as_ptr()), S::load(b.as_ptr()), S::splat(3.0));
                 let mut check = |v: S::V, f: &dyn Fn(usize) -> f32| {

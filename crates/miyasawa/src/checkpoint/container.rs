@@ -172,8 +172,8 @@ pub(super) struct Hashed<'a> {
     pub bytes: &'a [u8],
 }
 
-/// SHA-256 of the entry `info`, of the other entries in the order of their keys, and of every tensor's name,
-/// type, shape and bytes in the order of the names.
+/// SHA-256 of the entry `info`, of the other entries in the order of their keys, and of every
+/// tensor's name, type, shape and bytes in the order of the names.
 pub(super) fn content_hash<'a>(
     entries: &BTreeMap<&str, &str>,
     tensors: impl Iterator<Item = Hashed<'a>>,
@@ -191,7 +191,8 @@ pub(super) fn content_hash<'a>(
     hex(hash, usize::MAX)
 }
 
-/// A safetensors view as tensor data in float32 (from float32, float16, bfloat16 or float64) or int64.
+/// A safetensors view as tensor data in float32 (from float32, float16, bfloat16 or float64) or
+/// int64.
 ///
 /// # Errors
 /// If the type is another one.

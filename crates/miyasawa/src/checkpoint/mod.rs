@@ -7,8 +7,9 @@
 //! (PyTorch, safetensors: half precision, more metadata, other parameters) is loaded with a warning
 //! if it is consistent; a run resumes only from files of this program.
 //!
-//! A run's checkpoint is such a file with one more entry, `state`, and with the optimiser's state beside the
-//! parameters (see [`crate::train::state`]); loaded as a model it is its averaged parameters.
+//! A run's checkpoint is such a file with one more entry, `state`, and with the optimiser's state
+//! beside the parameters (see [`crate::train::state`]); loaded as a model it is its averaged
+//! parameters.
 
 mod container;
 mod opened;
@@ -36,8 +37,8 @@ pub(crate) const PARAM: &str = "param.";
 /// Prefix of their moving averages.
 pub(crate) const AVERAGE: &str = "average.";
 
-/// PyTorch keeps the frequencies of the noise embedding as a buffer: written so that a strict load there
-/// finds it, and not a parameter here.
+/// PyTorch keeps the frequencies of the noise embedding as a buffer: written so that a strict load
+/// there finds it, and not a parameter here.
 pub(crate) const BUFFER: &str = "freqs";
 
 /// The data that a model was trained on, and how its images are scaled.
@@ -286,7 +287,8 @@ impl Checkpoint {
     /// Writes to a sibling of `path`, then renames it.
     ///
     /// # Errors
-    /// As [`to_bytes`](Self::to_bytes), or if the file cannot be written; nothing is left half-written then.
+    /// As [`to_bytes`](Self::to_bytes), or if the file cannot be written; nothing is left
+    /// half-written then.
     pub fn save(&self, path: &Path) -> Result<(), CheckpointError> {
         self.save_in(Precision::F32, path)
     }

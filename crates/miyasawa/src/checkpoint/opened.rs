@@ -223,7 +223,8 @@ mod tests {
         (opened.metadata.into_iter().collect(), tensors)
     }
 
-    /// The file with this beginning of its header; metadata in the order of their keys, or in the reverse one.
+    /// The file with this beginning of its header; metadata in the order of their keys, or in the
+    /// reverse one.
     fn file(begin: &[u8], sorted: bool, metadata: &Metadata, tensors: &Stored) -> Vec<u8> {
         let entries = metadata.iter().map(|(key, text)| (key.as_str(), text.as_str())).collect();
         let infos = tensors.iter().map(|(name, (dtype, shape, v))| (&name[..], *dtype, &shape[..], v.len()));

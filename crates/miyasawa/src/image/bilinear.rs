@@ -13,7 +13,8 @@ pub(crate) struct Window {
     pub width: usize,
 }
 
-/// Cuts `window` out of an image of `size` = (height, width) given as (H, W, C) and resizes it to `to`.
+/// Cuts `window` out of an image of `size` = (height, width) given as (H, W, C) and resizes it to
+/// `to`.
 ///
 /// Bilinear with its triangle stretched by the reduction where a side shrinks, in two passes with
 /// 8-bit values between them: the BILINEAR of Pillow and so torchvision's `Resize(antialias=True)`
@@ -84,8 +85,9 @@ fn cut_and_resize(
     out.into_vec()
 }
 
-/// Resizes an image (H, W, C) so that the size `to` is the share `share` of its shorter side and cuts the centre out:
-/// with `to` 224 and `share` 0.875 torchvision's `Resize(256)`, `CenterCrop(224)`.
+/// Resizes an image (H, W, C) so that the size `to` is the share `share` of its shorter side and
+/// cuts the centre out: with `to` 224 and `share` 0.875 torchvision's `Resize(256)`,
+/// `CenterCrop(224)`.
 pub(crate) fn resize_crop(
     samples: &[u8],
     channels: usize,
@@ -127,7 +129,8 @@ pub(crate) fn resize_crop(
 mod tests {
     use super::*;
 
-    /// Image.fromarray(v).resize((w, h), Image.BILINEAR) of Pillow 13.0, v[y, x] = (37*y + 101*x*x) % 256 of 5x6.
+    /// Image.fromarray(v).resize((w, h), Image.BILINEAR) of Pillow 13.0, v[y, x] = (37*y + 101*x*x)
+    /// % 256 of 5x6.
     #[test]
     fn agrees_with_pillow() {
         let image: Vec<u8> =

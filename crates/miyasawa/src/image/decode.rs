@@ -1,4 +1,5 @@
-//! From the bytes of an image's file to samples, with the same rules for data sets and single images.
+//! From the bytes of an image's file to samples, with the same rules for data sets and single
+//! images.
 
 use std::io::Cursor;
 
@@ -8,8 +9,8 @@ use super::tiff_read::TiffFile;
 use super::{Depth, Image, ImageError};
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
 
-/// The most pixels an image may have, 16,384 x 16,384: more than any camera's single exposure. Denoising one so large takes
-/// about 12 GB of memory.
+/// The most pixels an image may have, 16,384 x 16,384: more than any camera's single exposure.
+/// Denoising one so large takes about 12 GB of memory.
 pub const MAX_PIXELS: u64 = 1 << 28;
 
 /// Why bytes cannot be decoded as an image.

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use super::decode::DecodeError;
 use crate::atomic::AtomicError;
 
-/// An image could not be opened, changed or saved. Every message is one line; those about files begin with the path.
+/// An image could not be opened, changed or saved. Every message is one line; those about files
+/// begin with the path.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ImageError {

@@ -68,7 +68,8 @@ impl Image {
     ///
     /// # Errors
     ///
-    /// [`ImageError::Extension`], [`ImageError::Encode`] or [`ImageError::Write`], which name the path.
+    /// [`ImageError::Extension`], [`ImageError::Encode`] or [`ImageError::Write`], which name the
+    /// path.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), ImageError> {
         let path = path.as_ref();
         self.save_as(path, format_of(path)?)

@@ -43,7 +43,8 @@ impl Default for Grid<'_> {
     }
 }
 
-/// Lays images out in rows, each enlarged by the factor `scale`, `gap` white pixels between them and none around.
+/// Lays images out in rows, each enlarged by the factor `scale`, `gap` white pixels between them
+/// and none around.
 ///
 /// # Errors
 ///

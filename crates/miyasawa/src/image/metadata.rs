@@ -275,7 +275,8 @@ fn is_lossy_webp(bytes: &[u8]) -> bool {
     false
 }
 
-/// The segments of a JPEG before its first scan: the marker's second byte, and the segment with marker and length.
+/// The segments of a JPEG before its first scan: the marker's second byte, and the segment with
+/// marker and length.
 pub(super) fn segments(bytes: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
     let mut rest = bytes.get(2..).unwrap_or_default();
     std::iter::from_fn(move || {
@@ -306,7 +307,8 @@ pub(super) fn xmp_chunk(xmp: &[u8]) -> Vec<u8> {
     [XMP_IN_PNG, &[0, 0, 0, 0], xmp].concat()
 }
 
-/// The quality of libjpeg's scale whose table for brightness is nearest to the first of these tables.
+/// The quality of libjpeg's scale whose table for brightness is nearest to the first of these
+/// tables.
 fn quality(tables: &[u8]) -> Option<u8> {
     // Only tables of 8 bits for component 0 are recognised.
     let (0, table) = (*tables.first()?, tables.get(1..65)?) else { return None };

@@ -1,7 +1,7 @@
 //! Single images: opened from files, resized, saved, and laid out as figures.
 //!
-//! An [`Image`] holds values in [-1, 1] as the networks see them. [`Grid`] lays images out in rows and columns with
-//! captions.
+//! An [`Image`] holds values in [-1, 1] as the networks see them. [`Grid`] lays images out in rows
+//! and columns with captions.
 
 mod bilinear;
 mod decode;
@@ -50,7 +50,8 @@ pub enum Depth {
 
 /// An image with values in [-1, 1].
 ///
-/// Values outside the range may occur (a denoiser's output is not clipped); they are clipped when the image is saved.
+/// Values outside the range may occur (a denoiser's output is not clipped); they are clipped when
+/// the image is saved.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Image {
     channels: usize,

@@ -139,7 +139,8 @@ mod tests {
         assert_eq!(cover(&plane, 1, (300_000, 1), to), [0.5; 1024]);
     }
 
-    /// Image.fromarray(v).resize((w, h), Image.BICUBIC) of Pillow in mode F, v[y, x] = (7*y + 3*x*x) % 11.
+    /// Image.fromarray(v).resize((w, h), Image.BICUBIC) of Pillow in mode F, v[y, x] = (7*y +
+    /// 3*x*x) % 11.
     #[test]
     fn agrees_with_pillow() {
         let plane: Vec<f32> = (0..30).map(|i| ((7 * (i / 6) + 3 * (i % 6) * (i % 6)) % 11) as f32).collect();

@@ -1,4 +1,5 @@
-//! Tags of the directories that TIFF files and EXIF blocks are made of (TIFF 6.0, section 2; EXIF 2.32, section 4.6).
+//! Tags of the directories that TIFF files and EXIF blocks are made of (TIFF 6.0, section 2; EXIF
+//! 2.32, section 4.6).
 
 /// Tags by their numbers.
 pub(super) const SUBFILE: u16 = 254;
@@ -210,7 +211,8 @@ impl Tags {
         main.is_empty() && exif.is_empty() && gps.is_empty()
     }
 
-    /// Pixels along x and y for each unit, and the unit as TIFF counts them: 1 none, 2 inches, 3 centimetres.
+    /// Pixels along x and y for each unit, and the unit as TIFF counts them: 1 none, 2 inches, 3
+    /// centimetres.
     pub fn resolution(&self) -> Option<(f64, f64, u64)> {
         let find = |id: u16| self.main.iter().find(|tag| tag.id == id);
         let x = find(X_RESOLUTION)?.ratio()?;

@@ -65,7 +65,8 @@ fn sixteen_bits_keep_their_precision() {
     let wide = ImageBuffer::from_vec(3, 1, vec![0u16, 1000, 65535]).unwrap();
     let image = open(&encode(&DynamicImage::ImageLuma16(wide), ImageFormat::Png)).unwrap();
     assert_eq!(image.values(), [-1.0, 1000.0 / 32767.5 - 1.0, 1.0]);
-    // They are written again where the format has room, whatever happened to the image's size and channels.
+    // They are written again where the format has room, whatever happened to the image's size and
+    // channels.
     let dir = tempfile::tempdir().unwrap();
     let image = image.resize(1, 3).unwrap().center_fit(1, 3).unwrap();
     for (name, channels, depth) in [
@@ -105,8 +106,8 @@ fn transparency_is_laid_over_white() {
     assert_eq!(image.values(), [1.0, 1.0]);
 }
 
-/// CMYK as Pillow writes it (Adobe, inverted), and YCCK: red, green, blue and yellow patches. Pillow opens both with
-/// these colours, one unit off at most.
+/// CMYK as Pillow writes it (Adobe, inverted), and YCCK: red, green, blue and yellow patches.
+/// Pillow opens both with these colours, one unit off at most.
 #[test]
 fn cmyk_jpeg_has_the_right_colours() {
     for file in [&include_bytes!("testdata/cmyk.jpg")[..], include_bytes!("testdata/ycck.jpg")] {
@@ -124,7 +125,8 @@ fn cmyk_jpeg_has_the_right_colours() {
 
 #[test]
 fn exif_orientation_is_applied() {
-    // Left half black, right half white; orientation 6: to be turned a quarter clockwise, so black comes to the top.
+    // Left half black, right half white; orientation 6: to be turned a quarter clockwise, so black
+    // comes to the top.
     let wide = DynamicImage::ImageLuma8(ImageBuffer::from_fn(16, 8, |x, _| {
         image::Luma([if x < 8 { 0 } else { 255 }])
     }));

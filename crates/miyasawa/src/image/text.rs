@@ -53,8 +53,8 @@ impl Pen {
         text.split_whitespace().map(|word| self.width(word)).max().unwrap_or(0)
     }
 
-    /// Draws a line with its top left corner at (`left`, `top`): `ink(x, y, coverage)` is called for pixels with
-    /// coverage in (0, 1].
+    /// Draws a line with its top left corner at (`left`, `top`): `ink(x, y, coverage)` is called
+    /// for pixels with coverage in (0, 1].
     pub fn draw(&self, line: &str, left: usize, top: usize, mut ink: impl FnMut(usize, usize, f32)) {
         let Some(font) = &self.font else { return };
         for glyph in self.layout(line).0 {

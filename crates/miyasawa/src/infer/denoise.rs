@@ -38,10 +38,11 @@ pub fn conditioning_sigma(info: &ModelInfo, channels: usize, sigma: f64) -> f64 
 /// * Where values were clipped at the ends of the range, as files do, they are first replaced by
 ///   the mean of the values that may have been clipped.
 /// * Below the smallest level of the training, `min`, the correction is that of `min`, shortened:
-///   `y + (sigma/min)^2 (D_min(y) - y)`, which is the formula of Tweedie with the score at `min`; at 0 the
-///   image stays as it is. Above the largest it is that of the largest.
-/// * No correction is longer than the noise: as `E |D(y) - y|^2 = d sigma^2 - E |D(y) - x|^2` for the best
-///   denoiser, one that is longer is the model's error, and is shortened to `sqrt(d) sigma`.
+///   `y + (sigma/min)^2 (D_min(y) - y)`, which is the formula of Tweedie with the score at `min`;
+///   at 0 the image stays as it is. Above the largest it is that of the largest.
+/// * No correction is longer than the noise: as `E |D(y) - y|^2 = d sigma^2 - E |D(y) - x|^2` for
+///   the best denoiser, one that is longer is the model's error, and is shortened to
+///   `sqrt(d) sigma`.
 ///
 /// # Errors
 /// If the model's channels are not those of any image.

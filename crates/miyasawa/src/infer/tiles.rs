@@ -5,8 +5,8 @@ use crate::image::Image;
 use crate::model::{Predict, Query};
 use burn::tensor::Device;
 
-/// Largest side of a part that goes through the network at once: memory grows with the part, not with
-/// the image.
+/// Largest side of a part that goes through the network at once: memory grows with the part, not
+/// with the image.
 pub(super) const TILE: usize = 512;
 /// Pixels that neighbouring parts share.
 const OVERLAP: usize = 64;

@@ -51,9 +51,9 @@ pub struct ClassificationMetrics {
     pub accuracy_interval: Option<[f64; 2]>,
     /// Mean of -log p(true class), in nats.
     pub nll: f64,
-    /// Expected calibration error in [0, 1] (Guo et al. 2017, "On calibration of modern neural networks", eq. 3): the
-    /// mean over examples of |accuracy - mean confidence| of their bin, confidence being the largest probability and the
-    /// [`ECE_BINS`] bins ((m-1)/15, m/15].
+    /// Expected calibration error in [0, 1] (Guo et al. 2017, "On calibration of modern neural
+    /// networks", eq. 3): the mean over examples of |accuracy - mean confidence| of their bin,
+    /// confidence being the largest probability and the [`ECE_BINS`] bins ((m-1)/15, m/15].
     pub ece: f64,
     /// Its standard error, the bins and their mean confidence taken as exact; none in documents of
     /// earlier versions.
@@ -63,7 +63,8 @@ pub struct ClassificationMetrics {
     /// chance: its mean on this number of examples, and its 95% quantile.
     #[serde(default)]
     pub ece_by_chance: Option<[f64; 2]>,
-    /// Mean over examples of the sum over classes of (p(c) - [c is true])^2, in [0, 2] (Brier 1950).
+    /// Mean over examples of the sum over classes of (p(c) - [c is true])^2, in [0, 2] (Brier
+    /// 1950).
     pub brier: f64,
 }
 
@@ -128,7 +129,8 @@ impl ClassificationMeter {
         Self::default()
     }
 
-    /// Adds examples: `log_probs` holds log p(c) as (labels.len(), classes), natural logarithms that are normalised.
+    /// Adds examples: `log_probs` holds log p(c) as (labels.len(), classes), natural logarithms
+    /// that are normalised.
     ///
     /// A NaN makes NLL, ECE and Brier score NaN, and its example wrong.
     ///
@@ -225,8 +227,8 @@ mod tests {
         assert_eq!(top(&[1.0, f32::NAN, 3.0, 3.0], 9), [2, 3, 0, 1]);
     }
 
-    /// 40 examples of 4 classes with logits ((13*i*i + 7*i*c + 5*c*c) % 17)/4 and labels (3*i) % 4, as in
-    /// scripts/metrics_oracle.py.
+    /// 40 examples of 4 classes with logits ((13*i*i + 7*i*c + 5*c*c) % 17)/4 and labels (3*i) % 4,
+    /// as in scripts/metrics_oracle.py.
     fn example() -> (Vec<f32>, Vec<u32>) {
         let mut log_probs = Vec::new();
         for i in 0..40 {

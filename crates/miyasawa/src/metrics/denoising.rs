@@ -35,8 +35,9 @@ pub struct DenoisingMetrics {
     /// 2017, "Beyond a Gaussian denoiser", and before it); by Jensen's inequality it is never below
     /// the latter, which is `psnr(mse)`. One image without any error makes it infinite.
     pub psnr: f64,
-    /// Standard error of `psnr`: the images' sample standard deviation over the square root of their number. None of one
-    /// image, where one is without any error, and in documents of earlier versions.
+    /// Standard error of `psnr`: the images' sample standard deviation over the square root of
+    /// their number. None of one image, where one is without any error, and in documents of earlier
+    /// versions.
     #[serde(default)]
     pub psnr_error: Option<f64>,
     /// Mean over images of [`ssim`].

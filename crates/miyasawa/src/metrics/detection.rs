@@ -8,7 +8,8 @@ pub struct Detection {
     /// Area under the ROC curve: the probability that a value of "in" exceeds one of "out", ties
     /// counting half; 0.5 is chance, below it the score is inverted.
     pub auroc: f64,
-    /// Its standard error ([`auroc_error`]: Hanley & McNeil 1982); none in documents of earlier versions.
+    /// Its standard error ([`auroc_error`]: Hanley & McNeil 1982); none in documents of earlier
+    /// versions.
     #[serde(default)]
     pub auroc_error: Option<f64>,
     /// Its 95% interval ([`auroc_interval`]: Newcombe 2006, from the same standard error).
@@ -17,7 +18,8 @@ pub struct Detection {
     /// How many values of "in" and "out" it was measured on.
     #[serde(default)]
     pub counts: Option<[usize; 2]>,
-    /// Average precision with "in" as the positive set: the sum over thresholds of the rise in recall times the precision.
+    /// Average precision with "in" as the positive set: the sum over thresholds of the rise in
+    /// recall times the precision.
     pub aupr: f64,
     /// Share of "out" that passes the largest threshold which 95% of "in" pass.
     pub fpr95: f64,
@@ -75,8 +77,8 @@ pub fn detection(inside: &[f64], outside: &[f64]) -> Detection {
 mod tests {
     use super::*;
 
-    /// Expected values from scripts/detection_oracle.py (scikit-learn): "in" (17*i*i + 5*i) % 41 for 60 values, "out"
-    /// (11*i*i + 3*i) % 37 - 6 for 45.
+    /// Expected values from scripts/detection_oracle.py (scikit-learn): "in" (17*i*i + 5*i) % 41
+    /// for 60 values, "out" (11*i*i + 3*i) % 37 - 6 for 45.
     #[test]
     fn agrees_with_scikit_learn() {
         let inside: Vec<f64> = (0..60).map(|i| f64::from((17 * i * i + 5 * i) % 41)).collect();

@@ -63,7 +63,8 @@ impl Estimate {
         0.5 * (self.high - self.low)
     }
 
-    /// Around another value, and wider by a further, independent standard error: the margins add up as squares.
+    /// Around another value, and wider by a further, independent standard error: the margins add up
+    /// as squares.
     #[must_use]
     pub fn widened(self, value: f64, error: f64) -> Self {
         let margin = |of: f64| of.hypot(Z95 * error);
@@ -76,9 +77,10 @@ impl Estimate {
 
     /// Whether the 95% interval of the difference `self - other` lies above 0.
     ///
-    /// The interval is put together from both intervals as if the measurements were independent: Newcombe's hybrid score
-    /// interval for shares (1998, "Interval estimation for the difference between independent proportions", method 10), the
-    /// usual one for means. Measurements on the same examples vary together, so that it is rather too wide.
+    /// The interval is put together from both intervals as if the measurements were independent:
+    /// Newcombe's hybrid score interval for shares (1998, "Interval estimation for the difference
+    /// between independent proportions", method 10), the usual one for means. Measurements on the
+    /// same examples vary together, so that it is rather too wide.
     pub fn exceeds(self, other: Self) -> bool {
         let margin = (self.value - self.low).hypot(other.high - other.value);
         self.value - other.value - margin > 0.0
@@ -99,9 +101,10 @@ pub fn distinct_best(values: &[Option<Estimate>], best: Best) -> Option<usize> {
     found.filter(|_| known.len() > 1).map(|found| found.0)
 }
 
-/// Wilson's score interval of 95% for a share of `count` examples (Wilson 1927, "Probable inference, the law of succession,
-/// and statistical inference"): the shares from which the observed one is at most [`Z95`] of their own standard errors
-/// away. It lies within [0, 1] and has a width at shares of 0 and 1 too.
+/// Wilson's score interval of 95% for a share of `count` examples (Wilson 1927, "Probable
+/// inference, the law of succession, and statistical inference"): the shares from which the
+/// observed one is at most [`Z95`] of their own standard errors away. It lies within [0, 1] and has
+/// a width at shares of 0 and 1 too.
 pub fn wilson(share: f64, count: usize) -> [f64; 2] {
     let (n, z2) = (count as f64, Z95 * Z95);
     let middle = (share + z2 / (2.0 * n)) / (1.0 + z2 / n);
@@ -125,9 +128,10 @@ fn hanley_mcneil(a: f64, [more_in, more_out]: [f64; 2], pairs: f64) -> f64 {
     ((a * (1.0 - a) + more_in * (q1 - a * a) + more_out * (q2 - a * a)) / pairs).max(0.0)
 }
 
-/// The 95% interval of an area under the ROC curve: as [`wilson`] does, the areas from which the observed one is at most
-/// [`Z95`] of their own standard errors away, those being Hanley and McNeil's with the mean size of both sets (Newcombe 2006,
-/// "Confidence intervals for an effect size measure based on the Mann-Whitney statistic", part 2, method 5).
+/// The 95% interval of an area under the ROC curve: as [`wilson`] does, the areas from which the
+/// observed one is at most [`Z95`] of their own standard errors away, those being Hanley and
+/// McNeil's with the mean size of both sets (Newcombe 2006, "Confidence intervals for an effect
+/// size measure based on the Mann-Whitney statistic", part 2, method 5).
 pub fn auroc_interval(auroc: f64, inside: usize, outside: usize) -> [f64; 2] {
     let more = 0.5 * (inside + outside) as f64 - 1.0;
     let pairs = (inside * outside) as f64;
@@ -148,7 +152,8 @@ pub fn auroc_interval(auroc: f64, inside: usize, outside: usize) -> [f64; 2] {
     [limit(0.0), limit(1.0)]
 }
 
-/// Mean and deviation of `|hits - n*p|` for `hits` of a binomial distribution (De Moivre's formula for the mean).
+/// Mean and deviation of `|hits - n*p|` for `hits` of a binomial distribution (De Moivre's formula
+/// for the mean).
 pub(super) fn absolute_deviation(n: u64, p: f64) -> [f64; 2] {
     let p = p.clamp(0.0, 1.0);
     let variance = n as f64 * p * (1.0 - p);

@@ -25,7 +25,8 @@ pub struct Prediction {
     pub class_conditional: Option<Tensor<4>>,
 }
 
-/// A model of noisy images `y`, `[batch, channels, height, width]`, at noise levels `sigma`, `[batch]`.
+/// A model of noisy images `y`, `[batch, channels, height, width]`, at noise levels `sigma`,
+/// `[batch]`.
 pub trait Predict {
     /// Computes the quantities of the query that the model has.
     fn predict(&self, y: &Tensor<4>, sigma: &Tensor<1>, query: &Query<'_>) -> Prediction;

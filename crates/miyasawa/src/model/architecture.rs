@@ -207,7 +207,8 @@ impl Architecture {
         }
     }
 
-    /// Values of an activation of one image: after the first convolution, then of every unit (block or layer).
+    /// Values of an activation of one image: after the first convolution, then of every unit (block
+    /// or layer).
     pub fn activations(&self, [height, width]: [usize; 2]) -> Vec<usize> {
         match self {
             Self::GradResNet(config) => config.activations([height, width]),
@@ -229,7 +230,8 @@ impl Architecture {
         }
     }
 
-    /// Passes through the convolutions to denoise an image: the joint model's denoiser is a gradient.
+    /// Passes through the convolutions to denoise an image: the joint model's denoiser is a
+    /// gradient.
     pub fn denoise_passes(&self) -> usize {
         if self.kind() == Kind::GradResNet { 2 } else { 1 }
     }
@@ -245,8 +247,8 @@ impl Architecture {
         } = operands;
     }
 
-    /// A model with random parameters for data with the standard deviation `sigma_data`; the seed fixes the
-    /// parameters on every device.
+    /// A model with random parameters for data with the standard deviation `sigma_data`; the seed
+    /// fixes the parameters on every device.
     ///
     /// # Panics
     /// If [`validate`](Self::validate) finds an error.
@@ -422,7 +424,8 @@ mod tests {
         for (text, word) in [
             (r#"{"kind":"resnet18","channels":3,"classes":0,"width":8,"blocks":[1]}"#, "classes"),
             (r#"{"kind":"resnet18","channels":3,"classes":2,"width":8,"blocks":[]}"#, "blocks"),
-            // 11 channels are one group, 22 are two, 44 would be five; 7 channels make 28 in the third stage, three groups.
+            // 11 channels are one group, 22 are two, 44 would be five; 7 channels make 28 in the
+            // third stage, three groups.
             (
                 r#"{"channels":1,"classes":10,"width":11,"blocks":[1,1,1],"blind":true,"zero_energy_head":true}"#,
                 "44 channels",

@@ -16,8 +16,8 @@ pub struct DnCnnConfig {
     pub width: usize,
     /// Convolutions; 17 in the paper for one noise level, 20 for many.
     pub depth: usize,
-    /// No constants anywhere (Mohan et al. 2020): the denoiser is homogeneous and works beyond the noise
-    /// levels of its training.
+    /// No constants anywhere (Mohan et al. 2020): the denoiser is homogeneous and works beyond the
+    /// noise levels of its training.
     pub bias_free: bool,
     /// Whether the noise level is an additional input channel (Zhang et al. 2018, FFDNet).
     pub conditioned: bool,
@@ -76,7 +76,8 @@ pub struct DnCnn {
 }
 
 impl DnCnn {
-    /// The output for `[batch, height, width, channels (+ 1)]`; in training, statistics go to the log.
+    /// The output for `[batch, height, width, channels (+ 1)]`; in training, statistics go to the
+    /// log.
     pub fn forward(&self, x: &Tensor<4>, mut log: Option<&mut NormLog>) -> Tensor<4> {
         let mut x = relu(self.first.forward_add(x, None).0);
         for (conv, norm) in self.middle.iter().zip(&self.norms) {

@@ -254,8 +254,8 @@ pub(super) fn resnet_macs(
     total
 }
 
-/// Values of an activation of one image in a residual network: after the first convolution, then after every
-/// block.
+/// Values of an activation of one image in a residual network: after the first convolution, then
+/// after every block.
 pub(super) fn stage_activations(
     first_width: usize,
     blocks: &[usize],
@@ -271,9 +271,9 @@ pub(super) fn stage_activations(
     sizes
 }
 
-/// The ResNet-18 layout made smooth (GELU, group normalisation, no bias), so that its input gradient is
-/// a denoiser with the structure of a UNet. The mean-pooled output of every stage feeds both heads.
-/// Parameters carry the names and shapes of reference.py.
+/// The ResNet-18 layout made smooth (GELU, group normalisation, no bias), so that its input
+/// gradient is a denoiser with the structure of a UNet. The mean-pooled output of every stage feeds
+/// both heads. Parameters carry the names and shapes of reference.py.
 #[derive(Module, Debug)]
 pub struct GradResNet {
     embed1: Option<Linear>,

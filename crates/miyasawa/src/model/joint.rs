@@ -13,11 +13,11 @@ use burn::tensor::{
 /// ```
 ///
 /// with `s` the standard deviation of the data, and for a blind network
-/// `log p(y, c) = -|y|^2 / 2 + e(y) + f_c(y) + const`. Images are `[batch, channels, height, width]`
-/// in `[-1, 1]` before the noise.
+/// `log p(y, c) = -|y|^2 / 2 + e(y) + f_c(y) + const`. Images are
+/// `[batch, channels, height, width]` in `[-1, 1]` before the noise.
 ///
-/// The part that all classes share is in the thousands and `f` of order one: they are never added, or
-/// float32 would round the class posterior away.
+/// The part that all classes share is in the thousands and `f` of order one: they are never added,
+/// or float32 would round the class posterior away.
 #[derive(Module, Debug)]
 pub struct JointModel<N: EnergyNetwork> {
     /// The energy network.
@@ -115,8 +115,8 @@ impl<N: EnergyNetwork> Evaluated<'_, N> {
         softmax(self.outputs.logits.clone(), 1)
     }
 
-    /// The part of `log p(y, c)` that all classes share, `[batch]`; add [`logits`](Self::logits) only
-    /// where single precision does not matter.
+    /// The part of `log p(y, c)` that all classes share, `[batch]`; add [`logits`](Self::logits)
+    /// only where single precision does not matter.
     pub fn shared_log_prob(&self) -> Tensor<1> {
         let n = self.y.dims()[0];
         let square = self.y.clone().powi_scalar(2).reshape([n as i32, -1]).sum_dim(1).squeeze_dim::<1>(1);
@@ -172,8 +172,9 @@ impl<N: EnergyNetwork> Evaluated<'_, N> {
         difference * per_image(&share)
     }
 
-    /// `grad_y log p(c | y)`, the adversarial gradient: the network is pulled back once with the weights
-    /// `[c = label] - p(c | y)`, of which `1 - p(label | y)` is the sum of the others and not a difference.
+    /// `grad_y log p(c | y)`, the adversarial gradient: the network is pulled back once with the
+    /// weights `[c = label] - p(c | y)`, of which `1 - p(label | y)` is the sum of the others and
+    /// not a difference.
     pub fn class_gradient(&self, labels: &Tensor<1, Int>) -> Tensor<4> {
         let (one, rest) = self.split(labels);
         self.logit_gradient(one * rest.clone().sum_dim(1) - rest)

@@ -29,7 +29,8 @@ pub fn one_hot(labels: &Tensor<1, Int>, classes: usize) -> Tensor<2> {
 
 /// `log(1 + exp(x))`, whose value and derivative neither overflow nor are lost in a 1.
 pub(super) fn softplus(x: Tensor<1>) -> Tensor<1> {
-    // At 0, where two classes are equally likely, the framework takes the derivatives of both parts as 0: they are 1/2 together.
+    // At 0, where two classes are equally likely, the framework takes the derivatives of both parts
+    // as 0: they are 1/2 together.
     let x = x.clone() + x.equal_elem(0.0).float() * 1e-30;
     relu(x.clone()) + (-x.abs()).exp().log1p()
 }

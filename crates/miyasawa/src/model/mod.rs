@@ -1,4 +1,5 @@
-//! Energy networks, the joint model of a noisy image and its class, and the reference models beside it.
+//! Energy networks, the joint model of a noisy image and its class, and the reference models beside
+//! it.
 
 mod any;
 mod architecture;

@@ -113,8 +113,8 @@ impl<F: FnMut(&str, &[usize], Tensor<1>) -> Tensor<1>> ModuleMapper for Update<F
     }
 }
 
-/// Replaces every parameter by `update(name, shape, flattened value)`, which has the same length. The
-/// value is moved in, so that it may be updated in place.
+/// Replaces every parameter by `update(name, shape, flattened value)`, which has the same length.
+/// The value is moved in, so that it may be updated in place.
 pub fn update<M: Module>(module: M, update: impl FnMut(&str, &[usize], Tensor<1>) -> Tensor<1>) -> M {
     module.map(&mut Update { names: Names::default(), update })
 }

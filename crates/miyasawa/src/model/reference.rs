@@ -17,7 +17,8 @@ pub struct PlainClassifier {
 }
 
 impl PlainClassifier {
-    /// The logits of images `[batch, channels, height, width]`; in training, statistics go to the log.
+    /// The logits of images `[batch, channels, height, width]`; in training, statistics go to the
+    /// log.
     pub fn logits(&self, y: &Tensor<4>, log: Option<&mut NormLog>) -> Tensor<2> {
         self.net.forward(&y.clone().permute([0, 2, 3, 1]), log)
     }

@@ -122,7 +122,8 @@ impl BasicBlock {
 }
 
 impl ResNet {
-    /// The logits of images `[batch, height, width, channels]`; in training, statistics go to the log.
+    /// The logits of images `[batch, height, width, channels]`; in training, statistics go to the
+    /// log.
     pub fn forward(&self, x: &Tensor<4>, mut log: Option<&mut NormLog>) -> Tensor<2> {
         let mut x = relu(self.norm.normalise_conv(&self.stem, x, log.as_deref_mut()));
         for block in self.stages.iter().flatten() {

@@ -17,8 +17,9 @@ const EPSILON: f64 = 1e-5;
 /// of the entire batch ([`update_running`]). Out of training the running statistics are folded into
 /// the convolution.
 ///
-/// It is group normalisation of the batch taken as one image, with a group for every channel: the same
-/// kernels. Without a bias (Mohan et al. 2020) nothing is subtracted, so that the layer is homogeneous.
+/// It is group normalisation of the batch taken as one image, with a group for every channel: the
+/// same kernels. Without a bias (Mohan et al. 2020) nothing is subtracted, so that the layer is
+/// homogeneous.
 #[derive(Module, Debug)]
 pub struct BatchNorm {
     /// Scale, `[channels]`.
@@ -64,8 +65,8 @@ impl NormLog {
 }
 
 impl Moments {
-    /// The statistics of several parts together, in their order: the mean, and the variance within and
-    /// between the parts.
+    /// The statistics of several parts together, in their order: the mean, and the variance within
+    /// and between the parts.
     fn pool(parts: &[&Self]) -> Self {
         let count: usize = parts.iter().map(|part| part.count).sum();
         let share = |part: &Self| part.count as f64 / count as f64;

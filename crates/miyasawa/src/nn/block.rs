@@ -15,7 +15,8 @@ pub struct Block {
     pub conv2: Conv2d,
     /// 1x1, where the shape changes.
     pub shortcut: Option<Conv2d>,
-    /// With the second GELU, at the end of the block: measured better than at its start (docs/ablations.md).
+    /// With the second GELU, at the end of the block: measured better than at its start
+    /// (docs/ablations.md).
     pub norm: ModulatedNorm,
 }
 
@@ -56,8 +57,8 @@ impl Block {
     /// The same block with a norm without statistics, whose initial scale and shift are such that
     /// an input of unit variance and random convolutions lead to an output of unit variance.
     pub fn with_fixed_norm(self) -> Self {
-        // The deviation of a GELU of N(0, 1) is 0.58 and its mean 0.28; a strided shortcut has a third
-        // of its input's variance.
+        // The deviation of a GELU of N(0, 1) is 0.58 and its mean 0.28; a strided shortcut has a
+        // third of its input's variance.
         let [scale, shift] = if self.shortcut.is_some() { [2.7, -0.35] } else { [1.7, -0.48] };
         Self { norm: self.norm.fixed(scale, shift), ..self }
     }

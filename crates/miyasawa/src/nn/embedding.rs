@@ -26,7 +26,8 @@ pub fn noise_features(sigma: &Tensor<1>) -> Tensor<2> {
 /// WebGPU shading language allows it, SwiftShader uses it), which is visible in the gradients of
 /// the embedding.
 fn cos_sin(t: Tensor<2>) -> [Tensor<2>; 2] {
-    /// 2*pi in two parts: the first has few enough bits that its product with a small integer is exact.
+    /// 2*pi in two parts: the first has few enough bits that its product with a small integer is
+    /// exact.
     const TURN: [f64; 2] = [6.281_25, 0.001_935_307_179_586_4];
     let turns = (t.clone() * std::f64::consts::TAU.recip()).round();
     let half = (t - turns.clone() * TURN[0] - turns * TURN[1]) * 0.5;

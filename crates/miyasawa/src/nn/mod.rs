@@ -27,7 +27,8 @@ use rand::{Rng, RngExt};
 
 /// A layer on channels-last activations, `[batch, height, width, channels]`.
 ///
-/// `embedding` describes the noise level of every image, `[batch, features]`; blind networks have none.
+/// `embedding` describes the noise level of every image, `[batch, features]`; blind networks have
+/// none.
 ///
 /// The law that ties the two methods, for every `x`, direction `d` and cotangent `g`:
 /// `<d/dt forward(x + t*d) at 0, g> = <d, adjoint(tape, g)>`.

@@ -1,8 +1,8 @@
 //! The reverses for `Autodiff<B>`, each written in terms of the same operations on `B`.
 //!
-//! `Autodiff` differentiates once. That is enough for exact parameter gradients of a loss on the score,
-//! because the adjoint of the network is itself made of tracked operations (see ARCHITECTURE.md).
-//! The reverses of the reverses are not written.
+//! `Autodiff` differentiates once. That is enough for exact parameter gradients of a loss on the
+//! score, because the adjoint of the network is itself made of tracked operations (see
+//! ARCHITECTURE.md). The reverses of the reverses are not written.
 
 use super::backend::{JointOps, Optional};
 use burn::backend::{
@@ -30,7 +30,8 @@ fn register_grad<B: Backend>(
 
 /// Implements `Backward` for a unit type with a state of tensors.
 ///
-/// `reverse!(Name, parents, (state fields): (types), |dy, parents, grads| body)`; the backend is `B`.
+/// `reverse!(Name, parents, (state fields): (types), |dy, parents, grads| body)`; the backend is
+/// `B`.
 macro_rules! reverse {
     ($name:ident, [$($n:tt)+], $state:pat => $types:ty, |$dy:ident, $parents:ident, $grads:ident| $body:block) => {
         #[derive(Debug)]

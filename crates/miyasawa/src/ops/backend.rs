@@ -66,7 +66,8 @@ pub trait JointOps: Backend {
         default::conv2d_adjoint::<Self>(g, w, addend, shape)
     }
 
-    /// The gradient of `<conv(x, w), g>` for `w`; see [`conv2d_weight_grad`](super::conv2d_weight_grad).
+    /// The gradient of `<conv(x, w), g>` for `w`; see
+    /// [`conv2d_weight_grad`](super::conv2d_weight_grad).
     fn conv2d_nhwc_weight_grad(
         x: FloatTensor<Self>,
         g: FloatTensor<Self>,
@@ -85,8 +86,8 @@ pub trait JointOps: Backend {
         default::gelu_adjoint::<Self>(h, g)
     }
 
-    /// `(v*gelu'(h), v*g*gelu''(h))`: the reverse of [`gelu_exact_adjoint`](Self::gelu_exact_adjoint)
-    /// for `(g, h)`.
+    /// `(v*gelu'(h), v*g*gelu''(h))`: the reverse of
+    /// [`gelu_exact_adjoint`](Self::gelu_exact_adjoint) for `(g, h)`.
     fn gelu_exact_adjoint_reverse(
         h: FloatTensor<Self>,
         g: FloatTensor<Self>,
@@ -122,8 +123,8 @@ pub trait JointOps: Backend {
         default::group_norm_adjoint::<Self>(x, gamma, mean, rstd, g, shape, gelu)
     }
 
-    /// `(A(gamma*g), sum g*xh, sum g)`, the first times `gelu'(x)` where `gelu` is set: the reverse of
-    /// [`group_norm_nhwc`](Self::group_norm_nhwc) for `(x, gamma, beta)`.
+    /// `(A(gamma*g), sum g*xh, sum g)`, the first times `gelu'(x)` where `gelu` is set: the reverse
+    /// of [`group_norm_nhwc`](Self::group_norm_nhwc) for `(x, gamma, beta)`.
     fn group_norm_nhwc_reverse(
         x: FloatTensor<Self>,
         gamma: FloatTensor<Self>,
@@ -157,7 +158,8 @@ pub trait JointOps: Backend {
         default::mean_pool::<Self>(x)
     }
 
-    /// `g/(height*width) (+ addend)` at every pixel; see [`mean_pool_adjoint`](super::mean_pool_adjoint).
+    /// `g/(height*width) (+ addend)` at every pixel; see
+    /// [`mean_pool_adjoint`](super::mean_pool_adjoint).
     fn mean_pool_nhwc_adjoint(
         g: FloatTensor<Self>,
         #[extension_type] addend: Optional<Self>,
@@ -186,8 +188,9 @@ pub trait JointOps: Backend {
         default::adamw::<Self>(p, m, v, average, g, rule, at)
     }
 
-    /// One step of stochastic gradient descent with the gradient `g`: the new `(p, velocity, average)`;
-    /// see [`sgd_update`](super::sgd_update). Without an average the last is `p`.
+    /// One step of stochastic gradient descent with the gradient `g`: the new
+    /// `(p, velocity, average)`; see [`sgd_update`](super::sgd_update). Without an average the last
+    /// is `p`.
     fn sgd_update(
         p: FloatTensor<Self>,
         velocity: FloatTensor<Self>,

@@ -267,7 +267,8 @@ pub(super) fn group_norm_adjoint_reverse<B: Backend>(
     let g = Groups::<B>::split(g, &s);
     let q = B::float_mul(g.clone(), gamma.clone());
     let a_q = groups.project(q.clone());
-    // With the GELU the output is gelu'(x)*A(q): its cotangent reaches A through the slope, and x twice.
+    // With the GELU the output is gelu'(x)*A(q): its cotangent reaches A through the slope, and x
+    // twice.
     let (v, bend) = if gelu {
         let (v, bend) = gelu_adjoint_reverse::<B>(x.clone(), groups.merge(a_q.clone()), v);
         (v, Some(bend))

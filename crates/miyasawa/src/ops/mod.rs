@@ -1,12 +1,12 @@
 //! The closed set of operations, on tensors: forward, adjoint, and the tensors that their reverses
 //! need.
 //!
-//! Every operation exists three times: a default body in framework operations (any device), a CPU body on
-//! `miyasawa-kernels`, and a hand-written reverse for `Autodiff` in terms of the same operations
-//! ([`JointOps`]). Activations are channels-last, `[batch, height, width, channels]`.
+//! Every operation exists three times: a default body in framework operations (any device), a CPU
+//! body on `miyasawa-kernels`, and a hand-written reverse for `Autodiff` in terms of the same
+//! operations ([`JointOps`]). Activations are channels-last, `[batch, height, width, channels]`.
 //!
-//! The adjoint of an operation is an ordinary, tracked operation. A network's input gradient, written
-//! with adjoints, is therefore differentiable once more by first-order autodiff.
+//! The adjoint of an operation is an ordinary, tracked operation. A network's input gradient,
+//! written with adjoints, is therefore differentiable once more by first-order autodiff.
 
 // The reverse of a normalisation has many inputs; each has a name of its meaning.
 mod autodiff;
@@ -36,7 +36,8 @@ fn addend(tensor: Option<&Tensor<4>>) -> Optional<Dispatch> {
     tensor.map_or(Optional::None, |tensor| Optional::Tensor(dispatch(tensor)))
 }
 
-/// The shape of the convolution of `x` with the weight `w`, `[out, in, kernel, kernel]`, products in float32.
+/// The shape of the convolution of `x` with the weight `w`, `[out, in, kernel, kernel]`, products
+/// in float32.
 ///
 /// # Panics
 /// If the numbers of channels differ or the kernel is not square.
@@ -108,9 +109,9 @@ impl NormStats {
 }
 
 /// Group normalisation (Wu & He 2018) with a scale and a shift for every image and channel:
-/// `xh*gamma + beta`, where `gamma` and `beta` are `[batch, channels]`. With `gelu` it is `gelu(x)` that is
-/// normalised, in the same pass over the activations and with nothing kept between the two. With
-/// [`Statistics::Fixed`] nothing is normalised: a scale and a shift.
+/// `xh*gamma + beta`, where `gamma` and `beta` are `[batch, channels]`. With `gelu` it is `gelu(x)`
+/// that is normalised, in the same pass over the activations and with nothing kept between the two.
+/// With [`Statistics::Fixed`] nothing is normalised: a scale and a shift.
 pub fn group_norm(
     x: &Tensor<4>,
     gamma: &Tensor<2>,
@@ -128,8 +129,8 @@ pub fn group_norm(
     )
 }
 
-/// `A(gamma*g)` with `A(q) = r*(q - mean q - xh*mean(q*xh))`: the gradient of [`group_norm`] for `x`;
-/// with `gelu`, times `gelu'(x)`.
+/// `A(gamma*g)` with `A(q) = r*(q - mean q - xh*mean(q*xh))`: the gradient of [`group_norm`] for
+/// `x`; with `gelu`, times `gelu'(x)`.
 pub fn group_norm_adjoint(
     x: &Tensor<4>,
     gamma: &Tensor<2>,
@@ -179,8 +180,9 @@ pub fn sum_squares<const D: usize>(x: &Tensor<D>) -> Tensor<1> {
 }
 
 /// The new `[p, m, v, average]`, in one pass on the CPU: AdamW (Loshchilov & Hutter 2019) with the
-/// gradient `g`, and `average = decay*average + (1 - decay)*p` of the new `p`. Untracked tensors; they are
-/// moved in, so that a device may update them in place. Without an average the last is `p`.
+/// gradient `g`, and `average = decay*average + (1 - decay)*p` of the new `p`. Untracked tensors;
+/// they are moved in, so that a device may update them in place. Without an average the last is
+/// `p`.
 pub fn adamw_update(
     [p, m, v]: [Tensor<1>; 3],
     average: Option<Tensor<1>>,

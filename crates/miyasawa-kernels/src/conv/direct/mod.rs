@@ -23,7 +23,8 @@ use super::ConvShape;
 pub(super) use adjoint::adjoint;
 pub(super) use grad::weight_grad;
 
-/// Values of a patch buffer of one task: half of a usual second-level cache with the weights beside it.
+/// Values of a patch buffer of one task: half of a usual second-level cache with the weights beside
+/// it.
 const PATCH_BUDGET: usize = 160 * 1024;
 /// Tasks that a pass aims for, so that threads balance; never a function of the number of threads.
 const TASKS: usize = 16;
@@ -51,7 +52,8 @@ impl Patch {
     }
 }
 
-/// Number of values between blocks of `rows` rows; the extra row keeps blocks out of each other's cache sets.
+/// Number of values between blocks of `rows` rows; the extra row keeps blocks out of each other's
+/// cache sets.
 fn block_stride(rows: usize, lanes: usize) -> usize {
     (rows + 1) * lanes
 }
@@ -231,8 +233,8 @@ impl Kernel for Forward<'_> {
         let (blocks, columns) = (co.div_ceil(lanes), s.in_channels * s.kernel * s.kernel);
         let stride = block_stride(count, lanes);
         let (mut a, mut c) = (Scratch::new(patch.fill.blocks * stride), Scratch::new(2 * stride));
-        // SAFETY: `a` and `c` have a stride for each block; the packed weights have all panels; each pixel
-        // and channel of `y` belongs to one task.
+        // SAFETY: `a` and `c` have a stride for each block; the packed weights have all panels;
+        // each pixel and channel of `y` belongs to one task.
         unsafe {
             gather::<S>(s, &patch, self.x, (start, count), (0, patch.groups), (a.as_mut_ptr(), stride));
             for panel in self.panels.0..self.panels.1 {

@@ -1,9 +1,10 @@
-//! 3x3 convolution by Winograd's bilinear algorithms: 36 products where the definition has 144 with stride 1,
-//! 81 with stride 2.
+//! 3x3 convolution by Winograd's bilinear algorithms: 36 products where the definition has 144 with
+//! stride 1, 81 with stride 2.
 //!
-//! A tile of 4x4 outputs is `Aᵀ[(G w Gᵀ) ⊙ (Bᵀ x B)]A`, summed over input channels before `Aᵀ .. A`; the sum
-//! is a matrix product of tiles and channels for each entry of the bracket. The adjoint is the same with
-//! flipped and transposed weights. The weight gradient is `Gᵀ[sum over tiles of (Bᵀ x B) ⊙ (A g Aᵀ)]G`.
+//! A tile of 4x4 outputs is `Aᵀ[(G w Gᵀ) ⊙ (Bᵀ x B)]A`, summed over input channels before
+//! `Aᵀ .. A`; the sum is a matrix product of tiles and channels for each entry of the bracket. The
+//! adjoint is the same with flipped and transposed weights. The weight gradient is
+//! `Gᵀ[sum over tiles of (Bᵀ x B) ⊙ (A g Aᵀ)]G`.
 //!
 //! With few weights a task takes a few dozen tiles from the image to the result, everything in its
 //! second-level cache ([`Fused`]). Transformed weights grow fourfold; where they would exceed the
@@ -47,8 +48,8 @@ use weights::Weights;
 const SHARED_WEIGHTS: usize = 640 * 1024;
 /// Values of the transformed tiles of one task.
 const TILE_BUDGET: usize = 288 * 1024;
-/// Most rows of a fused task: measured best from 8 to 128 channels, between reading the weights again and leaving the
-/// first-level cache.
+/// Most rows of a fused task: measured best from 8 to 128 channels, between reading the weights
+/// again and leaving the first-level cache.
 const FUSED_ROWS: usize = 24;
 /// Up to this many rows (one image) every thread transforms all weights for itself: that takes less
 /// time than fetching them from another core's cache.
@@ -63,8 +64,8 @@ pub(super) fn supports(s: &ConvShape) -> bool {
     s.kernel == 3 && (s.stride == 1 && s.padding <= 2 || s.stride == 2 && s.padding == 1)
 }
 
-/// Whether it saves enough products to make up for the transforms, which cost about a quarter of them. Only outputs
-/// of few pixels a side waste that many; even three input channels gain.
+/// Whether it saves enough products to make up for the transforms, which cost about a quarter of
+/// them. Only outputs of few pixels a side waste that many; even three input channels gain.
 pub(super) fn is_faster(s: &ConvShape) -> bool {
     let kind = if s.stride == 1 { Kind::Unit } else { Kind::Down };
     let tiles = Grid::new(1, s.out_height(), s.out_width(), TILE).tiles;
@@ -219,7 +220,8 @@ fn apply(
     }
 }
 
-/// Transforms the weights of a block of results and a few depths: `[panel][transformed weight][depth][panel's lanes]`.
+/// Transforms the weights of a block of results and a few depths:
+/// `[panel][transformed weight][depth][panel's lanes]`.
 struct Pack<'a> {
     pass: Pass<'a>,
     block: usize,
@@ -238,7 +240,8 @@ impl Pack<'_> {
         let offset = panel * weights::panel(weights.depth(), lanes)
             + self.depths.0 * width * lanes
             + self.block % 2 * lanes;
-        // SAFETY: the packed weights have room for all blocks and depths; these are only this task's.
+        // SAFETY: the packed weights have room for all blocks and depths; these are only this
+        // task's.
         unsafe {
             let out = self.out.at(offset);
             let stride = weights::stride(weights.depth(), width * lanes, lanes);
@@ -324,8 +327,8 @@ impl Fused<'_> {
         let (mut v, mut m) = (Scratch::new(planes.len()), Scratch::new(products.len()));
         let start = self.start * P;
         let tiles = (start, (rows * P).min(pass.grid.tiles - start));
-        // SAFETY: the buffers have the lengths of their planes, the packed weights all panels; these tiles of
-        // the result are only this task's.
+        // SAFETY: the buffers have the lengths of their planes, the packed weights all panels;
+        // these tiles of the result are only this task's.
         unsafe {
             S::call(LoadTiles::<P> {
                 kind,
@@ -400,8 +403,8 @@ impl Kernel for Panel<'_> {
         let mut u = Scratch::new(WEIGHTS * stride);
         let mut m = Scratch::new(products.len());
         let mut taps = Scratch::new(9 * lanes * lanes);
-        // SAFETY: the buffers have the lengths of their planes and of the weights of `step` depths; these
-        // channels of the result are only this task's.
+        // SAFETY: the buffers have the lengths of their planes and of the weights of `step` depths;
+        // these channels of the result are only this task's.
         unsafe {
             for start in (0..depth).step_by(step) {
                 let end = depth.min(start + step);

@@ -56,8 +56,8 @@ pub(super) struct Planes {
 
 impl Planes {
     pub(super) fn new(products: usize, blocks: usize, rows: usize, lanes: usize) -> Self {
-        // An odd number of vectors between products: one tile writes all of them, and at a distance of
-        // a power of two they would evict each other.
+        // An odd number of vectors between products: one tile writes all of them, and at a distance
+        // of a power of two they would evict each other.
         Self { products, blocks, rows, stride: ((blocks * rows) | 1) * lanes, block: rows * lanes }
     }
 
@@ -123,11 +123,12 @@ impl<S: Simd, const P: usize, const N: usize, const FULL: bool, const ROUND: boo
     }
 }
 
-/// Transforms the windows of tiles `tiles.0..tiles.0 + tiles.1` of the images `x` into rows `first_row..` of `planes`,
-/// a vector holding `P` tiles, for the channel blocks `blocks`. Tiles after the grid's last count as zeros.
+/// Transforms the windows of tiles `tiles.0..tiles.0 + tiles.1` of the images `x` into rows
+/// `first_row..` of `planes`, a vector holding `P` tiles, for the channel blocks `blocks`. Tiles
+/// after the grid's last count as zeros.
 ///
-/// To run it, `x` must hold the images of the grid, `zeros` a value for each channel, `out` must be as long as `planes`
-/// says, and nobody else may use the parts written.
+/// To run it, `x` must hold the images of the grid, `zeros` a value for each channel, `out` must be
+/// as long as `planes` says, and nobody else may use the parts written.
 pub(super) struct LoadTiles<'a, const P: usize> {
     pub(super) kind: Kind,
     pub(super) operands: Operands,
@@ -199,7 +200,8 @@ unsafe fn load_tiles<
             }
             let (n, ty, tx) = grid.position(tile);
             let (y0, x0) = ((ty * step) as isize - padding as isize, (tx * step) as isize - padding as isize);
-            // The address of the window's first pixel may be outside of the slice, hence `wrapping`.
+            // The address of the window's first pixel may be outside of the slice, hence
+            // `wrapping`.
             let first = (n * height) as isize + y0;
             let p = x.as_ptr().wrapping_offset((first * columns as isize + x0) * channels as isize);
             let (y1, x1) = (y0 + N as isize, x0 + N as isize);
@@ -219,7 +221,8 @@ unsafe fn load_tiles<
         }
         for block in blocks.0..blocks.1 {
             let (offset, count) = (block * width, (channels - block * width).min(width));
-            // SAFETY: the sources are squares of pixels with these channels; row and block are in `planes`.
+            // SAFETY: the sources are squares of pixels with these channels; row and block are in
+            // `planes`.
             unsafe {
                 let out = out.at(block * planes.block + (first_row + row) * S::LANES);
                 if P == 2 {
@@ -272,11 +275,11 @@ impl<S: Simd, const F: usize> Source<S> for Products<F> {
     }
 }
 
-/// Transforms the products `m` of tiles `tiles.0..tiles.0 + tiles.1` and writes (or adds to `addend`) the channels
-/// of blocks `first_block..`, one for each block of `planes`.
+/// Transforms the products `m` of tiles `tiles.0..tiles.0 + tiles.1` and writes (or adds to
+/// `addend`) the channels of blocks `first_block..`, one for each block of `planes`.
 ///
-/// To run it, `m` must be as long as `planes` says, `y` and `addend` must hold the images of the grid, and nobody else
-/// may use these tiles and channels of `y`.
+/// To run it, `m` must be as long as `planes` says, `y` and `addend` must hold the images of the
+/// grid, and nobody else may use these tiles and channels of `y`.
 pub(super) struct StoreTiles<'a, const P: usize> {
     pub(super) kind: Kind,
     pub(super) grid: &'a Grid,

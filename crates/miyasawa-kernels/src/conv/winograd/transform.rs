@@ -12,9 +12,10 @@
 //! output  Aᵀ: y_i = sum of p^i m_p              0 counts for y0, ∞ for y3
 //! ```
 //!
-//! Stride 2: outputs `y_i = D_i g0 + D_{i+1} g2 + E_i g1` of the inputs `D` at odd and `E` at even distance. The first
-//! two terms are F(4, 2) with the five finite points, the last one is four plain products, so that four outputs take nine
-//! products instead of twelve (81 for 144 in two dimensions), of six different weights.
+//! Stride 2: outputs `y_i = D_i g0 + D_{i+1} g2 + E_i g1` of the inputs `D` at odd and `E` at even
+//! distance. The first two terms are F(4, 2) with the five finite points, the last one is four
+//! plain products, so that four outputs take nine products instead of twelve (81 for 144 in two
+//! dimensions), of six different weights.
 
 use std::f32::consts::{FRAC_1_SQRT_2, SQRT_2};
 

@@ -35,8 +35,9 @@ impl Weights {
     }
 }
 
-/// Values between the transformed weights of `depth` depths of `row` values: an odd number of vectors, since all 36 are
-/// written at once and would evict each other at a distance of a power of two.
+/// Values between the transformed weights of `depth` depths of `row` values: an odd number of
+/// vectors, since all 36 are written at once and would evict each other at a distance of a power of
+/// two.
 pub(super) fn stride(depth: usize, row: usize, lanes: usize) -> usize {
     ((depth * row / lanes) | 1) * lanes
 }
@@ -69,8 +70,9 @@ impl<S: Simd> Source<S> for Sums {
     }
 }
 
-/// Transforms depths `start..end` and the results of one block into `out`, where depth `start` has its first
-/// vector, `row` values lie between depths and `stride` between transformed weights. Each result fills `P` lanes.
+/// Transforms depths `start..end` and the results of one block into `out`, where depth `start` has
+/// its first vector, `row` values lie between depths and `stride` between transformed weights. Each
+/// result fills `P` lanes.
 ///
 /// `taps` is working memory of `9*LANES*LANES` values.
 ///
@@ -130,7 +132,8 @@ unsafe fn read_taps<S: Simd, const P: usize>(
     let first = block * lanes;
     let full = P == 1 && first + lanes <= shape.results();
     if full && !shape.adjoint && count == lanes {
-        // Nine squares of `lanes` outputs times `lanes` values of (input, tap), which are contiguous.
+        // Nine squares of `lanes` outputs times `lanes` values of (input, tap), which are
+        // contiguous.
         let from = (first * shape.inputs + depth) * TAPS;
         // Outputs are too far apart in memory for the processor to prefetch their next inputs by
         // itself.
@@ -186,7 +189,8 @@ unsafe fn read_taps<S: Simd, const P: usize>(
 #[inline(always)]
 fn scatter_reversed<S: Simd>(source: &[f32], taps: &mut [f32]) -> bool {
     let lanes = S::LANES;
-    // Squares may be wider than nine (then they read into the next input) or narrower (then there are several).
+    // Squares may be wider than nine (then they read into the next input) or narrower (then there
+    // are several).
     let squares = TAPS.div_ceil(lanes);
     let mut square = [0.0f32; 16 * 16];
     if source.len() < (lanes - 1) * TAPS + squares * lanes {
@@ -203,8 +207,9 @@ fn scatter_reversed<S: Simd>(source: &[f32], taps: &mut [f32]) -> bool {
     true
 }
 
-/// Turns sums over tiles into `taps[(i*9 + t)*LANES + lane]` for `count <= LANES` depths: the sum of `parts`
-/// matrices that lie `part` values apart, each with `row` values between depths and `stride` between transformed weights.
+/// Turns sums over tiles into `taps[(i*9 + t)*LANES + lane]` for `count <= LANES` depths: the sum
+/// of `parts` matrices that lie `part` values apart, each with `row` values between depths and
+/// `stride` between transformed weights.
 ///
 /// # Safety
 /// `sums` is valid for these reads. The sums are overwritten.

@@ -1,5 +1,5 @@
-//! The formulas of the module's page in double precision, one group of one image at a time, and the GELU's
-//! definition by an integral, for the tests.
+//! The formulas of the module's page in double precision, one group of one image at a time, and the
+//! GELU's definition by an integral, for the tests.
 
 use super::super::{NormShape, Statistics};
 

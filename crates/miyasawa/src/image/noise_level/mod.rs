@@ -9,7 +9,8 @@ use super::Image;
 const MEDIAN: f64 = 0.674_489_750_196_081_7;
 /// Values this close to the ends of the range may have been clipped there, which hides noise.
 const CLIPPED: f32 = 0.99;
-/// From this level on an estimate that clipping may have made too small is replaced by one that models it.
+/// From this level on an estimate that clipping may have made too small is replaced by one that
+/// models it.
 const CENSORED_FROM: f64 = 0.22;
 /// Share of clipped values below which clipping changes no estimate.
 const FEW_CLIPPED: f64 = 0.02;
@@ -34,8 +35,8 @@ impl Planes<'_> {
         values().filter(|value| self.clipped(**value)).count() as f64 / values().count() as f64
     }
 
-    /// Half of `x00 - x01 - x10 + x11` over all squares of two by two pixels, and whether one of the four may
-    /// have been clipped.
+    /// Half of `x00 - x01 - x10 + x11` over all squares of two by two pixels, and whether one of
+    /// the four may have been clipped.
     fn diagonals(&self) -> impl Iterator<Item = (f32, bool)> + '_ {
         let width = self.width;
         self.planes.iter().flat_map(move |plane| {

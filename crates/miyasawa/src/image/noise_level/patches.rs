@@ -34,8 +34,8 @@ pub(super) fn level(planes: &Planes) -> Option<f64> {
     None
 }
 
-/// The eigenvalues of the covariance of patches of `side` by `side` pixels: of those without clipped values
-/// where enough are left.
+/// The eigenvalues of the covariance of patches of `side` by `side` pixels: of those without
+/// clipped values where enough are left.
 fn eigenvalues(planes: &Planes, side: usize) -> Option<Vec<f64>> {
     let (rows, columns) = (planes.height + 1 - side, planes.width + 1 - side);
     let stride = (1..).find(|n| rows.div_ceil(*n) * columns.div_ceil(*n) <= PATCHES)?;

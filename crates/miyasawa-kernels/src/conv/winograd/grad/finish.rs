@@ -35,7 +35,8 @@ impl Finish<'_> {
         let (s, panel) = (self.pass.s, self.block / 2);
         let out_blocks = s.out_channels.div_ceil(S::LANES / P);
         let row = (out_blocks - 2 * panel).min(2) * S::LANES;
-        // SAFETY: the sums have all panels and depths; these outputs and inputs of `dw` are only this task's.
+        // SAFETY: the sums have all panels and depths; these outputs and inputs of `dw` are only
+        // this task's.
         unsafe {
             let offset = panel * weights::panel(s.in_channels, S::LANES);
             let sums = self.sums.at(offset + self.depths.0 * row + self.block % 2 * S::LANES);
@@ -57,8 +58,8 @@ impl Kernel for Finish<'_> {
 /// Turns the sums of block `block` of outputs and at most `LANES` inputs `start..end` into weights.
 ///
 /// # Safety
-/// `sums` is valid for `parts` of these sums, `row` values between inputs and `stride` between weights; nobody
-/// else uses them or these outputs and inputs of `dw`.
+/// `sums` is valid for `parts` of these sums, `row` values between inputs and `stride` between
+/// weights; nobody else uses them or these outputs and inputs of `dw`.
 #[inline(always)]
 pub(super) unsafe fn block<S: Simd, const P: usize>(
     pass: &Pass,
