@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 
 use super::document::{Described, provenance};
 
-/// Measure robust accuracy: the share of images that no attack within --eps gets misclassified.
+/// Measure robust accuracy: the share of images that are still correct under attacks of size --eps.
 ///
 /// Methods: fgsm, pgd, and autoattack (the standard version of Croce & Hein 2020: APGD-CE, targeted
 /// APGD-DLR, targeted FAB, Square, each on the images that are still robust). Sizes (--eps) are in

@@ -20,8 +20,7 @@ use std::path::{Path, PathBuf};
 /// Largest number of rows in the figure of `all` classes.
 const MAX_ROWS: usize = 24;
 
-/// Explain a classification: the evidence for a class, a path to it, and the Jacobian of the
-/// denoiser.
+/// Explain a classification: evidence for a class, a path to it, and the denoiser's Jacobian.
 ///
 /// The figure has a row for every class: the image, D(y), D(y,c), their difference, and the
 /// adversarial gradient sigma^2 * grad log p(c|y) by automatic differentiation, with the relative
@@ -31,8 +30,8 @@ const MAX_ROWS: usize = 24;
 /// change. --jacobian shows the leading eigenvectors of the denoiser's Jacobian (it is symmetric:
 /// its singular vectors). The JSON and a second figure (NAME-dimension.png) show its effective
 /// dimension, the trace, against the noise level. Both are computed at the image with noise of the
-/// level added: without noise there is nothing to remove. With --add-noise the eigenvectors are
-/// computed at the image of that option.
+/// level added: without noise there is nothing to remove. With --add-noise, also 0, the
+/// eigenvectors are computed at the resulting image.
 ///
 /// Examples:
 ///   miyasawa explain model.safetensors cat.png --class dog --class frog --sigma 0.2 -o why.png

@@ -18,8 +18,7 @@ use std::path::PathBuf;
 
 use super::document::Described;
 
-/// Measure out-of-distribution detection: AUROC, AUPR and FPR95 of five scores at every noise
-/// level.
+/// Measure out-of-distribution detection: AUROC, AUPR and FPR95 of five scores per noise level.
 ///
 /// Scores: log p(y), the norm of the score, the denoising residual, the largest probability, the
 /// energy; and the profile of score norms over all levels, fitted to every second image of --data.
