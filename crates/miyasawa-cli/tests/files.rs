@@ -75,7 +75,7 @@ fn outputs_are_planned_before_the_work() {
     refused(&[&a, "-o", &at("x.gif")], &["x.gif", ".png"]);
     refused(&[&a, "-o", &at("x")], &["cannot determine the format"]);
     refused(&[&a, &b, "-o", "-"], &["several", "not -"]);
-    refused(&["-", "-", "-o", &at("out")], &["named twice"]);
+    refused(&["-", "-", "-o", &at("out")], &["given twice"]);
     refused(&["-", &a, "-o", &at("out")], &["standard input has no name"]);
     refused(&[&a, "-o", "-", "--json"], &["--json", "standard output"]);
     // The model is not even read.

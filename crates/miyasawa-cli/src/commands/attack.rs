@@ -124,7 +124,7 @@ const JOURNAL: &str = "attack.jsonl";
 const REPORT: &str = "attack.json";
 
 /// What an attack was run on. Curves of equal setups are drawn in one figure.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(PartialEq, Deserialize)]
 struct Setup {
     norm: Norm,
     method: Method,

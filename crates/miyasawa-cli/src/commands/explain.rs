@@ -26,8 +26,8 @@ const MAX_ROWS: usize = 24;
 /// adversarial gradient sigma^2 * grad log p(c|y) by automatic differentiation, with the relative
 /// error between the last two.
 ///
-/// --path follows D(y,c) - D(y) from the image until the model predicts the class: what would have to
-/// change. --jacobian shows the leading eigenvectors of the denoiser's Jacobian (it is symmetric:
+/// --path follows D(y,c) - D(y) from the image until the model predicts the class: what would have
+/// to change. --jacobian shows the leading eigenvectors of the denoiser's Jacobian (it is symmetric:
 /// its singular vectors). The JSON and a second figure (NAME-dimension.png) show its effective
 /// dimension, the trace, against the noise level. Both are computed at the image with noise of the
 /// level added: without noise there is nothing to remove. With --add-noise, also 0, the

@@ -31,7 +31,7 @@ impl Report {
         let isa = miyasawa::isa_name();
         let model::LoadedCheckpoint { checkpoint, sha256, path } = model::read(args.model.as_deref())?;
         let sizes = checkpoint.params.values().map(|data| data.shape().iter().product::<usize>());
-        let parameters = sizes.sum();
+        let parameters: usize = sizes.sum();
         Ok(Self {
             model: shown(&path),
             parameters,

@@ -30,8 +30,8 @@ use std::{
 /// Ctrl-C (or SIGTERM, SIGHUP) ends the run after the current step with a checkpoint and exit
 /// status 0; a second one ends it at once with exit status 130. --resume continues from the newest
 /// intact checkpoint, whatever ended the run, and gives the same bytes as an uninterrupted run.
-/// Without CONFIG and without
-/// --set data.train or data.test it works from any folder: relative paths begin where the run was started.
+/// Without CONFIG and without --set data.train or data.test it works from any folder: relative
+/// paths begin where the run was started.
 ///
 /// If the loss is not finite or exceeds a bound, the run returns to its last good state, lowers the
 /// learning rate and skips the batch ([divergence] in config.toml). --dry-run reports what a run
