@@ -83,7 +83,8 @@ impl Certify {
         let options = self.options(0);
         if let Some(least) = options.draws_for(0.0).filter(|least| self.n < *least) {
             return wrong(format!(
-                "--n is {}, expected at least {least}: fewer draws certify nothing at --alpha {}, even if all agree",
+                "--n is {}, expected at least {least}: fewer draws certify nothing at --alpha {}, even if \
+                 all agree",
                 self.n, self.alpha
             ));
         }
@@ -101,7 +102,8 @@ impl Certify {
             None => "they take more noise".to_owned(),
         };
         tracing::warn!(
-            "radii {} are out of reach: with --sigma {}, --n {} and --alpha {} at most {largest:.3} can be certified; {enough}",
+            "radii {} are out of reach: with --sigma {}, --n {} and --alpha {} at most {largest:.3} can \
+             be certified; {enough}",
             names.join(", "),
             self.sigma,
             self.n,

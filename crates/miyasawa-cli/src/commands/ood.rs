@@ -112,7 +112,8 @@ pub fn run(args: &Ood, session: &Session) -> Result<Outcome> {
     let jem = predictor.info().training.objective == ObjectiveName::Jem;
     if predictor.model().joint().is_some() && !predictor.info().denoises() && !jem {
         tracing::warn!(
-            "{}: was not trained by score matching: log p(y) and the norm of the score are those that its classifier implies",
+            "{}: was not trained by score matching: log p(y) and the norm of the score are those that \
+             its classifier implies",
             predictor.name()
         );
     }

@@ -123,7 +123,8 @@ impl CostReport {
             cost.macs as f64
         );
         outln!(
-            "memory         {:.2} GiB: state {:.2}, gradients {:.2}, activations {:.2} ({} threads with parts of {})",
+            "memory         {:.2} GiB: state {:.2}, gradients {:.2}, activations {:.2} ({} threads \
+             with parts of {})",
             gib(memory.total),
             gib(memory.state),
             gib(memory.gradients),
@@ -191,7 +192,8 @@ impl Observer for Bar {
 
     fn rollback(&mut self, event: &Rollback) {
         tracing::warn!(
-            "step {}: the {} is {}, expected {}: back to step {} with {} times the learning rate, rollback {}",
+            "step {}: the {} is {}, expected {}: back to step {} with {} times the learning rate, \
+             rollback {}",
             event.from,
             event.what,
             event.value,
@@ -317,7 +319,8 @@ pub fn run(args: &Train, session: &Session) -> anyhow::Result<Outcome> {
     let steps = trainer.total_steps();
     if schedule.steps.is_none() && steps < FEW_STEPS {
         tracing::warn!(
-            "{} passes over so few images are {steps} steps; a denoiser needs some hundred: --set schedule.steps=1000",
+            "{} passes over so few images are {steps} steps; a denoiser needs some hundred: --set \
+             schedule.steps=1000",
             schedule.epochs
         );
     }
