@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # How a training step's time grows: over batch, width and pixels, with the share of the processor's measured
-# multiply-add peak, and two threads against one. Needs nothing but the program; leave the machine alone meanwhile.
+# MAC peak, and two threads against one. Needs nothing but the program; leave the machine alone meanwhile.
 #
 #   bench/scaling.sh [ITERATIONS]
 set -euo pipefail

@@ -20,8 +20,8 @@ Notation (data in [-1, 1]; d = number of input values of one image; s = sigma_da
     DSM = (s^2 + sigma^2) / (s * sigma)^2 * |D(y) - x|^2 / d
 A blind model sees no sigma: c_in = 1, log p(y, c) = -|y|^2 / 2 + e(y) + f_c(y), and its loss is
     DSM = |sigma * score(y) + eps|^2 / d.
-`--norm none` leaves a scale and a shift of every channel in the place of group normalisation; `--norm-epsilon` is
-what group normalisation adds to the variances.
+`--norm none` replaces group normalisation by a scale and a shift of every channel; `--norm-epsilon` is what group
+normalisation adds to the variances.
 """
 import argparse, json, math, time, resource
 import torch

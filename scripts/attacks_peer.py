@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
 """Attacks one of our checkpoints with independent implementations, for comparison with `miyasawa attack`.
 
-    miyasawa attack MODEL --data DATA --limit N ... --dump pictures.safetensors --json > ours.json
-    python scripts/attacks_peer.py --reference reference.py --model MODEL --pictures pictures.safetensors \
+    miyasawa attack MODEL --data DATA --limit N ... --dump images.safetensors --json > ours.json
+    python scripts/attacks_peer.py --reference reference.py --model MODEL --pictures images.safetensors \
         --norm l2 --eps 0.5 --method pgd|autoattack [--steps 50] [--threads 1] [--ours ours.json]
 
 PGD is written here in plain PyTorch; AutoAttack is that of torchattacks (PyPI). The network is the PyTorch reference
 (reference.py, given by its path), filled with the parameters of the checkpoint, whose metadata hold the
-configuration; the pictures and labels are those that `--dump` wrote, in the same order. Prints one JSON document.
+configuration; the images and labels are those that `--dump` wrote, in the same order. Prints one JSON document.
 
 Needs: torch, safetensors, torchattacks (whose `torchvision` and `requests` are used by parts that this script does not
 import, and are replaced by empty modules where they are missing).
@@ -35,7 +35,7 @@ def load_model(reference, path):
 
 
 class Classifier(nn.Module):
-    """Logits of pictures in [0, 1] at one noise level."""
+    """Logits of images in [0, 1] at one noise level."""
 
     def __init__(self, ref, net, sigma_data, sigma):
         super().__init__()
@@ -47,8 +47,8 @@ class Classifier(nn.Module):
 
 
 def pgd(model, x, labels, norm, eps, steps, generator):
-    """Madry et al. 2018 with steps of 2.5 eps/steps from a random start. Returns which pictures are right at the last
-    step, and which at every step."""
+    """Madry et al. 2018 with steps of 2.5 eps/steps from a random start. Returns which images are
+    classified correctly at the last step, and which at every step."""
 
     def project(d):
         if norm == "linf":
@@ -66,10 +66,10 @@ def pgd(model, x, labels, norm, eps, steps, generator):
     for step in range(steps + 1):
         y.requires_grad_(True)
         z = model(y)
-        right = z.argmax(1) == labels
-        always &= right
+        correct = z.argmax(1) == labels
+        always &= correct
         if step == steps:
-            return right, always
+            return correct, always
         (g,) = torch.autograd.grad(F.cross_entropy(z, labels, reduction="sum"), y)
         if norm == "l2":
             g = g / g.flatten(1).norm(dim=1).clamp_min(1e-30)[:, None, None, None]
@@ -89,7 +89,7 @@ def autoattack(model, x, labels, norm, eps, classes):
     attack = torchattacks.AutoAttack(
         model, norm={"l2": "L2", "linf": "Linf"}[norm], eps=eps, version="standard", n_classes=classes, seed=0
     )
-    # Left to itself it gives each of its attacks with gradients 10 steps; the standard version has 100.
+    # By default its attacks with gradients have 10 steps; the standard version has 100.
     for part in attack._autoattack.attacks:
         if hasattr(part, "steps"):
             part.steps = 100
@@ -112,7 +112,7 @@ def main():
     p.add_argument("--steps", type=int, default=50)
     p.add_argument("--batch", type=int, default=100)
     p.add_argument("--threads", type=int, default=1)
-    p.add_argument("--ours", help="the JSON of `miyasawa attack` on the same pictures: differences are added")
+    p.add_argument("--ours", help="the JSON of `miyasawa attack` on the same images: differences are added")
     a = p.parse_args()
     torch.set_num_threads(a.threads)
     torch.manual_seed(0)
@@ -128,10 +128,10 @@ def main():
         last, always = [], []
         for part, truth in zip(x[clean].split(a.batch), labels[clean].split(a.batch)):
             if a.method == "pgd":
-                right, every = pgd(model, part, truth, a.norm, eps, a.steps, generator)
+                correct, every = pgd(model, part, truth, a.norm, eps, a.steps, generator)
             else:
-                right = every = autoattack(model, part, truth, a.norm, eps, z.shape[1])
-            last.append(right)
+                correct = every = autoattack(model, part, truth, a.norm, eps, z.shape[1])
+            last.append(correct)
             always.append(every)
         share = lambda parts: torch.cat(parts).sum().item() / len(x)
         row = dict(eps=eps, robust_accuracy=share(always))

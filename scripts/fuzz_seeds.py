@@ -1,4 +1,4 @@
-"""Writes the seeds of the fuzz corpora: small whole files of every format. Usage: fuzz_seeds.py FOLDER"""
+"""Writes the seeds of the fuzz corpora: small intact files of every format. Usage: fuzz_seeds.py FOLDER"""
 
 import gzip
 import io
@@ -115,10 +115,10 @@ info = {
 metadata = {"miyasawa": "1", "info": json.dumps(info), "sha256": ""}
 write("checkpoint", "empty", checkpoint([], metadata))
 write("checkpoint", "some", checkpoint([("conv_in.weight", [8, 1, 3, 3]), ("class_head.bias", [2])], metadata))
-whole = [("stem.weight", [8, 1, 3, 3]), ("stages.0.0.conv1.weight", [8, 8, 3, 3]),
-         ("stages.0.0.conv2.weight", [8, 8, 3, 3]), ("stages.0.0.norm.weight", [8]), ("stages.0.0.norm.bias", [8]),
-         ("class_head.weight", [2, 8]), ("class_head.bias", [2]), ("energy_head.weight", [1, 8])]
-write("checkpoint", "whole", checkpoint(whole, metadata))
+intact = [("stem.weight", [8, 1, 3, 3]), ("stages.0.0.conv1.weight", [8, 8, 3, 3]),
+          ("stages.0.0.conv2.weight", [8, 8, 3, 3]), ("stages.0.0.norm.weight", [8]), ("stages.0.0.norm.bias", [8]),
+          ("class_head.weight", [2, 8]), ("class_head.bias", [2]), ("energy_head.weight", [1, 8])]
+write("checkpoint", "whole", checkpoint(intact, metadata))
 write("config", "one", b'seed = 1\n[data]\ntrain = "cifar10"\nsize = [8, 8]\nfit = "resize_crop"\nstream = "always"\n'
       b"[augment]\nflip = true\nresized_crop = [0.08, 1.0]\n[network]\nblocks = [1, 2]\n")
 write("config", "two", b'[optimizer]\nname = "sgd"\nlr = 1e-3\n[eval]\nsigmas = [0.1, 1]\n[loss]\ndsm = "both"\n'

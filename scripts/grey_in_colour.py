@@ -1,8 +1,8 @@
-"""How much noise a model of colour is to be told of for a grey picture: docs/reports/shipped-grey.json.
+"""Measures the noise level to condition a colour model on for a grey image: docs/reports/shipped-grey.json.
 
-Usage: grey_in_colour.py MIYASAWA OUT.json, with $MIYASAWA_DATA; needs numpy and pillow. Grey noisy pictures (16 bits, clipped to
-their range) of Set12 are denoised, and such of CIFAR-10's test part classified, with the level that the program is given chosen so
-that the model is told FACTOR times the level of the noise.
+Usage: grey_in_colour.py MIYASAWA OUT.json, with $MIYASAWA_DATA; needs numpy and pillow. Grey noisy images
+(16 bits, clipped to their range) are denoised (Set12) and classified (the test part of CIFAR-10). The level
+given to the program is chosen so that the model is conditioned on FACTOR times the level of the noise.
 """
 
 import io
@@ -19,17 +19,17 @@ from PIL import Image
 
 PROGRAM, OUT = sys.argv[1:]
 DATA = pathlib.Path(os.environ["MIYASAWA_DATA"])
-# The program's own factor (`GREY_IN_COLOUR` in infer.rs), which it applies to what it is given.
-OWN = 1.55
+# The factor that the program applies to the given level (`GREY_IN_COLOUR` in the library).
+PROGRAM_FACTOR = 1.55
 FACTORS = [1.0, 1.4, 1.5, 1.55, 1.6, 1.7321]
 LARGEST = 1.0
 
 
-def grey_pictures(archive, step):
+def grey_images(archive, step):
     with tarfile.open(DATA / archive) as tar:
         for member in [m for m in tar.getmembers() if m.isfile()][::step]:
-            picture = Image.open(io.BytesIO(tar.extractfile(member).read())).convert("L")
-            yield member.name, np.asarray(picture, dtype=float) / 127.5 - 1
+            image = Image.open(io.BytesIO(tar.extractfile(member).read())).convert("L")
+            yield member.name, np.asarray(image, dtype=float) / 127.5 - 1
 
 
 def run(*arguments):
@@ -43,8 +43,8 @@ def save(path, values):
 
 
 def given(sigma, factor):
-    # Past its largest level the model is told that.
-    return str(min(factor * sigma, LARGEST) / OWN)
+    # Beyond its largest level the model is conditioned on the largest.
+    return str(min(factor * sigma, LARGEST) / PROGRAM_FACTOR)
 
 
 report = {"factors": FACTORS, "psnr": {}, "accuracy": {}}
@@ -52,7 +52,7 @@ with tempfile.TemporaryDirectory() as folder:
     noisy, clean = pathlib.Path(folder, "noisy.png"), pathlib.Path(folder, "clean.png")
     for sigma in [0.05, 0.1, 0.2, 0.4]:
         rng, found = np.random.default_rng(0), []
-        for _, x in grey_pictures("natural-gray/set12.tar", 1):
+        for _, x in grey_images("natural-gray/set12.tar", 1):
             save(noisy, x + sigma * rng.standard_normal(x.shape))
             row = []
             for factor in FACTORS:
@@ -63,15 +63,15 @@ with tempfile.TemporaryDirectory() as folder:
         report["psnr"][sigma] = np.round(np.mean(found, axis=0), 2).tolist()
     for sigma in [0.1, 0.2, 0.4]:
         rng, paths, labels = np.random.default_rng(1), [], []
-        for k, (name, x) in enumerate(grey_pictures("cifar10/test-a.tar", 5)):
+        for k, (name, x) in enumerate(grey_images("cifar10/test-a.tar", 5)):
             paths.append(str(pathlib.Path(folder, f"{k}.png")))
             save(paths[-1], x + sigma * rng.standard_normal(x.shape))
             labels.append(name.split("/")[-2])
         row = []
         for factor in FACTORS:
             answers = run("classify", "--sigma", given(sigma, factor), "--top", "1", *paths)["images"]
-            right = [a["classes"][0]["class"] == label for a, label in zip(answers, labels, strict=True)]
-            row.append(float(np.mean(right)))
+            correct = [a["classes"][0]["class"] == label for a, label in zip(answers, labels, strict=True)]
+            row.append(float(np.mean(correct)))
         report["accuracy"][sigma] = row
         report["pictures"] = len(labels)
 pathlib.Path(OUT).write_text(json.dumps(report, indent=1) + "\n")

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Kills one training run many times with SIGKILL and compares it with a run that nobody interrupted.
+"""Kills one training run many times with SIGKILL and compares it with an uninterrupted run.
 
     scripts/kills.py target/release/miyasawa --kills 50
 
 The run is on the embedded digits, with checkpoints every few steps. A third of the kills come after a random time, a
 third after a random number of steps, and a third as soon as a half-written file appears, that is during a save.
-After the last kill the run is let go on to its end. Then model.safetensors, best.safetensors and the last checkpoint
+After the last kill the run is continued to its end. Then model.safetensors, best.safetensors and the last checkpoint
 (parameters, moments, average, the running bound) must be byte-identical to the uninterrupted run's, for every
 number of threads, and metrics.jsonl must hold every step once. Exit status 1 if anything differs.
 """
@@ -101,12 +101,12 @@ def main():
     rng, expected, bad = random.Random(options.seed), None, False
     with tempfile.TemporaryDirectory() as folder:
         for threads in options.threads:
-            whole, killed = (pathlib.Path(folder) / f"{name}-{threads}" for name in ("whole", "killed"))
+            intact, killed = (pathlib.Path(folder) / f"{name}-{threads}" for name in ("intact", "killed"))
             start = time.monotonic()
-            finished(options, whole, threads)
+            finished(options, intact, threads)
             typical = 3 * (time.monotonic() - start) / options.kills
             if expected is None:
-                expected = contents(options, whole)
+                expected = contents(options, intact)
             legs = []
             while len(legs) < options.kills:
                 found = leg(options, killed, threads, ("time", "steps", "save")[len(legs) % 3], rng, typical)
@@ -115,7 +115,7 @@ def main():
                 legs.append(found)
             at_last_kill = lines(killed)
             finished(options, killed, threads)
-            for name, run in (("uninterrupted", whole), ("killed", killed)):
+            for name, run in (("uninterrupted", intact), ("killed", killed)):
                 found = contents(options, run)
                 differing = [key for key in expected if found[key] != expected[key]]
                 steps = [line["step"] for line in found["events and losses"] if "event" not in line]

@@ -4,7 +4,7 @@
 #   scripts/oracles.sh [REFERENCE.py]
 #
 # Needs torch, numpy and safetensors (PyPI). Small widths keep the files small; both kinds of network and
-# all the picture shapes are there.
+# all image shapes are included.
 set -euo pipefail
 reference=$(realpath "${1:-$(dirname "$0")/../reference/reference.py}")
 cd "$(dirname "$0")/.."
@@ -16,7 +16,7 @@ for image in 1x16x16 3x32x32 3x12x20 1x7x9; do
   python3 "$reference" oracle "$out/$image-2,2,2,2-blind.safetensors" --image "$image" --blocks 2,2,2,2 --width 4 --blind --seed 2
 done
 python3 "$reference" oracle "$out/3x12x20-2,2,2,2.safetensors" --image 3x12x20 --blocks 2,2,2,2 --width 4 --seed 3
-# What the network may have besides: other numbers in the norms, or none.
+# Other options of the network: another epsilon in the norms, or no norms.
 for norm in "group-0.05 --norm-epsilon 0.05" "none --norm none"; do
   read -r name options <<<"$norm"
   # shellcheck disable=SC2086

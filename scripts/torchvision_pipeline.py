@@ -4,7 +4,7 @@
     torchvision_pipeline.py val.tar 224 out.bin      # mean and largest difference in grey levels
     torchvision_pipeline.py val.tar 224              # the numbers in crates/miyasawa/src/data/tests/real.rs
 
-Needs torch, torchvision, pillow, numpy. The pictures are taken in the order of their paths.
+Needs torch, torchvision, pillow, numpy. The images are taken in the order of their paths.
 """
 
 import io
@@ -20,15 +20,15 @@ resize = transforms.Resize(round(size / 0.875), interpolation=transforms.Interpo
 pipeline = transforms.Compose([resize, transforms.CenterCrop(size)])
 with tarfile.open(archive) as tar:
     members = sorted((m for m in tar.getmembers() if m.isfile()), key=lambda m: m.name)
-    pictures = [Image.open(io.BytesIO(tar.extractfile(m).read())).convert("RGB") for m in members]
+    images = [Image.open(io.BytesIO(tar.extractfile(m).read())).convert("RGB") for m in members]
 
-expected = np.stack([np.asarray(pipeline(p)).transpose(2, 0, 1) for p in pictures])
+expected = np.stack([np.asarray(pipeline(p)).transpose(2, 0, 1) for p in images])
 if len(sys.argv) > 3:
     found = np.fromfile(sys.argv[3], np.uint8).reshape(expected.shape)
     difference = np.abs(found.astype(int) - expected)
-    per_picture = difference.mean((1, 2, 3))
-    print(f"{len(pictures)} pictures of {size}x{size}")
-    print(f"mean difference {difference.mean():.4f} grey levels, worst picture {per_picture.max():.4f}, "
+    per_image = difference.mean((1, 2, 3))
+    print(f"{len(images)} images of {size}x{size}")
+    print(f"mean difference {difference.mean():.4f} grey levels, worst image {per_image.max():.4f}, "
           f"largest {difference.max()}, above 2: {(difference > 2).mean():.2%}")
     # What is left without the decoder: Pillow's own resize of the same decoded pixels in tensors.
     sys.exit(difference.mean() > 1)

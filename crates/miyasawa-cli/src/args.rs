@@ -1,10 +1,10 @@
-//! The command line as a whole.
+//! The entire command line.
 
 use crate::{commands::Command, session::Common};
 use clap::{CommandFactory, FromArgMatches, Parser};
 use std::any::TypeId;
 
-/// Classification-denoising networks: one network classifies, denoises and knows the density.
+/// Classification-denoising networks: one network classifies, denoises and models the density.
 #[derive(Parser, Debug)]
 #[command(name = "miyasawa", version, propagate_version = true)]
 pub struct Cli {
@@ -22,11 +22,11 @@ impl Cli {
     /// # Errors
     /// As [`Parser::try_parse`].
     pub fn read() -> Result<Self, clap::Error> {
-        // A negative number is the value of the option before it, which says what it expects, not an option.
+        // A negative number is the value of the option before it, which then checks its range.
         let negative = |arg: clap::Arg| {
             let is_number = arg.get_value_parser().type_id() == TypeId::of::<f64>();
             match (arg.get_long(), arg.get_value_delimiter()) {
-                // A list of numbers is none itself.
+                // A list of numbers is not a number.
                 (Some(_), Some(_)) if is_number => arg.allow_hyphen_values(true),
                 (Some(_), None) if arg.get_action().takes_values() => arg.allow_negative_numbers(true),
                 _ => arg,

@@ -13,7 +13,7 @@ mod status;
 
 use std::process::ExitCode;
 
-/// Freed memory is kept and handed out again: a training step allocates the same sizes every time.
+/// Keeps freed memory and reuses it: every training step allocates the same sizes.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -27,8 +27,8 @@ fn main() -> ExitCode {
         Ok(session) => session,
         Err(error) => return status::fail(&error),
     };
-    // Inside the pool a kernel's caller works along with it; from outside each one would wake the pool and
-    // wait, which costs more than a small kernel.
+    // Inside the pool a kernel's caller takes part in its work; from outside each kernel would wake
+    // the pool and wait, which costs more than a small kernel.
     match rayon::scope(|_| commands::run(cli.command, &session)) {
         Ok(commands::Outcome::Done) => ExitCode::SUCCESS,
         Ok(commands::Outcome::Failed) => ExitCode::from(1),

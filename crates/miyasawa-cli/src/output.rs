@@ -5,16 +5,16 @@ use std::io::{ErrorKind, Write};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// As `println!`, but ends the program in order where standard output cannot be written.
+/// Like `println!`, but ends the program with an error if standard output cannot be written.
 macro_rules! outln {
     ($($text:tt)*) => { $crate::output::line(format_args!($($text)*)) };
 }
 
-/// Whether the reader of standard output went away.
+/// Whether the reader of standard output closed it.
 static UNREAD: AtomicBool = AtomicBool::new(false);
 
-/// Prints a line. A reader that went away (`miyasawa ... | head -1`) has what it wanted: that is no failure, and the work
-/// goes on, which may be files. Anything else is one.
+/// Prints a line. A reader that closed the pipe (`miyasawa ... | head -1`) is no failure: the work
+/// continues, since it may write files. Any other error is a failure.
 pub fn line(text: std::fmt::Arguments<'_>) {
     if UNREAD.load(Ordering::Relaxed) {
         return;
@@ -28,7 +28,7 @@ pub fn line(text: std::fmt::Arguments<'_>) {
     }
 }
 
-/// A path as text of a JSON document, which has no place for bytes that are none.
+/// A path as text of a JSON document, where bytes that are not UTF-8 are replaced.
 pub fn shown(path: &Path) -> String {
     path.display().to_string()
 }

@@ -10,14 +10,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// The bars that are shown. What else goes to the terminal makes them step aside.
+/// The visible bars. They are cleared while other text goes to the terminal.
 static BARS: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
 
 /// Shares are counted in thousandths.
-const WHOLE: u64 = 1000;
-/// The first line where no bar is shown comes so late.
+const FULL_SHARE: u64 = 1000;
+/// Time of the first line where no bar is shown; also the shortest interval between lines.
 const FIRST: Duration = Duration::from_secs(5);
-/// Lines come at least so often.
+/// Longest interval between lines.
 const LONGEST: Duration = Duration::from_secs(300);
 
 /// Standard error beside the bars.
@@ -34,11 +34,11 @@ impl Write for Stderr {
 }
 
 thread_local! {
-    /// Whether this thread has the bars out of the way.
+    /// Whether this thread has cleared the bars.
     static ASIDE: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Does what writes to the terminal while the bars are out of the way. It may be called within itself.
+/// Clears the bars while `write` writes to the terminal. Calls may be nested.
 pub fn aside<T>(write: impl FnOnce() -> T) -> T {
     if ASIDE.replace(true) {
         return write();
@@ -59,7 +59,7 @@ pub fn span(seconds: f64) -> String {
     }
 }
 
-/// When lines are due: soon at first, then ever more seldom.
+/// When lines are due: at growing intervals.
 #[derive(Debug)]
 struct Pace {
     next: Duration,
@@ -84,7 +84,7 @@ enum Unit {
 }
 
 impl Unit {
-    /// How the bar looks: no wider than the terminal, the message is cut.
+    /// The format of the bar: no wider than the terminal, the message is cut.
     fn template(self) -> &'static str {
         match self {
             Self::Share => "{percent:>3}% [{bar:12}] {elapsed} elapsed, {eta} left  {wide_msg}",
@@ -94,7 +94,7 @@ impl Unit {
     }
 }
 
-/// How far some work is.
+/// The progress of some work.
 pub struct Progress {
     bar: ProgressBar,
     unit: Unit,
@@ -103,12 +103,12 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Of work that tells its share in thousandths.
+    /// Of work that reports its share in thousandths.
     pub fn share(session: &Session) -> Self {
-        Self::new(session, Unit::Share, Some(WHOLE))
+        Self::new(session, Unit::Share, Some(FULL_SHARE))
     }
 
-    /// Of so many steps.
+    /// Of `total` steps.
     pub fn steps(session: &Session, total: u64) -> Self {
         Self::new(session, Unit::Steps, Some(total))
     }
@@ -120,7 +120,7 @@ impl Progress {
 
     fn new(session: &Session, unit: Unit, total: Option<u64>) -> Self {
         let shown = !session.quiet && io::stderr().is_terminal();
-        // Hidden as long as its style is not set.
+        // Hidden until its style is set.
         let bar = ProgressBar::hidden();
         if let Some(total) = total {
             bar.set_length(total);
@@ -132,7 +132,7 @@ impl Progress {
         Self { bar, unit, lines: (!shown && !session.quiet).then(lines) }
     }
 
-    /// What the work is called, or how it goes.
+    /// Sets the message: the name of the work, or its state.
     pub fn set_message(&self, message: impl Into<Cow<'static, str>>) {
         self.bar.set_message(message);
     }
@@ -142,18 +142,18 @@ impl Progress {
         self.bar.message()
     }
 
-    /// How many there are.
+    /// Sets the total.
     pub fn set_length(&self, total: u64) {
         self.bar.set_length(total);
     }
 
-    /// What was done before this call takes no time.
+    /// Sets the position of a resumed run: earlier work counts as taking no time.
     pub fn start_at(&self, position: u64) {
         self.bar.set_position(position);
         self.bar.reset_eta();
     }
 
-    /// How many are done.
+    /// Sets how much is done.
     pub fn set_position(&self, position: u64) {
         self.bar.set_position(position);
         let Some((start, pace)) = &self.lines else { return };
@@ -165,14 +165,14 @@ impl Progress {
 
     /// How much is done, of work that is counted in shares.
     pub fn set_share(&self, share: f64) {
-        self.set_position((WHOLE as f64 * share) as u64);
+        self.set_position((FULL_SHARE as f64 * share) as u64);
     }
 
     fn line(&self, position: u64, elapsed: Duration) -> String {
         let done = match (self.unit, self.bar.length()) {
             (Unit::Steps, Some(total)) => format!("step {position} of {total}"),
             (Unit::Bytes, None) => format!("{position} bytes"),
-            (_, total) => format!("{}%", 100 * position / total.unwrap_or(WHOLE).max(1)),
+            (_, total) => format!("{}%", 100 * position / total.unwrap_or(FULL_SHARE).max(1)),
         };
         let (elapsed, left) = (span(elapsed.as_secs_f64()), self.bar.eta().as_secs_f64());
         let left = if left > 0.0 { format!(", {} left", span(left)) } else { String::new() };
@@ -181,12 +181,12 @@ impl Progress {
         format!("{done}, {elapsed} elapsed{left}{message}")
     }
 
-    /// Writes to the terminal beside the bar.
+    /// Clears the bar while `write` writes to the terminal.
     pub fn suspend(&self, write: impl FnOnce()) {
         aside(write);
     }
 
-    /// The work is done.
+    /// Removes the bar: the work is done.
     pub fn finish_and_clear(&self) {
         self.bar.finish_and_clear();
     }
@@ -204,7 +204,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_come_soon_and_then_ever_more_seldom() {
+    fn lines_come_at_growing_intervals() {
         let mut pace = Pace { next: FIRST };
         let due: Vec<u64> = (0..3600).filter(|s| pace.due(Duration::from_secs(*s))).collect();
         assert_eq!(due[..5], [5, 10, 15, 23, 35]);
@@ -213,13 +213,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_beside_the_bars_may_be_nested() {
+    fn writing_beside_the_bars_may_be_nested() {
         assert_eq!(aside(|| 1 + aside(|| 1)), 2);
         assert_eq!(aside(|| 3), 3);
     }
 
     #[test]
-    fn spans_have_a_fitting_unit() {
+    fn time_spans_have_a_suitable_unit() {
         let of = [0.2, 1.2, 99.0, 600.0, 7200.0, 4.0 * 86400.0].map(span);
         assert_eq!(of, ["under 1 s", "1 s", "99 s", "10 min", "2.0 h", "4.0 days"]);
     }

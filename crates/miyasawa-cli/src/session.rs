@@ -6,28 +6,28 @@ use clap::{Args, ValueEnum};
 use miyasawa::{device::DeviceSpec, train::Dtype};
 use tracing_subscriber::filter::LevelFilter;
 
-/// The most threads that can be asked for: starting more would take longer than they save.
+/// Largest number of threads: starting more would take longer than they save.
 const MAX_THREADS: usize = 1024;
 
 /// Options of every command.
 #[derive(Args, Debug)]
 pub struct Common {
-    /// Where to compute: cpu, vulkan, cuda[:N], metal or rocm[:N]
+    /// Device to compute on: cpu, vulkan, cuda[:N], metal or rocm[:N]
     #[arg(long, global = true, default_value = "cpu", value_parser = parse_device)]
     pub device: DeviceSpec,
-    /// Threads on the CPU [default: all cores]
+    /// Number of CPU threads [default: all cores]
     #[arg(long, global = true)]
     pub threads: Option<usize>,
-    /// Seed of everything random [default: 0, or what the configuration says]
+    /// Seed of all random numbers [default: that of the configuration, or 0]
     #[arg(long, global = true)]
     pub seed: Option<u64>,
-    /// Print one JSON document on standard output, nothing else there
+    /// Print the result as one JSON document on standard output
     #[arg(long, global = true)]
     pub json: bool,
-    /// Say only what went wrong; results that were asked for (classes, tables, --json) are printed, names of files are not
+    /// Print errors and requested results (classes, tables, --json) only, no names of written files
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub quiet: bool,
-    /// Say more; twice for everything
+    /// Print more messages; twice for all
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
 }
@@ -37,7 +37,7 @@ pub struct Common {
 pub enum DtypeArg {
     /// float32
     F32,
-    /// Both sides of every product rounded to bfloat16; weights and sums in float32
+    /// Both operands of every product rounded to bfloat16; weights and sums in float32
     Bf16,
 }
 
@@ -66,7 +66,7 @@ impl std::fmt::Display for WrongCall {
 
 impl std::error::Error for WrongCall {}
 
-/// The global options, carried out.
+/// The global options, applied.
 pub struct Session {
     /// The device, not opened yet: commands that compute nothing must not need a driver.
     spec: DeviceSpec,
@@ -117,7 +117,7 @@ impl Session {
         Ok(self.spec.open()?)
     }
 
-    /// Prints one JSON document, its keys in alphabetical order, whatever types it is made of.
+    /// Prints one JSON document, with its keys in alphabetical order.
     pub fn print_json(&self, value: &impl serde::Serialize) -> anyhow::Result<()> {
         outln!("{}", serde_json::to_value(value)?);
         Ok(())

@@ -10,8 +10,8 @@ use std::sync::{
 /// The exit status after a second signal: what a shell reports of a program that SIGINT ended.
 const INTERRUPTED: i32 = 130;
 
-/// A flag that the first SIGINT (Ctrl-C), SIGTERM or SIGHUP sets; the second ends the process at once. Files are
-/// replaced whole or not at all: nothing is harmed by that.
+/// A flag that the first SIGINT (Ctrl-C), SIGTERM or SIGHUP sets; the second ends the process at
+/// once. Files are replaced atomically, so that none is corrupted.
 pub fn stop_flag() -> anyhow::Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&stop);

@@ -1,4 +1,5 @@
-//! Errors as one line on standard error, and the exit status: 1 the work failed, 2 the call was wrong.
+//! Errors as one line on standard error, and the exit status: 1 the work failed, 2 the call was
+//! wrong.
 
 use crate::{progress::aside, session::WrongCall};
 use miyasawa::{
@@ -16,12 +17,12 @@ pub fn fail(error: &anyhow::Error) -> ExitCode {
     ExitCode::from(if is_wrong_call(error) { 2 } else { 1 })
 }
 
-/// An error in one line: what was done, and every cause.
+/// An error in one line: the operation, and every cause.
 pub fn message(error: &anyhow::Error) -> String {
     let mut text = String::new();
     for cause in error.chain() {
         let cause = cause.to_string();
-        // Most messages hold that of their cause already.
+        // Most messages already contain that of their cause.
         if text.is_empty() {
             text = cause;
         } else if !text.contains(&cause) {
@@ -31,7 +32,7 @@ pub fn message(error: &anyhow::Error) -> String {
     one_line(&text)
 }
 
-/// Whether the call asked for what cannot be, as opposed to work that failed.
+/// Whether the call was wrong, as opposed to work that failed.
 pub fn is_wrong_call(error: &anyhow::Error) -> bool {
     error.is::<WrongCall>()
         || error.downcast_ref().is_some_and(DeviceError::is_usage)
@@ -42,11 +43,11 @@ pub fn is_wrong_call(error: &anyhow::Error) -> bool {
         || error.downcast_ref().is_some_and(PredictError::is_usage)
 }
 
-/// Reports what the parser of the command line says: help as it is, an error in one line.
+/// Reports the result of the command-line parser: help unchanged, an error in one line.
 pub fn of_parsing(error: &clap::Error) -> ExitCode {
     use clap::error::ErrorKind;
     if !error.use_stderr() || error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-        // Nobody listens if this fails.
+        // If this fails, nobody reads the output.
         let _ = error.print();
         return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
     }

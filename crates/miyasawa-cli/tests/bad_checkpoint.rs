@@ -14,7 +14,7 @@ use std::{
 
 type Tensors = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
 
-/// The tiny model, changed, with a hash that is right again.
+/// The tiny model, changed, with its hash corrected.
 fn forge(path: &Path, change: impl FnOnce(&mut Value, &mut Tensors)) -> String {
     let bytes = std::fs::read(model()).unwrap();
     let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
@@ -62,22 +62,22 @@ fn a_forged_checkpoint_works_if_nothing_is_changed() {
 }
 
 #[test]
-fn a_flipped_byte_is_noticed_wherever_it_is() {
+fn a_flipped_byte_is_detected_at_every_position() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("flipped.safetensors");
-    let whole = std::fs::read(model()).unwrap();
+    let intact = std::fs::read(model()).unwrap();
     let tell = |path: &Path| {
         let output = run(["info", "--json", "--threads", "1", &text(path)]);
         // The path is the same in all of them.
         (output.status.code(), stdout(&output), stderr(&output))
     };
-    std::fs::write(&path, &whole).unwrap();
+    std::fs::write(&path, &intact).unwrap();
     let good = tell(&path);
     assert_eq!(good.0, Some(0));
-    let header = u64::from_le_bytes(whole[..8].try_into().unwrap()) as usize;
-    let everywhere = (0..whole.len()).step_by(97);
-    for at in everywhere.chain((0..8 + header).step_by(31)).chain([whole.len() - 1]) {
-        let mut bytes = whole.clone();
+    let header = u64::from_le_bytes(intact[..8].try_into().unwrap()) as usize;
+    let everywhere = (0..intact.len()).step_by(97);
+    for at in everywhere.chain((0..8 + header).step_by(31)).chain([intact.len() - 1]) {
+        let mut bytes = intact.clone();
         bytes[at] ^= 1 << (at % 8);
         std::fs::write(&path, &bytes).unwrap();
         let found = tell(&path);
@@ -125,15 +125,15 @@ fn saved_again(
 }
 
 #[test]
-fn what_another_program_saved_is_loaded_with_a_warning() {
+fn a_file_of_another_program_is_loaded_with_a_warning() {
     let dir = tempfile::tempdir().unwrap();
-    let (own, path) = (shared().join("model.safetensors"), dir.path().join("m.safetensors"));
+    let (saved_model, path) = (shared().join("model.safetensors"), dir.path().join("m.safetensors"));
     let image = save(dir.path(), "a.png", grey(8, 8));
     let probability = |model: &str| {
         let found = json(["classify", model, &image, "--json"]);
         found["images"][0]["classes"][0]["probability"].as_f64().unwrap()
     };
-    let whole = probability(&model());
+    let intact = probability(&model());
     let format = |metadata: &mut HashMap<String, String>| {
         metadata.insert("format".to_owned(), "pt".to_owned());
     };
@@ -150,30 +150,30 @@ fn what_another_program_saved_is_loaded_with_a_warning() {
         (Dtype::F32, &format, "added [\"format\"] to the metadata; the parameters are as written"),
         (Dtype::F32, &unhashed, "without a hash"),
     ] {
-        let name = saved_again(&own, &path, dtype, |metadata, _| change(metadata));
+        let name = saved_again(&saved_model, &path, dtype, |metadata, _| change(metadata));
         let output = run(["info", &name]);
         assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
         let said = stderr(&output);
         assert!(said.lines().count() == 1 && said.contains(warning), "{warning}: {said}");
-        assert!((probability(&name) - whole).abs() < 0.02, "{warning}");
+        assert!((probability(&name) - intact).abs() < 0.02, "{warning}");
     }
     // Other parameters are another model, with a hash of its own.
-    let tuned = saved_again(&own, &path, Dtype::F32, |_, tensors| {
+    let tuned = saved_again(&saved_model, &path, Dtype::F32, |_, tensors| {
         tensors.get_mut("class_head.weight").unwrap().1.iter_mut().for_each(|v| *v *= 1.5);
     });
     let hash = |model: &str| json(["info", model, "--json"])["sha256"].clone();
     assert_ne!(hash(&tuned), hash(&model()));
-    assert!((probability(&tuned) - whole).abs() > 1e-4);
-    // What is not whole is refused as before.
-    let name = saved_again(&own, &path, Dtype::F32, |_, tensors| drop(tensors.remove("stem.weight")));
+    assert!((probability(&tuned) - intact).abs() > 1e-4);
+    // An incomplete model is refused as before.
+    let name = saved_again(&saved_model, &path, Dtype::F32, |_, tensors| drop(tensors.remove("stem.weight")));
     fails(1, ["info", &name], &["stem.weight", "missing"]);
-    let name = saved_again(&own, &path, Dtype::F32, |_, tensors| {
+    let name = saved_again(&saved_model, &path, Dtype::F32, |_, tensors| {
         tensors.get_mut("stem.weight").unwrap().1[3] = f32::NAN;
     });
     fails(1, ["info", &name], &["stem.weight", "NaN"]);
-    let name = saved_again(&own, &path, Dtype::F32, |metadata, _| metadata.clear());
+    let name = saved_again(&saved_model, &path, Dtype::F32, |metadata, _| metadata.clear());
     fails(1, ["info", &name], &["no entry 'miyasawa'", "must keep them"]);
-    let bytes = std::fs::read(&own).unwrap();
+    let bytes = std::fs::read(&saved_model).unwrap();
     std::fs::write(&path, &bytes[..bytes.len() - 100]).unwrap();
     fails(1, ["info", &name], &["m.safetensors"]);
     std::fs::write(&path, b"PK\x03\x04what torch.save writes").unwrap();
@@ -189,10 +189,10 @@ fn a_run_goes_on_from_its_own_checkpoints_alone() {
     saved_again(&newest, &newest, Dtype::F32, |metadata, _| {
         metadata.insert("format".to_owned(), "pt".to_owned());
     });
-    let whole = bytes(&out, "model.safetensors");
+    let intact = bytes(&out, "model.safetensors");
     let args = ["train", "--resume", "--set", "schedule.steps=4", "-q", "--out", &text(&out)];
     fails(1, args, &["none of its 1 checkpoints can be used", "step-00000002", "damaged"]);
-    assert_eq!(bytes(&out, "model.safetensors"), whole);
+    assert_eq!(bytes(&out, "model.safetensors"), intact);
     // As a model it is loaded.
     ok(["info", &text(&newest)]);
 }
@@ -201,32 +201,34 @@ fn a_run_goes_on_from_its_own_checkpoints_alone() {
 fn export_writes_safetensors_and_not_over_the_model() {
     let dir = tempfile::tempdir().unwrap();
     let at = |name: &str| text(&dir.path().join(name));
-    let own = at("m.safetensors");
-    std::fs::copy(model(), &own).unwrap();
-    let before = std::fs::read(&own).unwrap();
+    let saved_model = at("m.safetensors");
+    std::fs::copy(model(), &saved_model).unwrap();
+    let before = std::fs::read(&saved_model).unwrap();
     for name in ["m.onnx", "m.pt", "m", "safetensors"] {
-        fails(2, ["export", &own, "-o", &at(name)], &[name, "ends in .safetensors"]);
+        fails(2, ["export", &saved_model, "-o", &at(name)], &[name, "ends in .safetensors"]);
     }
-    let mut names_of_model = vec![own.clone(), at("./m.safetensors")];
+    let mut names_of_model = vec![saved_model.clone(), at("./m.safetensors")];
     #[cfg(unix)]
     {
-        std::os::unix::fs::symlink(&own, at("link.safetensors")).unwrap();
-        std::fs::hard_link(&own, at("hard.safetensors")).unwrap();
+        std::os::unix::fs::symlink(&saved_model, at("link.safetensors")).unwrap();
+        std::fs::hard_link(&saved_model, at("hard.safetensors")).unwrap();
         std::os::unix::fs::symlink(dir.path(), at("folder")).unwrap();
         names_of_model.extend(["link.safetensors", "hard.safetensors", "folder/m.safetensors"].map(at));
     }
     for name in &names_of_model {
-        fails(2, ["export", &own, "-o", name], &["is the model that is read", "--overwrite"]);
-        let dump = ["attack", &own, "--data", "digits", "--norm", "l2", "--eps", "0.1", "--method", "fgsm"];
-        fails(2, dump.iter().chain(&["--dump", name]), &["--dump", "is the model that is read"]);
+        fails(2, ["export", &saved_model, "-o", name], &["is the input model", "--overwrite"]);
+        let dump =
+            ["attack", &saved_model, "--data", "digits", "--norm", "l2", "--eps", "0.1", "--method", "fgsm"];
+        fails(2, dump.iter().chain(&["--dump", name]), &["--dump", "is the input model"]);
     }
-    let output = command().args(["export", "-o", &own]).env("MIYASAWA_MODEL", &own).output().unwrap();
+    let output =
+        command().args(["export", "-o", &saved_model]).env("MIYASAWA_MODEL", &saved_model).output().unwrap();
     assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
-    assert_eq!(std::fs::read(&own).unwrap(), before);
-    ok(["export", &own, "-o", &at("other.SafeTensors")]);
-    ok(["export", &own, "-o", &own, "--overwrite"]);
-    assert!(std::fs::read(&own).unwrap().len() < before.len());
-    ok(["info", &own]);
+    assert_eq!(std::fs::read(&saved_model).unwrap(), before);
+    ok(["export", &saved_model, "-o", &at("other.SafeTensors")]);
+    ok(["export", &saved_model, "-o", &saved_model, "--overwrite"]);
+    assert!(std::fs::read(&saved_model).unwrap().len() < before.len());
+    ok(["info", &saved_model]);
 }
 
 #[test]
@@ -241,12 +243,12 @@ fn files_that_are_no_checkpoints() {
         fails(1, ["eval", &name, "--data", "digits"], parts);
     };
     all(&["m.safetensors", "No such file"]);
-    let whole = std::fs::read(model()).unwrap();
-    for length in [0, 5, 8, 100, whole.len() / 2, whole.len() - 1] {
-        std::fs::write(&path, &whole[..length]).unwrap();
+    let intact = std::fs::read(model()).unwrap();
+    for length in [0, 5, 8, 100, intact.len() / 2, intact.len() - 1] {
+        std::fs::write(&path, &intact[..length]).unwrap();
         all(&["m.safetensors", "expected a safetensors file"]);
     }
-    std::fs::write(&path, [whole.as_slice(), &[0]].concat()).unwrap();
+    std::fs::write(&path, [intact.as_slice(), &[0]].concat()).unwrap();
     all(&["m.safetensors"]);
     let empty: BTreeMap<String, TensorView> = BTreeMap::new();
     std::fs::write(&path, safetensors::serialize(empty, None).unwrap()).unwrap();
@@ -274,7 +276,7 @@ fn parameters_that_do_not_fit_the_network() {
         &["stem.weight", "[8, 1, 3, 3]", "[16, 1, 3, 3]"],
     );
     refused(&|info, _| info["network"]["width"] = json!(0), &["width is 0"]);
-    // Nothing of the size that is claimed may be allocated.
+    // Memory of the claimed size must not be allocated.
     refused(&|info, _| info["network"]["width"] = json!(1u64 << 40), &["width is 1099511627776"]);
     refused(
         &|info, _| info["network"]["blocks"] = json!([1u64 << 60]),
@@ -308,8 +310,8 @@ fn descriptions_that_make_no_sense() {
         ("/network", json!({}), &["missing field"]),
         ("/network/classes", json!(0), &["classes is 0"]),
     ];
-    for (place, value, parts) in cases {
-        let name = forge(&path, |info, _| *info.pointer_mut(place).unwrap() = value);
+    for (pointer, value, parts) in cases {
+        let name = forge(&path, |info, _| *info.pointer_mut(pointer).unwrap() = value);
         fails(1, ["info", &name], &[&["m.safetensors"], parts].concat());
     }
 }
@@ -323,20 +325,20 @@ fn a_state_of_another_network_is_not_resumed() {
     let args =
         ["train", "--resume", "--set", "network.width=16", "--set", "network.blocks=[1]", "--out", &path];
     let config = std::fs::read(out.join("config.toml")).unwrap();
-    let own = text(&out.join("config.toml"));
-    fails(1, [&args[..], &[&own]].concat(), &["step-00000002", "[8, 1, 3, 3]", "[16, 1, 3, 3]"]);
+    let saved_config = text(&out.join("config.toml"));
+    fails(1, [&args[..], &[&saved_config]].concat(), &["step-00000002", "[8, 1, 3, 3]", "[16, 1, 3, 3]"]);
     assert_eq!(config, std::fs::read(out.join("config.toml")).unwrap());
 }
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_full_disk_leaves_what_was_there() {
+fn a_full_disk_changes_no_existing_file() {
     let dir = tempfile::tempdir().unwrap();
     let image = save(dir.path(), "a.png", colour(300, 200));
     let disk = dir.path().join("disk");
     std::fs::create_dir(&disk).unwrap();
     let Some(_mounted) = Disk::mount(&disk, "64k") else { return };
-    // What a run needs does not fit. What was killed later is in survival.rs.
+    // A run needs more space than there is. Runs that are killed later are in survival.rs.
     let run = disk.join("run");
     let output = train(&run, 2, &["-q"]);
     let error = stderr(&output);
@@ -363,7 +365,7 @@ fn a_full_disk_leaves_what_was_there() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn standard_output_that_is_full_is_told() {
+fn full_standard_output_is_reported() {
     let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
     let output = command().args(["info", &model()]).stdout(full).output().unwrap();
     assert_eq!(output.status.code(), Some(1));

@@ -6,15 +6,15 @@ use common::*;
 use std::path::Path;
 
 #[test]
-fn images_that_are_none() {
+fn files_that_are_no_images() {
     let dir = tempfile::tempdir().unwrap();
     let write = |name: &str, bytes: &[u8]| {
         let path = dir.path().join(name);
         std::fs::write(&path, bytes).unwrap();
         text(&path)
     };
-    let whole = std::fs::read(save(dir.path(), "whole.jpg", colour(40, 40))).unwrap();
-    let png = std::fs::read(save(dir.path(), "whole.png", colour(40, 40))).unwrap();
+    let jpg = std::fs::read(save(dir.path(), "intact.jpg", colour(40, 40))).unwrap();
+    let png = std::fs::read(save(dir.path(), "intact.png", colour(40, 40))).unwrap();
     let out = text(&dir.path().join("out.png"));
     for (path, parts) in [
         (text(&dir.path().join("missing.png")), ["missing.png", "No such file"]),
@@ -23,8 +23,8 @@ fn images_that_are_none() {
             ["fake.jpg", "expected a PNG, JPEG, WebP, TIFF, BMP or GIF"],
         ),
         (write("empty.png", b""), ["empty.png", "empty"]),
-        (write("half.jpg", &whole[..whole.len() / 2]), ["half.jpg", "expected a whole JPEG"]),
-        (write("half.png", &png[..png.len() / 2]), ["half.png", "expected a whole PNG"]),
+        (write("half.jpg", &jpg[..jpg.len() / 2]), ["half.jpg", "expected an intact JPEG"]),
+        (write("half.png", &png[..png.len() / 2]), ["half.png", "expected an intact PNG"]),
     ] {
         fails(1, ["classify", &model(), &path], &parts);
         fails(1, ["denoise", &model(), &path, "--sigma", "0.1", "-o", &out], &parts);
@@ -35,7 +35,7 @@ fn images_that_are_none() {
     let folder = text(dir.path());
     fails(1, ["explain", &model(), &folder, "--class", "1", "-o", &out], &[&folder, "folder"]);
     fails(2, ["denoise", &model(), &folder, "--sigma", "0.1", "-o", &out], &["out.png", "a folder"]);
-    // What is refused is called by its name.
+    // Refused formats are named.
     for (name, bytes, part) in [
         ("a.heic", &b"\0\0\0\x1cftypheic\0\0\0\0"[..], "found a HEIC"),
         ("a.jxl", b"\xff\x0a\x0f\x41", "found a JPEG XL"),
@@ -50,7 +50,7 @@ fn images_that_are_none() {
 }
 
 #[test]
-fn levels_of_255_are_told_in_the_right_unit() {
+fn levels_of_255_are_refused_with_the_right_unit() {
     let dir = tempfile::tempdir().unwrap();
     let (image, model) = (save(dir.path(), "a.png", grey(8, 8)), model());
     let out = text(&dir.path().join("out.png"));
@@ -79,7 +79,7 @@ fn levels_of_255_are_told_in_the_right_unit() {
     let draws = ["classify", &model, &image, "--defence", "average", "--draws"];
     fails(2, draws.iter().chain(&["9999999999"]), &["--draws is 9999999999, expected 1 to 100000"]);
     let output = run(draws.iter().chain(&["100"]));
-    assert!(stderr(&output).contains("100 passes through the model"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("100 forward passes through the model"), "{}", stderr(&output));
 }
 
 #[test]
@@ -100,7 +100,7 @@ fn numbers_and_names_that_make_no_sense() {
         let option = format!("--add-noise={sigma}");
         fails(2, ["denoise", &model, &image, "--sigma=0.1", &option, "-o", &out], &["--add-noise"]);
     }
-    // Without noise there is nothing to take away.
+    // Without noise there is nothing to remove.
     let same = text(&dir.path().join("same.png"));
     ok(["denoise", &model, &image, "--sigma", "0", "-o", &same]);
     assert_eq!(image::open(&same).unwrap(), image::open(&image).unwrap());
@@ -209,10 +209,10 @@ fn data_that_is_damaged_or_does_not_fit() {
         let data = format!("data.train={}", data.display());
         ["train", "--set", &data, "--out", &text(&out)].map(str::to_owned)
     };
-    // What is whole works; cut, it is named.
-    let whole = idx(dir.path(), "whole", 8);
-    ok(eval(&whole));
-    let bytes = std::fs::read(&whole).unwrap();
+    // An intact file works; a cut one gives an error with its name.
+    let intact = idx(dir.path(), "intact", 8);
+    ok(eval(&intact));
+    let bytes = std::fs::read(&intact).unwrap();
     let cut = idx(dir.path(), "cut", 8);
     for length in [0, 3, 10, 16, bytes.len() / 2, bytes.len() - 1] {
         std::fs::write(&cut, &bytes[..length]).unwrap();
@@ -266,12 +266,12 @@ fn folders_that_cannot_be_written() {
         let args = ["train", "--set", "schedule.steps=1", "--set", "network.blocks=[1]", "--out", &out];
         fails(1, args, &[&out, "cannot be written"]);
         let line = fails(1, ["demo", "--steps", "1", "--out", &out, "-q"], &[&out, "cannot be written"]);
-        assert_eq!(line.matches("os error").count(), 1, "the cause is told once: {line}");
+        assert_eq!(line.matches("os error").count(), 1, "the cause is reported once: {line}");
     }
     for out in images {
         let line =
             fails(1, ["denoise", &model(), &image, "--sigma", "0.1", "-o", out], &[out, "cannot be written"]);
-        assert_eq!(line.matches("os error").count(), 1, "the cause is told once: {line}");
+        assert_eq!(line.matches("os error").count(), 1, "the cause is reported once: {line}");
         fails(1, ["explain", &model(), &image, "--class", "1", "-o", out], &[out, "cannot be written"]);
         // Before the work, as everywhere: the model is not there.
         let call = ["calibrate", "missing.safetensors", "--data", "digits", "--eps", "0.1", "-o", out];
@@ -288,13 +288,13 @@ fn oracles_that_are_none() {
     let path = dir.path().join("oracle.safetensors");
     fails(1, ["verify", &text(&path)], &["oracle.safetensors", "No such file"]);
     fails(1, ["verify", &model()], &["model.safetensors", "not an oracle"]);
-    let whole: &[u8] = include_bytes!("../../miyasawa/assets/oracle.safetensors");
-    std::fs::write(&path, &whole[..whole.len() / 2]).unwrap();
+    let intact: &[u8] = include_bytes!("../../miyasawa/assets/oracle.safetensors");
+    std::fs::write(&path, &intact[..intact.len() / 2]).unwrap();
     fails(1, ["verify", &text(&path)], &["oracle.safetensors", "not an oracle"]);
     // Sizes in the header that contradict each other must not reach the network.
-    let length = u64::from_le_bytes(whole[..8].try_into().unwrap()) as usize;
+    let length = u64::from_le_bytes(intact[..8].try_into().unwrap()) as usize;
     for at in (8..8 + length).step_by(61) {
-        let mut bytes = whole.to_vec();
+        let mut bytes = intact.to_vec();
         bytes[at] ^= 1;
         std::fs::write(&path, &bytes).unwrap();
         let output = run(["verify", "-q", &text(&path)]);

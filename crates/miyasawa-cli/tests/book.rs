@@ -204,11 +204,11 @@ fn paragraphs_are_short_and_lines_fit() {
 #[test]
 fn one_word_for_one_thing() {
     const LEFT: [&str; 13] = [
-        "picture",
-        "multiply-add",
+        "image",
+        "MAC",
         "foreign",
         "withst",
-        "shipped",
+        "bundled",
         "the model inside",
         "second look",
         "so many",

@@ -1,4 +1,5 @@
-//! The model inside the program, used with no MODEL given, as a new user does. docs/models.md is its card.
+//! The model inside the program, used with no MODEL given, as a new user does. docs/models.md is
+//! its card.
 
 mod common;
 
@@ -8,7 +9,7 @@ const CIFAR: [&str; 10] =
     ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"];
 
 #[test]
-fn the_model_inside_classifies_denoises_and_explains_a_image() {
+fn the_bundled_model_classifies_denoises_and_explains_an_image() {
     let dir = tempfile::tempdir().unwrap();
     let image = save(dir.path(), "a.png", colour(40, 33));
     let found = json(["classify", &image, "--top", "10", "--json"]);
@@ -31,7 +32,7 @@ fn the_model_inside_classifies_denoises_and_explains_a_image() {
     assert!(found["sha256"].as_str().is_some_and(|hash| hash.len() == 64), "{found}");
 }
 
-/// In three equal channels the noise of a grey image is not the noise that a model of colour knows.
+/// Three equal channels of grey noise are not the noise that a colour model was trained on.
 #[test]
 fn a_grey_image_is_denoised_as_such() {
     let dir = tempfile::tempdir().unwrap();
@@ -43,14 +44,14 @@ fn a_grey_image_is_denoised_as_such() {
     let out = text(&dir.path().join("out.tif"));
     let found = json(["denoise", &image, "--add-noise", "0.2", "-o", &out, "--json"]);
     let psnr = |key: &str| found["images"][0][key].as_f64().unwrap();
-    // Told of 0.2 itself it gains about 5.
+    // Conditioned on 0.2 itself it gains about 5.
     assert!(psnr("psnr") > psnr("psnr_noisy") + 8.0, "{found}");
     assert_eq!(image::open(&out).unwrap().color(), image::ColorType::L8);
 }
 
 /// What docs/models.md says of 5,000 images, within the chance of 400.
 #[test]
-fn the_model_inside_is_as_good_as_its_card_says() {
+fn the_bundled_model_is_as_good_as_its_card_says() {
     if std::env::var_os("MIYASAWA_DATA").is_none() {
         println!("skipped: MIYASAWA_DATA is not set");
         return;

@@ -60,7 +60,7 @@ fn shards_are_converted_and_streamed_to_the_same_weights() {
     let augment: Vec<&str> = augment.iter().flat_map(|value| ["--set", value]).collect();
     let run = |name: &str, more: &[&str]| {
         let more: Vec<&str> = augment.iter().copied().chain(more.iter().flat_map(|v| ["--set", v])).collect();
-        // The folder's name is in nothing that the model holds.
+        // The folder's name is not part of the model.
         let weights = train_on(&range, &dir.path().join(name), &more);
         let log = fs::read_to_string(dir.path().join(name).join("metrics.jsonl")).unwrap();
         let log: Vec<serde_json::Value> =
@@ -84,7 +84,7 @@ fn large_images_are_cropped_at_random_and_evaluated_at_the_centre() {
     let runs = ["a", "b"].map(|name| train_on(&from, &dir.path().join(name), &crop));
     assert_eq!(runs[0], runs[1]);
     let model = text(&dir.path().join("a/model.safetensors"));
-    // As it was trained: brought to the size in the same way, on what was held out.
+    // As in training: resized in the same way, and measured on the held-out images.
     let found = json(["eval", &model, "--data", &from, "--json", "-q"]);
     assert_eq!(found["count"], 4);
     let log = fs::read_to_string(dir.path().join("a/metrics.jsonl")).unwrap();
@@ -97,7 +97,7 @@ fn large_images_are_cropped_at_random_and_evaluated_at_the_centre() {
             "{found} {trained}"
         );
     }
-    // Wherever it lies it is that set, until it changes.
+    // In any folder it is that set, until it changes.
     let other = text(&dir.path().join("other"));
     fs::rename(&from, &other).unwrap();
     assert_eq!(json(["eval", &model, "--data", &other, "--json", "-q"])["count"], 4);
@@ -109,16 +109,16 @@ fn large_images_are_cropped_at_random_and_evaluated_at_the_centre() {
     let output = run(["train", "--resume", "--out", &text(&went_on)].iter().chain(&more));
     assert!(output.status.success() && stderr(&output).contains("what is held out now was trained on"));
     let went_on = text(&went_on.join("model.safetensors"));
-    // Every time it is measured there it is said, also where the folder was moved.
+    // Every measurement on it gives the warning, also after the folder was moved.
     let moved = dir.path().join("moved");
     for _ in 0..2 {
         let output = run(["eval", &went_on, "--data", &other]);
-        assert!(stderr(&output).contains("what it was trained on may be measured"), "{}", stderr(&output));
+        assert!(stderr(&output).contains("training images may be measured"), "{}", stderr(&output));
     }
     fs::create_dir(&moved).unwrap();
     fs::rename(&other, moved.join("other")).unwrap();
     let output = run(["eval", &went_on, "--data", &text(&moved.join("other"))]);
-    assert!(stderr(&output).contains("what it was trained on may be measured"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("training images may be measured"), "{}", stderr(&output));
     fs::rename(moved.join("other"), &other).unwrap();
     assert_eq!(json(["eval", &went_on, "--data", &other, "--json", "-q"])["count"], 48);
     assert_eq!(json(["eval", &model, "--data", &other, "--json", "-q"])["count"], 48);
@@ -131,13 +131,13 @@ fn large_images_are_cropped_at_random_and_evaluated_at_the_centre() {
         let call = || call.iter().copied().chain(["--data", &other]);
         fails(1, call(), &["ant/00.png", "PNG, JPEG, WebP, TIFF, BMP or GIF"]);
         assert_eq!(json(call().chain(["--max-broken", "1"]))["count"], 47);
-        // The one that is chosen is broken: a whole one is taken.
+        // The selected one is corrupt: an intact one is used.
         assert_eq!(json(call().chain(["--max-broken", "1", "--limit", "1"]))["count"], 1);
     }
 }
 
 #[test]
-fn a_run_names_broken_images_and_ends_where_there_are_too_many() {
+fn a_run_names_corrupt_images_and_ends_if_there_are_too_many() {
     let dir = tempfile::tempdir().unwrap();
     let from = photos(dir.path(), false);
     for name in ["ant/09.jpg", "bee/01.png"] {
@@ -164,7 +164,7 @@ fn a_run_names_broken_images_and_ends_where_there_are_too_many() {
 }
 
 #[test]
-fn info_tells_what_a_set_holds() {
+fn info_describes_a_set() {
     let dir = tempfile::tempdir().unwrap();
     let figure = text(&dir.path().join("figure.png"));
     let info = json(["data", "info", "digits", "-o", &figure, "--json"]);
@@ -192,7 +192,7 @@ fn info_tells_what_a_set_holds() {
 }
 
 #[test]
-fn fetch_refuses_what_is_not_the_set() {
+fn fetch_refuses_other_files() {
     fails(2, ["data", "fetch", "imagenet"], &["'imagenet'", "tiny-imagenet"]);
     fails(2, ["data", "fetch", "mnist", "--from", "ftp://x"], &["--from"]);
     let dir = tempfile::tempdir().unwrap();
@@ -222,7 +222,7 @@ fn said<A: AsRef<std::ffi::OsStr>>(args: impl IntoIterator<Item = A>) -> String 
 }
 
 #[test]
-fn what_was_trained_on_is_not_measured_without_a_word() {
+fn measuring_training_images_gives_a_warning() {
     let dir = tempfile::tempdir().unwrap();
     let from = photos(dir.path(), false);
     let test = dir.path().join("test");
@@ -230,13 +230,13 @@ fn what_was_trained_on_is_not_measured_without_a_word() {
         fs::create_dir_all(test.join(class)).unwrap();
         save(&test.join(class), "1.png", colour(12, 12));
     }
-    let own = format!("data.test={}", text(&test));
+    let test_set = format!("data.test={}", text(&test));
     let out = dir.path().join("run");
-    train_on(&from, &out, &["--set", &own]);
+    train_on(&from, &out, &["--set", &test_set]);
     let model = text(&out.join("model.safetensors"));
     let measured = |data: &str| said(["eval", &model, "--data", data]);
-    assert!(measured(&from).contains("what is measured was trained on"), "{}", measured(&from));
-    assert!(!measured(&text(&test)).contains("trained on"), "{}", measured(&text(&test)));
+    assert!(measured(&from).contains("training images are measured"), "{}", measured(&from));
+    assert!(!measured(&text(&test)).contains("training images"), "{}", measured(&text(&test)));
     // From now on a tenth is held out: all of it was trained on.
     let out = text(&out);
     let config = fs::read_to_string(dir.path().join("run/config.toml")).unwrap();
@@ -246,12 +246,12 @@ fn what_was_trained_on_is_not_measured_without_a_word() {
     let resumed = said(["train", "--resume", "--out", &out, "--set", "schedule.steps=9"]);
     assert!(resumed.contains("what is held out now was trained on before"), "{resumed}");
     for _ in 0..2 {
-        assert!(measured(&from).contains("what it was trained on may be measured"), "{}", measured(&from));
+        assert!(measured(&from).contains("training images may be measured"), "{}", measured(&from));
     }
 }
 
 #[test]
-fn what_is_left_out_of_a_set_is_said_once_with_an_example() {
+fn skipped_files_of_a_set_are_reported_once_with_an_example() {
     let dir = tempfile::tempdir().unwrap();
     let set = dir.path().join("set");
     for name in
@@ -285,7 +285,7 @@ fn what_is_left_out_of_a_set_is_said_once_with_an_example() {
 }
 
 #[test]
-fn formats_that_are_not_read_are_called_by_their_names() {
+fn unsupported_formats_are_named() {
     let dir = tempfile::tempdir().unwrap();
     fs::create_dir_all(dir.path().join("hub/data")).unwrap();
     fs::create_dir_all(dir.path().join("cifar-10-batches-py")).unwrap();
@@ -307,11 +307,11 @@ fn formats_that_are_not_read_are_called_by_their_names() {
         ["data", "info", &text(&dir.path().join("hub"))],
         &["1 Parquet file (train-00000-of-00001.parquet)"],
     );
-    let broken = dir.path().join("broken/cat");
-    fs::create_dir_all(&broken).unwrap();
-    fs::write(broken.join("1.png"), b"x").unwrap();
-    fails(1, ["data", "info", &text(&dir.path().join("broken"))], &["cat/1.png: expected a PNG"]);
-    save(&broken, "2.png", colour(3, 3));
-    let said = said(["data", "info", &text(&dir.path().join("broken"))]);
+    let corrupt = dir.path().join("corrupt/cat");
+    fs::create_dir_all(&corrupt).unwrap();
+    fs::write(corrupt.join("1.png"), b"x").unwrap();
+    fails(1, ["data", "info", &text(&dir.path().join("corrupt"))], &["cat/1.png: expected a PNG"]);
+    save(&corrupt, "2.png", colour(3, 3));
+    let said = said(["data", "info", &text(&dir.path().join("corrupt"))]);
     assert!(said.contains("1 corrupt image: ") && said.contains("cat/1.png"), "{said}");
 }

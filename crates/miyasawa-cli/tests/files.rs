@@ -1,4 +1,4 @@
-//! Files as people have them: any name, any number, read by whoever wants to.
+//! Files in practice: any name, any number, standard input and output.
 
 mod common;
 
@@ -15,7 +15,7 @@ fn denoise(more: &[&str]) -> Output {
     run(["denoise", &model(), "--sigma", "0.1"].iter().chain(more))
 }
 
-/// The error of a call of denoise that is wrong.
+/// Checks the error of a wrong call of denoise.
 fn refused(more: &[&str], parts: &[&str]) {
     fails(2, ["denoise", &model(), "--sigma", "0.1"].iter().chain(more), parts);
 }
@@ -43,7 +43,7 @@ fn a_source_is_never_replaced_unless_it_is_asked_for() {
         refused(&[&a, "-o", &at("hard.png")], &["hard.png", "--overwrite"]);
         refused(&[&a, "-o", &at("soft.png")], &["soft.png", "--overwrite"]);
         refused(&[&at("soft.png"), "-o", &a], &["a.png", "--overwrite"]);
-        // Another image's place stays refused: it may not have been read yet.
+        // To replace another image is still refused: it may not have been read yet.
         std::fs::create_dir(at("out")).unwrap();
         std::os::unix::fs::symlink(&b, at("out/a.png")).unwrap();
         refused(&[&a, &b, "-o", &at("out"), "--overwrite"], &["another image", "b.png"]);
@@ -55,14 +55,14 @@ fn a_source_is_never_replaced_unless_it_is_asked_for() {
     done(&denoise(&[&a, &b, "-o", &at(""), "--overwrite"]));
     assert_eq!((size(&a), size(&b)), ((8, 8), (9, 9)));
     assert!([&a, &b].iter().zip(&before).all(|(path, before)| std::fs::read(path).unwrap() != *before));
-    // The model is no image to be replaced.
+    // The model is never replaced.
     let named = at("model.png");
     std::fs::copy(model(), &named).unwrap();
     fails(2, ["denoise", &named, &a, "--sigma", "0.1", "-o", &named], &["would replace the model"]);
     fails(2, ["explain", &named, &a, "--class", "1", "-o", &named], &["would replace the model"]);
 }
 
-/// What is wrong with a name is told before anything is computed, and nothing is left behind.
+/// A wrong name is reported before anything is computed, and nothing is left behind.
 #[test]
 fn outputs_are_planned_before_the_work() {
     let dir = tempfile::tempdir().unwrap();
@@ -73,9 +73,9 @@ fn outputs_are_planned_before_the_work() {
     refused(&[&a, &b, "-o", &a], &["a.png", "--out must be a folder"]);
     refused(&[&a, &a, "-o", &at("out")], &["another image goes to"]);
     refused(&[&a, "-o", &at("x.gif")], &["x.gif", ".png"]);
-    refused(&[&a, "-o", &at("x")], &["cannot tell the format"]);
+    refused(&[&a, "-o", &at("x")], &["cannot determine the format"]);
     refused(&[&a, &b, "-o", "-"], &["several", "not -"]);
-    refused(&["-", "-", "-o", &at("out")], &["named twice"]);
+    refused(&["-", "-", "-o", &at("out")], &["given twice"]);
     refused(&["-", &a, "-o", &at("out")], &["standard input has no name"]);
     refused(&[&a, "-o", "-", "--json"], &["--json", "standard output"]);
     // The model is not even read.
@@ -86,7 +86,7 @@ fn outputs_are_planned_before_the_work() {
     let call = ["explain", "missing.safetensors", &a, "--class", "1", "-o", &at("no/why.png")];
     fails(1, call, &["no/why.png", "cannot be written"]);
     assert_eq!(names(dir.path()), ["a.png", "b.png"]);
-    // With a separator at its end it is meant to be a folder, whatever it is called.
+    // A name that ends with a separator is a folder, whatever its extension.
     done(&denoise(&[&a, &b, "-o", &at("multi.png/")]));
     done(&denoise(&[&a, "-o", &at("new/folder/")]));
     assert_eq!((names(&dir.path().join("multi.png")).len(), size(at("new/folder/a.png"))), (2, (8, 8)));
@@ -188,9 +188,9 @@ fn quiet_prints_no_names() {
     assert_eq!((stdout(&output), stderr(&output)), (String::new(), String::new()));
 }
 
-/// Transparency comes through, or it is said that it does not; each sentence once.
+/// Transparency is kept, or its loss is reported; each message once.
 #[test]
-fn what_a_format_cannot_hold_is_said_once() {
+fn losses_of_a_format_are_reported_once() {
     let dir = tempfile::tempdir().unwrap();
     let clear = |x: u32, y: u32| image::Rgba([200, 40, (x * y) as u8, (x * 30) as u8]);
     let image = image::RgbaImage::from_fn(8, 8, clear);
@@ -204,7 +204,7 @@ fn what_a_format_cannot_hold_is_said_once() {
     assert_eq!(found.get_pixel(0, 3), image.get_pixel(0, 3), "what nobody sees stays");
     let output = denoise(&[&at("a.png"), "-o", &at("o.jpg")]);
     assert!(stderr(&output).contains("transparency (laid over white)"), "{}", stderr(&output));
-    // Two images with transparency under the names of JPEG: said of the first, counted of the others.
+    // Images with transparency to JPEG: reported for the first, counted for the others.
     for name in ["x.jpg", "y.jpg", "z.jpg"] {
         std::fs::copy(at("a.png"), at(name)).unwrap();
     }
@@ -243,13 +243,13 @@ fn all_pages_of_a_tiff_are_denoised() {
 fn names_that_are_not_utf8() {
     use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _};
     let dir = tempfile::tempdir().unwrap();
-    let place = |name: &[u8]| dir.path().join(OsStr::from_bytes(name));
-    let (image, out) = (place(b"caf\xe9.png"), place(b"sorti\xe9.png"));
+    let path = |name: &[u8]| dir.path().join(OsStr::from_bytes(name));
+    let (image, out) = (path(b"caf\xe9.png"), path(b"sorti\xe9.png"));
     // Not every file system takes such a name.
     if std::fs::copy(save(dir.path(), "a.png", grey(8, 8)), &image).is_err() {
         return println!("skipped: the file system wants UTF-8");
     }
-    let (model, moved) = (model(), place(b"mod\xe8le.safetensors"));
+    let (model, moved) = (model(), path(b"mod\xe8le.safetensors"));
     std::fs::copy(&model, &moved).unwrap();
     let (p, o, m) = (image.as_os_str(), out.as_os_str(), moved.as_os_str());
     let s = |text: &'static str| OsStr::new(text);
@@ -263,7 +263,7 @@ fn names_that_are_not_utf8() {
     ok([s("denoise"), m, p, other.as_os_str(), s("--sigma"), s("0.2"), s("-o"), folder.as_os_str()]);
     assert!(folder.join(OsStr::from_bytes(b"caf\xe9.png")).exists(), "{:?}", names(&folder));
     ok([s("explain"), m, p, s("--class"), s("3"), s("-o"), o]);
-    json([s("export"), m, s("-o"), place(b"\xe8.safetensors").as_os_str(), s("--json")]);
+    json([s("export"), m, s("-o"), path(b"\xe8.safetensors").as_os_str(), s("--json")]);
     json([s("info"), m, s("--json")]);
     json([s("data"), s("info"), s("digits"), s("--limit"), s("20"), s("-o"), o, s("--json")]);
     json([
@@ -273,14 +273,14 @@ fn names_that_are_not_utf8() {
         s("--shards"),
         s("1"),
         s("--out"),
-        place(b"\xe9").as_os_str(),
+        path(b"\xe9").as_os_str(),
         s("--json"),
     ]);
 }
 
-/// One broken image of several costs that one.
+/// A corrupt image among several fails alone.
 #[test]
-fn a_broken_image_among_others() {
+fn a_corrupt_image_among_others() {
     let dir = tempfile::tempdir().unwrap();
     let (a, c) = (save(dir.path(), "a.png", grey(8, 8)), save(dir.path(), "c.png", grey(9, 7)));
     let b = text(&dir.path().join("b.png"));
@@ -302,9 +302,9 @@ fn a_broken_image_among_others() {
     fails(1, ["classify", &model(), &b], &["b.png"]);
 }
 
-/// A reader that went away has what it wanted; the files are for others.
+/// After the reader closes the pipe, the files are still written.
 #[test]
-fn a_closed_pipe_costs_no_file() {
+fn a_closed_pipe_loses_no_file() {
     let dir = tempfile::tempdir().unwrap();
     let images: Vec<String> = (0..4).map(|i| save(dir.path(), &format!("{i}.png"), grey(8, 8))).collect();
     let out = dir.path().join("out");
@@ -321,9 +321,9 @@ fn a_closed_pipe_costs_no_file() {
     assert_eq!(names(&out), ["0.png", "1.png", "2.png", "3.png"]);
 }
 
-/// A checkpoint is known by its content, whatever it is called.
+/// A checkpoint is recognised by its content, whatever its name.
 #[test]
-fn a_model_by_any_name() {
+fn a_model_of_any_name() {
     let dir = tempfile::tempdir().unwrap();
     let image = save(dir.path(), "a.png", grey(8, 8));
     for name in ["model", "MODEL.SAFETENSORS", "model.bin"] {
@@ -331,13 +331,13 @@ fn a_model_by_any_name() {
         std::fs::copy(model(), &path).unwrap();
         assert_eq!(json(["classify", &path, &image, "--json"])["model"], path.as_str());
     }
-    // No name at all is none that is given.
+    // An empty variable counts as not set.
     let output = command().env("MIYASAWA_MODEL", "").args(["info", "--json"]).output().unwrap();
     assert!(stdout(&output).contains("ships"), "{}", stderr(&output));
 }
 
 #[test]
-fn no_output_replaces_what_it_is_made_of() {
+fn no_output_replaces_its_source() {
     let dir = tempfile::tempdir().unwrap();
     let image = save(dir.path(), "a.png", grey(8, 8));
     let before = std::fs::read(&image).unwrap();
@@ -363,7 +363,7 @@ fn no_output_replaces_what_it_is_made_of() {
     }
     let set = text(&classes);
     fails(1, ["data", "convert", &set, "--shards", "1", "--out", &set], &["which holds its images"]);
-    // What is written can be named as data, though it has no parts.
+    // The written folder is a DATA argument, though it has no parts.
     let shards = text(&dir.path().join("shards"));
     ok(["data", "convert", &set, "--shards", "2", "--out", &shards]);
     let found = json(["data", "info", &shards, "--json"]);

@@ -21,7 +21,7 @@ fn kind(dir: &Path, name: &str, settings: &[&str]) -> String {
 }
 
 #[test]
-fn a_classifier_alone_classifies_and_says_what_it_cannot_do() {
+fn a_pure_classifier_classifies_and_reports_what_it_cannot_do() {
     let dir = tempfile::tempdir().unwrap();
     let model = kind(dir.path(), "resnet", &["network.kind=resnet18", "noise.min=0", "noise.max=0"]);
     let image = save(dir.path(), "a.png", grey(20, 30));
@@ -54,7 +54,7 @@ fn a_network_of_many_layers_is_trained_and_resumed() {
 }
 
 #[test]
-fn a_denoiser_alone_takes_images_of_any_size() {
+fn a_pure_denoiser_takes_images_of_any_size() {
     let dir = tempfile::tempdir().unwrap();
     let set = dir.path().join("set");
     std::fs::create_dir(&set).unwrap();
@@ -76,7 +76,7 @@ fn a_denoiser_alone_takes_images_of_any_size() {
             let args = ["denoise", &model, &image, "--sigma", "0.3", "--class", "1", "-o", &out];
             fails(1, args, &["does not denoise for a class"]);
         }
-        // Images at their own sizes, and a set with classes that mean nothing here.
+        // Images of different sizes, and a set whose classes do not matter.
         let args = ["eval", &model, "--data", &text(&set), "--sigmas", "0.3", "--json"];
         let found = json(args);
         assert_eq!(found["count"], 3);
@@ -110,7 +110,7 @@ fn an_exported_model_is_smaller_and_does_the_same() {
     };
     let large = probability(&["classify", &model(), &image, "--json"], None);
     assert!((large - probability(&["classify", &small, &image, "--json"], None)).abs() < 0.02);
-    // The model that the environment names stands in for the one that ships.
+    // The model of the environment variable replaces the bundled one.
     assert!((large - probability(&["classify", &image, "--json"], Some(&small))).abs() < 0.02);
     let large = text(&dir.path().join("large.safetensors"));
     ok(["export", &small, "--dtype", "f32", "-o", &large]);
@@ -150,7 +150,7 @@ name = "unet"
 set = { network.kind = "unet" }
 "#;
 
-/// Everything of a comparison that does not depend on the clock or the folder.
+/// The part of a comparison that does not depend on the clock or the folder.
 fn lasting(out: &Path) -> Value {
     let text = std::fs::read_to_string(out.join("report.json")).unwrap();
     let mut report: Value = serde_json::from_str(&text).unwrap();
@@ -167,13 +167,13 @@ fn lasting(out: &Path) -> Value {
 
 #[cfg(unix)]
 #[test]
-fn a_comparison_survives_an_interruption_and_does_nothing_twice() {
+fn a_comparison_survives_an_interruption_and_repeats_no_work() {
     let dir = tempfile::tempdir().unwrap();
     let config = dir.path().join("compare.toml");
     std::fs::write(&config, COMPARISON).unwrap();
-    let (whole, parts) = (dir.path().join("whole"), dir.path().join("parts"));
+    let (uninterrupted, parts) = (dir.path().join("uninterrupted"), dir.path().join("parts"));
     let args = |out: &Path| ["compare", &text(&config), "--out", &text(out), "-q"].map(str::to_owned);
-    ok(args(&whole));
+    ok(args(&uninterrupted));
     let mut child = command();
     let child = child.args(args(&parts)).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let log = parts.join("runs/resnet-seed3/metrics.jsonl");
@@ -187,7 +187,7 @@ fn a_comparison_survives_an_interruption_and_does_nothing_twice() {
     assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
     assert!(!parts.join("report.json").exists());
     ok(args(&parts));
-    assert_eq!(lasting(&whole), lasting(&parts));
+    assert_eq!(lasting(&uninterrupted), lasting(&parts));
 
     // Everything is there: the second call takes its results from the folder.
     let before = std::fs::read(parts.join("runs/joint-seed3/result.json")).unwrap();
@@ -210,12 +210,10 @@ fn a_comparison_survives_an_interruption_and_does_nothing_twice() {
         assert!(markdown.contains(part), "{part}");
     }
     let html = std::fs::read_to_string(parts.join("report.html")).unwrap();
-    // On 40 images models that learned next to nothing are not told apart, and the report says so.
+    // On 40 images, models that learned nearly nothing cannot be distinguished, and the report says
+    // so.
     for page in [&markdown, &html] {
-        assert!(
-            page.contains("What can be concluded") && page.contains("Wilson"),
-            "what so many images can tell"
-        );
+        assert!(page.contains("What can be concluded") && page.contains("Wilson"), "what 40 images can show");
         assert!(page.contains(of("joint")["sha256"].as_str().unwrap()) && page.contains("miyasawa compare "));
     }
     let row = &of("joint")["rows"][0];
@@ -224,7 +222,7 @@ fn a_comparison_survives_an_interruption_and_does_nothing_twice() {
     assert!(html.matches("data:image/svg+xml").count() >= 3 && html.contains("data:image/png"));
     assert!(size(parts.join("denoised.png")).0 > 100);
 
-    // Nor are the weights needed for it.
+    // The weights are not needed either.
     let lean = dir.path().join("lean");
     for run in names(&parts.join("runs")) {
         let (from, to) = (parts.join("runs").join(&run), lean.join("runs").join(&run));
@@ -236,7 +234,7 @@ fn a_comparison_survives_an_interruption_and_does_nothing_twice() {
         }
     }
     ok(args(&lean));
-    assert_eq!(lasting(&whole), lasting(&lean));
+    assert_eq!(lasting(&uninterrupted), lasting(&lean));
     let image = |out: &Path| std::fs::read(out.join("denoised.png")).unwrap();
     assert!(!lean.join("runs/joint-seed3/model.safetensors").exists() && image(&lean) == image(&parts));
 
@@ -248,7 +246,7 @@ fn a_comparison_survives_an_interruption_and_does_nothing_twice() {
 }
 
 #[test]
-fn a_model_that_is_there_is_compared_without_training() {
+fn an_existing_model_is_compared_without_training() {
     let dir = tempfile::tempdir().unwrap();
     let config = dir.path().join("compare.toml");
     let entry = format!("[[models]]\nname = \"mine\"\ncheckpoint = \"{}\"\n", model());
@@ -259,17 +257,18 @@ fn a_model_that_is_there_is_compared_without_training() {
     assert_eq!(found["runs"].as_array().unwrap().len(), 1);
     assert!(found["runs"][0]["seed"].is_null() && found["runs"][0]["rows"][0]["accuracy"].is_f64());
     assert_eq!(names(&out.join("runs/mine")), ["denoised.png", "result.json"]);
-    // Of images at another size it is measured anew.
+    // With images of another size it is measured again.
     let call = ["compare", &text(&config), "--out", &text(&out), "-q", "--json"].map(str::to_owned);
     let padded = json(call.iter().map(String::as_str).chain(["--set", "base.data.size=[12,12]"]));
     assert_ne!(padded["runs"][0]["rows"], found["runs"][0]["rows"]);
     assert_eq!(json(&call)["runs"][0]["rows"], found["runs"][0]["rows"]);
-    for (setting, part) in [("eval.sigmas=[0.0]", "told the noise level"), ("base.network.width=0", "width")]
+    for (setting, part) in
+        [("eval.sigmas=[0.0]", "conditioned on the noise level"), ("base.network.width=0", "width")]
     {
         let call = call.iter().map(String::as_str).chain(["--set", setting]);
         fails(if part == "width" { 2 } else { 1 }, call, &[part]);
     }
-    // Time as a budget: steps follow from the speed, and stay what they are.
+    // A budget of time: steps follow from the speed, and are then fixed.
     let one = COMPARISON.replace("images = 960", "minutes = 0.002").replace("[3, 4]", "[3]");
     std::fs::write(&config, one).unwrap();
     let timed = dir.path().join("timed");
@@ -328,7 +327,8 @@ fn images_without_variance_are_refused() {
     fails(1, ["train", "--set", &data, "--set", "network.kind=unet", "--out", &out], &["standard deviation"]);
 }
 
-/// A model that knows one class cannot be fooled, and is told so; its density still tells foreign images.
+/// A model with one class cannot be attacked, and the call fails; its density still detects
+/// out-of-distribution images.
 #[test]
 fn a_model_with_one_class_is_no_classifier() {
     let dir = tempfile::tempdir().unwrap();
@@ -343,7 +343,7 @@ fn a_model_with_one_class_is_no_classifier() {
     let output = train(&run, 2, &fit);
     assert!(output.status.success(), "{}", stderr(&output));
     let model = text(&run.join("model.safetensors"));
-    // No more what it was trained on, of which it would be measured on two images.
+    // No longer the training set, of which it would be measured on two images.
     save(&photos.join("thing"), "0.png", grey(9, 9));
     let common = ["--data", &data, "--limit", "3"];
     let no = &["model.safetensors", "does not classify", "one class"];
@@ -359,7 +359,7 @@ fn a_model_with_one_class_is_no_classifier() {
     assert!(level["accuracy"].is_null() && level["psnr"].is_number(), "{found}");
 }
 
-/// The joint network that learned classes alone: its denoiser, which nobody trained, is not used and not scored.
+/// A joint network trained on classes alone: its untrained denoiser is neither used nor scored.
 #[test]
 fn a_network_that_learned_classes_alone_is_no_denoiser() {
     let dir = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! What a model is measured on: some of its classes, images of none; and numbers that can say nothing.
+//! The data that a model is measured on: some of its classes, or none; and options without meaning.
 
 mod common;
 
@@ -6,7 +6,7 @@ use common::*;
 use image::{GrayImage, Luma};
 use std::path::Path;
 
-/// An image with stripes that tell the class, and a shade that tells the number.
+/// An image whose stripes encode the class, and whose shade encodes the number.
 fn striped(class: usize, number: usize, side: u32) -> GrayImage {
     GrayImage::from_fn(side, side, |x, y| {
         let along = if class == 1 { x } else { y };
@@ -15,7 +15,7 @@ fn striped(class: usize, number: usize, side: u32) -> GrayImage {
     })
 }
 
-/// Class folders with so many images each.
+/// Class folders with `count` images each.
 fn folder(root: &Path, classes: &[&str], count: usize) -> String {
     for (class, name) in classes.iter().enumerate() {
         let folder = root.join(name);
@@ -52,7 +52,8 @@ fn trained(out: &Path, more: &[String]) -> String {
 fn some_of_the_classes_are_measured_by_their_names() {
     let dir = tempfile::tempdir().unwrap();
     let all = folder(&dir.path().join("all"), &ALL, 8);
-    // The test part lacks the class whose number is the lowest, so that every other number is another one there.
+    // The test part lacks the class whose number is the lowest, so that every other number is
+    // another one there.
     let two = dir.path().join("two");
     for name in ["cat", "dog"] {
         std::fs::create_dir_all(two.join(name)).unwrap();
@@ -71,20 +72,21 @@ fn some_of_the_classes_are_measured_by_their_names() {
     assert!(said.contains("2 classes (cat, dog) are matched by name with the model's 3"), "{said}");
     let found: serde_json::Value = serde_json::from_str(&stdout(&output)).unwrap();
     assert_eq!(found["count"], 8);
-    let of_whole = json(["eval", &model, "--data", &all, "--sigmas", "0.05", "--json"]);
+    let of_all = json(["eval", &model, "--data", &all, "--sigmas", "0.05", "--json"]);
     let accuracy = |found: &serde_json::Value| found["rows"][0]["accuracy"].as_f64().unwrap();
-    // Images that it was trained on: if numbers were taken for classes, it would be right about none.
-    assert!(accuracy(&of_whole) > 0.9 && accuracy(&found) > 0.9, "{of_whole} {found}");
-    // The run's own evaluation was of the same images.
+    // Training images: if class numbers were compared instead of names, no prediction would be
+    // correct.
+    assert!(accuracy(&of_all) > 0.9 && accuracy(&found) > 0.9, "{of_all} {found}");
+    // The run's evaluation measured the same images.
     let log = String::from_utf8(bytes(&run, "metrics.jsonl")).unwrap();
     let line = log.lines().rfind(|line| line.contains("\"eval\"")).unwrap();
-    let own: serde_json::Value = serde_json::from_str(line).unwrap();
-    assert!(accuracy(&own) > 0.9, "{own}");
+    let evaluation: serde_json::Value = serde_json::from_str(line).unwrap();
+    assert!(accuracy(&evaluation) > 0.9, "{evaluation}");
     // The commands of robustness take it too.
     let attack = ["attack", &model, "--data", &two, "--norm", "linf", "--eps", "0", "--method", "fgsm"];
     assert!(json(attack.iter().chain(&["--json"]))["clean_accuracy"].as_f64() > Some(0.9));
     json(["calibrate", &model, "--data", &two, "--sigmas", "0.1", "--json"]);
-    // A class that the model does not know is an error that names it.
+    // A class that the model does not have is an error that names it.
     let other = folder(&dir.path().join("other"), &["cat", "emu"], 2);
     fails(1, ["eval", &model, "--data", &other], &["2 classes (cat, emu)", "the model knows 3", "not emu"]);
     let more = [format!("data.train={two}"), format!("data.test={other}")];
@@ -105,7 +107,7 @@ fn images_without_classes_are_denoised_and_not_classified() {
     let all = folder(&dir.path().join("all"), &ALL, 6);
     let flat = dir.path().join("flat");
     std::fs::create_dir(&flat).unwrap();
-    // Of any size, as for a denoiser alone.
+    // Of any size, as for a pure denoiser.
     for (number, side) in [8, 12, 20].into_iter().enumerate() {
         save(&flat, &format!("{number}.png"), striped(0, number, side));
     }
@@ -138,7 +140,7 @@ fn images_without_classes_are_denoised_and_not_classified() {
         "0.1",
         "--json",
     ]);
-    // Where classes are needed it is said what is missing.
+    // Commands that need classes report what is missing.
     let plain = trained(&dir.path().join("plain"), &[data, set("network.kind", "resnet18")].concat());
     fails(1, ["eval", &plain, "--data", &flat], &["has no classes", "does not denoise"]);
     let attack = ["attack", &joint, "--data", &flat, "--norm", "linf", "--eps", "0.1", "--method", "fgsm"];
@@ -186,7 +188,7 @@ fn sizes_of_attacks_are_in_units_of_the_range() {
 }
 
 #[test]
-fn draws_that_can_certify_nothing_are_refused_and_radii_out_of_reach_are_named() {
+fn too_few_draws_are_refused_and_radii_out_of_reach_are_reported() {
     let model = model();
     let args = ["certify", &model, "--data", "digits", "--limit", "2", "--n0", "4"];
     let with = |more: &[&str]| args.iter().chain(more).map(|arg| (*arg).to_owned()).collect::<Vec<_>>();

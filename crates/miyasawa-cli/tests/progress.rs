@@ -1,4 +1,4 @@
-//! What a run tells while it is under way and at its end, and where it is gone on with.
+//! What a run reports during its work and at its end, and where it can be continued.
 
 mod common;
 
@@ -44,7 +44,7 @@ fn said(output: &std::process::Output) -> String {
 }
 
 #[test]
-fn a_run_goes_on_from_any_folder() {
+fn a_run_is_continued_from_any_folder() {
     let dir = tempfile::tempdir().unwrap();
     let project = dir.path().join("project");
     photos(&project.join("photos"), 8);
@@ -55,28 +55,28 @@ fn a_run_goes_on_from_any_folder() {
     };
     let set = ["--set", "data.train=photos", "--set", "schedule.steps=6", "--set", "checkpoint.every=3"];
     let start = [&SHORT[..], &set].concat();
-    train(&project, &[&start[..], &["--out", "runs/whole"]].concat());
+    train(&project, &[&start[..], &["--out", "runs/uninterrupted"]].concat());
     for (name, at) in [("here", "."), ("below", "runs"), ("elsewhere", "..")] {
         let out = format!("runs/{name}");
         train(&project, &[&start[..], &["--out", &out]].concat());
-        // As after a kill behind step 3.
+        // As after a kill after step 3.
         let out = project.join(&out);
         for step in names(&out.join("checkpoints")).iter().filter(|name| !name.contains("00003")) {
             std::fs::remove_file(out.join("checkpoints").join(step)).unwrap();
         }
         std::fs::remove_file(out.join("model.safetensors")).unwrap();
-        // Another set of the same name, where the run is gone on with, is not the run's.
+        // Another set of the same name in the working folder is not the run's.
         photos(&dir.path().join("photos"), 3);
         train(&project.join(at), &["--resume", "--out", &text(&out)]);
         let runs = project.join("runs");
         for file in ["model.safetensors", "config.toml"] {
-            let [own, whole] = [name, "whole"].map(|run| bytes(&runs.join(run), file));
-            assert!(own == whole, "{name}: {file}");
+            let [resumed, expected] = [name, "uninterrupted"].map(|run| bytes(&runs.join(run), file));
+            assert!(resumed == expected, "{name}: {file}");
         }
         let log = String::from_utf8(bytes(&runs.join(name), "metrics.jsonl")).unwrap();
         assert_eq!(log.lines().filter(|line| line.contains("\"lr\"")).count(), 6, "{name}");
     }
-    // In the usual place below the folder.
+    // In the default folder for data below the folder.
     std::fs::rename(project.join("photos"), project.join("data")).unwrap();
     let usual = project.join("data/photos");
     std::fs::create_dir(&usual).unwrap();
@@ -90,13 +90,13 @@ fn a_run_goes_on_from_any_folder() {
     std::fs::rename(&project, &moved).unwrap();
     let more = ["--resume", "--set", "schedule.steps=8", "--out", "moved/runs/here"];
     train(dir.path(), &more);
-    // What is named in the call begins where it is called.
+    // Relative paths in the call begin in the working folder.
     let more = ["--resume", "--set", "schedule.steps=9", "--set", "data.train=moved/photos"];
     train(dir.path(), &[&more[..], &["--out", "moved/runs/here"]].concat());
-    // A run of an earlier version does not tell where it began.
+    // A run of an earlier version does not record where it was started.
     let runs = moved.join("runs");
-    std::fs::remove_file(runs.join("whole/origin.toml")).unwrap();
-    train(&moved, &["--resume", "--set", "schedule.steps=7", "--out", "runs/whole"]);
+    std::fs::remove_file(runs.join("uninterrupted/origin.toml")).unwrap();
+    train(&moved, &["--resume", "--set", "schedule.steps=7", "--out", "runs/uninterrupted"]);
     std::fs::remove_file(runs.join("below/origin.toml")).unwrap();
     let args = ["train", "--resume", "--set", "schedule.steps=9", "--out", "here/runs/below"];
     let output = call_in(Path::new("/"), &args).output().unwrap();
@@ -116,7 +116,7 @@ fn the_end_says_which_model_is_better() {
     let (score, last) = (best["score"].as_f64().unwrap(), best["last"].as_f64().unwrap());
     let of = |path: &str| json(["info", path, "--json"])["info"]["training"]["steps"].clone();
     assert_eq!(of(&format!("{out}/best.safetensors")), best["step"]);
-    // The same is said in words, and what to do with it.
+    // The text says the same, and how to use the model.
     let table = ok(["train", "--resume", "--out", &out]);
     let line = table.lines().last().unwrap();
     assert!(line.starts_with(&format!("{out}/best.safetensors: ")), "{table}");
@@ -129,7 +129,7 @@ fn the_end_says_which_model_is_better() {
     let log = String::from_utf8(bytes(Path::new(&out), "metrics.jsonl")).unwrap();
     let lines: Vec<serde_json::Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert!(lines.windows(2).all(|pair| pair[0]["time"].as_f64() <= pair[1]["time"].as_f64()));
-    // The losses on the test part stand beside the rows.
+    // The losses on the test part are beside the rows.
     let evaluations: Vec<_> = lines.iter().filter(|line| line["event"] == "eval").collect();
     assert_eq!(evaluations.len(), 6);
     for line in evaluations {
@@ -143,11 +143,11 @@ fn the_end_says_which_model_is_better() {
 }
 
 #[test]
-fn steps_and_epochs_are_not_both_counted_in_silence() {
+fn steps_and_epochs_together_give_a_warning() {
     let dir = tempfile::tempdir().unwrap();
     let recipe = text(&dir.path().join("recipe.toml"));
     let assume = "data.assume={pictures=800,channels=1,height=8,width=8,classes=3}";
-    let told = |content: &str, more: &[&str]| {
+    let outcome = |content: &str, more: &[&str]| {
         std::fs::write(&recipe, content).unwrap();
         let args = ["train", &recipe, "--dry-run", "--json", "--set", assume];
         let output = run(args.iter().chain(&SHORT).chain(more));
@@ -170,17 +170,17 @@ fn steps_and_epochs_are_not_both_counted_in_silence() {
             "schedule.epochs = 3 is not used",
         ),
     ] {
-        let (found, error) = told(content, more);
+        let (found, error) = outcome(content, more);
         assert_eq!(found, expected, "{content} {more:?}");
         assert!(if warning.is_empty() { error.is_empty() } else { error.contains(warning) }, "{error}");
     }
-    // What the program wrote itself holds every value.
-    let whole = String::from_utf8(bytes(shared(), "config.toml")).unwrap();
-    assert_eq!(told(&whole, &[]), (20, String::new()));
+    // A configuration that the program wrote has every value.
+    let entire = String::from_utf8(bytes(shared(), "config.toml")).unwrap();
+    assert_eq!(outcome(&entire, &[]), (20, String::new()));
 }
 
 #[test]
-fn sets_that_are_too_small_to_mean_it_are_told() {
+fn sets_that_are_too_small_give_a_message() {
     let dir = tempfile::tempdir().unwrap();
     let flat = dir.path().join("flat");
     std::fs::create_dir(&flat).unwrap();

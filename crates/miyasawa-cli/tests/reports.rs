@@ -1,4 +1,5 @@
-//! Reports and documents of measurements, through the binary: the report of trust, intervals, units, and where they come from.
+//! Reports and documents of measurements, through the binary: the trust report, intervals, units,
+//! provenance.
 
 mod common;
 
@@ -22,9 +23,9 @@ fn stamped(provenance: &Value, call: &str) {
     assert!(of("call").starts_with(call), "{provenance}");
 }
 
-/// Every document of a measurement says which model, which seed, and in which units, and has intervals.
+/// Every document of measurements has the model, the seed, the units, and intervals.
 #[test]
-fn documents_say_model_seed_and_units() {
+fn documents_have_model_seed_and_units() {
     let model = trained();
     let hash = json(["info", &model, "--json"])["sha256"].clone();
     let of = |args: &[&str]| {
@@ -92,15 +93,18 @@ fn trust_writes_one_report_of_several_models() {
     for part in ["Robust accuracy", "Calibration", "textures", "data:image/svg"] {
         assert!(html.contains(part), "{part}");
     }
-    // The answer stands before everything else, and says what so few images can tell.
+    // The summary comes first, and says what can be concluded from this few images.
     let summary = html.find("<h2>Summary").unwrap();
-    assert!(summary < html.find("<h2>Under noise").unwrap() && html.contains("What 12 images can tell"));
-    assert!(html.contains("It is right on ") && !html.contains("<mark>"), "a model is not ahead of itself");
-    // Long paths are no column titles, and the same model is told apart from itself.
+    assert!(summary < html.find("<h2>Under noise").unwrap() && html.contains("What 12 images can show"));
+    assert!(
+        html.contains("of clean images correctly") && !html.contains("<mark>"),
+        "a model is not ahead of itself"
+    );
+    // Long paths are no column titles, and a model given twice has two names.
     let titles: Vec<&str> = html.split("<th").skip(1).filter_map(|th| th.split("</th>").next()).collect();
     assert!(titles.iter().all(|title| title.len() < 100), "{titles:?}");
     assert!(titles.iter().any(|title| title.ends_with("/model (2)")), "{titles:?}");
-    // Shares have their intervals, means their errors.
+    // Shares have intervals, means have errors.
     let level = &models[0]["levels"][0];
     assert!(inside(&level["accuracy"], &level["accuracy_interval"]), "{level}");
     assert!(level["psnr_error"].as_f64() > Some(0.0), "{level}");
@@ -125,7 +129,7 @@ fn trust_writes_one_report_of_several_models() {
 }
 
 #[test]
-fn trust_goes_on_where_it_was_killed() {
+fn trust_continues_where_it_was_killed() {
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("trust");
     let (model, folder) = (trained(), text(&out));
@@ -151,7 +155,7 @@ fn trust_goes_on_where_it_was_killed() {
     fails(2, call(), &["trust", "report already"]);
     assert_eq!(json(call().chain(["--resume", "--json"])), resumed);
     fails(2, call().chain(["--resume", "--seed", "1"]), &["report of another call"]);
-    // When and by which call it was made is not what was measured.
+    // The time and the call of a report are not part of the measurements.
     let measured = |mut found: Value| {
         found["provenance"].take();
         found

@@ -1,4 +1,4 @@
-//! Attacks, certificates, calibration and foreign images, through the binary.
+//! Attacks, certificates, calibration and out-of-distribution images, through the binary.
 
 mod common;
 
@@ -11,7 +11,7 @@ fn shares(found: &Value, key: &str) -> Vec<f64> {
 }
 
 #[test]
-fn attack_tells_robust_accuracy_for_every_size() {
+fn attack_reports_robust_accuracy_for_every_size() {
     let model = trained();
     let args = ["attack", &model, "--data", "digits", "--limit", "24", "--norm", "l2", "--eps", "0,0.3,40"];
     for method in ["fgsm", "pgd"] {
@@ -25,7 +25,7 @@ fn attack_tells_robust_accuracy_for_every_size() {
         assert_eq!(shares(&found, "eps"), [0.0, 0.3, 40.0]);
         assert_eq!(robust[0], found["clean_accuracy"].as_f64().unwrap());
         assert!(robust[0] > 0.5 && robust[0] >= robust[1] && robust[1] >= robust[2], "{found}");
-        // A ball larger than the range: nothing stands before many steps.
+        // A ball larger than the range: no image is robust to many steps.
         assert!(method == "fgsm" || robust[2] == 0.0, "{found}");
     }
     let table = ok(args.iter().chain(&["--method", "pgd", "--steps", "5"]));
@@ -43,15 +43,16 @@ fn autoattack_is_resumed_and_does_not_depend_on_the_batch() {
     assert!((first["rows"][0]["eps"].as_f64().unwrap() - 2.0 / 255.0).abs() < 1e-12);
     assert_eq!(names(Path::new(&out)), ["attack.json", "attack.jsonl", "curve.png"]);
     let journal = Path::new(&out).join("attack.jsonl");
-    let whole = std::fs::read_to_string(&journal).unwrap();
-    std::fs::write(&journal, &whole[..whole.len() * 2 / 3]).unwrap();
+    let entire = std::fs::read_to_string(&journal).unwrap();
+    std::fs::write(&journal, &entire[..entire.len() * 2 / 3]).unwrap();
     let again = json(args.iter().chain(&more).chain(&["--out", &out, "--resume"]));
     let single = json(args.iter().chain(&more).chain(&["--batch", "1", "--threads", "1"]));
     for other in [&again, &single] {
         assert_eq!(other["rows"], first["rows"]);
         assert_eq!(other["clean_accuracy"], first["clean_accuracy"]);
     }
-    // Twice as many images, a size more, from the largest down: every second image is one of those in the journal.
+    // Twice as many images, one more size, largest first: every second image is in the journal
+    // already.
     let grown = args.map(|a| match a {
         "10" => "20",
         "2/255,0.1" => "2/255,0.05,0.1",
@@ -64,7 +65,7 @@ fn autoattack_is_resumed_and_does_not_depend_on_the_batch() {
     let up = json(grown.iter().chain(&more));
     assert_eq!(shares(&up, "robust_accuracy"), shares(&anew, "robust_accuracy"));
     assert!(shares(&up, "robust_accuracy")[2] > 0.0, "{up}");
-    // Another model's curve in the same figure; an attack of another kind is not of the same figure.
+    // Another model's curve in the same figure; an attack of another setup has no curve there.
     let figure = |dir: &str| std::fs::read(Path::new(dir).join("curve.png")).unwrap();
     let two = text(&dir.path().join("two"));
     let quick = ["attack", &model, "--data", "digits", "--limit", "20", "--norm", "linf", "--eps", "0.1"];
@@ -84,7 +85,7 @@ fn autoattack_is_resumed_and_does_not_depend_on_the_batch() {
 }
 
 #[test]
-fn every_defence_is_attacked_and_images_are_handed_over() {
+fn every_defence_is_attacked_and_images_are_dumped() {
     let dir = tempfile::tempdir().unwrap();
     let (model, dump) = (trained(), text(&dir.path().join("images.safetensors")));
     for defence in ["softmax", "denoise", "average"] {
@@ -123,7 +124,7 @@ fn every_defence_is_attacked_and_images_are_handed_over() {
 }
 
 #[test]
-fn certify_tells_certified_accuracy_at_radii() {
+fn certify_reports_certified_accuracy_at_radii() {
     let model = trained();
     let args =
         ["certify", &model, "--data", "digits", "--limit", "4", "--sigma", "0.4", "--n", "400", "--n0", "40"];
@@ -139,7 +140,7 @@ fn certify_tells_certified_accuracy_at_radii() {
         assert!(draws <= 4 * 440 && (more != ["--fixed"] || draws == 4 * 440), "{found}");
         for c in found["certificates"].as_array().unwrap() {
             assert!(c["class"].is_null() == (c["radius"] == 0.0), "{c}");
-            // All of 400 draws alike, bounded at alpha: no radius is larger.
+            // All of 400 draws agree, bounded at alpha: no radius is larger.
             assert!(c["radius"].as_f64().unwrap() <= 0.2 * 2.2);
         }
     }
@@ -285,7 +286,7 @@ fn calls_that_make_no_sense() {
     attack(&["--eps", "1", "--restarts", "0"], &["--restarts is 0"]);
     attack(&["--eps", "1", "--sigma=-1"], &["--sigma"]);
     attack(&["--eps", "1", "--resume"], &["--out"]);
-    // The model inside knows other classes.
+    // The bundled model has other classes.
     fails(
         1,
         ["attack", "--data", "digits", "--norm", "l2", "--eps", "1", "--method", "pgd"],
@@ -318,7 +319,7 @@ fn calls_that_make_no_sense() {
     assert_eq!(names(dir.path()), ["a.png"]);
 }
 
-/// A plain classifier is attacked through autodiff, and stands beside the joint model in one report.
+/// A plain classifier is attacked through autodiff, and is beside the joint model in one report.
 #[test]
 fn a_plain_classifier_is_measured_by_the_same_commands() {
     let dir = tempfile::tempdir().unwrap();

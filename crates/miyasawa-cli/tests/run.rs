@@ -1,4 +1,5 @@
-//! Training through the binary: files, determinism, interruption, one's own images, the demonstration.
+//! Training through the binary: files, determinism, interruption, your own images, the
+//! demonstration.
 
 mod common;
 
@@ -36,7 +37,7 @@ fn the_demonstration_writes_one_self_contained_report() {
     for image in ["denoised.png", "explained.png"] {
         assert!(size(out.join(image)).0 > 100);
     }
-    // Labels are drawn fine enough for a page to make them smaller, and no pixel of them is made a square.
+    // Labels are drawn finely enough to be scaled down by a page, without visible pixels.
     let width = size(out.join("denoised.png")).0;
     assert!((1500..=1840).contains(&width) && !report.contains("pixelated"), "{width}");
     assert!(report.contains(&format!("width=\"{}\"", width.div_ceil(2))), "two pixels in one of the page");
@@ -51,7 +52,7 @@ fn the_demonstration_writes_one_self_contained_report() {
         report.matches("%</td>").count() == 0 && report.contains("\u{2013}"),
         "a share without an interval"
     );
-    // Again in the same folder: the demonstration starts anew.
+    // A second run in the same folder starts again.
     ok(["demo", "--steps", "1", "--attacked", "1", "--out", &text(&out), "-q"]);
 }
 
@@ -72,7 +73,7 @@ fn a_run_leaves_its_files_and_a_line_for_every_step() {
     assert_eq!(names(run), expected);
     assert_eq!(logged_steps(run), (1..=20).collect::<Vec<u64>>());
     assert!(size(run.join("curves.png")).0 > 100 && size(run.join("samples.png")).0 > 100);
-    // The configuration that is written is the whole run: it trains the same model.
+    // The written configuration describes the entire run: it trains the same model.
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("again");
     ok(["train", &text(&run.join("config.toml")), "--out", &text(&out), "-q"]);
@@ -81,7 +82,7 @@ fn a_run_leaves_its_files_and_a_line_for_every_step() {
 }
 
 #[test]
-fn passes_over_a_small_set_that_are_few_steps_are_told() {
+fn passes_over_a_small_set_with_few_steps_give_a_warning() {
     let dir = tempfile::tempdir().unwrap();
     let call = |name: &str, more: &[&str]| {
         let out = text(&dir.path().join(name));
@@ -120,7 +121,7 @@ fn a_folder_that_holds_a_run_is_not_overwritten() {
     assert!(error.starts_with("error: run folder") && error.lines().count() == 1, "{error}");
     assert!(error.contains("--resume"), "{error}");
     assert_eq!(before, bytes(shared(), "model.safetensors"));
-    // Resuming what is done changes nothing.
+    // Resuming a finished run changes nothing.
     ok(["train", "--resume", "--out", &text(shared()), "-q"]);
     assert_eq!(before, bytes(shared(), "model.safetensors"));
     let dir = tempfile::tempdir().unwrap();
@@ -180,7 +181,7 @@ fn an_average_that_is_not_kept_any_more_is_not_the_model() {
 }
 
 #[test]
-fn ones_own_images_train_a_model_that_knows_their_classes() {
+fn your_own_images_train_a_model_of_their_classes() {
     let dir = tempfile::tempdir().unwrap();
     let photos = dir.path().join("photos");
     classes(&photos);
@@ -216,14 +217,14 @@ fn ones_own_images_train_a_model_that_knows_their_classes() {
     ok(["denoise", &models[0], &image, "--sigma", "0.2", "--class", "dog", "-o", &out]);
     assert_eq!(size(&out), (33, 21));
     let data = text(&photos);
-    // Of what it was trained on, a tenth was held out, whether of the folder or of the tar.
+    // A tenth of the training set was held out, of the folder and of the tar.
     for model in &models {
         for data in [&data, &text(&tar)] {
             let found = json(["eval", model, "--data", data, "--sigmas", "0.1", "--json"]);
             assert_eq!(found["count"], 2);
         }
     }
-    // Without a size, images of different sizes are refused with the way out.
+    // Without a size, images of different sizes are refused with a remedy.
     let data = format!("data.train={data}");
     let nowhere = text(&dir.path().join("nowhere"));
     fails(1, ["train", "--set", &data, "--out", &nowhere], &["different sizes", "data.fit=resize", ".png"]);
@@ -246,14 +247,14 @@ fn every_help_has_an_example() {
 }
 
 #[test]
-fn no_command_prints_the_help_and_is_a_wrong_call() {
+fn a_call_without_a_command_prints_the_help_and_is_wrong() {
     let output = run::<&str>([]);
     assert_eq!(output.status.code(), Some(2));
     assert!(stderr(&output).contains("Usage:") && stderr(&output).contains("classify"));
     assert_eq!(stdout(&output), "");
 }
 
-/// A reader that went away is no reason to panic.
+/// A closed pipe causes no panic.
 #[test]
 fn a_closed_pipe_ends_the_program_quietly() {
     let mut command = command();

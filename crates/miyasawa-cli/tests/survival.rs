@@ -1,4 +1,5 @@
-//! Runs that are killed, stopped, refused a disk or a folder, and go on as if nothing had happened.
+//! Runs that are killed, stopped, or refused a disk or a folder, and then continue as if
+//! uninterrupted.
 #![cfg(unix)]
 
 mod common;
@@ -18,7 +19,7 @@ use std::{
 const STEPS: usize = 240;
 /// Its last checkpoint.
 const LAST: &str = "checkpoints/step-00000240.safetensors";
-/// What must be the same byte for byte.
+/// The files that must be equal byte for byte.
 const FILES: [&str; 4] = ["model.safetensors", "best.safetensors", LAST, "config.toml"];
 
 fn settings() -> Vec<String> {
@@ -35,7 +36,7 @@ fn settings() -> Vec<String> {
     TINY.into_iter().chain(more).map(str::to_owned).collect()
 }
 
-/// A call that starts the run, or goes on with it.
+/// A call that starts or continues the run.
 fn call(out: &Path, resume: bool) -> Command {
     let mut command = command();
     command.args(["train", "-q", "--threads", "1", "--out"]).arg(out);
@@ -58,10 +59,10 @@ fn finish(out: &Path, resume: bool) -> Output {
     output
 }
 
-/// The run that nobody interrupted.
-fn whole() -> &'static Path {
-    static WHOLE: OnceLock<PathBuf> = OnceLock::new();
-    WHOLE.get_or_init(|| {
+/// The uninterrupted run.
+fn uninterrupted() -> &'static Path {
+    static UNINTERRUPTED: OnceLock<PathBuf> = OnceLock::new();
+    UNINTERRUPTED.get_or_init(|| {
         let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("survival");
         let _ = std::fs::remove_dir_all(&dir);
         finish(&dir, false);
@@ -69,16 +70,19 @@ fn whole() -> &'static Path {
     })
 }
 
-fn is_the_whole_run(out: &Path) {
+fn equals_the_uninterrupted_run(out: &Path) {
     for name in FILES {
-        assert!(bytes(whole(), name) == bytes(out, name), "{name} differs from the uninterrupted run's");
+        assert!(
+            bytes(uninterrupted(), name) == bytes(out, name),
+            "{name} differs from the uninterrupted run's"
+        );
     }
     assert_eq!(logged_steps(out), (1..=STEPS as u64).collect::<Vec<u64>>());
-    assert_eq!(logged(out), logged(whole()));
+    assert_eq!(logged(out), logged(uninterrupted()));
     assert_eq!(names(out).into_iter().filter(|name| name.contains("partial")).count(), 0);
 }
 
-/// The lines of the log, what the clock says left out.
+/// The lines of the log, without the times.
 fn logged(out: &Path) -> Vec<serde_json::Value> {
     let text = String::from_utf8(bytes(out, "metrics.jsonl")).unwrap();
     let lines = text.lines().map(|line| serde_json::from_str(line).unwrap());
@@ -140,7 +144,7 @@ fn kills_at_any_moment_leave_no_trace() {
         assert_eq!(child.wait().unwrap().signal(), Some(9), "kill {kill} came too late");
     }
     finish(&out, true);
-    is_the_whole_run(&out);
+    equals_the_uninterrupted_run(&out);
 }
 
 #[test]
@@ -157,7 +161,7 @@ fn a_signal_ends_the_run_with_a_checkpoint() {
         assert_eq!(info["info"]["training"]["steps"], step);
         if name == "TERM" {
             finish(&out, true);
-            is_the_whole_run(&out);
+            equals_the_uninterrupted_run(&out);
         }
     }
 }
@@ -166,7 +170,7 @@ fn a_signal_ends_the_run_with_a_checkpoint() {
 fn a_second_interrupt_ends_the_run_at_once() {
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("run");
-    // Steps that take long enough to be interrupted twice, or else it is tried again.
+    // Steps that take long enough to be interrupted twice; otherwise it is tried again.
     let long = ["network.width=16", "network.blocks=[2, 2]", "schedule.batch=1024", "schedule.steps=200"];
     let more = ["checkpoint.every=1", "eval.every=1000"];
     let interrupted = |attempt: usize| {
@@ -181,14 +185,14 @@ fn a_second_interrupt_ends_the_run_at_once() {
         let before = lines(&out);
         wait_for("two steps", || lines(&out) >= before + 2);
         signal(&child, "INT");
-        let mut told = BufReader::new(child.stderr.take().unwrap()).lines();
-        assert!(told.any(|line| line.unwrap().contains("once more to stop at once")));
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        assert!(lines.any(|line| line.unwrap().contains("once more to stop at once")));
         signal(&child, "INT");
         child.wait().unwrap().code()
     };
     let status = (0..5).map(interrupted).find(|status| *status != Some(0));
     assert_eq!(status, Some(Some(130)), "0 if the first interrupt was always served before the second");
-    // What was saved is whole, and the run goes on from it.
+    // The saved state is intact, and the run continues from it.
     let saved = json(["info", &text(&newest(&out)), "--json"])["info"]["training"]["steps"].as_u64().unwrap();
     assert!(saved >= 1);
     let mut resumed = common::command();
@@ -223,11 +227,11 @@ fn a_second_run_in_the_folder_is_refused() {
     child.kill().unwrap();
     child.wait().unwrap();
     finish(&out, true);
-    is_the_whole_run(&out);
+    equals_the_uninterrupted_run(&out);
 }
 
 #[test]
-fn damaged_checkpoints_are_passed_over() {
+fn damaged_checkpoints_are_skipped() {
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("run");
     ended(&out, "KILL");
@@ -236,7 +240,7 @@ fn damaged_checkpoints_are_passed_over() {
     let at = damaged.len() - 40;
     damaged[at] ^= 4;
     std::fs::write(&path, damaged).unwrap();
-    // The one before is cut off, the one before that is whole.
+    // The one before is cut off, the one before that is intact.
     let before = out.join("checkpoints").join(names(&out.join("checkpoints")).iter().rev().nth(1).unwrap());
     let half = std::fs::read(&before).unwrap();
     std::fs::write(&before, &half[..half.len() / 2]).unwrap();
@@ -257,7 +261,7 @@ fn damaged_checkpoints_are_passed_over() {
     assert!(
         warnings.lines().any(|line| line.contains("model.safetensors") && line.contains("written again"))
     );
-    is_the_whole_run(&out);
+    equals_the_uninterrupted_run(&out);
 
     for name in names(&out.join("checkpoints")) {
         std::fs::write(out.join("checkpoints").join(name), b"nothing").unwrap();
@@ -268,7 +272,7 @@ fn damaged_checkpoints_are_passed_over() {
     assert_eq!(log, bytes(&out, "metrics.jsonl"), "a failed call changes nothing");
 }
 
-/// Nothing looks at the clock: not at the time of files, and durations are monotonic.
+/// Nothing depends on the clock: file times are not used, and durations are monotonic.
 #[test]
 fn a_jump_of_the_clock_changes_nothing() {
     let dir = tempfile::tempdir().unwrap();
@@ -277,7 +281,7 @@ fn a_jump_of_the_clock_changes_nothing() {
     let day = Duration::from_secs(86_400);
     for (i, name) in names(&out.join("checkpoints")).iter().enumerate() {
         let file = File::options().write(true).open(out.join("checkpoints").join(name)).unwrap();
-        // The newest is the oldest by its time, and all but that come from the future.
+        // The newest is the oldest by its time, and all others come from the future.
         file.set_modified(SystemTime::now() + 1000 * day - 400 * day * i as u32).unwrap();
     }
     let log = File::options().write(true).open(out.join("metrics.jsonl")).unwrap();
@@ -285,7 +289,7 @@ fn a_jump_of_the_clock_changes_nothing() {
     let saved = newest(&out);
     let output = finish(&out, true);
     assert!(!stderr(&output).contains("passed over"), "{} was not used", saved.display());
-    is_the_whole_run(&out);
+    equals_the_uninterrupted_run(&out);
 }
 
 #[cfg(target_os = "linux")]
@@ -299,7 +303,7 @@ fn a_disk_that_fills_up_loses_nothing_that_was_saved() {
     assert_eq!(output.status.code(), Some(1), "{error}");
     assert_eq!(error.lines().count(), 1, "{error}");
     assert!(error.contains("cannot be written: No space left"), "{error}");
-    // Every checkpoint that is there is whole, and so is the model.
+    // All remaining checkpoints are intact, and so is the model.
     let saved = names(&out.join("checkpoints"));
     assert!(!saved.is_empty());
     for name in &saved {
@@ -308,7 +312,7 @@ fn a_disk_that_fills_up_loses_nothing_that_was_saved() {
     ok(["info", &text(&out.join("model.safetensors"))]);
     disk.remount("size=16m");
     finish(&out, true);
-    is_the_whole_run(&out);
+    equals_the_uninterrupted_run(&out);
 }
 
 #[cfg(target_os = "linux")]
@@ -331,7 +335,7 @@ fn a_folder_that_cannot_be_written_is_left_alone() {
     ok(["info", &text(&newest(&out))]);
     disk.remount("rw");
     finish(&out, true);
-    is_the_whole_run(&out);
+    equals_the_uninterrupted_run(&out);
 }
 
 /// A learning rate at which plain gradient descent leaves the finite numbers within ten steps.
@@ -361,7 +365,7 @@ fn a_run_that_diverges_is_finished_with_a_lower_learning_rate() {
     let losses: Vec<f64> = lines.iter().filter_map(|line| line["loss"].as_f64()).collect();
     assert_eq!(losses.len(), 200);
     assert!(losses.iter().all(|loss| *loss < 60.0) && losses[199] < 3.0, "{losses:?}");
-    // More returns allowed, the run that was given up goes on.
+    // With more rollbacks allowed, the failed run continues.
     let more = ["--set", "divergence.deviations=10", "--set", "divergence.max_rollbacks=5", "-q"];
     let config = text(&without.join("config.toml"));
     let args = ["train", config.as_str(), "--resume", "--out", &text(&without)];
@@ -375,7 +379,7 @@ fn the_costs_of_the_recipes_are_those_of_their_page() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../recipes");
     let page = std::fs::read_to_string(folder.join("README.md")).unwrap();
     let recipes = names(&folder).into_iter().filter_map(|name| Some(name.strip_suffix(".toml")?.to_owned()));
-    // A comparison is several runs and says itself what they cost.
+    // A comparison is several runs, and reports their costs itself.
     for name in recipes.filter(|name| !name.starts_with("compare-")) {
         let path = text(&folder.join(format!("{name}.toml")));
         let cost = json(["train", &path, "--dry-run", "--threads", "2", "--json"]);
@@ -395,7 +399,7 @@ fn the_costs_of_the_recipes_are_those_of_their_page() {
 }
 
 #[test]
-fn the_cost_is_told_before_anything_is_trained() {
+fn the_cost_is_reported_before_anything_is_trained() {
     let assume = "data.assume={pictures=50000,channels=3,height=32,width=32,classes=10}";
     let args =
         ["train", "--dry-run", "--set", assume, "--set", "data.train=not-here", "--set", "network.width=64"];
@@ -421,8 +425,8 @@ fn the_cost_is_told_before_anything_is_trained() {
     // One count of MACs: that of the benchmark.
     let bench = json(["bench", "train-step", "--width", "64", "--batch", "2", "--iters", "1", "--json"]);
     let per_image = bench["conv_gflop"].as_f64().unwrap() / 2.0 / 2.0 / 6.0 * 1e9;
-    let told = cost["multiply_adds_per_picture"].as_f64().unwrap();
-    assert!((told - per_image).abs() < 1e-6 * told, "{told} {per_image}");
+    let macs = cost["multiply_adds_per_picture"].as_f64().unwrap();
+    assert!((macs - per_image).abs() < 1e-6 * macs, "{macs} {per_image}");
     let table = ok(args);
     for part in ["parameters", "MACs", "GiB", "AMD EPYC", "H100", "assumed", "this machine"] {
         assert!(table.contains(part), "{part} in {table}");

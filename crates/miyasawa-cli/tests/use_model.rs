@@ -6,7 +6,7 @@ use common::*;
 use image::{DynamicImage, ImageBuffer, Luma};
 
 #[test]
-fn eval_tells_a_row_for_every_noise_level() {
+fn eval_reports_a_row_for_every_noise_level() {
     let found =
         json(["eval", &model(), "--data", "digits", "--sigmas", "0.1,0.4", "--limit", "30", "--json"]);
     assert_eq!(keys(&found), ["count", "data", "model", "model_sha256", "rows", "seed", "units"]);
@@ -59,7 +59,7 @@ fn eval_depends_on_the_seed_alone() {
 }
 
 #[test]
-fn classify_names_classes_with_probabilities() {
+fn classify_reports_classes_with_probabilities() {
     let dir = tempfile::tempdir().unwrap();
     let (a, b) = (save(dir.path(), "a.png", grey(8, 8)), save(dir.path(), "b.jpg", colour(40, 25)));
     let found = json(["classify", &model(), &a, &b, "--top", "10", "--json"]);
@@ -79,7 +79,7 @@ fn classify_names_classes_with_probabilities() {
 }
 
 #[test]
-fn classify_answers_behind_every_defence() {
+fn classify_works_with_every_defence() {
     let dir = tempfile::tempdir().unwrap();
     let image = save(dir.path(), "a.png", grey(8, 8));
     let ask = |more: &[&str]| {
@@ -93,9 +93,12 @@ fn classify_answers_behind_every_defence() {
     assert_eq!((plain.0.as_str(), plain.1), ("softmax", 0.2));
     let denoised = ask(&["--defence", "denoise"]);
     assert_eq!((denoised.0.as_str(), denoised.1), ("denoise", 0.2));
-    // Noise so small that it changes nothing: the mean over draws is one look.
-    let (small, told) = (ask(&["--defence", "average", "--sigma", "1e-5"]), ask(&["--sigma", "1e-5"]));
-    assert!(small.2.iter().zip(&told.2).all(|(a, b)| (a - b).abs() < 1e-3), "{small:?} {told:?}");
+    // Noise so small that it changes nothing: the mean over draws is that of one forward pass.
+    let (small, conditioned) = (ask(&["--defence", "average", "--sigma", "1e-5"]), ask(&["--sigma", "1e-5"]));
+    assert!(
+        small.2.iter().zip(&conditioned.2).all(|(a, b)| (a - b).abs() < 1e-3),
+        "{small:?} {conditioned:?}"
+    );
     let average = |more: &[&str]| ask(&[&["--defence", "average", "--sigma", "0.4"], more].concat());
     assert_eq!(average(&[]), average(&["--draws", "8"]));
     assert_ne!(average(&[]), average(&["--seed", "1"]));
@@ -124,7 +127,7 @@ fn denoise_keeps_the_size_of_every_kind_of_image() {
         let said = ok(["denoise", &model(), image, "--sigma", "0.2", "-o", &text(&out)]);
         assert_eq!(said.trim_end(), text(&out));
         assert_eq!(size(&out), size_of(image), "{image}");
-        // This model knows grey; colour goes through it channel by channel.
+        // This is a model of grey images; colour is denoised channel by channel.
         let (before, after) = (image::open(image).unwrap().color(), image::open(&out).unwrap().color());
         assert_eq!(before, after, "{image}");
         ok(["classify", &model(), image]);
@@ -143,7 +146,7 @@ fn size_of(path: &str) -> (u32, u32) {
 }
 
 #[test]
-fn denoise_tells_what_it_gained_where_the_noise_is_its_own() {
+fn denoise_reports_the_gain_where_it_added_the_noise() {
     let dir = tempfile::tempdir().unwrap();
     let image = save(dir.path(), "a.png", grey(30, 30));
     let out = text(&dir.path().join("out.png"));
@@ -161,9 +164,10 @@ fn denoise_tells_what_it_gained_where_the_noise_is_its_own() {
 }
 
 #[test]
-fn a_noise_level_that_nobody_names_is_told_from_the_image() {
+fn a_noise_level_that_is_not_given_is_estimated_from_the_image() {
     let dir = tempfile::tempdir().unwrap();
-    // Noise of a uniform distribution 60 of 255 wide: 60/sqrt(12) of 255, or 0.136 of the range [-1, 1].
+    // Noise of a uniform distribution 60 of 255 wide: 60/sqrt(12) of 255, or 0.136 of the range
+    // [-1, 1].
     let mut state = 1u32;
     let mut noise = || {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -224,7 +228,7 @@ fn of_many_classes_explain_takes_the_likeliest() {
 }
 
 #[test]
-fn explain_draws_the_identity_and_tells_how_well_it_holds() {
+fn explain_draws_the_identity_and_reports_its_error() {
     let dir = tempfile::tempdir().unwrap();
     let image = save(dir.path(), "a.png", grey(20, 20));
     let out = text(&dir.path().join("why.png"));
@@ -242,7 +246,7 @@ fn explain_draws_the_identity_and_tells_how_well_it_holds() {
 }
 
 #[test]
-fn info_tells_what_a_checkpoint_holds() {
+fn info_describes_a_checkpoint() {
     let found = json(["info", &model(), "--json"]);
     let hash = found["sha256"].as_str().unwrap();
     assert!(hash.len() == 64 && hash.bytes().all(|b| b.is_ascii_hexdigit()), "{hash}");
@@ -269,14 +273,14 @@ fn verify_checks_the_embedded_oracle() {
 }
 
 #[test]
-fn bench_peak_tells_the_processors_limit() {
+fn bench_peak_reports_the_processors_limit() {
     let peak = json(["bench", "peak", "--threads", "1", "--json"]);
     assert_eq!(peak["threads"], 1);
     assert!(peak["peak_gflops"].as_f64().unwrap() > 0.1, "{peak}");
 }
 
 #[test]
-fn bench_tells_its_measurements() {
+fn bench_reports_its_measurements() {
     for (work, passes) in [("train-step", 6.0), ("classify", 1.0), ("denoise", 2.0)] {
         let found = json([
             "bench",
@@ -310,7 +314,8 @@ fn bench_tells_its_measurements() {
         ];
         assert_eq!(keys(&found), expected);
         let number = |key: &str| found[key].as_f64().unwrap();
-        // MACs of the stem, of a block at 8x8, and of a block that halves the size with its shortcut.
+        // MACs of the stem, of a block at 8x8, and of a block that halves the size with its
+        // shortcut.
         let macs = 64 * 4 * 9 + 64 * 4 * 72 + 16 * 8 * (36 + 72 + 4);
         let gflop = 2e-9 * passes * 4.0 * f64::from(macs);
         assert!((number("conv_gflop") - gflop).abs() < 1e-3 * gflop, "{found} {gflop}");

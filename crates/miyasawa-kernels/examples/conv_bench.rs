@@ -30,7 +30,7 @@ fn layers(width: usize, batch: usize) -> Vec<(ConvShape, usize)> {
     layers
 }
 
-/// The least time of one call, over a tenth of a second.
+/// The least time of one call, measured over a tenth of a second.
 fn time(mut f: impl FnMut()) -> f64 {
     f();
     let (start, mut best) = (Instant::now(), f64::INFINITY);

@@ -1,19 +1,19 @@
-//! The two matrix products that every convolution algorithm here comes down to.
+//! The two matrix products that all convolution algorithms here are built on.
 //!
-//! An operand is *blocked*: its columns are cut into blocks of [`Simd::LANES`] values, each block is stored as
-//! its rows of exactly one vector, one after another, and blocks lie a fixed stride apart. A row's values are
-//! then at offsets known when compiling, whatever the number of channels.
+//! An operand is *blocked*: its columns are cut into blocks of [`Simd::LANES`] values, each block
+//! is stored as its rows of exactly one vector, one after another, and blocks lie a fixed stride
+//! apart. A row's values are then at offsets known when compiling, whatever the number of channels.
 //!
-//! A *panel* matrix (the weights) has two blocks of columns side by side in each of its rows, the last panel
-//! one if their number is odd; panels follow each other without gaps.
+//! A *panel* matrix (the weights) has two blocks of columns side by side in each of its rows, the
+//! last panel one if their number is odd; panels follow each other without gaps.
 //!
-//! With `P = 2` a vector holds two rows, interleaved, of half as many values: layers of up to half a
-//! vector's channels would waste the other half.
+//! With `P = 2` a vector holds two rows, interleaved, of half as many values: layers of up to half
+//! a vector's channels would waste the other half.
 
 use crate::simd::{Kernel, Simd};
 
-/// How the columns of a blocked operand fill its blocks: every `period`-th block has `last` values, the others
-/// are full.
+/// How the columns of a blocked operand fill its blocks: every `period`-th block has `last` values,
+/// the others are full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Fill {
     pub(crate) blocks: usize,
@@ -30,7 +30,7 @@ impl Fill {
 
     /// Values in block `i` of width `block`.
     #[inline(always)]
-    pub(crate) fn of(&self, i: usize, block: usize) -> usize {
+    pub(crate) fn block_len(&self, i: usize, block: usize) -> usize {
         if i % self.period == self.period - 1 { self.last } else { block }
     }
 
@@ -77,7 +77,7 @@ unsafe fn nn_tile<S: Simd, const P: usize, const M: usize, const N: usize>(
             }
         }
         for block in 0..fill.blocks {
-            for k in 0..fill.of(block, S::LANES / P) {
+            for k in 0..fill.block_len(block, S::LANES / P) {
                 let mut row = [S::splat(0.0); N];
                 for (n, row) in row.iter_mut().enumerate() {
                     *row = S::load(b.add(n * S::LANES));
@@ -100,11 +100,11 @@ unsafe fn nn_tile<S: Simd, const P: usize, const M: usize, const N: usize>(
     }
 }
 
-/// One panel of `C = A*B` or `C += A*B`: `A` and `C` blocked, `B` a panel of `width` (1 or 2) blocks. `rows`
-/// counts vectors, that is `P` rows each.
+/// One panel of `C = A*B` or `C += A*B`: `A` and `C` blocked, `B` a panel of `width` (1 or 2)
+/// blocks. `rows` counts vectors, that is `P` rows each.
 ///
 /// # Safety
-/// The pointers are valid for what this says.
+/// The pointers are valid for matrices of these sizes.
 #[inline(always)]
 pub(crate) unsafe fn nn<S: Simd, const P: usize>(
     rows: usize,
@@ -193,11 +193,11 @@ unsafe fn tn_tile<S: Simd, const P: usize, const M: usize, const N: usize>(
     }
 }
 
-/// One panel of `C = A^T*B` or `C += A^T*B`: `A` blocked, `B` `width` (1 or 2) blocks, `C` a panel whose rows
-/// are `A`'s columns. `rows` counts vectors, that is `P` rows each.
+/// One panel of `C = A^T*B` or `C += A^T*B`: `A` blocked, `B` `width` (1 or 2) blocks, `C` a panel
+/// whose rows are `A`'s columns. `rows` counts vectors, that is `P` rows each.
 ///
 /// # Safety
-/// The pointers are valid for what this says.
+/// The pointers are valid for matrices of these sizes.
 #[inline(always)]
 pub(crate) unsafe fn tn<S: Simd, const P: usize>(
     rows: usize,
@@ -230,7 +230,7 @@ impl<const P: usize> Kernel for Tn<P> {
         let Self { rows, fill, a: (a, a_block), b: (b, b_block), width, mut c, accumulate } = self;
         let most = if width == 2 { S::COLUMNS } else { 16.min(2 * S::COLUMNS) };
         for block in 0..fill.blocks {
-            let columns = fill.of(block, S::LANES / P);
+            let columns = fill.block_len(block, S::LANES / P);
             // Tiles of nearly the same height: 16 columns as 8 + 8, not 12 + 4.
             let tiles = columns.div_ceil(most);
             for tile in 0..tiles {

@@ -67,7 +67,8 @@ impl Isa {
     /// Every instruction set, widest first.
     pub const ALL: [Self; 4] = [Self::Avx512, Self::Avx2, Self::Neon, Self::Portable];
 
-    /// The instruction sets that this processor has, widest first; the last one is always `Portable`.
+    /// The instruction sets that this processor has, widest first; the last one is always
+    /// `Portable`.
     pub fn available() -> Vec<Self> {
         Self::ALL.into_iter().filter(|isa| isa.is_available()).collect()
     }
@@ -93,7 +94,8 @@ impl Isa {
         }
     }
 
-    /// What the environment variable `MIYASAWA_ISA` asks for, or the widest available without it.
+    /// The instruction set that the environment variable `MIYASAWA_ISA` names, or the widest
+    /// available without it.
     ///
     /// # Errors
     /// If the variable names an unknown instruction set or one that this processor does not have.
@@ -107,10 +109,12 @@ impl Isa {
         }
     }
 
-    /// The instruction set of this process: [`Isa::from_env`] at the first call, the same ever after.
+    /// The instruction set of this process: [`Isa::from_env`] at the first call, unchanged
+    /// afterwards.
     ///
     /// # Panics
-    /// If `MIYASAWA_ISA` cannot be satisfied; call [`Isa::from_env`] first to report that as an error.
+    /// If `MIYASAWA_ISA` cannot be satisfied; call [`Isa::from_env`] first to report that as an
+    /// error.
     pub fn current() -> Self {
         static CURRENT: OnceLock<Isa> = OnceLock::new();
         *CURRENT.get_or_init(|| Self::from_env().unwrap_or_else(|e| panic!("{ISA_VARIABLE}: {e}")))

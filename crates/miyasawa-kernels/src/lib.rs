@@ -10,17 +10,17 @@
 //! | [`norm::forward`] | [`norm::adjoint`] | [`norm::adjoint_reverse`] |
 //! | [`pool::forward`] | [`pool::adjoint`] | `forward` |
 //!
-//! [`elementwise`] holds the optimisers' steps.
+//! [`elementwise`] holds the optimisers' steps. [`norm`] also computes the normalised GELU of its
+//! input in one pass. Functions take slices and return vectors; the optimisers' steps update slices
+//! in place.
 //!
-//! [`norm`] does so too for the normalised GELU of its input. Functions take slices and give vectors; the
-//! optimisers' steps change theirs in place.
+//! Activations are channels-last, `[batch, height, width, channels]`, contiguous; convolution
+//! weights are PyTorch's `[out, in, k, k]`. Every function checks the length of each slice with
+//! `assert!` before it does anything else, and returns the same bits for every number of threads.
 //!
-//! Activations are channels-last, `[batch, height, width, channels]`, contiguous; convolution weights are
-//! PyTorch's `[out, in, k, k]`. Every function checks the length of each slice with `assert!` before it
-//! does anything else, and gives the same bits for every number of threads.
-//!
-//! The crate knows no framework: `miyasawa` calls it from its Burn backend extension.
+//! The crate depends on no framework: `miyasawa` calls it from its Burn backend extension.
 
+mod bf16;
 pub mod conv;
 pub mod elementwise;
 pub mod gelu;

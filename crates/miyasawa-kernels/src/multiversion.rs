@@ -1,9 +1,10 @@
 //! One definition of a loop, compiled for several instruction sets.
 //!
-//! The memory-bound operations are plain loops over slices that the compiler vectorises. What it may use is
-//! decided when a function is compiled, so [`multiversion!`] compiles the same body once for every instruction
-//! set and picks one when the function is called. A body must inline all that it calls
-//! (`#[inline(always)]`): a function that does not inline is compiled for the base set of the target.
+//! The memory-bound operations are plain loops over slices that the compiler vectorises. The
+//! instructions it may use are fixed when a function is compiled, so [`multiversion!`] compiles the
+//! same body once for every instruction set and picks one when the function is called. A body must
+//! inline all that it calls (`#[inline(always)]`): a function that does not inline is compiled for
+//! the base set of the target.
 
 /// Whether the target multiplies and adds in one instruction without any run-time choice; otherwise
 /// `f32::mul_add` is a call of the mathematics library.
@@ -15,8 +16,8 @@ pub(crate) fn fma<const FMA: bool>(a: f32, b: f32, c: f32) -> f32 {
     if FMA { a.mul_add(b, c) } else { a * b + c }
 }
 
-/// Defines a function with a leading parameter `isa: Isa`. In its body the constant `FMA` says whether the
-/// instruction set has fused MAC; pass it on to [`fma`].
+/// Defines a function with a leading parameter `isa: Isa`. In its body the constant `FMA` says
+/// whether the instruction set has fused MAC; pass it on to [`fma`].
 macro_rules! multiversion {
     ($(#[$meta:meta])* $vis:vis fn $name:ident $(<$generic:ident: $bound:path>)?
      ($($arg:ident: $ty:ty),* $(,)?) $body:block) => {
@@ -38,7 +39,8 @@ macro_rules! multiversion {
                 body::<$($generic,)? true>($($arg),*);
             }
 
-            // Detection is a cached atomic load, so that checking here keeps the function safe at no cost.
+            // Detection is a cached atomic load, so that checking here keeps the function safe at
+            // no cost.
             assert!(isa.is_available(), "this processor does not have the instruction set `{isa}`");
             match isa {
                 // SAFETY: the features were detected just above.

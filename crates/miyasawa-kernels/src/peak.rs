@@ -6,7 +6,8 @@ use std::time::Instant;
 use crate::isa::Isa;
 use crate::simd::{Kernel, Simd};
 
-/// Accumulators: more than latency times throughput of every processor here, few enough for registers.
+/// Accumulators: more than latency times throughput of every processor here, few enough for
+/// registers.
 const CHAINS: usize = 12;
 
 struct Chains(usize);

@@ -1,5 +1,6 @@
-//! How an image `[pixels, channels]` is walked: as rows of a whole number of vectors that repeat the channels,
-//! in segments that stay in the cache and that several threads can share.
+//! How loops walk an image `[pixels, channels]`: in rows whose length is a multiple of the channels
+//! and usually of the vector length, in segments that stay in the cache and that several threads
+//! can share.
 
 use std::ops::Range;
 
@@ -9,14 +10,14 @@ use crate::tasks;
 /// Lanes of a row that a loop sums at a time, in accumulators on the stack.
 pub(crate) const TILE: usize = 64;
 
-/// Values that a table of a writing loop has at least, so that it is seldom begun anew.
+/// Least number of values of a table of a writing loop, so that it seldom starts over.
 const TABLE: usize = 256;
 
-/// Values of a segment, rounded to whole tables.
+/// Values of a segment, rounded down to full tables.
 const SEGMENT: usize = 16 * 1024;
 
-/// Rows of an image and their segments. They depend on the shape alone and never on the threads, so that
-/// sums over them do not either.
+/// Rows of an image and their segments. They depend on the shape alone and never on the threads, so
+/// that sums over them do not either.
 #[derive(Clone, Copy)]
 pub(crate) struct Rows {
     channels: usize,
@@ -34,7 +35,7 @@ pub(crate) struct Rows {
 impl Rows {
     /// The rows of images `[batch, pixels, channels]` with `groups` of channels.
     pub(crate) fn new(batch: usize, pixels: usize, channels: usize, groups: usize) -> Self {
-        // Whole tiles where that does not make rows long.
+        // A multiple of the tile where that does not make rows long.
         let in_tiles = (1..=TILE).find(|n| (n * channels).is_multiple_of(TILE)).unwrap_or(TILE);
         let in_row = if in_tiles * channels > 1024 { TILE.div_ceil(channels) } else { in_tiles };
         let row = in_row * channels;
@@ -61,8 +62,8 @@ impl Rows {
         segment * self.segment..((segment + 1) * self.segment).min(self.image)
     }
 
-    /// Sums of `K` kinds for every channel of an image: `[K][channels]`. `sum` adds those of a segment for
-    /// every place in a row to its last argument.
+    /// Sums of `K` kinds for every channel of an image: `[K][channels]`. `sum` adds those of a
+    /// segment for every position in a row to its last argument.
     pub(crate) fn read_sums<const K: usize>(
         &self,
         sum: impl Fn(Range<usize>, &mut [f64]) + Sync,
@@ -112,7 +113,7 @@ impl Rows {
         total
     }
 
-    /// Adds the places of a row that hold the same channel to the first of them.
+    /// Adds the positions of a row that hold the same channel to the first of them.
     fn fold(&self, lanes: &mut [f64]) {
         for lanes in lanes.chunks_exact_mut(self.row) {
             let (first, rest) = lanes.split_at_mut(self.channels);
@@ -169,7 +170,7 @@ impl Rows {
         channel / self.width
     }
 
-    /// Means over a group of `K` kinds, from what every channel adds up to: `[groups][K]`.
+    /// Means over a group of `K` kinds, from the sums of every channel: `[groups][K]`.
     pub(crate) fn means<const K: usize>(&self, of_channel: impl Fn(usize) -> [f64; K]) -> Vec<[f64; K]> {
         let count = (self.image / self.channels * self.width) as f64;
         (0..self.channels / self.width)
@@ -189,7 +190,8 @@ impl Rows {
 pub(crate) struct Sums<T, const K: usize>(pub(crate) [[T; TILE]; K]);
 
 impl<T: Copy + Into<f64>, const K: usize> Sums<T, K> {
-    /// Adds those of the places from `start` on to the `sums` of whole rows.
+    /// Adds the accumulators, which belong to the positions from `start` on, to the `sums` of the
+    /// row.
     #[inline(always)]
     pub(crate) fn add_to(&self, sums: &mut [f64], start: usize, row: usize) {
         let width = TILE.min(row - start);

@@ -1,4 +1,5 @@
-//! Working memory that each thread keeps, so that a steady state allocates nothing.
+//! Working memory that each thread keeps, so that nothing is allocated once all sizes have
+//! occurred.
 
 use std::cell::RefCell;
 use std::mem::MaybeUninit;
@@ -42,7 +43,8 @@ pub fn most_bytes() -> usize {
     MOST.load(Ordering::Relaxed)
 }
 
-/// Values on a cache-line boundary, of unspecified content, given back to the thread's pool at the end.
+/// Values on a cache-line boundary, of unspecified content, returned to the thread's pool when
+/// dropped.
 pub(crate) struct Scratch {
     buffer: Buffer,
     len: usize,
@@ -79,7 +81,8 @@ impl Deref for Scratch {
     type Target = [f32];
 
     fn deref(&self) -> &[f32] {
-        // SAFETY: `buffer` holds at least `len` initialised values; a `Line` is sixteen `f32` and no padding.
+        // SAFETY: `buffer` holds at least `len` initialised values; a `Line` is sixteen `f32` and
+        // no padding.
         unsafe { std::slice::from_raw_parts(self.buffer.0.as_ptr().cast(), self.len) }
     }
 }
@@ -95,7 +98,8 @@ impl DerefMut for Scratch {
 #[derive(Clone, Copy)]
 pub(crate) struct SharedMut(*mut f32);
 
-// SAFETY: each user of `SharedMut::at` answers for writing only where no other task reads or writes.
+// SAFETY: each user of `SharedMut::at` guarantees to write only where no other task reads or
+// writes.
 unsafe impl Send for SharedMut {}
 // SAFETY: as above.
 unsafe impl Sync for SharedMut {}

@@ -1,15 +1,16 @@
 //! Helpers that stay awake between the parts of a computation.
 //!
-//! An operation on one image takes a fraction of a millisecond; waking a thread that sleeps takes a tenth of that, and
-//! a network has a hundred of them. A thread that shares work therefore asks rayon for helpers that watch for more for a
-//! moment before they go, and finds them awake at the next operation.
+//! An operation on one image takes a fraction of a millisecond; waking a thread that sleeps takes a
+//! tenth of that, and a network has a hundred of them. A thread that shares work therefore asks
+//! rayon for helpers that poll for more work for a moment before they return, and finds them awake
+//! at the next operation.
 
 use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
-/// How long a helper watches before it gives its thread back to rayon.
+/// How long a helper polls for work before it returns its thread to rayon.
 const PATIENCE: Duration = Duration::from_micros(300);
 
 /// Work shared: calls of `f` with `0..tasks`, each number taken once.
@@ -32,7 +33,8 @@ impl Job<'_> {
     }
 }
 
-/// A cache line of its own (two, which processors fetch together): what one thread watches another one does not write.
+/// A value on a separate pair of cache lines (processors fetch two together): threads that poll it
+/// are not disturbed by writes to its neighbours.
 #[repr(align(128))]
 struct Apart<T>(T);
 
@@ -50,9 +52,9 @@ static TAKEN: Apart<AtomicBool> = Apart(AtomicBool::new(false));
 static BOARD: Apart<AtomicPtr<Job<'static>>> = Apart(AtomicPtr::new(std::ptr::null_mut()));
 /// Jobs posted so far. Two jobs may lie at the same address, one after the other.
 static POSTED: Apart<AtomicUsize> = Apart(AtomicUsize::new(0));
-/// Helpers that look at the job on the board or work on it.
+/// Helpers that inspect the job on the board or work on it.
 static INSIDE: Apart<AtomicUsize> = Apart(AtomicUsize::new(0));
-/// Helpers that watch or were asked for.
+/// Helpers that poll or were requested.
 static HELPERS: Apart<AtomicUsize> = Apart(AtomicUsize::new(0));
 
 /// Takes the job off the board and waits for the helpers to leave it, also when a task panics.
@@ -68,8 +70,8 @@ impl Drop for Posted {
     }
 }
 
-/// Calls `f` with `0..tasks` on this thread and `helpers` others. All of it on this thread where somebody else's job is
-/// on the board: then the other threads have work.
+/// Calls `f` with `0..tasks` on this thread and `helpers` others. All of it on this thread where
+/// another thread's job is on the board: then the other threads have work.
 pub(crate) fn share(helpers: usize, tasks: usize, f: &(dyn Fn(usize) + Sync)) {
     if TAKEN.swap(true, SeqCst) {
         return (0..tasks).for_each(f);
@@ -89,7 +91,7 @@ pub(crate) fn share(helpers: usize, tasks: usize, f: &(dyn Fn(usize) + Sync)) {
     assert!(!job.panicked.load(SeqCst), "a helper's task panicked");
 }
 
-/// Watches the board and joins what is posted, until nothing was for a while.
+/// Polls the board and joins posted jobs, until none was posted for a while.
 fn help() {
     let mut since = Instant::now();
     let mut rounds = 0u32;
@@ -106,8 +108,9 @@ fn help() {
         let number = POSTED.load(SeqCst);
         let job = BOARD.load(SeqCst);
         if !job.is_null() {
-            // SAFETY: the job was on the board after this helper was counted in `INSIDE`, and whoever posted it
-            // takes it off and then waits for that count to be zero before the job and what it borrows are gone.
+            // SAFETY: the job was on the board after this helper was counted in `INSIDE`, and
+            // whoever posted it takes it off and then waits for that count to be zero before the
+            // job and its borrows end.
             let job = unsafe { &*job };
             if let Err(panic) = catch_unwind(AssertUnwindSafe(|| job.work())) {
                 job.panicked.store(true, SeqCst);
@@ -115,7 +118,8 @@ fn help() {
             }
         }
         INSIDE.fetch_sub(1, SeqCst);
-        // The job may stay on the board while its last tasks are done: there is nothing left to take of it.
+        // The job may stay on the board while its last tasks are done: there is nothing left to
+        // take of it.
         while POSTED.load(SeqCst) == number && !BOARD.load(SeqCst).is_null() {
             std::hint::spin_loop();
         }

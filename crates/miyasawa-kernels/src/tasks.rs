@@ -21,18 +21,19 @@ pub(crate) fn run(tasks: usize, f: impl Fn(usize) + Sync + Send) {
 pub(crate) fn items<T: Send>(items: impl IntoIterator<Item = T>, f: impl Fn(usize, T) + Sync + Send) {
     let slots: Vec<_> = items.into_iter().map(|item| Mutex::new(Some(item))).collect();
     run(slots.len(), |i| {
-        // Each number comes once, so that there is an item and nobody else at its lock.
+        // Each number occurs once, so that the item is there and its lock is free.
         let item = slots[i].lock().ok().and_then(|mut slot| slot.take());
         item.into_iter().for_each(|item| f(i, item));
     });
 }
 
-/// [`run`] if the work is worth several threads, else on this one.
+/// As [`run`] if the work is `worth` several threads, else all on this one.
 pub(crate) fn run_if(worth: bool, tasks: usize, f: impl Fn(usize) + Sync + Send) {
     if worth { run(tasks, f) } else { (0..tasks).for_each(f) }
 }
 
-/// Calls `f` for each chunk of `size` values and its number, on several threads if the `work` is worth it.
+/// Calls `f` for each chunk of `size` values and its number, on several threads if the `work` is
+/// worth it.
 pub(crate) fn chunks(
     slice: &mut [f32],
     size: usize,

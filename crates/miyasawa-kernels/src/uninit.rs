@@ -1,11 +1,12 @@
 //! Results in new memory that is not zeroed first.
 //!
-//! Writing zeros that a kernel overwrites took a twelfth of a training step. Kernels write into memory as it comes;
-//! what works on slices in several passes has its part zeroed just before, in the cache.
+//! Writing zeros that a kernel overwrites took a twelfth of a training step. Kernels write into
+//! uninitialised memory; code that works on slices in several passes has its part zeroed just
+//! before, in the cache.
 
 use std::mem::MaybeUninit;
 
-/// Zeros the memory and gives it as values.
+/// Zeros the memory and returns it as values.
 pub(crate) fn zeroed(y: &mut [MaybeUninit<f32>]) -> &mut [f32] {
     y.fill(MaybeUninit::new(0.0));
     let (p, len) = (y.as_mut_ptr().cast(), y.len());
@@ -16,14 +17,14 @@ pub(crate) fn zeroed(y: &mut [MaybeUninit<f32>]) -> &mut [f32] {
 /// New vectors of these lengths, filled by `write`.
 ///
 /// # Safety
-/// `write` writes every value of every slice that it is given.
+/// `write` must write every value of every slice passed to it.
 pub(crate) unsafe fn vectors<const N: usize>(
     lens: [usize; N],
     write: impl FnOnce([&mut [MaybeUninit<f32>]; N]),
 ) -> [Vec<f32>; N] {
     let mut vectors: [Vec<f32>; N] = lens.map(Vec::with_capacity);
     let mut slices = lens.into_iter();
-    // What a kernel leaves out is found by its tests.
+    // The tests of a kernel find values that it leaves out.
     #[cfg(test)]
     vectors
         .iter_mut()

@@ -1,4 +1,5 @@
-//! Attacks on a classifier of your own: FGSM, PGD and AutoAttack, on anything that has logits and a gradient.
+//! Attacks on a classifier of your own: FGSM, PGD and AutoAttack, for any type with logits and a
+//! gradient.
 //!
 //! ```sh
 //! cargo run --release -p miyasawa --example attack_a_model
@@ -8,7 +9,8 @@ use miyasawa::attack::{Journal, Method, Norm, Pgd, Plan, robust_accuracy, run, u
 use miyasawa::classifier::{Classifier, LogitGrad};
 use miyasawa::data::{DataSource, OpenOptions};
 
-/// The class whose mean image is nearest: `f_c(x) = 2 m_c.x - |m_c|^2`. A linear classifier, so its gradient is exact.
+/// The class whose mean image is nearest: `f_c(x) = 2 m_c.x - |m_c|^2`. A linear classifier, so its
+/// gradient is exact.
 struct NearestMean {
     means: Vec<Vec<f32>>,
     shape: [usize; 3],
@@ -33,8 +35,8 @@ impl Classifier for NearestMean {
         let logits = self.logits(images);
         let mut gradient = vec![0.0; images.len()];
         for (i, (z, g)) in logits.chunks(self.classes()).zip(gradient.chunks_mut(self.len())).enumerate() {
-            for (weight, mean) in logit_grad(i, z).iter().zip(&self.means) {
-                g.iter_mut().zip(mean).for_each(|(g, m)| *g += 2.0 * weight * m);
+            for (derivative, mean) in logit_grad(i, z).iter().zip(&self.means) {
+                g.iter_mut().zip(mean).for_each(|(g, m)| *g += 2.0 * derivative * m);
             }
         }
         (logits, gradient)
@@ -58,10 +60,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let fgsm = robust_accuracy(&model, &test, &Pgd::fast_gradient(Norm::Linf, eps), 64);
         let pgd = robust_accuracy(&model, &test, &Pgd::new(Norm::Linf, eps, 20, 0), 64);
         let plan = Plan::new(Norm::Linf, Method::AutoAttack, vec![eps]);
-        let outcome = run(&model, &test, &plan, &mut Journal::in_memory(), &mut ())?;
+        let report = run(&model, &test, &plan, &mut Journal::in_memory(), &mut ())?;
         println!(
             "Linf {eps}: FGSM {fgsm:.2}, PGD {pgd:.2}, AutoAttack {:.2}",
-            outcome.rows[0].robust_accuracy
+            report.rows[0].robust_accuracy
         );
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! Names what images show, with the bundled model.
+//! Classifies images with the bundled model.
 //!
 //! ```sh
 //! cargo run --release -p miyasawa --example classify -- frog.jpg truck.png
@@ -14,7 +14,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let model = Predictor::bundled()?; // or Predictor::load("model.safetensors")?
     let images = paths.iter().map(Image::open).collect::<Result<Vec<_>, _>>()?;
 
-    // One call for all of them. `Noise::Estimate` takes the noise level from each image; a clean image has `Noise::Clean`.
+    // One call for all images. `Noise::Estimate` estimates the noise level of each image; use
+    // `Noise::Clean` for clean images.
     let found = model.classify_batch(&images, Noise::Estimate)?;
     for (path, found) in paths.iter().zip(&found) {
         println!("{path} (noise level {:.3})", found.sigma);

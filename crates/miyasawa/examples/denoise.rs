@@ -1,4 +1,4 @@
-//! Removes noise from an image, and says how much better it got where that is known.
+//! Denoises an image, and prints the PSNR if the clean image is known.
 //!
 //! ```sh
 //! cargo run --release -p miyasawa --example denoise -- noisy.png denoised.png   # the level is estimated
@@ -18,7 +18,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let image = Image::open(input)?;
     let model = Predictor::bundled()?;
 
-    // Levels are standard deviations in units of the [-1, 1] range; `Noise::of_255(25.0)` takes the unit of most papers.
+    // Levels are standard deviations in units of the [-1, 1] range; `Noise::of_255(25.0)` uses the
+    // unit of most papers.
     let Some(sigma) = added else {
         let found = model.denoise(&image, Noise::Estimate)?;
         found.image().save(output)?;

@@ -4,14 +4,14 @@
 //! cargo run --release -p miyasawa --example embed_in_a_service -- 127.0.0.1:8080 &
 //! curl --data-binary @frog.jpg http://127.0.0.1:8080/classify
 //! ```
-//! A program of your own takes a real HTTP library; the part about the model stays as it is.
+//! Use a real HTTP library in your own program; the part with the model stays the same.
 
 use miyasawa::prelude::*;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 
-/// Larger bodies are refused: an image of so many bytes takes long enough.
+/// Larger request bodies are refused, which limits the time of a request.
 const MAX_BODY: usize = 20 << 20;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -26,7 +26,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// What the service is for: bytes in, a document out, no panic whatever the bytes are.
+/// Classifies the image in the request body; returns a JSON document and never panics.
 fn classify(model: &Predictor, body: &[u8]) -> Result<String, PredictError> {
     let image = Image::decode(body)?;
     let found = model.classify(&image, Noise::Estimate)?.truncated(5);
@@ -42,7 +42,7 @@ fn serve(model: &Predictor, mut stream: TcpStream) {
         Err(error) => ("400 Bad Request", format!("{{\"error\":{:?}}}", error.to_string())),
     };
     let length = text.len();
-    // A client that went away wants no answer.
+    // An error here means that the client closed the connection.
     let _ =
         write!(stream, "HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{text}");
 }

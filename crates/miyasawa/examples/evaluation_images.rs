@@ -1,4 +1,4 @@
-//! Writes the images of a set as evaluation sees them: bytes (N, C, H, W), in the set's order.
+//! Writes the images of a set as they are evaluated: bytes (N, C, H, W), in the set's order.
 //!
 //! `scripts/torchvision_pipeline.py` compares them with torchvision's.
 //!

@@ -1,4 +1,5 @@
-//! What in an image speaks for a class: the adversarial gradient as a difference of two denoisers.
+//! Explains which parts of an image support a class: the adversarial gradient as a difference of
+//! two denoisers.
 //!
 //! ```sh
 //! cargo run --release -p miyasawa --example explain -- frog.jpg ship why.png
@@ -14,11 +15,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let why = model.explain(&Image::open(input)?, model.class(class)?)?;
 
     println!("p({class} | y) = {:.2}%", 100.0 * why.probability);
-    // D(y, c) - D(y) = sigma^2 grad log p(c | y): the left side by the denoisers, the right side by differentiating the
-    // classifier. That they agree is what makes the gradient an explanation.
+    // D(y, c) - D(y) = sigma^2 grad log p(c | y): the left side by the denoisers, the right side by
+    // differentiating the classifier. Both agree, so the gradient is an explanation.
     println!("the two sides differ by {:.1e} of the largest value", why.relative_error);
 
-    // Left to right: D(y), D(y, c), and what the class adds to the image, made visible.
+    // Left to right: D(y), D(y, c), and their amplified difference.
     let (difference, _) = why.difference.amplified();
     grid(&[vec![why.denoised, why.class_denoised, difference]], 2, 4)?.save_png(output)?;
     println!("{output}");

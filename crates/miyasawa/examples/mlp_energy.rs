@@ -1,7 +1,8 @@
-//! A network of one's own, trained as the library's are: a small perceptron on the embedded digits.
+//! A custom energy network made of the library's layers: a small perceptron on the embedded digits.
 //!
-//! The network writes out its own adjoint from tracked operations. In return it gets the classifier, the
-//! denoiser, exact gradients of the denoising loss, checkpoints, resuming and the evaluation.
+//! The network implements its own adjoint with tracked operations. The library provides the
+//! classifier, the denoiser, exact gradients of the denoising loss, checkpoints, resuming
+//! and the evaluation.
 //!
 //! ```sh
 //! cargo run --release -p miyasawa --example mlp_energy

@@ -1,4 +1,4 @@
-//! Files that are there whole or not at all.
+//! Files that are written completely or not at all.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -7,7 +7,7 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-/// Why a file could not be written. Whatever stood at its place before still stands there.
+/// Why a file could not be written. The previous file of that name, if any, is unchanged.
 #[derive(Debug, thiserror::Error)]
 #[error("{path}: cannot be written: {source}")]
 pub struct AtomicError {
@@ -17,7 +17,7 @@ pub struct AtomicError {
     pub source: io::Error,
 }
 
-/// Tells siblings of one process apart.
+/// Distinguishes the siblings of one process.
 static COUNTER: AtomicU64 = AtomicU64::new(0);
 
 /// The longest name that common file systems take, in bytes.
@@ -28,9 +28,9 @@ const MOST_LINKS: usize = 40;
 
 /// Writes a file through `fill`: to a sibling, synchronised to the disk, then renamed over `path`.
 ///
-/// A symbolic link stays one: the file that it names is replaced. A file that was there keeps its permissions (and where
-/// the system allows it, its owner); those of a new one are the system's default. What is no regular file (a device, a
-/// pipe) is written to directly.
+/// A symbolic link stays one: the file that it names is replaced. A file that was there keeps its
+/// permissions (and where the system allows it, its owner); those of a new one are the system's
+/// default. Anything but a regular file (a device, a pipe) is written to directly.
 ///
 /// # Errors
 /// If any step fails; the sibling is removed and `path` is as it was.
@@ -39,30 +39,30 @@ pub fn write_atomic(
     fill: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
 ) -> Result<(), AtomicError> {
     let error = |source| AtomicError { path: path.to_owned(), source };
-    let place = place(path).map_err(error)?;
-    let there = fs::metadata(&place).ok();
-    if there.as_ref().is_some_and(|there| !there.is_file() && !there.is_dir()) {
+    let target = follow_links(path).map_err(error)?;
+    let existing = fs::metadata(&target).ok();
+    if existing.as_ref().is_some_and(|found| !found.is_file() && !found.is_dir()) {
         let write = || -> io::Result<()> {
-            let mut file = BufWriter::new(OpenOptions::new().write(true).open(&place)?);
+            let mut file = BufWriter::new(OpenOptions::new().write(true).open(&target)?);
             fill(&mut file)?;
             file.flush()
         };
         return write().map_err(error);
     }
-    let sibling = sibling(&place).map_err(error)?;
+    let sibling = sibling(&target).map_err(error)?;
     let write = || -> io::Result<()> {
         let file = File::create(&sibling)?;
-        if let Some(there) = &there {
-            keep_access(&file, there)?;
+        if let Some(existing) = &existing {
+            keep_access(&file, existing)?;
         }
         let mut file = BufWriter::new(file);
         fill(&mut file)?;
         file.flush()?;
         file.get_ref().sync_all()?;
         drop(file);
-        fs::rename(&sibling, &place)?;
+        fs::rename(&sibling, &target)?;
         // The rename itself is only durable once the folder is.
-        File::open(folder(&place)).and_then(|folder| folder.sync_all()).or(Ok(()))
+        File::open(folder(&target)).and_then(|folder| folder.sync_all()).or(Ok(()))
     };
     write().map_err(|source| {
         let _ = fs::remove_file(&sibling);
@@ -70,23 +70,23 @@ pub fn write_atomic(
     })
 }
 
-/// Whether [`write_atomic`] can write a file of this name, found out by making its sibling and removing it: to be asked
-/// before long work.
+/// Checks that [`write_atomic`] can write a file of this name, by creating and removing its
+/// sibling: to be called before long work.
 ///
 /// # Errors
 /// As [`write_atomic`], and if a folder has the name.
 pub fn check_writable(path: &Path) -> Result<(), AtomicError> {
     let check = || -> io::Result<()> {
-        let place = place(path)?;
-        match fs::metadata(&place) {
-            Ok(there) if there.is_dir() => return Err(io::Error::other("it is a folder")),
-            Ok(there) if !there.is_file() => return Ok(()),
+        let target = follow_links(path)?;
+        match fs::metadata(&target) {
+            Ok(found) if found.is_dir() => return Err(io::Error::other("it is a folder")),
+            Ok(found) if !found.is_file() => return Ok(()),
             _ => {}
         }
-        let sibling = sibling(&place)?;
+        let sibling = sibling(&target)?;
         OpenOptions::new().write(true).create_new(true).open(&sibling)?;
-        // The name itself may be one that the file system does not take: asking for it says so.
-        let named = match fs::symlink_metadata(&place) {
+        // The file system may reject the name itself, which asking for its metadata shows.
+        let named = match fs::symlink_metadata(&target) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
         };
@@ -95,15 +95,16 @@ pub fn check_writable(path: &Path) -> Result<(), AtomicError> {
     check().map_err(|source| AtomicError { path: path.to_owned(), source })
 }
 
-/// The file that a name stands for: itself, or what a chain of links leads to, be it there or not.
-fn place(path: &Path) -> io::Result<PathBuf> {
-    let mut place = path.to_owned();
+/// The file that a path refers to: itself, or the end of a chain of links, whether it exists or
+/// not.
+fn follow_links(path: &Path) -> io::Result<PathBuf> {
+    let mut target = path.to_owned();
     for _ in 0..MOST_LINKS {
-        match fs::symlink_metadata(&place) {
+        match fs::symlink_metadata(&target) {
             Ok(found) if found.file_type().is_symlink() => {
-                place = folder(&place).join(fs::read_link(&place)?);
+                target = folder(&target).join(fs::read_link(&target)?);
             }
-            _ => return Ok(place),
+            _ => return Ok(target),
         }
     }
     Err(io::Error::other("links that lead in a circle"))
@@ -129,14 +130,14 @@ fn sibling(path: &Path) -> io::Result<PathBuf> {
     Ok(path.with_file_name(sibling))
 }
 
-/// Gives a file the permissions and, where that is allowed, the owner of another.
+/// Copies the permissions and, where that is allowed, the owner of another file to `file`.
 fn keep_access(file: &File, other: &fs::Metadata) -> io::Result<()> {
     #[cfg(unix)]
     {
         use std::os::unix::fs::{MetadataExt as _, fchown};
-        let own = file.metadata()?;
-        if (own.uid(), own.gid()) != (other.uid(), other.gid()) {
-            // Only the system's administrator may give files away.
+        let created = file.metadata()?;
+        if (created.uid(), created.gid()) != (other.uid(), other.gid()) {
+            // Only the system's administrator may change a file's owner.
             let _ = fchown(file, Some(other.uid()), Some(other.gid()));
         }
         file.set_permissions(other.permissions())
@@ -191,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_written_is_known_before() {
+    fn unwritable_paths_are_detected_in_advance() {
         let dir = tempfile::tempdir().unwrap();
         let (file, folder) = (dir.path().join("a.txt"), dir.path().join("folder"));
         fs::write(&file, "mine").unwrap();
@@ -220,13 +221,13 @@ mod tests {
         assert_eq!(fs::read(at("private")).unwrap(), b"new");
         assert_eq!(fs::metadata(at("private")).unwrap().mode() & 0o777, 0o600);
         assert!(at("far").is_symlink() && at("other/link").is_symlink());
-        // A link to a file that is not there yet makes it.
+        // Writing through a link to a missing file creates that file.
         symlink("later", at("early")).unwrap();
         write_atomic(&at("early"), |w| w.write_all(b"new")).unwrap();
         assert_eq!(fs::read(at("later")).unwrap(), b"new");
         symlink("circle", at("circle")).unwrap();
         assert!(write_atomic(&at("circle"), |_| Ok(())).unwrap_err().to_string().contains("circle"));
-        // A device is no file to replace.
+        // A device is not replaced by a file.
         symlink("/dev/null", at("null")).unwrap();
         write_atomic(&at("null"), |w| w.write_all(b"gone")).unwrap();
         assert!(!fs::metadata("/dev/null").unwrap().is_file());

@@ -1,4 +1,4 @@
-//! Times one step on synthetic data, counted as reference.py counts it.
+//! Times one step on synthetic data, with the same count of operations as reference.py.
 
 use crate::model::{GradResNetConfig, JointModel};
 use crate::train::{
@@ -17,7 +17,7 @@ use std::time::Instant;
 /// The standard deviation of the data that reference.py assumes.
 const SIGMA_DATA: f64 = 0.5;
 
-/// What is timed.
+/// The timed work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Work {
     /// Loss, gradient and optimiser: 6 convolution passes.
@@ -28,22 +28,22 @@ pub enum Work {
     Denoise,
 }
 
-/// What is timed, and how large it is.
+/// The settings of a benchmark.
 #[derive(Clone, Debug)]
 pub struct BenchOptions {
-    /// The step.
+    /// The timed work.
     pub work: Work,
     /// The network.
     pub network: GradResNetConfig,
-    /// Type of the multiplications, whatever the network's configuration says.
+    /// Type of the multiplications; overrides the network's configuration.
     pub dtype: Dtype,
     /// Height and width.
     pub size: [usize; 2],
     /// Images of a step.
     pub batch: usize,
-    /// Images that go through the network at once; left out, the trainer's choice.
+    /// Images in one forward pass; `None` for the trainer's choice.
     pub micro_batch: Option<usize>,
-    /// Timed steps; two more go before them.
+    /// Timed steps, after two untimed ones.
     pub iterations: usize,
     /// Seed of parameters and data.
     pub seed: u64,
@@ -55,7 +55,7 @@ impl BenchOptions {
     }
 }
 
-/// What was measured.
+/// The result of a benchmark.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct BenchResult {
     /// Median time of a step.
@@ -66,7 +66,7 @@ pub struct BenchResult {
     pub conv_gflop: f64,
     /// `conv_gflop / median_seconds`.
     pub achieved_gflops: f64,
-    /// Largest resident memory of the process, where the system tells it.
+    /// Largest resident memory of the process, if the system reports it.
     pub peak_rss_bytes: Option<u64>,
     /// Largest working memory of the CPU kernels, all threads together.
     pub working_bytes: usize,
@@ -82,10 +82,11 @@ pub struct BenchResult {
     pub width: usize,
 }
 
-/// What the processor can do at most.
+/// The peak performance of the processor.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct Peak {
-    /// Multiplications and additions of all threads together, 10^9 a second, in fused MACs on registers.
+    /// Multiplications and additions of all threads together, 10^9 a second, in fused MACs on
+    /// registers.
     pub peak_gflops: f64,
     /// Threads of the CPU.
     pub threads: usize,
@@ -110,7 +111,7 @@ impl Work {
     }
 }
 
-/// Runs the steps.
+/// Runs and times the steps.
 pub fn bench(options: &BenchOptions, device: &Device) -> BenchResult {
     let mut times = match options.work {
         Work::TrainStep => train_step(options, &device.clone().autodiff()),
@@ -147,7 +148,7 @@ fn synthetic(options: &BenchOptions) -> Batch {
 }
 
 fn timed(options: &BenchOptions, device: &Device, mut step: impl FnMut()) -> Vec<f64> {
-    // A device that works behind the caller's back must have finished when the clock is read.
+    // An asynchronous device must have finished when the clock is read.
     let mut once = || {
         let start = Instant::now();
         step();
@@ -162,7 +163,7 @@ fn timed(options: &BenchOptions, device: &Device, mut step: impl FnMut()) -> Vec
 fn train_step(options: &BenchOptions, device: &Device) -> Vec<f64> {
     let net = options.network().init(device, options.seed);
     let mut model = Some(JointModel::new(net, SIGMA_DATA));
-    // The step that reference.py times.
+    // The same step as in reference.py.
     let config = OptimizerConfig {
         name: OptimizerName::AdamW,
         lr: 1e-3,
@@ -207,7 +208,7 @@ fn inference(options: &BenchOptions, device: &Device) -> Vec<f64> {
     })
 }
 
-/// The largest resident memory of this process so far, where Linux tells it.
+/// The largest resident memory of this process so far, in bytes, on Linux; `None` elsewhere.
 pub fn peak_rss_bytes() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;

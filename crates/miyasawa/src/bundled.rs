@@ -3,11 +3,11 @@
 use crate::checkpoint::{Checkpoint, CheckpointError};
 use std::path::Path;
 
-/// The file, as `miyasawa export MODEL --dtype bf16` writes it: a checkpoint in bfloat16, at most 12 MB.
-/// docs/book/src/model-card.md is its card.
+/// The file, as `miyasawa export MODEL --dtype bf16` writes it: a checkpoint in bfloat16, at most
+/// 12 MB. the model card is its card.
 pub const BYTES: &[u8] = include_bytes!("../assets/model.safetensors");
 
-/// What messages call it.
+/// The name of the model in messages.
 pub const NAME: &str = "the bundled model";
 
 /// The bundled model and its hash.

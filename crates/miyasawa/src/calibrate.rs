@@ -1,4 +1,4 @@
-//! Are probabilities what they say? Before and after a temperature, under noise and under attack.
+//! Calibration of probabilities before and after temperature scaling, under noise and under attack.
 
 use crate::attack::{Examples, Pgd, noisy_unit_values, unit_values};
 use crate::classifier::{BoxedClassifier, Classifier};
@@ -9,12 +9,13 @@ use crate::metrics::{
 use crate::progress::{Monitor, Progress};
 use serde::{Deserialize, Serialize};
 
-/// What is measured.
+/// The settings of a calibration measurement.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CalibrateOptions {
-    /// The noise level that the model is told for an image as it is.
+    /// The noise level that the model is conditioned on for clean images.
     pub clean_sigma: f64,
-    /// Noise levels, in units of the [-1, 1] range: noise is added and the model told.
+    /// Noise levels, in units of the [-1, 1] range: noise is added and the model conditioned on its
+    /// level.
     pub sigmas: Vec<f64>,
     /// Attacks on the clean images, at `clean_sigma`.
     pub attacks: Vec<Pgd>,
@@ -27,7 +28,7 @@ pub struct CalibrateOptions {
 /// Calibration under one condition, on the half of the images that no temperature was fitted to.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CalibrationRow {
-    /// The noise level that the model is told.
+    /// The noise level that the model is conditioned on.
     pub sigma: f64,
     /// Whether noise of that level was added.
     pub noisy: bool,
@@ -46,7 +47,7 @@ pub struct CalibrationRow {
 }
 
 impl CalibrationRow {
-    /// What was done to the images, in words.
+    /// The condition as text: clean, noise or attack, with its size.
     pub fn condition(&self) -> String {
         match (self.noisy, self.eps > 0.0) {
             (true, _) => format!("noise {}", self.sigma),
@@ -55,19 +56,24 @@ impl CalibrationRow {
         }
     }
 
-    /// The mean of the largest probabilities, as the model gives them.
+    /// The mean of the largest probabilities at the temperature 1.
     pub fn mean_confidence(&self) -> f64 {
         let sum: f64 = self.reliability.iter().map(|bin| bin.count as f64 * bin.confidence).sum();
         sum / self.before.count as f64
     }
 }
 
-/// The images at some places, as they are classified.
-type See<'a> = dyn FnMut(&[usize]) -> Vec<f32> + 'a;
+/// Returns the images at these indices as the classifier receives them: clean, noisy or attacked.
+type LoadImages<'a> = dyn FnMut(&[usize]) -> Vec<f32> + 'a;
 
 /// The logits of the images at `indices`, in batches.
-fn logits(classifier: &dyn Classifier, indices: &[usize], batch: usize, see: &mut See<'_>) -> Vec<f32> {
-    indices.chunks(batch.max(1)).flat_map(|part| classifier.logits(&see(part))).collect()
+fn logits(
+    classifier: &dyn Classifier,
+    indices: &[usize],
+    batch: usize,
+    load: &mut LoadImages<'_>,
+) -> Vec<f32> {
+    indices.chunks(batch.max(1)).flat_map(|part| classifier.logits(&load(part))).collect()
 }
 
 fn row(
@@ -86,8 +92,9 @@ fn row(
     CalibrationRow { sigma, noisy, eps, temperature, before, after, reliability, reliability_after }
 }
 
-/// Every second image of each class, and the others: whatever order the classes stand in, both halves have them. The
-/// second image is counted through from class to class, so that the halves are as large as each other.
+/// Every second image of each class, and the others: both halves contain all classes, whatever
+/// their order. Counting continues from class to class, so that the halves have the same size up to
+/// one image.
 fn halves(labels: &[u32]) -> [Vec<usize>; 2] {
     let mut by_class: Vec<usize> = (0..labels.len()).collect();
     by_class.sort_by_key(|i| labels[*i]);
@@ -100,9 +107,10 @@ fn halves(labels: &[u32]) -> [Vec<usize>; 2] {
 /// The task that a monitor gets.
 const TASK: &str = "calibration";
 
-/// Measures calibration: on the clean images, at every noise level, under every attack. `at` gives the classifier at a noise
-/// level. Temperatures are fitted to every second image of each class and all measures taken of the others, of which there
-/// must be one. The monitor gets the task `calibration`; the rows end where it stops the work.
+/// Measures calibration: on the clean images, at every noise level, under every attack. `at`
+/// returns the classifier at a noise level. Temperatures are fitted to every second image of each
+/// class, and everything is measured on the others, of which there must be at least one. The monitor gets
+/// the task `calibration`; the rows end where it stops the work.
 pub fn calibrate<'m>(
     at: &dyn Fn(f64) -> BoxedClassifier<'m>,
     data: &Dataset,
@@ -118,9 +126,9 @@ pub fn calibrate<'m>(
 
     let clean = at(options.clean_sigma);
     let classes = clean.classes();
-    let mut as_it_is = |indices: &[usize]| unit_values(data, indices);
-    let fitted = fit_temperature(&logits(clean.as_ref(), &fit, batch, &mut as_it_is), &fit_labels);
-    let z = logits(clean.as_ref(), &held, batch, &mut as_it_is);
+    let mut unchanged = |indices: &[usize]| unit_values(data, indices);
+    let fitted = fit_temperature(&logits(clean.as_ref(), &fit, batch, &mut unchanged), &fit_labels);
+    let z = logits(clean.as_ref(), &held, batch, &mut unchanged);
     rows.push(row([options.clean_sigma, 0.0, fitted], false, &z, &held_labels, classes));
     monitor.progress(&Progress::new(TASK, 1.0 / total));
 
@@ -142,8 +150,8 @@ pub fn calibrate<'m>(
         }
         let mut attacked = |indices: &[usize]| {
             let (x, labels) = (unit_values(data, indices), labels(indices));
-            let places: Vec<u64> = indices.iter().map(|i| data.source_index(*i) as u64).collect();
-            attack.perturb(clean.as_ref(), &Examples { images: &x, labels: &labels, places: &places })
+            let source: Vec<u64> = indices.iter().map(|i| data.source_index(*i) as u64).collect();
+            attack.perturb(clean.as_ref(), &Examples { images: &x, labels: &labels, indices: &source })
         };
         let z = logits(clean.as_ref(), &held, batch, &mut attacked);
         rows.push(row([options.clean_sigma, attack.eps, fitted], false, &z, &held_labels, classes));
@@ -159,13 +167,13 @@ mod tests {
 
     #[test]
     fn both_halves_have_all_classes() {
-        // Classes in turn: the parity of the place would be that of the class.
+        // Classes in turn: the parity of the index would be that of the class.
         let labels: Vec<u32> = (0..41).map(|i| i % 4).collect();
         let halves = halves(&labels);
         assert_eq!((halves[0].len(), halves[1].len()), (21, 20));
         for half in &halves {
-            let of = |class: u32| half.iter().filter(|i| labels[**i] == class).count();
-            assert!(half.is_sorted() && (0..4).all(|class| (5..=6).contains(&of(class))), "{half:?}");
+            let count = |class: u32| half.iter().filter(|i| labels[**i] == class).count();
+            assert!(half.is_sorted() && (0..4).all(|class| (5..=6).contains(&count(class))), "{half:?}");
         }
         let mut all = halves.concat();
         all.sort_unstable();

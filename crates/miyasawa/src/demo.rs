@@ -26,24 +26,24 @@ const EPS: [f64; 5] = [0.0, 0.25, 0.5, 1.0, 1.5];
 /// Noise level of the explanation.
 const EXPLAINED_SIGMA: f64 = 0.4;
 
-/// What the demonstration does.
+/// The settings of the demonstration.
 #[derive(Clone, Debug)]
 pub struct DemoOptions {
     /// The folder for models, images and the report.
     pub out: PathBuf,
-    /// Training steps of each model; left out, what takes about a minute on two cores.
+    /// Training steps of each model; `None` for about a minute on two cores.
     pub steps: Option<u64>,
     /// Images that are attacked.
     pub attacked: usize,
     /// Seed of everything random.
     pub seed: u64,
-    /// What makes the report.
+    /// The provenance of the report.
     pub from: Provenance,
 }
 
 /// Both models at a noise level.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
-pub struct ComparedRow {
+pub struct DemoNoiseRow {
     /// The noise level.
     pub sigma: f64,
     /// Accuracy of the joint model.
@@ -64,7 +64,7 @@ pub struct ComparedRow {
 
 /// Both models under attack.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
-pub struct RobustRow {
+pub struct DemoRobustRow {
     /// Size of the attack, in units of the [0, 1] pixel range.
     pub eps: f64,
     /// Robust accuracy of the joint model.
@@ -77,13 +77,13 @@ pub struct RobustRow {
     pub plain_interval: [f64; 2],
 }
 
-/// The result.
+/// The result of the demonstration.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
-pub struct Comparison {
+pub struct DemoResult {
     /// A row for every noise level.
-    pub rows: Vec<ComparedRow>,
+    pub rows: Vec<DemoNoiseRow>,
     /// A row for every size of the attack.
-    pub robust: Vec<RobustRow>,
+    pub robust: Vec<DemoRobustRow>,
     /// Steps of the attack.
     pub pgd_steps: usize,
     /// Images that were attacked.
@@ -96,11 +96,12 @@ pub struct Comparison {
     pub seed: u64,
     /// Hashes of the joint model and of the plain classifier.
     pub sha256: [String; 2],
-    /// What made the report.
+    /// The provenance of the report.
     pub provenance: Provenance,
 }
 
-/// The recipe of the joint model; the plain classifier differs in what it is not: no denoising, no noise.
+/// The configuration of the joint model; the plain classifier is trained without denoising and
+/// noise.
 fn joint_config(options: &DemoOptions) -> Result<TrainConfig, ConfigError> {
     let mut config = TrainConfig::load(None, &[])?;
     config.seed = options.seed;
@@ -136,7 +137,7 @@ fn train<O: Observer>(
     device: &Device,
     observe: &mut dyn FnMut(&TrainConfig, u64) -> O,
 ) -> Result<Option<Trained>, ExperimentError> {
-    // The demonstration always starts anew.
+    // The demonstration never resumes.
     discard_run(out)?;
     let trainer = Trainer::new(config.clone(), device)?;
     let mut observer = observe(&config, trainer.total_steps());
@@ -152,8 +153,8 @@ fn train<O: Observer>(
     Ok(Some(Trained { model, rows: finish.rows, test, sigma, sha256 }))
 }
 
-/// Trains, compares and writes; `observe` gives an observer for each training. Nothing if an observer
-/// stopped one.
+/// Trains both models, compares them and writes the report; `observe` returns an observer for each
+/// training. Returns `None` if an observer stopped one.
 ///
 /// # Errors
 /// If a file cannot be written or a training diverges.
@@ -161,14 +162,14 @@ pub fn run<O: Observer>(
     options: &DemoOptions,
     device: &Device,
     observe: &mut dyn FnMut(&TrainConfig, u64) -> O,
-) -> Result<Option<Comparison>, ExperimentError> {
+) -> Result<Option<DemoResult>, ExperimentError> {
     let config = joint_config(options)?;
     let out = &options.out;
     let Some(joint) = train(config.clone(), &out.join("joint"), device, observe)? else { return Ok(None) };
     let Some(plain) = train(plain_config(&config), &out.join("plain"), device, observe)? else {
         return Ok(None);
     };
-    let rows = joint.rows.iter().zip(&plain.rows).map(|(joint, plain)| ComparedRow {
+    let rows = joint.rows.iter().zip(&plain.rows).map(|(joint, plain)| DemoNoiseRow {
         sigma: joint.sigma,
         joint_accuracy: joint.accuracy.unwrap_or(f64::NAN),
         joint_interval: joint.errors.accuracy_interval,
@@ -178,7 +179,7 @@ pub fn run<O: Observer>(
         psnr: joint.psnr.unwrap_or(f64::NAN),
         psnr_error: joint.errors.psnr_error,
     });
-    let rows: Vec<ComparedRow> = rows.collect();
+    let rows: Vec<DemoNoiseRow> = rows.collect();
     let attacked = joint.test.subset(options.attacked)?;
     let robust = |trained: &Trained, eps: f64| {
         let shape = [attacked.channels(), attacked.height(), attacked.width()];
@@ -188,13 +189,13 @@ pub fn run<O: Observer>(
     let row = |&eps: &f64| {
         let [joint, plain] = [robust(&joint, eps), robust(&plain, eps)];
         let [joint_interval, plain_interval] = [joint, plain].map(|share| wilson(share, attacked.len()));
-        RobustRow { eps, joint, joint_interval, plain, plain_interval }
+        DemoRobustRow { eps, joint, joint_interval, plain, plain_interval }
     };
-    let robust: Vec<RobustRow> = EPS.iter().map(row).collect();
+    let robust: Vec<DemoRobustRow> = EPS.iter().map(row).collect();
 
     let grid = report::denoising_grid(&joint.model, &joint.test, &config.eval.sigmas, device)?;
     grid.save_png(out.join("denoised.png"))?;
-    // An image that shows one digit, explained for another.
+    // An image of one digit, explained for another.
     let batch = noisy_batch(&joint.test, [0, 1], EXPLAINED_SIGMA, [options.seed, 0], device);
     let y = to_images(batch.y).remove(0);
     let other = (joint.test.labels()[0] as usize + 5) % joint.test.classes().len();
@@ -202,7 +203,7 @@ pub fn run<O: Observer>(
     let figure = report::explanation(&y, &explained, joint.test.classes())?;
     figure.save_png(out.join("explained.png"))?;
 
-    let comparison = Comparison {
+    let comparison = DemoResult {
         rows,
         robust,
         pgd_steps: PGD_STEPS,
@@ -219,24 +220,24 @@ pub fn run<O: Observer>(
 }
 
 fn page(
-    found: &Comparison,
+    found: &DemoResult,
     config: &TrainConfig,
     grid: &[u8],
     explanation: &[u8],
 ) -> Result<String, ExperimentError> {
     let mut page = Page::new("Miyasawa: one network classifies and denoises");
     page.paragraph(
-        "A joint model of a noisy image and its class, and a plain classifier of the same size, trained \
-         here on 1,437 handwritten digits of 8x8 pixels and measured on 360 others. Classifying is a \
-         softmax over classes; denoising is the gradient of the same network.",
+        "A joint model of a noisy image and its class, and a plain classifier of the same size, \
+         trained here on 1,437 handwritten digits of 8x8 pixels and measured on 360 others. \
+         Classifying is a softmax over classes; denoising is the gradient of the same network.",
     );
     page.heading("Denoised by the classifier");
     page.figure_png(grid, "For each digit: noisy, denoised, clean. A row for each noise level.");
     page.heading("Noise");
-    let joint = |row: &ComparedRow| Estimate::within(row.joint_accuracy, row.joint_interval);
-    let plain = |row: &ComparedRow| Estimate::within(row.plain_accuracy, row.plain_interval);
+    let joint = |row: &DemoNoiseRow| Estimate::within(row.joint_accuracy, row.joint_interval);
+    let plain = |row: &DemoNoiseRow| Estimate::within(row.plain_accuracy, row.plain_interval);
     let header = ["noise level", "joint accuracy", "plain accuracy", "noisy PSNR", "denoised PSNR"];
-    let cells = |row: &ComparedRow| {
+    let cells = |row: &DemoNoiseRow| {
         vec![
             row.sigma.to_string(),
             percent_within(joint(row)),
@@ -246,9 +247,9 @@ fn page(
         ]
     };
     let caption = format!(
-        "On {} images; accuracies with their 95% interval, PSNR with its standard error. Marked where one model is ahead \
-         beyond the interval of the difference. Noise levels are in units of the [-1, 1] range; PSNR uses the peak-to-peak \
-         range 2.",
+        "On {} images; accuracies with their 95% interval, PSNR with its standard error. Marked \
+         if one model exceeds the other by more than the interval of the difference. Noise levels \
+         are in units of the [-1, 1] range; PSNR uses the peak-to-peak range 2.",
         found.count
     );
     let both: Vec<_> = found.rows.iter().map(|row| (row.sigma, [joint(row), plain(row)])).collect();
@@ -270,8 +271,8 @@ fn page(
         vec![eps.to_string(), percent_within(*joint), percent_within(*plain)]
     };
     let caption = format!(
-        "Robust accuracy under {}-step L2 PGD on {} images, with its 95% interval; eps in units of the [0, 1] range. \
-         Marked as above.",
+        "Robust accuracy under {}-step L2 PGD on {} images, with its 95% interval; eps in units \
+         of the [0, 1] range. Marked as above.",
         found.pgd_steps, found.attacked
     );
     let rows: Vec<Vec<String>> = both.iter().map(cells).collect();
@@ -281,10 +282,14 @@ fn page(
     page.figure_svg(&report::render_svg(&plot, 720, 360)?, "");
     page.heading("The adversarial gradient is a difference of denoisers");
     page.figure_png(explanation, "sigma^2 * grad log p(c|y) = D(y,c) - D(y), computed both ways.");
-    page.heading("Again");
-    page.paragraph("The joint model and its recipe; the same command trains on your own images.");
+    page.heading("Train a model yourself");
+    page.paragraph(
+        "This command trains a joint model on your own images. The configuration of the joint \
+         model above follows.",
+    );
     page.code(
-        "miyasawa train --set data.train=PHOTOS --set data.size=[32,32] --set data.fit=resize --out RUN",
+        "miyasawa train --set data.train=PHOTOS --set data.size=[32,32] --set data.fit=resize \
+         --out RUN",
     );
     if let Ok(toml) = config.to_toml() {
         page.code(&toml);
@@ -295,7 +300,8 @@ fn page(
     Ok(page.render())
 }
 
-/// The cells of the better model, behind one column, where it is better beyond the interval.
+/// The cells of the better model, after the first column, if it is better by more than the interval
+/// of the difference.
 fn marked(both: &[(f64, [Estimate; 2])]) -> Vec<(usize, usize)> {
     let best = |(number, (_, pair)): (usize, &(f64, [Estimate; 2]))| {
         Some((number, 1 + distinct_best(&pair.map(Some), Best::Highest)?))
@@ -303,7 +309,7 @@ fn marked(both: &[(f64, [Estimate; 2])]) -> Vec<(usize, usize)> {
     both.iter().enumerate().filter_map(best).collect()
 }
 
-/// Accuracies of both models, on the axis of all accuracies.
+/// A plot of the accuracies of both models.
 fn accuracies(title: &str, x: &str, both: &[(f64, [Estimate; 2])]) -> Plot {
     let line = |name: &str, model: usize| {
         let points: Vec<_> = both.iter().map(|(x, pair)| (*x, pair[model].scaled(100.0))).collect();

@@ -38,7 +38,7 @@ pub enum DeviceError {
 }
 
 impl DeviceError {
-    /// Whether the call asked for what cannot be, as opposed to work that failed.
+    /// Whether the call asked for something impossible, as opposed to work that failed.
     pub fn is_usage(&self) -> bool {
         matches!(self, Self::NotBuilt(..) | Self::Unknown(_))
     }
@@ -77,12 +77,12 @@ impl FromStr for DeviceSpec {
 }
 
 impl DeviceSpec {
-    /// Opens the device and runs a first operation on it, so that a missing driver is told here and in
-    /// one line.
+    /// Opens the device and runs a first operation on it, so that a missing driver is reported here
+    /// and in one line.
     ///
     /// # Errors
-    /// If the device is not part of this build, its driver does not answer, or `MIYASAWA_ISA` asks for instructions that the
-    /// processor does not have.
+    /// If the device is not part of this build, its driver does not respond, or `MIYASAWA_ISA`
+    /// names instructions that the processor does not have.
     pub fn open(self) -> Result<Device, DeviceError> {
         if self == Self::Cpu {
             // The first operation would panic.
@@ -96,25 +96,25 @@ impl DeviceSpec {
         });
         match opened {
             Ok(device) => device.ok_or_else(|| DeviceError::NotBuilt(self.to_string(), self.feature())),
-            Err(reason) => Err(DeviceError::Unavailable(self.to_string(), self.why(&reason))),
+            Err(reason) => Err(DeviceError::Unavailable(self.to_string(), self.explain_panic(&reason))),
         }
     }
 
-    /// What to say of a driver's panic: its reason where it gives one, and what to look at.
-    fn why(self, reason: &str) -> String {
-        let look = match self {
+    /// The message for a driver's panic: its reason where there is one, and a hint for the user.
+    fn explain_panic(self, reason: &str) -> String {
+        let hint = match self {
             Self::Cpu => "is the processor one that this build is for?",
             Self::Vulkan => "is a Vulkan driver installed (does `vulkaninfo` list a device)?",
             Self::Metal => "is this a Mac with a GPU that speaks Metal?",
             Self::Cuda(_) => "is an NVIDIA driver installed (does `nvidia-smi` list the device)?",
             Self::Rocm(_) => "is an AMD driver with ROCm installed (does `rocminfo` list the device)?",
         };
-        // Words of the program's inside tell a user nothing.
+        // Internal names of the program are of no use to a user.
         let inside = ["called `", "RecvError", "PoisonError", "assertion ", "index out of bounds"];
         if reason.is_empty() || inside.iter().any(|part| reason.contains(part)) {
-            format!("no driver answers; {look}")
+            format!("no driver answers; {hint}")
         } else {
-            format!("{}; {look}", reason.trim_end_matches(['.', ';', ':']))
+            format!("{}; {hint}", reason.trim_end_matches(['.', ';', ':']))
         }
     }
 
@@ -146,8 +146,9 @@ impl DeviceSpec {
     }
 }
 
-/// The result of work that may panic, or the first line of the first panic's message. Drivers panic where they are missing,
-/// often on a thread of their own, and what arrives here says only that the thread is gone.
+/// The result of work that may panic, or the first line of the first panic's message. Drivers panic
+/// where they are missing, often on another thread, and the error that arrives here says only that
+/// the thread has ended.
 fn without_panic<T>(work: impl FnOnce() -> T + std::panic::UnwindSafe) -> Result<T, String> {
     // One thread at a time, or one would put back the other's hook.
     static HOOK: Mutex<()> = Mutex::new(());
@@ -167,8 +168,8 @@ fn without_panic<T>(work: impl FnOnce() -> T + std::panic::UnwindSafe) -> Result
     result.map_err(|_| first().take().unwrap_or_default())
 }
 
-/// The Vulkan device that `MIYASAWA_VULKAN` names (`discrete`, `integrated` or `software`), else the driver's
-/// own choice. Opened once: a second registration is an error in Burn.
+/// The Vulkan device that `MIYASAWA_VULKAN` names (`discrete`, `integrated` or `software`), else
+/// the driver's choice. Opened once: a second registration is an error in Burn.
 ///
 /// # Panics
 /// If there is no such device.
@@ -177,7 +178,8 @@ fn vulkan() -> Device {
     use burn::tensor::{DeviceKind, wgpu::WgpuBackend};
     static OPENED: std::sync::OnceLock<Device> = std::sync::OnceLock::new();
     let open = || {
-        // Burn's default looks for hardware only; a software driver (SwiftShader, llvmpipe) must be asked for.
+        // Burn's default considers hardware only; a software driver (SwiftShader, llvmpipe) must be
+        // asked for.
         let kind = match std::env::var("MIYASAWA_VULKAN").as_deref() {
             Ok("software") => DeviceKind::Cpu,
             Ok("integrated") => DeviceKind::IntegratedGpu(0),
@@ -212,14 +214,17 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_driver_is_told_in_the_users_words() {
+    fn a_missing_driver_is_reported_without_internal_names() {
         let cuda = DeviceSpec::Cuda(0);
         let inside = "called `Result::unwrap()` on an `Err` value: RecvError";
-        let text = DeviceError::Unavailable(cuda.to_string(), cuda.why(inside)).to_string();
+        let text = DeviceError::Unavailable(cuda.to_string(), cuda.explain_panic(inside)).to_string();
         assert!(text.contains("no driver answers") && text.contains("nvidia-smi"), "{text}");
         assert!(!text.contains("unwrap") && !text.contains("RecvError"), "{text}");
-        assert!(cuda.why("libcuda.so cannot be loaded.").starts_with("libcuda.so cannot be loaded; is an"));
-        // The first panic gives the reason, though it is on another thread.
+        assert!(
+            cuda.explain_panic("libcuda.so cannot be loaded.")
+                .starts_with("libcuda.so cannot be loaded; is an")
+        );
+        // The first panic has the reason, though it is on another thread.
         let found = without_panic(|| {
             let (sender, receiver) = std::sync::mpsc::channel::<()>();
             let server = std::thread::spawn(move || {

@@ -1,7 +1,7 @@
 //! Eigenvalues of small symmetric matrices.
 
-/// All eigenvalues of a small symmetric matrix, and its eigenvectors as columns, by rotations that each clear one entry
-/// (Jacobi's method, Golub & Van Loan, "Matrix computations", section 8.5).
+/// All eigenvalues of a small symmetric matrix, and its eigenvectors as columns, by rotations that
+/// each clear one entry (Jacobi's method, Golub & Van Loan, "Matrix computations", section 8.5).
 pub(crate) fn jacobi(mut a: Vec<Vec<f64>>) -> (Vec<f64>, Vec<Vec<f64>>) {
     let n = a.len();
     let mut v: Vec<Vec<f64>> =

@@ -1,4 +1,4 @@
-//! What a whole experiment (a [demonstration](crate::demo), a [comparison](crate::compare)) can fail at.
+//! Errors of an experiment: a [demonstration](crate::demo) or a [comparison](crate::compare).
 
 use crate::atomic::AtomicError;
 use crate::checkpoint::CheckpointError;
@@ -8,7 +8,7 @@ use crate::report::ReportError;
 use crate::train::{TrainError, config::ConfigError};
 use std::path::PathBuf;
 
-/// Why an experiment ended early.
+/// An error that ended an experiment.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)]
 pub enum ExperimentError {
@@ -26,7 +26,7 @@ pub enum ExperimentError {
     Report(#[from] ReportError),
     #[error(transparent)]
     Write(#[from] AtomicError),
-    /// A folder cannot be made, or a file in it cannot be read.
+    /// A folder cannot be created, or a file in it cannot be read.
     #[error("{path}: {source}")]
     Folder {
         /// The folder or file.
@@ -34,34 +34,34 @@ pub enum ExperimentError {
         /// The cause.
         source: std::io::Error,
     },
-    /// A run of another configuration is in the way.
-    #[error("{path}: a run with another configuration is there; choose another --out or remove it")]
+    /// The folder holds a run with another configuration.
+    #[error("{path}: holds a run with another configuration; choose another --out or remove it")]
     OtherRun {
         /// The run's folder.
         path: PathBuf,
     },
     /// No model has this name.
-    #[error("no model {name:?}, expected one of {known:?}")]
+    #[error("no model is named {name:?}, expected one of {known:?}")]
     Unknown {
-        /// The name.
+        /// The requested name.
         name: String,
-        /// Those that there are.
+        /// The names of all models.
         known: Vec<String>,
     },
-    /// A checkpoint is for other images.
-    #[error("{path}: a model of {found}, the comparison is on {expected}")]
+    /// A checkpoint does not match the comparison's data or noise levels.
+    #[error("{path}: the model has {found}, expected {expected} as in the comparison")]
     OtherData {
         /// The checkpoint.
         path: PathBuf,
-        /// Its channels and classes.
+        /// The checkpoint's channels, classes or conditioning.
         found: String,
-        /// The data's.
+        /// The comparison's.
         expected: String,
     },
 }
 
 impl ExperimentError {
-    /// Whether the call asked for what cannot be, as opposed to work that failed.
+    /// Whether the call was invalid, as opposed to valid work that failed.
     pub fn is_usage(&self) -> bool {
         match self {
             Self::Config(error) => error.is_usage(),

@@ -1,19 +1,20 @@
-//! Classification-denoising networks: one network models the joint density of a noisy image and its class.
+//! Classification-denoising networks: one network models the joint density of a noisy image and its
+//! class.
 //!
-//! Classifying is a forward pass and a softmax; denoising is the Tweedie-Miyasawa formula, the gradient of
-//! the same network; training joins cross-entropy with denoising score matching, with exact gradients.
+//! Classifying is a forward pass and a softmax; denoising is the Tweedie-Miyasawa formula, the
+//! gradient of the same network; training joins cross-entropy with denoising score matching, with
+//! exact gradients.
 //!
-//! | module | what it holds |
+//! | module | content |
 //! | --- | --- |
 //! | [`ops`] | the operations, closed under differentiation, on every device |
-//! | [`nn`] | layers that know their own adjoint |
+//! | [`nn`] | layers with hand-written adjoints |
 //! | [`model`] | energy networks, the joint model, losses |
-//! | [`train`], [`eval`], [`attack`], [`metrics`] | what is done with a model |
-//! | [`data`], [`image`], [`checkpoint`] | what comes in and goes out |
-//! | [`progress`] | watching and stopping long work |
-//! | [`certify`], [`calibrate`], [`ood`], [`explain`], [`trust`] | whether to trust it |
-//! | [`infer`], [`report`], [`demo`], [`compare`], [`experiment`] | images of one's own, figures and pages, a first look, models side by side, what these fail at |
-//! | [`verify`], [`mod@bench`] | is it right, is it fast |
+//! | [`train`], [`eval`], [`attack`], [`metrics`] | training, evaluation, attacks and their measures |
+//! | [`data`], [`image`], [`checkpoint`] | data sets, image files, model files |
+//! | [`certify`], [`calibrate`], [`ood`], [`explain`], [`trust`] | whether to trust a prediction |
+//! | [`infer`], [`report`], [`demo`], [`compare`], [`experiment`] | your own images, figures and pages, a demonstration, models side by side, errors of the last two |
+//! | [`verify`], [`mod@bench`] | correctness and speed |
 //!
 //! ```
 //! use miyasawa::{Device, model::{GradResNetConfig, JointModel}};
@@ -70,13 +71,14 @@ pub mod verify;
 
 pub use burn::tensor::Device;
 
-// Their types stand in this library's signatures: another version of them has other types.
+// Their types are part of this library's signatures: another version of them has other types.
 pub use {burn, rand};
 
-/// The instruction set that the CPU kernels run on.
+/// Returns the name of the instruction set that the CPU kernels run on.
 ///
 /// # Panics
-/// If `MIYASAWA_ISA` asks for one that is not there, as every operation does; [`device::DeviceSpec::open`] tells it as an error.
+/// If `MIYASAWA_ISA` names one that is not available, as every operation does;
+/// [`device::DeviceSpec::open`] returns that as an error.
 pub fn isa_name() -> String {
     miyasawa_kernels::isa::Isa::current().to_string()
 }

@@ -1,8 +1,9 @@
-//! Parts of a batch side by side: each thread takes whole parts and computes them alone.
+//! Parts of a batch in parallel: each thread computes entire parts by itself.
 //!
-//! Threads that share an operation wait for each other after every one of them; threads with parts of their own do not.
-//! No layer mixes images, so that the answers are the same but for rounding, which depends on the parts. The parts
-//! therefore depend on the batch alone, not on the number of threads. Devices other than the CPU take a batch as it is.
+//! Threads that share an operation wait for each other after every one of them; threads that
+//! compute separate parts do not. No layer mixes images, so that the results are the same except
+//! for rounding, which depends on the parts. The parts therefore depend only on the batch, not on
+//! the number of threads. Devices other than the CPU take an undivided batch.
 
 use crate::model::{Predict, Prediction, Query};
 use burn::tensor::{Device, Tensor};
@@ -11,10 +12,11 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-/// The most images of a part where only answers are wanted: few enough to stay in the cache.
+/// The most images of a part where only predictions are wanted: few enough to stay in the cache.
 const PART: usize = 16;
 
-/// One pool of one thread for each thread that the program may use; none where the device is no CPU.
+/// One pool of one thread for each thread that the program may use; none where the device is not
+/// the CPU.
 pub(crate) fn workers(device: &Device) -> Vec<&'static rayon::ThreadPool> {
     // Started once and kept: the next caller may want more of them.
     static STARTED: Mutex<Vec<&'static rayon::ThreadPool>> = Mutex::new(Vec::new());
@@ -31,7 +33,8 @@ pub(crate) fn workers(device: &Device) -> Vec<&'static rayon::ThreadPool> {
     started.iter().take(wanted).copied().collect()
 }
 
-/// `work` of every part, in the order of the parts; each worker takes the next one that is left.
+/// Runs `work` on every part and returns the results in the order of the parts; each worker takes
+/// the next part.
 pub(crate) fn on_workers<P: Sync, T: Send + Sync>(
     workers: &[&rayon::ThreadPool],
     parts: &[P],
@@ -44,11 +47,11 @@ pub(crate) fn on_workers<P: Sync, T: Send + Sync>(
             let (done, work, next) = (&done, &work, &next);
             scope.spawn(move || {
                 worker.install(|| {
-                    let left = || {
+                    let take_next = || {
                         let i = next.fetch_add(1, Ordering::Relaxed);
                         parts.get(i).zip(done.get(i))
                     };
-                    while let Some((part, done)) = left() {
+                    while let Some((part, done)) = take_next() {
                         let _ = done.set(work(part));
                     }
                 });
@@ -58,13 +61,14 @@ pub(crate) fn on_workers<P: Sync, T: Send + Sync>(
     done.into_iter().filter_map(OnceLock::into_inner).collect()
 }
 
-/// `count` images in so many parts, as equal as can be: first image and how many.
+/// Divides `count` images into `parts` parts of nearly equal size: `[first image, size]` of each.
 pub(crate) fn equal_parts(count: usize, parts: usize) -> Vec<[usize; 2]> {
     let from = |part: usize| part * count / parts;
     (0..parts).map(|k| [from(k), from(k + 1) - from(k)]).collect()
 }
 
-/// `work` of the parts of `count` images, each its first image and how many, as equal as can be.
+/// Runs `work` on parts of `count` images of nearly equal size, each described by its first image
+/// and size.
 pub(crate) fn share_out<T: Send + Sync>(
     count: usize,
     device: &Device,
@@ -78,30 +82,30 @@ pub(crate) fn share_out<T: Send + Sync>(
     on_workers(&workers, &parts, |part| work(*part))
 }
 
-/// What [`Predict::predict`] answers, the batch shared out.
+/// As [`Predict::predict`], with the batch divided among the workers.
 pub(crate) fn predict(
     model: &(impl Predict + Sync),
     y: &Tensor<4>,
     sigma: &Tensor<1>,
     query: &Query<'_>,
 ) -> Prediction {
-    let answers = share_out(y.dims()[0], &y.device(), |[from, count]| {
+    let predictions = share_out(y.dims()[0], &y.device(), |[from, count]| {
         let class_conditional = query.class_conditional.map(|labels| labels.clone().narrow(0, from, count));
         let query = Query { class_conditional: class_conditional.as_ref(), ..*query };
         model.predict(&y.clone().narrow(0, from, count), &sigma.clone().narrow(0, from, count), &query)
     });
     Prediction {
-        logits: joined(&answers, |answer| answer.logits.clone()),
-        denoised: joined(&answers, |answer| answer.denoised.clone()),
-        class_conditional: joined(&answers, |answer| answer.class_conditional.clone()),
+        logits: joined(&predictions, |prediction| prediction.logits.clone()),
+        denoised: joined(&predictions, |prediction| prediction.denoised.clone()),
+        class_conditional: joined(&predictions, |prediction| prediction.class_conditional.clone()),
     }
 }
 
 fn joined<const D: usize>(
-    answers: &[Prediction],
-    of: impl Fn(&Prediction) -> Option<Tensor<D>>,
+    predictions: &[Prediction],
+    part: impl Fn(&Prediction) -> Option<Tensor<D>>,
 ) -> Option<Tensor<D>> {
-    let parts: Vec<Tensor<D>> = answers.iter().filter_map(of).collect();
+    let parts: Vec<Tensor<D>> = predictions.iter().filter_map(part).collect();
     (!parts.is_empty()).then(|| Tensor::cat(parts, 0))
 }
 
@@ -126,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn a_shared_batch_has_the_same_answers() {
+    fn a_shared_batch_has_the_same_predictions() {
         let device = Device::flex();
         let config = GradResNetConfig { width: 8, blocks: vec![1], ..GradResNetConfig::new(1, 3) };
         let model = JointModel::new(config.init(&device, 0), 0.5);
@@ -137,13 +141,13 @@ mod tests {
         let labels: Vec<i32> = (0..37).map(|i| i % 3).collect();
         let labels = Tensor::<1, Int>::from_data(TensorData::new(labels, [37]), &device);
         let query = Query { classify: true, denoise: true, class_conditional: Some(&labels) };
-        let (whole, shared) = (model.predict(&y, &sigma, &query), predict(&model, &y, &sigma, &query));
+        let (direct, shared) = (model.predict(&y, &sigma, &query), predict(&model, &y, &sigma, &query));
         let values = |p: Prediction| {
             let (d, g) = (p.denoised.unwrap().into_data(), p.class_conditional.unwrap().into_data());
             let z = p.logits.unwrap().into_data();
             [z, d, g].map(|data| data.try_to_vec::<f32>().unwrap())
         };
-        for (a, b) in values(whole).iter().zip(values(shared)) {
+        for (a, b) in values(direct).iter().zip(values(shared)) {
             assert!(relative_error(a, &b) < 1e-5);
         }
         let nothing = predict(&model, &y, &sigma, &Query::default());

@@ -1,4 +1,4 @@
-//! What most programs need: `use miyasawa::prelude::*;`.
+//! The types that most programs need: `use miyasawa::prelude::*;`.
 
 pub use crate::device::DeviceSpec;
 pub use crate::image::Image;

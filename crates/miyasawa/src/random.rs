@@ -1,14 +1,16 @@
 //! Random numbers that are a function of (seed, epoch or step, index, purpose) alone.
 //!
-//! They are drawn on the host, so they are the same on every device, and depend neither on the number of threads nor on the
-//! size of a batch nor on what was drawn before. A run resumes bit by bit without a saved generator.
+//! They are drawn on the host, so they are the same on every device, and depend neither on the
+//! number of threads nor on the size of a batch nor on what was drawn before. A run resumes bit by
+//! bit without a saved generator.
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
 use rayon::prelude::*;
 
-/// What random numbers are for: the last part of the key of [`example_rng`]. A program of one's own takes numbers from 64 up.
+/// The purposes of random numbers: the last part of the key of [`example_rng`]. Your own programs
+/// use numbers from 64 up.
 pub mod stream {
     /// The order of an epoch.
     pub const ORDER: u64 = 1;
@@ -36,11 +38,12 @@ pub mod stream {
     pub const SYNTHETIC: u64 = 23;
     /// The first content of JEM's replay buffer.
     pub const JEM_BUFFER: u64 = 24;
-    /// Starts and probes of the denoiser's Jacobian (never drawn in one run with [`JEM_BUFFER`], whose number it has).
+    /// Starts and probes of the denoiser's Jacobian (never drawn in one run with [`JEM_BUFFER`],
+    /// whose number it has).
     pub const JACOBIAN: u64 = 24;
     /// JEM's samples.
     pub const JEM_SAMPLES: u64 = 25;
-    /// Where patches are cut out.
+    /// Positions of patches.
     pub const PATCH: u64 = 26;
     /// Contrasts of low-contrast images.
     pub const CONTRAST: u64 = 27;
@@ -48,7 +51,8 @@ pub mod stream {
 
 /// The random numbers of one example in one epoch, for one purpose (`stream`).
 ///
-/// The four numbers are the key of the ChaCha8 generator, so different examples have independent numbers.
+/// The four numbers are the key of the ChaCha8 generator, so different examples have independent
+/// numbers.
 pub fn example_rng(seed: u64, epoch: u64, index: u64, stream: u64) -> ChaCha8Rng {
     let mut key = [0u8; 32];
     for (bytes, number) in key.chunks_exact_mut(8).zip([seed, epoch, index, stream]) {
@@ -64,14 +68,14 @@ pub(crate) fn fill_normal(rng: &mut impl Rng, out: &mut [f32]) {
     }
 }
 
-/// Standard normal noise for the images `first..first + batch` of an evaluation; one stream for each
-/// noise level, so that every model meets the same noise.
+/// Standard normal noise for the images `first..first + batch` of an evaluation; one stream for
+/// each noise level, so that every model is evaluated with the same noise.
 pub fn evaluation_noise(seed: u64, level: u64, first: usize, batch: usize, image: usize) -> Vec<f32> {
-    let mut eps = vec![0.0; batch * image];
-    eps.par_chunks_mut(image).enumerate().for_each(|(i, eps)| {
-        fill_normal(&mut example_rng(seed, level, (first + i) as u64, stream::EVALUATION), eps);
+    let mut noise = vec![0.0; batch * image];
+    noise.par_chunks_mut(image).enumerate().for_each(|(i, noise)| {
+        fill_normal(&mut example_rng(seed, level, (first + i) as u64, stream::EVALUATION), noise);
     });
-    eps
+    noise
 }
 
 #[cfg(test)]
@@ -79,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_noise_of_a_image_is_that_of_its_place() {
+    fn the_noise_of_an_image_depends_on_its_index() {
         let shifted = evaluation_noise(1, 0, 1, 2, 10);
         assert_eq!(shifted[..10], evaluation_noise(1, 0, 0, 2, 10)[10..]);
     }

@@ -1,25 +1,25 @@
 //! The ranges of values: 8 bits in files, [-1, 1] in networks, [0, 1] in attacks and certificates.
 
-/// An 8-bit value as the networks see it: v / 127.5 - 1, in [-1, 1].
+/// Maps an 8-bit value to the networks' range [-1, 1]: v / 127.5 - 1.
 #[inline]
 pub fn normalise(value: u8) -> f32 {
     f32::from(value) / 127.5 - 1.0
 }
 
-/// The 8-bit value nearest to a normalised one; what lies outside [-1, 1] is clipped, NaN becomes 0.
+/// The 8-bit value nearest to a normalised one; values outside [-1, 1] are clipped, NaN becomes 0.
 #[inline]
 pub fn denormalise(value: f32) -> u8 {
     // A float-to-integer cast saturates and sends NaN to 0.
     ((value + 1.0) * 127.5).round() as u8
 }
 
-/// From the networks' range [-1, 1] to [0, 1]: exact at the ends; what lies outside is clipped.
+/// Maps the networks' range [-1, 1] to [0, 1]: exact at the ends; values outside are clipped.
 #[inline]
 pub fn to_unit(value: f32) -> f32 {
     (0.5 * value + 0.5).clamp(0.0, 1.0)
 }
 
-/// From [0, 1] to the networks' range [-1, 1]: exact at the ends.
+/// Maps [0, 1] to the networks' range [-1, 1]: exact at the ends.
 #[inline]
 pub fn from_unit(value: f32) -> f32 {
     2.0 * value - 1.0

@@ -1,4 +1,4 @@
-//! Recomputes everything in an oracle file of reference.py and tells how far off it is.
+//! Recomputes all quantities of an oracle file of reference.py and reports the errors.
 
 use crate::checkpoint::tensor_data;
 use crate::model::{
@@ -10,7 +10,7 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 use safetensors::SafeTensors;
 use std::collections::{BTreeMap, HashMap};
 
-/// A small oracle, so that `verify` works with nothing at hand. Made by `scripts/oracles.sh`.
+/// A small oracle, so that `verify` works without any file. Written by `scripts/oracles.sh`.
 pub const EMBEDDED: &[u8] = include_bytes!("../assets/oracle.safetensors");
 
 /// The identity `sigma^2 * grad log p(c|y) = D(y,c) - D(y)`, checked with the oracle's quantities.
@@ -21,7 +21,7 @@ pub const IDENTITY: &str = "identity";
 pub struct Deviation {
     /// Its name in the oracle, or [`IDENTITY`].
     pub quantity: String,
-    /// The relative error; not a number where a value is not finite.
+    /// The relative error; NaN where a value is not finite.
     pub relative_error: f64,
 }
 
@@ -31,8 +31,8 @@ pub enum VerifyError {
     /// The bytes are not an oracle.
     #[error("not an oracle of reference.py: {0}")]
     Format(String),
-    /// The oracle's parameters do not fit the model that its metadata describes.
-    #[error("the oracle's parameters do not fit: {0}")]
+    /// The oracle's parameters do not match the model that its metadata describes.
+    #[error("the oracle's parameters do not match its model: {0}")]
     Params(#[from] ParamError),
 }
 
@@ -42,7 +42,7 @@ pub fn relative_error(a: &[f32], b: &[f32]) -> f64 {
     if scale > 0.0 { error / scale } else { error }
 }
 
-/// `max |a - b|`, not a number where a difference is not finite, and `max |b|`.
+/// `max |a - b|`, NaN where a difference is not finite, and `max |b|`.
 pub(crate) fn error_and_scale(a: &[f32], b: &[f32]) -> (f64, f64) {
     assert_eq!(a.len(), b.len(), "relative_error: lengths");
     let (mut error, mut scale) = (0.0f64, 0.0f64);
@@ -66,7 +66,7 @@ struct Oracle {
 
 struct Batch {
     x: TensorData,
-    eps: TensorData,
+    noise: TensorData,
     sigma: TensorData,
     labels: TensorData,
 }
@@ -115,9 +115,7 @@ impl Oracle {
             },
             ..plain
         };
-        if let Some(problem) = config.problem() {
-            return Err(format(problem));
-        }
+        config.validate().map_err(format)?;
         let mut tensors = BTreeMap::new();
         for (name, view) in file.iter() {
             let data = tensor_data(&view).map_err(|e| format(format!("{name} {e}")))?;
@@ -138,11 +136,11 @@ impl Oracle {
         Ok(data.clone())
     }
 
-    /// The tensors that everything is computed from, once they are known to fit together.
+    /// The tensors of the batch, once their shapes are known to match.
     fn batch(&self) -> Result<Batch, VerifyError> {
-        let (x, eps) = (self.tensor("x", 4)?, self.tensor("eps", 4)?);
+        let (x, noise) = (self.tensor("x", 4)?, self.tensor("eps", 4)?);
         let (sigma, labels) = (self.tensor("sigma", 1)?, self.tensor("labels", 1)?);
-        let shapes = [&x, &eps, &sigma, &labels].map(|data| data.shape().to_vec());
+        let shapes = [&x, &noise, &sigma, &labels].map(|data| data.shape().to_vec());
         let n = shapes[0][0];
         let fits = shapes[0][1] == self.config.channels
             && shapes[0].iter().all(|size| *size > 0)
@@ -160,7 +158,7 @@ impl Oracle {
             let found = format!("'labels' are not all integers below {}", self.config.classes);
             return Err(VerifyError::Format(found));
         }
-        Ok(Batch { x, eps, sigma, labels })
+        Ok(Batch { x, noise, sigma, labels })
     }
 
     fn params(&self) -> ParamMap {
@@ -181,10 +179,11 @@ fn deviation(quantity: &str, ours: TensorData, theirs: &TensorData) -> Result<De
     Ok(Deviation { quantity: quantity.to_owned(), relative_error: relative_error(&a, &b) })
 }
 
-/// Recomputes an oracle on a device; the parameter gradients come last, in the order of their names.
+/// Recomputes an oracle on a device; the parameter gradients come last, in the order of their
+/// names.
 ///
 /// # Errors
-/// If the bytes are not an oracle of reference.py or do not fit together.
+/// If the bytes are not an oracle of reference.py or their shapes contradict each other.
 pub fn verify(bytes: &[u8], device: &Device) -> Result<Vec<Deviation>, VerifyError> {
     let oracle = Oracle::parse(bytes)?;
     let device = device.clone().autodiff();
@@ -193,16 +192,16 @@ pub fn verify(bytes: &[u8], device: &Device) -> Result<Vec<Deviation>, VerifyErr
 
     let batch = oracle.batch()?;
     let x = Tensor::<4>::from_data(batch.x, &device);
-    let eps = Tensor::<4>::from_data(batch.eps, &device);
+    let noise = Tensor::<4>::from_data(batch.noise, &device);
     let sigma = Tensor::<1>::from_data(batch.sigma, &device);
     let labels = Tensor::<1, Int>::from_data(batch.labels, &device);
     let n = sigma.dims()[0];
-    let y = x + eps.clone() * sigma.clone().reshape([n, 1, 1, 1]);
+    let y = x + noise.clone() * sigma.clone().reshape([n, 1, 1, 1]);
 
     let point = model.at(&y, &sigma);
     let score = point.score();
     let ce = loss::cross_entropy(point.logits(), &labels, 0.0).mean();
-    let dsm = loss::score_matching(&model, score.clone(), &eps, &sigma).mean();
+    let dsm = loss::score_matching(&model, score.clone(), &noise, &sigma).mean();
     let conditional = point.denoised_given(&labels);
     let denoised = point.tweedie(&score);
 

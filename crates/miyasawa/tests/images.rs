@@ -1,4 +1,4 @@
-//! What the bundled model makes of images that no set of photographs holds: it must not make them worse.
+//! The bundled model on synthetic images unlike photographs: it must not increase their error.
 
 use miyasawa::{image::Image, prelude::*, random::evaluation_noise};
 
@@ -7,7 +7,7 @@ const SIDE: usize = 64;
 /// Clean images by name: value of a pixel, `[channel, row, column]`, in [-1, 1].
 type Clean = fn(usize, f32, f32) -> f32;
 
-/// From black to white and through mid-grey, where an image without contrast has nothing to be normalised by.
+/// From black to white through mid-grey, where an image without contrast cannot be normalised.
 const LEVELS: [f32; 7] = [-1.0, -0.5, -0.05, 0.004, 0.05, 0.57, 1.0];
 
 const IMAGES: [(&str, Clean); 7] = [
@@ -30,10 +30,11 @@ fn deviation(a: &[f32], b: &[f32]) -> f64 {
     (sum / a.len() as f64).sqrt()
 }
 
-/// For any constant, gradient, low-contrast, textured or saturated image at any level from 0 to 1, the error of
-/// what comes out is at most that of what goes in; on constants from 0.05 on it is below a third of it.
+/// For any constant, gradient, low-contrast, textured or saturated image at any level from 0 to 1,
+/// the output error is at most the input error; for constants from level 0.05 on it is below a
+/// third of it.
 #[test]
-fn no_image_comes_out_worse_than_it_went_in() {
+fn denoising_does_not_increase_the_error() {
     let model = Predictor::bundled().unwrap();
     let constants = LEVELS.map(|level| (format!("constant {level}"), image(|_, _, _| level), true));
     let others = IMAGES.map(|(name, clean)| (name.to_owned(), image(clean), false));
@@ -41,7 +42,7 @@ fn no_image_comes_out_worse_than_it_went_in() {
     for (name, clean, constant) in constants.into_iter().chain(others) {
         for (k, sigma) in [0.0f32, 0.004, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0].into_iter().enumerate() {
             let noise = evaluation_noise(5, k as u64, 0, 1, clean.len());
-            let noisy: Vec<f32> = clean.iter().zip(noise).map(|(x, eps)| x + sigma * eps).collect();
+            let noisy: Vec<f32> = clean.iter().zip(noise).map(|(x, noise)| x + sigma * noise).collect();
             let shape = (3, SIDE, SIDE);
             let before = deviation(&noisy, &clean);
             let noisy = Image::new(shape, noisy).unwrap();
@@ -57,7 +58,8 @@ fn no_image_comes_out_worse_than_it_went_in() {
     assert!(worse.is_empty(), "{}", worse.join("\n"));
 }
 
-/// Of a clean constant the model takes away less than the noise that it is told of; at 0 nothing.
+/// The model changes a clean constant by less than the noise level it is conditioned on; at 0 not
+/// at all.
 #[test]
 fn a_clean_constant_stays_constant() {
     let model = Predictor::bundled().unwrap();

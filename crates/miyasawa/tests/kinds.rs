@@ -1,5 +1,5 @@
-//! Every kind of model, trained for a moment on the digits: it learns, and an interrupted run goes on as if
-//! nothing had happened.
+//! Every kind of model, trained briefly on the digits: it learns, and an interrupted and resumed
+//! run gives the same model as an uninterrupted one.
 
 use miyasawa::{
     Device,
@@ -8,7 +8,7 @@ use miyasawa::{
 };
 use std::path::Path;
 
-/// Records losses, and stops after so many steps.
+/// Records losses, and stops after step `stop_at`.
 #[derive(Default)]
 struct Watch {
     losses: Vec<f64>,
@@ -53,11 +53,11 @@ fn train(settings: &[&str], out: &Path, resume: bool, stop_at: Option<u64>) -> (
     (finish, watch.losses)
 }
 
-/// Trains as a whole and in two parts.
+/// Trains without an interruption and in two parts.
 fn check(settings: &[&str]) -> Finish {
     let dir = tempfile::tempdir().unwrap();
-    let (whole, parts) = (dir.path().join("whole"), dir.path().join("parts"));
-    let (finish, losses) = train(settings, &whole, false, None);
+    let (uninterrupted, parts) = (dir.path().join("uninterrupted"), dir.path().join("parts"));
+    let (finish, losses) = train(settings, &uninterrupted, false, None);
     let mean = |losses: &[f64]| losses.iter().sum::<f64>() / losses.len() as f64;
     let (first, last) = (mean(&losses[..5]), mean(&losses[35..]));
     assert!(last < 0.95 * first, "{settings:?}: {first} {last}");
@@ -67,7 +67,7 @@ fn check(settings: &[&str]) -> Finish {
     assert!(resumed.complete);
     assert_eq!(again, losses[17..], "{settings:?}");
     let model = |dir: &Path| std::fs::read(dir.join("model.safetensors")).unwrap();
-    assert!(model(&whole) == model(&parts), "{settings:?}: another model");
+    assert!(model(&uninterrupted) == model(&parts), "{settings:?}: another model");
     finish
 }
 

@@ -1,8 +1,8 @@
-//! Everything in every oracle file, recomputed on the CPU. The files are made by `scripts/oracles.sh`.
+//! Recomputes every quantity of every oracle file on the CPU. `scripts/oracles.sh` makes the files.
 
 use miyasawa::{Device, verify};
 
-/// What the project promises for each quantity.
+/// The largest relative error of each quantity.
 const TOLERANCE: f64 = 1e-4;
 
 #[test]
@@ -23,12 +23,13 @@ fn every_quantity_of_every_oracle_agrees_with_pytorch() {
 }
 
 #[test]
-fn a_damaged_oracle_is_told_and_a_wrong_one_is_found() {
+fn damaged_and_wrong_oracles_are_detected() {
     let verify = |bytes: &[u8]| verify::verify(bytes, &Device::flex());
     for cut in [0, 7, 100, verify::EMBEDDED.len() / 2, verify::EMBEDDED.len() - 1] {
         assert!(verify(&verify::EMBEDDED[..cut]).is_err(), "cut at {cut}");
     }
-    // The last bytes belong to a tensor's values: with its exponent changed some quantity is far off.
+    // The last bytes belong to a tensor's values: with its exponent changed some quantity is far
+    // off.
     let mut changed = verify::EMBEDDED.to_vec();
     let last = changed.len() - 1;
     changed[last] ^= 0x04;

@@ -47,19 +47,20 @@ proptest! {
             prop_assert_eq!(found.shape(), data.shape());
             let (a, b) = (found.try_to_vec::<f32>().unwrap(), data.try_to_vec::<f32>().unwrap());
             for (a, b) in a.iter().zip(&b) {
-                // Half a unit in the last of 8 places; below the normal range a step has a fixed size.
+                // Half a unit in the last of 8 bits; below the normal range a step has a fixed
+                // size.
                 let step = (b.abs() / 256.0).max(f32::from_bits(1 << 15));
                 prop_assert!((a - b).abs() <= step, "{} {}", a, b);
                 prop_assert_eq!(a.to_bits() & 0xffff, 0);
             }
         }
-        // What was rounded once is exact, in either type.
+        // A value that was rounded once is exact in both types.
         prop_assert_eq!(&found.to_bytes_in(Precision::Bf16).unwrap(), &bytes);
         prop_assert_eq!(read(&found.to_bytes().unwrap()), found);
     }
 
     #[test]
-    fn a_changed_byte_is_noticed(at in 0usize..10_000, bit in 0u8..8) {
+    fn a_changed_byte_is_detected(at in 0usize..10_000, bit in 0u8..8) {
         let good = checkpoint(1).to_bytes_in(Precision::Bf16).unwrap();
         let mut bytes = good.clone();
         let at = at % bytes.len();
@@ -72,7 +73,7 @@ proptest! {
 }
 
 #[test]
-fn it_is_half_as_large_and_a_number_that_does_not_fit_is_told() {
+fn bfloat16_halves_the_size_and_values_that_overflow_are_errors() {
     let mut original = checkpoint(0);
     let (large, small) = (original.to_bytes().unwrap(), original.to_bytes_in(Precision::Bf16).unwrap());
     assert!(small.len() < large.len() * 2 / 3, "{} {}", small.len(), large.len());

@@ -1,5 +1,5 @@
-//! A batch that cannot be learned from: the run returns to its last good state and passes it over, and is the
-//! same run however often it is interrupted. And states that somebody has changed.
+//! Recovery from a corrupt batch: the run returns to its last good state and skips the batch, and
+//! gives the same model however often it is interrupted. Also manipulated training states.
 
 use burn::tensor::TensorData;
 use miyasawa::{
@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 const STEPS: u64 = 150;
 
 fn config(settings: &[&str]) -> TrainConfig {
-    let own = [
+    let common = [
         "network.width=8",
         "network.blocks=[1]",
         "data.limit=200",
@@ -27,7 +27,7 @@ fn config(settings: &[&str]) -> TrainConfig {
         "eval.every=1000",
         "divergence.snapshot_every=20",
     ];
-    let settings: Vec<String> = own.iter().chain(settings).map(|s| s.to_string()).collect();
+    let settings: Vec<String> = common.iter().chain(settings).map(|s| s.to_string()).collect();
     TrainConfig::load(None, &settings).unwrap()
 }
 
@@ -35,20 +35,20 @@ fn trainer(settings: &[&str]) -> Trainer {
     Trainer::new(config(settings), &Device::flex()).unwrap()
 }
 
-/// Spoils one batch, and stops at some steps.
+/// Corrupts one batch, and stops at some steps.
 #[derive(Default)]
-struct Spoiler {
-    /// The number of the batch, and what its pixels become.
-    spoiled: Option<(u64, f32)>,
+struct Corrupter {
+    /// The number of the batch, and the value that its pixels are set to.
+    corrupted: Option<(u64, f32)>,
     stops: Vec<u64>,
     stop: bool,
     rollbacks: Vec<Rollback>,
     losses: Vec<f64>,
 }
 
-impl Observer for Spoiler {
+impl Observer for Corrupter {
     fn batch(&mut self, number: u64, batch: &mut Batch) {
-        if let Some((_, value)) = self.spoiled.filter(|(spoiled, _)| *spoiled == number) {
+        if let Some((_, value)) = self.corrupted.filter(|(corrupted, _)| *corrupted == number) {
             batch.x.fill(value);
         }
     }
@@ -61,21 +61,21 @@ impl Observer for Spoiler {
     }
 }
 
-impl Monitor for Spoiler {
+impl Monitor for Corrupter {
     fn stop(&self) -> bool {
         self.stop
     }
 }
 
-fn run(trainer: &Trainer, out: &Path, resume: bool, spoiler: &mut Spoiler) -> Result<Finish, TrainError> {
-    spoiler.stop = false;
-    trainer.run(out, resume, spoiler)
+fn run(trainer: &Trainer, out: &Path, resume: bool, corrupter: &mut Corrupter) -> Result<Finish, TrainError> {
+    corrupter.stop = false;
+    trainer.run(out, resume, corrupter)
 }
 
-/// Images of the caller's own train the same model as the same images by their name; a configuration that could not be read
-/// back, and a checkpoint that could not, are not written.
+/// Images passed by the caller train the same model as the same images by their name;
+/// configurations and checkpoints that could not be read back are not written.
 #[test]
-fn what_the_caller_holds_is_trained_on() {
+fn training_data_can_be_passed_by_the_caller() {
     let named = trainer(&["schedule.steps=6"]);
     let options = OpenOptions { limit: Some(200), ..OpenOptions::default() };
     let digits: DataSource = "digits".parse().unwrap();
@@ -86,7 +86,7 @@ fn what_the_caller_holds_is_trained_on() {
     let dir = tempfile::tempdir().unwrap();
     let models = [(&named, "named"), (&held, "held")].map(|(trainer, name)| {
         let out = dir.path().join(name);
-        run(trainer, &out, false, &mut Spoiler::default()).unwrap();
+        run(trainer, &out, false, &mut Corrupter::default()).unwrap();
         std::fs::read(out.join("model.safetensors")).unwrap()
     });
     assert!(models[0] == models[1]);
@@ -104,7 +104,7 @@ fn what_the_caller_holds_is_trained_on() {
     let out = dir.path().join("refused.safetensors");
     let error = checkpoint.save(&out).unwrap_err().to_string();
     assert!(error.contains("not written: noise levels from 0 to 1") && !out.exists(), "{error}");
-    // What is in memory need not have been read from a file that was checked.
+    // A checkpoint in memory need not have been read from a checked file.
     let Architecture::GradResNet(config) = &mut checkpoint.info.network else { panic!("the default") };
     config.classes = 0;
     let error = checkpoint.model(&Device::flex(), &path).err().unwrap().to_string();
@@ -122,52 +122,54 @@ fn log(out: &Path) -> Vec<(u64, String)> {
 }
 
 #[test]
-fn a_spoiled_batch_is_passed_over() {
+fn a_corrupt_batch_is_skipped() {
     let dir = tempfile::tempdir().unwrap();
     for (name, value, what) in [("not a number", f32::NAN, "loss"), ("far off", 1e3, "loss")] {
         let trainer = trainer(&[]);
         let out = dir.path().join(name);
-        let mut spoiler = Spoiler { spoiled: Some((95, value)), ..Spoiler::default() };
-        let finish = run(&trainer, &out, false, &mut spoiler).unwrap();
+        let mut corrupter = Corrupter { corrupted: Some((95, value)), ..Corrupter::default() };
+        let finish = run(&trainer, &out, false, &mut corrupter).unwrap();
         assert!(finish.complete && finish.steps == STEPS, "{name}");
-        let [event] = &spoiler.rollbacks[..] else { panic!("{name}: {:?}", spoiler.rollbacks) };
-        // Step 96 takes batch 95; the state of step 80 is the last good one, and batch 96 comes next.
+        let [event] = &corrupter.rollbacks[..] else { panic!("{name}: {:?}", corrupter.rollbacks) };
+        // Step 96 takes batch 95; the state of step 80 is the last good one, and batch 96 comes
+        // next.
         assert_eq!((event.from, event.step, event.skipped), (96, 80, 16), "{name}");
         assert_eq!((event.what, event.rollbacks, event.lr_factor), (what, 1, 0.5), "{name}");
-        assert!(spoiler.losses.iter().all(|loss| loss.is_finite() && *loss < 10.0), "{name}");
+        assert!(corrupter.losses.iter().all(|loss| loss.is_finite() && *loss < 10.0), "{name}");
         let mut expected: Vec<(u64, String)> = (1..=STEPS).map(|step| (step, "step".to_owned())).collect();
         expected.insert(80, (80, "rollback".to_owned()));
         expected.push((STEPS, "eval".to_owned()));
         assert_eq!(log(&out), expected, "{name}");
         Checkpoint::load(&out.join("model.safetensors")).unwrap();
 
-        // However often it is stopped, before and after: the same run.
+        // Interruptions before and after the rollback do not change the run.
         let parts = dir.path().join(format!("{name}, in parts"));
         let stops = vec![3, 80, 90, 95, 97, 120];
-        let mut spoiler = Spoiler { spoiled: Some((95, value)), stops, ..Spoiler::default() };
-        let mut finish = run(&trainer, &parts, false, &mut spoiler).unwrap();
+        let mut corrupter = Corrupter { corrupted: Some((95, value)), stops, ..Corrupter::default() };
+        let mut finish = run(&trainer, &parts, false, &mut corrupter).unwrap();
         let mut stopped = 0;
         while !finish.complete {
             stopped += 1;
-            // Every stop is made once, but 90 and 95 are passed again after the return.
+            // Each stop happens once, although 90 and 95 are reached again after the rollback.
             let at = finish.steps;
-            spoiler.stops.retain(|stop| *stop != at);
-            finish = run(&trainer, &parts, true, &mut spoiler).unwrap();
+            corrupter.stops.retain(|stop| *stop != at);
+            finish = run(&trainer, &parts, true, &mut corrupter).unwrap();
         }
         assert_eq!(stopped, 6, "{name}");
         for file in ["model.safetensors", "checkpoints/step-00000150.safetensors"] {
-            let [whole, parts] = [&out, &parts].map(|dir| std::fs::read(dir.join(file)).unwrap());
-            assert!(whole == parts, "{name}: {file} differs from the uninterrupted run's");
+            let [uninterrupted, parts] = [&out, &parts].map(|dir| std::fs::read(dir.join(file)).unwrap());
+            assert!(uninterrupted == parts, "{name}: {file} differs from the uninterrupted run's");
         }
         assert_eq!(log(&parts), expected, "{name}");
     }
 }
 
 #[test]
-fn a_run_that_cannot_be_saved_leaves_its_last_good_state() {
+fn a_diverged_run_leaves_its_last_good_state() {
     let dir = tempfile::tempdir().unwrap();
-    let mut spoiler = Spoiler { spoiled: Some((95, f32::NAN)), ..Spoiler::default() };
-    let error = run(&trainer(&["divergence.max_rollbacks=0"]), dir.path(), false, &mut spoiler).unwrap_err();
+    let mut corrupter = Corrupter { corrupted: Some((95, f32::NAN)), ..Corrupter::default() };
+    let error =
+        run(&trainer(&["divergence.max_rollbacks=0"]), dir.path(), false, &mut corrupter).unwrap_err();
     let TrainError::Diverged { step, rollbacks, path, .. } = &error else { panic!("{error}") };
     assert_eq!((*step, *rollbacks), (96, 0));
     assert!(path.ends_with("checkpoints/step-00000080.safetensors"), "{error}");
@@ -175,41 +177,41 @@ fn a_run_that_cannot_be_saved_leaves_its_last_good_state() {
     assert_eq!(TrainState::load(path).unwrap().now.step, 80);
     assert_eq!(Checkpoint::load(&dir.path().join("model.safetensors")).unwrap().info.training.steps, 80);
     assert_eq!(log(dir.path()).last().unwrap(), &(80, "diverged".to_owned()));
-    // Resumed as it was, it comes to the same end; allowed to return, it goes on.
-    assert!(run(&trainer(&["divergence.max_rollbacks=0"]), dir.path(), true, &mut spoiler).is_err());
-    let finish = run(&trainer(&[]), dir.path(), true, &mut spoiler).unwrap();
+    // Resumed without rollbacks it diverges again; with rollbacks it completes.
+    assert!(run(&trainer(&["divergence.max_rollbacks=0"]), dir.path(), true, &mut corrupter).is_err());
+    let finish = run(&trainer(&[]), dir.path(), true, &mut corrupter).unwrap();
     assert!(finish.complete);
 }
 
-/// Killed between the checkpoint of a return and the cut of the log: the lines of the steps that were given up are
-/// still there, the line of the return is not.
+/// Killed between the checkpoint of a rollback and the truncation of the log: the log still has the
+/// lines of the discarded steps, but not the line of the rollback.
 #[test]
-fn a_kill_during_a_return_leaves_every_line_once() {
+fn after_a_kill_during_a_rollback_every_line_is_in_the_log_once() {
     let dir = tempfile::tempdir().unwrap();
-    let mut spoiler = Spoiler { stops: vec![90], ..Spoiler::default() };
-    run(&trainer(&[]), dir.path(), false, &mut spoiler).unwrap();
+    let mut corrupter = Corrupter { stops: vec![90], ..Corrupter::default() };
+    run(&trainer(&[]), dir.path(), false, &mut corrupter).unwrap();
     let path = dir.path().join("checkpoints/step-00000090.safetensors");
     let mut state = TrainState::load(&path).unwrap();
     state.now = state.good.take().expect("a state between two good ones");
     state.event = Some(serde_json::json!({ "event": "rollback", "step": 80, "from": 91 }));
     state.save(&dir.path().join("checkpoints/step-00000080.safetensors")).unwrap();
     std::fs::remove_file(path).unwrap();
-    assert!(run(&trainer(&[]), dir.path(), true, &mut Spoiler::default()).unwrap().complete);
+    assert!(run(&trainer(&[]), dir.path(), true, &mut Corrupter::default()).unwrap().complete);
     let mut expected: Vec<(u64, String)> = (1..=STEPS).map(|step| (step, "step".to_owned())).collect();
     expected.insert(80, (80, "rollback".to_owned()));
     expected.push((STEPS, "eval".to_owned()));
     assert_eq!(log(dir.path()), expected);
 }
 
-/// A run of 40 steps, and its checkpoint changed by somebody who knows how to write the hash.
+/// A run of 40 steps whose checkpoint is manipulated, with a valid hash.
 fn forged(dir: &Path, change: impl FnOnce(&mut TrainState)) -> TrainError {
-    let mut spoiler = Spoiler { stops: vec![40], ..Spoiler::default() };
-    run(&trainer(&[]), dir, false, &mut spoiler).unwrap();
+    let mut corrupter = Corrupter { stops: vec![40], ..Corrupter::default() };
+    run(&trainer(&[]), dir, false, &mut corrupter).unwrap();
     let path: PathBuf = dir.join("checkpoints/step-00000040.safetensors");
     let mut state = TrainState::load(&path).unwrap();
     change(&mut state);
     state.save(&path).unwrap();
-    let error = run(&trainer(&[]), dir, true, &mut Spoiler::default()).unwrap_err();
+    let error = run(&trainer(&[]), dir, true, &mut Corrupter::default()).unwrap_err();
     assert_eq!(error.to_string().lines().count(), 1, "{error}");
     assert!(error.to_string().contains("step-00000040.safetensors"), "{error}");
     error
@@ -225,22 +227,22 @@ fn forged_states_are_refused() {
     let shape: Change = |state| {
         state.now.optimizer.insert("first.stem.weight".into(), TensorData::zeros::<f32, _>([3]));
     };
-    let of_nothing: Change = |state| {
+    let unknown: Change = |state| {
         state.now.optimizer.insert("second.more".into(), TensorData::zeros::<f32, _>([3]));
     };
-    let no_part: Change = |state| {
+    let unknown_part: Change = |state| {
         state.now.optimizer.insert("third.stem.weight".into(), TensorData::zeros::<f32, _>([72]));
     };
-    let of_good: Change = |state| {
+    let in_good_state: Change = |state| {
         let good = state.good.as_mut().expect("a state between two good ones");
         good.optimizer.insert("average.stem.weight".into(), TensorData::zeros::<f32, _>([71]));
     };
     let missing: Change = |state| drop(state.now.params.remove("stem.weight"));
     for (change, name) in [
         (shape, "first.stem.weight"),
-        (of_nothing, "second.more"),
-        (no_part, "third.stem.weight"),
-        (of_good, "average.stem.weight"),
+        (unknown, "second.more"),
+        (unknown_part, "third.stem.weight"),
+        (in_good_state, "average.stem.weight"),
         (missing, "stem.weight"),
     ] {
         let error = in_folder(change);
@@ -250,7 +252,7 @@ fn forged_states_are_refused() {
         assert!(source.to_string().contains(name), "{source}");
         assert!(matches!(source, ParamError::Shape { .. } | ParamError::Unknown(_) | ParamError::Missing(_)));
     }
-    // A factor that would make the learning rate grow: no whole checkpoint is left.
+    // A factor that would increase the learning rate: no usable checkpoint is left.
     let error = in_folder(|state| state.recovery.lr_factor = 1e9);
     assert!(matches!(error, TrainError::NoUsableState { count: 1, .. }), "{error}");
 }

@@ -1,5 +1,5 @@
-//! The reference models against their definition in PyTorch, scripts/reference_models.py: answers out of training,
-//! and what one step of training sees.
+//! The reference models against their definition in PyTorch, scripts/reference_models.py: the
+//! outputs in inference, and loss, gradients and statistics of one training step.
 
 use burn::tensor::{Device, Tensor, TensorData};
 use miyasawa::{
@@ -76,30 +76,30 @@ fn reference_models_agree_with_pytorch() {
         let path = entry.unwrap().path();
         let name = path.file_stem().unwrap().to_string_lossy().into_owned();
         let oracle = Oracle::open(&path);
-        answers(&name, &oracle);
-        a_step(&name, &oracle);
+        check_outputs(&name, &oracle);
+        check_training_step(&name, &oracle);
         count += 1;
     }
     assert_eq!(count, 5);
 }
 
-fn answers(name: &str, oracle: &Oracle) {
+fn check_outputs(name: &str, oracle: &Oracle) {
     let device = Device::flex();
     let model = oracle.model(&device);
     let x = Tensor::<4>::from_data(oracle.tensors["x"].clone(), &device);
-    let eps = Tensor::<4>::from_data(oracle.tensors["eps"].clone(), &device);
+    let noise = Tensor::<4>::from_data(oracle.tensors["eps"].clone(), &device);
     let sigma = Tensor::<1>::from_data(oracle.tensors["sigma"].clone(), &device);
-    let y = x + eps * sigma.clone().reshape([-1, 1, 1, 1]);
+    let y = x + noise * sigma.clone().reshape([-1, 1, 1, 1]);
     let found = model.predict(&y, &sigma, &Query { classify: true, denoise: true, class_conditional: None });
     let found = match (found.logits, found.denoised) {
         (Some(logits), None) => logits.into_data(),
         (None, Some(denoised)) => denoised.into_data(),
-        _ => panic!("{name}: one of the two"),
+        _ => panic!("{name}: expected either logits or a denoised image"),
     };
     agree(name, &found.try_to_vec::<f32>().unwrap(), &oracle.floats("out"));
 }
 
-fn a_step(name: &str, oracle: &Oracle) {
+fn check_training_step(name: &str, oracle: &Oracle) {
     let device = Device::flex().autodiff();
     let mut model = oracle.model(&device);
     let batch = oracle.batch();

@@ -9,22 +9,26 @@ use crate::session::{Session, WrongCall};
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use miyasawa::{
-    attack::{self, Journal, Method, Norm, Plan, SizeOrder},
+    attack::{self, AttackReport, AttackRow, Journal, Method, Norm, Plan, SizeOrder},
     checkpoint::save_tensors,
+    classifier::Defence,
+    data::Dataset,
     metrics::Estimate,
+    predictor::Predictor,
     progress::Progress,
-    report::{Plot, Series, save_plots, short_names},
+    report::{Plot, Provenance, Series, save_plots, short_names},
 };
-use serde_json::Value;
+use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
-use super::document::{described, provenance};
+use super::document::{Described, provenance};
 
-/// Robust accuracy: the share of images that stay right whatever small change an attack makes.
+/// Measure robust accuracy: the share of images that are still correct under attacks of size --eps.
 ///
-/// Methods: fgsm, pgd, and autoattack (the standard version of Croce & Hein 2020: APGD-CE, targeted APGD-DLR, targeted
-/// FAB, Square, each on what still stands). Sizes (--eps) are in units of the [0, 1] pixel range; fractions such as
-/// 8/255 are understood. Attacks know the defence and have its exact gradient. Warnings tell of masked gradients.
+/// Methods: fgsm, pgd, and autoattack (the standard version of Croce & Hein 2020: APGD-CE, targeted
+/// APGD-DLR, targeted FAB, Square, each on the images that are still robust). Sizes (--eps) are in
+/// units of the [0, 1] range; fractions such as 8/255 are accepted. Attacks know the defence and
+/// use its exact gradient. A warning reports masked gradients.
 ///
 /// Examples:
 ///   miyasawa attack model.safetensors --data cifar10 --norm l2 --eps 0.25,0.5,1 --method autoattack --limit 500
@@ -32,8 +36,8 @@ use super::document::{described, provenance};
 ///   miyasawa attack model.safetensors --data cifar10 --norm l2 --eps 0.5 --method pgd --defence denoise --sigma 0.25
 ///   miyasawa attack model.safetensors --data cifar10 --norm l2 --eps 0.5 --method autoattack --out robust --resume
 ///
-/// What was finished in a folder (--out) is kept for another --resume: with more sizes, or a --limit of twice as many
-/// images, only what is new is done.
+/// A folder (--out) keeps all finished results. With --resume, more sizes or twice the --limit cost
+/// only the new work.
 #[derive(Args, Debug)]
 #[command(verbatim_doc_comment)]
 pub struct Attack {
@@ -41,10 +45,10 @@ pub struct Attack {
     model: Option<PathBuf>,
     #[command(flatten)]
     measured: Measured,
-    /// How changes are measured
+    /// Norm of the changes
     #[arg(long, value_enum)]
     norm: NormArg,
-    /// Largest changes, in units of the [0, 1] range
+    /// Sizes of the largest changes, in units of the [0, 1] range, separated by commas
     #[arg(long, required = true, value_delimiter = ',', value_parser = parse_eps)]
     eps: Vec<f64>,
     /// The attack
@@ -52,32 +56,35 @@ pub struct Attack {
     method: MethodArg,
     #[command(flatten)]
     defence: DefenceArgs,
-    /// Noise level that the model is told [default: softmax: the smallest of its training; denoise, average: 0.2]
+    /// Noise level that the model is conditioned on, in units of the [-1, 1] range [default: the
+    /// smallest of its training with --defence softmax, else 0.2]
     #[arg(long)]
     sigma: Option<f64>,
     /// Gradient steps [default: 50 for pgd, 100 for autoattack]
     #[arg(long)]
     steps: Option<usize>,
-    /// Begin with the largest change: what withstands it is only checked with the first stage at smaller ones, which
-    /// saves up to half of the time (smallest first, every size is attacked with all stages)
+    /// Begin with the largest size: images that are robust to it get only the first stage at
+    /// smaller sizes, which saves up to half of the time [default: smallest first, every size with
+    /// all stages]
     #[arg(long)]
     largest_first: bool,
     /// Random starts of PGD and APGD
     #[arg(long, default_value_t = 1)]
     restarts: usize,
-    /// Queries of Square for each image
+    /// Queries of Square per image
     #[arg(long, default_value_t = 5000)]
     queries: usize,
-    /// A folder for the journal of finished images, attack.json and curve.png
+    /// Folder for the journal of finished images, attack.json and curve.png
     #[arg(long)]
     out: Option<PathBuf>,
-    /// Go on with the attack that the folder holds
+    /// Continue the attack in the folder
     #[arg(long, requires = "out")]
     resume: bool,
-    /// The folder (--out) of an attack on another model, for its curve in the same figure; may be repeated
+    /// Folder (--out) of an attack on another model, to draw its curve in the same figure; may be
+    /// repeated
     #[arg(long, value_name = "DIR", requires = "out")]
     beside: Vec<PathBuf>,
-    /// Write the clean images (values in [0, 1]) and labels to a safetensors file, for other programs
+    /// Safetensors file for the clean images (values in [0, 1]) and labels, for other programs
     #[arg(long, value_name = "FILE")]
     dump: Option<PathBuf>,
 }
@@ -117,128 +124,207 @@ impl From<MethodArg> for Method {
 const JOURNAL: &str = "attack.jsonl";
 const REPORT: &str = "attack.json";
 
-/// Accuracy against the size of the change, as a report tells it.
-fn curve(report: &Value) -> Option<Series> {
-    let estimate = |of: &Value, share: &str, interval: &str| {
-        let [low, high] = [0, 1].map(|end| of[interval][end].as_f64());
-        let within = Estimate::within(of[share].as_f64()?, low.zip(high).map(|(low, high)| [low, high]));
-        Some(within.scaled(100.0))
-    };
-    let mut points = vec![(0.0, estimate(report, "clean_accuracy", "clean_interval")?)];
-    for row in report["rows"].as_array()? {
-        points.push((row["eps"].as_f64()?, estimate(row, "robust_accuracy", "robust_interval")?));
-    }
-    Some(Series::estimated(report["model"].as_str()?, &points))
+/// What an attack was run on. Curves of equal setups are drawn in one figure.
+#[derive(PartialEq, Deserialize)]
+struct Setup {
+    norm: Norm,
+    method: Method,
+    data: String,
+    count: usize,
 }
 
-/// The curve of an attack of the same kind on another model.
-fn curve_of(folder: &Path, kind: &Value) -> Result<Series> {
+impl Setup {
+    /// The setup in a message.
+    fn shown(&self) -> String {
+        let Self { norm, method, data, count } = self;
+        format!("{method} in {norm} on {count} images of {data}")
+    }
+}
+
+/// The document of `--json` and of attack.json.
+#[derive(Serialize)]
+struct Report {
+    model: String,
+    data: String,
+    norm: Norm,
+    method: Method,
+    order: SizeOrder,
+    steps: usize,
+    restarts: u64,
+    queries: usize,
+    defence: Defence,
+    /// With all warnings.
+    #[serde(flatten)]
+    found: AttackReport,
+    seconds: f64,
+    provenance: Provenance,
+}
+
+impl Report {
+    fn print(&self) {
+        let Self { model, data, norm, method, found, .. } = self;
+        outln!("{model} on {} images of {data}", found.count);
+        outln!("{method} in {norm}, clean accuracy {:.1}%", 100.0 * found.clean_accuracy);
+        for row in &found.rows {
+            let by: Vec<String> = row
+                .misclassified_by
+                .iter()
+                .filter(|b| *b.1 > 0)
+                .map(|(name, n)| format!("{name} {n}"))
+                .collect();
+            outln!("  eps {:<8.5} {:>5.1}%   {}", row.eps, 100.0 * row.robust_accuracy, by.join(", "));
+        }
+    }
+
+    fn curve(&self) -> Series {
+        curve(&self.model, (self.found.clean_accuracy, self.found.clean_interval), &self.found.rows)
+    }
+}
+
+/// The part of an earlier report that its curve is drawn from.
+#[derive(Deserialize)]
+struct PastReport {
+    model: String,
+    #[serde(flatten)]
+    setup: Setup,
+    clean_accuracy: f64,
+    /// Nothing in documents of earlier versions.
+    #[serde(default)]
+    clean_interval: Option<[f64; 2]>,
+    rows: Vec<AttackRow>,
+}
+
+/// Accuracy against the size of the change; `clean` is the accuracy at size 0 and its interval.
+fn curve(model: &str, clean: (f64, Option<[f64; 2]>), rows: &[AttackRow]) -> Series {
+    let percent = |share, interval| Estimate::within(share, interval).scaled(100.0);
+    let mut points = vec![(0.0, percent(clean.0, clean.1))];
+    points.extend(rows.iter().map(|row| (row.eps, percent(row.robust_accuracy, row.robust_interval))));
+    Series::estimated(model, &points)
+}
+
+/// The curve of an attack of the same setup on another model.
+fn curve_of(folder: &Path, setup: &Setup) -> Result<Series> {
     let path = folder.join(REPORT);
     let name = path.display();
     let text = std::fs::read_to_string(&path).with_context(|| format!("{name}: cannot be read"))?;
-    let report: Value =
+    let past: PastReport =
         serde_json::from_str(&text).with_context(|| format!("{name}: not an attack's report"))?;
-    let found = serde_json::json!([report["norm"], report["method"], report["data"], report["count"]]);
-    if found != *kind {
-        bail!("{name}: tells of {found}, expected {kind}");
+    if past.setup != *setup {
+        bail!("{name}: is of {}, expected {}", past.setup.shown(), setup.shown());
     }
-    curve(&report).with_context(|| format!("{name}: not an attack's report"))
+    Ok(curve(&past.model, (past.clean_accuracy, past.clean_interval), &past.rows))
+}
+
+impl Attack {
+    fn check(&self) -> Result<()> {
+        self.measured.check()?;
+        at_least_one("restarts", self.restarts)?;
+        self.steps.map_or(Ok(()), |steps| at_least_one("steps", steps))?;
+        if let Some(out) = self.out.as_ref().filter(|out| !self.resume && out.join(JOURNAL).exists()) {
+            let text = format!("{}: holds an attack already; --resume continues it", out.display());
+            return Err(WrongCall(text).into());
+        }
+        self.dump.as_ref().map_or(Ok(()), |dump| check_safetensors("--dump", dump))
+    }
+
+    fn plan(&self, seed: u64) -> Plan {
+        let method = Method::from(self.method);
+        Plan {
+            norm: self.norm.into(),
+            method,
+            eps: self.eps.clone(),
+            order: if self.largest_first { SizeOrder::LargestFirst } else { SizeOrder::SmallestFirst },
+            steps: self.steps.unwrap_or(if method == Method::AutoAttack { 100 } else { 50 }),
+            restarts: self.restarts as u64,
+            queries: self.queries,
+            batch: self.measured.batch,
+            seed,
+        }
+    }
+
+    fn journal(&self, plan: &Plan, predictor: &Predictor, defence: Defence) -> Result<Journal> {
+        let Some(out) = &self.out else { return Ok(Journal::in_memory()) };
+        make_folder(out)?;
+        let header = plan.header(&self.measured.journal_subject(predictor, Some(defence))?);
+        let path = out.join(JOURNAL);
+        Ok(if self.resume { Journal::resume(&path, &header)? } else { Journal::create(&path, &header)? })
+    }
+}
+
+/// Writes the images, with values in [0, 1], and their labels.
+fn dump(path: &Path, set: &Dataset) -> Result<()> {
+    let x = attack::unit_values(set, &(0..set.len()).collect::<Vec<_>>());
+    let labels = set.labels().iter().map(|l| *l as f32).collect();
+    let shape = vec![set.len(), set.channels(), set.height(), set.width()];
+    Ok(save_tensors(path, &[("x", shape, x), ("labels", vec![set.len()], labels)])?)
+}
+
+/// Draws the curves of all models in one figure.
+fn save_curves(path: &Path, report: &Report, beside: Vec<Series>) -> Result<()> {
+    let mut curves: Vec<Series> = std::iter::once(report.curve()).chain(beside).collect();
+    let names = short_names(&curves.iter().map(|curve| curve.name.clone()).collect::<Vec<_>>());
+    curves.iter_mut().zip(names).for_each(|(curve, name)| curve.name = name);
+    let title = format!("Robust accuracy, {} in {}", report.method, report.norm);
+    let mut plot = Plot::new(title, "eps", "accuracy, %", curves);
+    plot.y_range = Some((0.0, 100.0));
+    Ok(save_plots(&[plot], path)?)
 }
 
 pub fn run(args: &Attack, session: &Session) -> Result<Outcome> {
-    args.measured.check()?;
-    at_least_one("restarts", args.restarts)?;
-    args.steps.map_or(Ok(()), |steps| at_least_one("steps", steps))?;
-    if let Some(out) = args.out.as_ref().filter(|out| !args.resume && out.join(JOURNAL).exists()) {
-        let text = format!("{}: holds an attack already; --resume goes on with it", out.display());
-        return Err(WrongCall(text).into());
-    }
-    if let Some(dump) = &args.dump {
-        check_safetensors("--dump", dump)?;
-    }
+    args.check()?;
     let predictor = model::load(args.model.as_deref(), session)?;
-    if let Some(dump) = &args.dump {
-        check_not_model("--dump", dump, Path::new(predictor.name()))?;
+    if let Some(path) = &args.dump {
+        check_not_model("--dump", path, Path::new(predictor.name()))?;
     }
     predictor.require_classifier()?;
     let too_large = check_eps(args.norm.into(), &args.eps, &predictor)?;
     let seed = session.seed.unwrap_or(0);
     let defence = args.defence.at(args.sigma, &predictor, seed)?;
     let set = args.measured.load(&predictor)?;
-    let shape = [set.channels(), set.height(), set.width()];
     if let Some(path) = &args.dump {
-        let x = attack::unit_values(&set, &(0..set.len()).collect::<Vec<_>>());
-        let labels = set.labels().iter().map(|l| *l as f32).collect();
-        let [c, h, w] = shape;
-        save_tensors(path, &[("x", vec![set.len(), c, h, w], x), ("labels", vec![set.len()], labels)])?;
+        dump(path, &set)?;
     }
-    let method = Method::from(args.method);
-    let plan = Plan {
-        norm: args.norm.into(),
-        method,
-        eps: args.eps.clone(),
-        order: if args.largest_first { SizeOrder::LargestFirst } else { SizeOrder::SmallestFirst },
-        steps: args.steps.unwrap_or(if method == Method::AutoAttack { 100 } else { 50 }),
-        restarts: args.restarts as u64,
-        queries: args.queries,
-        batch: args.measured.batch,
-        seed,
-    };
-    let kind = serde_json::json!([plan.norm, method, args.measured.data, set.len()]);
-    let beside = args.beside.iter().map(|dir| curve_of(dir, &kind)).collect::<Result<Vec<_>>>()?;
-    let mut journal = match &args.out {
-        None => Journal::in_memory(),
-        Some(out) => {
-            make_folder(out)?;
-            let header = plan.header(&serde_json::json!({
-                "model": predictor.sha256(), "data": args.measured.data, "fit": format!("{:?}", args.measured.fit_for(&predictor)),
-                "defence": defence,
-            }));
-            let path = out.join(JOURNAL);
-            if args.resume { Journal::resume(&path, &header)? } else { Journal::create(&path, &header)? }
-        }
-    };
+    let plan = args.plan(seed);
+    let data = args.measured.data.clone();
+    let setup = Setup { norm: plan.norm, method: plan.method, data: data.clone(), count: set.len() };
+    let beside = args.beside.iter().map(|dir| curve_of(dir, &setup)).collect::<Result<Vec<_>>>()?;
+    let mut journal = args.journal(&plan, &predictor, defence)?;
     let classifier = predictor.classifier(defence)?;
     let bar = bar(session);
     let mut watch = |p: &Progress<'_>| {
         let [eps, remaining] = ["eps", "remaining"].map(|name| p.value(name).unwrap_or_default());
-        bar.set_message(format!("eps {eps:.4}, {}, {:.1}% remaining", p.task, 100.0 * remaining));
+        bar.set_message(format!("eps {eps:.4}, {}, {:.1}% robust", p.task, 100.0 * remaining));
         bar.set_share(p.share);
     };
-    let found = attack::run(classifier.as_ref(), &set, &plan, &mut journal, &mut watch)?;
+    let mut found = attack::run(classifier.as_ref(), &set, &plan, &mut journal, &mut watch)?;
     bar.finish_and_clear();
     for warning in &found.warnings {
         tracing::warn!("{warning}");
     }
-    let warnings: Vec<&String> = found.warnings.iter().chain(&too_large).collect();
-    let document = serde_json::json!({
-        "clean_interval": found.clean_interval, "steps": plan.steps, "restarts": plan.restarts, "queries": plan.queries,
-        "provenance": provenance(),
-        "model": predictor.name(), "data": args.measured.data, "norm": plan.norm, "method": method,
-        "order": plan.order, "defence": defence, "count": found.count, "clean_accuracy": found.clean_accuracy, "rows": found.rows,
-        "warnings": warnings, "seconds": journal.seconds(),
-    });
-    let document = described(document, &predictor, session);
+    found.warnings.extend(too_large);
+    let report = Report {
+        model: predictor.name().to_owned(),
+        data,
+        norm: plan.norm,
+        method: plan.method,
+        order: plan.order,
+        steps: plan.steps,
+        restarts: plan.restarts,
+        queries: plan.queries,
+        defence,
+        found,
+        seconds: journal.seconds(),
+        provenance: provenance(),
+    };
+    let document = Described::new(&report, &predictor, session);
     if let Some(out) = &args.out {
         write_json(&out.join(REPORT), &document)?;
-        let mut curves: Vec<Series> = curve(&document).into_iter().chain(beside).collect();
-        let names = short_names(&curves.iter().map(|curve| curve.name.clone()).collect::<Vec<_>>());
-        curves.iter_mut().zip(names).for_each(|(curve, name)| curve.name = name);
-        let title = format!("Robust accuracy, {method} in {}", plan.norm);
-        let mut plot = Plot::new(title, "eps", "accuracy, %", curves);
-        plot.y_range = Some((0.0, 100.0));
-        save_plots(&[plot], &out.join("curve.png"))?;
+        save_curves(&out.join("curve.png"), &report, beside)?;
     }
     if session.json {
         session.print_json(&document)?;
-        return Ok(Outcome::Done);
-    }
-    outln!("{} on {} images of {}", predictor.name(), found.count, args.measured.data);
-    outln!("{method} in {}, clean accuracy {:.1}%", plan.norm, 100.0 * found.clean_accuracy);
-    for row in &found.rows {
-        let by: Vec<String> =
-            row.broken_by.iter().filter(|b| *b.1 > 0).map(|(name, n)| format!("{name} {n}")).collect();
-        outln!("  eps {:<8.5} {:>5.1}%   {}", row.eps, 100.0 * row.robust_accuracy, by.join(", "));
+    } else {
+        report.print();
     }
     Ok(Outcome::Done)
 }

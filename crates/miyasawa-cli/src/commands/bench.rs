@@ -6,7 +6,7 @@ use miyasawa::{
     model::GradResNetConfig,
 };
 
-/// Time one step on synthetic data, counted as reference.py counts it, or the processor's peak.
+/// Time one step on synthetic data, counted as in reference.py, or measure the processor's peak.
 ///
 /// Example: miyasawa bench train-step --width 16 --batch 128 --threads 2 --json
 #[derive(Args, Debug)]
@@ -14,31 +14,31 @@ pub struct Bench {
     /// What to time
     #[arg(value_enum)]
     work: What,
-    /// Channels of the first stage
+    /// Number of channels of the first stage
     #[arg(long, default_value_t = 64)]
     width: usize,
-    /// Blocks of every stage
+    /// Number of blocks of every stage, separated by commas
     #[arg(long, value_delimiter = ',', default_values_t = [2, 2, 2, 2])]
     blocks: Vec<usize>,
-    /// Channels x height x width
+    /// Size of an image, channels x height x width
     #[arg(long, default_value = "3x32x32")]
     image: String,
-    /// Classes
+    /// Number of classes
     #[arg(long, default_value_t = 10)]
     classes: usize,
-    /// Images of a step
+    /// Number of images in a step
     #[arg(long, default_value_t = 32)]
     batch: usize,
-    /// Images that go through the network at once in a training step [default: the trainer's choice]
+    /// Number of images in a forward pass of a training step [default: the trainer's choice]
     #[arg(long)]
     micro_batch: Option<usize>,
-    /// A network that is not told the noise level
+    /// Use a network that is not conditioned on the noise level
     #[arg(long)]
     blind: bool,
-    /// Type of the multiplications
+    /// Type of the products
     #[arg(long, value_enum, default_value = "f32")]
     dtype: DtypeArg,
-    /// Timed steps, after two that are not
+    /// Number of timed steps, after two warm-up steps
     #[arg(long, default_value_t = 10)]
     iters: usize,
 }
@@ -48,8 +48,41 @@ enum What {
     TrainStep,
     Classify,
     Denoise,
-    /// How fast this machine's CPU multiplies and adds, to hold the others against
+    /// The CPU's peak rate of multiplications and additions, to compare the others with
     Peak,
+}
+
+impl Bench {
+    /// The options of a timed step.
+    fn plan(&self, work: Work, session: &Session) -> anyhow::Result<BenchOptions> {
+        let wrong = |text: String| anyhow::Error::from(WrongCall(text));
+        let sizes: Option<Vec<usize>> =
+            self.image.split('x').map(|part| part.parse().ok().filter(|n| *n > 0)).collect();
+        let Some(&[channels, height, width]) = sizes.as_deref() else {
+            return Err(wrong(format!("--image is '{}', expected channels x height x width", self.image)));
+        };
+        let network = GradResNetConfig {
+            width: self.width,
+            blocks: self.blocks.clone(),
+            blind: self.blind,
+            zero_energy_head: false,
+            ..GradResNetConfig::new(channels, self.classes)
+        };
+        network.validate().map_err(wrong)?;
+        if self.batch == 0 || self.micro_batch == Some(0) || self.iters == 0 {
+            return Err(wrong("a batch or --iters is 0, expected at least 1".into()));
+        }
+        Ok(BenchOptions {
+            work,
+            network,
+            dtype: self.dtype.into(),
+            size: [height, width],
+            batch: self.batch,
+            micro_batch: self.micro_batch,
+            iterations: self.iters,
+            seed: session.seed.unwrap_or(0),
+        })
+    }
 }
 
 pub fn run(args: &Bench, session: &Session) -> anyhow::Result<Outcome> {
@@ -67,35 +100,7 @@ pub fn run(args: &Bench, session: &Session) -> anyhow::Result<Outcome> {
             return Ok(Outcome::Done);
         }
     };
-    let wrong = |text: String| anyhow::Error::from(WrongCall(text));
-    let sizes: Option<Vec<usize>> =
-        args.image.split('x').map(|part| part.parse().ok().filter(|n| *n > 0)).collect();
-    let Some(&[channels, height, width]) = sizes.as_deref() else {
-        return Err(wrong(format!("--image is '{}', expected channels x height x width", args.image)));
-    };
-    let network = GradResNetConfig {
-        width: args.width,
-        blocks: args.blocks.clone(),
-        blind: args.blind,
-        zero_energy_head: false,
-        ..GradResNetConfig::new(channels, args.classes)
-    };
-    if let Some(problem) = network.problem() {
-        return Err(wrong(problem));
-    }
-    if args.batch == 0 || args.micro_batch == Some(0) || args.iters == 0 {
-        return Err(wrong("a batch or --iters is 0, expected at least 1".into()));
-    }
-    let options = BenchOptions {
-        work,
-        network,
-        dtype: args.dtype.into(),
-        size: [height, width],
-        batch: args.batch,
-        micro_batch: args.micro_batch,
-        iterations: args.iters,
-        seed: session.seed.unwrap_or(0),
-    };
+    let options = args.plan(work, session)?;
     let device = session.device()?;
     options.dtype.check(&device)?;
     let result = bench(&options, &device);

@@ -13,14 +13,16 @@ use miyasawa::{
     classifier::{BoxedClassifier, Defence},
     report::{reliability, save_plots},
 };
+use serde::Serialize;
 use std::path::PathBuf;
 
-use super::document::described;
+use super::document::Described;
 
-/// Are probabilities what they say? ECE (15 bins), Brier score and NLL, as they are and with a fitted temperature.
+/// Measure calibration: ECE (15 bins), Brier score and NLL, before and after temperature scaling.
 ///
-/// Measured on the clean images, at every noise level, and under PGD on the clean images. Temperatures are fitted to
-/// every second image of each class, at each noise level and without attacks; all numbers are of the others.
+/// Measured on the clean images, at every noise level, and under PGD on the clean images. A
+/// temperature is fitted at each noise level, without attacks, to every second image of each class;
+/// all numbers are measured on the other images.
 ///
 /// Example: miyasawa calibrate model.safetensors --data cifar10 --eps 0.25,0.5 -o reliability.png
 #[derive(Args, Debug)]
@@ -33,18 +35,37 @@ pub struct Calibrate {
     /// Noise levels, in units of the [-1, 1] range
     #[arg(long, value_delimiter = ',', default_values_t = [0.02, 0.1, 0.2, 0.4, 1.0])]
     sigmas: Vec<f64>,
-    /// How attacks are measured
+    /// Norm of the attacks
     #[arg(long, value_enum, default_value = "l2")]
     norm: NormArg,
-    /// Sizes of the attacks, in units of the [0, 1] pixel range
+    /// Sizes of the attacks, in units of the [0, 1] range [default: no attack]
     #[arg(long, value_delimiter = ',', value_parser = parse_eps)]
     eps: Vec<f64>,
     /// Gradient steps of the attacks
     #[arg(long, default_value_t = 20)]
     steps: usize,
-    /// Draw the reliability diagrams here, a PNG
+    /// PNG file for the reliability diagrams
     #[arg(short, long)]
     out: Option<PathBuf>,
+}
+
+/// The document of `--json`.
+#[derive(Serialize)]
+struct Report {
+    model: String,
+    data: String,
+    count: usize,
+    measured: usize,
+    rows: Vec<CalibrationRow>,
+    norm: Norm,
+    steps: usize,
+}
+
+impl Report {
+    fn print(&self) {
+        outln!("{} on {} images of {}, measured on half of them", self.model, self.count, self.data);
+        table(&self.rows);
+    }
 }
 
 pub fn run(args: &Calibrate, session: &Session) -> Result<Outcome> {
@@ -72,7 +93,7 @@ pub fn run(args: &Calibrate, session: &Session) -> Result<Outcome> {
         batch: args.measured.batch,
         seed,
     };
-    // That the model classifies is known: there is a classifier at every level.
+    // The model classifies, so there is a classifier at every level.
     predictor.classifier(Defence::Softmax { sigma: predictor.noise_levels()[0] })?;
     let at = |sigma: f64| -> BoxedClassifier<'_> {
         predictor
@@ -83,24 +104,23 @@ pub fn run(args: &Calibrate, session: &Session) -> Result<Outcome> {
     bar.set_message("calibrating");
     let rows = calibrate(&at, &set, &options, &mut bar);
     bar.finish_and_clear();
+    let report = Report {
+        model: predictor.name().to_owned(),
+        data: args.measured.data.clone(),
+        count: set.len(),
+        measured: set.len() / 2,
+        rows,
+        norm: args.norm.into(),
+        steps: args.steps,
+    };
     if session.json {
-        let document = serde_json::json!({
-            "model": predictor.name(), "data": args.measured.data, "count": set.len(), "measured": set.len() / 2,
-            "rows": rows, "norm": Norm::from(args.norm), "steps": args.steps,
-        });
-        session.print_json(&described(document, &predictor, session))?;
+        session.print_json(&Described::new(&report, &predictor, session))?;
     } else {
-        outln!(
-            "{} on {} images of {}, measured on half of them",
-            predictor.name(),
-            set.len(),
-            args.measured.data
-        );
-        table(&rows);
+        report.print();
     }
-    // The numbers came first: they cost the work, and a figure may fail to be written.
+    // The numbers come first: they took the time, and writing a figure may fail.
     if let Some(out) = &args.out {
-        save_plots(&reliability(&rows), out)?;
+        save_plots(&reliability(&report.rows), out)?;
     }
     Ok(Outcome::Done)
 }

@@ -13,27 +13,28 @@ use miyasawa::{classifier::Defence, prelude::*};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
-/// Name what images show: the likeliest classes with their probabilities.
+/// Classify images: the likeliest classes with their probabilities.
 ///
-/// Images are fitted to the model's input, in grey or colour as the model needs. Of several images one that cannot be
-/// read costs that one, and the exit status is 1.
+/// Images are resized to the model's input, and converted to grey or colour as the model needs. If
+/// one of several images cannot be read, the others are still classified, and the exit status is 1.
 ///
 /// Examples:
 ///   miyasawa classify frog.jpg truck.png --top 3
 ///   miyasawa classify model.safetensors noisy.png --sigma auto
-///   miyasawa classify suspicious.png --defence average --sigma 0.2   # hardest to attack: the mean over draws of noise
+///   miyasawa classify suspicious.png --defence average --sigma 0.2   # most robust: the mean over draws of noise
 #[derive(Args, Debug)]
 #[command(verbatim_doc_comment, override_usage = "miyasawa classify [OPTIONS] [MODEL] IMAGE...")]
 pub struct Classify {
-    /// [MODEL] IMAGE...: a checkpoint, then images (PNG, JPEG, WebP, TIFF, BMP, GIF), folders of them, or - for standard
-    /// input
+    /// [MODEL] IMAGE...: a checkpoint, then images (PNG, JPEG, WebP, TIFF, BMP, GIF), folders of
+    /// them, or - for standard input
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
-    /// Classes to print
+    /// Number of classes to print
     #[arg(long, default_value_t = 5)]
     top: usize,
-    /// Noise level that the images have at the model's size, or that the defence works at; `auto` tells it from each
-    /// image [default: softmax: the smallest that the model was trained on; denoise, average: 0.2]
+    /// Noise level of the images at the model's size, or of the defence, in units of the [-1, 1]
+    /// range; `auto` estimates it from each image [default: the smallest of the model's training
+    /// with --defence softmax, else 0.2]
     #[arg(long, value_name = "S", value_parser = model::parse_level)]
     sigma: Option<Level>,
     #[command(flatten)]
@@ -44,7 +45,7 @@ pub struct Classify {
 enum Plan {
     /// The class posterior of the image as it is.
     Softmax(Noise),
-    /// Behind a defence.
+    /// With a defence.
     Behind(Defence),
 }
 
@@ -53,12 +54,12 @@ enum Plan {
 struct Report {
     model: String,
     defence: DefenceName,
-    /// One level for all images; each has its own where it is estimated.
+    /// The level of all images; nothing where it is estimated for each image.
     sigma: Option<f64>,
     images: Vec<Each<Classified>>,
 }
 
-/// The defence in a document: with its level, but where each image has its own.
+/// The defence in a document, without a level where it is estimated for each image.
 #[derive(Serialize)]
 #[serde(untagged)]
 enum DefenceName {
@@ -80,7 +81,7 @@ impl Classify {
         let sigma = match self.sigma {
             Some(Level::Auto) if softmax => return Ok(Plan::Softmax(Noise::Estimate)),
             Some(Level::Auto) => {
-                let text = "--sigma auto goes with --defence softmax, expected a number".to_owned();
+                let text = "--sigma auto works with --defence softmax only, expected a number".to_owned();
                 return Err(WrongCall(text).into());
             }
             Some(Level::Given(sigma)) => Some(sigma),

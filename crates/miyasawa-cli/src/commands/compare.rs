@@ -10,12 +10,13 @@ use std::{path::PathBuf, sync::atomic::Ordering};
 
 use super::document::provenance;
 
-/// Train and measure several models on one budget; one report with tables and plots.
+/// Train and measure several models on one budget, and write a report with tables and plots.
 ///
-/// CONFIG names models, seeds and a budget of images or minutes. The folder receives a run for each model and
-/// seed, report.html, report.md and report.json. What is there already is not done again: after Ctrl-C (exit status 1) the
-/// same call goes on. Of a finished run config.toml, result.json and denoised.png suffice; --only trains some of the
-/// models, so that several calls, on one machine or many, can share the work.
+/// CONFIG lists models, seeds and a budget of images or minutes. The folder receives a run for each
+/// model and seed, report.html, report.md and report.json. Finished runs are not repeated: after
+/// Ctrl-C (exit status 1) the same call continues. Of a finished run config.toml, result.json and
+/// denoised.png suffice. --only trains some of the models, so that several calls, on one machine or
+/// many, can share the work.
 ///
 /// Examples:
 ///   miyasawa compare recipes/compare-cifar10.toml --out runs/compare
@@ -25,13 +26,13 @@ use super::document::provenance;
 pub struct Compare {
     /// A TOML file
     config: PathBuf,
-    /// Change one value of the configuration
+    /// Change one value of the configuration; may be repeated
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
-    /// Train and measure these models only, without a report
+    /// Train and measure only these models, without a report [default: all]
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     only: Vec<String>,
-    /// The folder for runs and reports
+    /// Folder for runs and reports
     #[arg(long)]
     out: PathBuf,
 }
@@ -56,7 +57,7 @@ pub fn run(args: &Compare, session: &Session) -> anyhow::Result<Outcome> {
     let Some(comparison) =
         compare::run(&config, &choice, &args.out, &from, &device, &mut observe, &mut watch)?
     else {
-        tracing::warn!("stopped; the same call goes on");
+        tracing::warn!("stopped; the same call continues");
         return Ok(Outcome::Failed);
     };
     if session.json {

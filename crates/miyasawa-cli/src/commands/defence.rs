@@ -1,4 +1,4 @@
-//! How a model answers: at one look, after denoising, or averaged over noise.
+//! How a model classifies: in one forward pass, after denoising, or averaged over noise.
 
 use super::{measured::at_least_one, model};
 use crate::session::WrongCall;
@@ -7,18 +7,20 @@ use clap::{Args, ValueEnum};
 use miyasawa::classifier::Defence;
 use miyasawa::predictor::Predictor;
 
-/// The most draws of noise: the mean over more is the same to five digits, and an image would take minutes.
-const MOST_DRAWS: usize = 100_000;
-/// So many draws take a time that is worth a word.
+/// Largest number of draws: the mean over more is the same to five digits, and an image would take
+/// minutes.
+const MAX_DRAWS: usize = 100_000;
+/// Above this number of draws the time is worth a message.
 const MANY_DRAWS: usize = 64;
 
 /// How the model classifies.
 #[derive(Args, Debug)]
 pub struct DefenceArgs {
-    /// The class posterior; of the denoised image; averaged over noise
+    /// Classify by the class posterior: of the image (softmax), of the denoised image (denoise), or
+    /// averaged over noise (average)
     #[arg(long, value_enum, default_value = "softmax")]
     defence: DefenceArg,
-    /// Draws of noise of --defence average, 1 to 100000: each is a pass through the model
+    /// Number of noise draws of --defence average, 1 to 100000; each is a forward pass
     #[arg(long, default_value_t = 8)]
     draws: usize,
 }
@@ -36,17 +38,19 @@ impl DefenceArgs {
         self.defence == DefenceArg::Softmax
     }
 
-    /// The defence at the noise level `sigma`; where none is named, the smallest of the model's training for the posterior
-    /// alone, and 0.2 for the others.
+    /// The defence at the noise level `sigma`. The default is the smallest level of the model's
+    /// training for the posterior of the image as it is, else 0.2.
     pub fn at(&self, sigma: Option<f64>, predictor: &Predictor, seed: u64) -> Result<Defence> {
         at_least_one("draws", self.draws)?;
-        if self.draws > MOST_DRAWS {
-            let text = format!("--draws is {}, expected 1 to {MOST_DRAWS}", self.draws);
+        if self.draws > MAX_DRAWS {
+            let text = format!("--draws is {}, expected 1 to {MAX_DRAWS}", self.draws);
             return Err(WrongCall(text).into());
         }
         if self.defence == DefenceArg::Average && self.draws > MANY_DRAWS {
             let draws = self.draws;
-            tracing::info!("--draws {draws}: {draws} passes through the model for each look at an image");
+            tracing::info!(
+                "--draws {draws}: {draws} forward passes through the model to classify an image once"
+            );
         }
         let default = if self.is_softmax() { predictor.noise_levels()[0] } else { 0.2 };
         let sigma = sigma.map_or(Ok(default), |sigma| model::sigma(predictor, sigma))?;

@@ -3,29 +3,30 @@ use crate::session::{Session, WrongCall};
 use crate::signals::stop_flag;
 use clap::Args;
 use miyasawa::{
-    demo::{self, Comparison},
+    demo::{self, DemoResult},
     train::TrainConfig,
 };
 use std::path::PathBuf;
 
 use super::document::provenance;
 
-/// The first thing to run: about a minute on two cores.
+/// Train and compare two small models, as a first demonstration: about a minute on two cores.
 ///
-/// Trains a joint model and a plain classifier of the same size on the embedded digits, measures both at
-/// several noise levels and under attack, and writes images and one self-contained report.html.
+/// Trains a joint model and a plain classifier of the same size on the embedded digits, measures
+/// both at several noise levels and under attack, and writes images and one self-contained
+/// report.html.
 ///
 /// Example: miyasawa demo --out demo
 #[derive(Args, Debug)]
 #[command(verbatim_doc_comment)]
 pub struct Demo {
-    /// The folder for models, images and the report
+    /// Folder for models, images and the report
     #[arg(long, default_value = "miyasawa-demo")]
     out: PathBuf,
-    /// Training steps of each model
+    /// Training steps of each model [default: 500]
     #[arg(long)]
     steps: Option<u64>,
-    /// Images that are attacked
+    /// Number of images to attack
     #[arg(long, default_value_t = 360)]
     attacked: usize,
 }
@@ -64,7 +65,7 @@ pub fn run(args: &Demo, session: &Session) -> anyhow::Result<Outcome> {
     Ok(Outcome::Done)
 }
 
-fn print(comparison: &Comparison) {
+fn print(comparison: &DemoResult) {
     let percent = |share: f64| format!("{:.1}%", 100.0 * share);
     outln!("sigma   joint accuracy   plain accuracy   noisy PSNR   joint PSNR");
     for row in &comparison.rows {

@@ -23,9 +23,10 @@ use std::{
 
 /// Remove noise from images: the Tweedie-Miyasawa denoiser at the image's own size.
 ///
-/// Grey images stay grey and colour stays colour, whichever the model was trained on; 16 bits stay 16 where the format
-/// (PNG, TIFF) can hold them. Transparency, colour profile, EXIF and resolution are kept; all pages of a TIFF are denoised,
-/// and its numbers stay of their kind. Of several images one that cannot be read costs that one, and the exit status is 1.
+/// Grey images stay grey and colour stays colour, whichever the model was trained on. 16 bits stay
+/// 16 where the format (PNG, TIFF) can hold them. Transparency, colour profile, EXIF and resolution
+/// are kept. All pages of a TIFF are denoised, in their number type. If one of several images
+/// cannot be read, the others are still denoised, and the exit status is 1.
 ///
 /// Examples:
 ///   miyasawa denoise noisy.png -o clean.png
@@ -36,25 +37,25 @@ use std::{
 #[derive(Args, Debug)]
 #[command(verbatim_doc_comment, override_usage = "miyasawa denoise [OPTIONS] --out <OUT> [MODEL] IMAGE...")]
 pub struct Denoise {
-    /// [MODEL] IMAGE...: a checkpoint, then images (PNG, JPEG, WebP, TIFF, BMP, GIF), folders of them, or - for standard
-    /// input
+    /// [MODEL] IMAGE...: a checkpoint, then images (PNG, JPEG, WebP, TIFF, BMP, GIF), folders of
+    /// them, or - for standard input
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
-    /// Standard deviation of the noise, in units of the [-1, 1] range (25 of 255 is 0.196); `auto` tells it from each
-    /// image [default: that of --add-noise, else auto]
+    /// Standard deviation of the noise, in units of the [-1, 1] range (25 of 255 is 0.196); `auto`
+    /// estimates it from each image [default: that of --add-noise, else auto]
     #[arg(long, value_name = "S", value_parser = model::parse_level)]
     sigma: Option<Level>,
-    /// Add noise of this level to the image first, to try the denoiser on a clean one
+    /// Add noise of this level to the image first, to test the denoiser on a clean image
     #[arg(long, value_name = "S")]
     add_noise: Option<f64>,
-    /// Use D(y, C): the image is known to show this class, by name or number
+    /// Class of the images, by name or number, for D(y, C) [default: unknown]
     #[arg(long, value_name = "C")]
     class: Option<String>,
-    /// The denoised image, in the format of its name; - for standard output; a folder if several are given, or for one
-    /// with a / at its end: there they keep their names and formats
+    /// File for the denoised image, whose name gives the format; - for standard output; a folder if
+    /// several images are given or if it ends in /, where images keep their names and formats
     #[arg(short, long)]
     out: PathBuf,
-    /// Let a denoised image take the place of the one that it was made of
+    /// Allow a denoised image to replace its source
     #[arg(long)]
     overwrite: bool,
 }
@@ -63,12 +64,12 @@ pub struct Denoise {
 #[derive(Serialize)]
 struct Report {
     model: String,
-    /// One level for all images; each has its own where it is estimated.
+    /// The level of all images; nothing where it is estimated for each image.
     sigma: Option<f64>,
     images: Vec<Each<DenoisedFile>>,
 }
 
-/// An image and what came of it. Its numbers are those of its first page.
+/// An image and its denoised file. The numbers are those of the first page.
 #[derive(Serialize)]
 struct DenoisedFile {
     image: String,
@@ -79,7 +80,7 @@ struct DenoisedFile {
     pages: Vec<DenoisedPage>,
 }
 
-/// The noise level of a page; where the noise is ours, PSNR before and after.
+/// The noise level of a page; with `--add-noise`, PSNR before and after.
 #[derive(Clone, Copy, Serialize)]
 struct DenoisedPage {
     sigma: f64,
@@ -119,7 +120,7 @@ impl<'p> Plan<'p> {
         };
         let estimate = || model::estimate_sigma(self.predictor, &noisy, name);
         let sigma = self.sigma.unwrap_or_else(estimate);
-        // Drawn for images of several tiles only: others take no time.
+        // The bar is drawn for images of several tiles only: others take too little time.
         let bar = bar(self.session);
         let mut progress = |share: f64| {
             bar.set_message(name.display().to_string());
@@ -128,7 +129,7 @@ impl<'p> Plan<'p> {
         let found = self.predictor.denoise_with(&noisy, Noise::Level(sigma), self.class, &mut progress);
         bar.finish_and_clear();
         let found = found.with_context(|| name.display().to_string())?;
-        // Only where the noise is ours is the clean image known.
+        // The clean image is known only if the noise was added here.
         let psnr = |image: &Image| {
             self.add_noise.map(|_| metrics::psnr(metrics::mse(image.values(), clean.values())))
         };
@@ -173,7 +174,7 @@ impl<'p> Plan<'p> {
     }
 }
 
-/// Says where the result is, and what was gained where that is known.
+/// Prints the output file, and PSNR before and after where the clean image is known.
 fn print(found: &DenoisedFile) {
     let out = &found.out;
     let pages = if found.pages.is_empty() { std::slice::from_ref(&found.first) } else { &found.pages };

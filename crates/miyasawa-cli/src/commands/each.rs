@@ -1,4 +1,4 @@
-//! Several images of one call.
+//! One piece of work for each of several images.
 
 use super::Outcome;
 use crate::output::shown;
@@ -6,13 +6,13 @@ use crate::status;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
-/// What came of the work for an image: its document, or what went wrong with it.
+/// The result of the work for an image: its document, or its error.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 pub enum Each<T> {
     /// The work was done.
     Done(T),
-    /// It failed, and the others went on.
+    /// It failed; the other images were still processed.
     Failed {
         /// The image.
         image: String,
@@ -21,8 +21,9 @@ pub enum Each<T> {
     },
 }
 
-/// Does a piece of work for each of some images. One that fails is told of at once, and in its place in the documents,
-/// and the others go on; the error of a single image, or of a wrong call, ends the command.
+/// Does a piece of work for each of several images. A failure is reported at once and in the
+/// documents, and the other images are still processed; the error of a single image, or of a wrong
+/// call, ends the command.
 pub fn each<T>(
     images: &[PathBuf],
     mut work: impl FnMut(usize, &Path) -> anyhow::Result<T>,

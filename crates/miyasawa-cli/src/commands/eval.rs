@@ -7,16 +7,18 @@ use miyasawa::{
     data::{OpenOptions, Streaming, TestSet},
     eval::{EvalOptions, EvalRow, Evaluation},
 };
+use serde::Serialize;
 use std::path::PathBuf;
 
-use super::document::described;
+use super::document::Described;
 
-/// Measure a model: a row for every noise level.
+/// Measure a model at several noise levels.
 ///
-/// Accuracy, negative log-likelihood, calibration error (15 bins), PSNR and SSIM of D(y), PSNR of
-/// D(y, true class), and the noisy image's own PSNR. What the model cannot do is left out. Classes are matched by
-/// name and may be some of the model's. Of images without classes denoising alone is measured; they, and those for
-/// a denoiser alone, may each have their own size.
+/// A row holds accuracy, negative log-likelihood, calibration error (15 bins), PSNR and SSIM of
+/// D(y), PSNR of D(y, true class), and PSNR of the noisy image. Quantities that the model does not
+/// support are left out. Classes are matched by name; the data may have some of the model's classes
+/// only. On images without classes only denoising is measured. Images for denoising alone may
+/// differ in size.
 ///
 /// Example: miyasawa eval model.safetensors --data cifar10 --sigmas 0.1,0.2 --limit 1000 --json
 #[derive(Args, Debug)]
@@ -31,8 +33,24 @@ pub struct Eval {
     sigmas: Vec<f64>,
 }
 
-/// The images that the call names, for a denoiser alone and of those without classes at their own
-/// sizes; and whether they have classes that the model could be right about.
+/// The document of `--json`.
+#[derive(Serialize)]
+struct Report {
+    model: String,
+    data: String,
+    count: usize,
+    rows: Vec<EvalRow>,
+}
+
+impl Report {
+    fn print(&self) {
+        outln!("{} on {} images of {}", self.model, self.count, self.data);
+        print_rows(&self.rows);
+    }
+}
+
+/// Opens the images of `--data`, and says whether they have classes that the model can predict.
+/// Images that only denoising is measured on keep their sizes.
 fn open(measured: &Measured, predictor: &Predictor) -> anyhow::Result<(TestSet, bool)> {
     let options = measured.options(predictor);
     let (chosen, labelled) = measured.choose_named(predictor)?;
@@ -51,7 +69,7 @@ fn open(measured: &Measured, predictor: &Predictor) -> anyhow::Result<(TestSet, 
     Ok((chosen.open_as_stored(&options)?, labelled))
 }
 
-/// The progress of work that tells its share.
+/// The progress bar of work that reports the share done.
 pub fn share_bar(session: &Session, label: &'static str) -> Progress {
     let bar = Progress::share(session);
     bar.set_message(label);
@@ -98,15 +116,12 @@ pub fn run(args: &Eval, session: &Session) -> anyhow::Result<Outcome> {
     let found = set.evaluate(predictor.model(), &options, predictor.device(), &mut bar)?;
     bar.finish_and_clear();
     let Evaluation { count, rows } = found.context("the evaluation was stopped")?;
-    let data = &args.measured.data;
+    let (model, data) = (predictor.name().to_owned(), args.measured.data.clone());
+    let report = Report { model, data, count, rows };
     if session.json {
-        let document = serde_json::json!({
-            "model": predictor.name(), "data": data, "count": count, "rows": rows,
-        });
-        session.print_json(&described(document, &predictor, session))?;
+        session.print_json(&Described::new(&report, &predictor, session))?;
     } else {
-        outln!("{} on {count} images of {data}", predictor.name());
-        print_rows(&rows);
+        report.print();
     }
     Ok(Outcome::Done)
 }

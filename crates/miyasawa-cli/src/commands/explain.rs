@@ -17,19 +17,21 @@ use miyasawa::{
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
-/// Rows of a figure that `all` classes may have.
-const MOST: usize = 24;
+/// Largest number of rows in the figure of `all` classes.
+const MAX_ROWS: usize = 24;
 
-/// Show what of an image speaks for a class, the way to it, and what the denoiser keeps.
+/// Explain a classification: evidence for a class, a path to it, and the denoiser's Jacobian.
 ///
-/// The figure has a row for every class: the image, D(y), D(y,c), their difference, and the adversarial gradient
-/// sigma^2 * grad log p(c|y) by automatic differentiation, with the number that says how equal the last two are.
+/// The figure has a row for every class: the image, D(y), D(y,c), their difference, and the
+/// adversarial gradient sigma^2 * grad log p(c|y) by automatic differentiation, with the relative
+/// error between the last two.
 ///
-/// --path follows D(y,c) - D(y) from the image until it shows the class: what would have to change.
-/// --jacobian shows the leading eigenvectors of the denoiser's Jacobian (it is symmetric: its singular vectors), and in
-/// the JSON and beside the figure (NAME-dimension.png) its effective dimension, the trace, against the noise level. Both
-/// are of the image with noise of the level added: without it there is nothing to remove. An image that is noisy
-/// already, or made so by --add-noise, has its eigenvectors taken as it is.
+/// --path follows D(y,c) - D(y) from the image until the model predicts the class: what would have
+/// to change. --jacobian shows the leading eigenvectors of the denoiser's Jacobian (it is symmetric:
+/// its singular vectors). The JSON and a second figure (NAME-dimension.png) show its effective
+/// dimension, the trace, against the noise level. Both are computed at the image with noise of the
+/// level added: without noise there is nothing to remove. With --add-noise, also 0, the
+/// eigenvectors are computed at the resulting image.
 ///
 /// Examples:
 ///   miyasawa explain model.safetensors cat.png --class dog --class frog --sigma 0.2 -o why.png
@@ -41,43 +43,46 @@ const MOST: usize = 24;
     override_usage = "miyasawa explain [OPTIONS] --class <C> --out <OUT> [MODEL] IMAGE"
 )]
 pub struct Explain {
-    /// [MODEL] IMAGE: a checkpoint, then an image (PNG, JPEG, WebP, TIFF, BMP, GIF), or - for standard input
+    /// [MODEL] IMAGE: a checkpoint, then an image (PNG, JPEG, WebP, TIFF, BMP, GIF), or - for
+    /// standard input
     #[arg(required = true, value_name = "PATH", num_args = 1..=2)]
     paths: Vec<PathBuf>,
-    /// A class, by name or number; may be repeated; `all` for every class, of more than 24 for the likeliest
+    /// Class, by name or number; may be repeated; `all` for every class (the likeliest 24 if there
+    /// are more)
     #[arg(long, value_name = "C", required = true)]
     class: Vec<String>,
-    /// Noise level at which the model looks
+    /// Noise level that the model is conditioned on, in units of the [-1, 1] range
     #[arg(long, default_value_t = 0.2)]
     sigma: f64,
-    /// Add noise of this level first; 0 says that the image has noise of --sigma already
+    /// Add noise of this level to the image first; 0 means that the image already has noise of
+    /// --sigma
     #[arg(long, value_name = "S")]
     add_noise: Option<f64>,
-    /// Largest relative error at which the identity counts as holding
+    /// Largest relative error at which the identity holds
     #[arg(long, default_value_t = 1e-4)]
     tolerance: f64,
-    /// The figure, a PNG
+    /// PNG file for the figure
     #[arg(short, long)]
     out: PathBuf,
-    /// Follow the way to the first class, and draw it here
+    /// Follow the path to the first class, and draw it to this PNG file
     #[arg(long, value_name = "FILE")]
     path: Option<PathBuf>,
     /// Length of a step of --path, in units of the [0, 1] range
     #[arg(long, default_value_t = 0.1)]
     step: f64,
-    /// Most steps of --path
+    /// Largest number of steps of --path
     #[arg(long, default_value_t = 100)]
     steps: usize,
-    /// --path ends where the class has this probability
+    /// Probability of the class at which --path ends
     #[arg(long, default_value_t = 0.95)]
     confidence: f64,
-    /// Draw the leading eigenvectors of the denoiser's Jacobian here
+    /// Draw the leading eigenvectors of the denoiser's Jacobian to this PNG file
     #[arg(long, value_name = "FILE")]
     jacobian: Option<PathBuf>,
-    /// Number of eigenvectors
+    /// Number of eigenvectors of --jacobian
     #[arg(long, default_value_t = 8)]
     vectors: usize,
-    /// Noise levels of the effective dimension
+    /// Noise levels of the effective dimension, in units of the [-1, 1] range
     #[arg(long, value_delimiter = ',', default_values_t = [0.05, 0.1, 0.2, 0.4, 0.8])]
     sigmas: Vec<f64>,
 }
@@ -90,13 +95,13 @@ impl Explain {
         let outputs: Vec<PathBuf> =
             std::iter::once(self.out.clone()).chain(others.into_iter().flatten()).collect();
         for (i, path) in outputs.iter().enumerate() {
-            if outputs[..i].iter().any(|other| model::same_place(other, path)) {
-                return wrong(format!("{}: named for two figures", path.display()));
+            if outputs[..i].iter().any(|other| model::same_file(other, path)) {
+                return wrong(format!("{}: given for two figures", path.display()));
             }
-            if model::same_place(path, image) {
+            if model::same_file(path, image) {
                 return wrong(format!("{}: the figure would replace the image", path.display()));
             }
-            if model_file.is_some_and(|model| model::same_place(path, model)) {
+            if model_file.is_some_and(|model| model::same_file(path, model)) {
                 return wrong(format!("{}: the figure would replace the model", path.display()));
             }
             model::check_output(path)?;
@@ -130,15 +135,16 @@ impl Explain {
     }
 }
 
-/// All classes in their order, or the likeliest [`MOST`] first: a figure of a thousand cannot be drawn.
+/// All classes in their order, or the likeliest [`MAX_ROWS`]: a figure with a thousand rows cannot
+/// be drawn.
 fn likeliest(predictor: &Predictor, y: &Image, sigma: f64) -> Result<Vec<usize>> {
     let count = predictor.classes().len();
-    if count <= MOST {
+    if count <= MAX_ROWS {
         return Ok((0..count).collect());
     }
     let found = predictor.classify(y, Noise::Level(sigma))?;
-    tracing::info!("the {MOST} likeliest of {count} classes");
-    Ok(found.top(MOST).iter().map(|class| class.index).collect())
+    tracing::info!("the {MAX_ROWS} likeliest of {count} classes");
+    Ok(found.top(MAX_ROWS).iter().map(|class| class.index).collect())
 }
 
 /// The document of `--json`.
@@ -148,7 +154,7 @@ struct Report {
     image: String,
     sigma: f64,
     out: String,
-    /// Those of the only class.
+    /// The values of a single class.
     #[serde(flatten)]
     only: Option<OfClass>,
     classes: Vec<ClassReport>,
@@ -236,7 +242,7 @@ pub fn run(args: &Explain, session: &Session) -> Result<Outcome> {
     predictor.joint("explain")?;
     let sigma = model::sigma(&predictor, args.sigma)?;
     let sigmas = model::sigmas(&predictor, &args.sigmas);
-    // Only the Jacobian looks at them.
+    // Only the Jacobian uses them.
     let sigmas = if args.jacobian.is_some() { sigmas? } else { Vec::new() };
     let clean = predictor.input(&images::first(image, &mut Notes::default())?)?;
     let seed = session.seed.unwrap_or(0);
@@ -248,12 +254,12 @@ pub fn run(args: &Explain, session: &Session) -> Result<Outcome> {
     let classes = predictor.classes();
     let found = predictor.explain_classes(&y, &labels, sigma)?;
     report::explanation(&y, &found, classes)?.save(&args.out)?;
-    // A NaN passes no comparison: it must fail here.
+    // NaN compares as false, so it fails.
     let holds = found.iter().all(|one| one.relative_error <= args.tolerance);
     let of = |one: &Explanation| OfClass { class: classes[one.label].clone(), probability: one.probability };
     let of_class = |one: &Explanation| ClassReport { of: of(one), relative_error: one.relative_error };
-    let way = |out: &Path| follow(args, &predictor, &y, labels[0], sigma, out);
-    let kept = |out: &Path| {
+    let path_to = |out: &Path| follow(args, &predictor, &y, labels[0], sigma, out);
+    let jacobian_at = |out: &Path| {
         let noisy = match args.add_noise {
             None if sigma > 0.0 => model::add_noise(clean.clone(), sigma, seed)?,
             _ => y.clone(),
@@ -270,8 +276,8 @@ pub fn run(args: &Explain, session: &Session) -> Result<Outcome> {
         relative_error: found.iter().fold(0.0f64, |worst, one| worst.max(one.relative_error)),
         tolerance: args.tolerance,
         holds,
-        path: args.path.as_deref().map(way).transpose()?,
-        jacobian: args.jacobian.as_deref().map(kept).transpose()?,
+        path: args.path.as_deref().map(path_to).transpose()?,
+        jacobian: args.jacobian.as_deref().map(jacobian_at).transpose()?,
     };
     if session.json {
         session.print_json(&report)?;
@@ -286,7 +292,7 @@ pub fn run(args: &Explain, session: &Session) -> Result<Outcome> {
     Ok(Outcome::Done)
 }
 
-/// The figure beside that of the Jacobian.
+/// The path of the second figure of `--jacobian`.
 fn dimension_curve(jacobian: &Path) -> PathBuf {
     let stem = jacobian.file_stem().unwrap_or_default().to_string_lossy();
     jacobian.with_file_name(format!("{stem}-dimension.png"))
@@ -317,7 +323,8 @@ fn follow(
     Ok(PathReport { class, out: shown(out), reached: found.reached, steps })
 }
 
-/// Draws the Jacobian's eigenvectors at the noisy image, and its effective dimension against the noise level.
+/// Draws the Jacobian's eigenvectors at the noisy image, and its effective dimension against the
+/// noise level.
 fn eigenvectors(
     args: &Explain,
     predictor: &Predictor,

@@ -5,13 +5,14 @@ use crate::{
 };
 use clap::{Args, ValueEnum};
 use miyasawa::checkpoint::Precision;
+use serde::Serialize;
 use std::path::{Path, PathBuf};
 
-/// Write a checkpoint anew with numbers of another size, for instance to ship it.
+/// Write a checkpoint in another precision, for instance to distribute it.
 ///
-/// Numbers in bf16 take half the space and keep the first 8 bits of every parameter; every command reads
-/// both, and so does PyTorch through safetensors. The model that is read is replaced with --overwrite only: what bf16 rounds
-/// away does not come back.
+/// bf16 takes half the space and keeps the first 8 bits of every parameter. Every command reads
+/// both precisions, and so does PyTorch through safetensors. The input model is replaced only with
+/// --overwrite: the rounding to bf16 cannot be undone.
 ///
 /// Example: miyasawa export runs/cifar/model.safetensors --dtype bf16 -o model.safetensors
 #[derive(Args, Debug)]
@@ -19,13 +20,13 @@ use std::path::{Path, PathBuf};
 pub struct Export {
     /// A checkpoint
     model: Option<PathBuf>,
-    /// Type of the numbers
+    /// Type of the parameters
     #[arg(long, value_enum, default_value = "bf16")]
     dtype: Dtype,
-    /// The file, whose name ends in .safetensors
+    /// File to write; its name ends in .safetensors
     #[arg(short, long)]
     out: PathBuf,
-    /// Let the file take the place of the model that is read
+    /// Allow --out to replace the input model
     #[arg(long)]
     overwrite: bool,
 }
@@ -36,7 +37,15 @@ enum Dtype {
     F32,
 }
 
-/// Checks the name of a file of tensors to write, before any work is done for it.
+/// The document of `--json`.
+#[derive(Serialize)]
+struct Report {
+    model: String,
+    out: String,
+    bytes: u64,
+}
+
+/// Checks the name of a tensor file before any work is done for it.
 pub fn check_safetensors(option: &str, path: &Path) -> anyhow::Result<()> {
     if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("safetensors")) {
         return Ok(());
@@ -47,12 +56,12 @@ pub fn check_safetensors(option: &str, path: &Path) -> anyhow::Result<()> {
     Err(WrongCall(text).into())
 }
 
-/// Makes sure that a file is not the model, by whatever name.
+/// Makes sure that a file is not the model, under any of its names.
 pub fn check_not_model(option: &str, out: &Path, model: &Path) -> anyhow::Result<()> {
-    if !model::same_place(out, model) && !is_linked(out, model) {
+    if !model::same_file(out, model) && !is_linked(out, model) {
         return Ok(());
     }
-    let text = format!("{option} is {}, which is the model that is read", out.display());
+    let text = format!("{option} is {}, which is the input model", out.display());
     Err(WrongCall(text).into())
 }
 
@@ -60,8 +69,8 @@ pub fn check_not_model(option: &str, out: &Path, model: &Path) -> anyhow::Result
 #[cfg(unix)]
 fn is_linked(a: &Path, b: &Path) -> bool {
     use std::os::unix::fs::MetadataExt as _;
-    let place = |path: &Path| std::fs::metadata(path).ok().map(|found| (found.dev(), found.ino()));
-    place(a).is_some_and(|a| place(b) == Some(a))
+    let inode = |path: &Path| std::fs::metadata(path).ok().map(|found| (found.dev(), found.ino()));
+    inode(a).is_some_and(|a| inode(b) == Some(a))
 }
 
 #[cfg(not(unix))]
@@ -82,12 +91,11 @@ pub fn run(args: &Export, session: &Session) -> anyhow::Result<Outcome> {
     }
     checkpoint.save_in(precision, &args.out)?;
     let bytes = std::fs::metadata(&args.out)?.len();
+    let report = Report { model: shown(&path), out: shown(&args.out), bytes };
     if session.json {
-        session.print_json(
-            &serde_json::json!({ "model": shown(&path), "out": shown(&args.out), "bytes": bytes }),
-        )?;
+        session.print_json(&report)?;
     } else {
-        outln!("{}: {:.2} MB", args.out.display(), bytes as f64 / 1e6);
+        outln!("{}: {:.2} MB", report.out, bytes as f64 / 1e6);
     }
     Ok(Outcome::Done)
 }

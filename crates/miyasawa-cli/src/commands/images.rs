@@ -1,4 +1,5 @@
-//! Images that a command is given: files, folders of them, standard input; and what is said of them, once.
+//! The images given to a command: files, folders, standard input; and warnings about them, each
+//! once.
 
 use crate::session::WrongCall;
 use anyhow::{Context, Result};
@@ -10,13 +11,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Bytes of memory that denoising takes for each pixel of a colour image: as read, as values, the sum of its parts, as
-/// written.
-const BYTES_A_PIXEL: u64 = 48;
-/// An image of fewer pixels fits everywhere.
+/// Bytes of memory per pixel to denoise a colour image: as read, as values, the sum of its tiles,
+/// as written.
+const BYTES_PER_PIXEL: u64 = 48;
+/// An image of fewer pixels fits into the memory of any machine.
 const SMALL: u64 = 20_000_000;
 
-/// Whether a path stands for standard input or output.
+/// Whether a path means standard input or output.
 pub fn is_standard(path: &Path) -> bool {
     path.as_os_str() == "-"
 }
@@ -25,14 +26,14 @@ pub fn is_standard(path: &Path) -> bool {
 pub struct Inputs {
     /// Each image, in order.
     pub images: Vec<PathBuf>,
-    /// Whether a folder was named, so that there may be any number of them.
+    /// Whether a folder was given, so that there may be any number of them.
     pub folder: bool,
 }
 
-/// All images that are named: of a folder those that lie in it, in the order of their names.
+/// All images that are given; of a folder the images in it, in the order of their names.
 pub fn expand(paths: &[PathBuf]) -> Result<Inputs> {
     if paths.iter().filter(|path| is_standard(path)).count() > 1 {
-        return Err(WrongCall("standard input (-) is named twice".into()).into());
+        return Err(WrongCall("standard input (-) is given twice".into()).into());
     }
     let mut found = Inputs { images: Vec::new(), folder: false };
     for path in paths {
@@ -46,7 +47,7 @@ pub fn expand(paths: &[PathBuf]) -> Result<Inputs> {
     Ok(found)
 }
 
-/// The images of a folder. What is left out is said, but for hidden files.
+/// The images of a folder. Skipped files are reported, except hidden ones.
 fn in_folder(folder: &Path) -> Result<Vec<PathBuf>> {
     let reading = || format!("{}: cannot be read", folder.display());
     let mut paths = Vec::new();
@@ -74,7 +75,10 @@ fn in_folder(folder: &Path) -> Result<Vec<PathBuf>> {
         tracing::warn!("{}: left out {name}{more}: {why}", folder.display());
     }
     if folders > 0 {
-        tracing::warn!("{}: {folders} folders in it are left out; name them too", folder.display());
+        tracing::warn!(
+            "{}: {folders} folders in it are left out; give them as arguments too",
+            folder.display()
+        );
     }
     if paths.is_empty() {
         anyhow::bail!("{}: expected a folder with images, found none in it", folder.display());
@@ -82,13 +86,13 @@ fn in_folder(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-/// Why a file of a folder is taken for no image, by its content where its name does not say that it is one.
+/// Why a file of a folder is no image. The content decides unless the name is that of an image.
 fn no_image(path: &Path) -> Option<String> {
     let gif = path.extension().and_then(OsStr::to_str).is_some_and(|e| e.eq_ignore_ascii_case("gif"));
     let named = gif || Format::of_name(path).is_some();
     let begin = match first_bytes(path) {
         Ok(begin) => begin,
-        // An image by its name is an error of its own when it is read.
+        // A file with an image's name gives its own error when it is read.
         Err(error) => return (!named).then(|| error.to_string()),
     };
     match Format::of_bytes(&begin) {
@@ -99,7 +103,7 @@ fn no_image(path: &Path) -> Option<String> {
     }
 }
 
-/// The bytes that tell a file's format.
+/// The first bytes of a file, from which its format is recognised.
 pub fn first_bytes(path: &Path) -> std::io::Result<Vec<u8>> {
     let mut begin = Vec::new();
     std::fs::File::open(path)?.take(1024).read_to_end(&mut begin)?;
@@ -114,26 +118,27 @@ pub fn open(path: &Path) -> Result<ImageFile> {
     Ok(ImageFile::open(path)?)
 }
 
-/// The first image of a file, laid over white; what was guessed or left out is said.
+/// The first image of a file, laid over white; guesses and omissions are reported.
 pub fn first(path: &Path, notes: &mut Notes) -> Result<miyasawa::image::Image> {
     let file = open(path)?;
     notes.of_file(path, &file);
     if file.pages() > 1 {
-        notes.say(path, &format!("the first of its {} pages is taken", file.pages()));
+        notes.say(path, &format!("the first of its {} pages is used", file.pages()));
     }
     Ok(file.page(0)?.into_opaque())
 }
 
-/// Makes sure that there is memory for an image, where the system tells how much is free.
+/// Makes sure that there is memory for an image, if the system reports how much is free.
 pub fn check_memory(path: &Path, pixels: u64) -> Result<()> {
-    let needed = pixels.saturating_mul(BYTES_A_PIXEL);
+    let needed = pixels.saturating_mul(BYTES_PER_PIXEL);
     let free = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| free_memory(&text));
     match free.filter(|free| pixels > SMALL && needed > *free) {
         Some(free) => {
             let giga = |bytes: u64| bytes as f64 / 1e9;
             let (name, pixels) = (path.display(), pixels as f64 / 1e6);
             anyhow::bail!(
-                "{name}: {pixels:.0} megapixels take about {:.1} GB of memory, {:.1} GB are free: cut it into parts",
+                "{name}: {pixels:.0} megapixels take about {:.1} GB of memory, {:.1} GB are free: cut it \
+                 into parts",
                 giga(needed),
                 giga(free)
             )
@@ -142,36 +147,37 @@ pub fn check_memory(path: &Path, pixels: u64) -> Result<()> {
     }
 }
 
-/// Bytes that programs may still take, as Linux tells.
+/// Bytes of free memory, from the content of Linux's `/proc/meminfo`.
 fn free_memory(text: &str) -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
     Some(1024 * line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?)
 }
 
-/// What is said of images: each sentence once, with the first image as the example.
+/// Warnings about images: each text once, with the first image as the example.
 #[derive(Default)]
 pub struct Notes {
-    said: BTreeMap<String, usize>,
+    /// The number of images of each text.
+    counts: BTreeMap<String, usize>,
 }
 
 impl Notes {
-    /// Says something of an image, unless it was said of another.
+    /// Warns about an image, unless the same text was given for another.
     pub fn say(&mut self, path: &Path, text: &str) {
-        let count = self.said.entry(text.to_owned()).or_default();
+        let count = self.counts.entry(text.to_owned()).or_default();
         *count += 1;
         if *count == 1 {
             tracing::warn!("{}: {text}", path.display());
         }
     }
 
-    /// Says what was left out or guessed of a file.
+    /// Warns of guesses and omissions in a file.
     pub fn of_file(&mut self, path: &Path, file: &ImageFile) {
         file.notes().iter().for_each(|note| self.say(path, note));
     }
 
-    /// Says of how many images it was to be said.
+    /// Reports the number of further images of each text.
     pub fn finish(self) {
-        for (text, count) in self.said.into_iter().filter(|(_, count)| *count > 1) {
+        for (text, count) in self.counts.into_iter().filter(|(_, count)| *count > 1) {
             tracing::warn!("{} more images: {text}", count - 1);
         }
     }
@@ -182,7 +188,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn memory_is_told_before_it_runs_out() {
+    fn missing_memory_is_reported_before_it_runs_out() {
         assert_eq!(free_memory("MemTotal: 9 kB\nMemAvailable:   2048 kB\n"), Some(2 << 20));
         assert_eq!(free_memory("MemTotal: 9 kB"), None);
         check_memory(Path::new("a.png"), 1).unwrap();

@@ -1,6 +1,6 @@
-//! The data that the commands of robustness and trust are measured on.
+//! The data that models are measured on, and what the measuring commands share.
 
-use super::model::same_place;
+use super::model::same_file;
 use crate::progress::Progress;
 use crate::session::{Session, WrongCall};
 use anyhow::{Context, Result, bail};
@@ -9,36 +9,42 @@ use miyasawa::predictor::Predictor;
 use miyasawa::{
     attack::Norm,
     checkpoint::DataInfo,
+    classifier::Defence,
     data::{DataSource, Dataset, OpenOptions, ResizeMode, Streaming, UnopenedSet},
 };
+use serde::Serialize;
+use std::io::Write as _;
 use std::path::Path;
 
-/// Which images, and how they come to the model.
+/// Which images are measured, and how they are preprocessed.
 #[derive(Args, Debug)]
 pub struct Measured {
-    /// digits, fashion-mnist[:DIR], mnist[:DIR], cifar10[:DIR], cifar100[:DIR], tiny-imagenet[:DIR], or a path; of the set
-    /// without a test part that the model was trained on, the tenth that was held out
+    /// Data set: digits, fashion-mnist[:DIR], mnist[:DIR], cifar10[:DIR], cifar100[:DIR],
+    /// tiny-imagenet[:DIR], or a path; if the model was trained on it and it has no test part, the
+    /// held-out tenth is measured
     #[arg(long)]
     pub data: String,
-    /// Take so many images, evenly spaced over the set
+    /// Number of images to measure, evenly spaced over the set [default: all]
     #[arg(long)]
     pub limit: Option<usize>,
-    /// Images that go through the network at once
+    /// Number of images in a forward pass
     #[arg(long, default_value_t = 64)]
     pub batch: usize,
-    /// Bring images of another size to the model's by `pad` (black), `pad_edge`, `resize`, or `resize_crop` (as for
-    /// ImageNet) [default: as in training; `eval` of a denoiser alone: none, every image has its own size]
+    /// How images of another size are resized: `pad` (black), `pad_edge`, `resize`, or
+    /// `resize_crop` (as for ImageNet) [default: as in training; `eval` of a pure denoiser: not
+    /// resized]
     #[arg(long, value_parser = parse_fit)]
     pub fit: Option<ResizeMode>,
-    /// What `--fit resize_crop` keeps of the shorter side [default: as in training, or 0.875: 224 of 256]
+    /// Share of the shorter side that `--fit resize_crop` keeps [default: as in training, or 0.875:
+    /// 224 of 256]
     #[arg(long)]
     crop_share: Option<f64>,
-    /// Broken images to leave out before giving up
+    /// Largest number of corrupt images to skip
     #[arg(long, default_value_t = 0)]
     max_broken: usize,
 }
 
-/// `--fit`: how an image of another size is fitted.
+/// `--fit`: the resize mode.
 fn parse_fit(text: &str) -> Result<ResizeMode, String> {
     match text {
         "pad" => Ok(ResizeMode::Pad),
@@ -49,8 +55,18 @@ fn parse_fit(text: &str) -> Result<ResizeMode, String> {
     }
 }
 
+/// What the journal of an attack says of its subject.
+#[derive(Serialize)]
+struct JournalSubject<'a> {
+    model: &'a str,
+    data: &'a str,
+    fit: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    defence: Option<Defence>,
+}
+
 impl Measured {
-    /// What is wrong with the numbers, before anything is predictor.
+    /// Checks the numbers, before anything is loaded.
     pub fn check(&self) -> Result<()> {
         at_least_one("batch", self.batch)?;
         if let Some(share) = self.crop_share.filter(|share| !(*share > 0.0 && *share <= 1.0)) {
@@ -60,12 +76,12 @@ impl Measured {
         self.limit.map_or(Ok(()), |limit| at_least_one("limit", limit))
     }
 
-    /// How images of another size are fitted.
+    /// The resize mode: that of `--fit`, or that of the model's training.
     pub fn fit_for(&self, predictor: &Predictor) -> ResizeMode {
         self.fit.unwrap_or(predictor.info().data.fit)
     }
 
-    /// How the images are opened for a model, in its channels.
+    /// The options to open images for a model, in its channels.
     pub fn options(&self, predictor: &Predictor) -> OpenOptions {
         let data = &predictor.info().data;
         OpenOptions {
@@ -75,34 +91,48 @@ impl Measured {
             crop_share: self.crop_share.unwrap_or(data.crop_share),
             max_corrupt: self.max_broken,
             skip_corrupt: true,
-            // Mean and deviation are the model's.
+            // Mean and standard deviation come from the model.
             sample: 0,
             ..OpenOptions::default()
         }
     }
 
-    /// The images that are measured, found and not opened yet.
+    /// What the journal of an attack on these images says of its subject.
+    pub fn journal_subject(
+        &self,
+        predictor: &Predictor,
+        defence: Option<Defence>,
+    ) -> Result<serde_json::Value> {
+        let (model, data) = (predictor.sha256(), self.data.as_str());
+        let fit = format!("{:?}", self.fit_for(predictor));
+        Ok(serde_json::to_value(JournalSubject { model, data, fit, defence })?)
+    }
+
+    /// The images to measure, found and not opened yet.
     pub fn choose(&self, predictor: &Predictor) -> Result<UnopenedSet> {
         let (data, trained) = (&self.data, &predictor.info().data);
         let chosen = data.parse::<DataSource>()?.choose(trained.held_out_of.as_deref())?;
         match chosen.held_out() {
             Some([held, all]) => tracing::info!(
-                "{data}: has no test part: measured on the {held} of its {all} images that training held out"
+                "{data}: has no test part: measured on the {held} of its {all} images that training \
+                 held out"
             ),
             None if !same_set(data, trained, chosen.classes()) => {}
             None if trained.held_out_of.is_some() => tracing::warn!(
-                "{data}: is not what the model was trained on, or has changed since: what it was trained on may be measured"
+                "{data}: is not what the model was trained on, or has changed since: training images \
+                 may be measured"
             ),
             None if !chosen.has_parts() => tracing::warn!(
-                "{data}: is what the model was trained on, and has no test part: what is measured was trained on"
+                "{data}: is what the model was trained on, and has no test part: training images are \
+                 measured"
             ),
             None => {}
         }
         Ok(chosen)
     }
 
-    /// As [`choose`](Self::choose), with the model's classes, matched by name, and whether the images have any that the
-    /// model could be right about.
+    /// As [`choose`](Self::choose), with the model's classes, matched by name; and whether the
+    /// images have classes that the model can predict.
     pub fn choose_named(&self, predictor: &Predictor) -> Result<(UnopenedSet, bool)> {
         let (data, classes) = (&self.data, &predictor.info().data.classes);
         let chosen = self.choose(predictor)?;
@@ -113,17 +143,18 @@ impl Measured {
         if chosen.is_unlabelled() && !unknown.is_empty() {
             return Ok((chosen, false));
         }
-        let (own, known) = (chosen.classes().len(), classes.len());
+        let (found, known) = (chosen.classes().len(), classes.len());
         if !unknown.is_empty() {
             bail!(
-                "{data}: has {own} classes ({}), the model knows {known} ({}), and not {}",
+                "{data}: has {found} classes ({}), the model knows {known} ({}), and not {}",
                 shorten(chosen.classes()),
                 shorten(classes),
                 shorten(&unknown)
             );
         }
         tracing::info!(
-            "{data}: its {own} classes ({}) are matched by name with the model's {known}, of which the model still names any",
+            "{data}: its {found} classes ({}) are matched by name; the model may predict any of its \
+             {known} classes",
             shorten(chosen.classes())
         );
         Ok((chosen.in_classes(classes)?, true))
@@ -134,20 +165,21 @@ impl Measured {
         let (chosen, labelled) = self.choose_named(predictor)?;
         if !labelled && predictor.info().classifies() {
             bail!(
-                "{}: has no classes: every image lies in the folder itself; put those of a class into a subfolder of its name",
+                "{}: has no classes: every image is in the folder itself; put those of a class into a \
+                 subfolder of its name",
                 self.data
             );
         }
         self.load_chosen(chosen, predictor)
     }
 
-    /// As [`load`](Self::load), of images that need no classes.
+    /// As [`load`](Self::load), for images that need no classes.
     pub fn load_any(&self, predictor: &Predictor) -> Result<Dataset> {
         self.load_chosen(self.choose_named(predictor)?.0, predictor)
     }
 
     fn load_chosen(&self, chosen: UnopenedSet, predictor: &Predictor) -> Result<Dataset> {
-        // Opened whole and read in part, so that an image's place is that in the whole set.
+        // All is opened and a part is read, so that an image keeps its index in the entire set.
         let options = OpenOptions { stream: Streaming::Always, ..self.options(predictor) };
         Ok(chosen.open(&options)?.sample(self.limit.unwrap_or(usize::MAX))?)
     }
@@ -158,21 +190,21 @@ fn shorten(classes: &[String]) -> String {
     if classes.len() > 4 { format!("{shown}, ...") } else { shown }
 }
 
-/// Whether a DATA argument names the set or place that a model was trained on, or a folder or file of that name, perhaps moved,
-/// with its classes.
+/// Whether a DATA argument is the set or path that a model was trained on, or a folder or file of
+/// the same name and classes elsewhere.
 fn same_set(data: &str, trained: &DataInfo, classes: &[String]) -> bool {
     match (data.parse(), trained.name.parse()) {
         (Ok(DataSource::Path(a)), Ok(DataSource::Path(b))) => {
             let moved =
                 a.file_name().is_some() && a.file_name() == b.file_name() && trained.classes == classes;
-            a == b || same_place(&a, &b) || moved
+            a == b || same_file(&a, &b) || moved
         }
         (Ok(a), Ok(b)) => a == b,
         _ => false,
     }
 }
 
-/// A number that must not be 0.
+/// Refuses 0.
 pub fn at_least_one(option: &str, value: usize) -> Result<()> {
     if value == 0 {
         return Err(WrongCall(format!("--{option} is 0, expected at least 1")).into());
@@ -201,22 +233,23 @@ pub fn parse_eps(text: &str) -> Result<f64, String> {
     }
 }
 
-/// Refuses sizes of an attack that are not in units of the [0, 1] range, and warns of those at which no model is right;
-/// what was warned of.
+/// Refuses sizes of an attack that are not in units of the [0, 1] range. Warns of sizes at which no
+/// model can be robust, and returns the warning.
 pub fn check_eps(norm: Norm, eps: &[f64], predictor: &Predictor) -> Result<Option<String>> {
     if let Some(eps) = eps.iter().find(|eps| norm == Norm::Linf && **eps > norm.diameter(1)) {
         let text = format!(
-            "--eps is {eps}, expected at most 1 in linf: sizes are in units of the [0, 1] range, {eps} of 255 is {eps}/255"
+            "--eps is {eps}, expected at most 1 in linf: sizes are in units of the [0, 1] range, {eps} \
+             of 255 is {eps}/255"
         );
         return Err(WrongCall(text).into());
     }
     let geometry = predictor.geometry();
-    let said = norm.too_large(eps, geometry.channels * geometry.height * geometry.width);
-    said.iter().for_each(|said| tracing::warn!("{said}"));
-    Ok(said)
+    let warning = norm.too_large(eps, geometry.channels * geometry.height * geometry.width);
+    warning.iter().for_each(|warning| tracing::warn!("{warning}"));
+    Ok(warning)
 }
 
-/// The progress of work that tells its share and how it goes.
+/// The progress bar of work that reports the share done and a message.
 pub fn bar(session: &Session) -> Progress {
     Progress::share(session)
 }
@@ -228,8 +261,7 @@ pub fn make_folder(path: &Path) -> Result<()> {
 
 /// Writes one JSON document for people and programs.
 pub fn write_json(path: &Path, value: &impl serde::Serialize) -> Result<()> {
-    let text = serde_json::to_string_pretty(value)?;
+    // Through a value, whose keys are in alphabetical order.
+    let text = serde_json::to_string_pretty(&serde_json::to_value(value)?)?;
     Ok(miyasawa::atomic::write_atomic(path, |w| writeln!(w, "{text}"))?)
 }
-
-use std::io::Write as _;

@@ -28,15 +28,15 @@ mod verify;
 use crate::session::Session;
 use clap::Subcommand;
 
-/// What a command came to.
+/// How a command ended without an error.
 pub enum Outcome {
-    /// All is well.
+    /// It succeeded.
     Done,
-    /// The work was done and its result is bad: a check did not hold, or some of several images failed.
+    /// The work was done with a bad result: a check failed, or some of several images failed.
     Failed,
 }
 
-/// The commands. Their help is that of their arguments: a comment here would replace it, example and all.
+/// The commands. Their help is that of their arguments; a comment here would replace it.
 #[derive(Subcommand, Debug)]
 pub enum Command {
     Demo(demo::Demo),

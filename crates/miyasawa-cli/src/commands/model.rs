@@ -1,4 +1,4 @@
-//! Loading the MODEL argument, and bringing images to it.
+//! Loading the MODEL argument, and checking noise levels and paths against it.
 
 use super::outputs;
 use crate::session::{Session, WrongCall};
@@ -28,7 +28,7 @@ fn named(path: Option<&Path>) -> Option<PathBuf> {
     path.map(Path::to_owned).or_else(variable)
 }
 
-/// Reads a checkpoint: the one that is named, or else that of `MIYASAWA_MODEL`, or else the one that ships.
+/// Reads a checkpoint: that of the argument, else that of `MIYASAWA_MODEL`, else the bundled one.
 pub fn read(path: Option<&Path>) -> Result<LoadedCheckpoint> {
     let ((checkpoint, sha256), path) = match named(path) {
         Some(path) => (Checkpoint::load_with_hash(&path)?, path),
@@ -46,7 +46,8 @@ pub fn load(path: Option<&Path>, session: &Session) -> Result<Predictor> {
     })
 }
 
-/// The noise level of all images to denoise, if the command line gives one; at 0 they stay as they are.
+/// The noise level of all images to denoise, if the command line gives one; at 0 they stay as they
+/// are.
 pub fn given(predictor: &Predictor, level: Level) -> Result<Option<f64>> {
     match level {
         Level::Given(0.0) => Ok(Some(0.0)),
@@ -80,9 +81,9 @@ fn level(predictor: &Predictor, option: &str, sigma: f64) -> Result<f64> {
 /// `--sigma` of an image.
 #[derive(Clone, Copy, Debug)]
 pub enum Level {
-    /// As the image itself tells.
+    /// Estimated from the image.
     Auto,
-    /// A number.
+    /// This number.
     Given(f64),
 }
 
@@ -95,18 +96,19 @@ pub fn parse_level(text: &str) -> Result<Level, String> {
     }
 }
 
-/// The error of a noise level, under the option that gave it.
+/// The error of a noise level, which names the option that gave it.
 fn wrong_level(option: &str, error: &PredictError) -> anyhow::Error {
     WrongCall(error.to_string().replacen("noise level", &format!("--{option} is"), 1)).into()
 }
 
-/// Makes sure that an image can be written under a name, before any work is done for it.
+/// Makes sure that an image can be written to a path, before any work is done for it.
 pub fn check_output(path: &Path) -> Result<()> {
     Image::check_extension(path).map_err(|e| WrongCall(e.to_string()))?;
     Ok(miyasawa::atomic::check_writable(path)?)
 }
 
-/// Splits `[MODEL] IMAGE...`: the first path is the model if it is a safetensors file, by its name or its content.
+/// Splits `[MODEL] IMAGE...`: the first path is the model if it is a safetensors file, by its name
+/// or its content.
 pub fn split_model(paths: &[PathBuf]) -> (Option<&Path>, &[PathBuf]) {
     let is_model = |path: &Path| {
         path.extension().is_some_and(|e| e.eq_ignore_ascii_case("safetensors")) || is_safetensors(path)
@@ -117,10 +119,11 @@ pub fn split_model(paths: &[PathBuf]) -> (Option<&Path>, &[PathBuf]) {
     }
 }
 
-/// Whether a file begins as safetensors do: the length of a JSON header, which is within the file, and the header.
+/// Whether a file begins as safetensors do: the length of a JSON header, which is within the file,
+/// and the header.
 fn is_safetensors(path: &Path) -> bool {
     let begin = || {
-        // A pipe gives its bytes once, and /dev/stdin may share its place in the file.
+        // A pipe gives its bytes once, and /dev/stdin may share its position in the file.
         let metadata = std::fs::metadata(path).ok().filter(|m| m.is_file() && !path.starts_with("/dev"))?;
         let mut bytes = [0; 9];
         std::fs::File::open(path).ok()?.read_exact(&mut bytes).ok()?;
@@ -131,17 +134,17 @@ fn is_safetensors(path: &Path) -> bool {
 }
 
 /// Whether two paths are one file or folder, or would be once it is written.
-pub fn same_place(a: &Path, b: &Path) -> bool {
-    let place = |path: &Path| {
+pub fn same_file(a: &Path, b: &Path) -> bool {
+    let resolved = |path: &Path| {
         let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         path.canonicalize().ok().or_else(|| Some(folder.canonicalize().ok()?.join(path.file_name()?)))
     };
     // Two names may lead to one file without a link that could be seen.
-    place(a).is_some_and(|a| place(b) == Some(a))
-        || outputs::place(a).is_some_and(|a| outputs::place(b) == Some(a))
+    resolved(a).is_some_and(|a| resolved(b) == Some(a))
+        || outputs::file_id(a).is_some_and(|a| outputs::file_id(b) == Some(a))
 }
 
-/// Makes sure that an image is named.
+/// Makes sure that at least one image is given.
 pub fn some_images(images: &[PathBuf]) -> Result<&[PathBuf]> {
     if images.is_empty() { Err(WrongCall("no image is given".into()).into()) } else { Ok(images) }
 }

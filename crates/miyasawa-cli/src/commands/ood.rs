@@ -11,22 +11,25 @@ use miyasawa::{
     classifier::{BoxedClassifier, Defence},
     data::Dataset,
     model::ObjectiveName,
-    ood::{self, OodOptions, OutSource},
+    ood::{self, OodOptions, OodRow, OutSource},
     progress::Progress,
 };
+use serde::Serialize;
 use std::path::PathBuf;
 
-use super::document::described;
+use super::document::Described;
 
-/// Tell the model's own kind of images from others: AUROC, AUPR and FPR95 of five scores at every noise level.
+/// Measure out-of-distribution detection: AUROC, AUPR and FPR95 of five scores per noise level.
 ///
-/// Scores: log p(y), the norm of the score, the denoising residual, the largest probability, the energy; and the profile
-/// of score norms over all levels, fitted to every second image of --data. Each should be larger for the model's own
-/// kind: an AUROC below 0.5 means that the score takes the others for its own, as densities do with simpler images.
-/// What the model did not learn is left out: the residual without a denoiser, the largest probability without classes.
+/// Scores: log p(y), the norm of the score, the denoising residual, the largest probability, the
+/// energy; and the profile of score norms over all levels, fitted to every second image of --data.
+/// Each should be larger for in-distribution images: an AUROC below 0.5 means that the score is
+/// larger for the others, as densities often are for simpler images. Scores that the model did not
+/// learn are left out: the residual without a denoiser, the largest probability without classes.
 ///
-/// Other images (--out-data): noise (noise:uniform, noise:gaussian), textures (gratings, checks, rings, clouds; made
-/// from the seed), or any data set; they are brought to the model's size and channels.
+/// Out-of-distribution images (--out-data): noise (noise:uniform, noise:gaussian), textures
+/// (gratings, checks, rings, clouds; generated from the seed), or any data set; they are converted
+/// to the model's size and channels.
 ///
 /// Example: miyasawa ood model.safetensors --data cifar10 --out-data noise --out-data textures --out-data fashion-mnist
 #[derive(Args, Debug)]
@@ -36,7 +39,7 @@ pub struct Ood {
     model: Option<PathBuf>,
     #[command(flatten)]
     measured: Measured,
-    /// Images of another kind; may be repeated
+    /// Out-of-distribution images; may be repeated
     #[arg(long, required = true, value_name = "DATA")]
     out_data: Vec<String>,
     /// Noise levels, in units of the [-1, 1] range
@@ -44,7 +47,39 @@ pub struct Ood {
     sigmas: Vec<f64>,
 }
 
-/// Other images in the model's geometry, of each at most `limit`.
+/// The document of `--json`.
+#[derive(Serialize)]
+struct Report {
+    model: String,
+    data: String,
+    count: usize,
+    pairs: Vec<Pair>,
+}
+
+/// The detection of one set of out-of-distribution images.
+#[derive(Serialize)]
+struct Pair {
+    out_data: String,
+    count: usize,
+    rows: Vec<OodRow>,
+    best: Vec<OodRow>,
+}
+
+impl Pair {
+    /// Prints the rows; `data` are the in-distribution images, and their number.
+    fn print(&self, data: (&str, usize)) {
+        outln!("{} ({}) against {} ({})", data.0, data.1, self.out_data, self.count);
+        outln!("  score                sigma   AUROC    AUPR   FPR95");
+        for row in &self.rows {
+            let sigma = row.sigma.map_or("all".to_owned(), |s| s.to_string());
+            let d = row.detection;
+            let name = row.score.name();
+            outln!("  {name:<18} {sigma:>7} {:>7.3} {:>7.3} {:>7.3}", d.auroc, d.aupr, d.fpr95);
+        }
+    }
+}
+
+/// Out-of-distribution images in the model's geometry, at most `limit` of each set.
 pub fn out_of_distribution(
     sources: &[String],
     predictor: &Predictor,
@@ -67,7 +102,7 @@ pub fn run(args: &Ood, session: &Session) -> Result<Outcome> {
     }
     let sigmas = model::sigmas(&predictor, &args.sigmas)?;
     let seed = session.seed.unwrap_or(0);
-    let own = args.measured.load_any(&predictor)?;
+    let set = args.measured.load_any(&predictor)?;
     let others = out_of_distribution(&args.out_data, &predictor, args.measured.limit, seed)?;
     let options = OodOptions { sigmas, batch: args.measured.batch, seed };
     let at = |sigma: f64| -> BoxedClassifier<'_> {
@@ -78,7 +113,8 @@ pub fn run(args: &Ood, session: &Session) -> Result<Outcome> {
     let jem = predictor.info().training.objective == ObjectiveName::Jem;
     if predictor.model().joint().is_some() && !predictor.info().denoises() && !jem {
         tracing::warn!(
-            "{}: was not trained by score matching: log p(y) and the norm of the score say what its classifier implies",
+            "{}: was not trained by score matching: log p(y) and the norm of the score are those that \
+             its classifier implies",
             predictor.name()
         );
     }
@@ -89,33 +125,22 @@ pub fn run(args: &Ood, session: &Session) -> Result<Outcome> {
         let learned = [predictor.info().classifies(), predictor.info().denoises()];
         ood::model_scores(predictor.model(), learned, &at, set, &options, predictor.device(), &mut watch)
     };
-    let own_scores = score(&own);
-    let mut documents = Vec::new();
-    for set in &others {
-        let rows = ood::compare(&own_scores, &score(set));
-        if session.json {
-            documents.push(serde_json::json!({
-                "out_data": set.name(), "count": set.len(), "rows": rows, "best": ood::best(&rows),
-            }));
-            continue;
+    let (inside, data) = (score(&set), args.measured.data.as_str());
+    let mut pairs = Vec::new();
+    for other in &others {
+        let rows = ood::compare(&inside, &score(other));
+        let best = ood::best(&rows);
+        let pair = Pair { out_data: other.name().to_owned(), count: other.len(), rows, best };
+        if !session.json {
+            bar.suspend(|| pair.print((data, set.len())));
         }
-        bar.suspend(|| {
-            outln!("{} ({}) against {} ({})", args.measured.data, own.len(), set.name(), set.len());
-            outln!("  score                sigma   AUROC    AUPR   FPR95");
-            for row in &rows {
-                let sigma = row.sigma.map_or("all".to_owned(), |s| s.to_string());
-                let d = row.detection;
-                let name = row.score.name();
-                outln!("  {name:<18} {sigma:>7} {:>7.3} {:>7.3} {:>7.3}", d.auroc, d.aupr, d.fpr95);
-            }
-        });
+        pairs.push(pair);
     }
     bar.finish_and_clear();
     if session.json {
-        let document = serde_json::json!({
-            "model": predictor.name(), "data": args.measured.data, "count": own.len(), "pairs": documents,
-        });
-        session.print_json(&described(document, &predictor, session))?;
+        let (model, data) = (predictor.name().to_owned(), data.to_owned());
+        let report = Report { model, data, count: set.len(), pairs };
+        session.print_json(&Described::new(report, &predictor, session))?;
     }
     Ok(Outcome::Done)
 }

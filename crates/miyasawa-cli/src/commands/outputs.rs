@@ -1,4 +1,4 @@
-//! Where images go: planned, and checked, before any work is done.
+//! The files that images are written to: planned and checked before any work is done.
 
 use super::images::{Inputs, first_bytes, is_standard};
 use crate::session::WrongCall;
@@ -18,7 +18,7 @@ use std::{
 pub struct Target {
     /// The file, or `-` for standard output.
     pub path: PathBuf,
-    /// Its format; nothing for the image's own.
+    /// Its format; nothing for that of the image.
     pub format: Option<Format>,
 }
 
@@ -31,7 +31,7 @@ pub struct Plan {
     folder: Option<PathBuf>,
 }
 
-/// What is written, and over what.
+/// What is to be written, and which files it must not replace.
 pub struct Request<'r> {
     /// `--out`.
     pub out: &'r Path,
@@ -39,7 +39,7 @@ pub struct Request<'r> {
     pub inputs: &'r Inputs,
     /// The model's file, which no image replaces.
     pub model: Option<&'r Path>,
-    /// `--overwrite`: an image may take the place of the one that it was made of.
+    /// `--overwrite`: an image may replace its source.
     pub overwrite: bool,
 }
 
@@ -47,7 +47,8 @@ impl Request<'_> {
     /// The plan.
     ///
     /// # Errors
-    /// If a target has no format, cannot be written, is named twice, or would replace what is read.
+    /// If a target has no format, cannot be written, occurs twice, or would replace a file that is
+    /// read.
     pub fn plan(&self) -> Result<Plan> {
         let Self { out, inputs, .. } = *self;
         let several = inputs.folder || inputs.images.len() > 1;
@@ -74,7 +75,7 @@ impl Request<'_> {
             };
             Plan { targets: vec![Target { path: out.to_owned(), format: Some(format) }], folder: None }
         };
-        self.check_places(&plan.targets)?;
+        self.check_conflicts(&plan.targets)?;
         plan.check_writable()?;
         Ok(plan)
     }
@@ -90,16 +91,16 @@ impl Request<'_> {
         Ok(Plan { targets: vec![Target { path: "-".into(), format: None }], folder: None })
     }
 
-    /// Makes sure that no two images go to one place, and none to that of a source.
-    fn check_places(&self, targets: &[Target]) -> Result<()> {
+    /// Makes sure that no two images go to one file, and that none replaces a source.
+    fn check_conflicts(&self, targets: &[Target]) -> Result<()> {
         let images = &self.inputs.images;
-        let sources: HashMap<Place, usize> =
-            images.iter().enumerate().rev().filter_map(|(i, image)| Some((place(image)?, i))).collect();
-        let model = self.model.and_then(place);
-        let mut taken: HashMap<Place, usize> = HashMap::new();
+        let sources: HashMap<FileId, usize> =
+            images.iter().enumerate().rev().filter_map(|(i, image)| Some((file_id(image)?, i))).collect();
+        let model = self.model.and_then(file_id);
+        let mut taken: HashMap<FileId, usize> = HashMap::new();
         let mut names: HashMap<&Path, usize> = HashMap::new();
         for (i, Target { path, .. }) in targets.iter().enumerate() {
-            let at = place(path);
+            let at = file_id(path);
             let twice = |_| {
                 let text = format!("{}: another image goes to {} too", images[i].display(), path.display());
                 wrong(text)
@@ -117,8 +118,8 @@ impl Request<'_> {
                         "{name}: --out would replace an image that is given; --overwrite lets it"
                     ));
                 }
-                // What is written first must not be what is read later.
-                Some(source) if place(&images[i]) != Some(at) => {
+                // An output must not replace an image that is read later.
+                Some(source) if file_id(&images[i]) != Some(at) => {
                     let (name, source) = (path.display(), images[*source].display());
                     return wrong(format!(
                         "{name}: --out would replace another image that is given, {source}"
@@ -132,21 +133,22 @@ impl Request<'_> {
 }
 
 impl Plan {
-    /// Finds out whether the targets can be written, without leaving anything.
+    /// Checks that the targets can be written, and leaves nothing behind.
     fn check_writable(&self) -> Result<()> {
         let Some(folder) = &self.folder else {
             return self.targets.iter().try_for_each(|target| Ok(check_writable(&target.path)?));
         };
         if folder.is_dir() {
-            // One that is a folder itself cannot; else they are all alike.
+            // A target that is a folder cannot be written; otherwise one check serves for all.
             let folder = self.targets.iter().find(|target| target.path.is_dir());
             let target = folder.or(self.targets.first());
             return target.map_or(Ok(()), |target| Ok(check_writable(&target.path)?));
         }
-        // The folder comes later: what of its path is there must be a folder that takes more.
-        let there = folder.ancestors().find(|path| path.symlink_metadata().is_ok());
-        let there = there.unwrap_or(Path::new("."));
-        let probe = if there.is_dir() { there.join("folder") } else { there.join("") };
+        // The folder is made later: its first existing ancestor must be a folder that can be
+        // written.
+        let existing = folder.ancestors().find(|path| path.symlink_metadata().is_ok());
+        let existing = existing.unwrap_or(Path::new("."));
+        let probe = if existing.is_dir() { existing.join("folder") } else { existing.join("") };
         check_writable(&probe).with_context(|| format!("{}: cannot be made", folder.display()))
     }
 
@@ -166,7 +168,7 @@ impl Target {
         is_standard(&self.path)
     }
 
-    /// Writes what was made.
+    /// Writes the image.
     ///
     /// # Errors
     /// If it cannot be written.
@@ -181,10 +183,10 @@ impl Target {
     }
 }
 
-/// Where an image goes in a folder: under its own name, in its own format.
+/// The target of an image in a folder: it keeps its name and format.
 fn in_folder(folder: &Path, image: &Path) -> Result<Target> {
     if is_standard(image) {
-        return wrong("what comes from standard input has no name: --out must be a file, or -".into());
+        return wrong("standard input has no name: --out must be a file, or -".into());
     }
     let Some(name) = image.file_name() else {
         return wrong(format!("{}: not the name of a file", image.display()));
@@ -192,7 +194,7 @@ fn in_folder(folder: &Path, image: &Path) -> Result<Target> {
     if let Some(format) = Format::of_name(image) {
         return Ok(Target { path: folder.join(name), format: Some(format) });
     }
-    // What cannot be read is told when its turn comes.
+    // A file that cannot be read is reported when it is processed.
     let format =
         first_bytes(image).ok().and_then(|begin| Format::of_bytes(&begin).ok()).unwrap_or(Format::Png);
     let gif = image.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gif"));
@@ -202,16 +204,16 @@ fn in_folder(folder: &Path, image: &Path) -> Result<Target> {
     Ok(Target { path: folder.join(name), format: Some(format) })
 }
 
-/// What is one file, whatever names lead to it.
-type Place = (u64, u64, Option<PathBuf>);
+/// Identifies a file under all of its names.
+type FileId = (u64, u64, Option<PathBuf>);
 
 /// The file that a path leads to, if there is one.
-pub fn place(path: &Path) -> Option<Place> {
+pub fn file_id(path: &Path) -> Option<FileId> {
     #[cfg(unix)]
     {
         use std::os::unix::fs::MetadataExt as _;
         let found = std::fs::metadata(path).ok()?;
-        // Devices and pipes are no files to lose.
+        // Devices and pipes lose no content.
         (found.is_file() || found.is_dir()).then(|| (found.dev(), found.ino(), None))
     }
     #[cfg(not(unix))]

@@ -8,8 +8,13 @@ use miyasawa::{
     data::{DataSource, default_folder},
     eval::EvalRow,
     progress::Monitor,
-    train::{BestEvaluation, Observer, Rollback, StepReport, TrainConfig, Trainer, cost::Cost, origins},
+    train::{
+        BestEvaluation, Finish, Observer, Rollback, StepReport, TrainConfig, Trainer,
+        cost::{Cost, Hours},
+        origins,
+    },
 };
+use serde::Serialize;
 use std::{
     path::{Path, PathBuf},
     sync::{
@@ -20,16 +25,18 @@ use std::{
 
 /// Train a model: classifier, denoiser and density in one network.
 ///
-/// The folder receives config.toml, model.safetensors (the model to use), best.safetensors (that of the best
-/// evaluation), checkpoints/ (to go on from), metrics.jsonl, curves.png and samples.png.
+/// The folder receives config.toml, model.safetensors (the model to use), best.safetensors (that of
+/// the best evaluation), checkpoints/ (for --resume), metrics.jsonl, curves.png and samples.png.
 ///
-/// Ctrl-C (or SIGTERM, SIGHUP) ends the run after its step with a checkpoint and exit status 0; once more ends it at
-/// once with exit status 130. --resume goes on from the newest whole checkpoint, whatever ended the run,
-/// and gives the same bytes as a run that was never interrupted. Without CONFIG and --set data.train or data.test it may
-/// be called from any folder: relative paths begin where the run was started.
+/// Ctrl-C (or SIGTERM, SIGHUP) ends the run after the current step with a checkpoint and exit
+/// status 0; a second one ends it at once with exit status 130. --resume continues from the newest
+/// intact checkpoint, whatever ended the run, and gives the same bytes as an uninterrupted run.
+/// Without CONFIG and without --set data.train or data.test it works from any folder: relative
+/// paths begin where the run was started.
 ///
-/// Where the loss is not finite or beyond a bound, the run returns to its last good state, lowers the learning
-/// rate and passes the batch over ([divergence] in config.toml). --dry-run prints what a run would cost.
+/// If the loss is not finite or exceeds a bound, the run returns to its last good state, lowers the
+/// learning rate and skips the batch ([divergence] in config.toml). --dry-run reports what a run
+/// would cost.
 ///
 /// Examples:
 ///   miyasawa train recipes/cifar10.toml --out runs/cifar10
@@ -41,40 +48,113 @@ use std::{
 #[derive(Args, Debug)]
 #[command(verbatim_doc_comment)]
 pub struct Train {
-    /// A TOML file; left out, the defaults, which train on the digits
+    /// A TOML file [default: the default configuration, which trains on the digits]
     config: Option<PathBuf>,
-    /// Change one value of the configuration
+    /// Change one value of the configuration; may be repeated
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
-    /// The run's folder
+    /// Folder of the run
     #[arg(long, required_unless_present = "dry_run")]
     out: Option<PathBuf>,
-    /// Go on with the run that the folder holds; without CONFIG, with its own configuration
+    /// Continue the run in the folder; without CONFIG, with the configuration in it
     #[arg(long)]
     resume: bool,
     /// Start from the parameters of this model instead of random ones, with its network where the configuration
     /// does not say; `bundled` is the one inside the program. Of other classes than the data's the head starts anew
     #[arg(long, value_name = "MODEL", conflicts_with = "resume")]
     init: Option<String>,
-    /// Type of the convolutions' products [default: f32, or what the configuration says]
+    /// Type of the convolutions' products [default: that of the configuration, or f32]
     #[arg(long, value_enum)]
     dtype: Option<DtypeArg>,
-    /// Train nothing: print parameters, MACs, memory, and hours on named hardware
+    /// Print parameters, MACs, memory and hours on named hardware, without training
     #[arg(long, conflicts_with = "resume")]
     dry_run: bool,
 }
 
-/// A bar of a run's steps, and a flag that a signal sets.
+/// The document of `--json`.
+#[derive(Serialize)]
+struct Report {
+    model: String,
+    complete: bool,
+    steps: u64,
+    rows: Vec<EvalRow>,
+    best: Option<BestEvaluation>,
+}
+
+impl Report {
+    fn new(out: &Path, Finish { complete, steps, rows, best }: Finish) -> Self {
+        Self { model: shown(&out.join("model.safetensors")), complete, steps, rows, best }
+    }
+
+    fn print(&self, out: &Path) {
+        let Self { model, steps, .. } = self;
+        if !self.complete {
+            let resume = format!("miyasawa train --resume --out {}", out.display());
+            outln!("{model}: stopped at step {steps}; to continue: {resume}");
+            return;
+        }
+        eval::print_rows(&self.rows);
+        outln!("{model}: {steps} steps, done");
+        if let Some(best) = &self.best {
+            outln!("{}", compare_models(out, best, *steps));
+        }
+    }
+}
+
+/// The document of `--dry-run`.
+#[derive(Serialize)]
+struct CostReport {
+    #[serde(flatten)]
+    cost: Cost,
+    /// On this machine.
+    here: Hours,
+}
+
+impl CostReport {
+    fn print(&self) {
+        let Self { cost, here } = self;
+        let (data, memory) = (&cost.data, &cost.memory);
+        let size = format!("{}x{}x{}", data.channels, data.height, data.width);
+        let gib = |bytes: u64| bytes as f64 / f64::from(1 << 30);
+        outln!("data           {} images of {size}, {} classes", data.images, data.classes);
+        outln!("parameters     {}", cost.parameters);
+        outln!("steps          {} of {} images, {:.2} epochs", cost.steps, cost.batch, cost.epochs);
+        outln!(
+            "MACs           {:.4e} an image forward, {:.4e} a training step, {:.4e} in all",
+            cost.macs_per_image as f64,
+            cost.macs_per_step as f64,
+            cost.macs as f64
+        );
+        outln!(
+            "memory         {:.2} GiB: state {:.2}, gradients {:.2}, activations {:.2} ({} threads \
+             with parts of {})",
+            gib(memory.total),
+            gib(memory.state),
+            gib(memory.gradients),
+            gib(memory.activations),
+            cost.threads,
+            cost.micro_batch
+        );
+        outln!("time           of all steps, without evaluations");
+        for device in std::iter::once(here).chain(&cost.hardware) {
+            let time = span(3600.0 * device.hours);
+            outln!("{time:>12}   {}, {:.0} GFLOP/s ({})", device.name, device.gflops, device.basis);
+        }
+    }
+}
+
+/// A progress bar of training steps, and the flag that a signal sets.
 pub struct Bar {
     bar: Progress,
     stop: Arc<AtomicBool>,
     print: bool,
-    begun: bool,
+    /// Whether a step was reported.
+    started: bool,
 }
 
 impl Bar {
     pub fn new(session: &Session, total: u64, stop: Arc<AtomicBool>) -> Self {
-        Self { bar: Progress::steps(session, total), stop, print: !session.quiet, begun: false }
+        Self { bar: Progress::steps(session, total), stop, print: !session.quiet, started: false }
     }
 
     pub fn finish(&self) {
@@ -84,8 +164,8 @@ impl Bar {
 
 impl Observer for Bar {
     fn step(&mut self, report: &StepReport, _: u64) {
-        // A run that goes on has not taken all of its steps since now.
-        if !std::mem::replace(&mut self.begun, true) {
+        // A resumed run took its first steps before this call.
+        if !std::mem::replace(&mut self.started, true) {
             self.bar.start_at(report.step.saturating_sub(1));
         }
         let stats = &report.stats;
@@ -115,7 +195,8 @@ impl Observer for Bar {
 
     fn rollback(&mut self, event: &Rollback) {
         tracing::warn!(
-            "step {}: the {} is {}, expected {}: back to step {} with {} times the learning rate, rollback {}",
+            "step {}: the {} is {}, expected {}: back to step {} with {} times the learning rate, \
+             rollback {}",
             event.from,
             event.what,
             event.value,
@@ -139,49 +220,24 @@ fn toml_text(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
-/// Steps that passes over a small set may come to without anybody having meant it.
-const FEW: u64 = 100;
+/// A run given in epochs that has fewer steps than this gets a warning: on a small set that is
+/// rarely intended.
+const FEW_STEPS: u64 = 100;
 
-/// What the run would cost.
+/// Reports what the run would cost.
 fn dry_run(config: &TrainConfig, session: &Session) -> anyhow::Result<Outcome> {
     let cost = Cost::estimate(config, rayon::current_num_threads())?;
     let here = cost.measure_here(config, &session.device()?)?;
+    let report = CostReport { cost, here };
     if session.json {
-        let mut document = serde_json::to_value(&cost)?;
-        document["here"] = serde_json::to_value(&here)?;
-        session.print_json(&document)?;
-        return Ok(Outcome::Done);
-    }
-    let (data, memory) = (&cost.data, &cost.memory);
-    let size = format!("{}x{}x{}", data.channels, data.height, data.width);
-    let gib = |bytes: u64| bytes as f64 / f64::from(1 << 30);
-    outln!("data           {} images of {size}, {} classes", data.images, data.classes);
-    outln!("parameters     {}", cost.parameters);
-    outln!("steps          {} of {} images, {:.2} epochs", cost.steps, cost.batch, cost.epochs);
-    outln!(
-        "MACs  {:.4e} an image forward, {:.4e} a training step, {:.4e} in all",
-        cost.macs_per_image as f64,
-        cost.macs_per_step as f64,
-        cost.macs as f64
-    );
-    outln!(
-        "memory         {:.2} GiB: state {:.2}, gradients {:.2}, activations {:.2} ({} threads with parts of {})",
-        gib(memory.total),
-        gib(memory.state),
-        gib(memory.gradients),
-        gib(memory.activations),
-        cost.threads,
-        cost.micro_batch
-    );
-    outln!("time           of all steps, evaluations come on top");
-    for device in std::iter::once(&here).chain(&cost.hardware) {
-        let time = span(3600.0 * device.hours);
-        outln!("{time:>12}   {}, {:.0} GFLOP/s ({})", device.name, device.gflops, device.basis);
+        session.print_json(&report)?;
+    } else {
+        report.print();
     }
     Ok(Outcome::Done)
 }
 
-/// Which of the two models of a finished run is the better one, and what to do with it.
+/// Says which of the two models of a finished run is better, and how to use it.
 fn compare_models(out: &Path, best: &BestEvaluation, last: u64) -> String {
     let path = out.join("best.safetensors");
     if best.step == last {
@@ -194,15 +250,15 @@ fn compare_models(out: &Path, best: &BestEvaluation, last: u64) -> String {
         return format!("{}: of step {}, as good as the last: {score}", path.display(), best.step);
     }
     format!(
-        "{0}: of step {1}, is the better one: {score} against {of_last} of the last, in the mean over the noise levels; use \
-         it as MODEL: miyasawa eval {0} --data DATA",
+        "{0}: of step {1}, is the better one: {score} against {of_last} of the last, averaged over the noise \
+         levels; use it as MODEL: miyasawa eval {0} --data DATA",
         path.display(),
         best.step
     )
 }
 
-/// Where a set lies, if that depends on the folder that the process works in: its path, or the usual places.
-fn relative_place(text: &str) -> Option<PathBuf> {
+/// The relative path where a set is looked up: that of the argument, or the default folder.
+fn relative_path(text: &str) -> Option<PathBuf> {
     let usual = || Some(default_folder()).filter(|folder| folder.is_relative());
     let path = match text.parse().ok()? {
         DataSource::Path(path) => path,
@@ -214,22 +270,23 @@ fn relative_place(text: &str) -> Option<PathBuf> {
         DataSource::Digits => return None,
     };
     // Shards are named by a range, their folder is not.
-    let place = if text.contains('{') { path.parent()?.to_owned() } else { path };
-    place.is_relative().then_some(place)
+    let path = if text.contains('{') { path.parent()?.to_owned() } else { path };
+    path.is_relative().then_some(path)
 }
 
-/// The folder where the relative paths of a run's own configuration begin, if their data is there.
+/// The folder where the relative paths of a run's configuration begin, if their data is there.
 fn origin(config: &TrainConfig, out: &Path) -> Option<PathBuf> {
     let sets = std::iter::once(&config.data.train).chain(&config.data.test);
-    let places: Vec<PathBuf> = sets.filter_map(|text| relative_place(text)).collect();
-    let has = |folder: &Path, place: &PathBuf| {
-        folder.join(place).exists() || folder.join(default_folder()).join(place).exists()
+    let paths: Vec<PathBuf> = sets.filter_map(|text| relative_path(text)).collect();
+    let has = |folder: &Path, path: &PathBuf| {
+        folder.join(path).exists() || folder.join(default_folder()).join(path).exists()
     };
-    let has_all = |folder: &PathBuf| places.iter().all(|place| has(folder, place));
-    if places.is_empty() { None } else { origins(out).into_iter().find(has_all) }
+    let has_all = |folder: &PathBuf| paths.iter().all(|path| has(folder, path));
+    if paths.is_empty() { None } else { origins(out).into_iter().find(has_all) }
 }
 
-/// Goes to where the relative paths of a run that goes on begin; the run's folder as it is named from there.
+/// Changes to the folder where the relative paths of a resumed run begin; returns the run's folder,
+/// seen from there.
 fn go_to_origin(args: &Train, config: &TrainConfig, out: &Path) -> anyhow::Result<PathBuf> {
     let named =
         |setting: &String| ["data.train", "data.test"].iter().any(|key| setting.trim().starts_with(key));
@@ -247,9 +304,9 @@ fn go_to_origin(args: &Train, config: &TrainConfig, out: &Path) -> anyhow::Resul
 }
 
 pub fn run(args: &Train, session: &Session) -> anyhow::Result<Outcome> {
-    let own = args.out.as_ref().map(|out| out.join("config.toml"));
+    let of_run = args.out.as_ref().map(|out| out.join("config.toml"));
     let path = match &args.config {
-        None => own.filter(|own| args.resume && own.exists()),
+        None => of_run.filter(|path| args.resume && path.exists()),
         given => given.clone(),
     };
     let init = args.init.as_ref().map(|init| format!("init={}", toml_text(init)));
@@ -265,37 +322,26 @@ pub fn run(args: &Train, session: &Session) -> anyhow::Result<Outcome> {
         return dry_run(&config, session);
     }
     let out = args.out.as_ref().ok_or_else(|| WrongCall("--out is missing".into()))?;
-    let place = go_to_origin(args, &config, out)?;
+    let folder = go_to_origin(args, &config, out)?;
     let stop = stop_flag()?;
     let schedule = config.schedule.clone();
     let trainer = Trainer::new(config, &session.device()?)?;
     let steps = trainer.total_steps();
-    if schedule.steps.is_none() && steps < FEW {
+    if schedule.steps.is_none() && steps < FEW_STEPS {
         tracing::warn!(
-            "{} passes over so few images are {steps} steps, and a denoiser needs some hundred: --set schedule.steps=1000",
+            "{} passes over so few images are {steps} steps; a denoiser needs some hundred: --set \
+             schedule.steps=1000",
             schedule.epochs
         );
     }
     let mut bar = Bar::new(session, steps, stop);
-    let finish = trainer.run(&place, args.resume, &mut bar)?;
+    let finish = trainer.run(&folder, args.resume, &mut bar)?;
     bar.finish();
-    let model = out.join("model.safetensors");
+    let report = Report::new(out, finish);
     if session.json {
-        session.print_json(&serde_json::json!({
-            "model": shown(&model), "complete": finish.complete, "steps": finish.steps, "rows": finish.rows,
-            "best": finish.best,
-        }))?;
-        return Ok(Outcome::Done);
-    }
-    if finish.complete {
-        eval::print_rows(&finish.rows);
-        outln!("{}: {} steps, done", model.display(), finish.steps);
-        if let Some(best) = &finish.best {
-            outln!("{}", compare_models(out, best, finish.steps));
-        }
+        session.print_json(&report)?;
     } else {
-        let resume = format!("miyasawa train --resume --out {}", out.display());
-        outln!("{}: stopped at step {}; go on with: {resume}", model.display(), finish.steps);
+        report.print(out);
     }
     Ok(Outcome::Done)
 }

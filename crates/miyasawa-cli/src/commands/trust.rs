@@ -11,45 +11,48 @@ use clap::Args;
 use miyasawa::predictor::Predictor;
 use miyasawa::{
     atomic::write_atomic,
-    attack::{Journal, Method, VERSION},
+    attack::{Journal, Method, Norm, VERSION},
     data::Dataset,
     ood::OutSource,
     progress::Progress,
+    report::Provenance,
     trust::{Subject, TrustOptions, page},
 };
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::Value;
 use std::{
     io::Write,
     path::{Path, PathBuf},
 };
 
-use super::document::{provenance, units};
+use super::document::{UNITS, Units, provenance};
 
-/// Everything that tells whether to trust a model, or several side by side: one report.html and trust.json.
+/// Report how far a model can be trusted, or several side by side: report.html and trust.json.
 ///
-/// Accuracy, calibration, PSNR, detection of out-of-distribution images and robust accuracy, over noise levels. The numbers are
-/// those of eval, calibrate, ood and attack, and the page begins with the answer in words: what was found, with 95%
-/// intervals, and what so many images can and cannot tell. --limit makes it quick, and the intervals wide. What was
-/// interrupted goes on with --resume: attacks, which take most of the time, where they were.
+/// Accuracy, calibration, PSNR, detection of out-of-distribution images and robust accuracy, over
+/// noise levels. The numbers are those of eval, calibrate, ood and attack. The page begins with a
+/// summary in words: the findings with 95% intervals, and which differences the number of images
+/// can and cannot show. --limit makes the report quick, and the intervals wide. --resume continues
+/// an interrupted report; attacks, which take most of the time, continue where they stopped.
 ///
 /// Example: miyasawa trust joint.safetensors plain.safetensors --data cifar10 --limit 200 --out trust
 #[derive(Args, Debug)]
 #[command(verbatim_doc_comment)]
 pub struct Trust {
-    /// One or more checkpoints
+    /// One or more checkpoints [default: the bundled model]
     models: Vec<PathBuf>,
     #[command(flatten)]
     measured: Measured,
-    /// Images of another kind, as `ood` takes them; may be repeated
+    /// Out-of-distribution images, as in `ood`; may be repeated
     #[arg(long, value_name = "DATA", default_values_t = ["noise".to_owned(), "textures".to_owned()])]
     out_data: Vec<String>,
     /// Noise levels, in units of the [-1, 1] range
     #[arg(long, value_delimiter = ',', default_values_t = [0.02, 0.1, 0.2, 0.4, 1.0])]
     sigmas: Vec<f64>,
-    /// How attacks are measured
+    /// Norm of the attacks
     #[arg(long, value_enum, default_value = "l2")]
     norm: NormArg,
-    /// Sizes of the attacks, in units of the [0, 1] pixel range
+    /// Sizes of the attacks, in units of the [0, 1] range
     #[arg(long, value_delimiter = ',', value_parser = parse_eps, default_values_t = [0.25, 0.5, 1.0])]
     eps: Vec<f64>,
     /// The attack
@@ -58,15 +61,15 @@ pub struct Trust {
     /// Gradient steps [default: 20 for pgd, 100 for autoattack]
     #[arg(long)]
     steps: Option<usize>,
-    /// The folder for report.html and trust.json
+    /// Folder for report.html and trust.json
     #[arg(long)]
     out: PathBuf,
-    /// Go on with the report that the folder holds; one that is finished is shown
+    /// Continue the report in the folder, or show it if it is finished
     #[arg(long)]
     resume: bool,
 }
 
-/// A model and what it is measured on.
+/// A model and the images that it is measured on.
 struct Measurement {
     predictor: Predictor,
     data: Dataset,
@@ -78,12 +81,61 @@ const PAGE: &str = "report.html";
 /// The last file to be written.
 const DOCUMENT: &str = "trust.json";
 
-/// Where a model's attack at a noise level is written down until the report is there.
+/// The journal of a model's attack at a noise level, kept until the report is written.
 fn journal_path(out: &Path, model: usize, sigma: f64) -> PathBuf {
     out.join(format!("attack-{model}-{sigma}.jsonl"))
 }
 
-/// The journals that the folder holds.
+/// The document of `--json` and of trust.json.
+#[derive(Serialize)]
+struct Report {
+    data: String,
+    models: Vec<miyasawa::trust::Trust>,
+    call: Call,
+    units: Units,
+    provenance: Provenance,
+}
+
+/// All that the report depends on: a finished report is shown again for an equal call only.
+#[derive(Serialize)]
+struct Call {
+    /// Hash of the checkpoint, digest of the images, digests of the out-of-distribution images.
+    models: Vec<(String, String, Vec<String>)>,
+    /// Version of the attacks.
+    attacks: u32,
+    limit: Option<usize>,
+    out_data: Vec<String>,
+    sigmas: Vec<f64>,
+    norm: Norm,
+    eps: Vec<f64>,
+    method: Method,
+    steps: usize,
+    seed: u64,
+}
+
+impl Call {
+    fn new(args: &Trust, models: &[Measurement], options: &TrustOptions) -> Self {
+        let of = |Measurement { predictor, data, out_of_distribution }: &Measurement| {
+            let digests: Vec<String> = out_of_distribution.iter().map(Dataset::digest).collect();
+            (predictor.sha256().to_owned(), data.digest(), digests)
+        };
+        let TrustOptions { sigmas, norm, eps, method, steps, seed, .. } = options.clone();
+        Self {
+            models: models.iter().map(of).collect(),
+            attacks: VERSION,
+            limit: args.measured.limit,
+            out_data: args.out_data.clone(),
+            sigmas,
+            norm,
+            eps,
+            method,
+            steps,
+            seed,
+        }
+    }
+}
+
+/// The journals in the folder.
 fn journals(out: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(out).into_iter().flatten().flatten().map(|entry| entry.path());
     let is_journal = |path: &PathBuf| {
@@ -107,7 +159,7 @@ pub fn run(args: &Trust, session: &Session) -> Result<Outcome> {
         return Err(WrongCall(text).into());
     }
     if !args.resume && !journals(&args.out).is_empty() {
-        let text = format!("{}: holds an unfinished report; --resume goes on with it", args.out.display());
+        let text = format!("{}: holds an unfinished report; --resume continues it", args.out.display());
         return Err(WrongCall(text).into());
     }
     let method = Method::from(args.method);
@@ -116,7 +168,7 @@ pub fn run(args: &Trust, session: &Session) -> Result<Outcome> {
         [] => vec![None],
         paths => paths.iter().map(|path| Some(path.as_path())).collect(),
     };
-    // All models are read before the first is measured: a missing one must not cost the work.
+    // All models are read before the first is measured: a missing file must not waste the work.
     let models = paths.into_iter().map(|path| model::load(path, session)).collect::<Result<Vec<_>>>()?;
     let options = TrustOptions {
         sigmas: args.sigmas.clone(),
@@ -129,7 +181,7 @@ pub fn run(args: &Trust, session: &Session) -> Result<Outcome> {
         seed,
     };
     for predictor in &models {
-        model::sigmas(&predictor, &args.sigmas)?;
+        model::sigmas(predictor, &args.sigmas)?;
         check_eps(args.norm.into(), &args.eps, predictor)?;
     }
     let with_images = |predictor: Predictor| -> Result<Measurement> {
@@ -138,7 +190,7 @@ pub fn run(args: &Trust, session: &Session) -> Result<Outcome> {
         Ok(Measurement { predictor, data, out_of_distribution })
     };
     let models = models.into_iter().map(with_images).collect::<Result<Vec<_>>>()?;
-    let call = call(args, &models, &options);
+    let call = Call::new(args, &models, &options);
     if document.exists() && args.out.join(PAGE).exists() {
         return finished(args, &document, &call, session);
     }
@@ -157,9 +209,7 @@ pub fn run(args: &Trust, session: &Session) -> Result<Outcome> {
             out_of_distribution,
             device: predictor.device(),
         };
-        let header = options.attack().header(&serde_json::json!({
-            "model": predictor.sha256(), "data": args.measured.data, "fit": format!("{:?}", args.measured.fit_for(predictor)),
-        }));
+        let header = options.attack().header(&args.measured.journal_subject(predictor, None)?);
         let mut journal = |sigma: f64| Journal::resume(&journal_path(&args.out, i + 1, sigma), &header);
         let mut watch = |p: &Progress<'_>| {
             bar.set_message(format!("{}: {}", predictor.name(), p.task));
@@ -168,41 +218,22 @@ pub fn run(args: &Trust, session: &Session) -> Result<Outcome> {
         found.push(subject.measure(&options, &mut journal, &mut watch)?);
     }
     bar.finish_and_clear();
-    let from = provenance();
-    let html = page(&found, &options, &args.measured.data, &from)?;
-    let report = args.out.join(PAGE);
-    write_atomic(&report, |w| w.write_all(html.as_bytes()))?;
-    let found = serde_json::json!({
-        "data": args.measured.data, "models": found, "call": call, "units": units(), "provenance": from,
-    });
-    write_json(&document, &found)?;
-    show(args, &found, session)
+    let (data, provenance) = (args.measured.data.clone(), provenance());
+    let html = page(&found, &options, &data, &provenance)?;
+    write_atomic(&args.out.join(PAGE), |w| w.write_all(html.as_bytes()))?;
+    let report = Report { data, models: found, call, units: UNITS, provenance };
+    write_json(&document, &report)?;
+    show(args, &report, session)
 }
 
-/// All that the report depends on.
-fn call(args: &Trust, models: &[Measurement], options: &TrustOptions) -> Value {
-    let of = |Measurement { predictor, data, out_of_distribution }: &Measurement| {
-        json!([
-            predictor.sha256(),
-            data.digest(),
-            out_of_distribution.iter().map(Dataset::digest).collect::<Vec<_>>()
-        ])
-    };
-    json!({
-        "models": models.iter().map(of).collect::<Vec<_>>(), "attacks": VERSION, "limit": args.measured.limit,
-        "out_data": args.out_data, "sigmas": options.sigmas, "norm": options.norm, "eps": options.eps, "method": options.method,
-        "steps": options.steps, "seed": options.seed,
-    })
-}
-
-/// The report is there: it is shown, if it is the one that was asked for.
-fn finished(args: &Trust, document: &Path, call: &Value, session: &Session) -> Result<Outcome> {
+/// Shows a finished report, if it is that of this call.
+fn finished(args: &Trust, document: &Path, call: &Call, session: &Session) -> Result<Outcome> {
     let text = std::fs::read_to_string(document)
         .with_context(|| format!("{}: cannot be read", document.display()))?;
     let found: Value =
         serde_json::from_str(&text).with_context(|| format!("{}: no report", document.display()))?;
-    if found["data"] != args.measured.data.as_str() || found["call"] != *call {
-        // A report of an earlier version does not tell.
+    if found["data"] != args.measured.data.as_str() || found["call"] != serde_json::to_value(call)? {
+        // A report of an earlier version does not name its call.
         let what = if found["call"].is_null() { "a report already" } else { "the report of another call" };
         let text = format!("{}: holds {what}; choose another folder", args.out.display());
         return Err(WrongCall(text).into());
@@ -210,11 +241,11 @@ fn finished(args: &Trust, document: &Path, call: &Value, session: &Session) -> R
     show(args, &found, session)
 }
 
-fn show(args: &Trust, found: &Value, session: &Session) -> Result<Outcome> {
-    // The report holds what they told.
+fn show(args: &Trust, report: &impl Serialize, session: &Session) -> Result<Outcome> {
+    // Their content is in the report.
     journals(&args.out).into_iter().try_for_each(std::fs::remove_file)?;
     if session.json {
-        session.print_json(found)?;
+        session.print_json(report)?;
     } else {
         outln!("{}", args.out.join(PAGE).display());
     }

@@ -2,19 +2,60 @@ use super::{Outcome, measured::check_tolerance};
 use crate::session::Session;
 use anyhow::Context;
 use clap::Args;
-use miyasawa::verify::{EMBEDDED, verify};
+use miyasawa::verify::{Deviation, EMBEDDED, verify};
+use serde::Serialize;
 use std::path::PathBuf;
 
-/// Recompute everything in an oracle file on the chosen device and compare.
+/// Recompute every quantity of an oracle file on the chosen device and compare.
 ///
 /// Example: miyasawa verify oracle.safetensors --tolerance 1e-4 --device vulkan
 #[derive(Args, Debug)]
 pub struct Verify {
-    /// A file that reference.py wrote [default: a small one that ships inside the binary]
+    /// An oracle file that reference.py wrote [default: a small one inside the program]
     oracle: Option<PathBuf>,
     /// Largest relative error that passes
     #[arg(long, default_value_t = 1e-4)]
     tolerance: f64,
+}
+
+/// The document of `--json`.
+#[derive(Serialize)]
+struct Report {
+    oracle: String,
+    tolerance: f64,
+    passed: bool,
+    quantities: Vec<Deviation>,
+}
+
+impl Report {
+    fn new(oracle: String, tolerance: f64, quantities: Vec<Deviation>) -> Self {
+        let passed = quantities.iter().all(|d| passes(d, tolerance));
+        Self { oracle, tolerance, passed, quantities }
+    }
+
+    fn print(&self) {
+        for d in &self.quantities {
+            let mark = if passes(d, self.tolerance) { "" } else { "  FAILED" };
+            outln!("{:<44} {:.2e}{mark}", d.quantity, d.relative_error);
+        }
+        let worst = self.quantities.iter().max_by(|a, b| a.relative_error.total_cmp(&b.relative_error));
+        if let Some(worst) = worst {
+            let verdict = if self.passed { "passed" } else { "failed" };
+            outln!(
+                "{}: {verdict}, {} quantities, largest relative error {:.2e} ({}), tolerance {:.0e}",
+                self.oracle,
+                self.quantities.len(),
+                worst.relative_error,
+                worst.quantity,
+                self.tolerance
+            );
+        }
+    }
+}
+
+/// Whether a deviation is small enough. NaN compares as false, so it fails.
+fn passes(deviation: &Deviation, tolerance: f64) -> bool {
+    deviation.relative_error <= tolerance
 }
 
 pub fn run(args: &Verify, session: &Session) -> anyhow::Result<Outcome> {
@@ -29,29 +70,11 @@ pub fn run(args: &Verify, session: &Session) -> anyhow::Result<Outcome> {
         }
     };
     let deviations = verify(&bytes, &device).with_context(|| name.clone())?;
-    // A NaN passes no comparison: it must fail here.
-    let passes = |error: f64| error <= args.tolerance;
-    let passed = deviations.iter().all(|d| passes(d.relative_error));
+    let report = Report::new(name, args.tolerance, deviations);
     if session.json {
-        session.print_json(&serde_json::json!({
-            "oracle": name, "tolerance": args.tolerance, "passed": passed, "quantities": deviations,
-        }))?;
+        session.print_json(&report)?;
     } else {
-        for d in &deviations {
-            let mark = if passes(d.relative_error) { "" } else { "  FAILED" };
-            outln!("{:<44} {:.2e}{mark}", d.quantity, d.relative_error);
-        }
-        let worst = deviations.iter().max_by(|a, b| a.relative_error.total_cmp(&b.relative_error));
-        if let Some(worst) = worst {
-            let verdict = if passed { "passed" } else { "failed" };
-            outln!(
-                "{name}: {verdict}, {} quantities, largest relative error {:.2e} ({}), tolerance {:.0e}",
-                deviations.len(),
-                worst.relative_error,
-                worst.quantity,
-                args.tolerance
-            );
-        }
+        report.print();
     }
-    Ok(if passed { Outcome::Done } else { Outcome::Failed })
+    Ok(if report.passed { Outcome::Done } else { Outcome::Failed })
 }

@@ -34,9 +34,9 @@ impl Default for Client {
 
 /// How an attempt ended early.
 enum Failure {
-    /// Another attempt may do better.
+    /// Another attempt may succeed.
     Passing(anyhow::Error),
-    /// The address is of no use.
+    /// The address cannot be used.
     Final(anyhow::Error),
 }
 
@@ -62,11 +62,11 @@ fn hash(file: &mut File) -> std::io::Result<String> {
 }
 
 impl Client {
-    /// Gets a file from the first of the addresses that has it with the hash `md5`; returns the bytes that came over the
-    /// network.
+    /// Downloads a file from the first of the addresses that has it with the hash `md5`; returns
+    /// the number of bytes received.
     ///
-    /// What comes is kept in a `.part` file beside `path`, from whose end the next attempt or call goes on; at the end it
-    /// is checked, synchronised and renamed.
+    /// The bytes are kept in a `.part` file beside `path`, from whose end the next attempt or call
+    /// continues; at the end it is checked, synchronised and renamed.
     pub fn download(
         &self,
         urls: &[String],
@@ -91,7 +91,8 @@ impl Client {
         let mut bytes = 0;
         let mut last = anyhow!("no address is known");
         for url in urls {
-            // Once from where an earlier call ended, once from the start if that gave something else.
+            // First from where an earlier call ended, then from the start if that gave another
+            // file.
             let resumed = file.metadata().with_context(writing)?.len() > 0;
             for _ in 0..=u32::from(resumed) {
                 if let Err(error) = self.complete(url, &mut file, &mut bytes, progress) {
@@ -111,13 +112,14 @@ impl Client {
             tracing::debug!("{last:#}");
         }
         if file.metadata().is_ok_and(|metadata| metadata.len() == 0) {
-            // Nothing to go on from. That it cannot be removed harms nobody.
+            // There is nothing to resume from. A failure to remove it does no harm.
             let _ = std::fs::remove_file(&part);
         }
         Err(last)
     }
 
-    /// Adds to `file` what the address has beyond its length, with as many attempts as it takes.
+    /// Appends to `file` the bytes that the address has beyond its length, with several attempts if
+    /// needed.
     fn complete(
         &self,
         url: &str,
@@ -126,7 +128,7 @@ impl Client {
         progress: &mut dyn FnMut(u64, Option<u64>),
     ) -> anyhow::Result<()> {
         let mut failures = 0;
-        let mut most = file.metadata()?.len();
+        let mut largest = file.metadata()?.len();
         loop {
             let failure = match self.attempt(url, file, bytes, progress) {
                 Ok(()) => return Ok(()),
@@ -134,9 +136,9 @@ impl Client {
                 Err(Failure::Passing(error)) => error,
             };
             let have = file.metadata()?.len();
-            // A server that starts anew each time makes no progress by sending the same again.
-            failures = if have > most { 1 } else { failures + 1 };
-            most = most.max(have);
+            // A server that starts again each time makes no progress by sending the same bytes.
+            failures = if have > largest { 1 } else { failures + 1 };
+            largest = largest.max(have);
             if failures >= self.attempts {
                 let count = self.attempts;
                 return Err(failure.context(format!("{url}: given up after {count} attempts")));
@@ -155,7 +157,7 @@ impl Client {
             .timeout_write(self.timeout)
             .redirects(REDIRECTS + 1)
             .user_agent(concat!("miyasawa/", env!("CARGO_PKG_VERSION")))
-            // A proxy is for the world outside.
+            // A proxy is for other machines.
             .try_proxy_from_env(!local)
             .build()
     }
@@ -167,7 +169,7 @@ impl Client {
         bytes: &mut u64,
         progress: &mut dyn FnMut(u64, Option<u64>),
     ) -> Result<(), Failure> {
-        let disk = |e: std::io::Error| Failure::Final(anyhow!(e).context("writing what was fetched"));
+        let disk = |e: std::io::Error| Failure::Final(anyhow!(e).context("writing the downloaded bytes"));
         let mut have = file.metadata().map_err(disk)?.len();
         let mut request = self.agent(url).get(url);
         if have > 0 {
@@ -175,7 +177,7 @@ impl Client {
         }
         let answer = match request.call() {
             Ok(answer) => answer,
-            // Nothing beyond what is there: the hash tells whether it is the file.
+            // No bytes beyond those that are there: the hash decides whether it is the file.
             Err(ureq::Error::Status(416, _)) if have > 0 => return Ok(()),
             Err(ureq::Error::Status(status, answer)) => {
                 let error = anyhow!("{url}: the server says {status} {}", answer.status_text());
@@ -193,12 +195,12 @@ impl Client {
             206 => {
                 let range = answer.header("Content-Range").unwrap_or_default().to_owned();
                 if !range.starts_with(&format!("bytes {have}-")) {
-                    let found = format!("{url}: asked for the bytes from {have} on, found '{range}'");
+                    let found = format!("{url}: requested the bytes from {have} on, found '{range}'");
                     file.set_len(0).map_err(disk)?;
                     return Err(Failure::Passing(anyhow!(found)));
                 }
             }
-            // The whole file, whatever was asked for.
+            // The entire file, whichever range was requested.
             200 => {
                 file.set_len(0).map_err(disk)?;
                 have = 0;
@@ -222,7 +224,7 @@ impl Client {
                 Ok(count) => count,
                 Err(e) if e.kind() == ErrorKind::Interrupted => continue,
                 Err(e) => {
-                    let text = format!("{url}: the connection broke after {have} bytes");
+                    let text = format!("{url}: the connection was lost after {have} bytes");
                     return Err(Failure::Passing(anyhow!(e).context(text)));
                 }
             };
@@ -235,7 +237,7 @@ impl Client {
         }
         match total {
             Some(total) if have < total => {
-                let text = format!("{url}: the connection broke after {have} of {total} bytes");
+                let text = format!("{url}: the connection was lost after {have} of {total} bytes");
                 Err(Failure::Passing(anyhow!(text)))
             }
             _ => Ok(()),

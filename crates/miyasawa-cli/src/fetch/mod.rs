@@ -1,4 +1,4 @@
-//! Getting data sets from where they are published: resumable, checked, and unpacked with care.
+//! Downloading data sets from their publishers: resumable, checked, and unpacked safely.
 
 mod http;
 mod sets;
@@ -12,12 +12,12 @@ pub use sets::{SETS, Set};
 use anyhow::{Context, bail};
 use std::path::{Path, PathBuf};
 
-/// What was fetched.
+/// A data set that was fetched.
 #[derive(Debug)]
 pub struct Fetched {
     /// The DATA argument that reads it.
     pub data: String,
-    /// Where it lies.
+    /// Its path.
     pub path: PathBuf,
     /// Whether it was there already.
     pub present: bool,
@@ -25,8 +25,9 @@ pub struct Fetched {
     pub bytes: u64,
 }
 
-/// Gets a set into the folder `dir`: `from` is a mirror's address, in place of the official ones. `progress` is told the
-/// file's name, the bytes of it that are there and, where it is known, how many it has.
+/// Downloads a set into the folder `dir`; `from` is a mirror's address, which replaces the official
+/// ones. `progress` receives a file's name, the bytes that are there and, if it is known, their
+/// total.
 pub fn fetch(
     set: &Set,
     dir: &Path,
@@ -38,7 +39,7 @@ pub fn fetch(
     let data = format!("{}:{}", set.name, dir.display());
     let mut fetched = Fetched { data, path: folder.clone(), present: true, bytes: 0 };
     if set.unpacked() && folder.exists() {
-        // It was renamed to this name when it was whole.
+        // It was renamed to this name when it was complete.
         return Ok(fetched);
     }
     let into = if set.unpacked() { dir } else { &folder };
@@ -62,7 +63,8 @@ pub fn fetch(
     Ok(fetched)
 }
 
-/// Unpacks an archive that holds one folder, which becomes `folder`: there whole or not at all.
+/// Unpacks an archive that holds one folder, which becomes `folder`, either completely or not at
+/// all.
 fn unpack_to(archive: &Path, folder: &Path) -> anyhow::Result<()> {
     let dir = folder.parent().unwrap_or(Path::new("."));
     let doing = || format!("unpacking {}", archive.display());

@@ -26,14 +26,15 @@ impl Set {
     }
 }
 
-// The publishers' own server comes and goes; the first is the copy that torchvision takes.
+// The publisher's server is not always up; the first address is the copy that torchvision uses.
 const MNIST: &[&str] =
     &["https://ossci-datasets.s3.amazonaws.com/mnist/", "http://yann.lecun.com/exdb/mnist/"];
 const FASHION_MNIST: &[&str] = &["http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"];
 const CIFAR: &[&str] = &["https://www.cs.toronto.edu/~kriz/"];
 const TINY_IMAGENET: &[&str] = &["http://cs231n.stanford.edu/"];
 
-/// All sets. The hashes of MNIST and Fashion-MNIST are those that torchvision checks, CIFAR's those of its page.
+/// All sets. The hashes of MNIST and Fashion-MNIST are those that torchvision checks, CIFAR's those
+/// of its page.
 pub const SETS: &[Set] = &[
     Set {
         name: "mnist",

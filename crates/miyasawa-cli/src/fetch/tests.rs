@@ -1,4 +1,4 @@
-//! Fetching from a server on the loopback interface that does everything that servers do wrong.
+//! Fetching from a server on the loopback interface that makes the mistakes that servers make.
 
 use super::{sets::File, *};
 use md5::{Digest, Md5};
@@ -15,11 +15,11 @@ use std::{
 enum Reply {
     /// As asked for.
     Right,
-    /// As asked for, but the connection ends after so many bytes.
+    /// As asked for, but the connection ends after this number of bytes.
     Cut(usize),
-    /// So many bytes, then silence.
+    /// This number of bytes, then silence.
     Stall(usize),
-    /// The whole file though a part was asked for.
+    /// The entire file though a part was asked for.
     IgnoreRange,
     /// A part that was not asked for.
     WrongRange,
@@ -31,7 +31,7 @@ enum Reply {
     Status(u16),
     /// The promise of a huge file.
     Huge,
-    /// Without saying how many bytes there are, cut after so many.
+    /// Without a length, cut after this number of bytes.
     Unsized(usize),
 }
 
@@ -97,9 +97,10 @@ fn answer(
     let status =
         |status: u16| format!("HTTP/1.1 {status} Status\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
     let Some(bytes) = files.get(&path) else { return stream.write_all(status(404).as_bytes()) };
-    let whole = |len: usize| format!("HTTP/1.1 200 OK\r\nContent-Length: {len}\r\nConnection: close\r\n\r\n");
+    let entire =
+        |len: usize| format!("HTTP/1.1 200 OK\r\nContent-Length: {len}\r\nConnection: close\r\n\r\n");
     let part = |from: usize| match range {
-        None => whole(bytes.len()),
+        None => entire(bytes.len()),
         Some(_) => format!(
             "HTTP/1.1 206 Partial\r\nContent-Range: bytes {from}-{}/{}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
             bytes.len() - 1,
@@ -122,7 +123,7 @@ fn answer(
             std::thread::sleep(Duration::from_millis(1500));
             Ok(())
         }
-        Reply::IgnoreRange => stream.write_all(&[whole(bytes.len()).as_bytes(), bytes].concat()),
+        Reply::IgnoreRange => stream.write_all(&[entire(bytes.len()).as_bytes(), bytes].concat()),
         Reply::WrongRange => stream.write_all(&[part(from + 1).as_bytes(), rest].concat()),
         Reply::Wrong => {
             let wrong: Vec<u8> = rest.iter().map(|b| b ^ 1).collect();
@@ -133,7 +134,7 @@ fn answer(
                 .as_bytes(),
         ),
         Reply::Status(code) => stream.write_all(status(code).as_bytes()),
-        Reply::Huge => stream.write_all(whole(1 << 40).as_bytes()),
+        Reply::Huge => stream.write_all(entire(1 << 40).as_bytes()),
         Reply::Unsized(n) => {
             stream.write_all(&[&b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"[..], &bytes[..n]].concat())
         }
@@ -152,7 +153,7 @@ fn client() -> Client {
     Client { attempts: 3, pause: Duration::from_millis(1), timeout: Duration::from_millis(1200) }
 }
 
-/// The outcome of fetching a file of 5,000 bytes that is answered so, and the ranges asked for.
+/// The outcome of fetching a file of 5,000 bytes with these replies, and the requested ranges.
 fn download(replies: &[Reply]) -> (anyhow::Result<Vec<u8>>, Vec<Option<usize>>) {
     let bytes = content(5000);
     let server = Server::start(&[("f", bytes.clone())], replies);
@@ -168,7 +169,7 @@ fn download(replies: &[Reply]) -> (anyhow::Result<Vec<u8>>, Vec<Option<usize>>) 
 }
 
 #[test]
-fn cut_stalled_and_refused_downloads_go_on_where_they_were() {
+fn cut_stalled_and_refused_downloads_are_continued() {
     let cases: [(&[Reply], &[Option<usize>]); 8] = [
         (&[], &[None]),
         (&[Reply::Cut(1000), Reply::Cut(700)], &[None, Some(1000), Some(1700)]),
@@ -191,7 +192,7 @@ fn cut_stalled_and_refused_downloads_go_on_where_they_were() {
 }
 
 #[test]
-fn what_cannot_be_had_is_given_up_with_a_reason() {
+fn failed_downloads_are_given_up_with_a_reason() {
     let cases: [(&[Reply], &str); 6] = [
         (&[Reply::Status(404)], "the server says 404"),
         (&[Reply::Status(500), Reply::Status(500), Reply::Status(500)], "given up after 3 attempts"),
@@ -212,7 +213,7 @@ fn what_cannot_be_had_is_given_up_with_a_reason() {
 }
 
 #[test]
-fn a_later_call_goes_on_and_starts_anew_where_the_part_is_of_something_else() {
+fn a_later_call_continues_or_starts_again_if_the_part_is_of_another_file() {
     let bytes = content(5000);
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("f");
@@ -239,7 +240,7 @@ fn a_later_call_goes_on_and_starts_anew_where_the_part_is_of_something_else() {
 }
 
 #[test]
-fn redirects_are_followed_within_reason_and_mirrors_stand_in() {
+fn redirects_are_followed_up_to_a_limit_and_mirrors_are_tried() {
     let bytes = content(5000);
     let to = Server::start(&[("there", bytes.clone())], &[]);
     let (done, _) = download(&[Reply::Cut(500), Reply::Redirect(to.url("there"))]);
@@ -316,10 +317,10 @@ fn zip(files: &[(&str, &[u8], u32)]) -> Vec<u8> {
 fn replaced(bytes: Vec<u8>, from: &str, to: &str) -> Vec<u8> {
     assert_eq!(from.len(), to.len());
     let mut out = bytes;
-    let places: Vec<usize> =
+    let positions: Vec<usize> =
         (0..out.len() - from.len()).filter(|&i| out[i..].starts_with(from.as_bytes())).collect();
-    assert!(!places.is_empty());
-    places.into_iter().for_each(|i| out[i..i + to.len()].copy_from_slice(to.as_bytes()));
+    assert!(!positions.is_empty());
+    positions.into_iter().for_each(|i| out[i..i + to.len()].copy_from_slice(to.as_bytes()));
     out
 }
 
@@ -386,8 +387,8 @@ fn hostile_archives_write_nothing_outside_and_stop_in_time() {
     });
     let small = |files| zip(files);
     let cut = {
-        let whole = many(10);
-        whole[..whole.len() / 2].to_vec()
+        let intact = many(10);
+        intact[..intact.len() / 2].to_vec()
     };
     let zipped = zip(&[("set/aa/x", b"hello hello hello", 0o644)]);
     let damaged = {
@@ -428,7 +429,7 @@ fn hostile_archives_write_nothing_outside_and_stop_in_time() {
         let archive = dir.path().join(name);
         std::fs::write(&archive, &bytes).unwrap();
         let unpacked = unpack::unpack(&archive, &inner, &limits);
-        // Archives that are only not the set are refused one step later.
+        // An archive of another set is refused one step later.
         if !expected.starts_with("expected a folder") && name != "j.tar.gz" {
             let text = format!("{:#}", unpacked.unwrap_err());
             assert!(text.contains(expected), "{name}: {text}");
@@ -455,7 +456,7 @@ fn hostile_archives_write_nothing_outside_and_stop_in_time() {
         }
         let text = format!("{:#}", fetched.unwrap_err());
         assert!(text.contains("unpacking") || text.contains(expected), "{name}: {text}");
-        assert!(!dir.path().join("out/set").exists(), "{name}: what is not whole does not get its name");
+        assert!(!dir.path().join("out/set").exists(), "{name}: an incomplete folder does not get its name");
     }
     assert!(!Path::new("/tmp/miyasawa-x").exists());
 }

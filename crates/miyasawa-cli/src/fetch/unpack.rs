@@ -1,5 +1,5 @@
-//! Unpacking archives that may be hostile: nothing is written outside the folder, no links are made, and neither the
-//! number of files nor their size gets out of hand.
+//! Unpacking archives that may be hostile: nothing is written outside the folder, no links are
+//! made, and the number and size of files are limited.
 
 use anyhow::{Context, anyhow, bail};
 use std::{
@@ -45,15 +45,15 @@ pub fn unpack(archive: &Path, folder: &Path, limits: &Limits) -> anyhow::Result<
 }
 
 impl Target<'_> {
-    /// The place of an entry.
-    fn place(&mut self, name: &str) -> anyhow::Result<PathBuf> {
+    /// The path of an entry below the folder.
+    fn entry_path(&mut self, name: &str) -> anyhow::Result<PathBuf> {
         self.entries += 1;
         if self.entries > self.limits.entries {
             bail!("expected at most {} entries, found more", self.limits.entries);
         }
         let path = Path::new(name);
         let inside = path.components().all(|c| matches!(c, Component::Normal(_) | Component::CurDir));
-        // What separates folders elsewhere, and a drive's letter.
+        // Separators of folders on other systems, and a drive's letter.
         if !inside || name.contains(['\\', '\0', ':']) {
             bail!("the entry '{}' would be written outside the folder", name.escape_debug());
         }
@@ -65,12 +65,12 @@ impl Target<'_> {
     }
 
     fn make_folder(&mut self, name: &str) -> anyhow::Result<()> {
-        let path = self.place(name)?;
+        let path = self.entry_path(name)?;
         std::fs::create_dir_all(&path).with_context(|| format!("making the folder '{name}'"))
     }
 
     fn write(&mut self, name: &str, mut content: impl Read) -> anyhow::Result<()> {
-        let path = self.place(name)?;
+        let path = self.entry_path(name)?;
         let writing = || format!("writing '{name}'");
         if let Some(parent) = path.parent() {
             std::fs::create_dir_all(parent).with_context(writing)?;
@@ -99,9 +99,9 @@ fn unpack_tar(archive: &Path, target: &mut Target<'_>) -> anyhow::Result<()> {
     let stream = flate2::read::MultiGzDecoder::new(file).take(limit);
     let mut tar = tar::Archive::new(stream);
     for entry in tar.entries()? {
-        let mut entry = entry.map_err(|e| anyhow!("expected a whole tar archive, found damage ({e})"))?;
+        let mut entry = entry.map_err(|e| anyhow!("expected an intact tar archive, found damage ({e})"))?;
         let name = String::from_utf8(entry.path_bytes().into_owned())
-            .map_err(|_| anyhow!("expected file names in UTF-8, found another"))?;
+            .map_err(|_| anyhow!("expected file names in UTF-8, found another encoding"))?;
         let kind = entry.header().entry_type();
         if kind.is_dir() {
             target.make_folder(&name)?;
@@ -115,7 +115,7 @@ fn unpack_tar(archive: &Path, target: &mut Target<'_>) -> anyhow::Result<()> {
 }
 
 fn unpack_zip(archive: &Path, target: &mut Target<'_>) -> anyhow::Result<()> {
-    let damage = |e: rawzip::Error| anyhow!("expected a whole zip archive, found damage ({e})");
+    let damage = |e: rawzip::Error| anyhow!("expected an intact zip archive, found damage ({e})");
     let mut buffer = vec![0; rawzip::RECOMMENDED_BUFFER_SIZE];
     let zip = rawzip::ZipArchive::from_file(File::open(archive)?, &mut buffer).map_err(damage)?;
     let mut entries = zip.entries(&mut buffer);
@@ -124,7 +124,7 @@ fn unpack_zip(archive: &Path, target: &mut Target<'_>) -> anyhow::Result<()> {
         count += 1;
         let path = entry.file_path();
         let name = std::str::from_utf8(path.as_ref())
-            .map_err(|_| anyhow!("expected file names in UTF-8, found another"))?
+            .map_err(|_| anyhow!("expected file names in UTF-8, found another encoding"))?
             .to_owned();
         if entry.is_dir() {
             target.make_folder(&name)?;
@@ -143,7 +143,7 @@ fn unpack_zip(archive: &Path, target: &mut Target<'_>) -> anyhow::Result<()> {
                 let inflated = flate2::read::DeflateDecoder::new(found.reader());
                 target.write(&name, found.verifying_reader(inflated))?;
             }
-            _ => bail!("the entry '{name}' is packed in a way that cannot be read: {method:?}"),
+            _ => bail!("the entry '{name}' is compressed by an unsupported method: {method:?}"),
         }
     }
     if count != zip.entries_hint() {

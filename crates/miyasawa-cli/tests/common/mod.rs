@@ -24,7 +24,8 @@ pub const TINY: [&str; 10] = [
     "schedule.batch=32",
 ];
 
-/// The program, without arguments. Backtraces are on: an error that prints one is no longer one line.
+/// The program, without arguments. Backtraces are on: an error that prints one is no longer one
+/// line.
 pub fn command() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_miyasawa"));
     command.env("RUST_BACKTRACE", "1");
@@ -93,7 +94,8 @@ pub fn train(out: &Path, steps: usize, more: &[&str]) -> Output {
 pub fn shared() -> &'static Path {
     static SHARED: OnceLock<PathBuf> = OnceLock::new();
     SHARED.get_or_init(|| {
-        // Below the folder that cargo keeps for tests: a static is never dropped, and nothing is left elsewhere.
+        // Below the folder that cargo keeps for tests: a static is never dropped, and nothing is
+        // left elsewhere.
         let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(this_binary());
         let _ = std::fs::remove_dir_all(&dir);
         let output = train(&dir, 20, &["--threads", "1"]);
@@ -102,7 +104,7 @@ pub fn shared() -> &'static Path {
     })
 }
 
-/// A model that is right often enough for an attack to matter, trained once for a test binary.
+/// A model accurate enough for an attack to matter, trained once for a test binary.
 pub fn trained() -> String {
     static MODEL: OnceLock<String> = OnceLock::new();
     let make = || {
@@ -132,7 +134,7 @@ pub fn text(path: &Path) -> String {
     path.to_str().expect("UTF-8").to_owned()
 }
 
-/// A grey image with some structure, by its place in (x, y).
+/// A grey image with some structure: a function of the position (x, y).
 pub fn grey(width: u32, height: u32) -> GrayImage {
     ImageBuffer::from_fn(width, height, |x, y| Luma([((x * 7 + y * 11) % 200 + 20) as u8]))
 }
@@ -148,7 +150,7 @@ pub fn save(dir: &Path, name: &str, image: impl Into<DynamicImage>) -> String {
     text(&path)
 }
 
-/// Width and height of an image that must be whole.
+/// Width and height of an image that must be intact.
 pub fn size(path: impl AsRef<Path>) -> (u32, u32) {
     let image = image::open(&path).unwrap_or_else(|e| panic!("{}: {e}", path.as_ref().display()));
     (image.width(), image.height())
@@ -168,22 +170,22 @@ pub fn bytes(run: &Path, name: &str) -> Vec<u8> {
     std::fs::read(run.join(name)).unwrap_or_else(|e| panic!("{name}: {e}"))
 }
 
-/// A file system of its own, as long as it lives.
+/// A separate file system, which exists as long as the value.
 pub struct Disk<'d>(&'d Path);
 
 impl<'d> Disk<'d> {
-    /// One of a size; nothing where the system does not let us.
+    /// A file system of a size; nothing where the system does not permit it.
     pub fn mount(dir: &'d Path, size: &str) -> Option<Self> {
         let options = format!("size={size}");
         let mut mount = Command::new("mount");
         match mount.args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(dir).output() {
             Ok(output) if output.status.success() => Some(Self(dir)),
             Ok(output) => {
-                println!("skipped: no file system of one's own: {}", stderr(&output).trim());
+                println!("skipped: no separate file system: {}", stderr(&output).trim());
                 None
             }
             Err(error) => {
-                println!("skipped: no file system of one's own: mount: {error}");
+                println!("skipped: no separate file system: mount: {error}");
                 None
             }
         }
@@ -203,7 +205,7 @@ impl Drop for Disk<'_> {
     }
 }
 
-/// The steps that metrics.jsonl tells of, evaluations left out.
+/// The steps in metrics.jsonl, without evaluations.
 pub fn logged_steps(run: &Path) -> Vec<u64> {
     let text = std::fs::read_to_string(run.join("metrics.jsonl")).expect("a log");
     let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).expect("a line of JSON"));

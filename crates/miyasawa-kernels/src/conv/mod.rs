@@ -2,14 +2,17 @@
 //!
 //! Four algorithms compute the passes, and [`Algorithm::choose`] picks one by shape:
 //!
-//! - [`Algorithm::Winograd`]: a quarter of the products for 3x3 kernels with stride 1, and 81 for 144 with stride 2;
-//! - [`Algorithm::Direct`]: rows of patches times packed weights, for any kernel, stride and padding;
-//! - [`Algorithm::Streamed`]: products with the weights as they lie, for so few pixels that reading the weights is
-//!   what costs (its weight gradient is the direct one);
+//! - [`Algorithm::Winograd`]: a quarter of the products for 3x3 kernels with stride 1, and 81 for
+//!   144 with stride 2;
+//! - [`Algorithm::Direct`]: rows of patches times packed weights, for any kernel, stride and
+//!   padding;
+//! - [`Algorithm::Streamed`]: products with the weights in their stored order, for so few pixels
+//!   that reading the weights dominates the cost (its weight gradient is the direct one);
 //! - [`Algorithm::Plain`]: the definition in plain loops, which tests compare the others with.
 //!
-//! All give the same bits for every number of threads. With [`Operands::Bf16`] every algorithm gets its operands
-//! rounded: what is computed does not depend on the algorithm, which is free to be the fastest one.
+//! All return the same bits for every number of threads. With [`Operands::Bf16`] every algorithm
+//! gets its operands rounded: the function computed does not depend on the algorithm, so the
+//! fastest one can be chosen.
 
 mod direct;
 mod plain;
@@ -24,7 +27,6 @@ use std::mem::MaybeUninit;
 
 use crate::isa::Isa;
 use crate::uninit::{self, zeroed};
-pub(crate) use round::nearest_bf16;
 use round::rounded;
 pub use shape::{ConvShape, Operands};
 
@@ -35,9 +37,10 @@ pub enum Algorithm {
     Plain,
     /// Patches times packed weights, tiled for registers and caches.
     Direct,
-    /// Winograd's bilinear algorithms, for 3x3 kernels with stride 1 and padding up to 2 or stride 2 and padding 1.
+    /// Winograd's bilinear algorithms, for 3x3 kernels with stride 1 and padding up to 2 or stride
+    /// 2 and padding 1.
     Winograd,
-    /// Products with the weights in their own order, for few pixels and many weights.
+    /// Products with the weights in their stored order, for few pixels and many weights.
     Streamed,
 }
 
@@ -45,28 +48,29 @@ impl Algorithm {
     /// Every algorithm that can compute the shape.
     pub fn available(s: &ConvShape) -> Vec<Self> {
         let all = [Self::Plain, Self::Direct, Self::Winograd, Self::Streamed];
-        all.into_iter().filter(|a| *a != Self::Winograd || winograd::can(s)).collect()
+        all.into_iter().filter(|a| *a != Self::Winograd || winograd::supports(s)).collect()
     }
 
     /// The algorithm that is fastest for the shape, by measurement.
     pub fn choose(s: &ConvShape) -> Self {
-        if streamed::pays(s) {
+        if streamed::is_fastest(s) {
             return Self::Streamed;
         }
-        if winograd::can(s) && winograd::pays(s) { Self::Winograd } else { Self::Direct }
+        if winograd::supports(s) && winograd::is_faster(s) { Self::Winograd } else { Self::Direct }
     }
 
     fn check(self, name: &str, s: &ConvShape) {
-        assert!(self != Self::Winograd || winograd::can(s), "{name}: no Winograd for {s:?}");
+        assert!(self != Self::Winograd || winograd::supports(s), "{name}: no Winograd for {s:?}");
     }
 
-    /// The type that operands are brought to before the algorithm gets them; Winograd's rounds where it loads.
+    /// The type to which operands are converted before the algorithm gets them; Winograd's rounds
+    /// where it loads.
     fn copied(self, s: &ConvShape) -> Operands {
         if self == Self::Winograd { Operands::F32 } else { s.operands }
     }
 }
 
-/// `y = conv(x, w) (+ addend)`.
+/// Computes the convolution `y = conv(x, w) (+ addend)`.
 ///
 /// ```
 /// use miyasawa_kernels::conv::{self, ConvShape, Operands};
@@ -94,8 +98,8 @@ pub fn forward(s: &ConvShape, x: &[f32], w: &[f32], addend: Option<&[f32]>) -> V
 /// [`forward`] with a given instruction set and algorithm.
 ///
 /// # Panics
-/// If a slice does not have the length that the shape says, the processor lacks the instruction set or the
-/// algorithm cannot compute the shape.
+/// If a slice does not have the length that the shape says, the processor lacks the instruction set
+/// or the algorithm cannot compute the shape.
 pub fn forward_with(
     isa: Isa,
     algorithm: Algorithm,
@@ -118,7 +122,8 @@ pub fn forward_with(
     })
 }
 
-/// `x = conv^T(g, w) (+ addend)`: the gradient for the input of a convolution with the shape `s`.
+/// Computes `x = conv^T(g, w) (+ addend)`: the gradient for the input of a convolution with the
+/// shape `s`.
 ///
 /// # Panics
 /// If a slice does not have the length that the shape says.
@@ -152,7 +157,8 @@ pub fn adjoint_with(
     })
 }
 
-/// What `pass` writes, all of it; the addend alone if there is nothing to multiply.
+/// The values that `pass` writes, which must be all; the addend alone if there is nothing to
+/// multiply.
 fn filled(
     name: &str,
     s: &ConvShape,

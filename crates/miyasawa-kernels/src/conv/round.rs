@@ -1,7 +1,8 @@
-//! Operands in fewer bits.
+//! The operands of a convolution, rounded to bfloat16 for [`Operands::Bf16`].
 
 use std::ops::Deref;
 
+use crate::bf16::nearest_bf16;
 use crate::isa::Isa;
 use crate::multiversion::multiversion;
 use crate::scratch::Scratch;
@@ -14,8 +15,8 @@ const CHUNK: usize = 16 * 1024;
 
 /// The values of an operand, copied only if they are rounded.
 pub(super) enum Rounded<'a> {
-    As(&'a [f32]),
-    New(Scratch),
+    Unchanged(&'a [f32]),
+    Copied(Scratch),
 }
 
 impl Deref for Rounded<'_> {
@@ -23,34 +24,27 @@ impl Deref for Rounded<'_> {
 
     fn deref(&self) -> &[f32] {
         match self {
-            Self::As(values) => values,
-            Self::New(values) => values,
+            Self::Unchanged(values) => values,
+            Self::Copied(values) => values,
         }
     }
 }
 
-/// The values as the products take them; the algorithms that move operands vector by vector round on the way instead.
+/// The values as the products take them, rounded if `operands` says so; the algorithms that move
+/// operands vector by vector round on the way instead.
 pub(super) fn rounded(isa: Isa, operands: Operands, values: &[f32]) -> Rounded<'_> {
     if operands == Operands::F32 {
-        return Rounded::As(values);
+        return Rounded::Unchanged(values);
     }
     let mut new = Scratch::new(values.len());
-    tasks::chunks(&mut new, CHUNK, values.len(), |i, new| bf16(isa, &values[i * CHUNK..][..new.len()], new));
-    Rounded::New(new)
-}
-
-/// The bfloat16 nearest to a value, ties to even; infinities and what is not a number stay so.
-#[inline(always)]
-pub(crate) fn nearest_bf16(value: f32) -> f32 {
-    let bits = value.to_bits();
-    // Half of the last place, less one where the last place is even, carries into it what rounds up.
-    let up = bits.wrapping_add(0x7FFF + (bits >> 16 & 1)) & 0xFFFF_0000;
-    // Only the payload of a NaN could carry past the exponent.
-    f32::from_bits(if value.is_nan() { bits & 0xFFFF_0000 | 0x0040_0000 } else { up })
+    tasks::chunks(&mut new, CHUNK, values.len(), |i, new| {
+        round_values(isa, &values[i * CHUNK..][..new.len()], new)
+    });
+    Rounded::Copied(new)
 }
 
 multiversion! {
-    fn bf16(from: &[f32], to: &mut [f32]) {
+    fn round_values(from: &[f32], to: &mut [f32]) {
         for (to, from) in to.iter_mut().zip(from) {
             *to = nearest_bf16(*from);
         }
@@ -78,7 +72,7 @@ mod tests {
         f32::from_bits(if down < up || down == up && even { below } else { below + 0x1_0000 })
     }
 
-    fn of(values: &[f32]) -> Vec<Vec<f32>> {
+    fn round_on_all(values: &[f32]) -> Vec<Vec<f32>> {
         Isa::available().into_iter().map(|isa| rounded(isa, Operands::Bf16, values).to_vec()).collect()
     }
 
@@ -96,12 +90,12 @@ mod tests {
             1e-40,
             1e-45,
         ];
-        for got in of(&values) {
+        for got in round_on_all(&values) {
             for (value, got) in values.iter().zip(got) {
                 assert_eq!(got.to_bits(), definition(*value).to_bits(), "{value}");
             }
         }
-        for got in of(&[f32::NAN, f32::from_bits(0x7F80_0001), f32::INFINITY, f32::NEG_INFINITY]) {
+        for got in round_on_all(&[f32::NAN, f32::from_bits(0x7F80_0001), f32::INFINITY, f32::NEG_INFINITY]) {
             assert!(got[0].is_nan() && got[1].is_nan());
             assert_eq!(got[2..], [f32::INFINITY, f32::NEG_INFINITY]);
         }
@@ -111,7 +105,7 @@ mod tests {
         #[test]
         fn any_value(bits: u32) {
             let value = f32::from_bits(bits);
-            for got in of(&[value]) {
+            for got in round_on_all(&[value]) {
                 prop_assert!(got[0].to_bits() == definition(value).to_bits() || value.is_nan() && got[0].is_nan());
             }
         }

@@ -1,17 +1,18 @@
 //! The geometry of a convolution and the type of its products.
 
-/// In which type the two sides of every product are taken. Sums are in float32 either way.
+/// The type of the two factors of every product. Sums are in float32 either way.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Operands {
-    /// As they are.
+    /// Float32, unchanged.
     #[default]
     F32,
-    /// Rounded to bfloat16, 8 bits of significand, to the nearest and ties to even.
+    /// Bfloat16, 8 bits of significand, to the nearest and ties to even.
     Bf16,
 }
 
 /// The geometry of a convolution: `x` is `[batch, height, width, in_channels]`, `y` is
-/// `[batch, out_height(), out_width(), out_channels]`, `w` is `[out_channels, in_channels, kernel, kernel]`.
+/// `[batch, out_height(), out_width(), out_channels]`, `w` is
+/// `[out_channels, in_channels, kernel, kernel]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ConvShape {
     /// Images.
@@ -36,7 +37,8 @@ pub struct ConvShape {
 
 impl ConvShape {
     /// # Panics
-    /// If the product is no number of values in memory: a shape that wraps around would pass the checks of lengths.
+    /// If the product exceeds any number of values in memory: a shape that wraps around would pass
+    /// the checks of lengths.
     fn product(&self, factors: [usize; 4]) -> usize {
         let product = factors.into_iter().try_fold(1usize, usize::checked_mul);
         product.unwrap_or_else(|| panic!("a convolution of {self:?}: too large"))
@@ -51,7 +53,8 @@ impl ConvShape {
     /// Height of the output.
     ///
     /// # Panics
-    /// If the kernel is larger than the padded input, the stride is 0, or the padded input is too large for a number.
+    /// If the kernel is larger than the padded input, the stride is 0, or the padded input is too
+    /// large for a number.
     pub fn out_height(&self) -> usize {
         self.extent(self.height)
     }
@@ -88,7 +91,8 @@ impl ConvShape {
         self.product([self.out_channels, self.in_channels, self.kernel, self.kernel])
     }
 
-    /// MACs of one pass (forward, adjoint or weight gradient), or the largest number if there are more.
+    /// MACs of one pass (forward, adjoint or weight gradient), or the largest number if there are
+    /// more.
     ///
     /// # Panics
     /// As [`output_len`](Self::output_len).

@@ -1,7 +1,9 @@
-//! Convolution of a few pixels: the weights, read once in the order in which they lie, cost more than the products.
+//! Convolution of a few pixels: reading the weights, once and in their stored order, costs more
+//! than the products.
 //!
-//! With the taps of each patch in the weights' own order, an output is the product of two contiguous rows, and nothing
-//! is packed or transformed. The adjoint copies a few channels' weights at a time, multiplies, and adds the patches up.
+//! With the taps of each patch in the weights' order, an output is the product of two contiguous
+//! rows, and nothing is packed or transformed. The adjoint copies a few channels' weights at a
+//! time, multiplies, and adds the patches up.
 
 use std::mem::MaybeUninit;
 
@@ -13,26 +15,27 @@ use crate::tasks;
 
 use super::ConvShape;
 
-/// Pixels and outputs that a tile of the forward pass keeps in registers, where there are thirty-two of them; half as many
-/// outputs else.
+/// Pixels and outputs that a tile of the forward pass keeps in registers, where there are
+/// thirty-two of them; half as many outputs else.
 const TILE: (usize, usize) = (4, 6);
 /// Outputs of a task of the forward pass.
 const OUTPUTS: usize = 12;
-/// Values of a row that are multiplied at a time: a tile's weights stay in the first-level cache for all pixels.
+/// Values of a row that are multiplied at a time: a tile's weights stay in the first-level cache
+/// for all pixels.
 const DEPTH: usize = 512;
 /// Input channels of a task of the adjoint, and how many outputs' weights it copies at a time.
 const CHANNELS: usize = 32;
 const COPIED: usize = 128;
-/// Rows of weights that the adjoint asks for before it copies them.
+/// Rows of weights that the adjoint prefetches before it copies them.
 const AHEAD: usize = 4;
 
-/// Most output pixels for which the weights' transform or packing would cost more than what they save, measured with
-/// 256 and 512 channels.
+/// Most output pixels for which the weights' transform or packing would cost more than they save,
+/// measured with 256 and 512 channels.
 const PIXELS: usize = 48;
-/// Fewer weights are packed in no time.
+/// Fewer weights than this are packed at negligible cost.
 const WEIGHTS: usize = 64 * 1024;
 
-pub(super) fn pays(s: &ConvShape) -> bool {
+pub(super) fn is_fastest(s: &ConvShape) -> bool {
     s.batch * s.out_height() * s.out_width() <= PIXELS && s.weight_len() >= WEIGHTS
 }
 
@@ -40,7 +43,8 @@ fn taps(s: &ConvShape) -> usize {
     s.kernel * s.kernel
 }
 
-/// Calls `f` with the index of the first input channel for every tap of the output pixel that is inside the image.
+/// Calls `f` with the index of the first input channel for every tap of the output pixel that is
+/// inside the image.
 #[inline(always)]
 fn each_tap(s: &ConvShape, pixel: usize, mut f: impl FnMut(usize, usize)) {
     let (ow, oh) = (s.out_width(), s.out_height());
@@ -98,7 +102,7 @@ impl Kernel for Forward<'_> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
         let Self { pixels, depth, outputs, .. } = self;
-        // Kept here until they are whole: neighbouring tasks' results share cache lines.
+        // Kept here until they are complete: neighbouring tasks' results share cache lines.
         let mut sums = Scratch::new(pixels * OUTPUTS);
         sums.fill(0.0);
         for start in (0..depth).step_by(DEPTH) {
@@ -110,12 +114,13 @@ impl Kernel for Forward<'_> {
                 let n = if S::ROWS >= 8 && left >= TILE.1 { TILE.1 } else { left.min(TILE.1 / 2) };
                 for pixel in (0..pixels).step_by(TILE.0) {
                     let m = TILE.0.min(pixels - pixel);
-                    // SAFETY: these pixels and outputs exist and have `count` values from `start` on.
+                    // SAFETY: these pixels and outputs exist and have `count` values from `start`
+                    // on.
                     unsafe {
                         let a = self.patches.as_ptr().add(pixel * depth + start);
                         let b = self.w.as_ptr().add(output * depth + start);
-                        // While these weights serve several pixels, the next ones come from memory, a row for each
-                        // tile of pixels. The address may be any.
+                        // While these weights serve several pixels, the next ones come from memory,
+                        // a row for each tile of pixels. The address may be any.
                         let row = (output + n + pixel / TILE.0).min(outputs.1);
                         let next = self.w.as_ptr().wrapping_add(row * depth + start);
                         let tile = match (m, n) {
@@ -147,7 +152,8 @@ impl Kernel for Forward<'_> {
     }
 }
 
-/// Products of `M` rows of `a` and `N` of `b`, `stride` apart, over `count` values; asks for those at `next` meanwhile.
+/// Products of `M` rows of `a` and `N` of `b`, `stride` apart, over `count` values; prefetches
+/// those at `next` meanwhile.
 ///
 /// # Safety
 /// The rows have that many values.
@@ -163,9 +169,9 @@ unsafe fn tile<S: Simd, const M: usize, const N: usize>(
     // SAFETY: the caller's promise.
     unsafe {
         let mut acc = [[S::splat(0.0); N]; M];
-        let whole = count / S::LANES * S::LANES;
+        let vectors = count / S::LANES * S::LANES;
         let mut k = 0;
-        while k < whole {
+        while k < vectors {
             S::prefetch(next.wrapping_add(k));
             let b: [S::V; N] = std::array::from_fn(|n| S::load(b.add(n * stride + k)));
             for (m, acc) in acc.iter_mut().enumerate() {
@@ -260,9 +266,11 @@ impl Kernel for Adjoint<'_> {
         }
         for start in (0..co).step_by(COPIED) {
             let count = COPIED.min(co - start);
-            // Panels of two blocks, `[output][panel's lanes]`, the last one of what is left.
+            // Panels of two blocks, `[output][panel's lanes]`, the last one of the remaining
+            // columns.
             for (o, row) in self.w.chunks_exact(s.in_channels * taps).skip(start).take(count).enumerate() {
-                // Each row is in a page of its own, where the processor does not look ahead by itself.
+                // Each row is in a separate page, so that the processor does not prefetch by
+                // itself.
                 let ahead = row.as_ptr().wrapping_add(AHEAD * row.len() + channels.0 * taps);
                 for line in (0..columns).step_by(16) {
                     // SAFETY: any address will do.
@@ -309,7 +317,7 @@ impl Kernel for Adjoint<'_> {
     }
 }
 
-/// Copies a row into whole vectors, zeros after its end.
+/// Copies a row into full vectors, zeros after its end.
 ///
 /// # Safety
 /// `to` holds as many vectors as `row` begins.

@@ -54,7 +54,7 @@ fn check(s: &ConvShape) {
     let mut y64: Vec<f64> = vec![0.0; g.len()];
     let mut x64: Vec<f64> = vec![0.0; x.len()];
     let mut w64: Vec<f64> = vec![0.0; w.len()];
-    // What rounding is has tests of its own.
+    // The rounding itself is tested in `round`.
     let taken = |values| rounded(Isa::Portable, s.operands, values).to_vec();
     let (x1, w1, g1) = (taken(&x), taken(&w), taken(&g));
     each_product(s, |xi, wi, yi| {
@@ -121,7 +121,8 @@ fn table_of_shapes() {
     }
 }
 
-/// Weights and tiles in numbers that take each of the ways to share them out; images of one pixel have a tile each.
+/// Numbers of weights and tiles that exercise each of the ways to share them out; images of one
+/// pixel have a tile each.
 #[test]
 fn large_weights_and_many_tiles() {
     let three = [3, 1, 1];
@@ -137,7 +138,7 @@ fn large_weights_and_many_tiles() {
     }
 }
 
-/// Each algorithm with rounded operands: what it adds up are the same products.
+/// Each algorithm with rounded operands: all add up the same products.
 #[test]
 fn rounded_operands() {
     for (n, size, channels, k) in [
@@ -170,7 +171,7 @@ fn nothing_to_do() {
 }
 
 #[test]
-fn padding_alone_gives_nothing_to_multiply() {
+fn an_image_of_padding_alone_has_no_products() {
     for (size, channels) in [((0, 40), (512, 512)), ((0, 4), (3, 5)), ((4, 0), (3, 5))] {
         let s = shape(1, size, channels, [3, 1, 2]);
         let (w, y) = (vec![1.0; s.weight_len()], vec![2.0; s.output_len()]);
@@ -185,7 +186,7 @@ fn padding_alone_gives_nothing_to_multiply() {
     }
 }
 
-/// 9*width is 1 more than a multiple of 2^64: one value would pass for the whole image.
+/// 9*width is 1 more than a multiple of 2^64: one value would pass for the entire image.
 #[test]
 #[should_panic(expected = "too large")]
 #[cfg(target_pointer_width = "64")]

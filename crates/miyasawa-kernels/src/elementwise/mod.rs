@@ -1,7 +1,8 @@
 //! Steps of optimisers in one pass over the parameters, and the sum of squares that clipping needs.
 //!
-//! Both optimisers are PyTorch's, to the rounding, for dampening 0. They multiply the gradient by a factor
-//! first (that of clipping; 1 without) and can move an exponential average of the parameters along.
+//! Both optimisers are PyTorch's, to the rounding, for dampening 0. They multiply the gradient by a
+//! factor first (that of clipping; 1 without) and can move an exponential average of the parameters
+//! along.
 
 use crate::isa::Isa;
 use crate::multiversion::{fma, multiversion};
@@ -18,7 +19,7 @@ const CHUNK: usize = 16 * 1024;
 pub struct Average<'a> {
     /// As many as there are parameters.
     pub values: &'a mut [f32],
-    /// What a step keeps of them.
+    /// Share of the old average that a step keeps.
     pub decay: f32,
 }
 
@@ -27,7 +28,7 @@ pub struct Average<'a> {
 pub struct AdamW {
     /// The learning rate of this step.
     pub learning_rate: f32,
-    /// What a step keeps of the mean of the gradient and of its square.
+    /// Decay of the moving means of the gradient and of its square.
     pub betas: [f32; 2],
     /// Added to the root of the mean square.
     pub epsilon: f32,
@@ -46,13 +47,14 @@ impl Default for AdamW {
 pub struct Sgd {
     /// The learning rate of this step.
     pub learning_rate: f32,
-    /// What a step keeps of the velocity; 0 is plain gradient descent.
+    /// Share of the velocity that a step keeps; 0 is plain gradient descent.
     pub momentum: f32,
-    /// Looks ahead along the velocity (Nesterov).
+    /// Whether the step is Nesterov's, taken along the velocity after this update.
     pub nesterov: bool,
     /// Strength of the decay.
     pub weight_decay: f32,
-    /// Whether the decay shrinks the parameters directly, as in [`AdamW`], or is part of the gradient (L2).
+    /// Whether the decay shrinks the parameters directly, as in [`AdamW`], or is part of the
+    /// gradient (L2).
     pub decoupled: bool,
 }
 
@@ -75,7 +77,7 @@ struct AdamFactors {
     average: f32,
 }
 
-/// One step of AdamW on the values of one place: parameter, mean, mean square.
+/// One step of AdamW on one parameter `p` with its mean gradient `m` and mean squared gradient `v`.
 #[inline(always)]
 fn adamw_one<const FMA: bool>(k: &AdamFactors, p: &mut f32, m: &mut f32, v: &mut f32, g: f32) {
     let g = g * k.gradient;
@@ -109,8 +111,9 @@ multiversion! {
     }
 }
 
-/// One step of AdamW, the `step`-th (from 1), for parameters `p` with gradient `g`; `m` and `v` are the means
-/// of the gradient and of its square, zero before the first step.
+/// Updates parameters in place by one step of AdamW, the `step`-th (from 1): parameters `p` with
+/// gradient `g`; `m` and `v` are the means of the gradient and of its square, zero before the first
+/// step.
 ///
 /// # Panics
 /// If the lengths differ or `step` is 0.
@@ -219,8 +222,8 @@ multiversion! {
     }
 }
 
-/// One step of gradient descent for parameters `p` with gradient `g`; `velocity` is zero before the first
-/// step.
+/// Updates parameters in place by one step of gradient descent: parameters `p` with gradient `g`;
+/// `velocity` is zero before the first step.
 ///
 /// # Panics
 /// If the lengths differ.

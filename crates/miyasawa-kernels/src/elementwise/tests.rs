@@ -22,7 +22,7 @@ fn adamw_is_the_definition() {
                 let double = |v: &[f32]| v.iter().map(|&v| f64::from(v)).collect::<Vec<_>>();
                 let (mut p64, mut average64) = (double(&p), double(&average));
                 let [mut m64, mut v64] = [(); 2].map(|()| vec![0.0f64; len]);
-                let [rate, eps, decay] =
+                let [rate, epsilon, decay] =
                     [options.learning_rate, options.epsilon, options.weight_decay].map(f64::from);
                 let [b1, b2] = options.betas.map(f64::from);
                 for step in 1..=5 {
@@ -36,7 +36,7 @@ fn adamw_is_the_definition() {
                         v64[i] = b2 * v64[i] + (1.0 - b2) * g * g;
                         let m_hat = m64[i] / (1.0 - b1.powi(step as i32));
                         let v_hat = v64[i] / (1.0 - b2.powi(step as i32));
-                        p64[i] -= rate * m_hat / (v_hat.sqrt() + eps);
+                        p64[i] -= rate * m_hat / (v_hat.sqrt() + epsilon);
                         average64[i] = 0.9 * average64[i] + 0.1 * p64[i];
                     }
                 }
@@ -52,8 +52,9 @@ fn adamw_is_the_definition() {
     }
 }
 
-/// `torch.optim.AdamW([p], lr=0.1, betas=(0.8, 0.9), eps=1e-3, weight_decay=0.5)`, p = [1, -2, 0.5], three steps
-/// with the gradients [0.3, -0.1, 2], [0.1, 0.4, -1], [-0.5, 0.2, 0]; printed with 8 digits.
+/// `torch.optim.AdamW([p], lr=0.1, betas=(0.8, 0.9), eps=1e-3, weight_decay=0.5)`, p = [1, -2,
+/// 0.5], three steps with the gradients [0.3, -0.1, 2], [0.1, 0.4, -1], [-0.5, 0.2, 0]; printed
+/// with 8 digits.
 #[test]
 fn adamw_agrees_with_pytorch() {
     let options = AdamW { learning_rate: 0.1, betas: [0.8, 0.9], epsilon: 1e-3, weight_decay: 0.5 };
@@ -67,8 +68,8 @@ fn adamw_agrees_with_pytorch() {
     }
 }
 
-/// `torch.optim.SGD([p], lr=0.1, momentum=0.9, weight_decay=0.5, nesterov=N)` for N = False and True, with the
-/// parameters and gradients of the test above.
+/// `torch.optim.SGD([p], lr=0.1, momentum=0.9, weight_decay=0.5, nesterov=N)` for N = False and
+/// True, with the parameters and gradients of the test above.
 #[test]
 fn sgd_agrees_with_pytorch() {
     for (nesterov, want) in

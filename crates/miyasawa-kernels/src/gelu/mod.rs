@@ -4,9 +4,9 @@
 //! With `phi` and `Phi` the density and the distribution function of the standard normal:
 //! `gelu' = Phi + h*phi` and `gelu'' = phi*(2 - h^2)`.
 //!
-//! `Phi` is within 1e-7 of its exact value everywhere and within 3e-6 of its size in the lower tail (7e-6 where there
-//! is no fused MAC). The
-//! functions have their limits at the infinities (`gelu(-inf) = 0`, not NaN), and NaN stays NaN.
+//! `Phi` is within 1e-7 of its exact value everywhere and within 3e-6 of its size in the lower tail
+//! (7e-6 where there is no fused MAC). The functions have their limits at the infinities
+//! (`gelu(-inf) = 0`, not NaN), and NaN stays NaN.
 
 use crate::isa::Isa;
 use crate::multiversion::multiversion;
@@ -18,8 +18,8 @@ pub(crate) mod normal;
 #[cfg(test)]
 mod tests;
 
-/// Elements that one task handles: five slices of them fit in the second-level cache of any processor, and
-/// a task costs little beside them. Shorter slices run on the calling thread.
+/// Elements that one task handles: five slices of them fit in the second-level cache of any
+/// processor, and a task costs little beside them. Shorter slices run on the calling thread.
 const CHUNK: usize = 16 * 1024;
 
 multiversion! {
@@ -48,7 +48,7 @@ multiversion! {
     }
 }
 
-/// `y = gelu(h)`.
+/// Computes `y = gelu(h)` of every value.
 pub fn forward(h: &[f32]) -> Vec<f32> {
     forward_on(Isa::current(), h)
 }
@@ -64,7 +64,7 @@ fn forward_on(isa: Isa, h: &[f32]) -> Vec<f32> {
     y
 }
 
-/// `y = g*gelu'(h)`.
+/// Computes `y = g*gelu'(h)`: the gradient for `h`, where `g` is the gradient for `gelu(h)`.
 ///
 /// # Panics
 /// If the lengths differ.
@@ -84,7 +84,8 @@ fn adjoint_on(isa: Isa, h: &[f32], g: &[f32]) -> Vec<f32> {
     y
 }
 
-/// The reverse of [`adjoint`] for the cotangent `v`: `[dg, dh]`, `dg = v*gelu'(h)` and `dh = v*g*gelu''(h)`.
+/// Computes the reverse of [`adjoint`] for the cotangent `v`: `[dg, dh]` with `dg = v*gelu'(h)` and
+/// `dh = v*g*gelu''(h)`.
 ///
 /// # Panics
 /// If the lengths differ.

@@ -1,17 +1,17 @@
-//! The standard normal distribution at one point, in single precision and without branches, so that a loop
-//! over it vectorises.
+//! The standard normal distribution at one point, in single precision and without branches, so that
+//! a loop over it vectorises.
 
 use crate::multiversion::fma;
 
 /// `1/sqrt(2*pi)`.
 const DENSITY_AT_0: f32 = 0.398_942_3;
 
-/// From here on `exp(-h^2/2)` is zero to single precision, denormals left out; it must round the exponent
-/// to -127 and not below.
+/// From here on `exp(-h^2/2)` is zero to single precision, denormals left out; it must round the
+/// exponent to -127 and not below.
 const FAR: f32 = 13.25;
 
-/// `1.5 * 2^23 + 127`: adding it leaves the nearest integer, as the biased exponent of a power of two, in
-/// the low bits of a float.
+/// `1.5 * 2^23 + 127`: adding it leaves the nearest integer, as the biased exponent of a power of
+/// two, in the low bits of a float.
 const ROUND: f32 = 12_583_039.0;
 
 /// `2*ln 2` in two parts; an integer below 2^10 times the first is exact.
@@ -28,8 +28,8 @@ const EXP: [f32; 7] = [
     0.001_381_459 / 64.0,
 ];
 
-/// `exp(a^2/2)*Phi(-a)` in `z = a/(a + TAIL_SHIFT)`, ascending: the minimax polynomial for the relative error
-/// (7e-9) on `0 <= a <= 13.4` that is exact at 0, by Remez exchange in 40 digits.
+/// `exp(a^2/2)*Phi(-a)` in `z = a/(a + TAIL_SHIFT)`, ascending: the minimax polynomial for the
+/// relative error (7e-9) on `0 <= a <= 13.4` that is exact at 0, by Remez exchange in 40 digits.
 const TAIL: [f32; 10] = [
     0.5,
     -1.196_826_3,
@@ -46,10 +46,10 @@ const TAIL: [f32; 10] = [
 /// The scale on which `a` becomes `z`.
 const TAIL_SHIFT: f32 = 3.0;
 
-/// What the GELU and its derivatives need of a point `h`.
+/// The values at a point `h` from which the GELU and its derivatives are computed.
 ///
-/// All is kept for `a = min(|h|, FAR)` and mirrored at the end: the lower tail holds its relative precision,
-/// the upper side is one minus it.
+/// All is kept for `a = min(|h|, FAR)` and mirrored at the end: the lower tail holds its relative
+/// precision, the upper side is one minus it.
 #[derive(Clone, Copy)]
 pub(crate) struct Normal {
     h: f32,
@@ -75,13 +75,13 @@ fn exp<const FMA: bool>(h: f32) -> (f32, f32) {
     // Not `f32::min`, which drops NaN.
     let a = if h.abs() > FAR { FAR } else { h.abs() };
 
-    // exp(-a^2/2) = 2^n*exp(r/2). With fused MAC `r` never sees the rounding of a^2, which alone
-    // would cost the tail six bits.
+    // exp(-a^2/2) = 2^n*exp(r/2). With fused MAC `r` is not affected by the rounding of a^2, which
+    // alone would cost the tail six bits.
     let shifted = fma::<FMA>(a * a, -0.5 * std::f32::consts::LOG2_E, ROUND);
     let n = shifted - ROUND;
     let r = fma::<FMA>(-a, a, -(n * LN_4[0]));
     let r = fma::<FMA>(n, -LN_4[1], r);
-    // A biased exponent of zero gives zero.
+    // A biased exponent of zero is zero.
     (a, polynomial::<FMA, 7>(&EXP, r) * f32::from_bits(shifted.to_bits() << 23))
 }
 
@@ -93,8 +93,8 @@ impl Normal {
         Self { h, a, tail: exp * polynomial::<FMA, 10>(&TAIL, z), density: exp * DENSITY_AT_0 }
     }
 
-    /// The same from the slope at `h`, for half the work. The tail comes out of a difference, so that it is
-    /// as exact as a slope but not relative to its own size.
+    /// The same from the slope at `h`, for half the work. The tail is a difference, so
+    /// that it is as exact as a slope but not relative to its size.
     #[inline(always)]
     pub(crate) fn from_slope<const FMA: bool>(h: f32, slope: f32) -> Self {
         let (a, exp) = exp::<FMA>(h);

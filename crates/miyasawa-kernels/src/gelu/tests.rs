@@ -4,8 +4,8 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// `exp(a^2)*erfc(a)` for `a >= 0`: the power series of `erf` for small `a`, the continued fraction of Laplace
-/// beyond; both converge to double precision.
+/// `exp(a^2)*erfc(a)` for `a >= 0`: the power series of `erf` for small `a`, the continued fraction
+/// of Laplace beyond; both converge to double precision.
 fn erfcx(a: f64) -> f64 {
     if a < 2.0 {
         let (mut term, mut sum) = (a, a);
@@ -41,7 +41,7 @@ fn curvature(h: f64) -> f64 {
 }
 
 /// `gelu`, `gelu'` and `gelu''` through the public functions.
-fn all(isa: Isa, h: &[f32]) -> [Vec<f32>; 3] {
+fn all_derivatives(isa: Isa, h: &[f32]) -> [Vec<f32>; 3] {
     let ones = vec![1.0; h.len()];
     let (y, slope) = (forward_on(isa, h), adjoint_on(isa, h, &ones));
     let [dg, dh] = adjoint_reverse_on(isa, h, &ones, &ones);
@@ -52,7 +52,7 @@ fn all(isa: Isa, h: &[f32]) -> [Vec<f32>; 3] {
 }
 
 #[test]
-fn the_reference_is_right() {
+fn reference_agrees_with_scipy() {
     // scipy.stats.norm.cdf and scipy.stats.norm.pdf
     for (h, cdf, pdf) in [
         (-12.0, 1.776_482_112_077_678_7e-33, 2.146_383_735_663_060_3e-32),
@@ -76,7 +76,7 @@ fn the_reference_is_right() {
 fn every_instruction_set_is_accurate_everywhere() {
     let h: Vec<f32> = (-140_000..=140_000).map(|i| i as f32 * 1e-4).collect();
     for isa in Isa::available() {
-        let [y, s, c] = all(isa, &h);
+        let [y, s, c] = all_derivatives(isa, &h);
         for (i, &point) in h.iter().enumerate() {
             let x = f64::from(point);
             let (cdf, _) = normal(x);
@@ -110,7 +110,7 @@ fn special_values_have_their_limits() {
     ];
     let h: Vec<f32> = cases.iter().map(|case| case.0).collect();
     for isa in Isa::available() {
-        let [y, s, c] = all(isa, &h);
+        let [y, s, c] = all_derivatives(isa, &h);
         for (i, (h, value, slope)) in cases.into_iter().enumerate() {
             assert_eq!((y[i], s[i]), (value, slope), "{isa}: gelu and gelu' at {h}");
             let curvature = if h == 0.0 { 0.797_884_6 } else { 0.0 };
@@ -120,7 +120,7 @@ fn special_values_have_their_limits() {
         for at in [3, 64] {
             let mut h = vec![1.0; 65];
             h[at] = f32::NAN;
-            for values in all(isa, &h) {
+            for values in all_derivatives(isa, &h) {
                 for (i, value) in values.iter().enumerate() {
                     assert_eq!(value.is_nan(), i == at, "{isa}: NaN at {at}, value {i}");
                 }
@@ -133,7 +133,7 @@ fn special_values_have_their_limits() {
 fn the_smallest_values_stay_linear() {
     for isa in Isa::available() {
         let h = [1e-30, -1e-30, 1e-10, -1e-10];
-        let [y, ..] = all(isa, &h);
+        let [y, ..] = all_derivatives(isa, &h);
         for (h, y) in h.into_iter().zip(y) {
             assert!((y / h - 0.5).abs() < 1e-6, "{isa}: gelu({h}) = {y}");
         }
@@ -149,7 +149,7 @@ proptest! {
         for isa in Isa::available() {
             let mut long = vec![0.5; offset];
             long.extend_from_slice(&h);
-            let (short, long) = (all(isa, &h), all(isa, &long));
+            let (short, long) = (all_derivatives(isa, &h), all_derivatives(isa, &long));
             for (short, long) in short.iter().zip(&long) {
                 let bits = |values: &[f32]| values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
                 prop_assert_eq!(bits(short), bits(&long[offset..]));

@@ -1,4 +1,4 @@
-//! The statistics of every group, and what is made of them.
+//! The forward pass: the statistics of every group, and the normalised values.
 
 use crate::isa::Isa;
 use crate::uninit::{self, zeroed};

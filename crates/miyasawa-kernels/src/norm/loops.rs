@@ -1,5 +1,5 @@
-//! The loops over the values of a segment, compiled for every instruction set. `sums` are `[kind][row]`,
-//! tables are `[constant][length]`.
+//! The loops over the values of a segment, compiled for every instruction set. `sums` are
+//! `[kind][row]`, tables are `[constant][length]`.
 
 use crate::gelu::normal::Normal;
 use crate::multiversion::{fma, multiversion};
@@ -10,9 +10,9 @@ pub(super) trait Activation {
     /// Whether it is the identity, of which nothing is kept from pass to pass.
     const IDENTITY: bool;
     /// Its value and slope, for the first pass over an image.
-    fn first<const FMA: bool>(h: f32) -> [f32; 2];
+    fn value_and_slope<const FMA: bool>(h: f32) -> [f32; 2];
     /// Its value and curvature once the first pass has kept the slope.
-    fn again<const FMA: bool>(h: f32, slope: f32) -> [f32; 2];
+    fn value_and_curvature<const FMA: bool>(h: f32, slope: f32) -> [f32; 2];
 }
 
 pub(super) struct Identity;
@@ -21,12 +21,12 @@ impl Activation for Identity {
     const IDENTITY: bool = true;
 
     #[inline(always)]
-    fn first<const FMA: bool>(h: f32) -> [f32; 2] {
+    fn value_and_slope<const FMA: bool>(h: f32) -> [f32; 2] {
         [h, 1.0]
     }
 
     #[inline(always)]
-    fn again<const FMA: bool>(h: f32, _: f32) -> [f32; 2] {
+    fn value_and_curvature<const FMA: bool>(h: f32, _: f32) -> [f32; 2] {
         [h, 0.0]
     }
 }
@@ -37,13 +37,13 @@ impl Activation for Gelu {
     const IDENTITY: bool = false;
 
     #[inline(always)]
-    fn first<const FMA: bool>(h: f32) -> [f32; 2] {
+    fn value_and_slope<const FMA: bool>(h: f32) -> [f32; 2] {
         let normal = Normal::new::<FMA>(h);
         [normal.gelu::<FMA>(), normal.slope::<FMA>()]
     }
 
     #[inline(always)]
-    fn again<const FMA: bool>(h: f32, slope: f32) -> [f32; 2] {
+    fn value_and_curvature<const FMA: bool>(h: f32, slope: f32) -> [f32; 2] {
         let normal = Normal::from_slope::<FMA>(h, slope);
         [normal.gelu::<FMA>(), normal.curvature::<FMA>()]
     }
@@ -57,8 +57,8 @@ fn rows<const N: usize>(table: &[f32]) -> [&[f32]; N] {
 }
 
 multiversion! {
-    /// Sums of `x` and `x^2`. In double precision, so that a mean far from zero costs no digits of the
-    /// variance; that hides behind the memory.
+    /// Sums of `x` and `x^2`. In double precision, so that a mean far from zero costs no digits of
+    /// the variance; the cost is hidden by that of memory.
     pub(super) fn moments(x: &[f32], row: usize, sums: &mut [f64]) {
         for start in (0..row).step_by(TILE) {
             let mut acc = Sums([[0.0f64; TILE]; 2]);
@@ -119,7 +119,7 @@ multiversion! {
                 let (h, g, mu) = (&h[at..at + n], &g[at..at + n], &mu[start..start + n]);
                 let kept = &mut kept[at..at + n];
                 for j in 0..n {
-                    let [x, slope] = A::first::<FMA>(h[j]);
+                    let [x, slope] = A::value_and_slope::<FMA>(h[j]);
                     let x = x - mu[j];
                     if !A::IDENTITY {
                         kept[j] = slope;
@@ -134,8 +134,8 @@ multiversion! {
 }
 
 multiversion! {
-    /// `y = slope*(of_g*g + of_x*(x - mean) + of_1)` from a table of the mean and the three constants. `y`
-    /// holds what [`adjoint_sums`] kept.
+    /// `y = slope*(of_g*g + of_x*(x - mean) + of_1)` from a table of the mean and the three
+    /// constants. `y` holds the slopes that [`adjoint_sums`] kept.
     pub(super) fn adjoint_write<A: Activation>(h: &[f32], g: &[f32], table: &[f32], y: &mut [f32]) {
         let [mu, of_g, of_x, of_1] = rows(table);
         let row = mu.len();
@@ -144,7 +144,7 @@ multiversion! {
             let (h, g, mu) = (&h[..n], &g[..n], &mu[..n]);
             let (of_g, of_x, of_1) = (&of_g[..n], &of_x[..n], &of_1[..n]);
             for j in 0..n {
-                let [x, _] = A::again::<FMA>(h[j], y[j]);
+                let [x, _] = A::value_and_curvature::<FMA>(h[j], y[j]);
                 let a = fma::<FMA>(of_g[j], g[j], fma::<FMA>(of_x[j], x - mu[j], of_1[j]));
                 y[j] = if A::IDENTITY { a } else { a * y[j] };
             }
@@ -153,8 +153,8 @@ multiversion! {
 }
 
 multiversion! {
-    /// With `w = slope*v`, sums of `g`, `g*(x - mean)`, `w`, `w*(x - mean)`, `w*g`. `kept` receives the slopes
-    /// unless they are one.
+    /// With `w = slope*v`, sums of `g`, `g*(x - mean)`, `w`, `w*(x - mean)`, `w*g`. `kept` receives
+    /// the slopes unless they are one.
     pub(super) fn reverse_sums<A: Activation>(
         h: &[f32], g: &[f32], v: &[f32], mu: &[f32], kept: &mut [f32], sums: &mut [f64],
     ) {
@@ -166,7 +166,7 @@ multiversion! {
                 let (h, g, v, mu) = (&h[at..at + n], &g[at..at + n], &v[at..at + n], &mu[start..start + n]);
                 let kept = &mut kept[at..at + n];
                 for j in 0..n {
-                    let [x, slope] = A::first::<FMA>(h[j]);
+                    let [x, slope] = A::value_and_slope::<FMA>(h[j]);
                     let (x, w) = (x - mu[j], v[j] * slope);
                     if !A::IDENTITY {
                         kept[j] = slope;
@@ -187,9 +187,9 @@ multiversion! {
 pub(super) const REVERSE: usize = 10;
 
 multiversion! {
-    /// With `w = slope*v` and `x` less its mean, linear combinations for `dg`, `dx` and `a = A(q)`; then
-    /// `dh = slope*dx + curvature*v*a`. `dh` holds what [`reverse_sums`] kept. `A(q)` and `dx` have the same
-    /// factor, each of the other's operand: `dx_w = a_x`.
+    /// With `w = slope*v` and `x` less its mean, linear combinations for `dg`, `dx` and `a = A(q)`;
+    /// then `dh = slope*dx + curvature*v*a`. `dh` holds the slopes that [`reverse_sums`] kept.
+    /// `A(q)` and `dx` have the same factor, each of the other's operand: `dx_w = a_x`.
     pub(super) fn reverse_write<A: Activation>(
         h: &[f32], g: &[f32], v: &[f32], table: &[f32], dg: &mut [f32], dh: &mut [f32],
     ) {
@@ -204,7 +204,7 @@ multiversion! {
             let (a_g, a_1) = (&a_g[..n], &a_1[..n]);
             for j in 0..n {
                 let slope = if A::IDENTITY { 1.0 } else { dh[j] };
-                let [x, curvature] = A::again::<FMA>(h[j], slope);
+                let [x, curvature] = A::value_and_curvature::<FMA>(h[j], slope);
                 let (x, w) = (x - mu[j], v[j] * slope);
                 dg[j] = fma::<FMA>(dg_w[j], w, fma::<FMA>(dg_x[j], x, dg_1[j]));
                 let dx = fma::<FMA>(dx_x[j], x, dx_1[j]);

@@ -1,7 +1,8 @@
 //! Group normalisation (Wu & He 2018) with a scale and shift for every image and channel, and its
 //! first- and second-order adjoints; alone, and of a GELU.
 //!
-//! For one image and one group of `channels / groups` channels over all pixels, with `mean` over the group:
+//! For one image and one group of `channels / groups` channels over all pixels, with `mean` over
+//! the group:
 //!
 //! ```text
 //! xh  = (x - mean x)*r,      r = 1/sqrt(mean (x - mean x)^2 + EPSILON)
@@ -9,8 +10,8 @@
 //! A(q) = r*(q - mean q - xh*mean(q*xh))            linear and symmetric in q
 //! ```
 //!
-//! The adjoint for a cotangent `g` is `A(gamma*g)`. Its reverse for a cotangent `v`, with `q = gamma*g`,
-//! `m = mean(q*xh)`, `k = mean(v*xh)`:
+//! The adjoint for a cotangent `g` is `A(gamma*g)`. Its reverse for a cotangent `v`, with
+//! `q = gamma*g`, `m = mean(q*xh)`, `k = mean(v*xh)`:
 //!
 //! ```text
 //! dg     = gamma*A(v)
@@ -18,17 +19,18 @@
 //! dx     = -r^2*xh*(mean(v*q) - mean v*mean q - m*k) - r*(k*A(q) + m*A(v))
 //! ```
 //!
-//! With `gelu` set, the functions are those of `norm(gelu(h))`: they read `h` alone, so that nothing else
-//! of an activation needs to be saved or moved. The adjoint is `gelu'(h)*A(gamma*g)` with `x = gelu(h)`,
-//! and its reverse takes `w = gelu'(h)*v` for `v` above and adds one term:
+//! With `gelu` set, the functions are those of `norm(gelu(h))`: they read `h` alone, so that
+//! nothing else of an activation needs to be saved or moved. The adjoint is `gelu'(h)*A(gamma*g)`
+//! with `x = gelu(h)`, and its reverse takes `w = gelu'(h)*v` for `v` above and adds one term:
 //!
 //! ```text
 //! dh     = gelu'(h)*dx + gelu''(h)*v*A(q)
 //! ```
 //!
-//! Each function makes two passes over an image, sums and then values. All sums are over the pixels of
-//! each channel; those of a group and the gradients of the scale and shift follow from them. Behind a GELU
-//! the first pass leaves its value or slope in the output, where the second one finds it in the cache.
+//! Each function makes two passes over an image, sums and then values. All sums are over the pixels
+//! of each channel; those of a group and the gradients of the scale and shift follow from them.
+//! Behind a GELU the first pass leaves its value or slope in the output, where the second one finds
+//! it in the cache.
 
 use crate::isa::Isa;
 use crate::rows::Rows;
@@ -44,7 +46,7 @@ mod tests;
 /// Added to the variance; PyTorch's default.
 pub const EPSILON: f32 = 1e-5;
 
-/// By what activations are normalised.
+/// The statistics by which activations are normalised.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Statistics {
     /// The mean and the variance of each image's group: group normalisation.
@@ -52,8 +54,8 @@ pub enum Statistics {
         /// Added to the variance: an image whose spread is smaller is hardly amplified.
         epsilon: f32,
     },
-    /// Mean 0 and deviation 1 whatever the image: a scale and a shift for every channel. What an output
-    /// depends on is then local, and `A(q) = q`.
+    /// Mean 0 and deviation 1 whatever the image: a scale and a shift for every channel. An output
+    /// then depends on its neighbourhood alone, and `A(q) = q`.
     Fixed,
 }
 
@@ -63,8 +65,8 @@ impl Default for Statistics {
     }
 }
 
-/// What the slices hold: activations `[batch, pixels, channels]`, `gamma`, `beta` and their gradients
-/// `[batch, channels]`, statistics `[batch, groups]`.
+/// The shape of the slices: activations `[batch, pixels, channels]`, `gamma`, `beta` and their
+/// gradients `[batch, channels]`, statistics `[batch, groups]`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct NormShape {
     /// Images.
@@ -75,7 +77,7 @@ pub struct NormShape {
     pub channels: usize,
     /// Groups that are normalised together.
     pub groups: usize,
-    /// By what.
+    /// The statistics to normalise by.
     pub statistics: Statistics,
 }
 
@@ -84,7 +86,8 @@ impl NormShape {
         Rows::new(self.batch, self.pixels, self.channels, self.groups)
     }
 
-    /// The means over the groups of sums of each channel, which [`Statistics::Fixed`] has no use for.
+    /// The means over the groups of sums of each channel, which [`Statistics::Fixed`] has no use
+    /// for.
     fn means<const K: usize>(&self, of: impl Fn(usize) -> [f64; K]) -> Vec<[f64; K]> {
         match self.statistics {
             Statistics::Group { .. } => self.rows().means(of),
@@ -117,10 +120,10 @@ impl NormShape {
     }
 }
 
-/// What a forward pass leaves for its adjoint and the reverse of that.
+/// The inputs and results of a forward pass that its adjoint and the reverse of that need.
 #[derive(Clone, Copy, Debug)]
 pub struct Saved<'a> {
-    /// What was normalised, or that of which the GELU was.
+    /// The input of the forward pass, before the GELU if there was one.
     pub h: &'a [f32],
     /// The scale.
     pub gamma: &'a [f32],
@@ -157,7 +160,8 @@ fn part(values: &[f32], n: usize, len: usize) -> &[f32] {
     &values[n * len..][..len]
 }
 
-/// `y = xh*gamma + beta`, and the statistics of every group for the adjoints: `[y, mean, rstd]`.
+/// Computes `y = xh*gamma + beta`, and the statistics of every group for the adjoints:
+/// `[y, mean, rstd]`.
 ///
 /// ```
 /// use miyasawa_kernels::norm::{self, NormShape, Saved, Statistics};
@@ -168,7 +172,7 @@ fn part(values: &[f32], n: usize, len: usize) -> &[f32] {
 /// let [y, mean, rstd] = norm::forward(&s, &h, &gamma, &[0.0, 0.5], false);
 /// assert_eq!(mean, [2.0]);
 /// assert!(y.iter().zip([-1.0, 2.5, 1.0, -1.5]).all(|(y, want)| (y - want).abs() < 1e-4));
-/// // The gradient of the sum of all values: what is the same for a whole group has none.
+/// // The gradient of the sum of all values: adding a constant to a group changes nothing, so it is 0.
 /// let saved = Saved { h: &h, gamma: &gamma, mean: &mean, rstd: &rstd };
 /// let [_, d_gamma, d_beta] = norm::adjoint(&s, saved, &[1.0; 4], false);
 /// assert!(d_gamma.iter().all(|d| d.abs() < 1e-5));
@@ -176,7 +180,8 @@ fn part(values: &[f32], n: usize, len: usize) -> &[f32] {
 /// ```
 ///
 /// # Panics
-/// If a slice does not have the length that the shape says, or the groups do not divide the channels.
+/// If a slice does not have the length that the shape says, or the groups do not divide the
+/// channels.
 pub fn forward(s: &NormShape, h: &[f32], gamma: &[f32], beta: &[f32], gelu: bool) -> [Vec<f32>; 3] {
     forward_on(Isa::current(), s, h, gamma, beta, gelu)
 }
@@ -186,8 +191,8 @@ fn forward_on(isa: Isa, s: &NormShape, h: &[f32], gamma: &[f32], beta: &[f32], g
     pass(isa, s, h, gamma, beta)
 }
 
-/// `A(gamma*g)`, behind a GELU `gelu'(h)*A(gamma*g)`: the gradient for `h`; and those for the scale and the
-/// shift, `sum g*xh` and `sum g` over the pixels: `[dh, d_gamma, d_beta]`.
+/// Computes `A(gamma*g)`, behind a GELU `gelu'(h)*A(gamma*g)`: the gradient for `h`; and those for
+/// the scale and the shift, `sum g*xh` and `sum g` over the pixels: `[dh, d_gamma, d_beta]`.
 ///
 /// # Panics
 /// As [`forward`].
@@ -200,8 +205,8 @@ fn adjoint_on(isa: Isa, s: &NormShape, saved: Saved, g: &[f32], gelu: bool) -> [
     pass(isa, s, saved, g)
 }
 
-/// The reverse of [`adjoint`]'s first result for the cotangent `v`, as the module's page states:
-/// `[dg, d_gamma, dh]`.
+/// Computes the reverse of [`adjoint`]'s first result for the cotangent `v`, by the formulas of
+/// this module's page: `[dg, d_gamma, dh]`.
 ///
 /// # Panics
 /// As [`forward`].

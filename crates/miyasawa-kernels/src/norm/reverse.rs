@@ -32,8 +32,8 @@ pub(super) fn reverse<A: Activation>(
             let ([g, gx, v, vx, vg], gamma) = (channel(c), f64::from(saved.gamma[c]));
             [gamma * g, gamma * gx, v, vx, gamma * vg]
         });
-        // A(q) = r*gamma*g - r^2*m*(x - mean) - r*mean q and likewise A(v); what follows collects the
-        // factors of each input.
+        // A(q) = r*gamma*g - r^2*m*(x - mean) - r*mean q and likewise A(v); the lines below collect
+        // the factors of each input.
         let table = rows.tables::<REVERSE>(|c| {
             let (group, gamma) = (rows.group(c), f64::from(saved.gamma[c]));
             let ([mu, r], [q_mean, m, v_mean, k, vq_mean]) = (saved.statistics(group), means[group]);

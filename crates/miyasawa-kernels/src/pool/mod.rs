@@ -9,8 +9,8 @@ use crate::uninit::{self, zeroed};
 mod tests;
 
 multiversion! {
-    /// Sums of `x` for every place in a row.
-    fn sums(x: &[f32], row: usize, sums: &mut [f64]) {
+    /// Sums of `x` for every position in a row.
+    fn add_sums(x: &[f32], row: usize, sums: &mut [f64]) {
         for start in (0..row).step_by(TILE) {
             let mut acc = Sums([[0.0f32; TILE]; 1]);
             for at in (start..x.len()).step_by(row) {
@@ -38,7 +38,8 @@ fn rows(name: &str, batch: usize, pixels: usize, channels: usize) -> Rows {
     Rows::new(batch, pixels, channels, 1)
 }
 
-/// `y[n, c] = mean over pixels of x[n, p, c]`; `x` is `[batch, pixels, channels]`, `y` is `[batch, channels]`.
+/// Computes `y[n, c] = mean over pixels of x[n, p, c]`; `x` is `[batch, pixels, channels]`, `y` is
+/// `[batch, channels]`.
 ///
 /// # Panics
 /// If a slice does not have the length that the shape says.
@@ -52,7 +53,7 @@ fn forward_on(isa: Isa, batch: usize, pixels: usize, channels: usize, x: &[f32])
     let mut y = vec![0.0; batch * channels];
     rows.images(y.chunks_mut(channels).collect(), |n, y| {
         let x = &x[n * pixels * channels..][..pixels * channels];
-        let totals = rows.read_sums::<1>(|at, lanes| sums(isa, &x[at], rows.row, lanes));
+        let totals = rows.read_sums::<1>(|at, lanes| add_sums(isa, &x[at], rows.row, lanes));
         for (y, total) in y.iter_mut().zip(totals) {
             *y = (total / pixels as f64) as f32;
         }
@@ -60,8 +61,8 @@ fn forward_on(isa: Isa, batch: usize, pixels: usize, channels: usize, x: &[f32])
     y
 }
 
-/// `x[n, p, c] = g[n, c] / pixels (+ addend[n, p, c])`: the adjoint of [`forward`], fused with the sum
-/// that a network with several heads takes of it.
+/// Computes `x[n, p, c] = g[n, c] / pixels (+ addend[n, p, c])`: the adjoint of [`forward`], fused
+/// with the addition of another gradient, as networks with several heads need it.
 ///
 /// # Panics
 /// If a slice does not have the length that the shape says.

@@ -13,7 +13,7 @@ pub(crate) struct Avx2;
 #[target_feature(enable = "avx2,fma")]
 #[inline(never)]
 pub(crate) unsafe fn run<K: Kernel>(kernel: K) -> K::Output {
-    // SAFETY: the features are this function's own precondition.
+    // SAFETY: the features are this function's precondition.
     unsafe { kernel.run::<Avx2>() }
 }
 
@@ -48,8 +48,8 @@ impl Simd for Avx2 {
         // SAFETY: the trait's contract; masked lanes are not touched.
         unsafe { if n == 8 { _mm256_loadu_ps(p) } else { _mm256_maskload_ps(p, mask(n)) } }
     }
-    // A masked store is many micro-operations on AMD's processors: whole vectors and the pieces of 4, 2 and 1
-    // that any other number is made of are faster.
+    // A masked store is many micro-operations on AMD's processors: full vectors, and pieces of 4, 2
+    // and 1 values for any other number, are faster.
     #[inline(always)]
     unsafe fn store_part(mut p: *mut f32, v: __m256, n: usize) {
         // SAFETY: the trait's contract; the pieces written add up to `n` values.

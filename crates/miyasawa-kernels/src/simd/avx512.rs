@@ -13,7 +13,7 @@ pub(crate) struct Avx512;
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
 #[inline(never)]
 pub(crate) unsafe fn run<K: Kernel>(kernel: K) -> K::Output {
-    // SAFETY: the features are this function's own precondition.
+    // SAFETY: the features are this function's precondition.
     unsafe { kernel.run::<Avx512>() }
 }
 
@@ -143,7 +143,8 @@ impl Simd for Avx512 {
     unsafe fn transpose(src: *const f32, stride: usize, dst: *mut f32) {
         // SAFETY: the trait's contract.
         unsafe {
-            // Vector 4*j + i of `t` holds, for lane group j of 4 columns, rows i, i+4, i+8 and i+12.
+            // Vector 4*j + i of `t` holds, for lane group j of 4 columns, rows i, i+4, i+8 and
+            // i+12.
             let mut t = [_mm512_setzero_ps(); 16];
             for j in 0..4 {
                 for i in 0..4 {

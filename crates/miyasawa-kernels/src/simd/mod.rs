@@ -1,8 +1,8 @@
 //! The few vector operations that the convolutions are written in, and their instruction sets.
 //!
 //! An algorithm is written once, as a [`Kernel`] generic over [`Simd`], everything in it
-//! `#[inline(always)]`; `Isa::run` enters it through a function that enables the processor's features, and
-//! inlining carries them down to every intrinsic.
+//! `#[inline(always)]`; `Isa::run` enters it through a function that enables the processor's
+//! features, and inlining carries them down to every intrinsic.
 
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod avx2;
@@ -15,8 +15,8 @@ pub(crate) mod portable;
 /// A vector of `f32`.
 ///
 /// # Safety
-/// Every method needs a processor with the instruction set; loads and stores need a pointer that is valid
-/// for the values that they name (all of the vector, or the first `n`).
+/// Every method needs a processor with the instruction set; loads and stores need a pointer that is
+/// valid for the values that they name (all of the vector, or the first `n`).
 pub(crate) trait Simd: Copy {
     /// Values in a vector.
     const LANES: usize;
@@ -41,13 +41,14 @@ pub(crate) trait Simd: Copy {
     /// `c - a*b`
     unsafe fn fnma(a: Self::V, b: Self::V, c: Self::V) -> Self::V;
 
-    /// Every value rounded to the nearest bfloat16, ties to even; what is not a number stays so.
+    /// Every value rounded to the nearest bfloat16, ties to even; NaN stays NaN.
     unsafe fn round_bf16(v: Self::V) -> Self::V;
 
     /// The sum of a vector's values.
     unsafe fn sum(v: Self::V) -> f32;
 
-    /// Two half vectors interleaved, `a0 b0 a1 b1 ..`, from the first `n <= LANES/2` values of each.
+    /// Two half vectors interleaved, `a0 b0 a1 b1 ..`, from the first `n <= LANES/2` values of
+    /// each.
     unsafe fn load_pair(a: *const f32, b: *const f32, n: usize) -> Self::V;
     /// The reverse of `load_pair`; a null pointer drops its half.
     unsafe fn store_pair(a: *mut f32, b: *mut f32, v: Self::V, n: usize);
@@ -56,7 +57,7 @@ pub(crate) trait Simd: Copy {
     /// Whether the three pair operations exist.
     const PAIRS: bool;
 
-    /// Asks for a cache line; any address will do.
+    /// Prefetches a cache line; any address is allowed.
     unsafe fn prefetch(p: *const f32);
 
     /// Runs a kernel without inlining it, so that one copy of a large one serves all its users.
@@ -68,7 +69,7 @@ pub(crate) trait Simd: Copy {
 
 /// An algorithm to be compiled for every instruction set.
 pub(crate) trait Kernel {
-    /// What it computes.
+    /// The type of the result.
     type Output;
 
     /// # Safety
@@ -76,7 +77,7 @@ pub(crate) trait Kernel {
     unsafe fn run<S: Simd>(self) -> Self::Output;
 }
 
-/// Stands in for the pair operations of an instruction set without them.
+/// Placeholders for the pair operations of an instruction set without them.
 macro_rules! no_pairs {
     () => {
         const PAIRS: bool = false;
@@ -123,7 +124,8 @@ mod tests {
             let a: Vec<f32> = (0..l * 20).map(|i| i as f32 + 1.0).collect();
             let b: Vec<f32> = (0..l).map(|i| 0.5 - i as f32).collect();
             let (mut out, mut exact) = (vec![0.0f32; l], vec![0.0f32; l]);
-            // SAFETY: `Isa::run` vouches for the processor; all pointers are into slices long enough.
+            // SAFETY: `Isa::run` vouches for the processor; all pointers are into slices long
+            // enough.
             unsafe {
                 let (va, vb, vc) = (S::load(a.as_ptr()), S::load(b.as_ptr()), S::splat(3.0));
                 let mut check = |v: S::V, f: &dyn Fn(usize) -> f32| {
@@ -137,7 +139,7 @@ mod tests {
                 check(S::fnma(va, vb, vc), &|i| 3.0 - a[i] * b[i]);
                 let fine = S::fma(va, S::splat(1.003_906_3), S::splat(f32::MIN_POSITIVE));
                 S::store(exact.as_mut_ptr(), fine);
-                check(S::round_bf16(fine), &|i| crate::conv::nearest_bf16(exact[i]));
+                check(S::round_bf16(fine), &|i| crate::bf16::nearest_bf16(exact[i]));
                 check(S::round_bf16(S::splat(f32::INFINITY)), &|_| f32::INFINITY);
                 S::store(exact.as_mut_ptr(), S::round_bf16(S::splat(f32::from_bits(0x7FFF_FFFF))));
                 assert!(exact.iter().all(|value| value.is_nan()));

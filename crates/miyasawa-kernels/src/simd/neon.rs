@@ -13,7 +13,7 @@ pub(crate) struct Neon;
 #[target_feature(enable = "neon")]
 #[inline(never)]
 pub(crate) unsafe fn run<K: Kernel>(kernel: K) -> K::Output {
-    // SAFETY: the feature is this function's own precondition.
+    // SAFETY: the feature is this function's precondition.
     unsafe { kernel.run::<Neon>() }
 }
 
@@ -35,20 +35,20 @@ impl Simd for Neon {
     }
     #[inline(always)]
     unsafe fn load_part(p: *const f32, n: usize) -> float32x4_t {
-        let mut whole = [0.0f32; 4];
-        for (i, x) in whole.iter_mut().enumerate().take(n) {
+        let mut full = [0.0f32; 4];
+        for (i, x) in full.iter_mut().enumerate().take(n) {
             // SAFETY: the trait's contract: `n` values can be read.
             *x = unsafe { *p.add(i) };
         }
-        // SAFETY: `whole` has four values.
-        unsafe { vld1q_f32(whole.as_ptr()) }
+        // SAFETY: `full` has four values.
+        unsafe { vld1q_f32(full.as_ptr()) }
     }
     #[inline(always)]
     unsafe fn store_part(p: *mut f32, v: float32x4_t, n: usize) {
-        let mut whole = [0.0f32; 4];
-        // SAFETY: `whole` has four values.
-        unsafe { vst1q_f32(whole.as_mut_ptr(), v) };
-        for (i, x) in whole.iter().enumerate().take(n) {
+        let mut full = [0.0f32; 4];
+        // SAFETY: `full` has four values.
+        unsafe { vst1q_f32(full.as_mut_ptr(), v) };
+        for (i, x) in full.iter().enumerate().take(n) {
             // SAFETY: the trait's contract: `n` values can be written.
             unsafe { *p.add(i) = *x };
         }

@@ -1,7 +1,7 @@
-//! Plain Rust on arrays, which the compiler turns into whatever the target has.
+//! Plain Rust on arrays, which the compiler translates to the target's vectors.
 
 use super::{Kernel, Simd, no_pairs, transpose_scalar};
-use crate::conv::nearest_bf16;
+use crate::bf16::nearest_bf16;
 
 /// Eight lanes.
 #[derive(Clone, Copy)]

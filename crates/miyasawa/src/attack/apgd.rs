@@ -1,5 +1,5 @@
-//! Auto-PGD (Croce & Hein 2020, "Reliable evaluation of adversarial robustness with an ensemble of diverse
-//! parameter-free attacks", algorithm 1).
+//! Auto-PGD (Croce & Hein 2020, "Reliable evaluation of adversarial robustness with an ensemble of
+//! diverse parameter-free attacks", algorithm 1).
 
 use super::{Norm, examples::AdversarialExamples, examples::Examples, examples::misclassified, loss::Loss};
 use crate::classifier::Classifier;
@@ -14,14 +14,14 @@ const GRADIENT_SHARE: f64 = 0.75;
 /// Share of the steps since the last checkpoint that must have raised the loss (rho).
 const SUCCESSES: f64 = 0.75;
 
-/// Gradient ascent whose step halves by itself where it no longer helps.
+/// Gradient ascent with a step size that is halved when it no longer raises the loss.
 #[derive(Clone, Debug)]
 pub(super) struct Apgd {
     pub norm: Norm,
     pub eps: f64,
     pub steps: usize,
     pub seed: u64,
-    /// Tells the runs of one attack apart: each has a random start of its own.
+    /// Number of this run of the attack: each run has its own random start.
     pub run: u64,
 }
 
@@ -46,13 +46,13 @@ struct State {
     x: Vec<f32>,
     before: Vec<f32>,
     step: f64,
-    /// The loss at `x`; of the last step.
+    /// The loss at `x` in the last step.
     value: f64,
     best: Best,
     /// Steps since the last checkpoint that raised the loss.
     rises: usize,
     at_checkpoint: Checkpoint,
-    /// Go on from the best point with the next step.
+    /// Whether the next step starts from the best point.
     back: bool,
 }
 
@@ -62,16 +62,16 @@ struct Best {
     value: f64,
 }
 
-/// What stood at the last checkpoint.
+/// The step size and the best loss at the last checkpoint.
 struct Checkpoint {
     step: f64,
     best: f64,
 }
 
 impl Apgd {
-    /// A point on the ball's surface.
-    fn start(&self, clean: &[f32], place: u64) -> Vec<f32> {
-        let mut rng = example_rng(self.seed, self.run, place, stream::APGD_START);
+    /// A random point on the surface of the ball; `index` is the image's index in its data set.
+    fn start(&self, clean: &[f32], index: u64) -> Vec<f32> {
+        let mut rng = example_rng(self.seed, self.run, index, stream::APGD_START);
         let noise: Vec<f32> = match self.norm {
             Norm::L2 => (0..clean.len()).map(|_| StandardNormal.sample(&mut rng)).collect(),
             Norm::Linf => (0..clean.len()).map(|_| 2.0 * rng.random::<f32>() - 1.0).collect(),
@@ -112,7 +112,7 @@ impl Apgd {
         }
     }
 
-    /// Attacks with the loss that `losses` gives each example.
+    /// Attacks every example `i` by maximising `losses[i]`.
     pub fn attack(
         &self,
         classifier: &dyn Classifier,
@@ -121,7 +121,7 @@ impl Apgd {
     ) -> AdversarialExamples {
         let mut found: AdversarialExamples = vec![None; examples.len()];
         let start = |i: usize| {
-            let x = self.start(examples.image(i), examples.places[i]);
+            let x = self.start(examples.image(i), examples.indices[i]);
             let step = 2.0 * self.eps;
             State {
                 example: i,
@@ -145,7 +145,7 @@ impl Apgd {
                 break;
             }
             let batch: Vec<f32> = alive.iter().flat_map(|s| &s.x).copied().collect();
-            let logit_grad = |i: usize, z: &[f32]| alive[i].loss.weights(z, alive[i].label);
+            let logit_grad = |i: usize, z: &[f32]| alive[i].loss.grad_logits(z, alive[i].label);
             let (logits, gradients) = if step < self.steps {
                 classifier.gradient(&batch, &logit_grad)
             } else {
@@ -173,7 +173,8 @@ impl Apgd {
                         }
                         let clean = examples.image(s.example);
                         if std::mem::take(&mut s.back) {
-                            // The best point takes the place of the last; the one before stays for the momentum.
+                            // Continue from the best point; the previous one stays for the
+                            // momentum.
                             s.x.clone_from(&s.best.x);
                             let gradient = std::mem::take(&mut s.best.gradient);
                             self.advance(s, &gradient, clean, step == 0);

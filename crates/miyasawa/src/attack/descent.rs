@@ -9,8 +9,8 @@ use rand_distr::{Distribution, StandardNormal};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-/// Projected gradient descent (Madry et al. 2018) on the cross-entropy. With one step of the length `eps` and no
-/// random start it is the fast gradient method (Goodfellow et al. 2015).
+/// Projected gradient descent (Madry et al. 2018) on the cross-entropy. With one step of the length
+/// `eps` and no random start it is the fast gradient method (Goodfellow et al. 2015).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Pgd {
     /// How changes are measured.
@@ -23,7 +23,7 @@ pub struct Pgd {
     pub step_share: f64,
     /// Whether to start at a random point of the ball.
     pub random_start: bool,
-    /// Which of several attempts this is: each starts elsewhere.
+    /// Number of this attempt: each attempt has its own random start.
     pub restart: u64,
     /// Seed of the random starts.
     pub seed: u64,
@@ -47,13 +47,14 @@ impl Pgd {
         Self { norm, eps, steps: 1, step_share: 1.0, random_start: false, restart: 0, seed: 0 }
     }
 
-    /// A point on the sphere of half the radius (L2) or anywhere in the cube (Linf).
-    fn start(&self, clean: &[f32], place: u64) -> Vec<f32> {
+    /// A point on the sphere of half the radius (L2) or anywhere in the cube (Linf);
+    /// `index` is the image's index in its data set.
+    fn start(&self, clean: &[f32], index: u64) -> Vec<f32> {
         let mut x = clean.to_vec();
         if !self.random_start {
             return x;
         }
-        let mut rng = example_rng(self.seed, self.restart, place, stream::PGD_START);
+        let mut rng = example_rng(self.seed, self.restart, index, stream::PGD_START);
         match self.norm {
             Norm::L2 => {
                 let noise: Vec<f32> = (0..x.len()).map(|_| StandardNormal.sample(&mut rng)).collect();
@@ -80,12 +81,12 @@ impl Pgd {
         let state = |i: usize| State {
             example: i,
             label: examples.labels[i] as usize,
-            x: self.start(examples.image(i), examples.places[i]),
+            x: self.start(examples.image(i), examples.indices[i]),
         };
         (0..examples.len()).into_par_iter().map(state).collect()
     }
 
-    /// Attacks until an image is wrong: the first such point on the way counts.
+    /// Attacks until an image is misclassified, and returns the first such point of each image.
     pub fn attack(&self, classifier: &dyn Classifier, examples: &Examples<'_>) -> AdversarialExamples {
         let mut found: AdversarialExamples = vec![None; examples.len()];
         let mut alive = self.states(examples);
@@ -95,14 +96,14 @@ impl Pgd {
             }
             let batch: Vec<f32> = alive.iter().flat_map(|s| &s.x).copied().collect();
             let (logits, gradient) = if step < self.steps {
-                classifier.gradient(&batch, &|i, z| Loss::CrossEntropy.weights(z, alive[i].label))
+                classifier.gradient(&batch, &|i, z| Loss::CrossEntropy.grad_logits(z, alive[i].label))
             } else {
                 (classifier.logits(&batch), Vec::new())
             };
             let wrong: Vec<bool> = logits
                 .chunks(classifier.classes())
                 .zip(&alive)
-                // The clean image itself is not an attack: without a random start it is judged by the caller.
+                // Step 0 without a random start is the clean image, which the caller checks.
                 .map(|(z, s)| misclassified(z, s.label) && (step > 0 || self.random_start))
                 .collect();
             if step < self.steps {
@@ -116,22 +117,22 @@ impl Pgd {
             }
             let mut wrong = wrong.into_iter();
             alive.retain_mut(|s| {
-                let broken = wrong.next().unwrap_or(false);
-                if broken {
+                let is_wrong = wrong.next().unwrap_or(false);
+                if is_wrong {
                     found[s.example] = Some(std::mem::take(&mut s.x));
                 }
-                !broken
+                !is_wrong
             });
         }
         found
     }
 
-    /// The images after all steps, wrong or not: what a model is measured on under attack.
+    /// The images after all steps, misclassified or not, to measure calibration under attack.
     pub fn perturb(&self, classifier: &dyn Classifier, examples: &Examples<'_>) -> Vec<f32> {
         let mut states = self.states(examples);
         for _ in 0..self.steps {
             let batch: Vec<f32> = states.iter().flat_map(|s| &s.x).copied().collect();
-            let logit_grad = |i: usize, z: &[f32]| Loss::CrossEntropy.weights(z, states[i].label);
+            let logit_grad = |i: usize, z: &[f32]| Loss::CrossEntropy.grad_logits(z, states[i].label);
             let (_, gradient) = classifier.gradient(&batch, &logit_grad);
             states
                 .par_iter_mut()

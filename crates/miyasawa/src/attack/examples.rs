@@ -1,9 +1,9 @@
-//! What is attacked, and what comes of it.
+//! The images under attack, and the adversarial images that were found.
 
 use crate::metrics::argmax;
 
-/// Whether logits fail to name `label`. Those that are not numbers name nothing: a model that a small change makes overflow
-/// has not withstood it.
+/// Whether the logits classify the image as another class than `label`. Logits with NaN count as
+/// misclassified: a model that overflows after a small change is not robust to it.
 pub(super) fn misclassified(logits: &[f32], label: usize) -> bool {
     argmax(logits) != label || logits.iter().any(|z| z.is_nan())
 }
@@ -11,12 +11,13 @@ pub(super) fn misclassified(logits: &[f32], label: usize) -> bool {
 /// Images under attack.
 #[derive(Clone, Copy, Debug)]
 pub struct Examples<'a> {
-    /// Values in [0, 1], one image after the other.
+    /// Values in [0, 1], all images concatenated.
     pub images: &'a [f32],
     /// The true class of each.
     pub labels: &'a [u32],
-    /// The place of each in its data set: with the seed, all that its random numbers depend on.
-    pub places: &'a [u64],
+    /// The index of each in its data set: its random numbers depend on this index and the seed
+    /// alone.
+    pub indices: &'a [u64],
 }
 
 impl<'a> Examples<'a> {
@@ -37,5 +38,6 @@ impl<'a> Examples<'a> {
     }
 }
 
-/// What an attack found: for each example an image that the classifier gets wrong, inside the ball and [0, 1], or none.
+/// The result of an attack: for each example a misclassified image inside the ball and [0, 1], or
+/// `None` if the attack found none.
 pub type AdversarialExamples = Vec<Option<Vec<f32>>>;

@@ -1,5 +1,6 @@
-//! The fast adaptive boundary attack, targeted (Croce & Hein 2020, "Minimally distorted adversarial examples with a
-//! fast adaptive boundary attack", algorithm 1; "Reliable evaluation...", section 5 for the targeted version).
+//! The fast adaptive boundary attack, targeted (Croce & Hein 2020, "Minimally distorted adversarial
+//! examples with a fast adaptive boundary attack", algorithm 1; "Reliable evaluation...", section 5
+//! for the targeted version).
 
 use super::{
     Norm, examples::AdversarialExamples, examples::Examples, examples::misclassified, hyperplane::project,
@@ -11,7 +12,7 @@ use rayon::prelude::*;
 const OVERSHOOT: f32 = 1.05;
 /// Largest share of the way towards the clean image (alpha_max).
 const LARGEST_BIAS: f64 = 0.1;
-/// Where a wrong point is found the search goes on from this share of its change (beta).
+/// After a misclassified point the search continues from this share of its change (beta).
 const BACK: f32 = 0.9;
 
 /// Walks along the boundary of the nearest wrong class towards the clean image.
@@ -31,9 +32,11 @@ struct State {
 }
 
 impl Fab {
-    /// The next point: between the projections of `x` and of the clean image on the linearised boundary.
+    /// The next point: between the projections of `x` and of the clean image on the linearised
+    /// boundary.
     fn advance(&self, state: &mut State, clean: &[f32], logits: &[f32], gradient: &[f32]) {
-        // The boundary f_goal = f_label, linearised at x: <gradient, z> = <gradient, x> - difference.
+        // The boundary f_goal = f_label, linearised at x: <gradient, z> = <gradient, x> -
+        // difference.
         let difference = f64::from(logits[state.goal]) - f64::from(logits[state.label]);
         let at_x: f64 = gradient.iter().zip(&state.x).map(|(g, x)| f64::from(*g) * f64::from(*x)).sum();
         let c = at_x - difference;
@@ -72,23 +75,24 @@ impl Fab {
             }
             // The logits, and the gradient of f_goal - f_label.
             let (logits, gradients) = classifier.gradient(&points(&alive), &|i, z| {
-                let mut weights = vec![0.0; z.len()];
-                weights[alive[i].goal] += 1.0;
-                weights[alive[i].label] -= 1.0;
-                weights
+                let mut grad_logits = vec![0.0; z.len()];
+                grad_logits[alive[i].goal] += 1.0;
+                grad_logits[alive[i].label] -= 1.0;
+                grad_logits
             });
             alive
                 .par_iter_mut()
                 .zip(logits.par_chunks(classes).zip(gradients.par_chunks(len)))
                 .for_each(|(s, (z, g))| self.advance(s, examples.image(s.example), z, g));
-            // Most points that a step leads to are wrong, and left before their gradients are needed.
+            // Most steps end at misclassified points, for which no gradient is needed.
             let logits = classifier.logits(&points(&alive));
             for (s, z) in alive.iter_mut().zip(logits.chunks(classes)) {
                 let clean = examples.image(s.example);
                 if !misclassified(z, s.label) {
                     continue;
                 }
-                // Inside the ball the search is over, outside the point is drawn back.
+                // Inside the ball the search ends; outside, the point moves back to the clean
+                // image.
                 if self.norm.distance(&s.x, clean) <= self.eps {
                     found[s.example] = Some(s.x.clone());
                 } else {

@@ -2,12 +2,14 @@
 
 use super::Norm;
 
-/// The nearest point to `x` (itself in [0, 1]) with `<w, z> = c` and all values in [0, 1], in the given norm; where the plane
-/// misses the cube, the corner that comes closest to it (Croce & Hein 2020, "Minimally distorted adversarial examples
-/// with a fast adaptive boundary attack", section 2 and appendix A).
+/// The nearest point to `x` (itself in [0, 1]) with `<w, z> = c` and all values in [0, 1], in the
+/// given norm; where the plane misses the cube, the corner that comes closest to it (Croce & Hein
+/// 2020, "Minimally distorted adversarial examples with a fast adaptive boundary attack", section 2
+/// and appendix A).
 ///
-/// Every value moves against the sign of its weight until it meets the range: by `t*|w_i|` in L2, by `t` in Linf. What
-/// `<w, z>` loses is piecewise linear and rising in `t`, so one pass over the sorted breakpoints finds `t`.
+/// Every value moves against the sign of its weight until it reaches the end of the range: by
+/// `t*|w_i|` in L2, by `t` in Linf. The decrease of `<w, z>` is piecewise linear and increasing in
+/// `t`, so one pass over the sorted breakpoints finds `t`.
 pub(super) fn project(norm: Norm, x: &[f32], w: &[f32], c: f64) -> Vec<f32> {
     let mut excess = x.iter().zip(w).map(|(x, w)| f64::from(*x) * f64::from(*w)).sum::<f64>() - c;
     let sign = if excess < 0.0 { -1.0 } else { 1.0 };
@@ -19,14 +21,15 @@ pub(super) fn project(norm: Norm, x: &[f32], w: &[f32], c: f64) -> Vec<f32> {
     };
     // How far a value can go: down to 0 where the weight is positive, up to 1 where it is negative.
     let room = |i: usize| if weight(i) > 0.0 { f64::from(x[i]) } else { 1.0 - f64::from(x[i]) };
-    // Where a value meets the range, and what the loss of `<w, z>` is then slower by.
+    // The `t` at which a value reaches the end of the range, and the slope that is lost there.
     let ends: Vec<(f64, f64)> = (0..x.len())
         .filter(|i| weight(*i) != 0.0)
         .map(|i| (room(i).max(0.0) / speed(i), speed(i) * weight(i).abs()))
         .collect();
     let last = ends.iter().fold(0.0, |last: f64, (end, _)| last.max(*end));
     let mut slope: f64 = ends.iter().map(|(_, slower)| slower).sum();
-    // Few values meet the range before the plane is reached: only those need sorting. `t` is at most `bound`.
+    // Few values reach the end of the range before the plane is reached: only those are sorted.
+    // `t` is at most `bound`.
     let loss = |t: f64| ends.iter().map(|(end, slower)| slower * end.min(t)).sum::<f64>();
     let mut bound = (excess / slope).max(f64::MIN_POSITIVE);
     while bound < last && loss(bound) < excess {

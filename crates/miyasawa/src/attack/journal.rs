@@ -1,4 +1,4 @@
-//! What is known so far of every image, in a file that grows line by line.
+//! The results of an attack so far, image by image, in a file to which lines are appended.
 
 use serde::{Deserialize, Serialize};
 use std::{
@@ -8,19 +8,21 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// One finished piece of work: an attack's run on one image.
+/// One finished task: one attack stage on one image.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Line {
     pub eps: f64,
     pub stage: String,
     #[serde(rename = "picture")]
     pub image: usize,
-    /// Whether the image is now wrong; for the stage `clean`, whether it was so before any attack.
-    pub broken: bool,
-    /// What it took: its share of the time of its batch.
+    /// Whether the image is misclassified after this stage; for the stage `clean`, before any
+    /// attack.
+    #[serde(rename = "broken")]
+    pub misclassified: bool,
+    /// Time for this image in seconds: its share of the time of its batch.
     #[serde(default)]
     pub seconds: f64,
-    /// For the stage `clean`: which image it is, of all that may stand at this place.
+    /// For the stage `clean`: the digest of the image, to detect other data of the same name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
 }
@@ -46,19 +48,22 @@ pub enum JournalError {
     Other {
         /// The file.
         path: PathBuf,
-        /// What was asked for.
+        /// The header of this attack.
         expected: String,
-        /// What stands in the file.
+        /// The header in the file.
         found: String,
     },
-    /// The file tells of other images, of data with the same name.
-    #[error("{path}: tells of other data: image {image} has the digest {found}, expected {expected}", path = path.display())]
+    /// The file is the journal of an attack on other images in data of the same name.
+    #[error(
+        "{path}: is the journal of other data: image {image} has the digest {found}, expected {expected}",
+        path = path.display()
+    )]
     Images {
         /// The file.
         path: PathBuf,
-        /// The first place that has another image.
+        /// Index of the first image that differs.
         image: usize,
-        /// The digest of the image that is there.
+        /// The digest of the image in the data.
         expected: String,
         /// The digest in the file.
         found: String,
@@ -67,10 +72,10 @@ pub enum JournalError {
 
 type Key = (u64, String, usize);
 
-/// Finished work by eps, stage and image: in memory, and in a file if it has one.
+/// Finished tasks by eps, stage and image: in memory, and in a file if there is one.
 ///
-/// The first line of the file says which attack it tells of; each further one is a finished piece of work. A line that
-/// was cut off when the program ended is passed over, and its work done again.
+/// The first line of the file describes the attack; each further line is one finished task. A line
+/// that was cut off when the program ended is skipped, and its task is repeated.
 #[derive(Debug, Default)]
 pub struct Journal {
     done: HashMap<Key, bool>,
@@ -84,12 +89,12 @@ fn key(eps: f64, stage: &str, image: usize) -> Key {
 }
 
 impl Journal {
-    /// A journal in memory.
+    /// Creates a journal in memory, without a file.
     pub fn in_memory() -> Self {
         Self::default()
     }
 
-    /// A new file, which replaces an old one.
+    /// Creates a journal with a new file, which replaces an existing one.
     ///
     /// # Errors
     /// If it cannot be written.
@@ -100,17 +105,17 @@ impl Journal {
         Ok(Self { file: Some((path.to_owned(), file)), ..Self::default() })
     }
 
-    /// A file to go on with; a new one if there is none.
+    /// Opens a journal file to continue it, or creates one if there is none.
     ///
     /// # Errors
-    /// If it cannot be read or written, or tells of another attack.
+    /// If it cannot be read or written, or is the journal of another attack.
     pub fn resume(path: &Path, attack: &serde_json::Value) -> Result<Self, JournalError> {
         if !path.exists() {
             return Self::create(path, attack);
         }
         let io = |what| move |source| JournalError::Io { path: path.to_owned(), what, source };
         let text = std::fs::read_to_string(path).map_err(io("read"))?;
-        // Cut off before the first line was out: nothing is known yet.
+        // Cut off before the first line was complete: the file holds no result.
         if !text.ends_with('\n') && attack.to_string().starts_with(&text) {
             return Self::create(path, attack);
         }
@@ -125,27 +130,27 @@ impl Journal {
             writeln!(file).map_err(io("written"))?;
         }
         let mut journal = Self { file: Some((path.to_owned(), file)), ..Self::default() };
-        lines.filter_map(|line| serde_json::from_str(line).ok()).for_each(|line| journal.know(line));
+        lines.filter_map(|line| serde_json::from_str(line).ok()).for_each(|line| journal.insert(line));
         Ok(journal)
     }
 
-    fn know(&mut self, line: Line) {
+    fn insert(&mut self, line: Line) {
         self.seconds += line.seconds;
-        self.done.insert(key(line.eps, &line.stage, line.image), line.broken);
+        self.done.insert(key(line.eps, &line.stage, line.image), line.misclassified);
         self.digests.extend(line.digest.map(|digest| (line.image, digest)));
     }
 
-    /// Number of finished pieces of work.
+    /// Number of finished tasks.
     pub fn len(&self) -> usize {
         self.done.len()
     }
 
-    /// Whether nothing is finished.
+    /// Whether no task is finished.
     pub fn is_empty(&self) -> bool {
         self.done.is_empty()
     }
 
-    /// Seconds that the finished work took, over all calls that it was done in.
+    /// Total time of the finished tasks in seconds, over all interrupted and resumed runs.
     pub fn seconds(&self) -> f64 {
         self.seconds
     }
@@ -154,10 +159,10 @@ impl Journal {
         self.done.get(&key(eps, stage, image)).copied()
     }
 
-    /// Adds what is not known yet.
+    /// Adds the lines that are not in the journal yet.
     ///
     /// # Errors
-    /// If a line tells of another image than the one that is known at its place; then nothing is added.
+    /// If the digest of an image differs from the one in the journal; then nothing is added.
     pub(super) fn add(&mut self, mut lines: Vec<Line>) -> Result<(), JournalError> {
         for line in &lines {
             if let (Some(expected), Some(found)) = (&line.digest, self.digests.get(&line.image))
@@ -169,7 +174,7 @@ impl Journal {
             }
         }
         lines.retain(|line| {
-            self.get(line.eps, &line.stage, line.image) != Some(line.broken)
+            self.get(line.eps, &line.stage, line.image) != Some(line.misclassified)
                 || line.digest.is_some() && !self.digests.contains_key(&line.image)
         });
         if let Some((path, file)) = &mut self.file {
@@ -184,7 +189,7 @@ impl Journal {
                 source,
             })?;
         }
-        lines.into_iter().for_each(|line| self.know(line));
+        lines.into_iter().for_each(|line| self.insert(line));
         Ok(())
     }
 }

@@ -1,4 +1,4 @@
-//! What attacks climb: a loss of the logits, and its derivative.
+//! The loss of the logits that attacks maximise, and its derivative.
 
 use crate::metrics::{log_sum_exp, top};
 
@@ -7,9 +7,9 @@ use crate::metrics::{log_sum_exp, top};
 pub(super) enum Loss {
     /// `-log p(label)`.
     CrossEntropy,
-    /// The targeted difference-of-logits ratio (Croce & Hein 2020, eq. 7),
-    /// `-(z_y - z_t) / (z_1st - (z_3rd + z_4th)/2)`. With three classes the divisor is `z_1st - z_3rd`, with two
-    /// there is none: the ratio of the only two logits' differences would be 1 everywhere.
+    /// The targeted difference-of-logits ratio (Croce & Hein 2020, eq. 7), `-(z_y - z_t) / (z_1st -
+    /// (z_3rd + z_4th)/2)`. With three classes the divisor is `z_1st - z_3rd`, with two there is
+    /// none: the ratio of the only two logits' differences would be 1 everywhere.
     Dlr {
         /// The class to reach.
         target: usize,
@@ -20,8 +20,9 @@ pub(super) enum Loss {
 const TINY: f64 = 1e-12;
 
 impl Loss {
-    /// The loss, or what grows with it: of the cross-entropy `log(exp(CE) - 1)`, how far the true class is behind all others
-    /// together. Attacks compare values only, and the cross-entropy of a certain classifier is 0 to the last digit.
+    /// The loss, or an increasing function of it: for the cross-entropy `log(exp(CE) - 1)`, the
+    /// log-odds of all other classes together against the true class. Attacks only compare values,
+    /// and the cross-entropy of a very confident classifier rounds to 0.
     pub fn value(self, logits: &[f32], label: usize) -> f64 {
         let z = |i: usize| f64::from(logits[i]);
         match self {
@@ -37,24 +38,26 @@ impl Loss {
         }
     }
 
-    /// The derivative for each logit, times a positive number that makes the largest 1. Attacks take its direction
-    /// only, and a certain classifier's derivative of 1e-30 would vanish on the way through the network.
-    pub fn weights(self, logits: &[f32], label: usize) -> Vec<f32> {
+    /// The derivative with respect to the logits, scaled so that the largest absolute value is 1.
+    /// Attacks only use its direction, and a derivative of 1e-30 would underflow in the network's
+    /// backward pass.
+    pub fn grad_logits(self, logits: &[f32], label: usize) -> Vec<f32> {
         let z = |i: usize| f64::from(logits[i]);
-        let mut weights = vec![0.0f64; logits.len()];
+        let mut grad_logits = vec![0.0f64; logits.len()];
         match self {
             Self::CrossEntropy => {
-                // p_k - [k = label], divided by 1 - p_label: the other classes' softmax. Neither underflows.
+                // p_k - [k = label], divided by 1 - p_label: the other classes' softmax. Neither
+                // underflows.
                 let other = |i: &usize| *i != label;
                 let largest = (0..logits.len()).filter(other).fold(f64::NEG_INFINITY, |m, i| m.max(z(i)));
                 let mut sum = 0.0;
                 for i in (0..logits.len()).filter(other) {
-                    weights[i] = (z(i) - largest).exp();
-                    sum += weights[i];
+                    grad_logits[i] = (z(i) - largest).exp();
+                    sum += grad_logits[i];
                 }
                 if sum > 0.0 {
-                    weights.iter_mut().for_each(|w| *w /= sum);
-                    weights[label] = -1.0;
+                    grad_logits.iter_mut().for_each(|w| *w /= sum);
+                    grad_logits[label] = -1.0;
                 }
             }
             Self::Dlr { target } => {
@@ -62,16 +65,16 @@ impl Loss {
                 let value: f64 = divisor.iter().map(|(i, share)| share * z(*i)).sum::<f64>() + TINY;
                 let value = if divisor.is_empty() { 1.0 } else { value };
                 let difference = z(target) - z(label);
-                weights[target] += 1.0 / value;
-                weights[label] -= 1.0 / value;
+                grad_logits[target] += 1.0 / value;
+                grad_logits[label] -= 1.0 / value;
                 for (i, share) in divisor {
-                    weights[i] -= difference / (value * value) * share;
+                    grad_logits[i] -= difference / (value * value) * share;
                 }
             }
         }
-        let largest = weights.iter().fold(0.0f64, |m, w| m.max(w.abs()));
+        let largest = grad_logits.iter().fold(0.0f64, |m, w| m.max(w.abs()));
         let scale = if largest > 0.0 && largest.is_finite() { 1.0 / largest } else { 1.0 };
-        weights.into_iter().map(|w| (w * scale) as f32).collect()
+        grad_logits.into_iter().map(|w| (w * scale) as f32).collect()
     }
 }
 
@@ -88,14 +91,14 @@ fn divisor(logits: &[f32]) -> Vec<(usize, f64)> {
 mod tests {
     use super::*;
 
-    /// The weights must be the derivative up to one positive factor.
+    /// `grad_logits` must be the derivative up to one positive factor.
     #[test]
-    fn weights_are_the_derivative() {
+    fn grad_logits_are_the_derivative() {
         for classes in [2usize, 3, 4, 7] {
             let logits: Vec<f32> = (0..classes).map(|i| ((i * 37) % 11) as f32 * 0.4 - 1.0).collect();
             for (label, target) in [(0, 1), (1, 0), (classes - 1, 0)] {
                 for loss in [Loss::CrossEntropy, Loss::Dlr { target }] {
-                    let weights = loss.weights(&logits, label);
+                    let grad_logits = loss.grad_logits(&logits, label);
                     let slopes: Vec<f64> = (0..classes)
                         .map(|i| {
                             let at = |step: f32| {
@@ -107,9 +110,9 @@ mod tests {
                         })
                         .collect();
                     let largest = slopes.iter().fold(0.0f64, |m, s| m.max(s.abs()));
-                    for (weight, slope) in weights.iter().zip(&slopes) {
-                        let error = (f64::from(*weight) - slope / largest).abs();
-                        assert!(error < 2e-3, "{classes} {loss:?} {weights:?} {slopes:?}");
+                    for (gradient, slope) in grad_logits.iter().zip(&slopes) {
+                        let error = (f64::from(*gradient) - slope / largest).abs();
+                        assert!(error < 2e-3, "{classes} {loss:?} {grad_logits:?} {slopes:?}");
                     }
                 }
             }
@@ -117,13 +120,13 @@ mod tests {
     }
 
     #[test]
-    fn the_ratio_does_not_change_with_scale_and_a_certain_classifier_keeps_its_gradient() {
+    fn the_ratio_is_scale_invariant_and_a_confident_classifier_keeps_its_gradient() {
         let logits = [5.0f32, 1.0, 0.5, -2.0, 0.0];
         let scaled: Vec<f32> = logits.iter().map(|z| z * 1000.0).collect();
         let dlr = Loss::Dlr { target: 1 };
         assert!((dlr.value(&logits, 0) - dlr.value(&scaled, 0)).abs() < 1e-9);
-        let weights = Loss::CrossEntropy.weights(&scaled, 0);
-        assert!(weights[0] == -1.0 && weights[1] > 0.99, "{weights:?}");
-        assert_eq!(Loss::CrossEntropy.weights(&[3.0], 0), [0.0]);
+        let grad_logits = Loss::CrossEntropy.grad_logits(&scaled, 0);
+        assert!(grad_logits[0] == -1.0 && grad_logits[1] > 0.99, "{grad_logits:?}");
+        assert_eq!(Loss::CrossEntropy.grad_logits(&[3.0], 0), [0.0]);
     }
 }

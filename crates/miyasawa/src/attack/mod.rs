@@ -1,12 +1,14 @@
 //! Adversarial attacks with exact gradients, on any [`Classifier`](crate::classifier::Classifier).
 //!
-//! The gradient of a loss on a joint model's class posterior is a pull-back through the network in closed form,
-//! `sum_k w_k grad f_k`; that of a denoiser followed by the classifier goes through the Tweedie step by reverse-mode
-//! autodiff ([`Defence`](crate::classifier::Defence)). No defence hides behind a missing gradient. Distances are in units of the [0, 1] pixel range, as
-//! RobustBench states them, and adversarial images stay inside it.
+//! The gradient of a loss on a joint model's class posterior is a pull-back through the network in
+//! closed form, `sum_k g_k grad f_k` with the derivatives `g_k` with respect to the logits; that of
+//! a denoiser followed by the classifier goes through the Tweedie step by reverse-mode autodiff
+//! ([`Defence`](crate::classifier::Defence)). Every defence has its exact gradient. Distances are
+//! in units of the [0, 1] pixel range, as in RobustBench, and adversarial images stay inside it.
 //!
-//! The algorithms themselves are plain code on slices, one state for each image, and batches are formed of whatever
-//! images still stand. An image's random numbers are a function of the seed and its place in the data alone.
+//! The algorithms are plain code on slices with one state for each image; batches are formed of the
+//! images that are not misclassified yet. An image's random numbers are a function of the seed and
+//! its index in the data alone.
 
 mod apgd;
 mod descent;

@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-/// How large a change of an image is.
+/// The norm that measures the size of a change of an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Norm {
@@ -41,8 +41,8 @@ impl Norm {
         }
     }
 
-    /// The direction of length 1 in which `<g, direction>` is largest: `g/|g|`, or the signs of `g`. Zero
-    /// where `g` is zero or not a number, and all of it where the length of `g` is not finite.
+    /// The direction of length 1 in which `<g, direction>` is largest: `g/|g|`, or the signs of
+    /// `g`. Zero where `g` is zero or NaN, and zero everywhere if the length of `g` is not finite.
     pub fn steepest(self, g: &[f32]) -> Vec<f32> {
         match self {
             Self::L2 => {
@@ -57,8 +57,8 @@ impl Norm {
         }
     }
 
-    /// Brings `x` to the nearest point of the ball of radius `eps` around `centre`, then into [0, 1], which
-    /// does not leave the ball: the centre lies in [0, 1].
+    /// Projects `x` onto the ball of radius `eps` around `centre`, then clips it to [0, 1], which
+    /// does not leave the ball because the centre lies in [0, 1].
     pub fn confine(self, x: &mut [f32], centre: &[f32], eps: f64) {
         match self {
             Self::L2 => {
@@ -90,13 +90,13 @@ mod tests {
         assert_eq!(Norm::Linf.steepest(&v), [1.0, 0.0, -1.0]);
         assert_eq!(Norm::L2.steepest(&[0.0; 2]), [0.0; 2]);
         for norm in [Norm::L2, Norm::Linf] {
-            let broken = norm.steepest(&[f32::NAN, f32::INFINITY, -1.0]);
-            assert!(broken.iter().all(|v| v.is_finite()) && broken[0] == 0.0, "{norm}: {broken:?}");
+            let direction = norm.steepest(&[f32::NAN, f32::INFINITY, -1.0]);
+            assert!(direction.iter().all(|v| v.is_finite()) && direction[0] == 0.0, "{norm}: {direction:?}");
         }
     }
 
     #[test]
-    fn what_is_confined_lies_in_the_ball_and_the_range() {
+    fn confined_points_lie_in_the_ball_and_the_range() {
         let centre = [0.1f32, 0.9, 0.5];
         for norm in [Norm::L2, Norm::Linf] {
             for eps in [0.0, 0.3, 5.0] {

@@ -1,9 +1,9 @@
-//! Sizes of attacks that say nothing of a model.
+//! Attack sizes that are too large to measure robustness.
 
 use super::Norm;
 
 impl Norm {
-    /// The length of the longest change between images of so many values in [0, 1].
+    /// The largest distance between two images of `values` values in [0, 1].
     pub fn diameter(self, values: usize) -> f64 {
         match self {
             Self::L2 => (values as f64).sqrt(),
@@ -11,15 +11,17 @@ impl Norm {
         }
     }
 
-    /// Says of sizes that are so large that every image can be made plain grey: there no classifier is right.
+    /// A warning for sizes that can turn every image into plain grey, where no classifier is
+    /// correct; `None` if no size is that large.
     pub fn too_large(self, eps: &[f64], values: usize) -> Option<String> {
-        // Plain grey is the middle of all images.
+        // Plain grey is at most half the diameter away from every image.
         let radius = 0.5 * self.diameter(values);
         let large: Vec<String> = eps.iter().filter(|eps| **eps >= radius).map(f64::to_string).collect();
         (!large.is_empty()).then(|| {
             format!(
-                "eps {}: a change of {radius:.3} in {self} makes plain grey of any image, so that no model withstands it; \
-                 sizes are in units of the [0, 1] range: 8 of 255 is 8/255",
+                "eps {}: a change of {radius:.3} in {self} turns any image into plain grey, so \
+                 that no model is robust to it; sizes are in units of the [0, 1] range: 8 of 255 \
+                 is 8/255",
                 large.join(", ")
             )
         })
@@ -31,7 +33,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_makes_grey_of_any_image_is_too_large() {
+    fn a_change_that_turns_any_image_grey_is_too_large() {
         assert_eq!(Norm::Linf.too_large(&[0.0, 8.0 / 255.0, 0.4], 3072), None);
         let said = Norm::Linf.too_large(&[0.1, 0.5, 8.0], 3072).unwrap();
         assert!(said.contains("eps 0.5, 8: a change of 0.500 in linf") && said.contains("8/255"), "{said}");

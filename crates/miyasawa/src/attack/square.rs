@@ -1,5 +1,6 @@
-//! The Square attack (Andriushchenko et al. 2020, "Square attack: a query-efficient black-box adversarial attack via random
-//! search"): it sees logits only, so it breaks defences that merely hide their gradients.
+//! The Square attack (Andriushchenko et al. 2020, "Square attack: a query-efficient black-box
+//! adversarial attack via random search"): it uses logits only, so masked gradients do not protect
+//! a defence from it.
 
 use super::{Norm, examples::AdversarialExamples, examples::Examples, examples::misclassified};
 use crate::classifier::Classifier;
@@ -30,8 +31,9 @@ struct State {
     margin: f64,
 }
 
-/// The share of the pixels in the square of query `i`: halved at fixed points (section 3 of the paper, with the points of its
-/// implementation; the standard version of AutoAttack does not scale them to the budget).
+/// The share of the pixels in the square of query `i`: halved at fixed points (section 3 of the
+/// paper, with the points of its implementation; the standard version of AutoAttack does not scale
+/// them to the budget).
 fn share(i: usize) -> f64 {
     let halvings = [10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000].iter().filter(|h| i > **h).count();
     FIRST_SHARE / f64::from(1u32 << halvings)
@@ -49,7 +51,7 @@ struct Shape {
     width: usize,
 }
 
-/// A square's place.
+/// The position and size of a square.
 #[derive(Clone, Copy)]
 struct Window {
     top: usize,
@@ -74,13 +76,14 @@ impl Shape {
         })
     }
 
-    /// Side of a square that covers this share of the pixels, at least `least` and within the image.
+    /// Side of a square that covers this share of the pixels, at least `least` and within the
+    /// image.
     fn side(self, share: f64, least: usize) -> usize {
         let side = (share * (self.height * self.width) as f64).sqrt().round() as usize;
         side.max(least).min(self.height).min(self.width)
     }
 
-    /// As [`side`](Self::side), odd and at least 3 where the image has room for it.
+    /// As [`side`](Self::side), odd and at least 3 if the image is large enough.
     fn odd_side(self, share: f64) -> usize {
         let side = self.side(share, 3);
         let odd = side | 1;
@@ -88,8 +91,8 @@ impl Shape {
     }
 }
 
-/// Concentric rectangles of `height` by `width`, each adding the inverse square of its place counted from the innermost,
-/// so that the middle is largest (eq. 2 of the paper).
+/// Concentric rectangles of `height` by `width`, where rectangle `k` from the innermost adds
+/// `1/k^2`, so that the middle is largest (eq. 2 of the paper).
 fn bump(height: usize, width: usize) -> Vec<f64> {
     let mut out = vec![0.0; height * width];
     let (centre_y, centre_x) = (height / 2, width / 2);
@@ -104,8 +107,8 @@ fn bump(height: usize, width: usize) -> Vec<f64> {
     out
 }
 
-/// The L2 attack's pattern: one bump up, one down, side by side or one above the other, as long as each other and of length 1
-/// together.
+/// The L2 attack's pattern: one positive and one negative bump of the same length, side by side or
+/// one above the other, of total length 1.
 fn pattern(side: usize, upright: bool) -> Vec<f32> {
     let half = side / 2;
     let share = if half > 0 { 0.5f64.sqrt() } else { 1.0 };
@@ -137,10 +140,10 @@ impl Square {
             Norm::L2 => {
                 // A grid of five by five patterns, in the middle.
                 let side = (shape.height.min(shape.width) / 5).max(1);
-                let places = |length: usize| (length % side / 2..=length - side).step_by(side);
+                let offsets = |length: usize| (length % side / 2..=length - side).step_by(side);
                 let mut change = vec![0.0f32; x.len()];
-                for top in places(shape.height) {
-                    for left in places(shape.width) {
+                for top in offsets(shape.height) {
+                    for left in offsets(shape.width) {
                         let values = pattern(side, rng.random());
                         for channel in 0..shape.channels {
                             let sign = sign(rng);
@@ -173,8 +176,9 @@ impl Square {
         }
     }
 
-    /// Takes the change of one window away and gives its length, with what is not used yet, to another (algorithm 3 of
-    /// the paper). `x` holds the best point and becomes the next one.
+    /// Removes the change in one window and moves its length, with the unused part of the budget,
+    /// to another window (algorithm 3 of the paper). `x` holds the best point and becomes the next
+    /// one.
     fn move_budget(&self, shape: Shape, clean: &[f32], rng: &mut ChaCha8Rng, x: &mut [f32], share: f64) {
         let side = shape.odd_side(share);
         let (to, from) = (shape.window(side, rng), shape.window(side, rng));
@@ -204,7 +208,7 @@ impl Square {
                 change[i] = (v / length * budget) as f32;
             }
         }
-        // The clipped part of earlier changes comes back: the new one has the full length.
+        // The change is rescaled to the full length, which undoes the clipping of earlier steps.
         let direction = self.norm.steepest(&change);
         for ((x, c), d) in x.iter_mut().zip(clean).zip(direction) {
             *x = c + self.eps as f32 * d;
@@ -212,13 +216,13 @@ impl Square {
         self.norm.confine(x, clean, self.eps);
     }
 
-    /// Attacks with so many queries for each example.
+    /// Attacks with `queries` forward passes for each example.
     pub fn attack(&self, classifier: &dyn Classifier, examples: &Examples<'_>) -> AdversarialExamples {
         let [channels, height, width] = classifier.shape();
         let shape = Shape { channels, height, width };
         let mut found: AdversarialExamples = vec![None; examples.len()];
         let start = |i: usize| {
-            let mut rng = example_rng(self.seed, 0, examples.places[i], stream::SQUARE);
+            let mut rng = example_rng(self.seed, 0, examples.indices[i], stream::SQUARE);
             let candidate = self.start(shape, examples.image(i), &mut rng);
             State {
                 example: i,
@@ -253,7 +257,7 @@ impl Square {
     }
 }
 
-/// How far the true class is ahead of the next.
+/// The logit of the true class minus the largest other logit.
 fn margin(logits: &[f32], label: usize) -> f64 {
     let others = logits.iter().enumerate().filter(|(i, _)| *i != label);
     f64::from(logits[label]) - others.fold(f64::NEG_INFINITY, |m, (_, z)| m.max(f64::from(*z)))

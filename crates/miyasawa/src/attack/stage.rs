@@ -1,4 +1,4 @@
-//! A method as a sequence of stages, each on the images that still stand.
+//! A method as a sequence of stages, each on the images that are not misclassified yet.
 
 use super::{
     Norm, Pgd,
@@ -12,7 +12,7 @@ use crate::classifier::Classifier;
 use crate::metrics::top;
 use serde::{Deserialize, Serialize};
 
-/// Classes that the targeted attacks of AutoAttack try, the likeliest wrong ones.
+/// Number of target classes of AutoAttack's targeted attacks: the most probable wrong classes.
 const TARGETS: usize = 9;
 
 /// An attack or a sequence of them.
@@ -23,8 +23,8 @@ pub enum Method {
     Fgsm,
     /// Projected gradient descent (Madry et al. 2018).
     Pgd,
-    /// The standard version of AutoAttack (Croce & Hein 2020): APGD on the cross-entropy, targeted APGD on DLR, targeted
-    /// FAB, Square, in that order.
+    /// The standard version of AutoAttack (Croce & Hein 2020): APGD on the cross-entropy, targeted
+    /// APGD on DLR, targeted FAB, Square, in that order.
     AutoAttack,
 }
 
@@ -38,7 +38,7 @@ impl std::fmt::Display for Method {
     }
 }
 
-/// What the stages share.
+/// The settings that the stages share.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Settings {
     pub norm: Norm,
@@ -50,7 +50,7 @@ pub(super) struct Settings {
 
 /// One run of one attack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stage {
+pub(super) enum AttackStage {
     Fgsm,
     Pgd {
         restart: u64,
@@ -58,7 +58,7 @@ pub(super) enum Stage {
     ApgdCe {
         restart: u64,
     },
-    /// Towards the class of this rank on the clean image; 1 is the likeliest after the true one.
+    /// Targets the class of this rank on the clean image; 1 is the most probable wrong class.
     ApgdDlr {
         rank: usize,
         restart: u64,
@@ -69,13 +69,14 @@ pub(super) enum Stage {
     Square,
 }
 
-impl Stage {
-    /// The stages of a method for so many classes.
-    pub fn of(method: Method, classes: usize, restarts: u64) -> Vec<Self> {
+impl AttackStage {
+    /// The stages of a method for `classes` classes and `restarts` random starts.
+    pub fn for_method(method: Method, classes: usize, restarts: u64) -> Vec<Self> {
         let ranks = || 1..=TARGETS.min(classes.saturating_sub(1));
         match method {
             Method::Fgsm => vec![Self::Fgsm],
-            // The last must find nothing: where one step does better than many, gradients are masked.
+            // FGSM must find nothing more: if one step succeeds where many fail, gradients are
+            // masked.
             Method::Pgd => (0..restarts).map(|restart| Self::Pgd { restart }).chain([Self::Fgsm]).collect(),
             Method::AutoAttack => {
                 let mut stages: Vec<Self> = (0..restarts).map(|restart| Self::ApgdCe { restart }).collect();
@@ -90,7 +91,7 @@ impl Stage {
         }
     }
 
-    /// What the attack is called in reports.
+    /// The name of the attack in reports.
     pub fn attack(self) -> &'static str {
         match self {
             Self::Fgsm => "fgsm",
@@ -102,7 +103,7 @@ impl Stage {
         }
     }
 
-    /// What tells this run of the attack apart, for the journal.
+    /// A unique name of this stage, for the journal.
     pub fn name(self) -> String {
         match self {
             Self::Fgsm | Self::Square => self.attack().to_owned(),
@@ -112,7 +113,7 @@ impl Stage {
         }
     }
 
-    /// Attacks.
+    /// Runs the attack.
     pub fn run(
         self,
         classifier: &dyn Classifier,
@@ -132,7 +133,7 @@ impl Stage {
             Self::ApgdDlr { rank, restart } => {
                 let goals = goals(classifier, examples, rank);
                 let losses: Vec<Loss> = goals.into_iter().map(|target| Loss::Dlr { target }).collect();
-                // Runs of the cross-entropy have the numbers from 0, these follow far behind them.
+                // The runs with the cross-entropy are numbered from 0; these numbers start at 1000.
                 apgd(1000 * rank as u64 + restart).attack(classifier, examples, &losses)
             }
             Self::Fab { rank } => {
@@ -144,7 +145,7 @@ impl Stage {
     }
 }
 
-/// The class of this rank on each clean image, the true one not counted.
+/// The class of this rank among the wrong classes of each clean image.
 fn goals(classifier: &dyn Classifier, examples: &Examples<'_>, rank: usize) -> Vec<usize> {
     let logits = classifier.logits(examples.images);
     let goal = |(z, label): (&[f32], &u32)| {

@@ -1,7 +1,7 @@
 //! The attacks on classifiers whose robustness is known in closed form.
 
 use super::{
-    stage::{Settings, Stage},
+    stage::{AttackStage, Settings},
     *,
 };
 use crate::classifier::{Classifier, LogitGrad};
@@ -10,8 +10,8 @@ use crate::progress::{Progress, monitor};
 use crate::random::example_rng;
 use rand::RngExt;
 
-/// `f_c(x) = <w_c, x> + b_c`: the distance to the boundary is `(f_y - f_c)/|w_y - w_c|_dual`, as long as the range
-/// does not get in the way.
+/// `f_c(x) = <w_c, x> + b_c`: the distance to the boundary is `(f_y - f_c)/|w_y - w_c|_dual`, if
+/// the nearest point of the boundary lies inside the range.
 struct Linear {
     shape: [usize; 3],
     weights: Vec<Vec<f32>>,
@@ -105,20 +105,20 @@ fn attack(classifier: &dyn Classifier, data: &Dataset, plan: &Plan) -> AttackRep
     run(classifier, data, plan, &mut Journal::in_memory(), &mut ()).unwrap()
 }
 
-/// Each stage alone finds the boundary where it is: just inside it nothing, just outside everything.
+/// Each stage finds no adversarial image just inside the exact radius, and one just outside it.
 #[test]
 fn every_attack_finds_the_boundary_of_a_linear_classifier() {
     for classes in [2usize, 3, 5] {
         let classifier = Linear::new(SHAPE, classes, classes as u64);
         let data = easy(&classifier, 6);
-        let stages = Stage::of(Method::AutoAttack, classes, 1);
+        let stages = AttackStage::for_method(Method::AutoAttack, classes, 1);
         for norm in [Norm::L2, Norm::Linf] {
             for i in 0..data.len() {
                 let x = unit_values(&data, &[i]);
                 let label = data.labels()[i] as usize;
                 let radius = classifier.distance(&x, label, norm);
-                let examples = Examples { images: &x, labels: &data.labels()[i..=i], places: &[i as u64] };
-                let breaks = |stage: Stage, share: f64, queries: usize| {
+                let examples = Examples { images: &x, labels: &data.labels()[i..=i], indices: &[i as u64] };
+                let succeeds = |stage: AttackStage, share: f64, queries: usize| {
                     let s = Settings { norm, eps: share * radius, steps: 60, queries, seed: 0 };
                     let found = stage.run(&classifier, &examples, &s).remove(0);
                     if let Some(x_adv) = &found {
@@ -128,23 +128,24 @@ fn every_attack_finds_the_boundary_of_a_linear_classifier() {
                     }
                     found.is_some()
                 };
-                let all =
-                    |share: f64| stages.iter().filter(|s| **s != Stage::Square).any(|s| breaks(*s, share, 0));
-                assert!(!all(0.98), "{classes} classes, {norm}: broken inside the radius");
+                let all = |share: f64| {
+                    stages.iter().filter(|s| **s != AttackStage::Square).any(|s| succeeds(*s, share, 0))
+                };
+                assert!(!all(0.98), "{classes} classes, {norm}: misclassified inside the radius");
                 // The cross-entropy of several classes leads between them, not to the nearest.
                 let share = if classes == 2 { 1.03 } else { 2.0 };
-                for stage in [Stage::Pgd { restart: 0 }, Stage::ApgdCe { restart: 0 }] {
+                for stage in [AttackStage::Pgd { restart: 0 }, AttackStage::ApgdCe { restart: 0 }] {
                     assert!(
-                        breaks(stage, share, 0),
+                        succeeds(stage, share, 0),
                         "{classes} classes, {norm}: {stage:?} misses at {share}"
                     );
                 }
                 for of in ["apgd-t", "fab-t"] {
-                    let some = stages.iter().filter(|s| s.attack() == of).any(|s| breaks(*s, 1.03, 0));
+                    let some = stages.iter().filter(|s| s.attack() == of).any(|s| succeeds(*s, 1.03, 0));
                     assert!(some, "{classes} classes, {norm}: {of} misses at 1.03");
                 }
                 assert!(
-                    !breaks(Stage::Square, 0.98, 600) && breaks(Stage::Square, 2.5, 3000),
+                    !succeeds(AttackStage::Square, 0.98, 600) && succeeds(AttackStage::Square, 2.5, 3000),
                     "{norm}: square"
                 );
             }
@@ -163,31 +164,32 @@ fn results_do_not_depend_on_the_batch_and_fall_with_eps() {
     assert_eq!(eps, [0.0, 0.05, 0.1, 0.3]);
     assert_eq!(found.rows[0].robust_accuracy, 1.0);
     assert!(found.rows.windows(2).all(|w| w[0].robust_accuracy >= w[1].robust_accuracy));
-    // The exact answer.
+    // The exact robust accuracy.
     for row in &found.rows[1..] {
-        let stands = |i: usize| {
+        let robust = |i: usize| {
             classifier.distance(&unit_values(&data, &[i]), data.labels()[i] as usize, Norm::L2) > row.eps
         };
-        let exact = (0..20).filter(|i| stands(*i)).count() as f64 / 20.0;
+        let exact = (0..20).filter(|i| robust(*i)).count() as f64 / 20.0;
         assert_eq!(row.robust_accuracy, exact, "eps {}", row.eps);
     }
     assert!(found.rows[2].robust_accuracy < 1.0 && found.warnings.is_empty(), "{found:?}");
     for batch in [1, 20] {
         assert_eq!(attack(&classifier, &data, &Plan { batch, ..plan.clone() }), found);
     }
-    // From the largest size down: the same answer, and the stages that cost most run once for an image.
-    let mut asked = 0.0;
+    // From the largest size down: the same answer, and the stages that cost most run once for an
+    // image.
+    let mut attacked = 0.0;
     let plan = Plan { order: SizeOrder::LargestFirst, batch: 20, ..plan };
     let remaining = |p: &Progress<'_>| p.value("remaining").unwrap();
-    let seen = |p: &Progress<'_>| asked += if p.task == "square" { remaining(p) } else { 0.0 };
+    let seen = |p: &Progress<'_>| attacked += if p.task == "square" { remaining(p) } else { 0.0 };
     let down = run(&classifier, &data, &plan, &mut Journal::in_memory(), &mut { seen }).unwrap();
     let accuracy = |o: &AttackReport| o.rows.iter().map(|r| (r.eps, r.robust_accuracy)).collect::<Vec<_>>();
     assert_eq!(accuracy(&down), accuracy(&found));
     assert!(down.warnings.is_empty(), "{down:?}");
-    assert!((asked - found.rows[1].robust_accuracy).abs() < 1e-9, "{asked}");
+    assert!((attacked - found.rows[1].robust_accuracy).abs() < 1e-9, "{attacked}");
 }
 
-/// A journal kept for some of the images serves all of them, and says of each what it would be alone.
+/// A journal of some images and sizes can be resumed with more, and every result stays the same.
 #[test]
 fn a_journal_grows_with_the_images_and_the_sizes() {
     let classifier = Linear::new(SHAPE, 4, 2);
@@ -195,29 +197,30 @@ fn a_journal_grows_with_the_images_and_the_sizes() {
     let few = data.subset(10).unwrap();
     let small = plan(Norm::L2, Method::AutoAttack, vec![0.05]);
     let large = Plan { eps: vec![0.02, 0.05, 0.1], ..small.clone() };
-    let whole = attack(&classifier, &data, &large);
+    let expected = attack(&classifier, &data, &large);
     let mut journal = Journal::in_memory();
     run(&classifier, &few, &small, &mut journal, &mut ()).unwrap();
-    let mut asked = 0.0;
+    let mut attacked = 0.0;
     let seen = |p: &Progress<'_>| {
         if p.value("eps") == Some(0.05) && p.task == "apgd-ce" {
-            asked = p.value("remaining").unwrap()
+            attacked = p.value("remaining").unwrap()
         }
     };
-    assert_eq!(run(&classifier, &data, &large, &mut journal, &mut { seen }).unwrap(), whole);
+    assert_eq!(run(&classifier, &data, &large, &mut journal, &mut { seen }).unwrap(), expected);
     let stopped = run(&classifier, &few, &small, &mut Journal::in_memory(), &mut monitor(|_| {}, || true));
     assert!(matches!(stopped, Err(JournalError::Stopped)));
-    assert!(asked > 0.0 && small.header(&serde_json::json!(0)) == large.header(&serde_json::json!(0)));
+    assert!(attacked > 0.0 && small.header(&serde_json::json!(0)) == large.header(&serde_json::json!(0)));
 }
 
-/// Withstands changes larger than `size` whatever the attack: looking like what no attack does, save one too weak.
-struct Shy {
+/// Classifies changes larger than `size` like the clean image: robust to large changes only, which
+/// in a real measurement is a sign of a weak attack.
+struct RobustToLarge {
     inner: Linear,
     clean: Vec<f32>,
     size: f64,
 }
 
-impl Classifier for Shy {
+impl Classifier for RobustToLarge {
     fn shape(&self) -> [usize; 3] {
         self.inner.shape()
     }
@@ -238,50 +241,53 @@ impl Classifier for Shy {
 }
 
 #[test]
-fn a_larger_attack_that_misses_what_a_smaller_finds_is_told_of() {
+fn a_larger_attack_that_misses_what_a_smaller_one_finds_gives_a_warning() {
     let inner = Linear::new(SHAPE, 2, 3);
     let data = easy(&inner, 1);
     let clean = unit_values(&data, &[0]);
     let radius = inner.distance(&clean, data.labels()[0] as usize, Norm::L2);
-    let classifier = Shy { inner, clean, size: 1.5 * radius };
-    // One step from a random start: the larger one jumps over the place where the answer changes.
+    let classifier = RobustToLarge { inner, clean, size: 1.5 * radius };
+    // One step from a random start: the larger one jumps over the region where the class changes.
     let eps = vec![1.2 * radius, 40.0 * radius];
     let plan = Plan { order: SizeOrder::LargestFirst, ..plan(Norm::L2, Method::Pgd, eps) };
     let found = attack(&classifier, &data, &plan);
     assert_eq!(found.rows.iter().map(|r| r.robust_accuracy).collect::<Vec<_>>(), [0.0, 0.0], "{found:?}");
-    assert!(found.warnings.iter().any(|w| w.contains("withstood a larger change")), "{found:?}");
-    assert_eq!(found.rows[0].broken_by["pgd"], 1, "{found:?}");
+    assert!(found.warnings.iter().any(|w| w.contains("robust to a larger change")), "{found:?}");
+    assert_eq!(found.rows[0].misclassified_by["pgd"], 1, "{found:?}");
 }
 
 #[test]
-fn a_journal_is_gone_on_with_and_belongs_to_one_attack() {
+fn a_journal_can_be_resumed_and_belongs_to_one_attack() {
     let classifier = Linear::new(SHAPE, 3, 1);
     let data = easy(&classifier, 9);
-    // 12/255 has seventeen digits, and not every reader of JSON gets them back.
+    // 12/255 has seventeen digits, which not every JSON parser keeps.
     let plan = plan(Norm::Linf, Method::Pgd, vec![0.02, 12.0 / 255.0, 0.1]);
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("attack.jsonl");
     let header = serde_json::json!({ "norm": "linf" });
     let mut journal = Journal::create(&path, &header).unwrap();
-    let whole = run(&classifier, &data, &plan, &mut journal, &mut ()).unwrap();
+    let expected = run(&classifier, &data, &plan, &mut journal, &mut ()).unwrap();
     let text = std::fs::read_to_string(&path).unwrap();
     // Cut in the middle of a line.
     std::fs::write(&path, &text[..text.len() / 2]).unwrap();
     let mut half = Journal::resume(&path, &header).unwrap();
     assert!(!half.is_empty() && half.len() < journal.len());
-    assert_eq!(run(&classifier, &data, &plan, &mut half, &mut ()).unwrap(), whole);
+    assert_eq!(run(&classifier, &data, &plan, &mut half, &mut ()).unwrap(), expected);
     // Nothing is left to do.
     let mut done = Journal::resume(&path, &header).unwrap();
-    let mut asked = 0;
-    run(&classifier, &data, &plan, &mut done, &mut |_: &Progress<'_>| asked += 1).unwrap();
-    assert_eq!(asked, 0);
+    let mut attacked = 0;
+    run(&classifier, &data, &plan, &mut done, &mut |_: &Progress<'_>| attacked += 1).unwrap();
+    assert_eq!(attacked, 0);
     assert!(done.seconds() > 0.0 && (done.seconds() - half.seconds()).abs() < 1e-9);
     let error = Journal::resume(&path, &serde_json::json!({ "norm": "l2" })).unwrap_err().to_string();
     assert!(error.contains("attack.jsonl") && error.contains("expected"), "{error}");
     // Other images under the same name.
     let others = easy(&Linear::new(SHAPE, 3, 4), 9);
     let error = run(&classifier, &others, &plan, &mut done, &mut ()).unwrap_err().to_string();
-    assert!(error.contains("attack.jsonl") && error.contains("tells of other data: image"), "{error}");
+    assert!(
+        error.contains("attack.jsonl") && error.contains("is the journal of other data: image"),
+        "{error}"
+    );
     // Cut in the middle of the first line.
     std::fs::write(&path, &text[..5]).unwrap();
     assert!(Journal::resume(&path, &header).unwrap().is_empty());
@@ -290,7 +296,7 @@ fn a_journal_is_gone_on_with_and_belongs_to_one_attack() {
     assert!(Journal::resume(&path, &header).is_err());
 }
 
-/// A classifier that hides its gradient behind a number.
+/// A classifier whose gradient is a constant.
 struct Masked(Linear, f32);
 
 impl Classifier for Masked {
@@ -312,7 +318,7 @@ impl Classifier for Masked {
 }
 
 #[test]
-fn masked_gradients_are_told_of() {
+fn masked_gradients_give_a_warning() {
     let classifier = Masked(Linear::new(SHAPE, 3, 1), 0.0);
     let data = easy(&classifier, 6);
     let radius =
@@ -322,7 +328,7 @@ fn masked_gradients_are_told_of() {
     let found = attack(&classifier, &data, &plan);
     assert!(found.warnings.iter().any(|w| w.contains("zero at 6 of 6")), "{found:?}");
     assert!(found.warnings.iter().any(|w| w.contains("square")), "{found:?}");
-    // What is no number leads nowhere either, and no image that is none is taken for an adversarial one.
+    // A NaN gradient finds nothing either, and no image with NaN counts as adversarial.
     let classifier = Masked(classifier.0, f32::NAN);
     let found = attack(&classifier, &data, &Plan { method: Method::Fgsm, ..plan });
     assert_eq!((found.clean_accuracy, found.rows[0].robust_accuracy), (1.0, 1.0), "{found:?}");
@@ -330,13 +336,13 @@ fn masked_gradients_are_told_of() {
 }
 
 #[test]
-fn odd_sizes_and_classifiers_give_right_answers() {
+fn extreme_sizes_and_classifiers_give_correct_results() {
     let classifier = Linear::new(SHAPE, 3, 1);
     let data = easy(&classifier, 5);
     // A ball larger than the range: every image can become every other.
     let found = attack(&classifier, &data, &plan(Norm::Linf, Method::AutoAttack, vec![7.0]));
     assert_eq!(found.rows[0].robust_accuracy, 0.0);
-    // Wrong images stay wrong.
+    // Misclassified images stay misclassified.
     let labels = data.labels().iter().map(|l| (l + 1) % 3).collect();
     let wrong = Dataset::new(
         "wrong",
@@ -348,7 +354,7 @@ fn odd_sizes_and_classifiers_give_right_answers() {
     .unwrap();
     let found = attack(&classifier, &wrong, &plan(Norm::L2, Method::Pgd, vec![0.1]));
     assert_eq!((found.clean_accuracy, found.rows[0].robust_accuracy), (0.0, 0.0));
-    // One class is always right.
+    // With one class every image is correct.
     let one = Linear::new(SHAPE, 1, 1);
     let data = easy(&one, 3);
     let found = attack(&one, &data, &plan(Norm::L2, Method::AutoAttack, vec![9.0]));

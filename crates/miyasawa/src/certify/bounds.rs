@@ -18,8 +18,9 @@ fn beta_quantile(p: f64, a: f64, b: f64) -> f64 {
     0.5 * (low + high)
 }
 
-/// The one-sided Clopper-Pearson lower bound (Clopper & Pearson 1934): the share of which `hits` or more of `n` have
-/// probability `alpha`. The true share is below it with a probability of at most `alpha`.
+/// The one-sided Clopper-Pearson lower bound (Clopper & Pearson 1934): the share of which `hits` or
+/// more of `n` have probability `alpha`. The true share is below it with a probability of at most
+/// `alpha`.
 ///
 /// # Panics
 /// If `hits` exceeds `n`, `n` is 0, or `alpha` is not inside (0, 1).
@@ -42,8 +43,9 @@ fn check(hits: u64, n: u64, alpha: f64) {
     assert!(alpha > 0.0 && alpha < 1.0, "alpha is {alpha}, expected a number inside (0, 1)");
 }
 
-/// Probability of at least as unequal a split of `n` draws between two classes that are equally likely: the two-sided
-/// binomial test of Cohen et al. 2019's prediction.
+/// The p-value of the two-sided binomial test in Cohen et al. 2019's prediction: the probability
+/// that `n` draws between two equally probable classes split at least as unequally as `more` to
+/// `n - more`.
 pub fn split_p_value(more: u64, n: u64) -> f64 {
     if more == 0 {
         return 1.0;

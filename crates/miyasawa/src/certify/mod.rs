@@ -1,15 +1,18 @@
-//! Certificates by randomised smoothing (Cohen, Rosenfeld & Kolter 2019, "Certified adversarial robustness via randomized
-//! smoothing").
+//! Certificates by randomised smoothing (Cohen, Rosenfeld & Kolter 2019, "Certified adversarial
+//! robustness via randomized smoothing").
 //!
-//! The smoothed classifier `g(x)` is the likeliest answer of a base classifier to `x + noise`. If it gives class A with
-//! probability `p_A > 1/2` under noise of the standard deviation `s`, then no change of a Euclidean length below
-//! `R = s * quantile(p_A)` alters `g(x)` (theorem 1 with `p_B = 1 - p_A`).
+//! The smoothed classifier `g(x)` is the most probable class of a base classifier for `x + noise`.
+//! If class A has probability `p_A > 1/2` under noise of the standard deviation `s`, then no change
+//! of a Euclidean length below `R = s * quantile(p_A)` alters `g(x)` (theorem 1 with `p_B = 1 -
+//! p_A`).
 //!
-//! **Units.** Noise levels are in units of the [-1, 1] range everywhere in this crate; radii are in units of the [0, 1] pixel
-//! range, as the literature states them. Noise of the level `sigma` has the standard deviation `sigma/2` there, so
-//! `R = sigma/2 * quantile(p_A)`, and the paper's `sigma = 0.25` is 0.5 here.
+//! **Units.** Noise levels are in units of the [-1, 1] range everywhere in this crate; radii are in
+//! units of the [0, 1] pixel range, as in the literature. Noise of the level `sigma` has the
+//! standard deviation `sigma/2` there, so `R = sigma/2 * quantile(p_A)`, and the paper's `sigma =
+//! 0.25` is 0.5 here.
 //!
-//! The base classifier is told the noise level that it meets: a joint model needs no retraining to be smoothed.
+//! The base classifier is conditioned on the noise level: a joint model needs no retraining to be
+//! smoothed.
 
 mod bounds;
 mod reach;
@@ -27,10 +30,10 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::time::Instant;
 
-/// Shares of `n` after which a certificate may be complete, where `n` may grow.
-const LOOKS: [f64; 3] = [1.0 / 16.0, 0.25, 1.0];
+/// Shares of `n` after which the bound is computed, if drawing may end early.
+const CHECKPOINTS: [f64; 3] = [1.0 / 16.0, 0.25, 1.0];
 
-/// How certificates are made.
+/// The settings of certification.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CertifyOptions {
     /// Noise level, in units of the [-1, 1] range.
@@ -41,8 +44,8 @@ pub struct CertifyOptions {
     pub n: u64,
     /// Largest probability that a certificate is wrong.
     pub alpha: f64,
-    /// Radii of interest, in units of the [0, 1] range: drawing ends where all of them are decided, that is certified, or
-    /// out of reach even if all draws that are left gave the answer.
+    /// Radii of interest, in units of the [0, 1] range: drawing ends once all of them are decided,
+    /// that is certified, or out of reach even if all remaining draws were of the predicted class.
     pub radii: Vec<f64>,
     /// Draw all `n` for every image, as the paper does.
     pub fixed: bool,
@@ -52,25 +55,25 @@ pub struct CertifyOptions {
     pub seed: u64,
 }
 
-/// What is known of one image.
+/// The certificate of one image.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Certificate {
-    /// Its place in the data.
+    /// Its index in the data.
     #[serde(rename = "picture")]
     pub image: usize,
     /// Its class.
     pub label: usize,
-    /// The smoothed classifier's answer; none where it abstains.
+    /// The smoothed classifier's class; `None` where it abstains.
     pub class: Option<usize>,
-    /// No change shorter than this alters the answer, in units of the [0, 1] range.
+    /// No change shorter than this alters the class, in units of the [0, 1] range.
     pub radius: f64,
-    /// Draws that gave the answer.
+    /// Draws that were classified as `class`.
     pub hits: u64,
     /// Draws that bounded its probability.
     pub draws: u64,
 }
 
-/// Share of the images that are right and certified at a radius.
+/// Share of the images that are correctly classified and certified at a radius.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CertifiedRow {
     /// The radius, in units of the [0, 1] range.
@@ -82,7 +85,7 @@ pub struct CertifiedRow {
     pub certified_interval: Option<[f64; 2]>,
 }
 
-/// What a run can cost.
+/// The largest cost of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Forecast {
     /// Most draws: those of a run where no image ends early.
@@ -93,7 +96,7 @@ pub struct Forecast {
     pub seconds: f64,
 }
 
-/// Measures a batch of draws and tells what a run over the images can take.
+/// Estimates the largest cost of certifying `data`, from the time of one batch of draws.
 pub fn forecast(classifier: &dyn Classifier, data: &Dataset, options: &CertifyOptions) -> Forecast {
     let x = unit_values(data, &[0]);
     let noisy = |from| draw(&x, options, 0, 2, from..from + options.batch as u64);
@@ -106,8 +109,8 @@ pub fn forecast(classifier: &dyn Classifier, data: &Dataset, options: &CertifyOp
     Forecast { draws, draws_per_second, seconds: draws as f64 / draws_per_second }
 }
 
-/// The image with the draws of these numbers added, one after the other. Each draw's noise is a function of the seed,
-/// the image, the phase (choosing or bounding) and its number alone.
+/// The noisy images for the draws `numbers`, concatenated. Each draw's noise is a function of the
+/// seed, the image, the phase (choosing or bounding) and its number alone.
 fn draw(
     clean: &[f32],
     options: &CertifyOptions,
@@ -120,17 +123,17 @@ fn draw(
     let first = numbers.start;
     let mut out = vec![0.0f32; clean.len() * (numbers.end - first) as usize];
     out.par_chunks_mut(clean.len()).enumerate().for_each(|(k, out)| {
-        // The phase is folded into the number's upper half: an example has four numbers to be told apart by.
+        // The phase goes into the upper bits of the draw's number: the key has only four numbers.
         let mut rng = example_rng(options.seed, (phase << 48) | (first + k as u64), image, stream::CERTIFY);
         for (out, clean) in out.iter_mut().zip(clean) {
-            let eps: f32 = StandardNormal.sample(&mut rng);
-            *out = clean + sigma * eps;
+            let noise: f32 = StandardNormal.sample(&mut rng);
+            *out = clean + sigma * noise;
         }
     });
     out
 }
 
-/// The answers of the base classifier to the draws of these numbers, counted.
+/// Counts the base classifier's classes over the draws `numbers`.
 fn count(
     classifier: &dyn Classifier,
     clean: &[f32],
@@ -151,8 +154,8 @@ fn count(
     counts
 }
 
-/// The smoothed classifier's answer from `n0` draws, or none where the first two classes cannot be told apart at `alpha`
-/// (the paper's PREDICT).
+/// The smoothed classifier's class from `n0` draws, or `None` if the two most frequent classes
+/// cannot be distinguished at level `alpha` (the paper's PREDICT).
 pub fn predict(
     classifier: &dyn Classifier,
     clean: &[f32],
@@ -166,12 +169,13 @@ pub fn predict(
     (split_p_value(first, first + second) <= options.alpha).then_some(order[0])
 }
 
-/// The paper's CERTIFY. Where `n` may grow, the bound is looked at after a sixteenth, a quarter and all of the draws, each
-/// look with a third of `alpha` (so that all together are wrong with a probability of at most `alpha`), and drawing ends
+/// The paper's CERTIFY. If drawing may end early, the bound is computed after a sixteenth, a
+/// quarter and all of the draws, each time with a third of `alpha` (so that the total error
+/// probability is at most `alpha`), and drawing ends
 ///
-/// * where every radius of interest that can still be reached is certified: all draws that are left may give the answer, and
-///   the last look then has the largest bound there can be;
-/// * where the probability is below 1/2 with confidence: abstaining is never wrong.
+/// * once every radius of interest that can still be reached is certified: the largest possible
+///   bound is the last one if all remaining draws are of the predicted class;
+/// * once the probability is below 1/2 with confidence: abstaining is never wrong.
 fn certificate(
     classifier: &dyn Classifier,
     clean: &[f32],
@@ -179,17 +183,17 @@ fn certificate(
     image: usize,
     label: usize,
 ) -> Certificate {
-    let place = image as u64;
-    let first = count(classifier, clean, options, place, 0, 0..options.n0);
+    let index = image as u64;
+    let first = count(classifier, clean, options, index, 0, 0..options.n0);
     let class = argmax(&first.iter().map(|c| *c as f32).collect::<Vec<_>>());
-    let (looks, alpha) = options.looks();
+    let (checkpoints, alpha) = options.checkpoints();
     let radius = |bound: f64| options.radius(bound);
     let (mut hits, mut draws) = (0, 0);
     let abstain = |hits, draws| Certificate { image, label, class: None, radius: 0.0, hits, draws };
-    for share in looks {
+    for share in checkpoints {
         let to = ((options.n as f64 * share).ceil() as u64).clamp(1, options.n);
         if to > draws {
-            hits += count(classifier, clean, options, place, 1, draws..to)[class];
+            hits += count(classifier, clean, options, index, 1, draws..to)[class];
             draws = to;
         }
         let bound = lower_bound(hits, draws, alpha);
@@ -210,7 +214,8 @@ fn certificate(
 /// `correct` so far; the certificates end where it stops the work.
 ///
 /// # Panics
-/// If `n` is 0, `alpha` is not between 0 and 1, or the images have another shape than the classifier's.
+/// If `n` is 0, `alpha` is not between 0 and 1, or the images have another shape than the
+/// classifier's.
 pub fn certify(
     classifier: &dyn Classifier,
     data: &Dataset,
@@ -234,7 +239,8 @@ pub fn certify(
     out
 }
 
-/// Certified accuracy at radii: the answer is right and the radius at least as large.
+/// The certified accuracy at each radius: the share of images that are classified correctly with at
+/// least this radius.
 pub fn certified_accuracy(certificates: &[Certificate], radii: &[f64]) -> Vec<CertifiedRow> {
     let at = |radius: f64| {
         let holds = |c: &&Certificate| c.class == Some(c.label) && c.radius >= radius;
@@ -253,7 +259,8 @@ mod tests {
     use crate::classifier::LogitGrad;
     use crate::data::Geometry;
 
-    /// Class 1 above a plane, class 0 below: smoothing does not move the boundary, and the radius is the distance to it.
+    /// Class 1 above a plane, class 0 below: smoothing does not move the boundary, and the radius
+    /// is the distance to it.
     struct HalfSpace;
 
     const THRESHOLD: f32 = 0.5;
@@ -272,7 +279,7 @@ mod tests {
         }
 
         fn gradient(&self, _: &[f32], _: &LogitGrad<'_>) -> (Vec<f32>, Vec<f32>) {
-            unreachable!("certificates ask for no gradient")
+            unreachable!("certificates need no gradient")
         }
     }
 
@@ -332,13 +339,13 @@ mod tests {
         // The draws are the same whatever the batch.
         let again = CertifyOptions { fixed: false, batch: 7, ..options() };
         assert_eq!(certify(&HalfSpace, &data, &again, &mut ()), grown);
-        // A radius that no image can have at this noise keeps none waiting, and one out of reach no longer.
+        // A radius that no image can reach at this noise does not delay the end of drawing.
         let beyond = CertifyOptions { fixed: false, radii: vec![0.1, 0.25, 9.0], ..options() };
         assert_eq!(certify(&HalfSpace, &data, &beyond, &mut ()), grown);
         let far = CertifyOptions { fixed: false, radii: vec![0.1, 0.5], ..options() };
         let far = certify(&HalfSpace, &data, &far, &mut ());
         assert!(far[1].draws < 4000 && far[1].radius >= 0.1 && fixed[1].radius < 0.5, "{far:?}");
-        // The draws belong to the image, not to the sample that it is in.
+        // The draws depend on the image, not on the subset that contains it.
         let few = data.subset(2).unwrap();
         let of_few = certify(&HalfSpace, &few, &options(), &mut ());
         assert_eq!(of_few, [fixed[0].clone(), fixed[2].clone()]);
@@ -347,7 +354,7 @@ mod tests {
     }
 
     #[test]
-    fn predictions_abstain_where_classes_cannot_be_told_apart() {
+    fn predictions_abstain_where_classes_cannot_be_distinguished() {
         let at = |v: u8| unit_values(&data(&[v]), &[0]);
         assert_eq!(predict(&HalfSpace, &at(10), &options(), 0), Some(0));
         assert_eq!(predict(&HalfSpace, &at(250), &options(), 0), Some(1));

@@ -1,35 +1,36 @@
-//! What can be certified at most, known before anything is drawn.
+//! The largest radius that can be certified, known before anything is drawn.
 
 use super::{
-    CertifyOptions, LOOKS,
+    CHECKPOINTS, CertifyOptions,
     bounds::{lower_bound, normal_quantile, normal_tail},
 };
 
 impl CertifyOptions {
-    /// The shares of `n` after which a certificate may be complete, and the `alpha` of each look.
-    pub(super) fn looks(&self) -> (&'static [f64], f64) {
-        let looks: &[f64] = if self.fixed { &LOOKS[2..] } else { &LOOKS };
-        (looks, self.alpha / looks.len() as f64)
+    /// The shares of `n` after which the bound is computed, and the `alpha` of each bound.
+    pub(super) fn checkpoints(&self) -> (&'static [f64], f64) {
+        let shares: &[f64] = if self.fixed { &CHECKPOINTS[2..] } else { &CHECKPOINTS };
+        (shares, self.alpha / shares.len() as f64)
     }
 
-    /// The radius that a bound of the answer's probability certifies.
+    /// The radius that a lower bound of the class's probability certifies.
     pub(super) fn radius(&self, bound: f64) -> f64 {
         if bound > 0.5 { 0.5 * self.sigma * normal_quantile(bound) } else { 0.0 }
     }
 
-    /// The largest radius that can be certified, if all `n` draws give the answer; 0 if nothing can be.
+    /// The largest radius that can be certified, reached if all `n` draws agree; 0 if none can be.
     ///
     /// # Panics
     /// If `n` is 0, or `alpha` is not between 0 and 1.
     pub fn largest_radius(&self) -> f64 {
-        self.radius(lower_bound(self.n, self.n, self.looks().1))
+        self.radius(lower_bound(self.n, self.n, self.checkpoints().1))
     }
 
-    /// The fewest draws that can certify a radius, if all of them give the answer; nothing if there are too many to count.
+    /// The smallest number of draws that can certify a radius, reached if all of them agree; `None`
+    /// if it is 10^15 or more.
     pub fn draws_for(&self, radius: f64) -> Option<u64> {
         // All of n draws bound the probability at alpha^(1/n).
         let log_probability = (-normal_tail(radius / (0.5 * self.sigma))).ln_1p();
-        let draws = (self.looks().1.ln() / log_probability).floor() + 1.0;
+        let draws = (self.checkpoints().1.ln() / log_probability).floor() + 1.0;
         (draws < 1e15).then_some(draws as u64)
     }
 }

@@ -1,4 +1,5 @@
-//! The file itself: safetensors whose metadata carries a hash of everything else. [`super::Opened`] reads it.
+//! The file format: safetensors whose metadata holds a hash of everything else. [`super::Opened`]
+//! reads it.
 
 use crate::digest::hex;
 use burn::tensor::{DType, TensorData};
@@ -17,10 +18,10 @@ use std::{
 pub(super) const FORMAT: &str = "1";
 /// How the header is written: since 2 it begins with [`MARK`].
 const LAYOUT: &str = "2";
-/// How the header of a file begins that this program wrote.
+/// The first bytes of the header of a file that this program wrote.
 pub(super) const MARK: &[u8] = b"{ ";
 
-/// The type that a checkpoint's numbers are written in.
+/// The type in which the values of a checkpoint are stored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Precision {
     /// Four bytes: nothing is lost.
@@ -33,27 +34,27 @@ pub enum Precision {
 /// Type, shape and bytes of a tensor.
 type Stored<'a> = (Dtype, Vec<usize>, Cow<'a, [u8]>);
 
-/// What a file is to hold.
+/// The content of a file to be written.
 #[derive(Default)]
 pub(crate) struct Content<'a> {
     /// Metadata by key; `info` is always there.
     pub entries: BTreeMap<&'static str, String>,
     /// The tensors by name.
     tensors: BTreeMap<String, Stored<'a>>,
-    /// Of the tensors that are added from now on.
+    /// The type of the tensors that are added from now on.
     precision: Precision,
 }
 
 impl<'a> Content<'a> {
-    /// Nothing yet; tensors will be written in this type.
+    /// Empty content; tensors will be written in this type.
     pub fn new(precision: Precision) -> Self {
         Self { precision, ..Self::default() }
     }
 
-    /// Adds a tensor that lives elsewhere; it is not copied.
+    /// Adds a borrowed tensor.
     ///
     /// # Errors
-    /// If it is not float32, which this program never makes, or a number is too large for the type.
+    /// If it is not float32, which this program never makes, or a value is too large for the type.
     pub fn add(&mut self, name: String, data: &'a TensorData) -> Result<(), String> {
         let (true, Ok(values)) = (data.dtype() == DType::F32, data.as_slice::<f32>()) else {
             return Err(format!("parameter {name} is {:?}, expected float32", data.dtype()));
@@ -66,7 +67,7 @@ impl<'a> Content<'a> {
         Ok(())
     }
 
-    /// Adds a list of numbers, always in float32: it is nothing that was learned.
+    /// Adds a list of values, always in float32: they are not learned.
     pub fn add_values(&mut self, name: &str, values: &[f32]) {
         self.add_shaped(name, &[values.len()], values);
     }
@@ -93,7 +94,7 @@ impl<'a> Content<'a> {
         content_hash(&entries, tensors)
     }
 
-    /// What the hash is of besides the tensors.
+    /// The entries that the hash covers besides the tensors.
     fn entries(&self) -> BTreeMap<&str, &str> {
         let entries = self.entries.iter().map(|(key, text)| (*key, text.as_str()));
         entries.chain([("layout", LAYOUT)]).collect()
@@ -128,8 +129,9 @@ impl<'a> Content<'a> {
     }
 }
 
-/// The header: the metadata and the tensors, with the length of each, in the order of their keys. The library writes
-/// them in a random order, and the same run must give the same bytes. The values begin at a multiple of 8.
+/// The header: the metadata and the tensors, with the length of each, in the order of their keys.
+/// The library writes them in a random order, and the same run must produce the same bytes. The
+/// values begin at a multiple of 8.
 pub(super) fn header<'a>(
     begin: &[u8],
     metadata: &BTreeMap<&str, &str>,
@@ -145,7 +147,7 @@ pub(super) fn header<'a>(
         write!(header, ",{}:{}", serde_json::to_string(name)?, serde_json::to_string(&info)?)?;
     }
     header.push(b'}');
-    // Not by a width in a format: those end at 65,535, headers do not.
+    // Not by the width of a format string: that is at most 65,535, headers may be longer.
     header.resize(header.len().next_multiple_of(8), b' ');
     Ok(header)
 }
@@ -162,7 +164,7 @@ fn bf16_bytes(name: &str, values: &[f32]) -> Result<Vec<u8>, String> {
     Ok(bytes)
 }
 
-/// One tensor on its way into the hash.
+/// One tensor to be hashed.
 pub(super) struct Hashed<'a> {
     pub name: &'a str,
     pub dtype: Dtype,
@@ -170,8 +172,8 @@ pub(super) struct Hashed<'a> {
     pub bytes: &'a [u8],
 }
 
-/// SHA-256 of the entry `info`, of the other entries in the order of their keys, and of every tensor's name,
-/// type, shape and bytes in the order of the names.
+/// SHA-256 of the entry `info`, of the other entries in the order of their keys, and of every
+/// tensor's name, type, shape and bytes in the order of the names.
 pub(super) fn content_hash<'a>(
     entries: &BTreeMap<&str, &str>,
     tensors: impl Iterator<Item = Hashed<'a>>,
@@ -189,7 +191,8 @@ pub(super) fn content_hash<'a>(
     hex(hash, usize::MAX)
 }
 
-/// A safetensors view as tensor data in float32 (from float32, float16, bfloat16 or float64) or int64.
+/// A safetensors view as tensor data in float32 (from float32, float16, bfloat16 or float64) or
+/// int64.
 ///
 /// # Errors
 /// If the type is another one.
@@ -216,7 +219,7 @@ mod tests {
     use std::path::Path;
 
     #[test]
-    fn headers_have_no_longest_length() {
+    fn headers_may_have_any_length() {
         let mut content = Content::default();
         content.entries.insert("info", "{}".to_owned());
         (0..1000).for_each(|i| content.add_shaped(&format!("tensor.{i}"), &[2], &[i as f32, 0.5]));

@@ -1,14 +1,15 @@
 //! Checkpoints: safetensors with the names and shapes of reference.py.
 //!
 //! The header's metadata holds, as JSON strings, `miyasawa` (the format's version), `info` (the
-//! [`ModelInfo`]) and `sha256`, a hash of everything else: of `info`, of further entries, and of every
-//! tensor's name, type, shape and bytes in the order of the names. A file is written to a sibling and
-//! renamed, and a changed byte is noticed on loading. A file that another program wrote (PyTorch, safetensors:
-//! half precision, more metadata, other parameters) is loaded with a warning where all of it fits together; a run
-//! goes on from files of this program alone.
+//! [`ModelInfo`]) and `sha256`, a hash of everything else: of `info`, of further entries, and of
+//! every tensor's name, type, shape and bytes in the order of the names. A file is written to a
+//! sibling and renamed, and a changed byte is noticed on loading. A file that another program wrote
+//! (PyTorch, safetensors: half precision, more metadata, other parameters) is loaded with a warning
+//! if it is consistent; a run resumes only from files of this program.
 //!
-//! A run's checkpoint is such a file with one more entry, `state`, and with the optimiser's state beside the
-//! parameters (see [`crate::train::state`]); loaded as a model it is its averaged parameters.
+//! A run's checkpoint is such a file with one more entry, `state`, and with the optimiser's state
+//! beside the parameters (see [`crate::train::state`]); loaded as a model it is its averaged
+//! parameters.
 
 mod container;
 mod opened;
@@ -36,8 +37,8 @@ pub(crate) const PARAM: &str = "param.";
 /// Prefix of their moving averages.
 pub(crate) const AVERAGE: &str = "average.";
 
-/// PyTorch keeps the frequencies of the noise embedding as a buffer: written so that a strict load there
-/// finds it, and not a parameter here.
+/// PyTorch keeps the frequencies of the noise embedding as a buffer: written so that a strict load
+/// there finds it, and not a parameter here.
 pub(crate) const BUFFER: &str = "freqs";
 
 /// The data that a model was trained on, and how its images are scaled.
@@ -57,13 +58,14 @@ pub struct DataInfo {
     pub mean: f64,
     /// Standard deviation of the training set in the [-1, 1] range: the model's `sigma_data`.
     pub std: f64,
-    /// How images of other sizes were brought to this one.
+    /// How images of other sizes were resized to this one.
     #[serde(default)]
     pub fit: ResizeMode,
-    /// What `resize_crop` kept of the shorter side.
+    /// The share of the shorter side that `resize_crop` kept.
     #[serde(default = "crop_share")]
     pub crop_share: f64,
-    /// What tells the set of which a tenth was held out and not trained on; nothing if there was another set to test on.
+    /// The fingerprint of the set of which a tenth was held out from training; nothing if there was
+    /// a separate test set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held_out_of: Option<String>,
 }
@@ -74,8 +76,8 @@ impl DataInfo {
         Geometry::new(self.channels, self.height, self.width)
     }
 
-    /// An image as the model takes it: in its channels and at its size, to which it is brought as in training (see
-    /// [`resize_image`]).
+    /// Converts an image to the model's channels and resizes it to the model's size, as in training
+    /// (see [`resize_image`]).
     ///
     /// # Errors
     /// If the model has no channels or size that an image can have.
@@ -88,7 +90,7 @@ fn crop_share() -> f64 {
     CROP_SHARE
 }
 
-/// What a checkpoint says of its model besides the parameters.
+/// The description of a model in its checkpoint: everything except the parameters.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ModelInfo {
     /// The network.
@@ -102,7 +104,7 @@ pub struct ModelInfo {
 }
 
 impl ModelInfo {
-    /// Whether it was trained to tell classes apart.
+    /// Whether it was trained to classify.
     pub fn classifies(&self) -> bool {
         self.network.classes().is_some_and(|classes| classes > 1) && self.learned(0)
     }
@@ -112,58 +114,59 @@ impl ModelInfo {
         self.network.kind().denoises() && self.learned(1)
     }
 
-    /// Whether a loss had a weight; a model whose training is not known is taken at its word.
+    /// Whether a loss had a weight; a model of unknown training is taken to have learned all that
+    /// its network computes.
     fn learned(&self, loss: usize) -> bool {
         let weights = self.training.loss_weights;
         weights[loss] > 0.0 || weights == [0.0; 2]
     }
 
-    /// As a file's metadata tells it.
+    /// Reads it from a file's metadata.
     pub(crate) fn read(file: &Opened<'_>, path: &Path) -> Result<Self, CheckpointError> {
         let format = |found| CheckpointError::Format { path: path.to_owned(), found };
         let info: Self =
             serde_json::from_str(file.entry("info", path)?).map_err(|e| format(e.to_string()))?;
-        match info.problem() {
-            Some(problem) => Err(format(problem)),
-            None => Ok(info),
-        }
+        info.validate().map_err(format)?;
+        Ok(info)
     }
 
-    /// Says what is wrong with the values, if anything is: a checkpoint with such values is neither written nor read.
-    pub fn problem(&self) -> Option<String> {
-        if let Some(problem) = self.network.problem() {
-            return Some(problem);
-        }
+    /// Checks the values: a checkpoint with invalid ones is neither written nor read.
+    ///
+    /// # Errors
+    /// The first value that is out of range or contradicts another, in words.
+    pub fn validate(&self) -> Result<(), String> {
+        self.network.validate()?;
         let (net, data, [min, max]) = (&self.network, &self.data, self.sigma);
         if !matches!(data.channels, 1 | 3) || data.channels != net.channels() {
             let (of_data, of_net) = (data.channels, net.channels());
-            return Some(format!(
-                "the data has {of_data} channels and the network {of_net}, expected 1 or 3"
-            ));
+            return Err(format!("the data has {of_data} channels and the network {of_net}, expected 1 or 3"));
         }
         if let Some(classes) = net.classes().filter(|classes| *classes != data.classes.len()) {
             let names = data.classes.len();
-            return Some(format!("{names} class names for {classes} classes"));
+            return Err(format!("{names} class names for {classes} classes"));
         }
         let pixels = data.height.checked_mul(data.width).unwrap_or(0);
         if pixels == 0 || pixels as u64 > crate::image::MAX_PIXELS {
-            return Some(format!("images of {}x{}, expected at least 1x1", data.height, data.width));
+            return Err(format!("images of {}x{}, expected at least 1x1", data.height, data.width));
         }
         if !(data.std > 0.0 && (data.std as f32).is_normal()) {
             let std = data.std;
-            return Some(format!("the data's standard deviation is {std}, expected a number above 0"));
+            return Err(format!("the data's standard deviation is {std}, expected a number above 0"));
         }
         if !(data.crop_share > 0.0 && data.crop_share <= 1.0) {
-            return Some(format!("a crop share of {}, expected above 0 and at most 1", data.crop_share));
+            return Err(format!("a crop share of {}, expected above 0 and at most 1", data.crop_share));
         }
         if !data.mean.is_finite() {
-            return Some(format!("the data's mean is {}, expected a number", data.mean));
+            return Err(format!("the data's mean is {}, expected a number", data.mean));
         }
         let (least, most) = (*NOISE_LEVELS.start(), *NOISE_LEVELS.end());
         let smallest = if net.is_blind() { 0.0 } else { least };
-        (!(min >= smallest && min <= max && max <= most)).then(|| {
-            format!("noise levels from {min} to {max}, expected {smallest:e} to {most:e} in ascending order")
-        })
+        if !(min >= smallest && min <= max && max <= most) {
+            return Err(format!(
+                "noise levels from {min} to {max}, expected {smallest:e} to {most:e} in ascending order"
+            ));
+        }
+        Ok(())
     }
 }
 
@@ -172,7 +175,7 @@ impl ModelInfo {
 pub struct TrainingInfo {
     /// Optimiser steps.
     pub steps: u64,
-    /// Images seen, with repetitions.
+    /// Images trained on, with repetitions.
     pub images: u64,
     /// Seed of the run.
     pub seed: u64,
@@ -188,7 +191,7 @@ pub struct TrainingInfo {
 /// A model as it is stored.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Checkpoint {
-    /// What it is.
+    /// Its description.
     pub info: ModelInfo,
     /// Its parameters by name.
     pub params: ParamMap,
@@ -210,10 +213,10 @@ pub enum CheckpointError {
     Format {
         /// The file.
         path: PathBuf,
-        /// What stands there.
+        /// The content found instead.
         found: String,
     },
-    /// The content is not what was written.
+    /// The content has changed since it was written.
     #[error(
         "checkpoint {path}: damaged: the content has hash {found}, the file says {expected} (a program that changes it on \
          purpose must take the entry 'sha256' out of the metadata)"
@@ -226,20 +229,20 @@ pub enum CheckpointError {
         /// The hash of the content.
         found: String,
     },
-    /// The parameters do not fit the network that the metadata describes.
+    /// The parameters do not match the network that the metadata describes.
     #[error("checkpoint {path}: {source}")]
     Params {
         /// The file.
         path: PathBuf,
-        /// What does not fit.
+        /// The parameter that does not match.
         source: ParamError,
     },
-    /// The content makes no checkpoint.
+    /// The content is not a valid checkpoint.
     #[error("checkpoint {path}: not written: {found}")]
     Content {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// The error, in words.
         found: String,
     },
     /// The file could not be written.
@@ -249,9 +252,7 @@ pub enum CheckpointError {
 
 impl Checkpoint {
     fn content(&self, precision: Precision) -> Result<Content<'_>, String> {
-        if let Some(problem) = self.info.problem() {
-            return Err(problem);
-        }
+        self.info.validate()?;
         let mut content = Content::new(precision);
         content.entries.insert("info", serde_json::to_string(&self.info).map_err(|e| e.to_string())?);
         for (name, data) in &self.params {
@@ -263,18 +264,20 @@ impl Checkpoint {
         Ok(content)
     }
 
-    /// The checkpoint as a file's bytes.
+    /// Returns the checkpoint as the bytes of a file.
     ///
     /// # Errors
-    /// If [`ModelInfo::problem`] finds one, or a parameter is not float32, which this program never makes.
+    /// If [`ModelInfo::validate`] finds an error, or a parameter is not float32, which this program
+    /// never makes.
     pub fn to_bytes(&self) -> Result<Vec<u8>, String> {
         self.to_bytes_in(Precision::F32)
     }
 
-    /// [`to_bytes`](Self::to_bytes) in another type of numbers; reading gives float32 again.
+    /// As [`to_bytes`](Self::to_bytes), with the values in another type; reading returns float32
+    /// again.
     ///
     /// # Errors
-    /// As [`to_bytes`](Self::to_bytes), or if a number is too large for the type.
+    /// As [`to_bytes`](Self::to_bytes), or if a value is too large for the type.
     pub fn to_bytes_in(&self, precision: Precision) -> Result<Vec<u8>, String> {
         let mut bytes = Vec::new();
         self.content(precision)?.write(&mut bytes).map_err(|e| e.to_string())?;
@@ -284,23 +287,24 @@ impl Checkpoint {
     /// Writes to a sibling of `path`, then renames it.
     ///
     /// # Errors
-    /// As [`to_bytes`](Self::to_bytes), or if the file cannot be written; nothing is left half-written then.
+    /// As [`to_bytes`](Self::to_bytes), or if the file cannot be written; nothing is left
+    /// half-written then.
     pub fn save(&self, path: &Path) -> Result<(), CheckpointError> {
         self.save_in(Precision::F32, path)
     }
 
-    /// [`save`](Self::save) in another type of numbers.
+    /// As [`save`](Self::save), with the values in another type.
     ///
     /// # Errors
-    /// As [`save`](Self::save), or if a number is too large for the type.
+    /// As [`save`](Self::save), or if a value is too large for the type.
     pub fn save_in(&self, precision: Precision, path: &Path) -> Result<(), CheckpointError> {
         let content = |found| CheckpointError::Content { path: path.to_owned(), found };
         let content = self.content(precision).map_err(content)?;
         Ok(atomic::write_atomic(path, |file| content.write(file))?)
     }
 
-    /// Reads a checkpoint and checks its hash. What another program wrote is loaded with a warning if its names, shapes and
-    /// numbers are those of a model.
+    /// Reads a checkpoint and checks its hash. A file that another program wrote is loaded with a
+    /// warning if its names, shapes and values are those of a model.
     ///
     /// # Errors
     /// If the file cannot be read, is not a checkpoint, or is damaged.
@@ -308,7 +312,7 @@ impl Checkpoint {
         Self::load_with_hash(path).map(|(checkpoint, _)| checkpoint)
     }
 
-    /// [`load`](Self::load), and the hash of the content.
+    /// As [`load`](Self::load), and returns the hash of the content too.
     ///
     /// # Errors
     /// As [`load`](Self::load).
@@ -325,7 +329,7 @@ impl Checkpoint {
         Self::from_bytes_with_hash(bytes, path).map(|(checkpoint, _)| checkpoint)
     }
 
-    /// [`from_bytes`](Self::from_bytes), and the hash of the content.
+    /// As [`from_bytes`](Self::from_bytes), and returns the hash of the content too.
     ///
     /// # Errors
     /// As [`from_bytes`](Self::from_bytes).
@@ -340,7 +344,8 @@ impl Checkpoint {
         Ok((checkpoint, sha256))
     }
 
-    /// As [`from_bytes`](Self::from_bytes) without the hash, for fuzzing, which finds none by chance.
+    /// As [`from_bytes`](Self::from_bytes) without checking the hash, for fuzzing, which never
+    /// guesses a correct one.
     pub(crate) fn from_bytes_unchecked(bytes: &[u8], path: &Path) -> Result<Self, CheckpointError> {
         Self::read(&Opened::unchecked(bytes, path)?, path)
     }
@@ -355,28 +360,28 @@ impl Checkpoint {
         Ok(Self { info, params })
     }
 
-    /// The hash of the content, as a file of it in float32 tells; `path` is for the message.
+    /// Computes the hash of the content as it is stored in float32; `path` is for the message.
     ///
     /// # Errors
-    /// If the content makes no checkpoint.
+    /// If the content is not a valid checkpoint.
     pub fn hash(&self, path: &Path) -> Result<String, CheckpointError> {
         let content = self.content(Precision::F32);
         let content = content.map_err(|found| CheckpointError::Content { path: path.to_owned(), found })?;
         Ok(content.hash())
     }
 
-    /// The model on a device.
+    /// Builds the model on a device.
     ///
     /// # Errors
-    /// If the parameters do not fit the network; `path` is for the message.
+    /// If the parameters do not match the network; `path` is for the message.
     pub fn model(&self, device: &Device, path: &Path) -> Result<Model, CheckpointError> {
         let model = self.info.network.with_params(self.params.clone(), device, self.info.data.std);
         model.map_err(|source| CheckpointError::Params { path: path.to_owned(), source })
     }
 }
 
-/// The model in a run's checkpoint: the average of each parameter, in the parameter's shape, or the parameter
-/// where none is kept.
+/// The parameters of the model in a run's checkpoint: the average of each one in its shape, or the
+/// parameter itself where no average is kept.
 fn averaged(mut tensors: ParamMap) -> ParamMap {
     let params = tensors.split_off(PARAM).into_iter();
     let params = params.filter_map(|(name, data)| Some((name.strip_prefix(PARAM)?.to_owned(), data)));

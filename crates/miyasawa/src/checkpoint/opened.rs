@@ -1,9 +1,10 @@
-//! What is read of a checkpoint's file, and whether it is what was written.
+//! Reading a checkpoint's file, and checking whether it is as it was written.
 //!
-//! The hash in the metadata tells a damaged file from a sound one as long as nobody else writes the file. PyTorch and the
-//! safetensors library copy the metadata, and with them a hash that is not that of the new content. So a file that this
-//! program wrote is recognised by its header: it begins with `{ `, where other programs write no space, and the metadata
-//! say so in an entry `layout`, which they copy.
+//! The hash in the metadata distinguishes a damaged file from an intact one as long as no other
+//! program writes the file. PyTorch and the safetensors library copy the metadata, and with them a
+//! hash that is not that of the new content. So a file that this program wrote is recognised by its
+//! header: it begins with `{ `, where other programs write no space, and the metadata records it in
+//! an entry `layout`, which they copy.
 
 use super::{
     CheckpointError, STATE,
@@ -28,11 +29,11 @@ pub(crate) struct Opened<'b> {
     tensors: SafeTensors<'b>,
 }
 
-/// What [`Opened::check`] found.
+/// The result of [`Opened::check`].
 pub(crate) struct Checked {
-    /// The hash that tells this content from others.
+    /// The hash that identifies this content.
     pub sha256: String,
-    /// What another program did to the file, in words; nothing if it is as this program wrote it.
+    /// How another program changed the file, in words; nothing if it is as this program wrote it.
     pub edited: Option<String>,
 }
 
@@ -78,17 +79,18 @@ impl<'b> Opened<'b> {
         Ok(opened)
     }
 
-    /// Tells whether the content is what was written, and whether this program wrote it:
+    /// Checks whether the content is as it was written, and whether this program wrote it:
     ///
     /// | the file | is |
     /// | --- | --- |
-    /// | has the hash of its content | sound |
-    /// | has that hash but for metadata that this program does not write | sound, metadata added |
+    /// | has the hash of its content | intact |
+    /// | has that hash except for metadata that this program does not write | intact, metadata added |
     /// | has another hash, or none, and the header that this program writes | damaged |
     /// | the same in another program's header | edited: the hash is not of this content |
     ///
-    /// Before version 2 of the layout, headers can't always be told from those of the safetensors library; then a wrong hash
-    /// means damage unless metadata, their order or the numbers' type show another writer, and no hash means an edited file.
+    /// Before version 2 of the layout, headers cannot always be distinguished from those of the
+    /// safetensors library; then a wrong hash means damage unless metadata, their order or the
+    /// numbers' type show another writer, and no hash means an edited file.
     ///
     /// # Errors
     /// If the content is damaged.
@@ -99,17 +101,17 @@ impl<'b> Opened<'b> {
             self.metadata.keys().map(String::as_str).filter(|key| !known(key)).collect();
         added.sort_unstable();
         let edited = |text: String| Ok(Checked { sha256: all.clone(), edited: Some(text) });
-        let unchecked = "that nothing is damaged cannot be known";
+        let unchecked = "whether it is damaged cannot be checked";
         match self.metadata.get("sha256") {
-            Some(told) if *told == all => Ok(Checked { sha256: all, edited: None }),
-            Some(told) if *told == ours => {
+            Some(stored) if *stored == all => Ok(Checked { sha256: all, edited: None }),
+            Some(stored) if *stored == ours => {
                 let text =
                     format!("another program added {added:?} to the metadata; the parameters are as written");
                 Ok(Checked { sha256: ours, edited: Some(text) })
             }
-            Some(told) if self.is_own() => Err(damaged(path, told, all)),
+            Some(stored) if self.is_from_miyasawa() => Err(damaged(path, stored, all)),
             Some(_) => edited(format!("its parameters were changed by another program; {unchecked}")),
-            // Its name may be what is damaged.
+            // The damage may be in the name of the entry.
             None if self.is_marked() || self.metadata.values().any(|text| *text == ours) => {
                 Err(damaged(path, "nothing", all))
             }
@@ -123,7 +125,7 @@ impl<'b> Opened<'b> {
     }
 
     /// Whether the header is one that this program writes, or wrote before it marked them.
-    fn is_own(&self) -> bool {
+    fn is_from_miyasawa(&self) -> bool {
         if self.is_marked() || self.metadata.contains_key("layout") {
             return self.is_marked();
         }
@@ -182,10 +184,10 @@ impl<'b> Opened<'b> {
         })
     }
 
-    /// Every tensor in float32, but for what PyTorch counts.
+    /// Every tensor in float32, except the batch counters of PyTorch.
     ///
     /// # Errors
-    /// If one holds no floats or a value that is not finite.
+    /// If one is not of floats or has a value that is not finite.
     pub fn floats(&self, path: &Path) -> Result<BTreeMap<String, TensorData>, CheckpointError> {
         let mut params = BTreeMap::new();
         for (name, view) in self.tensors.iter().filter(|(name, _)| !name.ends_with(COUNTER)) {
@@ -193,7 +195,7 @@ impl<'b> Opened<'b> {
             let values = data.as_slice::<f32>();
             let values =
                 values.map_err(|_| format(path, format!("{name} holds integers, expected floats")))?;
-            // A model that answers NaN to everything must not get as far as an image.
+            // A model that predicts NaN for everything must not be loaded.
             if let Some(value) = values.iter().find(|value| !value.is_finite()) {
                 return Err(format(path, format!("{name} holds the value {value}")));
             }
@@ -221,7 +223,8 @@ mod tests {
         (opened.metadata.into_iter().collect(), tensors)
     }
 
-    /// The file with this beginning of its header; metadata in the order of their keys, or in the reverse one.
+    /// The file with this beginning of its header; metadata in the order of their keys, or in the
+    /// reverse one.
     fn file(begin: &[u8], sorted: bool, metadata: &Metadata, tensors: &Stored) -> Vec<u8> {
         let entries = metadata.iter().map(|(key, text)| (key.as_str(), text.as_str())).collect();
         let infos = tensors.iter().map(|(name, (dtype, shape, v))| (&name[..], *dtype, &shape[..], v.len()));
@@ -239,10 +242,10 @@ mod tests {
         (header.len() as u64).to_le_bytes().into_iter().chain(header).chain(values).collect()
     }
 
-    /// Sound, edited or damaged.
+    /// Intact, edited, damaged or refused.
     fn verdict(bytes: &[u8]) -> &'static str {
         match Checkpoint::from_bytes(bytes, Path::new(PATH)) {
-            Ok(_) if Opened::new(bytes, Path::new(PATH)).is_ok() => "sound",
+            Ok(_) if Opened::new(bytes, Path::new(PATH)).is_ok() => "intact",
             Ok(_) => "edited",
             Err(CheckpointError::Damaged { .. }) => "damaged",
             Err(_) => "refused",
@@ -250,7 +253,7 @@ mod tests {
     }
 
     /// As this program wrote them before it marked its headers, and as it does.
-    fn both() -> [(Vec<u8>, &'static [u8]); 2] {
+    fn both_layouts() -> [(Vec<u8>, &'static [u8]); 2] {
         let marked = bundled::checkpoint().unwrap().0.to_bytes_in(Precision::F32).unwrap();
         let (mut metadata, tensors) = parts(&marked);
         metadata.remove("layout");
@@ -262,13 +265,16 @@ mod tests {
     }
 
     #[test]
-    fn damage_is_told_from_what_another_program_wrote() {
-        for (whole, begin) in both() {
-            let (metadata, tensors) = parts(&whole);
-            assert_eq!((verdict(&whole), whole == file(begin, true, &metadata, &tensors)), ("sound", true));
-            // Another program's header, with all that it copied, is sound as long as the content is.
-            assert_eq!(verdict(&file(b"{", false, &metadata, &tensors)), "sound");
-            let mut flipped = whole.clone();
+    fn damage_is_distinguished_from_changes_by_another_program() {
+        for (intact, begin) in both_layouts() {
+            let (metadata, tensors) = parts(&intact);
+            assert_eq!(
+                (verdict(&intact), intact == file(begin, true, &metadata, &tensors)),
+                ("intact", true)
+            );
+            // A header that another program copied is intact as long as the content is.
+            assert_eq!(verdict(&file(b"{", false, &metadata, &tensors)), "intact");
+            let mut flipped = intact.clone();
             let last = flipped.len() - 40;
             flipped[last] ^= 2;
             assert_eq!(verdict(&flipped), "damaged");
@@ -279,7 +285,7 @@ mod tests {
                 renamed.insert(new.to_owned(), hash);
                 assert_eq!(verdict(&file(begin, true, &renamed, &tensors)), "damaged", "{new}");
             }
-            // In another program's hands: more metadata, no hash, other parameters.
+            // Changes by another program: more metadata, no hash, other parameters.
             let with = |key: &str, text: Option<&str>| {
                 let mut metadata = metadata.clone();
                 metadata.remove(key);
@@ -301,16 +307,16 @@ mod tests {
                 assert_eq!(verdict(&file(b"{", sorted, &unhashed, &tuned)), "edited");
             }
             assert_eq!(verdict(&file(b"{", false, &metadata, &tuned)), "edited");
-            // Old files in the library's hands may look as if nobody else had touched them.
-            let looks_own = file(b"{", true, &metadata, &tuned);
-            assert_eq!(verdict(&looks_own), if begin == MARK { "edited" } else { "damaged" });
+            // Old files that the library rewrote may have the header of this program.
+            let ambiguous = file(b"{", true, &metadata, &tuned);
+            assert_eq!(verdict(&ambiguous), if begin == MARK { "edited" } else { "damaged" });
         }
     }
 
     #[test]
-    fn what_was_edited_must_still_be_a_model() {
-        let [_, (whole, _)] = both();
-        let (metadata, tensors) = parts(&whole);
+    fn edited_files_must_still_be_models() {
+        let [_, (intact, _)] = both_layouts();
+        let (metadata, tensors) = parts(&intact);
         let changed = |change: &dyn Fn(&mut Stored)| {
             let mut tensors = tensors.clone();
             change(&mut tensors);

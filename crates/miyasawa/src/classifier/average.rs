@@ -1,14 +1,14 @@
-use super::{Classifier, LogitGrad, batch, in_image_units, weights};
+use super::{Classifier, LogitGrad, batch, grad_logits, in_image_units};
 use crate::metrics::log_sum_exp;
 use crate::model::{EnergyNetwork, JointModel, host};
 use crate::random::{example_rng, stream};
 use burn::tensor::{Device, Tensor, TensorData};
 use rand_distr::{Distribution, StandardNormal};
 
-/// The posterior averaged over noise: the logits are `log (1/K) sum_k p(c | y + sigma*eps_k)`.
+/// The posterior averaged over noise: the logits are `log (1/K) sum_k p(c | y + sigma*noise_k)`.
 ///
-/// The `K` draws are fixed and the same for every image, so the classifier is a function like any other, and the
-/// gradient through all of them is exact: an attack meets no randomness to average over.
+/// The `K` draws are fixed and the same for every image, so the classifier is deterministic, and
+/// the gradient through all of them is exact: an attack has no randomness to average over.
 pub struct Average<'m, N: EnergyNetwork> {
     model: &'m JointModel<N>,
     sigma: f64,
@@ -18,7 +18,8 @@ pub struct Average<'m, N: EnergyNetwork> {
 }
 
 impl<'m, N: EnergyNetwork> Average<'m, N> {
-    /// The average over so many draws (at least one) of noise of the level `sigma`, which the model is told.
+    /// The average over `draws` draws (at least one) of noise of level `sigma`, on which the model
+    /// is conditioned.
     pub fn new(
         model: &'m JointModel<N>,
         sigma: f64,
@@ -36,14 +37,15 @@ impl<'m, N: EnergyNetwork> Average<'m, N> {
         Self { model, sigma, noise, shape, device: device.clone() }
     }
 
-    /// The clean batch with a draw of the noise.
+    /// The clean batch plus one draw of the noise.
     fn noisy(&self, clean: &Tensor<4>, draw: &[f32]) -> Tensor<4> {
         let [c, h, w] = self.shape;
-        let eps = Tensor::<4>::from_data(TensorData::new(draw.to_vec(), [1, c, h, w]), &self.device);
-        clean.clone() + eps.expand(clean.dims()) * self.sigma
+        let noise = Tensor::<4>::from_data(TensorData::new(draw.to_vec(), [1, c, h, w]), &self.device);
+        clean.clone() + noise.expand(clean.dims()) * self.sigma
     }
 
-    /// `log p(c | y + sigma*eps_k)` in float64, `[draw][image * classes + class]`, and their average's logarithm.
+    /// `log p(c | y + sigma*noise_k)` in float64, `[draw][image * classes + class]`, and the
+    /// logarithm of the average probability, `[image * classes + class]`.
     fn log_probs(&self, clean: &Tensor<4>) -> (Vec<Vec<f64>>, Vec<f64>) {
         let classes = self.classes();
         let sigma = Tensor::<1>::full([clean.dims()[0]], self.sigma as f32, &self.device);
@@ -85,27 +87,29 @@ impl<N: EnergyNetwork> Classifier for Average<'_, N> {
         self.log_probs(&clean).1.into_iter().map(|z| z as f32).collect()
     }
 
-    /// `grad log p_mean(c) = (1/K) sum_k p_k(c)/p_mean(c) * (grad f_c - sum_j p_k(j) grad f_j)`: one pull-back for each draw.
+    /// `grad log p_mean(c) = (1/K) sum_k p_k(c)/p_mean(c) * (grad f_c - sum_j p_k(j) grad f_j)`:
+    /// one pull-back for each draw.
     fn gradient(&self, images: &[f32], logit_grad: &LogitGrad<'_>) -> (Vec<f32>, Vec<f32>) {
         let clean = batch(images, self.shape, &self.device);
         let (n, classes) = (clean.dims()[0], self.classes());
         let sigma = Tensor::<1>::full([n], self.sigma as f32, &self.device);
         let (draws, mean) = self.log_probs(&clean);
         let logits: Vec<f32> = mean.iter().map(|z| *z as f32).collect();
-        let weights = weights(&logits, classes, logit_grad);
+        let grad_logits = grad_logits(&logits, classes, logit_grad);
         let mut total = vec![0.0f32; images.len()];
         for (draw, log_probs) in self.noise.iter().zip(&draws) {
             let share = 1.0 / draws.len() as f64;
             let mut pulled = vec![0.0f32; n * classes];
             for i in 0..n {
                 let at = i * classes;
-                let ratio = |c: usize| (log_probs[at + c] - mean[at + c]).exp() * f64::from(weights[at + c]);
+                let ratio =
+                    |c: usize| (log_probs[at + c] - mean[at + c]).exp() * f64::from(grad_logits[at + c]);
                 let all: f64 = (0..classes).map(ratio).sum();
                 for c in 0..classes {
                     pulled[at + c] = (share * (ratio(c) - log_probs[at + c].exp() * all)) as f32;
                 }
             }
-            // Once more through the network: keeping the tapes of all draws would take their memory.
+            // A second forward pass: keeping the tapes of all draws would need too much memory.
             let point = self.model.at(&self.noisy(&clean, draw), &sigma);
             let pulled = Tensor::from_data(TensorData::new(pulled, [n, classes]), &self.device);
             let gradient = host(point.logit_gradient(pulled));

@@ -1,4 +1,5 @@
-//! Ways to classify with a model, each as a [`Classifier`] whose gradient is exact: an attack on it knows all of it.
+//! Ways to classify with a model, each as a [`Classifier`] with its exact gradient, so that attacks
+//! are white-box attacks.
 
 use super::shared::Shared;
 use super::{Autodiff, Average, BoxedClassifier, Classifier, Posterior};
@@ -10,21 +11,21 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub enum Defence {
-    /// `p(c | y)` of the image as it is, at a noise level that the model is told.
+    /// `p(c | y)` of the unchanged image, conditioned on a noise level.
     Softmax {
         /// The level.
         sigma: f64,
     },
     /// `p(c | D(y))`: the image is denoised at one level, the result classified at another.
     Denoise {
-        /// The level that the denoiser is told.
+        /// The level that the denoiser is conditioned on.
         sigma: f64,
-        /// The level that the classifier is told.
+        /// The level that the classifier is conditioned on.
         then: f64,
     },
-    /// The mean of `p(c | y + sigma*eps)` over draws of noise that are the same for every image.
+    /// The mean of `p(c | y + sigma*noise)` over draws of noise that are the same for every image.
     Average {
-        /// The level of the noise, which the model is told.
+        /// The level of the noise, on which the model is conditioned.
         sigma: f64,
         /// Number of draws.
         draws: usize,
@@ -34,15 +35,16 @@ pub enum Defence {
 }
 
 impl Defence {
-    /// The noise level that the model is told for the image itself.
+    /// The noise level that the model is conditioned on for the image itself.
     pub fn sigma(self) -> f64 {
         match self {
             Self::Softmax { sigma } | Self::Denoise { sigma, .. } | Self::Average { sigma, .. } => sigma,
         }
     }
 
-    /// The model behind this defence, for images of (channels, height, width). Its noise levels lie within
-    /// [`NOISE_LEVELS`](crate::model::NOISE_LEVELS), or the answers are not numbers.
+    /// The model behind this defence, for images of (channels, height, width). Its noise levels
+    /// must lie within [`NOISE_LEVELS`](crate::model::NOISE_LEVELS); otherwise the logits are not
+    /// finite.
     pub fn classifier<'m, N: EnergyNetwork + Sync>(
         self,
         model: &'m JointModel<N>,
@@ -67,9 +69,9 @@ impl Defence {
     }
 }
 
-/// A model of any kind as it classifies, at the noise level `sigma` that it is told, for images of (channels,
-/// height, width): in closed form for the joint model, by reverse-mode autodiff for a plain classifier. Nothing for
-/// a denoiser.
+/// The classifier of a model of any kind, conditioned on the noise level `sigma`, for images of
+/// (channels, height, width). The gradient is in closed form for the joint model, by reverse-mode
+/// autodiff for a plain classifier. `None` for a denoiser.
 pub fn plain_classifier<'m>(
     model: &'m Model,
     sigma: f64,
@@ -141,13 +143,13 @@ mod tests {
         assert!(relative_error(&tracked.logits(&x), &zb) < 1e-6);
         assert!(!with_graph.get(), "a graph that no reverse pass frees");
         assert!(relative_error(&za, &zb) < 1e-6 && relative_error(&ga, &gb) < 1e-5);
-        assert!(ga.iter().any(|g| g.abs() > 1e-4), "a gradient of zeros proves nothing");
+        assert!(ga.iter().any(|g| g.abs() > 1e-4), "the gradient is zero");
         assert_eq!(posterior.logits(&x), za);
     }
 
     /// Every defence's gradient against finite differences of its own logits.
     #[test]
-    fn gradients_are_those_of_the_whole_defence() {
+    fn gradients_are_those_of_the_entire_defence() {
         let device = Device::flex();
         let model = model(&device);
         let x = images(1);
@@ -171,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_of_any_size_gives_a_image_the_same_answer() {
+    fn the_result_of_an_image_does_not_depend_on_the_batch_size() {
         let device = Device::flex();
         let model = model(&device);
         let x = images(5);
@@ -179,15 +181,16 @@ mod tests {
             [Defence::Denoise { sigma: 0.5, then: 0.1 }, Defence::Average { sigma: 0.4, draws: 2, seed: 1 }]
         {
             let classifier = defence.classifier(&model, SHAPE, &device);
-            let whole = classifier.logits(&x);
+            let all = classifier.logits(&x);
             for (i, image) in x.chunks(30).enumerate() {
-                assert!(relative_error(&classifier.logits(image), &whole[i * 4..][..4]) < 1e-5);
+                assert!(relative_error(&classifier.logits(image), &all[i * 4..][..4]) < 1e-5);
             }
         }
     }
 
-    /// The identity that names the project, on a hundred images: `sigma^2 grad log p(c|y) = D(y,c) - D(y)`, each side
-    /// computed in its own way: the left by reverse-mode autodiff of the softmax, the right by the denoisers.
+    /// The project's central identity on a hundred images: `sigma^2 grad log p(c|y) = D(y,c) -
+    /// D(y)`, the left side by reverse-mode autodiff of the softmax, the right side by the
+    /// denoisers.
     #[test]
     fn the_adversarial_gradient_is_a_difference_of_denoisers_on_a_hundred_images() {
         use burn::tensor::{Int, activation::log_softmax};

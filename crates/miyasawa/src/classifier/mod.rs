@@ -1,8 +1,9 @@
-//! Classifiers as attacks, certificates and calibration see them: logits, and the gradient for the image.
+//! Classifiers as attacks, certificates and calibration see them: logits, and the gradient for the
+//! image.
 //!
-//! [`Classifier`] is the trait; [`plain_classifier`] makes one of a model of any kind, [`Defence`] one of a joint model that
-//! classifies behind a defence. A classifier of your own is an implementation of the trait, or an [`Autodiff`] of tracked
-//! Burn operations.
+//! [`Classifier`] is the trait; [`plain_classifier`] makes one from a model of any kind,
+//! [`Defence`] one from a joint model that classifies behind a defence. Your own classifier is an
+//! implementation of the trait, or an [`Autodiff`] of tracked Burn operations.
 
 mod autodiff;
 mod average;
@@ -19,13 +20,14 @@ use crate::metrics::argmax;
 use crate::range::from_unit;
 use burn::tensor::{Device, Tensor, TensorData};
 
-/// The weights of an image's logits, given its place in the batch and its logits: what a gradient is taken of.
+/// Returns the derivatives `g_c` of a loss with respect to an image's logits, from the image's
+/// index in the batch and its logits; they are multiplied with the derivatives of the logits.
 pub type LogitGrad<'a> = dyn Fn(usize, &[f32]) -> Vec<f32> + Sync + 'a;
 
-/// A classifier with its gradients, as attacks see it.
+/// A classifier with its gradients, for attacks.
 ///
-/// Images are values in [0, 1] on the host, one after the other, each (channels, height, width). What is computed
-/// for an image must not depend on the others in its batch.
+/// Images are values in [0, 1] on the host, concatenated, each (channels, height, width). The
+/// result for an image must not depend on the others in its batch.
 pub trait Classifier {
     /// Channels, height and width of an image.
     fn shape(&self) -> [usize; 3];
@@ -36,27 +38,27 @@ pub trait Classifier {
     /// The logits, `classes` for each image.
     fn logits(&self, images: &[f32]) -> Vec<f32>;
 
-    /// The logits, and for each image the gradient of `sum_c w_c f_c` with the weights that `logit_grad` gives its logits, in
-    /// the units of the images.
+    /// The logits, and for each image the gradient of `sum_c g_c f_c` with respect to the image,
+    /// where `logit_grad` returns the `g_c`; in the units of the images.
     fn gradient(&self, images: &[f32], logit_grad: &LogitGrad<'_>) -> (Vec<f32>, Vec<f32>);
 
-    /// Values of an image.
+    /// Number of values of an image.
     fn len(&self) -> usize {
         self.shape().iter().product()
     }
 
-    /// Whether an image has no values, which none has.
+    /// Whether an image has no values; always `false`.
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The likeliest class of each image.
+    /// The most probable class of each image.
     fn predict(&self, images: &[f32]) -> Vec<usize> {
         self.logits(images).chunks(self.classes()).map(argmax).collect()
     }
 }
 
-/// A classifier that threads may share, or take.
+/// A classifier that can be sent to other threads and shared between them.
 pub type BoxedClassifier<'m> = Box<dyn Classifier + Send + Sync + 'm>;
 
 /// Images in [0, 1] as a batch in the model's [-1, 1].
@@ -66,12 +68,12 @@ fn batch(images: &[f32], [channels, height, width]: [usize; 3], device: &Device)
     Tensor::from_data(TensorData::new(values, [n, channels, height, width]), device)
 }
 
-/// The weights of every image of a batch.
-fn weights(logits: &[f32], classes: usize, logit_grad: &LogitGrad<'_>) -> Vec<f32> {
+/// The derivatives with respect to the logits for every image of a batch, `classes` for each.
+fn grad_logits(logits: &[f32], classes: usize, logit_grad: &LogitGrad<'_>) -> Vec<f32> {
     logits.chunks(classes).enumerate().flat_map(|(i, z)| logit_grad(i, z)).collect()
 }
 
-/// A gradient for y in [-1, 1] as one for the image in [0, 1].
+/// Converts a gradient for y in [-1, 1] into one for the image in [0, 1].
 fn in_image_units(gradient: Vec<f32>) -> Vec<f32> {
     gradient.into_iter().map(|g| 2.0 * g).collect()
 }

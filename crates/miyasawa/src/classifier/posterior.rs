@@ -1,9 +1,9 @@
-use super::{Classifier, LogitGrad, batch, in_image_units, weights};
+use super::{Classifier, LogitGrad, batch, grad_logits, in_image_units};
 use crate::model::{EnergyNetwork, JointModel, host};
 use burn::tensor::{Device, Tensor, TensorData};
 
-/// The class posterior of a joint model at one noise level. Its gradient is a pull-back through the network in closed
-/// form.
+/// The class posterior of a joint model at one noise level. Its gradient is a pull-back through the
+/// network in closed form.
 pub struct Posterior<'m, N: EnergyNetwork> {
     model: &'m JointModel<N>,
     sigma: f64,
@@ -39,8 +39,9 @@ impl<N: EnergyNetwork> Classifier for Posterior<'_, N> {
         let sigma = Tensor::<1>::full([n], self.sigma as f32, &self.device);
         let point = self.model.at(&y, &sigma);
         let logits = host(point.logits().clone());
-        let weights = TensorData::new(weights(&logits, self.classes(), logit_grad), [n, self.classes()]);
-        let gradient = point.logit_gradient(Tensor::from_data(weights, &self.device));
+        let grad_logits =
+            TensorData::new(grad_logits(&logits, self.classes(), logit_grad), [n, self.classes()]);
+        let gradient = point.logit_gradient(Tensor::from_data(grad_logits, &self.device));
         (logits, in_image_units(host(gradient)))
     }
 }

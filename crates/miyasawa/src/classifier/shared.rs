@@ -2,14 +2,14 @@ use super::{Classifier, LogitGrad};
 use crate::parallel::share_out;
 use burn::tensor::Device;
 
-/// A classifier whose batches are shared out among the processor's threads.
+/// A classifier whose batches are divided among the CPU threads.
 pub(super) struct Shared<T> {
     pub inner: T,
     pub device: Device,
 }
 
 impl<T: Classifier + Sync> Shared<T> {
-    /// `work` of each part's images and the place of its first one.
+    /// Calls `work` with each part's images and the index of its first image; returns the results.
     fn share_out<R: Send + Sync>(&self, images: &[f32], work: impl Fn(&[f32], usize) -> R + Sync) -> Vec<R> {
         let len = self.inner.len();
         share_out(images.len() / len, &self.device, |[from, count]| {

@@ -1,4 +1,4 @@
-//! What is compared: a TOML file.
+//! The configuration of a comparison: a TOML file.
 
 use crate::attack::Norm;
 use crate::model::NOISE_LEVELS;
@@ -16,7 +16,7 @@ use std::{
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CompareConfig {
-    /// A run of every model for each.
+    /// Seeds: one run of every model for each.
     #[serde(default = "default_seeds")]
     pub seeds: Vec<u64>,
     /// How long every model is trained.
@@ -27,7 +27,7 @@ pub struct CompareConfig {
     /// How models are attacked.
     #[serde(default)]
     pub attack: CompareAttack,
-    /// What the models have in common: a configuration as `train` reads it.
+    /// The common settings of all models: a configuration as `train` reads it.
     #[serde(default)]
     pub base: toml::Table,
     /// The models.
@@ -40,7 +40,8 @@ pub struct CompareConfig {
 pub struct Budget {
     /// Images that every model sees, with repetitions.
     pub images: Option<u64>,
-    /// Minutes that every model is trained, or with `images` the most that one is; its speed is measured first.
+    /// Minutes of training for every model, or with `images` the upper limit; the speed is measured
+    /// first.
     pub minutes: Option<f64>,
 }
 
@@ -80,15 +81,15 @@ impl Default for CompareAttack {
     }
 }
 
-/// A model to train, or one that is there.
+/// A model to train, or an existing checkpoint.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ModelEntry {
     /// Its name in the report and of its folders: letters, digits, `.`, `_`, `-`.
     pub name: String,
-    /// What differs from the base.
+    /// The settings that differ from the base.
     pub set: toml::Table,
-    /// Seeds of its own in place of the comparison's.
+    /// The model's own seeds instead of the comparison's.
     pub seeds: Option<Vec<u64>>,
     /// A checkpoint that is measured and not trained.
     pub checkpoint: Option<PathBuf>,
@@ -102,7 +103,7 @@ impl CompareConfig {
     /// Reads a file, applies `key=value` settings and checks the result.
     ///
     /// # Errors
-    /// If the file cannot be read, a key is unknown, or a value makes no sense.
+    /// If the file cannot be read, a key is unknown, or a value is invalid.
     pub fn load(path: &Path, settings: &[String]) -> Result<Self, ConfigError> {
         let origin = path.display().to_string();
         let text = std::fs::read_to_string(path)
@@ -124,10 +125,10 @@ impl CompareConfig {
         Ok(config)
     }
 
-    /// Says what makes no sense.
+    /// Checks all values.
     ///
     /// # Errors
-    /// The first value that makes no sense.
+    /// The first invalid value, with its key and the expected values.
     pub fn check(&self) -> Result<(), ConfigError> {
         let wrong = |key, found: String, expected| Err(ConfigError::Value { key, found, expected });
         for seeds in self.models.iter().filter_map(|entry| entry.seeds.as_ref()).chain([&self.seeds]) {
@@ -136,13 +137,13 @@ impl CompareConfig {
             }
         }
         let budget = &self.budget;
-        let fits = match (budget.images, budget.minutes) {
+        let valid = match (budget.images, budget.minutes) {
             (None, None) => false,
             (images, minutes) => {
                 images.is_none_or(|i| i > 0) && minutes.is_none_or(|m| m > 0.0 && m.is_finite())
             }
         };
-        if !fits {
+        if !valid {
             return wrong("budget", format!("{budget:?}"), "images or minutes, above 0");
         }
         let name = |entry: &ModelEntry| entry.name.clone();
@@ -172,7 +173,7 @@ impl CompareConfig {
         }
         for entry in &self.models {
             let trained = self.train_config(entry, self.seeds[0], 1)?;
-            // What a checkpoint holds is seen when it is read.
+            // A checkpoint is checked when it is read.
             if sigmas.contains(&0.0) && entry.checkpoint.is_none() && !trained.network.is_blind() {
                 let found = format!("{sigmas:?} for {}", entry.name);
                 return wrong("eval.sigmas", found, "0 only if all networks are blind to the noise level");
@@ -186,10 +187,10 @@ impl CompareConfig {
         entry.seeds.as_ref().unwrap_or(&self.seeds)
     }
 
-    /// The configuration of a model's run of so many steps.
+    /// The configuration of a model's run of `steps` steps.
     ///
     /// # Errors
-    /// If a key is unknown or a value makes no sense.
+    /// If a key is unknown or a value is invalid.
     pub fn train_config(
         &self,
         entry: &ModelEntry,
@@ -210,7 +211,7 @@ impl CompareConfig {
     }
 }
 
-/// Puts the values of `over` into `table`, key by key.
+/// Overwrites the values of `table` with those of `over`, key by key.
 fn merge(table: &mut toml::Table, over: &toml::Table) {
     for (key, value) in over {
         match (table.get_mut(key), value) {
@@ -235,13 +236,16 @@ mod tests {
                         [[models]]\nname = \"a\"\n[[models]]\nname = \"b\"\nset = { network.kind = \"dncnn\" }\n";
 
     #[test]
-    fn a_models_settings_go_over_the_base() {
+    fn a_models_settings_override_the_base() {
         let config = load(GOOD, &["attack.count=7"]).unwrap();
         assert_eq!((config.attack.count, config.seeds.len()), (7, 2));
-        let of = |k: usize| config.train_config(&config.models[k], 2, 9).unwrap();
-        assert_eq!((of(0).network.width, of(0).seed, of(0).schedule.steps), (8, 2, Some(9)));
-        assert_eq!(of(1).network.kind.to_string(), "dncnn");
-        assert_eq!(of(1).network.width, 8);
+        let run_config = |k: usize| config.train_config(&config.models[k], 2, 9).unwrap();
+        assert_eq!(
+            (run_config(0).network.width, run_config(0).seed, run_config(0).schedule.steps),
+            (8, 2, Some(9))
+        );
+        assert_eq!(run_config(1).network.kind.to_string(), "dncnn");
+        assert_eq!(run_config(1).network.width, 8);
         let both = load(GOOD, &["budget.minutes=2", "models=[{name=\"a\", seeds=[5]}]"]).unwrap();
         assert_eq!((both.budget.images, both.budget.minutes), (Some(100), Some(2.0)));
         assert_eq!(

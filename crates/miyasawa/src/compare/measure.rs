@@ -1,4 +1,4 @@
-//! What is measured of a model.
+//! The measurements of a model.
 
 use super::{CompareConfig, ModelEntry, load, write_json};
 use crate::attack::{Pgd, robust_accuracy_while};
@@ -20,7 +20,7 @@ use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 use std::{path::Path, time::Instant};
 
-/// What was measured of a run, in its folder.
+/// File name of a run's measurements, in its folder.
 const RESULT: &str = "result.json";
 /// Images that a run's strip shows.
 const SHOWN: usize = 6;
@@ -31,30 +31,30 @@ const TIMED_SIGMA: f64 = 0.2;
 /// Images of a timed batch, and how often it is timed.
 const TIMED: [usize; 2] = [16, 5];
 
-/// A run, or a checkpoint that was given.
+/// The measurements of a run, or of a given checkpoint.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RunResult {
     /// The model's name.
     pub name: String,
-    /// The run's seed; none of a checkpoint that was given.
+    /// The run's seed; `None` for a given checkpoint.
     pub seed: Option<u64>,
     /// The checkpoint.
     pub model: String,
     /// Hash of the checkpoint.
     pub sha256: String,
-    /// What the network is.
+    /// The kind of network.
     pub network: String,
-    /// What it learned from: `cross-entropy`, `score matching`, both, or `JEM`.
+    /// The training losses: `cross-entropy`, `score matching`, both, or `JEM`.
     pub learned: String,
     /// Numbers in the checkpoint: parameters and running statistics.
     pub parameters: usize,
-    /// Images that were seen.
+    /// Number of training images seen, with repetitions.
     pub images: u64,
-    /// What ended the training early.
+    /// The error that ended the training early.
     pub diverged: Option<String>,
     /// How often the training returned to an earlier state.
     pub rollbacks: u64,
-    /// How many images were measured; broken ones are left out.
+    /// Number of measured images, without corrupt ones.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub count: Option<usize>,
     /// A row for every noise level.
@@ -64,9 +64,9 @@ pub struct RunResult {
     pub attacked: Option<usize>,
     /// A row for every size of the attack.
     pub robust: Vec<RobustRow>,
-    /// What it costs.
+    /// The cost of training and inference.
     pub costs: Costs,
-    /// Instruction set and threads that the times belong to.
+    /// Instruction set and number of threads of the timings.
     #[serde(default)]
     pub machine: String,
 }
@@ -76,14 +76,14 @@ pub struct RunResult {
 pub struct RobustRow {
     /// Size of the attack, in units of the [0, 1] range.
     pub eps: f64,
-    /// Share of the images that are right and stay right.
+    /// Share of the images that are classified correctly and stay so under attack.
     pub robust_accuracy: f64,
     /// Its 95% interval ([`wilson`]); none in results of earlier versions.
     #[serde(default)]
     pub robust_interval: Option<[f64; 2]>,
 }
 
-/// What a model costs: counted in MACs of the convolutions, and measured.
+/// The cost of a model: MACs of the convolutions, and measured times.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Costs {
     /// MACs to learn from one image once.
@@ -102,16 +102,16 @@ pub struct Costs {
     pub denoise_seconds: Option<f64>,
 }
 
-/// What makes a measurement the same as an earlier one.
+/// A stored result, with the settings under which it can be reused.
 #[derive(PartialEq, Serialize, Deserialize)]
 struct Stored {
     settings: String,
     result: RunResult,
 }
 
-/// What is known of a run without a checkpoint.
+/// The state of a run without a training checkpoint.
 pub(super) enum Finished {
-    /// It is not finished, or nothing is left of it.
+    /// It is not finished, or its files are gone.
     No,
     /// The measurement was stopped.
     Stopped,
@@ -123,7 +123,7 @@ pub(super) enum Finished {
 pub(super) struct Measures<'c> {
     config: &'c CompareConfig,
     device: &'c Device,
-    /// How the images are brought to one size.
+    /// The settings by which images are resized.
     data: DataConfig,
     pub test: Images,
     /// What a denoiser is measured on.
@@ -135,14 +135,14 @@ impl<'c> Measures<'c> {
     /// Loads the data of the comparison's base.
     pub fn new(config: &'c CompareConfig, device: &'c Device) -> Result<Self, ExperimentError> {
         let base = ModelEntry { name: "base".to_owned(), ..ModelEntry::default() };
-        // The base need not be a model by itself: what is unlabelled for all of them is so here.
+        // The base need not be a valid model by itself, but its data settings apply to all models.
         let base = config.train_config(&base, config.seeds[0], 1)?;
         let data = base.data.clone();
         let trainer = Trainer::new(base, device)?;
         let attack = &config.attack;
         let too_large = attack.norm.too_large(&attack.eps, trainer.test_set().image_len());
-        if let Some(said) = too_large.filter(|_| attack.count > 0) {
-            tracing::warn!("attack: {said}");
+        if let Some(warning) = too_large.filter(|_| attack.count > 0) {
+            tracing::warn!("attack: {warning}");
         }
         let (test, own_sizes) = (trainer.test_set().clone(), trainer.measured().clone());
         Ok(Self { config, device, data, test, own_sizes, training_images: trainer.training_images() })
@@ -152,14 +152,15 @@ impl<'c> Measures<'c> {
         self.test.name().to_owned()
     }
 
-    /// How many images there are to measure, broken ones too.
+    /// Number of images to measure, including corrupt ones.
     pub fn count(&self) -> usize {
         let all = self.own_sizes.len();
         self.config.eval.limit.unwrap_or(all).min(all)
     }
 
-    /// Measures a model, unless the same was measured before; nothing if the monitor stops it.
-    pub fn of(
+    /// Measures a model, or returns the stored result of the same measurement; `None` as soon as
+    /// the monitor stops it.
+    pub fn measure(
         &self,
         entry: &ModelEntry,
         settings: Option<&TrainConfig>,
@@ -208,17 +209,17 @@ impl<'c> Measures<'c> {
         };
         if info.denoises() {
             let shown = self.shown()?;
-            let ask = Query { denoise: true, ..Query::default() };
-            let denoised = model.predict(&shown.y, &shown.sigma, &ask).denoised;
+            let query = Query { denoise: true, ..Query::default() };
+            let denoised = model.predict(&shown.y, &shown.sigma, &query).denoised;
             denoised.map(|d| strip(d)?.save_png(run_dir.join(STRIP))).transpose()?;
         }
         write_json(&run_dir.join(RESULT), &Stored { settings: key, result: result.clone() })?;
         Ok(Some(result))
     }
 
-    /// The result of a run that has no checkpoint to go on from: measured anew where its finished model is there and was not
-    /// measured in the same way, or what was measured of it.
-    pub fn of_finished(
+    /// The result of a run that has no training checkpoint to resume from: the stored result if it
+    /// is still valid, otherwise a new measurement of its finished model.
+    pub fn measure_finished(
         &self,
         entry: &ModelEntry,
         settings: &TrainConfig,
@@ -231,23 +232,23 @@ impl<'c> Measures<'c> {
         }
         let (checkpoint, sha256) = load(model)?;
         let diverged = stored.filter(|stored| stored.sha256 == sha256).and_then(|stored| stored.diverged);
-        let whole = settings.schedule.steps.is_some_and(|steps| checkpoint.info.training.steps >= steps);
-        if !whole && diverged.is_none() {
+        let complete = settings.schedule.steps.is_some_and(|steps| checkpoint.info.training.steps >= steps);
+        if !complete && diverged.is_none() {
             return Ok(Finished::No);
         }
-        let result = self.of(entry, Some(settings), [model, run_dir], diverged, monitor)?;
+        let result = self.measure(entry, Some(settings), [model, run_dir], diverged, monitor)?;
         Ok(result.map_or(Finished::Stopped, |result| Finished::Measured(Box::new(result))))
     }
 
-    /// What was measured of a run in the same way, by its folder alone.
+    /// The stored result in a run's folder, if it was measured with the same settings.
     fn stored(&self, run_dir: &Path) -> Option<RunResult> {
         let text = std::fs::read_to_string(run_dir.join(RESULT)).ok()?;
         let Stored { settings, result } = serde_json::from_str(&text).ok()?;
-        let whole = result.costs.denoise_macs.is_none() || run_dir.join(STRIP).exists();
-        (whole && settings == self.key(&result.sha256, result.seed.is_some())).then_some(result)
+        let complete = result.costs.denoise_macs.is_none() || run_dir.join(STRIP).exists();
+        (complete && settings == self.key(&result.sha256, result.seed.is_some())).then_some(result)
     }
 
-    /// The images that every model's strip shows, with the middle one of the noise levels.
+    /// The images of every model's strip, at the middle noise level.
     pub fn shown(&self) -> Result<NoisyBatch, ExperimentError> {
         let few = self.test.sample(SHOWN)?;
         Ok(noisy_batch(&few, [0, few.len()], self.shown_sigma(), [0, 0], self.device))
@@ -258,20 +259,21 @@ impl<'c> Measures<'c> {
         sigmas[sigmas.len() / 2]
     }
 
-    /// What makes a measurement the same. How a run's images were brought to their size stands in its configuration.
+    /// The settings under which a stored result can be reused. The resizing of a run's images is
+    /// part of its own configuration.
     fn key(&self, sha256: &str, is_run: bool) -> String {
         let (eval, attack, data) = (&self.config.eval, &self.config.attack, &self.data);
-        let brought = match is_run {
+        let resizing = match is_run {
             true => String::new(),
             false => {
                 let shape = <(usize, usize, usize)>::from(self.test.geometry());
                 format!(" {shape:?} by {:?}, {}", data.fit, data.crop_share)
             }
         };
-        format!("{sha256} on {} {}{brought}: {eval:?} {attack:?}", self.name(), self.test.len())
+        format!("{sha256} on {} {}{resizing}: {eval:?} {attack:?}", self.name(), self.test.len())
     }
 
-    /// Whether the model can be measured on these images.
+    /// Checks that the model can be measured on these images.
     fn check(&self, info: &ModelInfo, path: &Path) -> Result<(), ExperimentError> {
         let other = |found: String, expected: String| {
             Err(ExperimentError::OtherData { path: path.to_owned(), found, expected })
@@ -286,12 +288,15 @@ impl<'c> Measures<'c> {
             return other(classes(&data.classes), classes(test.classes()));
         }
         if self.config.eval.sigmas.contains(&0.0) && !info.network.is_blind() {
-            return other("a network that is told the noise level".to_owned(), "the level 0 too".to_owned());
+            return other(
+                "a network conditioned on the noise level".to_owned(),
+                "a blind network (because of noise level 0)".to_owned(),
+            );
         }
         Ok(())
     }
 
-    /// How many images were attacked, and the results; nothing if the monitor stops it.
+    /// The number of attacked images and the results; `None` as soon as the monitor stops it.
     fn robust(
         &self,
         model: &Model,
@@ -327,7 +332,7 @@ impl<'c> Measures<'c> {
         let pass = info.network.macs([info.data.height, info.data.width]) as u64;
         let passes = settings.map_or(0, TrainConfig::passes);
         let (classify, denoise) = (info.classifies(), info.denoises());
-        let seconds = |ask: Query<'_>| self.seconds(model, &ask);
+        let seconds = |query: Query<'_>| self.seconds(model, &query);
         Ok(Costs {
             train_macs: passes * pass,
             epoch_macs: passes * pass * self.training_images as u64,
@@ -343,15 +348,15 @@ impl<'c> Measures<'c> {
         })
     }
 
-    /// Median seconds an image.
-    fn seconds(&self, model: &Model, ask: &Query<'_>) -> Result<f64, ExperimentError> {
+    /// Median time for an image in seconds.
+    fn seconds(&self, model: &Model, query: &Query<'_>) -> Result<f64, ExperimentError> {
         let [count, times] = TIMED;
         let few = self.test.sample(count)?;
         let count = few.len();
         let batch = noisy_batch(&few, [0, count], TIMED_SIGMA, [0, 0], self.device);
         let once = || {
             let start = Instant::now();
-            let found = model.predict(&batch.y, &batch.sigma, ask);
+            let found = model.predict(&batch.y, &batch.sigma, query);
             drop((found.logits.map(host), found.denoised.map(host)));
             start.elapsed().as_secs_f64() / count as f64
         };

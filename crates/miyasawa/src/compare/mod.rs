@@ -1,15 +1,15 @@
-//! Several models on one budget: each is trained or taken as it is, measured in the same way, and put into
-//! one report.
+//! Compares several models with one training budget: each is trained or loaded, measured in the
+//! same way, and shown in one report.
 //!
-//! | in the folder | what it is |
+//! | in the folder | content |
 //! | --- | --- |
-//! | `runs/NAME-seedS/` | an ordinary run, and what was measured of it: `result.json`, `denoised.png` |
+//! | `runs/NAME-seedS/` | a training run and its measurements: `result.json`, `denoised.png` |
 //! | `plan.json` | seconds that a step of each model takes, where the budget has minutes |
 //! | `report.html`, `report.md`, `report.json` | the comparison |
 //!
-//! What is done already is not done again: after an interruption the same call goes on. Of a finished run `config.toml`,
-//! `result.json` and `denoised.png` suffice, so that runs can be trained on several machines ([`Choice`]), or their
-//! weights be thrown away.
+//! Finished work is not repeated: after an interruption the same call resumes. Of a finished run
+//! `config.toml`, `result.json` and `denoised.png` suffice, so that runs can be trained on several
+//! machines ([`Choice`]), or their weights deleted.
 
 mod config;
 mod measure;
@@ -33,23 +33,23 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The result.
+/// The result of a comparison.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Comparison {
-    /// What was compared.
+    /// The configuration.
     pub config: CompareConfig,
-    /// The images that everything was measured on.
+    /// The name of the images that everything was measured on.
     pub data: String,
-    /// How many of them.
+    /// Number of measured images.
     pub count: usize,
     /// Every run, models in the order of the configuration.
     pub runs: Vec<RunResult>,
-    /// What made the report; none in those of earlier versions.
+    /// The provenance of the report; `None` in documents of earlier versions.
     #[serde(default)]
     pub provenance: Option<Provenance>,
 }
 
-/// A run as it begins, for whoever watches.
+/// A run that begins, for observers.
 #[derive(Clone, Copy, Debug)]
 pub struct Beginning<'c> {
     /// The model's name.
@@ -60,19 +60,20 @@ pub struct Beginning<'c> {
     pub total: u64,
 }
 
-/// Which models of a comparison a call is about.
+/// The models of a comparison that a call trains and measures.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Choice {
     /// All of them, and the report.
     #[default]
     All,
-    /// Those of these names, without a report: the others are trained by other calls, at the same time or elsewhere.
+    /// Those of these names, without a report: the others are trained by other calls, at the same
+    /// time or elsewhere.
     Only(Vec<String>),
 }
 
 impl Choice {
-    /// The models that are chosen.
-    fn of<'c>(&self, config: &'c CompareConfig) -> Result<Vec<&'c ModelEntry>, ExperimentError> {
+    /// The chosen models.
+    fn select<'c>(&self, config: &'c CompareConfig) -> Result<Vec<&'c ModelEntry>, ExperimentError> {
         let Self::Only(names) = self else { return Ok(config.models.iter().collect()) };
         if let Some(name) = names.iter().find(|name| config.models.iter().all(|entry| entry.name != **name)) {
             let known = config.models.iter().map(|entry| entry.name.clone()).collect();
@@ -82,12 +83,13 @@ impl Choice {
     }
 }
 
-/// Trains and measures what is chosen, and writes the report of all, which says that it comes `from` there; `observe` gives an observer for each
-/// training, the monitor is asked while models are measured. Nothing if the one or the other stopped it.
+/// Trains and measures the chosen models, and writes the report if all are chosen, with the
+/// provenance `from`. `observe` returns an observer for each training; the monitor is asked
+/// while models are measured. Returns `None` if an observer or the monitor stopped the work.
 ///
 /// # Errors
-/// If the configuration makes no sense, or a file cannot be read or written. A training that diverges is no error: it is a
-/// part of the result.
+/// If the configuration is invalid, or a file cannot be read or written. A training that diverges
+/// is not an error, but part of the result.
 pub fn run<O: Observer>(
     config: &CompareConfig,
     choice: &Choice,
@@ -98,20 +100,20 @@ pub fn run<O: Observer>(
     monitor: &mut dyn Monitor,
 ) -> Result<Option<Comparison>, ExperimentError> {
     config.check()?;
-    let models = choice.of(config)?;
+    let models = choice.select(config)?;
     let folder = |path: &Path| {
         let error = |source| ExperimentError::Folder { path: path.to_owned(), source };
         std::fs::create_dir_all(path).map_err(error)
     };
     folder(&out.join("runs"))?;
-    let steps = Plan { config, device, path: out.join("plan.json") }.steps(&models)?;
+    let steps = StepPlan { config, device, path: out.join("plan.json") }.steps(&models)?;
     let measures = Measures::new(config, device)?;
     let mut runs = Vec::new();
     for entry in models {
         if let Some(path) = &entry.checkpoint {
             let run_dir = run_dir(out, &entry.name, None);
             folder(&run_dir)?;
-            let Some(result) = measures.of(entry, None, [path, &run_dir], None, monitor)? else {
+            let Some(result) = measures.measure(entry, None, [path, &run_dir], None, monitor)? else {
                 return Ok(None);
             };
             runs.push(result);
@@ -122,9 +124,10 @@ pub fn run<O: Observer>(
             let settings = config.train_config(entry, seed, steps[&entry.name])?;
             let resume = resumes(&settings, &run_dir)?;
             let model = run_dir.join("model.safetensors");
-            // Without a checkpoint nothing goes on, and what was trained must not be trained again.
+            // Without a training checkpoint a run cannot resume; a finished run must not be trained
+            // again.
             if resume && !has_checkpoint(&run_dir)? {
-                match measures.of_finished(entry, &settings, [&model, &run_dir], monitor)? {
+                match measures.measure_finished(entry, &settings, [&model, &run_dir], monitor)? {
                     Finished::Measured(result) => {
                         runs.push(*result);
                         continue;
@@ -143,7 +146,7 @@ pub fn run<O: Observer>(
                 Err(error) => return Err(error.into()),
             };
             let paths = [model.as_path(), &run_dir];
-            let Some(result) = measures.of(entry, Some(&settings), paths, diverged, monitor)? else {
+            let Some(result) = measures.measure(entry, Some(&settings), paths, diverged, monitor)? else {
                 return Ok(None);
             };
             runs.push(result);
@@ -158,13 +161,13 @@ pub fn run<O: Observer>(
     Ok(Some(comparison))
 }
 
-/// The folder of a run, or of a checkpoint that was given.
+/// The folder of a run, or of a given checkpoint.
 fn run_dir(out: &Path, name: &str, seed: Option<u64>) -> PathBuf {
     let folder = seed.map_or_else(|| name.to_owned(), |seed| format!("{name}-seed{seed}"));
     out.join("runs").join(folder)
 }
 
-/// Whether the folder holds this run already, begun or done.
+/// Whether the folder already holds this run, unfinished or finished.
 fn resumes(settings: &TrainConfig, run_dir: &Path) -> Result<bool, ExperimentError> {
     let text = match std::fs::read_to_string(run_dir.join("config.toml")) {
         Ok(text) => text,
@@ -183,15 +186,15 @@ fn resumes(settings: &TrainConfig, run_dir: &Path) -> Result<bool, ExperimentErr
     Ok(true)
 }
 
-/// How many steps each model gets.
-struct Plan<'c> {
+/// Plans the number of steps of each model.
+struct StepPlan<'c> {
     config: &'c CompareConfig,
     device: &'c Device,
     path: PathBuf,
 }
 
-impl Plan<'_> {
-    /// What was measured so far: an interrupted comparison must go on with the same steps.
+impl StepPlan<'_> {
+    /// The stored seconds per step: an interrupted comparison must resume with the same steps.
     fn speeds(&self) -> BTreeMap<String, f64> {
         let text = std::fs::read_to_string(&self.path).unwrap_or_default();
         serde_json::from_str(&text).unwrap_or_default()
@@ -211,7 +214,7 @@ impl Plan<'_> {
                     Some(&seconds) => seconds,
                     None => {
                         let seconds = Trainer::new(settings, self.device)?.seconds_per_step()?;
-                        // Read once more: another call may measure other models meanwhile.
+                        // Read again: another call may have measured other models meanwhile.
                         let mut speeds = self.speeds();
                         speeds.insert(entry.name.clone(), seconds);
                         write_json(&self.path, &speeds)?;

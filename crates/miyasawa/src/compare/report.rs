@@ -1,10 +1,10 @@
-//! The comparison as pages: HTML to look at, Markdown to keep, JSON to compute with.
+//! The report of a comparison: HTML, Markdown and JSON.
 
 use super::{
     Comparison, RunResult,
     measure::{Measures, strip, strip_of},
     run_dir,
-    shown::{Shown, Spread, caption, limits, marked, quantities},
+    shown::{ShownQuantity, Spread, caption, limits, marked, quantities},
     write_json,
 };
 use crate::atomic::write_atomic;
@@ -20,7 +20,7 @@ const WIDTH: u32 = 720;
 const CELL: usize = 96;
 const TEXT: f32 = 15.0;
 
-/// How minutes become steps.
+/// How minutes are converted to steps.
 const PLANNED: &str = " at the speed measured beforehand";
 
 /// A table for both pages; marked cells are bold in Markdown.
@@ -72,7 +72,7 @@ impl Pages {
     }
 }
 
-/// The height of a plot with so many lines, whose names take some of it.
+/// The height of a plot with `lines` lines, including the legend.
 fn height(lines: usize) -> u32 {
     360 + 10 * lines as u32
 }
@@ -91,7 +91,7 @@ pub(super) fn write(
     let mut pages = Pages { html: Page::new("Comparison"), markdown: "# Comparison\n".to_owned() };
     let budget = match (comparison.config.budget.images, comparison.config.budget.minutes) {
         (Some(images), Some(minutes)) => {
-            format!("{images} images seen, or {minutes} minutes of training{PLANNED} where that is less,")
+            format!("{images} images seen, or {minutes} minutes of training{PLANNED} if that is less,")
         }
         (Some(images), None) => format!("{images} images seen"),
         (_, minutes) => format!("{} minutes of training{PLANNED}", minutes.unwrap_or(0.0)),
@@ -99,9 +99,10 @@ pub(super) fn write(
     let machines: BTreeSet<&str> = comparison.runs.iter().map(|run| run.machine.as_str()).collect();
     let machines = machines.into_iter().collect::<Vec<_>>().join("; ");
     pages.paragraph(&format!(
-        "Budget: {budget} for each of {} models, seeds {:?} where a model has none of its own. Measured on {} images of {}; times on {}. Noise \
-         levels are in units of the [-1, 1] range, PSNR uses the peak-to-peak range 2. Of several seeds: mean \u{b1} \
-         sample standard deviation.",
+        "Budget: {budget} for each of {} models, seeds {:?} except for models with their own \
+         seeds. Measured on {} images of {}; times on {}. Noise levels are in units of the [-1, 1] \
+         range, PSNR uses the peak-to-peak range 2. For several seeds: mean \u{b1} sample standard \
+         deviation.",
         comparison.config.models.len(),
         comparison.config.seeds,
         comparison.count,
@@ -135,7 +136,7 @@ pub(super) fn write(
     Ok(write_atomic(&out.join("report.html"), |file| file.write_all(pages.html.render().as_bytes()))?)
 }
 
-/// Where the report comes from, at its end.
+/// Adds the provenance at the end of the report.
 fn provenance(pages: &mut Pages, comparison: &Comparison, from: &Provenance) {
     let model = |run: &RunResult| {
         let seed = run.seed.map(|seed| format!(", seed {seed}")).unwrap_or_default();
@@ -151,9 +152,9 @@ fn provenance(pages: &mut Pages, comparison: &Comparison, from: &Provenance) {
 }
 
 fn models(pages: &mut Pages, comparison: &Comparison) {
-    // Three digits that say something.
+    // Three significant digits.
     let scaled = |count: u64, unit: f64| {
-        // Of a checkpoint that was given it is not known.
+        // It is unknown for a given checkpoint.
         if count == 0 {
             return "-".to_owned();
         }
@@ -175,11 +176,12 @@ fn models(pages: &mut Pages, comparison: &Comparison) {
             first.learned.clone(),
             first.parameters.to_string(),
             optional(
-                Spread::of(runs.iter().map(|run| Some(run.images as f64))).map(|s| format!("{:.0}", s.mean)),
+                Spread::of_values(runs.iter().map(|run| Some(run.images as f64)))
+                    .map(|s| format!("{:.0}", s.mean)),
             ),
             format!("{diverged} of {}, {rollbacks} rollbacks", runs.len()),
         ]);
-        let speed = |of: fn(&RunResult) -> Option<f64>| Spread::of(runs.iter().map(|run| of(run)));
+        let speed = |of: fn(&RunResult) -> Option<f64>| Spread::of_values(runs.iter().map(|run| of(run)));
         let minutes = |run: &RunResult| Some(run.images as f64 / run.costs.train_images_per_second? / 60.0);
         let milliseconds = |s: Spread| format!("{:.3}", 1e3 * s.mean);
         cost.push(vec![
@@ -234,7 +236,11 @@ fn models(pages: &mut Pages, comparison: &Comparison) {
     });
 }
 
-fn against_noise(pages: &mut Pages, comparison: &Comparison, shown: &Shown) -> Result<(), ExperimentError> {
+fn against_noise(
+    pages: &mut Pages,
+    comparison: &Comparison,
+    shown: &ShownQuantity,
+) -> Result<(), ExperimentError> {
     let sigmas = &comparison.config.eval.sigmas;
     let (factor, digits, unit) = shown.format;
     let mut header = vec!["model".to_owned()];
@@ -315,7 +321,7 @@ fn robust(
     Ok(())
 }
 
-/// A few images clean, noisy, and denoised by every model that can.
+/// A few images: clean, noisy, and denoised by every model that denoises.
 fn grid(
     comparison: &Comparison,
     measures: &Measures<'_>,

@@ -1,16 +1,16 @@
-//! What a comparison shows of its models' runs: means over seeds with intervals, and which cells are marked.
+//! The quantities that a comparison shows: means over seeds with intervals, and the marked cells.
 
 use super::{Comparison, RunResult};
 use crate::eval::Quantity;
 use crate::metrics::{Best, Estimate, distinct_best};
 use crate::report::{PERCENT, rounded_range};
 
-/// What the marks of a table say.
-const MARKED: &str = "Marked: ahead of every other model beyond the 95% interval of the difference.";
-/// Why nothing is marked where an earlier version has measured.
+/// The meaning of the marks of a table.
+const MARKED: &str = "Marked: exceeds every other model by more than the 95% interval of the difference.";
+/// Why nothing is marked in results of an earlier version.
 const UNKNOWN: &str = "Nothing is marked: an earlier version measured this, without standard errors.";
 
-/// What is said of the marks below a table of these columns.
+/// The caption about the marks of a table with these columns.
 pub(super) fn caption(columns: &[Vec<Option<Estimate>>], marked: &[(usize, usize)]) -> &'static str {
     let unknown = columns.iter().flatten().flatten().any(|value| value.interval().is_none());
     match (marked.is_empty(), unknown) {
@@ -24,19 +24,20 @@ pub(super) fn caption(columns: &[Vec<Option<Estimate>>], marked: &[(usize, usize
 #[derive(Clone, Copy)]
 pub(super) struct Spread {
     pub mean: f64,
-    /// Sample standard deviation; none of a single run.
+    /// Sample standard deviation; `None` for a single run.
     deviation: Option<f64>,
-    /// The mean with its 95% interval: that of a run, for all saw the same images, and wider by what seeds differ.
+    /// The mean with its 95% interval: that of a run, because all runs are measured on the same
+    /// images, widened by the deviation between seeds.
     pub estimate: Estimate,
 }
 
 impl Spread {
-    /// Of values without intervals.
-    pub fn of(values: impl Iterator<Item = Option<f64>>) -> Option<Self> {
+    /// The spread of values without intervals.
+    pub fn of_values(values: impl Iterator<Item = Option<f64>>) -> Option<Self> {
         Self::of_estimates(values.map(|value| Some(Estimate::within(value?, None))))
     }
 
-    /// Of values with intervals.
+    /// The spread of values with intervals.
     pub fn of_estimates(values: impl Iterator<Item = Option<Estimate>>) -> Option<Self> {
         let values: Vec<Estimate> = values.flatten().collect();
         let count = values.len() as f64;
@@ -57,8 +58,8 @@ impl Spread {
     }
 }
 
-/// A quantity of a noise level as the report shows it.
-pub(super) struct Shown {
+/// How the report shows a quantity.
+pub(super) struct ShownQuantity {
     pub title: &'static str,
     pub axis: &'static str,
     pub quantity: Quantity,
@@ -69,8 +70,8 @@ pub(super) struct Shown {
     pub range: Option<(f64, f64)>,
 }
 
-/// The quantities of the report; PSNR and ECE have an axis that holds all that was measured.
-pub(super) fn quantities(comparison: &Comparison) -> [Shown; 5] {
+/// The quantities of the report; the axes of PSNR and ECE span all measured values.
+pub(super) fn quantities(comparison: &Comparison) -> [ShownQuantity; 5] {
     use Quantity::{Accuracy, Ece, Psnr, PsnrGivenLabel, Ssim};
     let all = |quantities: &[Quantity]| {
         let mut values = Vec::new();
@@ -83,7 +84,7 @@ pub(super) fn quantities(comparison: &Comparison) -> [Shown; 5] {
     let errors = rounded_range(all(&[Ece]).into_iter().chain([0.0]), 0.1);
     let shown = |title, axis, quantity, format, range| {
         let best = if quantity == Ece { Best::Lowest } else { Best::Highest };
-        Shown { title, axis, quantity, format, best, range }
+        ShownQuantity { title, axis, quantity, format, best, range }
     };
     [
         shown("Accuracy", "accuracy, %", Accuracy, (100.0, 2, "%"), Some(PERCENT)),
@@ -94,7 +95,8 @@ pub(super) fn quantities(comparison: &Comparison) -> [Shown; 5] {
     ]
 }
 
-/// The best cell of each column after the first, where it is the best beyond its interval.
+/// The best cell of each column after the first, if it is better than all others by more than the
+/// interval of the difference.
 pub(super) fn marked(columns: &[Vec<Option<Estimate>>], best: Best) -> Vec<(usize, usize)> {
     let of =
         |(column, values): (usize, &Vec<Option<Estimate>>)| Some((distinct_best(values, best)?, column + 1));
@@ -102,10 +104,11 @@ pub(super) fn marked(columns: &[Vec<Option<Estimate>>], best: Best) -> Vec<(usiz
 }
 
 impl Comparison {
-    /// A quantity of a run at the noise level of this number with its 95% interval, as far as that is known.
+    /// A quantity of a run at the noise level of this number with its 95% interval, as far as that
+    /// is known.
     pub(super) fn estimate(&self, run: &RunResult, level: usize, of: Quantity) -> Option<Estimate> {
         let found = run.rows.get(level)?.estimate(of)?;
-        // What an earlier version measured does not tell the interval, but of how many images it is.
+        // Earlier versions stored no interval, but the number of images determines it.
         let counted = || Estimate::share(found.value, run.count.unwrap_or(self.count)).interval();
         match (of, found.interval()) {
             (Quantity::Accuracy, None) => Some(Estimate::within(found.value, counted())),
@@ -113,7 +116,8 @@ impl Comparison {
         }
     }
 
-    /// The accuracy of a run under the attack of this number with its 95% interval, as far as that is known.
+    /// The accuracy of a run under the attack of this number with its 95% interval, as far as that
+    /// is known.
     pub(super) fn robust_estimate(&self, run: &RunResult, number: usize) -> Option<Estimate> {
         let row = run.robust.get(number)?;
         let count = run.attacked.unwrap_or(self.config.attack.count.min(self.count));
@@ -122,19 +126,21 @@ impl Comparison {
     }
 }
 
-/// What so many images and seeds can tell.
+/// The text on the conclusions that this many images and seeds allow.
 pub(super) fn limits(comparison: &Comparison) -> String {
     let half = |count: usize| 100.0 * Estimate::share(0.5, count.max(1)).half_width();
     let attacked = comparison.runs.iter().find_map(|run| run.attacked);
     let attacked = attacked.map_or(String::new(), |n| {
-        format!(", a robust accuracy of {n} images to within {:.1} points", half(n))
+        format!(", a robust accuracy on {n} images to within {:.1} points", half(n))
     });
     format!(
-        "What can be concluded: a share of {} images is known to within {:.1} points at most{attacked} (95%, Wilson's score \
-         interval), means such as PSNR to within 1.96 standard errors over the images (bars in the plots). A cell is marked \
-         only where it is ahead of every other model's beyond the interval of the difference (Newcombe's hybrid score \
-         interval, which takes the models as measured on different images and so is on the safe side). What another seed \
-         would change is in the intervals of models with several seeds alone.",
+        "What can be concluded: a share of {} images is known to within {:.1} points at \
+         most{attacked} (95%, Wilson's score interval), means such as PSNR to within 1.96 standard \
+         errors over the images (bars in the plots). A cell is marked only if it exceeds every \
+         other model's by more than the interval of the difference (Newcombe's hybrid score \
+         interval, which treats the models as measured on different images and is therefore \
+         conservative). Only models with several seeds have intervals that include the variation \
+         between seeds.",
         comparison.count,
         half(comparison.count),
     )
@@ -146,17 +152,17 @@ mod tests {
 
     #[test]
     fn seeds_that_differ_widen_the_interval() {
-        let of = |shares: &[f64]| {
+        let spread = |shares: &[f64]| {
             Spread::of_estimates(shares.iter().map(|s| Some(Estimate::share(*s, 5000)))).unwrap()
         };
-        let (one, two) = (of(&[0.82]), of(&[0.80, 0.84]));
+        let (one, two) = (spread(&[0.82]), spread(&[0.80, 0.84]));
         assert!((two.mean - 0.82).abs() < 1e-12 && one.text(100.0, 1, "%") == "82.0%");
         assert_eq!(two.text(100.0, 1, "%"), "82.0% \u{b1} 2.8");
         assert!(two.estimate.half_width() > 2.0 * one.estimate.half_width());
         let other = Estimate::share(0.79, 5000);
         assert!(one.estimate.exceeds(other) && !two.estimate.exceeds(other));
-        assert!(Spread::of([None].into_iter()).is_none());
-        assert!(!Spread::of([Some(3.0)].into_iter()).unwrap().estimate.exceeds(other), "not known");
+        assert!(Spread::of_values([None].into_iter()).is_none());
+        assert!(!Spread::of_values([Some(3.0)].into_iter()).unwrap().estimate.exceeds(other), "not known");
     }
 
     #[test]

@@ -1,10 +1,10 @@
-//! What the number of images leaves open of an evaluation.
+//! The statistical errors of an evaluation on a finite number of images.
 
 use super::EvalRow;
 use crate::metrics::Estimate;
 use serde::{Deserialize, Serialize};
 
-/// What the number of images leaves open of a [`EvalRow`]; none in documents of earlier versions.
+/// The statistical errors of an [`EvalRow`]; `None` in documents of earlier versions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct RowErrors {
     /// 95% interval of the accuracy ([`wilson`](crate::metrics::wilson)).
@@ -24,7 +24,7 @@ pub struct RowErrors {
     pub psnr_given_label_error: Option<f64>,
 }
 
-/// A quantity of a [`EvalRow`].
+/// A quantity of an [`EvalRow`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Quantity {
     /// The accuracy, a share.
@@ -40,7 +40,8 @@ pub enum Quantity {
 }
 
 impl EvalRow {
-    /// A quantity with its 95% interval, as far as that is known; none where the model has no such quantity.
+    /// A quantity with its 95% interval, if that is known; `None` if the model has no such
+    /// quantity.
     pub fn estimate(&self, of: Quantity) -> Option<Estimate> {
         let errors = &self.errors;
         let (value, error) = match of {

@@ -15,21 +15,21 @@ use crate::progress::{Monitor, Piece, Progress};
 use crate::random::evaluation_noise;
 use burn::tensor::{Device, Int, Tensor, TensorData, activation::log_softmax};
 
-/// What is evaluated.
+/// The settings of an evaluation.
 #[derive(Clone, Debug)]
 pub struct EvalOptions {
-    /// Noise levels, in units of the [-1, 1] range, within [`NOISE_LEVELS`](crate::model::NOISE_LEVELS); 0 is a level for
-    /// networks alone that are not told it.
+    /// Noise levels, in units of the [-1, 1] range, within
+    /// [`NOISE_LEVELS`](crate::model::NOISE_LEVELS); 0 is allowed for blind networks only.
     pub sigmas: Vec<f64>,
-    /// Take so many images, evenly spaced over the set; all if left out.
+    /// Number of images, evenly spaced over the set; all if `None`.
     pub limit: Option<usize>,
     /// Images that go through the network at once.
     pub batch: usize,
     /// Seed of the noise.
     pub seed: u64,
-    /// Whether to classify; a denoiser alone has no classes worth measuring.
+    /// Whether to classify; `false` for a model that only denoises.
     pub classify: bool,
-    /// Whether to denoise; a classifier alone has no denoiser worth measuring.
+    /// Whether to denoise; `false` for a model that only classifies.
     pub denoise: bool,
 }
 
@@ -40,12 +40,12 @@ impl Default for EvalOptions {
     }
 }
 
-/// A model at one noise level; what it cannot do is left out.
+/// The metrics of a model at one noise level; `None` for tasks that it was not trained for.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct EvalRow {
     /// The noise level.
     pub sigma: f64,
-    /// Share of the images whose class is the likeliest.
+    /// Share of the images whose class is the most probable one.
     pub accuracy: Option<f64>,
     /// Mean of `-log p(c | y)`.
     pub nll: Option<f64>,
@@ -60,9 +60,9 @@ pub struct EvalRow {
     pub mse: Option<f64>,
     /// Mean PSNR of `D(y, true class)`.
     pub psnr_given_label: Option<f64>,
-    /// Mean PSNR of `y` itself; none at noise level 0.
+    /// Mean PSNR of `y` itself; `None` at noise level 0.
     pub psnr_noisy: Option<f64>,
-    /// What the number of images leaves open.
+    /// The statistical errors.
     #[serde(default, flatten)]
     pub errors: RowErrors,
 }
@@ -81,8 +81,8 @@ pub struct NoisyBatch {
     pub clean: Vec<f32>,
 }
 
-/// The images `from..from + count` at a noise level; the noise is a function of the seed, the number
-/// `level` and the image's place alone.
+/// The images `from..from + count` at a noise level; the noise is a function of the seed, the
+/// number `level` and the image's index alone.
 pub fn noisy_batch(
     data: &Dataset,
     [from, count]: [usize; 2],
@@ -93,11 +93,11 @@ pub fn noisy_batch(
     noisy_batch_at(data, [from, count], from, sigma, seed_level, device)
 }
 
-/// As [`noisy_batch`], with the noise of the images from `place` on.
+/// As [`noisy_batch`], with the noise of the images from `noise_index` on.
 fn noisy_batch_at(
     data: &Dataset,
     [from, count]: [usize; 2],
-    place: usize,
+    noise_index: usize,
     sigma: f64,
     [seed, level]: [u64; 2],
     device: &Device,
@@ -106,12 +106,12 @@ fn noisy_batch_at(
     let shape = [count, data.channels(), data.height(), data.width()];
     let mut clean = vec![0.0; count * data.image_len()];
     gather(data, &indices, &mut clean);
-    let eps = evaluation_noise(seed, level, place, count, data.image_len());
+    let noise = evaluation_noise(seed, level, noise_index, count, data.image_len());
     let labels: Vec<i32> = data.labels()[from..from + count].iter().map(|l| *l as i32).collect();
     let x = Tensor::<4>::from_data(TensorData::new(clean.clone(), shape), device);
-    let eps = Tensor::<4>::from_data(TensorData::new(eps, shape), device);
+    let noise = Tensor::<4>::from_data(TensorData::new(noise, shape), device);
     NoisyBatch {
-        y: x.clone() + eps * sigma,
+        y: x.clone() + noise * sigma,
         x,
         sigma: Tensor::full([count], sigma as f32, device),
         labels: Tensor::from_data(TensorData::new(labels, [count]), device),
@@ -119,7 +119,7 @@ fn noisy_batch_at(
     }
 }
 
-/// Evaluates a model; the monitor gets the task `evaluation`. Nothing is returned if it stops the work.
+/// Evaluates a model; the monitor gets the task `evaluation`. Returns `None` if it stops the work.
 ///
 /// # Panics
 /// If the images have other channels than the model's, or more classes where it classifies.
@@ -135,20 +135,21 @@ pub fn evaluate(
     found.map_or_else(Vec::new, |found| found.rows)
 }
 
-/// What was found of images, some of which may have been left out.
+/// The result of an evaluation; corrupt images may have been skipped.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Evaluation {
-    /// How many were measured.
+    /// Number of measured images.
     pub count: usize,
     /// A row for every noise level.
     pub rows: Vec<EvalRow>,
 }
 
-/// As [`evaluate`], of images that need not be in memory: a batch of them is, at a time; nothing if the
-/// monitor stops it. Broken ones are left out if they were opened so.
+/// As [`evaluate`], for images that need not be in memory: one batch is loaded at a time. Returns
+/// `None` as soon as the monitor stops it. Corrupt images are skipped if the set was opened
+/// that way.
 ///
 /// # Errors
-/// If images cannot be read, too many are broken, or none is whole.
+/// If images cannot be read, too many are corrupt, or none is intact.
 ///
 /// # Panics
 /// As [`evaluate`].
@@ -161,30 +162,30 @@ pub fn evaluate_set(
 ) -> Result<Option<Evaluation>, DataError> {
     let indices = data.spread(options.limit.unwrap_or(usize::MAX));
     let mut meters = Meters::new(model, options, device);
-    let (mut place, mut done) = (0, 0);
+    let (mut count, mut done) = (0, 0);
     for chunk in indices.chunks(options.batch.max(1)) {
         if let Some(batch) = data.load_intact(chunk)? {
             let range = [done, chunk.len()].map(|n| n as f64 / indices.len() as f64);
             let piece = &mut Piece { monitor: &mut *monitor, task: None, range };
-            if !meters.add(&batch, [0, batch.len()], place, piece) {
+            if !meters.add(&batch, [0, batch.len()], count, piece) {
                 return Ok(None);
             }
-            place += batch.len();
+            count += batch.len();
         }
         done += chunk.len();
     }
-    // None of those that were chosen is whole.
-    if place == 0 {
+    // None of the chosen images is intact.
+    if count == 0 {
         let few = data.sample(options.limit.unwrap_or(usize::MAX))?;
         if !meters.add(&few, [0, few.len()], 0, monitor) {
             return Ok(None);
         }
-        place = few.len();
+        count = few.len();
     }
-    Ok(Some(Evaluation { count: place, rows: meters.rows() }))
+    Ok(Some(Evaluation { count, rows: meters.rows() }))
 }
 
-/// As [`evaluate_set`], of a denoiser on images that each have their own size; nothing is classified.
+/// As [`evaluate_set`], for a denoiser on images of different sizes; nothing is classified.
 pub fn evaluate_gallery(
     model: &(impl Predict + Sync),
     images: &[Image],
@@ -193,13 +194,13 @@ pub fn evaluate_gallery(
     monitor: &mut dyn Monitor,
 ) -> Option<Vec<EvalRow>> {
     let count = options.limit.unwrap_or(usize::MAX).min(images.len());
-    let mut levels: Vec<OfLevel> = options.sigmas.iter().map(|_| OfLevel::default()).collect();
+    let mut levels: Vec<LevelMeters> = options.sigmas.iter().map(|_| LevelMeters::default()).collect();
     for k in 0..count {
         // Evenly spaced, as `Dataset::subset` chooses.
         let clean = &images[k * images.len() / count];
         for (level, (meters, &sigma)) in levels.iter_mut().zip(&options.sigmas).enumerate() {
-            let eps = evaluation_noise(options.seed, level as u64, k, 1, clean.values().len());
-            let noisy = clean.values().iter().zip(eps).map(|(x, e)| x + sigma as f32 * e).collect();
+            let noise = evaluation_noise(options.seed, level as u64, k, 1, clean.values().len());
+            let noisy = clean.values().iter().zip(noise).map(|(x, n)| x + sigma as f32 * n).collect();
             let noisy = Image::new(clean.shape(), noisy).expect("the shape of the clean image");
             meters.noisy.add(noisy.values(), clean.values(), clean.shape());
             if let Some(denoised) = infer::denoise(model, &noisy, sigma, None, device, &mut |_| ()) {
@@ -219,9 +220,9 @@ pub fn evaluate_gallery(
 /// The task that a monitor gets.
 const TASK: &str = "evaluation";
 
-/// What is measured at a noise level: what the model answered.
+/// The meters of one noise level; `None` for tasks that the model does not do.
 #[derive(Default)]
-struct OfLevel {
+struct LevelMeters {
     classes: Option<ClassificationMeter>,
     /// `D(y)`.
     marginal: Option<DenoisingMeter>,
@@ -231,7 +232,7 @@ struct OfLevel {
     noisy: DenoisingMeter,
 }
 
-impl OfLevel {
+impl LevelMeters {
     fn row(self, sigma: f64) -> EvalRow {
         let (classes, marginal) = (self.classes.map(|m| m.result()), self.marginal.map(|m| m.result()));
         let errors = RowErrors {
@@ -257,30 +258,36 @@ impl OfLevel {
     }
 }
 
-/// What is measured at every noise level.
+/// The meters of all noise levels.
 struct Meters<'a, P: Predict + Sync> {
     model: &'a P,
     options: &'a EvalOptions,
     device: &'a Device,
-    of_level: Vec<OfLevel>,
+    level_meters: Vec<LevelMeters>,
 }
 
 impl<'a, P: Predict + Sync> Meters<'a, P> {
     fn new(model: &'a P, options: &'a EvalOptions, device: &'a Device) -> Self {
-        let of_level = options.sigmas.iter().map(|_| OfLevel::default()).collect();
-        Self { model, options, device, of_level }
+        let level_meters = options.sigmas.iter().map(|_| LevelMeters::default()).collect();
+        Self { model, options, device, level_meters }
     }
 
-    /// Adds the images `range` (first and count) of `data`, with the noise of the images from `place` on;
-    /// `false` if the monitor stops it.
-    fn add(&mut self, data: &Dataset, range: [usize; 2], place: usize, monitor: &mut dyn Monitor) -> bool {
+    /// Adds the images `range` (first and count) of `data`, with the noise of the images from
+    /// `noise_index` on; returns `false` if the monitor stops it.
+    fn add(
+        &mut self,
+        data: &Dataset,
+        range: [usize; 2],
+        noise_index: usize,
+        monitor: &mut dyn Monitor,
+    ) -> bool {
         let image = (data.channels(), data.height(), data.width());
-        let levels = self.of_level.len() as f64;
+        let levels = self.level_meters.len() as f64;
         let labels = &data.labels()[range[0]..range[0] + range[1]];
         let (classify, denoise) = (self.options.classify, self.options.denoise);
-        for (level, meters) in self.of_level.iter_mut().enumerate() {
+        for (level, meters) in self.level_meters.iter_mut().enumerate() {
             let (sigma, seed) = (self.options.sigmas[level], self.options.seed);
-            let batch = noisy_batch_at(data, range, place, sigma, [seed, level as u64], self.device);
+            let batch = noisy_batch_at(data, range, noise_index, sigma, [seed, level as u64], self.device);
             let class_conditional = (classify && denoise).then_some(&batch.labels);
             let found = parallel::predict(
                 self.model,
@@ -296,8 +303,8 @@ impl<'a, P: Predict + Sync> Meters<'a, P> {
             if let Some(denoised) = found.denoised {
                 meters.marginal.get_or_insert_default().add(&host(denoised), &batch.clean, image);
             }
-            if let Some(given) = found.class_conditional {
-                meters.class_conditional.get_or_insert_default().add(&host(given), &batch.clean, image);
+            if let Some(denoised) = found.class_conditional {
+                meters.class_conditional.get_or_insert_default().add(&host(denoised), &batch.clean, image);
             }
             monitor.progress(&Progress::new(TASK, (level + 1) as f64 / levels));
             if monitor.stop() {
@@ -308,6 +315,6 @@ impl<'a, P: Predict + Sync> Meters<'a, P> {
     }
 
     fn rows(self) -> Vec<EvalRow> {
-        self.options.sigmas.iter().zip(self.of_level).map(|(sigma, meters)| meters.row(*sigma)).collect()
+        self.options.sigmas.iter().zip(self.level_meters).map(|(sigma, meters)| meters.row(*sigma)).collect()
     }
 }

@@ -8,7 +8,7 @@ use burn::tensor::{Device, Tensor};
 /// The adversarial gradient of an image as a difference of denoisers.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Explanation {
-    /// The class that it is for.
+    /// The explained class.
     pub label: usize,
     /// The noise level that the model was conditioned on.
     pub sigma: f64,
@@ -20,19 +20,20 @@ pub struct Explanation {
     pub class_denoised: Image,
     /// `D(y, c) - D(y)`.
     pub difference: Image,
-    /// `sigma^2 * grad log p(c|y)`, by reverse-mode autodiff of the classification: it knows of no denoiser.
+    /// `sigma^2 * grad log p(c|y)`, by reverse-mode autodiff of the classification, without the
+    /// denoiser.
     pub gradient: Image,
-    /// `max |difference - gradient| / max |gradient|`; of a gradient below 1e-30, which ends in what float32 cannot hold, the
-    /// difference from it is told as a share of 1e-30.
+    /// `max |difference - gradient| / max(max |gradient|, 1e-30)`: below 1e-30 the gradient
+    /// underflows in float32.
     pub relative_error: f64,
     /// `p(c | y)` of all classes.
     pub probs: Vec<f32>,
 }
 
-/// Explains what of the image speaks for each of the classes `labels`.
+/// Explains which parts of the image support each of the classes `labels`.
 ///
 /// # Panics
-/// If one of them is none of the model's classes, or the image has other channels than the model's.
+/// If a label is not a class of the model, or the image has other channels than the model.
 pub fn explain<N: EnergyNetwork>(
     model: &JointModel<N>,
     y: &Image,
@@ -83,7 +84,7 @@ fn adversarial_gradient<N: EnergyNetwork>(
     let y = to_tensor(y, &device).require_grad();
     let log_prob = model.at(&y, &level(sigma, &device)).class_log_prob(&class(label, &device));
     let mut gradients = log_prob.sum().backward();
-    // With one class log p(c|y) is 0 whatever the image.
+    // With one class log p(c|y) is 0 for every image.
     let gradient = y.grad_remove(&mut gradients).unwrap_or_else(|| y.inner().zeros_like());
     gradient * (sigma * sigma)
 }
@@ -94,7 +95,7 @@ mod tests {
     use crate::model::{GradResNetConfig, params};
     use burn::tensor::TensorData;
 
-    /// Random networks are unsure of everything; with their logits a hundred times as large they are certain.
+    /// Random networks have low confidence; logits a hundred times as large make it high.
     fn model(scale: f32, classes: usize, device: &Device) -> JointModel<crate::model::GradResNet> {
         let config = GradResNetConfig { width: 8, blocks: vec![1, 1], ..GradResNetConfig::new(1, classes) };
         let mut values = params::collect(&config.init(device, 7));
@@ -107,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn the_identity_holds_where_a_class_is_all_but_certain() {
+    fn the_identity_holds_where_a_class_is_nearly_certain() {
         let device = Device::flex();
         let y = Image::new((1, 8, 8), (0..64).map(|i| (i as f32 * 0.7).sin()).collect()).unwrap();
         let mut least_doubt = 1.0f32;

@@ -1,9 +1,10 @@
 //! The Jacobian of the denoiser, `J = dD/dy = 1 + sigma^2 * Hessian of log p(y)`.
 //!
-//! It is symmetric, and where the denoiser is the posterior mean it is also `Cov(x | y)/sigma^2`: its leading
-//! eigenvectors are the directions that the denoiser keeps, its trace the number of dimensions that it keeps (after
-//! Mohan et al. 2020, "Robust and interpretable blind image denoising via bias-free convolutional neural networks",
-//! section 5), and `sigma^2 * trace` its own estimate of the squared error.
+//! It is symmetric, and where the denoiser is the posterior mean it is also `Cov(x | y)/sigma^2`:
+//! its leading eigenvectors are the directions that the denoiser preserves, its trace the number of
+//! them (after Mohan et al. 2020, "Robust and interpretable blind image denoising via bias-free
+//! convolutional neural networks", section 5), and `sigma^2 * trace` its own estimate of the
+//! squared error.
 
 use super::krylov::leading;
 use crate::image::Image;
@@ -14,7 +15,7 @@ use rand::RngExt;
 use rand_distr::{Distribution, StandardNormal};
 use serde::Serialize;
 
-/// The trace is exact up to so many values of an image, and estimated beyond.
+/// The largest number of values of an image for which the trace is exact; beyond, it is estimated.
 const EXACT: usize = 512;
 
 /// The denoiser's Jacobian at one image and noise level.
@@ -47,13 +48,13 @@ impl<N: EnergyNetwork> Jacobian<N> {
         self.y.len()
     }
 
-    /// Whether the image has no values, which none has.
+    /// Whether the image has no values; always `false`.
     pub fn is_empty(&self) -> bool {
         self.y.is_empty()
     }
 
-    /// `J v` of every vector: exact, by reverse-mode autodiff through the network's forward and adjoint passes. That gives
-    /// `J^T v`, which is the same.
+    /// `J v` of every vector: exact, by reverse-mode autodiff through the network's forward and
+    /// adjoint passes. That computes `J^T v`, which equals `J v`.
     pub fn apply(&self, vectors: &[Vec<f64>]) -> Vec<Vec<f64>> {
         let [channels, height, width] = self.shape;
         let tracked = self.device.clone().autodiff();
@@ -73,9 +74,10 @@ impl<N: EnergyNetwork> Jacobian<N> {
         out
     }
 
-    /// The trace and the squared Frobenius norm, with the standard error of the trace: exact for images of at most 512
-    /// values, else estimated from so many random signs (Hutchinson 1990).
-    fn sums(&self, probes: usize, seed: u64) -> (f64, f64, f64) {
+    /// The trace and the squared Frobenius norm, with the standard error of the trace: exact for
+    /// images of at most 512 values, else estimated from `probes` random sign vectors (Hutchinson
+    /// 1990).
+    fn trace_and_squares(&self, probes: usize, seed: u64) -> (f64, f64, f64) {
         let d = self.len();
         let exact = d <= EXACT;
         let count = if exact { d } else { probes.max(2) };
@@ -104,7 +106,7 @@ impl<N: EnergyNetwork> Jacobian<N> {
         (mean, squares / n, (variance / n).sqrt())
     }
 
-    /// Eigenvalues and sums.
+    /// Computes the leading eigenvalues and eigenvectors, the trace and the squared Frobenius norm.
     pub fn spectrum(&self, options: &JacobianOptions) -> Spectrum {
         let d = self.len();
         let block = options.vectors.clamp(1, d);
@@ -114,7 +116,7 @@ impl<N: EnergyNetwork> Jacobian<N> {
         };
         let size = (options.iterations.max(1) * block).min(d);
         let found = leading((0..block).map(start).collect(), block, size, &mut |v| self.apply(v));
-        let (trace, squares, trace_error) = self.sums(options.probes, options.seed);
+        let (trace, squares, trace_error) = self.trace_and_squares(options.probes, options.seed);
         Spectrum {
             sigma: self.sigma,
             values: found.values,
@@ -132,9 +134,9 @@ impl<N: EnergyNetwork> Jacobian<N> {
 pub struct JacobianOptions {
     /// Leading eigenvectors.
     pub vectors: usize,
-    /// Blocks of so many vectors that the Krylov space holds.
+    /// Number of blocks of the Krylov space, each of `vectors` vectors.
     pub iterations: usize,
-    /// Random signs that estimate the trace of a large image.
+    /// Number of random sign vectors that estimate the trace of a large image.
     pub probes: usize,
     /// Products that go through the network at once.
     pub batch: usize,
@@ -148,7 +150,8 @@ impl Default for JacobianOptions {
     }
 }
 
-/// What is known of a Jacobian. It is symmetric: the singular values are the absolute eigenvalues.
+/// Eigenvalues and trace of a Jacobian. It is symmetric: the singular values are the absolute
+/// eigenvalues.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Spectrum {
     /// The noise level.
@@ -181,8 +184,8 @@ pub struct LevelSpectrum {
     pub squares: f64,
 }
 
-/// The effective dimension of a clean image's surroundings at several noise levels: noise of the level is added, and
-/// the Jacobian taken there.
+/// The effective dimension around a clean image at several noise levels: noise of the level is
+/// added, and the Jacobian is computed at the noisy image.
 pub fn spectrum<N: EnergyNetwork>(
     model: &JointModel<N>,
     clean: &Image,
@@ -191,11 +194,11 @@ pub fn spectrum<N: EnergyNetwork>(
     device: &Device,
 ) -> Vec<LevelSpectrum> {
     let at = |(level, &sigma): (usize, &f64)| {
-        let eps = evaluation_noise(options.seed, level as u64, 0, 1, clean.values().len());
-        let noisy = clean.values().iter().zip(eps).map(|(v, eps)| v + sigma as f32 * eps).collect();
+        let noise = evaluation_noise(options.seed, level as u64, 0, 1, clean.values().len());
+        let noisy = clean.values().iter().zip(noise).map(|(v, noise)| v + sigma as f32 * noise).collect();
         let y = Image::new(clean.shape(), noisy).unwrap_or_else(|_| clean.clone());
-        let (trace, squares, trace_error) =
-            Jacobian::new(model, &y, sigma, options.batch, device).sums(options.probes, options.seed);
+        let (trace, squares, trace_error) = Jacobian::new(model, &y, sigma, options.batch, device)
+            .trace_and_squares(options.probes, options.seed);
         LevelSpectrum { sigma, trace, trace_error, squares }
     };
     sigmas.iter().enumerate().map(at).collect()
@@ -255,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn the_spectrum_agrees_with_the_whole_matrix() {
+    fn the_spectrum_agrees_with_the_full_matrix() {
         let device = Device::flex();
         let (model, y) = (model(false, &device), image());
         let jacobian = Jacobian::new(&model, &y, 0.5, 8, &device);
@@ -266,7 +269,7 @@ mod tests {
             assert!((dot(vector, product) - value).abs() < 1e-4, "a Rayleigh quotient is the eigenvalue");
             assert!(*residual < 5e-2, "{:?}", found.residuals);
         }
-        // The whole matrix, a column for each unit vector.
+        // The full matrix, a column for each unit vector.
         let identity: Vec<Vec<f64>> =
             (0..30).map(|k| (0..30).map(|i| f64::from(u8::from(i == k))).collect()).collect();
         let columns = jacobian.apply(&identity);

@@ -18,7 +18,8 @@ fn dot(a: &[f64], b: &[f64]) -> f64 {
     a.iter().zip(b).map(|(a, b)| a * b).sum()
 }
 
-/// Adds to `basis` the part of `v` that is orthogonal to it, with length 1; nothing if there is none to speak of.
+/// Adds to `basis` the part of `v` that is orthogonal to it, normalised; nothing if it is
+/// negligible.
 fn extend(basis: &mut Vec<Vec<f64>>, mut v: Vec<f64>) {
     let before = dot(&v, &v).sqrt();
     // Twice is enough (Parlett 1980, "The symmetric eigenvalue problem", section 6.9).
@@ -35,9 +36,10 @@ fn extend(basis: &mut Vec<Vec<f64>>, mut v: Vec<f64>) {
     }
 }
 
-/// The `count` leading eigenpairs of a symmetric map of vectors as long as those of `start`, from the block Krylov space
-/// `start, A start, A^2 start, ...` of at most `size` dimensions (block Lanczos with full orthogonalisation: Golub &
-/// Underwood 1977; the start is random, as Musco & Musco 2015 analyse).
+/// The `count` leading eigenpairs of a symmetric map of vectors as long as those of `start`, from
+/// the block Krylov space `start, A start, A^2 start, ...` of at most `size` dimensions (block
+/// Lanczos with full orthogonalisation: Golub & Underwood 1977; the start is random, as Musco &
+/// Musco 2015 analyse).
 pub(super) fn leading(start: Vec<Vec<f64>>, count: usize, size: usize, apply: &mut Apply<'_>) -> Eigen {
     let length = start.first().map_or(0, Vec::len);
     let size = size.min(length);
@@ -47,19 +49,19 @@ pub(super) fn leading(start: Vec<Vec<f64>>, count: usize, size: usize, apply: &m
             extend(&mut basis, v);
         }
     }
-    let mut images: Vec<Vec<f64>> = Vec::new();
-    while images.len() < basis.len() {
-        let new = apply(&basis[images.len()..]);
+    let mut mapped: Vec<Vec<f64>> = Vec::new();
+    while mapped.len() < basis.len() {
+        let new = apply(&basis[mapped.len()..]);
         for v in &new {
             if basis.len() < size {
                 extend(&mut basis, v.clone());
             }
         }
-        images.extend(new);
+        mapped.extend(new);
     }
     let m = basis.len();
     let projected: Vec<Vec<f64>> = (0..m)
-        .map(|i| (0..m).map(|j| 0.5 * (dot(&basis[i], &images[j]) + dot(&basis[j], &images[i]))).collect())
+        .map(|i| (0..m).map(|j| 0.5 * (dot(&basis[i], &mapped[j]) + dot(&basis[j], &mapped[i]))).collect())
         .collect();
     let (values, rotations) = jacobi(projected);
     let mut order: Vec<usize> = (0..m).collect();
@@ -70,7 +72,7 @@ pub(super) fn leading(start: Vec<Vec<f64>>, count: usize, size: usize, apply: &m
             let at = |i: usize| vectors.iter().enumerate().map(|(j, v)| rotations[j][k] * v[i]).sum();
             (0..length).map(at).collect()
         };
-        let (vector, image) = (combine(&basis), combine(&images));
+        let (vector, image) = (combine(&basis), combine(&mapped));
         let residual: f64 = image.iter().zip(&vector).map(|(a, v)| (a - values[k] * v).powi(2)).sum();
         out.values.push(values[k]);
         out.vectors.push(vector);
@@ -85,7 +87,8 @@ mod tests {
     use crate::random::example_rng;
     use rand::RngExt;
 
-    /// A matrix with known eigenvalues: the second difference of `n` points has `2 - 2 cos(k pi/(n + 1))`.
+    /// A matrix with known eigenvalues: the second difference of `n` points has `2 - 2 cos(k
+    /// pi/(n + 1))`.
     #[test]
     fn leading_eigenpairs_of_a_known_matrix_are_found() {
         let n = 60;
@@ -95,7 +98,7 @@ mod tests {
             let at = |v: &Vec<f64>, i: usize| {
                 2.0 * v[i] - if i > 0 { v[i - 1] } else { 0.0 } - if i + 1 < n { v[i + 1] } else { 0.0 }
             };
-            // Cubed, so that the leading ones stand apart.
+            // Cubed, so that the leading eigenvalues are well separated.
             let cube = |v: &Vec<f64>| {
                 let mut v = v.clone();
                 for _ in 0..3 {

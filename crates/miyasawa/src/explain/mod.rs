@@ -1,5 +1,5 @@
-//! Why does a model see a class? The adversarial gradient as a difference of denoisers, the way to another class, and
-//! the directions that the denoiser keeps.
+//! Explanations of a classification: the adversarial gradient as a difference of denoisers, a path
+//! to another class, and the directions that the denoiser preserves.
 
 mod difference;
 mod jacobian;

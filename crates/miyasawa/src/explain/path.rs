@@ -5,10 +5,10 @@ use crate::infer::{to_images, to_tensor};
 use crate::model::{EnergyNetwork, JointModel, host};
 use burn::tensor::{Device, Tensor, TensorData};
 
-/// How a path is followed.
+/// The settings of a counterfactual path.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct CounterfactualOptions {
-    /// Noise level at which the model looks.
+    /// Noise level that the model is conditioned on.
     pub sigma: f64,
     /// The class to reach.
     pub label: usize,
@@ -31,20 +31,20 @@ pub struct CounterfactualStep {
     pub distance: f64,
 }
 
-/// The way from an image to a class.
+/// A path from an image to a class.
 #[derive(Clone, Debug)]
 pub struct Counterfactual {
     /// The start and every step.
     pub steps: Vec<CounterfactualStep>,
-    /// Whether the class has the probability that was asked for.
+    /// Whether the class reached the probability `confidence`.
     pub reached: bool,
 }
 
-/// Follows `D(y, c) - D(y)`, the direction in which `log p(c | y)` rises fastest, in steps of one length that stay inside
-/// [-1, 1]: a counterfactual image, and what had to change.
+/// Follows `D(y, c) - D(y)`, the direction in which `log p(c | y)` rises fastest, in steps of equal
+/// length inside [-1, 1]: returns the path to a counterfactual image.
 ///
 /// # Panics
-/// If the class is none of the model's, or the image has other channels than the model's.
+/// If the class is not a class of the model, or the image has other channels than the model.
 pub fn counterfactual<N: EnergyNetwork>(
     model: &JointModel<N>,
     start: &Image,

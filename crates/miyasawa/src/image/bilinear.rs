@@ -1,10 +1,10 @@
-//! Resizing 8-bit samples as image classification does it: bilinear, antialiased.
+//! Resizing 8-bit samples as in image classification: bilinear, antialiased.
 
 use super::MAX_PIXELS;
 use fast_image_resize::images::{CroppedImage, Image, ImageRef};
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
 
-/// A rectangle of an image in whole pixels.
+/// A rectangle of an image in pixels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Window {
     pub top: usize,
@@ -13,11 +13,13 @@ pub(crate) struct Window {
     pub width: usize,
 }
 
-/// Cuts `window` out of an image of `size` = (height, width) given as (H, W, C) and resizes it to `to`.
+/// Cuts `window` out of an image of `size` = (height, width) given as (H, W, C) and resizes it to
+/// `to`.
 ///
-/// Bilinear with its triangle stretched by the reduction where a side shrinks, in two passes with 8-bit values between
-/// them: the BILINEAR of Pillow and so torchvision's `Resize(antialias=True)` of an image
-/// (`scripts/torchvision_pipeline.py` compares them). Nothing outside the window is looked at.
+/// Bilinear with its triangle stretched by the reduction where a side shrinks, in two passes with
+/// 8-bit values between them: the BILINEAR of Pillow and so torchvision's `Resize(antialias=True)`
+/// of an image (`scripts/torchvision_pipeline.py` compares them). Nothing outside the window is
+/// read.
 ///
 /// # Panics
 ///
@@ -30,15 +32,15 @@ pub(crate) fn bilinear(
     to: (usize, usize),
 ) -> Vec<u8> {
     assert_eq!(samples.len(), channels * size.0 * size.1, "the image's length");
-    let fits = |from: usize, len: usize, whole: usize| len > 0 && from + len <= whole;
+    let fits = |from: usize, len: usize, entire: usize| len > 0 && from + len <= entire;
     assert!(
         fits(window.top, window.height, size.0) && fits(window.left, window.width, size.1),
         "the window is within the image"
     );
     let pixel = pixel_type(channels);
-    let whole = ImageRef::new(side(size.1), side(size.0), samples, pixel).expect("the length was checked");
+    let entire = ImageRef::new(side(size.1), side(size.0), samples, pixel).expect("the length was checked");
     let (top, left) = (side(window.top), side(window.left));
-    let cut = CroppedImage::new(&whole, left, top, side(window.width), side(window.height))
+    let cut = CroppedImage::new(&entire, left, top, side(window.width), side(window.height))
         .expect("the window was checked");
     let mut out = Image::new(side(to.1), side(to.0), pixel);
     Resizer::new().resize(&cut, &mut out, &options()).expect("both images have the same kind of pixels");
@@ -58,8 +60,8 @@ fn side(n: usize) -> u32 {
     n as u32
 }
 
-/// The part `window` of an image (H, W, C) of `size` resized to `scaled`, from the pixels that it needs; the same but for
-/// the last bit of the coefficients.
+/// The part `window` of an image (H, W, C) of `size` resized to `scaled`, from the pixels that it
+/// needs; the same except for the last bit of the coefficients.
 fn cut_and_resize(
     samples: &[u8],
     channels: usize,
@@ -75,16 +77,17 @@ fn cut_and_resize(
     let (top, height) = cut(window.top, window.height, size.0, scaled.0);
     let (left, width) = cut(window.left, window.width, size.1, scaled.1);
     let pixel = pixel_type(channels);
-    let whole =
+    let entire =
         ImageRef::new(side(size.1), side(size.0), samples, pixel).expect("as many samples as the size says");
     let options = options().crop(left, top, width, height);
     let mut out = Image::new(side(window.width), side(window.height), pixel);
-    Resizer::new().resize(&whole, &mut out, &options).expect("the part is within the image");
+    Resizer::new().resize(&entire, &mut out, &options).expect("the part is within the image");
     out.into_vec()
 }
 
-/// Resizes an image (H, W, C) so that the size `to` is the share `share` of its shorter side and cuts the centre out:
-/// with `to` 224 and `share` 0.875 torchvision's `Resize(256)`, `CenterCrop(224)`.
+/// Resizes an image (H, W, C) so that the size `to` is the share `share` of its shorter side and
+/// cuts the centre out: with `to` 224 and `share` 0.875 torchvision's `Resize(256)`,
+/// `CenterCrop(224)`.
 pub(crate) fn resize_crop(
     samples: &[u8],
     channels: usize,
@@ -93,7 +96,8 @@ pub(crate) fn resize_crop(
     share: f64,
 ) -> Vec<u8> {
     let (height, width) = size;
-    // The side that limits gets its length from the share, the other one keeps the aspect, rounded down as there.
+    // The side that limits gets its length from the share, the other one keeps the aspect ratio,
+    // rounded down as there.
     let long = |n: f64, of: usize, by: usize| (n * of as f64 / by as f64) as usize;
     let scaled = if to.0 * width >= to.1 * height {
         let n = (to.0 as f64 / share).round();
@@ -103,9 +107,9 @@ pub(crate) fn resize_crop(
         (long(n, height, width).max(to.0), n as usize)
     };
     // Python's round, to even.
-    let start = |whole: usize, part: usize| ((whole - part) as f64 / 2.0).round_ties_even() as usize;
+    let start = |entire: usize, part: usize| ((entire - part) as f64 / 2.0).round_ties_even() as usize;
     let (top, left) = (start(scaled.0, to.0), start(scaled.1, to.1));
-    // Of a narrow strip nearly everything is cut away: there the cut comes first.
+    // Nearly all of a narrow strip is cropped away: it is cropped before it is resized.
     if (scaled.0 as u64).saturating_mul(scaled.1 as u64) > MAX_PIXELS {
         return cut_and_resize(
             samples,
@@ -116,8 +120,8 @@ pub(crate) fn resize_crop(
         );
     }
     let all = Window { top: 0, left: 0, height, width };
-    let whole = bilinear(samples, channels, size, all, scaled);
-    let row = |y: usize| &whole[((top + y) * scaled.1 + left) * channels..][..to.1 * channels];
+    let entire = bilinear(samples, channels, size, all, scaled);
+    let row = |y: usize| &entire[((top + y) * scaled.1 + left) * channels..][..to.1 * channels];
     (0..to.0).flat_map(row).copied().collect()
 }
 
@@ -125,13 +129,14 @@ pub(crate) fn resize_crop(
 mod tests {
     use super::*;
 
-    /// Image.fromarray(v).resize((w, h), Image.BILINEAR) of Pillow 13.0, v[y, x] = (37*y + 101*x*x) % 256 of 5x6.
+    /// Image.fromarray(v).resize((w, h), Image.BILINEAR) of Pillow 13.0, v[y, x] = (37*y + 101*x*x)
+    /// % 256 of 5x6.
     #[test]
     fn agrees_with_pillow() {
         let image: Vec<u8> =
             (0..30).map(|i| ((37 * (i / 6) + 101 * (i % 6) * (i % 6)) % 256) as u8).collect();
         let all = Window { top: 0, left: 0, height: 5, width: 6 };
-        // The last bit of the coefficients is rounded otherwise.
+        // The last bit of the coefficients is rounded differently.
         let near = |window, to, expected: &[u8]| {
             let out = bilinear(&image, 1, (5, 6), window, to);
             assert!(out.iter().zip(expected).all(|(a, b)| a.abs_diff(*b) <= 1), "{out:?}");
@@ -146,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn colours_are_resized_apart() {
+    fn colours_are_resized_separately() {
         let plane = |k: usize| (0..30).map(move |i| (i * 7 * (k + 1) % 256) as u8);
         let colour: Vec<u8> =
             plane(0).zip(plane(1)).zip(plane(2)).flat_map(|((r, g), b)| [r, g, b]).collect();
@@ -173,13 +178,13 @@ mod tests {
         for size in [(1, 300_000), (300_000, 1)] {
             assert_eq!(resize_crop(&vec![77; 300_000], 1, size, (64, 64), 0.875), [77; 4096]);
         }
-        // As cut afterwards.
+        // The same as cropping afterwards.
         let image: Vec<u8> = (0..3 * 40 * 31).map(|i| (i * i / 7 % 256) as u8).collect();
         let (size, scaled) = ((40, 31), (63, 17));
         let all = Window { top: 0, left: 0, height: 40, width: 31 };
         let window = Window { top: 20, left: 3, height: 30, width: 11 };
-        let whole = bilinear(&image, 3, size, all, scaled);
-        let row = |y: usize| &whole[((20 + y) * 17 + 3) * 3..][..33];
+        let entire = bilinear(&image, 3, size, all, scaled);
+        let row = |y: usize| &entire[((20 + y) * 17 + 3) * 3..][..33];
         let after: Vec<u8> = (0..30).flat_map(row).copied().collect();
         let before = cut_and_resize(&image, 3, size, scaled, window);
         assert_eq!(before.len(), after.len());

@@ -1,4 +1,5 @@
-//! From the bytes of an image's file to samples, with the same rules for data sets and single images.
+//! From the bytes of an image's file to samples, with the same rules for data sets and single
+//! images.
 
 use std::io::Cursor;
 
@@ -8,18 +9,18 @@ use super::tiff_read::TiffFile;
 use super::{Depth, Image, ImageError};
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
 
-/// The most pixels an image may have, 16,384 x 16,384: more than any camera's single exposure. Denoising one so large takes
-/// about 12 GB of memory.
+/// The most pixels an image may have, 16,384 x 16,384: more than any camera's single exposure.
+/// Denoising one so large takes about 12 GB of memory.
 pub const MAX_PIXELS: u64 = 1 << 28;
 
-/// Why bytes are not an image that can be used.
+/// Why bytes cannot be decoded as an image.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DecodeError {
     /// The bytes do not begin like any of the formats.
     #[error("expected a {FORMAT_NAMES} image, found {0}")]
     NotAImage(String),
-    /// More than [`MAX_PIXELS`] pixels; said by the header, nothing was decoded.
+    /// More than [`MAX_PIXELS`] pixels; known from the header, nothing was decoded.
     #[error(
         "expected an image of at most {MAX_PIXELS} pixels, found one of {width}x{height} (width x height)"
     )]
@@ -30,11 +31,11 @@ pub enum DecodeError {
         height: u32,
     },
     /// The image ends too early or its content contradicts itself.
-    #[error("expected a whole {format} image, found {found}")]
+    #[error("expected an intact {format} image, found {found}")]
     Damaged {
         /// PNG, JPEG, ..
         format: &'static str,
-        /// What the decoder said.
+        /// The decoder's message.
         found: String,
     },
     /// A variety of the format that is not decoded.
@@ -42,7 +43,7 @@ pub enum DecodeError {
     Unsupported {
         /// PNG, JPEG, ..
         format: &'static str,
-        /// What it is.
+        /// The variety.
         found: String,
     },
 }
@@ -72,7 +73,7 @@ impl Decoded {
         }
     }
 
-    /// The image, [to be stored](Image::depth) as it was.
+    /// Converts it to an image, [to be stored](Image::depth) with the same number of bits.
     ///
     /// # Errors
     ///
@@ -117,10 +118,11 @@ pub(crate) fn planes<S: Copy, T>(samples: &[S], channels: usize, convert: impl F
 
 /// Decodes an image.
 ///
-/// EXIF orientation is applied. Transparent pixels are laid over white, as a page shows them: dropping alpha would
-/// bring out whatever colour an editor left under it, black most often. Values stay as stored (gamma-encoded,
-/// colour profiles are not applied). Palettes, 1, 2 and 4 bits become 8; CMYK becomes RGB; float values, of TIFF, are those of
-/// the range [0, 1]: a file with others is refused. Of several images in a file the first is taken.
+/// EXIF orientation is applied. Transparent pixels are laid over white, as a page shows them:
+/// dropping alpha would reveal the colour that an editor left under it, usually black. Values stay
+/// as stored (gamma-encoded, colour profiles are not applied). Palettes, 1, 2 and 4 bits become 8;
+/// CMYK becomes RGB; float values, of TIFF, must lie in [0, 1]. Of several images in a file the
+/// first is taken.
 pub(crate) fn decode(bytes: &[u8]) -> Result<Decoded, DecodeError> {
     let raster = match sniff(bytes)? {
         (ImageFormat::Tiff, _) => TiffFile::open(bytes.into())?.unscaled(0)?,
@@ -129,7 +131,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Decoded, DecodeError> {
     Ok(flatten(raster))
 }
 
-/// Lays what is transparent over white.
+/// Lays transparent pixels over white.
 pub(super) fn flatten(raster: Raster) -> Decoded {
     let Raster { channels, height, width, .. } = raster;
     let Some(opacity) = raster.opacity else {
@@ -156,11 +158,11 @@ pub(super) struct Opened<'b> {
     name: &'static str,
 }
 
-/// What a decoder's error comes to.
+/// Converts a decoder's error.
 fn explained(name: &'static str) -> impl Fn(image::ImageError) -> DecodeError {
     move |error| match error {
         image::ImageError::Unsupported(e) => DecodeError::Unsupported { format: name, found: one_line(&e) },
-        // The details are what the decoder said; the outer error only repeats the format's name.
+        // The details are in the decoder's error; the outer error only repeats the format's name.
         e => DecodeError::Damaged {
             format: name,
             found: std::error::Error::source(&e).map_or_else(|| one_line(&e), one_line),
@@ -168,7 +170,7 @@ fn explained(name: &'static str) -> impl Fn(image::ImageError) -> DecodeError {
     }
 }
 
-/// Reads the header of an image that is no TIFF.
+/// Reads the header of an image other than a TIFF.
 pub(super) fn open<'b>(
     bytes: &'b [u8],
     format: ImageFormat,
@@ -182,14 +184,14 @@ pub(super) fn open<'b>(
     let decoder = reader.into_decoder().map_err(explained(name))?;
     check_size(name, decoder.dimensions())?;
     if format == ImageFormat::Jpeg && !jpeg_is_ended(bytes) {
-        // The decoder would fill what is missing with grey and say nothing.
+        // The decoder would fill missing parts with grey without an error.
         let found = "one without an end-of-image marker: it is truncated".to_owned();
         return Err(DecodeError::Damaged { format: name, found });
     }
     Ok(Opened { decoder: Box::new(decoder), name })
 }
 
-/// Checks the size that a header tells.
+/// Checks the size in a header.
 pub(super) fn check_size(format: &'static str, (width, height): (u32, u32)) -> Result<(), DecodeError> {
     if u64::from(width) * u64::from(height) > MAX_PIXELS {
         return Err(DecodeError::TooLarge { width, height });
@@ -205,14 +207,14 @@ impl Opened<'_> {
         self.decoder.dimensions()
     }
 
-    /// Colour profile, EXIF and XMP. What cannot be read of them is not there.
+    /// Colour profile, EXIF and XMP. None where one cannot be read.
     pub fn described(&mut self) -> [Option<Vec<u8>>; 3] {
         let Self { decoder, .. } = self;
         [decoder.icc_profile(), decoder.exif_metadata(), decoder.xmp_metadata()]
             .map(|found| found.unwrap_or_default().filter(|found| !found.is_empty()))
     }
 
-    /// The pixels, upright, and whether that changed the sides' places.
+    /// Decodes the pixels and turns them upright.
     pub fn raster(mut self) -> Result<Raster, DecodeError> {
         let explain = explained(self.name);
         let orientation = self.decoder.orientation().map_err(&explain)?;
@@ -246,9 +248,9 @@ where
     out
 }
 
-/// Whether a JPEG file has an end-of-image marker after its first scan begins. Inside the data of a scan 0xff is
-/// followed by 0 or a restart marker (ITU T.81, B.1.1.5), so the marker cannot occur there by chance; thumbnails,
-/// which have one of their own, stand before.
+/// Whether a JPEG file has an end-of-image marker after its first scan begins. Inside the data of a
+/// scan 0xff is followed by 0 or a restart marker (ITU T.81, B.1.1.5), so the marker cannot occur
+/// there by chance; thumbnails, which have a marker of their own, come before.
 fn jpeg_is_ended(bytes: &[u8]) -> bool {
     let mut at = 2;
     while let Some(&[0xff, marker]) = bytes.get(at..at + 2).and_then(|b| <&[u8; 2]>::try_from(b).ok()) {
@@ -263,6 +265,6 @@ fn jpeg_is_ended(bytes: &[u8]) -> bool {
             }
         }
     }
-    // Not a sequence of segments as far as this can tell: the decoder has the say.
+    // Not a valid sequence of segments: the decoder decides.
     bytes.windows(2).any(|pair| pair == [0xff, 0xd9])
 }

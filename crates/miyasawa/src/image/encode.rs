@@ -1,4 +1,4 @@
-//! From an image and what belongs to it to the bytes of a file.
+//! Encoding an image and its metadata as the bytes of a file.
 
 use std::io::Cursor;
 
@@ -16,13 +16,14 @@ use super::tiff_write::TiffPages;
 use super::{Depth, Image, MAX_PIXELS, file::sixteen_bits, metadata::MOST_IN_JPEG};
 use crate::range::denormalise;
 
-/// Quality of JPEG files written, of 100, unless what was read had a higher one: high, for images are compared by eye.
+/// Quality of JPEG files written, of 100, unless the file that was read had a higher one: high,
+/// because images are compared by eye.
 const JPEG_QUALITY: u8 = 95;
 
-/// What is to be stored.
+/// The content to be stored.
 pub(super) struct Content<'c> {
     pub image: &'c Image,
-    /// Opacity in [0, 1], and how colours are to be taken.
+    /// Opacity in [0, 1], and how it applies to the colours.
     pub alpha: Option<(&'c [f32], Opacity)>,
     pub scale: Option<Scale>,
     pub metadata: &'c Metadata,
@@ -36,12 +37,12 @@ impl Content<'_> {
         Ok((u32::try_from(self.image.width())?, u32::try_from(self.image.height())?))
     }
 
-    /// The bits of a sample where there is room for more than 8.
+    /// The bits of a sample in formats that hold more than 8.
     pub fn wide_depth(&self) -> Depth {
         self.image.depth()
     }
 
-    /// Samples in rows of pixels, alpha behind the colours.
+    /// Samples in rows of pixels, alpha after the colours.
     pub fn interleaved<T>(&self, value: impl Fn(f32) -> T, alpha: impl Fn(f32) -> T) -> Vec<T> {
         let (channels, height, width) = self.image.shape();
         let (plane, values) = (height * width, self.image.values());
@@ -75,7 +76,7 @@ pub(super) fn over_white(image: &Image, opacity: &[f32], kind: Opacity) -> Image
     Image { values: values.collect(), ..*image }
 }
 
-/// The bytes of a file of one image.
+/// Encodes a file of one image.
 pub(super) fn encode(format: Format, content: &Content<'_>) -> Result<Vec<u8>, String> {
     let text = |error: &dyn std::fmt::Display| error.to_string().replace('\n', " ");
     let size = content.size().map_err(|e| text(&e))?;
@@ -92,8 +93,8 @@ pub(super) fn encode(format: Format, content: &Content<'_>) -> Result<Vec<u8>, S
     }
 }
 
-/// Whole units of length from a density, within what fits.
-fn whole(value: f64, most: f64) -> f64 {
+/// A density rounded to an integer of at least 1 and at most `most`.
+fn rounded(value: f64, most: f64) -> f64 {
     value.round().clamp(1.0, most)
 }
 
@@ -120,7 +121,7 @@ fn png(content: &Content<'_>, (width, height): (u32, u32)) -> Result<Vec<u8>, pn
             Unit::Inch => (1.0 / 0.0254, png::Unit::Meter),
             Unit::Centimetre => (100.0, png::Unit::Meter),
         };
-        let along = |value: f64| whole(value * by, f64::from(i32::MAX)) as u32;
+        let along = |value: f64| rounded(value * by, f64::from(i32::MAX)) as u32;
         png::PixelDimensions { xppu: along(density.x), yppu: along(density.y), unit }
     });
     info.icc_profile = metadata.icc.as_deref().map(Into::into);
@@ -158,24 +159,24 @@ fn jpeg(content: &Content<'_>, (width, height): (u32, u32)) -> Result<Vec<u8>, i
     let quality = metadata.quality.unwrap_or(JPEG_QUALITY).max(JPEG_QUALITY);
     let mut encoder = JpegEncoder::new_with_quality(&mut bytes, quality);
     if let Some(density) = metadata.density {
-        // Whole numbers for each centimetre stay what they are.
-        let fits = |v: f64| (v - v.round()).abs() < 1e-6;
-        let metric = density.unit == Unit::Centimetre && fits(density.x) && fits(density.y);
+        // Integers for each centimetre are stored exactly.
+        let is_integer = |v: f64| (v - v.round()).abs() < 1e-6;
+        let metric = density.unit == Unit::Centimetre && is_integer(density.x) && is_integer(density.y);
         let (x, y) = if metric { (density.x, density.y) } else { density.per_inch() };
         let unit = match density.unit {
             Unit::None => PixelDensityUnit::PixelAspectRatio,
             Unit::Centimetre if metric => PixelDensityUnit::Centimeters,
             _ => PixelDensityUnit::Inches,
         };
-        let density = (whole(x, 65535.0) as u16, whole(y, 65535.0) as u16);
+        let density = (rounded(x, 65535.0) as u16, rounded(y, 65535.0) as u16);
         encoder.set_pixel_density(PixelDensity { density, unit });
     }
     let fits = |block: &&Vec<u8>| block.len() <= MOST_IN_JPEG;
-    // This encoder has a place for both.
+    // This encoder can store both.
     let _ = encoder.set_icc_profile(metadata.icc.clone().unwrap_or_default());
     let _ = encoder.set_exif_metadata(metadata.exif.as_ref().filter(fits).cloned().unwrap_or_default());
     encoder.write_image(&samples, width, height, colour)?;
-    // The rest comes before the first segment that is none of an application's.
+    // The other segments come before the first one that is not an application's.
     let more: Vec<u8> = metadata
         .xmp
         .iter()

@@ -1,11 +1,12 @@
-//! What can go wrong with an image.
+//! Errors of reading, changing and writing images.
 
 use std::path::PathBuf;
 
 use super::decode::DecodeError;
 use crate::atomic::AtomicError;
 
-/// An image could not be opened, changed or saved. Every message is one line; those about files begin with the path.
+/// An image could not be opened, changed or saved. Every message is one line; those about files
+/// begin with the path.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ImageError {
@@ -14,7 +15,7 @@ pub enum ImageError {
     Read {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
     /// The file is not an image that can be decoded.
@@ -22,11 +23,11 @@ pub enum ImageError {
     Decode {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The decoder's error.
         source: DecodeError,
     },
     /// The name's extension is not that of a format that can be written.
-    #[error("{}: cannot tell the format to write: expected a name ending in .png, .jpg, .jpeg, .webp, .tif, .tiff or .bmp", path.display())]
+    #[error("{}: cannot determine the format to write: expected a name ending in .png, .jpg, .jpeg, .webp, .tif, .tiff or .bmp", path.display())]
     Extension {
         /// The file that was to be written.
         path: PathBuf,
@@ -38,24 +39,24 @@ pub enum ImageError {
         path: PathBuf,
         /// The format.
         format: &'static str,
-        /// What the encoder said.
+        /// The encoder's message.
         found: String,
     },
-    /// The file could not be written; what was there before is still there.
+    /// The file could not be written; a previous file of that name is unchanged.
     #[error(transparent)]
     Write(#[from] AtomicError),
-    /// Noise of no level that noise can have.
+    /// An invalid noise level.
     #[error("noise of the level {found}, expected a finite number from 0")]
     Noise {
-        /// What was asked for.
+        /// The level that was asked for.
         found: f64,
     },
-    /// Sizes do not fit together.
+    /// The shape of an image is not the expected one.
     #[error("expected an image of {expected}, found {found}")]
     Shape {
-        /// What must hold.
+        /// The expected shape.
         expected: String,
-        /// What was given.
+        /// The shape found.
         found: String,
     },
 }

@@ -10,13 +10,15 @@ use super::{Image, ImageError, ImageFile};
 use crate::atomic::write_atomic;
 
 impl Image {
-    /// Opens a PNG, JPEG, WebP, TIFF, BMP or GIF file; its content, not its name, tells which.
+    /// Opens a PNG, JPEG, WebP, TIFF, BMP or GIF file; its content, not its name, determines the
+    /// format.
     ///
     /// Grey images have 1 channel, colour 3. 16-bit samples keep their precision, and the image is
-    /// [to be stored](Image::depth) with 16 bits again. EXIF orientation is applied, transparency is laid over white, CMYK is
-    /// converted to RGB. Float samples are those of the range [0, 1]; samples of TIFF whose range says nothing of black and
-    /// white (floats beyond [0, 1], signed and 32-bit numbers) are brought to what the file holds, with a warning. Of several
-    /// images in a file the first is taken. [`ImageFile`] gives all of them, and what belongs to them.
+    /// [to be stored](Image::depth) with 16 bits again. EXIF orientation is applied, transparency
+    /// is laid over white, CMYK is converted to RGB. Float samples lie in [0, 1]; samples of TIFF
+    /// whose type does not determine black and white (floats beyond [0, 1], signed and 32-bit
+    /// numbers) are scaled by the range of the file's values, with a warning. Of several images in
+    /// a file the first is taken. [`ImageFile`] reads all of them, and their metadata.
     ///
     /// # Errors
     ///
@@ -50,7 +52,7 @@ impl Image {
         Ok(ImageFile::read("in memory", bytes)?.page(0)?.into_opaque())
     }
 
-    /// Whether [`Image::save`] can write to a file of this name: to be asked before long work.
+    /// Checks that [`Image::save`] can write to a file of this name: to be called before long work.
     ///
     /// # Errors
     ///
@@ -59,13 +61,15 @@ impl Image {
         format_of(path.as_ref()).map(drop)
     }
 
-    /// Saves the image in the format that the name's extension tells: PNG, JPEG (quality 95), WebP (lossless), TIFF or BMP;
-    /// with its own [depth](Image::depth) where the format has it, else with 8 bits a value. Values are clipped to [-1, 1].
-    /// The file appears whole or not at all.
+    /// Saves the image in the format of the name's extension: PNG, JPEG (quality 95), WebP
+    /// (lossless), TIFF or BMP; with its own [depth](Image::depth) where the format has it, else
+    /// with 8 bits a value. Values are clipped to [-1, 1]. The file is written completely or not at
+    /// all.
     ///
     /// # Errors
     ///
-    /// [`ImageError::Extension`], [`ImageError::Encode`] or [`ImageError::Write`], which name the path.
+    /// [`ImageError::Extension`], [`ImageError::Encode`] or [`ImageError::Write`], which name the
+    /// path.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), ImageError> {
         let path = path.as_ref();
         self.save_as(path, format_of(path)?)
@@ -80,7 +84,7 @@ impl Image {
         self.save_as(path.as_ref(), Format::Png)
     }
 
-    /// The bytes of the image as a PNG file, for pages that embed it.
+    /// Encodes the image as a PNG file in memory, for pages that embed it.
     ///
     /// # Errors
     ///
@@ -105,7 +109,7 @@ fn format_of(path: &Path) -> Result<Format, ImageError> {
     Format::of_name(path).ok_or_else(|| ImageError::Extension { path: path.to_owned() })
 }
 
-/// A value of [-1, 1], or what is nearest to it, as 16 bits.
+/// A value, clipped to [-1, 1], as 16 bits.
 pub(super) fn sixteen_bits(value: f32) -> u16 {
     (value * 32767.5 + 32767.5).round() as u16
 }

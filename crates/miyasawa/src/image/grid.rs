@@ -18,8 +18,9 @@ pub struct GridRow<'a> {
 
 /// A figure: images in rows and columns on white, with captions.
 ///
-/// Each image is enlarged by a whole factor, its pixels becoming squares (nothing is interpolated in a figure that is
-/// to be judged by eye), and stands at the centre of its cell. The figure is in colour if one image is.
+/// Each image is enlarged by an integer factor, its pixels becoming squares (nothing is
+/// interpolated in a figure that is to be judged by eye), and is at the centre of its cell. The
+/// figure is in colour if one image is.
 #[derive(Debug, Clone)]
 pub struct Grid<'a> {
     /// The rows from the top.
@@ -42,7 +43,8 @@ impl Default for Grid<'_> {
     }
 }
 
-/// Lays images out in rows, each enlarged by the factor `scale`, `gap` white pixels between them and none around.
+/// Lays images out in rows, each enlarged by the factor `scale`, `gap` white pixels between them
+/// and none around.
 ///
 /// # Errors
 ///
@@ -150,7 +152,7 @@ impl Grid<'_> {
         let mut canvas = Canvas { channels, height, width, values: vec![PAPER; channels * height * width] };
         let mut x = left;
         for (lines, column) in headings.iter().zip(&widths) {
-            // Headings stand on the images: short ones begin lower.
+            // Headings end just above the images: short ones begin lower.
             let first = border + (heading_lines - lines.len()) * line;
             for (i, text) in lines.iter().enumerate() {
                 let indent = column.saturating_sub(pen.width(text)) / 2;

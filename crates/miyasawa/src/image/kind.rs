@@ -1,4 +1,4 @@
-//! What a file is, by its first bytes: the formats that are read, and names for others.
+//! The type of a file by its first bytes: the formats that are read, and names for others.
 
 use std::path::Path;
 
@@ -6,7 +6,7 @@ use image::ImageFormat;
 
 use super::decode::DecodeError;
 
-/// The formats that are decoded, and what they are called.
+/// The formats that are decoded, and their names.
 const FORMATS: [(ImageFormat, &str); 6] = [
     (ImageFormat::Png, "PNG"),
     (ImageFormat::Jpeg, "JPEG"),
@@ -35,7 +35,7 @@ pub enum Format {
 }
 
 impl Format {
-    /// The format that a name's extension tells.
+    /// The format of a file name's extension.
     pub fn of_name(path: &Path) -> Option<Self> {
         let extension = path.extension()?.to_str()?.to_ascii_lowercase();
         match extension.as_str() {
@@ -48,17 +48,18 @@ impl Format {
         }
     }
 
-    /// The format to write what was read from a file that begins with `bytes`: its own, and PNG for GIF, which has too few
-    /// colours.
+    /// The format in which to write an image that was read from a file that begins with `bytes`:
+    /// the same, but PNG for GIF, which has too few colours.
     ///
     /// # Errors
     ///
-    /// [`DecodeError::NotAImage`] if it is none, which says what it is where that is known.
+    /// [`DecodeError::NotAImage`] if it is not an image; the message names the type of the file
+    /// where it is known.
     pub fn of_bytes(bytes: &[u8]) -> Result<Self, DecodeError> {
-        sniff(bytes).map(|(format, _)| Self::of_read(format))
+        sniff(bytes).map(|(format, _)| Self::for_input(format))
     }
 
-    pub(super) fn of_read(format: ImageFormat) -> Self {
+    pub(super) fn for_input(format: ImageFormat) -> Self {
         match format {
             ImageFormat::Jpeg => Self::Jpeg,
             ImageFormat::WebP => Self::WebP,
@@ -68,7 +69,7 @@ impl Format {
         }
     }
 
-    /// What it is called.
+    /// Its name.
     pub fn name(self) -> &'static str {
         match self {
             Self::Png => "PNG",
@@ -97,7 +98,7 @@ pub(super) fn sniff(bytes: &[u8]) -> Result<(ImageFormat, &'static str), DecodeE
     if let Some(name) = foreign(bytes) {
         return not(name.to_owned());
     }
-    // The big variety of TIFF, which `image` does not know by its bytes.
+    // BigTIFF, which `image` does not recognise by its first bytes.
     if is_tiff(bytes) {
         return Ok((ImageFormat::Tiff, "TIFF"));
     }
@@ -122,11 +123,11 @@ pub(super) fn is_tiff(bytes: &[u8]) -> bool {
     [&b"II\x2a\0"[..], b"MM\0\x2a", b"II\x2b\0", b"MM\0\x2b"].iter().any(|magic| bytes.starts_with(magic))
 }
 
-/// What is said of a camera's raw file, however it is told.
+/// The message for a camera's raw file, however it is detected.
 pub(super) const RAW: &str = "a camera raw file, which holds the sensor's values: develop it first (for example with \
      darktable or RawTherapee) and save a TIFF of 16 bits";
 
-/// Files that are not decoded but known: where their mark stands, the mark, and what is said of them.
+/// Known files that are not decoded: the offset of their signature, the signature, and the message.
 const FOREIGN: [(usize, &[u8], &str); 47] = [
     (8, b"CR\x02\0", RAW),
     (4, b"ftypcrx ", RAW),
@@ -181,13 +182,13 @@ const HEIC: &str = "a HEIC/HEIF image, as phones take them: convert it to JPEG o
 const JXL: &str = "a JPEG XL image: convert it to PNG or JPEG first (for example with `djxl`)";
 const JP2: &str = "a JPEG 2000 image: convert it to PNG or TIFF first (for example with `opj_decompress`)";
 
-/// What a file is called that is not decoded, and what to do with it.
+/// The name of a known file that is not decoded, and what to do with it.
 pub(crate) fn foreign(bytes: &[u8]) -> Option<&'static str> {
     let is = |(at, mark, _): &&(usize, &[u8], &str)| bytes.get(*at..).is_some_and(|b| b.starts_with(mark));
     if let Some((_, _, name)) = FOREIGN.iter().find(is) {
         return Some(name);
     }
-    // Texts: what matters may stand behind a byte order mark and white space.
+    // Texts: a byte order mark and white space may come first.
     let begin = &bytes[..bytes.len().min(1024)];
     let text = String::from_utf8_lossy(begin.strip_prefix(b"\xef\xbb\xbf").unwrap_or(begin)).to_lowercase();
     let text = text.trim_start();
@@ -212,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_refused_is_called_by_its_name() {
+    fn messages_name_the_type_of_a_refused_file() {
         let heic = [b"\0\0\0\x1cftypheic", &[0; 40][..]].concat();
         let dicom = [&[0; 128][..], b"DICM"].concat();
         for (bytes, name) in [

@@ -1,4 +1,4 @@
-//! What belongs to an image beside its pixels: colour profile, EXIF, XMP, resolution.
+//! The metadata of an image: colour profile, EXIF, XMP, resolution.
 
 use super::decode::DecodeError;
 use super::kind::Format;
@@ -32,34 +32,34 @@ impl Density {
     }
 }
 
-/// What a file says of its image.
+/// The metadata of an image in a file.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Metadata {
     pub(super) icc: Option<Vec<u8>>,
-    /// A block of EXIF, beginning with its order of bytes.
+    /// A block of EXIF, beginning with its byte order.
     pub(super) exif: Option<Vec<u8>>,
     pub(super) xmp: Option<Vec<u8>>,
     pub(super) density: Option<Density>,
-    /// Chunks of PNG that tell of colours, and texts: name and content.
+    /// Chunks of PNG that describe colours, and texts: name and content.
     pub(super) chunks: Vec<([u8; 4], Vec<u8>)>,
     /// Segments of JPEG with IPTC and comments, markers and all.
     pub(super) segments: Vec<Vec<u8>>,
-    /// The quality that JPEG's tables are of.
+    /// The quality of JPEG's tables.
     pub(super) quality: Option<u8>,
-    /// How TIFF's pixels are packed, as it counts methods.
+    /// The compression of TIFF's pixels, by its numbering.
     pub(super) packing: Option<u16>,
-    /// Whether it is a WebP that was packed with loss.
+    /// Whether it is a WebP with lossy compression.
     pub(super) lossy: bool,
 }
 
-/// Chunks of PNG that are kept as they are.
+/// Chunks of PNG that are copied unchanged.
 const CHUNKS: [&[u8; 4]; 10] =
     [b"sRGB", b"gAMA", b"cHRM", b"cICP", b"mDCV", b"cLLI", b"tEXt", b"zTXt", b"iTXt", b"tIME"];
 const XMP_IN_PNG: &[u8] = b"XML:com.adobe.xmp\0";
 const XMP_IN_JPEG: &[u8] = b"http://ns.adobe.com/xap/1.0/\0";
 
 impl Metadata {
-    /// What the decoder of a file found, and what stands in the file itself.
+    /// Collects the metadata that the decoder of a file found, and that in the file itself.
     pub(super) fn read(
         format: Format,
         bytes: &[u8],
@@ -85,8 +85,8 @@ impl Metadata {
         Ok(found)
     }
 
-    /// What a directory of a TIFF file tells.
-    pub(super) fn of_tiff(reader: &Reader<'_>, at: u64) -> Self {
+    /// Reads the metadata in a directory of a TIFF file.
+    pub(super) fn from_tiff(reader: &Reader<'_>, at: u64) -> Self {
         let (all, _) = reader.directory(at).unwrap_or_default();
         let bytes = |id: u16| all.iter().find(|tag| tag.id == id).map(|tag| tag.data.clone());
         let found = Tags::read(reader, at).unwrap_or_default();
@@ -119,7 +119,8 @@ impl Metadata {
                     self.density = (x > 0.0 && y > 0.0).then_some(Density { x: x * by, y: y * by, unit });
                 }
                 b"eXIf" => self.exif = Some(content.to_vec()),
-                // XMP is kept by itself, and EXIF in hexadecimal digits, as old programs wrote it, would turn it twice.
+                // XMP is kept separately, and EXIF in hexadecimal digits, as old programs wrote it,
+                // would turn the image twice.
                 b"iTXt" if content.starts_with(XMP_IN_PNG) => {}
                 b"zTXt" | b"tEXt" if content.starts_with(b"Raw profile type") => {}
                 name if CHUNKS.contains(&name) => self.chunks.push((*name, content.to_vec())),
@@ -140,9 +141,9 @@ impl Metadata {
                         2 => Unit::Centimetre,
                         _ => Unit::None,
                     };
-                    // Square pixels without a unit say nothing.
-                    let told = x > 0.0 && y > 0.0 && (unit != Unit::None || x != y);
-                    self.density = told.then_some(Density { x, y, unit });
+                    // Square pixels without a unit are no information.
+                    let known = x > 0.0 && y > 0.0 && (unit != Unit::None || x != y);
+                    self.density = known.then_some(Density { x, y, unit });
                 }
                 0xed | 0xfe => self.segments.push(segment.to_vec()),
                 0xdb => self.quality = self.quality.or_else(|| quality(content)),
@@ -151,10 +152,10 @@ impl Metadata {
         }
     }
 
-    /// Says of the image that it stands upright now: `turned` if its sides changed places.
-    pub(super) fn stand_upright(&mut self, size: (usize, usize), turned: bool) {
+    /// Records that the image is upright now; `turned` if its sides were exchanged.
+    pub(super) fn set_upright(&mut self, size: (usize, usize), turned: bool) {
         if let Some(exif) = &mut self.exif {
-            tags::stand_upright(exif, size);
+            tags::set_upright(exif, size);
         }
         if let Some(xmp) = &mut self.xmp {
             for before in [&b"tiff:Orientation=\""[..], b"tiff:Orientation='", b"tiff:Orientation>"] {
@@ -170,7 +171,7 @@ impl Metadata {
         }
     }
 
-    /// What the profile describes, as it says itself: `RGB `, `GRAY`, `CMYK`, ..
+    /// The colours that the profile describes, by its header: `RGB `, `GRAY`, `CMYK`, ..
     pub(super) fn profile_of(&self) -> Option<&[u8]> {
         self.icc.as_deref()?.get(16..20)
     }
@@ -184,7 +185,7 @@ impl Metadata {
         read().unwrap_or_default()
     }
 
-    /// What of it a file of a format has no place for.
+    /// The metadata that a file of a format cannot hold.
     pub(super) fn lost(&self, format: Format) -> Vec<&'static str> {
         let mut lost = Vec::new();
         let mut lose = |name, there: bool| lost.extend(there.then_some(name));
@@ -216,7 +217,7 @@ impl Metadata {
         self.exif.is_some() && self.tags().resolution().is_none()
     }
 
-    /// The EXIF block for a format that has no other place for the resolution.
+    /// The EXIF block for a format that cannot store the resolution otherwise.
     pub(super) fn exif_with_resolution(&self) -> Option<Vec<u8>> {
         self.exif.clone().or_else(|| {
             let density = self.density?;
@@ -260,7 +261,8 @@ fn chunks(bytes: &[u8]) -> impl Iterator<Item = ([u8; 4], &[u8])> {
     })
 }
 
-/// Whether a WebP's image is packed with loss: of the chunks behind the header one is of that kind.
+/// Whether a WebP's image has lossy compression: one of the chunks after the header is of that
+/// kind.
 fn is_lossy_webp(bytes: &[u8]) -> bool {
     let mut rest = bytes.get(12..).unwrap_or_default();
     while let Some((head, after)) = rest.split_first_chunk::<8>() {
@@ -273,7 +275,8 @@ fn is_lossy_webp(bytes: &[u8]) -> bool {
     false
 }
 
-/// The segments of a JPEG before its first scan: the marker's second byte, and the segment with marker and length.
+/// The segments of a JPEG before its first scan: the marker's second byte, and the segment with
+/// marker and length.
 pub(super) fn segments(bytes: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
     let mut rest = bytes.get(2..).unwrap_or_default();
     std::iter::from_fn(move || {
@@ -299,17 +302,19 @@ pub(super) fn xmp_segment(xmp: &[u8]) -> Vec<u8> {
     [&[0xff, 0xe1], &length.to_be_bytes()[..], XMP_IN_JPEG, xmp].concat()
 }
 
-/// The XMP of a PNG as the content of a chunk iTXt: not packed, no language.
+/// The XMP of a PNG as the content of a chunk iTXt: not compressed, no language.
 pub(super) fn xmp_chunk(xmp: &[u8]) -> Vec<u8> {
     [XMP_IN_PNG, &[0, 0, 0, 0], xmp].concat()
 }
 
-/// The quality of libjpeg's scale whose table for brightness is nearest to the first of these tables.
+/// The quality of libjpeg's scale whose table for brightness is nearest to the first of these
+/// tables.
 fn quality(tables: &[u8]) -> Option<u8> {
-    // Only tables of 8 bits for component 0 are told.
+    // Only tables of 8 bits for component 0 are recognised.
     let (0, table) = (*tables.first()?, tables.get(1..65)?) else { return None };
     let sum: u32 = table.iter().map(|value| u32::from(*value)).sum();
-    // The sum of the standard's table (ITU T.81, table K.1) is 3,688; quality q scales it to these parts of 100.
+    // The sum of the standard's table (ITU T.81, table K.1) is 3,688; quality q scales it to this
+    // percentage.
     let at = |quality: u32| {
         let scale = if quality < 50 { 5000 / quality } else { 200 - 2 * quality };
         (3688 * scale / 100).max(64)

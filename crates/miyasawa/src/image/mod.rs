@@ -1,7 +1,7 @@
-//! Single images: opened from files, brought to a size, saved, and laid out as figures.
+//! Single images: opened from files, resized, saved, and laid out as figures.
 //!
-//! An [`Image`] holds values in [-1, 1] as the networks see them. [`Grid`] lays images out in rows and columns with
-//! captions.
+//! An [`Image`] holds values in [-1, 1] as the networks see them. [`Grid`] lays images out in rows
+//! and columns with captions.
 
 mod bilinear;
 mod decode;
@@ -38,7 +38,7 @@ pub(crate) use resample::cover;
 use crate::random::evaluation_noise;
 use crate::range::normalise;
 
-/// With how many bits a value is stored in a file that can hold them.
+/// The number of bits with which a value is stored in a file, if its format can hold them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Depth {
     /// 8 bits.
@@ -50,7 +50,8 @@ pub enum Depth {
 
 /// An image with values in [-1, 1].
 ///
-/// Values outside the range may occur (a denoiser's output is not clipped); they are clipped when the image is saved.
+/// Values outside the range may occur (a denoiser's output is not clipped); they are clipped when
+/// the image is saved.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Image {
     channels: usize,
@@ -61,11 +62,13 @@ pub struct Image {
 }
 
 impl Image {
-    /// An image of the given (channels, height, width) from its values (C, H, W), to be stored with 8 bits.
+    /// Creates an image of shape (channels, height, width) from its values (C, H, W), to be stored
+    /// with 8 bits.
     ///
     /// # Errors
     ///
-    /// [`ImageError::Shape`] if channels are neither 1 nor 3, a side is 0, or the number of values is another.
+    /// [`ImageError::Shape`] if channels are neither 1 nor 3, a side is 0, or the number of values
+    /// differs from the shape's.
     pub fn new(
         (channels, height, width): (usize, usize, usize),
         values: Vec<f32>,
@@ -80,7 +83,7 @@ impl Image {
         Ok(Self { channels, height, width, values, depth: Depth::Eight })
     }
 
-    /// An image of one value.
+    /// Creates an image of one value.
     ///
     /// ```
     /// use miyasawa::prelude::*;
@@ -97,8 +100,8 @@ impl Image {
         Self::new((channels, height, width), vec![value; channels * height * width])
     }
 
-    /// The image with normal noise of the level `sigma` added, in units of the [-1, 1] range and not clipped to it: what a
-    /// denoiser is tried on. The noise depends on the seed and the number of values alone.
+    /// Adds normal noise of the level `sigma`, in units of the [-1, 1] range and not clipped to it:
+    /// an input to try a denoiser on. The noise depends only on the seed and the number of values.
     ///
     /// ```
     /// use miyasawa::prelude::*;
@@ -119,12 +122,12 @@ impl Image {
         Ok(self)
     }
 
-    /// The same image, to be stored with other bits.
+    /// The same image, to be stored with another number of bits.
     pub fn with_depth(self, depth: Depth) -> Self {
         Self { depth, ..self }
     }
 
-    /// With how many bits it was stored, or is to be.
+    /// The number of bits with which it was stored, or is to be stored.
     pub fn depth(&self) -> Depth {
         self.depth
     }
@@ -168,7 +171,8 @@ impl Image {
         self.values
     }
 
-    /// The image with 1 channel (ITU-R BT.601 luma, 0.299 R + 0.587 G + 0.114 B) or 3 (grey repeated).
+    /// Converts the image to 1 channel (ITU-R BT.601 luma, 0.299 R + 0.587 G + 0.114 B) or 3 (grey
+    /// repeated).
     ///
     /// # Errors
     ///
@@ -186,7 +190,8 @@ impl Image {
         Ok(Self::new((channels, self.height, self.width), values)?.with_depth(self.depth))
     }
 
-    /// The image at another size, its aspect not kept; antialiased bicubic (Keys, a = -1/2), clipped to [-1, 1].
+    /// Resizes the image, its aspect ratio not kept; antialiased bicubic (Keys, a = -1/2), clipped
+    /// to [-1, 1].
     ///
     /// # Errors
     ///
@@ -203,8 +208,9 @@ impl Image {
         Ok(Self::new((self.channels, height, width), values)?.with_depth(self.depth))
     }
 
-    /// The image fitted to a model's input: resized, its aspect kept, until it just covers the size, then cropped at the
-    /// centre. An image of that size already is returned as it is.
+    /// Resizes the image, its aspect ratio kept, until it just covers the size, and crops its
+    /// centre: the preprocessing of a model's input. An image that has this size is returned
+    /// unchanged.
     ///
     /// # Errors
     ///
@@ -218,8 +224,9 @@ impl Image {
         Ok(Self::new((self.channels, height, width), values)?.with_depth(self.depth))
     }
 
-    /// The image divided by its largest absolute value, so that a faint signed difference becomes visible (0 is grey),
-    /// and that value. An image of zeros, or with values that are not finite, is left as it is, with 1.
+    /// Divides the image by its largest absolute value, so that a faint signed difference becomes
+    /// visible (0 is grey), and returns that value too. An image of zeros, or with values that are
+    /// not finite, is unchanged, with 1.
     pub fn amplified(&self) -> (Self, f32) {
         let peak = self.values.iter().fold(0.0f32, |peak, value| peak.max(value.abs()));
         let peak = if peak > 0.0 && self.values.iter().all(|v| v.is_finite()) { peak } else { 1.0 };

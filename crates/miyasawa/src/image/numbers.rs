@@ -1,4 +1,4 @@
-//! Samples of TIFF: numbers of any kind, and what black and white are among them.
+//! Samples of TIFF: numbers of any type, and the values of black and white.
 
 use tiff::ColorType;
 use tiff::decoder::DecodingResult;
@@ -7,16 +7,16 @@ use super::decode::DecodeError;
 use super::raster::Samples;
 use super::tiff_read::{PageAt, unsupported};
 
-/// What kind of number a sample is.
+/// The type of a sample.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// Whole numbers of so many bits, up to 16: black is 0 and white the largest.
+    /// Unsigned integers of this many bits, up to 16: black is 0 and white the largest.
     Unsigned(u8),
-    /// Other numbers: their range says nothing of black and white.
+    /// Other types: their range does not determine black and white.
     Wide(Wide),
 }
 
-/// Numbers whose range says nothing of black and white.
+/// Types whose range does not determine black and white.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Wide {
     U32,
@@ -50,17 +50,17 @@ impl Wide {
     }
 }
 
-/// What numbers black and white are, where a file does not say so by their kind.
+/// The values of black and white, where the type of the samples does not determine them.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Scale {
     pub kind: Wide,
     pub low: f64,
     pub high: f64,
-    /// The number of an opaque pixel.
+    /// The value of an opaque pixel.
     pub opaque: f64,
 }
 
-/// A number with as many digits as are of use.
+/// A number with a useful number of digits, for messages.
 pub(super) fn short(value: f64) -> String {
     if value == value.round() && value.abs() < 1e9 {
         return format!("{value}");
@@ -69,10 +69,10 @@ pub(super) fn short(value: f64) -> String {
     if (0..=8).contains(&digits) { format!("{value:.0$}", digits as usize) } else { format!("{value:.4e}") }
 }
 
-/// Numbers of any kind.
+/// Numbers of any type.
 pub(super) struct Numbers(pub DecodingResult);
 
-/// Does the same for every kind of numbers.
+/// Applies the same expression to every type of numbers.
 macro_rules! each_kind {
     ($numbers:expr, $samples:ident, $convert:ident => $body:expr) => {
         match $numbers {
@@ -126,9 +126,9 @@ macro_rules! each_kind {
 }
 
 impl Numbers {
-    /// Planes one behind the other, brought together pixel by pixel.
+    /// Planes one after the other, interleaved pixel by pixel.
     pub fn interleaved(self, planes: usize, depth: usize) -> Self {
-        fn together<T: Copy>(samples: Vec<T>, planes: usize, depth: usize) -> Vec<T> {
+        fn interleave<T: Copy>(samples: Vec<T>, planes: usize, depth: usize) -> Vec<T> {
             let plane = samples.len() / planes;
             (0..plane)
                 .flat_map(|at| (0..depth.min(planes)).map(move |c| c * plane + at))
@@ -140,27 +140,27 @@ impl Numbers {
         }
         use DecodingResult::{F16, F32, F64, I8, I16, I32, I64, U8, U16, U32, U64};
         Self(match self.0 {
-            U8(v) => U8(together(v, planes, depth)),
-            U16(v) => U16(together(v, planes, depth)),
-            U32(v) => U32(together(v, planes, depth)),
-            U64(v) => U64(together(v, planes, depth)),
-            I8(v) => I8(together(v, planes, depth)),
-            I16(v) => I16(together(v, planes, depth)),
-            I32(v) => I32(together(v, planes, depth)),
-            I64(v) => I64(together(v, planes, depth)),
-            F16(v) => F16(together(v, planes, depth)),
-            F32(v) => F32(together(v, planes, depth)),
-            F64(v) => F64(together(v, planes, depth)),
+            U8(v) => U8(interleave(v, planes, depth)),
+            U16(v) => U16(interleave(v, planes, depth)),
+            U32(v) => U32(interleave(v, planes, depth)),
+            U64(v) => U64(interleave(v, planes, depth)),
+            I8(v) => I8(interleave(v, planes, depth)),
+            I16(v) => I16(interleave(v, planes, depth)),
+            I32(v) => I32(interleave(v, planes, depth)),
+            I64(v) => I64(interleave(v, planes, depth)),
+            F16(v) => F16(interleave(v, planes, depth)),
+            F32(v) => F32(interleave(v, planes, depth)),
+            F64(v) => F64(interleave(v, planes, depth)),
         })
     }
 
-    pub fn each(self, mut look: impl FnMut(usize, f64)) {
+    pub fn for_each(self, mut visit: impl FnMut(usize, f64)) {
         each_kind!(self.0, samples, convert => {
-            samples.into_iter().enumerate().for_each(|(i, value)| look(i, convert(value)));
+            samples.into_iter().enumerate().for_each(|(i, value)| visit(i, convert(value)));
         });
     }
 
-    /// As colours of one or three channels.
+    /// Converts the numbers to colours of one or three channels.
     pub fn colours(
         self,
         page: &PageAt,
@@ -204,7 +204,7 @@ impl Numbers {
     }
 }
 
-/// Grey values of 1, 2 or 4 bits as 8. Each row begins with a byte of its own.
+/// Grey values of 1, 2 or 4 bits as 8. Each row begins with a new byte.
 fn unpacked(rows: &[u8], bits: u8, width: usize) -> Vec<u8> {
     let bits = usize::from(bits);
     let row = (width * bits).div_ceil(8).max(1);
@@ -226,7 +226,7 @@ fn from_cmyk16(&[c, m, y, k]: &[u16; 4]) -> [u16; 3] {
     [c, m, y].map(|ink| ((65535.0 - f32::from(ink)) * light) as u16)
 }
 
-/// From JPEG's colours (ITU-R BT.601 at full range; JFIF 1.02).
+/// Converts from JPEG's colours (ITU-R BT.601 at full range; JFIF 1.02).
 fn from_ycbcr(&[y, cb, cr]: &[u8; 3]) -> [u8; 3] {
     let (y, cb, cr) = (f32::from(y), f32::from(cb) - 128.0, f32::from(cr) - 128.0);
     [y + 1.402 * cr, y - 0.344_136 * cb - 0.714_136 * cr, y + 1.772 * cb].map(|v| v.round() as u8)

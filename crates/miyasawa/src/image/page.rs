@@ -1,4 +1,4 @@
-//! An image's file with all that belongs to it, so that what is written for it loses nothing.
+//! An image's file with its metadata, so that a copy that is written loses nothing.
 
 use std::fs::File;
 use std::io::Read;
@@ -19,7 +19,7 @@ use super::{Depth, Image, ImageError, planes};
 use crate::atomic::write_atomic;
 use crate::range::normalise;
 
-/// A larger file is not read.
+/// Larger files are not read.
 const MAX_FILE: u64 = 4 << 30;
 
 /// An image's file that was read: one page, or the pages of a TIFF.
@@ -32,14 +32,14 @@ pub struct ImageFile {
     notes: Vec<String>,
 }
 
-/// An image with what belongs to it: transparency, colour profile, EXIF, resolution, and how its numbers were stored.
+/// An image with its transparency, colour profile, EXIF, resolution, and the format of its samples.
 #[derive(Debug, Clone)]
 pub struct Page {
     image: Image,
-    /// Opacity in [0, 1], and how colours are to be taken.
+    /// Opacity in [0, 1], and how it applies to the colours.
     alpha: Option<(Vec<f32>, Opacity)>,
-    /// Pixels that are not seen (transparent, or without a finite value), and what is stored there: all channels of the
-    /// first, of the second, ..
+    /// Invisible pixels (transparent, or not finite), and the values stored there: all of the first
+    /// channel, of the second, ..
     unseen: Vec<u32>,
     stored: Vec<f32>,
     scale: Option<Scale>,
@@ -47,7 +47,7 @@ pub struct Page {
 }
 
 impl ImageFile {
-    /// Reads a file; see [`Image::open`] for what can be read.
+    /// Reads a file; see [`Image::open`] for the formats.
     ///
     /// # Errors
     ///
@@ -62,7 +62,7 @@ impl ImageFile {
         Self::read(path, file)
     }
 
-    /// Reads an image from anything that gives its bytes, under the name that messages have.
+    /// Reads an image from a stream of bytes; `name` is for messages.
     ///
     /// # Errors
     ///
@@ -98,9 +98,9 @@ impl ImageFile {
         Ok(Self { path, bytes, format, name, tiff, notes })
     }
 
-    /// The format to write its images in: its own, PNG for GIF.
+    /// The format to write its images in: the same, but PNG for GIF.
     pub fn format(&self) -> Format {
-        Format::of_read(self.format)
+        Format::for_input(self.format)
     }
 
     /// How many pages it has.
@@ -108,7 +108,7 @@ impl ImageFile {
         self.tiff.as_ref().map_or(1, TiffFile::pages)
     }
 
-    /// What was left out, merged or guessed, a sentence each.
+    /// Notes on pages and metadata that were left out, merged or guessed, a sentence each.
     pub fn notes(&self) -> &[String] {
         &self.notes
     }
@@ -127,7 +127,7 @@ impl ImageFile {
         found.map_err(|source| ImageError::Decode { path: self.path.clone(), source })
     }
 
-    /// A page, decoded; its number begins at 0.
+    /// Decodes a page; pages are numbered from 0.
     ///
     /// # Errors
     ///
@@ -152,7 +152,7 @@ impl ImageFile {
                 (opened.raster().map_err(error)?, metadata, None)
             }
         };
-        metadata.stand_upright((raster.width, raster.height), raster.turned);
+        metadata.set_upright((raster.width, raster.height), raster.turned);
         Page::new(raster, metadata, scale)
     }
 }
@@ -182,15 +182,16 @@ impl Page {
         let alpha = raster.opacity.map(|kind| (alpha.into_iter().map(opacity).collect::<Vec<f32>>(), kind));
         let plane = raster.height * raster.width;
         let clear = |at: usize| alpha.as_ref().is_some_and(|(alpha, _)| alpha[at] == 0.0);
-        let broken = |at: usize| values[at..].iter().step_by(plane).any(|v| !v.is_finite());
+        let not_finite = |at: usize| values[at..].iter().step_by(plane).any(|v| !v.is_finite());
         let unseen: Vec<u32> = match (&alpha, scale) {
             (None, None) => Vec::new(),
-            _ => (0..plane).filter(|at| clear(*at) || broken(*at)).map(|at| at as u32).collect(),
+            _ => (0..plane).filter(|at| clear(*at) || not_finite(*at)).map(|at| at as u32).collect(),
         };
         let mut stored = Vec::with_capacity(channels * unseen.len());
         for plane in values.chunks_exact_mut(plane) {
             for at in &unseen {
-                // White, as transparent pixels are shown: what stands there is not to leak into what is seen.
+                // White, as transparent pixels are shown: their values must not leak into visible
+                // pixels.
                 stored.push(std::mem::replace(&mut plane[*at as usize], 1.0));
             }
         }
@@ -198,12 +199,12 @@ impl Page {
         Ok(Self { image, alpha, unseen, stored, scale, metadata })
     }
 
-    /// The colours; pixels that are not seen, transparent ones or such without a finite value, are white.
+    /// The colours; invisible pixels (transparent, or not finite) are white.
     pub fn image(&self) -> &Image {
         &self.image
     }
 
-    /// The image as a page shows it: what is transparent is laid over white.
+    /// The image laid over white where it is transparent, as a page shows it.
     pub fn into_opaque(self) -> Image {
         match &self.alpha {
             Some((alpha, kind)) => over_white(&self.image, alpha, *kind),
@@ -211,7 +212,8 @@ impl Page {
         }
     }
 
-    /// The same page with other colours, for example denoised ones. Pixels that are not seen keep what was stored there.
+    /// The same page with other colours, for example denoised ones. Invisible pixels keep their
+    /// stored values.
     ///
     /// # Errors
     ///
@@ -234,15 +236,14 @@ impl Page {
         Ok(Self { image, ..self })
     }
 
-    /// Whether nothing but the kind of its format stands between its pixels and a file: what a format loses of it, a
-    /// few words each.
+    /// The properties of the page that a file of this format cannot hold, a few words each.
     pub fn lost_in(&self, format: Format) -> Vec<String> {
         let mut lost = Vec::new();
         if self.alpha.is_some() && matches!(format, Format::Jpeg | Format::Bmp) {
             lost.push("transparency (laid over white)".to_owned());
         }
         if self.scale.is_some() && format != Format::Tiff {
-            lost.push("numbers of its own kind (scaled to black and white)".to_owned());
+            lost.push("sample type (samples are scaled to black and white)".to_owned());
         }
         if self.image.depth() == Depth::Sixteen && !matches!(format, Format::Png | Format::Tiff) {
             lost.push("16 bits (8 are written)".to_owned());
@@ -278,13 +279,13 @@ impl Page {
     fn foreign_profile(&self, format: Format) -> Option<String> {
         let kind = self.metadata.profile_of()?;
         let grey = self.image.channels() == 1 && format != Format::WebP;
-        // A profile of colours says as much of grey.
-        let fits = kind == b"RGB " || (kind == b"GRAY" && grey);
-        (!fits).then(|| String::from_utf8_lossy(kind).trim().to_owned())
+        // A profile of colours describes grey too.
+        let matching = kind == b"RGB " || (kind == b"GRAY" && grey);
+        (!matching).then(|| String::from_utf8_lossy(kind).trim().to_owned())
     }
 }
 
-/// Pages on their way into a file of a format.
+/// Pages to be written to a file of a format.
 pub struct ImageWriter {
     format: Format,
     tiff: TiffPages,
@@ -337,7 +338,7 @@ impl ImageWriter {
         if self.format == Format::Tiff { self.tiff.finish() } else { self.bytes }
     }
 
-    /// Writes the file, which appears whole or not at all.
+    /// Writes the file, completely or not at all.
     ///
     /// # Errors
     ///

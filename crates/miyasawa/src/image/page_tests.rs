@@ -1,4 +1,5 @@
-//! What is read comes out again: transparency, profiles, EXIF, resolution, pages, and numbers of every kind.
+//! Images are written as they were read: transparency, profiles, EXIF, resolution, pages, and
+//! samples of every type.
 
 use std::io::Cursor;
 use std::path::Path;
@@ -15,8 +16,8 @@ fn read(bytes: &[u8]) -> ImageFile {
     ImageFile::read("test", bytes).unwrap()
 }
 
-/// All pages written again, nothing done to them.
-fn again(bytes: &[u8], format: Format) -> Vec<u8> {
+/// Reads a file and writes all its pages unchanged.
+fn rewrite(bytes: &[u8], format: Format) -> Vec<u8> {
     let file = read(bytes);
     let mut writer = ImageWriter::new(format);
     for number in 0..file.pages() {
@@ -40,14 +41,15 @@ fn exif(orientation: u16) -> Vec<u8> {
     Tags { main, exif, gps: vec![text(1, b"N\0")] }.to_block()
 }
 
-/// A profile that says of itself that it is one of `kind`.
+/// A profile whose header declares the colours `kind`.
 fn profile(kind: &[u8; 4]) -> Vec<u8> {
     let mut profile = vec![7; 200];
     profile[16..20].copy_from_slice(kind);
     profile
 }
 
-/// An image of (width, height) = (9, 5) that EXIF says to turn by a quarter, with everything that its format holds.
+/// An image of (width, height) = (9, 5) that EXIF says to turn by a quarter, with all metadata that
+/// its format can hold.
 fn described(format: Format) -> Vec<u8> {
     let image = ImageBuffer::from_fn(9, 5, |x, y| image::Rgb([(x * 20) as u8, (y * 40) as u8, 99]));
     let mut plain = Cursor::new(Vec::new());
@@ -66,7 +68,8 @@ fn described(format: Format) -> Vec<u8> {
     writer.add(Path::new("test"), &page.with_metadata(metadata)).unwrap();
     let mut bytes = writer.into_bytes();
     if format == Format::Tiff {
-        // TIFF's own orientation, which the writer leaves out: a tag in the place of one that nobody needs.
+        // TIFF's own orientation, which the writer leaves out: a tag instead of one that nobody
+        // needs.
         let predictor = [&317u16.to_ne_bytes()[..], &3u16.to_ne_bytes(), &1u32.to_ne_bytes()].concat();
         let at = bytes.windows(8).position(|part| part == predictor).unwrap();
         bytes[at..at + 2].copy_from_slice(&274u16.to_ne_bytes());
@@ -76,13 +79,13 @@ fn described(format: Format) -> Vec<u8> {
 }
 
 #[test]
-fn what_belongs_to_a_image_goes_from_format_to_format() {
+fn metadata_is_converted_from_format_to_format() {
     for (from, to) in FORMATS.iter().flat_map(|from| FORMATS.map(|to| (*from, to))) {
-        let bytes = again(&described(from), to);
+        let bytes = rewrite(&described(from), to);
         let page = read(&bytes).page(0).unwrap();
         // Turned once.
         assert_eq!(page.image().shape(), (3, 9, 5), "{from:?} to {to:?}");
-        let again_turned = read(&again(&bytes, to)).page(0).unwrap();
+        let again_turned = read(&rewrite(&bytes, to)).page(0).unwrap();
         assert_eq!(again_turned.image().shape(), (3, 9, 5), "{from:?} to {to:?}");
         let found = page.metadata();
         assert_eq!(found.icc.as_deref(), Some(&profile(b"RGB ")[..]), "{from:?} to {to:?}");
@@ -97,7 +100,7 @@ fn what_belongs_to_a_image_goes_from_format_to_format() {
         assert_eq!((size(40962), size(40963)), (vec![5], vec![9]), "{from:?} to {to:?}");
         let xmp = String::from_utf8(found.xmp.clone().unwrap()).unwrap();
         assert!(xmp.contains("tiff:Orientation=\"1\""), "{from:?} to {to:?}: {xmp}");
-        // WebP has no place for it but EXIF, which is left as it is.
+        // WebP can store it only in EXIF, which is left unchanged.
         if from != Format::WebP && to != Format::WebP {
             let (x, y) = found.density.unwrap().per_inch();
             assert!((x - 200.0).abs() < 0.01 && (y - 300.0).abs() < 0.01, "{from:?} to {to:?}: {x} {y}");
@@ -117,14 +120,14 @@ fn colours_and_texts_of_png_and_comments_of_jpeg_stay() {
     page = page.with_metadata(Metadata { chunks: chunks.clone(), ..Metadata::default() });
     let mut writer = ImageWriter::new(Format::Png);
     writer.add(Path::new("test"), &page).unwrap();
-    let bytes = again(&writer.into_bytes(), Format::Png);
+    let bytes = rewrite(&writer.into_bytes(), Format::Png);
     assert_eq!(read(&bytes).page(0).unwrap().metadata().chunks, chunks);
     assert_eq!(read(&bytes).page(0).unwrap().lost_in(Format::Jpeg), ["PNG texts"]);
     let comment = [&[0xff, 0xfe, 0, 7][..], b"hello"].concat();
     let iptc = [&[0xff, 0xed, 0, 6][..], b"8BIM"].concat();
     let mut jpeg = described(Format::Jpeg);
     jpeg.splice(2..2, [comment.clone(), iptc.clone()].concat());
-    let found = read(&again(&jpeg, Format::Jpeg)).page(0).unwrap();
+    let found = read(&rewrite(&jpeg, Format::Jpeg)).page(0).unwrap();
     assert_eq!(found.metadata().segments, [comment, iptc]);
 }
 
@@ -137,14 +140,14 @@ fn jpeg_keeps_its_quality() {
         let encoder = image::codecs::jpeg::JpegEncoder::new_with_quality(&mut bytes, quality);
         encoder.write_image(image.as_bytes(), 16, 16, image::ExtendedColorType::Rgb8).unwrap();
         assert_eq!(read(&bytes).page(0).unwrap().metadata().quality, Some(quality));
-        let found = read(&again(&bytes, Format::Jpeg)).page(0).unwrap().metadata().quality;
+        let found = read(&rewrite(&bytes, Format::Jpeg)).page(0).unwrap().metadata().quality;
         assert_eq!(found, Some(expected));
     }
 }
 
 /// A profile of CMYK does not describe the RGB that it became.
 #[test]
-fn a_profile_of_other_colours_is_let_go() {
+fn a_profile_of_other_colours_is_dropped() {
     let page = read(&described(Format::Png)).page(0).unwrap();
     let page = page.with_metadata(Metadata { icc: Some(profile(b"CMYK")), ..Metadata::default() });
     assert!(page.lost_in(Format::Jpeg)[0].contains("CMYK"));
@@ -154,7 +157,7 @@ fn a_profile_of_other_colours_is_let_go() {
 }
 
 #[test]
-fn transparency_is_kept_and_what_it_hides() {
+fn transparency_and_hidden_pixels_are_kept() {
     let clear = |x: u32| [0, 128, 255][x as usize % 3];
     let colour = DynamicImage::ImageRgba8(ImageBuffer::from_fn(6, 2, |x, y| {
         image::Rgba([200, 40, y as u8, clear(x)])
@@ -175,14 +178,14 @@ fn transparency_is_kept_and_what_it_hides() {
         image.write_to(&mut bytes, from).unwrap();
         let bytes = bytes.into_inner();
         let page = read(&bytes).page(0).unwrap();
-        // What is hidden is white for the model, and is not denoised.
+        // Hidden pixels are white for the model and are not denoised.
         let shape = page.image().shape();
         assert_eq!(page.image().values()[0], 1.0);
         assert!(page.lost_in(to).is_empty() && page.lost_in(Format::Jpeg)[0].contains("transparency"));
         let black = Image::new(shape, vec![-1.0; shape.0 * shape.1 * shape.2]).unwrap();
         let mut writer = ImageWriter::new(to);
         writer.add(Path::new("test"), &page.with_image(black).unwrap()).unwrap();
-        // TIFF with grey and alpha is one that this reader knows alone.
+        // TIFF with grey and alpha is a variety that only this reader knows.
         let back = read(&writer.into_bytes()).page(0).unwrap();
         let expected = read(&bytes).page(0).unwrap();
         assert_eq!(back.alpha(), expected.alpha(), "{from:?} to {to:?}");
@@ -222,7 +225,7 @@ fn samples(bytes: &[u8]) -> Vec<tiff::decoder::DecodingResult> {
 }
 
 #[test]
-fn numbers_of_every_kind_come_back_as_they_were() {
+fn samples_of_every_type_are_kept() {
     macro_rules! check {
         ($kind:ty, $variant:ident, $values:expr, $note:expr) => {{
             let values = $values;
@@ -234,7 +237,7 @@ fn numbers_of_every_kind_come_back_as_they_were() {
             let (low, high) = (file.page(0).unwrap(), file.page(0).unwrap());
             let (low, high) = (low.image().values()[0], high.image().values()[3]);
             assert!((-1.0..=-0.4).contains(&low) && (0.6..=1.0).contains(&high), "{low} {high}");
-            let found = samples(&again(&bytes, Format::Tiff)).remove(0);
+            let found = samples(&rewrite(&bytes, Format::Tiff)).remove(0);
             let tiff::decoder::DecodingResult::$variant(found) = found else { panic!("{found:?}") };
             for (found, value) in found.iter().zip(&values) {
                 let (found, value) = (*found as f64, *value as f64);
@@ -253,11 +256,11 @@ fn numbers_of_every_kind_come_back_as_they_were() {
     check!(colortype::GrayI16, I16, [-1000i16, 0, 1, 3000], Some("signed 16-bit"));
     check!(colortype::GrayI32, I32, [-1_000_000i32, 0, 1, 3_000_000], Some("signed 32-bit"));
     check!(colortype::Gray32, U32, [0u32, 1000, 4_000_000, 8_000_000], Some("32-bit samples"));
-    // In formats of fewer bits they are scaled, which is said.
+    // In formats of fewer bits they are scaled, with a note.
     let page = read(&tiff::<colortype::Gray32Float>(&[&[0.0, 50.0, 100.0, 200.0]], false)).page(0).unwrap();
     assert!(page.lost_in(Format::Png)[0].contains("scaled"), "{:?}", page.lost_in(Format::Png));
     assert!(page.lost_in(Format::Tiff).is_empty());
-    // For data, where each file would have a scale of its own, they are refused.
+    // In data sets, where each file would have a separate scale, they are refused.
     for bytes in [
         tiff::<colortype::Gray32Float>(&[&[0.0, 50.0, 100.0, 200.0]], false),
         tiff::<colortype::GrayI16>(&[&[0, 50, 100, 200]], false),
@@ -269,12 +272,12 @@ fn numbers_of_every_kind_come_back_as_they_were() {
 }
 
 #[test]
-fn values_that_are_not_finite_stay() {
+fn values_that_are_not_finite_are_kept() {
     let bytes = tiff::<colortype::Gray32Float>(&[&[f32::NAN, 0.0, 0.5, f32::INFINITY]], false);
     let file = read(&bytes);
     assert!(file.notes()[0].contains("2 values that are not finite"), "{:?}", file.notes());
     assert!(file.page(0).unwrap().image().values().iter().all(|v| v.is_finite()));
-    let found = samples(&again(&bytes, Format::Tiff)).remove(0);
+    let found = samples(&rewrite(&bytes, Format::Tiff)).remove(0);
     let tiff::decoder::DecodingResult::F32(found) = found else { panic!("{found:?}") };
     assert!(found[0].is_nan() && found[1..] == [0.0, 0.5, f32::INFINITY], "{found:?}");
     let nothing = tiff::<colortype::Gray32Float>(&[&[f32::NAN; 4]], false);
@@ -294,9 +297,9 @@ fn all_pages_are_read_and_written_on_one_scale() {
         // In any order.
         assert_eq!((file.page(2).unwrap().image().height(), file.pixels(2).unwrap()), (2, 8));
         assert_eq!(file.page(1).unwrap().image().values()[3], 1.0);
-        let found = samples(&again(&bytes, Format::Tiff));
+        let found = samples(&rewrite(&bytes, Format::Tiff));
         assert_eq!(found.len(), 3);
-        assert_eq!(samples(&again(&bytes, Format::Tiff)).len(), 3);
+        assert_eq!(samples(&rewrite(&bytes, Format::Tiff)).len(), 3);
         // Other formats hold one.
         let mut writer = ImageWriter::new(Format::Png);
         writer.add(Path::new("a.png"), &file.page(0).unwrap()).unwrap();
@@ -314,7 +317,7 @@ fn open_first(bytes: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn animations_are_named() {
+fn animations_are_reported() {
     let frame =
         |value: u8| image::Frame::new(image::RgbaImage::from_pixel(4, 4, image::Rgba([value, 0, 0, 255])));
     let gif = |frames: &[u8]| {
@@ -331,7 +334,7 @@ fn animations_are_named() {
 }
 
 #[test]
-fn raw_files_in_the_clothes_of_tiff_are_called_raw() {
+fn raw_files_in_the_format_of_tiff_are_reported_as_raw() {
     let mut bytes = tiff::<colortype::Gray16>(&[&[1, 2, 3, 4]], false);
     // The photometric interpretation becomes that of a colour filter array.
     let photometric = [&262u16.to_ne_bytes()[..], &3u16.to_ne_bytes(), &1u32.to_ne_bytes()].concat();
@@ -351,7 +354,7 @@ proptest! {
             4 => tiff::<colortype::Gray32Float>(&[&[0.0, 9.0, f32::NAN, 1.0], &[7.0; 8]], false),
             5 => tiff::<colortype::GrayI16>(&[&[-5, 9, 1, 1]], true),
             6 => tiff::<colortype::RGBA16>(&[&[1, 2, 3, 4, 5, 6, 7, 8, 1, 2, 3, 4, 5, 6, 7, 8]], false),
-            _ => again(&tiff::<colortype::Gray64Float>(&[&[0.0, 1.0, 2.0, 3.0]], false), Format::Tiff),
+            _ => rewrite(&tiff::<colortype::Gray64Float>(&[&[0.0, 1.0, 2.0, 3.0]], false), Format::Tiff),
         };
         let at = at.index(bytes.len());
         bytes[at] = to;

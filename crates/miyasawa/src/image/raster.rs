@@ -1,4 +1,4 @@
-//! Pixels as files store them: rows of pixels of colours, perhaps with alpha behind them.
+//! Pixels as files store them: rows of pixels of colours, perhaps followed by alpha.
 
 use image::DynamicImage;
 
@@ -10,12 +10,12 @@ pub(crate) enum Samples {
     Float(Vec<f32>),
 }
 
-/// How colours are to be taken where an image is transparent.
+/// How alpha applies to the colours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Opacity {
-    /// They are those of the opaque image.
+    /// The colours are those of the opaque image.
     Straight,
-    /// They are multiplied by alpha already.
+    /// The colours are multiplied by alpha (premultiplied).
     Premultiplied,
 }
 
@@ -23,12 +23,12 @@ pub(super) enum Opacity {
 pub(super) struct Raster {
     /// Colours: 1 or 3.
     pub channels: usize,
-    /// If there is alpha, a further sample behind the colours.
+    /// If there is alpha, a further sample after the colours.
     pub opacity: Option<Opacity>,
     pub height: usize,
     pub width: usize,
     pub samples: Samples,
-    /// Whether height and width are not those of the file, which told to turn it by a quarter.
+    /// Whether height and width are exchanged with respect to the file, by its orientation.
     pub turned: bool,
 }
 
@@ -57,7 +57,7 @@ impl Raster {
         self.channels + usize::from(self.opacity.is_some())
     }
 
-    /// The image as an orientation of EXIF, 1 to 8, says that it is to be seen.
+    /// Turns the image upright by an orientation of EXIF, 1 to 8.
     pub fn upright(mut self, orientation: u8) -> Self {
         if !(2..=8).contains(&orientation) {
             return self;
@@ -76,7 +76,7 @@ impl Raster {
     }
 }
 
-/// Pixels of an image of (height, width), put upright.
+/// Turns the pixels of an image of (height, width) upright.
 fn turn<T: Copy>(samples: &[T], (h, w): (usize, usize), depth: usize, orientation: u8) -> Vec<T> {
     let (height, width) = if orientation >= 5 { (w, h) } else { (h, w) };
     let mut out = Vec::with_capacity(samples.len());

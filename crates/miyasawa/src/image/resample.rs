@@ -4,15 +4,16 @@ use std::ops::Range;
 
 /// Resamples a plane of `from` = (height, width) values to the size `to`.
 ///
-/// Separable cubic convolution with a = -1/2 (R. Keys, "Cubic convolution interpolation for digital image
-/// processing", 1981), its kernel stretched by the reduction when a side shrinks so that nothing aliases, weights
-/// normalised at the border: the BICUBIC of Pillow, whose values the tests hold. The result can overshoot the range
-/// of the values; the caller clips. A side that keeps its length is copied exactly.
+/// Separable cubic convolution with a = -1/2 (R. Keys, "Cubic convolution interpolation for digital
+/// image processing", 1981), its kernel stretched by the reduction when a side shrinks so that
+/// nothing aliases, weights normalised at the border: the BICUBIC of Pillow, whose values are in
+/// the tests. The result can overshoot the range of the values; the caller clips. A side that keeps
+/// its length is copied exactly.
 pub(crate) fn resample(plane: &[f32], from: (usize, usize), to: (usize, usize)) -> Vec<f32> {
     part(plane, from, to, (0..to.0, 0..to.1))
 }
 
-/// The rows and columns `window` of what [`resample`] gives; nothing else is computed.
+/// The rows and columns `window` of the result of [`resample`]; nothing else is computed.
 fn part(
     plane: &[f32],
     from: (usize, usize),
@@ -39,8 +40,9 @@ fn part(
     out
 }
 
-/// Resamples planes (C, H, W) with their aspect kept until they just cover the size `to`, crops the centre and clips the
-/// result to [-1, 1]. What is cropped away is not computed: it can be any number of times as large.
+/// Resamples planes (C, H, W) with their aspect ratio kept until they just cover the size `to`,
+/// crops the centre and clips the result to [-1, 1]. Pixels that are cropped away are not computed:
+/// there may be far more of them.
 pub(crate) fn cover(
     planes: &[f32],
     channels: usize,
@@ -118,13 +120,13 @@ mod tests {
     }
 
     #[test]
-    fn a_part_is_that_of_the_whole() {
+    fn a_part_equals_that_of_the_entire_result() {
         let plane: Vec<f32> = (0..30).map(|i| (i as f32).sin()).collect();
         for to in [(2, 3), (7, 4), (5, 6), (11, 13)] {
-            let whole = resample(&plane, (5, 6), to);
+            let entire = resample(&plane, (5, 6), to);
             let (rows, columns) = (to.0 / 3..to.0, to.1 / 2..to.1 - to.1 / 4);
             let expected: Vec<f32> =
-                rows.clone().flat_map(|y| &whole[y * to.1..][columns.clone()]).copied().collect();
+                rows.clone().flat_map(|y| &entire[y * to.1..][columns.clone()]).copied().collect();
             assert_eq!(part(&plane, (5, 6), to, (rows, columns)), expected);
         }
     }
@@ -137,7 +139,8 @@ mod tests {
         assert_eq!(cover(&plane, 1, (300_000, 1), to), [0.5; 1024]);
     }
 
-    /// Image.fromarray(v).resize((w, h), Image.BICUBIC) of Pillow in mode F, v[y, x] = (7*y + 3*x*x) % 11.
+    /// Image.fromarray(v).resize((w, h), Image.BICUBIC) of Pillow in mode F, v[y, x] = (7*y +
+    /// 3*x*x) % 11.
     #[test]
     fn agrees_with_pillow() {
         let plane: Vec<f32> = (0..30).map(|i| ((7 * (i / 6) + 3 * (i % 6) * (i % 6)) % 11) as f32).collect();

@@ -1,4 +1,5 @@
-//! Tags of the directories that TIFF files and EXIF blocks are made of (TIFF 6.0, section 2; EXIF 2.32, section 4.6).
+//! Tags of the directories that TIFF files and EXIF blocks are made of (TIFF 6.0, section 2; EXIF
+//! 2.32, section 4.6).
 
 /// Tags by their numbers.
 pub(super) const SUBFILE: u16 = 254;
@@ -19,8 +20,9 @@ const INTEROPERABILITY: u16 = 40965;
 const PIXEL_WIDTH: u16 = 40962;
 const PIXEL_HEIGHT: u16 = 40963;
 
-/// Tags of a TIFF directory that tell how its pixels are stored, or where something lies in the file: another file's are
-/// others. (317 to 319, predictor, white point and primaries, are told apart below.)
+/// Tags of a TIFF directory that describe how its pixels are stored, or hold offsets in the file:
+/// they are not copied to another file. (317 to 319, predictor, white point and primaries, are
+/// distinguished below.)
 const OF_THE_FILE: [std::ops::RangeInclusive<u16>; 12] = [
     254..=268,
     273..=281,
@@ -44,11 +46,11 @@ const MOST: u64 = 4096;
 /// A tag and its value.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Tag {
-    /// What it tells.
+    /// Its identifier.
     pub id: u16,
-    /// The type of its numbers, as TIFF counts types.
+    /// The type of its numbers, by TIFF's numbering.
     pub kind: u16,
-    /// Its numbers, in the machine's order of bytes.
+    /// Its numbers, in the machine's byte order.
     pub data: Vec<u8>,
 }
 
@@ -62,7 +64,7 @@ impl Tag {
         Self { id, kind: 5, data: [n.to_ne_bytes(), d.to_ne_bytes()].concat() }
     }
 
-    /// Its whole numbers.
+    /// Its integers.
     pub fn numbers(&self) -> Vec<u64> {
         let read = |bytes: &[u8]| match *bytes {
             [a] => u64::from(a),
@@ -85,13 +87,13 @@ impl Tag {
     }
 }
 
-/// A number as a fraction: exact for whole numbers, to 1e-4 for others.
+/// A number as a fraction: exact for integers, to 1e-4 for others.
 pub(super) fn fraction(value: f64) -> (u32, u32) {
-    let whole = (value - value.round()).abs() < 1e-4 || value > 400_000.0;
-    if whole { (value.round() as u32, 1) } else { ((value * 10_000.0).round() as u32, 10_000) }
+    let integer = (value - value.round()).abs() < 1e-4 || value > 400_000.0;
+    if integer { (value.round() as u32, 1) } else { ((value * 10_000.0).round() as u32, 10_000) }
 }
 
-/// The bytes of a number of a type: 1 for what is no number.
+/// The size of a number of a type in bytes: 1 for types without numbers.
 fn size(kind: u16) -> usize {
     match kind {
         3 | 8 => 2,
@@ -101,13 +103,13 @@ fn size(kind: u16) -> usize {
     }
 }
 
-/// Reads numbers at places of a TIFF file or EXIF block.
+/// Reads numbers at offsets of a TIFF file or EXIF block.
 #[derive(Clone, Copy)]
 pub(super) struct Reader<'b> {
     bytes: &'b [u8],
     little: bool,
     big: bool,
-    /// Where the first directory stands.
+    /// The offset of the first directory.
     pub first: u64,
 }
 
@@ -135,14 +137,15 @@ impl<'b> Reader<'b> {
         Some(if self.little { bytes.iter().rev().fold(0, next) } else { bytes.iter().fold(0, next) })
     }
 
-    /// Where a directory's tags begin, how many there are, and how long each is.
+    /// The offset of a directory's tags, their number, and the length of each.
     fn layout(&self, at: u64) -> Option<(u64, u64, u64)> {
         let (head, each) = if self.big { (8, 20) } else { (2, 12) };
         let count = self.number(at, head as usize)?;
         (count <= MOST).then_some((at + head, count, each))
     }
 
-    /// The tags of the directory at a place, but for those whose values lie outside, and where the next one stands (0: nowhere).
+    /// The tags of the directory at an offset, except those whose values lie outside, and the
+    /// offset of the next directory (0: none).
     pub fn directory(&self, at: u64) -> Option<(Vec<Tag>, u64)> {
         let (begin, count, each) = self.layout(at)?;
         let word = if self.big { 8 } else { 4 };
@@ -166,7 +169,8 @@ impl<'b> Reader<'b> {
         Some((tags, self.number(begin + count * each, word).unwrap_or(0)))
     }
 
-    /// Where the value of a tag stands that fits into its place, in a directory that is not of the big kind.
+    /// The offset of a tag's value where it is stored in the tag itself, in a directory that is not
+    /// of the big kind.
     fn inline(&self, at: u64, id: u16) -> Option<(usize, u16)> {
         let (begin, count, each) = self.layout(at).filter(|_| !self.big)?;
         let at = (0..count).map(|i| begin + i * each).find(|at| self.number(*at, 2) == Some(id.into()))?;
@@ -174,7 +178,8 @@ impl<'b> Reader<'b> {
     }
 }
 
-/// An image's descriptive tags: its own, those of EXIF, and those of the place where it was taken.
+/// An image's descriptive tags: those of TIFF, those of EXIF, and those of the location where it
+/// was taken.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Tags {
     pub main: Vec<Tag>,
@@ -183,7 +188,7 @@ pub(super) struct Tags {
 }
 
 impl Tags {
-    /// The tags of the directory at `at`, without those that tell how pixels are stored.
+    /// The tags of the directory at `at`, without those that describe how pixels are stored.
     pub fn read(reader: &Reader<'_>, at: u64) -> Option<Self> {
         let (mut main, _) = reader.directory(at)?;
         let below = |id: u16| {
@@ -206,7 +211,8 @@ impl Tags {
         main.is_empty() && exif.is_empty() && gps.is_empty()
     }
 
-    /// Pixels along x and y for each unit, and the unit as TIFF counts them: 1 none, 2 inches, 3 centimetres.
+    /// Pixels along x and y for each unit, and the unit as TIFF counts them: 1 none, 2 inches, 3
+    /// centimetres.
     pub fn resolution(&self) -> Option<(f64, f64, u64)> {
         let find = |id: u16| self.main.iter().find(|tag| tag.id == id);
         let x = find(X_RESOLUTION)?.ratio()?;
@@ -215,7 +221,7 @@ impl Tags {
         Some((x, y, unit))
     }
 
-    /// An EXIF block of the tags.
+    /// Builds an EXIF block of the tags.
     pub fn to_block(&self) -> Vec<u8> {
         let order = if cfg!(target_endian = "little") { b"II" } else { b"MM" };
         let mut block = [&order[..], &42u16.to_ne_bytes(), &8u32.to_ne_bytes()].concat();
@@ -228,19 +234,19 @@ impl Tags {
         for (id, tags) in below {
             let at = block.len() as u32;
             append(&mut block, tags);
-            let place = Reader::new(&block).and_then(|reader| reader.inline(reader.first, id));
-            if let Some((place, _)) = place {
-                block[place..place + 4].copy_from_slice(&at.to_ne_bytes());
+            let slot = Reader::new(&block).and_then(|reader| reader.inline(reader.first, id));
+            if let Some((slot, _)) = slot {
+                block[slot..slot + 4].copy_from_slice(&at.to_ne_bytes());
             }
         }
         block
     }
 }
 
-/// Appends a directory, its values behind it.
+/// Appends a directory, followed by its values.
 fn append(block: &mut Vec<u8>, tags: &[Tag]) {
     let mut values = Vec::new();
-    let behind = block.len() + 2 + 12 * tags.len() + 4;
+    let values_at = block.len() + 2 + 12 * tags.len() + 4;
     block.extend((tags.len() as u16).to_ne_bytes());
     for tag in tags {
         block.extend(tag.id.to_ne_bytes());
@@ -250,7 +256,7 @@ fn append(block: &mut Vec<u8>, tags: &[Tag]) {
             block.extend(&tag.data);
             block.extend(std::iter::repeat_n(0, 4 - tag.data.len()));
         } else {
-            block.extend(((behind + values.len()) as u32).to_ne_bytes());
+            block.extend(((values_at + values.len()) as u32).to_ne_bytes());
             values.extend(&tag.data);
             values.extend(std::iter::repeat_n(0, tag.data.len() % 2));
         }
@@ -259,9 +265,10 @@ fn append(block: &mut Vec<u8>, tags: &[Tag]) {
     block.extend(values);
 }
 
-/// Makes an EXIF block tell of an image of (width, height) that stands upright, in its place, so that makers' notes, which
-/// count from the block's beginning, stay readable. The thumbnail, which shows the image as it was, is let go.
-pub(super) fn stand_upright(block: &mut [u8], (width, height): (usize, usize)) {
+/// Changes an EXIF block in place to describe an upright image of (width, height). Makers' notes,
+/// whose offsets count from the beginning of the block, stay readable. The thumbnail, which shows
+/// the image as it was, is removed.
+pub(super) fn set_upright(block: &mut [u8], (width, height): (usize, usize)) {
     let Some(reader) = Reader::new(block) else { return };
     let little = reader.little;
     let mut changes: Vec<(usize, u16, u32)> = Vec::new();
@@ -282,10 +289,10 @@ pub(super) fn stand_upright(block: &mut [u8], (width, height): (usize, usize)) {
     for (at, kind, value) in changes {
         let bytes = value.to_le_bytes();
         let length = if kind == 3 { 2 } else { 4 };
-        if let Some(place) = block.get_mut(at..at + length) {
-            place.copy_from_slice(&bytes[..length]);
+        if let Some(slot) = block.get_mut(at..at + length) {
+            slot.copy_from_slice(&bytes[..length]);
             if !little {
-                place.reverse();
+                slot.reverse();
             }
         }
     }
@@ -322,24 +329,24 @@ mod tests {
             if let Some(reader) = Reader::new(&block[..length]) {
                 let _ = Tags::read(&reader, reader.first);
             }
-            stand_upright(&mut block[..length].to_vec(), (1, 1));
+            set_upright(&mut block[..length].to_vec(), (1, 1));
         }
     }
 
     #[test]
-    fn a_block_stands_upright_in_its_place() {
+    fn a_block_is_set_upright_in_place() {
         let mut block = tags().to_block();
         let before = block.clone();
-        stand_upright(&mut block, (32, 48));
+        set_upright(&mut block, (32, 48));
         let reader = Reader::new(&block).unwrap();
         let (main, next) = reader.directory(reader.first).unwrap();
         assert_eq!((main[1].numbers(), next), (vec![1], 0));
         let exif = Tags::read(&reader, reader.first).unwrap().exif;
         assert_eq!((exif[1].numbers(), exif[2].numbers()), (vec![32], vec![48]));
         assert_eq!(block.len(), before.len());
-        // The other order of bytes.
+        // The other byte order.
         let mut other = b"MM\0\x2a\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\x07".to_vec();
-        stand_upright(&mut other, (1, 1));
+        set_upright(&mut other, (1, 1));
         assert_eq!(&other[18..], b"\0\x01\0\0\0\0\0\0");
     }
 }

@@ -65,7 +65,8 @@ fn sixteen_bits_keep_their_precision() {
     let wide = ImageBuffer::from_vec(3, 1, vec![0u16, 1000, 65535]).unwrap();
     let image = open(&encode(&DynamicImage::ImageLuma16(wide), ImageFormat::Png)).unwrap();
     assert_eq!(image.values(), [-1.0, 1000.0 / 32767.5 - 1.0, 1.0]);
-    // They are written again where the format has room, whatever happened to the image's size and channels.
+    // They are written again where the format has room, whatever happened to the image's size and
+    // channels.
     let dir = tempfile::tempdir().unwrap();
     let image = image.resize(1, 3).unwrap().center_fit(1, 3).unwrap();
     for (name, channels, depth) in [
@@ -105,8 +106,8 @@ fn transparency_is_laid_over_white() {
     assert_eq!(image.values(), [1.0, 1.0]);
 }
 
-/// CMYK as Pillow writes it (Adobe, inverted), and YCCK: red, green, blue and yellow patches. Pillow opens both with
-/// these colours, one unit off at most.
+/// CMYK as Pillow writes it (Adobe, inverted), and YCCK: red, green, blue and yellow patches.
+/// Pillow opens both with these colours, one unit off at most.
 #[test]
 fn cmyk_jpeg_has_the_right_colours() {
     for file in [&include_bytes!("testdata/cmyk.jpg")[..], include_bytes!("testdata/ycck.jpg")] {
@@ -124,7 +125,8 @@ fn cmyk_jpeg_has_the_right_colours() {
 
 #[test]
 fn exif_orientation_is_applied() {
-    // Left half black, right half white; orientation 6: to be turned a quarter clockwise, so black comes to the top.
+    // Left half black, right half white; orientation 6: to be turned a quarter clockwise, so black
+    // comes to the top.
     let wide = DynamicImage::ImageLuma8(ImageBuffer::from_fn(16, 8, |x, _| {
         image::Luma([if x < 8 { 0 } else { 255 }])
     }));
@@ -141,7 +143,7 @@ fn exif_orientation_is_applied() {
 }
 
 #[test]
-fn what_is_no_image_is_said_by_name() {
+fn files_that_are_not_images_are_named() {
     let good = encode(
         &DynamicImage::ImageRgb8(ImageBuffer::from_fn(40, 40, |x, y| {
             image::Rgb([(x * y) as u8, 0, x as u8])
@@ -158,10 +160,10 @@ fn what_is_no_image_is_said_by_name() {
         "expected a PNG, JPEG, WebP, TIFF, BMP or GIF image, found bytes that begin with 6a757374"
     ));
     assert!(message(b"").contains("an empty file"));
-    assert!(message(b"GIF89a....").contains("expected a whole GIF image"));
+    assert!(message(b"GIF89a....").contains("expected an intact GIF image"));
     assert!(message(b"qoif....").contains("format 'qoi'"));
     assert!(message(&jpeg[..jpeg.len() / 2]).contains("truncated"));
-    assert!(message(&good[..good.len() / 2]).contains("expected a whole PNG image"));
+    assert!(message(&good[..good.len() / 2]).contains("expected an intact PNG image"));
     let missing = PathBuf::from("no/such/image.png");
     assert!(Image::open(&missing).unwrap_err().to_string().starts_with("no/such/image.png: cannot be read"));
     let dir = tempfile::tempdir().unwrap();
@@ -204,7 +206,7 @@ fn saving_keeps_every_value_and_clips() {
     assert_eq!(bytes(&Image::open(dir.path().join("no-extension")).unwrap()), [0, 0, 255]);
     ramp(8, 8).save(dir.path().join("e.jpg")).unwrap();
     assert_eq!(Image::open(dir.path().join("e.jpg")).unwrap().shape(), (1, 8, 8));
-    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 6, "no siblings stay behind");
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 6, "no siblings remain");
     for name in ["x.gif", "x"] {
         let error = ramp(1, 1).save(dir.path().join(name)).unwrap_err().to_string();
         assert!(error.contains(name) && error.contains(".png"), "{error}");
@@ -258,7 +260,7 @@ fn a_plain_grid_is_images_and_gaps() {
 }
 
 #[test]
-fn captions_stand_beside_and_above_the_images() {
+fn captions_are_beside_and_above_the_images() {
     let image = Image::new((3, 20, 20), vec![0.0; 1200]).unwrap();
     let figure = Grid {
         rows: vec![

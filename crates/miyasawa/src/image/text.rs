@@ -4,8 +4,8 @@ use std::sync::LazyLock;
 
 use ab_glyph::{Font, FontRef, PxScaleFont, ScaleFont, point};
 
-/// The font, which is part of the binary so that figures look the same everywhere. `None` would mean that the
-/// embedded file is damaged; captions are then left out, which a test forbids.
+/// The font, which is part of the binary so that figures are the same everywhere. `None` would mean
+/// that the embedded file is damaged; captions are then left out, which a test forbids.
 static FONT: LazyLock<Option<FontRef<'static>>> =
     LazyLock::new(|| FontRef::try_from_slice(epaint_default_fonts::UBUNTU_LIGHT).ok());
 
@@ -26,11 +26,11 @@ impl Pen {
 
     /// The width of a line of text in pixels.
     pub fn width(&self, line: &str) -> usize {
-        self.lay(line).1.ceil() as usize
+        self.layout(line).1.ceil() as usize
     }
 
-    /// Breaks text into lines no wider than `width` where it has spaces; a word that is wider stands alone. Line ends
-    /// in the text are kept.
+    /// Breaks text into lines no wider than `width` where it has spaces; a word that is wider is on
+    /// a line alone. Line ends in the text are kept.
     pub fn wrap(&self, text: &str, width: usize) -> Vec<String> {
         let mut lines = Vec::new();
         for paragraph in text.lines() {
@@ -53,11 +53,11 @@ impl Pen {
         text.split_whitespace().map(|word| self.width(word)).max().unwrap_or(0)
     }
 
-    /// Draws a line with its top left corner at (`left`, `top`): `ink(x, y, coverage)` is called for pixels with
-    /// coverage in (0, 1].
+    /// Draws a line with its top left corner at (`left`, `top`): `ink(x, y, coverage)` is called
+    /// for pixels with coverage in (0, 1].
     pub fn draw(&self, line: &str, left: usize, top: usize, mut ink: impl FnMut(usize, usize, f32)) {
         let Some(font) = &self.font else { return };
-        for glyph in self.lay(line).0 {
+        for glyph in self.layout(line).0 {
             let Some(outline) = font.outline_glyph(glyph) else { continue };
             let bounds = outline.px_bounds();
             outline.draw(|x, y, coverage| {
@@ -71,7 +71,7 @@ impl Pen {
     }
 
     /// Glyphs along a line that begins at 0, and its length.
-    fn lay(&self, line: &str) -> (Vec<ab_glyph::Glyph>, f32) {
+    fn layout(&self, line: &str) -> (Vec<ab_glyph::Glyph>, f32) {
         let Some(font) = &self.font else { return (Vec::new(), 0.0) };
         let mut glyphs = Vec::new();
         let (mut x, mut last) = (0.0, None);

@@ -16,13 +16,13 @@ use super::tags::{self, Reader, Tag};
 
 /// The most pages that are read.
 const MOST_PAGES: usize = 1 << 16;
-/// The most bytes that all pages may take unpacked: what a TIFF file can hold.
+/// The most bytes of all pages, unpacked: the size limit of a TIFF file.
 const MOST_BYTES: u64 = 4_000_000_000;
 
 /// A page.
 #[derive(Debug, Clone)]
 pub(super) struct PageAt {
-    /// Its place in the chain of directories.
+    /// Its index in the chain of directories.
     index: usize,
     at: u64,
     pub kind: Kind,
@@ -37,12 +37,12 @@ type Open = Decoder<Cursor<Arc<[u8]>>>;
 /// A TIFF file, classic or big.
 pub(super) struct TiffFile {
     bytes: Arc<[u8]>,
-    /// It remembers where pages are.
+    /// The decoder, which remembers the offsets of pages.
     decoder: Mutex<Open>,
     pages: Vec<PageAt>,
-    /// How the numbers of all pages are taken, unless by their kind.
+    /// The scale of all pages, unless the type of their samples determines it.
     pub scale: Option<Scale>,
-    /// What is to be said of it.
+    /// Notes for the user.
     pub notes: Vec<String>,
 }
 
@@ -59,7 +59,7 @@ fn explained(error: tiff::TiffError) -> DecodeError {
 }
 
 impl TiffFile {
-    /// Reads what a file says of its pages.
+    /// Reads the directories of a file's pages.
     pub fn open(bytes: Arc<[u8]>) -> Result<Self, DecodeError> {
         let damaged = |found: &str| DecodeError::Damaged { format: "TIFF", found: found.to_owned() };
         let reader = Reader::new(&bytes).ok_or_else(|| damaged("a header that ends too early"))?;
@@ -82,9 +82,9 @@ impl TiffFile {
                 return Err(unsupported(format!("more than {MOST_PAGES} pages: split the file")));
             }
             let Some((all, next)) = reader.directory(at) else { break };
-            // Thumbnails, smaller copies and masks are no pages.
-            let subfile = first(&all, tags::SUBFILE).unwrap_or(0) & 5 != 0;
-            if index > 0 && (subfile || first(&all, tags::OLD_SUBFILE) == Some(2)) {
+            // Thumbnails, smaller copies and masks are not pages.
+            let subfile = first_number(&all, tags::SUBFILE).unwrap_or(0) & 5 != 0;
+            if index > 0 && (subfile || first_number(&all, tags::OLD_SUBFILE) == Some(2)) {
                 small += 1;
             } else {
                 match page(&mut decoder, index, at, &all) {
@@ -119,14 +119,14 @@ impl TiffFile {
         self.pages.len()
     }
 
-    /// What the file says of a page.
+    /// The metadata of a page.
     pub fn metadata(&self, page: usize) -> Metadata {
-        let found = Reader::new(&self.bytes).map(|reader| Metadata::of_tiff(&reader, self.pages[page].at));
+        let found = Reader::new(&self.bytes).map(|reader| Metadata::from_tiff(&reader, self.pages[page].at));
         found.unwrap_or_default()
     }
 
-    /// Looks at all numbers where their kind does not say what black and white are: one scale for all pages, so that noise
-    /// is equally strong in each.
+    /// Finds the range of all samples where their type does not determine black and white: one
+    /// scale for all pages, so that noise is equally strong in each.
     fn find_scale(&mut self) -> Result<(), DecodeError> {
         let wide = |page: &PageAt| if let Kind::Wide(kind) = page.kind { Some(kind) } else { None };
         let Some(kind) = self.pages.iter().find_map(wide) else { return Ok(()) };
@@ -137,7 +137,7 @@ impl TiffFile {
             }
             let (samples, depth) = self.numbers(page)?;
             let channels = depth - usize::from(self.pages[page].opacity.is_some());
-            samples.each(|i, value| {
+            samples.for_each(|i, value| {
                 if i % depth >= channels {
                     opaque = opaque.max(value);
                 } else if value.is_finite() {
@@ -176,7 +176,7 @@ impl TiffFile {
         Ok(())
     }
 
-    /// A page's pixels, of wide numbers those that the scale brings to [0, 1].
+    /// Decodes a page's pixels; samples of a wide type are scaled to [0, 1].
     pub fn raster(&self, page: usize) -> Result<Raster, DecodeError> {
         let at = &self.pages[page];
         let (samples, _) = self.numbers(page)?;
@@ -188,7 +188,7 @@ impl TiffFile {
         Ok(raster.upright(at.orientation))
     }
 
-    /// A page's pixels where nobody can be told of a scale.
+    /// Decodes a page's pixels where a scale cannot be reported.
     ///
     /// # Errors
     /// If the page needs one.
@@ -203,7 +203,7 @@ impl TiffFile {
         }
         let mut raster = self.raster(page)?;
         if let Samples::Float(samples) = &raster.samples {
-            // As 16 bits: values that are not finite become black.
+            // As with 16 bits: values that are not finite become black.
             let sixteen = samples.iter().map(|v| (v * 65535.0).round() as u16).collect();
             raster.samples = Samples::Sixteen(sixteen);
         }
@@ -222,7 +222,7 @@ impl TiffFile {
         Ok((width as usize, height as usize))
     }
 
-    /// A page's numbers, rows of pixels, and how many a pixel has.
+    /// A page's samples, in rows of pixels, and the number of samples of a pixel.
     fn numbers(&self, page: usize) -> Result<(Numbers, usize), DecodeError> {
         let mut decoder = self.seek(page)?;
         let mut result = DecodingResult::U8(Vec::new());
@@ -235,22 +235,22 @@ impl TiffFile {
     }
 }
 
-/// Looks at a page; also the bytes that it takes.
+/// Checks the directory of a page; also returns the size of its pixels in bytes.
 fn page(decoder: &mut Open, index: usize, at: u64, all: &[Tag]) -> Result<(PageAt, u64), DecodeError> {
-    if first(all, tags::PHOTOMETRIC) == Some(3) {
+    if first_number(all, tags::PHOTOMETRIC) == Some(3) {
         return Err(unsupported("colours of a palette: save it as RGB"));
     }
     decoder.seek_to_image(index).map_err(explained)?;
     let (width, height) = decoder.dimensions().map_err(explained)?;
     check_size("TIFF", (width, height))?;
     let color = decoder.colortype().map_err(explained)?;
-    let alpha = match first(all, tags::EXTRA_SAMPLES) {
+    let alpha = match first_number(all, tags::EXTRA_SAMPLES) {
         Some(1) => Some(Opacity::Premultiplied),
-        // Some programs write alpha without saying that it is.
+        // Some programs write alpha without declaring it.
         Some(0 | 2) | None => Some(Opacity::Straight),
         _ => None,
     };
-    let extra = first(all, tags::EXTRA_SAMPLES);
+    let extra = first_number(all, tags::EXTRA_SAMPLES);
     let opacity = match color {
         ColorType::Gray(_) | ColorType::RGB(_) | ColorType::CMYK(8 | 16) | ColorType::YCbCr(8) => None,
         ColorType::RGBA(_) => alpha,
@@ -260,7 +260,7 @@ fn page(decoder: &mut Open, index: usize, at: u64, all: &[Tag]) -> Result<(PageA
         }
         other => return Err(unsupported(format!("colours of the kind {other:?}, expected grey or RGB"))),
     };
-    let format = first(all, 339).unwrap_or(1);
+    let format = first_number(all, 339).unwrap_or(1);
     let kind = match (format, color.bit_depth()) {
         (1 | 4, bits @ (1 | 2 | 4 | 8 | 16)) => Kind::Unsigned(bits),
         (1 | 4, 32) => Kind::Wide(Wide::U32),
@@ -280,23 +280,25 @@ fn page(decoder: &mut Open, index: usize, at: u64, all: &[Tag]) -> Result<(PageA
             "colours of the kind {color:?} with samples that are no 8 or 16 bits"
         )));
     }
-    let orientation = first(all, 274).unwrap_or(1) as u8;
+    let orientation = first_number(all, 274).unwrap_or(1) as u8;
     let bytes = u64::from(width) * u64::from(height) * u64::from(color.num_samples());
     let bytes = bytes * u64::from(color.bit_depth()).div_ceil(8);
     Ok((PageAt { index, at, kind, color, opacity, orientation }, bytes))
 }
 
-fn first(all: &[Tag], id: u16) -> Option<u64> {
+fn first_number(all: &[Tag], id: u16) -> Option<u64> {
     all.iter().find(|tag| tag.id == id)?.numbers().first().copied()
 }
 
-/// Whether the file is a camera's raw file in the clothes of a TIFF: one of its images holds a sensor's values.
+/// Whether the file is a camera's raw file in TIFF's format: one of its images holds a sensor's
+/// values.
 fn is_raw(reader: &Reader<'_>) -> bool {
     const SENSOR: [u64; 2] = [32803, 34892];
     let Some((main, _)) = reader.directory(reader.first) else { return false };
-    let sensor = |all: &[Tag]| first(all, tags::PHOTOMETRIC).is_some_and(|kind| SENSOR.contains(&kind));
+    let sensor =
+        |all: &[Tag]| first_number(all, tags::PHOTOMETRIC).is_some_and(|kind| SENSOR.contains(&kind));
     let below = main.iter().filter(|tag| tag.id == tags::SUB_DIRECTORIES).flat_map(Tag::numbers).take(16);
-    first(&main, tags::DNG_VERSION).is_some()
+    first_number(&main, tags::DNG_VERSION).is_some()
         || sensor(&main)
         || below.filter_map(|at| reader.directory(at)).any(|(all, _)| sensor(&all))
 }

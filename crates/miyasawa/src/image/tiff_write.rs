@@ -22,7 +22,8 @@ use super::raster::Opacity;
 use super::tags::{self, Tag};
 use crate::range::denormalise;
 
-/// The bytes of a file in the making: the encoder, which never gives back what it writes to, has one hand on them.
+/// The bytes of a file that is being written, shared with the encoder, which does not return its
+/// writer.
 #[derive(Clone, Default)]
 struct Bytes(Rc<RefCell<Cursor<Vec<u8>>>>);
 
@@ -42,7 +43,7 @@ impl Seek for Bytes {
     }
 }
 
-/// A TIFF file in the making.
+/// A TIFF file that is being written.
 pub(super) struct TiffPages {
     encoder: Option<TiffEncoder<Bytes>>,
     bytes: Bytes,
@@ -99,7 +100,8 @@ impl TiffPages {
             Some(5) => Compression::Lzw,
             Some(32773) => Compression::Packbits,
             None | Some(1) => Compression::Uncompressed,
-            // What cannot be written as it was (JPEG, fax, ..) is packed without loss.
+            // Images whose compression cannot be written (JPEG, fax, ..) are compressed without
+            // loss.
             Some(_) => Compression::Deflate(DeflateLevel::Balanced),
         };
         let encoder = match self.encoder.take() {
@@ -112,7 +114,7 @@ impl TiffPages {
                 let span = scale.high - scale.low;
                 let value = |v: f32| scale.low + (f64::from(v) + 1.0) / 2.0 * span;
                 let alpha = |a: f32| f64::from(a) * scale.opaque;
-                // Casts of floats to whole numbers stop at the ends of the range.
+                // Casts of floats to integers saturate.
                 match scale.kind {
                     Wide::U32 => {
                         write(&mut encoder, content, |v| value(v).round() as u32, |a| alpha(a) as u32)
@@ -199,8 +201,9 @@ where
         }])?;
     }
     let directory = image.encoder();
-    let own = |tag: &&Tag| !matches!(tag.id, tags::X_RESOLUTION | tags::Y_RESOLUTION | tags::RESOLUTION_UNIT);
-    let main: Vec<Tag> = content.tags.main.iter().filter(own).chain(pointers).cloned().collect();
+    let kept =
+        |tag: &&Tag| !matches!(tag.id, tags::X_RESOLUTION | tags::Y_RESOLUTION | tags::RESOLUTION_UNIT);
+    let main: Vec<Tag> = content.tags.main.iter().filter(kept).chain(pointers).cloned().collect();
     add_tags(directory, &main)?;
     let block = |id: u16, block: &Option<Vec<u8>>| {
         block.as_ref().map(|data| Tag { id, kind: if id == tags::XMP { 1 } else { 7 }, data: data.clone() })
@@ -223,7 +226,7 @@ where
     image.write_data(samples)
 }
 
-/// Adds tags to a directory as they are.
+/// Adds tags to a directory unchanged.
 fn add_tags<K: TiffKind>(
     directory: &mut DirectoryEncoder<'_, Bytes, K>,
     tags: &[Tag],

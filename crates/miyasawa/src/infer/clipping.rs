@@ -1,13 +1,14 @@
-//! Values that were clipped at the ends of the range, as files do, replaced by what may have been there.
+//! Values that were clipped at the ends of the range, as files do, replaced by the mean of the
+//! values that may have been clipped.
 
 use crate::image::Image;
 use statrs::function::erf::erf;
 
-/// Pixels on each side of a pixel whose mean tells what is below the noise.
+/// Pixels on each side of a pixel whose mean estimates its clean value.
 const REACH: usize = 3;
 /// Entries of the table of clipped means.
 const ENTRIES: usize = 512;
-/// Share of clipped values below which an image is left as it is.
+/// Share of clipped values below which an image is unchanged.
 const FEW: f64 = 0.001;
 
 fn density(z: f64) -> f64 {
@@ -15,30 +16,30 @@ fn density(z: f64) -> f64 {
 }
 
 /// The share of the standard normal distribution above `z`.
-fn above(z: f64) -> f64 {
+fn share_above(z: f64) -> f64 {
     0.5 * (1.0 - erf(z / std::f64::consts::SQRT_2))
 }
 
 /// The mean of a number with the normal distribution `N(m, sigma^2)`, clipped to [-1, 1].
 fn clipped_mean(m: f64, sigma: f64) -> f64 {
     let (a, b) = ((-1.0 - m) / sigma, (1.0 - m) / sigma);
-    let (low, high) = (1.0 - above(a), above(b));
+    let (low, high) = (1.0 - share_above(a), share_above(b));
     high - low + m * (1.0 - low - high) + sigma * (density(a) - density(b))
 }
 
 /// The mean of `N(m, sigma^2)` beyond 1: `m + sigma*phi(z)/(1 - Phi(z))` with `z = (1 - m)/sigma`.
 fn mean_beyond(m: f64, sigma: f64) -> f64 {
     let z = (1.0 - m) / sigma;
-    // Far out the quotient is of two tiny numbers: its asymptotic value.
-    let ratio = if z > 6.0 { z + 1.0 / z } else { density(z) / above(z) };
+    // Far out both terms of the quotient are tiny: its asymptotic value.
+    let ratio = if z > 6.0 { z + 1.0 / z } else { density(z) / share_above(z) };
     m + sigma * ratio
 }
 
-/// The image with noise of the level `sigma` in which every value at an end of the range is replaced by
-/// the mean of all that noise would have carried beyond it, given what the values around say of the clean
-/// value there. An image that is not clipped, or hardly, stays as it is.
+/// The image with noise of the level `sigma` in which every value at an end of the range is
+/// replaced by the mean of the noisy values beyond it, given the clean value that the neighbouring
+/// values suggest. An image that is not clipped, or hardly at all, is unchanged.
 ///
-/// Without this, noise on white has a mean below white, and white comes out grey.
+/// Without this, noise on white has a mean below white, and white becomes grey.
 pub(super) fn unclipped(noisy: &Image, sigma: f64) -> Image {
     let count = noisy.values().iter().filter(|value| value.abs() == 1.0).count();
     if sigma <= 0.0 || !noisy.is_clipped() || (count as f64) < FEW * noisy.values().len() as f64 {
@@ -64,7 +65,7 @@ pub(super) fn unclipped(noisy: &Image, sigma: f64) -> Image {
                 let at = |y: usize, x: usize| sums[y * (width + 1) + x];
                 let sum = at(bottom, right) - at(top, right) - at(bottom, left) + at(top, left);
                 let mean = sum / ((bottom - top) * (right - left)) as f64;
-                // The lower end is the upper one turned over.
+                // The lower end is the mirror image of the upper one.
                 let sign = f64::from(*value);
                 *value = (sign * beyond[entry(sign * mean)]) as f32;
             }
@@ -73,7 +74,7 @@ pub(super) fn unclipped(noisy: &Image, sigma: f64) -> Image {
     Image::new(noisy.shape(), values).map_or_else(|_| noisy.clone(), |p| p.with_depth(noisy.depth()))
 }
 
-/// Sums of all values above and to the left of every place, `[height + 1, width + 1]`.
+/// Sums of all values above and to the left of every position, `[height + 1, width + 1]`.
 fn integral(plane: &[f32], width: usize) -> Vec<f64> {
     let mut sums = vec![0.0; width + 1];
     for row in plane.chunks_exact(width) {
@@ -100,15 +101,16 @@ mod tests {
         assert_eq!(sums, [0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 3.0, 6.0, 0.0, 5.0, 12.0, 21.0]);
     }
 
-    /// Noise on a constant near either end, clipped, has its mean back; one that is not clipped stays.
+    /// Noise on a constant near either end, clipped, regains its mean; an image that is not clipped
+    /// is unchanged.
     #[test]
-    fn clipped_noise_gets_its_mean_back() {
+    fn clipped_noise_regains_its_mean() {
         let (side, sigma) = (64, 0.2);
-        let eps = evaluation_noise(2, 0, 0, 1, side * side);
+        let noise = evaluation_noise(2, 0, 0, 1, side * side);
         let mean =
             |image: &Image| image.values().iter().map(|v| f64::from(*v)).sum::<f64>() / (side * side) as f64;
         for clean in [1.0f32, 0.9, -1.0, -0.85] {
-            let noisy: Vec<f32> = eps.iter().map(|e| clean + sigma as f32 * e).collect();
+            let noisy: Vec<f32> = noise.iter().map(|e| clean + sigma as f32 * e).collect();
             let clipped = noisy.iter().map(|v| v.clamp(-1.0, 1.0)).collect();
             let clipped = Image::new((1, side, side), clipped).unwrap();
             let found = mean(&unclipped(&clipped, sigma));

@@ -1,8 +1,8 @@
-//! Images of any size, channels and noise level through a denoiser: what an image or a level is that the model was not
-//! trained on is brought to what it was.
+//! Denoising images of any size, channels and noise level: images and levels that the model was not
+//! trained on are converted to those that it was trained on.
 
 use super::tiles::{self, TILE};
-use super::{clipping, made, tensors, to_images};
+use super::{clipping, image_from_values, tensors, to_images};
 use crate::checkpoint::ModelInfo;
 use crate::image::{Image, ImageError};
 use crate::model::{Predict, Query};
@@ -10,16 +10,18 @@ use crate::parallel;
 use burn::tensor::Device;
 use std::collections::BTreeMap;
 
-/// How much more noise a model of colour is told of than a grey image has.
+/// The factor by which the level that a colour model is conditioned on exceeds the noise level of a
+/// grey image.
 ///
-/// Its noise is the same in all three channels: along the grey axis sqrt(3) times as long as the noise that the model
-/// knows, and none across. Measured on Set12, levels of 0.05 to 0.4 (the model card): 1.5 to 1.6 is best, and 1.5 to 3.7 dB
-/// better than 1.
+/// Its noise is the same in all three channels: along the grey axis sqrt(3) times as long as the
+/// noise that the model was trained on, and none across. Measured on Set12, levels of 0.05 to 0.4
+/// (the model card): 1.5 to 1.6 is best, and 1.5 to 3.7 dB better than 1.
 const GREY_IN_COLOUR: f64 = 1.55;
 
-/// The noise level to tell a model for an image of so many channels with noise of the level `sigma`: more where a
-/// grey image goes through a model of colour as three equal channels, within the levels that it was trained on.
-pub fn level_to_tell(info: &ModelInfo, channels: usize, sigma: f64) -> f64 {
+/// Computes the noise level to condition a model on, for an image of `channels` channels with noise
+/// of the level `sigma`: larger where a grey image goes through a colour model as three equal
+/// channels, within the levels that it was trained on.
+pub fn conditioning_sigma(info: &ModelInfo, channels: usize, sigma: f64) -> f64 {
     if channels == 1 && info.data.channels == 3 {
         (GREY_IN_COLOUR * sigma).min(info.sigma[1]).max(sigma)
     } else {
@@ -27,25 +29,26 @@ pub fn level_to_tell(info: &ModelInfo, channels: usize, sigma: f64) -> f64 {
     }
 }
 
-/// `D(y)`, or `D(y, label)`, of a noisy image at its own size, channels and noise level. Otherwise as
-/// [`denoise`](super::denoise); what an image or a level is that the model was not trained on is brought to what it was:
+/// Denoises an image of any size, channels and noise level: `D(y)`, or `D(y, label)`. Otherwise as
+/// [`denoise`](super::denoise); images and levels that the model was not trained on are converted:
 ///
-/// * A grey image goes through a model of colour as three equal channels, at the [`level_to_tell`], and stays
-///   grey, also if it is stored with three equal channels; a colour image goes through a model of grey
-///   channel by channel.
-/// * Where values were clipped at the ends of the range, as files do, they are first replaced by the mean of
-///   what may have been there.
+/// * A grey image goes through a colour model as three equal channels, at the
+///   [`conditioning_sigma`], and stays grey, also if it is stored with three equal channels; a
+///   colour image goes through a grey model channel by channel.
+/// * Where values were clipped at the ends of the range, as files do, they are first replaced by
+///   the mean of the values that may have been clipped.
 /// * Below the smallest level of the training, `min`, the correction is that of `min`, shortened:
-///   `y + (sigma/min)^2 (D_min(y) - y)`, which is the formula of Tweedie with the score at `min`; at 0 the
-///   image stays as it is. Above the largest it is that of the largest.
-/// * No correction is longer than the noise: as `E |D(y) - y|^2 = d sigma^2 - E |D(y) - x|^2` for the best
-///   denoiser, one that is longer is the model's error, and is shortened to `sqrt(d) sigma`.
+///   `y + (sigma/min)^2 (D_min(y) - y)`, which is the formula of Tweedie with the score at `min`;
+///   at 0 the image stays as it is. Above the largest it is that of the largest.
+/// * No correction is longer than the noise: as `E |D(y) - y|^2 = d sigma^2 - E |D(y) - x|^2` for
+///   the best denoiser, one that is longer is the model's error, and is shortened to
+///   `sqrt(d) sigma`.
 ///
 /// # Errors
 /// If the model's channels are not those of any image.
 ///
 /// # Panics
-/// If `label` is none of the model's classes.
+/// If `label` is not one of the model's classes.
 pub fn denoise_any(
     model: &impl Predict,
     info: &ModelInfo,
@@ -56,7 +59,7 @@ pub fn denoise_any(
     progress: &mut dyn FnMut(f64),
 ) -> Result<Option<Image>, ImageError> {
     let known = info.data.classes.len();
-    assert!(label.is_none_or(|label| label < known), "class {label:?}, the model knows {known}");
+    assert!(label.is_none_or(|label| label < known), "class {label:?}, the model has {known}");
     let inputs = inputs(info, noisy, sigma)?;
     let count = inputs.len() as f64;
     let mut outputs = Vec::with_capacity(inputs.len());
@@ -71,8 +74,8 @@ pub fn denoise_any(
     assembled(noisy, outputs).map(Some)
 }
 
-/// As [`denoise_any`], of several images, each with its noise level: those of one size go through the network together. The
-/// model must be a denoiser.
+/// As [`denoise_any`], for several images, each with its noise level: those of one size go through
+/// the network together. The model must be a denoiser.
 pub fn denoise_batch(
     model: &(impl Predict + Sync),
     info: &ModelInfo,
@@ -106,7 +109,7 @@ pub fn denoise_batch(
     let mut images = Vec::with_capacity(noisy.len());
     for (noisy, inputs) in noisy.iter().zip(&plans) {
         let outputs = found.by_ref().take(inputs.len());
-        // A model that gives no image leaves the input, which is no denoiser's answer but an image of its shape.
+        // A model that does not denoise leaves the input, an image of the right shape.
         let output = |(image, input): (Option<Image>, &&Input)| match image {
             Some(image) => input.output(&image),
             None => Ok(input.y.clone()),
@@ -116,15 +119,15 @@ pub fn denoise_batch(
     Ok(images)
 }
 
-/// What goes through the network for an image, or for one of its channels.
+/// The network's input for an image, or for one of its channels.
 struct Input {
-    /// The image, with what clipping took from it put back.
+    /// The image, with clipped values replaced by their means.
     y: Image,
     /// In the network's channels.
     network: Image,
     /// The level that the network is conditioned on.
     level: f64,
-    /// The share of its correction to make.
+    /// The share of its correction that is applied.
     share: f64,
     /// The image's noise level.
     sigma: f64,
@@ -133,26 +136,27 @@ struct Input {
 impl Input {
     fn new(info: &ModelInfo, noisy: &Image, sigma: f64) -> Result<Self, ImageError> {
         let y = clipping::unclipped(noisy, sigma);
-        let (level, share) = within(info, level_to_tell(info, noisy.channels(), sigma));
+        let (level, share) = within(info, conditioning_sigma(info, noisy.channels(), sigma));
         let network = y.to_channels(info.data.channels)?;
         Ok(Self { y, network, level, share, sigma })
     }
 
-    /// The denoised image, made of the network's answer.
+    /// The denoised image, from the network's output.
     fn output(&self, denoised: &Image) -> Result<Image, ImageError> {
         let denoised = denoised.to_channels(self.y.channels())?;
         Ok(corrected(&self.y, &denoised, self.share, self.sigma))
     }
 }
 
-/// What goes through the network: nothing where there is no noise, three channels of a colour image one by one through a
-/// model of grey.
+/// The network's inputs: none where there is no noise, the three channels of a colour image one by
+/// one for a grey model.
 fn inputs(info: &ModelInfo, noisy: &Image, sigma: f64) -> Result<Vec<Input>, ImageError> {
     let (channels, height, width) = noisy.shape();
     if sigma == 0.0 && !info.network.is_blind() {
         return Ok(Vec::new());
     }
-    let plane = |values: &[f32]| Input::new(info, &made((1, height, width), values.to_vec()), sigma);
+    let plane =
+        |values: &[f32]| Input::new(info, &image_from_values((1, height, width), values.to_vec()), sigma);
     let mut planes = noisy.values().chunks(height * width);
     if channels == 3 && noisy.is_grey() {
         return planes.next().map(plane).into_iter().collect();
@@ -170,12 +174,12 @@ fn assembled(noisy: &Image, mut outputs: Vec<Image>) -> Result<Image, ImageError
         1 => outputs.remove(0).to_channels(noisy.channels()),
         _ => {
             let planes: Vec<_> = outputs.into_iter().map(Image::into_values).collect();
-            Ok(made(noisy.shape(), planes.concat()))
+            Ok(image_from_values(noisy.shape(), planes.concat()))
         }
     }
 }
 
-/// The level of the training nearest to `sigma`, and the share of its correction to make.
+/// The level of the training nearest to `sigma`, and the share of its correction to apply.
 fn within(info: &ModelInfo, sigma: f64) -> (f64, f64) {
     let [min, max] = info.sigma;
     if info.network.is_blind() || min >= max {
@@ -185,17 +189,18 @@ fn within(info: &ModelInfo, sigma: f64) -> (f64, f64) {
     (level, (sigma / level).min(1.0).powi(2))
 }
 
-/// `y` with so much of the correction `denoised - y`, no longer than noise of the level `sigma` is.
+/// `y` plus the share `share` of the correction `denoised - y`, at most as long as noise of the
+/// level `sigma`.
 fn corrected(y: &Image, denoised: &Image, share: f64, sigma: f64) -> Image {
     let pairs = || y.values().iter().zip(denoised.values());
     let count = y.values().len() as f64;
     let square = pairs().map(|(y, d)| (share * f64::from(d - y)).powi(2)).sum::<f64>() / count;
-    // Four deviations of the mean square of so many normal numbers.
+    // Four standard deviations of the mean square of this many normal numbers.
     let most = sigma * sigma * (1.0 + 4.0 * (2.0 / count).sqrt());
     let share = if square > most { share * sigma / square.sqrt() } else { share };
     if share == 1.0 {
         return denoised.clone();
     }
     let value = |(y, d): (&f32, &f32)| y + share as f32 * (d - y);
-    made(y.shape(), pairs().map(value).collect())
+    image_from_values(y.shape(), pairs().map(value).collect())
 }

@@ -1,10 +1,10 @@
-//! A model on one's own images: classes, a denoised image.
+//! Applying a model to your own images: classes, a denoised image.
 
 mod clipping;
 mod denoise;
 mod tiles;
 
-pub use denoise::{denoise_any, denoise_batch, level_to_tell};
+pub use denoise::{conditioning_sigma, denoise_any, denoise_batch};
 pub use tiles::denoise;
 
 use crate::classifier::Classifier;
@@ -15,7 +15,7 @@ use crate::parallel;
 use crate::range::to_unit;
 use burn::tensor::{Device, Int, Tensor, TensorData, activation::softmax};
 
-/// An image as a batch of one.
+/// Converts an image to a batch of one, `[1, channels, height, width]`.
 pub fn to_tensor(image: &Image, device: &Device) -> Tensor<4> {
     let (channels, height, width) = image.shape();
     Tensor::from_data(TensorData::new(image.values().to_vec(), [1, channels, height, width]), device)
@@ -33,19 +33,22 @@ fn tensors(images: &[&Image], sigmas: &[f64], device: &Device) -> (Tensor<4>, Te
     )
 }
 
-/// An image of a model's own making.
+/// An image from values that a model computed.
 ///
 /// # Panics
-/// If it has no pixels or a number of channels that no image has: models have 1 or 3.
-fn made((channels, height, width): (usize, usize, usize), values: Vec<f32>) -> Image {
-    Image::new((channels, height, width), values).expect("a model's images have its own shape")
+/// If it has no pixels or neither 1 nor 3 channels, as every model has.
+fn image_from_values((channels, height, width): (usize, usize, usize), values: Vec<f32>) -> Image {
+    Image::new((channels, height, width), values).expect("a model's images have pixels and 1 or 3 channels")
 }
 
-/// The images of a batch, `[batch, channels, height, width]`.
+/// Converts a batch to images, from `[batch, channels, height, width]`.
 pub fn to_images(batch: Tensor<4>) -> Vec<Image> {
     let [_, channels, height, width] = batch.dims();
     let image = channels * height * width;
-    host(batch).chunks(image).map(|values| made((channels, height, width), values.to_vec())).collect()
+    host(batch)
+        .chunks(image)
+        .map(|values| image_from_values((channels, height, width), values.to_vec()))
+        .collect()
 }
 
 /// The image of a batch of one.
@@ -53,27 +56,29 @@ fn to_image(batch: Tensor<4>) -> Image {
     to_images(batch).remove(0)
 }
 
-fn level(sigma: f64, device: &Device) -> Tensor<1> {
+fn sigma_tensor(sigma: f64, device: &Device) -> Tensor<1> {
     Tensor::full([1], sigma as f32, device)
 }
 
-fn class(label: usize, device: &Device) -> Tensor<1, Int> {
+fn class_tensor(label: usize, device: &Device) -> Tensor<1, Int> {
     Tensor::from_data(TensorData::new(vec![label as i32], [1]), device)
 }
 
-/// The probabilities of all classes for an image that has the model's channels and size already; see
-/// [`DataInfo::fitted`](crate::checkpoint::DataInfo::fitted). Nothing from a model that does not classify. `sigma` lies within
-/// [`NOISE_LEVELS`](crate::model::NOISE_LEVELS), or is 0 for a network that is blind to it: other levels give no numbers.
+/// Computes the probabilities of all classes for an image that has the model's channels and size;
+/// see [`DataInfo::fitted`](crate::checkpoint::DataInfo::fitted). `None` if the model does not
+/// classify. `sigma` lies within [`NOISE_LEVELS`](crate::model::NOISE_LEVELS), or is 0 for a blind
+/// network: with other levels the results are not finite.
 ///
 /// # Panics
 /// If the image has other channels than the model's.
 pub fn classify(model: &impl Predict, image: &Image, sigma: f64, device: &Device) -> Option<Vec<f32>> {
     let query = Query { classify: true, ..Query::default() };
-    let found = model.predict(&to_tensor(image, device), &level(sigma, device), &query);
+    let found = model.predict(&to_tensor(image, device), &sigma_tensor(sigma, device), &query);
     found.logits.map(|logits| host(softmax(logits, 1)))
 }
 
-/// As [`classify`], of several images, each with its noise level. Nothing from a model that does not classify.
+/// As [`classify`], for several images, each with its noise level. `None` if the model does not
+/// classify.
 pub fn classify_batch(
     model: &(impl Predict + Sync),
     images: &[Image],
@@ -90,8 +95,8 @@ pub fn classify_batch(
     host(softmax(logits, 1)).chunks(classes).map(<[f32]>::to_vec).collect()
 }
 
-/// The probabilities of all classes that a defence gives an image of the classifier's shape; see
-/// [`Defence`](crate::classifier::Defence).
+/// Computes the probabilities of all classes by a defended classifier for an image of its shape;
+/// see [`Defence`](crate::classifier::Defence).
 ///
 /// # Panics
 /// If the image has another shape.
@@ -101,12 +106,13 @@ pub fn classify_behind(classifier: &dyn Classifier, image: &Image) -> Vec<f32> {
     scaled_log_probs(&logits, classifier.classes(), 1.0).into_iter().map(f32::exp).collect()
 }
 
-/// `log p(y)` up to a constant that depends on `sigma` alone, of an image that has the model's channels and size.
+/// Computes `log p(y)`, up to a constant that depends only on `sigma`, of an image that has the
+/// model's channels and size.
 pub fn log_density<N: EnergyNetwork>(
     model: &JointModel<N>,
     image: &Image,
     sigma: f64,
     device: &Device,
 ) -> f64 {
-    f64::from(host(model.at(&to_tensor(image, device), &level(sigma, device)).log_prob())[0])
+    f64::from(host(model.at(&to_tensor(image, device), &sigma_tensor(sigma, device)).log_prob())[0])
 }

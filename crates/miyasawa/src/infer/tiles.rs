@@ -1,12 +1,12 @@
-//! Images of any size through a denoiser: large ones in tiles.
+//! Denoising images of any size: large ones in tiles.
 
-use super::{class, level, made, to_image, to_tensor};
+use super::{class_tensor, image_from_values, sigma_tensor, to_image, to_tensor};
 use crate::image::Image;
 use crate::model::{Predict, Query};
 use burn::tensor::Device;
 
-/// Largest side of a part that goes through the network at once: memory grows with the part, not with
-/// the image.
+/// Largest side of a part that goes through the network at once: memory grows with the part, not
+/// with the image.
 pub(super) const TILE: usize = 512;
 /// Pixels that neighbouring parts share.
 const OVERLAP: usize = 64;
@@ -30,10 +30,11 @@ fn weight(at: usize, start: usize, size: usize, side: usize) -> f32 {
     left.min(right).min(ramp) / ramp
 }
 
-/// `D(y)`, or `D(y, label)`, of a noisy image at its own size. An image larger than 512 pixels is
-/// denoised in overlapping parts that are blended; `progress` is told the share that is done before each. Nothing from a
-/// model that does not denoise, or not for a class. `sigma` is as for [`classify`](super::classify); a `label` that is none of the classes is of no
-/// class: see [`Predictor::class`](crate::predictor::Predictor::class).
+/// Denoises an image at its own size: `D(y)`, or `D(y, label)`. An image larger than 512 pixels is
+/// denoised in overlapping parts that are blended; `progress` is called with the share that is done
+/// before each. `None` if the model does not denoise, or not for a class. `sigma` is as for
+/// [`classify`](super::classify); a `label` that is not one of the classes selects no class: see
+/// [`Predictor::class`](crate::predictor::Predictor::class).
 ///
 /// # Panics
 /// If the image has other channels than the model's.
@@ -45,16 +46,16 @@ pub fn denoise(
     device: &Device,
     progress: &mut dyn FnMut(f64),
 ) -> Option<Image> {
-    let label = label.map(|label| class(label, device));
+    let label = label.map(|label| class_tensor(label, device));
     let query = Query { denoise: label.is_none(), class_conditional: label.as_ref(), ..Query::default() };
-    let whole = |part: &Image| {
-        let found = model.predict(&to_tensor(part, device), &level(sigma, device), &query);
+    let denoise_part = |part: &Image| {
+        let found = model.predict(&to_tensor(part, device), &sigma_tensor(sigma, device), &query);
         found.class_conditional.or(found.denoised).map(to_image)
     };
     let (c, h, w) = noisy.shape();
     let (rows, columns) = (tiles(h), tiles(w));
     if rows.len() == 1 && columns.len() == 1 {
-        return whole(noisy);
+        return denoise_part(noisy);
     }
     let (mut sum, mut weights) = (vec![0.0f32; c * h * w], vec![0.0f32; h * w]);
     let (ph, pw) = (h.min(TILE), w.min(TILE));
@@ -67,7 +68,7 @@ pub fn denoise(
                     values.extend_from_slice(&noisy.values()[(k * h + y) * w + left..][..pw]);
                 }
             }
-            let part = whole(&made((c, ph, pw), values))?;
+            let part = denoise_part(&image_from_values((c, ph, pw), values))?;
             for y in 0..ph {
                 for x in 0..pw {
                     let (at_y, at_x) = (top + y, left + x);
@@ -83,7 +84,7 @@ pub fn denoise(
     for (i, value) in sum.iter_mut().enumerate() {
         *value /= weights[i % (h * w)];
     }
-    Some(made((c, h, w), sum))
+    Some(image_from_values((c, h, w), sum))
 }
 
 #[cfg(test)]
@@ -106,9 +107,10 @@ mod tests {
         }
     }
 
-    /// A model whose energy is zero denoises every pixel by itself: parts must not show.
+    /// A model whose energy is zero denoises every pixel by itself: the borders of parts must be
+    /// invisible.
     #[test]
-    fn parts_of_a_large_image_blend_into_the_whole() {
+    fn parts_of_a_large_image_blend_without_seams() {
         let device = Device::flex();
         let config = GradResNetConfig { width: 1, blocks: vec![1], ..GradResNetConfig::new(1, 1) };
         let mut net = config.init(&device, 0);
@@ -118,7 +120,7 @@ mod tests {
         let model = JointModel::new(net, 0.5);
         let (height, width) = (530, 40);
         let values: Vec<f32> = (0..height * width).map(|i| ((i * 37) % 255) as f32 / 127.5 - 1.0).collect();
-        let noisy = made((1, height, width), values);
+        let noisy = image_from_values((1, height, width), values);
         let mut shares = Vec::new();
         let found = denoise(&model, &noisy, 0.5, None, &device, &mut |share| shares.push(share)).unwrap();
         assert_eq!(shares, [0.0, 0.5]);

@@ -2,13 +2,15 @@
 
 use super::log_sum_exp;
 
-/// The temperature `T` that makes `softmax(logits/T)` likeliest (Guo et al. 2017, "On calibration of modern neural
-/// networks", section 4.2), between 0.01 and 100. `logits` holds (labels.len(), classes).
+/// Fits the temperature `T` that makes `softmax(logits/T)` likeliest (Guo et al. 2017, "On
+/// calibration of modern neural networks", section 4.2), between 0.01 and 100. `logits` holds
+/// (labels.len(), classes).
 ///
-/// Each label shares a part `1/(n + 2)` of its weight with all classes, as Platt (1999, "Probabilistic outputs for support
-/// vector machines", section 2.2) smooths his targets: without it a few hundred images that are all right would make the
-/// answers certain, and a first wrong one among others cost the more. The loss is convex in `1/T`: golden-section search
-/// on the logarithm finds the only minimum.
+/// Each label shares a part `1/(n + 2)` of its weight with all classes, as Platt (1999,
+/// "Probabilistic outputs for support vector machines", section 2.2) smooths his targets: without
+/// it a few hundred images that are all classified correctly would make the predictions certain,
+/// and a later wrong one would cost the more. The loss is convex in `1/T`: golden-section search on
+/// the logarithm finds the only minimum.
 ///
 /// # Panics
 /// If there are no labels or the lengths do not agree.
@@ -16,7 +18,7 @@ pub fn fit_temperature(logits: &[f32], labels: &[u32]) -> f64 {
     assert!(!labels.is_empty() && logits.len().is_multiple_of(labels.len()), "logits for every label");
     let smoothing = 1.0 / (labels.len() as f64 + 2.0);
     let loss = |log_t: f64| mean_nll(logits, labels, log_t.exp(), smoothing);
-    // Logits that say nothing, which no temperature changes, stay as they are.
+    // Constant logits, which no temperature changes, keep a temperature of 1.
     let (mut low, mut high) = (0.01f64.ln(), 100f64.ln());
     let losses = [low, 0.0, high].map(loss);
     if losses[0] == losses[1] && losses[1] == losses[2] {
@@ -39,7 +41,8 @@ pub fn fit_temperature(logits: &[f32], labels: &[u32]) -> f64 {
     (0.5 * (low + high)).exp()
 }
 
-/// Mean of `-log softmax(logits/T)` at the labels, which share a part of their weight with all classes.
+/// Mean of `-log softmax(logits/T)` at the labels, of whose weight the share `smoothing` goes to
+/// all classes.
 fn mean_nll(logits: &[f32], labels: &[u32], temperature: f64, smoothing: f64) -> f64 {
     let classes = logits.len() / labels.len();
     let nll = |(row, label): (&[f32], &u32)| {
@@ -50,7 +53,7 @@ fn mean_nll(logits: &[f32], labels: &[u32], temperature: f64, smoothing: f64) ->
     logits.chunks_exact(classes).zip(labels).map(nll).sum::<f64>() / labels.len() as f64
 }
 
-/// `log softmax(logits/T)` of every row.
+/// Computes `log softmax(logits/T)` of every row.
 ///
 /// # Panics
 /// If `classes` is 0.
@@ -71,7 +74,7 @@ mod tests {
 
     /// Labels drawn from `softmax(logits/2)`: the fitted temperature must be near 2, and a minimum.
     #[test]
-    fn the_temperature_that_made_the_labels_is_found() {
+    fn the_temperature_of_the_labels_distribution_is_found() {
         let mut rng = example_rng(0, 0, 0, 97);
         let (mut logits, mut labels) = (Vec::new(), Vec::new());
         for _ in 0..4000 {
@@ -92,10 +95,10 @@ mod tests {
     }
 
     #[test]
-    fn answers_that_are_all_right_or_all_wrong_have_a_temperature() {
+    fn all_correct_or_all_wrong_predictions_have_a_temperature() {
         let logits = [2.0, 0.0, 0.0, 2.0].repeat(50);
         let labels = [0, 1].repeat(50);
-        // p of the right class becomes 1 - 1/(2*102).
+        // p of the true class becomes 1 - 1/(2*102).
         let t = fit_temperature(&logits, &labels);
         assert!((t - 2.0 / 203f64.ln()).abs() < 1e-3, "{t}");
         assert!(fit_temperature(&logits, &[1, 0].repeat(50)) > 99.0);

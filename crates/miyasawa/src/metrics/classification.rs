@@ -8,7 +8,8 @@ const ONE_SIDED: f64 = 1.644_853_626_951_472_7;
 /// Number of bins of the expected calibration error.
 pub const ECE_BINS: usize = 15;
 
-/// The index of the largest value; of equal ones the lowest. NaN is never the largest; 0 if nothing else is there.
+/// Returns the index of the largest value; of equal ones the lowest. NaN is never the largest; 0 if
+/// all values are NaN or there are none.
 pub fn argmax(values: &[f32]) -> usize {
     let mut best = None;
     for (i, &value) in values.iter().enumerate().filter(|(_, value)| !value.is_nan()) {
@@ -19,7 +20,8 @@ pub fn argmax(values: &[f32]) -> usize {
     best.map_or(0, |(i, _)| i)
 }
 
-/// The indices of the `k` largest values, the largest first; of equal ones the lowest first, NaN last.
+/// Returns the indices of the `k` largest values, the largest first; of equal ones the lowest
+/// first, NaN last.
 pub fn top(values: &[f32], k: usize) -> Vec<usize> {
     let mut order: Vec<usize> = (0..values.len()).collect();
     let key = |i: usize| if values[i].is_nan() { f32::NEG_INFINITY } else { values[i] };
@@ -28,7 +30,7 @@ pub fn top(values: &[f32], k: usize) -> Vec<usize> {
     order
 }
 
-/// `log sum_c exp(z_c)` in float64.
+/// Computes `log sum_c exp(z_c)` in float64.
 pub fn log_sum_exp(logits: &[f32]) -> f64 {
     let largest = logits.iter().fold(f64::NEG_INFINITY, |m, z| m.max(f64::from(*z)));
     if !largest.is_finite() {
@@ -37,7 +39,7 @@ pub fn log_sum_exp(logits: &[f32]) -> f64 {
     logits.iter().map(|z| (f64::from(*z) - largest).exp()).sum::<f64>().ln() + largest
 }
 
-/// What a classifier did on a set.
+/// The measures of a classifier on a set.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct ClassificationMetrics {
     /// Number of examples.
@@ -49,18 +51,20 @@ pub struct ClassificationMetrics {
     pub accuracy_interval: Option<[f64; 2]>,
     /// Mean of -log p(true class), in nats.
     pub nll: f64,
-    /// Expected calibration error in [0, 1] (Guo et al. 2017, "On calibration of modern neural networks", eq. 3): the
-    /// mean over examples of |accuracy - mean confidence| of their bin, confidence being the largest probability and the
-    /// [`ECE_BINS`] bins ((m-1)/15, m/15].
+    /// Expected calibration error in [0, 1] (Guo et al. 2017, "On calibration of modern neural
+    /// networks", eq. 3): the mean over examples of |accuracy - mean confidence| of their bin,
+    /// confidence being the largest probability and the [`ECE_BINS`] bins ((m-1)/15, m/15].
     pub ece: f64,
-    /// Its standard error, the bins and their mean confidence taken as given; none in documents of earlier versions.
+    /// Its standard error, the bins and their mean confidence taken as exact; none in documents of
+    /// earlier versions.
     #[serde(default)]
     pub ece_error: Option<f64>,
-    /// What a model with these confidences would show if it were perfectly calibrated, by chance alone: the mean calibration
-    /// error on so many examples, and what 95% of such models stay below.
+    /// The calibration error that a perfectly calibrated model with these confidences has by
+    /// chance: its mean on this number of examples, and its 95% quantile.
     #[serde(default)]
     pub ece_by_chance: Option<[f64; 2]>,
-    /// Mean over examples of the sum over classes of (p(c) - [c is true])^2, in [0, 2] (Brier 1950).
+    /// Mean over examples of the sum over classes of (p(c) - [c is true])^2, in [0, 2] (Brier
+    /// 1950).
     pub brier: f64,
 }
 
@@ -75,7 +79,7 @@ pub struct ReliabilityBin {
     pub count: u64,
     /// Mean of their largest probability.
     pub confidence: f64,
-    /// Share of them that is right.
+    /// Share of them that is classified correctly.
     pub accuracy: f64,
     /// Its 95% interval ([`wilson`]); none in documents of earlier versions.
     #[serde(default)]
@@ -90,7 +94,7 @@ pub struct ClassificationMeter {
     nll: f64,
     brier: f64,
     bins: [Bin; ECE_BINS],
-    broken: bool,
+    has_nan: bool,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -98,7 +102,7 @@ struct Bin {
     correct: u64,
     count: u64,
     confidence: f64,
-    /// Sum of the squares of what is missing from the confidence: [is right] - confidence.
+    /// Sum of the squares of the residuals: [is correct] - confidence.
     squares: f64,
 }
 
@@ -111,7 +115,7 @@ impl Bin {
         self.correct as f64 / self.count as f64
     }
 
-    /// Variance of the sum of what is missing from the confidence; of one example its square.
+    /// Variance of the sum of the residuals; of one example its square.
     fn variance(&self) -> f64 {
         let n = self.count as f64;
         let sum = self.correct as f64 - self.confidence;
@@ -125,7 +129,8 @@ impl ClassificationMeter {
         Self::default()
     }
 
-    /// Adds examples: `log_probs` holds log p(c) as (labels.len(), classes), natural logarithms that are normalised.
+    /// Adds examples: `log_probs` holds log p(c) as (labels.len(), classes), natural logarithms
+    /// that are normalised.
     ///
     /// A NaN makes NLL, ECE and Brier score NaN, and its example wrong.
     ///
@@ -145,7 +150,7 @@ impl ClassificationMeter {
             self.count += 1;
             self.nll -= f64::from(row[label]);
             if row.iter().any(|value| value.is_nan()) {
-                self.broken = true;
+                self.has_nan = true;
                 continue;
             }
             let best = argmax(row);
@@ -166,7 +171,8 @@ impl ClassificationMeter {
         }
     }
 
-    /// The reliability diagram: what the calibration error is the mean gap of. Bins without examples are left out.
+    /// The reliability diagram, whose mean gap is the calibration error. Bins without examples are
+    /// left out.
     pub fn reliability(&self) -> Vec<ReliabilityBin> {
         let filled = self.bins.iter().enumerate().filter(|(_, bin)| bin.count > 0);
         let width = 1.0 / ECE_BINS as f64;
@@ -192,8 +198,8 @@ impl ClassificationMeter {
         let (mean, spread) =
             chance.fold((0.0, 0.0), |(m, v), [mean, deviation]| (m + mean, v + deviation.powi(2)));
         let limit = mean + ONE_SIDED * spread.sqrt();
-        let unless_broken = |value: f64| if self.broken { f64::NAN } else { value / count };
-        let known = !self.broken && self.count > 0;
+        let unless_nan = |value: f64| if self.has_nan { f64::NAN } else { value / count };
+        let known = !self.has_nan && self.count > 0;
         let accuracy = self.correct as f64 / count;
         ClassificationMetrics {
             count: self.count,
@@ -201,9 +207,9 @@ impl ClassificationMeter {
             accuracy_interval: (self.count > 0).then(|| wilson(accuracy, self.count as usize)),
             ece_error: known.then(|| variance.sqrt() / count),
             ece_by_chance: known.then(|| [mean / count, limit / count]),
-            nll: unless_broken(self.nll),
-            ece: unless_broken(gap),
-            brier: unless_broken(self.brier),
+            nll: unless_nan(self.nll),
+            ece: unless_nan(gap),
+            brier: unless_nan(self.brier),
         }
     }
 }
@@ -213,7 +219,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ties_go_to_the_lowest_and_nan_to_nobody() {
+    fn ties_go_to_the_lowest_index_and_nan_is_never_largest() {
         assert_eq!(argmax(&[1.0, 3.0, 3.0]), 1);
         assert_eq!(argmax(&[f32::NAN, -1.0, f32::NAN]), 1);
         assert_eq!(argmax(&[f32::NEG_INFINITY; 2]), 0);
@@ -221,8 +227,8 @@ mod tests {
         assert_eq!(top(&[1.0, f32::NAN, 3.0, 3.0], 9), [2, 3, 0, 1]);
     }
 
-    /// 40 examples of 4 classes with logits ((13*i*i + 7*i*c + 5*c*c) % 17)/4 and labels (3*i) % 4, as in
-    /// scripts/metrics_oracle.py.
+    /// 40 examples of 4 classes with logits ((13*i*i + 7*i*c + 5*c*c) % 17)/4 and labels (3*i) % 4,
+    /// as in scripts/metrics_oracle.py.
     fn example() -> (Vec<f32>, Vec<u32>) {
         let mut log_probs = Vec::new();
         for i in 0..40 {
@@ -238,18 +244,18 @@ mod tests {
     #[test]
     fn agrees_with_the_oracle_whatever_the_batches() {
         let (log_probs, labels) = example();
-        let mut whole = ClassificationMeter::new();
-        whole.add(&log_probs, &labels);
-        let result = whole.result();
+        let mut meter = ClassificationMeter::new();
+        meter.add(&log_probs, &labels);
+        let result = meter.result();
         assert_eq!((result.count, result.accuracy), (40, 0.3));
         assert!((result.nll - 1.812813682).abs() < 1e-6, "{}", result.nll);
         assert!((result.ece - 0.268368967).abs() < 1e-6, "{}", result.ece);
         assert!((result.brier - 0.906401219).abs() < 1e-6, "{}", result.brier);
-        let bins = whole.reliability();
+        let bins = meter.reliability();
         assert_eq!(bins.iter().map(|b| b.count).sum::<u64>(), 40);
         assert!(bins.iter().all(|b| b.from < b.confidence && b.confidence <= b.to + 1e-12));
         let gap: f64 = bins.iter().map(|b| b.count as f64 * (b.accuracy - b.confidence).abs()).sum();
-        assert!((gap / 40.0 - result.ece).abs() < 1e-12, "the diagram and the error are one thing");
+        assert!((gap / 40.0 - result.ece).abs() < 1e-12, "the diagram and the error agree");
         let mut parts = ClassificationMeter::new();
         for (rows, labels) in log_probs.chunks(28).zip(labels.chunks(7)) {
             parts.add(rows, labels);
@@ -259,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn certainty_and_damage_are_handled() {
+    fn certainty_and_nan_are_handled() {
         let mut meter = ClassificationMeter::new();
         meter.add(&[0.0, f32::NEG_INFINITY], &[0]);
         let sure = meter.result();
@@ -274,11 +280,12 @@ mod tests {
         assert!(none.accuracy.is_nan() && none.accuracy_interval.is_none());
     }
 
-    /// Labels drawn from the probabilities themselves: whatever error shows is chance, and it is what is told of it.
+    /// Labels drawn from the probabilities themselves: the calibration error is due to chance, and
+    /// its mean is the one that is reported.
     #[test]
-    fn what_chance_alone_shows_as_miscalibration_is_told() {
+    fn the_calibration_error_by_chance_is_reported() {
         use rand::RngExt;
-        let (mut found, mut told, mut errors, mut above) = (Vec::new(), Vec::new(), Vec::new(), 0);
+        let (mut found, mut expected, mut errors, mut above) = (Vec::new(), Vec::new(), Vec::new(), 0);
         for trial in 0..400 {
             let mut rng = crate::random::example_rng(trial, 0, 0, 98);
             let mut meter = ClassificationMeter::new();
@@ -291,14 +298,19 @@ mod tests {
             let [mean, limit] = result.ece_by_chance.unwrap();
             above += usize::from(result.ece > limit);
             found.push(result.ece);
-            told.push(mean);
+            expected.push(mean);
             errors.push(result.ece_error.unwrap());
         }
         let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
-        assert!((mean(&found) - mean(&told)).abs() < 0.05 * mean(&found), "{} {}", mean(&found), mean(&told));
+        assert!(
+            (mean(&found) - mean(&expected)).abs() < 0.05 * mean(&found),
+            "{} {}",
+            mean(&found),
+            mean(&expected)
+        );
         assert!((8..=32).contains(&above), "{above} of 400 above the limit of 95%");
         let spread = (found.iter().map(|e| (e - mean(&found)).powi(2)).sum::<f64>() / 399.0).sqrt();
-        // Chance errors fold at 0, which narrows them: the standard error is on the safe side.
+        // Errors by chance are folded at 0, which narrows them: the standard error is conservative.
         assert!((1.0..2.5).contains(&(mean(&errors) / spread)), "{} {spread}", mean(&errors));
     }
 }

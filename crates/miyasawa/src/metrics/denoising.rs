@@ -7,7 +7,7 @@ use super::ssim::ssim;
 /// The range of the values of an image, 1 - (-1).
 pub const PEAK_TO_PEAK: f64 = 2.0;
 
-/// Mean of the squared differences, in squared units of the [-1, 1] range.
+/// Computes the mean of the squared differences, in squared units of the [-1, 1] range.
 ///
 /// # Panics
 ///
@@ -17,25 +17,27 @@ pub fn mse(a: &[f32], b: &[f32]) -> f64 {
     a.iter().zip(b).map(|(&a, &b)| (f64::from(a) - f64::from(b)).powi(2)).sum::<f64>() / a.len() as f64
 }
 
-/// Peak signal-to-noise ratio in decibels, 10 log10(2^2 / mse) with values in [-1, 1]; infinite for equal images.
+/// Computes the peak signal-to-noise ratio in decibels, 10 log10(2^2 / mse) with values in [-1, 1];
+/// infinite for equal images.
 pub fn psnr(mse: f64) -> f64 {
     10.0 * (PEAK_TO_PEAK * PEAK_TO_PEAK / mse).log10()
 }
 
-/// How close images are to the clean ones.
+/// The measures of denoised images against the clean ones.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct DenoisingMetrics {
     /// Number of images.
     pub count: u64,
     /// Mean squared error over all values.
     pub mse: f64,
-    /// Mean over images of each one's [`psnr`], in decibels. The mean of the images' PSNR and not the PSNR of the mean
-    /// error, because that is what the literature on denoising reports (Zhang et al. 2017, "Beyond a Gaussian denoiser", and
-    /// before it); by Jensen's inequality it is never below the latter, which is `psnr(mse)`. One image without any error
-    /// makes it infinite.
+    /// Mean over images of each one's [`psnr`], in decibels. The mean of the images' PSNR and not
+    /// the PSNR of the mean error, because the literature on denoising reports it (Zhang et al.
+    /// 2017, "Beyond a Gaussian denoiser", and before it); by Jensen's inequality it is never below
+    /// the latter, which is `psnr(mse)`. One image without any error makes it infinite.
     pub psnr: f64,
-    /// Standard error of `psnr`: the images' sample standard deviation over the square root of their number. None of one
-    /// image, where one is without any error, and in documents of earlier versions.
+    /// Standard error of `psnr`: the images' sample standard deviation over the square root of
+    /// their number. None of one image, where one is without any error, and in documents of earlier
+    /// versions.
     #[serde(default)]
     pub psnr_error: Option<f64>,
     /// Mean over images of [`ssim`].
@@ -47,8 +49,8 @@ pub struct DenoisingMetrics {
 
 /// Collects [`DenoisingMetrics`] batch by batch.
 ///
-/// Images are compared as they are: a denoiser's output is not clipped to [-1, 1], since D(y) estimates E[x|y] and what
-/// it does outside the range is part of its error.
+/// Images are compared as they are: a denoiser's output is not clipped to [-1, 1], since D(y)
+/// estimates E[x|y] and values outside the range are part of its error.
 #[derive(Debug, Clone, Default)]
 pub struct DenoisingMeter {
     count: u64,
@@ -57,8 +59,8 @@ pub struct DenoisingMeter {
     ssim: Mean,
 }
 
-/// A mean, and the squares of what is left of the values beside it (Welford 1962): their sum as it stands would lose the digits
-/// that a small spread is made of.
+/// A mean, and the sum of the squared deviations from it (Welford 1962): the sum of the squares
+/// would lose the digits of a small spread.
 #[derive(Debug, Clone, Copy, Default)]
 struct Mean {
     count: u64,
@@ -89,17 +91,18 @@ impl DenoisingMeter {
         Self::default()
     }
 
-    /// Adds images `estimates` with their clean originals, both (N, C, H, W) with the given (C, H, W).
+    /// Adds images `estimates` with their clean originals, both (N, C, H, W) with `shape` = (C, H,
+    /// W).
     ///
     /// # Panics
     ///
-    /// If a side is 0 or the lengths differ or are not whole images.
+    /// If a side is 0 or the lengths differ or are not multiples of an image.
     pub fn add(&mut self, estimates: &[f32], clean: &[f32], shape: (usize, usize, usize)) {
         let len = shape.0 * shape.1 * shape.2;
         assert!(len > 0, "images of {}x{}x{}", shape.0, shape.1, shape.2);
         assert!(
             estimates.len() == clean.len() && estimates.len().is_multiple_of(len),
-            "whole images in pairs"
+            "complete images in pairs"
         );
         let measures: Vec<(f64, f64)> = estimates
             .par_chunks_exact(len)
@@ -144,9 +147,9 @@ mod tests {
     fn images_count_alike_whatever_the_batches() {
         let clean = vec![0.0f32; 4 * 3];
         let estimates: Vec<f32> = (0..12).map(|i| 0.1 * (1 + i / 4) as f32).collect();
-        let mut whole = DenoisingMeter::new();
-        whole.add(&estimates, &clean, (1, 2, 2));
-        let result = whole.result();
+        let mut meter = DenoisingMeter::new();
+        meter.add(&estimates, &clean, (1, 2, 2));
+        let result = meter.result();
         let expected = (psnr(0.01) + psnr(0.04) + psnr(0.09)) / 3.0;
         assert!((result.psnr - expected).abs() < 1e-5, "{}", result.psnr);
         assert!((result.mse - 0.14 / 3.0).abs() < 1e-7 && result.psnr > psnr(result.mse));

@@ -1,14 +1,15 @@
-//! How well a score tells two sets apart.
+//! How well a score separates two sets.
 
 use super::interval::{Estimate, auroc_error, auroc_interval};
 
-/// What a score achieves as a detector of the first set, "in", whose values should be larger.
+/// The performance of a score as a detector of the first set, "in", whose values should be larger.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Detection {
-    /// Area under the ROC curve: the probability that a value of "in" exceeds one of "out", ties counting half; 0.5 tells
-    /// nothing, below it the score points the wrong way.
+    /// Area under the ROC curve: the probability that a value of "in" exceeds one of "out", ties
+    /// counting half; 0.5 is chance, below it the score is inverted.
     pub auroc: f64,
-    /// Its standard error ([`auroc_error`]: Hanley & McNeil 1982); none in documents of earlier versions.
+    /// Its standard error ([`auroc_error`]: Hanley & McNeil 1982); none in documents of earlier
+    /// versions.
     #[serde(default)]
     pub auroc_error: Option<f64>,
     /// Its 95% interval ([`auroc_interval`]: Newcombe 2006, from the same standard error).
@@ -17,7 +18,8 @@ pub struct Detection {
     /// How many values of "in" and "out" it was measured on.
     #[serde(default)]
     pub counts: Option<[usize; 2]>,
-    /// Average precision with "in" as the positive set: the sum over thresholds of the rise in recall times the precision.
+    /// Average precision with "in" as the positive set: the sum over thresholds of the rise in
+    /// recall times the precision.
     pub aupr: f64,
     /// Share of "out" that passes the largest threshold which 95% of "in" pass.
     pub fpr95: f64,
@@ -30,12 +32,12 @@ impl Detection {
     }
 }
 
-/// Measures a score on both sets. NaN counts as the lowest of values.
+/// Measures how well a score separates two sets. NaN counts as the lowest of values.
 ///
 /// # Panics
 /// If a set is empty.
 pub fn detection(inside: &[f64], outside: &[f64]) -> Detection {
-    assert!(!inside.is_empty() && !outside.is_empty(), "two sets are told apart, and one is empty");
+    assert!(!inside.is_empty() && !outside.is_empty(), "detection: both sets need at least one value");
     let key = |v: f64| if v.is_nan() { f64::NEG_INFINITY } else { v };
     let mut all: Vec<(f64, bool)> = inside.iter().map(|v| (key(*v), true)).collect();
     all.extend(outside.iter().map(|v| (key(*v), false)));
@@ -75,8 +77,8 @@ pub fn detection(inside: &[f64], outside: &[f64]) -> Detection {
 mod tests {
     use super::*;
 
-    /// Expected values from scripts/detection_oracle.py (scikit-learn): "in" (17*i*i + 5*i) % 41 for 60 values, "out"
-    /// (11*i*i + 3*i) % 37 - 6 for 45.
+    /// Expected values from scripts/detection_oracle.py (scikit-learn): "in" (17*i*i + 5*i) % 41
+    /// for 60 values, "out" (11*i*i + 3*i) % 37 - 6 for 45.
     #[test]
     fn agrees_with_scikit_learn() {
         let inside: Vec<f64> = (0..60).map(|i| f64::from((17 * i * i + 5 * i) % 41)).collect();
@@ -95,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn extremes_and_damage_have_their_values() {
+    fn extremes_and_nan_have_defined_values() {
         let perfect = detection(&[2.0, 3.0], &[0.0, 1.0]);
         assert_eq!((perfect.auroc, perfect.aupr, perfect.fpr95), (1.0, 1.0, 0.0));
         let wrong = detection(&[0.0, 1.0], &[2.0, 3.0]);

@@ -1,13 +1,14 @@
-//! What a measurement on so many examples can tell: 95% confidence intervals, standard errors, and which of several
-//! measurements is the best beyond them.
+//! The precision of a measurement on n examples: 95% confidence intervals, standard errors, and
+//! which of several measurements is the best beyond them.
 
 use serde::{Deserialize, Serialize};
 use statrs::function::factorial::ln_binomial;
 
-/// The 97.5% quantile of the standard normal distribution: a 95% interval is so many standard errors to either side.
+/// The 97.5% quantile of the standard normal distribution: a 95% interval reaches this many
+/// standard errors to either side.
 pub const Z95: f64 = 1.959_963_984_540_054;
 
-/// Which value of several is the best.
+/// Which of several values is the best.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Best {
     /// The largest.
@@ -62,7 +63,8 @@ impl Estimate {
         0.5 * (self.high - self.low)
     }
 
-    /// Around another value, and wider by a further, independent standard error: the margins add up as squares.
+    /// Around another value, and wider by a further, independent standard error: the margins add up
+    /// as squares.
     #[must_use]
     pub fn widened(self, value: f64, error: f64) -> Self {
         let margin = |of: f64| of.hypot(Z95 * error);
@@ -75,17 +77,18 @@ impl Estimate {
 
     /// Whether the 95% interval of the difference `self - other` lies above 0.
     ///
-    /// The interval is put together from both intervals as if the measurements were independent: Newcombe's hybrid score
-    /// interval for shares (1998, "Interval estimation for the difference between independent proportions", method 10), the
-    /// usual one for means. Measurements on the same examples vary together, so that it is rather too wide.
+    /// The interval is put together from both intervals as if the measurements were independent:
+    /// Newcombe's hybrid score interval for shares (1998, "Interval estimation for the difference
+    /// between independent proportions", method 10), the usual one for means. Measurements on the
+    /// same examples vary together, so that it is rather too wide.
     pub fn exceeds(self, other: Self) -> bool {
         let margin = (self.value - self.low).hypot(other.high - other.value);
         self.value - other.value - margin > 0.0
     }
 }
 
-/// The best of several values, if its difference from every other exceeds the interval of that difference
-/// ([`Estimate::exceeds`]). Nothing where there is no second value to be better than.
+/// The best of several values, if its difference from every other exceeds the interval of that
+/// difference ([`Estimate::exceeds`]). `None` where there is no second value to compare with.
 pub fn distinct_best(values: &[Option<Estimate>], best: Best) -> Option<usize> {
     let beats = |a: Estimate, b: Estimate| match best {
         Best::Highest => a.exceeds(b),
@@ -98,22 +101,24 @@ pub fn distinct_best(values: &[Option<Estimate>], best: Best) -> Option<usize> {
     found.filter(|_| known.len() > 1).map(|found| found.0)
 }
 
-/// Wilson's score interval of 95% for a share of `count` examples (Wilson 1927, "Probable inference, the law of succession,
-/// and statistical inference"): the shares from which the observed one is at most [`Z95`] of their own standard errors
-/// away. It lies within [0, 1] and has a width at shares of 0 and 1 too.
+/// Wilson's score interval of 95% for a share of `count` examples (Wilson 1927, "Probable
+/// inference, the law of succession, and statistical inference"): the shares from which the
+/// observed one is at most [`Z95`] of their own standard errors away. It lies within [0, 1] and has
+/// a width at shares of 0 and 1 too.
 pub fn wilson(share: f64, count: usize) -> [f64; 2] {
     let (n, z2) = (count as f64, Z95 * Z95);
     let middle = (share + z2 / (2.0 * n)) / (1.0 + z2 / n);
     let half = Z95 * (share * (1.0 - share) / n + z2 / (4.0 * n * n)).sqrt() / (1.0 + z2 / n);
-    // Rounding may leave a trifle at the ends, where the interval ends at the share.
+    // Rounding may leave a small difference at the ends, where the interval ends at the share.
     let low = if share <= 0.0 { 0.0 } else { middle - half };
     let high = if share >= 1.0 { 1.0 } else { middle + half };
     [low, high]
 }
 
-/// The standard error of an area under the ROC curve of `inside` against `outside` examples (Hanley & McNeil 1982, "The
-/// meaning and use of the area under a receiver operating characteristic (ROC) curve", eq. 1). It is 0 where a score
-/// tells all of them apart; [`auroc_interval`] has a width there.
+/// The standard error of an area under the ROC curve of `inside` against `outside` examples (Hanley
+/// & McNeil 1982, "The meaning and use of the area under a receiver operating characteristic (ROC)
+/// curve", eq. 1). It is 0 where a score separates the sets perfectly; [`auroc_interval`] has a
+/// width there.
 pub fn auroc_error(auroc: f64, inside: usize, outside: usize) -> f64 {
     hanley_mcneil(auroc, [inside as f64 - 1.0, outside as f64 - 1.0], (inside * outside) as f64).sqrt()
 }
@@ -123,14 +128,16 @@ fn hanley_mcneil(a: f64, [more_in, more_out]: [f64; 2], pairs: f64) -> f64 {
     ((a * (1.0 - a) + more_in * (q1 - a * a) + more_out * (q2 - a * a)) / pairs).max(0.0)
 }
 
-/// The 95% interval of an area under the ROC curve: as [`wilson`] does, the areas from which the observed one is at most
-/// [`Z95`] of their own standard errors away, those being Hanley and McNeil's with the mean size of both sets (Newcombe 2006,
-/// "Confidence intervals for an effect size measure based on the Mann-Whitney statistic", part 2, method 5).
+/// The 95% interval of an area under the ROC curve: as [`wilson`] does, the areas from which the
+/// observed one is at most [`Z95`] of their own standard errors away, those being Hanley and
+/// McNeil's with the mean size of both sets (Newcombe 2006, "Confidence intervals for an effect
+/// size measure based on the Mann-Whitney statistic", part 2, method 5).
 pub fn auroc_interval(auroc: f64, inside: usize, outside: usize) -> [f64; 2] {
     let more = 0.5 * (inside + outside) as f64 - 1.0;
     let pairs = (inside * outside) as f64;
     let within = |a: f64| (auroc - a).abs() <= Z95 * hanley_mcneil(a, [more, more], pairs).sqrt();
-    // From the observed area, which is within, to an end, which is not or the limit itself.
+    // Bisection from the observed area, which is inside, to an end, which is outside or the limit
+    // itself.
     let limit = |mut outer: f64| {
         let mut inner = auroc;
         if within(outer) {
@@ -145,7 +152,8 @@ pub fn auroc_interval(auroc: f64, inside: usize, outside: usize) -> [f64; 2] {
     [limit(0.0), limit(1.0)]
 }
 
-/// Mean and deviation of `|hits - n*p|` for `hits` of a binomial distribution (De Moivre's formula for the mean).
+/// Mean and deviation of `|hits - n*p|` for `hits` of a binomial distribution (De Moivre's formula
+/// for the mean).
 pub(super) fn absolute_deviation(n: u64, p: f64) -> [f64; 2] {
     let p = p.clamp(0.0, 1.0);
     let variance = n as f64 * p * (1.0 - p);
@@ -212,7 +220,7 @@ mod tests {
             let values: Vec<_> = shares.iter().map(|s| Some(Estimate::share(*s, n))).collect();
             distinct_best(&values, best)
         };
-        // Newcombe's own example, 56/70 against 48/80: the interval is 0.0524 to 0.3339.
+        // Newcombe's example, 56/70 against 48/80: the interval is 0.0524 to 0.3339.
         let (a, b) = (Estimate::share(0.8, 70), Estimate::share(0.6, 80));
         let margin = (a.value - a.low).hypot(b.high - b.value);
         assert!((0.2 - margin - 0.0524).abs() < 5e-5 && a.exceeds(b) && !b.exceeds(a));

@@ -1,7 +1,7 @@
 //! Measures of classification and denoising, defined once for training, `eval` and `compare`.
 //!
-//! Sums are kept in float64 and taken in the order of the examples, so a result does not depend on threads or on
-//! how the examples were cut into batches.
+//! Sums are kept in float64 and taken in the order of the examples, so a result does not depend on
+//! threads or on how the examples were cut into batches.
 
 mod calibration;
 mod classification;

@@ -10,13 +10,16 @@ const RADIUS: usize = 5;
 const C1: f64 = 0.02 * 0.02;
 const C2: f64 = 0.06 * 0.06;
 
-/// Structural similarity of two images (C, H, W) with values in [-1, 1]; 1 for equal images.
+/// Computes the structural similarity of two images (C, H, W) with values in [-1, 1]; 1 for equal
+/// images.
 ///
-/// Wang, Bovik, Sheikh, Simoncelli, "Image quality assessment: from error visibility to structural similarity", 2004, eq. 13:
-/// Gaussian window of 11x11 with sigma 1.5, K1 = 0.01, K2 = 0.03, averaged over all positions where the window lies inside
-/// the image, then over channels. Values are shifted to [0, 2] first, because the paper compares intensities that are
-/// not negative; the result is the same as on [0, 255]. In images with a side below 11 the window is the largest odd
-/// square that fits, its weights normalised again: at 1x1 only the comparison of intensities is left.
+/// Wang, Bovik, Sheikh, Simoncelli, "Image quality assessment: from error visibility to structural
+/// similarity", 2004, eq. 13: Gaussian window of 11x11 with sigma 1.5, K1 = 0.01, K2 = 0.03,
+/// averaged over all positions where the window lies inside the image, then over channels. Values
+/// are shifted to [0, 2] first, because the paper compares intensities that are not negative; the
+/// result is the same as on [0, 255]. In images with a side below 11 the window is the largest odd
+/// square within the image, its weights normalised again: at 1x1 only the comparison of intensities
+/// is left.
 ///
 /// # Panics
 ///
@@ -114,9 +117,9 @@ mod tests {
         ((3, 2, 5), 0.918270633),
     ];
 
-    /// scikit-image 0.26, structural_similarity(a + 1, b + 1, data_range=2, gaussian_weights=True, sigma=1.5,
-    /// use_sample_covariance=False, channel_axis=0), from scripts/metrics_oracle.py. Below 11 pixels scikit-image does
-    /// not go: the last three are the script's own direct sums.
+    /// scikit-image 0.26, structural_similarity(a + 1, b + 1, data_range=2, gaussian_weights=True,
+    /// sigma=1.5, use_sample_covariance=False, channel_axis=0), from scripts/metrics_oracle.py.
+    /// Below 11 pixels scikit-image does not go: the last three are direct sums by the script.
     #[test]
     fn agrees_with_scikit_image() {
         for (shape, expected) in ORACLE {

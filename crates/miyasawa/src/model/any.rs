@@ -3,7 +3,7 @@ use crate::nn::BatchNorm;
 use burn::module::Module;
 use burn::tensor::{Int, Tensor};
 
-/// What is asked of a model at a batch of noisy images.
+/// The quantities to compute at a batch of noisy images.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Query<'l> {
     /// The logits.
@@ -14,7 +14,7 @@ pub struct Query<'l> {
     pub class_conditional: Option<&'l Tensor<1, Int>>,
 }
 
-/// What a model answers; none where it was not asked or cannot.
+/// The results of a [`Query`]; none where a quantity was not asked for or the model has none.
 #[derive(Clone, Debug, Default)]
 pub struct Prediction {
     /// Class logits, `[batch, classes]`.
@@ -25,9 +25,10 @@ pub struct Prediction {
     pub class_conditional: Option<Tensor<4>>,
 }
 
-/// A model of noisy images `y`, `[batch, channels, height, width]`, at noise levels `sigma`, `[batch]`.
+/// A model of noisy images `y`, `[batch, channels, height, width]`, at noise levels `sigma`,
+/// `[batch]`.
 pub trait Predict {
-    /// Answers what it can of what is asked.
+    /// Computes the quantities of the query that the model has.
     fn predict(&self, y: &Tensor<4>, sigma: &Tensor<1>, query: &Query<'_>) -> Prediction;
 }
 

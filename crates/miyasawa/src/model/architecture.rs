@@ -7,7 +7,7 @@ use super::{
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
-/// The name of an [`Architecture`], as `network.kind` gives it.
+/// The name of an [`Architecture`], as in `network.kind`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
@@ -53,7 +53,7 @@ impl std::fmt::Display for Kind {
     }
 }
 
-/// Which network a model is made of, with every number that fixes its parameters' names and shapes.
+/// The network of a model, with every number that determines its parameters' names and shapes.
 /// Written as one object whose `kind` names the architecture; without it, it is a GradResNet.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "serde_json::Value", into = "Tagged")]
@@ -95,8 +95,8 @@ enum Tagged {
 }
 
 impl From<Architecture> for Tagged {
-    fn from(of: Architecture) -> Self {
-        match of {
+    fn from(architecture: Architecture) -> Self {
+        match architecture {
             Architecture::GradResNet(config) => Self::GradResNet(config),
             Architecture::ResNet18(config) => Self::ResNet18(config),
             Architecture::DnCnn(config) => Self::DnCnn(config),
@@ -222,27 +222,38 @@ impl Architecture {
         }
     }
 
-    /// Whether a layer looks at the images of a batch together.
+    /// Whether a layer mixes the images of a batch.
     pub fn has_batch_norm(&self) -> bool {
         matches!(self, Self::ResNet18(_) | Self::DnCnn(_))
     }
 
-    /// Says what is wrong with the values, if anything is.
-    pub fn problem(&self) -> Option<String> {
+    /// Checks the numbers, which may come from a file or a user.
+    ///
+    /// # Errors
+    /// The first number that is out of range, in words.
+    pub fn validate(&self) -> Result<(), String> {
         match self {
-            Self::GradResNet(config) => config.problem(),
-            Self::ResNet18(config) => counts(config.channels, config.width, config.blocks.len())
-                .or_else(|| stages(&config.blocks))
-                .or_else(|| (config.classes == 0).then(|| "classes is 0, expected at least 1".to_owned())),
-            Self::DnCnn(config) => counts(config.channels, config.width, 1).or_else(|| {
-                let depth = config.depth;
-                (!(2..=1000).contains(&depth)).then(|| format!("depth is {depth}, expected 2 to 1000"))
-            }),
-            Self::UNet(config) => {
-                counts(config.channels, config.width, config.blocks.len()).or_else(|| stages(&config.blocks))
+            Self::GradResNet(config) => config.validate(),
+            Self::ResNet18(config) => {
+                check_widths(config.channels, config.width, config.blocks.len())?;
+                check_blocks(&config.blocks)?;
+                check_classes(config.classes)
             }
-            Self::Custom(network) => counts(network.channels, 1, 1)
-                .or_else(|| (network.classes == 0).then(|| "classes is 0, expected at least 1".to_owned())),
+            Self::DnCnn(config) => {
+                check_widths(config.channels, config.width, 1)?;
+                match config.depth {
+                    2..=1000 => Ok(()),
+                    depth => Err(format!("depth is {depth}, expected 2 to 1000")),
+                }
+            }
+            Self::UNet(config) => {
+                check_widths(config.channels, config.width, config.blocks.len())?;
+                check_blocks(&config.blocks)
+            }
+            Self::Custom(network) => {
+                check_widths(network.channels, 1, 1)?;
+                check_classes(network.classes)
+            }
         }
     }
 
@@ -258,8 +269,8 @@ impl Architecture {
         }
     }
 
-    /// Values of an activation of one image: after the first convolution, then of every unit
-    /// (block or layer).
+    /// Values of an activation of one image: after the first convolution, then of every unit (block
+    /// or layer).
     pub fn activations(&self, [height, width]: [usize; 2]) -> Vec<usize> {
         match self {
             Self::GradResNet(config) => config.activations([height, width]),
@@ -272,8 +283,8 @@ impl Architecture {
         }
     }
 
-    /// Activations that training keeps of a unit: what convolutions, norms and non-linearities
-    /// take.
+    /// Activations that training keeps of a unit: the inputs of convolutions, norms and
+    /// non-linearities.
     pub fn kept_per_unit(&self) -> usize {
         match self {
             Self::GradResNet(_) => 4,
@@ -288,7 +299,8 @@ impl Architecture {
         if self.kind().is_joint() { 2 } else { 1 }
     }
 
-    /// The type of the convolutions' products: how the network is computed, not what it is.
+    /// The type of the convolutions' products: they change how the network is computed, not its
+    /// parameters.
     pub fn set_operands(&mut self, operands: crate::ops::Operands) {
         match self {
             Self::GradResNet(config) => config.operands = operands,
@@ -304,10 +316,10 @@ impl Architecture {
     /// fixes the parameters on every device.
     ///
     /// # Panics
-    /// If [`problem`](Self::problem) finds one, or for [`Custom`](Self::Custom).
+    /// If [`validate`](Self::validate) finds an error, or for [`Custom`](Self::Custom).
     pub fn init(&self, device: &Device, seed: u64, sigma_data: f64) -> Model {
-        if let Some(problem) = self.problem() {
-            panic!("{}: {problem}", self.kind());
+        if let Err(error) = self.validate() {
+            panic!("{}: {error}", self.kind());
         }
         let denoiser = |net| Model::Denoiser(PlainDenoiser::new(net, sigma_data, !self.is_blind()));
         match self {
@@ -319,11 +331,11 @@ impl Architecture {
         }
     }
 
-    /// The model with these parameters. What the configuration claims is compared with them before
-    /// anything is allocated: both may come from a file that nobody has checked.
+    /// The model with these parameters. The configuration is compared with them before
+    /// anything is allocated: both may come from an untrusted file.
     ///
     /// # Errors
-    /// If [`problem`](Self::problem) finds one, a parameter is missing, unknown, or has another
+    /// If [`validate`](Self::validate) finds an error, a parameter is missing, unknown, or has another
     /// shape, or for [`Custom`](Self::Custom), which only its author can make.
     pub fn with_params(
         &self,
@@ -331,9 +343,7 @@ impl Architecture {
         device: &Device,
         sigma_data: f64,
     ) -> Result<Model, ParamError> {
-        if let Some(problem) = self.problem() {
-            return Err(ParamError::Config(problem));
-        }
+        self.validate().map_err(ParamError::Config)?;
         let expected = match self {
             Self::GradResNet(config) => {
                 let net = config.with_params(values, device)?;
@@ -349,27 +359,41 @@ impl Architecture {
     }
 }
 
-/// The largest number that a file may claim: products of a few of them stay in range.
+/// The largest number that a file may hold: products of a few of them stay in range.
 const LARGEST: usize = 1 << 16;
 /// The most channels: a 3x3 convolution from as many to as many has 2.4 GB of weights.
 const WIDEST: usize = 1 << 13;
 
-/// What is wrong with channels of the image, and the width of the first of so many stages.
-pub(super) fn counts(channels: usize, width: usize, stages: usize) -> Option<String> {
+/// Checks the channels of an image and the width of the first stage; each of the `stages` is twice
+/// as wide as the one before.
+pub(super) fn check_widths(channels: usize, width: usize, stages: usize) -> Result<(), String> {
     let named = [("channels", channels), ("width", width)];
     if let Some((name, value)) = named.into_iter().find(|(_, value)| !(1..=WIDEST).contains(value)) {
-        return Some(format!("{name} is {value}, expected 1 to {WIDEST}"));
+        return Err(format!("{name} is {value}, expected 1 to {WIDEST}"));
     }
     let widest = width << (stages.clamp(1, 8) - 1);
-    (widest > WIDEST).then(|| {
-        format!("width is {width}, {widest} channels in the widest stage, expected at most {WIDEST}")
-    })
+    if widest > WIDEST {
+        return Err(format!(
+            "width is {width}, {widest} channels in the widest stage, expected at most {WIDEST}"
+        ));
+    }
+    Ok(())
 }
 
-/// What is wrong with the blocks of every stage.
-pub(super) fn stages(blocks: &[usize]) -> Option<String> {
-    let fits = (1..=8).contains(&blocks.len()) && blocks.iter().all(|n| (1..=LARGEST).contains(n));
-    (!fits).then(|| format!("blocks are {blocks:?}, expected 1 to 8 numbers from 1 to {LARGEST}"))
+/// Checks the number of stages and of the blocks of each.
+pub(super) fn check_blocks(blocks: &[usize]) -> Result<(), String> {
+    if !(1..=8).contains(&blocks.len()) || blocks.iter().any(|n| !(1..=LARGEST).contains(n)) {
+        return Err(format!("blocks are {blocks:?}, expected 1 to 8 numbers from 1 to {LARGEST}"));
+    }
+    Ok(())
+}
+
+/// Checks the number of classes.
+pub(super) fn check_classes(classes: usize) -> Result<(), String> {
+    if classes == 0 {
+        return Err("classes is 0, expected at least 1".to_owned());
+    }
+    Ok(())
 }
 
 #[cfg(test)]

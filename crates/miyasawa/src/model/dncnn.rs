@@ -16,18 +16,19 @@ pub struct DnCnnConfig {
     pub width: usize,
     /// Convolutions; 17 in the paper for one noise level, 20 for many.
     pub depth: usize,
-    /// No constants anywhere (Mohan et al. 2020): the denoiser is homogeneous and works beyond the noise
-    /// levels of its training.
+    /// No constants anywhere (Mohan et al. 2020): the denoiser is homogeneous and works beyond the
+    /// noise levels of its training.
     pub bias_free: bool,
-    /// Whether the noise level comes in as a further channel (Zhang et al. 2018, FFDNet).
+    /// Whether the noise level is an additional input channel (Zhang et al. 2018, FFDNet).
     pub conditioned: bool,
-    /// The type of the convolutions' products: how the network is computed, not what it is.
+    /// The type of the convolutions' products: they change how the network is computed, not its
+    /// parameters.
     #[serde(skip)]
     pub operands: Operands,
 }
 
 impl DnCnnConfig {
-    /// Channels that go in.
+    /// Channels of the network's input.
     fn inputs(&self) -> usize {
         self.channels + usize::from(self.conditioned)
     }
@@ -48,8 +49,8 @@ impl DnCnnConfig {
     /// A network with random parameters.
     ///
     /// # Panics
-    /// If [`Architecture::problem`](super::Architecture::problem) finds one with such a configuration, as all that is
-    /// computed from it may.
+    /// If [`Architecture::validate`](super::Architecture::validate) finds an error in the
+    /// configuration; other functions of an invalid configuration may panic too.
     pub fn init(&self, device: &Device, seed: u64) -> DnCnn {
         let rng = &mut ChaCha8Rng::seed_from_u64(seed);
         let mut conv = |from, to, bias: bool| {
@@ -75,11 +76,12 @@ pub struct DnCnn {
 }
 
 impl DnCnn {
-    /// The output for `[batch, height, width, channels (+ 1)]`; in training, statistics go to the log.
+    /// The output for `[batch, height, width, channels (+ 1)]`; in training, statistics go to the
+    /// log.
     pub fn forward(&self, x: &Tensor<4>, mut log: Option<&mut NormLog>) -> Tensor<4> {
         let mut x = relu(self.first.forward_add(x, None).0);
         for (conv, norm) in self.middle.iter().zip(&self.norms) {
-            x = relu(norm.of_conv(conv, &x, log.as_deref_mut()));
+            x = relu(norm.normalise_conv(conv, &x, log.as_deref_mut()));
         }
         self.last.forward_add(&x, None).0
     }

@@ -1,7 +1,7 @@
 use burn::module::{Module, ModuleDisplay};
 use burn::tensor::Tensor;
 
-/// What an energy network says of a batch; also the cotangents that its adjoint takes.
+/// The outputs of an energy network for a batch; also the cotangents that its adjoint takes.
 #[derive(Clone, Debug)]
 pub struct Outputs {
     /// The part of the log density that depends on the class, `f_c`, `[batch, classes]`.
@@ -10,21 +10,21 @@ pub struct Outputs {
     pub energy: Tensor<1>,
 }
 
-/// A network `(u, sigma) -> (f, e)` that writes out its own input gradient.
+/// A network `(u, sigma) -> (f, e)` with a hand-written input gradient.
 ///
 /// [`JointModel`](super::JointModel) makes a classifier, denoisers and losses out of it. Images are
 /// channels-last, `[batch, height, width, channels]`; `sigma` is `[batch]`, positive.
 ///
 /// `forward` and `adjoint` must be made of tracked operations (those of [`crate::ops`] and the
-/// framework's), so that reverse-mode autodiff through both gives parameter gradients.
+/// framework's), so that reverse-mode autodiff through both computes parameter gradients.
 pub trait EnergyNetwork: Module + ModuleDisplay {
-    /// What `adjoint` needs of the forward pass.
+    /// The values of the forward pass that `adjoint` needs.
     type Tape;
 
-    /// The outputs for inputs `u`, and the tape for [`adjoint`](Self::adjoint).
+    /// Computes the outputs for inputs `u`, and the tape for [`adjoint`](Self::adjoint).
     fn forward(&self, u: &Tensor<4>, sigma: &Tensor<1>) -> (Outputs, Self::Tape);
 
-    /// The gradient of `sum g.logits*f + sum g.energy*e` for `u`.
+    /// Computes the gradient of `sum g.logits*f + sum g.energy*e` for `u`.
     fn adjoint(&self, tape: &Self::Tape, g: &Outputs) -> Tensor<4>;
 
     /// Whether the network works without knowing the noise level.

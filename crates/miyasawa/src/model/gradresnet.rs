@@ -1,6 +1,6 @@
 use super::{
     EnergyNetwork, Outputs,
-    architecture::{counts, stages},
+    architecture::{check_blocks, check_classes, check_widths},
     params::{self, ParamError, ParamMap},
 };
 use crate::nn::{
@@ -39,26 +39,27 @@ pub struct GradResNetConfig {
     /// white data, and the denoising loss near 1.
     #[serde(default = "default_true")]
     pub zero_energy_head: bool,
-    /// By what the activations are normalised.
+    /// How the activations are normalised.
     #[serde(default, skip_serializing_if = "Norm::is_group")]
     pub norm: Norm,
-    /// Added to the variances of group normalisation. Of the order of a tenth it bounds by how much images
-    /// of little contrast are amplified (the book's Ablations).
+    /// Added to the variances of group normalisation. Of the order of a tenth it bounds the
+    /// amplification of images of little contrast (the book's Ablations).
     #[serde(default = "default_norm_epsilon", skip_serializing_if = "is_default_norm_epsilon")]
     pub norm_epsilon: f32,
-    /// The type of the convolutions' products: how the network is computed, not what it is, and so no part of a file.
+    /// The type of the convolutions' products: they change how the network is computed, not its
+    /// parameters, and are not stored.
     #[serde(skip)]
     pub operands: Operands,
 }
 
-/// By what the activations of a [`GradResNet`] are normalised.
+/// How the activations of a [`GradResNet`] are normalised.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Norm {
     /// Group normalisation: the mean and deviation of groups of channels over all of an image.
     #[default]
     Group,
-    /// Nothing but a learned scale and shift of every channel.
+    /// No statistics, only a learned scale and shift of every channel.
     None,
 }
 
@@ -104,38 +105,38 @@ impl GradResNetConfig {
         }
     }
 
-    /// Says what is wrong with the values, if anything is.
-    pub fn problem(&self) -> Option<String> {
-        let counted = counts(self.channels, self.width, self.blocks.len()).or_else(|| stages(&self.blocks));
-        if counted.is_some() {
-            return counted;
-        }
-        if self.classes == 0 {
-            return Some("classes is 0, expected at least 1".to_owned());
-        }
+    /// Checks the numbers, which may come from a file or a user.
+    ///
+    /// # Errors
+    /// The first number that is out of range, in words.
+    pub fn validate(&self) -> Result<(), String> {
+        check_widths(self.channels, self.width, self.blocks.len())?;
+        check_blocks(&self.blocks)?;
+        check_classes(self.classes)?;
         if !(self.norm_epsilon > 0.0 && self.norm_epsilon.is_finite()) {
-            return Some(format!("norm_epsilon is {}, expected a number above 0", self.norm_epsilon));
+            return Err(format!("norm_epsilon is {}, expected a number above 0", self.norm_epsilon));
         }
         let mut widths = (0..self.blocks.len()).map(|k| self.width_of(k));
-        widths.find(|channels| !channels.is_multiple_of(groups_of(*channels))).map(|channels| {
+        if let Some(channels) = widths.find(|channels| !channels.is_multiple_of(groups_of(*channels))) {
             let groups = groups_of(channels);
-            format!(
+            return Err(format!(
                 "width is {}: {channels} channels, expected a number that {groups} groups divide",
                 self.width
-            )
-        })
+            ));
+        }
+        Ok(())
     }
 
     /// Number of values in parameters.
     pub fn values(&self) -> u128 {
         let [width, channels, classes] = [self.width, self.channels, self.classes].map(|n| n as u128);
         let (noise, embedding) = (NOISE_FEATURES as u128, EMBEDDING as u128);
-        let told = u128::from(!self.blind);
-        let mut total = 9 * width * channels + told * embedding * (noise + 1 + embedding + 1);
+        let conditioned = u128::from(!self.blind);
+        let mut total = 9 * width * channels + conditioned * embedding * (noise + 1 + embedding + 1);
         let (mut before, mut features) = (width, 0);
         for (k, &blocks) in self.blocks.iter().enumerate() {
             let c = self.width_of(k) as u128;
-            let norm = 2 * c * (1 + told * (embedding + 1));
+            let norm = 2 * c * (1 + conditioned * (embedding + 1));
             let first = 9 * before * c + if k > 0 { before * c } else { 0 };
             let others = 9 * c * c * (2 * blocks as u128).saturating_sub(1);
             total += first + others + norm * blocks as u128;
@@ -162,10 +163,10 @@ impl GradResNetConfig {
     /// A network with random parameters; the seed fixes them on every device.
     ///
     /// # Panics
-    /// If [`problem`](Self::problem) finds one.
+    /// If [`validate`](Self::validate) finds an error.
     pub fn init(&self, device: &Device, seed: u64) -> GradResNet {
-        if let Some(problem) = self.problem() {
-            panic!("GradResNet: {problem}");
+        if let Err(error) = self.validate() {
+            panic!("GradResNet: {error}");
         }
         let rng = &mut ChaCha8Rng::seed_from_u64(seed);
         let embedding = (!self.blind).then_some(EMBEDDING);
@@ -198,15 +199,14 @@ impl GradResNetConfig {
         GradResNet { embed1, embed2, stem, stages, class_head, energy_head }
     }
 
-    /// The network with these parameters. What the configuration claims is compared with them before anything is
-    /// allocated: both may come from a file that nobody has checked.
+    /// The network with these parameters. The configuration is compared with them before anything
+    /// is allocated: both may come from an untrusted file.
     ///
     /// # Errors
-    /// If [`problem`](Self::problem) finds one, or a parameter is missing, unknown, or has another shape.
+    /// If [`validate`](Self::validate) finds an error, or a parameter is missing, unknown, or has
+    /// another shape.
     pub fn with_params(&self, values: ParamMap, device: &Device) -> Result<GradResNet, ParamError> {
-        if let Some(problem) = self.problem() {
-            return Err(ParamError::Config(problem));
-        }
+        self.validate().map_err(ParamError::Config)?;
         let same =
             |name: String, expected: Vec<usize>| match values.get(&name).map(|data| data.shape().to_vec()) {
                 Some(found) if found == expected => Ok(()),
@@ -214,7 +214,8 @@ impl GradResNetConfig {
                 None => Err(ParamError::Missing(name)),
             };
         same("stem.weight".to_owned(), vec![self.width, self.channels, 3, 3])?;
-        // The first block that is not there ends this: it is no longer than the file.
+        // The first missing block ends the loop, so that it takes no more steps than the file has
+        // blocks.
         let mut cin = self.width;
         for (k, &blocks) in self.blocks.iter().enumerate() {
             for j in 0..blocks {
@@ -253,8 +254,8 @@ pub(super) fn resnet_macs(
     total
 }
 
-/// Values of an activation of one image in a residual network: after the first convolution, then after every
-/// block.
+/// Values of an activation of one image in a residual network: after the first convolution, then
+/// after every block.
 pub(super) fn stage_activations(
     first_width: usize,
     blocks: &[usize],
@@ -270,9 +271,9 @@ pub(super) fn stage_activations(
     sizes
 }
 
-/// The ResNet-18 layout made smooth (GELU, group normalisation, no bias), so that its input gradient is
-/// a denoiser with the structure of a UNet. The mean-pooled output of every stage feeds both heads.
-/// Parameters carry the names and shapes of reference.py.
+/// The ResNet-18 layout made smooth (GELU, group normalisation, no bias), so that its input
+/// gradient is a denoiser with the structure of a UNet. The mean-pooled output of every stage feeds
+/// both heads. Parameters carry the names and shapes of reference.py.
 #[derive(Module, Debug)]
 pub struct GradResNet {
     embed1: Option<Linear>,
@@ -283,7 +284,7 @@ pub struct GradResNet {
     energy_head: Linear,
 }
 
-/// What the adjoint of [`GradResNet`] needs.
+/// The values that the adjoint of [`GradResNet`] needs.
 #[derive(Debug)]
 pub struct GradResNetTape {
     stem: ConvTape,

@@ -13,11 +13,11 @@ use burn::tensor::{
 /// ```
 ///
 /// with `s` the standard deviation of the data, and for a blind network
-/// `log p(y, c) = -|y|^2 / 2 + e(y) + f_c(y) + const`. Images are `[batch, channels, height, width]`
-/// in `[-1, 1]` before the noise.
+/// `log p(y, c) = -|y|^2 / 2 + e(y) + f_c(y) + const`. Images are
+/// `[batch, channels, height, width]` in `[-1, 1]` before the noise.
 ///
-/// The part that all classes share is in the thousands and `f` of order one: they are never added, or
-/// float32 would round the class posterior away.
+/// The part that all classes share is in the thousands and `f` of order one: they are never added,
+/// or float32 would round the class posterior away.
 #[derive(Module, Debug)]
 pub struct JointModel<N: EnergyNetwork> {
     /// The energy network.
@@ -26,7 +26,8 @@ pub struct JointModel<N: EnergyNetwork> {
     sigma_data: f64,
 }
 
-/// The model at a batch of noisy images: one forward pass, from which everything else is read.
+/// The model evaluated at a batch of noisy images: one forward pass, from which all quantities
+/// follow.
 pub struct Evaluated<'m, N: EnergyNetwork> {
     net: &'m N,
     tape: N::Tape,
@@ -78,9 +79,10 @@ impl<N: EnergyNetwork> JointModel<N> {
         }
     }
 
-    /// The model at noisy images `y`, `[batch, channels, height, width]`, with a noise level each,
-    /// `[batch]`. One forward pass. A level outside [`NOISE_LEVELS`](super::NOISE_LEVELS) (0 too) gives results that are not
-    /// numbers, unless the network is blind and has no use for it.
+    /// Evaluates the model at noisy images `y`, `[batch, channels, height, width]`, with a noise
+    /// level each, `[batch]`. One forward pass. A level outside
+    /// [`NOISE_LEVELS`](super::NOISE_LEVELS) (0 too) leads to results that are not finite, unless
+    /// the network is blind and ignores it.
     ///
     /// # Panics
     /// If the images have other channels than the network.
@@ -113,8 +115,8 @@ impl<N: EnergyNetwork> Evaluated<'_, N> {
         softmax(self.outputs.logits.clone(), 1)
     }
 
-    /// The part of `log p(y, c)` that all classes share, `[batch]`; add [`logits`](Self::logits) only
-    /// where single precision does not matter.
+    /// The part of `log p(y, c)` that all classes share, `[batch]`; add [`logits`](Self::logits)
+    /// only where single precision does not matter.
     pub fn shared_log_prob(&self) -> Tensor<1> {
         let n = self.y.dims()[0];
         let square = self.y.clone().powi_scalar(2).reshape([n as i32, -1]).sum_dim(1).squeeze_dim::<1>(1);
@@ -155,11 +157,13 @@ impl<N: EnergyNetwork> Evaluated<'_, N> {
 
     /// `D(y, c) - D(y)` for the classes `labels`.
     ///
-    /// What the denoisers share, the gradient of the Gaussian base and of `e`, is hundreds of times larger than their
-    /// difference and would round it away in float32: they are subtracted in their parts. And where the class is all but
-    /// certain, `D(y)` all but is `D(y, c)`: as `D(y) = p(c|y) D(y, c) + p(not c|y) D(y, not c)`, the difference is
-    /// `p(not c|y) (D(y, c) - D(y, not c))`, which loses nothing. That is
-    /// `p(not c|y) sigma^2 (grad f_c - sum_{k != c} p(k | y, not c) grad f_k)`, two passes through the network.
+    /// The part that both denoisers share, the gradient of the Gaussian base and of `e`, is
+    /// hundreds of times larger than their difference and would round it away in float32: only the
+    /// other parts are subtracted. And where the class is nearly certain, `D(y)` is nearly
+    /// `D(y, c)`: as `D(y) = p(c|y) D(y, c) + p(not c|y) D(y, not c)`, the difference is
+    /// `p(not c|y) (D(y, c) - D(y, not c))`, which loses no precision. That is
+    /// `p(not c|y) sigma^2 (grad f_c - sum_{k != c} p(k | y, not c) grad f_k)`, two passes through
+    /// the network.
     pub fn denoiser_difference(&self, labels: &Tensor<1, Int>) -> Tensor<4> {
         let (one, rest) = self.split(labels);
         let of_others = softmax(self.others(&one), 1);
@@ -168,24 +172,26 @@ impl<N: EnergyNetwork> Evaluated<'_, N> {
         difference * per_image(&share)
     }
 
-    /// `grad_y log p(c | y)`, the adversarial gradient: the network is pulled back once with the weights
-    /// `[c = label] - p(c | y)`, of which `1 - p(label | y)` is the sum of the others and not a difference.
+    /// `grad_y log p(c | y)`, the adversarial gradient: the network is pulled back once with the
+    /// weights `[c = label] - p(c | y)`, of which `1 - p(label | y)` is the sum of the others and
+    /// not a difference.
     pub fn class_gradient(&self, labels: &Tensor<1, Int>) -> Tensor<4> {
         let (one, rest) = self.split(labels);
         self.logit_gradient(one * rest.clone().sum_dim(1) - rest)
     }
 
-    /// `log p(c | y)` for the classes `labels`, `[batch]`, as `-log(1 + exp(log sum_{k != c} exp f_k - f_c))`: where the
-    /// class is all but certain, neither it nor its derivative is lost in a 1.
+    /// `log p(c | y)` for the classes `labels`, `[batch]`, as
+    /// `-log(1 + exp(log sum_{k != c} exp f_k - f_c))`: where the class is nearly certain, neither
+    /// it nor its derivative is lost in a 1.
     pub fn class_log_prob(&self, labels: &Tensor<1, Int>) -> Tensor<1> {
         let one = self.one_hot(labels);
-        let own = (self.outputs.logits.clone() * one.clone()).sum_dim(1).squeeze_dim::<1>(1);
-        let behind = loss::log_sum_exp(&self.others(&one)) - own;
+        let of_label = (self.outputs.logits.clone() * one.clone()).sum_dim(1).squeeze_dim::<1>(1);
+        let behind = loss::log_sum_exp(&self.others(&one)) - of_label;
         -loss::softplus(behind)
     }
 
-    /// The logits of the classes that `one`, a [`one_hot`](Self::one_hot), does not name; so small at the one named that
-    /// no sum of exponentials sees it.
+    /// The logits of all classes but the one marked in `one`, a [`one_hot`](Self::one_hot), whose
+    /// entry is so small that it does not contribute to a sum of exponentials.
     fn others(&self, one: &Tensor<2>) -> Tensor<2> {
         self.outputs.logits.clone() - one.clone() * 1e30
     }
@@ -197,23 +203,24 @@ impl<N: EnergyNetwork> Evaluated<'_, N> {
         (one, rest)
     }
 
-    /// The gradient for `y` of `sum weights*f_c` (`weights` is `[batch, classes]`): what attacks on any
-    /// loss of the logits need.
+    /// The gradient for `y` of `sum weights*f_c` (`weights` is `[batch, classes]`): attacks on any
+    /// loss of the logits need it.
     pub fn logit_gradient(&self, weights: Tensor<2>) -> Tensor<4> {
         self.pull_back(weights, self.scales.energy.zeros_like())
     }
 
-    /// The Tweedie-Miyasawa step `y + sigma^2*score`.
+    /// Computes the Tweedie-Miyasawa step `y + sigma^2*score`.
     pub fn tweedie(&self, score: &Tensor<4>) -> Tensor<4> {
         self.y.clone() + score.clone() * per_image(&self.scales.sigma.clone().powi_scalar(2))
     }
 
-    /// `D(y) = E[x | y]`.
+    /// Computes the denoised images `D(y) = E[x | y]`, `[batch, channels, height, width]`.
     pub fn denoised(&self) -> Tensor<4> {
         self.tweedie(&self.score())
     }
 
-    /// `D(y, c) = E[x | y, c]` for the classes `labels`, `[batch]`.
+    /// Computes the class-conditional denoised images `D(y, c) = E[x | y, c]` for the classes
+    /// `labels`, `[batch]`.
     pub fn denoised_given(&self, labels: &Tensor<1, Int>) -> Tensor<4> {
         self.tweedie(&self.score_given(labels))
     }

@@ -20,22 +20,23 @@ pub enum ObjectiveName {
 
 /// `[batch, classes]` with a one at the label.
 pub fn one_hot(labels: &Tensor<1, Int>, classes: usize) -> Tensor<2> {
-    // The framework's own refuses a single class, which a pure denoiser has.
+    // The framework's function refuses a single class, which a pure denoiser has.
     let batch = labels.dims()[0];
     let numbers = Tensor::<1, Int>::arange(0..classes as i64, &labels.device());
     let numbers = numbers.unsqueeze::<2>().expand([batch, classes]);
     numbers.equal(labels.clone().unsqueeze_dim::<2>(1).expand([batch, classes])).float()
 }
 
-/// `log(1 + exp(x))`, whose value and derivative are lost neither in an overflow nor in a 1.
+/// `log(1 + exp(x))`, whose value and derivative neither overflow nor are lost in a 1.
 pub(super) fn softplus(x: Tensor<1>) -> Tensor<1> {
-    // At 0, where two classes are equally likely, the framework takes the derivatives of both parts as 0: they are 1/2 together.
+    // At 0, where two classes are equally likely, the framework takes the derivatives of both parts
+    // as 0: they are 1/2 together.
     let x = x.clone() + x.equal_elem(0.0).float() * 1e-30;
     relu(x.clone()) + (-x.abs()).exp().log1p()
 }
 
-/// `CE = -log p(c | y)`, `[batch]`, with a share `smoothing` of the target spread over all classes
-/// (Szegedy et al. 2016; 0 for none).
+/// Computes the cross-entropy `CE = -log p(c | y)`, `[batch]`, with a share `smoothing` of the
+/// target spread over all classes (Szegedy et al. 2016; 0 for none).
 pub fn cross_entropy(logits: &Tensor<2>, labels: &Tensor<1, Int>, smoothing: f64) -> Tensor<1> {
     let log_probs = log_softmax(logits.clone(), 1);
     let classes = log_probs.dims()[1];
@@ -43,16 +44,16 @@ pub fn cross_entropy(logits: &Tensor<2>, labels: &Tensor<1, Int>, smoothing: f64
     -(log_probs * target).sum_dim(1).squeeze_dim::<1>(1)
 }
 
-/// `log sum_c exp f_c`, `[batch]`.
+/// Computes `log sum_c exp f_c`, `[batch]`.
 pub fn log_sum_exp(logits: &Tensor<2>) -> Tensor<1> {
     let max = logits.clone().detach().max_dim(1);
     let sum = (logits.clone() - max.clone()).exp().sum_dim(1).log() + max;
     sum.squeeze_dim::<1>(1)
 }
 
-/// The loss of a denoiser `D`, `[batch]`, for clean images `x` (Karras et al. 2022, "Elucidating the design
-/// space"): `(s^2 + sigma^2)/(s*sigma)^2 * |D(y) - x|^2 / d`. For the joint model's `D` it is
-/// [`score_matching`].
+/// Computes the loss of a denoiser `D`, `[batch]`, for clean images `x` (Karras et al. 2022,
+/// "Elucidating the design space"): `(s^2 + sigma^2)/(s*sigma)^2 * |D(y) - x|^2 / d`. For the joint
+/// model's `D` it is [`score_matching`].
 pub fn denoising(denoised: Tensor<4>, x: &Tensor<4>, sigma: &Tensor<1>, sigma_data: f64) -> Tensor<1> {
     let n = sigma.dims()[0];
     let error = (denoised - x.clone()).powi_scalar(2).reshape([n as i32, -1]).mean_dim(1);
@@ -61,19 +62,19 @@ pub fn denoising(denoised: Tensor<4>, x: &Tensor<4>, sigma: &Tensor<1>, sigma_da
     error.squeeze_dim::<1>(1) * weight
 }
 
-/// Denoising score matching of a score at `y = x + sigma*eps`, `[batch]`:
+/// Computes the denoising score matching loss of a score at `y = x + sigma*noise`, `[batch]`:
 /// `(s^2 + sigma^2)/(s*sigma)^2 * |y + sigma^2*score - x|^2 / d`, or, for a blind network,
-/// `|sigma*score + eps|^2 / d`.
+/// `|sigma*score + noise|^2 / d`.
 pub fn score_matching<N: EnergyNetwork>(
     model: &JointModel<N>,
     score: Tensor<4>,
-    eps: &Tensor<4>,
+    noise: &Tensor<4>,
     sigma: &Tensor<1>,
 ) -> Tensor<1> {
     let n = sigma.dims()[0];
     let sigma4 = sigma.clone().reshape([n, 1, 1, 1]);
-    // y + sigma^2*score - x = sigma*(sigma*score + eps): without the difference of two images.
-    let residual = score * sigma4 + eps.clone();
+    // y + sigma^2*score - x = sigma*(sigma*score + noise): without the difference of two images.
+    let residual = score * sigma4 + noise.clone();
     let mean = residual.powi_scalar(2).reshape([n as i32, -1]).mean_dim(1).squeeze_dim::<1>(1);
     if model.net.is_blind() {
         return mean;

@@ -1,4 +1,5 @@
-//! Energy networks, the joint model of a noisy image and its class, and the reference models beside it.
+//! Energy networks, the joint model of a noisy image and its class, and the reference models beside
+//! it.
 
 mod any;
 mod architecture;
@@ -12,12 +13,12 @@ mod reference;
 mod resnet;
 mod unet;
 
-/// The values of a tensor on the host.
+/// Copies the values of a tensor to the host.
 pub fn host<const D: usize>(tensor: burn::tensor::Tensor<D>) -> Vec<f32> {
     tensor.into_data().try_to_vec::<f32>().expect("the models compute in float32")
 }
 
-/// Noise levels whose square and its inverse are numbers in float32.
+/// Noise levels whose square and its inverse are finite in float32.
 pub const NOISE_LEVELS: std::ops::RangeInclusive<f64> = 1e-6..=1e6;
 
 pub use any::{Model, Predict, Prediction, Query};

@@ -13,7 +13,7 @@ struct Names {
 }
 
 impl Names {
-    /// A field `net` and the variant of an enum wrap a network: names are the network's own.
+    /// A field `net` and the variant of an enum wrap a network: names are those within the network.
     fn enter(&mut self, name: &str, container: &str) {
         let wraps = name == "net" || container.starts_with("Enum:");
         self.path.push((!wraps).then(|| name.to_owned()));
@@ -28,7 +28,8 @@ impl Names {
     }
 }
 
-/// The parameters, or their gradients where there are any: shape and flattened value by name.
+/// Visits the parameters, or their gradients where there are any: shape and flattened value by
+/// name.
 struct Collect<'g> {
     names: Names,
     gradients: Option<&'g mut Gradients>,
@@ -69,12 +70,12 @@ fn on_host(tensors: BTreeMap<String, (Shape, Tensor<1>)>) -> ParamMap {
     tensors.into_iter().map(|(name, tensor)| (name, data(tensor))).collect()
 }
 
-/// Every parameter of a module.
+/// Copies every parameter of a module to the host.
 pub fn collect(module: &impl Module) -> ParamMap {
     on_host(visit(module, None))
 }
 
-/// The gradient of every parameter that has one; they are moved out.
+/// Copies the gradient of every parameter that has one to the host and removes it from `gradients`.
 pub fn gradients(module: &impl Module, gradients: &mut Gradients) -> ParamMap {
     on_host(visit(module, Some(gradients)))
 }
@@ -112,8 +113,8 @@ impl<F: FnMut(&str, &[usize], Tensor<1>) -> Tensor<1>> ModuleMapper for Update<F
     }
 }
 
-/// Replaces every parameter by `update(name, shape, flattened value)`, which has the same length. The
-/// value is moved in, so that it may be updated in place.
+/// Replaces every parameter by `update(name, shape, flattened value)`, which has the same length.
+/// The value is moved in, so that it may be updated in place.
 pub fn update<M: Module>(module: M, update: impl FnMut(&str, &[usize], Tensor<1>) -> Tensor<1>) -> M {
     module.map(&mut Update { names: Names::default(), update })
 }
@@ -126,13 +127,13 @@ impl ModuleMapper for Untrack {
     }
 }
 
-/// The module on the autodiff device with parameters that are not tracked: a reverse pass gives gradients for its inputs
-/// and costs nothing for its parameters.
+/// The module on the autodiff device with parameters that are not tracked: a reverse pass computes
+/// gradients for its inputs and none for its parameters.
 pub fn untracked<M: Module>(module: M) -> M {
     module.map(&mut Untrack)
 }
 
-/// A parameter that does not fit the module.
+/// A parameter that does not match the module.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum ParamError {
     /// The module has it, the map does not.
@@ -164,8 +165,8 @@ pub enum ParamError {
     },
 }
 
-/// Compares the number of values with that of a model, before one is made. Those that are too many are named when they are
-/// assigned.
+/// Compares the number of values with that of a model, before one is made. Surplus
+/// parameters are reported when they are assigned.
 ///
 /// # Errors
 /// If there are fewer.

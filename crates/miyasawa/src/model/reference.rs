@@ -1,14 +1,15 @@
-//! The reference models as they stand beside the joint one: a classifier alone, a denoiser alone.
+//! The reference models to compare the joint one with: a classifier alone, a denoiser alone.
 //!
-//! They use the layers of [`crate::nn`] and so the same convolution kernels as the joint model, which makes
-//! their measured times comparable; ReLU and what is small come from the framework.
+//! They use the layers of [`crate::nn`] and so the same convolution kernels as the joint model,
+//! which makes their measured times comparable; ReLU and other cheap operations come from the
+//! framework.
 
 use super::{DnCnn, ResNet, UNet, joint::per_image};
 use crate::nn::{BatchNorm, NormLog};
 use burn::module::Module;
 use burn::tensor::Tensor;
 
-/// A classifier of noisy images, `p(c | y)`; it is not told the noise level.
+/// A classifier of noisy images, `p(c | y)`; it is not conditioned on the noise level.
 #[derive(Module, Debug)]
 pub struct PlainClassifier {
     /// The network.
@@ -16,7 +17,8 @@ pub struct PlainClassifier {
 }
 
 impl PlainClassifier {
-    /// The logits of images `[batch, channels, height, width]`; in training, statistics go to the log.
+    /// The logits of images `[batch, channels, height, width]`; in training, statistics go to the
+    /// log.
     pub fn logits(&self, y: &Tensor<4>, log: Option<&mut NormLog>) -> Tensor<2> {
         self.net.forward(&y.clone().permute([0, 2, 3, 1]), log)
     }
@@ -50,9 +52,10 @@ impl DenoiserNet {
 
 /// A denoiser alone, `D(y)`, with `F` the network.
 ///
-/// Not told the noise level, it predicts the noise (Zhang et al. 2017): `D(y) = y - F(y)`. Told, it has the
-/// preconditioning of Karras et al. 2022 with `s` the standard deviation of the data, and the noise level as
-/// a channel: `D(y) = c_skip*y + c_out*F(c_in*[y, sigma])`, `c_skip = s^2/(s^2 + sigma^2)`,
+/// A blind denoiser predicts the noise (Zhang et al. 2017): `D(y) = y - F(y)`. One that is
+/// conditioned on the noise level has the preconditioning of Karras et al. 2022 with `s` the
+/// standard deviation of the data, and the noise level as an additional channel:
+/// `D(y) = c_skip*y + c_out*F(c_in*[y, sigma])`, `c_skip = s^2/(s^2 + sigma^2)`,
 /// `c_out = sigma*s/sqrt(s^2 + sigma^2)`, `c_in = 1/sqrt(s^2 + sigma^2)`.
 #[derive(Module, Debug)]
 pub struct PlainDenoiser {

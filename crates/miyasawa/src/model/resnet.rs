@@ -19,7 +19,8 @@ pub struct ResNetConfig {
     pub width: usize,
     /// Blocks of every stage.
     pub blocks: Vec<usize>,
-    /// The type of the convolutions' products: how the network is computed, not what it is.
+    /// The type of the convolutions' products: they change how the network is computed, not its
+    /// parameters.
     #[serde(skip)]
     pub operands: Operands,
 }
@@ -48,8 +49,8 @@ impl ResNetConfig {
     /// A network with random parameters.
     ///
     /// # Panics
-    /// If [`Architecture::problem`](super::Architecture::problem) finds one with such a configuration, as all that is
-    /// computed from it may.
+    /// If [`Architecture::validate`](super::Architecture::validate) finds an error in the
+    /// configuration; other functions of an invalid configuration may panic too.
     pub fn init(&self, device: &Device, seed: u64) -> ResNet {
         let rng = &mut ChaCha8Rng::seed_from_u64(seed);
         let norm = |channels| BatchNorm::new(channels, true, device);
@@ -82,9 +83,9 @@ impl ResNetConfig {
     }
 }
 
-/// The residual classifier of He et al. 2016 in its form for CIFAR: a 3x3 stem without pooling, basic blocks
-/// (convolution, batch normalisation, ReLU), the mean over the pixels, a linear layer. `[2, 2, 2, 2]` blocks
-/// are ResNet-18. It is not told the noise level.
+/// The residual classifier of He et al. 2016 in its form for CIFAR: a 3x3 stem without pooling,
+/// basic blocks (convolution, batch normalisation, ReLU), the mean over the pixels, a linear layer.
+/// `[2, 2, 2, 2]` blocks are ResNet-18. It is not conditioned on the noise level.
 #[derive(Module, Debug)]
 pub struct ResNet {
     stem: Conv2d,
@@ -105,10 +106,10 @@ struct BasicBlock {
 
 impl BasicBlock {
     fn forward(&self, x: &Tensor<4>, mut log: Option<&mut NormLog>) -> Tensor<4> {
-        let h = relu(self.norm1.of_conv(&self.conv1, x, log.as_deref_mut()));
-        let h = self.norm2.of_conv(&self.conv2, &h, log.as_deref_mut());
+        let h = relu(self.norm1.normalise_conv(&self.conv1, x, log.as_deref_mut()));
+        let h = self.norm2.normalise_conv(&self.conv2, &h, log.as_deref_mut());
         let past = match (&self.shortcut, &self.shortcut_norm) {
-            (Some(conv), Some(norm)) => norm.of_conv(conv, x, log),
+            (Some(conv), Some(norm)) => norm.normalise_conv(conv, x, log),
             _ => x.clone(),
         };
         relu(h + past)
@@ -121,9 +122,10 @@ impl BasicBlock {
 }
 
 impl ResNet {
-    /// The logits of images `[batch, height, width, channels]`; in training, statistics go to the log.
+    /// The logits of images `[batch, height, width, channels]`; in training, statistics go to the
+    /// log.
     pub fn forward(&self, x: &Tensor<4>, mut log: Option<&mut NormLog>) -> Tensor<2> {
-        let mut x = relu(self.norm.of_conv(&self.stem, x, log.as_deref_mut()));
+        let mut x = relu(self.norm.normalise_conv(&self.stem, x, log.as_deref_mut()));
         for block in self.stages.iter().flatten() {
             x = block.forward(&x, log.as_deref_mut());
         }

@@ -14,13 +14,15 @@ pub struct UNetConfig {
     pub channels: usize,
     /// Channels of the first scale; every further scale doubles them and halves the size.
     pub width: usize,
-    /// Residual blocks of every scale, going down; going up there are as many again, but for the last one.
+    /// Residual blocks of every scale, going down; going up every scale but the last has as many
+    /// again.
     pub blocks: Vec<usize>,
     /// No constants anywhere (Mohan et al. 2020; DRUNet is so).
     pub bias_free: bool,
-    /// Whether the noise level comes in as a further channel.
+    /// Whether the noise level is an additional input channel.
     pub conditioned: bool,
-    /// The type of the convolutions' products: how the network is computed, not what it is.
+    /// The type of the convolutions' products: they change how the network is computed, not its
+    /// parameters.
     #[serde(skip)]
     pub operands: Operands,
 }
@@ -30,7 +32,7 @@ impl UNetConfig {
         self.channels + usize::from(self.conditioned)
     }
 
-    /// For every scale: its width and how often its blocks stand.
+    /// For every scale: its width and how often its blocks occur.
     fn scales(&self) -> impl Iterator<Item = (usize, usize)> {
         let last = self.blocks.len() - 1;
         let times = move |k| if k == last { 1 } else { 2 };
@@ -80,8 +82,8 @@ impl UNetConfig {
     /// A network with random parameters.
     ///
     /// # Panics
-    /// If [`Architecture::problem`](super::Architecture::problem) finds one with such a configuration, as all that is
-    /// computed from it may.
+    /// If [`Architecture::validate`](super::Architecture::validate) finds an error in the
+    /// configuration; other functions of an invalid configuration may panic too.
     pub fn init(&self, device: &Device, seed: u64) -> UNet {
         let rng = &mut ChaCha8Rng::seed_from_u64(seed);
         let conv = |channels, stride, rng: &mut ChaCha8Rng| {
@@ -111,15 +113,16 @@ impl UNetConfig {
     }
 }
 
-/// The transposed convolution has no bias: its place in the addition of the skip has none.
+/// The transposed convolution has no bias: the skip is added to it instead.
 fn up_conv(width: usize, device: &Device, rng: &mut impl Rng) -> Conv2d {
     Conv2d::new([width, 2 * width], 3, 2, device, rng)
 }
 
-/// A residual UNet as a denoiser, after DRUNet (Zhang et al. 2021, "Plug-and-play image restoration with deep
-/// denoiser prior", itself after Ronneberger et al. 2015): residual blocks of convolution, ReLU, convolution
-/// at several scales, skips that are added. Down and up go through 3x3 convolutions with stride 2 and
-/// their transposes, so that images of any size come out at their own.
+/// A residual UNet as a denoiser, after DRUNet (Zhang et al. 2021, "Plug-and-play image restoration
+/// with deep denoiser prior", itself after Ronneberger et al. 2015): residual blocks of
+/// convolution, ReLU, convolution at several scales, skips that are added. Down and up go through
+/// 3x3 convolutions with stride 2 and their transposes, so that the output has the size of the
+/// input, whatever it is.
 #[derive(Module, Debug)]
 pub struct UNet {
     head: Conv2d,

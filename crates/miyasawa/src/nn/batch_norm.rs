@@ -3,7 +3,7 @@ use crate::ops;
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor, TensorData};
 
-/// Share of a step's statistics in the running ones, PyTorch's default.
+/// Weight of a step's statistics in the running ones, PyTorch's default.
 const MOMENTUM: f64 = 0.1;
 
 /// Added to the variance; the kernels' and PyTorch's default.
@@ -11,13 +11,15 @@ const EPSILON: f64 = 1e-5;
 
 /// Batch normalisation (Ioffe & Szegedy 2015) of a convolution's output, for the reference models.
 ///
-/// In training the statistics are those of the images that go through together: of a part of the batch where
-/// the batch is taken in parts, which is ghost batch normalisation (Hoffer et al. 2017). They are reported
-/// to a [`NormLog`]; the running ones move once a step, by the statistics of the whole batch
-/// ([`update_running`]). Out of training the running statistics are folded into the convolution.
+/// In training the statistics are those of the images that go through together: of a part of the
+/// batch where the batch is taken in parts, which is ghost batch normalisation (Hoffer et al.
+/// 2017). They are reported to a [`NormLog`]; the running ones move once a step, by the statistics
+/// of the entire batch ([`update_running`]). Out of training the running statistics are folded into
+/// the convolution.
 ///
-/// It is group normalisation of the batch taken as one image, with a group for every channel: the same
-/// kernels. Without a bias (Mohan et al. 2020) nothing is subtracted, so that the layer is homogeneous.
+/// It is group normalisation of the batch taken as one image, with a group for every channel: the
+/// same kernels. Without a bias (Mohan et al. 2020) nothing is subtracted, so that the layer is
+/// homogeneous.
 #[derive(Module, Debug)]
 pub struct BatchNorm {
     /// Scale, `[channels]`.
@@ -30,14 +32,14 @@ pub struct BatchNorm {
     pub running_var: Param<Tensor<1>>,
 }
 
-/// What the batch normalisations of a network saw, in the order of its forward pass.
+/// The statistics of a network's batch normalisations, in the order of its forward pass.
 #[derive(Debug, Default)]
 pub struct NormLog {
     /// Mean and variance, `[1, channels]`, and how many values each is of.
     seen: Vec<(Tensor<2>, Tensor<2>, usize)>,
 }
 
-/// The statistics that one layer saw, on the host.
+/// The statistics of one layer, on the host.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Moments {
     /// Mean of every channel.
@@ -49,7 +51,7 @@ pub struct Moments {
 }
 
 impl NormLog {
-    /// Brings the statistics to the host.
+    /// Copies the statistics to the host.
     pub fn moments(self) -> Vec<Moments> {
         let host = |t: Tensor<2>| {
             let values = t.into_data().try_to_vec::<f32>().expect("the models compute in float32");
@@ -63,8 +65,8 @@ impl NormLog {
 }
 
 impl Moments {
-    /// The statistics of several parts together, in their order: the mean, and the variance within and
-    /// between the parts.
+    /// The statistics of several parts together, in their order: the mean, and the variance within
+    /// and between the parts.
     fn pool(parts: &[&Self]) -> Self {
         let count: usize = parts.iter().map(|part| part.count).sum();
         let share = |part: &Self| part.count as f64 / count as f64;
@@ -77,8 +79,8 @@ impl Moments {
     }
 }
 
-/// Moves the running statistics of a network's layers by what the parts of a batch saw; `parts` holds the
-/// layers' statistics for every part. Nothing depends on the number of threads.
+/// Updates the running statistics of a network's layers by those of the parts of a batch; `parts`
+/// holds the layers' statistics for every part. Nothing depends on the number of threads.
 pub fn update_running(layers: Vec<&mut BatchNorm>, parts: &[Vec<Moments>]) {
     for (k, layer) in layers.into_iter().enumerate() {
         let seen: Vec<&Moments> = parts.iter().filter_map(|part| part.get(k)).collect();
@@ -100,9 +102,9 @@ impl BatchNorm {
         }
     }
 
-    /// `norm(conv(x))`: with the batch's statistics where there is a log to tell them to, else with the
-    /// running ones.
-    pub fn of_conv(&self, conv: &Conv2d, x: &Tensor<4>, log: Option<&mut NormLog>) -> Tensor<4> {
+    /// `norm(conv(x))`: with the batch's statistics, which are added to the log, if there is one,
+    /// else with the running statistics.
+    pub fn normalise_conv(&self, conv: &Conv2d, x: &Tensor<4>, log: Option<&mut NormLog>) -> Tensor<4> {
         match log {
             Some(log) => self.by_batch(&conv.forward_add(x, None).0, log),
             None => self.by_running(conv, x),
@@ -148,7 +150,7 @@ impl BatchNorm {
         conv.scaled(x, &scale, shift.as_ref())
     }
 
-    /// Moves the running statistics; the variance is the unbiased one, as PyTorch has it.
+    /// Updates the running statistics; the variance is the unbiased one, as in PyTorch.
     fn track(&mut self, seen: &Moments) {
         let unbiased = seen.count as f64 / (seen.count.max(2) - 1) as f64;
         let moved = |param: &Param<Tensor<1>>, new: &[f64], factor: f64| {
@@ -188,7 +190,7 @@ mod tests {
     fn a_batch_is_normalised_and_running_statistics_move_towards_it() {
         let (conv, mut norm, x) = setting(true);
         let mut log = NormLog::default();
-        let y = norm.of_conv(&conv, &x, Some(&mut log));
+        let y = norm.normalise_conv(&conv, &x, Some(&mut log));
         for c in 0..8 {
             let values = channel(&y, c);
             let mean = values.iter().sum::<f64>() / values.len() as f64;
@@ -199,8 +201,8 @@ mod tests {
         for _ in 0..200 {
             update_running(vec![&mut norm], &moments);
         }
-        // With the batch's own statistics as the running ones the two ways agree, up to n/(n - 1).
-        let again = norm.of_conv(&conv, &x, None);
+        // With the batch's statistics as the running ones the two ways agree, up to n/(n - 1).
+        let again = norm.normalise_conv(&conv, &x, None);
         for (a, b) in channel(&y, 3).iter().zip(channel(&again, 3)) {
             assert!((a - b).abs() < 0.02 * (1.0 + a.abs()), "{a} {b}");
         }
@@ -211,16 +213,16 @@ mod tests {
         let (conv, norm, x) = setting(true);
         let see = |x: Tensor<4>| {
             let mut log = NormLog::default();
-            norm.of_conv(&conv, &x, Some(&mut log));
+            norm.normalise_conv(&conv, &x, Some(&mut log));
             log.moments().remove(0)
         };
-        let whole = see(x.clone());
+        let entire = see(x.clone());
         let parts = [see(x.clone().narrow(0, 0, 1)), see(x.narrow(0, 1, 1))];
         let pooled = Moments::pool(&[&parts[0], &parts[1]]);
-        assert_eq!(pooled.count, whole.count);
+        assert_eq!(pooled.count, entire.count);
         for c in 0..8 {
-            assert!((pooled.mean[c] - whole.mean[c]).abs() < 1e-5);
-            assert!((pooled.var[c] - whole.var[c]).abs() < 1e-4 * whole.var[c]);
+            assert!((pooled.mean[c] - entire.mean[c]).abs() < 1e-5);
+            assert!((pooled.var[c] - entire.var[c]).abs() < 1e-4 * entire.var[c]);
         }
     }
 
@@ -228,9 +230,10 @@ mod tests {
     fn without_a_bias_the_layer_is_homogeneous_out_of_training() {
         let (conv, mut norm, x) = setting(false);
         let mut log = NormLog::default();
-        norm.of_conv(&conv, &x, Some(&mut log));
+        norm.normalise_conv(&conv, &x, Some(&mut log));
         update_running(vec![&mut norm], &[log.moments()]);
-        let (one, three) = (norm.of_conv(&conv, &x, None), norm.of_conv(&conv, &(x * 3.0), None));
+        let (one, three) =
+            (norm.normalise_conv(&conv, &x, None), norm.normalise_conv(&conv, &(x * 3.0), None));
         for (a, b) in channel(&one, 5).iter().zip(channel(&three, 5)) {
             assert!((3.0 * a - b).abs() < 1e-4, "{a} {b}");
         }

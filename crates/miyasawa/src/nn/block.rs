@@ -15,17 +15,18 @@ pub struct Block {
     pub conv2: Conv2d,
     /// 1x1, where the shape changes.
     pub shortcut: Option<Conv2d>,
-    /// With the second GELU, at the end of the block: measured better than at its start (the book's Ablations).
+    /// With the second GELU, at the end of the block: measured better than at its start
+    /// (the book's Ablations).
     pub norm: ModulatedNorm,
 }
 
-/// What the adjoint of [`Block`] needs.
+/// The values that the adjoint of [`Block`] needs.
 #[derive(Debug)]
 pub struct BlockTape {
     conv1: ConvTape,
     conv2: ConvTape,
     shortcut: Option<ConvTape>,
-    /// Before the first GELU; the norm keeps what is before the second.
+    /// The input of the first GELU; the norm keeps that of the second.
     h1: Tensor<4>,
     norm: NormTape,
 }
@@ -48,21 +49,21 @@ impl Block {
         }
     }
 
-    /// The same with so much added to the variances of the norm.
+    /// The same block with `epsilon` added to the variances of the norm.
     pub fn with_epsilon(self, epsilon: f32) -> Self {
         Self { norm: self.norm.with_statistics(Statistics::Group { epsilon }), ..self }
     }
 
-    /// The same with a norm without statistics, whose scale and shift begin where an input of unit
-    /// variance and random convolutions give an output of unit variance.
+    /// The same block with a norm without statistics, whose initial scale and shift are such that
+    /// an input of unit variance and random convolutions lead to an output of unit variance.
     pub fn with_fixed_norm(self) -> Self {
-        // The deviation of a GELU of N(0, 1) is 0.58 and its mean 0.28; a strided shortcut has a third
-        // of its input's variance.
+        // The deviation of a GELU of N(0, 1) is 0.58 and its mean 0.28; a strided shortcut has a
+        // third of its input's variance.
         let [scale, shift] = if self.shortcut.is_some() { [2.7, -0.35] } else { [1.7, -0.48] };
         Self { norm: self.norm.fixed(scale, shift), ..self }
     }
 
-    /// The same with convolutions whose products are of this type.
+    /// The same block with convolutions whose products are of this type.
     pub fn with_operands(self, operands: Operands) -> Self {
         Self {
             conv1: self.conv1.with_operands(operands),

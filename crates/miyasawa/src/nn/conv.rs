@@ -18,7 +18,8 @@ pub struct Conv2d {
     operands: Operands,
 }
 
-/// The geometry that the adjoint needs: the input's size cannot be told from the output's at stride 2.
+/// The geometry that the adjoint needs: the input's size does not follow from the output's at
+/// stride 2.
 pub type ConvTape = ConvShape;
 
 impl Conv2d {
@@ -35,12 +36,13 @@ impl Conv2d {
         Self { weight, bias: None, stride, operands: Operands::F32 }
     }
 
-    /// The same with products of this type, in all passes; the weight and the sums stay in float32.
+    /// The same layer with products of this type, in all passes; the weight and the sums stay in
+    /// float32.
     pub fn with_operands(self, operands: Operands) -> Self {
         Self { operands, ..self }
     }
 
-    /// With a bias, in PyTorch's default initialisation.
+    /// The same layer with a bias, in PyTorch's default initialisation.
     pub fn with_bias(mut self, device: &Device, rng: &mut impl Rng) -> Self {
         let [out, cin, kernel, _] = self.weight.lazy_shape().dims();
         self.bias = Some(uniform_param([out], cin * kernel * kernel, device, rng));
@@ -63,7 +65,8 @@ impl Conv2d {
         (y, shape)
     }
 
-    /// `scale*conv(x) + shift`, both `[out]`: what a normalisation with fixed statistics comes to.
+    /// `scale*conv(x) + shift`, both `[out]`: a convolution with a folded normalisation of fixed
+    /// statistics.
     pub fn scaled(&self, x: &Tensor<4>, scale: &Tensor<1>, shift: Option<&Tensor<1>>) -> Tensor<4> {
         let weight = self.weight.val() * scale.clone().reshape([-1, 1, 1, 1]);
         let y = ops::conv2d(x, &weight, None, self.shape(x));
@@ -73,8 +76,8 @@ impl Conv2d {
         }
     }
 
-    /// The transposed convolution, from this layer's output channels to its input channels and to the size
-    /// that it would take to the size of `g`; `[height, width]` tells which one.
+    /// The transposed convolution, from this layer's output channels to its input channels and to
+    /// the size that it would take to the size of `g`, which `size` = `[height, width]` selects.
     pub fn transposed(&self, g: &Tensor<4>, size: [usize; 2], addend: Option<&Tensor<4>>) -> Tensor<4> {
         let w = self.weight.val();
         let [batch, _, _, _] = g.dims();

@@ -3,7 +3,7 @@ use burn::tensor::{Tensor, TensorData};
 /// Cosines and sines of `log(sigma)/4` at this many frequencies each.
 const FREQUENCIES: usize = 16;
 
-/// Number of values that [`noise_features`] makes.
+/// Number of values that [`noise_features`] returns for each noise level.
 pub const NOISE_FEATURES: usize = 2 * FREQUENCIES;
 
 /// The frequencies of [`noise_features`], spaced evenly in the logarithm from 1/4 to 16.
@@ -22,10 +22,12 @@ pub fn noise_features(sigma: &Tensor<1>) -> Tensor<2> {
     Tensor::cat(vec![cos, sin], 1)
 }
 
-/// Cosine and sine to float32's accuracy. A graphics device's own may be wrong by 2^-11 (the WebGPU shading
-/// language allows it, SwiftShader uses it), which the gradients of the embedding show.
+/// Cosine and sine to float32's accuracy. Those of a graphics device may be wrong by 2^-11 (the
+/// WebGPU shading language allows it, SwiftShader uses it), which is visible in the gradients of
+/// the embedding.
 fn cos_sin(t: Tensor<2>) -> [Tensor<2>; 2] {
-    /// 2*pi in two parts: the first has few enough bits that its product with a small integer is exact.
+    /// 2*pi in two parts: the first has few enough bits that its product with a small integer is
+    /// exact.
     const TURN: [f64; 2] = [6.281_25, 0.001_935_307_179_586_4];
     let turns = (t.clone() * std::f64::consts::TAU.recip()).round();
     let half = (t - turns.clone() * TURN[0] - turns * TURN[1]) * 0.5;

@@ -3,7 +3,7 @@ use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
 use rand::Rng;
 
-/// `x*W^T + b`, with PyTorch's layout of the weight so that checkpoints load there as they are.
+/// `x*W^T + b`, with PyTorch's layout of the weight so that checkpoints load there unchanged.
 #[derive(Module, Debug)]
 pub struct Linear {
     /// `[out, in]`.
@@ -21,7 +21,7 @@ impl Linear {
         Self { weight, bias }
     }
 
-    /// `[batch, in]` to `[batch, out]`.
+    /// Computes the output, from `[batch, in]` to `[batch, out]`.
     pub fn forward(&self, x: &Tensor<2>) -> Tensor<2> {
         let y = x.clone().matmul(self.weight.val().transpose());
         match &self.bias {
@@ -30,7 +30,7 @@ impl Linear {
         }
     }
 
-    /// `[batch, out]` to `[batch, in]`: the gradient for the input.
+    /// Computes the gradient for the input, from `[batch, out]` to `[batch, in]`.
     pub fn adjoint(&self, g: &Tensor<2>) -> Tensor<2> {
         g.clone().matmul(self.weight.val())
     }

@@ -1,10 +1,11 @@
-//! Layers that know their own adjoint.
+//! Layers with hand-written adjoints.
 //!
-//! A [`Layer`] computes its output and, from what it taped on the way, the gradient for its input. Both
-//! are made of tracked operations ([`crate::ops`]), so that parameter gradients of a loss on the input
-//! gradient are exact. A network built of such layers implements
-//! [`EnergyNetwork`](crate::model::EnergyNetwork) and gets the classifier, the denoisers, the losses,
-//! training, evaluation and the attacks from the library. `examples/mlp_energy.rs` shows one.
+//! A [`Layer`] computes its output and, from the values that it recorded on the way, the gradient
+//! for its input. Both are made of tracked operations ([`crate::ops`]), so that parameter gradients
+//! of a loss on the input gradient are exact. A network built of such layers implements
+//! [`EnergyNetwork`](crate::model::EnergyNetwork) and gets the classifier, the denoisers, the
+//! losses, training, evaluation and the attacks from the library. `examples/mlp_energy.rs` shows
+//! one.
 
 mod batch_norm;
 mod block;
@@ -26,23 +27,24 @@ use rand::{Rng, RngExt};
 
 /// A layer on channels-last activations, `[batch, height, width, channels]`.
 ///
-/// `embedding` describes the noise level of every image, `[batch, features]`; blind networks have none.
+/// `embedding` describes the noise level of every image, `[batch, features]`; blind networks have
+/// none.
 ///
 /// The law that ties the two methods, for every `x`, direction `d` and cotangent `g`:
 /// `<d/dt forward(x + t*d) at 0, g> = <d, adjoint(tape, g)>`.
 pub trait Layer: Module {
-    /// What `adjoint` needs of the forward pass.
+    /// The values of the forward pass that `adjoint` needs.
     type Tape;
 
-    /// The output, and the tape for [`adjoint`](Self::adjoint).
+    /// Computes the output, and the tape for [`adjoint`](Self::adjoint).
     fn forward(&self, x: &Tensor<4>, embedding: Option<&Tensor<2>>) -> (Tensor<4>, Self::Tape);
 
-    /// The gradient for the input, given the gradient `g` for the output.
+    /// Computes the gradient for the input from the gradient `g` for the output.
     fn adjoint(&self, tape: &Self::Tape, g: &Tensor<4>) -> Tensor<4>;
 }
 
-/// A parameter drawn from `U(-1/sqrt(fan_in), 1/sqrt(fan_in))`, PyTorch's default for convolutions and
-/// linear layers. Drawn on the host, so that a seed gives the same network on every device.
+/// A parameter drawn from `U(-1/sqrt(fan_in), 1/sqrt(fan_in))`, PyTorch's default for convolutions
+/// and linear layers. Drawn on the host, so that a seed determines the network on every device.
 pub fn uniform_param<const D: usize>(
     shape: [usize; D],
     fan_in: usize,

@@ -7,7 +7,7 @@ use rand::Rng;
 /// Channels that are normalised together; fewer channels than this form one group.
 pub const CHANNELS_PER_GROUP: usize = 8;
 
-/// How many groups so many channels form.
+/// The number of groups that `channels` channels form.
 pub fn groups_of(channels: usize) -> usize {
     (channels / CHANNELS_PER_GROUP).max(1)
 }
@@ -15,10 +15,10 @@ pub fn groups_of(channels: usize) -> usize {
 /// Group normalisation whose scale and shift the noise embedding modulates:
 /// `(xh*weight + bias)*(1 + scale) + shift` with `[scale, shift] = modulation(embedding)`.
 ///
-/// With [`Statistics::Fixed`] there is no normalisation, `x*gamma + beta`: what an output depends on is
-/// then local, and an image without contrast has nothing to be divided by.
+/// With [`Statistics::Fixed`] there is no normalisation, `x*gamma + beta`: an output then
+/// depends on its neighbourhood alone, and an image without contrast is divided by nothing.
 ///
-/// A norm made [`after_gelu`](Self::after_gelu) takes `gelu(x)` in the place of `x`.
+/// A norm made [`after_gelu`](Self::after_gelu) takes `gelu(x)` instead of `x`.
 ///
 /// It is computed as `xh*gamma + beta` with `gamma = weight*(1 + scale)` and
 /// `beta = bias*(1 + scale) + shift` for every image and channel: one pass over the activations.
@@ -38,7 +38,7 @@ pub struct ModulatedNorm {
     gelu: bool,
 }
 
-/// What the adjoint of [`ModulatedNorm`] needs.
+/// The values that the adjoint of [`ModulatedNorm`] needs.
 #[derive(Clone, Debug)]
 pub struct NormTape {
     x: Tensor<4>,
@@ -47,7 +47,8 @@ pub struct NormTape {
 }
 
 impl ModulatedNorm {
-    /// The identity scale and shift, with a modulation for an embedding of so many features, if any.
+    /// The identity scale and shift, with a modulation for an embedding of this many features, if
+    /// any.
     ///
     /// # Panics
     /// If [`groups_of`] the channels do not divide them.
@@ -64,7 +65,7 @@ impl ModulatedNorm {
         }
     }
 
-    /// The same without statistics, with a scale and a shift to begin with.
+    /// The same layer without statistics, with an initial scale and shift.
     pub fn fixed(self, scale: f32, shift: f32) -> Self {
         let ([channels], device) = (self.weight.val().dims(), self.weight.val().device());
         Self {
@@ -75,7 +76,7 @@ impl ModulatedNorm {
         }
     }
 
-    /// The same by other statistics.
+    /// The same layer with other statistics.
     pub fn with_statistics(self, statistics: Statistics) -> Self {
         Self { statistics, ..self }
     }

@@ -1,8 +1,8 @@
-//! Is an image of the kind that a model was trained on? Scores, and how well they tell data sets apart.
+//! Out-of-distribution detection: scores of an image, and how well they distinguish data sets.
 //!
-//! Densities are known to fail here (Nalisnick et al. 2019, "Do deep generative models know what they don't know?"): a
-//! image that is simpler than the data has the larger density. So `log p` stands beside other scores, and a result
-//! below 0.5 is told as what it is.
+//! Densities are known to fail here (Nalisnick et al. 2019, "Do deep generative models know what
+//! they don't know?"): an image that is simpler than the data has the larger density. So `log p` is
+//! one of several scores, and an AUROC below 0.5 is reported unchanged.
 
 mod profile;
 mod synthetic;
@@ -20,23 +20,24 @@ use crate::progress::{Monitor, Progress};
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
-/// A number that should be larger for images of the model's kind.
+/// A score that should be larger for in-distribution images.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Score {
     /// `log p(y)` up to a constant of the noise level.
     LogProb,
-    /// `-|sigma * grad log p(y)|^2 / d`: of the model's own data `MSE/sigma^2 - 1` on average, where the denoiser is exact and
-    /// loses MSE (Tweedie's formula for the variance).
+    /// `-|sigma * grad log p(y)|^2 / d`: on in-distribution data `MSE/sigma^2 - 1` on average, if
+    /// the denoiser is exact with the error MSE (Tweedie's formula for the variance).
     ScoreNorm,
-    /// `-|D(y) - x|^2 / d`: how much of the image the denoiser loses.
+    /// `-|D(y) - x|^2 / d`: minus the squared error of the denoiser.
     Residual,
     /// The largest class probability (Hendrycks & Gimpel 2017).
     MaxSoftmax,
     /// `log sum_c exp f_c` (Liu et al. 2020, "Energy-based out-of-distribution detection").
     Energy,
-    /// Minus the Mahalanobis distance of the score norms at all noise levels from those of the model's kind
-    /// (after Mahmood et al. 2021, "Multiscale score matching for out-of-distribution detection").
+    /// Minus the Mahalanobis distance of the score norms at all noise levels from the
+    /// in-distribution ones (after Mahmood et al. 2021, "Multiscale score matching for
+    /// out-of-distribution detection").
     Profile,
 }
 
@@ -63,18 +64,20 @@ impl Score {
 pub struct LevelScores {
     /// The noise level.
     pub sigma: f64,
-    /// A value for each image, in the order of [`Score::SINGLE`]; empty where the model has no such score.
+    /// A value for each image, in the order of [`Score::SINGLE`]; empty where the model has no such
+    /// score.
     pub values: [Vec<f64>; 5],
 }
 
 impl LevelScores {
-    fn of(&self, score: Score) -> Option<&[f64]> {
+    /// The values of a score; `None` if the model has no such score.
+    fn values_of(&self, score: Score) -> Option<&[f64]> {
         let at = Score::SINGLE.iter().position(|s| *s == score)?;
         Some(&self.values[at][..]).filter(|values| !values.is_empty())
     }
 }
 
-/// What is scored, and how.
+/// The settings of scoring.
 #[derive(Clone, Debug, PartialEq)]
 pub struct OodOptions {
     /// Noise levels, in units of the [-1, 1] range.
@@ -114,7 +117,7 @@ pub fn scores<N: EnergyNetwork>(
                 -sigma * sigma * square / len as f64
             }));
             residual.extend(denoised.chunks(len).zip(batch.clean.chunks(len)).map(|(d, x)| -mse(d, x)));
-            of_logits(&logits, classes, softmax, energy);
+            add_logit_scores(&logits, classes, softmax, energy);
             let done = (level * data.len() + from + size) as f64;
             monitor.progress(&Progress::new(data.name(), done / total));
             if monitor.stop() {
@@ -126,8 +129,9 @@ pub fn scores<N: EnergyNetwork>(
     out
 }
 
-/// The scores of any model: of a joint model those [`scores`] that it learned (`learned` says whether it classifies, and whether it
-/// denoises), of any other its [`classifier_scores`]; `at` gives the classifier at a noise level.
+/// The scores of any model: for a joint model the [`scores`] that it was trained for (`learned`:
+/// whether it classifies, and whether it denoises), for any other its [`classifier_scores`]; `at`
+/// returns the classifier at a noise level.
 pub fn model_scores<'m>(
     model: &Model,
     learned: [bool; 2],
@@ -143,8 +147,8 @@ pub fn model_scores<'m>(
     }
 }
 
-/// Of the scores those that the model learned: the largest probability of one that classifies, the residual of one
-/// that denoises.
+/// Removes the scores that the model was not trained for: the largest probability if it does not
+/// classify, the residual if it does not denoise.
 fn only_learned(mut scores: Vec<LevelScores>, [classifies, denoises]: [bool; 2]) -> Vec<LevelScores> {
     for level in &mut scores {
         let [_, _, residual, softmax, _] = &mut level.values;
@@ -158,7 +162,8 @@ fn only_learned(mut scores: Vec<LevelScores>, [classifies, denoises]: [bool; 2])
     scores
 }
 
-fn of_logits(logits: &[f32], classes: usize, softmax: &mut Vec<f64>, energy: &mut Vec<f64>) {
+/// Adds the largest probability and the energy of every image.
+fn add_logit_scores(logits: &[f32], classes: usize, softmax: &mut Vec<f64>, energy: &mut Vec<f64>) {
     for z in logits.chunks(classes) {
         let sum = log_sum_exp(z);
         let largest = z.iter().fold(f64::NEG_INFINITY, |m, z| m.max(f64::from(*z)));
@@ -167,24 +172,24 @@ fn of_logits(logits: &[f32], classes: usize, softmax: &mut Vec<f64>, energy: &mu
     }
 }
 
-/// As [`scores`], of a classifier that knows neither a density nor a denoiser: the two scores of its logits. `at` gives it
-/// at a noise level.
+/// As [`scores`], for a classifier without a density and a denoiser: the two scores of its logits.
+/// `at` returns the classifier at a noise level.
 pub fn classifier_scores<'m>(
     at: &dyn Fn(f64) -> BoxedClassifier<'m>,
     data: &Dataset,
     options: &OodOptions,
     monitor: &mut dyn Monitor,
 ) -> Vec<LevelScores> {
-    let places: Vec<usize> = (0..data.len()).collect();
+    let all: Vec<usize> = (0..data.len()).collect();
     let total = (options.sigmas.len() * data.len()) as f64;
     let mut out = Vec::new();
     for (level, &sigma) in options.sigmas.iter().enumerate() {
         let classifier = at(sigma);
         let mut scores = LevelScores { sigma, ..LevelScores::default() };
         let [_, _, _, softmax, energy] = &mut scores.values;
-        for indices in places.chunks(options.batch.max(1)) {
+        for indices in all.chunks(options.batch.max(1)) {
             let noisy = noisy_unit_values(data, indices, sigma, [options.seed, level as u64]);
-            of_logits(&classifier.logits(&noisy), classifier.classes(), softmax, energy);
+            add_logit_scores(&classifier.logits(&noisy), classifier.classes(), softmax, energy);
             let done = (level * data.len() + softmax.len()) as f64;
             monitor.progress(&Progress::new(data.name(), done / total));
             if monitor.stop() {
@@ -196,36 +201,37 @@ pub fn classifier_scores<'m>(
     out
 }
 
-/// How well a score at a noise level tells two sets apart.
+/// How well a score at a noise level distinguishes two sets.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct OodRow {
     /// The score.
     pub score: Score,
-    /// The noise level; none where the score takes all of them.
+    /// The noise level; `None` for a score over all levels.
     pub sigma: Option<f64>,
     /// The detection.
     #[serde(flatten)]
     pub detection: Detection,
 }
 
-/// Every score at every level, then the score profile. The profile is fitted to every second image of the model's
-/// kind and measured on the others, and on every second of the other kind: precision depends on the shares of both, and
-/// they are those of the other scores.
+/// The detection by every score at every level, then by the score profile. The profile is fitted to
+/// every second in-distribution image and measured on the others, and on every second image of
+/// `outside`, because precision depends on the ratio of both and must be comparable with the other
+/// scores.
 pub fn compare(inside: &[LevelScores], outside: &[LevelScores]) -> Vec<OodRow> {
     let mut rows = Vec::new();
     for score in Score::SINGLE {
         for (a, b) in inside.iter().zip(outside) {
-            if let (Some(a_values), Some(b_values)) = (a.of(score), b.of(score)) {
+            if let (Some(a_values), Some(b_values)) = (a.values_of(score), b.values_of(score)) {
                 let detection = detection(a_values, b_values);
                 rows.push(OodRow { score, sigma: Some(a.sigma), detection });
             }
         }
     }
     let norms = |levels: &[LevelScores]| -> Vec<Vec<f64>> {
-        let of: Vec<&[f64]> = levels.iter().filter_map(|l| l.of(Score::ScoreNorm)).collect();
-        let count = of.first().map_or(0, |values| values.len());
+        let norms: Vec<&[f64]> = levels.iter().filter_map(|l| l.values_of(Score::ScoreNorm)).collect();
+        let count = norms.first().map_or(0, |values| values.len());
         // Logarithms: a norm is positive, and its spread grows with it.
-        (0..count).map(|i| of.iter().map(|v| (-v[i]).max(1e-30).ln()).collect()).collect()
+        (0..count).map(|i| norms.iter().map(|v| (-v[i]).max(1e-30).ln()).collect()).collect()
     };
     let (own, other) = (norms(inside), norms(outside));
     let (fit, held): (Vec<_>, Vec<_>) = own.into_iter().enumerate().partition(|(i, _)| i % 2 == 0);
@@ -262,7 +268,7 @@ mod tests {
     use crate::data::Geometry;
     use crate::model::GradResNetConfig;
 
-    /// With a zero energy head and no classes to speak of, the model is the Gaussian that the preconditioning starts at:
+    /// With a zero energy head and one class, the model is the Gaussian of the preconditioning:
     /// `log p(y) = -|y|^2/(2(s^2 + sigma^2))`, and every score has a closed form.
     #[test]
     fn scores_of_a_gaussian_model_have_their_closed_form() {
@@ -302,7 +308,7 @@ mod tests {
                 }
             }
         }
-        // A classifier's two scores are the same numbers by another way.
+        // The two scores of a classifier have the same values.
         let at =
             |sigma: f64| crate::classifier::Defence::Softmax { sigma }.classifier(&model, [1, 6, 5], &device);
         let of_classifier = classifier_scores(&at, &noise, &options, &mut ());
@@ -314,7 +320,7 @@ mod tests {
             );
         }
         assert_eq!(compare(&of_classifier, &of_classifier).len(), 2 * 2);
-        // Of images that nothing tells apart a half is of either kind, for every score.
+        // Identical sets cannot be distinguished, whatever the score.
         assert!(compare(&found, &found).iter().all(|row| row.detection.aupr < 0.9), "more of one kind");
         // Against images of one shade: the residual and the profile tell them apart.
         let grey = Dataset::new("grey", Geometry::new(1, 6, 5), vec!["a".into()], vec![128; 150], vec![0; 5])
@@ -327,9 +333,10 @@ mod tests {
             compare(&alone, &grey).iter().all(|r| !matches!(r.score, Score::Residual | Score::MaxSoftmax))
         );
         assert_eq!(compare(&alone, &grey).len(), 2 * 3 + 1);
-        let of = |score: Score| best(&rows).into_iter().find(|r| r.score == score).unwrap().detection.auroc;
+        let auroc =
+            |score: Score| best(&rows).into_iter().find(|r| r.score == score).unwrap().detection.auroc;
         // The density prefers the simpler images, whatever it was trained on: the known failure.
-        assert!(of(Score::LogProb) < 0.1 && of(Score::MaxSoftmax) == 0.5, "{rows:?}");
-        assert!(of(Score::ScoreNorm) < 0.1, "{rows:?}");
+        assert!(auroc(Score::LogProb) < 0.1 && auroc(Score::MaxSoftmax) == 0.5, "{rows:?}");
+        assert!(auroc(Score::ScoreNorm) < 0.1, "{rows:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! A normal distribution fitted to a few numbers of each image.
+//! A normal distribution fitted to a short vector for each image.
 
 /// Mean and covariance of vectors, for Mahalanobis distances.
 #[derive(Clone, Debug, PartialEq)]
@@ -8,11 +8,13 @@ pub struct Profile {
     factor: Vec<Vec<f64>>,
 }
 
-/// Added to the variances, as a share of their mean: vectors that hardly differ still have a distance.
+/// Added to the variances, as a share of their mean: vectors that hardly differ still have a
+/// distance.
 const RIDGE: f64 = 1e-6;
 
 impl Profile {
-    /// The distribution of the vectors; none if there are fewer than two or a number is not finite.
+    /// Fits the distribution to vectors; `None` if there are fewer than two or a value is not
+    /// finite.
     pub fn fit(vectors: &[Vec<f64>]) -> Option<Self> {
         let (n, d) = (vectors.len() as f64, vectors.first()?.len());
         if vectors.len() < 2 || d == 0 || vectors.iter().flatten().any(|v| !v.is_finite()) {

@@ -1,4 +1,4 @@
-//! Images of nothing: noise and textures, for tests of what a model takes for its own data.
+//! Synthetic out-of-distribution images: noise and textures.
 
 use crate::data::{DataError, DataSource, Dataset, Geometry, OpenOptions, Part, ResizeMode, Streaming};
 use crate::random::{example_rng, stream};
@@ -9,10 +9,10 @@ use rand_distr::{Distribution, StandardNormal};
 use rayon::prelude::*;
 use std::{fmt, str::FromStr};
 
-/// Images that are made when no number is asked for.
+/// Number of images if no limit is given.
 const DEFAULT_COUNT: usize = 1000;
 
-/// Where images come from that are not of the model's kind.
+/// The source of out-of-distribution images.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OutSource {
     /// Every value uniform on the range.
@@ -34,7 +34,7 @@ impl FromStr for OutSource {
             "noise:gaussian" => Self::GaussianNoise,
             "textures" => Self::Textures,
             _ if spec.starts_with("noise:") => {
-                let problem = "noise is uniform or gaussian".to_owned();
+                let problem = "expected noise:uniform or noise:gaussian".to_owned();
                 return Err(DataError::Spec { spec: spec.to_owned(), problem });
             }
             _ => Self::Data(spec.parse()?),
@@ -54,8 +54,8 @@ impl fmt::Display for OutSource {
 }
 
 impl OutSource {
-    /// The images in a model's size and channels, at most `limit`. Images of a data set are resized, their aspect kept;
-    /// synthetic ones are a function of the seed and their number.
+    /// Loads the images in a model's size and channels, at most `limit`. Images of a data set are
+    /// resized with their aspect ratio; synthetic ones are a function of the seed and their index.
     ///
     /// # Errors
     /// If a data set cannot be loaded.
@@ -130,7 +130,8 @@ fn texture(rng: &mut ChaCha8Rng, Geometry { channels, height, width }: Geometry,
     }
 }
 
-/// Sums of random values on grids of falling spacing, interpolated: a spectrum that falls with frequency, as in nature.
+/// Sums of random values on grids of falling spacing, interpolated: a spectrum that falls with
+/// frequency, as in nature.
 fn clouds(rng: &mut ChaCha8Rng, height: usize, width: usize) -> Vec<f32> {
     let mut out = vec![0.0f32; height * width];
     let (mut cells, mut weight, mut total) = (2usize, 1.0f32, 0.0f32);
@@ -167,7 +168,9 @@ mod tests {
             assert_eq!(text.parse::<OutSource>().unwrap().to_string(), text);
         }
         assert_eq!("noise".parse::<OutSource>().unwrap(), OutSource::UniformNoise);
-        assert!("noise:pink".parse::<OutSource>().unwrap_err().to_string().contains("uniform or gaussian"));
+        assert!(
+            "noise:pink".parse::<OutSource>().unwrap_err().to_string().contains("expected noise:uniform")
+        );
     }
 
     #[test]

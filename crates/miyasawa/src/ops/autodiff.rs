@@ -1,8 +1,8 @@
 //! The reverses for `Autodiff<B>`, each written in terms of the same operations on `B`.
 //!
-//! `Autodiff` differentiates once. That is enough for exact parameter gradients of a loss on the score,
-//! because the adjoint of the network is itself made of tracked operations (see ARCHITECTURE.md).
-//! The reverses of the reverses are not written.
+//! `Autodiff` differentiates once. That is enough for exact parameter gradients of a loss on the
+//! score, because the adjoint of the network is itself made of tracked operations (see
+//! ARCHITECTURE.md). The reverses of the reverses are not written.
 
 use super::backend::{JointOps, Optional};
 use burn::backend::{
@@ -18,7 +18,7 @@ use burn::backend::{
 use miyasawa_kernels::{conv::ConvShape, norm::NormShape};
 
 /// Registers the gradient for a parent that asks for one; `gradient` is not computed otherwise.
-fn give<B: Backend>(
+fn register_grad<B: Backend>(
     grads: &mut Gradients,
     parent: Option<NodeId>,
     gradient: impl FnOnce() -> FloatTensor<B>,
@@ -30,7 +30,8 @@ fn give<B: Backend>(
 
 /// Implements `Backward` for a unit type with a state of tensors.
 ///
-/// `reverse!(Name, parents, (state fields): (types), |dy, parents, grads| body)`; the backend is `B`.
+/// `reverse!(Name, parents, (state fields): (types), |dy, parents, grads| body)`; the backend is
+/// `B`.
 macro_rules! reverse {
     ($name:ident, [$($n:tt)+], $state:pat => $types:ty, |$dy:ident, $parents:ident, $grads:ident| $body:block) => {
         #[derive(Debug)]
@@ -77,53 +78,53 @@ macro_rules! record {
 type Two<B> = (FloatTensor<B>, FloatTensor<B>);
 
 reverse!(Conv, [const N], (x, w, s) => (FloatTensor<B>, FloatTensor<B>, ConvShape), |dy, parents, grads| {
-    give::<B>(grads, parents[0], || B::conv2d_nhwc_adjoint(dy.clone(), w, Optional::None, s));
-    give::<B>(grads, parents[1], || B::conv2d_nhwc_weight_grad(x, dy.clone(), s));
-    give::<B>(grads, parents.get(2).copied().flatten(), || dy);
+    register_grad::<B>(grads, parents[0], || B::conv2d_nhwc_adjoint(dy.clone(), w, Optional::None, s));
+    register_grad::<B>(grads, parents[1], || B::conv2d_nhwc_weight_grad(x, dy.clone(), s));
+    register_grad::<B>(grads, parents.get(2).copied().flatten(), || dy);
 });
 
 reverse!(ConvAdjoint, [const N], (g, w, s) => (FloatTensor<B>, FloatTensor<B>, ConvShape), |v, parents, grads| {
-    give::<B>(grads, parents[0], || B::conv2d_nhwc(v.clone(), w, Optional::None, s));
-    give::<B>(grads, parents[1], || B::conv2d_nhwc_weight_grad(v.clone(), g, s));
-    give::<B>(grads, parents.get(2).copied().flatten(), || v);
+    register_grad::<B>(grads, parents[0], || B::conv2d_nhwc(v.clone(), w, Optional::None, s));
+    register_grad::<B>(grads, parents[1], || B::conv2d_nhwc_weight_grad(v.clone(), g, s));
+    register_grad::<B>(grads, parents.get(2).copied().flatten(), || v);
 });
 
 reverse!(ConvWeightGrad, [2], (x, g, s) => (FloatTensor<B>, FloatTensor<B>, ConvShape), |u, parents, grads| {
-    give::<B>(grads, parents[0], || B::conv2d_nhwc_adjoint(g, u.clone(), Optional::None, s));
-    give::<B>(grads, parents[1], || B::conv2d_nhwc(x, u.clone(), Optional::None, s));
+    register_grad::<B>(grads, parents[0], || B::conv2d_nhwc_adjoint(g, u.clone(), Optional::None, s));
+    register_grad::<B>(grads, parents[1], || B::conv2d_nhwc(x, u.clone(), Optional::None, s));
 });
 
 reverse!(Gelu, [1], h => FloatTensor<B>, |dy, parents, grads| {
-    give::<B>(grads, parents[0], || B::gelu_exact_adjoint(h, dy));
+    register_grad::<B>(grads, parents[0], || B::gelu_exact_adjoint(h, dy));
 });
 
 reverse!(GeluAdjoint, [2], (h, g) => Two<B>, |v, parents, grads| {
     let (dg, dh) = B::gelu_exact_adjoint_reverse(h, g, v);
-    give::<B>(grads, parents[0], || dh);
-    give::<B>(grads, parents[1], || dg);
+    register_grad::<B>(grads, parents[0], || dh);
+    register_grad::<B>(grads, parents[1], || dg);
 });
 
 reverse!(Norm, [3], (x, gamma, (mean, rstd), (s, gelu)) => (FloatTensor<B>, FloatTensor<B>, Two<B>, (NormShape, bool)), |dy, parents, grads| {
     let (dx, d_gamma, d_beta) = B::group_norm_nhwc_reverse(x, gamma, mean, rstd, dy, s, gelu);
-    give::<B>(grads, parents[0], || dx);
-    give::<B>(grads, parents[1], || d_gamma);
-    give::<B>(grads, parents[2], || d_beta);
+    register_grad::<B>(grads, parents[0], || dx);
+    register_grad::<B>(grads, parents[1], || d_gamma);
+    register_grad::<B>(grads, parents[2], || d_beta);
 });
 
 reverse!(NormAdjoint, [3], ((x, gamma), (mean, rstd), g, (s, gelu)) => (Two<B>, Two<B>, FloatTensor<B>, (NormShape, bool)), |v, parents, grads| {
     let (dg, d_gamma, dx) = B::group_norm_nhwc_adjoint_reverse(x, gamma, mean, rstd, g, v, s, gelu);
-    give::<B>(grads, parents[0], || dx);
-    give::<B>(grads, parents[1], || d_gamma);
-    give::<B>(grads, parents[2], || dg);
+    register_grad::<B>(grads, parents[0], || dx);
+    register_grad::<B>(grads, parents[1], || d_gamma);
+    register_grad::<B>(grads, parents[2], || dg);
 });
 
 reverse!(Pool, [1], [height, width] => [usize; 2], |dy, parents, grads| {
-    give::<B>(grads, parents[0], || B::mean_pool_nhwc_adjoint(dy, Optional::None, height, width));
+    register_grad::<B>(grads, parents[0], || B::mean_pool_nhwc_adjoint(dy, Optional::None, height, width));
 });
 
 reverse!(PoolAdjoint, [const N], () => (), |v, parents, grads| {
-    give::<B>(grads, parents[0], || B::mean_pool_nhwc(v.clone()));
-    give::<B>(grads, parents.get(1).copied().flatten(), || v);
+    register_grad::<B>(grads, parents[0], || B::mean_pool_nhwc(v.clone()));
+    register_grad::<B>(grads, parents.get(1).copied().flatten(), || v);
 });
 
 impl<B: JointOps, C: CheckpointStrategy> JointOps for Autodiff<B, C> {

@@ -1,5 +1,5 @@
-//! The operations as a Burn backend extension: one trait, a default body in framework operations for
-//! any device, and the place where `Dispatch` learns which backends take part.
+//! The operations as a Burn backend extension: one trait, a default body in framework operations
+//! for any device, and the registration of the backends in `Dispatch`.
 
 use super::default;
 use burn::backend::{Backend, ExtensionType, backend_extension, tensor::FloatTensor};
@@ -9,18 +9,18 @@ use miyasawa_kernels::{
     norm::NormShape,
 };
 
-/// Where an optimiser stands.
+/// The state of an optimiser that changes from step to step.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct StepInfo {
-    /// 1, 2, ...
+    /// Number of the step, from 1.
     pub step: u64,
-    /// Factor of the gradient: what clipping its norm comes to.
+    /// Factor of the gradient, by which its norm is clipped.
     pub g_scale: f32,
     /// Decay of the moving average of the parameters.
     pub decay: f32,
 }
 
-/// A tensor that an operation takes into account on its way, or none.
+/// An optional tensor operand.
 #[derive(Clone, Debug, ExtensionType)]
 pub enum Optional<B: Backend> {
     /// There is none.
@@ -42,8 +42,8 @@ impl<B: Backend> Optional<B> {
 /// The operations of classification-denoising networks on a backend's tensor primitives.
 ///
 /// Activations are channels-last, `[batch, height, width, channels]`. Use the functions of
-/// [`ops`](super), which work on [`Tensor`](burn::tensor::Tensor)s; this trait is what a new backend
-/// implements, and every method has a body that is right on any device.
+/// [`ops`](super), which work on [`Tensor`](burn::tensor::Tensor)s; a new backend implements
+/// this trait, and every method has a default body that is correct on any device.
 #[backend_extension(Flex, Cube: cfg(feature = "gpu"), Autodiff)]
 pub trait JointOps: Backend {
     /// `y = conv(x, w) (+ addend)`; see [`conv2d`](super::conv2d).
@@ -66,7 +66,8 @@ pub trait JointOps: Backend {
         default::conv2d_adjoint::<Self>(g, w, addend, shape)
     }
 
-    /// The gradient of `<conv(x, w), g>` for `w`; see [`conv2d_weight_grad`](super::conv2d_weight_grad).
+    /// The gradient of `<conv(x, w), g>` for `w`; see
+    /// [`conv2d_weight_grad`](super::conv2d_weight_grad).
     fn conv2d_nhwc_weight_grad(
         x: FloatTensor<Self>,
         g: FloatTensor<Self>,
@@ -85,8 +86,8 @@ pub trait JointOps: Backend {
         default::gelu_adjoint::<Self>(h, g)
     }
 
-    /// `(v*gelu'(h), v*g*gelu''(h))`: the reverse of [`gelu_exact_adjoint`](Self::gelu_exact_adjoint)
-    /// for `(g, h)`.
+    /// `(v*gelu'(h), v*g*gelu''(h))`: the reverse of
+    /// [`gelu_exact_adjoint`](Self::gelu_exact_adjoint) for `(g, h)`.
     fn gelu_exact_adjoint_reverse(
         h: FloatTensor<Self>,
         g: FloatTensor<Self>,
@@ -95,9 +96,9 @@ pub trait JointOps: Backend {
         default::gelu_adjoint_reverse::<Self>(h, g, v)
     }
 
-    /// `(xh*gamma + beta, mean, rstd)`, of `gelu(x)` in the place of `x` where `gelu` is set; see
-    /// [`group_norm`](super::group_norm). The statistics are constants to `Autodiff`: the hand-written
-    /// reverses account for their dependence on `x`.
+    /// `(xh*gamma + beta, mean, rstd)`, of `gelu(x)` instead of `x` where `gelu` is set; see
+    /// [`group_norm`](super::group_norm). The statistics are constants to `Autodiff`: the
+    /// hand-written reverses account for their dependence on `x`.
     fn group_norm_nhwc(
         x: FloatTensor<Self>,
         gamma: FloatTensor<Self>,
@@ -122,8 +123,8 @@ pub trait JointOps: Backend {
         default::group_norm_adjoint::<Self>(x, gamma, mean, rstd, g, shape, gelu)
     }
 
-    /// `(A(gamma*g), sum g*xh, sum g)`, the first times `gelu'(x)` where `gelu` is set: the reverse of
-    /// [`group_norm_nhwc`](Self::group_norm_nhwc) for `(x, gamma, beta)`.
+    /// `(A(gamma*g), sum g*xh, sum g)`, the first times `gelu'(x)` where `gelu` is set: the reverse
+    /// of [`group_norm_nhwc`](Self::group_norm_nhwc) for `(x, gamma, beta)`.
     fn group_norm_nhwc_reverse(
         x: FloatTensor<Self>,
         gamma: FloatTensor<Self>,
@@ -136,8 +137,9 @@ pub trait JointOps: Backend {
         default::group_norm_reverse::<Self>(x, gamma, mean, rstd, g, shape, gelu)
     }
 
-    /// `(dg, dgamma, dx)`: the reverse of [`group_norm_nhwc_adjoint`](Self::group_norm_nhwc_adjoint)
-    /// for the cotangent `v`. The formulas stand in [`miyasawa_kernels::norm`].
+    /// `(dg, dgamma, dx)`: the reverse of
+    /// [`group_norm_nhwc_adjoint`](Self::group_norm_nhwc_adjoint) for the cotangent `v`. The
+    /// formulas are in [`miyasawa_kernels::norm`].
     fn group_norm_nhwc_adjoint_reverse(
         x: FloatTensor<Self>,
         gamma: FloatTensor<Self>,
@@ -156,7 +158,8 @@ pub trait JointOps: Backend {
         default::mean_pool::<Self>(x)
     }
 
-    /// `g/(height*width) (+ addend)` at every pixel; see [`mean_pool_adjoint`](super::mean_pool_adjoint).
+    /// `g/(height*width) (+ addend)` at every pixel; see
+    /// [`mean_pool_adjoint`](super::mean_pool_adjoint).
     fn mean_pool_nhwc_adjoint(
         g: FloatTensor<Self>,
         #[extension_type] addend: Optional<Self>,
@@ -185,8 +188,9 @@ pub trait JointOps: Backend {
         default::adamw::<Self>(p, m, v, average, g, rule, at)
     }
 
-    /// One step of stochastic gradient descent with the gradient `g`: the new `(p, velocity, average)`;
-    /// see [`sgd_update`](super::sgd_update). Without an average the last is `p`.
+    /// One step of stochastic gradient descent with the gradient `g`: the new
+    /// `(p, velocity, average)`; see [`sgd_update`](super::sgd_update). Without an average the last
+    /// is `p`.
     fn sgd_update(
         p: FloatTensor<Self>,
         velocity: FloatTensor<Self>,

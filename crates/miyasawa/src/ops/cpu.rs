@@ -1,7 +1,7 @@
-//! The CPU bodies: Burn's Flex tensors lend their slices to `miyasawa-kernels`.
+//! The CPU bodies: `miyasawa-kernels` on the slices of Burn's Flex tensors.
 //!
-//! The kernels work in float32. Other types run the default bodies: in float64 those are what the tests
-//! compare everything with.
+//! The kernels work in float32. Other types run the default bodies: in float64 they are the
+//! reference of the tests.
 
 use super::{
     backend::{JointOps, Optional, StepInfo},
@@ -27,7 +27,7 @@ impl Input {
     }
 
     fn values(&self) -> &[f32] {
-        self.0.as_slice().expect("contiguous f32, as `new` made it")
+        self.0.as_slice().expect("contiguous f32, as `new` ensures")
     }
 }
 
@@ -39,10 +39,10 @@ fn saved([h, gamma, mean, rstd]: [&Input; 4]) -> Saved<'_> {
     Saved { h: h.values(), gamma: gamma.values(), mean: mean.values(), rstd: rstd.values() }
 }
 
-/// The values of a tensor to change in place; copied first if another tensor shares them.
-fn own(tensor: &mut FlexTensor) -> &mut [f32] {
-    let whole = tensor.layout().num_elements() * size_of::<f32>() == tensor.bytes().len();
-    if !(whole && tensor.is_contiguous()) {
+/// The values of a tensor for updates in place; copied first if another tensor shares them.
+fn values_mut(tensor: &mut FlexTensor) -> &mut [f32] {
+    let complete = tensor.layout().num_elements() * size_of::<f32>() == tensor.bytes().len();
+    if !(complete && tensor.is_contiguous()) {
         let values = Input::new(tensor.clone()).values().to_vec();
         *tensor = output(values, tensor.shape());
     }
@@ -53,7 +53,8 @@ fn output(values: Vec<f32>, shape: impl Into<Shape>) -> FlexTensor {
     FlexTensor::new(Bytes::from_elems(values), Layout::contiguous(shape.into()), DType::F32)
 }
 
-/// Leaves a method with its default body's result where the first tensor's type is not the kernels'.
+/// Returns the default body's result from a method where the first tensor's type is not the
+/// kernels'.
 macro_rules! default_unless_f32 {
     ($tensor:ident, $default:expr) => {
         if $tensor.dtype() != DType::F32 {
@@ -228,8 +229,8 @@ impl JointOps for Flex {
         default_unless_f32!(p, default::adamw::<Self>(p, m, v, average, g, rule, at));
         let mut average = average.into_option();
         let [g] = inputs([g]);
-        let kept = average.as_mut().map(|tensor| Average { values: own(tensor), decay: at.decay });
-        let (ps, ms, vs) = (own(&mut p), own(&mut m), own(&mut v));
+        let kept = average.as_mut().map(|tensor| Average { values: values_mut(tensor), decay: at.decay });
+        let (ps, ms, vs) = (values_mut(&mut p), values_mut(&mut m), values_mut(&mut v));
         elementwise::adamw(&rule, at.step, at.g_scale, ps, ms, vs, g.values(), kept);
         let average = average.unwrap_or_else(|| p.clone());
         (p, m, v, average)
@@ -246,8 +247,8 @@ impl JointOps for Flex {
         default_unless_f32!(p, default::sgd::<Self>(p, velocity, average, g, rule, at));
         let mut average = average.into_option();
         let [g] = inputs([g]);
-        let kept = average.as_mut().map(|tensor| Average { values: own(tensor), decay: at.decay });
-        elementwise::sgd(&rule, at.g_scale, own(&mut p), own(&mut velocity), g.values(), kept);
+        let kept = average.as_mut().map(|tensor| Average { values: values_mut(tensor), decay: at.decay });
+        elementwise::sgd(&rule, at.g_scale, values_mut(&mut p), values_mut(&mut velocity), g.values(), kept);
         let average = average.unwrap_or_else(|| p.clone());
         (p, velocity, average)
     }

@@ -1,7 +1,7 @@
 //! The default bodies: every operation written in framework operations, for any device.
 //!
-//! They are also what the hand-written CPU bodies are tested against. A third derivative is not supported: the reverses of
-//! the norm take its statistics as given.
+//! The hand-written CPU bodies are tested against them. A third derivative is not supported: the
+//! reverses of the norm treat its statistics as constants.
 
 use super::backend::{Optional, StepInfo};
 use burn::backend::{
@@ -32,8 +32,9 @@ fn add<B: Backend>(x: FloatTensor<B>, addend: Optional<B>) -> FloatTensor<B> {
     }
 }
 
-/// The operand of a product as the shape wants it: rounded to bfloat16, or as it is. The framework's own convolution
-/// then multiplies and adds in the operand's first type, which holds the products exactly.
+/// The operand of a product in the type that the shape asks for: rounded to bfloat16, or unchanged.
+/// The framework's convolution then multiplies and adds in the operand's first type, which holds
+/// the products exactly.
 fn operand<B: Backend>(x: FloatTensor<B>, s: &ConvShape) -> FloatTensor<B> {
     if s.operands == Operands::F32 {
         return x;
@@ -266,7 +267,8 @@ pub(super) fn group_norm_adjoint_reverse<B: Backend>(
     let g = Groups::<B>::split(g, &s);
     let q = B::float_mul(g.clone(), gamma.clone());
     let a_q = groups.project(q.clone());
-    // With the GELU the output is gelu'(x)*A(q): its cotangent reaches A through the slope, and x twice.
+    // With the GELU the output is gelu'(x)*A(q): its cotangent reaches A through the slope, and x
+    // twice.
     let (v, bend) = if gelu {
         let (v, bend) = gelu_adjoint_reverse::<B>(x.clone(), groups.merge(a_q.clone()), v);
         (v, Some(bend))

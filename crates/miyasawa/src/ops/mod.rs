@@ -1,13 +1,14 @@
-//! The closed set of operations, on tensors: forward, adjoint, and what their reverses need.
+//! The closed set of operations, on tensors: forward, adjoint, and the tensors that their reverses
+//! need.
 //!
-//! Every operation exists three times: a default body in framework operations (any device), a CPU body on
-//! `miyasawa-kernels`, and a hand-written reverse for `Autodiff` in terms of the same operations
-//! ([`JointOps`]). Activations are channels-last, `[batch, height, width, channels]`.
+//! Every operation exists three times: a default body in framework operations (any device), a CPU
+//! body on `miyasawa-kernels`, and a hand-written reverse for `Autodiff` in terms of the same
+//! operations ([`JointOps`]). Activations are channels-last, `[batch, height, width, channels]`.
 //!
-//! The adjoint of an operation is an ordinary, tracked operation. A network's input gradient, written
-//! with adjoints, is therefore differentiable once more by first-order autodiff.
+//! The adjoint of an operation is an ordinary, tracked operation. A network's input gradient,
+//! written with adjoints, is therefore differentiable once more by first-order autodiff.
 
-// A normalisation's reverse has the inputs that it has: naming them beats bundling them.
+// The reverse of a normalisation has many inputs; each has a name of its meaning.
 mod autodiff;
 #[allow(clippy::too_many_arguments)]
 mod backend;
@@ -35,10 +36,11 @@ fn addend(tensor: Option<&Tensor<4>>) -> Optional<Dispatch> {
     tensor.map_or(Optional::None, |tensor| Optional::Tensor(dispatch(tensor)))
 }
 
-/// The shape of the convolution of `x` with the weight `w`, `[out, in, kernel, kernel]`, products in float32.
+/// The shape of the convolution of `x` with the weight `w`, `[out, in, kernel, kernel]`, products
+/// in float32.
 ///
 /// # Panics
-/// If the channels do not fit or the kernel is not square.
+/// If the numbers of channels differ or the kernel is not square.
 pub fn conv_shape(input: [usize; 4], w: [usize; 4], stride: usize, padding: usize) -> ConvShape {
     let [batch, height, width, in_channels] = input;
     let [out_channels, w_in, kernel, kernel_width] = w;
@@ -48,13 +50,14 @@ pub fn conv_shape(input: [usize; 4], w: [usize; 4], stride: usize, padding: usiz
     ConvShape { batch, height, width, in_channels, out_channels, kernel, stride, padding, operands }
 }
 
-/// `conv(x, w) (+ addend)`: `x` is `[batch, height, width, in]`, `w` is PyTorch's `[out, in, k, k]`.
+/// Computes `conv(x, w) (+ addend)`: `x` is `[batch, height, width, in]`, `w` is PyTorch's
+/// `[out, in, k, k]`.
 pub fn conv2d(x: &Tensor<4>, w: &Tensor<4>, addend: Option<&Tensor<4>>, shape: ConvShape) -> Tensor<4> {
     let plus = self::addend(addend);
     Tensor::from_dispatch(Dispatch::conv2d_nhwc(dispatch(x), dispatch(w), plus, shape))
 }
 
-/// `conv^T(g, w) (+ addend)`: the gradient of `<conv(x, w), g>` for `x`.
+/// Computes `conv^T(g, w) (+ addend)`: the gradient of `<conv(x, w), g>` for `x`.
 pub fn conv2d_adjoint(
     g: &Tensor<4>,
     w: &Tensor<4>,
@@ -65,17 +68,17 @@ pub fn conv2d_adjoint(
     Tensor::from_dispatch(Dispatch::conv2d_nhwc_adjoint(dispatch(g), dispatch(w), plus, shape))
 }
 
-/// The gradient of `<conv(x, w), g>` for `w`.
+/// Computes the gradient of `<conv(x, w), g>` for `w`.
 pub fn conv2d_weight_grad(x: &Tensor<4>, g: &Tensor<4>, shape: ConvShape) -> Tensor<4> {
     Tensor::from_dispatch(Dispatch::conv2d_nhwc_weight_grad(dispatch(x), dispatch(g), shape))
 }
 
-/// `gelu(h) = h*Phi(h)`, the exact Gaussian error linear unit (Hendrycks & Gimpel 2016).
+/// Computes `gelu(h) = h*Phi(h)`, the exact Gaussian error linear unit (Hendrycks & Gimpel 2016).
 pub fn gelu<const D: usize>(h: &Tensor<D>) -> Tensor<D> {
     Tensor::from_dispatch(Dispatch::gelu_exact(dispatch(h)))
 }
 
-/// `g*gelu'(h)`, with `gelu' = Phi + h*phi`.
+/// Computes `g*gelu'(h)`, with `gelu' = Phi + h*phi`.
 pub fn gelu_adjoint<const D: usize>(h: &Tensor<D>, g: &Tensor<D>) -> Tensor<D> {
     Tensor::from_dispatch(Dispatch::gelu_exact_adjoint(dispatch(h), dispatch(g)))
 }
@@ -94,7 +97,7 @@ impl NormStats {
         &self.mean
     }
 
-    /// By what was normalised.
+    /// The statistics that were used.
     pub fn statistics(&self) -> Statistics {
         self.statistics
     }
@@ -106,9 +109,9 @@ impl NormStats {
 }
 
 /// Group normalisation (Wu & He 2018) with a scale and a shift for every image and channel:
-/// `xh*gamma + beta`, where `gamma` and `beta` are `[batch, channels]`. With `gelu` it is `gelu(x)` that is
-/// normalised, in the same pass over the activations and with nothing kept between the two. With
-/// [`Statistics::Fixed`] nothing is normalised: a scale and a shift.
+/// `xh*gamma + beta`, where `gamma` and `beta` are `[batch, channels]`. With `gelu` it is `gelu(x)`
+/// that is normalised, in the same pass over the activations and with nothing kept between the two.
+/// With [`Statistics::Fixed`] nothing is normalised: a scale and a shift.
 pub fn group_norm(
     x: &Tensor<4>,
     gamma: &Tensor<2>,
@@ -126,8 +129,8 @@ pub fn group_norm(
     )
 }
 
-/// `A(gamma*g)` with `A(q) = r*(q - mean q - xh*mean(q*xh))`: the gradient of [`group_norm`] for `x`;
-/// with `gelu`, times `gelu'(x)`.
+/// `A(gamma*g)` with `A(q) = r*(q - mean q - xh*mean(q*xh))`: the gradient of [`group_norm`] for
+/// `x`; with `gelu`, times `gelu'(x)`.
 pub fn group_norm_adjoint(
     x: &Tensor<4>,
     gamma: &Tensor<2>,
@@ -156,12 +159,12 @@ fn norm_shape(
     NormShape { batch, pixels: height * width, channels, groups, statistics }
 }
 
-/// The mean over the pixels of `x`, `[batch, channels]`.
+/// Computes the mean over the pixels of `x`, `[batch, channels]`.
 pub fn mean_pool(x: &Tensor<4>) -> Tensor<2> {
     Tensor::from_dispatch(Dispatch::mean_pool_nhwc(dispatch(x)))
 }
 
-/// `g/(height*width) (+ addend)` at every pixel: the adjoint of [`mean_pool`].
+/// Computes `g/(height*width) (+ addend)` at every pixel: the adjoint of [`mean_pool`].
 pub fn mean_pool_adjoint(
     g: &Tensor<2>,
     addend: Option<&Tensor<4>>,
@@ -171,14 +174,15 @@ pub fn mean_pool_adjoint(
     Tensor::from_dispatch(Dispatch::mean_pool_nhwc_adjoint(dispatch(g), plus, height, width))
 }
 
-/// The sum of the squares of all values, for the norm of a gradient. Untracked.
+/// Computes the sum of the squares of all values, for the norm of a gradient. Untracked.
 pub fn sum_squares<const D: usize>(x: &Tensor<D>) -> Tensor<1> {
     Tensor::from_dispatch(Dispatch::sum_of_squares(dispatch(x)))
 }
 
 /// The new `[p, m, v, average]`, in one pass on the CPU: AdamW (Loshchilov & Hutter 2019) with the
-/// gradient `g`, and `average = decay*average + (1 - decay)*p` of the new `p`. Untracked tensors; they are
-/// moved in, so that a device may update them in place. Without an average the last is `p`.
+/// gradient `g`, and `average = decay*average + (1 - decay)*p` of the new `p`. Untracked tensors;
+/// they are moved in, so that a device may update them in place. Without an average the last is
+/// `p`.
 pub fn adamw_update(
     [p, m, v]: [Tensor<1>; 3],
     average: Option<Tensor<1>>,

@@ -1,5 +1,5 @@
-//! One case table through every implementation: the CPU bodies in float32, the hand-written reverses, and
-//! as the reference the default bodies in float64, differentiated by the framework.
+//! One case table through every implementation: the CPU bodies in float32, the hand-written
+//! reverses, and as the reference the default bodies in float64, differentiated by the framework.
 
 use super::{backend::Optional, default, *};
 use crate::verify::relative_error;
@@ -32,7 +32,8 @@ impl Inputs {
         Self { shapes: shapes.iter().map(|shape| shape.to_vec()).collect(), values }
     }
 
-    /// Tracked leaves of one type: float32 on the device under test, the float64 reference on the CPU.
+    /// Tracked leaves of one type: float32 on the device under test, the float64 reference on the
+    /// CPU.
     fn leaves(&self, dtype: DType) -> Vec<Tensor<1>> {
         let device = if dtype == DType::F32 { tested_device() } else { Device::flex() }.autodiff();
         self.values
@@ -143,7 +144,8 @@ fn convolutions_agree_with_their_default_bodies() {
                 Tensor::from_dispatch(default::conv2d_adjoint::<Dispatch>(g, w, Optional::Tensor(a), s))
             },
         );
-        // The reference for the third of the family is its definition: the gradient of <conv(x, w), g>.
+        // The reference for the third of the family is its definition: the gradient of <conv(x, w),
+        // g>.
         let inputs = Inputs::random(&[&x, &w, &y], 3);
         let leaves = inputs.leaves(DType::F64);
         let (x, w, g) = (inputs.shaped(&leaves, 0), inputs.shaped(&leaves, 1), inputs.shaped(&leaves, 2));
@@ -156,7 +158,8 @@ fn convolutions_agree_with_their_default_bodies() {
     }
 }
 
-/// Rounded operands are the same on the CPU kernels and in the default bodies, whose float64 sums are the reference.
+/// Rounded operands are the same on the CPU kernels and in the default bodies, whose float64 sums
+/// are the reference.
 #[test]
 fn products_in_bfloat16_agree_with_their_default_bodies() {
     for case in CONVS {
@@ -262,7 +265,8 @@ fn group_norm_agrees_with_its_default_body() {
                 let found = Tensor::from_dispatch(default::group_norm_adjoint::<Dispatch>(
                     x, gamma, mean, rstd, g, s, gelu,
                 ));
-                // Without statistics and GELU nothing depends on x: it has a gradient of 0, not none.
+                // Without statistics and GELU nothing depends on x: it has a gradient of 0, not
+                // none.
                 found + inputs.shaped::<4>(l, 0) * 0.0
             },
         );
@@ -305,6 +309,6 @@ fn the_sum_of_squares_agrees_with_its_default_body() {
 
 #[test]
 #[should_panic(expected = "3 channels meet weights for 4")]
-fn channels_that_do_not_fit_are_told() {
+fn mismatched_channels_are_reported() {
     conv_shape([1, 8, 8, 3], [8, 4, 3, 3], 1, 1);
 }

@@ -1,16 +1,16 @@
-//! Several images at once: they go through the network together.
+//! Batches: several images in one forward pass.
 
 use super::{Classification, Denoised, Noise, PredictError, Predictor};
 use crate::data::Geometry;
 use crate::image::Image;
 use crate::infer;
 
-/// Images that go through the network at once: memory grows with them, speed no longer does.
+/// Images in one forward pass: larger batches need more memory and are not faster.
 const BATCH: usize = 64;
 
 impl Predictor {
-    /// As [`classify`](Self::classify), of several images at once: the same answers but for rounding, several times as fast on
-    /// small images. Of no images nothing.
+    /// As [`classify`](Self::classify), for several images at once: the same results except for
+    /// rounding, several times as fast on small images. Without images the result is empty.
     ///
     /// ```
     /// use miyasawa::prelude::*;
@@ -21,7 +21,7 @@ impl Predictor {
     /// ```
     ///
     /// # Errors
-    /// As [`classify`](Self::classify), for the first image that has one.
+    /// As [`classify`](Self::classify), for the first image with an error.
     pub fn classify_batch(
         &self,
         images: &[Image],
@@ -46,8 +46,8 @@ impl Predictor {
         Ok(found)
     }
 
-    /// As [`denoise`](Self::denoise), of several images at once, of any sizes: those of one size go through the network
-    /// together. Of no images nothing.
+    /// As [`denoise`](Self::denoise), for several images at once, of any sizes: those of one size
+    /// share a forward pass. Without images the result is empty.
     ///
     /// ```
     /// use miyasawa::prelude::*;
@@ -58,7 +58,7 @@ impl Predictor {
     /// ```
     ///
     /// # Errors
-    /// As [`denoise`](Self::denoise), for the first image that has one.
+    /// As [`denoise`](Self::denoise), for the first image with an error.
     pub fn denoise_batch(&self, images: &[Image], noise: Noise) -> Result<Vec<Denoised>, PredictError> {
         self.require_denoiser()?;
         let mut found = Vec::with_capacity(images.len());
@@ -78,7 +78,8 @@ impl Predictor {
         Ok(found)
     }
 
-    /// As [`classify_batch`](Self::classify_batch), of values in [-1, 1] of the shape (images, channels, height, width).
+    /// As [`classify_batch`](Self::classify_batch), for values in [-1, 1] of the shape (images,
+    /// channels, height, width).
     ///
     /// ```
     /// use miyasawa::prelude::*;
@@ -89,7 +90,8 @@ impl Predictor {
     /// ```
     ///
     /// # Errors
-    /// [`PredictError::Batch`] if the number of values is another; otherwise as [`classify`](Self::classify).
+    /// [`PredictError::Batch`] if the number of values does not match `shape`; otherwise as
+    /// [`classify`](Self::classify).
     pub fn classify_values(
         &self,
         values: &[f32],
@@ -99,11 +101,12 @@ impl Predictor {
         self.classify_batch(&images(values, shape)?, noise)
     }
 
-    /// As [`denoise_batch`](Self::denoise_batch), of values in [-1, 1] of the shape (images, channels, height, width): the
-    /// denoised values in the same shape.
+    /// As [`denoise_batch`](Self::denoise_batch), for values in [-1, 1] of the shape (images,
+    /// channels, height, width): returns the denoised values in the same shape.
     ///
     /// # Errors
-    /// [`PredictError::Batch`] if the number of values is another; otherwise as [`denoise`](Self::denoise).
+    /// [`PredictError::Batch`] if the number of values does not match `shape`; otherwise as
+    /// [`denoise`](Self::denoise).
     pub fn denoise_values(
         &self,
         values: &[f32],
@@ -114,7 +117,8 @@ impl Predictor {
         Ok(found.into_iter().flat_map(|found| found.into_image().into_values()).collect())
     }
 
-    /// The shape of a batch of so many images of the model's size, for [`classify_values`](Self::classify_values).
+    /// The shape of a batch of `images` images of the model's size, for
+    /// [`classify_values`](Self::classify_values).
     pub fn batch_shape(&self, images: usize) -> [usize; 4] {
         let Geometry { channels, height, width } = self.geometry();
         [images, channels, height, width]

@@ -5,7 +5,7 @@ use crate::device::DeviceSpec;
 use crate::ops::Operands;
 use std::{path::Path, sync::Arc};
 
-/// The most threads that can be asked for: starting more would take longer than they save.
+/// The largest number of threads: starting more would take longer than they save.
 const MAX_THREADS: usize = 1024;
 
 /// Builds a [`Predictor`] for a device, a number of threads and a precision.
@@ -25,55 +25,58 @@ pub struct PredictorBuilder {
 }
 
 impl PredictorBuilder {
-    /// Where to compute; the CPU if nothing is said.
+    /// Sets the device; the default is the CPU.
     pub fn device(self, device: DeviceSpec) -> Self {
         Self { device: Some(device), ..self }
     }
 
-    /// Threads of the predictor's own on the CPU, 1 to 1024. If nothing is said, it shares the global pool of `rayon`, which
-    /// has one thread for each core.
+    /// Sets the number of the predictor's own threads on the CPU, 1 to 1024. By default it shares
+    /// the global pool of `rayon`, which has one thread for each core.
     pub fn threads(self, threads: usize) -> Self {
         Self { threads: Some(threads), ..self }
     }
 
-    /// How both sides of every product of a convolution are rounded on the CPU: [`Operands::Bf16`] is about twice as fast
-    /// where the processor has such instructions. If nothing is said, nothing is rounded.
+    /// Sets how both operands of every product of a convolution are rounded on the CPU:
+    /// [`Operands::Bf16`] is about twice as fast if the processor has such instructions. By default
+    /// nothing is rounded.
     pub fn operands(self, operands: Operands) -> Self {
         Self { operands: Some(operands), ..self }
     }
 
-    /// The model inside the library; see [`Predictor::bundled`].
+    /// Builds the bundled model; see [`Predictor::bundled`].
     ///
     /// # Errors
-    /// If the device or the threads cannot be had.
+    /// If the device or the threads are not available.
     pub fn bundled(self) -> Result<Predictor, PredictError> {
         let (checkpoint, sha256) = bundled::checkpoint()?;
         self.build(checkpoint, sha256, Path::new(bundled::NAME))
     }
 
-    /// The model of a checkpoint; see [`Predictor::load`].
+    /// Loads the model of a checkpoint; see [`Predictor::load`].
     ///
     /// # Errors
-    /// If the file cannot be read or is no checkpoint, or the device or the threads cannot be had.
+    /// If the file cannot be read or is not a checkpoint, or the device or the threads are not
+    /// available.
     pub fn load(self, path: impl AsRef<Path>) -> Result<Predictor, PredictError> {
         let (checkpoint, sha256) = Checkpoint::load_with_hash(path.as_ref())?;
         self.build(checkpoint, sha256, path.as_ref())
     }
 
-    /// The model of a checkpoint in memory; see [`Predictor::from_bytes`].
+    /// Loads the model of a checkpoint in memory; see [`Predictor::from_bytes`].
     ///
     /// # Errors
-    /// If the bytes are no checkpoint, or the device or the threads cannot be had.
+    /// If the bytes are not a checkpoint, or the device or the threads are not available.
     pub fn from_bytes(self, bytes: &[u8]) -> Result<Predictor, PredictError> {
         let path = Path::new("in memory");
         let (checkpoint, sha256) = Checkpoint::from_bytes_with_hash(bytes, path)?;
         self.build(checkpoint, sha256, path)
     }
 
-    /// The model of a checkpoint that was read or trained, under the name `name`.
+    /// Builds the model of a checkpoint that was read or trained, under the name `name`.
     ///
     /// # Errors
-    /// If the parameters are not those of the network, or the device or the threads cannot be had.
+    /// If the parameters are not those of the network, or the device or the threads are not
+    /// available.
     pub fn from_checkpoint(
         self,
         checkpoint: Checkpoint,

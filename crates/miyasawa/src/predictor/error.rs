@@ -4,7 +4,7 @@ use crate::device::DeviceError;
 use crate::image::ImageError;
 use crate::model::{Kind, NOISE_LEVELS};
 
-/// Why a model could not be opened, or not do what it was asked for.
+/// An error of opening or using a model.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PredictError {
@@ -15,22 +15,22 @@ pub enum PredictError {
     #[error(transparent)]
     Device(#[from] DeviceError),
     /// Threads could not be started.
-    #[error("{threads} threads: {found}")]
+    #[error("{threads} threads cannot be started: {found}")]
     Threads {
-        /// How many were asked for.
+        /// The requested number.
         threads: usize,
-        /// What went wrong.
+        /// The reason.
         found: String,
     },
-    /// The image cannot be brought to the model, decoded or stored.
+    /// The image cannot be decoded, resized for the model or stored.
     #[error(transparent)]
     Image(#[from] ImageError),
     /// The image holds a value that is not finite.
     #[error("value {index} of the image is {found}, expected a finite number")]
     NotFiniteImage {
-        /// Where, in (channel, row, column) order.
+        /// The index of the value, in (channel, row, column) order.
         index: usize,
-        /// What stands there.
+        /// The value.
         found: f32,
     },
     /// The number of values is not that of the images.
@@ -46,27 +46,28 @@ pub enum PredictError {
     /// No class has the name or number.
     #[error("class '{found}' is not known; expected a number below {} or one of: {}", classes.len(), listed(classes))]
     Class {
-        /// What was asked for.
+        /// The requested class.
         found: String,
         /// The model's classes.
         classes: Vec<String>,
     },
-    /// The model knows one class.
-    #[error("{model}: does not classify: it knows one class")]
+    /// The model has only one class.
+    #[error("{model}: does not classify: it has only one class")]
     OneClass {
         /// The model.
         model: String,
     },
     /// The model was not trained to do this.
     #[error(
-        "{model}: does not {what}: it is a {kind} trained with the weights {weights:?} of cross-entropy and score matching"
+        "{model}: does not {what}: it is a {kind} trained with the weights {weights:?} of \
+         cross-entropy and score matching"
     )]
     Cannot {
         /// The model.
         model: String,
-        /// What it was asked to do.
+        /// The requested task.
         what: &'static str,
-        /// What it is.
+        /// The kind of network.
         kind: Kind,
         /// The weights of its losses.
         weights: [f64; 2],
@@ -77,8 +78,8 @@ pub enum PredictError {
         /// The level.
         found: f64,
     },
-    /// The model's answer is not finite.
-    #[error("the model's answer at noise level {sigma} is not finite")]
+    /// The model's output is not finite.
+    #[error("the model's output at noise level {sigma} is not finite")]
     NotFinite {
         /// The level.
         sigma: f64,
@@ -90,7 +91,7 @@ impl PredictError {
         Self::Class { found: found.to_owned(), classes: classes.to_vec() }
     }
 
-    /// Whether the call asked for what cannot be, as opposed to work that failed.
+    /// Whether the call was invalid, as opposed to valid work that failed.
     pub fn is_usage(&self) -> bool {
         match self {
             Self::Class { .. } | Self::Level { .. } | Self::Batch { .. } | Self::Threads { .. } => true,

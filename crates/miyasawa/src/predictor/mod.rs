@@ -1,12 +1,14 @@
-//! The front door: a model with all that is needed to use it.
+//! The high-level interface: a trained model with everything needed to use it.
 //!
-//! A [`Predictor`] holds a model, what its checkpoint says of it, and the device. It brings images to the model, chooses the
-//! noise level that the model is conditioned on, and returns results that serialise to the documents of the command line's
-//! `--json`. It is `Send + Sync`: a server shares one behind an `Arc`.
+//! A [`Predictor`] holds a model, its checkpoint's metadata and the device. It preprocesses images,
+//! chooses the noise level that the model is conditioned on, and returns results that serialise to
+//! the documents of the command line's `--json`. It is `Send + Sync`: a server shares one behind an
+//! `Arc`.
 //!
-//! Should I be using this? Yes, to classify, denoise and explain images with a trained model. For training see
-//! [`train`](crate::train); for attacks see [`Predictor::classifier`] and [`attack`](crate::attack); for tensors and
-//! gradients see [`JointModel`](crate::model::JointModel), which [`Predictor::model`] gives.
+//! Should I be using this? Yes, to classify, denoise and explain images with a trained model. For
+//! training see [`train`](crate::train); for attacks see [`Predictor::classifier`] and
+//! [`attack`](crate::attack); for tensors and gradients see
+//! [`JointModel`](crate::model::JointModel), which [`Predictor::model`] returns.
 //!
 //! ```
 //! use miyasawa::prelude::*;
@@ -49,7 +51,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-/// The noise level at which [`Predictor::explain`] works: in the middle of what models are trained on.
+/// The noise level of [`Predictor::explain`]: in the middle of the usual training range.
 const EXPLAIN_SIGMA: f64 = 0.2;
 
 /// A trained model, ready to use. See the [module's page](self).
@@ -59,9 +61,9 @@ pub struct Predictor {
     device: Device,
     name: String,
     sha256: String,
-    /// Threads of its own; the global pool of `rayon` where nothing was asked for.
+    /// The predictor's own threads; `None` for the global pool of `rayon`.
     pool: Option<Arc<rayon::ThreadPool>>,
-    /// Levels outside the training that were warned of.
+    /// Levels outside the training range for which a warning was printed.
     warned: Mutex<Vec<f64>>,
 }
 
@@ -74,7 +76,7 @@ impl std::fmt::Debug for Predictor {
 }
 
 impl Predictor {
-    /// The model inside the library: CIFAR-10's ten classes, images of any size.
+    /// The bundled model: CIFAR-10's ten classes, images of any size.
     ///
     /// ```
     /// use miyasawa::prelude::*;
@@ -85,7 +87,7 @@ impl Predictor {
     /// ```
     ///
     /// # Errors
-    /// If `MIYASAWA_ISA` asks for instructions that the processor does not have.
+    /// If `MIYASAWA_ISA` names an instruction set that the processor does not have.
     pub fn bundled() -> Result<Self, PredictError> {
         Self::builder().bundled()
     }
@@ -99,7 +101,7 @@ impl Predictor {
     /// ```
     ///
     /// # Errors
-    /// [`PredictError::Checkpoint`] if the file cannot be read or is no checkpoint.
+    /// [`PredictError::Checkpoint`] if the file cannot be read or is not a checkpoint.
     pub fn load(path: impl AsRef<Path>) -> Result<Self, PredictError> {
         Self::builder().load(path)
     }
@@ -115,7 +117,7 @@ impl Predictor {
     /// ```
     ///
     /// # Errors
-    /// [`PredictError::Checkpoint`] if the bytes are no checkpoint.
+    /// [`PredictError::Checkpoint`] if the bytes are not a checkpoint.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, PredictError> {
         Self::builder().from_bytes(bytes)
     }
@@ -125,7 +127,7 @@ impl Predictor {
         PredictorBuilder::default()
     }
 
-    /// What the checkpoint says of the model: its network, its data, its noise levels, its training.
+    /// The checkpoint's metadata: network, data, noise levels and training.
     pub fn info(&self) -> &ModelInfo {
         &self.info
     }
@@ -135,17 +137,17 @@ impl Predictor {
         &self.model
     }
 
-    /// Where it computes.
+    /// The device of the model.
     pub fn device(&self) -> &Device {
         &self.device
     }
 
-    /// What messages and documents call it: the path of its file.
+    /// The model's name in messages and documents: the path of its file.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The hash of the checkpoint's content: tells models apart.
+    /// The hash of the checkpoint's content, which identifies the model.
     pub fn sha256(&self) -> &str {
         &self.sha256
     }
@@ -160,8 +162,8 @@ impl Predictor {
         &self.info.data.classes
     }
 
-    /// Channels, height and width of the images that it was trained on. Images of other sizes are brought to it to be
-    /// classified; they are denoised as they are.
+    /// Channels, height and width of the images that it was trained on. Images of other sizes are
+    /// resized to classify them; they are denoised at their own size.
     pub fn geometry(&self) -> Geometry {
         self.info.data.geometry()
     }
@@ -185,7 +187,7 @@ impl Predictor {
         by_name.or_else(by_number).ok_or_else(|| PredictError::class(text, classes))
     }
 
-    /// Whether it was trained to tell classes apart.
+    /// Whether it was trained to classify.
     pub fn can_classify(&self) -> bool {
         self.info.classifies()
     }
@@ -195,7 +197,7 @@ impl Predictor {
         self.info.denoises()
     }
 
-    /// Makes sure that the model tells classes apart.
+    /// Checks that the model classifies.
     ///
     /// # Errors
     /// [`PredictError::OneClass`] or [`PredictError::Cannot`] if it does not.
@@ -207,15 +209,16 @@ impl Predictor {
         }
     }
 
-    /// Makes sure that the model is a denoiser.
+    /// Checks that the model denoises.
     ///
     /// # Errors
-    /// [`PredictError::Cannot`] if it is none.
+    /// [`PredictError::Cannot`] if it does not.
     pub fn require_denoiser(&self) -> Result<(), PredictError> {
         if self.can_denoise() { Ok(()) } else { Err(self.cannot("denoise")) }
     }
 
-    /// The joint model, for what no other model can do; `what` names it in the message.
+    /// The joint model, for tasks that no other model can do; `what` names the task in the error
+    /// message.
     ///
     /// # Errors
     /// [`PredictError::Cannot`] if the model is a reference model.
@@ -232,10 +235,11 @@ impl Predictor {
         }
     }
 
-    /// The probabilities of all classes, `p(c | y)`: the softmax of the logits, conditioned on the noise level.
+    /// The probabilities of all classes, `p(c | y)`: the softmax of the logits, conditioned on the
+    /// noise level.
     ///
-    /// The image is brought to the model's channels and size as in training, except that it covers the size where training
-    /// pads. `noise` is the level that the image has at the model's size.
+    /// The image is converted to the model's channels and size as in training, except that it is
+    /// enlarged where training pads. `noise` is the noise level of the image at the model's size.
     ///
     /// ```
     /// use miyasawa::prelude::*;
@@ -248,8 +252,8 @@ impl Predictor {
     /// ```
     ///
     /// # Errors
-    /// If the model does not classify, the level lies outside what it can be conditioned on, or the image holds values that
-    /// are not finite.
+    /// If the model does not classify, the level lies outside what it can be conditioned on, or the
+    /// image has a value that is not finite.
     pub fn classify(&self, image: &Image, noise: Noise) -> Result<Classification, PredictError> {
         self.require_classifier()?;
         let input = self.input(image)?;
@@ -261,7 +265,8 @@ impl Predictor {
     /// The probabilities of all classes behind a defence; see [`Defence`].
     ///
     /// # Errors
-    /// As [`classify`](Self::classify); [`PredictError::Cannot`] if the defence needs a joint model and this is none.
+    /// As [`classify`](Self::classify); [`PredictError::Cannot`] if the defence needs a joint model
+    /// and this is not one.
     pub fn classify_behind(&self, image: &Image, defence: Defence) -> Result<Classification, PredictError> {
         self.require_classifier()?;
         let (input, classifier) = (self.input(image)?, self.classifier(defence)?);
@@ -269,7 +274,8 @@ impl Predictor {
         Classification::new(defence.sigma(), &probs, self.classes())
     }
 
-    /// The model as attacks, certificates and calibration see it, behind a defence: logits, and the gradient for the image.
+    /// The classifier behind a defence for attacks, certificates and calibration: logits, and the
+    /// gradient with respect to the image.
     ///
     /// ```
     /// use miyasawa::{classifier::Defence, prelude::*};
@@ -281,8 +287,8 @@ impl Predictor {
     /// ```
     ///
     /// # Errors
-    /// [`PredictError::Cannot`] if the model does not classify, or not behind this defence; [`PredictError::Level`] if a
-    /// level lies outside what it can be conditioned on.
+    /// [`PredictError::Cannot`] if the model does not classify, or not behind this defence;
+    /// [`PredictError::Level`] if a level lies outside what it can be conditioned on.
     pub fn classifier(&self, defence: Defence) -> Result<BoxedClassifier<'_>, PredictError> {
         let Geometry { channels, height, width } = self.geometry();
         let shape = [channels, height, width];
@@ -298,16 +304,17 @@ impl Predictor {
                 self.level(then)?;
                 joint
             }
-            Defence::Average { .. } => self.joint("answer with a mean over draws of noise")?,
+            Defence::Average { .. } => self.joint("classify by a mean over draws of noise")?,
         };
         Ok(defence.classifier(joint, shape, &self.device))
     }
 
-    /// The image without its noise: `D(y) = y + sigma^2 grad log p(y)`, the formula of Tweedie and Miyasawa.
+    /// The image without its noise: `D(y) = y + sigma^2 grad log p(y)`, the formula of Tweedie and
+    /// Miyasawa.
     ///
-    /// The result has the image's size, channels and depth. Grey images go through a model of colour and the other way round;
-    /// large images go through in overlapping tiles. At level 0 nothing is changed. With [`Noise::Clean`] the image is taken
-    /// to have no noise, which is level 0.
+    /// The result has the image's size, channels and depth. Grey images are converted for a colour
+    /// model and colour images for a grey one; large images are denoised in overlapping tiles. At
+    /// level 0, which is also the level of [`Noise::Clean`], the image stays unchanged.
     ///
     /// ```
     /// use miyasawa::prelude::*;
@@ -320,13 +327,14 @@ impl Predictor {
     /// ```
     ///
     /// # Errors
-    /// If the model does not denoise, the level lies outside what it can be conditioned on, or values are not finite.
+    /// If the model does not denoise, the level lies outside what it can be conditioned on, or
+    /// values are not finite.
     pub fn denoise(&self, image: &Image, noise: Noise) -> Result<Denoised, PredictError> {
         self.denoise_with(image, noise, None, &mut |_| ())
     }
 
-    /// As [`denoise`](Self::denoise), for an image that is known to show `class`: `D(y, c)` where one is given. `progress` is
-    /// called with the share that is done, before each tile of a large image.
+    /// As [`denoise`](Self::denoise), or `D(y, c)` if the image's class is known and given.
+    /// `progress` is called with the share that is done, before each tile of a large image.
     ///
     /// # Errors
     /// As [`denoise`](Self::denoise); [`PredictError::Class`] if there is no such class.
@@ -353,8 +361,9 @@ impl Predictor {
         Ok(Denoised { sigma, image: denoised.with_depth(image.depth()) })
     }
 
-    /// What in the image speaks for a class: `D(y, c) - D(y)`, which is `sigma^2 grad log p(c | y)`, the adversarial gradient
-    /// as a difference of denoisers, at the noise level 0.2. The image is brought to the model's size.
+    /// Explains which parts of the image support a class: `D(y, c) - D(y)`, which is `sigma^2 grad
+    /// log p(c | y)`, the adversarial gradient as a difference of denoisers, at the noise level
+    /// 0.2. The image is resized to the model's size.
     ///
     /// ```
     /// use miyasawa::prelude::*;
@@ -369,7 +378,8 @@ impl Predictor {
     /// ```
     ///
     /// # Errors
-    /// [`PredictError::Cannot`] if the model is no joint model; [`PredictError::Class`] if there is no such class.
+    /// [`PredictError::Cannot`] if the model is not a joint model; [`PredictError::Class`] if there
+    /// is no such class.
     pub fn explain(&self, image: &Image, class: usize) -> Result<Explanation, PredictError> {
         self.explain_at(image, class, EXPLAIN_SIGMA)
     }
@@ -377,12 +387,13 @@ impl Predictor {
     /// As [`explain`](Self::explain), at a noise level of your choice.
     ///
     /// # Errors
-    /// As [`explain`](Self::explain); [`PredictError::Level`] if the model cannot be conditioned on the level.
+    /// As [`explain`](Self::explain); [`PredictError::Level`] if the model cannot be conditioned on
+    /// the level.
     pub fn explain_at(&self, image: &Image, class: usize, sigma: f64) -> Result<Explanation, PredictError> {
         Ok(self.explain_classes(image, &[class], sigma)?.remove(0))
     }
 
-    /// As [`explain_at`](Self::explain_at), for several classes: one forward pass serves all.
+    /// As [`explain_at`](Self::explain_at), for several classes with one common forward pass.
     ///
     /// # Errors
     /// As [`explain_at`](Self::explain_at).
@@ -399,8 +410,8 @@ impl Predictor {
         Ok(self.run(|| explain::explain(joint, &input, sigma, classes, &self.device)))
     }
 
-    /// `log p(y)` of the image at a noise level, up to a constant that is the same for all images at that level: what tells
-    /// likely images from unlikely ones. The image is brought to the model's size.
+    /// `log p(y)` of the image at a noise level, up to a constant that is the same for all images
+    /// at that level, so that images can be compared. The image is resized to the model's size.
     ///
     /// ```
     /// use miyasawa::prelude::*;
@@ -412,10 +423,10 @@ impl Predictor {
     /// ```
     ///
     /// # Errors
-    /// [`PredictError::Cannot`] if the model is no joint model; [`PredictError::Level`] if it cannot be conditioned on the
-    /// level.
+    /// [`PredictError::Cannot`] if the model is not a joint model; [`PredictError::Level`] if it
+    /// cannot be conditioned on the level.
     pub fn log_density(&self, image: &Image, sigma: f64) -> Result<f64, PredictError> {
-        let joint = self.joint("give a density")?;
+        let joint = self.joint("compute a density")?;
         self.require_denoiser()?;
         self.level(sigma)?;
         let input = self.input(image)?;
@@ -423,10 +434,10 @@ impl Predictor {
         if found.is_finite() { Ok(found) } else { Err(PredictError::NotFinite { sigma }) }
     }
 
-    /// The image as the model takes it: in its channels, at its size, brought to it as in training.
+    /// The preprocessed image: converted to the model's channels and size as in training.
     ///
     /// # Errors
-    /// [`PredictError::NotFiniteImage`] if the image holds values that are not finite.
+    /// [`PredictError::NotFiniteImage`] if the image has a value that is not finite.
     pub fn input(&self, image: &Image) -> Result<Image, PredictError> {
         check_finite(image)?;
         Ok(self.info.data.fitted(image)?)
@@ -437,8 +448,8 @@ impl Predictor {
         if class < classes.len() { Ok(()) } else { Err(PredictError::class(&class.to_string(), classes)) }
     }
 
-    /// Runs work on the predictor's threads. From outside a pool every kernel would wake it and wait, which costs more than a
-    /// small kernel.
+    /// Runs work on the predictor's threads. From outside the pool every kernel would have to wake
+    /// it, which costs more than a small kernel.
     fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
         match &self.pool {
             Some(pool) => pool.install(work),

@@ -4,11 +4,12 @@ use crate::infer;
 use crate::model::NOISE_LEVELS;
 use std::sync::PoisonError;
 
-/// The largest noise level that makes sense for a model that was not trained on larger ones: noise as wide as the range.
+/// The largest noise level for a model that was not trained on larger ones: noise as wide as the
+/// range.
 pub const MAX_NOISE: f64 = 2.0;
 
-/// How much noise an image has: the standard deviation of white Gaussian noise, in units of the [-1, 1] range (25 of 255 is
-/// 25 / 127.5 = 0.196).
+/// How much noise an image has: the standard deviation of white Gaussian noise, in units of the
+/// [-1, 1] range (25 of 255 is 25 / 127.5 = 0.196).
 ///
 /// ```
 /// use miyasawa::prelude::*;
@@ -17,12 +18,14 @@ pub const MAX_NOISE: f64 = 2.0;
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum Noise {
-    /// None to speak of. A classifier is conditioned on the smallest level of its training; a denoiser changes nothing.
+    /// No noise. A classifier is conditioned on the smallest level of its training; a denoiser
+    /// changes nothing.
     #[default]
     Clean,
-    /// As much as this.
+    /// Noise of this level.
     Level(f64),
-    /// As the image itself shows: see [`Image::noise_level`](crate::image::Image::noise_level).
+    /// The level is estimated from the image: see
+    /// [`Image::noise_level`](crate::image::Image::noise_level).
     Estimate,
 }
 
@@ -33,7 +36,7 @@ impl From<f64> for Noise {
 }
 
 impl Noise {
-    /// A level in units of the range from 0 to 255, in which most papers state it.
+    /// A level in units of the range from 0 to 255, as in most papers.
     pub fn of_255(sigma: f64) -> Self {
         Self::Level(sigma / 127.5)
     }
@@ -45,11 +48,12 @@ impl Predictor {
         self.info.sigma
     }
 
-    /// A noise level, if the model can be conditioned on it: positive, unless the network is blind to it, and at most
-    /// [`MAX_NOISE`] or the largest level of the training. One outside the training is warned of, once.
+    /// Returns the noise level if the model can be conditioned on it: positive, unless the network
+    /// is blind, and at most [`MAX_NOISE`] or the largest level of the training. For a level
+    /// outside the training range a warning is printed once.
     ///
     /// # Errors
-    /// [`PredictError::Level`].
+    /// [`PredictError::Level`] if it cannot.
     pub fn level(&self, sigma: f64) -> Result<f64, PredictError> {
         let zero = sigma == 0.0 && self.info.network.is_blind();
         let [min, max] = self.info.sigma;
@@ -65,30 +69,30 @@ impl Predictor {
         Ok(sigma)
     }
 
-    /// The noise level estimated from an image, at most the largest of the training; `name` is for the warning where more
-    /// was estimated.
+    /// The noise level estimated from an image, at most the largest of the training; `name` is for
+    /// the warning if more was estimated.
     pub fn estimate_sigma(&self, image: &Image, name: &str) -> f64 {
         let [min, max] = self.info.sigma;
         let found = image.noise_level();
         if found > max {
-            tracing::warn!("{name}: noise level {found:.3} estimated, above the {max} of the training");
+            tracing::warn!("{name}: estimated noise level {found:.3}, above the {max} of the training");
         }
         if found.is_finite() { found.min(max) } else { min }
     }
 
-    /// The level that a denoiser works at.
+    /// The noise level that a denoiser removes.
     pub(super) fn denoising_level(&self, image: &Image, noise: Noise) -> Result<f64, PredictError> {
         match noise {
             Noise::Clean | Noise::Level(0.0) => Ok(0.0),
-            // Below what a network can be conditioned on, its correction is shortened to nothing.
+            // Below the smallest level of a network the correction is scaled down, to 0 at level 0.
             Noise::Level(sigma) if sigma > 0.0 && sigma < *NOISE_LEVELS.start() => Ok(sigma),
             Noise::Level(sigma) => self.level(sigma),
             Noise::Estimate => Ok(self.estimate_sigma(image, "image")),
         }
     }
 
-    /// The level that an image has, and the level that the model is conditioned on: they differ for a grey image in a model
-    /// of colour. `input` is the image at the model's size.
+    /// The level of an image, and the level that the model is conditioned on: they differ for a
+    /// grey image and a colour model. `input` is the image at the model's size.
     pub(super) fn classification_level(
         &self,
         image: &Image,
@@ -99,10 +103,10 @@ impl Predictor {
         let sigma = match noise {
             Noise::Clean => return Ok((smallest, smallest)),
             Noise::Level(sigma) => self.level(sigma)?,
-            // A classifier is conditioned on no smaller level than its training had.
+            // A classifier is conditioned on at least the smallest level of its training.
             Noise::Estimate => self.estimate_sigma(input, "image").max(smallest),
         };
         let channels = if image.is_grey() { 1 } else { image.channels() };
-        Ok((sigma, infer::level_to_tell(&self.info, channels, sigma)))
+        Ok((sigma, infer::conditioning_sigma(&self.info, channels, sigma)))
     }
 }

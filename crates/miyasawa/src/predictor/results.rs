@@ -14,12 +14,12 @@ pub struct ClassProbability {
     pub probability: f32,
 }
 
-/// What [`Predictor::classify`](super::Predictor::classify) found.
+/// The result of [`Predictor::classify`](super::Predictor::classify).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Classification {
     /// The image's noise level.
     pub sigma: f64,
-    /// All classes, the likeliest first.
+    /// All classes, the most probable first.
     pub classes: Vec<ClassProbability>,
 }
 
@@ -33,17 +33,17 @@ impl Classification {
         Ok(Self { sigma, classes: metrics::top(probs, probs.len()).into_iter().map(class).collect() })
     }
 
-    /// The likeliest class.
+    /// The most probable class.
     pub fn best(&self) -> &ClassProbability {
         &self.classes[0]
     }
 
-    /// The `n` likeliest classes, or all if there are fewer.
+    /// The `n` most probable classes, or all if there are fewer.
     pub fn top(&self, n: usize) -> &[ClassProbability] {
         &self.classes[..n.min(self.classes.len())]
     }
 
-    /// With the `n` likeliest classes alone, at least one.
+    /// The same result with only the `n` most probable classes, at least one.
     #[must_use]
     pub fn truncated(mut self, n: usize) -> Self {
         self.classes.truncate(n.max(1));
@@ -56,7 +56,7 @@ impl Classification {
     }
 }
 
-/// What [`Predictor::denoise`](super::Predictor::denoise) found.
+/// The result of [`Predictor::denoise`](super::Predictor::denoise).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Denoised {
     /// The noise level that was removed: given, or estimated.

@@ -59,7 +59,7 @@ fn a_predictor_is_shared_between_threads() {
 }
 
 #[test]
-fn wrong_calls_are_errors_and_no_panics() {
+fn invalid_calls_return_errors_and_do_not_panic() {
     let model = untrained("gradresnet", 3, [1.0, 1.0]);
     let fails = |result: Result<(), PredictError>, text: &str| {
         let error = result.expect_err(text).to_string();
@@ -75,17 +75,17 @@ fn wrong_calls_are_errors_and_no_panics() {
         }
     }
     assert!(model.level(25.0).unwrap_err().to_string().contains("25 of 255 is 0.196"));
-    let broken = [f32::NAN, f32::INFINITY].map(|value| {
+    let not_finite = [f32::NAN, f32::INFINITY].map(|value| {
         let mut values = image.values().to_vec();
         values[5] = value;
         Image::new((3, 8, 8), values).unwrap()
     });
-    for broken in &broken {
-        fails(model.classify(broken, Noise::Clean).map(drop), "value 5 of the image");
-        fails(model.denoise(broken, Noise::Estimate).map(drop), "value 5 of the image");
-        fails(model.explain(broken, 0).map(drop), "value 5 of the image");
-        fails(model.denoise_batch(std::slice::from_ref(broken), 0.1.into()).map(drop), "value 5");
-        fails(model.classify_batch(std::slice::from_ref(broken), 0.1.into()).map(drop), "value 5");
+    for image in &not_finite {
+        fails(model.classify(image, Noise::Clean).map(drop), "value 5 of the image");
+        fails(model.denoise(image, Noise::Estimate).map(drop), "value 5 of the image");
+        fails(model.explain(image, 0).map(drop), "value 5 of the image");
+        fails(model.denoise_batch(std::slice::from_ref(image), 0.1.into()).map(drop), "value 5");
+        fails(model.classify_batch(std::slice::from_ref(image), 0.1.into()).map(drop), "value 5");
     }
     fails(model.explain(&image, 3).map(drop), "class '3' is not known");
     fails(model.class("class 3").map(drop), "class 'class 3' is not known");
@@ -100,7 +100,7 @@ fn wrong_calls_are_errors_and_no_panics() {
 }
 
 #[test]
-fn what_has_no_image_or_one_pixel_is_answered() {
+fn empty_batches_and_single_pixels_are_valid() {
     let model = untrained("gradresnet", 3, [1.0, 1.0]);
     assert!(model.classify_batch(&[], Noise::Clean).unwrap().is_empty());
     assert!(model.denoise_batch(&[], Noise::Estimate).unwrap().is_empty());
@@ -116,7 +116,7 @@ fn what_has_no_image_or_one_pixel_is_answered() {
 }
 
 #[test]
-fn a_model_says_what_it_cannot_do() {
+fn errors_name_the_task_that_a_model_cannot_do() {
     let plain = untrained("resnet18", 3, [1.0, 0.0]);
     let says = |error: PredictError, text: &str| {
         assert!(error.to_string().contains(text), "{error}");
@@ -126,17 +126,17 @@ fn a_model_says_what_it_cannot_do() {
     plain.classify(&image(8), Noise::Clean).unwrap();
     says(plain.denoise(&image(8), Noise::Clean).unwrap_err(), "does not denoise: it is a resnet18");
     says(plain.explain(&image(8), 0).unwrap_err(), "does not explain");
-    says(plain.log_density(&image(8), 0.1).unwrap_err(), "does not give a density");
+    says(plain.log_density(&image(8), 0.1).unwrap_err(), "does not compute a density");
     let defence = Defence::Average { sigma: 0.2, draws: 2, seed: 0 };
     says(plain.classify_behind(&image(8), defence).unwrap_err(), "mean over draws");
     let one = untrained("gradresnet", 1, [0.0, 1.0]);
     assert!(!one.can_classify() && one.can_denoise() && one.classes().len() == 1);
-    says(one.classify(&image(8), Noise::Clean).unwrap_err(), "it knows one class");
-    says(one.classify_batch(&[image(8)], Noise::Clean).unwrap_err(), "it knows one class");
+    says(one.classify(&image(8), Noise::Clean).unwrap_err(), "it has only one class");
+    says(one.classify_batch(&[image(8)], Noise::Clean).unwrap_err(), "it has only one class");
 }
 
 #[test]
-fn a_batch_gives_the_answers_of_its_images() {
+fn a_batch_returns_the_results_of_its_images() {
     let model = untrained("gradresnet", 3, [1.0, 1.0]);
     let grey = Image::filled(1, 8, 8, 0.2).unwrap().with_noise(0.2, 1).unwrap();
     let stored_as_colour = grey.to_channels(3).unwrap();
@@ -164,7 +164,7 @@ fn a_batch_gives_the_answers_of_its_images() {
 }
 
 #[test]
-fn threads_of_its_own_change_no_answer() {
+fn the_number_of_threads_does_not_change_results() {
     let (checkpoint, sha256) = bundled::checkpoint().unwrap();
     let one = Predictor::builder().threads(1).bundled().unwrap();
     let three = Predictor::builder().threads(3).from_checkpoint(checkpoint, "copy").unwrap();

@@ -1,8 +1,8 @@
-//! Why a figure or a page could not be made.
+//! Errors of figures and pages.
 
 use crate::atomic::AtomicError;
 
-/// Why a figure could not be drawn or written.
+/// An error while drawing or writing a figure.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReportError {

@@ -1,4 +1,4 @@
-//! Figures that a model draws.
+//! Figures of a model's results.
 
 use super::{COLUMN, DENSITY, Histogram, PERCENT, Plot, ReportError, Series, SeriesStyle};
 use crate::calibrate::CalibrationRow;
@@ -16,11 +16,12 @@ pub const SHOWN: usize = 4;
 
 /// The size of the captions on a page, in its pixels.
 const TEXT: f32 = 15.0;
-/// What captions to the left of the rows and gaps take of the width, in pixels of a page.
+/// Width of the row captions and gaps, in pixels of a page.
 const MARGIN: u32 = 130;
 
-/// How images with this longer side are drawn in so many columns: they are enlarged towards `cell` pixels of a page, or
-/// as far as a page is wide. Captions grow with images that are larger than that, for the page makes them smaller.
+/// The grid settings for images with the longer side `side` in `columns` columns: the images are
+/// enlarged to about `cell` pixels of a page, or as far as the page's width allows. Captions of
+/// larger images are larger, because the page scales the figure down.
 fn drawn<'a>(side: usize, columns: usize, cell: u32) -> Grid<'a> {
     let room = (COLUMN - MARGIN) / columns.max(1) as u32;
     let cell = (DENSITY * cell.min(room)) as usize;
@@ -30,7 +31,8 @@ fn drawn<'a>(side: usize, columns: usize, cell: u32) -> Grid<'a> {
     Grid { scale, text, gap: 4 * DENSITY as usize, ..Grid::default() }
 }
 
-/// Noisy, denoised and clean: three columns for each of a few images, a row for each noise level.
+/// Draws noisy, denoised and clean images: three columns for each of a few images, a row for each
+/// noise level.
 ///
 /// # Errors
 /// If the figure cannot be drawn.
@@ -65,13 +67,13 @@ pub fn denoising_grid(
     Ok(grid.draw()?)
 }
 
-/// One figure with a row for every class: the image, `D(y)`, `D(y, c)`, their difference, the adversarial gradient
-/// by autodiff, and how equal the last two are.
+/// Draws a figure with a row for every class: the image, `D(y)`, `D(y, c)`, their difference and
+/// the adversarial gradient by autodiff, with the relative error between the last two.
 ///
 /// # Errors
 /// If the figure cannot be drawn.
 pub fn explanation(y: &Image, found: &[Explanation], classes: &[String]) -> Result<Image, ReportError> {
-    // A row is divided by one number, so that its last two images look alike only if they are.
+    // Both images are divided by the same number, so that differences between them stay visible.
     let mut scaled = Vec::new();
     for one in found {
         let (difference, peak) = one.difference.amplified();
@@ -94,27 +96,27 @@ pub fn explanation(y: &Image, found: &[Explanation], classes: &[String]) -> Resu
         rows: rows.collect(),
         columns: columns.map(str::to_owned).to_vec(),
         note: format!(
-            "The values of the last two images of a row are multiplied by its factor; they differ by {worst:.1e} of the \
-             largest value."
+            "The values of the last two images of a row are multiplied by its factor; they differ \
+             by {worst:.1e} of the largest value."
         ),
         ..drawn(y.height().max(y.width()), columns.len(), if found.len() > 2 { 96 } else { 192 })
     };
     Ok(grid.draw()?)
 }
 
-/// Points of a path that a figure shows.
-const STATIONS: usize = 8;
+/// Number of points of a path that a figure shows.
+const SHOWN_STEPS: usize = 8;
 
-/// A counterfactual path: evenly spaced points from the start to the end with their distance and probability, and what
-/// changed, enlarged.
+/// Draws a counterfactual path: evenly spaced points from the start to the end with their distance
+/// and probability, and the amplified change.
 ///
 /// # Errors
 /// If the figure cannot be drawn.
 pub fn path(found: &Counterfactual, label: usize, class: &str) -> Result<Image, ReportError> {
     let last = found.steps.len() - 1;
-    let mut stations: Vec<usize> = (0..STATIONS).map(|i| i * last / (STATIONS - 1)).collect();
-    stations.dedup();
-    let steps: Vec<_> = stations.into_iter().map(|i| &found.steps[i]).collect();
+    let mut shown: Vec<usize> = (0..SHOWN_STEPS).map(|i| i * last / (SHOWN_STEPS - 1)).collect();
+    shown.dedup();
+    let steps: Vec<_> = shown.into_iter().map(|i| &found.steps[i]).collect();
     let start = &found.steps[0].image;
     let mut changes = Vec::new();
     let mut largest = 1.0f32;
@@ -139,14 +141,16 @@ pub fn path(found: &Counterfactual, label: usize, class: &str) -> Result<Image, 
         ],
         columns: steps.iter().map(heading).collect(),
         note: format!(
-            "Towards {class}, following D(y, c) - D(y): distance from the start in units of the [0, 1] range, and p({class} | y)."
+            "Towards {class}, following D(y, c) - D(y): distance from the start in units of the \
+             [0, 1] range, and p({class} | y)."
         ),
-        ..drawn(start.height().max(start.width()), STATIONS, 96)
+        ..drawn(start.height().max(start.width()), SHOWN_STEPS, 96)
     };
     Ok(grid.draw()?)
 }
 
-/// The image, its denoised version, and the leading eigenvectors of the denoiser's Jacobian with their eigenvalues.
+/// Draws the image, its denoised version, and the leading eigenvectors of the denoiser's Jacobian
+/// with their eigenvalues.
 ///
 /// # Errors
 /// If the figure cannot be drawn.
@@ -165,8 +169,8 @@ pub fn eigenvectors(y: &Image, denoised: &Image, found: &Spectrum) -> Result<Ima
         }],
         columns: columns.collect(),
         note: format!(
-            "Leading eigenvectors of the denoiser's Jacobian at noise level {} with their eigenvalues; the trace is {:.1} of \
-             {} dimensions.",
+            "Leading eigenvectors of the denoiser's Jacobian at noise level {} with their \
+             eigenvalues; the trace is {:.1} of {} dimensions.",
             found.sigma,
             found.trace,
             y.values().len()
@@ -176,8 +180,9 @@ pub fn eigenvectors(y: &Image, denoised: &Image, found: &Spectrum) -> Result<Ima
     Ok(grid.draw()?)
 }
 
-/// Reliability diagrams: the share of right answers against their mean confidence, before and after a temperature. A
-/// marker's area is the number of images in its bin, which the bars below tell of the answers as they are.
+/// Reliability diagrams: accuracy against mean confidence, before and after temperature scaling. A
+/// marker's area is the number of images in its bin; the bars below show these numbers before
+/// scaling.
 pub fn reliability(rows: &[CalibrationRow]) -> Vec<Plot> {
     let line = |name: String, bins: &[ReliabilityBin]| {
         let at = |b: &ReliabilityBin| (100.0 * b.confidence, Estimate::share(b.accuracy, b.count as usize));
@@ -187,7 +192,7 @@ pub fn reliability(rows: &[CalibrationRow]) -> Vec<Plot> {
     };
     rows.iter()
         .map(|row| {
-            let before = format!("as it is, ECE {:.3}", row.before.ece);
+            let before = format!("T = 1, ECE {:.3}", row.before.ece);
             let after = format!("T = {:.2}, ECE {:.3}", row.temperature, row.after.ece);
             let series = vec![
                 Series::reference("perfect", vec![(0.0, 0.0), (100.0, 100.0)]),

@@ -1,16 +1,16 @@
-//! One page that holds everything it shows: no script, no file beside it, nothing fetched.
+//! A self-contained HTML page: no scripts, no other files, nothing fetched.
 
 use super::provenance::Provenance;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use std::fmt::Write;
 
-/// What a table has besides its cells.
+/// The caption and the marked cells of a table.
 #[derive(Clone, Debug, Default)]
 pub struct TableOptions {
-    /// Stands under the table.
+    /// The caption below the table.
     pub caption: Option<String>,
-    /// Marked cells, row and column counted from 0. Which of several values is the best beyond its interval is
-    /// [`distinct_best`](crate::metrics::distinct_best)'s to say.
+    /// Marked cells, (row, column) counted from 0; see
+    /// [`distinct_best`](crate::metrics::distinct_best).
     pub marked: Vec<(usize, usize)>,
 }
 
@@ -33,7 +33,8 @@ pub struct Page {
 
 /// Width of the page's text column, in CSS pixels.
 pub const COLUMN: u32 = 920;
-/// Pixels of a drawn image in a CSS pixel, for figures with text: screens have up to two, and text of one looks torn.
+/// Pixels of a drawn image in a CSS pixel, for figures with text: screens have up to two, and text
+/// drawn with one is blurred.
 pub const DENSITY: u32 = 2;
 
 const STYLE: &str = include_str!("page.css");
@@ -44,7 +45,8 @@ impl Page {
         Self { title: title.to_owned(), body: String::new(), footer: String::new() }
     }
 
-    /// Where the page comes from, at its end: program, date, command line, and name and hash of every model.
+    /// Adds the provenance at the end: program, date, command line, and name and hash of every
+    /// model.
     pub fn provenance(&mut self, from: &Provenance, models: &[(String, String)]) -> &mut Self {
         let (program, date, call) = (Escaped(&from.program), Escaped(&from.date), Escaped(&from.call));
         self.footer = format!("<p>{program}, {date}</p>\n<pre><code>{call}</code></pre>");
@@ -60,7 +62,7 @@ impl Page {
         self.push(format_args!("<p>{}</p>", Escaped(text)))
     }
 
-    /// Paragraphs that stand out, each a verdict and what it rests on: the answer.
+    /// Adds highlighted paragraphs, each a verdict and its justification.
     pub fn answer(&mut self, paragraphs: &[(String, String)]) -> &mut Self {
         let mut html = String::new();
         for (verdict, reason) in paragraphs {
@@ -80,12 +82,13 @@ impl Page {
         self.push(format_args!("<h3>{}</h3>", Escaped(text)))
     }
 
-    /// Text in a fixed-width font, line by line as it is: a command, a configuration.
+    /// Adds text in a fixed-width font with its line breaks: a command, a configuration.
     pub fn code(&mut self, text: &str) -> &mut Self {
         self.push(format_args!("<pre><code>{}</code></pre>", Escaped(text)))
     }
 
-    /// A table. Columns of numbers are aligned to the right. One that is wider than the page scrolls.
+    /// A table. Columns of numbers are aligned to the right. One that is wider than the page
+    /// scrolls.
     pub fn table(&mut self, header: &[&str], rows: &[Vec<String>]) -> &mut Self {
         self.table_with(header, rows, &TableOptions::default())
     }
@@ -120,7 +123,8 @@ impl Page {
         self.push(format_args!("{html}"))
     }
 
-    /// A PNG image that was drawn with [`DENSITY`] pixels for each of the page, smaller where the page is narrower.
+    /// A PNG image that was drawn with [`DENSITY`] pixels for each of the page, smaller where the
+    /// page is narrower.
     pub fn figure_png(&mut self, png: &[u8], caption: &str) -> &mut Self {
         let size = |(w, h): (u32, u32)| {
             format!(" width=\"{}\" height=\"{}\"", w.div_ceil(DENSITY), h.div_ceil(DENSITY))
@@ -129,7 +133,8 @@ impl Page {
         self.figure("", &[image("image/png", png, caption, &size)], caption)
     }
 
-    /// An SVG drawing, on a light card in the dark theme too. It is embedded as an image: nothing in it can run.
+    /// An SVG drawing, on a light card in the dark theme too. It is embedded as an image: nothing
+    /// in it can run.
     pub fn figure_svg(&mut self, svg: &str, caption: &str) -> &mut Self {
         self.figure_svgs(&[svg.to_owned()], caption)
     }
@@ -145,7 +150,7 @@ impl Page {
         self.push(format_args!("<figure{class}>{}{}</figure>", images.concat(), Caption(caption)))
     }
 
-    /// The whole document.
+    /// The complete HTML document.
     #[must_use]
     pub fn render(&self) -> String {
         let (title, body) = (Escaped(&self.title), &self.body);
@@ -153,7 +158,7 @@ impl Page {
             "" => format!("<p>{} {}</p>", env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION")),
             footer => footer.to_owned(),
         };
-        // The policy makes the browser hold the page to its promise of loading nothing.
+        // The policy makes the browser refuse to load anything.
         format!(
             "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
              <meta http-equiv=\"Content-Security-Policy\" \
@@ -172,18 +177,18 @@ impl Page {
     }
 }
 
-/// An image as an element that holds it.
+/// An `img` element that contains the image's bytes.
 fn image(kind: &str, bytes: &[u8], alt: &str, size: &str) -> String {
     let (data, alt) = (STANDARD.encode(bytes), Escaped(alt));
     format!("<img src=\"data:{kind};base64,{data}\" alt=\"{alt}\"{size}>")
 }
 
-/// Appends; a string has always room.
+/// Appends to a string, which cannot fail.
 fn put(html: &mut String, text: std::fmt::Arguments<'_>) {
     let _ = html.write_fmt(text);
 }
 
-/// Text with the characters that mean something in HTML replaced.
+/// Text with the special characters of HTML escaped.
 struct Escaped<'a>(&'a str);
 
 impl std::fmt::Display for Escaped<'_> {
@@ -194,7 +199,7 @@ impl std::fmt::Display for Escaped<'_> {
             '>' => f.write_str("&gt;"),
             '"' => f.write_str("&quot;"),
             '\'' => f.write_str("&#39;"),
-            // HTML has no way to write a null character.
+            // HTML cannot represent a null character.
             '\0' => f.write_char(char::REPLACEMENT_CHARACTER),
             c => f.write_char(c),
         })
@@ -213,7 +218,7 @@ impl std::fmt::Display for Caption<'_> {
     }
 }
 
-/// The number a cell starts with, whatever unit comes after it: `31.07 dB`, `86.5%`, `0.91 ± 0.02`.
+/// The number at the start of a cell, followed by any unit: `31.07 dB`, `86.5%`, `0.91 ± 0.02`.
 fn number(cell: &str) -> Option<f64> {
     let cell = cell.trim().replace('\u{2212}', "-").replace(',', "");
     let digits = |c: char| c.is_ascii_digit() || matches!(c, '.' | '-' | '+' | 'e' | 'E');
@@ -223,7 +228,7 @@ fn number(cell: &str) -> Option<f64> {
     start.parse().ok().filter(|v: &f64| v.is_finite())
 }
 
-/// Whether a column holds numbers, or dashes in their place, and at most nothing besides.
+/// Whether a column holds only numbers, dashes and empty cells, and at least one number or dash.
 fn is_numeric(rows: &[Vec<String>], column: usize) -> bool {
     let cells = || rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.trim());
     let counts = |cell: &str| matches!(cell, "-" | "\u{2013}" | "\u{2014}") || number(cell).is_some();
@@ -274,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_fetched() {
+    fn a_page_loads_nothing() {
         let mut page = Page::new("t");
         page.figure_png(&png(3, 2), "").figure_svg("<svg onload=\"alert(1)\"/>", "");
         let html = page.render();

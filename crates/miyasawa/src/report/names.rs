@@ -2,26 +2,26 @@
 
 use std::path::Path;
 
-/// Names of a run's files that say nothing of the run.
-const UNTELLING: [&str; 2] = ["model", "best"];
+/// File names that are the same in every run.
+const GENERIC: [&str; 2] = ["model", "best"];
 
-/// A short name for each path, different for different paths: the file without its extension, with as many of the folders
-/// before it as it takes to tell it from the others; a run's `model.safetensors` and `best.safetensors` are called by their
-/// folder too. Equal paths are numbered.
+/// Returns a short name for each path, different for different paths: the file name without its
+/// extension, with as many parent folders as are needed to make it unique, and at least one for a
+/// run's `model.safetensors` and `best.safetensors`. Equal paths are numbered.
 pub fn short_names(paths: &[String]) -> Vec<String> {
     let parts: Vec<Vec<String>> = paths.iter().map(|path| parts(path)).collect();
     let name = |parts: &[String], kept: usize| parts[parts.len() - kept.min(parts.len())..].join("/");
     let least = |parts: &[String]| {
-        let untelling = parts.last().is_some_and(|last| UNTELLING.contains(&last.as_str()));
-        if untelling { 2 } else { 1 }
+        let generic = parts.last().is_some_and(|last| GENERIC.contains(&last.as_str()));
+        if generic { 2 } else { 1 }
     };
     let mut names: Vec<String> = Vec::new();
     for (i, own) in parts.iter().enumerate() {
         let others = || parts.iter().enumerate().filter(|(k, other)| *k != i && *other != own);
-        let told_apart = |kept: &usize| {
+        let unique = |kept: &usize| {
             others().all(|(_, other)| name(other, least(other).max(*kept)) != name(own, *kept))
         };
-        let kept = (least(own)..=own.len()).find(told_apart).unwrap_or(own.len());
+        let kept = (least(own)..=own.len()).find(unique).unwrap_or(own.len());
         let earlier = parts[..i].iter().filter(|other| *other == own).count();
         let short = name(own, kept);
         names.push(if earlier > 0 { format!("{short} ({})", earlier + 1) } else { short });
@@ -29,7 +29,8 @@ pub fn short_names(paths: &[String]) -> Vec<String> {
     names
 }
 
-/// The parts of a path, the last without the extension of a checkpoint. A name that is no path is one part.
+/// The parts of a path, the last without the extension of a checkpoint. A name such as `<bundled>`
+/// is one part.
 fn parts(path: &str) -> Vec<String> {
     if path.starts_with('<') {
         return vec![path.to_owned()];

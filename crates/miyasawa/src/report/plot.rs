@@ -24,15 +24,15 @@ use std::sync::OnceLock;
 /// How a [`Series`] is drawn.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SeriesStyle {
-    /// A line in a colour of its own, with markers where the points are few, named in the legend.
+    /// A line in its own colour, with markers if the points are few, in the legend.
     #[default]
     Solid,
-    /// A thin pale line in the colour of the next solid series and not in the legend: the raw values behind
-    /// their average.
+    /// A thin pale line in the colour of the next solid series, not in the legend: raw values
+    /// behind their average.
     Faint,
-    /// Markers in a colour of their own, named in the legend, that no line joins.
+    /// Markers in their own colour without a line, in the legend.
     Points,
-    /// A grey line without markers, in the legend: what the others are compared with.
+    /// A grey line without markers, in the legend: a reference for the others.
     Reference,
 }
 
@@ -41,21 +41,22 @@ pub enum SeriesStyle {
 pub struct Series {
     /// Its name in the legend.
     pub name: String,
-    /// The points in drawing order. A point that is not finite, or not positive on a logarithmic axis, is left
-    /// out and the line joins its neighbours.
+    /// The points in drawing order. A point that is not finite, or not positive on a logarithmic
+    /// axis, is left out and the line joins its neighbours.
     pub points: Vec<(f64, f64)>,
     /// How it is drawn.
     pub style: SeriesStyle,
-    /// The lower and the upper end of each point's interval, as far as they are given and known.
+    /// The lower and the upper end of each point's interval; missing or `None` if unknown.
     pub intervals: Vec<Option<[f64; 2]>>,
-    /// How many examples each point stands for, which is the area of its marker; all are alike if none are given.
+    /// Number of examples of each point, shown by the area of its marker; empty for markers of
+    /// equal size.
     pub counts: Vec<u64>,
 }
 
 /// A strip of bars below a plot, on the same horizontal axis.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Histogram {
-    /// What is counted.
+    /// The label: the counted objects.
     pub label: String,
     /// Where each bar begins and ends, and its count.
     pub bins: Vec<(f64, f64, u64)>,
@@ -89,11 +90,11 @@ impl Series {
 /// One panel: a frame with axes, a legend above it, and lines.
 #[derive(Clone, Debug, Default)]
 pub struct Plot {
-    /// Stands above the panel.
+    /// The title above the panel.
     pub title: String,
-    /// What the horizontal axis counts.
+    /// Label of the horizontal axis.
     pub x_label: String,
-    /// What the vertical axis counts.
+    /// Label of the vertical axis.
     pub y_label: String,
     /// Logarithmic horizontal axis.
     pub log_x: bool,
@@ -101,18 +102,20 @@ pub struct Plot {
     pub log_y: bool,
     /// The lines, drawn in this order.
     pub series: Vec<Series>,
-    /// The values the horizontal axis spans; what points and ticks span if none.
+    /// The range of the horizontal axis; `None` for the range of points and ticks.
     pub x_range: Option<(f64, f64)>,
-    /// The values the vertical axis spans; what the points span if none. Lines are cut at its ends.
+    /// The range of the vertical axis; `None` for the range of the points. Lines are clipped at its
+    /// ends.
     pub y_range: Option<(f64, f64)>,
-    /// Where the horizontal axis is labelled, for instance at the measured noise levels; round values if none.
+    /// Ticks of the horizontal axis, for instance the measured noise levels; `None` for round
+    /// values.
     pub x_ticks: Option<Vec<f64>>,
-    /// Below the frame.
+    /// A histogram below the frame.
     pub histogram: Option<Histogram>,
 }
 
 impl Plot {
-    /// A plot with linear axes that fit the series.
+    /// A plot with linear axes that span the series.
     pub fn new(
         title: impl Into<String>,
         x_label: impl Into<String>,
@@ -132,8 +135,8 @@ impl Plot {
 /// The range of an axis of shares in percent, the same in every plot so that they can be compared.
 pub const PERCENT: (f64, f64) = (0.0, 100.0);
 
-/// The range from a multiple of `step` to another that holds all finite values, for the axes of several plots that are to be
-/// compared; none without a value.
+/// The range from a multiple of `step` to another that holds all finite values, for the axes of
+/// several plots that are to be compared; `None` without a finite value.
 pub fn rounded_range(values: impl IntoIterator<Item = f64>, step: f64) -> Option<(f64, f64)> {
     let finite = values.into_iter().filter(|v| v.is_finite());
     let (low, high) = finite.fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| (l.min(v), h.max(v)));
@@ -141,10 +144,12 @@ pub fn rounded_range(values: impl IntoIterator<Item = f64>, step: f64) -> Option
     (low <= high).then_some((low, if high > low { high } else { low + step }))
 }
 
-/// The name is a CSS list, so that a browser shows an SVG in a font that it has; bitmaps use the registered one.
+/// A CSS list of fonts, so that a browser shows an SVG in an installed font; bitmaps use the
+/// registered one.
 const FONT: &str = "Ubuntu, system-ui, sans-serif";
 
-/// A bitmap is drawn this many times larger and then averaged: the backend does not smooth thick lines.
+/// A bitmap is drawn this many times larger and then averaged: the backend does not smooth thick
+/// lines.
 const OVERSAMPLING: u32 = 2;
 
 /// The backend's coordinates are integers; an SVG is drawn in units of this fraction of a pixel.
@@ -170,11 +175,12 @@ pub fn render_png(plots: &[Plot], columns: usize, width: u32, height: u32) -> Re
         present(&root)?;
     }
     let large = RgbImage::from_raw(wide, high, buffer)
-        .ok_or_else(|| ReportError::Draw("the buffer does not fit the image".to_owned()))?;
+        .ok_or_else(|| ReportError::Draw("the buffer is too small for the image".to_owned()))?;
     Ok(image::imageops::thumbnail(&large, width, height))
 }
 
-/// Draws one plot as an SVG document of `width` by `height` pixels. It names no file and needs no font.
+/// Draws one plot as an SVG document of `width` by `height` pixels. It names no file and needs no
+/// font.
 ///
 /// # Errors
 /// If the image has no pixel or a side above 8192 pixels.
@@ -188,8 +194,8 @@ pub fn render_svg(plot: &Plot, width: u32, height: u32) -> Result<String, Report
         draw_plot(plot, &root, Canvas { scale: f64::from(SUBPIXELS), join: false })?;
         present(&root)?;
     }
-    // The size in pixels goes back to what was asked for; the view box keeps the fine units. Round joins keep
-    // a noisy line from growing spikes.
+    // The size in pixels is set to the requested one; the view box keeps the fine units. Round
+    // joins prevent spikes in noisy lines.
     let drawn = format!("<svg width=\"{wide}\" height=\"{high}\"");
     let asked = format!("<svg width=\"{width}\" height=\"{height}\" stroke-linejoin=\"round\"");
     Ok(text.replacen(&drawn, &asked, 1))
@@ -209,7 +215,7 @@ fn prepare(width: u32, height: u32) -> Result<(), ReportError> {
     let sides = 1..=MAX_SIDE;
     if !sides.contains(&width) || !sides.contains(&height) {
         return Err(ReportError::Draw(format!(
-            "an image of {width}x{height}, where a side is 1 to {MAX_SIDE} pixels"
+            "the image size is {width}x{height}, expected sides of 1 to {MAX_SIDE} pixels"
         )));
     }
     let register = || register_font(FONT, FontStyle::Normal, epaint_default_fonts::UBUNTU_LIGHT).is_ok();
@@ -298,8 +304,8 @@ mod tests {
         plot.series[0].intervals = vec![Some([0.1, 0.9]), None];
         let bars = Histogram { label: "images".to_owned(), bins: vec![(0.1, 0.3, 1), (0.7, 0.9, 100)] };
         plot.histogram = Some(bars);
-        let whole = render_svg(&plot, 300, 260).unwrap();
-        assert!(whole.contains("\n100\n") && whole.contains("\nimages\n"), "the bars have their numbers");
+        let svg = render_svg(&plot, 300, 260).unwrap();
+        assert!(svg.contains("\n100\n") && svg.contains("\nimages\n"), "the bars have their numbers");
         assert!(coloured(&render_png(&[plot], 1, 300, 260).unwrap()) > 0);
     }
 

@@ -1,25 +1,25 @@
-//! Where a report comes from.
+//! The provenance of a report: program, date and command line.
 
 use serde::{Deserialize, Serialize};
 use std::{ffi::OsString, path::Path, time::SystemTime};
 
-/// What made a document, when, and how it is made again. It stands apart from what was measured, which does not depend on
-/// it.
+/// The program, date and command line that made a document. The measurements do not depend on it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Provenance {
     /// The program and its version.
     pub program: String,
-    /// When, in UTC: `2026-11-28T07:40:12Z` (RFC 3339).
+    /// The date and time in UTC: `2026-11-28T07:40:12Z` (RFC 3339).
     pub date: String,
-    /// The command line, as a shell reads it.
+    /// The command line, quoted for a shell.
     pub call: String,
 }
 
 impl Provenance {
-    /// That of a document which is made now by a command line: the program's name or path, and its arguments.
+    /// The provenance of a document made now by the command line `arguments`, the program's name or
+    /// path first.
     pub fn now(arguments: impl IntoIterator<Item = OsString>) -> Self {
         let mut arguments = arguments.into_iter();
-        // Where the program lies is of no use elsewhere.
+        // The program's folder is different on other machines.
         let program = arguments.next().unwrap_or_default();
         let program = Path::new(&program).file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let quoted = arguments.map(|argument| quoted(&argument.to_string_lossy()));
@@ -36,7 +36,7 @@ fn quoted_name(program: String) -> String {
     if program.is_empty() { env!("CARGO_PKG_NAME").to_owned() } else { quoted(&program) }
 }
 
-/// An argument as a POSIX shell reads it.
+/// Quotes an argument for a POSIX shell.
 fn quoted(argument: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "_-./,=:+@%^".contains(c);
     if !argument.is_empty() && argument.chars().all(plain) {
@@ -54,8 +54,9 @@ fn utc(time: SystemTime) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
 }
 
-/// Year, month and day of a day counted from 1970-01-01 in the Gregorian calendar. Years are counted from March, so that a
-/// leap day is the last of its year (Hinnant, "chrono-compatible low-level date algorithms", `civil_from_days`).
+/// Year, month and day of a day counted from 1970-01-01 in the Gregorian calendar. Years are
+/// counted from March, so that a leap day is the last of its year (Hinnant, "chrono-compatible
+/// low-level date algorithms", `civil_from_days`).
 fn civil(days: u64) -> (u64, u64, u64) {
     let shifted = days + 719_468;
     let (era, of_era) = (shifted / 146_097, shifted % 146_097);

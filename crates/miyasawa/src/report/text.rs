@@ -1,4 +1,4 @@
-//! Numbers as reports write them.
+//! Formatting of numbers and lists in reports.
 
 use crate::metrics::Estimate;
 
@@ -19,7 +19,7 @@ pub fn with_error(value: f64, error: Option<f64>, digits: usize, unit: &str) -> 
     format!("{value:.digits$}{error}{unit}")
 }
 
-/// Things one after the other: `a, b and c`.
+/// A list in words: `a, b and c`.
 pub fn listed(things: &[String]) -> String {
     match things {
         [] => String::new(),

@@ -311,10 +311,8 @@ pub(super) fn network(
         return Err(TrainError::Network(message.to_owned()));
     }
     let network = config.network.architecture(channels, classes, config.dtype.operands());
-    match network.problem() {
-        Some(problem) => Err(TrainError::Network(problem)),
-        None => Ok(network),
-    }
+    network.validate().map_err(TrainError::Network)?;
+    Ok(network)
 }
 
 /// Optimiser steps of a whole run.

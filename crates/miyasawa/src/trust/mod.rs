@@ -1,5 +1,5 @@
-//! All that tells whether to trust a model, in one document: accuracy, calibration, denoising, detection of out_of_distribution
-//! images and robustness, over noise levels.
+//! The trust report: accuracy, calibration, denoising, out-of-distribution detection and robustness
+//! of a model over noise levels, in one document.
 
 mod page;
 mod summary;
@@ -18,7 +18,7 @@ use crate::progress::{Monitor, Piece};
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
-/// What is measured.
+/// The settings of the measurements.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TrustOptions {
     /// Noise levels, in units of the [-1, 1] range.
@@ -48,47 +48,47 @@ impl TrustOptions {
     }
 }
 
-/// A model's robustness where it is told one noise level.
+/// A model's robustness, conditioned on one noise level.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RobustLevel {
-    /// The noise level that the model is told; the images are clean.
+    /// The noise level that the model is conditioned on; the images are clean.
     pub sigma: f64,
     /// Accuracy under attack.
     #[serde(flatten)]
     pub outcome: AttackReport,
 }
 
-/// How well a model tells its own kind of images from others.
+/// How well a model distinguishes in-distribution images from others.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct OutOfDistribution {
-    /// The other images.
+    /// The name of the out-of-distribution data.
     pub data: String,
-    /// Number of them.
+    /// Number of out-of-distribution images.
     pub count: usize,
     /// Every score at every noise level.
     pub rows: Vec<OodRow>,
 }
 
-/// All that was measured of a model.
+/// All measurements of a model.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Trust {
-    /// What the model is called.
+    /// The model's name.
     pub model: String,
     /// Hash of its checkpoint.
     #[serde(default)]
     pub sha256: String,
-    /// How many classes its own images have.
+    /// Number of classes of the in-distribution images.
     #[serde(default)]
     pub classes: usize,
-    /// Number of its own images.
+    /// Number of in-distribution images.
     pub count: usize,
-    /// The noise level that it is told for clean images.
+    /// The noise level that it is conditioned on for clean images.
     pub clean_sigma: f64,
     /// Accuracy, calibration error and denoising at every noise level.
     pub levels: Vec<EvalRow>,
     /// Calibration: clean, at every noise level, under attack.
     pub calibration: Vec<CalibrationRow>,
-    /// OutOfDistribution images.
+    /// Detection of out-of-distribution images, one entry for each data set.
     #[serde(rename = "foreign")]
     pub out_of_distribution: Vec<OutOfDistribution>,
     /// Robustness at the clean level and at every other.
@@ -109,7 +109,7 @@ impl Trust {
 }
 
 impl RobustLevel {
-    /// The accuracy under an attack of a size; that on clean images where the size is 0.
+    /// The accuracy under an attack of size `eps`; the clean accuracy if it is 0.
     fn accuracy(&self, eps: f64) -> Option<Estimate> {
         let AttackReport { clean_accuracy, clean_interval, rows, .. } = &self.outcome;
         if eps == 0.0 {
@@ -120,30 +120,30 @@ impl RobustLevel {
     }
 }
 
-/// A model and what it is measured on.
+/// A model with the images that it is measured on.
 pub struct Subject<'a> {
-    /// What it is called.
+    /// The model's name.
     pub name: &'a str,
     /// Hash of its checkpoint.
     pub sha256: &'a str,
     /// The model.
     pub model: &'a Model,
-    /// The noise level to tell it for clean images.
+    /// The noise level to condition it on for clean images.
     pub clean_sigma: f64,
     /// Whether it was trained to classify.
     pub classifies: bool,
     /// Whether it was trained to denoise.
     pub denoises: bool,
-    /// Images of its kind, with its classes.
+    /// In-distribution images, with its classes.
     pub data: &'a Dataset,
-    /// Images of other kinds.
+    /// Out-of-distribution images.
     pub out_of_distribution: &'a [Dataset],
-    /// Where it computes.
+    /// The device.
     pub device: &'a Device,
 }
 
 impl Subject<'_> {
-    /// The classifier at a noise level; none if the model is a denoiser alone.
+    /// The classifier at a noise level; `None` if the model does not classify.
     fn classifier(&self, sigma: f64) -> Option<BoxedClassifier<'_>> {
         if !self.classifies {
             return None;
@@ -170,7 +170,7 @@ impl Subject<'_> {
     /// attack at a noise level: attacks take most of the time, and one that was interrupted goes on.
     ///
     /// # Errors
-    /// Those of the journals.
+    /// If a journal cannot be used.
     pub fn measure(
         &self,
         options: &TrustOptions,
@@ -206,12 +206,13 @@ impl Subject<'_> {
         if self.classifier(clean_sigma).is_none() {
             return Ok(found);
         }
-        let at =
-            |sigma: f64| self.classifier(sigma).expect("a model that classifies at one level does so at all");
+        let at = |sigma: f64| {
+            self.classifier(sigma).expect("a model that classifies at one level classifies at every level")
+        };
 
         let attacks = eps.iter().filter(|e| **e > 0.0).map(|e| Pgd::new(norm, *e, steps, seed)).collect();
         let plan = CalibrateOptions { clean_sigma, sigmas: sigmas.clone(), attacks, batch, seed };
-        // A temperature needs images besides those that it is measured on.
+        // The temperature is fitted to other images than those that are measured.
         if self.data.len() > 1 {
             found.calibration = calibrate(&at, self.data, &plan, &mut Piece::named(monitor, "calibration"));
         }
@@ -228,12 +229,12 @@ impl Subject<'_> {
         }
 
         let plan = options.attack();
-        let mut told = vec![clean_sigma];
-        // A network that is told no level has one robustness.
-        let levels = self.model.joint().is_some_and(|joint| !joint.net.is_blind());
-        told.extend(sigmas.iter().filter(|s| **s != clean_sigma && levels));
-        for sigma in told {
-            let label = format!("attack, told noise {sigma}");
+        let mut conditioning = vec![clean_sigma];
+        // A blind network has the same robustness at every level.
+        let conditioned = self.model.joint().is_some_and(|joint| !joint.net.is_blind());
+        conditioning.extend(sigmas.iter().filter(|s| **s != clean_sigma && conditioned));
+        for sigma in conditioning {
+            let label = format!("attack, conditioned on noise {sigma}");
             let mut journal = journal(sigma)?;
             let outcome =
                 run(at(sigma).as_ref(), self.data, &plan, &mut journal, &mut Piece::named(monitor, &label))?;
@@ -299,7 +300,7 @@ mod tests {
             "noise:uniform",
             "PSNR",
             "Conditioned on noise 0.4",
-            "What 12 images can tell",
+            "What 12 images can show",
             "c0ffee",
             "miyasawa trust m",
         ] {
@@ -307,15 +308,16 @@ mod tests {
         }
         let (title, summary) = (html.find("Can it be trusted?"), html.find("<h2>Summary"));
         assert!(title < summary && summary < html.find("<h2>Under noise"), "the answer comes first");
-        // Twelve images show nothing of two models that are one, and little of any others.
+        // Two copies of one model must not differ.
         assert!(!html.contains("<mark>"));
-        // What was trained without classes is measured as a denoiser.
+        // A model trained without classes is measured as a denoiser only.
         let unlabelled = Subject { classifies: false, ..subject };
         let alone = unlabelled.measure(&options, &mut |_| Ok(Journal::in_memory()), &mut ()).unwrap();
         assert!(alone.robust.is_empty() && alone.levels.iter().all(|row| row.accuracy.is_none()));
         assert!(alone.levels.iter().all(|row| row.psnr.is_some()));
-        // A model whose smallest level is one of the others': its robustness stands there, and nobody's is moved.
-        let told = |sigmas: [f64; 2]| {
+        // One model's smallest level is another's second level: both robustness values stay in
+        // their tables.
+        let conditioned = |sigmas: [f64; 2]| {
             let at = |(sigma, share): (f64, f64)| {
                 let mut level = found.robust[0].clone();
                 level.sigma = sigma;
@@ -325,7 +327,8 @@ mod tests {
             let robust = sigmas.into_iter().map(|sigma| at((sigma, sigma))).collect();
             Trust { clean_sigma: sigmas[0], robust, ..found.clone() }
         };
-        let html = page(&[told([0.02, 0.4]), told([0.1, 0.4])], &options, "digits", &from).unwrap();
+        let html =
+            page(&[conditioned([0.02, 0.4]), conditioned([0.1, 0.4])], &options, "digits", &from).unwrap();
         let rows: Vec<&str> = html.split("<h3>Conditioned on ").skip(1).collect();
         assert!(rows.len() == 2 && rows[1].starts_with("noise 0.4"), "{}", rows.len());
         for (row, shares) in rows.iter().zip([["2.0%", "10.0%"], ["40.0%", "40.0%"]]) {

@@ -1,4 +1,4 @@
-//! The page of one model or several side by side.
+//! The HTML page of the trust report, for one model or several side by side.
 
 use super::{Trust, TrustOptions, summary};
 use crate::eval::Quantity;
@@ -13,8 +13,8 @@ use crate::report::{
 const WIDE: (u32, u32) = (720, 320);
 const HALF: (u32, u32) = (434, 420);
 
-/// The page while it is made.
-struct Report<'a> {
+/// The page under construction.
+struct TrustPage<'a> {
     page: Page,
     models: &'a [Trust],
     /// Short names of the models.
@@ -22,27 +22,27 @@ struct Report<'a> {
     options: &'a TrustOptions,
 }
 
-/// What is shown side by side: a line for each key, a column for each model.
+/// A table and a plot that compare the models: a row for each key, a column for each model.
 struct SideBySide<'v> {
     title: &'v str,
     x: &'v str,
     y: &'v str,
     keys: &'v [f64],
     caption: &'v str,
-    /// What a model has at a key.
+    /// A model's value at a key.
     value: &'v dyn Fn(&Trust, f64) -> Option<Estimate>,
     show: &'v dyn Fn(Estimate) -> String,
     /// The value in the plot's units.
     factor: f64,
     range: Option<(f64, f64)>,
-    /// What all are compared with.
+    /// The reference that all models are compared with.
     reference: Option<Reference<'v>>,
 }
 
-/// The name and the values of what all are compared with.
+/// The name and the values of a reference.
 type Reference<'v> = (&'v str, &'v dyn Fn(f64) -> Option<f64>);
 
-impl Report<'_> {
+impl TrustPage<'_> {
     fn side_by_side(&mut self, shown: &SideBySide<'_>) -> Result<(), ReportError> {
         let SideBySide { title, x, y, keys, caption, value, show, factor, range, reference } = shown;
         self.page.subheading(title);
@@ -84,15 +84,15 @@ impl Report<'_> {
     fn summary(&mut self, data: &str) {
         self.page.heading("Summary");
         for (model, name) in self.models.iter().zip(&self.names) {
-            let found = summary::of(model, self.options);
+            let found = summary::summarise(model, self.options);
             if self.models.len() > 1 {
                 self.page.subheading(name);
             }
             self.page.answer(&found.answer);
-            let header = ["Asked", "Found", "95% interval", "Images"];
+            let header = ["Question", "Result", "95% interval", "Images"];
             self.page.table(&header, &found.rows);
         }
-        self.page.subheading(&format!("What {} images can tell", summary::fewest(self.models)));
+        self.page.subheading(&format!("What {} images can show", summary::fewest(self.models)));
         for paragraph in summary::limits(self.models, self.options, data) {
             self.page.paragraph(&paragraph);
         }
@@ -114,8 +114,13 @@ impl Report<'_> {
                 vec![name.clone(), m.model.clone(), learned.to_owned(), m.clean_sigma.to_string(), short]
             })
             .collect();
-        let header =
-            ["name here", "checkpoint", "what it does", "noise level for clean images", "SHA-256 begins"];
+        let header = [
+            "short name",
+            "checkpoint",
+            "tasks",
+            "noise level for clean images",
+            "SHA-256 (first 16 digits)",
+        ];
         self.page.table(&header, &rows);
     }
 
@@ -128,7 +133,8 @@ impl Report<'_> {
             x: "noise level",
             y: "accuracy, %",
             keys: sigmas,
-            caption: "With the 95% interval; marked where one model is ahead of all others beyond the interval of the difference.",
+            caption: "With the 95% interval; marked if one model exceeds all others by more than the interval of the \
+                      difference.",
             value: &|m, sigma| m.at(sigma, Quantity::Accuracy),
             show: &percent_within,
             factor: 100.0,
@@ -169,10 +175,11 @@ impl Report<'_> {
         }
         self.page.heading("Calibration");
         self.page.paragraph(
-            "Measured on every second image; the temperature T is fitted to the others, at each noise level and without \
-             attacks. An arrow leads from the answers as they are to those with the temperature. Chance alone shows some \
-             calibration error (ECE) on few images: 95% of perfectly calibrated models with the same confidences stay \
-             below the limit.",
+            "Measured on every second image; the temperature T is fitted to the others, at each \
+             noise level and without attacks. An arrow leads from the value at T = 1 to the value \
+             at the fitted T. On few images even a perfectly calibrated model has some calibration \
+             error (ECE): 95% of perfectly calibrated models with the same confidences stay below \
+             the limit.",
         );
         for (m, name) in self.models.iter().zip(&self.names).filter(|(m, _)| !m.calibration.is_empty()) {
             self.page.subheading(name);
@@ -204,73 +211,78 @@ impl Report<'_> {
             let drawn = plots.iter().map(|plot| render_svg(plot, HALF.0, HALF.1));
             self.page.figure_svgs(
                 &drawn.collect::<Result<Vec<_>, _>>()?,
-                "Reliability: the share of correct answers at each confidence, with its 95% interval. The area of a marker \
-                 is the number of images; the bars count them for the answers as they are.",
+                "Reliability: the share of correct answers at each confidence, with its 95% \
+                 interval. The area of a marker is the number of images; the bars count them at T \
+                 = 1.",
             );
         }
         Ok(())
     }
 
     fn out_of_distribution(&mut self) {
-        let Some(most) = self
-            .models
-            .iter()
-            .map(|m| &m.out_of_distribution)
-            .max_by_key(|f| f.len())
-            .filter(|f| !f.is_empty())
+        let models = self.models;
+        let Some(most) =
+            models.iter().map(|m| &m.out_of_distribution).max_by_key(|f| f.len()).filter(|f| !f.is_empty())
         else {
             return;
         };
         self.page.heading("Out-of-distribution images");
         self.page.paragraph(
-            "How well a score tells the model's own kind of images from others: the area under the ROC curve (AUROC) at the \
-             noise level where it is largest, with its 95% interval. It is the share of pairs, one image of each kind, \
-             that the score orders rightly: 0.5 is guessing; below it the score takes the others for its own, which \
-             densities are known for where the others are simpler. The level was chosen on the same images, which \
-             flatters the number a little.",
+            "How well a score distinguishes in-distribution from out-of-distribution images: the \
+             area under the ROC curve (AUROC) at the noise level where it is largest, with its 95% \
+             interval. AUROC is the share of pairs, one image of each kind, that the score orders \
+             correctly: 0.5 is chance; below 0.5 out-of-distribution images score higher, which is \
+             known of densities if those images are simpler. The level was chosen on the same \
+             images, which makes the number slightly too high.",
         );
         let sets: Vec<&str> = most.iter().map(|f| f.data.as_str()).collect();
         for (k, set) in sets.iter().enumerate() {
             self.page.subheading(set);
-            let found: Vec<Vec<ood::OodRow>> = self
-                .models
-                .iter()
-                .map(|m| m.out_of_distribution.get(k).map(|f| ood::best(&f.rows)).unwrap_or_default())
-                .collect();
-            let longest = found.iter().max_by_key(|rows| rows.len());
-            let scores: Vec<ood::Score> = longest.into_iter().flatten().map(|r| r.score).collect();
-            let of = |model: usize, score: ood::Score| found[model].iter().find(|r| r.score == score);
-            let table = |cell: &dyn Fn(&ood::OodRow) -> String| -> Vec<Vec<String>> {
-                let row = |score: &ood::Score| {
-                    let cells = (0..found.len()).map(|m| of(m, *score).map_or_else(|| "-".to_owned(), cell));
-                    std::iter::once(score.name().to_owned()).chain(cells).collect()
-                };
-                scores.iter().map(row).collect()
-            };
-            let level = |r: &ood::OodRow| r.sigma.map_or("all levels".to_owned(), |s| format!("level {s}"));
-            let marked = (0..found.len()).filter_map(|m| {
-                let auroc = |s: &ood::Score| of(m, *s).map(|r| r.detection.estimate());
-                let values: Vec<Option<Estimate>> = scores.iter().map(auroc).collect();
-                Some((distinct_best(&values, Best::Highest)?, m + 1))
-            });
-            let options = TableOptions {
-                caption: Some(
-                    "AUROC with its 95% interval. Marked where a score is ahead of a model's others beyond the interval of \
-                     the difference."
-                        .to_owned(),
-                ),
-                marked: marked.collect(),
-            };
-            let mut header = vec!["score"];
-            header.extend(self.names.iter().map(String::as_str));
-            let cells = |r: &ood::OodRow| format!("{}, {}", auroc_within(r.detection.estimate()), level(r));
-            self.page.table_with(&header, &table(&cells), &options);
-            let caption =
-                "AUPR, and FPR95: the share of the others that pass where 95% of its own do.".to_owned();
-            let cells = |r: &ood::OodRow| format!("{:.3}, {:.3}", r.detection.aupr, r.detection.fpr95);
-            let options = TableOptions { caption: Some(caption), ..TableOptions::default() };
-            self.page.table_with(&header, &table(&cells), &options);
+            self.detection_tables(k);
         }
+    }
+
+    /// The tables of the out-of-distribution data set number `k`: AUROC, then AUPR and FPR95.
+    fn detection_tables(&mut self, k: usize) {
+        let found: Vec<Vec<ood::OodRow>> = self
+            .models
+            .iter()
+            .map(|m| m.out_of_distribution.get(k).map(|f| ood::best(&f.rows)).unwrap_or_default())
+            .collect();
+        let longest = found.iter().max_by_key(|rows| rows.len());
+        let scores: Vec<ood::Score> = longest.into_iter().flatten().map(|r| r.score).collect();
+        let row_of = |model: usize, score: ood::Score| found[model].iter().find(|r| r.score == score);
+        let table = |cell: &dyn Fn(&ood::OodRow) -> String| -> Vec<Vec<String>> {
+            let row = |score: &ood::Score| {
+                let cells = (0..found.len()).map(|m| row_of(m, *score).map_or_else(|| "-".to_owned(), cell));
+                std::iter::once(score.name().to_owned()).chain(cells).collect()
+            };
+            scores.iter().map(row).collect()
+        };
+        let level = |r: &ood::OodRow| r.sigma.map_or("all levels".to_owned(), |s| format!("level {s}"));
+        let marked = (0..found.len()).filter_map(|m| {
+            let auroc = |s: &ood::Score| row_of(m, *s).map(|r| r.detection.estimate());
+            let values: Vec<Option<Estimate>> = scores.iter().map(auroc).collect();
+            Some((distinct_best(&values, Best::Highest)?, m + 1))
+        });
+        let options = TableOptions {
+            caption: Some(
+                "AUROC with its 95% interval. Marked if a score exceeds a model's other \
+                     scores by more than the interval of the difference."
+                    .to_owned(),
+            ),
+            marked: marked.collect(),
+        };
+        let mut header = vec!["score"];
+        header.extend(self.names.iter().map(String::as_str));
+        let cells = |r: &ood::OodRow| format!("{}, {}", auroc_within(r.detection.estimate()), level(r));
+        self.page.table_with(&header, &table(&cells), &options);
+        let caption = "AUPR, and FPR95: the share of out-of-distribution images that are accepted when 95% \
+             of the in-distribution images are."
+            .to_owned();
+        let cells = |r: &ood::OodRow| format!("{:.3}, {:.3}", r.detection.aupr, r.detection.fpr95);
+        let options = TableOptions { caption: Some(caption), ..TableOptions::default() };
+        self.page.table_with(&header, &table(&cells), &options);
     }
 
     fn robustness(&mut self) -> Result<(), ReportError> {
@@ -280,16 +292,17 @@ impl Report<'_> {
         self.page.heading("Robust accuracy");
         let TrustOptions { eps, sigmas, .. } = self.options;
         self.page.paragraph(&format!(
-            "{}, on clean images; the model is conditioned on a noise level, and the attack \
-             knows it. An attack that finds nothing proves nothing: the true robustness is at most what stands here.",
-            summary::attack(self.options)
+            "{}, on clean images; the model is conditioned on a noise level that the attack \
+             knows. Attacks give an upper bound: the true robust accuracy is at most the number \
+             here.",
+            summary::attack_name(self.options)
         ));
         let mut sizes = vec![0.0];
         sizes.extend(eps.iter().filter(|e| **e > 0.0));
         let models = self.models;
-        // What is "smallest" differs between models; the other levels are those that a model was conditioned on besides.
-        let besides = |sigma: &f64| models.iter().any(|m| m.robust.iter().skip(1).any(|l| l.sigma == *sigma));
-        let levels = std::iter::once(None).chain(sigmas.iter().copied().filter(besides).map(Some));
+        // The smallest level differs between models; the other levels are the same for all.
+        let others = |sigma: &f64| models.iter().any(|m| m.robust.iter().skip(1).any(|l| l.sigma == *sigma));
+        let levels = std::iter::once(None).chain(sigmas.iter().copied().filter(others).map(Some));
         for sigma in levels.collect::<Vec<_>>() {
             let title = sigma.map_or("Conditioned on the smallest noise level".to_owned(), |sigma| {
                 format!("Conditioned on noise {sigma}")
@@ -324,7 +337,7 @@ impl Report<'_> {
     }
 }
 
-/// The standard error that an interval was made of.
+/// The standard error that an interval was computed from.
 pub(super) fn standard_error(e: Estimate) -> Option<f64> {
     e.interval().map(|_| e.half_width() / crate::metrics::Z95)
 }
@@ -334,7 +347,7 @@ pub(super) fn auroc_within(e: Estimate) -> String {
     format!("{:.3}{}", e.value, e.interval().map(range).unwrap_or_default())
 }
 
-/// One self-contained page.
+/// Renders the trust report of one or more models as a self-contained HTML page.
 ///
 /// # Errors
 /// If a figure cannot be drawn.
@@ -345,9 +358,10 @@ pub fn page(
     from: &Provenance,
 ) -> Result<String, ReportError> {
     let names = short_names(&models.iter().map(|m| m.model.clone()).collect::<Vec<_>>());
-    let mut report = Report { page: Page::new("Can it be trusted?"), models, names, options };
+    let mut report = TrustPage { page: Page::new("Can it be trusted?"), models, names, options };
     report.page.paragraph(&format!(
-        "{} on {} images of {data}. Noise levels are in units of the [-1, 1] range, attacks in units of the [0, 1] range.",
+        "{} on {} images of {data}. Noise levels are in units of the [-1, 1] range, attacks in \
+         units of the [0, 1] range.",
         crate::report::listed(&report.names),
         summary::fewest(models),
     ));

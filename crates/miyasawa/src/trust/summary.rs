@@ -1,4 +1,5 @@
-//! The answer in words: what was measured of a model, and how much so many images can tell.
+//! The summary in words: the results of a model, and how much can be concluded from this many
+//! images.
 
 use super::{OutOfDistribution, Trust, TrustOptions, page::auroc_within};
 use crate::attack::Method;
@@ -7,22 +8,22 @@ use crate::metrics::{Estimate, wilson};
 use crate::ood;
 use crate::report::{listed, percent, with_error};
 
-/// A model's answer.
+/// The summary of a model.
 #[derive(Debug)]
 pub(super) struct Summary {
-    /// Verdicts, each with the sentences that it rests on.
+    /// Verdicts, each with its justification.
     pub answer: Vec<(String, String)>,
-    /// What was asked, what was found, its interval, and on how many images.
+    /// Rows of question, result, its interval, and number of images.
     pub rows: Vec<Vec<String>>,
 }
 
-/// The model's own images, or the fewest if they differ.
+/// The number of in-distribution images; the smallest if models differ.
 pub(super) fn fewest(models: &[Trust]) -> usize {
     models.iter().map(|m| m.count).min().unwrap_or(0)
 }
 
-/// The attack in words.
-pub(super) fn attack(options: &TrustOptions) -> String {
+/// The name of the attack, for example `20-step PGD in L2`.
+pub(super) fn attack_name(options: &TrustOptions) -> String {
     let TrustOptions { method, norm, steps, .. } = options;
     let name = match method {
         Method::AutoAttack => "AutoAttack".to_owned(),
@@ -31,8 +32,8 @@ pub(super) fn attack(options: &TrustOptions) -> String {
     format!("{steps}-step {name} in {norm:?}")
 }
 
-/// What is said of a model.
-pub(super) fn of(model: &Trust, options: &TrustOptions) -> Summary {
+/// Summarises the measurements of a model.
+pub(super) fn summarise(model: &Trust, options: &TrustOptions) -> Summary {
     let mut summary = Summary { answer: Vec::new(), rows: Vec::new() };
     accuracy(model, &mut summary);
     calibration(model, &mut summary);
@@ -46,12 +47,12 @@ pub(super) fn of(model: &Trust, options: &TrustOptions) -> Summary {
 }
 
 impl Summary {
-    fn row(&mut self, asked: String, found: String, interval: Option<String>, images: String) {
-        self.rows.push(vec![asked, found, interval.unwrap_or_else(|| "-".to_owned()), images]);
+    fn row(&mut self, question: String, result: String, interval: Option<String>, images: String) {
+        self.rows.push(vec![question, result, interval.unwrap_or_else(|| "-".to_owned()), images]);
     }
 }
 
-/// From one end to the other, on one line.
+/// `low to high`, with non-breaking spaces.
 fn spread(low: &str, high: &str) -> String {
     format!("{low} to {high}").replace(' ', "\u{a0}")
 }
@@ -65,25 +66,25 @@ fn in_words(e: Estimate) -> String {
     range(e).map(|range| format!(", 95% interval {range}")).unwrap_or_default()
 }
 
-/// The first, the middle and the last of several: a summary is short.
+/// The first, the middle and the last element, to keep the summary short.
 fn ends_and_middle<T: Copy>(all: &[T]) -> Vec<T> {
     let last = all.len().saturating_sub(1);
-    let mut places = vec![0, last / 2, last];
-    places.dedup();
-    places.into_iter().filter_map(|place| all.get(place).copied()).collect()
+    let mut indices = vec![0, last / 2, last];
+    indices.dedup();
+    indices.into_iter().filter_map(|index| all.get(index).copied()).collect()
 }
 
 fn accuracy(model: &Trust, summary: &mut Summary) {
     let Some(clean) = model.clean() else { return };
     let chance = 1.0 / model.classes.max(1) as f64;
     let often = match 1.0 - clean.value {
-        wrong if wrong <= 0.0 => "no answer is wrong".to_owned(),
-        wrong if wrong < 0.4 => format!("about 1 answer in {:.0} is wrong", 1.0 / wrong),
-        wrong => format!("{} of its answers are wrong", percent(wrong)),
+        wrong if wrong <= 0.0 => "no image is misclassified".to_owned(),
+        wrong if wrong < 0.4 => format!("about 1 image in {:.0} is misclassified", 1.0 / wrong),
+        wrong => format!("{} of the images are misclassified", percent(wrong)),
     };
     let guessing = match clean.interval() {
         Some([low, _]) if low <= chance => {
-            format!(", which is not shown to be better than guessing ({})", percent(chance))
+            format!(", which is not significantly better than chance ({})", percent(chance))
         }
         _ => String::new(),
     };
@@ -94,11 +95,11 @@ fn accuracy(model: &Trust, summary: &mut Summary) {
     let loudest = model.levels.iter().max_by(|a, b| a.sigma.total_cmp(&b.sigma));
     if let Some((row, share)) = loudest.and_then(|row| Some((row, row.estimate(Quantity::Accuracy)?))) {
         let (sigma, value) = (row.sigma, percent(share.value));
-        text += &format!(" Under noise of level {sigma} it is right on {value}{}.", in_words(share));
-        let asked = format!("How accurate is it under noise of level {sigma}?");
-        summary.row(asked, correct(share), range(share), images);
+        text += &format!(" Under noise of level {sigma} it classifies {value} correctly{}.", in_words(share));
+        let question = format!("How accurate is it under noise of level {sigma}?");
+        summary.row(question, correct(share), range(share), images);
     }
-    summary.answer.push((format!("It is right on {} of clean images.", percent(clean.value)), text));
+    summary.answer.push((format!("It classifies {} of clean images correctly.", percent(clean.value)), text));
 }
 
 fn calibration(model: &Trust, summary: &mut Summary) {
@@ -106,20 +107,20 @@ fn calibration(model: &Trust, summary: &mut Summary) {
     let (found, confidence) = (&row.before, row.mean_confidence());
     let (Some([_, limit]), true) = (found.ece_by_chance, found.ece.is_finite()) else { return };
     let above = confidence - found.accuracy;
-    let says = format!("{} on average where {} are correct", percent(confidence), percent(found.accuracy));
+    let says = format!("mean confidence {}, accuracy {}", percent(confidence), percent(found.accuracy));
     let (verdict, word) = if found.ece <= limit {
-        let verdict = format!("Its probabilities fit, as far as {} images can show.", found.count);
+        let verdict = format!("Its probabilities are calibrated, as far as {} images can show.", found.count);
         (verdict, "no miscalibration shown")
     } else if above.abs() < 0.01 {
         let verdict = "Its probabilities are too high for some images and too low for others.";
         (verdict.to_owned(), "miscalibrated")
     } else {
         let word = if above > 0.0 { "overconfident" } else { "underconfident" };
-        (format!("Its probabilities are not to be taken as they are: it is {word}."), word)
+        (format!("Its probabilities are miscalibrated: it is {word}."), word)
     };
     let mut text = format!(
-        "They say {says}. The calibration error (ECE) is {:.3}; chance alone gives a perfectly calibrated model up to \
-         {limit:.3}.",
+        "On these images: {says}. The calibration error (ECE) is {:.3}; a perfectly calibrated \
+         model has up to {limit:.3} by chance.",
         found.ece
     );
     if found.ece > limit {
@@ -139,23 +140,23 @@ fn robustness(model: &Trust, options: &TrustOptions, summary: &mut Summary) {
     let (Some(level), Some(clean)) = (model.robust.first(), model.clean()) else { return };
     let mut sizes: Vec<f64> = options.eps.iter().copied().filter(|eps| *eps > 0.0).collect();
     sizes.sort_by(f64::total_cmp);
-    let attack = attack(options);
+    let attack = attack_name(options);
     for eps in ends_and_middle(&sizes) {
         let Some(share) = level.accuracy(eps) else { continue };
-        let asked = format!("How robust is it against changes of {eps} ({attack})?");
-        summary.row(asked, percent(share.value) + " stay correct", range(share), model.count.to_string());
+        let question = format!("How robust is it against changes of {eps} ({attack})?");
+        summary.row(question, percent(share.value) + " stay correct", range(share), model.count.to_string());
     }
     let smallest = sizes.first().and_then(|eps| Some((eps, level.accuracy(*eps)?)));
     let Some((eps, share)) = smallest.filter(|_| clean.value > 0.0) else { return };
     let ends = share.interval().unwrap_or([share.value; 2]);
     let verdict = match ends.map(|end| end / clean.value) {
-        [_, high] if high < 0.5 => "It does not withstand attacks.".to_owned(),
-        [low, _] if low >= 0.9 => format!("It withstands attacks of {eps}."),
-        _ => "It withstands attacks in part.".to_owned(),
+        [_, high] if high < 0.5 => "It is not robust to attacks.".to_owned(),
+        [low, _] if low >= 0.9 => format!("It is robust to attacks of size {eps}."),
+        _ => "It is partly robust to attacks.".to_owned(),
     };
     let mut text = format!(
-        "A change of at most {eps} ({attack}) turns {} of its correct answers into wrong ones: {} of all stay correct{}. \
-         Stronger attacks may find more.",
+        "A change of at most {eps} ({attack}) makes it misclassify {} of the images that it \
+         classifies correctly: {} of all images stay correct{}. Stronger attacks may find more.",
         percent(1.0 - share.value / clean.value),
         percent(share.value),
         in_words(share)
@@ -172,14 +173,14 @@ fn denoising(model: &Trust, summary: &mut Summary) {
     let Some((middle, gain)) = gains.get(gains.len().saturating_sub(1) / 2) else { return };
     let worse: Vec<String> = gains.iter().filter(|g| g.1 <= 0.0).map(|g| g.0.sigma.to_string()).collect();
     let verdict = match worse.len() {
-        0 => "It denoises at every level that was measured.".to_owned(),
+        0 => "It denoises at every measured level.".to_owned(),
         all if all == gains.len() => "It does not denoise.".to_owned(),
         _ => format!("It denoises, but makes images worse at level {}.", listed(&worse)),
     };
     let removed = percent(1.0 - 10f64.powf(-gain / 10.0));
     let change = match *gain > 0.0 {
         true => format!("it removes {removed} of the squared error"),
-        false => "it gains nothing".to_owned(),
+        false => "it does not reduce the error".to_owned(),
     };
     let text = format!(
         "At level {} {change}: {} (mean and standard error) from {:.2} dB.",
@@ -189,12 +190,12 @@ fn denoising(model: &Trust, summary: &mut Summary) {
     );
     summary.answer.push((verdict, text));
     for (row, gain) in ends_and_middle(&gains) {
-        let asked = format!("How well does it denoise at level {}?", row.sigma);
+        let question = format!("How well does it denoise at level {}?", row.sigma);
         let word = if gain > 0.0 { "gained" } else { "lost" };
         let found = format!("{:.2} dB, {:.2} dB {word}", row.psnr.unwrap_or(f64::NAN), gain.abs());
         let interval = row.estimate(Quantity::Psnr).and_then(Estimate::interval);
         let interval = interval.map(|[low, high]| spread(&format!("{low:.2}"), &format!("{high:.2} dB")));
-        summary.row(asked, found, interval, model.count.to_string());
+        summary.row(question, found, interval, model.count.to_string());
     }
 }
 
@@ -206,13 +207,14 @@ fn detection(out_of_distribution: &OutOfDistribution, summary: &mut Summary) {
     let (name, estimate) = (&out_of_distribution.data, row.detection.estimate());
     let [low, high] = estimate.interval().unwrap_or([estimate.value; 2]);
     let verdict = match () {
-        () if low >= 0.95 => format!("It notices images of {name}."),
-        () if low > 0.5 => format!("It notices images of {name} in part."),
-        () if high < 0.5 => format!("It takes images of {name} for its own."),
-        () => format!("It does not notice images of {name}."),
+        () if low >= 0.95 => format!("It detects images of {name} as out-of-distribution."),
+        () if low > 0.5 => format!("It partly detects images of {name} as out-of-distribution."),
+        () if high < 0.5 => format!("It mistakes images of {name} for in-distribution images."),
+        () => format!("It does not detect images of {name} as out-of-distribution."),
     };
     let text = format!(
-        "Its best score, {}, orders {} of the pairs with its own images rightly: AUROC {}.",
+        "Its best score, {}, orders {} of the pairs with in-distribution images correctly: AUROC \
+         {}.",
         row.score.name(),
         percent(estimate.value),
         auroc_within(estimate)
@@ -220,14 +222,14 @@ fn detection(out_of_distribution: &OutOfDistribution, summary: &mut Summary) {
     summary.answer.push((verdict, text));
     let counts = row.detection.counts;
     summary.row(
-        format!("Does it notice images of {name}?"),
+        format!("Does it detect images of {name}?"),
         format!("AUROC {:.3}, {}", estimate.value, row.score.name()),
         estimate.interval().map(|[low, high]| spread(&format!("{low:.3}"), &format!("{high:.3}"))),
         counts.map_or_else(|| "-".to_owned(), |[own, other]| format!("{own} and {other}")),
     );
 }
 
-/// What can and what cannot be concluded from so many images.
+/// Which conclusions this many images allow, and which not.
 pub(super) fn limits(models: &[Trust], options: &TrustOptions, data: &str) -> Vec<String> {
     let count = fewest(models);
     if count == 0 {
@@ -241,9 +243,10 @@ pub(super) fn limits(models: &[Trust], options: &TrustOptions, data: &str) -> Ve
         .find(|d| Estimate::share(0.5 + d / 2.0, count).exceeds(Estimate::share(0.5 - d / 2.0, count)));
     let apart = apart.map_or("more than 50 points".to_owned(), |d| format!("about {:.0} points", 100.0 * d));
     let mut known = format!(
-        "On {count} images a share is known to within {:.0} points at most: a model that is right on half of all images \
-         shows {} to {} in 95% of such samples. Two models are told apart from a difference of {apart} upwards; smaller \
-         differences in this report are no evidence, and no cell is marked for them.",
+        "On {count} images a share is known to within {:.0} points at most: a model that \
+         classifies half of all images correctly shows {} to {} in 95% of such samples. Two models \
+         can be distinguished if they differ by {apart} or more; smaller differences in this \
+         report are no evidence, and no cell is marked for them.",
         (100.0 * half).ceil(),
         percent(low),
         percent(high),
@@ -252,21 +255,22 @@ pub(super) fn limits(models: &[Trust], options: &TrustOptions, data: &str) -> Ve
     if let Some(calibrated) = calibrated {
         known += &format!(" Calibration is measured on {calibrated} of them.");
     }
-    known += " To halve the intervals takes four times as many images (--limit).";
+    known += " Half the interval needs four times as many images (--limit).";
     let mut not = format!(
-        "Nothing here speaks of images of another kind than {data}, of noise other than Gaussian, or of the same training \
-         with another seed."
+        "These results do not cover images of other kinds than {data}, noise other than Gaussian, \
+         or the same training with another seed."
     );
     if models.iter().any(|m| !m.robust.is_empty()) {
         not += &format!(
-            " An attack ({}) gives an upper bound of the robustness; the command certify gives a lower one.",
-            attack(options)
+            " An attack ({}) gives an upper bound of the robustness; the command certify gives a \
+             lower one.",
+            attack_name(options)
         );
     }
     let how = "Intervals: Wilson's score interval for shares; for the area under the ROC curve that of Newcombe with the \
                standard error of Hanley and McNeil; for PSNR 1.96 standard errors over the images. The interval of a \
-               difference takes both measurements as independent (Newcombe's hybrid score interval), which is on the \
-               safe side for models that saw the same images.";
+               difference treats both measurements as independent (Newcombe's hybrid score interval), which is \
+               conservative for models measured on the same images.";
     vec![known, not, how.to_owned()]
 }
 
@@ -294,8 +298,8 @@ mod tests {
         }
     }
 
-    /// A model that is right on a share of the clean images, says `confidence`, keeps a share of its answers under the
-    /// smaller attack and gains so many decibels.
+    /// The results of a model with the accuracy `clean`, the mean confidence `confidence`, the
+    /// share `kept` of its accuracy under the smaller attack, and a PSNR gain of `gain` dB.
     fn model(clean: f64, confidence: f32, kept: f64, gain: f64) -> Trust {
         let mut meter = ClassificationMeter::new();
         for i in 0..COUNT {
@@ -307,7 +311,7 @@ mod tests {
             eps,
             robust_accuracy,
             robust_interval: Some(wilson(robust_accuracy, COUNT)),
-            broken_by: Default::default(),
+            misclassified_by: Default::default(),
         };
         let level = |sigma: f64, gain: f64| -> EvalRow {
             let row = serde_json::json!({
@@ -358,45 +362,48 @@ mod tests {
     }
 
     fn verdicts(model: &Trust) -> Vec<String> {
-        of(model, &options()).answer.into_iter().map(|answer| answer.0).collect()
+        summarise(model, &options()).answer.into_iter().map(|answer| answer.0).collect()
     }
 
     #[test]
     fn verdicts_follow_the_intervals() {
-        let far = ["It notices images of far.", "It does not notice images of near."];
-        let above = "It takes images of above for its own.";
+        let far = [
+            "It detects images of far as out-of-distribution.",
+            "It does not detect images of near as out-of-distribution.",
+        ];
+        let above = "It mistakes images of above for in-distribution images.";
         let good = verdicts(&model(0.9, 0.9, 1.0, 1.0));
         assert_eq!(
             good,
             [
-                "It is right on 90.0% of clean images.",
-                "Its probabilities fit, as far as 100 images can show.",
-                "It withstands attacks of 0.25.",
-                "It denoises at every level that was measured.",
+                "It classifies 90.0% of clean images correctly.",
+                "Its probabilities are calibrated, as far as 100 images can show.",
+                "It is robust to attacks of size 0.25.",
+                "It denoises at every measured level.",
                 far[0],
                 far[1],
                 above
             ]
         );
-        assert_eq!(verdicts(&model(0.9, 0.9, 0.95, 1.0))[2], "It withstands attacks in part.");
+        assert_eq!(verdicts(&model(0.9, 0.9, 0.95, 1.0))[2], "It is partly robust to attacks.");
         let bad = verdicts(&model(0.6, 0.95, 0.1, -0.5));
         assert_eq!(
             bad[1..4],
             [
-                "Its probabilities are not to be taken as they are: it is overconfident.",
-                "It does not withstand attacks.",
+                "Its probabilities are miscalibrated: it is overconfident.",
+                "It is not robust to attacks.",
                 "It denoises, but makes images worse at level 0.02."
             ]
         );
         assert!(verdicts(&model(0.9, 0.6, 1.0, 1.0))[1].contains("underconfident"));
-        let guesses = of(&model(0.12, 0.12, 1.0, 1.0), &options());
-        assert!(guesses.answer[0].1.contains("not shown to be better than guessing (10.0%)"), "{guesses:?}");
+        let guesses = summarise(&model(0.12, 0.12, 1.0, 1.0), &options());
+        assert!(guesses.answer[0].1.contains("not significantly better than chance (10.0%)"), "{guesses:?}");
     }
 
     #[test]
-    fn numbers_stand_beside_their_intervals_and_images() {
-        let found = of(&model(0.88, 0.9, 0.5, 1.0), &options());
-        let row = |asked: &str| found.rows.iter().find(|row| row[0].contains(asked)).unwrap();
+    fn rows_contain_intervals_and_image_counts() {
+        let found = summarise(&model(0.88, 0.9, 0.5, 1.0), &options());
+        let row = |question: &str| found.rows.iter().find(|row| row[0].contains(question)).unwrap();
         assert_eq!(row("clean images")[1..], ["88.0% correct", "80.2%\u{a0}to\u{a0}93.0%", "100"]);
         assert_eq!(row("changes of 0.25")[1..], ["44.0% stay correct", "34.7%\u{a0}to\u{a0}53.8%", "100"]);
         assert_eq!(row("denoise at level 0.1")[2], "29.80\u{a0}to\u{a0}30.20\u{a0}dB");
@@ -412,7 +419,7 @@ mod tests {
         ] {
             assert!(limits.contains(part), "{part}: {limits}");
         }
-        // A denoiser alone has an answer too, and nothing at all has none.
+        // A model that only denoises has a summary too; without any result there is none.
         let mut alone = Trust {
             robust: vec![],
             calibration: vec![],
@@ -421,6 +428,6 @@ mod tests {
         };
         assert_eq!(verdicts(&alone).len(), 1);
         alone.levels.clear();
-        assert!(of(&alone, &options()).rows.is_empty());
+        assert!(summarise(&alone, &options()).rows.is_empty());
     }
 }

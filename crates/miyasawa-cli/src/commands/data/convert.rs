@@ -3,35 +3,66 @@ use crate::output::shown;
 use crate::session::{Session, WrongCall};
 use clap::Args;
 use miyasawa::data::{Converted, DataSource};
-use serde_json::json;
+use serde::Serialize;
 use std::path::PathBuf;
 
 /// Write a data set as WebDataset shards, which can be streamed.
 ///
-/// Image files are copied as they are, sets of bare values are stored as PNG. The images are shuffled, always in
-/// the same way: the same set gives the same bytes. The folder can then be named as data, or its shards with a range:
-/// 'DIR/train-{00000..00015}.tar'.
+/// Image files are copied as they are; sets of bare values are stored as PNG. The images are
+/// shuffled with a fixed seed: the same set gives the same bytes. The folder is then a DATA
+/// argument, and so are its shards with a range: 'DIR/train-{00000..00015}.tar'.
 ///
 /// Example: miyasawa data convert photos/ --shards 16 --out shards
 #[derive(Args, Debug)]
 #[command(verbatim_doc_comment)]
 pub struct Convert {
-    /// digits, fashion-mnist[:DIR], mnist[:DIR], cifar10[:DIR], cifar100[:DIR], tiny-imagenet[:DIR], or a path
+    /// Data set: digits, fashion-mnist[:DIR], mnist[:DIR], cifar10[:DIR], cifar100[:DIR],
+    /// tiny-imagenet[:DIR], or a path
     data: String,
-    /// Shards of the largest part; others get as many in proportion
+    /// Number of shards of the largest part; other parts get shards in proportion
     #[arg(long)]
     shards: usize,
-    /// The folder for the shards
+    /// Folder for the shards
     #[arg(long)]
     out: PathBuf,
-    /// What the names of the shards of a set without parts begin with
+    /// Prefix of the shards' names for a set without parts
     #[arg(long, default_value = "train")]
     prefix: String,
 }
 
+/// The document of `--json`.
+#[derive(Serialize)]
+struct Report {
+    data: String,
+    out: String,
+    parts: Vec<PartReport>,
+}
+
+/// The shards of a part.
+#[derive(Serialize)]
+struct PartReport {
+    part: String,
+    count: usize,
+    shards: Vec<String>,
+}
+
+impl From<Converted> for PartReport {
+    fn from(Converted { part, count, shards }: Converted) -> Self {
+        Self { part, count, shards: shards.iter().map(|path| shown(path)).collect() }
+    }
+}
+
+impl Report {
+    fn print(&self) {
+        for PartReport { part, count, shards } in &self.parts {
+            outln!("{part}: {count} images in {} shards", shards.len());
+        }
+    }
+}
+
 pub fn run(args: &Convert, session: &Session) -> anyhow::Result<Outcome> {
-    let fine = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
-    if args.prefix.is_empty() || !args.prefix.chars().all(fine) {
+    let valid = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
+    if args.prefix.is_empty() || !args.prefix.chars().all(valid) {
         let text = format!("--prefix is '{}', expected letters, digits, - and _", args.prefix);
         return Err(WrongCall(text).into());
     }
@@ -43,18 +74,12 @@ pub fn run(args: &Convert, session: &Session) -> anyhow::Result<Outcome> {
         bar.set_position((share * 1000.0) as u64);
     })?;
     bar.finish_and_clear();
+    let parts = written.into_iter().map(PartReport::from).collect();
+    let report = Report { data: args.data.clone(), out: shown(&args.out), parts };
     if session.json {
-        let part = |part: &Converted| {
-            let shards: Vec<String> = part.shards.iter().map(|path| shown(path)).collect();
-            json!({ "part": part.part, "count": part.count, "shards": shards })
-        };
-        let parts: Vec<_> = written.iter().map(part).collect();
-        let document = json!({ "data": args.data, "out": shown(&args.out), "parts": parts });
-        session.print_json(&document)?;
+        session.print_json(&report)?;
     } else {
-        for part in &written {
-            outln!("{}: {} images in {} shards", part.part, part.count, part.shards.len());
-        }
+        report.print();
     }
     Ok(Outcome::Done)
 }

@@ -5,26 +5,44 @@ use crate::progress::Progress;
 use crate::session::{Session, WrongCall};
 use clap::Args;
 use miyasawa::data::default_folder;
-use serde_json::json;
+use serde::Serialize;
 use std::path::PathBuf;
 
-/// Get a data set from where it is published.
+/// Download a data set from its publisher.
 ///
-/// NAME is mnist, fashion-mnist, cifar10, cifar100 or tiny-imagenet. What was cut off is gone on with, every file is
-/// checked against its known hash, and archives are unpacked. Afterwards `--data NAME` and `data.train=NAME` find it.
+/// NAME is mnist, fashion-mnist, cifar10, cifar100 or tiny-imagenet. Interrupted downloads are
+/// continued, every file is checked against its known hash, and archives are unpacked. Afterwards
+/// `--data NAME` and `data.train=NAME` find it.
 ///
 /// Example: miyasawa data fetch tiny-imagenet --dir data
 #[derive(Args, Debug)]
 #[command(verbatim_doc_comment)]
 pub struct Fetch {
-    /// The data set
+    /// Name of the data set
     name: String,
-    /// The folder for data sets [default: $MIYASAWA_DATA, or data]
+    /// Folder for data sets [default: $MIYASAWA_DATA, or data]
     #[arg(long)]
     dir: Option<PathBuf>,
-    /// The address of a mirror: its files' names are appended
+    /// Address of a mirror, to which the names of the files are appended [default: the publisher]
     #[arg(long, value_name = "URL")]
     from: Option<String>,
+}
+
+/// The document of `--json`.
+#[derive(Serialize)]
+struct Report {
+    data: String,
+    path: String,
+    present: bool,
+    bytes: u64,
+}
+
+impl Report {
+    fn print(&self) {
+        let Self { data, path, present, .. } = self;
+        let state = if *present { "was there already" } else { "fetched" };
+        outln!("{path}: {state}; use it as {data}");
+    }
 }
 
 pub fn run(args: &Fetch, session: &Session) -> anyhow::Result<Outcome> {
@@ -51,13 +69,12 @@ pub fn run(args: &Fetch, session: &Session) -> anyhow::Result<Outcome> {
             bar.set_position(have);
         })?;
     bar.finish_and_clear();
+    let fetch::Fetched { data, path, present, bytes } = fetched;
+    let report = Report { data, path: shown(&path), present, bytes };
     if session.json {
-        session.print_json(&json!({
-            "data": fetched.data, "path": shown(&fetched.path), "present": fetched.present, "bytes": fetched.bytes,
-        }))?;
+        session.print_json(&report)?;
     } else {
-        let state = if fetched.present { "was there already" } else { "fetched" };
-        outln!("{}: {state}; use it as {}", fetched.path.display(), fetched.data);
+        report.print();
     }
     Ok(Outcome::Done)
 }

@@ -1,4 +1,4 @@
-//! `data`: get, look at and convert data sets.
+//! `data`: download, describe and convert data sets.
 
 mod convert;
 mod fetch;
@@ -8,7 +8,7 @@ use super::Outcome;
 use crate::session::Session;
 use clap::{Args, Subcommand};
 
-/// Get, look at and convert data sets.
+/// Download, describe and convert data sets.
 ///
 /// Examples:
 ///   miyasawa data fetch cifar10

@@ -20,7 +20,8 @@ pub(in super::super) fn adjoint(
 ) {
     let lanes = isa.lanes();
     let patch = Patch::new(s, lanes);
-    // Channel blocks are split over tasks when there are too few images; rows when there are too few of those.
+    // Channel blocks are split over tasks when there are too few images; rows when there are too
+    // few of those.
     let blocks = if patch.rows { 1 } else { patch.fill.period };
     let splits = TASKS.div_ceil(s.batch).min(blocks.div_ceil(2));
     let bands =
@@ -83,8 +84,8 @@ impl Kernel for Adjoint<'_> {
         let mut start = 0;
         while start < pixels {
             let count = step.min(pixels - start);
-            // SAFETY: `a` and `c` have a stride for each block; a pixel of `x` is written only if it is in
-            // this task's rows, and then only this task's channels.
+            // SAFETY: `a` and `c` have a stride for each block; a pixel of `x` is written only if
+            // it is in this task's rows, and then only this task's channels.
             unsafe {
                 for m in 0..count {
                     let pixel = (n * oh + first) * ow + start + m;

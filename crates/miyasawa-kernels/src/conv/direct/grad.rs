@@ -70,8 +70,8 @@ impl Kernel for WeightGrad<'_> {
         let mut start = self.pixels.0;
         while start < self.pixels.1 {
             let count = step.min(self.pixels.1 - start);
-            // SAFETY: `a` and `b` have a stride for each block; the rows of these groups in `out` are only
-            // this task's.
+            // SAFETY: `a` and `b` have a stride for each block; the rows of these groups in `out`
+            // are only this task's.
             unsafe {
                 gather::<S>(s, &patch, self.x, (start, count), range, (a, stride));
                 for m in 0..count {

@@ -1,11 +1,12 @@
 //! Convolution as patches times packed weights, for any kernel, stride and padding.
 //!
-//! A patch is what one output pixel sees of the input: `kernel*kernel` taps of all channels. Patches are
-//! gathered for a few dozen pixels at a time, in the blocked layout of [`crate::gemm`], so that they stay
-//! in the cache until they are used up. The adjoint multiplies first and scatters the patches afterwards.
+//! A patch is the part of the input that one output pixel depends on: `kernel*kernel` taps of all
+//! channels. Patches are gathered for a few dozen pixels at a time, in the blocked layout of
+//! [`crate::gemm`], so that they stay in the cache until they are used up. The adjoint multiplies
+//! first and scatters the patches afterwards.
 //!
-//! With few channels a block of a patch holds a whole row of taps (its channels are contiguous in memory)
-//! instead of one tap, so that 3 channels of a 3x3 kernel fill 9 lanes, not 3.
+//! With few channels a block of a patch holds an entire row of taps (its channels are contiguous in
+//! memory) instead of one tap, so that 3 channels of a 3x3 kernel fill 9 lanes, not 3.
 
 mod adjoint;
 mod grad;
@@ -22,7 +23,8 @@ use super::ConvShape;
 pub(super) use adjoint::adjoint;
 pub(super) use grad::weight_grad;
 
-/// Values of a patch buffer of one task: half of a usual second-level cache with the weights beside it.
+/// Values of a patch buffer of one task: half of a usual second-level cache with the weights beside
+/// it.
 const PATCH_BUDGET: usize = 160 * 1024;
 /// Tasks that a pass aims for, so that threads balance; never a function of the number of threads.
 const TASKS: usize = 16;
@@ -50,12 +52,13 @@ impl Patch {
     }
 }
 
-/// Number of values between blocks of `rows` rows; the extra row keeps blocks out of each other's cache sets.
+/// Number of values between blocks of `rows` rows; the extra row keeps blocks out of each other's
+/// cache sets.
 fn block_stride(rows: usize, lanes: usize) -> usize {
     (rows + 1) * lanes
 }
 
-/// Position of an output pixel that is walked one by one.
+/// Position of an output pixel, advanced one by one.
 #[derive(Clone, Copy)]
 struct Pixel {
     n: usize,
@@ -106,12 +109,12 @@ unsafe fn gather<S: Simd>(
             let inside_x = |x: isize| x >= 0 && x < s.width as isize;
             let at = |y: isize, x: isize| image.add((y as usize * s.width + x as usize) * s.in_channels);
             if patch.rows {
-                let whole = x0 >= 0 && x0 + s.kernel as isize <= s.width as isize;
+                let inside = x0 >= 0 && x0 + s.kernel as isize <= s.width as isize;
                 for g in groups.0..groups.1 {
                     let y = y0 + g as isize;
                     if !inside_y(y) {
                         S::store(out, S::splat(0.0));
-                    } else if whole {
+                    } else if inside {
                         S::store(out, S::load_part(at(y, x0), patch.fill.last));
                     } else {
                         S::store(out, S::splat(0.0));
@@ -145,7 +148,7 @@ unsafe fn gather<S: Simd>(
 /// Copies a row of `n` values into blocks, zeros after them.
 ///
 /// # Safety
-/// The pointers are valid for what this says.
+/// `from` is valid for `n` reads, `to` for the writes of its blocks.
 #[inline(always)]
 unsafe fn reblock<S: Simd>(from: *const f32, n: usize, to: *mut f32, block: usize) {
     // SAFETY: the caller's promise.
@@ -165,7 +168,7 @@ fn pixels_per_task(columns: usize) -> usize {
     (PATCH_BUDGET / columns).clamp(24, 96) / 8 * 8
 }
 
-/// Splits `0..n` into `parts` nearly equal ranges and gives the `i`-th.
+/// Splits `0..n` into `parts` nearly equal ranges and returns the `i`-th.
 pub(super) fn part(n: usize, parts: usize, i: usize) -> (usize, usize) {
     (i * n / parts, (i + 1) * n / parts)
 }
@@ -230,8 +233,8 @@ impl Kernel for Forward<'_> {
         let (blocks, columns) = (co.div_ceil(lanes), s.in_channels * s.kernel * s.kernel);
         let stride = block_stride(count, lanes);
         let (mut a, mut c) = (Scratch::new(patch.fill.blocks * stride), Scratch::new(2 * stride));
-        // SAFETY: `a` and `c` have a stride for each block; the packed weights have all panels; each pixel
-        // and channel of `y` belongs to one task.
+        // SAFETY: `a` and `c` have a stride for each block; the packed weights have all panels;
+        // each pixel and channel of `y` belongs to one task.
         unsafe {
             gather::<S>(s, &patch, self.x, (start, count), (0, patch.groups), (a.as_mut_ptr(), stride));
             for panel in self.panels.0..self.panels.1 {

@@ -36,8 +36,8 @@ impl Kernel for PackForward<'_> {
                 let count = lanes.min(columns - start);
                 let from = &w[first * columns + start..];
                 if outputs == lanes && count == lanes {
-                    // SAFETY: `lanes` outputs have this column and `lanes - 1` after it; a square has at most
-                    // sixteen lanes a side.
+                    // SAFETY: `lanes` outputs have this column and `lanes - 1` after it; a square
+                    // has at most sixteen lanes a side.
                     unsafe { S::transpose(from.as_ptr(), columns, square.as_mut_ptr()) };
                 } else {
                     for (j, square) in square.chunks_exact_mut(lanes).enumerate().take(count) {
@@ -56,8 +56,8 @@ impl Kernel for PackForward<'_> {
     }
 }
 
-/// Blocks of a patch in the adjoint's order: all taps of a block of channels before the next one, so that a
-/// task can take a range of channels.
+/// Blocks of a patch in the adjoint's order: all taps of a block of channels before the next one,
+/// so that a task can take a range of channels.
 ///
 /// `[channel block][tap][out][lane]`, or `[ky][out][kx, in]` if a block is a row of taps.
 pub(super) fn adjoint(s: &ConvShape, patch: &Patch, lanes: usize, w: &[f32], packed: &mut [f32]) {

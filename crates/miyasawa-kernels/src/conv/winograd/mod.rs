@@ -1,20 +1,26 @@
-//! 3x3 convolution by Winograd's bilinear algorithms: 36 products where the definition has 144 with stride 1,
-//! 81 with stride 2.
+//! 3x3 convolution by Winograd's bilinear algorithms: 36 products where the definition has 144 with
+//! stride 1, 81 with stride 2.
 //!
-//! A tile of 4x4 outputs is `Aᵀ[(G w Gᵀ) ⊙ (Bᵀ x B)]A`, summed over input channels before `Aᵀ .. A`; the sum
-//! is a matrix product of tiles and channels for each entry of the bracket. The adjoint is the same with
-//! flipped and transposed weights. The weight gradient is `Gᵀ[sum over tiles of (Bᵀ x B) ⊙ (A g Aᵀ)]G`.
+//! A tile of 4x4 outputs is `Aᵀ[(G w Gᵀ) ⊙ (Bᵀ x B)]A`, summed over input channels before
+//! `Aᵀ .. A`; the sum is a matrix product of tiles and channels for each entry of the bracket. The
+//! adjoint is the same with flipped and transposed weights. The weight gradient is
+//! `Gᵀ[sum over tiles of (Bᵀ x B) ⊙ (A g Aᵀ)]G`.
 //!
 //! With few weights a task takes a few dozen tiles from the image to the result, everything in its
-//! second-level cache ([`Fused`]). Transformed weights grow fourfold; where they would no longer fit, all tiles are
-//! transformed first and a task takes a panel of result channels, whose weights it transforms as it goes ([`Panel`]).
+//! second-level cache ([`Fused`]). Transformed weights grow fourfold; where they would exceed the
+//! cache, all tiles are transformed first and a task takes a panel of result channels, whose
+//! weights it transforms as it goes ([`Panel`]).
 
-/// Runs `go` for the number of tiles in a vector.
-macro_rules! go {
+/// Calls `run_tiles` for the number of tiles in a vector.
+macro_rules! run_for_tiles {
     ($self:ident, $S:ident) => {
         // SAFETY: the caller's promise.
         unsafe {
-            if $S::PAIRS && $self.pass.per_vector == 2 { $self.go::<$S, 2>() } else { $self.go::<$S, 1>() }
+            if $S::PAIRS && $self.pass.per_vector == 2 {
+                $self.run_tiles::<$S, 2>()
+            } else {
+                $self.run_tiles::<$S, 1>()
+            }
         }
     };
 }
@@ -42,11 +48,11 @@ use weights::Weights;
 const SHARED_WEIGHTS: usize = 640 * 1024;
 /// Values of the transformed tiles of one task.
 const TILE_BUDGET: usize = 288 * 1024;
-/// Most rows of a fused task: measured best from 8 to 128 channels, between reading the weights again and leaving the
-/// first-level cache.
+/// Most rows of a fused task: measured best from 8 to 128 channels, between reading the weights
+/// again and leaving the first-level cache.
 const FUSED_ROWS: usize = 24;
-/// Up to so many rows (one image) every thread transforms all weights for itself: that takes less time than fetching
-/// them from another core's cache.
+/// Up to this many rows (one image) every thread transforms all weights for itself: that takes less
+/// time than fetching them from another core's cache.
 const OWN_WEIGHTS_ROWS: usize = 64;
 /// Most rows that are transformed at once for all panels.
 const SHARED_ROWS: usize = 128;
@@ -54,19 +60,19 @@ const SHARED_ROWS: usize = 128;
 const PANEL_DEPTH: usize = 128;
 
 /// Whether the algorithm can compute the shape.
-pub(super) fn can(s: &ConvShape) -> bool {
+pub(super) fn supports(s: &ConvShape) -> bool {
     s.kernel == 3 && (s.stride == 1 && s.padding <= 2 || s.stride == 2 && s.padding == 1)
 }
 
-/// Whether it saves enough products to make up for the transforms, which cost about a quarter of them. Only outputs
-/// of few pixels a side waste that many; even three input channels gain.
-pub(super) fn pays(s: &ConvShape) -> bool {
+/// Whether it saves enough products to make up for the transforms, which cost about a quarter of
+/// them. Only outputs of few pixels a side waste that many; even three input channels gain.
+pub(super) fn is_faster(s: &ConvShape) -> bool {
     let kind = if s.stride == 1 { Kind::Unit } else { Kind::Down };
     let tiles = Grid::new(1, s.out_height(), s.out_width(), TILE).tiles;
     5 * tiles * kind.products() <= 4 * 9 * s.out_height() * s.out_width()
 }
 
-/// Tiles in a vector: two if that many channels fit.
+/// Tiles in a vector: two if half a vector holds all channels.
 fn tiles_per_vector(isa: Isa, a: usize, b: usize) -> usize {
     if isa == Isa::Avx512 && a.max(b) <= isa.lanes() / 2 { 2 } else { 1 }
 }
@@ -118,7 +124,7 @@ pub(super) fn adjoint(
     apply(isa, s.batch, weights, from, to, g, w, addend, x);
 }
 
-/// What every task needs to know.
+/// The parameters that all tasks share.
 #[derive(Clone, Copy)]
 struct Pass<'a> {
     weights: Weights,
@@ -193,7 +199,7 @@ fn apply(
         for start in (0..rows).step_by(step) {
             let planes = Planes::new(products, blocks, step.min(rows - start), lanes);
             let shared = SharedMut::new(&mut tiles);
-            // Eight rows of four blocks are a task worth its while.
+            // Eight rows of four blocks are enough work for a task.
             let (row_parts, block_parts) = (planes.rows.div_ceil(8), blocks.div_ceil(4));
             tasks::run(row_parts * block_parts, |i| {
                 let first_row = i / block_parts * 8;
@@ -214,7 +220,8 @@ fn apply(
     }
 }
 
-/// Transforms the weights of a block of results and a few depths: `[panel][transformed weight][depth][panel's lanes]`.
+/// Transforms the weights of a block of results and a few depths:
+/// `[panel][transformed weight][depth][panel's lanes]`.
 struct Pack<'a> {
     pass: Pass<'a>,
     block: usize,
@@ -224,7 +231,7 @@ struct Pack<'a> {
 
 impl Pack<'_> {
     #[inline(always)]
-    unsafe fn go<S: Simd, const P: usize>(self) {
+    unsafe fn run_tiles<S: Simd, const P: usize>(self) {
         let weights = &self.pass.weights;
         let (panel, lanes) = (self.block / 2, S::LANES);
         let out_blocks = weights.results().div_ceil(lanes / P);
@@ -233,7 +240,8 @@ impl Pack<'_> {
         let offset = panel * weights::panel(weights.depth(), lanes)
             + self.depths.0 * width * lanes
             + self.block % 2 * lanes;
-        // SAFETY: the packed weights have room for all blocks and depths; these are only this task's.
+        // SAFETY: the packed weights have room for all blocks and depths; these are only this
+        // task's.
         unsafe {
             let out = self.out.at(offset);
             let stride = weights::stride(weights.depth(), width * lanes, lanes);
@@ -256,7 +264,7 @@ impl Kernel for Pack<'_> {
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        go!(self, S);
+        run_for_tiles!(self, S);
     }
 }
 
@@ -308,7 +316,7 @@ struct Fused<'a> {
 
 impl Fused<'_> {
     #[inline(always)]
-    unsafe fn go<S: Simd, const P: usize>(self) {
+    unsafe fn run_tiles<S: Simd, const P: usize>(self) {
         let Self { pass, rows, .. } = self;
         let (lanes, width) = (S::LANES, S::LANES / P);
         let (depth, out_blocks) = (pass.weights.depth(), pass.weights.results().div_ceil(width));
@@ -319,8 +327,8 @@ impl Fused<'_> {
         let (mut v, mut m) = (Scratch::new(planes.len()), Scratch::new(products.len()));
         let start = self.start * P;
         let tiles = (start, (rows * P).min(pass.grid.tiles - start));
-        // SAFETY: the buffers have the lengths of their planes, the packed weights all panels; these tiles of
-        // the result are only this task's.
+        // SAFETY: the buffers have the lengths of their planes, the packed weights all panels;
+        // these tiles of the result are only this task's.
         unsafe {
             S::call(LoadTiles::<P> {
                 kind,
@@ -367,7 +375,7 @@ impl Kernel for Fused<'_> {
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        go!(self, S);
+        run_for_tiles!(self, S);
     }
 }
 
@@ -395,8 +403,8 @@ impl Kernel for Panel<'_> {
         let mut u = Scratch::new(WEIGHTS * stride);
         let mut m = Scratch::new(products.len());
         let mut taps = Scratch::new(9 * lanes * lanes);
-        // SAFETY: the buffers have the lengths of their planes and of the weights of `step` depths; these
-        // channels of the result are only this task's.
+        // SAFETY: the buffers have the lengths of their planes and of the weights of `step` depths;
+        // these channels of the result are only this task's.
         unsafe {
             for start in (0..depth).step_by(step) {
                 let end = depth.min(start + step);

@@ -9,7 +9,7 @@ use super::transform::{
     Source,
 };
 
-/// Images of one side of the convolution and the windows that tiles see of them.
+/// Images of one side of the convolution and the windows of them that tiles are made of.
 #[derive(Clone, Copy)]
 pub(super) struct Images {
     pub(super) height: usize,
@@ -37,12 +37,12 @@ impl Grid {
 
     /// Image, row and column of a tile.
     #[inline(always)]
-    fn place(&self, tile: usize) -> (usize, usize, usize) {
+    fn position(&self, tile: usize) -> (usize, usize, usize) {
         (tile / (self.down * self.across), tile / self.across % self.down, tile % self.across)
     }
 }
 
-/// A matrix for each product of a tile, blocked as [`crate::gemm`] says, of `rows` vectors a block.
+/// A matrix for each product of a tile, blocked as in [`crate::gemm`], of `rows` vectors a block.
 #[derive(Clone, Copy)]
 pub(super) struct Planes {
     pub(super) products: usize,
@@ -56,8 +56,8 @@ pub(super) struct Planes {
 
 impl Planes {
     pub(super) fn new(products: usize, blocks: usize, rows: usize, lanes: usize) -> Self {
-        // An odd number of vectors between products: one tile writes all of them, and at a distance of
-        // a power of two they would evict each other.
+        // An odd number of vectors between products: one tile writes all of them, and at a distance
+        // of a power of two they would evict each other.
         Self { products, blocks, rows, stride: ((blocks * rows) | 1) * lanes, block: rows * lanes }
     }
 
@@ -78,7 +78,7 @@ struct Pointers<const P: usize, const N: usize> {
     p: [[[*const f32; N]; N]; P],
 }
 
-/// A square as a source of vectors of some channels, rounded to bfloat16 if that is asked.
+/// A square as a source of vectors of some channels, rounded to bfloat16 if `ROUND`.
 struct Channels<'a, T, const P: usize, const FULL: bool, const ROUND: bool> {
     square: &'a T,
     offset: usize,
@@ -87,7 +87,7 @@ struct Channels<'a, T, const P: usize, const FULL: bool, const ROUND: bool> {
 
 #[inline(always)]
 unsafe fn load<S: Simd, const FULL: bool>(p: *const f32, count: usize) -> S::V {
-    // SAFETY: the caller's promise that `count` values, a whole vector if `FULL`, can be read.
+    // SAFETY: the caller's promise that `count` values, a full vector if `FULL`, can be read.
     unsafe { if FULL { S::load(p) } else { S::load_part(p, count) } }
 }
 
@@ -123,11 +123,12 @@ impl<S: Simd, const P: usize, const N: usize, const FULL: bool, const ROUND: boo
     }
 }
 
-/// Transforms the windows of tiles `tiles.0..tiles.0 + tiles.1` of the images `x` into rows `first_row..` of `planes`,
-/// a vector holding `P` tiles, for the channel blocks `blocks`. Tiles after the grid's last count as zeros.
+/// Transforms the windows of tiles `tiles.0..tiles.0 + tiles.1` of the images `x` into rows
+/// `first_row..` of `planes`, a vector holding `P` tiles, for the channel blocks `blocks`. Tiles
+/// after the grid's last count as zeros.
 ///
-/// To run it, `x` must hold the images of the grid, `zeros` a value for each channel, `out` must be as long as `planes`
-/// says, and nobody else may use the parts written.
+/// To run it, `x` must hold the images of the grid, `zeros` a value for each channel, `out` must be
+/// as long as `planes` says, and nobody else may use the parts written.
 pub(super) struct LoadTiles<'a, const P: usize> {
     pub(super) kind: Kind,
     pub(super) operands: Operands,
@@ -197,9 +198,10 @@ unsafe fn load_tiles<
             if tile >= grid.tiles {
                 continue;
             }
-            let (n, ty, tx) = grid.place(tile);
+            let (n, ty, tx) = grid.position(tile);
             let (y0, x0) = ((ty * step) as isize - padding as isize, (tx * step) as isize - padding as isize);
-            // The address of the window's first pixel may be outside of the slice, hence `wrapping`.
+            // The address of the window's first pixel may be outside of the slice, hence
+            // `wrapping`.
             let first = (n * height) as isize + y0;
             let p = x.as_ptr().wrapping_offset((first * columns as isize + x0) * channels as isize);
             let (y1, x1) = (y0 + N as isize, x0 + N as isize);
@@ -219,7 +221,8 @@ unsafe fn load_tiles<
         }
         for block in blocks.0..blocks.1 {
             let (offset, count) = (block * width, (channels - block * width).min(width));
-            // SAFETY: the sources are squares of pixels with these channels; row and block are in `planes`.
+            // SAFETY: the sources are squares of pixels with these channels; row and block are in
+            // `planes`.
             unsafe {
                 let out = out.at(block * planes.block + (first_row + row) * S::LANES);
                 if P == 2 {
@@ -251,7 +254,7 @@ unsafe fn store_all<S: Simd, T: Linear<N, F>, const N: usize, const F: usize>(
 ) {
     // SAFETY: the caller's promise.
     unsafe {
-        let v = transform::both::<S, T, N, F>(source);
+        let v = transform::both_dimensions::<S, T, N, F>(source);
         for (i, v) in v.as_flattened().iter().enumerate() {
             S::store(out.add(i * stride), *v);
         }
@@ -272,11 +275,11 @@ impl<S: Simd, const F: usize> Source<S> for Products<F> {
     }
 }
 
-/// Transforms the products `m` of tiles `tiles.0..tiles.0 + tiles.1` and writes (or adds to `addend`) the channels
-/// of blocks `first_block..`, one for each block of `planes`.
+/// Transforms the products `m` of tiles `tiles.0..tiles.0 + tiles.1` and writes (or adds to
+/// `addend`) the channels of blocks `first_block..`, one for each block of `planes`.
 ///
-/// To run it, `m` must be as long as `planes` says, `y` and `addend` must hold the images of the grid, and nobody else
-/// may use these tiles and channels of `y`.
+/// To run it, `m` must be as long as `planes` says, `y` and `addend` must hold the images of the
+/// grid, and nobody else may use these tiles and channels of `y`.
 pub(super) struct StoreTiles<'a, const P: usize> {
     pub(super) kind: Kind,
     pub(super) grid: &'a Grid,
@@ -316,19 +319,20 @@ unsafe fn store_tiles<S: Simd, T: Linear<F, O>, const P: usize, const F: usize, 
         let mut to =
             Destination::<P> { first: [0; P], rows: [0; P], columns: [0; P], row: columns * channels };
         for i in (0..P).take_while(|i| i + row * P < count) {
-            let (image, ty, tx) = grid.place(start + row * P + i);
+            let (image, ty, tx) = grid.position(start + row * P + i);
             to.first[i] = ((image * height + ty * step) * columns + tx * step) * channels;
             (to.rows[i], to.columns[i]) = ((height - ty * step).min(O), (columns - tx * step).min(O));
         }
-        let whole = to.rows == [O; P] && to.columns == [O; P];
+        let inside = to.rows == [O; P] && to.columns == [O; P];
         for block in 0..planes.blocks {
             let channel = (first_block + block) * width;
             let n = (channels - channel).min(width);
             // SAFETY: the row is in `planes`; only pixels inside the images are written.
             unsafe {
                 let p = m.as_ptr().add(block * planes.block + row * S::LANES);
-                let out = transform::both::<S, T, F, O>(&Products::<F> { p, stride: planes.stride });
-                if whole && n == width {
+                let out =
+                    transform::both_dimensions::<S, T, F, O>(&Products::<F> { p, stride: planes.stride });
+                if inside && n == width {
                     write::<S, P, O, true>(&out, &to, (channel, n), channels, addend, y);
                 } else {
                     write::<S, P, O, false>(&out, &to, (channel, n), channels, addend, y);
@@ -338,7 +342,7 @@ unsafe fn store_tiles<S: Simd, T: Linear<F, O>, const P: usize, const F: usize, 
     }
 }
 
-/// Where a vector of tiles goes.
+/// The destination of a vector of tiles.
 struct Destination<const P: usize> {
     /// Index of the first pixel of each tile.
     first: [usize; P],
@@ -349,12 +353,12 @@ struct Destination<const P: usize> {
     row: usize,
 }
 
-/// Writes `n` channels of tiles, which are all inside of the images if they are `WHOLE`.
+/// Writes `n` channels of tiles, which are all inside of the images if `INSIDE`.
 ///
 /// # Safety
 /// `y` and the addend have the pixels of `to` that are inside of the images.
 #[inline(always)]
-unsafe fn write<S: Simd, const P: usize, const O: usize, const WHOLE: bool>(
+unsafe fn write<S: Simd, const P: usize, const O: usize, const INSIDE: bool>(
     out: &[[S::V; O]; O],
     to: &Destination<P>,
     (channel, n): (usize, usize),
@@ -365,14 +369,15 @@ unsafe fn write<S: Simd, const P: usize, const O: usize, const WHOLE: bool>(
     for (r, out) in out.iter().enumerate() {
         for (c, v) in out.iter().enumerate() {
             let mut v = *v;
-            let inside = |i: usize| WHOLE || (r < to.rows[i] && c < to.columns[i]);
+            let inside = |i: usize| INSIDE || (r < to.rows[i] && c < to.columns[i]);
             let at = |i: usize| to.first[i] + r * to.row + c * channels + channel;
             // SAFETY: only pixels inside are read and written.
             unsafe {
                 if P == 2 {
                     let last = P - 1;
                     if let Some(addend) = addend {
-                        // What a pixel outside adds is dropped below, so that any address will do for it.
+                        // The addend of a pixel outside is dropped below, so that any address will
+                        // do for it.
                         let p = |i: usize| addend.as_ptr().add(if inside(i) { at(i) } else { channel });
                         v = S::add(v, S::load_pair(p(0), p(last), n));
                     }
@@ -380,9 +385,9 @@ unsafe fn write<S: Simd, const P: usize, const O: usize, const WHOLE: bool>(
                     S::store_pair(p(0), p(last), v, n);
                 } else if inside(0) {
                     if let Some(addend) = addend {
-                        v = S::add(v, load::<S, WHOLE>(addend.as_ptr().add(at(0)), n));
+                        v = S::add(v, load::<S, INSIDE>(addend.as_ptr().add(at(0)), n));
                     }
-                    if WHOLE { S::store(y.at(at(0)), v) } else { S::store_part(y.at(at(0)), v, n) }
+                    if INSIDE { S::store(y.at(at(0)), v) } else { S::store_part(y.at(at(0)), v, n) }
                 }
             }
         }

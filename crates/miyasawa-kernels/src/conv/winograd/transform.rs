@@ -1,9 +1,10 @@
 //! The transforms: one dimension of each, applied to the columns and then the rows of a square.
 //!
-//! F(4x4, 3x3) for stride 1: a tile of 4x4 outputs sees 6x6 inputs through a 3x3 kernel. The interpolation points are 0,
-//! ±1/√2, ±√2 and infinity. The usual 0, ±1, ±2 lose three times as much precision (5e-6 against 1.3e-6 of
-//! the largest value, on random data with 64 channels), and since the squares are 1/2 and 2 their products
-//! stay simple. For points ±p with p² = P and Q the other pair's square the rows of the matrices are
+//! F(4x4, 3x3) for stride 1: a tile of 4x4 outputs depends on 6x6 inputs through a 3x3 kernel. The
+//! interpolation points are 0, ±1/√2, ±√2 and infinity. The usual 0, ±1, ±2 lose three times as
+//! much precision (5e-6 against 1.3e-6 of the largest value, on random data with 64 channels), and
+//! since the squares are 1/2 and 2 their products stay simple. For points ±p with p² = P and Q the
+//! other pair's square the rows of the matrices are
 //!
 //! ```text
 //! input   Bᵀ: (d4 - Q d2) ± p (d3 - Q d1)       0: d4 - 5/2 d2 + d0;   ∞: d5 - 5/2 d3 + d1
@@ -11,9 +12,10 @@
 //! output  Aᵀ: y_i = sum of p^i m_p              0 counts for y0, ∞ for y3
 //! ```
 //!
-//! Stride 2: outputs `y_i = D_i g0 + D_{i+1} g2 + E_i g1` of the inputs `D` at odd and `E` at even distance. The first
-//! two terms are F(4, 2) with the five finite points, the last one is four plain products, so that four outputs take nine
-//! products instead of twelve (81 for 144 in two dimensions), of six different weights.
+//! Stride 2: outputs `y_i = D_i g0 + D_{i+1} g2 + E_i g1` of the inputs `D` at odd and `E` at even
+//! distance. The first two terms are F(4, 2) with the five finite points, the last one is four
+//! plain products, so that four outputs take nine products instead of twelve (81 for 144 in two
+//! dimensions), of six different weights.
 
 use std::f32::consts::{FRAC_1_SQRT_2, SQRT_2};
 
@@ -70,7 +72,7 @@ impl Kind {
     }
 }
 
-/// What [`Kind::order`] gives.
+/// The result of [`Kind::order`].
 #[derive(Clone, Copy)]
 pub(super) struct Order {
     pairs: [(usize, usize); 81],
@@ -103,7 +105,7 @@ pub(super) trait Source<S: Simd> {
 /// # Safety
 /// The source has `I` rows and columns, and the processor has the instruction set of `S`.
 #[inline(always)]
-pub(super) unsafe fn both<S: Simd, T: Linear<I, O>, const I: usize, const O: usize>(
+pub(super) unsafe fn both_dimensions<S: Simd, T: Linear<I, O>, const I: usize, const O: usize>(
     source: &impl Source<S>,
 ) -> [[S::V; O]; O] {
     // SAFETY: the caller's promise.

@@ -8,7 +8,8 @@ use super::transform::{self, Kind, SIDE, Source, WEIGHTS, Weight, WeightBack, We
 /// Taps of the kernel.
 const TAPS: usize = 9;
 
-/// Outputs that the adjoint's weights are asked for in advance: one at a time takes less time than memory does.
+/// How many outputs ahead the adjoint prefetches weights: transforming one output takes less time
+/// than memory does.
 const AHEAD: usize = 8;
 
 /// Which channels of the `[out, in, 3, 3]` weights the products sum over.
@@ -34,8 +35,9 @@ impl Weights {
     }
 }
 
-/// Values between the transformed weights of `depth` depths of `row` values: an odd number of vectors, since all 36 are
-/// written at once and would evict each other at a distance of a power of two.
+/// Values between the transformed weights of `depth` depths of `row` values: an odd number of
+/// vectors, since all 36 are written at once and would evict each other at a distance of a power of
+/// two.
 pub(super) fn stride(depth: usize, row: usize, lanes: usize) -> usize {
     ((depth * row / lanes) | 1) * lanes
 }
@@ -68,13 +70,14 @@ impl<S: Simd> Source<S> for Sums {
     }
 }
 
-/// Transforms depths `start..end` and the results of one block into `out`, where depth `start` has its first
-/// vector, `row` values lie between depths and `stride` between transformed weights. Each result fills `P` lanes.
+/// Transforms depths `start..end` and the results of one block into `out`, where depth `start` has
+/// its first vector, `row` values lie between depths and `stride` between transformed weights. Each
+/// result fills `P` lanes.
 ///
 /// `taps` is working memory of `9*LANES*LANES` values.
 ///
 /// # Safety
-/// `out` is valid for what this says.
+/// `out` is valid for these writes.
 #[inline(always)]
 #[allow(clippy::too_many_arguments)]
 pub(super) unsafe fn transform<S: Simd, const P: usize>(
@@ -101,9 +104,9 @@ pub(super) unsafe fn transform<S: Simd, const P: usize>(
             for i in 0..count {
                 let source = Taps(&taps[i * TAPS * S::LANES..][..TAPS * S::LANES]);
                 let v = if shape.kind == Kind::Unit {
-                    transform::both::<S, Weight, 3, SIDE>(&source)
+                    transform::both_dimensions::<S, Weight, 3, SIDE>(&source)
                 } else {
-                    transform::both::<S, WeightSplit, 3, SIDE>(&source)
+                    transform::both_dimensions::<S, WeightSplit, 3, SIDE>(&source)
                 };
                 let out = out.add((depth - start + i) * row);
                 for (f, v) in v.as_flattened().iter().enumerate() {
@@ -127,11 +130,13 @@ unsafe fn read_taps<S: Simd, const P: usize>(
     let lanes = S::LANES;
     let taps = &mut taps[..TAPS * lanes * lanes];
     let first = block * lanes;
-    let whole = P == 1 && first + lanes <= shape.results();
-    if whole && !shape.adjoint && count == lanes {
-        // Nine squares of `lanes` outputs times `lanes` values of (input, tap), which are contiguous.
+    let full = P == 1 && first + lanes <= shape.results();
+    if full && !shape.adjoint && count == lanes {
+        // Nine squares of `lanes` outputs times `lanes` values of (input, tap), which are
+        // contiguous.
         let from = (first * shape.inputs + depth) * TAPS;
-        // Outputs lie too far apart for the processor to see that their next inputs will be read.
+        // Outputs are too far apart in memory for the processor to prefetch their next inputs by
+        // itself.
         for lane in 0..lanes {
             for line in 0..(TAPS * lanes).div_ceil(16) {
                 let next = from + (lane * shape.inputs + lanes) * TAPS + line * 16;
@@ -152,7 +157,7 @@ unsafe fn read_taps<S: Simd, const P: usize>(
     }
     for i in 0..count {
         let taps = &mut taps[i * TAPS * lanes..][..TAPS * lanes];
-        if whole && shape.adjoint {
+        if full && shape.adjoint {
             let from = ((depth + i) * shape.inputs + first) * TAPS;
             for line in 0..(TAPS * lanes).div_ceil(16) {
                 let next = from + AHEAD * shape.inputs * TAPS + line * 16;
@@ -179,11 +184,13 @@ unsafe fn read_taps<S: Simd, const P: usize>(
     }
 }
 
-/// The taps of one output and `LANES` inputs, in reverse, unless the source ends too close behind them.
+/// The taps of one output and `LANES` inputs, in reverse, unless the source ends too soon after
+/// them.
 #[inline(always)]
 fn scatter_reversed<S: Simd>(source: &[f32], taps: &mut [f32]) -> bool {
     let lanes = S::LANES;
-    // Squares may be wider than nine (then they read into the next input) or narrower (then there are several).
+    // Squares may be wider than nine (then they read into the next input) or narrower (then there
+    // are several).
     let squares = TAPS.div_ceil(lanes);
     let mut square = [0.0f32; 16 * 16];
     if source.len() < (lanes - 1) * TAPS + squares * lanes {
@@ -200,11 +207,12 @@ fn scatter_reversed<S: Simd>(source: &[f32], taps: &mut [f32]) -> bool {
     true
 }
 
-/// Turns sums over tiles into `taps[(i*9 + t)*LANES + lane]` for `count <= LANES` depths: the sum of `parts`
-/// matrices that lie `part` values apart, each with `row` values between depths and `stride` between transformed weights.
+/// Turns sums over tiles into `taps[(i*9 + t)*LANES + lane]` for `count <= LANES` depths: the sum
+/// of `parts` matrices that lie `part` values apart, each with `row` values between depths and
+/// `stride` between transformed weights.
 ///
 /// # Safety
-/// `sums` is valid for what this says. The sums are overwritten.
+/// `sums` is valid for these reads. The sums are overwritten.
 #[inline(always)]
 #[allow(clippy::too_many_arguments)]
 pub(super) unsafe fn transform_back<S: Simd>(
@@ -232,9 +240,9 @@ pub(super) unsafe fn transform_back<S: Simd>(
             }
             let source = Sums { p, stride };
             let v = if kind == Kind::Unit {
-                transform::both::<S, WeightBack, SIDE, 3>(&source)
+                transform::both_dimensions::<S, WeightBack, SIDE, 3>(&source)
             } else {
-                transform::both::<S, WeightSplitBack, SIDE, 3>(&source)
+                transform::both_dimensions::<S, WeightSplitBack, SIDE, 3>(&source)
             };
             for (t, v) in v.as_flattened().iter().enumerate() {
                 S::store(taps.as_mut_ptr().add((i * TAPS + t) * S::LANES), *v);

@@ -5,8 +5,8 @@ use reference::Case;
 
 mod reference;
 
-/// `(batch, pixels, channels, groups)`; the last ones have several segments in an image. No group is so small
-/// that it may lack a spread.
+/// `(batch, pixels, channels, groups)`; the last ones have several segments in an image. No group
+/// is so small that it may lack a spread.
 const SHAPES: [(usize, usize, usize, usize); 18] = [
     (1, 1, 5, 1),
     (2, 3, 5, 1),
@@ -68,7 +68,7 @@ fn case_by(
     Case { shape, activation, h, gamma, beta, g, v }
 }
 
-/// What the kernels compute for a case.
+/// The results of the kernels for a case.
 #[derive(PartialEq, Debug)]
 struct Output {
     y: Vec<f32>,

@@ -1,5 +1,5 @@
-//! The formulas of the module's page in double precision, one group of one image at a time, and the GELU's
-//! definition by an integral, for the tests.
+//! The formulas of the module's page in double precision, one group of one image at a time, and the
+//! GELU's definition by an integral, for the tests.
 
 use super::super::{NormShape, Statistics};
 
@@ -25,7 +25,7 @@ pub(super) fn gelu(h: f64) -> [f64; 3] {
     [h * cdf, cdf + h * pdf, pdf * (2.0 - h * h)]
 }
 
-/// One operand of every operation for a whole batch, in double precision.
+/// One operand of every operation for a batch, in double precision.
 #[derive(Clone)]
 pub(super) struct Case {
     pub(super) shape: NormShape,
@@ -44,26 +44,26 @@ pub(super) struct Reverse {
 }
 
 impl Case {
-    /// For every image and group, the places of its values and the channel (of the batch) of each.
+    /// For every image and group, the indices of its values and the channel (of the batch) of each.
     fn groups(&self) -> Vec<Vec<(usize, usize)>> {
         let s = &self.shape;
         let width = s.channels / s.groups;
         let mut all = vec![];
         for n in 0..s.batch {
             for group in 0..s.groups {
-                let mut places = vec![];
+                let mut elements = vec![];
                 for p in 0..s.pixels {
                     for c in group * width..(group + 1) * width {
-                        places.push(((n * s.pixels + p) * s.channels + c, n * s.channels + c));
+                        elements.push(((n * s.pixels + p) * s.channels + c, n * s.channels + c));
                     }
                 }
-                all.push(places);
+                all.push(elements);
             }
         }
         all
     }
 
-    /// What is added to the variances; nothing where the statistics are fixed.
+    /// The number added to the variances; none where the statistics are fixed.
     fn epsilon(&self) -> Option<f64> {
         match self.shape.statistics {
             Statistics::Group { epsilon } => Some(f64::from(epsilon)),
@@ -81,10 +81,10 @@ impl Case {
         let Some(epsilon) = self.epsilon() else { return vec![[0.0, 1.0]; self.groups().len()] };
         self.groups()
             .iter()
-            .map(|places| {
-                let count = places.len() as f64;
-                let mean = places.iter().map(|&(i, _)| x[i]).sum::<f64>() / count;
-                let square = places.iter().map(|&(i, _)| (x[i] - mean).powi(2)).sum::<f64>() / count;
+            .map(|elements| {
+                let count = elements.len() as f64;
+                let mean = elements.iter().map(|&(i, _)| x[i]).sum::<f64>() / count;
+                let square = elements.iter().map(|&(i, _)| (x[i] - mean).powi(2)).sum::<f64>() / count;
                 [mean, 1.0 / (square + epsilon).sqrt()]
             })
             .collect()
@@ -92,8 +92,8 @@ impl Case {
 
     pub(super) fn normalised(&self) -> Vec<f64> {
         let mut xh = self.x();
-        for (places, [mean, r]) in self.groups().iter().zip(self.stats()) {
-            for &(i, _) in places {
+        for (elements, [mean, r]) in self.groups().iter().zip(self.stats()) {
+            for &(i, _) in elements {
                 xh[i] = (xh[i] - mean) * r;
             }
         }
@@ -115,11 +115,11 @@ impl Case {
         }
         let xh = self.normalised();
         let mut a = q.to_vec();
-        for (places, [_, r]) in self.groups().iter().zip(self.stats()) {
-            let count = places.len() as f64;
-            let mean = places.iter().map(|&(i, _)| q[i]).sum::<f64>() / count;
-            let m = places.iter().map(|&(i, _)| q[i] * xh[i]).sum::<f64>() / count;
-            for &(i, _) in places {
+        for (elements, [_, r]) in self.groups().iter().zip(self.stats()) {
+            let count = elements.len() as f64;
+            let mean = elements.iter().map(|&(i, _)| q[i]).sum::<f64>() / count;
+            let m = elements.iter().map(|&(i, _)| q[i] * xh[i]).sum::<f64>() / count;
+            for &(i, _) in elements {
                 a[i] = r * (q[i] - mean - xh[i] * m);
             }
         }
@@ -157,13 +157,13 @@ impl Case {
         let mut dg = a_w.clone();
         let mut d_gamma = vec![0.0; self.gamma.len()];
         let mut dh = vec![0.0; self.h.len()];
-        for (places, [_, r]) in self.groups().iter().zip(self.stats()) {
-            let share = if self.epsilon().is_some() { 1.0 / places.len() as f64 } else { 0.0 };
-            let mean = |f: &dyn Fn(usize) -> f64| places.iter().map(|&(i, _)| f(i)).sum::<f64>() * share;
+        for (elements, [_, r]) in self.groups().iter().zip(self.stats()) {
+            let share = if self.epsilon().is_some() { 1.0 / elements.len() as f64 } else { 0.0 };
+            let mean = |f: &dyn Fn(usize) -> f64| elements.iter().map(|&(i, _)| f(i)).sum::<f64>() * share;
             let m = mean(&|i| q[i] * xh[i]);
             let k = mean(&|i| w[i] * xh[i]);
             let spread = mean(&|i| w[i] * q[i]) - mean(&|i| w[i]) * mean(&|i| q[i]) - m * k;
-            for &(i, c) in places {
+            for &(i, c) in elements {
                 dg[i] = self.gamma[c] * a_w[i];
                 d_gamma[c] += self.g[i] * a_w[i];
                 let dx = -r * r * xh[i] * spread - r * (k * a_q[i] + m * a_w[i]);

@@ -285,7 +285,7 @@ fn a_corrupt_image_is_skipped_up_to_a_limit() {
         assert!(text.contains("more than 1 corrupt images") && text.contains("0/2.png"), "{text}");
         assert!(text.contains("1/5.png") && !text.contains('\n'), "{text}");
         assert!(
-            limited(0).contains("2.png: expected a whole PNG") || limited(0).contains("5.png"),
+            limited(0).contains("2.png: expected an intact PNG") || limited(0).contains("5.png"),
             "{}",
             limited(0)
         );

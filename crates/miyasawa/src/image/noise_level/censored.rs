@@ -3,17 +3,18 @@
 use super::Planes;
 use statrs::function::erf::erf;
 
-/// Side of the blocks within which the image is taken as constant.
+/// Side of the blocks within which the image is assumed constant.
 const BLOCK: usize = 8;
-/// The most blocks that are looked at.
+/// The most blocks that are used.
 const BLOCKS: usize = 400;
-/// Share of clipped values above which a block says nothing.
+/// Share of clipped values above which a block is not used.
 const MOST: f64 = 0.8;
-/// The levels that are told apart.
+/// The ends of the range of levels that are searched.
 const LEVELS: [f64; 2] = [1e-3, 4.0];
 
-/// The median over blocks of the level of normal numbers that, clipped to [-1, 1], have the block's mean and
-/// the variance of its finest diagonal wavelet coefficients; nothing where no block is left.
+/// The median over blocks of the level of normal numbers that, clipped to [-1, 1], have the block's
+/// mean and the variance of its finest diagonal wavelet coefficients; nothing where no block is
+/// left.
 pub(super) fn level(planes: &Planes) -> Option<f64> {
     let columns = planes.width / BLOCK;
     let count = columns * (planes.height / BLOCK);
@@ -42,7 +43,8 @@ pub(super) fn level(planes: &Planes) -> Option<f64> {
     Some(*levels.select_nth_unstable_by(middle, f64::total_cmp).1)
 }
 
-/// The mean and the variance of a number with the normal distribution `N(mu, sigma^2)`, clipped to [-1, 1].
+/// The mean and the variance of a number with the normal distribution `N(mu, sigma^2)`, clipped to
+/// [-1, 1].
 fn clipped_moments(mu: f64, sigma: f64) -> [f64; 2] {
     let density = |z: f64| (-0.5 * z * z).exp() / (2.0 * std::f64::consts::PI).sqrt();
     let below = |z: f64| 0.5 * (1.0 + erf(z / std::f64::consts::SQRT_2));
@@ -84,10 +86,11 @@ mod tests {
 
     #[test]
     fn moments_are_inverted() {
-        // What is not clipped keeps its moments.
+        // Without clipping the moments are those of the distribution.
         let [mean, variance] = clipped_moments(0.1, 0.05);
         assert!((mean - 0.1).abs() < 1e-12 && (variance - 0.0025).abs() < 1e-9);
-        // Half of the numbers are clipped: E max(x, 0) of N(0, 1) is 1/sqrt(2 pi), its square's mean 1/2.
+        // Half of the numbers are clipped: E max(x, 0) of N(0, 1) is 1/sqrt(2 pi), its square's
+        // mean 1/2.
         let [mean, variance] = clipped_moments(1.0, 0.1);
         assert!((mean - (1.0 - 0.1 * 0.398_942)).abs() < 1e-6, "{mean}");
         assert!((variance - 0.01 * (0.5 - 0.159_155)).abs() < 1e-7, "{variance}");

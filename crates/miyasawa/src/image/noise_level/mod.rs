@@ -9,7 +9,8 @@ use super::Image;
 const MEDIAN: f64 = 0.674_489_750_196_081_7;
 /// Values this close to the ends of the range may have been clipped there, which hides noise.
 const CLIPPED: f32 = 0.99;
-/// From this level on an estimate that clipping may have made too small is replaced by one that models it.
+/// From this level on an estimate that clipping may have made too small is replaced by one that
+/// models it.
 const CENSORED_FROM: f64 = 0.22;
 /// Share of clipped values below which clipping changes no estimate.
 const FEW_CLIPPED: f64 = 0.02;
@@ -19,7 +20,7 @@ struct Planes<'a> {
     planes: Vec<&'a [f32]>,
     height: usize,
     width: usize,
-    /// Whether values at the ends of the range stand for what lay beyond them.
+    /// Whether values at the ends of the range may have been clipped.
     clips: bool,
 }
 
@@ -34,8 +35,8 @@ impl Planes<'_> {
         values().filter(|value| self.clipped(**value)).count() as f64 / values().count() as f64
     }
 
-    /// Half of `x00 - x01 - x10 + x11` over all squares of two by two pixels, and whether one of the four may
-    /// have been clipped.
+    /// Half of `x00 - x01 - x10 + x11` over all squares of two by two pixels, and whether one of
+    /// the four may have been clipped.
     fn diagonals(&self) -> impl Iterator<Item = (f32, bool)> + '_ {
         let width = self.width;
         self.planes.iter().flat_map(move |plane| {
@@ -48,9 +49,10 @@ impl Planes<'_> {
         })
     }
 
-    /// The median of the finest diagonal Haar coefficients' size, divided by that of a standard normal number
-    /// (Donoho & Johnstone 1994, "Ideal spatial adaptation by wavelet shrinkage"). What the image itself
-    /// changes from pixel to pixel counts as noise. 0 for an image without such a square.
+    /// The median of the finest diagonal Haar coefficients' size, divided by that of a standard
+    /// normal number (Donoho & Johnstone 1994, "Ideal spatial adaptation by wavelet shrinkage").
+    /// Changes of the image itself from pixel to pixel count as noise. 0 for an image without such
+    /// a square.
     fn haar(&self) -> f64 {
         // Counted first, so that a large image's squares are never held.
         let (count, kept) =
@@ -75,22 +77,23 @@ impl Image {
         others.chunks_exact(first.len()).all(|plane| plane == first)
     }
 
-    /// Whether values at the ends of the range may stand for what lay beyond: they occur, and nothing beyond
-    /// them does.
+    /// Whether values may have been clipped to the range: values at its ends occur, and none beyond
+    /// them.
     pub fn is_clipped(&self) -> bool {
         let largest = self.values.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
         (CLIPPED..=1.0).contains(&largest)
     }
 
-    /// The standard deviation of white noise in the image, in units of the [-1, 1] range.
+    /// Estimates the standard deviation of white noise in the image, in units of the [-1, 1] range.
     ///
-    /// It is the smaller of two estimates that texture makes too large and nothing makes much too small: the
-    /// median of the finest diagonal wavelet coefficients (Donoho & Johnstone 1994, "Ideal spatial adaptation
-    /// by wavelet shrinkage"), and the smallest eigenvalues of the covariance of patches, all channels together
-    /// (Chen, Zhu & Heng 2015, "An efficient statistical method for image noise level estimation"): even full
-    /// of texture, images leave some directions of a patch to the noise. Clipped values are passed over where
-    /// enough others are left; where noise is so large that they are not, it is that of normal numbers that
-    /// are clipped, block by block. 0 for an image of fewer than two by two pixels.
+    /// It is the smaller of two estimates that texture makes too large and nothing makes much too
+    /// small: the median of the finest diagonal wavelet coefficients (Donoho & Johnstone 1994,
+    /// "Ideal spatial adaptation by wavelet shrinkage"), and the smallest eigenvalues of the
+    /// covariance of patches, all channels together (Chen, Zhu & Heng 2015, "An efficient
+    /// statistical method for image noise level estimation"): even full of texture, images leave
+    /// some directions of a patch to the noise. Clipped values are passed over where enough others
+    /// are left; where noise is so large that they are not, the estimate is the level of clipped
+    /// normal numbers, block by block. 0 for an image of fewer than two by two pixels.
     pub fn noise_level(&self) -> f64 {
         let size = self.height * self.width;
         let count = if self.is_grey() { 1 } else { self.channels };

@@ -7,19 +7,20 @@ use crate::eigen::jacobi;
 const SIDE: usize = 7;
 /// Patches for each of their values, at least: fewer spread the eigenvalues of white noise too far.
 const PER_VALUE: usize = 12;
-/// The most patches that are taken, on a regular grid.
+/// The most patches that are used, on a regular grid.
 const PATCHES: usize = 12_000;
 
-/// The level that leaves as many of the smallest eigenvalues above their mean as below it; nothing for an
-/// image that is too small.
+/// Estimates the level that leaves as many of the smallest eigenvalues above their mean as below
+/// it; nothing for an image that is too small.
 pub(super) fn level(planes: &Planes) -> Option<f64> {
     let channels = planes.planes.len();
-    let places =
+    let positions =
         |side: usize| (planes.height + 1).saturating_sub(side) * (planes.width + 1).saturating_sub(side);
-    let side = (2..=SIDE).rev().find(|side| places(*side) >= PER_VALUE * channels * side * side)?;
+    let side = (2..=SIDE).rev().find(|side| positions(*side) >= PER_VALUE * channels * side * side)?;
     let mut values = eigenvalues(planes, side)?;
     values.sort_by(|a, b| b.total_cmp(a));
-    // From the largest on: what the image holds is taken away until the rest looks like one level.
+    // The largest eigenvalues, which are the image's, are removed one by one until the rest is
+    // consistent with one level.
     let mut sum: f64 = values.iter().sum();
     for (i, value) in values.iter().enumerate() {
         let rest = &values[i..];
@@ -33,12 +34,12 @@ pub(super) fn level(planes: &Planes) -> Option<f64> {
     None
 }
 
-/// The eigenvalues of the covariance of patches of `side` by `side` pixels: of those without clipped values
-/// where enough are left.
+/// The eigenvalues of the covariance of patches of `side` by `side` pixels: of those without
+/// clipped values where enough are left.
 fn eigenvalues(planes: &Planes, side: usize) -> Option<Vec<f64>> {
     let (rows, columns) = (planes.height + 1 - side, planes.width + 1 - side);
     let stride = (1..).find(|n| rows.div_ceil(*n) * columns.div_ceil(*n) <= PATCHES)?;
-    let places =
+    let positions =
         || (0..rows).step_by(stride).flat_map(move |y| (0..columns).step_by(stride).map(move |x| (y, x)));
     let len = planes.planes.len() * side * side;
     let mut patch = vec![0.0f32; len];
@@ -54,14 +55,14 @@ fn eigenvalues(planes: &Planes, side: usize) -> Option<Vec<f64>> {
         !patch.iter().any(|value| planes.clipped(*value))
     };
     let (all, kept) =
-        places().fold((0, 0), |(all, kept), at| (all + 1, kept + usize::from(fill(&mut patch, at))));
+        positions().fold((0, 0), |(all, kept), at| (all + 1, kept + usize::from(fill(&mut patch, at))));
     let skip = kept >= 3 * len && 8 * kept > all;
     let (mut count, mut mean) = (0.0, vec![0.0; len]);
     let mut products = vec![vec![0.0f64; len]; len];
     let mut centred = vec![0.0f64; len];
     // About the first patch's mean, so that a large mean costs no digits.
     let mut about = None;
-    for at in places() {
+    for at in positions() {
         if !fill(&mut patch, at) && skip {
             continue;
         }

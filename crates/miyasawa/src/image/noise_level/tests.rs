@@ -8,9 +8,9 @@ fn noisy(
     stored: bool,
     clean: impl Fn(usize, usize) -> f32,
 ) -> Image {
-    let eps = evaluation_noise(1, 0, 0, 1, channels * height * width);
+    let noise = evaluation_noise(1, 0, 0, 1, channels * height * width);
     let value = |i: usize| {
-        let value = clean(i / width % height, i % width) + sigma * eps[i];
+        let value = clean(i / width % height, i % width) + sigma * noise[i];
         if stored { ((value.clamp(-1.0, 1.0) + 1.0) * 127.5).round() / 127.5 - 1.0 } else { value }
     };
     let values = (0..channels * height * width).map(value).collect();
@@ -31,7 +31,8 @@ fn the_noise_that_was_added_is_found() {
     }
 }
 
-/// Stripes and checks as fine as pixels are no noise: the median of wavelet coefficients tells 0.2 of them.
+/// Stripes and checks as fine as pixels are not noise: the median of wavelet coefficients estimates
+/// 0.2 of them.
 #[test]
 fn texture_is_not_taken_for_noise() {
     let texture = |y: usize, x: usize| {
@@ -66,7 +67,7 @@ fn a_grey_image_has_the_same_level_however_it_is_stored() {
 }
 
 #[test]
-fn small_flat_and_clipped_images_have_an_answer() {
+fn small_flat_and_clipped_images_have_an_estimate() {
     let of = |shape, values: Vec<f32>| Image::new(shape, values).unwrap().noise_level();
     assert_eq!(of((1, 1, 1), vec![0.3]), 0.0);
     assert_eq!(of((3, 1, 5), vec![0.3; 15]), 0.0);

@@ -67,7 +67,7 @@ fn nothing_is_allocated_for_what_is_not_there() {
     let text =
         r#"{"channels":1,"classes":1,"width":1024,"blocks":[65536],"blind":true,"zero_energy_head":true}"#;
     let hostile: Architecture = serde_json::from_str(text).unwrap();
-    assert_eq!(hostile.problem(), None);
+    assert_eq!(hostile.validate(), Ok(()));
     let value = |shape: Vec<usize>| TensorData::zeros::<f32, _>(shape);
     let values = [
         ("stem.weight".to_owned(), value(vec![1024, 1, 3, 3])),
@@ -102,7 +102,7 @@ fn hostile_numbers_are_refused() {
         ),
         (r#"{"kind":"dncnn","channels":3,"width":8,"depth":1,"bias_free":true,"conditioned":true}"#, "depth"),
     ] {
-        let found = serde_json::from_str::<Architecture>(text).unwrap().problem().unwrap();
+        let found = serde_json::from_str::<Architecture>(text).unwrap().validate().unwrap_err();
         assert!(found.contains(word), "{found}");
     }
 }

@@ -9,7 +9,8 @@ pub(super) struct Axis {
 }
 
 impl Axis {
-    /// An axis over `values` with a little room at both ends. Values that it cannot show do not count.
+    /// An axis over `values` with a small margin at both ends. Values that it cannot show are
+    /// ignored.
     pub fn over(values: impl Iterator<Item = f64>, log: bool) -> Self {
         let shown = values.filter(|&v| shows(v, log));
         let (low, high) = shown.fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| (l.min(v), h.max(v)));
@@ -37,19 +38,20 @@ impl Axis {
         Some(Self { low, high, log })
     }
 
-    /// Where a value lies: 0 at the low end, 1 at the high end, none if the axis cannot show it.
-    pub fn place(&self, value: f64) -> Option<f64> {
+    /// The position of a value: 0 at the low end, 1 at the high end; `None` if the axis cannot show
+    /// it.
+    pub fn position(&self, value: f64) -> Option<f64> {
         if !shows(value, self.log) {
             return None;
         }
-        let place = if self.log {
+        let position = if self.log {
             (value.ln() - self.low.ln()) / (self.high.ln() - self.low.ln())
         } else {
             // Halved, so that a range as wide as the type does not overflow.
             (value / 2.0 - self.low / 2.0) / (self.high / 2.0 - self.low / 2.0)
         };
         // Far outside is far enough: the frame's arithmetic stays finite.
-        Some(place.clamp(-1e6, 1e6))
+        Some(position.clamp(-1e6, 1e6))
     }
 
     /// Round values with their labels, about `count` of them.
@@ -61,7 +63,7 @@ impl Axis {
 
     /// Labels for given values, without those outside the axis.
     pub fn ticks_at(&self, values: &[f64]) -> Vec<(f64, String)> {
-        let inside = |v: &f64| self.place(*v).is_some_and(|p| (-1e-9..=1.0 + 1e-9).contains(&p));
+        let inside = |v: &f64| self.position(*v).is_some_and(|p| (-1e-9..=1.0 + 1e-9).contains(&p));
         let mut values: Vec<f64> = values.iter().copied().filter(inside).collect();
         values.sort_by(f64::total_cmp);
         values.dedup();
@@ -73,7 +75,8 @@ impl Axis {
         let unit = 10f64.powf(raw.log10().floor());
         let step = [1.0, 2.0, 5.0, 10.0].into_iter().find(|m| m * unit >= raw * 0.999).unwrap_or(10.0) * unit;
         let (first, last) = ((self.low / step - 1e-9).ceil(), (self.high / step + 1e-9).floor());
-        // More than asked for only when rounding has eaten the step: there are no round values to show.
+        // More than asked for only when rounding has eaten the step: there are no round values to
+        // show.
         if !step.is_normal() || last - first > 4.0 * count as f64 {
             return vec![self.low, self.high];
         }
@@ -128,7 +131,7 @@ fn widen(low: f64, high: f64, log: bool) -> (f64, f64) {
     }
 }
 
-/// Labels of neighbouring ticks, all with the digits the distance between them asks for.
+/// Labels of neighbouring ticks, all with the number of digits that their distance needs.
 fn label(values: &[f64]) -> Vec<(f64, String)> {
     let largest = values.iter().fold(0f64, |m, v| m.max(v.abs()));
     let steps: Vec<f64> = values.windows(2).map(|w| w[1] - w[0]).collect();
@@ -218,7 +221,10 @@ mod tests {
                 let axis = Axis::over(values.iter().copied(), log);
                 assert!(axis.high > axis.low, "{values:?} {axis:?}");
                 for value in values {
-                    assert!(axis.place(value).is_none_or(|p| (0.0..=1.0).contains(&p)), "{value} {axis:?}");
+                    assert!(
+                        axis.position(value).is_none_or(|p| (0.0..=1.0).contains(&p)),
+                        "{value} {axis:?}"
+                    );
                 }
                 assert!(axis.ticks(6).len() < 30);
             }

@@ -8,7 +8,7 @@ use std::{
     path::Path,
 };
 
-/// Points of a line: more cannot be seen in a panel.
+/// The largest number of points of a line: a panel cannot show more.
 const MOST_POINTS: usize = 600;
 /// Size of one panel, in pixels.
 const PANEL: (u32, u32) = (560, 360);
@@ -17,8 +17,9 @@ const COLUMNS: usize = 2;
 
 /// Draws a run's losses, accuracy, PSNR, gradient norm and learning rate into a PNG file.
 ///
-/// `lines` are those of the run's `metrics.jsonl`: one for every step and, marked `"event": "eval"`, one for
-/// every evaluation. What a line does not hold is not drawn; lines of other events are passed over.
+/// `lines` are those of the run's `metrics.jsonl`: one for every step and, marked `"event":
+/// "eval"`, one for every evaluation. Missing quantities are not drawn; lines of other events are
+/// skipped.
 ///
 /// # Errors
 /// If the file cannot be written.
@@ -26,7 +27,7 @@ pub fn curves(lines: &[Value], path: &Path) -> Result<(), ReportError> {
     save_plots(&panels(lines), path)
 }
 
-/// Draws plots, two side by side where there are several and more where they are many, into a PNG file.
+/// Draws plots into a PNG file, two or more side by side depending on their number.
 ///
 /// # Errors
 /// If the file cannot be written.
@@ -35,12 +36,12 @@ pub fn save_plots(plots: &[Plot], path: &Path) -> Result<(), ReportError> {
     Ok(write_atomic(path, |file| file.write_all(&bytes))?)
 }
 
-/// As [`save_plots`], the bytes of the file.
+/// As [`save_plots`]; returns the bytes of the file.
 ///
 /// # Errors
 /// If there are too many plots for one image.
 pub fn plots_png(plots: &[Plot]) -> Result<Vec<u8>, ReportError> {
-    // As many columns as it takes for the rows to fit an image.
+    // As many columns as needed for the rows to stay within the largest image.
     let columns = COLUMNS.max(plots.len().div_ceil((MAX_SIDE / PANEL.1) as usize)).min(plots.len()).max(1);
     let rows = plots.len().div_ceil(columns).max(1) as u32;
     let image = render_png(plots, columns, PANEL.0 * columns as u32, PANEL.1 * rows)?;
@@ -101,7 +102,7 @@ fn column(lines: &[Value], key: &str) -> Vec<(f64, f64)> {
     steps.filter_map(|line| point(line, line, key)).collect()
 }
 
-/// One quantity of the evaluations as a whole.
+/// One quantity of the evaluations, the same for all noise levels.
 fn tested(lines: &[Value], key: &str) -> Vec<(f64, f64)> {
     let evaluations = lines.iter().filter(|line| line.get("event").and_then(Value::as_str) == Some("eval"));
     evaluations.filter_map(|line| point(line, line, key)).collect()
@@ -138,7 +139,8 @@ fn raw_and_smooth(points: Vec<(f64, f64)>) -> Vec<Series> {
     vec![Series::faint(extremes(&points)), average]
 }
 
-/// The mean over a window of a fortieth of the run around each point. Centred, so that it shows no lag.
+/// The mean over a window of a fortieth of the run around each point. Centred, so that it shows no
+/// lag.
 fn smooth(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
     let half = (points.len() / 80).min(250);
     let mut sums = vec![0.0];
@@ -153,7 +155,7 @@ fn smooth(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
     points.iter().enumerate().map(|(i, p)| (p.0, mean(i))).collect()
 }
 
-/// Every so many points, and the last.
+/// Evenly spaced points, and the last.
 fn thin(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
     let every = points.len().div_ceil(MOST_POINTS).max(1);
     let mut kept: Vec<_> = points.iter().step_by(every).copied().collect();
@@ -163,7 +165,7 @@ fn thin(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
     kept
 }
 
-/// The lowest and the highest of every so many points: thinned like this a line keeps its spikes.
+/// The lowest and the highest of each group of points, so that a thinned line keeps its spikes.
 fn extremes(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
     if points.len() <= MOST_POINTS {
         return points.to_vec();

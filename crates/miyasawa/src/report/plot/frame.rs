@@ -1,7 +1,7 @@
 //! One panel drawn into an area of an image.
 //!
-//! The layout is computed here, not by the drawing crate: the legend stands above the lines instead of over
-//! them, and margins are as wide as the labels that stand in them.
+//! The layout is computed here, not by the drawing crate: the legend is above the lines instead of
+//! over them, and margins are as wide as their labels.
 
 use super::{
     Histogram, Plot, Series, SeriesStyle,
@@ -18,7 +18,7 @@ use plotters::{
 const TITLE_SIZE: f64 = 17.0;
 /// Size of the numbers of a histogram.
 const COUNT_SIZE: f64 = 11.0;
-/// Markers tell points apart only where they are few.
+/// The largest number of points that are drawn with markers.
 pub(super) const MOST_MARKERS: usize = 40;
 /// Height of a histogram below a frame, and the room between them.
 const STRIP: f64 = 58.0;
@@ -58,16 +58,16 @@ struct Frame {
 }
 
 impl Frame {
-    fn x(&self, place: f64) -> f64 {
-        self.left + place * (self.right - self.left)
+    fn x(&self, position: f64) -> f64 {
+        self.left + position * (self.right - self.left)
     }
 
-    fn y(&self, place: f64) -> f64 {
-        self.bottom - place * (self.bottom - self.top)
+    fn y(&self, position: f64) -> f64 {
+        self.bottom - position * (self.bottom - self.top)
     }
 }
 
-/// Draws `plot` into the whole of `area`.
+/// Draws `plot` into `area`.
 pub(super) fn draw_plot<DB: DrawingBackend>(
     plot: &Plot,
     area: &Area<DB>,
@@ -120,7 +120,8 @@ pub(super) fn draw_plot<DB: DrawingBackend>(
     Ok(())
 }
 
-/// Grid, frame, ticks and their labels. The horizontal axis is labelled below the strip of the histogram if there is one.
+/// Grid, frame, ticks and their labels. The horizontal axis is labelled below the strip of the
+/// histogram if there is one.
 fn draw_axes<DB: DrawingBackend>(
     plot: &Plot,
     pen: &Pen<'_, DB>,
@@ -135,10 +136,11 @@ fn draw_axes<DB: DrawingBackend>(
     };
     let mut free = f64::NEG_INFINITY;
     for (value, text) in &x_ticks {
-        let Some(x) = x_axis.place(*value).map(|p| frame.x(p)) else { continue };
+        let Some(x) = x_axis.position(*value).map(|p| frame.x(p)) else { continue };
         pen.line(&[(x, frame.top), (x, frame.bottom)], 1.0, GRID)?;
         pen.line(&[(x, foot), (x, foot + 4.0)], 1.0, AXIS)?;
-        // Labels that were asked for may stand closer than they are wide; the later one gives way.
+        // Given ticks may be closer than their labels are wide; a label that would overlap is
+        // omitted.
         let half = pen.width(text, LABEL_SIZE)? / 2.0;
         if x - half > free {
             pen.text(text, (x, foot + 8.0), LABEL_SIZE, INK, (HPos::Center, VPos::Top))?;
@@ -146,7 +148,7 @@ fn draw_axes<DB: DrawingBackend>(
         }
     }
     for (value, text) in y_ticks {
-        let Some(y) = y_axis.place(*value).map(|p| frame.y(p)) else { continue };
+        let Some(y) = y_axis.position(*value).map(|p| frame.y(p)) else { continue };
         pen.line(&[(frame.left, y), (frame.right, y)], 1.0, GRID)?;
         pen.line(&[(frame.left - 4.0, y), (frame.left, y)], 1.0, AXIS)?;
         pen.text(text, (frame.left - 8.0, y), LABEL_SIZE, INK, (HPos::Right, VPos::Center))?;
@@ -175,7 +177,7 @@ fn draw_histogram<DB: DrawingBackend>(
     // Room for the number above the tallest bar.
     let room = strip.bottom - strip.top - COUNT_SIZE - 3.0;
     for &(from, to, count) in histogram.bins.iter().filter(|bin| bin.2 > 0) {
-        let (Some(from), Some(to)) = (x_axis.place(from), x_axis.place(to)) else { continue };
+        let (Some(from), Some(to)) = (x_axis.position(from), x_axis.position(to)) else { continue };
         let (from, to) = (strip.x(from), strip.x(to));
         let top = strip.bottom - (room * count as f64 / most).max(2.0);
         pen.bar((from + 0.5, top), (to - 0.5, strip.bottom), pale(colour_of(0)))?;
@@ -197,10 +199,10 @@ fn draw_series<DB: DrawingBackend>(
     (x_axis, y_axis): (&Axis, &Axis),
     index: usize,
 ) -> Result<(), ReportError> {
-    let place = |(x, y): (f64, f64)| Some((frame.x(x_axis.place(x)?), frame.y(y_axis.place(y)?)));
+    let pixel = |(x, y): (f64, f64)| Some((frame.x(x_axis.position(x)?), frame.y(y_axis.position(y)?)));
     let inside = |y: f64| y >= frame.top - 0.5 && y <= frame.bottom + 0.5;
-    let places: Vec<Option<(f64, f64)>> = series.points.iter().map(|&p| place(p)).collect();
-    let known: Vec<(f64, f64)> = places.iter().flatten().copied().collect();
+    let pixels: Vec<Option<(f64, f64)>> = series.points.iter().map(|&p| pixel(p)).collect();
+    let known: Vec<(f64, f64)> = pixels.iter().flatten().copied().collect();
     let colour = colour_of(index);
     let line = match series.style {
         SeriesStyle::Solid => Some((2.0, colour)),
@@ -208,9 +210,11 @@ fn draw_series<DB: DrawingBackend>(
         SeriesStyle::Reference => Some((1.5, AXIS)),
         SeriesStyle::Points => None,
     };
-    for (at, ends) in places.iter().zip(&series.intervals) {
+    for (at, ends) in pixels.iter().zip(&series.intervals) {
         let (Some((x, _)), Some(ends)) = (at, ends) else { continue };
-        let [Some(low), Some(high)] = ends.map(|end| y_axis.place(end).map(|p| frame.y(p))) else { continue };
+        let [Some(low), Some(high)] = ends.map(|end| y_axis.position(end).map(|p| frame.y(p))) else {
+            continue;
+        };
         let [low, high] = [low, high].map(|y| y.clamp(frame.top, frame.bottom));
         pen.line(&[(*x, low), (*x, high)], 1.5, pale(colour))?;
         for y in [low, high] {
@@ -226,7 +230,7 @@ fn draw_series<DB: DrawingBackend>(
     };
     if marked {
         let most = series.counts.iter().copied().max().unwrap_or(0).max(1) as f64;
-        for (number, at) in places.iter().enumerate() {
+        for (number, at) in pixels.iter().enumerate() {
             let Some(at) = at.filter(|at| inside(at.1)) else { continue };
             // The area is the count's share of the largest.
             let share = series.counts.get(number).map_or(0.36, |count| *count as f64 / most);

@@ -17,12 +17,12 @@ pub(super) const LABEL_SIZE: f64 = 14.0;
 const KEY: f64 = 24.0;
 const KEY_GAP: f64 = 6.0;
 const ENTRY_GAP: f64 = 18.0;
-/// The most rows; what does not fit is told to be there.
+/// The largest number of rows; further entries are replaced by a note.
 const MOST_ROWS: usize = 6;
 
 /// How an entry is drawn.
 enum Key {
-    /// A series in a colour of its own, whether a line joins its points, and whether they have markers.
+    /// A series in its own colour, whether a line joins its points, and whether they have markers.
     Coloured { index: usize, line: bool, marker: bool },
     /// A reference line.
     Reference,

@@ -20,12 +20,13 @@ pub(super) type Area<DB> = DrawingArea<DB, Shift>;
 pub(super) struct Canvas {
     /// Units of the backend in a pixel.
     pub scale: f64,
-    /// Draw the segments of a line one by one and join them with discs: the bitmap backend's own joins grow
-    /// spikes where a line turns sharply.
+    /// Draw the segments of a line one by one and join them with discs: the bitmap backend's own
+    /// joins grow spikes where a line turns sharply.
     pub join: bool,
 }
 
-/// Okabe and Ito's colours, told apart with any colour vision; yellow is left out, for it fades on white.
+/// Okabe and Ito's colours, distinguishable with any colour vision; without yellow, which is hard
+/// to see on white.
 const PALETTE: [RGBColor; 7] = [
     RGBColor(0, 114, 178),
     RGBColor(213, 94, 0),
@@ -48,7 +49,8 @@ pub(super) fn colour_of(index: usize) -> RGBColor {
     PALETTE[index % PALETTE.len()]
 }
 
-/// A colour mixed with white. Not transparency: overlapping parts of a line would darken one another.
+/// A colour mixed with white. Not transparency: overlapping parts of a line would darken one
+/// another.
 pub(super) fn pale(colour: RGBColor) -> RGBColor {
     let mix = |v: u8| (f64::from(v) * 0.3 + 255.0 * 0.7).round() as u8;
     RGBColor(mix(colour.0), mix(colour.1), mix(colour.2))
@@ -95,7 +97,8 @@ impl<DB: DrawingBackend> Pen<'_, DB> {
         self.area.draw(&Rectangle::new(corners, colour.filled())).map_err(draw_error)
     }
 
-    /// A disc, square, triangle or diamond, so that lines are told apart without colour too, `times` as large as usual.
+    /// A disc, square, triangle or diamond, so that lines differ without colour too,
+    /// `times` as large as usual.
     pub fn marker(
         &self,
         (x, y): (f64, f64),
@@ -106,9 +109,9 @@ impl<DB: DrawingBackend> Pen<'_, DB> {
         // A white rim keeps markers apart where they overlap.
         for (size, colour) in [(MARKER * times + 1.3, WHITE), (MARKER * times, colour)] {
             let corners = |offsets: &[(f64, f64)]| {
-                let places =
+                let corners =
                     offsets.iter().map(|(a, b)| self.at((x + a * size, y + b * size))).collect::<Vec<_>>();
-                self.area.draw(&Polygon::new(places, colour.filled()))
+                self.area.draw(&Polygon::new(corners, colour.filled()))
             };
             match index % 4 {
                 0 => self.area.draw(&Circle::new(self.at((x, y)), self.units(size), colour.filled())),
@@ -155,7 +158,8 @@ impl<DB: DrawingBackend> Pen<'_, DB> {
         self.area.draw(&Text::new(text.to_owned(), self.at(at), style)).map_err(draw_error)
     }
 
-    /// The width of a text, in pixels. A browser may have none but a wider font than the one measured here.
+    /// The width of a text, in pixels. A browser may have none but a wider font than the one
+    /// measured here.
     pub fn width(&self, text: &str, size: f64) -> Result<f64, ReportError> {
         let style = self.style(size, INK, (HPos::Left, VPos::Top));
         let (width, _) = self.area.estimate_text_size(text, &style).map_err(draw_error)?;
@@ -163,12 +167,14 @@ impl<DB: DrawingBackend> Pen<'_, DB> {
         Ok(wider * f64::from(width) / self.canvas.scale)
     }
 
-    /// The text, or where it is wider than `room` its beginning and its end: names differ at either.
+    /// The text, or where it is wider than `room` its beginning and its end: names differ at
+    /// either.
     pub fn fitted(&self, text: &str, size: f64, room: f64) -> Result<String, ReportError> {
         let characters: Vec<char> = text.chars().collect();
         let (mut shown, mut kept) = (text.to_owned(), characters.len());
         while kept > 2 && self.width(&shown, size)? > room {
-            // A step that is long where much is left over, so that a text of any length is soon short enough.
+            // A step that is long where much is left over, so that a text of any length is soon
+            // short enough.
             kept -= (kept / 16).max(1);
             let (head, tail) = (kept.div_ceil(2), kept / 2);
             let ends = [&characters[..head], &['\u{2026}'], &characters[characters.len() - tail..]];

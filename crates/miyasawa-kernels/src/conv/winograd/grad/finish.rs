@@ -8,7 +8,7 @@ use crate::simd::{Kernel, Simd};
 use crate::tasks;
 
 /// Turns all sums into weights, `parts` times as many as `parts.1` values.
-pub(super) fn all(isa: Isa, pass: Pass, sums: SharedMut, parts: (usize, usize), dw: SharedMut) {
+pub(super) fn weights_from_sums(isa: Isa, pass: Pass, sums: SharedMut, parts: (usize, usize), dw: SharedMut) {
     let (s, lanes) = (pass.s, isa.lanes());
     let (steps, blocks) = (s.in_channels.div_ceil(lanes), s.out_channels.div_ceil(lanes / pass.per_vector));
     tasks::run_if(parts.0 * parts.1 > 64 * 1024, blocks * steps, |i| {
@@ -31,11 +31,12 @@ struct Finish<'a> {
 
 impl Finish<'_> {
     #[inline(always)]
-    unsafe fn go<S: Simd, const P: usize>(self) {
+    unsafe fn run_tiles<S: Simd, const P: usize>(self) {
         let (s, panel) = (self.pass.s, self.block / 2);
         let out_blocks = s.out_channels.div_ceil(S::LANES / P);
         let row = (out_blocks - 2 * panel).min(2) * S::LANES;
-        // SAFETY: the sums have all panels and depths; these outputs and inputs of `dw` are only this task's.
+        // SAFETY: the sums have all panels and depths; these outputs and inputs of `dw` are only
+        // this task's.
         unsafe {
             let offset = panel * weights::panel(s.in_channels, S::LANES);
             let sums = self.sums.at(offset + self.depths.0 * row + self.block % 2 * S::LANES);
@@ -50,15 +51,15 @@ impl Kernel for Finish<'_> {
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        go!(self, S);
+        run_for_tiles!(self, S);
     }
 }
 
 /// Turns the sums of block `block` of outputs and at most `LANES` inputs `start..end` into weights.
 ///
 /// # Safety
-/// `sums` is valid for `parts` of these sums, `row` values between inputs and `stride` between weights; nobody
-/// else uses them or these outputs and inputs of `dw`.
+/// `sums` is valid for `parts` of these sums, `row` values between inputs and `stride` between
+/// weights; nobody else uses them or these outputs and inputs of `dw`.
 #[inline(always)]
 pub(super) unsafe fn block<S: Simd, const P: usize>(
     pass: &Pass,

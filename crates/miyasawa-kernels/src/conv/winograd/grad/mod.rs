@@ -1,12 +1,14 @@
 //! The weight gradient in the transformed domain.
 //!
-//! The sums over tiles are a matrix product for each transformed weight, and three ways to share them out keep what is
-//! used again in the second-level cache:
+//! The sums over tiles are a matrix product for each transformed weight, and three ways to share
+//! them out keep reused data in the second-level cache:
 //!
-//! - [`Range`]: few weights. A task sums over a range of tiles, for all outputs or some panels of them, and the sums of
-//!   the ranges are added in order; the ranges depend on the shape alone.
-//! - [`Block`]: many weights, few tiles. All tiles are transformed first; a task takes a block of channels to the end.
-//! - [`Frequency`]: many of both. All tiles are transformed first; a task takes one transformed weight of all channels.
+//! - [`Range`]: few weights. A task sums over a range of tiles, for all outputs or some panels of
+//!   them, and the sums of the ranges are added in order; the ranges depend on the shape alone.
+//! - [`Block`]: many weights, few tiles. All tiles are transformed first; a task takes a block of
+//!   channels to the end.
+//! - [`Frequency`]: many of both. All tiles are transformed first; a task takes one transformed
+//!   weight of all channels.
 
 mod finish;
 
@@ -24,7 +26,8 @@ use super::{sides, tiles_per_vector, weights};
 
 /// Sums that a task keeps in its cache.
 const RANGE_SUMS: usize = 320 * 1024;
-/// Most parts of the outputs for which transforming the input again costs less than storing the tiles.
+/// Most parts of the outputs for which transforming the input again costs less than storing the
+/// tiles.
 const RANGE_PARTS: usize = 4;
 /// Values of the transformed tiles of one task.
 const RANGE_TILES: usize = 192 * 1024;
@@ -37,7 +40,7 @@ const BLOCK_ROWS: usize = 64;
 /// Input channels of a block.
 const BLOCK_DEPTH: usize = 64;
 
-/// What every task needs to know.
+/// The parameters that all tasks share.
 #[derive(Clone, Copy)]
 struct Pass<'a> {
     s: &'a ConvShape,
@@ -92,7 +95,7 @@ pub(in super::super) fn weight_grad(isa: Isa, s: &ConvShape, x: &[f32], g: &[f32
             let out = unsafe { shared.offset(i / parts * size) };
             isa.run(Range { pass, rows, panels, step, out });
         });
-        return finish::all(isa, pass, shared, (ranges, size), dw);
+        return finish::weights_from_sums(isa, pass, shared, (ranges, size), dw);
     }
     let step = if rows <= BLOCK_ROWS { rows } else { (SHARED_TILES / row_size).max(32).min(rows) };
     let longest = pass.planes(step, lanes);
@@ -123,7 +126,7 @@ pub(in super::super) fn weight_grad(isa: Isa, s: &ConvShape, x: &[f32], g: &[f32
             isa.run(Frequency { pass, planes, v, z, weight, accumulate: start > 0, out: shared });
         });
     }
-    finish::all(isa, pass, shared, (1, size), dw);
+    finish::weights_from_sums(isa, pass, shared, (1, size), dw);
 }
 
 /// Sums over a range of rows, `step` at a time.
@@ -138,7 +141,7 @@ struct Range<'a> {
 
 impl Range<'_> {
     #[inline(always)]
-    unsafe fn go<S: Simd, const P: usize>(self) {
+    unsafe fn run_tiles<S: Simd, const P: usize>(self) {
         let pass = self.pass;
         let images = pass.images();
         let step = self.step.min(self.rows.1 - self.rows.0);
@@ -187,7 +190,7 @@ impl Kernel for Range<'_> {
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        go!(self, S);
+        run_for_tiles!(self, S);
     }
 }
 
@@ -230,7 +233,8 @@ unsafe fn load<S: Simd, const P: usize>(
 /// The sums of one product and some panels.
 ///
 /// # Safety
-/// The buffers are as long as their planes, `out` has all sums, and those of the weight are only the caller's.
+/// The buffers are as long as their planes, `out` has all sums, and those of the weight are only
+/// the caller's.
 #[inline(always)]
 #[allow(clippy::too_many_arguments)]
 unsafe fn multiply<S: Simd, const P: usize>(
@@ -280,7 +284,8 @@ impl Kernel for Load<'_> {
         let (first, last) = self.range;
         let x_blocks = (first.min(pv.blocks), last.min(pv.blocks));
         let g_blocks = (first.max(pv.blocks) - pv.blocks, last.max(pv.blocks) - pv.blocks);
-        // SAFETY: the buffers are as long as their planes; these rows and blocks are only this task's.
+        // SAFETY: the buffers are as long as their planes; these rows and blocks are only this
+        // task's.
         unsafe {
             load::<S, 1>(&pass, &images.0, false, tiles, Some(x_blocks), pv, self.out.0, row);
             load::<S, 1>(&pass, &images.1, true, tiles, Some(g_blocks), pz, self.out.1, row);
@@ -349,7 +354,8 @@ impl Kernel for Block<'_> {
         let (row, stride) = (width * lanes, weights::stride(end - start, width * lanes, lanes));
         let mut sums = Scratch::new(WEIGHTS * stride);
         let mut before = None;
-        // SAFETY: the buffers are as long as their planes, the sums as the weights of these channels.
+        // SAFETY: the buffers are as long as their planes, the sums as the weights of these
+        // channels.
         unsafe {
             for &(product, weight) in pass.order.pairs() {
                 let a = (self.v.as_ptr().add(product * pv.stride + start / lanes * pv.block), pv.block);
