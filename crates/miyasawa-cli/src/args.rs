@@ -28,7 +28,9 @@ impl Cli {
             match (arg.get_long(), arg.get_value_delimiter()) {
                 // A list of numbers is not a number.
                 (Some(_), Some(_)) if is_number => arg.allow_hyphen_values(true),
-                (Some(_), None) if arg.get_action().takes_values() => arg.allow_negative_numbers(true),
+                (Some(_), None) if arg.get_action().takes_values() => {
+                    arg.allow_negative_numbers(true)
+                }
                 _ => arg,
             }
         };
@@ -38,9 +40,14 @@ impl Cli {
 }
 
 /// Changes a command and those below it.
-fn each_command(command: clap::Command, change: &dyn Fn(clap::Command) -> clap::Command) -> clap::Command {
-    let names: Vec<String> = command.get_subcommands().map(|inner| inner.get_name().to_owned()).collect();
-    let inner =
-        |command: clap::Command, name| command.mut_subcommand(name, |inner| each_command(inner, change));
+fn each_command(
+    command: clap::Command,
+    change: &dyn Fn(clap::Command) -> clap::Command,
+) -> clap::Command {
+    let names: Vec<String> =
+        command.get_subcommands().map(|inner| inner.get_name().to_owned()).collect();
+    let inner = |command: clap::Command, name| {
+        command.mut_subcommand(name, |inner| each_command(inner, change))
+    };
     names.into_iter().fold(change(command), inner)
 }

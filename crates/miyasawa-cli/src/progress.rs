@@ -89,7 +89,9 @@ impl Unit {
         match self {
             Self::Share => "{percent:>3}% [{bar:12}] {elapsed} elapsed, {eta} left  {wide_msg}",
             Self::Steps => "{pos}/{len} [{bar:12}] {elapsed} elapsed, {eta} left  {wide_msg}",
-            Self::Bytes => "[{bar:12}] {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left  {wide_msg}",
+            Self::Bytes => {
+                "[{bar:12}] {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left  {wide_msg}"
+            }
         }
     }
 }

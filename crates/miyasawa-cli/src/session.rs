@@ -95,8 +95,10 @@ impl Session {
             .with_target(false)
             .without_time()
             .init();
-        miyasawa_kernels::isa::Isa::from_env().map_err(|e| WrongCall(format!("MIYASAWA_ISA: {e}")))?;
-        if let Some(threads) = common.threads.filter(|threads| !(1..=MAX_THREADS).contains(threads)) {
+        miyasawa_kernels::isa::Isa::from_env()
+            .map_err(|e| WrongCall(format!("MIYASAWA_ISA: {e}")))?;
+        if let Some(threads) = common.threads.filter(|threads| !(1..=MAX_THREADS).contains(threads))
+        {
             let text = format!("--threads is {threads}, expected 1 to {MAX_THREADS}");
             return Err(WrongCall(text).into());
         }

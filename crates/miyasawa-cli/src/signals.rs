@@ -19,7 +19,9 @@ pub fn stop_flag() -> anyhow::Result<Arc<AtomicBool>> {
         if flag.swap(true, Ordering::Relaxed) {
             std::process::exit(INTERRUPTED);
         }
-        aside(|| eprintln!("stopping with a checkpoint after this step; once more to stop at once"));
+        aside(|| {
+            eprintln!("stopping with a checkpoint after this step; once more to stop at once")
+        });
     })
     .context("listening for signals")?;
     Ok(stop)

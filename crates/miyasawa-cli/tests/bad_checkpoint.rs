@@ -18,9 +18,11 @@ type Tensors = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
 fn forge(path: &Path, change: impl FnOnce(&mut Value, &mut Tensors)) -> String {
     let bytes = std::fs::read(model()).unwrap();
     let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
-    let mut info: Value = serde_json::from_str(&header.metadata().as_ref().unwrap()["info"]).unwrap();
+    let mut info: Value =
+        serde_json::from_str(&header.metadata().as_ref().unwrap()["info"]).unwrap();
     let file = SafeTensors::deserialize(&bytes).unwrap();
-    let floats = |bytes: &[u8]| bytes.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
+    let floats =
+        |bytes: &[u8]| bytes.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
     let mut tensors: Tensors = file
         .iter()
         .map(|(name, view)| (name.to_owned(), (view.shape().to_vec(), floats(view.data()))))
@@ -29,7 +31,8 @@ fn forge(path: &Path, change: impl FnOnce(&mut Value, &mut Tensors)) -> String {
 
     let info = info.to_string();
     let raw = |values: &[f32]| values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>();
-    let tensors: BTreeMap<_, _> = tensors.iter().map(|(name, (shape, v))| (name, (shape, raw(v)))).collect();
+    let tensors: BTreeMap<_, _> =
+        tensors.iter().map(|(name, (shape, v))| (name, (shape, raw(v)))).collect();
     let mut hash = Sha256::new();
     hash.update(info.as_bytes());
     for (name, (shape, bytes)) in &tensors {
@@ -40,9 +43,9 @@ fn forge(path: &Path, change: impl FnOnce(&mut Value, &mut Tensors)) -> String {
         let _ = write!(text, "{byte:02x}");
         text
     });
-    let views = tensors
-        .iter()
-        .map(|(name, (shape, bytes))| (name, TensorView::new(Dtype::F32, (*shape).clone(), bytes).unwrap()));
+    let views = tensors.iter().map(|(name, (shape, bytes))| {
+        (name, TensorView::new(Dtype::F32, (*shape).clone(), bytes).unwrap())
+    });
     let metadata = [("miyasawa", "1"), ("info", &info), ("sha256", &hash)];
     let metadata: HashMap<String, String> =
         metadata.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
@@ -85,7 +88,10 @@ fn a_flipped_byte_is_detected_at_every_position() {
             assert_eq!(found, good, "byte {at}: another model, and nobody noticed");
         } else {
             assert_eq!((found.0, found.1.as_str()), (Some(1), ""), "byte {at}");
-            assert!(found.2.starts_with("error: checkpoint ") && found.2.contains("flipped.safetensors"));
+            assert!(
+                found.2.starts_with("error: checkpoint ")
+                    && found.2.contains("flipped.safetensors")
+            );
             assert_eq!(found.2.lines().count(), 1, "byte {at}: {}", found.2);
         }
     }
@@ -102,7 +108,8 @@ fn saved_again(
     let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
     let mut metadata = header.metadata().clone().unwrap();
     let file = SafeTensors::deserialize(&bytes).unwrap();
-    let floats = |bytes: &[u8]| bytes.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
+    let floats =
+        |bytes: &[u8]| bytes.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
     let tensor = |(name, view): (&str, TensorView<'_>)| {
         (name.to_owned(), (view.shape().to_vec(), floats(view.data())))
     };
@@ -117,9 +124,9 @@ fn saved_again(
         (shape.clone(), values.iter().flat_map(raw).collect::<Vec<u8>>())
     };
     let all: BTreeMap<_, _> = tensors.iter().map(|(name, tensor)| (name, bytes(tensor))).collect();
-    let views = all
-        .iter()
-        .map(|(name, (shape, bytes))| (name, TensorView::new(dtype, shape.clone(), bytes).unwrap()));
+    let views = all.iter().map(|(name, (shape, bytes))| {
+        (name, TensorView::new(dtype, shape.clone(), bytes).unwrap())
+    });
     std::fs::write(to, safetensors::serialize(views, Some(metadata)).unwrap()).unwrap();
     text(to)
 }
@@ -127,7 +134,8 @@ fn saved_again(
 #[test]
 fn a_file_of_another_program_is_loaded_with_a_warning() {
     let dir = tempfile::tempdir().unwrap();
-    let (saved_model, path) = (shared().join("model.safetensors"), dir.path().join("m.safetensors"));
+    let (saved_model, path) =
+        (shared().join("model.safetensors"), dir.path().join("m.safetensors"));
     let image = save(dir.path(), "a.png", grey(8, 8));
     let probability = |model: &str| {
         let found = json(["classify", model, &image, "--json"]);
@@ -165,7 +173,9 @@ fn a_file_of_another_program_is_loaded_with_a_warning() {
     assert_ne!(hash(&tuned), hash(&model()));
     assert!((probability(&tuned) - intact).abs() > 1e-4);
     // An incomplete model is refused as before.
-    let name = saved_again(&saved_model, &path, Dtype::F32, |_, tensors| drop(tensors.remove("stem.weight")));
+    let name = saved_again(&saved_model, &path, Dtype::F32, |_, tensors| {
+        drop(tensors.remove("stem.weight"))
+    });
     fails(1, ["info", &name], &["stem.weight", "missing"]);
     let name = saved_again(&saved_model, &path, Dtype::F32, |_, tensors| {
         tensors.get_mut("stem.weight").unwrap().1[3] = f32::NAN;
@@ -213,16 +223,30 @@ fn export_writes_safetensors_and_not_over_the_model() {
         std::os::unix::fs::symlink(&saved_model, at("link.safetensors")).unwrap();
         std::fs::hard_link(&saved_model, at("hard.safetensors")).unwrap();
         std::os::unix::fs::symlink(dir.path(), at("folder")).unwrap();
-        names_of_model.extend(["link.safetensors", "hard.safetensors", "folder/m.safetensors"].map(at));
+        names_of_model
+            .extend(["link.safetensors", "hard.safetensors", "folder/m.safetensors"].map(at));
     }
     for name in &names_of_model {
         fails(2, ["export", &saved_model, "-o", name], &["is the input model", "--overwrite"]);
-        let dump =
-            ["attack", &saved_model, "--data", "digits", "--norm", "l2", "--eps", "0.1", "--method", "fgsm"];
+        let dump = [
+            "attack",
+            &saved_model,
+            "--data",
+            "digits",
+            "--norm",
+            "l2",
+            "--eps",
+            "0.1",
+            "--method",
+            "fgsm",
+        ];
         fails(2, dump.iter().chain(&["--dump", name]), &["--dump", "is the input model"]);
     }
-    let output =
-        command().args(["export", "-o", &saved_model]).env("MIYASAWA_MODEL", &saved_model).output().unwrap();
+    let output = command()
+        .args(["export", "-o", &saved_model])
+        .env("MIYASAWA_MODEL", &saved_model)
+        .output()
+        .unwrap();
     assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
     assert_eq!(std::fs::read(&saved_model).unwrap(), before);
     ok(["export", &saved_model, "-o", &at("other.SafeTensors")]);
@@ -268,9 +292,15 @@ fn parameters_that_do_not_fit_the_network() {
         fails(1, ["classify", &name, &image], &[&["m.safetensors"], parts].concat());
     };
     let first = "stages.0.0.conv1.weight";
-    refused(&|_, t| t.get_mut(first).unwrap().0 = vec![8, 9, 8], &[first, "[8, 9, 8]", "[8, 8, 3, 3]"]);
+    refused(
+        &|_, t| t.get_mut(first).unwrap().0 = vec![8, 9, 8],
+        &[first, "[8, 9, 8]", "[8, 8, 3, 3]"],
+    );
     refused(&|_, t| drop(t.remove(first)), &[first, "missing"]);
-    refused(&|_, t| drop(t.insert("more".into(), (vec![1], vec![0.0]))), &["more", "not part of the model"]);
+    refused(
+        &|_, t| drop(t.insert("more".into(), (vec![1], vec![0.0]))),
+        &["more", "not part of the model"],
+    );
     refused(
         &|info, _| info["network"]["width"] = json!(16),
         &["stem.weight", "[8, 1, 3, 3]", "[16, 1, 3, 3]"],
@@ -322,11 +352,23 @@ fn a_state_of_another_network_is_not_resumed() {
     let out = dir.path().join("run");
     assert!(train(&out, 2, &["-q"]).status.success());
     let path = text(&out);
-    let args =
-        ["train", "--resume", "--set", "network.width=16", "--set", "network.blocks=[1]", "--out", &path];
+    let args = [
+        "train",
+        "--resume",
+        "--set",
+        "network.width=16",
+        "--set",
+        "network.blocks=[1]",
+        "--out",
+        &path,
+    ];
     let config = std::fs::read(out.join("config.toml")).unwrap();
     let saved_config = text(&out.join("config.toml"));
-    fails(1, [&args[..], &[&saved_config]].concat(), &["step-00000002", "[8, 1, 3, 3]", "[16, 1, 3, 3]"]);
+    fails(
+        1,
+        [&args[..], &[&saved_config]].concat(),
+        &["step-00000002", "[8, 1, 3, 3]", "[16, 1, 3, 3]"],
+    );
     assert_eq!(config, std::fs::read(out.join("config.toml")).unwrap());
 }
 

@@ -34,7 +34,11 @@ fn files_that_are_no_images() {
     // A folder of images is no image.
     let folder = text(dir.path());
     fails(1, ["explain", &model(), &folder, "--class", "1", "-o", &out], &[&folder, "folder"]);
-    fails(2, ["denoise", &model(), &folder, "--sigma", "0.1", "-o", &out], &["out.png", "a folder"]);
+    fails(
+        2,
+        ["denoise", &model(), &folder, "--sigma", "0.1", "-o", &out],
+        &["out.png", "a folder"],
+    );
     // Refused formats are named.
     for (name, bytes, part) in [
         ("a.heic", &b"\0\0\0\x1cftypheic\0\0\0\0"[..], "found a HEIC"),
@@ -45,7 +49,11 @@ fn files_that_are_no_images() {
         ("a.npy", b"\x93NUMPY", "found a NumPy array"),
     ] {
         let path = write(name, bytes);
-        fails(1, ["denoise", &model(), &path, "--sigma", "0.1", "-o", &out], &[name, part, "first"]);
+        fails(
+            1,
+            ["denoise", &model(), &path, "--sigma", "0.1", "-o", &out],
+            &[name, part, "first"],
+        );
     }
 }
 
@@ -64,8 +72,8 @@ fn levels_of_255_are_refused_with_the_right_unit() {
     fails(
         2,
         [
-            "attack", &model, "--data", "digits", "--norm", "l2", "--eps", "0.1", "--method", "fgsm",
-            "--sigma", "25",
+            "attack", &model, "--data", "digits", "--norm", "l2", "--eps", "0.1", "--method",
+            "fgsm", "--sigma", "25",
         ],
         &parts,
     );
@@ -79,7 +87,11 @@ fn levels_of_255_are_refused_with_the_right_unit() {
     let draws = ["classify", &model, &image, "--defence", "average", "--draws"];
     fails(2, draws.iter().chain(&["9999999999"]), &["--draws is 9999999999, expected 1 to 100000"]);
     let output = run(draws.iter().chain(&["100"]));
-    assert!(stderr(&output).contains("100 forward passes through the model"), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("100 forward passes through the model"),
+        "{}",
+        stderr(&output)
+    );
 }
 
 #[test]
@@ -105,13 +117,25 @@ fn numbers_and_names_that_make_no_sense() {
     ok(["denoise", &model, &image, "--sigma", "0", "-o", &same]);
     assert_eq!(image::open(&same).unwrap(), image::open(&image).unwrap());
     // A negative number is a value, not an option.
-    fails(2, ["denoise", &model, &image, "--sigma", "-0.2", "-o", &out], &["--sigma is -0.2, expected"]);
-    fails(2, ["eval", &model, "--data", "digits", "--sigmas", "-0.1,0.2"], &["--sigmas is -0.1, expected"]);
+    fails(
+        2,
+        ["denoise", &model, &image, "--sigma", "-0.2", "-o", &out],
+        &["--sigma is -0.2, expected"],
+    );
+    fails(
+        2,
+        ["eval", &model, "--data", "digits", "--sigmas", "-0.1,0.2"],
+        &["--sigmas is -0.1, expected"],
+    );
     fails(2, ["denoise", &model, &image, "--sigma", "much", "-o", &out], &["--sigma", "much"]);
     fails(2, ["denoise", &model, &image, "--sigma", "0.1", "-o", "out.xyz"], &["out.xyz", ".png"]);
     for class in ["10", "cat", "-1"] {
         let option = format!("--class={class}");
-        fails(2, ["explain", &model, &image, &option, "-o", &out], &[class, "expected a number below 10"]);
+        fails(
+            2,
+            ["explain", &model, &image, &option, "-o", &out],
+            &[class, "expected a number below 10"],
+        );
         let args = ["denoise", &model, &image, "--sigma", "0.1", &option, "-o", &out];
         fails(2, args, &[class, "expected a number below 10"]);
     }
@@ -179,7 +203,9 @@ fn configurations_that_make_no_sense() {
     let missing = text(&dir.path().join("missing.toml"));
     fails(1, ["train", &missing, "--out", &text(&out)], &["missing.toml", "No such file"]);
     fails(1, ["train", &text(dir.path()), "--out", &text(&out)], &[dir.path().to_str().unwrap()]);
-    for (setting, part) in [("width=8", "width"), ("network.width", "expected key=value"), ("=1", "empty")] {
+    for (setting, part) in
+        [("width=8", "width"), ("network.width", "expected key=value"), ("=1", "empty")]
+    {
         fails(2, ["train", "--set", setting, "--out", &text(&out)], &["--set", part]);
     }
     fails(2, ["train"], &["--out"]);
@@ -203,7 +229,8 @@ fn idx(dir: &Path, name: &str, side: u32) -> std::path::PathBuf {
 fn data_that_is_damaged_or_does_not_fit() {
     let dir = tempfile::tempdir().unwrap();
     let model = model();
-    let eval = |data: &Path| ["eval", &model, "--data", &text(data), "--sigmas", "0.1"].map(str::to_owned);
+    let eval =
+        |data: &Path| ["eval", &model, "--data", &text(data), "--sigmas", "0.1"].map(str::to_owned);
     let out = dir.path().join("run");
     let train = |data: &Path| {
         let data = format!("data.train={}", data.display());
@@ -238,7 +265,8 @@ fn data_that_is_damaged_or_does_not_fit() {
     std::fs::write(&tar, &archive[..archive.len() / 2]).unwrap();
     fails(1, train(&tar), &["half.tar", "expected a whole tar archive"]);
     std::fs::write(photos.join("cat/fake.jpg"), "no image").unwrap();
-    let strict = train(&photos).into_iter().chain(["--set", "data.max_broken=0"].map(str::to_owned));
+    let strict =
+        train(&photos).into_iter().chain(["--set", "data.max_broken=0"].map(str::to_owned));
     fails(1, strict, &["photos/cat/fake.jpg", "expected a PNG, JPEG, WebP, TIFF, BMP or GIF"]);
     let empty = dir.path().join("empty");
     std::fs::create_dir(&empty).unwrap();
@@ -263,18 +291,28 @@ fn folders_that_cannot_be_written() {
         images.push("/proc/x.png");
     }
     for out in outs {
-        let args = ["train", "--set", "schedule.steps=1", "--set", "network.blocks=[1]", "--out", &out];
+        let args =
+            ["train", "--set", "schedule.steps=1", "--set", "network.blocks=[1]", "--out", &out];
         fails(1, args, &[&out, "cannot be written"]);
-        let line = fails(1, ["demo", "--steps", "1", "--out", &out, "-q"], &[&out, "cannot be written"]);
+        let line =
+            fails(1, ["demo", "--steps", "1", "--out", &out, "-q"], &[&out, "cannot be written"]);
         assert_eq!(line.matches("os error").count(), 1, "the cause is reported once: {line}");
     }
     for out in images {
-        let line =
-            fails(1, ["denoise", &model(), &image, "--sigma", "0.1", "-o", out], &[out, "cannot be written"]);
+        let line = fails(
+            1,
+            ["denoise", &model(), &image, "--sigma", "0.1", "-o", out],
+            &[out, "cannot be written"],
+        );
         assert_eq!(line.matches("os error").count(), 1, "the cause is reported once: {line}");
-        fails(1, ["explain", &model(), &image, "--class", "1", "-o", out], &[out, "cannot be written"]);
+        fails(
+            1,
+            ["explain", &model(), &image, "--class", "1", "-o", out],
+            &[out, "cannot be written"],
+        );
         // Before the work, as everywhere: the model is not there.
-        let call = ["calibrate", "missing.safetensors", "--data", "digits", "--eps", "0.1", "-o", out];
+        let call =
+            ["calibrate", "missing.safetensors", "--data", "digits", "--eps", "0.1", "-o", out];
         fails(1, call, &[out, "cannot be written"]);
         fails(1, ["data", "info", "missing", "-o", out], &[out, "cannot be written"]);
     }

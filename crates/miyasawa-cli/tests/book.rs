@@ -68,7 +68,8 @@ fn none(what: &str, faults: &[String]) {
 #[test]
 fn command_pages_are_what_help_says() {
     let help = |args: &[&str]| {
-        let output = command().args(args).arg("--help").env("COLUMNS", "100").output().expect("it starts");
+        let output =
+            command().args(args).arg("--help").env("COLUMNS", "100").output().expect("it starts");
         String::from_utf8(output.stdout).expect("UTF-8")
     };
     let written = help::pages(&help);
@@ -84,7 +85,10 @@ fn command_pages_are_what_help_says() {
     assert_eq!(names, there, "pages of commands that are not there any more, or not yet");
     for (name, text) in &written {
         let page = std::fs::read_to_string(folder.join(name)).expect("the page");
-        assert!(page == *text, "commands/{name} is not what --help says: MIYASAWA_WRITE_BOOK=1 writes it");
+        assert!(
+            page == *text,
+            "commands/{name} is not what --help says: MIYASAWA_WRITE_BOOK=1 writes it"
+        );
     }
 }
 
@@ -119,7 +123,10 @@ fn the_settings_page_is_the_configuration_of_the_program() {
     assert_eq!(stated, keys(&expected), "the keys of settings.md and of the program");
     for (key, value) in &expected {
         let stated = &rows[key];
-        assert!(help::same(stated, value), "settings.md says {key} is {stated}, the program {value}");
+        assert!(
+            help::same(stated, value),
+            "settings.md says {key} is {stated}, the program {value}"
+        );
     }
 }
 
@@ -247,7 +254,8 @@ fn the_shell_snippets_run() {
         // One folder for a page: a snippet goes on with what those before it have made.
         let folder = tempfile::tempdir().expect("a temporary folder");
         let image = folder.path().join("frog.jpg");
-        std::fs::copy(book().join("figures/frog.jpg"), image).expect("the image of the quick start");
+        std::fs::copy(book().join("figures/frog.jpg"), image)
+            .expect("the image of the quick start");
         for snippet in snippets {
             let output = std::process::Command::new("sh")
                 .args(["-euc", &snippet])
@@ -256,7 +264,12 @@ fn the_shell_snippets_run() {
                 .env_remove("MIYASAWA_MODEL")
                 .output()
                 .expect("a shell");
-            assert!(output.status.success(), "{}:\n{snippet}\n{}", page.name(), common::stderr(&output));
+            assert!(
+                output.status.success(),
+                "{}:\n{snippet}\n{}",
+                page.name(),
+                common::stderr(&output)
+            );
             run += 1;
         }
     }
@@ -265,14 +278,17 @@ fn the_shell_snippets_run() {
 
 #[test]
 fn pages_with_rust_are_doctests() {
-    let tests = std::fs::read_to_string(root().join("crates/miyasawa/src/book.rs")).expect("the doctests");
+    let tests =
+        std::fs::read_to_string(root().join("crates/miyasawa/src/book.rs")).expect("the doctests");
     let mut pages_with_rust = 0;
-    for page in
-        pages().iter().filter(|page| page.path.starts_with(book()) || page.name().ends_with("README.md"))
+    for page in pages()
+        .iter()
+        .filter(|page| page.path.starts_with(book()) || page.name().ends_with("README.md"))
     {
         let fences = page.lines().filter(|(_, line, _)| line.starts_with("```rust")).count();
         if fences > 0 {
-            let path = page.path.strip_prefix(root()).expect("in the repository").display().to_string();
+            let path =
+                page.path.strip_prefix(root()).expect("in the repository").display().to_string();
             assert!(tests.contains(&format!("/{path}\"")), "{path} has Rust and is no doctest");
             pages_with_rust += 1;
         }

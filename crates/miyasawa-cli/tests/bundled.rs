@@ -56,7 +56,8 @@ fn the_bundled_model_is_as_good_as_its_card_says() {
         println!("skipped: MIYASAWA_DATA is not set");
         return;
     }
-    let found = json(["eval", "--data", "cifar10", "--sigmas", "0.02,0.2", "--limit", "400", "--json"]);
+    let found =
+        json(["eval", "--data", "cifar10", "--sigmas", "0.02,0.2", "--limit", "400", "--json"]);
     let row = |i: usize, key: &str| found["rows"][i][key].as_f64().unwrap();
     assert!(row(0, "accuracy") > 0.84 && row(1, "accuracy") > 0.76, "{found}");
     assert!(row(1, "psnr") > 28.5 && row(1, "psnr_given_label") > 28.5, "{found}");

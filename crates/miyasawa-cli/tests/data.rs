@@ -52,20 +52,31 @@ fn shards_are_converted_and_streamed_to_the_same_weights() {
         (made["parts"][0]["count"].as_u64(), made["parts"][0]["part"].as_str()),
         (Some(48), Some("train"))
     );
-    assert_eq!(names(&shards), ["classes.txt", "train-00000.tar", "train-00001.tar", "train-00002.tar"]);
+    assert_eq!(
+        names(&shards),
+        ["classes.txt", "train-00000.tar", "train-00001.tar", "train-00002.tar"]
+    );
 
     let range = text(&shards.join("train-{00000..00002}.tar"));
-    let augment =
-        ["augment.flip=true", "augment.crop=1", "augment.resized_crop=[0.3, 1.0]", "data.shuffle_buffer=20"];
+    let augment = [
+        "augment.flip=true",
+        "augment.crop=1",
+        "augment.resized_crop=[0.3, 1.0]",
+        "data.shuffle_buffer=20",
+    ];
     let augment: Vec<&str> = augment.iter().flat_map(|value| ["--set", value]).collect();
     let run = |name: &str, more: &[&str]| {
-        let more: Vec<&str> = augment.iter().copied().chain(more.iter().flat_map(|v| ["--set", v])).collect();
+        let more: Vec<&str> =
+            augment.iter().copied().chain(more.iter().flat_map(|v| ["--set", v])).collect();
         // The folder's name is not part of the model.
         let weights = train_on(&range, &dir.path().join(name), &more);
         let log = fs::read_to_string(dir.path().join(name).join("metrics.jsonl")).unwrap();
         let log: Vec<serde_json::Value> =
             log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-        (weights, log.iter().map(|line| (line["loss"].clone(), line["rows"].clone())).collect::<Vec<_>>())
+        (
+            weights,
+            log.iter().map(|line| (line["loss"].clone(), line["rows"].clone())).collect::<Vec<_>>(),
+        )
     };
     let memory = run("memory", &["data.stream=never"]);
     for (name, workers) in [("one", "data.workers=1"), ("four", "data.workers=4")] {
@@ -90,7 +101,9 @@ fn large_images_are_cropped_at_random_and_evaluated_at_the_centre() {
     let log = fs::read_to_string(dir.path().join("a/metrics.jsonl")).unwrap();
     let lines = log.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
     let last = lines.filter(|line| line["event"] == "eval").collect::<Vec<_>>().pop().unwrap();
-    for (found, trained) in found["rows"].as_array().unwrap().iter().zip(last["rows"].as_array().unwrap()) {
+    for (found, trained) in
+        found["rows"].as_array().unwrap().iter().zip(last["rows"].as_array().unwrap())
+    {
         let psnr = [found, trained].map(|row| row["psnr"].as_f64().unwrap());
         assert!(
             (psnr[0] - psnr[1]).abs() < 1e-3 && found["accuracy"] == trained["accuracy"],
@@ -107,7 +120,9 @@ fn large_images_are_cropped_at_random_and_evaluated_at_the_centre() {
     let set = format!("data.train={other}");
     let more = ["--set", &set, "--set", "schedule.steps=9"];
     let output = run(["train", "--resume", "--out", &text(&went_on)].iter().chain(&more));
-    assert!(output.status.success() && stderr(&output).contains("what is held out now was trained on"));
+    assert!(
+        output.status.success() && stderr(&output).contains("what is held out now was trained on")
+    );
     let went_on = text(&went_on.join("model.safetensors"));
     // Every measurement on it gives the warning, also after the folder was moved.
     let moved = dir.path().join("moved");
@@ -123,10 +138,15 @@ fn large_images_are_cropped_at_random_and_evaluated_at_the_centre() {
     assert_eq!(json(["eval", &went_on, "--data", &other, "--json", "-q"])["count"], 48);
     assert_eq!(json(["eval", &model, "--data", &other, "--json", "-q"])["count"], 48);
     fails(1, ["eval", &model, "--data", &other, "--fit", "pad"], &["different sizes"]);
-    fails(2, ["eval", &model, "--data", &other, "--fit", "crop"], &["pad_edge, resize or resize_crop"]);
+    fails(
+        2,
+        ["eval", &model, "--data", &other, "--fit", "crop"],
+        &["pad_edge, resize or resize_crop"],
+    );
     fails(2, ["eval", &model, "--data", &other, "--crop-share", "0"], &["--crop-share"]);
     fs::write(dir.path().join("other/ant/00.png"), b"broken").unwrap();
-    let attack = ["attack", &model, "--norm", "l2", "--eps", "0.1", "--method", "fgsm", "--json", "-q"];
+    let attack =
+        ["attack", &model, "--norm", "l2", "--eps", "0.1", "--method", "fgsm", "--json", "-q"];
     for call in [&["eval", &model, "--json", "-q"][..], &attack] {
         let call = || call.iter().copied().chain(["--data", &other]);
         fails(1, call(), &["ant/00.png", "PNG, JPEG, WebP, TIFF, BMP or GIF"]);
@@ -188,7 +208,11 @@ fn info_describes_a_set() {
         ["data", "convert", "digits", "--shards", "2", "--out", &figure, "--prefix", "a/b"],
         &["--prefix"],
     );
-    fails(2, ["data", "convert", "digits", "--shards", "0", "--out", &text(dir.path())], &["shards"]);
+    fails(
+        2,
+        ["data", "convert", "digits", "--shards", "0", "--out", &text(dir.path())],
+        &["shards"],
+    );
 }
 
 #[test]
@@ -204,8 +228,10 @@ fn fetch_refuses_other_files() {
             let count = stream.read(&mut request).unwrap_or(0);
             let right = request[..count].starts_with(b"GET /mirror/train-images-idx3-ubyte.gz ");
             let status = if right { "200 OK" } else { "404 Not Found" };
-            let _ =
-                write!(stream, "HTTP/1.1 {status}\r\nContent-Length: 5\r\nConnection: close\r\n\r\nwrong");
+            let _ = write!(
+                stream,
+                "HTTP/1.1 {status}\r\nContent-Length: 5\r\nConnection: close\r\n\r\nwrong"
+            );
         }
     });
     let target = text(dir.path());
@@ -240,8 +266,11 @@ fn measuring_training_images_gives_a_warning() {
     // From now on a tenth is held out: all of it was trained on.
     let out = text(&out);
     let config = fs::read_to_string(dir.path().join("run/config.toml")).unwrap();
-    let config: String =
-        config.lines().filter(|line| !line.starts_with("test =")).map(|l| format!("{l}\n")).collect();
+    let config: String = config
+        .lines()
+        .filter(|line| !line.starts_with("test ="))
+        .map(|l| format!("{l}\n"))
+        .collect();
     fs::write(dir.path().join("run/config.toml"), config).unwrap();
     let resumed = said(["train", "--resume", "--out", &out, "--set", "schedule.steps=9"]);
     assert!(resumed.contains("what is held out now was trained on before"), "{resumed}");
@@ -254,9 +283,14 @@ fn measuring_training_images_gives_a_warning() {
 fn skipped_files_of_a_set_are_reported_once_with_an_example() {
     let dir = tempfile::tempdir().unwrap();
     let set = dir.path().join("set");
-    for name in
-        ["Training/ant", "Training/bee", "Testing/ant", "Testing/bee", "@eaDir/ant", "$RECYCLE.BIN/S-1"]
-    {
+    for name in [
+        "Training/ant",
+        "Training/bee",
+        "Testing/ant",
+        "Testing/bee",
+        "@eaDir/ant",
+        "$RECYCLE.BIN/S-1",
+    ] {
         fs::create_dir_all(set.join(name)).unwrap();
         save(&set.join(name), "1.png", colour(12, 12));
     }
@@ -266,10 +300,14 @@ fn skipped_files_of_a_set_are_reported_once_with_an_example() {
     fs::write(set.join("Training/ant/2.heic"), b"x").unwrap();
     let output = run(["data", "info", &text(&set)]);
     let (out, err) = (stdout(&output), stderr(&output));
-    assert!(out.contains("2 classes") && out.contains("train: 3 images") && out.contains("test: 2"), "{out}");
-    for part in
-        ["left out 2 folders that a system keeps for itself", "left out 1 HEIC file: Training/ant/2.heic"]
-    {
+    assert!(
+        out.contains("2 classes") && out.contains("train: 3 images") && out.contains("test: 2"),
+        "{out}"
+    );
+    for part in [
+        "left out 2 folders that a system keeps for itself",
+        "left out 1 HEIC file: Training/ant/2.heic",
+    ] {
         assert_eq!(err.matches(part).count(), 1, "{err}");
     }
     assert_eq!(err.matches("WARN").count(), 2, "{err}");
@@ -299,7 +337,11 @@ fn unsupported_formats_are_named() {
         fs::write(&path, bytes).unwrap();
         fails(1, ["data", "info", &text(&path)], &[&format!("found a {found} file; ")]);
         if path.parent() != Some(dir.path()) {
-            fails(1, ["data", "info", &text(path.parent().unwrap())], &["found none, but 1", found]);
+            fails(
+                1,
+                ["data", "info", &text(path.parent().unwrap())],
+                &["found none, but 1", found],
+            );
         }
     }
     fails(

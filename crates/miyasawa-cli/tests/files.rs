@@ -54,7 +54,9 @@ fn a_source_is_never_replaced_unless_it_is_asked_for() {
     done(&denoise(&[&a, "-o", &a, "--overwrite"]));
     done(&denoise(&[&a, &b, "-o", &at(""), "--overwrite"]));
     assert_eq!((size(&a), size(&b)), ((8, 8), (9, 9)));
-    assert!([&a, &b].iter().zip(&before).all(|(path, before)| std::fs::read(path).unwrap() != *before));
+    assert!(
+        [&a, &b].iter().zip(&before).all(|(path, before)| std::fs::read(path).unwrap() != *before)
+    );
     // The model is never replaced.
     let named = at("model.png");
     std::fs::copy(model(), &named).unwrap();
@@ -68,8 +70,14 @@ fn outputs_are_planned_before_the_work() {
     let dir = tempfile::tempdir().unwrap();
     let at = |name: &str| text(&dir.path().join(name));
     let (a, b) = (save(dir.path(), "a.png", grey(8, 8)), save(dir.path(), "b.png", grey(9, 9)));
-    refused(&[&a, &b, "-o", &at("multi.png")], &["multi.png", "several images", "expected a folder"]);
-    refused(&[dir.path().to_str().unwrap(), "-o", &at("one.tif")], &["one.tif", "expected a folder"]);
+    refused(
+        &[&a, &b, "-o", &at("multi.png")],
+        &["multi.png", "several images", "expected a folder"],
+    );
+    refused(
+        &[dir.path().to_str().unwrap(), "-o", &at("one.tif")],
+        &["one.tif", "expected a folder"],
+    );
     refused(&[&a, &b, "-o", &a], &["a.png", "--out must be a folder"]);
     refused(&[&a, &a, "-o", &at("out")], &["another image goes to"]);
     refused(&[&a, "-o", &at("x.gif")], &["x.gif", ".png"]);
@@ -89,7 +97,10 @@ fn outputs_are_planned_before_the_work() {
     // A name that ends with a separator is a folder, whatever its extension.
     done(&denoise(&[&a, &b, "-o", &at("multi.png/")]));
     done(&denoise(&[&a, "-o", &at("new/folder/")]));
-    assert_eq!((names(&dir.path().join("multi.png")).len(), size(at("new/folder/a.png"))), (2, (8, 8)));
+    assert_eq!(
+        (names(&dir.path().join("multi.png")).len(), size(at("new/folder/a.png"))),
+        (2, (8, 8))
+    );
 }
 
 #[test]
@@ -116,7 +127,9 @@ fn a_folder_gives_its_images_under_their_names_in_their_formats() {
     let said = stderr(&output);
     assert!(said.contains("left out more.txt and 1 more") && said.contains("1 folders"), "{said}");
     assert!(said.contains("f.heic: a HEIC") && !said.contains(".hidden"), "{said}");
-    for (name, format) in [("a.jfif", Format::Jpeg), ("d.jpg", Format::Jpeg), ("E.PNG", Format::Png)] {
+    for (name, format) in
+        [("a.jfif", Format::Jpeg), ("d.jpg", Format::Jpeg), ("E.PNG", Format::Png)]
+    {
         let bytes = std::fs::read(out.join(name)).unwrap();
         assert_eq!(Format::of_bytes(&bytes).unwrap(), format, "{name}");
     }
@@ -232,7 +245,11 @@ fn all_pages_of_a_tiff_are_denoised() {
     assert_eq!(ImageFile::open(&out).unwrap().pages(), 3);
     let output = denoise(&[&stack, "-o", &text(&at("o.png"))]);
     done(&output);
-    assert!(stderr(&output).contains("PNG holds one page: 2 more are left out"), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("PNG holds one page: 2 more are left out"),
+        "{}",
+        stderr(&output)
+    );
     let output = run(["classify", &model(), &stack]);
     assert!(stderr(&output).contains("the first of its 3 pages"), "{}", stderr(&output));
 }
@@ -260,7 +277,16 @@ fn names_that_are_not_utf8() {
     // In a folder they are kept byte by byte.
     let folder = dir.path().join("two");
     let other = dir.path().join("a.png");
-    ok([s("denoise"), m, p, other.as_os_str(), s("--sigma"), s("0.2"), s("-o"), folder.as_os_str()]);
+    ok([
+        s("denoise"),
+        m,
+        p,
+        other.as_os_str(),
+        s("--sigma"),
+        s("0.2"),
+        s("-o"),
+        folder.as_os_str(),
+    ]);
     assert!(folder.join(OsStr::from_bytes(b"caf\xe9.png")).exists(), "{:?}", names(&folder));
     ok([s("explain"), m, p, s("--class"), s("3"), s("-o"), o]);
     json([s("export"), m, s("-o"), path(b"\xe8.safetensors").as_os_str(), s("--json")]);
@@ -286,7 +312,8 @@ fn a_corrupt_image_among_others() {
     let b = text(&dir.path().join("b.png"));
     std::fs::write(&b, b"\x89PNG\r\n\x1a\n and no more").unwrap();
     let out = dir.path().join("out");
-    let output = run(["denoise", &model(), &a, &b, &c, "--sigma", "0.2", "--out", &text(&out), "--json"]);
+    let output =
+        run(["denoise", &model(), &a, &b, &c, "--sigma", "0.2", "--out", &text(&out), "--json"]);
     assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
     assert!(
         stderr(&output).starts_with("error: ") && stderr(&output).contains("b.png"),
@@ -306,7 +333,8 @@ fn a_corrupt_image_among_others() {
 #[test]
 fn a_closed_pipe_loses_no_file() {
     let dir = tempfile::tempdir().unwrap();
-    let images: Vec<String> = (0..4).map(|i| save(dir.path(), &format!("{i}.png"), grey(8, 8))).collect();
+    let images: Vec<String> =
+        (0..4).map(|i| save(dir.path(), &format!("{i}.png"), grey(8, 8))).collect();
     let out = dir.path().join("out");
     let mut child = command()
         .args(["denoise", &model(), "--sigma", "0.2", "--out", &text(&out)])
@@ -362,7 +390,11 @@ fn no_output_replaces_its_source() {
         std::fs::copy(&image, classes.join(class).join("a.png")).unwrap();
     }
     let set = text(&classes);
-    fails(1, ["data", "convert", &set, "--shards", "1", "--out", &set], &["which holds its images"]);
+    fails(
+        1,
+        ["data", "convert", &set, "--shards", "1", "--out", &set],
+        &["which holds its images"],
+    );
     // The written folder is a DATA argument, though it has no parts.
     let shards = text(&dir.path().join("shards"));
     ok(["data", "convert", &set, "--shards", "2", "--out", &shards]);

@@ -23,16 +23,28 @@ fn kind(dir: &Path, name: &str, settings: &[&str]) -> String {
 #[test]
 fn a_pure_classifier_classifies_and_reports_what_it_cannot_do() {
     let dir = tempfile::tempdir().unwrap();
-    let model = kind(dir.path(), "resnet", &["network.kind=resnet18", "noise.min=0", "noise.max=0"]);
+    let model =
+        kind(dir.path(), "resnet", &["network.kind=resnet18", "noise.min=0", "noise.max=0"]);
     let image = save(dir.path(), "a.png", grey(20, 30));
     let out = text(&dir.path().join("out.png"));
     let found = json(["classify", &model, &image, "--json"]);
     assert_eq!(found["images"][0]["classes"].as_array().unwrap().len(), 5);
-    fails(1, ["denoise", &model, &image, "--sigma", "0.2", "-o", &out], &["does not denoise", "resnet18"]);
-    fails(1, ["explain", &model, &image, "--class", "1", "-o", &out], &["does not explain", "resnet18"]);
-    let rows = json(["eval", &model, "--data", "digits", "--sigmas", "0,0.2", "--limit", "40", "--json"]);
+    fails(
+        1,
+        ["denoise", &model, &image, "--sigma", "0.2", "-o", &out],
+        &["does not denoise", "resnet18"],
+    );
+    fails(
+        1,
+        ["explain", &model, &image, "--class", "1", "-o", &out],
+        &["does not explain", "resnet18"],
+    );
+    let rows =
+        json(["eval", &model, "--data", "digits", "--sigmas", "0,0.2", "--limit", "40", "--json"]);
     for row in rows["rows"].as_array().unwrap() {
-        assert!(row["accuracy"].is_f64() && row["psnr"].is_null() && row["psnr_given_label"].is_null());
+        assert!(
+            row["accuracy"].is_f64() && row["psnr"].is_null() && row["psnr_given_label"].is_null()
+        );
     }
     let info = json(["info", &model, "--json"]);
     assert_eq!(info["info"]["network"]["kind"], "resnet18");
@@ -83,7 +95,8 @@ fn a_pure_denoiser_takes_images_of_any_size() {
         let row = &found["rows"][0];
         assert!(row["accuracy"].is_null() && row["nll"].is_null() && row["psnr"].is_f64(), "{row}");
         assert!((row["psnr_noisy"].as_f64().unwrap() - 16.5).abs() < 0.5, "{row}");
-        let found = json(["eval", &model, "--data", "digits", "--sigmas", "0.3", "--limit", "9", "--json"]);
+        let found =
+            json(["eval", &model, "--data", "digits", "--sigmas", "0.3", "--limit", "9", "--json"]);
         assert!(found["count"] == 9 && found["rows"][0]["psnr"].is_f64(), "{found}");
     }
 }
@@ -172,17 +185,21 @@ fn a_comparison_survives_an_interruption_and_repeats_no_work() {
     let config = dir.path().join("compare.toml");
     std::fs::write(&config, COMPARISON).unwrap();
     let (uninterrupted, parts) = (dir.path().join("uninterrupted"), dir.path().join("parts"));
-    let args = |out: &Path| ["compare", &text(&config), "--out", &text(out), "-q"].map(str::to_owned);
+    let args =
+        |out: &Path| ["compare", &text(&config), "--out", &text(out), "-q"].map(str::to_owned);
     ok(args(&uninterrupted));
     let mut child = command();
-    let child = child.args(args(&parts)).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let child =
+        child.args(args(&parts)).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let log = parts.join("runs/resnet-seed3/metrics.jsonl");
     let start = Instant::now();
     while std::fs::read_to_string(&log).map_or(0, |log| log.lines().count()) < 5 {
         assert!(start.elapsed() < Duration::from_secs(60), "no step in a minute");
         std::thread::sleep(Duration::from_millis(1));
     }
-    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    assert!(
+        Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success()
+    );
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
     assert!(!parts.join("report.json").exists());
@@ -197,7 +214,9 @@ fn a_comparison_survives_an_interruption_and_repeats_no_work() {
     assert_eq!(runs.len(), 6);
     let of = |name: &str| runs.iter().find(|run| run["name"] == name).unwrap();
     assert!(of("joint")["rows"][0]["accuracy"].is_f64() && of("joint")["rows"][0]["psnr"].is_f64());
-    assert!(of("resnet")["rows"][0]["psnr"].is_null() && of("unet")["rows"][0]["accuracy"].is_null());
+    assert!(
+        of("resnet")["rows"][0]["psnr"].is_null() && of("unet")["rows"][0]["accuracy"].is_null()
+    );
     assert_eq!(of("resnet")["robust"].as_array().unwrap().len(), 2);
     assert_eq!(of("unet")["robust"].as_array().unwrap().len(), 0);
     assert!(runs.iter().all(|run| run["images"] == 960));
@@ -205,19 +224,34 @@ fn a_comparison_survives_an_interruption_and_repeats_no_work() {
     let macs = |name: &str| of(name)["costs"]["train_macs"].as_u64().unwrap();
     assert_eq!(macs("joint"), 2 * macs("resnet"));
     let markdown = std::fs::read_to_string(parts.join("report.md")).unwrap();
-    for part in ["## Accuracy", "## PSNR of D(y)", "## Robust accuracy", "## Cost", "\u{b1}", "denoised.png"]
-    {
+    for part in [
+        "## Accuracy",
+        "## PSNR of D(y)",
+        "## Robust accuracy",
+        "## Cost",
+        "\u{b1}",
+        "denoised.png",
+    ] {
         assert!(markdown.contains(part), "{part}");
     }
     let html = std::fs::read_to_string(parts.join("report.html")).unwrap();
     // On 40 images, models that learned nearly nothing cannot be distinguished, and the report says
     // so.
     for page in [&markdown, &html] {
-        assert!(page.contains("What can be concluded") && page.contains("Wilson"), "what 40 images can show");
-        assert!(page.contains(of("joint")["sha256"].as_str().unwrap()) && page.contains("miyasawa compare "));
+        assert!(
+            page.contains("What can be concluded") && page.contains("Wilson"),
+            "what 40 images can show"
+        );
+        assert!(
+            page.contains(of("joint")["sha256"].as_str().unwrap())
+                && page.contains("miyasawa compare ")
+        );
     }
     let row = &of("joint")["rows"][0];
-    assert!(row["accuracy_interval"][0].as_f64() < row["accuracy"].as_f64() && row["psnr_error"].is_f64());
+    assert!(
+        row["accuracy_interval"][0].as_f64() < row["accuracy"].as_f64()
+            && row["psnr_error"].is_f64()
+    );
     assert!(of("joint")["robust"][0]["robust_interval"][1].is_f64());
     assert!(html.matches("data:image/svg+xml").count() >= 3 && html.contains("data:image/png"));
     assert!(size(parts.join("denoised.png")).0 > 100);
@@ -230,13 +264,18 @@ fn a_comparison_survives_an_interruption_and_repeats_no_work() {
         for name in ["config.toml", "result.json", "denoised.png"] {
             // Classifiers have no denoised.png.
             let copied = std::fs::copy(from.join(name), to.join(name));
-            assert!(copied.is_ok() || (name == "denoised.png" && run.starts_with("resnet")), "{run}/{name}");
+            assert!(
+                copied.is_ok() || (name == "denoised.png" && run.starts_with("resnet")),
+                "{run}/{name}"
+            );
         }
     }
     ok(args(&lean));
     assert_eq!(lasting(&uninterrupted), lasting(&lean));
     let image = |out: &Path| std::fs::read(out.join("denoised.png")).unwrap();
-    assert!(!lean.join("runs/joint-seed3/model.safetensors").exists() && image(&lean) == image(&parts));
+    assert!(
+        !lean.join("runs/joint-seed3/model.safetensors").exists() && image(&lean) == image(&parts)
+    );
 
     let mut other = args(&parts).to_vec();
     other.extend(["--set".to_owned(), "base.network.width=16".to_owned()]);
@@ -305,8 +344,14 @@ fn the_number_of_threads_changes_no_batch_norm() {
     let dir = tempfile::tempdir().unwrap();
     let of = |threads: &'static str| {
         let out = dir.path().join(threads);
-        let more =
-            ["--set", "network.kind=resnet18", "--set", "schedule.micro_batch=8", "--threads", threads];
+        let more = [
+            "--set",
+            "network.kind=resnet18",
+            "--set",
+            "schedule.micro_batch=8",
+            "--threads",
+            threads,
+        ];
         assert!(train(&out, 6, &more).status.success());
         std::fs::read(out.join("model.safetensors")).unwrap()
     };
@@ -324,7 +369,11 @@ fn images_without_variance_are_refused() {
     }
     let data = format!("data.train={}", set.display());
     let out = text(&dir.path().join("run"));
-    fails(1, ["train", "--set", &data, "--set", "network.kind=unet", "--out", &out], &["standard deviation"]);
+    fails(
+        1,
+        ["train", "--set", &data, "--set", "network.kind=unet", "--out", &out],
+        &["standard deviation"],
+    );
 }
 
 /// A model with one class cannot be attacked, and the call fails; its density still detects
@@ -339,7 +388,8 @@ fn a_model_with_one_class_is_no_classifier() {
     }
     let (data, run) = (text(&photos), dir.path().join("run"));
     let set = format!("data.train={data}");
-    let fit = ["--set", &set, "--set", "data.size=[8,8]", "--set", "data.fit=resize", "--threads", "1"];
+    let fit =
+        ["--set", &set, "--set", "data.size=[8,8]", "--set", "data.fit=resize", "--threads", "1"];
     let output = train(&run, 2, &fit);
     assert!(output.status.success(), "{}", stderr(&output));
     let model = text(&run.join("model.safetensors"));
@@ -347,14 +397,20 @@ fn a_model_with_one_class_is_no_classifier() {
     save(&photos.join("thing"), "0.png", grey(9, 9));
     let common = ["--data", &data, "--limit", "3"];
     let no = &["model.safetensors", "does not classify", "one class"];
-    fails(1, ["attack", &model, "--norm", "l2", "--eps", "9", "--method", "pgd"].iter().chain(&common), no);
+    fails(
+        1,
+        ["attack", &model, "--norm", "l2", "--eps", "9", "--method", "pgd"].iter().chain(&common),
+        no,
+    );
     fails(1, ["certify", &model, "--sigma", "0.5"].iter().chain(&common), no);
     fails(1, ["calibrate", &model].iter().chain(&common), no);
-    let found =
-        json(["ood", &model, "--out-data", "noise", "--sigmas", "0.2", "--json"].iter().chain(&common));
+    let found = json(
+        ["ood", &model, "--out-data", "noise", "--sigmas", "0.2", "--json"].iter().chain(&common),
+    );
     assert_eq!(found["pairs"][0]["rows"].as_array().unwrap().len(), 5);
     let out = text(&dir.path().join("trust"));
-    let found = json(["trust", &model, "--sigmas", "0.2", "--out", &out, "--json"].iter().chain(&common));
+    let found =
+        json(["trust", &model, "--sigmas", "0.2", "--out", &out, "--json"].iter().chain(&common));
     let level = &found["models"][0]["levels"][0];
     assert!(level["accuracy"].is_null() && level["psnr"].is_number(), "{found}");
 }
@@ -366,7 +422,8 @@ fn a_network_that_learned_classes_alone_is_no_denoiser() {
     let model = kind(dir.path(), "classes", &["loss.dsm_weight=0"]);
     let common = ["--data", "digits", "--limit", "4"];
     let no = &["does not denoise", "score matching"];
-    let attack = ["attack", &model, "--norm", "l2", "--eps", "0.1", "--method", "fgsm", "--sigma", "0.2"];
+    let attack =
+        ["attack", &model, "--norm", "l2", "--eps", "0.1", "--method", "fgsm", "--sigma", "0.2"];
     let attack = || attack.iter().chain(&common);
     fails(1, attack().chain(&["--defence", "denoise"]), no);
     json(attack().chain(&["--defence", "average", "--json"]));

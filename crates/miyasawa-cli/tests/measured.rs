@@ -58,8 +58,11 @@ fn some_of_the_classes_are_measured_by_their_names() {
     for name in ["cat", "dog"] {
         std::fs::create_dir_all(two.join(name)).unwrap();
         for number in 0..4 {
-            std::fs::copy(format!("{all}/{name}/{number}.png"), two.join(name).join(format!("{number}.png")))
-                .unwrap();
+            std::fs::copy(
+                format!("{all}/{name}/{number}.png"),
+                two.join(name).join(format!("{number}.png")),
+            )
+            .unwrap();
         }
     }
     let two = text(&two);
@@ -83,12 +86,17 @@ fn some_of_the_classes_are_measured_by_their_names() {
     let evaluation: serde_json::Value = serde_json::from_str(line).unwrap();
     assert!(accuracy(&evaluation) > 0.9, "{evaluation}");
     // The commands of robustness take it too.
-    let attack = ["attack", &model, "--data", &two, "--norm", "linf", "--eps", "0", "--method", "fgsm"];
+    let attack =
+        ["attack", &model, "--data", &two, "--norm", "linf", "--eps", "0", "--method", "fgsm"];
     assert!(json(attack.iter().chain(&["--json"]))["clean_accuracy"].as_f64() > Some(0.9));
     json(["calibrate", &model, "--data", &two, "--sigmas", "0.1", "--json"]);
     // A class that the model does not have is an error that names it.
     let other = folder(&dir.path().join("other"), &["cat", "emu"], 2);
-    fails(1, ["eval", &model, "--data", &other], &["2 classes (cat, emu)", "the model knows 3", "not emu"]);
+    fails(
+        1,
+        ["eval", &model, "--data", &other],
+        &["2 classes (cat, emu)", "the model knows 3", "not emu"],
+    );
     let more = [format!("data.train={two}"), format!("data.test={other}")];
     let more: Vec<&str> = more.iter().flat_map(|set| ["--set", set]).collect();
     let nowhere = text(&dir.path().join("nowhere"));
@@ -115,12 +123,18 @@ fn images_without_classes_are_denoised_and_not_classified() {
     let set = |key: &str, value: &str| vec!["--set".to_owned(), format!("{key}={value}")];
     let data = set("data.train", &all);
     let joint = trained(&dir.path().join("joint"), &data);
-    let denoiser =
-        trained(&dir.path().join("denoiser"), &[data.clone(), set("network.kind", "dncnn")].concat());
+    let denoiser = trained(
+        &dir.path().join("denoiser"),
+        &[data.clone(), set("network.kind", "dncnn")].concat(),
+    );
     for (model, notes) in [(&joint, 1), (&denoiser, 0)] {
         let output = run_eval(model, &flat);
         let said = stderr(&output);
-        assert_eq!(said.matches("has no classes: only denoising is measured").count(), notes, "{said}");
+        assert_eq!(
+            said.matches("has no classes: only denoising is measured").count(),
+            notes,
+            "{said}"
+        );
         let found: serde_json::Value = serde_json::from_str(&stdout(&output)).unwrap();
         let row = &found["rows"][0];
         assert!(row["accuracy"].is_null() && row["psnr"].is_f64(), "{found}");
@@ -141,9 +155,11 @@ fn images_without_classes_are_denoised_and_not_classified() {
         "--json",
     ]);
     // Commands that need classes report what is missing.
-    let plain = trained(&dir.path().join("plain"), &[data, set("network.kind", "resnet18")].concat());
+    let plain =
+        trained(&dir.path().join("plain"), &[data, set("network.kind", "resnet18")].concat());
     fails(1, ["eval", &plain, "--data", &flat], &["has no classes", "does not denoise"]);
-    let attack = ["attack", &joint, "--data", &flat, "--norm", "linf", "--eps", "0.1", "--method", "fgsm"];
+    let attack =
+        ["attack", &joint, "--data", &flat, "--norm", "linf", "--eps", "0.1", "--method", "fgsm"];
     fails(1, attack, &["has no classes", "subfolder"]);
     fails(1, ["certify", "-q", &joint, "--data", &flat, "--sigma", "0.2"], &["has no classes"]);
     let labelled = [set("data.train", &all), set("data.test", &flat)].concat();
@@ -156,18 +172,25 @@ fn images_without_classes_are_denoised_and_not_classified() {
 fn sizes_of_attacks_are_in_units_of_the_range() {
     let model = model();
     let attack = |norm: &str, eps: &str| {
-        let args = ["attack", &model, "--data", "digits", "--limit", "4", "--method", "fgsm", "--norm", norm];
+        let args = [
+            "attack", &model, "--data", "digits", "--limit", "4", "--method", "fgsm", "--norm",
+            norm,
+        ];
         run(args.iter().chain(&["--eps", eps, "--json"]))
     };
     fails(
         2,
-        ["attack", &model, "--data", "digits", "--method", "fgsm", "--norm", "linf", "--eps", "0.1,8"],
+        [
+            "attack", &model, "--data", "digits", "--method", "fgsm", "--norm", "linf", "--eps",
+            "0.1,8",
+        ],
         &["--eps is 8, expected at most 1", "8 of 255 is 8/255"],
     );
     let calibrate = ["calibrate", &model, "--data", "digits", "--norm", "linf", "--eps", "16"];
     fails(2, calibrate, &["--eps is 16", "16/255"]);
     let out = text(&shared().join("trust"));
-    let trust = ["trust", &model, "--data", "digits", "--norm", "linf", "--eps", "8", "--out", &out];
+    let trust =
+        ["trust", &model, "--data", "digits", "--norm", "linf", "--eps", "8", "--out", &out];
     fails(2, trust, &["--eps is 8", "8/255"]);
     assert!(!Path::new(&out).exists());
     for (norm, eps, large) in
@@ -177,11 +200,16 @@ fn sizes_of_attacks_are_in_units_of_the_range() {
         assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
         let found: serde_json::Value = serde_json::from_str(&stdout(&output)).unwrap();
         let of_document = found["warnings"].to_string().contains("plain grey");
-        assert_eq!([stderr(&output).contains("plain grey"), of_document], [large; 2], "{norm} {eps}");
+        assert_eq!(
+            [stderr(&output).contains("plain grey"), of_document],
+            [large; 2],
+            "{norm} {eps}"
+        );
     }
     let dir = tempfile::tempdir().unwrap();
     let config = dir.path().join("compare.toml");
-    let content = "budget.images = 10\nattack = { norm = \"linf\", eps = [8.0] }\n[[models]]\nname = \"a\"\n";
+    let content =
+        "budget.images = 10\nattack = { norm = \"linf\", eps = [8.0] }\n[[models]]\nname = \"a\"\n";
     std::fs::write(&config, content).unwrap();
     let args = ["compare", &text(&config), "--out", &text(&dir.path().join("out"))];
     fails(2, args, &["attack.eps", "at most 1", "8 of 255"]);
@@ -191,7 +219,8 @@ fn sizes_of_attacks_are_in_units_of_the_range() {
 fn too_few_draws_are_refused_and_radii_out_of_reach_are_reported() {
     let model = model();
     let args = ["certify", &model, "--data", "digits", "--limit", "2", "--n0", "4"];
-    let with = |more: &[&str]| args.iter().chain(more).map(|arg| (*arg).to_owned()).collect::<Vec<_>>();
+    let with =
+        |more: &[&str]| args.iter().chain(more).map(|arg| (*arg).to_owned()).collect::<Vec<_>>();
     let few = ["--sigma", "0.5", "--n", "11"];
     fails(2, with(&few), &["--n is 11, expected at least 12", "--alpha 0.001"]);
     fails(2, with(&["--sigma", "0.5", "--n", "9", "--fixed"]), &["expected at least 10"]);

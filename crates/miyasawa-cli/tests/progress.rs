@@ -16,7 +16,11 @@ fn photos(root: &Path, count: usize) {
         std::fs::create_dir_all(&folder).unwrap();
         for number in 0..count {
             let value = (100 * class + 5 * number) as u8;
-            save(&folder, &format!("{number}.png"), image::GrayImage::from_pixel(8, 8, image::Luma([value])));
+            save(
+                &folder,
+                &format!("{number}.png"),
+                image::GrayImage::from_pixel(8, 8, image::Luma([value])),
+            );
         }
     }
 }
@@ -49,11 +53,13 @@ fn a_run_is_continued_from_any_folder() {
     let project = dir.path().join("project");
     photos(&project.join("photos"), 8);
     let train = |folder: &Path, args: &[&str]| {
-        let output =
-            call_in(folder, &[&["train", "-q", "--threads", "1"][..], args].concat()).output().unwrap();
+        let output = call_in(folder, &[&["train", "-q", "--threads", "1"][..], args].concat())
+            .output()
+            .unwrap();
         assert_eq!(output.status.code(), Some(0), "{}", said(&output));
     };
-    let set = ["--set", "data.train=photos", "--set", "schedule.steps=6", "--set", "checkpoint.every=3"];
+    let set =
+        ["--set", "data.train=photos", "--set", "schedule.steps=6", "--set", "checkpoint.every=3"];
     let start = [&SHORT[..], &set].concat();
     train(&project, &[&start[..], &["--out", "runs/uninterrupted"]].concat());
     for (name, at) in [("here", "."), ("below", "runs"), ("elsewhere", "..")] {
@@ -70,7 +76,8 @@ fn a_run_is_continued_from_any_folder() {
         train(&project.join(at), &["--resume", "--out", &text(&out)]);
         let runs = project.join("runs");
         for file in ["model.safetensors", "config.toml"] {
-            let [resumed, expected] = [name, "uninterrupted"].map(|run| bytes(&runs.join(run), file));
+            let [resumed, expected] =
+                [name, "uninterrupted"].map(|run| bytes(&runs.join(run), file));
             assert!(resumed == expected, "{name}: {file}");
         }
         let log = String::from_utf8(bytes(&runs.join(name), "metrics.jsonl")).unwrap();
@@ -83,7 +90,10 @@ fn a_run_is_continued_from_any_folder() {
     for class in ["cat", "dog"] {
         std::fs::rename(project.join("data").join(class), usual.join(class)).unwrap();
     }
-    train(dir.path(), &["--resume", "--set", "schedule.steps=7", "--out", &text(&project.join("runs/here"))]);
+    train(
+        dir.path(),
+        &["--resume", "--set", "schedule.steps=7", "--out", &text(&project.join("runs/here"))],
+    );
     std::fs::rename(usual, project.join("photos")).unwrap();
     // The project moves.
     let moved = dir.path().join("moved");
@@ -107,8 +117,16 @@ fn a_run_is_continued_from_any_folder() {
 fn the_end_says_which_model_is_better() {
     let dir = tempfile::tempdir().unwrap();
     let out = text(&dir.path().join("run"));
-    let args = ["train", "--out", &out, "--set", "eval.every=10", "--set", "optimizer.ema=0", "--json"];
-    let more = ["--set", "optimizer.name=adamw", "--set", "optimizer.lr=0.05", "--set", "schedule.warmup=0"];
+    let args =
+        ["train", "--out", &out, "--set", "eval.every=10", "--set", "optimizer.ema=0", "--json"];
+    let more = [
+        "--set",
+        "optimizer.name=adamw",
+        "--set",
+        "optimizer.lr=0.05",
+        "--set",
+        "schedule.warmup=0",
+    ];
     let steps = ["--set", "schedule.steps=60", "--set", "schedule.final_lr=1.0"];
     let found = json(args.iter().chain(&TINY).chain(&more).chain(&steps));
     let best = &found["best"];
@@ -123,18 +141,21 @@ fn the_end_says_which_model_is_better() {
     if best["step"] == 60 {
         assert!(line.contains("the last evaluation was the best"), "{line}");
     } else if score > last {
-        let numbers = format!("is the better one: {:.2}% against {:.2}%", 100.0 * score, 100.0 * last);
+        let numbers =
+            format!("is the better one: {:.2}% against {:.2}%", 100.0 * score, 100.0 * last);
         assert!(line.contains(&numbers) && line.contains("miyasawa eval"), "{line}");
     }
     let log = String::from_utf8(bytes(Path::new(&out), "metrics.jsonl")).unwrap();
-    let lines: Vec<serde_json::Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let lines: Vec<serde_json::Value> =
+        log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert!(lines.windows(2).all(|pair| pair[0]["time"].as_f64() <= pair[1]["time"].as_f64()));
     // The losses on the test part are beside the rows.
     let evaluations: Vec<_> = lines.iter().filter(|line| line["event"] == "eval").collect();
     assert_eq!(evaluations.len(), 6);
     for line in evaluations {
         let rows = line["rows"].as_array().unwrap();
-        let nll = rows.iter().map(|row| row["nll"].as_f64().unwrap()).sum::<f64>() / rows.len() as f64;
+        let nll =
+            rows.iter().map(|row| row["nll"].as_f64().unwrap()).sum::<f64>() / rows.len() as f64;
         assert!(
             (line["ce"].as_f64().unwrap() - nll).abs() < 1e-9 && line["dsm"].as_f64() > Some(0.0),
             "{line}"
@@ -172,7 +193,10 @@ fn steps_and_epochs_together_give_a_warning() {
     ] {
         let (found, error) = outcome(content, more);
         assert_eq!(found, expected, "{content} {more:?}");
-        assert!(if warning.is_empty() { error.is_empty() } else { error.contains(warning) }, "{error}");
+        assert!(
+            if warning.is_empty() { error.is_empty() } else { error.contains(warning) },
+            "{error}"
+        );
     }
     // A configuration that the program wrote has every value.
     let entire = String::from_utf8(bytes(shared(), "config.toml")).unwrap();
@@ -191,20 +215,26 @@ fn sets_that_are_too_small_give_a_message() {
         let args = ["train", "--set", &data, "--set", "schedule.steps=2", "--out", &out];
         args.iter().chain(&SHORT).chain(more).map(|arg| (*arg).to_owned()).collect::<Vec<String>>()
     };
-    let line = fails(1, call(&["--quiet"]), &["flat", "two images or more", "data.test", "one image"]);
+    let line =
+        fails(1, call(&["--quiet"]), &["flat", "two images or more", "data.test", "one image"]);
     assert!(!line.contains("between 1 and 0"), "{line}");
     (1..4).for_each(|i| drop(save(&flat, &format!("{i}.png"), grey(8, 8))));
     let warned = |more: &[&str]| {
         let output = run(call(more));
         assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
-        stderr(&output)
-            .contains("every image is of one class (image): the model will denoise and not classify")
+        stderr(&output).contains(
+            "every image is of one class (image): the model will denoise and not classify",
+        )
     };
     assert!(warned(&[]));
     assert!(!warned(&["--set", "data.unlabelled=true"]));
     assert!(!warned(&["--set", "loss.ce_weight=0"]));
     assert!(!warned(&["--set", "network.kind=unet"]));
-    fails(1, call(&["--set", "network.kind=resnet18"]), &["one class (image)", "a classifier needs two"]);
+    fails(
+        1,
+        call(&["--set", "network.kind=resnet18"]),
+        &["one class (image)", "a classifier needs two"],
+    );
 }
 
 /// Without a terminal there is no bar, and a line from time to time.
@@ -222,7 +252,8 @@ fn a_long_run_without_a_terminal_says_how_far_it_is() {
         "--set",
         "eval.every=10000000",
     ]);
-    let mut child = command.args(TINY).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child =
+        command.args(TINY).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let lines = BufReader::new(child.stderr.take().unwrap()).lines();
     let found = lines.map_while(Result::ok).find(|line| line.contains(" of 10000000, "));
     child.kill().unwrap();

@@ -16,7 +16,8 @@ fn inside(share: &Value, interval: &Value) -> bool {
 
 /// Program, date and call of a document.
 fn stamped(provenance: &Value, call: &str) {
-    let of = |key: &str| provenance[key].as_str().unwrap_or_else(|| panic!("{key} in {provenance}"));
+    let of =
+        |key: &str| provenance[key].as_str().unwrap_or_else(|| panic!("{key} in {provenance}"));
     assert_eq!(of("program"), format!("miyasawa {}", env!("CARGO_PKG_VERSION")));
     let date = of("date");
     assert!(date.len() == 20 && date.starts_with("20") && date.ends_with('Z'), "{date}");
@@ -39,10 +40,16 @@ fn documents_have_model_seed_and_units() {
     let found = of(&["attack", "--norm", "l2", "--eps", "0.3", "--method", "pgd", "--steps", "2"]);
     assert_eq!((&found["steps"], &found["restarts"]), (&Value::from(2), &Value::from(1)));
     assert!(inside(&found["clean_accuracy"], &found["clean_interval"]), "{found}");
-    assert!(inside(&found["rows"][0]["robust_accuracy"], &found["rows"][0]["robust_interval"]), "{found}");
+    assert!(
+        inside(&found["rows"][0]["robust_accuracy"], &found["rows"][0]["robust_interval"]),
+        "{found}"
+    );
     stamped(&found["provenance"], "miyasawa attack ");
     let found = of(&["eval", "--sigmas", "0.2"]);
-    assert!(inside(&found["rows"][0]["accuracy"], &found["rows"][0]["accuracy_interval"]), "{found}");
+    assert!(
+        inside(&found["rows"][0]["accuracy"], &found["rows"][0]["accuracy_interval"]),
+        "{found}"
+    );
     let found = of(&["certify", "--sigma", "0.5", "--n", "20", "--n0", "5"]);
     assert!(inside(&found["accuracy"], &found["accuracy_interval"]), "{found}");
     let row = &found["rows"][0];
@@ -54,7 +61,10 @@ fn documents_have_model_seed_and_units() {
     let limit = before["ece_by_chance"][1].as_f64().unwrap();
     assert!(before["ece_by_chance"][0].as_f64() < Some(limit) && limit < 1.0, "{before}");
     let bin = &found["rows"][0]["reliability"][0];
-    assert!(bin["count"].as_u64() > Some(0) && inside(&bin["accuracy"], &bin["accuracy_interval"]), "{bin}");
+    assert!(
+        bin["count"].as_u64() > Some(0) && inside(&bin["accuracy"], &bin["accuracy_interval"]),
+        "{bin}"
+    );
     let found = of(&["ood", "--out-data", "noise", "--sigmas", "0.2"]);
     let row = &found["pairs"][0]["rows"][0];
     assert!(inside(&row["auroc"], &row["auroc_interval"]), "{row}");
@@ -87,7 +97,17 @@ fn trust_writes_one_report_of_several_models() {
     assert!(models.len() == 2 && models[0] == models[1]);
     assert_eq!(
         keys(&models[0]),
-        ["calibration", "classes", "clean_sigma", "count", "foreign", "levels", "model", "robust", "sha256"]
+        [
+            "calibration",
+            "classes",
+            "clean_sigma",
+            "count",
+            "foreign",
+            "levels",
+            "model",
+            "robust",
+            "sha256"
+        ]
     );
     let html = std::fs::read_to_string(out.join("report.html")).unwrap();
     for part in ["Robust accuracy", "Calibration", "textures", "data:image/svg"] {
@@ -95,13 +115,16 @@ fn trust_writes_one_report_of_several_models() {
     }
     // The summary comes first, and says what can be concluded from this few images.
     let summary = html.find("<h2>Summary").unwrap();
-    assert!(summary < html.find("<h2>Under noise").unwrap() && html.contains("What 12 images can show"));
+    assert!(
+        summary < html.find("<h2>Under noise").unwrap() && html.contains("What 12 images can show")
+    );
     assert!(
         html.contains("of clean images correctly") && !html.contains("<mark>"),
         "a model is not ahead of itself"
     );
     // Long paths are no column titles, and a model given twice has two names.
-    let titles: Vec<&str> = html.split("<th").skip(1).filter_map(|th| th.split("</th>").next()).collect();
+    let titles: Vec<&str> =
+        html.split("<th").skip(1).filter_map(|th| th.split("</th>").next()).collect();
     assert!(titles.iter().all(|title| title.len() < 100), "{titles:?}");
     assert!(titles.iter().any(|title| title.ends_with("/model (2)")), "{titles:?}");
     // Shares have intervals, means have errors.
@@ -121,9 +144,14 @@ fn trust_writes_one_report_of_several_models() {
     let hash = json(["info", &model, "--json"])["sha256"].clone();
     assert_eq!(models[0]["sha256"], hash);
     stamped(&found["provenance"], "miyasawa trust ");
-    assert!(found["provenance"]["call"].as_str().unwrap().contains("--sigmas 0.2 --eps 0.3"), "{found}");
+    assert!(
+        found["provenance"]["call"].as_str().unwrap().contains("--sigmas 0.2 --eps 0.3"),
+        "{found}"
+    );
     let footer = &html[html.find("<footer>").unwrap()..];
-    for part in [hash.as_str().unwrap(), found["provenance"]["date"].as_str().unwrap(), "miyasawa trust "] {
+    for part in
+        [hash.as_str().unwrap(), found["provenance"]["date"].as_str().unwrap(), "miyasawa trust "]
+    {
         assert!(footer.contains(part), "{part} in {footer}");
     }
 }
@@ -133,7 +161,8 @@ fn trust_continues_where_it_was_killed() {
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("trust");
     let (model, folder) = (trained(), text(&out));
-    let args = ["trust", &model, "--data", "digits", "--limit", "6", "--sigmas", "0.2", "--eps", "0.1"];
+    let args =
+        ["trust", &model, "--data", "digits", "--limit", "6", "--sigmas", "0.2", "--eps", "0.1"];
     let more = ["--method", "autoattack", "--steps", "50", "--out"];
     let into = |folder| args.into_iter().chain(more).chain([folder]);
     let call = || into(&folder);

@@ -13,7 +13,9 @@ fn shares(found: &Value, key: &str) -> Vec<f64> {
 #[test]
 fn attack_reports_robust_accuracy_for_every_size() {
     let model = trained();
-    let args = ["attack", &model, "--data", "digits", "--limit", "24", "--norm", "l2", "--eps", "0,0.3,40"];
+    let args = [
+        "attack", &model, "--data", "digits", "--limit", "24", "--norm", "l2", "--eps", "0,0.3,40",
+    ];
     for method in ["fgsm", "pgd"] {
         let found = json(args.iter().chain(&["--method", method, "--steps", "10", "--json"]));
         for key in ["norm", "method", "count", "clean_accuracy", "rows"] {
@@ -36,8 +38,18 @@ fn attack_reports_robust_accuracy_for_every_size() {
 fn autoattack_is_resumed_and_does_not_depend_on_the_batch() {
     let dir = tempfile::tempdir().unwrap();
     let (model, out) = (trained(), text(&dir.path().join("robust")));
-    let args =
-        ["attack", &model, "--data", "digits", "--limit", "10", "--norm", "linf", "--eps", "2/255,0.1"];
+    let args = [
+        "attack",
+        &model,
+        "--data",
+        "digits",
+        "--limit",
+        "10",
+        "--norm",
+        "linf",
+        "--eps",
+        "2/255,0.1",
+    ];
     let more = ["--method", "autoattack", "--queries", "50", "--steps", "15", "--json"];
     let first = json(args.iter().chain(&more).chain(&["--out", &out]));
     assert!((first["rows"][0]["eps"].as_f64().unwrap() - 2.0 / 255.0).abs() < 1e-12);
@@ -68,7 +80,8 @@ fn autoattack_is_resumed_and_does_not_depend_on_the_batch() {
     // Another model's curve in the same figure; an attack of another setup has no curve there.
     let figure = |dir: &str| std::fs::read(Path::new(dir).join("curve.png")).unwrap();
     let two = text(&dir.path().join("two"));
-    let quick = ["attack", &model, "--data", "digits", "--limit", "20", "--norm", "linf", "--eps", "0.1"];
+    let quick =
+        ["attack", &model, "--data", "digits", "--limit", "20", "--norm", "linf", "--eps", "0.1"];
     json(quick.iter().chain(&more).chain(&["--out", &two]));
     let alone = figure(&two);
     json(quick.iter().chain(&more).chain(&["--out", &two, "--resume", "--beside", &out]));
@@ -119,15 +132,18 @@ fn every_defence_is_attacked_and_images_are_dumped() {
     let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
     assert_eq!(file.tensor("x").unwrap().shape(), [6, 1, 8, 8]);
     assert_eq!(file.tensor("labels").unwrap().shape(), [6]);
-    let values = file.tensor("x").unwrap().data().as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b));
+    let values =
+        file.tensor("x").unwrap().data().as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b));
     assert!(values.into_iter().all(|v| (0.0..=1.0).contains(&v)));
 }
 
 #[test]
 fn certify_reports_certified_accuracy_at_radii() {
     let model = trained();
-    let args =
-        ["certify", &model, "--data", "digits", "--limit", "4", "--sigma", "0.4", "--n", "400", "--n0", "40"];
+    let args = [
+        "certify", &model, "--data", "digits", "--limit", "4", "--sigma", "0.4", "--n", "400",
+        "--n0", "40",
+    ];
     for more in [&[][..], &["--denoise"], &["--fixed"]] {
         let found = json(args.iter().chain(more).chain(&["--radii", "0,0.1,9", "--json"]));
         let certified = shares(&found, "certified_accuracy");
@@ -213,7 +229,8 @@ fn ood_scores_pairs_of_data_sets() {
             }
         }
     }
-    let said = ok(["ood", &model, "--data", "digits", "--limit", "8", "--out-data", "noise:gaussian"]);
+    let said =
+        ok(["ood", &model, "--data", "digits", "--limit", "8", "--out-data", "noise:gaussian"]);
     assert!(said.contains("AUROC") && said.contains("score profile"), "{said}");
 }
 
@@ -258,11 +275,15 @@ fn explain_takes_all_classes_a_path_and_the_jacobian() {
     assert_eq!(jacobian["spectrum"]["values"].as_array().unwrap().len(), 3);
     // The figure and the curve are of the same noisy image.
     let trace = |of: &serde_json::Value| of["trace"].as_f64().unwrap();
-    assert!((trace(&jacobian["spectrum"]) - trace(&jacobian["levels"][0])).abs() < 1e-6, "{jacobian}");
+    assert!(
+        (trace(&jacobian["spectrum"]) - trace(&jacobian["levels"][0])).abs() < 1e-6,
+        "{jacobian}"
+    );
     for name in ["why.png", "way.png", "kept.png", "kept-dimension.png"] {
         assert!(size(at(name)).0 > 100, "{name}");
     }
-    let two = json(["explain", &trained(), &image, "--class", "3", "--class", "7", "-o", &out, "--json"]);
+    let two =
+        json(["explain", &trained(), &image, "--class", "3", "--class", "7", "-o", &out, "--json"]);
     assert_eq!(two["classes"].as_array().unwrap().len(), 2);
 }
 
@@ -302,8 +323,16 @@ fn calls_that_make_no_sense() {
     certify(&["--sigma", "0.5", "--radii=-1"], &["--radii"]);
     fails(2, ["calibrate", &model, "--data", "digits", "--limit", "1"], &["at least two"]);
     fails(2, ["ood", &model, "--data", "digits"], &["--out-data"]);
-    fails(2, ["ood", &model, "--data", "digits", "--out-data", "noise:pink"], &["noise:pink", "uniform"]);
-    fails(1, ["ood", &model, "--data", "digits", "--out-data", "no/such"], &["no/such", "not found"]);
+    fails(
+        2,
+        ["ood", &model, "--data", "digits", "--out-data", "noise:pink"],
+        &["noise:pink", "uniform"],
+    );
+    fails(
+        1,
+        ["ood", &model, "--data", "digits", "--out-data", "no/such"],
+        &["no/such", "not found"],
+    );
     let image = save(dir.path(), "a.png", grey(8, 8));
     let out = text(&dir.path().join("out.png"));
     let explain = |more: &[&str], parts: &[&str]| {
@@ -315,7 +344,11 @@ fn calls_that_make_no_sense() {
     explain(&["--class", "1", "--path", "way.png", "--step", "0"], &["--step"]);
     explain(&["--class", "1", "--jacobian", "kept.png", "--vectors", "0"], &["--vectors"]);
     let below = text(&Path::new(&image).join("x"));
-    fails(1, ["trust", &model, "--data", "digits", "--limit", "2", "--out", &below], &["cannot be written"]);
+    fails(
+        1,
+        ["trust", &model, "--data", "digits", "--limit", "2", "--out", &below],
+        &["cannot be written"],
+    );
     assert_eq!(names(dir.path()), ["a.png"]);
 }
 
@@ -324,24 +357,56 @@ fn calls_that_make_no_sense() {
 fn a_plain_classifier_is_measured_by_the_same_commands() {
     let dir = tempfile::tempdir().unwrap();
     let run = dir.path().join("plain");
-    let kind =
-        ["--set", "network.kind=resnet18", "--set", "network.blocks=[1,1]", "--set", "optimizer.ema=0.9"];
+    let kind = [
+        "--set",
+        "network.kind=resnet18",
+        "--set",
+        "network.blocks=[1,1]",
+        "--set",
+        "optimizer.ema=0.9",
+    ];
     let output = train(&run, 80, &kind);
     assert!(output.status.success(), "{}", stderr(&output));
     let plain = text(&run.join("model.safetensors"));
     let common = ["--data", "digits", "--limit", "10", "--json"];
-    let attack = ["attack", &plain, "--norm", "l2", "--eps", "0,2", "--method", "autoattack", "--steps", "5"];
+    let attack = [
+        "attack",
+        &plain,
+        "--norm",
+        "l2",
+        "--eps",
+        "0,2",
+        "--method",
+        "autoattack",
+        "--steps",
+        "5",
+    ];
     let found = json(attack.iter().chain(&["--queries", "5"]).chain(&common));
     let robust = shares(&found, "robust_accuracy");
-    assert!(robust[0] == found["clean_accuracy"].as_f64().unwrap() && robust[1] <= robust[0], "{found}");
+    assert!(
+        robust[0] == found["clean_accuracy"].as_f64().unwrap() && robust[1] <= robust[0],
+        "{found}"
+    );
     fails(1, attack.iter().chain(&["--defence", "denoise"]).chain(&common), &["does not"]);
     json(["certify", &plain, "--sigma", "0.2", "--n", "50", "--n0", "5"].iter().chain(&common));
     json(["calibrate", &plain, "--sigmas", "0.2"].iter().chain(&common));
-    let found = json(["ood", &plain, "--out-data", "noise", "--sigmas", "0.2"].iter().chain(&common));
+    let found =
+        json(["ood", &plain, "--out-data", "noise", "--sigmas", "0.2"].iter().chain(&common));
     assert_eq!(found["pairs"][0]["rows"].as_array().unwrap().len(), 2);
     let out = text(&dir.path().join("trust"));
-    let args =
-        ["trust", &trained(), &plain, "--sigmas", "0.2", "--eps", "0.3", "--steps", "2", "--out", &out];
+    let args = [
+        "trust",
+        &trained(),
+        &plain,
+        "--sigmas",
+        "0.2",
+        "--eps",
+        "0.3",
+        "--steps",
+        "2",
+        "--out",
+        &out,
+    ];
     let found = json(args.iter().chain(&common));
     assert_eq!(found["models"][0]["robust"].as_array().unwrap().len(), 2);
     assert_eq!(found["models"][1]["robust"].as_array().unwrap().len(), 1);

@@ -11,7 +11,8 @@ use std::{path::Path, process::Stdio};
 fn the_demonstration_writes_one_self_contained_report() {
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("demo");
-    let found = json(["demo", "--steps", "5", "--attacked", "20", "--out", &text(&out), "-q", "--json"]);
+    let found =
+        json(["demo", "--steps", "5", "--attacked", "20", "--out", &text(&out), "-q", "--json"]);
     let expected = [
         "attacked",
         "count",
@@ -40,11 +41,17 @@ fn the_demonstration_writes_one_self_contained_report() {
     // Labels are drawn finely enough to be scaled down by a page, without visible pixels.
     let width = size(out.join("denoised.png")).0;
     assert!((1500..=1840).contains(&width) && !report.contains("pixelated"), "{width}");
-    assert!(report.contains(&format!("width=\"{}\"", width.div_ceil(2))), "two pixels in one of the page");
+    assert!(
+        report.contains(&format!("width=\"{}\"", width.div_ceil(2))),
+        "two pixels in one of the page"
+    );
     let call = found["provenance"]["call"].as_str().unwrap();
     assert!(call.starts_with("miyasawa demo --steps 5"), "{call}");
-    for part in [found["sha256"][0].as_str().unwrap(), found["sha256"][1].as_str().unwrap(), "miyasawa demo"]
-    {
+    for part in [
+        found["sha256"][0].as_str().unwrap(),
+        found["sha256"][1].as_str().unwrap(),
+        "miyasawa demo",
+    ] {
         assert!(report[report.find("<footer>").unwrap()..].contains(part), "{part}");
     }
     // Every share in a table has its interval.
@@ -86,7 +93,15 @@ fn passes_over_a_small_set_with_few_steps_give_a_warning() {
     let dir = tempfile::tempdir().unwrap();
     let call = |name: &str, more: &[&str]| {
         let out = text(&dir.path().join(name));
-        let args = ["train", "--out", &out, "--set", "schedule.epochs=2", "--set", "eval.all_at_end=false"];
+        let args = [
+            "train",
+            "--out",
+            &out,
+            "--set",
+            "schedule.epochs=2",
+            "--set",
+            "eval.all_at_end=false",
+        ];
         let output = run(args.iter().chain(&TINY).chain(more));
         assert!(output.status.success(), "{}", stderr(&output));
         stderr(&output)
@@ -107,7 +122,10 @@ fn the_seed_fixes_the_model_whatever_the_threads() {
         bytes(&out, "model.safetensors")
     };
     let first = bytes(shared(), "model.safetensors");
-    assert!(first == trained("two", &["--threads", "2"]), "two threads train another model than one");
+    assert!(
+        first == trained("two", &["--threads", "2"]),
+        "two threads train another model than one"
+    );
     assert!(first == trained("same", &["--seed", "0", "--threads", "1"]));
     assert!(first != trained("other", &["--seed", "1"]), "the seed changes nothing");
 }
@@ -139,7 +157,11 @@ fn classes(root: &Path) {
             let (width, height) = (16 + u32::from(i % 5), 14 + u32::from(i % 3));
             let value = base + 2 * i;
             if i % 2 == 0 {
-                save(&folder, &format!("{i}.png"), GrayImage::from_pixel(width, height, Luma([value])));
+                save(
+                    &folder,
+                    &format!("{i}.png"),
+                    GrayImage::from_pixel(width, height, Luma([value])),
+                );
             } else {
                 let pixel = image::Rgb([value, value / 2, value]);
                 save(&folder, &format!("{i}.jpg"), RgbImage::from_pixel(width, height, pixel));
@@ -156,7 +178,9 @@ fn a_model_without_its_checkpoints_is_not_lost() {
     let before = bytes(&out, "model.safetensors");
     std::fs::remove_dir_all(out.join("checkpoints")).unwrap();
     let folder = text(&out);
-    for call in [&["train", "--out", &folder, "-q"][..], &["train", "--out", &folder, "-q", "--resume"]] {
+    for call in
+        [&["train", "--out", &folder, "-q"][..], &["train", "--out", &folder, "-q", "--resume"]]
+    {
         fails(2, call, &["model.safetensors", "no checkpoint to go on from"]);
     }
     assert_eq!(before, bytes(&out, "model.safetensors"));
@@ -195,7 +219,8 @@ fn your_own_images_train_a_model_of_their_classes() {
         let data = format!("data.train={}", source.display());
         let set = |setting: &'static str| ["--set", setting];
         let args = ["train", "--set", &data, "--out", &out, "-q"];
-        let settings = ["data.size=[12,10]", "data.fit=resize", "network.width=8", "network.blocks=[1]"];
+        let settings =
+            ["data.size=[12,10]", "data.fit=resize", "network.width=8", "network.blocks=[1]"];
         let more = ["schedule.steps=60", "schedule.batch=16", "optimizer.ema=0", "eval.every=1000"];
         ok(args.into_iter().chain(settings.into_iter().chain(more).flat_map(set)));
         models.push(format!("{out}/model.safetensors"));
@@ -227,13 +252,18 @@ fn your_own_images_train_a_model_of_their_classes() {
     // Without a size, images of different sizes are refused with a remedy.
     let data = format!("data.train={data}");
     let nowhere = text(&dir.path().join("nowhere"));
-    fails(1, ["train", "--set", &data, "--out", &nowhere], &["different sizes", "data.fit=resize", ".png"]);
+    fails(
+        1,
+        ["train", "--set", &data, "--out", &nowhere],
+        &["different sizes", "data.fit=resize", ".png"],
+    );
     assert!(!Path::new(&nowhere).exists());
 }
 
 #[test]
 fn every_help_has_an_example() {
-    let commands = ["demo", "train", "eval", "classify", "denoise", "explain", "verify", "bench", "info"];
+    let commands =
+        ["demo", "train", "eval", "classify", "denoise", "explain", "verify", "bench", "info"];
     let help = ok(["--help"]);
     for name in commands {
         assert!(help.contains(&format!("  {name} ")), "{name} in {help}");

@@ -88,7 +88,10 @@ fn logged(out: &Path) -> Vec<serde_json::Value> {
     let lines = text.lines().map(|line| serde_json::from_str(line).unwrap());
     let without = |mut line: serde_json::Value| {
         let fields = line.as_object_mut().unwrap();
-        assert!(fields.remove("time").is_some_and(|time| time.as_f64() > Some(1.7e9)), "{fields:?}");
+        assert!(
+            fields.remove("time").is_some_and(|time| time.as_f64() > Some(1.7e9)),
+            "{fields:?}"
+        );
         fields.remove("images_per_second");
         line
     };
@@ -96,7 +99,8 @@ fn logged(out: &Path) -> Vec<serde_json::Value> {
 }
 
 fn lines(out: &Path) -> usize {
-    std::fs::read(out.join("metrics.jsonl")).map_or(0, |log| log.iter().filter(|b| **b == b'\n').count())
+    std::fs::read(out.join("metrics.jsonl"))
+        .map_or(0, |log| log.iter().filter(|b| **b == b'\n').count())
 }
 
 fn wait_for(what: &str, mut reached: impl FnMut() -> bool) {
@@ -108,7 +112,8 @@ fn wait_for(what: &str, mut reached: impl FnMut() -> bool) {
 }
 
 fn signal(child: &Child, name: &str) {
-    let kill = Command::new("kill").args([&format!("-{name}"), &child.id().to_string()]).status().unwrap();
+    let kill =
+        Command::new("kill").args([&format!("-{name}"), &child.id().to_string()]).status().unwrap();
     assert!(kill.success(), "kill -{name}");
 }
 
@@ -137,7 +142,8 @@ fn kills_at_any_moment_leave_no_trace() {
         wait_for("the step", || lines(&out) >= lines_until);
         if kill % 2 == 1 {
             // During a save.
-            let half = || names(&out.join("checkpoints")).iter().any(|name| name.ends_with(".partial"));
+            let half =
+                || names(&out.join("checkpoints")).iter().any(|name| name.ends_with(".partial"));
             wait_for("a half-written file", half);
         }
         child.kill().unwrap();
@@ -171,7 +177,8 @@ fn a_second_interrupt_ends_the_run_at_once() {
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("run");
     // Steps that take long enough to be interrupted twice; otherwise it is tried again.
-    let long = ["network.width=16", "network.blocks=[2, 2]", "schedule.batch=1024", "schedule.steps=200"];
+    let long =
+        ["network.width=16", "network.blocks=[2, 2]", "schedule.batch=1024", "schedule.steps=200"];
     let more = ["checkpoint.every=1", "eval.every=1000"];
     let interrupted = |attempt: usize| {
         let mut command = command();
@@ -191,9 +198,15 @@ fn a_second_interrupt_ends_the_run_at_once() {
         child.wait().unwrap().code()
     };
     let status = (0..5).map(interrupted).find(|status| *status != Some(0));
-    assert_eq!(status, Some(Some(130)), "0 if the first interrupt was always served before the second");
+    assert_eq!(
+        status,
+        Some(Some(130)),
+        "0 if the first interrupt was always served before the second"
+    );
     // The saved state is intact, and the run continues from it.
-    let saved = json(["info", &text(&newest(&out)), "--json"])["info"]["training"]["steps"].as_u64().unwrap();
+    let saved = json(["info", &text(&newest(&out)), "--json"])["info"]["training"]["steps"]
+        .as_u64()
+        .unwrap();
     assert!(saved >= 1);
     let mut resumed = common::command();
     resumed.args(["train", "--resume", "-q", "--out"]).arg(&out).stdout(Stdio::null());
@@ -241,7 +254,8 @@ fn damaged_checkpoints_are_skipped() {
     damaged[at] ^= 4;
     std::fs::write(&path, damaged).unwrap();
     // The one before is cut off, the one before that is intact.
-    let before = out.join("checkpoints").join(names(&out.join("checkpoints")).iter().rev().nth(1).unwrap());
+    let before =
+        out.join("checkpoints").join(names(&out.join("checkpoints")).iter().rev().nth(1).unwrap());
     let half = std::fs::read(&before).unwrap();
     std::fs::write(&before, &half[..half.len() / 2]).unwrap();
     std::fs::write(out.join("model.safetensors"), b"damaged").unwrap();
@@ -259,7 +273,9 @@ fn damaged_checkpoints_are_skipped() {
         );
     }
     assert!(
-        warnings.lines().any(|line| line.contains("model.safetensors") && line.contains("written again"))
+        warnings
+            .lines()
+            .any(|line| line.contains("model.safetensors") && line.contains("written again"))
     );
     equals_the_uninterrupted_run(&out);
 
@@ -342,8 +358,14 @@ fn a_folder_that_cannot_be_written_is_left_alone() {
 #[test]
 fn a_run_that_diverges_is_finished_with_a_lower_learning_rate() {
     let dir = tempfile::tempdir().unwrap();
-    let diverging =
-        ["--set", "optimizer.name=sgd", "--set", "optimizer.clip_norm=0", "--set", "optimizer.lr=0.5"];
+    let diverging = [
+        "--set",
+        "optimizer.name=sgd",
+        "--set",
+        "optimizer.clip_norm=0",
+        "--set",
+        "optimizer.lr=0.5",
+    ];
     let more = ["--set", "schedule.warmup=0", "-q", "--threads", "1"];
     let diverging = [&diverging[..], &more].concat();
     let (without, with) = (dir.path().join("without"), dir.path().join("with"));
@@ -378,13 +400,15 @@ fn a_run_that_diverges_is_finished_with_a_lower_learning_rate() {
 fn the_costs_of_the_recipes_are_those_of_their_page() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../recipes");
     let page = std::fs::read_to_string(folder.join("README.md")).unwrap();
-    let recipes = names(&folder).into_iter().filter_map(|name| Some(name.strip_suffix(".toml")?.to_owned()));
+    let recipes =
+        names(&folder).into_iter().filter_map(|name| Some(name.strip_suffix(".toml")?.to_owned()));
     // A comparison is several runs, and reports their costs itself.
     for name in recipes.filter(|name| !name.starts_with("compare-")) {
         let path = text(&folder.join(format!("{name}.toml")));
         let cost = json(["train", &path, "--dry-run", "--threads", "2", "--json"]);
         let number = |value: &serde_json::Value| value.as_f64().expect("a number");
-        let hours = cost["hardware"].as_array().unwrap().iter().map(|device| number(&device["hours"]));
+        let hours =
+            cost["hardware"].as_array().unwrap().iter().map(|device| number(&device["hours"]));
         let hours: Vec<String> = hours.map(|hours| format!("{hours:.1}")).collect();
         let row = format!(
             "| {name} | {:.2} M | {:.3} G | {:.2e} | {:.1} GiB | {} |",
@@ -401,8 +425,16 @@ fn the_costs_of_the_recipes_are_those_of_their_page() {
 #[test]
 fn the_cost_is_reported_before_anything_is_trained() {
     let assume = "data.assume={pictures=50000,channels=3,height=32,width=32,classes=10}";
-    let args =
-        ["train", "--dry-run", "--set", assume, "--set", "data.train=not-here", "--set", "network.width=64"];
+    let args = [
+        "train",
+        "--dry-run",
+        "--set",
+        assume,
+        "--set",
+        "data.train=not-here",
+        "--set",
+        "network.width=64",
+    ];
     let cost = json(args.into_iter().chain(["--json", "--threads", "2"]));
     assert_eq!(
         keys(&cost),
@@ -423,7 +455,8 @@ fn the_cost_is_reported_before_anything_is_trained() {
         ]
     );
     // One count of MACs: that of the benchmark.
-    let bench = json(["bench", "train-step", "--width", "64", "--batch", "2", "--iters", "1", "--json"]);
+    let bench =
+        json(["bench", "train-step", "--width", "64", "--batch", "2", "--iters", "1", "--json"]);
     let per_image = bench["conv_gflop"].as_f64().unwrap() / 2.0 / 2.0 / 6.0 * 1e9;
     let macs = cost["multiply_adds_per_picture"].as_f64().unwrap();
     assert!((macs - per_image).abs() < 1e-6 * macs, "{macs} {per_image}");

@@ -7,8 +7,17 @@ use image::{DynamicImage, ImageBuffer, Luma};
 
 #[test]
 fn eval_reports_a_row_for_every_noise_level() {
-    let found =
-        json(["eval", &model(), "--data", "digits", "--sigmas", "0.1,0.4", "--limit", "30", "--json"]);
+    let found = json([
+        "eval",
+        &model(),
+        "--data",
+        "digits",
+        "--sigmas",
+        "0.1,0.4",
+        "--limit",
+        "30",
+        "--json",
+    ]);
     assert_eq!(keys(&found), ["count", "data", "model", "model_sha256", "rows", "seed", "units"]);
     assert_eq!(found["count"], 30);
     assert_eq!(found["data"], "digits");
@@ -50,7 +59,8 @@ fn eval_reports_a_row_for_every_noise_level() {
 fn eval_depends_on_the_seed_alone() {
     let with = |more: &[&str]| {
         let model = model();
-        let args = ["eval", &model, "--data", "digits", "--sigmas", "0.4", "--limit", "20", "--json"];
+        let args =
+            ["eval", &model, "--data", "digits", "--sigmas", "0.4", "--limit", "20", "--json"];
         ok(args.iter().chain(more))
     };
     let first = with(&[]);
@@ -71,7 +81,9 @@ fn classify_reports_classes_with_probabilities() {
         assert_eq!(probs.len(), 10);
         assert!((probs.iter().sum::<f64>() - 1.0).abs() < 1e-4, "{probs:?}");
         assert!(probs.is_sorted_by(|a, b| a >= b), "{probs:?}");
-        assert!(classes.iter().all(|c| c["class"].as_str() == Some(c["index"].to_string().as_str())));
+        assert!(
+            classes.iter().all(|c| c["class"].as_str() == Some(c["index"].to_string().as_str()))
+        );
     }
     let text = ok(["classify", &model(), &a, "--top", "3"]);
     assert_eq!(text.lines().count(), 4, "{text}");
@@ -83,23 +95,30 @@ fn classify_works_with_every_defence() {
     let dir = tempfile::tempdir().unwrap();
     let image = save(dir.path(), "a.png", grey(8, 8));
     let ask = |more: &[&str]| {
-        let found = json(["classify", &model(), &image, "--top", "10", "--json"].iter().chain(more));
+        let found =
+            json(["classify", &model(), &image, "--top", "10", "--json"].iter().chain(more));
         let classes = found["images"][0]["classes"].as_array().unwrap().clone();
         let probs: Vec<f64> = classes.iter().map(|c| c["probability"].as_f64().unwrap()).collect();
         assert!((probs.iter().sum::<f64>() - 1.0).abs() < 1e-4, "{probs:?}");
-        (found["defence"]["kind"].as_str().unwrap().to_owned(), found["sigma"].as_f64().unwrap(), probs)
+        (
+            found["defence"]["kind"].as_str().unwrap().to_owned(),
+            found["sigma"].as_f64().unwrap(),
+            probs,
+        )
     };
     let plain = ask(&["--sigma", "0.2"]);
     assert_eq!((plain.0.as_str(), plain.1), ("softmax", 0.2));
     let denoised = ask(&["--defence", "denoise"]);
     assert_eq!((denoised.0.as_str(), denoised.1), ("denoise", 0.2));
     // Noise so small that it changes nothing: the mean over draws is that of one forward pass.
-    let (small, conditioned) = (ask(&["--defence", "average", "--sigma", "1e-5"]), ask(&["--sigma", "1e-5"]));
+    let (small, conditioned) =
+        (ask(&["--defence", "average", "--sigma", "1e-5"]), ask(&["--sigma", "1e-5"]));
     assert!(
         small.2.iter().zip(&conditioned.2).all(|(a, b)| (a - b).abs() < 1e-3),
         "{small:?} {conditioned:?}"
     );
-    let average = |more: &[&str]| ask(&[&["--defence", "average", "--sigma", "0.4"], more].concat());
+    let average =
+        |more: &[&str]| ask(&[&["--defence", "average", "--sigma", "0.4"], more].concat());
     assert_eq!(average(&[]), average(&["--draws", "8"]));
     assert_ne!(average(&[]), average(&["--seed", "1"]));
     let auto = ["classify", &model(), &image, "--defence", "average", "--sigma", "auto"];
@@ -128,7 +147,8 @@ fn denoise_keeps_the_size_of_every_kind_of_image() {
         assert_eq!(said.trim_end(), text(&out));
         assert_eq!(size(&out), size_of(image), "{image}");
         // This is a model of grey images; colour is denoised channel by channel.
-        let (before, after) = (image::open(image).unwrap().color(), image::open(&out).unwrap().color());
+        let (before, after) =
+            (image::open(image).unwrap().color(), image::open(&out).unwrap().color());
         assert_eq!(before, after, "{image}");
         ok(["classify", &model(), image]);
     }
@@ -173,7 +193,8 @@ fn a_noise_level_that_is_not_given_is_estimated_from_the_image() {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         98 + (state >> 16) as u8 % 60
     };
-    let mut noisy = |side| DynamicImage::ImageLuma8(ImageBuffer::from_fn(side, side, |_, _| Luma([noise()])));
+    let mut noisy =
+        |side| DynamicImage::ImageLuma8(ImageBuffer::from_fn(side, side, |_, _| Luma([noise()])));
     let path = save(dir.path(), "noisy.png", noisy(40));
     let small = save(dir.path(), "small.png", noisy(8));
     let out = text(&dir.path().join("out.png"));
@@ -185,7 +206,11 @@ fn a_noise_level_that_is_not_given_is_estimated_from_the_image() {
     let first = std::fs::read(&out).unwrap();
     ok(["denoise", &model(), &path, "--sigma", &sigma.to_string(), "-o", &out]);
     assert_eq!(first, std::fs::read(&out).unwrap());
-    fails(2, ["classify", &model(), &path, "--sigma", "automatic"], &["automatic", "a number, or auto"]);
+    fails(
+        2,
+        ["classify", &model(), &path, "--sigma", "automatic"],
+        &["automatic", "a number, or auto"],
+    );
 }
 
 #[test]
@@ -200,9 +225,17 @@ fn denoise_takes_large_images_and_several_of_them() {
     // Two images of one name, and images that would be replaced.
     std::fs::create_dir(dir.path().join("other")).unwrap();
     let same = save(&dir.path().join("other"), "large.png", grey(5, 5));
-    fails(2, ["denoise", &model(), &large, &same, "--sigma", "0.1", "-o", &text(&out)], &["large.png"]);
+    fails(
+        2,
+        ["denoise", &model(), &large, &same, "--sigma", "0.1", "-o", &text(&out)],
+        &["large.png"],
+    );
     let here = text(dir.path());
-    fails(2, ["denoise", &model(), &large, &small, "--sigma", "0.1", "-o", &here], &["large.png", "replace"]);
+    fails(
+        2,
+        ["denoise", &model(), &large, &small, "--sigma", "0.1", "-o", &here],
+        &["large.png", "replace"],
+    );
     assert_eq!(size(&large), (600, 520));
 }
 
@@ -220,7 +253,8 @@ fn of_many_classes_explain_takes_the_likeliest() {
     let (model, out) = (text(&run.join("model.safetensors")), text(&dir.path().join("why.png")));
     let image = text(&set.join("class 07/a.png"));
     let found = json(["explain", &model, &image, "--class", "all", "-o", &out, "--json"]);
-    let probs = found["classes"].as_array().unwrap().iter().map(|one| one["probability"].as_f64().unwrap());
+    let probs =
+        found["classes"].as_array().unwrap().iter().map(|one| one["probability"].as_f64().unwrap());
     let probs: Vec<f64> = probs.collect();
     assert_eq!(probs.len(), 24);
     assert!(probs.is_sorted_by(|a, b| a >= b) && probs.iter().sum::<f64>() > 0.8, "{probs:?}");
@@ -238,9 +272,23 @@ fn explain_draws_the_identity_and_reports_its_error() {
     assert!(found["relative_error"].as_f64().unwrap() <= 1e-4, "{found}");
     assert!((0.0..=1.0).contains(&found["probability"].as_f64().unwrap()));
     let (width, height) = size(&out);
-    assert!(width > 4 * height / 2 && height > 50, "five images beside each other: {width}x{height}");
-    let args =
-        ["explain", &model(), &image, "--class", "7", "-o", &out, "--tolerance", "0", "--sigma", "0.4"];
+    assert!(
+        width > 4 * height / 2 && height > 50,
+        "five images beside each other: {width}x{height}"
+    );
+    let args = [
+        "explain",
+        &model(),
+        &image,
+        "--class",
+        "7",
+        "-o",
+        &out,
+        "--tolerance",
+        "0",
+        "--sigma",
+        "0.4",
+    ];
     let output = run(args);
     assert_eq!(output.status.code(), Some(1), "{}", stdout(&output));
 }
@@ -262,7 +310,10 @@ fn verify_checks_the_embedded_oracle() {
     let found = json(["verify", "--json"]);
     assert_eq!(found["passed"], true);
     let quantities = found["quantities"].as_array().unwrap();
-    assert!(quantities.len() > 20 && quantities.iter().all(|q| q["relative_error"].as_f64() <= Some(1e-4)));
+    assert!(
+        quantities.len() > 20
+            && quantities.iter().all(|q| q["relative_error"].as_f64() <= Some(1e-4))
+    );
     for name in ["score", "denoised", "denoised_given_label", "ce", "dsm", "identity"] {
         assert!(quantities.iter().any(|q| q["quantity"] == name), "{name}");
     }

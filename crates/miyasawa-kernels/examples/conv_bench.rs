@@ -60,7 +60,9 @@ fn main() {
         println!("\nwidth {width}, batch {batch}: forward, adjoint, weight gradient");
         let (mut flops, mut seconds) = (0.0, [0.0; 3]);
         for (s, times) in layers(width, batch) {
-            let fill = |n: usize| (0..n).map(|i| (i * 7919 % 1009) as f32 / 1009.0 - 0.5).collect::<Vec<_>>();
+            let fill = |n: usize| {
+                (0..n).map(|i| (i * 7919 % 1009) as f32 / 1009.0 - 0.5).collect::<Vec<_>>()
+            };
             let (x, w, g) = (fill(s.input_len()), fill(s.weight_len()), fill(s.output_len()));
             let a = if force.is_some() { Algorithm::Direct } else { Algorithm::choose(&s) };
             let t = [

@@ -35,9 +35,14 @@ impl fmt::Display for IsaError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unknown(name) => {
-                write!(f, "unknown instruction set `{name}`: expected avx512, avx2, neon or portable")
+                write!(
+                    f,
+                    "unknown instruction set `{name}`: expected avx512, avx2, neon or portable"
+                )
             }
-            Self::Unavailable(isa) => write!(f, "this processor does not have the instruction set `{isa}`"),
+            Self::Unavailable(isa) => {
+                write!(f, "this processor does not have the instruction set `{isa}`")
+            }
         }
     }
 }
@@ -59,7 +64,10 @@ impl FromStr for Isa {
     type Err = IsaError;
 
     fn from_str(name: &str) -> Result<Self, IsaError> {
-        Self::ALL.into_iter().find(|isa| isa.to_string() == name).ok_or(IsaError::Unknown(name.to_owned()))
+        Self::ALL
+            .into_iter()
+            .find(|isa| isa.to_string() == name)
+            .ok_or(IsaError::Unknown(name.to_owned()))
     }
 }
 

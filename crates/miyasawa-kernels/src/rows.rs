@@ -92,7 +92,9 @@ impl Rows {
         };
         let mut total = vec![0.0; K * self.channels];
         let mut add = |lanes: &[f64]| {
-            for (total, lanes) in total.chunks_exact_mut(self.channels).zip(lanes.chunks_exact(self.row)) {
+            for (total, lanes) in
+                total.chunks_exact_mut(self.channels).zip(lanes.chunks_exact(self.row))
+            {
                 total.iter_mut().zip(lanes).for_each(|(total, lane)| *total += lane);
             }
         };
@@ -131,7 +133,9 @@ impl Rows {
     ) {
         let mut outputs = y.map(|y| y.chunks_mut(self.segment));
         let parts: Vec<_> = (0..self.segments())
-            .map(|i| (self.range(i), outputs.each_mut().map(|y| y.next().expect("as many as segments"))))
+            .map(|i| {
+                (self.range(i), outputs.each_mut().map(|y| y.next().expect("as many as segments")))
+            })
             .collect();
         if self.split {
             tasks::items(parts, |_, (range, y)| write(range, y));
@@ -171,7 +175,10 @@ impl Rows {
     }
 
     /// Means over a group of `K` kinds, from the sums of every channel: `[groups][K]`.
-    pub(crate) fn means<const K: usize>(&self, of_channel: impl Fn(usize) -> [f64; K]) -> Vec<[f64; K]> {
+    pub(crate) fn means<const K: usize>(
+        &self,
+        of_channel: impl Fn(usize) -> [f64; K],
+    ) -> Vec<[f64; K]> {
         let count = (self.image / self.channels * self.width) as f64;
         (0..self.channels / self.width)
             .map(|group| {

@@ -138,7 +138,8 @@ mod tests {
             for _ in 0..4 {
                 scope.spawn(|| {
                     for tasks in (0..300).chain([5000]) {
-                        let done: Vec<AtomicUsize> = (0..tasks).map(|_| AtomicUsize::new(0)).collect();
+                        let done: Vec<AtomicUsize> =
+                            (0..tasks).map(|_| AtomicUsize::new(0)).collect();
                         share(3, tasks, &|i| {
                             done[i].fetch_add(1, SeqCst);
                         });

@@ -18,7 +18,10 @@ pub(crate) fn run(tasks: usize, f: impl Fn(usize) + Sync + Send) {
 }
 
 /// Calls `f` with each item and its number, in any order, on any thread.
-pub(crate) fn items<T: Send>(items: impl IntoIterator<Item = T>, f: impl Fn(usize, T) + Sync + Send) {
+pub(crate) fn items<T: Send>(
+    items: impl IntoIterator<Item = T>,
+    f: impl Fn(usize, T) + Sync + Send,
+) {
     let slots: Vec<_> = items.into_iter().map(|item| Mutex::new(Some(item))).collect();
     run(slots.len(), |i| {
         // Each number occurs once, so that the item is there and its lock is free.

@@ -37,22 +37,28 @@ fn serve(model: &Predictor, mut stream: TcpStream) {
     let (status, text) = match body(&stream) {
         Ok(body) => match classify(model, &body) {
             Ok(document) => ("200 OK", document),
-            Err(error) => ("422 Unprocessable Content", format!("{{\"error\":{:?}}}", error.to_string())),
+            Err(error) => {
+                ("422 Unprocessable Content", format!("{{\"error\":{:?}}}", error.to_string()))
+            }
         },
         Err(error) => ("400 Bad Request", format!("{{\"error\":{:?}}}", error.to_string())),
     };
     let length = text.len();
     // An error here means that the client closed the connection.
-    let _ =
-        write!(stream, "HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{text}");
+    let _ = write!(
+        stream,
+        "HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{text}"
+    );
 }
 
 /// The body of an HTTP request.
 fn body(stream: &TcpStream) -> std::io::Result<Vec<u8>> {
     let (mut reader, mut length, mut line) = (BufReader::new(stream), 0, String::new());
     while reader.read_line(&mut line)? > 0 && !line.trim().is_empty() {
-        if let Some(("content-length", value)) =
-            line.to_ascii_lowercase().split_once(':').map(|(name, value)| (name, value.trim().to_owned()))
+        if let Some(("content-length", value)) = line
+            .to_ascii_lowercase()
+            .split_once(':')
+            .map(|(name, value)| (name, value.trim().to_owned()))
         {
             length = value.parse().map_err(std::io::Error::other)?;
         }

@@ -10,7 +10,9 @@ use miyasawa::data::{DataSource, OpenOptions, Part, ResizeMode, Streaming};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let [data, size, out] = &args[..] else { return Err("usage: evaluation_images DATA SIZE OUT".into()) };
+    let [data, size, out] = &args[..] else {
+        return Err("usage: evaluation_images DATA SIZE OUT".into());
+    };
     let size = size.parse()?;
     let options = OpenOptions {
         size: Some((size, size)),

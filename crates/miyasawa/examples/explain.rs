@@ -10,7 +10,9 @@ use miyasawa::prelude::*;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let [input, class, output] = &args[..] else { return Err("usage: explain IMAGE CLASS OUT.png".into()) };
+    let [input, class, output] = &args[..] else {
+        return Err("usage: explain IMAGE CLASS OUT.png".into());
+    };
     let model = Predictor::bundled()?;
     let why = model.explain(&Image::open(input)?, model.class(class)?)?;
 

@@ -117,7 +117,8 @@ fn folder(path: &Path) -> &Path {
 /// A new name beside a file, as long as the file system takes.
 fn sibling(path: &Path) -> io::Result<PathBuf> {
     let name = path.file_name().ok_or_else(|| io::Error::other("not the name of a file"))?;
-    let end = format!(".{}.{}.partial", std::process::id(), COUNTER.fetch_add(1, Ordering::Relaxed));
+    let end =
+        format!(".{}.{}.partial", std::process::id(), COUNTER.fetch_add(1, Ordering::Relaxed));
     let room = LONGEST_NAME - 1 - end.len();
     let mut sibling = std::ffi::OsString::from(".");
     if name.len() <= room {
@@ -197,7 +198,8 @@ mod tests {
         let (file, folder) = (dir.path().join("a.txt"), dir.path().join("folder"));
         fs::write(&file, "mine").unwrap();
         fs::create_dir(&folder).unwrap();
-        for path in [dir.path().join("none/a.txt"), file.join("a.txt"), folder, PathBuf::from("/")] {
+        for path in [dir.path().join("none/a.txt"), file.join("a.txt"), folder, PathBuf::from("/")]
+        {
             let error = check_writable(&path).unwrap_err().to_string();
             assert!(error.contains("cannot be written"), "{error}");
         }
@@ -226,7 +228,9 @@ mod tests {
         write_atomic(&at("early"), |w| w.write_all(b"new")).unwrap();
         assert_eq!(fs::read(at("later")).unwrap(), b"new");
         symlink("circle", at("circle")).unwrap();
-        assert!(write_atomic(&at("circle"), |_| Ok(())).unwrap_err().to_string().contains("circle"));
+        assert!(
+            write_atomic(&at("circle"), |_| Ok(())).unwrap_err().to_string().contains("circle")
+        );
         // A device is not replaced by a file.
         symlink("/dev/null", at("null")).unwrap();
         write_atomic(&at("null"), |w| w.write_all(b"gone")).unwrap();

@@ -142,8 +142,10 @@ fn synthetic(options: &BenchOptions) -> Batch {
     let rng = &mut ChaCha8Rng::seed_from_u64(options.seed);
     let len = image.iter().product::<usize>();
     let x = (0..options.batch * len).map(|_| rng.random_range(-1.0..1.0)).collect();
-    let labels = (0..options.batch).map(|_| rng.random_range(0..options.network.classes as u32)).collect();
-    let (sigma, noise) = training_noise(&NoiseConfig::default(), options.seed, 0, options.batch, len);
+    let labels =
+        (0..options.batch).map(|_| rng.random_range(0..options.network.classes as u32)).collect();
+    let (sigma, noise) =
+        training_noise(&NoiseConfig::default(), options.seed, 0, options.batch, len);
     Batch { image, x, labels, label_weight: vec![1.0; options.batch], sigma, noise }
 }
 
@@ -175,8 +177,8 @@ fn train_step(options: &BenchOptions, device: &Device) -> Vec<f64> {
     let batch = synthetic(options);
     let [h, w] = options.size;
     let micro = options.micro_batch;
-    let micro =
-        micro.unwrap_or_else(|| default_micro_batch(options.batch, options.network.width, h * w, false));
+    let micro = micro
+        .unwrap_or_else(|| default_micro_batch(options.batch, options.network.width, h * w, false));
     timed(options, device, || {
         let Some(mut current) = model.take() else { return };
         let (mut grads, _) = gradients(&current, &batch, &LossConfig::default(), micro, device);
@@ -195,7 +197,9 @@ fn inference(options: &BenchOptions, device: &Device) -> Vec<f64> {
         .chunks(c * h * w)
         .zip(batch.noise.chunks(c * h * w))
         .zip(&batch.sigma)
-        .flat_map(|((x, noise), sigma)| x.iter().zip(noise).map(|(x, e)| x + sigma * e).collect::<Vec<_>>())
+        .flat_map(|((x, noise), sigma)| {
+            x.iter().zip(noise).map(|(x, e)| x + sigma * e).collect::<Vec<_>>()
+        })
         .collect();
     let y = Tensor::<4>::from_data(TensorData::new(y, [n, c, h, w]), device);
     let sigma = Tensor::<1>::from_data(TensorData::new(batch.sigma, [n]), device);

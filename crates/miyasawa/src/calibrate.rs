@@ -118,7 +118,8 @@ pub fn calibrate<'m>(
     monitor: &mut dyn Monitor,
 ) -> Vec<CalibrationRow> {
     let [fit, held] = halves(data.labels());
-    let labels = |indices: &[usize]| -> Vec<u32> { indices.iter().map(|i| data.labels()[*i]).collect() };
+    let labels =
+        |indices: &[usize]| -> Vec<u32> { indices.iter().map(|i| data.labels()[*i]).collect() };
     let (fit_labels, held_labels) = (labels(&fit), labels(&held));
     let (seed, batch) = (options.seed, options.batch);
     let total = (1 + options.sigmas.len() + options.attacks.len()) as f64;
@@ -137,8 +138,10 @@ pub fn calibrate<'m>(
             return rows;
         }
         let classifier = at(sigma);
-        let mut noisy = |indices: &[usize]| noisy_unit_values(data, indices, sigma, [seed, level as u64]);
-        let temperature = fit_temperature(&logits(classifier.as_ref(), &fit, batch, &mut noisy), &fit_labels);
+        let mut noisy =
+            |indices: &[usize]| noisy_unit_values(data, indices, sigma, [seed, level as u64]);
+        let temperature =
+            fit_temperature(&logits(classifier.as_ref(), &fit, batch, &mut noisy), &fit_labels);
         let z = logits(classifier.as_ref(), &held, batch, &mut noisy);
         rows.push(row([sigma, 0.0, temperature], true, &z, &held_labels, classes));
         monitor.progress(&Progress::new(TASK, (2 + level) as f64 / total));
@@ -151,7 +154,10 @@ pub fn calibrate<'m>(
         let mut attacked = |indices: &[usize]| {
             let (x, labels) = (unit_values(data, indices), labels(indices));
             let source: Vec<u64> = indices.iter().map(|i| data.source_index(*i) as u64).collect();
-            attack.perturb(clean.as_ref(), &Examples { images: &x, labels: &labels, indices: &source })
+            attack.perturb(
+                clean.as_ref(),
+                &Examples { images: &x, labels: &labels, indices: &source },
+            )
         };
         let z = logits(clean.as_ref(), &held, batch, &mut attacked);
         rows.push(row([options.clean_sigma, attack.eps, fitted], false, &z, &held_labels, classes));
@@ -173,7 +179,10 @@ mod tests {
         assert_eq!((halves[0].len(), halves[1].len()), (21, 20));
         for half in &halves {
             let count = |class: u32| half.iter().filter(|i| labels[**i] == class).count();
-            assert!(half.is_sorted() && (0..4).all(|class| (5..=6).contains(&count(class))), "{half:?}");
+            assert!(
+                half.is_sorted() && (0..4).all(|class| (5..=6).contains(&count(class))),
+                "{half:?}"
+            );
         }
         let mut all = halves.concat();
         all.sort_unstable();

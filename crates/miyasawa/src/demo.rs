@@ -165,7 +165,9 @@ pub fn run<O: Observer>(
 ) -> Result<Option<DemoResult>, ExperimentError> {
     let config = joint_config(options)?;
     let out = &options.out;
-    let Some(joint) = train(config.clone(), &out.join("joint"), device, observe)? else { return Ok(None) };
+    let Some(joint) = train(config.clone(), &out.join("joint"), device, observe)? else {
+        return Ok(None);
+    };
     let Some(plain) = train(plain_config(&config), &out.join("plain"), device, observe)? else {
         return Ok(None);
     };
@@ -184,11 +186,17 @@ pub fn run<O: Observer>(
     let robust = |trained: &Trained, eps: f64| {
         let shape = [attacked.channels(), attacked.height(), attacked.width()];
         let classifier = Posterior::new(&trained.model, trained.sigma, shape, device);
-        robust_accuracy(&classifier, &attacked, &Pgd::new(Norm::L2, eps, PGD_STEPS, options.seed), 64)
+        robust_accuracy(
+            &classifier,
+            &attacked,
+            &Pgd::new(Norm::L2, eps, PGD_STEPS, options.seed),
+            64,
+        )
     };
     let row = |&eps: &f64| {
         let [joint, plain] = [robust(&joint, eps), robust(&plain, eps)];
-        let [joint_interval, plain_interval] = [joint, plain].map(|share| wilson(share, attacked.len()));
+        let [joint_interval, plain_interval] =
+            [joint, plain].map(|share| wilson(share, attacked.len()));
         DemoRobustRow { eps, joint, joint_interval, plain, plain_interval }
     };
     let robust: Vec<DemoRobustRow> = EPS.iter().map(row).collect();
@@ -254,7 +262,11 @@ fn page(
     );
     let both: Vec<_> = found.rows.iter().map(|row| (row.sigma, [joint(row), plain(row)])).collect();
     let rows: Vec<Vec<String>> = found.rows.iter().map(cells).collect();
-    page.table_with(&header, &rows, &TableOptions { caption: Some(caption), marked: marked(&both) });
+    page.table_with(
+        &header,
+        &rows,
+        &TableOptions { caption: Some(caption), marked: marked(&both) },
+    );
     let mut plot = accuracies("Accuracy under noise", "noise level", &both);
     plot.log_x = true;
     page.figure_svg(&report::render_svg(&plot, 720, 360)?, "");

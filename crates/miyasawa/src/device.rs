@@ -86,7 +86,8 @@ impl DeviceSpec {
     pub fn open(self) -> Result<Device, DeviceError> {
         if self == Self::Cpu {
             // The first operation would panic.
-            Isa::from_env().map_err(|e| DeviceError::Unavailable(self.to_string(), e.to_string()))?;
+            Isa::from_env()
+                .map_err(|e| DeviceError::Unavailable(self.to_string(), e.to_string()))?;
             return Ok(Device::flex());
         }
         let opened = without_panic(|| {
@@ -95,8 +96,12 @@ impl DeviceSpec {
             })
         });
         match opened {
-            Ok(device) => device.ok_or_else(|| DeviceError::NotBuilt(self.to_string(), self.feature())),
-            Err(reason) => Err(DeviceError::Unavailable(self.to_string(), self.explain_panic(&reason))),
+            Ok(device) => {
+                device.ok_or_else(|| DeviceError::NotBuilt(self.to_string(), self.feature()))
+            }
+            Err(reason) => {
+                Err(DeviceError::Unavailable(self.to_string(), self.explain_panic(&reason)))
+            }
         }
     }
 
@@ -107,7 +112,9 @@ impl DeviceSpec {
             Self::Vulkan => "is a Vulkan driver installed (does `vulkaninfo` list a device)?",
             Self::Metal => "is this a Mac with a GPU that speaks Metal?",
             Self::Cuda(_) => "is an NVIDIA driver installed (does `nvidia-smi` list the device)?",
-            Self::Rocm(_) => "is an AMD driver with ROCm installed (does `rocminfo` list the device)?",
+            Self::Rocm(_) => {
+                "is an AMD driver with ROCm installed (does `rocminfo` list the device)?"
+            }
         };
         // Internal names of the program are of no use to a user.
         let inside = ["called `", "RecvError", "PoisonError", "assertion ", "index out of bounds"];
@@ -217,7 +224,8 @@ mod tests {
     fn a_missing_driver_is_reported_without_internal_names() {
         let cuda = DeviceSpec::Cuda(0);
         let inside = "called `Result::unwrap()` on an `Err` value: RecvError";
-        let text = DeviceError::Unavailable(cuda.to_string(), cuda.explain_panic(inside)).to_string();
+        let text =
+            DeviceError::Unavailable(cuda.to_string(), cuda.explain_panic(inside)).to_string();
         assert!(text.contains("no driver answers") && text.contains("nvidia-smi"), "{text}");
         assert!(!text.contains("unwrap") && !text.contains("RecvError"), "{text}");
         assert!(

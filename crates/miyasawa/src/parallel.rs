@@ -75,7 +75,8 @@ pub(crate) fn share_out<T: Send + Sync>(
     work: impl Fn([usize; 2]) -> T + Sync,
 ) -> Vec<T> {
     let workers = workers(device);
-    let parts = equal_parts(count, if workers.is_empty() { 1 } else { count.div_ceil(PART).max(1) });
+    let parts =
+        equal_parts(count, if workers.is_empty() { 1 } else { count.div_ceil(PART).max(1) });
     if workers.len() < 2 || parts.len() < 2 {
         return parts.into_iter().map(work).collect();
     }
@@ -90,9 +91,14 @@ pub(crate) fn predict(
     query: &Query<'_>,
 ) -> Prediction {
     let predictions = share_out(y.dims()[0], &y.device(), |[from, count]| {
-        let class_conditional = query.class_conditional.map(|labels| labels.clone().narrow(0, from, count));
+        let class_conditional =
+            query.class_conditional.map(|labels| labels.clone().narrow(0, from, count));
         let query = Query { class_conditional: class_conditional.as_ref(), ..*query };
-        model.predict(&y.clone().narrow(0, from, count), &sigma.clone().narrow(0, from, count), &query)
+        model.predict(
+            &y.clone().narrow(0, from, count),
+            &sigma.clone().narrow(0, from, count),
+            &query,
+        )
     });
     Prediction {
         logits: joined(&predictions, |prediction| prediction.logits.clone()),
@@ -125,7 +131,10 @@ mod tests {
                 next + size
             });
             assert_eq!(next, count);
-            assert!(parts.iter().all(|[_, size]| *size <= PART && (*size > 0 || count == 0)), "{parts:?}");
+            assert!(
+                parts.iter().all(|[_, size]| *size <= PART && (*size > 0 || count == 0)),
+                "{parts:?}"
+            );
         }
     }
 
@@ -134,16 +143,19 @@ mod tests {
         let device = Device::flex();
         let config = GradResNetConfig { width: 8, blocks: vec![1], ..GradResNetConfig::new(1, 3) };
         let model = JointModel::new(config.init(&device, 0), 0.5);
-        let values: Vec<f32> = (0..37 * 30).map(|i| ((i * 29) % 200) as f32 / 100.0 - 1.0).collect();
+        let values: Vec<f32> =
+            (0..37 * 30).map(|i| ((i * 29) % 200) as f32 / 100.0 - 1.0).collect();
         let y = Tensor::<4>::from_data(TensorData::new(values, [37, 1, 6, 5]), &device);
         let sigma: Vec<f32> = (0..37).map(|i| 0.1 + i as f32 / 50.0).collect();
         let sigma = Tensor::<1>::from_data(TensorData::new(sigma, [37]), &device);
         let labels: Vec<i32> = (0..37).map(|i| i % 3).collect();
         let labels = Tensor::<1, Int>::from_data(TensorData::new(labels, [37]), &device);
         let query = Query { classify: true, denoise: true, class_conditional: Some(&labels) };
-        let (direct, shared) = (model.predict(&y, &sigma, &query), predict(&model, &y, &sigma, &query));
+        let (direct, shared) =
+            (model.predict(&y, &sigma, &query), predict(&model, &y, &sigma, &query));
         let values = |p: Prediction| {
-            let (d, g) = (p.denoised.unwrap().into_data(), p.class_conditional.unwrap().into_data());
+            let (d, g) =
+                (p.denoised.unwrap().into_data(), p.class_conditional.unwrap().into_data());
             let z = p.logits.unwrap().into_data();
             [z, d, g].map(|data| data.try_to_vec::<f32>().unwrap())
         };
@@ -152,7 +164,9 @@ mod tests {
         }
         let nothing = predict(&model, &y, &sigma, &Query::default());
         assert!(
-            nothing.logits.is_none() && nothing.denoised.is_none() && nothing.class_conditional.is_none()
+            nothing.logits.is_none()
+                && nothing.denoised.is_none()
+                && nothing.class_conditional.is_none()
         );
     }
 }

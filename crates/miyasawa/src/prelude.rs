@@ -3,5 +3,6 @@
 pub use crate::device::DeviceSpec;
 pub use crate::image::Image;
 pub use crate::predictor::{
-    ClassProbability, Classification, Denoised, Explanation, Noise, PredictError, Predictor, PredictorBuilder,
+    ClassProbability, Classification, Denoised, Explanation, Noise, PredictError, Predictor,
+    PredictorBuilder,
 };

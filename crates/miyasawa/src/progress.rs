@@ -115,7 +115,11 @@ impl Monitor for Piece<'_> {
     fn progress(&mut self, progress: &Progress<'_>) {
         let [from, length] = self.range;
         let task = self.task.unwrap_or(progress.task);
-        self.monitor.progress(&Progress { task, share: from + length * progress.share, ..*progress });
+        self.monitor.progress(&Progress {
+            task,
+            share: from + length * progress.share,
+            ..*progress
+        });
     }
 
     fn stop(&self) -> bool {

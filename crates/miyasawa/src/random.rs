@@ -70,7 +70,13 @@ pub(crate) fn fill_normal(rng: &mut impl Rng, out: &mut [f32]) {
 
 /// Standard normal noise for the images `first..first + batch` of an evaluation; one stream for
 /// each noise level, so that every model is evaluated with the same noise.
-pub fn evaluation_noise(seed: u64, level: u64, first: usize, batch: usize, image: usize) -> Vec<f32> {
+pub fn evaluation_noise(
+    seed: u64,
+    level: u64,
+    first: usize,
+    batch: usize,
+    image: usize,
+) -> Vec<f32> {
     let mut noise = vec![0.0; batch * image];
     noise.par_chunks_mut(image).enumerate().for_each(|(i, noise)| {
         fill_normal(&mut example_rng(seed, level, (first + i) as u64, stream::EVALUATION), noise);

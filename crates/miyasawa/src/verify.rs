@@ -77,11 +77,13 @@ impl Oracle {
         let (_, header) = SafeTensors::read_metadata(bytes).map_err(|e| format(e.to_string()))?;
         let file = SafeTensors::deserialize(bytes).map_err(|e| format(e.to_string()))?;
         let metadata: HashMap<String, String> = header.metadata().clone().unwrap_or_default();
-        let entry =
-            |key: &str| metadata.get(key).ok_or_else(|| format(format!("the metadata has no '{key}'")));
+        let entry = |key: &str| {
+            metadata.get(key).ok_or_else(|| format(format!("the metadata has no '{key}'")))
+        };
         let number = |key: &str| {
             let text = entry(key)?;
-            text.parse::<f64>().map_err(|_| format(format!("'{key}' is {text:?}, expected a number")))
+            text.parse::<f64>()
+                .map_err(|_| format(format!("'{key}' is {text:?}, expected a number")))
         };
         // Python prints lists and tuples of integers with brackets.
         let list = |key: &str| {
@@ -107,7 +109,9 @@ impl Oracle {
             norm: match metadata.get("norm").map(String::as_str) {
                 None | Some("group") => Norm::Group,
                 Some("none") => Norm::None,
-                Some(found) => return Err(format(format!("'norm' is {found:?}, expected group or none"))),
+                Some(found) => {
+                    return Err(format(format!("'norm' is {found:?}, expected group or none")));
+                }
             },
             norm_epsilon: match metadata.contains_key("norm_epsilon") {
                 true => number("norm_epsilon")? as f32,
@@ -121,12 +125,18 @@ impl Oracle {
             let data = tensor_data(&view).map_err(|e| format(format!("{name} {e}")))?;
             tensors.insert(name.to_owned(), data);
         }
-        Ok(Self { config, sigma_data: number("sigma_data")?, dsm_weight: number("dsm_weight")?, tensors })
+        Ok(Self {
+            config,
+            sigma_data: number("sigma_data")?,
+            dsm_weight: number("dsm_weight")?,
+            tensors,
+        })
     }
 
     fn tensor(&self, name: &str, rank: usize) -> Result<TensorData, VerifyError> {
         let data = self.tensors.get(name);
-        let data = data.ok_or_else(|| VerifyError::Format(format!("tensor '{name}' is missing")))?;
+        let data =
+            data.ok_or_else(|| VerifyError::Format(format!("tensor '{name}' is missing")))?;
         if data.shape().len() != rank {
             return Err(VerifyError::Format(format!(
                 "'{name}' has {:?}, expected {rank} sizes",
@@ -153,7 +163,8 @@ impl Oracle {
                 self.config.channels
             )));
         }
-        let known = |label: &i64| usize::try_from(*label).is_ok_and(|label| label < self.config.classes);
+        let known =
+            |label: &i64| usize::try_from(*label).is_ok_and(|label| label < self.config.classes);
         if !labels.as_slice::<i64>().is_ok_and(|labels| labels.iter().all(known)) {
             let found = format!("'labels' are not all integers below {}", self.config.classes);
             return Err(VerifyError::Format(found));
@@ -167,7 +178,11 @@ impl Oracle {
     }
 }
 
-fn deviation(quantity: &str, ours: TensorData, theirs: &TensorData) -> Result<Deviation, VerifyError> {
+fn deviation(
+    quantity: &str,
+    ours: TensorData,
+    theirs: &TensorData,
+) -> Result<Deviation, VerifyError> {
     let values = |data: &TensorData| {
         data.try_to_vec::<f32>().map_err(|e| VerifyError::Format(format!("'{quantity}': {e:?}")))
     };
@@ -218,23 +233,31 @@ pub fn verify(bytes: &[u8], device: &Device) -> Result<Vec<Deviation>, VerifyErr
     ];
     for (name, ours) in quantities {
         let theirs = oracle.tensors.get(name);
-        let theirs = theirs.ok_or_else(|| VerifyError::Format(format!("tensor '{name}' is missing")))?;
+        let theirs =
+            theirs.ok_or_else(|| VerifyError::Format(format!("tensor '{name}' is missing")))?;
         out.push(deviation(name, ours, theirs)?);
     }
     let adversarial = point.class_gradient(&labels) * sigma.powi_scalar(2).reshape([n, 1, 1, 1]);
-    out.push(deviation(IDENTITY, adversarial.into_data(), &point.denoiser_difference(&labels).into_data())?);
+    out.push(deviation(
+        IDENTITY,
+        adversarial.into_data(),
+        &point.denoiser_difference(&labels).into_data(),
+    )?);
 
     let mut grads = (ce + dsm * oracle.dsm_weight).backward();
     let grads = params::gradients(&model.net, &mut grads);
     let expected = oracle.config.init(&device, 0).num_params();
     let found: usize = grads.values().map(|g| g.shape().iter().product::<usize>()).sum();
     if found != expected {
-        return Err(VerifyError::Format(format!("{found} values have a gradient, expected {expected}")));
+        return Err(VerifyError::Format(format!(
+            "{found} values have a gradient, expected {expected}"
+        )));
     }
     for (name, ours) in grads {
         let key = format!("grad.{name}");
         let theirs = oracle.tensors.get(&key);
-        let theirs = theirs.ok_or_else(|| VerifyError::Format(format!("tensor '{key}' is missing")))?;
+        let theirs =
+            theirs.ok_or_else(|| VerifyError::Format(format!("tensor '{key}' is missing")))?;
         out.push(deviation(&key, ours, theirs)?);
     }
     Ok(out)

@@ -107,7 +107,8 @@ impl Source {
         let mut source = Self { files: BTreeMap::new(), passed_on: BTreeMap::new() };
         for path in found {
             let relative = path.strip_prefix(root).unwrap().with_extension("");
-            let mut module: Module = relative.iter().map(|p| p.to_str().unwrap().to_owned()).collect();
+            let mut module: Module =
+                relative.iter().map(|p| p.to_str().unwrap().to_owned()).collect();
             if ["mod", "lib"].contains(&module.last().unwrap().as_str()) {
                 module.pop();
             }
@@ -145,7 +146,10 @@ impl Source {
                 continue;
             };
             let before = item[..at].trim_end();
-            found.push((before.ends_with("pub") || before.ends_with(')'), item[at + 4..].to_owned()));
+            found.push((
+                before.ends_with("pub") || before.ends_with(')'),
+                item[at + 4..].to_owned(),
+            ));
         }
         found
     }
@@ -175,7 +179,10 @@ impl Source {
             };
             for (public, tree) in self.uses(module) {
                 // A folder's front page passes names on: it needs none of them itself.
-                paths(&tree).iter().filter(|_| !public).for_each(|path| add(absolute(path, module)));
+                paths(&tree)
+                    .iter()
+                    .filter(|_| !public)
+                    .for_each(|path| add(absolute(path, module)));
             }
             for part in text.split("crate::").skip(1) {
                 let path = part
@@ -212,7 +219,11 @@ fn circles<T: Ord + Clone>(graph: &BTreeMap<T, BTreeSet<T>>) -> Vec<BTreeSet<T>>
     for (file, reached) in &all {
         if !found.iter().any(|circle| circle.contains(*file)) && reached.contains(*file) {
             found.push(
-                reached.iter().filter(|to| all.get(to).is_some_and(|r| r.contains(*file))).cloned().collect(),
+                reached
+                    .iter()
+                    .filter(|to| all.get(to).is_some_and(|r| r.contains(*file)))
+                    .cloned()
+                    .collect(),
             );
         }
     }
@@ -228,7 +239,11 @@ fn no_large_circles_of_imports() {
     for source in crates() {
         for circle in circles(&source.imports()) {
             let names: Vec<String> = circle.iter().map(|module| module.join("/")).collect();
-            assert!(circle.len() <= LARGEST_CIRCLE, "{} files import each other: {names:?}", circle.len());
+            assert!(
+                circle.len() <= LARGEST_CIRCLE,
+                "{} files import each other: {names:?}",
+                circle.len()
+            );
         }
     }
 }
@@ -262,7 +277,8 @@ fn the_map_of_the_architecture_is_that_of_the_imports() {
             left.iter().partition(|room| rooms[**room].iter().all(|other| placed.contains(other)));
         assert!(!ready.is_empty(), "a circle between {rest:?}");
         for room in &ready {
-            let reads: Vec<String> = rooms[*room].iter().map(|other| format!("`{other}`")).collect();
+            let reads: Vec<String> =
+                rooms[*room].iter().map(|other| format!("`{other}`")).collect();
             map += &format!("| `{room}` | {} |\n", reads.join(", "));
         }
         placed.extend(ready);
@@ -287,11 +303,16 @@ fn imports_are_read_as_the_compiler_reads_them() {
     let path = ["super", "config", "Noise"].map(String::from);
     assert_eq!(absolute(&path, &module).unwrap(), ["train", "config", "Noise"]);
     assert_eq!(
-        without_tests("a\n#[cfg(test)]\nmod tests { x { y } }\nb").split_whitespace().collect::<String>(),
+        without_tests("a\n#[cfg(test)]\nmod tests { x { y } }\nb")
+            .split_whitespace()
+            .collect::<String>(),
         "ab"
     );
     assert_eq!(without_tests("#[cfg(test)]\nmod tests;\nb").trim(), "b");
-    let graph =
-        BTreeMap::from([(1, BTreeSet::from([2])), (2, BTreeSet::from([1])), (3, BTreeSet::from([1]))]);
+    let graph = BTreeMap::from([
+        (1, BTreeSet::from([2])),
+        (2, BTreeSet::from([1])),
+        (3, BTreeSet::from([1])),
+    ]);
     assert_eq!(circles(&graph), [BTreeSet::from([1, 2])]);
 }

@@ -42,7 +42,8 @@ fn denoising_does_not_increase_the_error() {
     for (name, clean, constant) in constants.into_iter().chain(others) {
         for (k, sigma) in [0.0f32, 0.004, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0].into_iter().enumerate() {
             let noise = evaluation_noise(5, k as u64, 0, 1, clean.len());
-            let noisy: Vec<f32> = clean.iter().zip(noise).map(|(x, noise)| x + sigma * noise).collect();
+            let noisy: Vec<f32> =
+                clean.iter().zip(noise).map(|(x, noise)| x + sigma * noise).collect();
             let shape = (3, SIDE, SIDE);
             let before = deviation(&noisy, &clean);
             let noisy = Image::new(shape, noisy).unwrap();

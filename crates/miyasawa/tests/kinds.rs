@@ -73,7 +73,8 @@ fn check(settings: &[&str]) -> Finish {
 
 #[test]
 fn a_resnet_learns_and_resumes() {
-    let finish = check(&["network.kind=resnet18", "schedule.micro_batch=20", "noise.min=0", "noise.max=0"]);
+    let finish =
+        check(&["network.kind=resnet18", "schedule.micro_batch=20", "noise.min=0", "noise.max=0"]);
     let row = &finish.rows[0];
     assert!(row.accuracy > Some(0.15) && row.nll.is_some() && row.psnr.is_none(), "{row:?}");
 }
@@ -100,7 +101,8 @@ fn jem_learns_and_resumes_with_its_buffer() {
 
 #[test]
 fn a_denoiser_of_one_class_learns_from_patches() {
-    let settings = ["loss.ce_weight=0", "data.unlabelled=true", "augment.patch=6", "augment.flip=true"];
+    let settings =
+        ["loss.ce_weight=0", "data.unlabelled=true", "augment.patch=6", "augment.flip=true"];
     let row = &check(&settings).rows[0];
     assert!(row.accuracy.is_none() && row.psnr > Some(10.0), "{row:?}");
 }

@@ -15,7 +15,13 @@ fn every_quantity_of_every_oracle_agrees_with_pytorch() {
         for found in verify::verify(&bytes, &Device::flex()).unwrap() {
             // Written so that a NaN fails.
             let holds = found.relative_error <= TOLERANCE;
-            assert!(holds, "{}: {} is off by {:.1e}", path.display(), found.quantity, found.relative_error);
+            assert!(
+                holds,
+                "{}: {} is off by {:.1e}",
+                path.display(),
+                found.quantity,
+                found.relative_error
+            );
         }
         count += 1;
     }

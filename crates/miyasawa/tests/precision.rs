@@ -75,7 +75,8 @@ proptest! {
 #[test]
 fn bfloat16_halves_the_size_and_values_that_overflow_are_errors() {
     let mut original = checkpoint(0);
-    let (large, small) = (original.to_bytes().unwrap(), original.to_bytes_in(Precision::Bf16).unwrap());
+    let (large, small) =
+        (original.to_bytes().unwrap(), original.to_bytes_in(Precision::Bf16).unwrap());
     assert!(small.len() < large.len() * 2 / 3, "{} {}", small.len(), large.len());
     let values = vec![f32::MAX; 36];
     original.params.insert("stem.weight".to_owned(), TensorData::new(values, [4, 1, 3, 3]));

@@ -9,7 +9,8 @@ use miyasawa::{
     model::{Architecture, params::ParamError},
     progress::Monitor,
     train::{
-        Batch, Finish, Observer, Rollback, StepReport, TrainConfig, TrainError, Trainer, state::TrainState,
+        Batch, Finish, Observer, Rollback, StepReport, TrainConfig, TrainError, Trainer,
+        state::TrainState,
     },
 };
 use std::path::{Path, PathBuf};
@@ -67,7 +68,12 @@ impl Monitor for Corrupter {
     }
 }
 
-fn run(trainer: &Trainer, out: &Path, resume: bool, corrupter: &mut Corrupter) -> Result<Finish, TrainError> {
+fn run(
+    trainer: &Trainer,
+    out: &Path,
+    resume: bool,
+    corrupter: &mut Corrupter,
+) -> Result<Finish, TrainError> {
     corrupter.stop = false;
     trainer.run(out, resume, corrupter)
 }
@@ -92,7 +98,10 @@ fn training_data_can_be_passed_by_the_caller() {
     assert!(models[0] == models[1]);
     let small = OpenOptions { size: Some((9, 9)), ..options };
     let other = digits.open(Part::Test, &small).unwrap();
-    let error = Trainer::with_data(config.clone(), train, other, &Device::flex()).err().unwrap().to_string();
+    let error = Trainer::with_data(config.clone(), train, other, &Device::flex())
+        .err()
+        .unwrap()
+        .to_string();
     assert!(error.contains("(1, 8, 8)") && error.contains("(1, 9, 9)"), "{error}");
 
     let error = TrainConfig { seed: u64::MAX, ..config }.check().unwrap_err().to_string();
@@ -105,7 +114,9 @@ fn training_data_can_be_passed_by_the_caller() {
     let error = checkpoint.save(&out).unwrap_err().to_string();
     assert!(error.contains("not written: noise levels from 0 to 1") && !out.exists(), "{error}");
     // A checkpoint in memory need not have been read from a checked file.
-    let Architecture::GradResNet(config) = &mut checkpoint.info.network else { panic!("the default") };
+    let Architecture::GradResNet(config) = &mut checkpoint.info.network else {
+        panic!("the default")
+    };
     config.classes = 0;
     let error = checkpoint.model(&Device::flex(), &path).err().unwrap().to_string();
     assert!(error.contains("classes is 0, expected at least 1"), "{error}");
@@ -136,7 +147,8 @@ fn a_corrupt_batch_is_skipped() {
         assert_eq!((event.from, event.step, event.skipped), (96, 80, 16), "{name}");
         assert_eq!((event.what, event.rollbacks, event.lr_factor), (what, 1, 0.5), "{name}");
         assert!(corrupter.losses.iter().all(|loss| loss.is_finite() && *loss < 10.0), "{name}");
-        let mut expected: Vec<(u64, String)> = (1..=STEPS).map(|step| (step, "step".to_owned())).collect();
+        let mut expected: Vec<(u64, String)> =
+            (1..=STEPS).map(|step| (step, "step".to_owned())).collect();
         expected.insert(80, (80, "rollback".to_owned()));
         expected.push((STEPS, "eval".to_owned()));
         assert_eq!(log(&out), expected, "{name}");
@@ -145,7 +157,8 @@ fn a_corrupt_batch_is_skipped() {
         // Interruptions before and after the rollback do not change the run.
         let parts = dir.path().join(format!("{name}, in parts"));
         let stops = vec![3, 80, 90, 95, 97, 120];
-        let mut corrupter = Corrupter { corrupted: Some((95, value)), stops, ..Corrupter::default() };
+        let mut corrupter =
+            Corrupter { corrupted: Some((95, value)), stops, ..Corrupter::default() };
         let mut finish = run(&trainer, &parts, false, &mut corrupter).unwrap();
         let mut stopped = 0;
         while !finish.complete {
@@ -157,7 +170,8 @@ fn a_corrupt_batch_is_skipped() {
         }
         assert_eq!(stopped, 6, "{name}");
         for file in ["model.safetensors", "checkpoints/step-00000150.safetensors"] {
-            let [uninterrupted, parts] = [&out, &parts].map(|dir| std::fs::read(dir.join(file)).unwrap());
+            let [uninterrupted, parts] =
+                [&out, &parts].map(|dir| std::fs::read(dir.join(file)).unwrap());
             assert!(uninterrupted == parts, "{name}: {file} differs from the uninterrupted run's");
         }
         assert_eq!(log(&parts), expected, "{name}");
@@ -168,17 +182,22 @@ fn a_corrupt_batch_is_skipped() {
 fn a_diverged_run_leaves_its_last_good_state() {
     let dir = tempfile::tempdir().unwrap();
     let mut corrupter = Corrupter { corrupted: Some((95, f32::NAN)), ..Corrupter::default() };
-    let error =
-        run(&trainer(&["divergence.max_rollbacks=0"]), dir.path(), false, &mut corrupter).unwrap_err();
+    let error = run(&trainer(&["divergence.max_rollbacks=0"]), dir.path(), false, &mut corrupter)
+        .unwrap_err();
     let TrainError::Diverged { step, rollbacks, path, .. } = &error else { panic!("{error}") };
     assert_eq!((*step, *rollbacks), (96, 0));
     assert!(path.ends_with("checkpoints/step-00000080.safetensors"), "{error}");
     assert_eq!(error.to_string().lines().count(), 1);
     assert_eq!(TrainState::load(path).unwrap().now.step, 80);
-    assert_eq!(Checkpoint::load(&dir.path().join("model.safetensors")).unwrap().info.training.steps, 80);
+    assert_eq!(
+        Checkpoint::load(&dir.path().join("model.safetensors")).unwrap().info.training.steps,
+        80
+    );
     assert_eq!(log(dir.path()).last().unwrap(), &(80, "diverged".to_owned()));
     // Resumed without rollbacks it diverges again; with rollbacks it completes.
-    assert!(run(&trainer(&["divergence.max_rollbacks=0"]), dir.path(), true, &mut corrupter).is_err());
+    assert!(
+        run(&trainer(&["divergence.max_rollbacks=0"]), dir.path(), true, &mut corrupter).is_err()
+    );
     let finish = run(&trainer(&[]), dir.path(), true, &mut corrupter).unwrap();
     assert!(finish.complete);
 }
@@ -197,7 +216,8 @@ fn after_a_kill_during_a_rollback_every_line_is_in_the_log_once() {
     state.save(&dir.path().join("checkpoints/step-00000080.safetensors")).unwrap();
     std::fs::remove_file(path).unwrap();
     assert!(run(&trainer(&[]), dir.path(), true, &mut Corrupter::default()).unwrap().complete);
-    let mut expected: Vec<(u64, String)> = (1..=STEPS).map(|step| (step, "step".to_owned())).collect();
+    let mut expected: Vec<(u64, String)> =
+        (1..=STEPS).map(|step| (step, "step".to_owned())).collect();
     expected.insert(80, (80, "rollback".to_owned()));
     expected.push((STEPS, "eval".to_owned()));
     assert_eq!(log(dir.path()), expected);
@@ -250,7 +270,10 @@ fn forged_states_are_refused() {
             panic!("{error}")
         };
         assert!(source.to_string().contains(name), "{source}");
-        assert!(matches!(source, ParamError::Shape { .. } | ParamError::Unknown(_) | ParamError::Missing(_)));
+        assert!(matches!(
+            source,
+            ParamError::Shape { .. } | ParamError::Unknown(_) | ParamError::Missing(_)
+        ));
     }
     // A factor that would increase the learning rate: no usable checkpoint is left.
     let error = in_folder(|state| state.recovery.lr_factor = 1e9);

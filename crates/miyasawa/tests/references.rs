@@ -26,7 +26,8 @@ impl Oracle {
         let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
         let metadata = header.metadata().clone().unwrap();
         let file = SafeTensors::deserialize(&bytes).unwrap();
-        let tensors = file.iter().map(|(name, view)| (name.to_owned(), tensor_data(&view).unwrap()));
+        let tensors =
+            file.iter().map(|(name, view)| (name.to_owned(), tensor_data(&view).unwrap()));
         Self {
             architecture: serde_json::from_str(&metadata["architecture"]).unwrap(),
             sigma_data: metadata["sigma_data"].parse().unwrap(),
@@ -90,7 +91,11 @@ fn check_outputs(name: &str, oracle: &Oracle) {
     let noise = Tensor::<4>::from_data(oracle.tensors["eps"].clone(), &device);
     let sigma = Tensor::<1>::from_data(oracle.tensors["sigma"].clone(), &device);
     let y = x + noise * sigma.clone().reshape([-1, 1, 1, 1]);
-    let found = model.predict(&y, &sigma, &Query { classify: true, denoise: true, class_conditional: None });
+    let found = model.predict(
+        &y,
+        &sigma,
+        &Query { classify: true, denoise: true, class_conditional: None },
+    );
     let found = match (found.logits, found.denoised) {
         (Some(logits), None) => logits.into_data(),
         (None, Some(denoised)) => denoised.into_data(),
@@ -114,7 +119,11 @@ fn check_training_step(name: &str, oracle: &Oracle) {
     assert_eq!(grads.len(), expected.len(), "{name}");
     for (parameter, gradient) in grads {
         let found = gradient.into_data().try_to_vec::<f32>().unwrap();
-        agree(&format!("{name}: grad.{parameter}"), &found, &oracle.floats(&format!("grad.{parameter}")));
+        agree(
+            &format!("{name}: grad.{parameter}"),
+            &found,
+            &oracle.floats(&format!("grad.{parameter}")),
+        );
     }
     let moved = params::collect(&model);
     for (statistic, expected) in oracle.part("moved.") {

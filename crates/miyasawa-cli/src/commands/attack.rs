@@ -172,7 +172,12 @@ impl Report {
                 .filter(|b| *b.1 > 0)
                 .map(|(name, n)| format!("{name} {n}"))
                 .collect();
-            outln!("  eps {:<8.5} {:>5.1}%   {}", row.eps, 100.0 * row.robust_accuracy, by.join(", "));
+            outln!(
+                "  eps {:<8.5} {:>5.1}%   {}",
+                row.eps,
+                100.0 * row.robust_accuracy,
+                by.join(", ")
+            );
         }
     }
 
@@ -198,7 +203,9 @@ struct PastReport {
 fn curve(model: &str, clean: (f64, Option<[f64; 2]>), rows: &[AttackRow]) -> Series {
     let percent = |share, interval| Estimate::within(share, interval).scaled(100.0);
     let mut points = vec![(0.0, percent(clean.0, clean.1))];
-    points.extend(rows.iter().map(|row| (row.eps, percent(row.robust_accuracy, row.robust_interval))));
+    points.extend(
+        rows.iter().map(|row| (row.eps, percent(row.robust_accuracy, row.robust_interval))),
+    );
     Series::estimated(model, &points)
 }
 
@@ -220,7 +227,9 @@ impl Attack {
         self.measured.check()?;
         at_least_one("restarts", self.restarts)?;
         self.steps.map_or(Ok(()), |steps| at_least_one("steps", steps))?;
-        if let Some(out) = self.out.as_ref().filter(|out| !self.resume && out.join(JOURNAL).exists()) {
+        if let Some(out) =
+            self.out.as_ref().filter(|out| !self.resume && out.join(JOURNAL).exists())
+        {
             let text = format!("{}: holds an attack already; --resume continues it", out.display());
             return Err(WrongCall(text).into());
         }
@@ -233,7 +242,11 @@ impl Attack {
             norm: self.norm.into(),
             method,
             eps: self.eps.clone(),
-            order: if self.largest_first { SizeOrder::LargestFirst } else { SizeOrder::SmallestFirst },
+            order: if self.largest_first {
+                SizeOrder::LargestFirst
+            } else {
+                SizeOrder::SmallestFirst
+            },
             steps: self.steps.unwrap_or(if method == Method::AutoAttack { 100 } else { 50 }),
             restarts: self.restarts as u64,
             queries: self.queries,
@@ -247,7 +260,11 @@ impl Attack {
         make_folder(out)?;
         let header = plan.header(&self.measured.journal_subject(predictor, Some(defence))?);
         let path = out.join(JOURNAL);
-        Ok(if self.resume { Journal::resume(&path, &header)? } else { Journal::create(&path, &header)? })
+        Ok(if self.resume {
+            Journal::resume(&path, &header)?
+        } else {
+            Journal::create(&path, &header)?
+        })
     }
 }
 
@@ -286,7 +303,8 @@ pub fn run(args: &Attack, session: &Session) -> Result<Outcome> {
     }
     let plan = args.plan(seed);
     let data = args.measured.data.clone();
-    let setup = Setup { norm: plan.norm, method: plan.method, data: data.clone(), count: set.len() };
+    let setup =
+        Setup { norm: plan.norm, method: plan.method, data: data.clone(), count: set.len() };
     let beside = args.beside.iter().map(|dir| curve_of(dir, &setup)).collect::<Result<Vec<_>>>()?;
     let mut journal = args.journal(&plan, &predictor, defence)?;
     let classifier = predictor.classifier(defence)?;

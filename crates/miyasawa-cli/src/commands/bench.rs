@@ -59,7 +59,10 @@ impl Bench {
         let sizes: Option<Vec<usize>> =
             self.image.split('x').map(|part| part.parse().ok().filter(|n| *n > 0)).collect();
         let Some(&[channels, height, width]) = sizes.as_deref() else {
-            return Err(wrong(format!("--image is '{}', expected channels x height x width", self.image)));
+            return Err(wrong(format!(
+                "--image is '{}', expected channels x height x width",
+                self.image
+            )));
         };
         let network = GradResNetConfig {
             width: self.width,
@@ -120,7 +123,9 @@ pub fn run(args: &Bench, session: &Session) -> anyhow::Result<Outcome> {
         if let Some(bytes) = result.peak_rss_bytes {
             let working = result.working_bytes as f64 / (1u64 << 20) as f64;
             let peak = bytes as f64 / (1u64 << 30) as f64;
-            outln!("peak resident memory {peak:.2} GiB, working memory of the kernels {working:.0} MiB");
+            outln!(
+                "peak resident memory {peak:.2} GiB, working memory of the kernels {working:.0} MiB"
+            );
         }
     }
     Ok(Outcome::Done)

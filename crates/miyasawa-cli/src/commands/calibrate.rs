@@ -63,7 +63,12 @@ struct Report {
 
 impl Report {
     fn print(&self) {
-        outln!("{} on {} images of {}, measured on half of them", self.model, self.count, self.data);
+        outln!(
+            "{} on {} images of {}, measured on half of them",
+            self.model,
+            self.count,
+            self.data
+        );
         table(&self.rows);
     }
 }
@@ -126,7 +131,9 @@ pub fn run(args: &Calibrate, session: &Session) -> Result<Outcome> {
 }
 
 fn table(rows: &[CalibrationRow]) {
-    outln!("  condition           accuracy     ECE   Brier     NLL       T   ECE/T Brier/T   NLL/T");
+    outln!(
+        "  condition           accuracy     ECE   Brier     NLL       T   ECE/T Brier/T   NLL/T"
+    );
     for row in rows {
         let condition = row.condition();
         let (b, a) = (&row.before, &row.after);

@@ -7,7 +7,9 @@ use crate::session::{Session, WrongCall};
 use anyhow::Result;
 use clap::Args;
 use miyasawa::{
-    certify::{Certificate, CertifiedRow, CertifyOptions, Forecast, certified_accuracy, certify, forecast},
+    certify::{
+        Certificate, CertifiedRow, CertifyOptions, Forecast, certified_accuracy, certify, forecast,
+    },
     classifier::Defence,
     metrics::wilson,
     predictor::Predictor,
@@ -79,7 +81,10 @@ impl Certify {
             return wrong(format!("--radii are {:?}, expected numbers from 0", self.radii));
         }
         if self.sigma.is_nan() || self.sigma <= 0.0 {
-            return wrong(format!("--sigma is {}, expected a number above 0: it is the noise", self.sigma));
+            return wrong(format!(
+                "--sigma is {}, expected a number above 0: it is the noise",
+                self.sigma
+            ));
         }
         let options = self.options(0);
         if let Some(least) = options.draws_for(0.0).filter(|least| self.n < *least) {
@@ -95,7 +100,8 @@ impl Certify {
     /// Warns of radii that cannot be certified.
     fn warn_of_reach(&self, options: &CertifyOptions) {
         let largest = options.largest_radius();
-        let beyond: Vec<f64> = self.radii.iter().copied().filter(|radius| *radius > largest).collect();
+        let beyond: Vec<f64> =
+            self.radii.iter().copied().filter(|radius| *radius > largest).collect();
         let Some(least) = beyond.iter().copied().min_by(f64::total_cmp) else { return };
         let names: Vec<String> = beyond.iter().map(f64::to_string).collect();
         let enough = match options.draws_for(least).filter(|draws| *draws <= MAX_DRAWS) {

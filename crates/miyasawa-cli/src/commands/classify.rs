@@ -81,7 +81,8 @@ impl Classify {
         let sigma = match self.sigma {
             Some(Level::Auto) if softmax => return Ok(Plan::Softmax(Noise::Estimate)),
             Some(Level::Auto) => {
-                let text = "--sigma auto works with --defence softmax only, expected a number".to_owned();
+                let text =
+                    "--sigma auto works with --defence softmax only, expected a number".to_owned();
                 return Err(WrongCall(text).into());
             }
             Some(Level::Given(sigma)) => Some(sigma),
@@ -97,7 +98,12 @@ impl Classify {
 }
 
 impl Plan {
-    fn classify(&self, predictor: &Predictor, source: &Image, path: &Path) -> anyhow::Result<Classification> {
+    fn classify(
+        &self,
+        predictor: &Predictor,
+        source: &Image,
+        path: &Path,
+    ) -> anyhow::Result<Classification> {
         Ok(match *self {
             Self::Behind(defence) => predictor.classify_behind(source, defence)?,
             Self::Softmax(Noise::Estimate) => {
@@ -151,7 +157,12 @@ pub fn run(args: &Classify, session: &Session) -> anyhow::Result<Outcome> {
     notes.finish();
     if session.json {
         let (defence, sigma) = (plan.defence(&predictor), plan.sigma(&predictor));
-        session.print_json(&Report { model: predictor.name().to_owned(), defence, sigma, images })?;
+        session.print_json(&Report {
+            model: predictor.name().to_owned(),
+            defence,
+            sigma,
+            images,
+        })?;
     }
     Ok(outcome)
 }

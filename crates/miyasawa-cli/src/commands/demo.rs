@@ -78,7 +78,11 @@ fn print(comparison: &DemoResult) {
             row.psnr
         );
     }
-    outln!("robust accuracy, {}-step L2 PGD on {} images", comparison.pgd_steps, comparison.attacked);
+    outln!(
+        "robust accuracy, {}-step L2 PGD on {} images",
+        comparison.pgd_steps,
+        comparison.attacked
+    );
     outln!("  eps   joint    plain");
     for row in &comparison.robust {
         outln!("{:>5}   {:>6}   {:>6}", row.eps, percent(row.joint), percent(row.plain));

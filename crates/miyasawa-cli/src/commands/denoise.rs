@@ -35,7 +35,10 @@ use std::{
 ///   miyasawa denoise model.safetensors clean.png --add-noise 0.2 -o restored.png
 ///   scan | miyasawa denoise - -o - > clean.tif
 #[derive(Args, Debug)]
-#[command(verbatim_doc_comment, override_usage = "miyasawa denoise [OPTIONS] --out <OUT> [MODEL] IMAGE...")]
+#[command(
+    verbatim_doc_comment,
+    override_usage = "miyasawa denoise [OPTIONS] --out <OUT> [MODEL] IMAGE..."
+)]
 pub struct Denoise {
     /// [MODEL] IMAGE...: a checkpoint, then images (PNG, JPEG, WebP, TIFF, BMP, GIF), folders of
     /// them, or - for standard input
@@ -126,7 +129,8 @@ impl<'p> Plan<'p> {
             bar.set_message(name.display().to_string());
             bar.set_position((1000.0 * share) as u64);
         };
-        let found = self.predictor.denoise_with(&noisy, Noise::Level(sigma), self.class, &mut progress);
+        let found =
+            self.predictor.denoise_with(&noisy, Noise::Level(sigma), self.class, &mut progress);
         bar.finish_and_clear();
         let found = found.with_context(|| name.display().to_string())?;
         // The clean image is known only if the noise was added here.
@@ -138,7 +142,12 @@ impl<'p> Plan<'p> {
     }
 
     /// All pages of a file that the format of the output can hold.
-    fn file(&self, image: &Path, target: &Target, notes: &mut Notes) -> anyhow::Result<DenoisedFile> {
+    fn file(
+        &self,
+        image: &Path,
+        target: &Target,
+        notes: &mut Notes,
+    ) -> anyhow::Result<DenoisedFile> {
         let file = images::open(image)?;
         notes.of_file(image, &file);
         let format = target.format.unwrap_or(file.format());
@@ -147,8 +156,10 @@ impl<'p> Plan<'p> {
         for number in 0..file.pages() {
             if !writer.has_room() {
                 let left = file.pages() - number;
-                let text =
-                    format!("{} holds one page: {left} more are left out, TIFF holds all", format.name());
+                let text = format!(
+                    "{} holds one page: {left} more are left out, TIFF holds all",
+                    format.name()
+                );
                 notes.say(image, &text);
                 break;
             }
@@ -177,7 +188,8 @@ impl<'p> Plan<'p> {
 /// Prints the output file, and PSNR before and after where the clean image is known.
 fn print(found: &DenoisedFile) {
     let out = &found.out;
-    let pages = if found.pages.is_empty() { std::slice::from_ref(&found.first) } else { &found.pages };
+    let pages =
+        if found.pages.is_empty() { std::slice::from_ref(&found.first) } else { &found.pages };
     for (i, page) in pages.iter().enumerate() {
         let number = if pages.len() > 1 { format!(", page {}", i + 1) } else { String::new() };
         match (page.psnr_noisy, page.psnr) {
@@ -197,7 +209,9 @@ pub fn run(args: &Denoise, session: &Session) -> anyhow::Result<Outcome> {
     let Denoise { out, overwrite, .. } = args;
     let outputs = Request { out, inputs: &inputs, model: path, overwrite: *overwrite }.plan()?;
     if session.json && outputs.targets.iter().any(Target::is_standard) {
-        return Err(WrongCall("--json and --out - would both write to standard output".into()).into());
+        return Err(
+            WrongCall("--json and --out - would both write to standard output".into()).into()
+        );
     }
     let predictor = model::load(path, session)?;
     let plan = Plan::new(args, &predictor, session)?;

@@ -108,7 +108,10 @@ impl Explain {
         }
         check_tolerance(self.tolerance)?;
         if !(0.0..=1.0).contains(&self.confidence) {
-            return wrong(format!("--confidence is {}, expected a number from 0 to 1", self.confidence));
+            return wrong(format!(
+                "--confidence is {}, expected a number from 0 to 1",
+                self.confidence
+            ));
         }
         if !(self.step > 0.0 && self.step.is_finite()) {
             return wrong(format!("--step is {}, expected a number above 0", self.step));
@@ -216,8 +219,9 @@ impl Report {
             );
         }
         if let Some(PathReport { class, out, reached, steps }) = &self.path {
-            let (distance, probability) =
-                steps.last().map_or((0.0, f32::NAN), |step| (step.distance, 100.0 * step.probability));
+            let (distance, probability) = steps
+                .last()
+                .map_or((0.0, f32::NAN), |step| (step.distance, 100.0 * step.probability));
             outln!(
                 "{out}: p({class} | y) = {probability:.1}% at distance {distance:.2} after {} steps{}",
                 steps.len() - 1,
@@ -256,8 +260,12 @@ pub fn run(args: &Explain, session: &Session) -> Result<Outcome> {
     report::explanation(&y, &found, classes)?.save(&args.out)?;
     // NaN compares as false, so it fails.
     let holds = found.iter().all(|one| one.relative_error <= args.tolerance);
-    let of = |one: &Explanation| OfClass { class: classes[one.label].clone(), probability: one.probability };
-    let of_class = |one: &Explanation| ClassReport { of: of(one), relative_error: one.relative_error };
+    let of = |one: &Explanation| OfClass {
+        class: classes[one.label].clone(),
+        probability: one.probability,
+    };
+    let of_class =
+        |one: &Explanation| ClassReport { of: of(one), relative_error: one.relative_error };
     let path_to = |out: &Path| follow(args, &predictor, &y, labels[0], sigma, out);
     let jacobian_at = |out: &Path| {
         let noisy = match args.add_noise {
@@ -286,7 +294,10 @@ pub fn run(args: &Explain, session: &Session) -> Result<Outcome> {
     }
     if !holds {
         let worst = report.relative_error;
-        tracing::error!("the identity does not hold: {worst:.1e} is more than {:.1e}", args.tolerance);
+        tracing::error!(
+            "the identity does not hold: {worst:.1e} is more than {:.1e}",
+            args.tolerance
+        );
         return Ok(Outcome::Failed);
     }
     Ok(Outcome::Done)
@@ -314,11 +325,14 @@ fn follow(
         steps: args.steps,
         confidence: args.confidence,
     };
-    let found = explain::counterfactual(predictor.joint("explain")?, y, &options, predictor.device());
+    let found =
+        explain::counterfactual(predictor.joint("explain")?, y, &options, predictor.device());
     let class = predictor.classes()[label].clone();
     report::path(&found, label, &class)?.save(out)?;
-    let step =
-        |s: &explain::CounterfactualStep| PathStep { distance: s.distance, probability: s.probs[label] };
+    let step = |s: &explain::CounterfactualStep| PathStep {
+        distance: s.distance,
+        probability: s.probs[label],
+    };
     let steps = found.steps.iter().map(step).collect();
     Ok(PathReport { class, out: shown(out), reached: found.reached, steps })
 }
@@ -344,9 +358,11 @@ fn eigenvectors(
     let line = |name: &str, value: &dyn Fn(&explain::LevelSpectrum) -> f64| {
         Series::new(name, levels.iter().map(|l| (l.sigma, value(l))).collect())
     };
-    let series = vec![line("trace", &|l| l.trace), line("sum of squared eigenvalues", &|l| l.squares)];
+    let series =
+        vec![line("trace", &|l| l.trace), line("sum of squared eigenvalues", &|l| l.squares)];
     let title = format!("Effective dimension of {}", jacobian.len());
-    let plot = Plot { log_x: true, log_y: true, ..Plot::new(title, "noise level", "dimensions", series) };
+    let plot =
+        Plot { log_x: true, log_y: true, ..Plot::new(title, "noise level", "dimensions", series) };
     save_plots(&[plot], &curve)?;
     let (out, curve) = (shown(out), shown(&curve));
     Ok(JacobianReport { out, curve, dimensions: jacobian.len(), spectrum, levels })

@@ -51,8 +51,9 @@ pub fn check_safetensors(option: &str, path: &Path) -> anyhow::Result<()> {
         return Ok(());
     }
     let path = path.display();
-    let text =
-        format!("{option} is {path}, expected a name that ends in .safetensors: no other format is written");
+    let text = format!(
+        "{option} is {path}, expected a name that ends in .safetensors: no other format is written"
+    );
     Err(WrongCall(text).into())
 }
 

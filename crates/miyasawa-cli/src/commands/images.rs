@@ -88,7 +88,8 @@ fn in_folder(folder: &Path) -> Result<Vec<PathBuf>> {
 
 /// Why a file of a folder is no image. The content decides unless the name is that of an image.
 fn no_image(path: &Path) -> Option<String> {
-    let gif = path.extension().and_then(OsStr::to_str).is_some_and(|e| e.eq_ignore_ascii_case("gif"));
+    let gif =
+        path.extension().and_then(OsStr::to_str).is_some_and(|e| e.eq_ignore_ascii_case("gif"));
     let named = gif || Format::of_name(path).is_some();
     let begin = match first_bytes(path) {
         Ok(begin) => begin,
@@ -195,7 +196,9 @@ mod tests {
         if cfg!(target_os = "linux") {
             let error = check_memory(Path::new("a.png"), 1 << 50).unwrap_err().to_string();
             assert!(
-                error.contains("a.png") && error.contains("megapixels") && error.contains("are free"),
+                error.contains("a.png")
+                    && error.contains("megapixels")
+                    && error.contains("are free"),
                 "{error}"
             );
         }

@@ -29,7 +29,8 @@ struct Report {
 impl Report {
     fn read(args: &Info) -> anyhow::Result<Self> {
         let isa = miyasawa::isa_name();
-        let model::LoadedCheckpoint { checkpoint, sha256, path } = model::read(args.model.as_deref())?;
+        let model::LoadedCheckpoint { checkpoint, sha256, path } =
+            model::read(args.model.as_deref())?;
         let sizes = checkpoint.params.values().map(|data| data.shape().iter().product::<usize>());
         let parameters: usize = sizes.sum();
         Ok(Self {

@@ -195,8 +195,9 @@ fn shorten(classes: &[String]) -> String {
 fn same_set(data: &str, trained: &DataInfo, classes: &[String]) -> bool {
     match (data.parse(), trained.name.parse()) {
         (Ok(DataSource::Path(a)), Ok(DataSource::Path(b))) => {
-            let moved =
-                a.file_name().is_some() && a.file_name() == b.file_name() && trained.classes == classes;
+            let moved = a.file_name().is_some()
+                && a.file_name() == b.file_name()
+                && trained.classes == classes;
             a == b || same_file(&a, &b) || moved
         }
         (Ok(a), Ok(b)) => a == b,

@@ -24,7 +24,8 @@ pub struct LoadedCheckpoint {
 
 /// The path of the MODEL argument, or else of `MIYASAWA_MODEL`.
 fn named(path: Option<&Path>) -> Option<PathBuf> {
-    let variable = || std::env::var_os("MIYASAWA_MODEL").filter(|name| !name.is_empty()).map(PathBuf::from);
+    let variable =
+        || std::env::var_os("MIYASAWA_MODEL").filter(|name| !name.is_empty()).map(PathBuf::from);
     path.map(Path::to_owned).or_else(variable)
 }
 
@@ -111,7 +112,8 @@ pub fn check_output(path: &Path) -> Result<()> {
 /// or its content.
 pub fn split_model(paths: &[PathBuf]) -> (Option<&Path>, &[PathBuf]) {
     let is_model = |path: &Path| {
-        path.extension().is_some_and(|e| e.eq_ignore_ascii_case("safetensors")) || is_safetensors(path)
+        path.extension().is_some_and(|e| e.eq_ignore_ascii_case("safetensors"))
+            || is_safetensors(path)
     };
     match paths {
         [first, rest @ ..] if is_model(first) => (Some(first), rest),
@@ -124,7 +126,8 @@ pub fn split_model(paths: &[PathBuf]) -> (Option<&Path>, &[PathBuf]) {
 fn is_safetensors(path: &Path) -> bool {
     let begin = || {
         // A pipe gives its bytes once, and /dev/stdin may share its position in the file.
-        let metadata = std::fs::metadata(path).ok().filter(|m| m.is_file() && !path.starts_with("/dev"))?;
+        let metadata =
+            std::fs::metadata(path).ok().filter(|m| m.is_file() && !path.starts_with("/dev"))?;
         let mut bytes = [0; 9];
         std::fs::File::open(path).ok()?.read_exact(&mut bytes).ok()?;
         let length: [u8; 8] = bytes[..8].try_into().ok()?;
@@ -136,8 +139,11 @@ fn is_safetensors(path: &Path) -> bool {
 /// Whether two paths are one file or folder, or would be once it is written.
 pub fn same_file(a: &Path, b: &Path) -> bool {
     let resolved = |path: &Path| {
-        let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        path.canonicalize().ok().or_else(|| Some(folder.canonicalize().ok()?.join(path.file_name()?)))
+        let folder =
+            path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        path.canonicalize()
+            .ok()
+            .or_else(|| Some(folder.canonicalize().ok()?.join(path.file_name()?)))
     };
     // Two names may lead to one file without a link that could be seen.
     resolved(a).is_some_and(|a| resolved(b) == Some(a))

@@ -123,7 +123,15 @@ pub fn run(args: &Ood, session: &Session) -> Result<Outcome> {
         bar.set_message(set.name().to_owned());
         let mut watch = |p: &Progress<'_>| bar.set_share(p.share);
         let learned = [predictor.info().classifies(), predictor.info().denoises()];
-        ood::model_scores(predictor.model(), learned, &at, set, &options, predictor.device(), &mut watch)
+        ood::model_scores(
+            predictor.model(),
+            learned,
+            &at,
+            set,
+            &options,
+            predictor.device(),
+            &mut watch,
+        )
     };
     let (inside, data) = (score(&set), args.measured.data.as_str());
     let mut pairs = Vec::new();

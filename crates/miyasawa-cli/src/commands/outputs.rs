@@ -58,7 +58,10 @@ impl Request<'_> {
         let separator = out.as_os_str().as_encoded_bytes().ends_with(&[MAIN_SEPARATOR as u8]);
         let plan = if several || separator || out.is_dir() {
             if several && out.exists() && !out.is_dir() {
-                return wrong(format!("{}: several images are given: --out must be a folder", out.display()));
+                return wrong(format!(
+                    "{}: several images are given: --out must be a folder",
+                    out.display()
+                ));
             }
             if several && !out.is_dir() && !separator && Format::of_name(out).is_some() {
                 let name = out.display();
@@ -67,13 +70,17 @@ impl Request<'_> {
                      (if it is to be one of this name, end it with {MAIN_SEPARATOR})"
                 ));
             }
-            let targets = inputs.images.iter().map(|image| in_folder(out, image)).collect::<Result<_>>()?;
+            let targets =
+                inputs.images.iter().map(|image| in_folder(out, image)).collect::<Result<_>>()?;
             Plan { targets, folder: Some(out.to_owned()) }
         } else {
             let Some(format) = Format::of_name(out) else {
                 return wrong(ImageError::Extension { path: out.to_owned() }.to_string());
             };
-            Plan { targets: vec![Target { path: out.to_owned(), format: Some(format) }], folder: None }
+            Plan {
+                targets: vec![Target { path: out.to_owned(), format: Some(format) }],
+                folder: None,
+            }
         };
         self.check_conflicts(&plan.targets)?;
         plan.check_writable()?;
@@ -83,10 +90,14 @@ impl Request<'_> {
     /// Standard output takes one image, in the format that it has.
     fn standard(&self, several: bool) -> Result<Plan> {
         if several {
-            return wrong("several images are given, or a folder: --out must be a folder, not -".into());
+            return wrong(
+                "several images are given, or a folder: --out must be a folder, not -".into(),
+            );
         }
         if std::io::stdout().is_terminal() {
-            return wrong("--out is -, but standard output is a terminal: name a file, or pipe it on".into());
+            return wrong(
+                "--out is -, but standard output is a terminal: name a file, or pipe it on".into(),
+            );
         }
         Ok(Plan { targets: vec![Target { path: "-".into(), format: None }], folder: None })
     }
@@ -94,15 +105,23 @@ impl Request<'_> {
     /// Makes sure that no two images go to one file, and that none replaces a source.
     fn check_conflicts(&self, targets: &[Target]) -> Result<()> {
         let images = &self.inputs.images;
-        let sources: HashMap<FileId, usize> =
-            images.iter().enumerate().rev().filter_map(|(i, image)| Some((file_id(image)?, i))).collect();
+        let sources: HashMap<FileId, usize> = images
+            .iter()
+            .enumerate()
+            .rev()
+            .filter_map(|(i, image)| Some((file_id(image)?, i)))
+            .collect();
         let model = self.model.and_then(file_id);
         let mut taken: HashMap<FileId, usize> = HashMap::new();
         let mut names: HashMap<&Path, usize> = HashMap::new();
         for (i, Target { path, .. }) in targets.iter().enumerate() {
             let at = file_id(path);
             let twice = |_| {
-                let text = format!("{}: another image goes to {} too", images[i].display(), path.display());
+                let text = format!(
+                    "{}: another image goes to {} too",
+                    images[i].display(),
+                    path.display()
+                );
                 wrong(text)
             };
             names.insert(path, i).map_or(Ok(()), twice)?;
@@ -158,7 +177,8 @@ impl Plan {
     /// If it cannot be made.
     pub fn make_folder(&self) -> Result<()> {
         let Some(folder) = &self.folder else { return Ok(()) };
-        std::fs::create_dir_all(folder).with_context(|| format!("{}: cannot be made", folder.display()))
+        std::fs::create_dir_all(folder)
+            .with_context(|| format!("{}: cannot be made", folder.display()))
     }
 }
 
@@ -195,8 +215,10 @@ fn in_folder(folder: &Path, image: &Path) -> Result<Target> {
         return Ok(Target { path: folder.join(name), format: Some(format) });
     }
     // A file that cannot be read is reported when it is processed.
-    let format =
-        first_bytes(image).ok().and_then(|begin| Format::of_bytes(&begin).ok()).unwrap_or(Format::Png);
+    let format = first_bytes(image)
+        .ok()
+        .and_then(|begin| Format::of_bytes(&begin).ok())
+        .unwrap_or(Format::Png);
     let gif = image.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gif"));
     let mut name = if gif { image.file_stem().unwrap_or(name) } else { name }.to_owned();
     name.push(".");

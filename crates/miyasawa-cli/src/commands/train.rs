@@ -186,7 +186,8 @@ impl Observer for Bar {
             .iter()
             .map(|row| {
                 let psnr = row.psnr.map_or(String::new(), |psnr| format!(" {psnr:.2} dB"));
-                let accuracy = row.accuracy.map_or(String::new(), |a| format!(" {:.1}%", 100.0 * a));
+                let accuracy =
+                    row.accuracy.map_or(String::new(), |a| format!(" {:.1}%", 100.0 * a));
                 format!("sigma {}:{accuracy}{psnr}", row.sigma)
             })
             .collect();
@@ -288,8 +289,9 @@ fn origin(config: &TrainConfig, out: &Path) -> Option<PathBuf> {
 /// Changes to the folder where the relative paths of a resumed run begin; returns the run's folder,
 /// seen from there.
 fn go_to_origin(args: &Train, config: &TrainConfig, out: &Path) -> anyhow::Result<PathBuf> {
-    let named =
-        |setting: &String| ["data.train", "data.test"].iter().any(|key| setting.trim().starts_with(key));
+    let named = |setting: &String| {
+        ["data.train", "data.test"].iter().any(|key| setting.trim().starts_with(key))
+    };
     if !args.resume || args.config.is_some() || args.set.iter().any(named) {
         return Ok(out.to_owned());
     }

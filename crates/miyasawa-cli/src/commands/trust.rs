@@ -142,7 +142,9 @@ fn journals(out: &Path) -> Vec<PathBuf> {
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         let named = name.strip_prefix("attack-").and_then(|name| name.strip_suffix(".jsonl"));
         let numbers = named.and_then(|name| name.split_once('-'));
-        numbers.is_some_and(|(model, sigma)| model.parse::<usize>().is_ok() && sigma.parse::<f64>().is_ok())
+        numbers.is_some_and(|(model, sigma)| {
+            model.parse::<usize>().is_ok() && sigma.parse::<f64>().is_ok()
+        })
     };
     entries.filter(is_journal).collect()
 }
@@ -159,7 +161,8 @@ pub fn run(args: &Trust, session: &Session) -> Result<Outcome> {
         return Err(WrongCall(text).into());
     }
     if !args.resume && !journals(&args.out).is_empty() {
-        let text = format!("{}: holds an unfinished report; --resume continues it", args.out.display());
+        let text =
+            format!("{}: holds an unfinished report; --resume continues it", args.out.display());
         return Err(WrongCall(text).into());
     }
     let method = Method::from(args.method);
@@ -169,7 +172,8 @@ pub fn run(args: &Trust, session: &Session) -> Result<Outcome> {
         paths => paths.iter().map(|path| Some(path.as_path())).collect(),
     };
     // All models are read before the first is measured: a missing file must not waste the work.
-    let models = paths.into_iter().map(|path| model::load(path, session)).collect::<Result<Vec<_>>>()?;
+    let models =
+        paths.into_iter().map(|path| model::load(path, session)).collect::<Result<Vec<_>>>()?;
     let options = TrustOptions {
         sigmas: args.sigmas.clone(),
         norm: args.norm.into(),
@@ -186,7 +190,8 @@ pub fn run(args: &Trust, session: &Session) -> Result<Outcome> {
     }
     let with_images = |predictor: Predictor| -> Result<Measurement> {
         let data = args.measured.load(&predictor)?;
-        let out_of_distribution = out_of_distribution(&args.out_data, &predictor, args.measured.limit, seed)?;
+        let out_of_distribution =
+            out_of_distribution(&args.out_data, &predictor, args.measured.limit, seed)?;
         Ok(Measurement { predictor, data, out_of_distribution })
     };
     let models = models.into_iter().map(with_images).collect::<Result<Vec<_>>>()?;
@@ -210,7 +215,8 @@ pub fn run(args: &Trust, session: &Session) -> Result<Outcome> {
             device: predictor.device(),
         };
         let header = options.attack().header(&args.measured.journal_subject(predictor, None)?);
-        let mut journal = |sigma: f64| Journal::resume(&journal_path(&args.out, i + 1, sigma), &header);
+        let mut journal =
+            |sigma: f64| Journal::resume(&journal_path(&args.out, i + 1, sigma), &header);
         let mut watch = |p: &Progress<'_>| {
             bar.set_message(format!("{}: {}", predictor.name(), p.task));
             bar.set_share(p.share);
@@ -230,11 +236,13 @@ pub fn run(args: &Trust, session: &Session) -> Result<Outcome> {
 fn finished(args: &Trust, document: &Path, call: &Call, session: &Session) -> Result<Outcome> {
     let text = std::fs::read_to_string(document)
         .with_context(|| format!("{}: cannot be read", document.display()))?;
-    let found: Value =
-        serde_json::from_str(&text).with_context(|| format!("{}: no report", document.display()))?;
-    if found["data"] != args.measured.data.as_str() || found["call"] != serde_json::to_value(call)? {
+    let found: Value = serde_json::from_str(&text)
+        .with_context(|| format!("{}: no report", document.display()))?;
+    if found["data"] != args.measured.data.as_str() || found["call"] != serde_json::to_value(call)?
+    {
         // A report of an earlier version does not name its call.
-        let what = if found["call"].is_null() { "a report already" } else { "the report of another call" };
+        let what =
+            if found["call"].is_null() { "a report already" } else { "the report of another call" };
         let text = format!("{}: holds {what}; choose another folder", args.out.display());
         return Err(WrongCall(text).into());
     }

@@ -38,7 +38,8 @@ impl Report {
             let mark = if passes(d, self.tolerance) { "" } else { "  FAILED" };
             outln!("{:<44} {:.2e}{mark}", d.quantity, d.relative_error);
         }
-        let worst = self.quantities.iter().max_by(|a, b| a.relative_error.total_cmp(&b.relative_error));
+        let worst =
+            self.quantities.iter().max_by(|a, b| a.relative_error.total_cmp(&b.relative_error));
         if let Some(worst) = worst {
             let verdict = if self.passed { "passed" } else { "failed" };
             outln!(

@@ -169,7 +169,8 @@ impl Client {
         bytes: &mut u64,
         progress: &mut dyn FnMut(u64, Option<u64>),
     ) -> Result<(), Failure> {
-        let disk = |e: std::io::Error| Failure::Final(anyhow!(e).context("writing the downloaded bytes"));
+        let disk =
+            |e: std::io::Error| Failure::Final(anyhow!(e).context("writing the downloaded bytes"));
         let mut have = file.metadata().map_err(disk)?.len();
         let mut request = self.agent(url).get(url);
         if have > 0 {
@@ -186,16 +187,22 @@ impl Client {
             }
             Err(ureq::Error::Transport(error)) => {
                 use ureq::ErrorKind::{InvalidUrl, TooManyRedirects, UnknownScheme};
-                let fruitless = matches!(error.kind(), InvalidUrl | TooManyRedirects | UnknownScheme);
+                let fruitless =
+                    matches!(error.kind(), InvalidUrl | TooManyRedirects | UnknownScheme);
                 let error = anyhow!("{error}");
-                return Err(if fruitless { Failure::Final(error) } else { Failure::Passing(error) });
+                return Err(if fruitless {
+                    Failure::Final(error)
+                } else {
+                    Failure::Passing(error)
+                });
             }
         };
         match answer.status() {
             206 => {
                 let range = answer.header("Content-Range").unwrap_or_default().to_owned();
                 if !range.starts_with(&format!("bytes {have}-")) {
-                    let found = format!("{url}: requested the bytes from {have} on, found '{range}'");
+                    let found =
+                        format!("{url}: requested the bytes from {have} on, found '{range}'");
                     file.set_len(0).map_err(disk)?;
                     return Err(Failure::Passing(anyhow!(found)));
                 }
@@ -205,13 +212,21 @@ impl Client {
                 file.set_len(0).map_err(disk)?;
                 have = 0;
             }
-            status => return Err(Failure::Final(anyhow!("{url}: expected a file, found status {status}"))),
+            status => {
+                return Err(Failure::Final(anyhow!(
+                    "{url}: expected a file, found status {status}"
+                )));
+            }
         }
         file.seek(SeekFrom::Start(have)).map_err(disk)?;
-        let length: Option<u64> = answer.header("Content-Length").and_then(|text| text.parse().ok());
+        let length: Option<u64> =
+            answer.header("Content-Length").and_then(|text| text.parse().ok());
         let total = length.map(|length| have.saturating_add(length));
-        let too_large =
-            || Failure::Final(anyhow!("{url}: expected a file of at most {MAX_FILE} bytes, found more"));
+        let too_large = || {
+            Failure::Final(anyhow!(
+                "{url}: expected a file of at most {MAX_FILE} bytes, found more"
+            ))
+        };
         if total.is_some_and(|total| total > MAX_FILE) {
             return Err(too_large());
         }

@@ -43,7 +43,8 @@ pub fn fetch(
         return Ok(fetched);
     }
     let into = if set.unpacked() { dir } else { &folder };
-    std::fs::create_dir_all(into).with_context(|| format!("making the folder {}", into.display()))?;
+    std::fs::create_dir_all(into)
+        .with_context(|| format!("making the folder {}", into.display()))?;
     for file in set.files {
         let path = into.join(file.name);
         let urls: Vec<String> = match from {
@@ -52,8 +53,8 @@ pub fn fetch(
         };
         if !path.exists() || http::md5(&path)? != file.md5 {
             fetched.present = false;
-            fetched.bytes +=
-                client.download(&urls, &path, file.md5, &mut |have, of| progress(file.name, have, of))?;
+            fetched.bytes += client
+                .download(&urls, &path, file.md5, &mut |have, of| progress(file.name, have, of))?;
         }
         if set.unpacked() {
             unpack_to(&path, &folder)?;
@@ -68,7 +69,8 @@ pub fn fetch(
 fn unpack_to(archive: &Path, folder: &Path) -> anyhow::Result<()> {
     let dir = folder.parent().unwrap_or(Path::new("."));
     let doing = || format!("unpacking {}", archive.display());
-    let staging = tempfile::Builder::new().prefix(".unpacking-").tempdir_in(dir).with_context(doing)?;
+    let staging =
+        tempfile::Builder::new().prefix(".unpacking-").tempdir_in(dir).with_context(doing)?;
     unpack::unpack(archive, staging.path(), &unpack::Limits::default()).with_context(doing)?;
     let name = folder.file_name().unwrap_or_default();
     let inside = staging.path().join(name);

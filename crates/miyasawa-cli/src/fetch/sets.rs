@@ -40,10 +40,26 @@ pub const SETS: &[Set] = &[
         name: "mnist",
         folder: "mnist",
         files: &[
-            File { name: "train-images-idx3-ubyte.gz", md5: "f68b3c2dcbeaaa9fbdd348bbdeb94873", urls: MNIST },
-            File { name: "train-labels-idx1-ubyte.gz", md5: "d53e105ee54ea40749a09fcbcd1e9432", urls: MNIST },
-            File { name: "t10k-images-idx3-ubyte.gz", md5: "9fb629c4189551a2d022fa330f9573f3", urls: MNIST },
-            File { name: "t10k-labels-idx1-ubyte.gz", md5: "ec29112dd5afa0611ce80d1b7f02629c", urls: MNIST },
+            File {
+                name: "train-images-idx3-ubyte.gz",
+                md5: "f68b3c2dcbeaaa9fbdd348bbdeb94873",
+                urls: MNIST,
+            },
+            File {
+                name: "train-labels-idx1-ubyte.gz",
+                md5: "d53e105ee54ea40749a09fcbcd1e9432",
+                urls: MNIST,
+            },
+            File {
+                name: "t10k-images-idx3-ubyte.gz",
+                md5: "9fb629c4189551a2d022fa330f9573f3",
+                urls: MNIST,
+            },
+            File {
+                name: "t10k-labels-idx1-ubyte.gz",
+                md5: "ec29112dd5afa0611ce80d1b7f02629c",
+                urls: MNIST,
+            },
         ],
     },
     Set {

@@ -94,11 +94,13 @@ fn answer(
     }
     log.lock().unwrap().push((path.clone(), range));
     let reply = reply();
-    let status =
-        |status: u16| format!("HTTP/1.1 {status} Status\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+    let status = |status: u16| {
+        format!("HTTP/1.1 {status} Status\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+    };
     let Some(bytes) = files.get(&path) else { return stream.write_all(status(404).as_bytes()) };
-    let entire =
-        |len: usize| format!("HTTP/1.1 200 OK\r\nContent-Length: {len}\r\nConnection: close\r\n\r\n");
+    let entire = |len: usize| {
+        format!("HTTP/1.1 200 OK\r\nContent-Length: {len}\r\nConnection: close\r\n\r\n")
+    };
     let part = |from: usize| match range {
         None => entire(bytes.len()),
         Some(_) => format!(
@@ -195,7 +197,10 @@ fn cut_stalled_and_refused_downloads_are_continued() {
 fn failed_downloads_are_given_up_with_a_reason() {
     let cases: [(&[Reply], &str); 6] = [
         (&[Reply::Status(404)], "the server says 404"),
-        (&[Reply::Status(500), Reply::Status(500), Reply::Status(500)], "given up after 3 attempts"),
+        (
+            &[Reply::Status(500), Reply::Status(500), Reply::Status(500)],
+            "given up after 3 attempts",
+        ),
         (&[Reply::Wrong], "expected a file with the MD5 hash"),
         (&[Reply::Huge], "at most 1073741824 bytes"),
         (&[Reply::Cut(0), Reply::Cut(0), Reply::Cut(0)], "given up after 3 attempts"),
@@ -203,11 +208,19 @@ fn failed_downloads_are_given_up_with_a_reason() {
     ];
     for (replies, expected) in cases {
         let text = format!("{:#}", download(replies).0.unwrap_err());
-        assert!(text.contains(expected) && text.contains("http://127.0.0.1"), "{replies:?}: {text}");
+        assert!(
+            text.contains(expected) && text.contains("http://127.0.0.1"),
+            "{replies:?}: {text}"
+        );
     }
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let dir = tempfile::tempdir().unwrap();
-    let error = client().download(&[format!("http://{closed}/f")], &dir.path().join("f"), "", &mut |_, _| {});
+    let error = client().download(
+        &[format!("http://{closed}/f")],
+        &dir.path().join("f"),
+        "",
+        &mut |_, _| {},
+    );
     assert!(format!("{:#}", error.unwrap_err()).contains("given up after 3 attempts"));
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
 }
@@ -219,12 +232,14 @@ fn a_later_call_continues_or_starts_again_if_the_part_is_of_another_file() {
     let path = dir.path().join("f");
     let once = Client { attempts: 1, ..client() };
     let server = Server::start(&[("f", bytes.clone())], &[Reply::Cut(1200)]);
-    let get = |server: &Server| once.download(&[server.url("f")], &path, &md5_of(&bytes), &mut |_, _| {});
+    let get =
+        |server: &Server| once.download(&[server.url("f")], &path, &md5_of(&bytes), &mut |_, _| {});
     assert!(get(&server).is_err());
     assert_eq!(std::fs::read(dir.path().join("f.part")).unwrap(), bytes[..1200]);
     let mut seen = Vec::new();
-    let count =
-        once.download(&[server.url("f")], &path, &md5_of(&bytes), &mut |have, of| seen.push((have, of)));
+    let count = once.download(&[server.url("f")], &path, &md5_of(&bytes), &mut |have, of| {
+        seen.push((have, of))
+    });
     assert_eq!((count.unwrap(), std::fs::read(&path).unwrap()), (3800, bytes.clone()));
     assert_eq!((seen[0], *seen.last().unwrap()), ((1200, Some(5000)), (5000, Some(5000))));
     assert_eq!(server.ranges(), [None, Some(1200)]);
@@ -266,8 +281,12 @@ fn two_processes_do_not_write_one_file() {
     let dir = tempfile::tempdir().unwrap();
     let held = std::fs::File::create(dir.path().join("f.part")).unwrap();
     held.lock().unwrap();
-    let error =
-        client().download(&["http://127.0.0.1:9/f".into()], &dir.path().join("f"), "", &mut |_, _| {});
+    let error = client().download(
+        &["http://127.0.0.1:9/f".into()],
+        &dir.path().join("f"),
+        "",
+        &mut |_, _| {},
+    );
     assert!(format!("{:#}", error.unwrap_err()).contains("another process"));
 }
 
@@ -286,7 +305,13 @@ fn tar_gz(fill: impl FnOnce(&mut tar::Builder<Vec<u8>>)) -> Vec<u8> {
 }
 
 /// An entry whose name is taken as it is.
-fn entry(builder: &mut tar::Builder<Vec<u8>>, name: &str, kind: tar::EntryType, link: &str, bytes: &[u8]) {
+fn entry(
+    builder: &mut tar::Builder<Vec<u8>>,
+    name: &str,
+    kind: tar::EntryType,
+    link: &str,
+    bytes: &[u8],
+) {
     let mut header = tar::Header::new_old();
     header.as_old_mut().name[..name.len()].copy_from_slice(name.as_bytes());
     header.as_old_mut().linkname[..link.len()].copy_from_slice(link.as_bytes());
@@ -332,12 +357,14 @@ fn archives_are_fetched_and_unpacked_once() {
         entry(tar, "set/a.bin", Regular, "", b"hello");
         entry(tar, "./set/deep/b.bin", Regular, "", &content(100_000));
     });
-    let zipped = zip(&[("set/a.bin", b"hello", 0o644), ("set/deep/b.bin", &content(100_000), 0o644)]);
+    let zipped =
+        zip(&[("set/a.bin", b"hello", 0o644), ("set/deep/b.bin", &content(100_000), 0o644)]);
     for (name, bytes) in [("set.tar.gz", good), ("set.zip", zipped)] {
         let server = Server::start(&[(name, bytes.clone())], &[Reply::Cut(60)]);
         let dir = tempfile::tempdir().unwrap();
         let made = set("set", name, &bytes);
-        let get = || fetch(&made, dir.path(), Some(&server.base), &client(), &mut |_, _, _| {}).unwrap();
+        let get =
+            || fetch(&made, dir.path(), Some(&server.base), &client(), &mut |_, _, _| {}).unwrap();
         let first = get();
         assert_eq!(
             (first.present, first.bytes, &first.path),
@@ -345,7 +372,11 @@ fn archives_are_fetched_and_unpacked_once() {
         );
         assert_eq!(std::fs::read(dir.path().join("set/a.bin")).unwrap(), b"hello");
         assert_eq!(std::fs::read(dir.path().join("set/deep/b.bin")).unwrap(), content(100_000));
-        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "neither archive nor staging is left");
+        assert_eq!(
+            std::fs::read_dir(dir.path()).unwrap().count(),
+            1,
+            "neither archive nor staging is left"
+        );
         assert!(get().present);
         assert_eq!(server.ranges(), [None, Some(60)]);
     }
@@ -357,7 +388,9 @@ fn plain_files_are_fetched_again_where_they_changed() {
     let server = Server::start(&[("x.gz", bytes.clone())], &[]);
     let dir = tempfile::tempdir().unwrap();
     let made = set("made", "x.gz", &bytes);
-    let get = || fetch(&made, dir.path(), Some(&server.base), &client(), &mut |_, _, _| {}).unwrap().present;
+    let get = || {
+        fetch(&made, dir.path(), Some(&server.base), &client(), &mut |_, _, _| {}).unwrap().present
+    };
     assert!(!get() && get());
     std::fs::write(dir.path().join("made/x.gz"), b"other").unwrap();
     assert!(!get() && get());
@@ -367,10 +400,13 @@ fn plain_files_are_fetched_again_where_they_changed() {
 #[test]
 fn hostile_archives_write_nothing_outside_and_stop_in_time() {
     use tar::EntryType::{Char, Link, Regular, Symlink};
-    let one =
-        |name: &'static str, kind, link: &'static str| tar_gz(move |tar| entry(tar, name, kind, link, b""));
+    let one = |name: &'static str, kind, link: &'static str| {
+        tar_gz(move |tar| entry(tar, name, kind, link, b""))
+    };
     let many = |count: usize| {
-        tar_gz(move |tar| (0..count).for_each(|i| entry(tar, &format!("set/{i}"), Regular, "", b"")))
+        tar_gz(move |tar| {
+            (0..count).for_each(|i| entry(tar, &format!("set/{i}"), Regular, "", b""))
+        })
     };
     let bomb = tar_gz(|tar| entry(tar, "set/b", Regular, "", &vec![0; 3 << 20]));
     let mut trailing = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
@@ -456,7 +492,10 @@ fn hostile_archives_write_nothing_outside_and_stop_in_time() {
         }
         let text = format!("{:#}", fetched.unwrap_err());
         assert!(text.contains("unpacking") || text.contains(expected), "{name}: {text}");
-        assert!(!dir.path().join("out/set").exists(), "{name}: an incomplete folder does not get its name");
+        assert!(
+            !dir.path().join("out/set").exists(),
+            "{name}: an incomplete folder does not get its name"
+        );
     }
     assert!(!Path::new("/tmp/miyasawa-x").exists());
 }

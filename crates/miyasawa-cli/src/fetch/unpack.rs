@@ -52,12 +52,14 @@ impl Target<'_> {
             bail!("expected at most {} entries, found more", self.limits.entries);
         }
         let path = Path::new(name);
-        let inside = path.components().all(|c| matches!(c, Component::Normal(_) | Component::CurDir));
+        let inside =
+            path.components().all(|c| matches!(c, Component::Normal(_) | Component::CurDir));
         // Separators of folders on other systems, and a drive's letter.
         if !inside || name.contains(['\\', '\0', ':']) {
             bail!("the entry '{}' would be written outside the folder", name.escape_debug());
         }
-        let clean: PathBuf = path.components().filter(|c| matches!(c, Component::Normal(_))).collect();
+        let clean: PathBuf =
+            path.components().filter(|c| matches!(c, Component::Normal(_))).collect();
         if clean.components().count() > self.limits.depth {
             bail!("the entry '{name}' is more than {} folders deep", self.limits.depth);
         }
@@ -76,16 +78,21 @@ impl Target<'_> {
             std::fs::create_dir_all(parent).with_context(writing)?;
         }
         // A second entry of the same name is not an archive that anyone made in good faith.
-        let mut file = OpenOptions::new().write(true).create_new(true).open(&path).with_context(writing)?;
+        let mut file =
+            OpenOptions::new().write(true).create_new(true).open(&path).with_context(writing)?;
         let mut buffer = vec![0; 1 << 16];
         loop {
-            let count = content.read(&mut buffer).map_err(|e| anyhow!("'{name}' is damaged: {e}"))?;
+            let count =
+                content.read(&mut buffer).map_err(|e| anyhow!("'{name}' is damaged: {e}"))?;
             if count == 0 {
                 return Ok(());
             }
             self.bytes += count as u64;
             if self.bytes > self.limits.bytes {
-                bail!("expected at most {} bytes unpacked, found more (a bomb?)", self.limits.bytes);
+                bail!(
+                    "expected at most {} bytes unpacked, found more (a bomb?)",
+                    self.limits.bytes
+                );
             }
             file.write_all(&buffer[..count]).with_context(writing)?;
         }
@@ -99,7 +106,8 @@ fn unpack_tar(archive: &Path, target: &mut Target<'_>) -> anyhow::Result<()> {
     let stream = flate2::read::MultiGzDecoder::new(file).take(limit);
     let mut tar = tar::Archive::new(stream);
     for entry in tar.entries()? {
-        let mut entry = entry.map_err(|e| anyhow!("expected an intact tar archive, found damage ({e})"))?;
+        let mut entry =
+            entry.map_err(|e| anyhow!("expected an intact tar archive, found damage ({e})"))?;
         let name = String::from_utf8(entry.path_bytes().into_owned())
             .map_err(|_| anyhow!("expected file names in UTF-8, found another encoding"))?;
         let kind = entry.header().entry_type();
@@ -147,7 +155,10 @@ fn unpack_zip(archive: &Path, target: &mut Target<'_>) -> anyhow::Result<()> {
         }
     }
     if count != zip.entries_hint() {
-        bail!("expected {} entries as the archive's directory says, found {count}", zip.entries_hint());
+        bail!(
+            "expected {} entries as the archive's directory says, found {count}",
+            zip.entries_hint()
+        );
     }
     Ok(())
 }

@@ -37,14 +37,16 @@ pub fn pages(help: &dyn Fn(&[&str]) -> String) -> BTreeMap<String, String> {
             continue;
         }
         let parsed = parse(&help(&[name]));
-        let inner: Vec<String> = parsed.section("Commands").iter().map(|e| e.flags.clone()).collect();
+        let inner: Vec<String> =
+            parsed.section("Commands").iter().map(|e| e.flags.clone()).collect();
         commands.push((vec![name.to_owned()], parsed));
         for inner in inner.iter().filter(|inner| *inner != "help") {
             commands.push((vec![name.to_owned(), inner.clone()], parse(&help(&[name, inner]))));
         }
     }
     // What every command has stands once, on the page of all.
-    let options = |help: &Help| -> BTreeSet<Entry> { help.section("Options").iter().cloned().collect() };
+    let options =
+        |help: &Help| -> BTreeSet<Entry> { help.section("Options").iter().cloned().collect() };
     let mut common = options(&commands[0].1);
     for (_, help) in &commands {
         common = common.intersection(&options(help)).cloned().collect();
@@ -60,9 +62,11 @@ pub fn pages(help: &dyn Fn(&[&str]) -> String) -> BTreeMap<String, String> {
 fn index(program: &Help, commands: &[(Vec<String>, Help)], common: &BTreeSet<Entry>) -> String {
     let mut text = String::from("# Commands\n\n");
     text += "These pages are what `miyasawa COMMAND --help` prints; a test keeps them so.\n\n";
-    text += &format!("```text\n{}\n```\n\n| command | what it does |\n| --- | --- |\n", program.usage);
+    text +=
+        &format!("```text\n{}\n```\n\n| command | what it does |\n| --- | --- |\n", program.usage);
     for (path, help) in commands {
-        text += &format!("| [{}]({}.md) | {} |\n", path.join(" "), path.join("-"), cell(&help.about));
+        text +=
+            &format!("| [{}]({}.md) | {} |\n", path.join(" "), path.join("-"), cell(&help.about));
     }
     text += "\n## Options of every command\n\n";
     // In the program's order.
@@ -81,13 +85,16 @@ fn page(path: &[String], help: &Help, common: &BTreeSet<Entry>) -> String {
     for part in &help.parts {
         match part {
             Part::Prose(words) => {
-                paragraphs(words).iter().for_each(|words| text += &format!("\n{}\n", wrap(&prose(words))));
+                paragraphs(words)
+                    .iter()
+                    .for_each(|words| text += &format!("\n{}\n", wrap(&prose(words))));
             }
             Part::Code(lines) => text += &format!("\n```sh\n{}\n```\n", lines.join("\n")),
         }
     }
     for (heading, entries) in &help.sections {
-        let own: Vec<&Entry> = entries.iter().filter(|e| !common.contains(e) && e.flags != "help").collect();
+        let own: Vec<&Entry> =
+            entries.iter().filter(|e| !common.contains(e) && e.flags != "help").collect();
         if own.is_empty() {
             continue;
         }
@@ -96,7 +103,8 @@ fn page(path: &[String], help: &Help, common: &BTreeSet<Entry>) -> String {
             text += "| command | what it does |\n| --- | --- |\n";
             for entry in own {
                 let file = format!("{}-{}.md", path.join("-"), entry.flags);
-                text += &format!("| [{name} {}]({file}) | {} |\n", entry.flags, cell(&entry.meaning));
+                text +=
+                    &format!("| [{name} {}]({file}) | {} |\n", entry.flags, cell(&entry.meaning));
             }
         } else {
             let what = if heading == "Arguments" { "argument" } else { "option" };
@@ -128,7 +136,10 @@ fn table<'a>(what: &str, rows: impl IntoIterator<Item = &'a Entry>) -> String {
 
 impl Help {
     fn section(&self, name: &str) -> &[Entry] {
-        self.sections.iter().find(|(heading, _)| heading == name).map_or(&[], |(_, entries)| entries)
+        self.sections
+            .iter()
+            .find(|(heading, _)| heading == name)
+            .map_or(&[], |(_, entries)| entries)
     }
 }
 
@@ -141,14 +152,21 @@ fn parse(text: &str) -> Help {
         let indent = line.len() - line.trim_start().len();
         match (line.strip_suffix(':'), sections.last_mut()) {
             (Some(heading), _) if indent == 0 => sections.push((heading.to_owned(), Vec::new())),
-            (_, Some((_, entries))) if (1..=6).contains(&indent) => entries.push(begin(line.trim())),
+            (_, Some((_, entries))) if (1..=6).contains(&indent) => {
+                entries.push(begin(line.trim()))
+            }
             (_, Some((_, entries))) if indent > 6 => {
                 add(entries.last_mut().expect("an entry"), line.trim());
             }
             _ => {}
         }
     }
-    Help { about: about.trim().to_owned(), parts: parts(description), usage: usage.to_owned(), sections }
+    Help {
+        about: about.trim().to_owned(),
+        parts: parts(description),
+        usage: usage.to_owned(),
+        sections,
+    }
 }
 
 /// Paragraphs, and examples, which begin with a line of their own or stand behind `Example:`.
@@ -179,7 +197,8 @@ fn parts(description: &str) -> Vec<Part> {
 /// `-o, --out <OUT>`, with its meaning behind two spaces or on lines of its own.
 fn begin(line: &str) -> Entry {
     let (flags, meaning) = line.split_once("  ").unwrap_or((line, ""));
-    let mut entry = Entry { flags: flags.to_owned(), meaning: String::new(), default: String::new() };
+    let mut entry =
+        Entry { flags: flags.to_owned(), meaning: String::new(), default: String::new() };
     add(&mut entry, meaning.trim());
     entry
 }
@@ -255,7 +274,8 @@ pub fn same(stated: &str, value: &Value) -> bool {
         (Some(stated), Some(value)) => (stated - value).abs() <= 1e-6 * value.abs(),
         (None, None) => match (stated.as_array(), value.as_array()) {
             (Some(stated), Some(value)) => {
-                stated.len() == value.len() && stated.iter().zip(value).all(|(a, b)| same(&a.to_string(), b))
+                stated.len() == value.len()
+                    && stated.iter().zip(value).all(|(a, b)| same(&a.to_string(), b))
             }
             _ => stated == *value,
         },

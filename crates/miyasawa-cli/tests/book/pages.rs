@@ -21,13 +21,15 @@ pub struct Page {
 
 impl Page {
     pub fn read(path: PathBuf) -> Self {
-        let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        let text =
+            std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
         Self { path, text }
     }
 
     /// What to call it in messages.
     pub fn name(&self) -> String {
-        let parts: Vec<_> = self.path.iter().rev().take(2).map(|part| part.to_string_lossy()).collect();
+        let parts: Vec<_> =
+            self.path.iter().rev().take(2).map(|part| part.to_string_lossy()).collect();
         parts.into_iter().rev().collect::<Vec<_>>().join("/")
     }
 

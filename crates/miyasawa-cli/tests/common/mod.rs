@@ -62,12 +62,19 @@ pub fn json<A: AsRef<OsStr>>(args: impl IntoIterator<Item = A>) -> Value {
 }
 
 /// The one line of a call that must fail with this status, which must contain all the parts.
-pub fn fails<A: AsRef<OsStr>>(status: i32, args: impl IntoIterator<Item = A>, parts: &[&str]) -> String {
+pub fn fails<A: AsRef<OsStr>>(
+    status: i32,
+    args: impl IntoIterator<Item = A>,
+    parts: &[&str],
+) -> String {
     let output = run(args);
     let (out, err) = (stdout(&output), stderr(&output));
     assert_eq!(output.status.code(), Some(status), "{out}{err}");
     let line = err.strip_suffix('\n').unwrap_or(&err);
-    assert!(line.starts_with("error: ") && !line.contains('\n'), "expected one line of error, found: {err}");
+    assert!(
+        line.starts_with("error: ") && !line.contains('\n'),
+        "expected one line of error, found: {err}"
+    );
     for part in parts {
         assert!(line.contains(part), "expected '{part}' in: {line}");
     }
@@ -77,7 +84,8 @@ pub fn fails<A: AsRef<OsStr>>(status: i32, args: impl IntoIterator<Item = A>, pa
 
 /// The keys of an object, in alphabetical order.
 pub fn keys(value: &Value) -> Vec<&str> {
-    let mut keys: Vec<&str> = value.as_object().expect("an object").keys().map(String::as_str).collect();
+    let mut keys: Vec<&str> =
+        value.as_object().expect("an object").keys().map(String::as_str).collect();
     keys.sort_unstable();
     keys
 }
@@ -110,8 +118,14 @@ pub fn trained() -> String {
     let make = || {
         let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{}-trained", this_binary()));
         let _ = std::fs::remove_dir_all(&dir);
-        let more =
-            ["--set", "data.limit=1000", "--set", "network.blocks=[1,1]", "--set", "optimizer.ema=0.9"];
+        let more = [
+            "--set",
+            "data.limit=1000",
+            "--set",
+            "network.blocks=[1,1]",
+            "--set",
+            "optimizer.ema=0.9",
+        ];
         let output = train(&dir, 250, &more);
         assert!(output.status.success(), "{}", stderr(&output));
         text(&dir.join("model.safetensors"))
@@ -208,6 +222,10 @@ impl Drop for Disk<'_> {
 /// The steps in metrics.jsonl, without evaluations.
 pub fn logged_steps(run: &Path) -> Vec<u64> {
     let text = std::fs::read_to_string(run.join("metrics.jsonl")).expect("a log");
-    let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).expect("a line of JSON"));
-    lines.filter(|line| line["event"].is_null()).map(|line| line["step"].as_u64().expect("a step")).collect()
+    let lines =
+        text.lines().map(|line| serde_json::from_str::<Value>(line).expect("a line of JSON"));
+    lines
+        .filter(|line| line["event"].is_null())
+        .map(|line| line["step"].as_u64().expect("a step"))
+        .collect()
 }

@@ -170,7 +170,9 @@ fn filled(
         assert_eq!(a.len(), len, "{name}: length of the addend for {s:?}");
     }
     // SAFETY: the algorithms write every value.
-    let [y] = unsafe { uninit::vectors([len], |[y]| if s.is_empty() { fill(addend, y) } else { pass(y) }) };
+    let [y] = unsafe {
+        uninit::vectors([len], |[y]| if s.is_empty() { fill(addend, y) } else { pass(y) })
+    };
     y
 }
 
@@ -186,7 +188,13 @@ pub fn weight_grad(s: &ConvShape, x: &[f32], g: &[f32]) -> Vec<f32> {
 ///
 /// # Panics
 /// As [`forward_with`].
-pub fn weight_grad_with(isa: Isa, algorithm: Algorithm, s: &ConvShape, x: &[f32], g: &[f32]) -> Vec<f32> {
+pub fn weight_grad_with(
+    isa: Isa,
+    algorithm: Algorithm,
+    s: &ConvShape,
+    x: &[f32],
+    g: &[f32],
+) -> Vec<f32> {
     s.check("conv::weight_grad", x.len(), s.weight_len(), g.len());
     algorithm.check("conv::weight_grad", s);
     let mut dw = vec![0.0; s.weight_len()];

@@ -12,7 +12,8 @@ pub(super) fn forward(s: &ConvShape, x: &[f32], w: &[f32], addend: Option<&[f32]
     for o in 0..s.out_channels {
         for i in 0..s.in_channels {
             for t in 0..kk {
-                packed[(t * s.in_channels + i) * s.out_channels + o] = w[(o * s.in_channels + i) * kk + t];
+                packed[(t * s.in_channels + i) * s.out_channels + o] =
+                    w[(o * s.in_channels + i) * kk + t];
             }
         }
     }
@@ -27,7 +28,8 @@ pub(super) fn forward(s: &ConvShape, x: &[f32], w: &[f32], addend: Option<&[f32]
                 let Some(iy) = s.tap(oy, ky, s.height) else { continue };
                 for kx in 0..s.kernel {
                     let Some(ix) = s.tap(ox, kx, s.width) else { continue };
-                    let x = &x[((n * s.height + iy) * s.width + ix) * s.in_channels..][..s.in_channels];
+                    let x =
+                        &x[((n * s.height + iy) * s.width + ix) * s.in_channels..][..s.in_channels];
                     let w = &packed[(ky * s.kernel + kx) * s.in_channels * s.out_channels..];
                     for (x, w) in x.iter().zip(w.chunks_exact(s.out_channels)) {
                         for (y, w) in y.iter_mut().zip(w) {
@@ -48,7 +50,8 @@ pub(super) fn adjoint(s: &ConvShape, g: &[f32], w: &[f32], addend: Option<&[f32]
     for o in 0..s.out_channels {
         for i in 0..s.in_channels {
             for t in 0..kk {
-                packed[(t * s.out_channels + o) * s.in_channels + i] = w[(o * s.in_channels + i) * kk + t];
+                packed[(t * s.out_channels + o) * s.in_channels + i] =
+                    w[(o * s.in_channels + i) * kk + t];
             }
         }
     }
@@ -92,9 +95,10 @@ pub(super) fn weight_grad(s: &ConvShape, x: &[f32], g: &[f32], dw: &mut [f32]) {
                         let Some(iy) = s.tap(oy, ky, s.height) else { continue };
                         for kx in 0..s.kernel {
                             let Some(ix) = s.tap(ox, kx, s.width) else { continue };
-                            let x =
-                                &x[((n * s.height + iy) * s.width + ix) * s.in_channels..][..s.in_channels];
-                            let sums = &mut sums[(ky * s.kernel + kx) * s.in_channels..][..s.in_channels];
+                            let x = &x[((n * s.height + iy) * s.width + ix) * s.in_channels..]
+                                [..s.in_channels];
+                            let sums =
+                                &mut sums[(ky * s.kernel + kx) * s.in_channels..][..s.in_channels];
                             for (sum, x) in sums.iter_mut().zip(x) {
                                 *sum += g * x;
                             }

@@ -73,7 +73,10 @@ mod tests {
     }
 
     fn round_on_all(values: &[f32]) -> Vec<Vec<f32>> {
-        Isa::available().into_iter().map(|isa| rounded(isa, Operands::Bf16, values).to_vec()).collect()
+        Isa::available()
+            .into_iter()
+            .map(|isa| rounded(isa, Operands::Bf16, values).to_vec())
+            .collect()
     }
 
     #[test]
@@ -95,7 +98,9 @@ mod tests {
                 assert_eq!(got.to_bits(), definition(*value).to_bits(), "{value}");
             }
         }
-        for got in round_on_all(&[f32::NAN, f32::from_bits(0x7F80_0001), f32::INFINITY, f32::NEG_INFINITY]) {
+        for got in
+            round_on_all(&[f32::NAN, f32::from_bits(0x7F80_0001), f32::INFINITY, f32::NEG_INFINITY])
+        {
             assert!(got[0].is_nan() && got[1].is_nan());
             assert_eq!(got[2..], [f32::INFINITY, f32::NEG_INFINITY]);
         }

@@ -47,7 +47,9 @@ impl ConvShape {
     fn extent(&self, extent: usize) -> usize {
         let around = self.padding.checked_mul(2).and_then(|padding| extent.checked_add(padding));
         let room = around.and_then(|all| all.checked_sub(self.kernel));
-        room.unwrap_or_else(|| panic!("a convolution of {self:?}: the kernel does not fit")) / self.stride + 1
+        room.unwrap_or_else(|| panic!("a convolution of {self:?}: the kernel does not fit"))
+            / self.stride
+            + 1
     }
 
     /// Height of the output.

@@ -80,7 +80,16 @@ pub(super) fn forward(
     let (patches, y) = (&patches[..], SharedMut::unwritten(y));
     tasks::run(s.out_channels.div_ceil(OUTPUTS), |i| {
         let outputs = (i * OUTPUTS, s.out_channels.min((i + 1) * OUTPUTS));
-        isa.run(Forward { pixels, depth, channels: s.out_channels, outputs, patches, w, addend, y });
+        isa.run(Forward {
+            pixels,
+            depth,
+            channels: s.out_channels,
+            outputs,
+            patches,
+            w,
+            addend,
+            y,
+        });
     });
 }
 
@@ -133,7 +142,9 @@ impl Kernel for Forward<'_> {
                             (_, 2) => part::<S, 2>(m, a, b, depth, count),
                             _ => part::<S, 1>(m, a, b, depth, count),
                         };
-                        for (sums, tile) in sums[pixel * OUTPUTS..].chunks_mut(OUTPUTS).zip(&tile[..m]) {
+                        for (sums, tile) in
+                            sums[pixel * OUTPUTS..].chunks_mut(OUTPUTS).zip(&tile[..m])
+                        {
                             let sums = &mut sums[output - outputs.0..][..n];
                             sums.iter_mut().zip(tile).for_each(|(sum, value)| *sum += value);
                         }
@@ -268,7 +279,9 @@ impl Kernel for Adjoint<'_> {
             let count = COPIED.min(co - start);
             // Panels of two blocks, `[output][panel's lanes]`, the last one of the remaining
             // columns.
-            for (o, row) in self.w.chunks_exact(s.in_channels * taps).skip(start).take(count).enumerate() {
+            for (o, row) in
+                self.w.chunks_exact(s.in_channels * taps).skip(start).take(count).enumerate()
+            {
                 // Each row is in a separate page, so that the processor does not prefetch by
                 // itself.
                 let ahead = row.as_ptr().wrapping_add(AHEAD * row.len() + channels.0 * taps);

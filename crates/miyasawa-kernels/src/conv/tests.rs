@@ -22,7 +22,9 @@ fn each_product(s: &ConvShape, mut f: impl FnMut(usize, usize, usize)) {
     for n in 0..s.batch {
         for (oy, ox) in (0..oh * ow).map(|i| (i / ow, i % ow)) {
             for (ky, kx) in (0..k * k).map(|i| (i / k, i % k)) {
-                let (Some(y), Some(x)) = (s.tap(oy, ky, s.height), s.tap(ox, kx, s.width)) else { continue };
+                let (Some(y), Some(x)) = (s.tap(oy, ky, s.height), s.tap(ox, kx, s.width)) else {
+                    continue;
+                };
                 let input = ((n * s.height + y) * s.width + x) * s.in_channels;
                 let output = ((n * oh + oy) * ow + ox) * s.out_channels;
                 for o in 0..s.out_channels {
@@ -42,15 +44,31 @@ fn assert_close(what: &str, got: &[f32], want: &[f64]) {
     assert!(error / size < 1e-5, "{what}: relative error {:e}", error / size);
 }
 
-fn shape(batch: usize, (height, width): (usize, usize), (i, o): (usize, usize), k: [usize; 3]) -> ConvShape {
+fn shape(
+    batch: usize,
+    (height, width): (usize, usize),
+    (i, o): (usize, usize),
+    k: [usize; 3],
+) -> ConvShape {
     let [kernel, stride, padding] = k;
     let operands = Operands::F32;
-    ConvShape { batch, height, width, in_channels: i, out_channels: o, kernel, stride, padding, operands }
+    ConvShape {
+        batch,
+        height,
+        width,
+        in_channels: i,
+        out_channels: o,
+        kernel,
+        stride,
+        padding,
+        operands,
+    }
 }
 
 /// All passes of all algorithms for a shape.
 fn check(s: &ConvShape) {
-    let (x, w, g) = (values(s.input_len(), 1), values(s.weight_len(), 2), values(s.output_len(), 3));
+    let (x, w, g) =
+        (values(s.input_len(), 1), values(s.weight_len(), 2), values(s.output_len(), 3));
     let mut y64: Vec<f64> = vec![0.0; g.len()];
     let mut x64: Vec<f64> = vec![0.0; x.len()];
     let mut w64: Vec<f64> = vec![0.0; w.len()];
@@ -64,7 +82,8 @@ fn check(s: &ConvShape) {
         w64[wi] += x * g;
     });
     let (ya, xa) = (values(g.len(), 4), values(x.len(), 5));
-    let plus = |a: &[f64], b: &[f32]| a.iter().zip(b).map(|(a, b)| a + f64::from(*b)).collect::<Vec<_>>();
+    let plus =
+        |a: &[f64], b: &[f32]| a.iter().zip(b).map(|(a, b)| a + f64::from(*b)).collect::<Vec<_>>();
     for isa in Isa::available() {
         for algorithm in Algorithm::available(s) {
             if algorithm == Algorithm::Plain && isa != Isa::Portable {
@@ -162,7 +181,8 @@ fn precision_at_depth() {
 #[test]
 fn nothing_to_do() {
     for s in [shape(0, (4, 4), (3, 5), [3, 1, 1]), shape(2, (4, 4), (0, 5), [3, 1, 1])] {
-        let (x, w, y) = (vec![1.0; s.input_len()], vec![1.0; s.weight_len()], vec![2.0; s.output_len()]);
+        let (x, w, y) =
+            (vec![1.0; s.input_len()], vec![1.0; s.weight_len()], vec![2.0; s.output_len()]);
         assert_eq!(forward(&s, &x, &w, None), vec![0.0; y.len()]);
         assert_eq!(forward(&s, &x, &w, Some(&y)), y);
         assert_eq!(adjoint(&s, &y, &w, Some(&x)), x);
@@ -200,8 +220,9 @@ fn wrong_lengths_are_refused() {
     let s = shape(1, (4, 4), (2, 3), [3, 1, 1]);
     let (x, w) = (values(s.input_len(), 1), values(s.weight_len(), 2));
     let short = vec![0.0; s.output_len() - 1];
-    let refused =
-        |f: &dyn Fn() -> Vec<f32>| std::panic::catch_unwind(std::panic::AssertUnwindSafe(f)).is_err();
+    let refused = |f: &dyn Fn() -> Vec<f32>| {
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(f)).is_err()
+    };
     assert!(refused(&|| forward(&s, &x[1..], &w, None)));
     assert!(refused(&|| forward(&s, &x, &w[1..], None)));
     assert!(refused(&|| forward(&s, &x, &w, Some(&short))));
@@ -211,7 +232,8 @@ fn wrong_lengths_are_refused() {
 
 /// All passes of the default algorithm, as bits.
 fn all_passes(s: &ConvShape) -> Vec<u32> {
-    let (x, w, g) = (values(s.input_len(), 1), values(s.weight_len(), 2), values(s.output_len(), 3));
+    let (x, w, g) =
+        (values(s.input_len(), 1), values(s.weight_len(), 2), values(s.output_len(), 3));
     let (y, dx) = (forward(s, &x, &w, None), adjoint(s, &g, &w, Some(&x)));
     [y, dx, weight_grad(s, &x, &g)].concat().iter().map(|v| v.to_bits()).collect()
 }

@@ -60,7 +60,13 @@ pub struct Sgd {
 
 impl Default for Sgd {
     fn default() -> Self {
-        Self { learning_rate: 1e-3, momentum: 0.0, nesterov: false, weight_decay: 0.0, decoupled: false }
+        Self {
+            learning_rate: 1e-3,
+            momentum: 0.0,
+            nesterov: false,
+            weight_decay: 0.0,
+            decoupled: false,
+        }
     }
 }
 
@@ -161,7 +167,8 @@ fn adamw_on(
         step: (rate / correction(beta1)) as f32,
         average: average.as_ref().map_or(0.0, |a| (1.0 - f64::from(a.decay)) as f32),
     };
-    let chunks = p.chunks_mut(CHUNK).zip(m.chunks_mut(CHUNK).zip(v.chunks_mut(CHUNK))).zip(g.chunks(CHUNK));
+    let chunks =
+        p.chunks_mut(CHUNK).zip(m.chunks_mut(CHUNK).zip(v.chunks_mut(CHUNK))).zip(g.chunks(CHUNK));
     match average {
         None if len <= CHUNK => adamw_chunk(isa, &k, p, m, v, g),
         None => tasks::items(chunks, |_, ((p, (m, v)), g)| adamw_chunk(isa, &k, p, m, v, g)),

@@ -11,7 +11,8 @@ const LENGTHS: [usize; 8] = [0, 1, 7, 16, 63, 1000, 16_384, 40_001];
 
 #[test]
 fn adamw_is_the_definition() {
-    let options = AdamW { learning_rate: 0.01, betas: [0.9, 0.98], epsilon: 1e-6, weight_decay: 0.1 };
+    let options =
+        AdamW { learning_rate: 0.01, betas: [0.9, 0.98], epsilon: 1e-6, weight_decay: 0.1 };
     let factor = 0.7;
     for isa in Isa::available() {
         for len in LENGTHS {
@@ -42,9 +43,17 @@ fn adamw_is_the_definition() {
                 }
                 for i in 0..len {
                     let name = format!("{isa}, value {i} of {len}");
-                    assert!((f64::from(p[i]) - p64[i]).abs() < 2e-6, "{name}: {} not {}", p[i], p64[i]);
+                    assert!(
+                        (f64::from(p[i]) - p64[i]).abs() < 2e-6,
+                        "{name}: {} not {}",
+                        p[i],
+                        p64[i]
+                    );
                     if averaged {
-                        assert!((f64::from(average[i]) - average64[i]).abs() < 2e-6, "{name}: average");
+                        assert!(
+                            (f64::from(average[i]) - average64[i]).abs() < 2e-6,
+                            "{name}: average"
+                        );
                     }
                 }
             }
@@ -72,11 +81,17 @@ fn adamw_agrees_with_pytorch() {
 /// True, with the parameters and gradients of the test above.
 #[test]
 fn sgd_agrees_with_pytorch() {
-    for (nesterov, want) in
-        [(false, [0.687_2f32, -1.531_525, 0.046_187_5]), (true, [0.612_930_2, -1.372_692_8, -0.019_568_2])]
-    {
-        let options =
-            Sgd { learning_rate: 0.1, momentum: 0.9, nesterov, weight_decay: 0.5, decoupled: false };
+    for (nesterov, want) in [
+        (false, [0.687_2f32, -1.531_525, 0.046_187_5]),
+        (true, [0.612_930_2, -1.372_692_8, -0.019_568_2]),
+    ] {
+        let options = Sgd {
+            learning_rate: 0.1,
+            momentum: 0.9,
+            nesterov,
+            weight_decay: 0.5,
+            decoupled: false,
+        };
         let mut p = [1.0, -2.0, 0.5];
         let mut velocity = [0.0; 3];
         for g in [[0.3, -0.1, 2.0], [0.1, 0.4, -1.0], [-0.5, 0.2, 0.0]] {
@@ -91,14 +106,17 @@ fn sgd_agrees_with_pytorch() {
 #[test]
 fn sgd_is_the_definition() {
     for isa in Isa::available() {
-        for (len, nesterov, decoupled) in
-            LENGTHS.into_iter().flat_map(|len| [(len, false, true), (len, true, false), (len, true, true)])
+        for (len, nesterov, decoupled) in LENGTHS
+            .into_iter()
+            .flat_map(|len| [(len, false, true), (len, true, false), (len, true, true)])
         {
-            let options = Sgd { learning_rate: 0.1, momentum: 0.9, nesterov, weight_decay: 0.05, decoupled };
+            let options =
+                Sgd { learning_rate: 0.1, momentum: 0.9, nesterov, weight_decay: 0.05, decoupled };
             let mut p = values(len, 1);
             let mut velocity = vec![0.0; len];
             let mut average = p.clone();
-            let mut want: Vec<[f64; 3]> = p.iter().map(|&p| [f64::from(p), 0.0, f64::from(p)]).collect();
+            let mut want: Vec<[f64; 3]> =
+                p.iter().map(|&p| [f64::from(p), 0.0, f64::from(p)]).collect();
             for step in 0..3 {
                 let g = values(len, 3 + step);
                 let ema = Some(Average { values: &mut average, decay: 0.5 });

@@ -86,7 +86,12 @@ fn every_instruction_set_is_accurate_everywhere() {
             let bound = (1e-7 * x.abs()).min(tail).max(1e-33);
             assert!(error(y[i], gelu(x)) <= bound, "{isa}: gelu({x}) = {} not {}", y[i], gelu(x));
             assert!(error(s[i], slope(x)) <= 2e-7, "{isa}: gelu'({x}) = {} not {}", s[i], slope(x));
-            assert!(error(c[i], curvature(x)) <= 3e-7, "{isa}: gelu''({x}) = {} not {}", c[i], curvature(x));
+            assert!(
+                error(c[i], curvature(x)) <= 3e-7,
+                "{isa}: gelu''({x}) = {} not {}",
+                c[i],
+                curvature(x)
+            );
         }
     }
 }

@@ -48,8 +48,10 @@ pub(super) fn forward<A: Activation>(
     // SAFETY: every value is written.
     let [y] = unsafe {
         uninit::vectors([h.len()], |[y]| {
-            let images =
-                y.chunks_mut(s.image()).zip(mean.chunks_mut(s.groups)).zip(rstd.chunks_mut(s.groups));
+            let images = y
+                .chunks_mut(s.image())
+                .zip(mean.chunks_mut(s.groups))
+                .zip(rstd.chunks_mut(s.groups));
             rows.images(images.collect(), |n, ((y, mean), rstd)| image(n, zeroed(y), mean, rstd));
         })
     };

@@ -100,7 +100,13 @@ impl NormShape {
         self.pixels * self.channels
     }
 
-    fn check(&self, name: &str, activations: &[&[f32]], per_channel: &[&[f32]], statistics: &[&[f32]]) {
+    fn check(
+        &self,
+        name: &str,
+        activations: &[&[f32]],
+        per_channel: &[&[f32]],
+        statistics: &[&[f32]],
+    ) {
         assert!(
             self.groups > 0 && self.channels > 0 && self.channels.is_multiple_of(self.groups),
             "{name}: {} channels in {} groups",
@@ -186,7 +192,14 @@ pub fn forward(s: &NormShape, h: &[f32], gamma: &[f32], beta: &[f32], gelu: bool
     forward_on(Isa::current(), s, h, gamma, beta, gelu)
 }
 
-fn forward_on(isa: Isa, s: &NormShape, h: &[f32], gamma: &[f32], beta: &[f32], gelu: bool) -> [Vec<f32>; 3] {
+fn forward_on(
+    isa: Isa,
+    s: &NormShape,
+    h: &[f32],
+    gamma: &[f32],
+    beta: &[f32],
+    gelu: bool,
+) -> [Vec<f32>; 3] {
     let pass = if gelu { forward::forward::<Gelu> } else { forward::forward::<Identity> };
     pass(isa, s, h, gamma, beta)
 }
@@ -210,7 +223,13 @@ fn adjoint_on(isa: Isa, s: &NormShape, saved: Saved, g: &[f32], gelu: bool) -> [
 ///
 /// # Panics
 /// As [`forward`].
-pub fn adjoint_reverse(s: &NormShape, saved: Saved, g: &[f32], v: &[f32], gelu: bool) -> [Vec<f32>; 3] {
+pub fn adjoint_reverse(
+    s: &NormShape,
+    saved: Saved,
+    g: &[f32],
+    v: &[f32],
+    gelu: bool,
+) -> [Vec<f32>; 3] {
     adjoint_reverse_on(Isa::current(), s, saved, g, v, gelu)
 }
 

@@ -36,13 +36,15 @@ pub(super) fn reverse<A: Activation>(
         // the factors of each input.
         let table = rows.tables::<REVERSE>(|c| {
             let (group, gamma) = (rows.group(c), f64::from(saved.gamma[c]));
-            let ([mu, r], [q_mean, m, v_mean, k, vq_mean]) = (saved.statistics(group), means[group]);
+            let ([mu, r], [q_mean, m, v_mean, k, vq_mean]) =
+                (saved.statistics(group), means[group]);
             let spread = vq_mean - v_mean * q_mean - m * k;
             let a_g = r * gamma;
             let a_x = -r * r * m;
             let a_1 = -r * q_mean;
             let [dg_v, dg_x, dg_1] = [gamma * r, -gamma * r * r * k, -gamma * r * v_mean];
-            let [dx_x, dx_1] = [r.powi(3) * (2.0 * k * m - spread), r * r * (k * q_mean + m * v_mean)];
+            let [dx_x, dx_1] =
+                [r.powi(3) * (2.0 * k * m - spread), r * r * (k * q_mean + m * v_mean)];
             [mu, dg_v, dg_x, dg_1, dx_x, -r * k * a_g, a_x, dx_1, a_g, a_1]
         });
         rows.write([dg, dh], |at, [dg, dh]| {
@@ -57,8 +59,10 @@ pub(super) fn reverse<A: Activation>(
     // SAFETY: every value is written.
     let [dg, dh] = unsafe {
         uninit::vectors([g.len(); 2], |[dg, dh]| {
-            let outputs =
-                dg.chunks_mut(s.image()).zip(dh.chunks_mut(s.image())).zip(d_gamma.chunks_mut(s.channels));
+            let outputs = dg
+                .chunks_mut(s.image())
+                .zip(dh.chunks_mut(s.image()))
+                .zip(d_gamma.chunks_mut(s.channels));
             rows.images(outputs.collect(), |n, ((dg, dh), d_gamma)| {
                 image(n, zeroed(dg), zeroed(dh), d_gamma)
             });

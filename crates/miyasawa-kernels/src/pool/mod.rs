@@ -66,7 +66,13 @@ fn forward_on(isa: Isa, batch: usize, pixels: usize, channels: usize, x: &[f32])
 ///
 /// # Panics
 /// If a slice does not have the length that the shape says.
-pub fn adjoint(batch: usize, pixels: usize, channels: usize, g: &[f32], addend: Option<&[f32]>) -> Vec<f32> {
+pub fn adjoint(
+    batch: usize,
+    pixels: usize,
+    channels: usize,
+    g: &[f32],
+    addend: Option<&[f32]>,
+) -> Vec<f32> {
     adjoint_on(Isa::current(), batch, pixels, channels, g, addend)
 }
 
@@ -94,7 +100,9 @@ fn adjoint_on(
                 let addend = addend.map(|a| &a[n * image..][..image]);
                 rows.write([x], |at, [x]| match addend {
                     Some(a) => spread(isa, &table, &a[at], x),
-                    None => x.chunks_mut(table.len()).for_each(|x| x.copy_from_slice(&table[..x.len()])),
+                    None => {
+                        x.chunks_mut(table.len()).for_each(|x| x.copy_from_slice(&table[..x.len()]))
+                    }
                 });
             });
         })

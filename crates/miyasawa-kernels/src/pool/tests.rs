@@ -24,7 +24,11 @@ fn check(batch: usize, pixels: usize, channels: usize) {
             for (i, out) in out.into_iter().enumerate() {
                 let spread = g[i / (pixels * channels) * channels + i % channels] / pixels as f32;
                 let want = addend.map_or(spread, |a| a[i] + spread);
-                assert!((out - want).abs() <= 5e-7, "{name}, addend {}: {out}, not {want}", addend.is_some());
+                assert!(
+                    (out - want).abs() <= 5e-7,
+                    "{name}, addend {}: {out}, not {want}",
+                    addend.is_some()
+                );
             }
         }
     }
@@ -51,7 +55,10 @@ fn threads_do_not_change_a_bit() {
         let outputs = [1, 2, 3].map(|threads| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             pool.install(|| {
-                (forward(batch, pixels, channels, &x), adjoint(batch, pixels, channels, &g, Some(&x)))
+                (
+                    forward(batch, pixels, channels, &x),
+                    adjoint(batch, pixels, channels, &g, Some(&x)),
+                )
             })
         });
         assert!(outputs[0] == outputs[1] && outputs[0] == outputs[2]);

@@ -86,7 +86,8 @@ impl Simd for Avx512 {
         // SAFETY: the trait's contract; masked lanes are not touched.
         unsafe {
             let index = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
-            let (a, b) = (_mm256_maskz_loadu_ps(mask(n) as u8, a), _mm256_maskz_loadu_ps(mask(n) as u8, b));
+            let (a, b) =
+                (_mm256_maskz_loadu_ps(mask(n) as u8, a), _mm256_maskz_loadu_ps(mask(n) as u8, b));
             _mm512_permutex2var_ps(_mm512_castps256_ps512(a), index, _mm512_castps256_ps512(b))
         }
     }

@@ -1,7 +1,9 @@
 //! Auto-PGD (Croce & Hein 2020, "Reliable evaluation of adversarial robustness with an ensemble of
 //! diverse parameter-free attacks", algorithm 1).
 
-use super::{Norm, examples::AdversarialExamples, examples::Examples, examples::misclassified, loss::Loss};
+use super::{
+    Norm, examples::AdversarialExamples, examples::Examples, examples::misclassified, loss::Loss,
+};
 use crate::classifier::Classifier;
 use crate::random::example_rng;
 use crate::random::stream;
@@ -103,7 +105,8 @@ impl Apgd {
     /// Judges the steps since the last checkpoint: the paper's two conditions for halving the step.
     fn judge(state: &mut State, since: usize) {
         let few = (state.rises as f64) < SUCCESSES * since as f64;
-        let stuck = state.at_checkpoint.step == state.step && state.at_checkpoint.best >= state.best.value;
+        let stuck =
+            state.at_checkpoint.step == state.step && state.at_checkpoint.best >= state.best.value;
         state.at_checkpoint = Checkpoint { step: state.step, best: state.best.value };
         state.rises = 0;
         if few || stuck {
@@ -157,8 +160,11 @@ impl Apgd {
                     .iter()
                     .position(|c| *c == step)
                     .map(|j| if j == 0 { step } else { step - checkpoints[j - 1] });
-                alive.par_iter_mut().zip(gradients.par_chunks(classifier.len())).enumerate().for_each(
-                    |(i, (s, gradient))| {
+                alive
+                    .par_iter_mut()
+                    .zip(gradients.par_chunks(classifier.len()))
+                    .enumerate()
+                    .for_each(|(i, (s, gradient))| {
                         let value = s.loss.value(rows[i], s.label);
                         s.rises += usize::from(step > 0 && value > s.value);
                         s.value = value;
@@ -182,8 +188,7 @@ impl Apgd {
                         } else {
                             self.advance(s, gradient, clean, step == 0);
                         }
-                    },
-                );
+                    });
             }
             let mut seen = rows.iter().zip(batch.chunks(classifier.len()));
             alive.retain(|s| match seen.next() {

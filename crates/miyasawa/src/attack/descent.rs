@@ -1,6 +1,8 @@
 //! The fast gradient method and projected gradient descent.
 
-use super::{Norm, examples::AdversarialExamples, examples::Examples, examples::misclassified, loss::Loss};
+use super::{
+    Norm, examples::AdversarialExamples, examples::Examples, examples::misclassified, loss::Loss,
+};
 use crate::classifier::Classifier;
 use crate::random::example_rng;
 use crate::random::stream;
@@ -57,7 +59,8 @@ impl Pgd {
         let mut rng = example_rng(self.seed, self.restart, index, stream::PGD_START);
         match self.norm {
             Norm::L2 => {
-                let noise: Vec<f32> = (0..x.len()).map(|_| StandardNormal.sample(&mut rng)).collect();
+                let noise: Vec<f32> =
+                    (0..x.len()).map(|_| StandardNormal.sample(&mut rng)).collect();
                 let direction = self.norm.steepest(&noise);
                 x.iter_mut().zip(direction).for_each(|(x, d)| *x += (0.5 * self.eps) as f32 * d);
             }
@@ -87,7 +90,11 @@ impl Pgd {
     }
 
     /// Attacks until an image is misclassified, and returns the first such point of each image.
-    pub fn attack(&self, classifier: &dyn Classifier, examples: &Examples<'_>) -> AdversarialExamples {
+    pub fn attack(
+        &self,
+        classifier: &dyn Classifier,
+        examples: &Examples<'_>,
+    ) -> AdversarialExamples {
         let mut found: AdversarialExamples = vec![None; examples.len()];
         let mut alive = self.states(examples);
         for step in 0..=self.steps {
@@ -96,7 +103,8 @@ impl Pgd {
             }
             let batch: Vec<f32> = alive.iter().flat_map(|s| &s.x).copied().collect();
             let (logits, gradient) = if step < self.steps {
-                classifier.gradient(&batch, &|i, z| Loss::CrossEntropy.grad_logits(z, alive[i].label))
+                classifier
+                    .gradient(&batch, &|i, z| Loss::CrossEntropy.grad_logits(z, alive[i].label))
             } else {
                 (classifier.logits(&batch), Vec::new())
             };
@@ -107,13 +115,15 @@ impl Pgd {
                 .map(|(z, s)| misclassified(z, s.label) && (step > 0 || self.random_start))
                 .collect();
             if step < self.steps {
-                alive.par_iter_mut().zip(gradient.par_chunks(classifier.len())).enumerate().for_each(
-                    |(i, (s, g))| {
+                alive
+                    .par_iter_mut()
+                    .zip(gradient.par_chunks(classifier.len()))
+                    .enumerate()
+                    .for_each(|(i, (s, g))| {
                         if !wrong[i] {
                             self.step(s, g, examples.image(s.example));
                         }
-                    },
-                );
+                    });
             }
             let mut wrong = wrong.into_iter();
             alive.retain_mut(|s| {
@@ -132,7 +142,8 @@ impl Pgd {
         let mut states = self.states(examples);
         for _ in 0..self.steps {
             let batch: Vec<f32> = states.iter().flat_map(|s| &s.x).copied().collect();
-            let logit_grad = |i: usize, z: &[f32]| Loss::CrossEntropy.grad_logits(z, states[i].label);
+            let logit_grad =
+                |i: usize, z: &[f32]| Loss::CrossEntropy.grad_logits(z, states[i].label);
             let (_, gradient) = classifier.gradient(&batch, &logit_grad);
             states
                 .par_iter_mut()

@@ -3,7 +3,8 @@
 //! for the targeted version).
 
 use super::{
-    Norm, examples::AdversarialExamples, examples::Examples, examples::misclassified, hyperplane::project,
+    Norm, examples::AdversarialExamples, examples::Examples, examples::misclassified,
+    hyperplane::project,
 };
 use crate::classifier::Classifier;
 use rayon::prelude::*;
@@ -38,14 +39,19 @@ impl Fab {
         // The boundary f_goal = f_label, linearised at x: <gradient, z> = <gradient, x> -
         // difference.
         let difference = f64::from(logits[state.goal]) - f64::from(logits[state.label]);
-        let at_x: f64 = gradient.iter().zip(&state.x).map(|(g, x)| f64::from(*g) * f64::from(*x)).sum();
+        let at_x: f64 =
+            gradient.iter().zip(&state.x).map(|(g, x)| f64::from(*g) * f64::from(*x)).sum();
         let c = at_x - difference;
         let near = project(self.norm, &state.x, gradient, c);
         let from_clean = project(self.norm, clean, gradient, c);
-        let (a, b) =
-            (self.norm.distance(&near, &state.x).max(1e-8), self.norm.distance(&from_clean, clean).max(1e-8));
+        let (a, b) = (
+            self.norm.distance(&near, &state.x).max(1e-8),
+            self.norm.distance(&from_clean, clean).max(1e-8),
+        );
         let bias = (a / (a + b)).min(LARGEST_BIAS) as f32;
-        for (((x, clean), near), from_clean) in state.x.iter_mut().zip(clean).zip(&near).zip(&from_clean) {
+        for (((x, clean), near), from_clean) in
+            state.x.iter_mut().zip(clean).zip(&near).zip(&from_clean)
+        {
             let forward = *x + OVERSHOOT * (near - *x);
             let home = clean + OVERSHOOT * (from_clean - clean);
             *x = (forward * (1.0 - bias) + home * bias).clamp(0.0, 1.0);
@@ -67,7 +73,8 @@ impl Fab {
             x: examples.image(i).to_vec(),
         };
         let mut alive: Vec<State> = (0..examples.len()).map(state).collect();
-        let points = |states: &[State]| states.iter().flat_map(|s| &s.x).copied().collect::<Vec<f32>>();
+        let points =
+            |states: &[State]| states.iter().flat_map(|s| &s.x).copied().collect::<Vec<f32>>();
         let (classes, len) = (classifier.classes(), classifier.len());
         for _ in 0..self.steps {
             if alive.is_empty() {

@@ -35,7 +35,8 @@ pub(super) fn project(norm: Norm, x: &[f32], w: &[f32], c: f64) -> Vec<f32> {
     while bound < last && loss(bound) < excess {
         bound *= 2.0;
     }
-    let mut order: Vec<(f64, f64)> = ends.iter().copied().filter(|(end, _)| *end <= bound).collect();
+    let mut order: Vec<(f64, f64)> =
+        ends.iter().copied().filter(|(end, _)| *end <= bound).collect();
     order.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1)));
     let (mut t, mut lost) = (0.0, 0.0);
     for (end, slower) in order {
@@ -73,7 +74,10 @@ mod tests {
         let l2 = project(Norm::L2, &[0.5, 0.5], &[3.0, 4.0], 1.0);
         assert!((dot(&l2, &[3.0, 4.0]) - 1.0).abs() < 1e-6 && (l2[0] - 0.2).abs() < 1e-6, "{l2:?}");
         let linf = project(Norm::Linf, &[0.5, 0.5], &[3.0, -4.0], 2.0);
-        assert!((linf[0] - 0.857_142_9).abs() < 1e-6 && (linf[1] - 0.142_857_1).abs() < 1e-6, "{linf:?}");
+        assert!(
+            (linf[0] - 0.857_142_9).abs() < 1e-6 && (linf[1] - 0.142_857_1).abs() < 1e-6,
+            "{linf:?}"
+        );
         assert_eq!(project(Norm::L2, &[0.5, 0.5], &[1.0, -1.0], 9.0), [1.0, 0.0]);
         assert_eq!(project(Norm::L2, &[0.5], &[0.0], 9.0), [0.5]);
     }

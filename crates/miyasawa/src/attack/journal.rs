@@ -130,7 +130,9 @@ impl Journal {
             writeln!(file).map_err(io("written"))?;
         }
         let mut journal = Self { file: Some((path.to_owned(), file)), ..Self::default() };
-        lines.filter_map(|line| serde_json::from_str(line).ok()).for_each(|line| journal.insert(line));
+        lines
+            .filter_map(|line| serde_json::from_str(line).ok())
+            .for_each(|line| journal.insert(line));
         Ok(journal)
     }
 
@@ -168,7 +170,10 @@ impl Journal {
             if let (Some(expected), Some(found)) = (&line.digest, self.digests.get(&line.image))
                 && expected != found
             {
-                let path = self.file.as_ref().map_or_else(|| "the journal".into(), |(path, _)| path.clone());
+                let path = self
+                    .file
+                    .as_ref()
+                    .map_or_else(|| "the journal".into(), |(path, _)| path.clone());
                 let (image, expected, found) = (line.image, expected.clone(), found.clone());
                 return Err(JournalError::Images { path, image, expected, found });
             }

@@ -27,8 +27,12 @@ impl Loss {
         let z = |i: usize| f64::from(logits[i]);
         match self {
             Self::CrossEntropy => {
-                let others: Vec<f32> =
-                    logits.iter().enumerate().filter(|(i, _)| *i != label).map(|(_, z)| *z).collect();
+                let others: Vec<f32> = logits
+                    .iter()
+                    .enumerate()
+                    .filter(|(i, _)| *i != label)
+                    .map(|(_, z)| *z)
+                    .collect();
                 log_sum_exp(&others) - z(label)
             }
             Self::Dlr { target } => {
@@ -49,7 +53,8 @@ impl Loss {
                 // p_k - [k = label], divided by 1 - p_label: the other classes' softmax. Neither
                 // underflows.
                 let other = |i: &usize| *i != label;
-                let largest = (0..logits.len()).filter(other).fold(f64::NEG_INFINITY, |m, i| m.max(z(i)));
+                let largest =
+                    (0..logits.len()).filter(other).fold(f64::NEG_INFINITY, |m, i| m.max(z(i)));
                 let mut sum = 0.0;
                 for i in (0..logits.len()).filter(other) {
                     grad_logits[i] = (z(i) - largest).exp();
@@ -95,7 +100,8 @@ mod tests {
     #[test]
     fn grad_logits_are_the_derivative() {
         for classes in [2usize, 3, 4, 7] {
-            let logits: Vec<f32> = (0..classes).map(|i| ((i * 37) % 11) as f32 * 0.4 - 1.0).collect();
+            let logits: Vec<f32> =
+                (0..classes).map(|i| ((i * 37) % 11) as f32 * 0.4 - 1.0).collect();
             for (label, target) in [(0, 1), (1, 0), (classes - 1, 0)] {
                 for loss in [Loss::CrossEntropy, Loss::Dlr { target }] {
                     let grad_logits = loss.grad_logits(&logits, label);

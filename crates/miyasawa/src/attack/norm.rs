@@ -91,7 +91,10 @@ mod tests {
         assert_eq!(Norm::L2.steepest(&[0.0; 2]), [0.0; 2]);
         for norm in [Norm::L2, Norm::Linf] {
             let direction = norm.steepest(&[f32::NAN, f32::INFINITY, -1.0]);
-            assert!(direction.iter().all(|v| v.is_finite()) && direction[0] == 0.0, "{norm}: {direction:?}");
+            assert!(
+                direction.iter().all(|v| v.is_finite()) && direction[0] == 0.0,
+                "{norm}: {direction:?}"
+            );
         }
     }
 

@@ -77,7 +77,17 @@ impl Plan {
     /// ```
     pub fn new(norm: Norm, method: Method, eps: Vec<f64>) -> Self {
         let order = SizeOrder::default();
-        Self { norm, method, eps, order, steps: 100, restarts: 1, queries: 5000, batch: 64, seed: 0 }
+        Self {
+            norm,
+            method,
+            eps,
+            order,
+            steps: 100,
+            restarts: 1,
+            queries: 5000,
+            batch: 64,
+            seed: 0,
+        }
     }
 
     /// The header of this attack's journal: `subject` (a model, images, a defence) and every
@@ -136,12 +146,20 @@ pub fn unit_values(data: &Dataset, indices: &[usize]) -> Vec<f32> {
 /// As [`unit_values`], with noise of level `sigma` (in units of the [-1, 1] range) added, not
 /// clipped: the same noise as [`eval::noisy_batch`](crate::eval::noisy_batch) adds for this seed,
 /// level and index.
-pub fn noisy_unit_values(data: &Dataset, indices: &[usize], sigma: f64, [seed, level]: [u64; 2]) -> Vec<f32> {
+pub fn noisy_unit_values(
+    data: &Dataset,
+    indices: &[usize],
+    sigma: f64,
+    [seed, level]: [u64; 2],
+) -> Vec<f32> {
     let (mut values, len) = (unit_values(data, indices), data.image_len());
     values.par_chunks_mut(len).zip(indices).for_each(|(values, index)| {
         let noise = evaluation_noise(seed, level, *index, 1, len);
         // The range [0, 1] is half as wide.
-        values.iter_mut().zip(noise).for_each(|(value, noise)| *value += 0.5 * sigma as f32 * noise);
+        values
+            .iter_mut()
+            .zip(noise)
+            .for_each(|(value, noise)| *value += 0.5 * sigma as f32 * noise);
     });
     values
 }
@@ -176,9 +194,11 @@ fn clean(
         // Two forward passes of the first batch detect a random defence, which must be attacked
         // through its mean.
         if number == 0 {
-            random = classifier.logits(&x).iter().zip(&logits).any(|(a, b)| a.to_bits() != b.to_bits());
+            random =
+                classifier.logits(&x).iter().zip(&logits).any(|(a, b)| a.to_bits() != b.to_bits());
         }
-        let (_, gradient) = classifier.gradient(&x, &|i, z| Loss::CrossEntropy.grad_logits(z, label(i)));
+        let (_, gradient) =
+            classifier.gradient(&x, &|i, z| Loss::CrossEntropy.grad_logits(z, label(i)));
         let seconds = started.elapsed().as_secs_f64() / indices.len() as f64;
         let mut lines = Vec::new();
         let found = logits.chunks(classifier.classes()).zip(gradient.chunks(classifier.len()));
@@ -241,11 +261,21 @@ struct AttackRun<'a> {
 impl AttackRun<'_> {
     /// Attacks the images `remaining` with stage `number`; returns those that stay correct, in
     /// order.
-    fn stage(&mut self, eps: f64, number: usize, remaining: &[usize]) -> Result<Vec<usize>, JournalError> {
+    fn stage(
+        &mut self,
+        eps: f64,
+        number: usize,
+        remaining: &[usize],
+    ) -> Result<Vec<usize>, JournalError> {
         let Self { classifier, data, plan, .. } = *self;
         let (stage, batch) = (self.stages[number], plan.batch.max(1));
-        let settings =
-            Settings { norm: plan.norm, eps, steps: plan.steps, queries: plan.queries, seed: plan.seed };
+        let settings = Settings {
+            norm: plan.norm,
+            eps,
+            steps: plan.steps,
+            queries: plan.queries,
+            seed: plan.seed,
+        };
         let name = stage.name();
         let mut open: Vec<usize> = Vec::new();
         let mut survivors: Vec<usize> = Vec::new();
@@ -285,7 +315,9 @@ impl AttackRun<'_> {
                 digest: None,
             };
             self.journal.add(indices.iter().zip(&succeeded).map(line).collect())?;
-            survivors.extend(indices.iter().zip(&succeeded).filter(|(_, found)| !**found).map(|(i, _)| *i));
+            survivors.extend(
+                indices.iter().zip(&succeeded).filter(|(_, found)| !**found).map(|(i, _)| *i),
+            );
         }
         survivors.sort_unstable();
         Ok(survivors)
@@ -336,8 +368,16 @@ pub fn run(
         sizes.reverse();
     }
     let stages = AttackStage::for_method(plan.method, classifier.classes(), plan.restarts.max(1));
-    let mut run =
-        AttackRun { classifier, data, plan, stages, journal, monitor, done: 0.0, sizes: sizes.len() };
+    let mut run = AttackRun {
+        classifier,
+        data,
+        plan,
+        stages,
+        journal,
+        monitor,
+        done: 0.0,
+        sizes: sizes.len(),
+    };
     // The smallest size that breaks an image, of those tried; what robust a larger one (largest first only).
     let mut smallest = vec![f64::INFINITY; data.len()];
     let mut robust: Vec<usize> = Vec::new();
@@ -374,11 +414,18 @@ pub fn run(
         warnings.extend(masking(plan.method, eps, &by));
         counts.push(by);
     }
-    let share = |eps: f64| correct.iter().filter(|i| smallest[**i] > eps).count() as f64 / data.len() as f64;
+    let share = |eps: f64| {
+        correct.iter().filter(|i| smallest[**i] > eps).count() as f64 / data.len() as f64
+    };
     let interval = |share: f64| Some(wilson(share, data.len()));
     let row = |(&eps, misclassified_by)| {
         let robust_accuracy = share(eps);
-        AttackRow { eps, robust_accuracy, robust_interval: interval(robust_accuracy), misclassified_by }
+        AttackRow {
+            eps,
+            robust_accuracy,
+            robust_interval: interval(robust_accuracy),
+            misclassified_by,
+        }
     };
     let mut rows: Vec<AttackRow> = sizes.iter().zip(counts).map(row).collect();
     rows.sort_by(|a, b| a.eps.total_cmp(&b.eps));
@@ -398,12 +445,19 @@ fn masking(method: Method, eps: f64, misclassified_by: &BTreeMap<String, usize>)
         }
     };
     let count = *misclassified_by.get(weak)?;
-    (count > 0).then(|| format!("eps {eps}: {count} images are robust to {strong} but not to {weak}: {why}"))
+    (count > 0).then(|| {
+        format!("eps {eps}: {count} images are robust to {strong} but not to {weak}: {why}")
+    })
 }
 
 /// Share of the images that are classified correctly and stay so under projected gradient descent;
 /// with `eps` 0 the clean accuracy.
-pub fn robust_accuracy(classifier: &dyn Classifier, data: &Dataset, attack: &Pgd, batch: usize) -> f64 {
+pub fn robust_accuracy(
+    classifier: &dyn Classifier,
+    data: &Dataset,
+    attack: &Pgd,
+    batch: usize,
+) -> f64 {
     robust_accuracy_while(classifier, data, attack, batch, &mut ()).unwrap_or_default()
 }
 
@@ -436,7 +490,8 @@ pub fn robust_accuracy_while(
         let labels: Vec<u32> = remaining.iter().map(|i| data.labels()[*i]).collect();
         let places: Vec<u64> = remaining.iter().map(|i| data.source_index(*i) as u64).collect();
         let examples = Examples { images: &x, labels: &labels, indices: &places };
-        correct += attack.attack(classifier, &examples).iter().filter(|found| found.is_none()).count();
+        correct +=
+            attack.attack(classifier, &examples).iter().filter(|found| found.is_none()).count();
     }
     Some(correct as f64 / data.len() as f64)
 }

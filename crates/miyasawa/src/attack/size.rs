@@ -16,7 +16,8 @@ impl Norm {
     pub fn too_large(self, eps: &[f64], values: usize) -> Option<String> {
         // Plain grey is at most half the diameter away from every image.
         let radius = 0.5 * self.diameter(values);
-        let large: Vec<String> = eps.iter().filter(|eps| **eps >= radius).map(f64::to_string).collect();
+        let large: Vec<String> =
+            eps.iter().filter(|eps| **eps >= radius).map(f64::to_string).collect();
         (!large.is_empty()).then(|| {
             format!(
                 "eps {}: a change of {radius:.3} in {self} turns any image into plain grey, so \
@@ -36,7 +37,10 @@ mod tests {
     fn a_change_that_turns_any_image_grey_is_too_large() {
         assert_eq!(Norm::Linf.too_large(&[0.0, 8.0 / 255.0, 0.4], 3072), None);
         let said = Norm::Linf.too_large(&[0.1, 0.5, 8.0], 3072).unwrap();
-        assert!(said.contains("eps 0.5, 8: a change of 0.500 in linf") && said.contains("8/255"), "{said}");
+        assert!(
+            said.contains("eps 0.5, 8: a change of 0.500 in linf") && said.contains("8/255"),
+            "{said}"
+        );
         assert_eq!(Norm::L2.too_large(&[1.0, 27.0], 3072), None);
         assert!(Norm::L2.too_large(&[28.0], 3072).unwrap().contains("27.713 in l2"));
     }

@@ -35,7 +35,8 @@ struct State {
 /// paper, with the points of its implementation; the standard version of AutoAttack does not scale
 /// them to the budget).
 fn share(i: usize) -> f64 {
-    let halvings = [10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000].iter().filter(|h| i > **h).count();
+    let halvings =
+        [10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000].iter().filter(|h| i > **h).count();
     FIRST_SHARE / f64::from(1u32 << halvings)
 }
 
@@ -179,7 +180,14 @@ impl Square {
     /// Removes the change in one window and moves its length, with the unused part of the budget,
     /// to another window (algorithm 3 of the paper). `x` holds the best point and becomes the next
     /// one.
-    fn move_budget(&self, shape: Shape, clean: &[f32], rng: &mut ChaCha8Rng, x: &mut [f32], share: f64) {
+    fn move_budget(
+        &self,
+        shape: Shape,
+        clean: &[f32],
+        rng: &mut ChaCha8Rng,
+        x: &mut [f32],
+        share: f64,
+    ) {
         let side = shape.odd_side(share);
         let (to, from) = (shape.window(side, rng), shape.window(side, rng));
         let mut change: Vec<f32> = x.iter().zip(clean).map(|(x, c)| x - c).collect();
@@ -194,7 +202,8 @@ impl Square {
             let square = |i: usize| f64::from(change[i]).powi(2);
             let there: f64 = shape.positions(channel, to).map(square).sum();
             // The union of both windows, each value once.
-            let taken: f64 = shape.positions(channel, from).filter(|i| !inside(*i, to)).map(square).sum();
+            let taken: f64 =
+                shape.positions(channel, from).filter(|i| !inside(*i, to)).map(square).sum();
             let budget = (there + taken + unused).sqrt();
             let (old, sign) = (1.0 / there.sqrt().max(1e-12), f64::from(sign(rng)));
             let new: Vec<f64> = shape
@@ -217,7 +226,11 @@ impl Square {
     }
 
     /// Attacks with `queries` forward passes for each example.
-    pub fn attack(&self, classifier: &dyn Classifier, examples: &Examples<'_>) -> AdversarialExamples {
+    pub fn attack(
+        &self,
+        classifier: &dyn Classifier,
+        examples: &Examples<'_>,
+    ) -> AdversarialExamples {
         let [channels, height, width] = classifier.shape();
         let shape = Shape { channels, height, width };
         let mut found: AdversarialExamples = vec![None; examples.len()];
@@ -251,7 +264,9 @@ impl Square {
             }
             alive.retain(|s| found[s.example].is_none());
             let share = share(query);
-            alive.par_iter_mut().for_each(|s| self.propose(shape, examples.image(s.example), s, share));
+            alive
+                .par_iter_mut()
+                .for_each(|s| self.propose(shape, examples.image(s.example), s, share));
         }
         found
     }
@@ -270,14 +285,23 @@ mod tests {
     #[test]
     fn squares_shrink_as_in_the_standard_version() {
         // p_selection of the authors' AutoAttack, which calls Square with resc_schedule=False.
-        let expected = [(1, 1.0), (10, 1.0), (11, 2.0), (50, 2.0), (51, 4.0), (201, 8.0), (501, 16.0)];
-        let later = [(1001, 32.0), (2001, 64.0), (4001, 128.0), (4999, 128.0), (6001, 256.0), (8001, 512.0)];
+        let expected =
+            [(1, 1.0), (10, 1.0), (11, 2.0), (50, 2.0), (51, 4.0), (201, 8.0), (501, 16.0)];
+        let later = [
+            (1001, 32.0),
+            (2001, 64.0),
+            (4001, 128.0),
+            (4999, 128.0),
+            (6001, 256.0),
+            (8001, 512.0),
+        ];
         for (query, parts) in expected.into_iter().chain(later) {
             assert_eq!(share(query), 0.8 / parts, "{query}");
         }
         // On 32x32: round(sqrt(p*1024)), at least 3, and one more where that is even.
         let shape = Shape { channels: 3, height: 32, width: 32 };
-        let sides = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0].map(|parts| shape.odd_side(0.8 / parts));
+        let sides =
+            [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0].map(|parts| shape.odd_side(0.8 / parts));
         assert_eq!(sides, [29, 21, 15, 11, 7, 5, 5, 3]);
         for least in 1..7 {
             let small = Shape { channels: 1, height: least, width: 6 };
@@ -293,7 +317,10 @@ mod tests {
                 let length: f64 = values.iter().map(|v| f64::from(*v).powi(2)).sum();
                 assert!((length - 1.0).abs() < 1e-6, "{side}");
                 assert_eq!(values.iter().any(|v| *v > 0.0), side > 1);
-                assert!(values.iter().any(|v| *v < 0.0) && values.iter().all(|v| *v != 0.0), "{side}");
+                assert!(
+                    values.iter().any(|v| *v < 0.0) && values.iter().all(|v| *v != 0.0),
+                    "{side}"
+                );
             }
         }
         assert_eq!(pattern(3, false)[0], pattern(3, true)[0]);
@@ -309,7 +336,8 @@ mod tests {
             let mut rng = example_rng(0, 0, 0, stream::SQUARE);
             let best = attack.start(shape, &clean, &mut rng);
             assert!((norm.distance(&best, &clean) - eps).abs() < 1e-4);
-            let mut state = State { example: 0, label: 0, rng, candidate: best.clone(), best, margin: 1.0 };
+            let mut state =
+                State { example: 0, label: 0, rng, candidate: best.clone(), best, margin: 1.0 };
             for query in 0..100 {
                 attack.propose(shape, &clean, &mut state, share(query));
                 let length = norm.distance(&state.candidate, &clean);

@@ -77,12 +77,16 @@ impl AttackStage {
             Method::Fgsm => vec![Self::Fgsm],
             // FGSM must find nothing more: if one step succeeds where many fail, gradients are
             // masked.
-            Method::Pgd => (0..restarts).map(|restart| Self::Pgd { restart }).chain([Self::Fgsm]).collect(),
+            Method::Pgd => {
+                (0..restarts).map(|restart| Self::Pgd { restart }).chain([Self::Fgsm]).collect()
+            }
             Method::AutoAttack => {
-                let mut stages: Vec<Self> = (0..restarts).map(|restart| Self::ApgdCe { restart }).collect();
+                let mut stages: Vec<Self> =
+                    (0..restarts).map(|restart| Self::ApgdCe { restart }).collect();
                 stages.extend(
-                    (0..restarts)
-                        .flat_map(|restart| ranks().map(move |rank| Self::ApgdDlr { rank, restart })),
+                    (0..restarts).flat_map(|restart| {
+                        ranks().map(move |rank| Self::ApgdDlr { rank, restart })
+                    }),
                 );
                 stages.extend(ranks().map(|rank| Self::Fab { rank }));
                 stages.push(Self::Square);
@@ -107,7 +111,9 @@ impl AttackStage {
     pub fn name(self) -> String {
         match self {
             Self::Fgsm | Self::Square => self.attack().to_owned(),
-            Self::Pgd { restart } | Self::ApgdCe { restart } => format!("{}/{restart}", self.attack()),
+            Self::Pgd { restart } | Self::ApgdCe { restart } => {
+                format!("{}/{restart}", self.attack())
+            }
             Self::ApgdDlr { rank, restart } => format!("{}/{rank}/{restart}", self.attack()),
             Self::Fab { rank } => format!("{}/{rank}", self.attack()),
         }
@@ -127,12 +133,15 @@ impl AttackStage {
             Self::Pgd { restart } => {
                 Pgd { restart, ..Pgd::new(norm, eps, steps, seed) }.attack(classifier, examples)
             }
-            Self::ApgdCe { restart } => {
-                apgd(restart).attack(classifier, examples, &vec![Loss::CrossEntropy; examples.len()])
-            }
+            Self::ApgdCe { restart } => apgd(restart).attack(
+                classifier,
+                examples,
+                &vec![Loss::CrossEntropy; examples.len()],
+            ),
             Self::ApgdDlr { rank, restart } => {
                 let goals = goals(classifier, examples, rank);
-                let losses: Vec<Loss> = goals.into_iter().map(|target| Loss::Dlr { target }).collect();
+                let losses: Vec<Loss> =
+                    goals.into_iter().map(|target| Loss::Dlr { target }).collect();
                 // The runs with the cross-entropy are numbered from 0; these numbers start at 1000.
                 apgd(1000 * rank as u64 + restart).attack(classifier, examples, &losses)
             }

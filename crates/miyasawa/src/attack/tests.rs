@@ -78,12 +78,15 @@ const SHAPE: [usize; 3] = [1, 6, 6];
 /// Grey images with a little noise, each labelled as the classifier says.
 fn easy(classifier: &dyn Classifier, count: usize) -> Dataset {
     let mut rng = example_rng(7, 0, 0, 98);
-    let pixels: Vec<u8> = (0..count * classifier.len()).map(|_| rng.random_range(90..166)).collect();
+    let pixels: Vec<u8> =
+        (0..count * classifier.len()).map(|_| rng.random_range(90..166)).collect();
     let geometry = Geometry::from(classifier.shape());
     let names: Vec<String> = (0..classifier.classes()).map(|c| c.to_string()).collect();
-    let unlabelled = Dataset::new("easy", geometry, names.clone(), pixels.clone(), vec![0; count]).unwrap();
+    let unlabelled =
+        Dataset::new("easy", geometry, names.clone(), pixels.clone(), vec![0; count]).unwrap();
     let all: Vec<usize> = (0..count).collect();
-    let labels = classifier.predict(&unit_values(&unlabelled, &all)).into_iter().map(|c| c as u32).collect();
+    let labels =
+        classifier.predict(&unit_values(&unlabelled, &all)).into_iter().map(|c| c as u32).collect();
     Dataset::new("easy", geometry, names, pixels, labels).unwrap()
 }
 
@@ -117,19 +120,29 @@ fn every_attack_finds_the_boundary_of_a_linear_classifier() {
                 let x = unit_values(&data, &[i]);
                 let label = data.labels()[i] as usize;
                 let radius = classifier.distance(&x, label, norm);
-                let examples = Examples { images: &x, labels: &data.labels()[i..=i], indices: &[i as u64] };
+                let examples =
+                    Examples { images: &x, labels: &data.labels()[i..=i], indices: &[i as u64] };
                 let succeeds = |stage: AttackStage, share: f64, queries: usize| {
                     let s = Settings { norm, eps: share * radius, steps: 60, queries, seed: 0 };
                     let found = stage.run(&classifier, &examples, &s).remove(0);
                     if let Some(x_adv) = &found {
-                        assert!(norm.distance(x_adv, &x) <= s.eps + 1e-6, "{stage:?} leaves the ball");
-                        assert!(x_adv.iter().all(|v| (0.0..=1.0).contains(v)), "{stage:?} leaves the range");
+                        assert!(
+                            norm.distance(x_adv, &x) <= s.eps + 1e-6,
+                            "{stage:?} leaves the ball"
+                        );
+                        assert!(
+                            x_adv.iter().all(|v| (0.0..=1.0).contains(v)),
+                            "{stage:?} leaves the range"
+                        );
                         assert_ne!(classifier.predict(x_adv)[0], label, "{stage:?} found nothing");
                     }
                     found.is_some()
                 };
                 let all = |share: f64| {
-                    stages.iter().filter(|s| **s != AttackStage::Square).any(|s| succeeds(*s, share, 0))
+                    stages
+                        .iter()
+                        .filter(|s| **s != AttackStage::Square)
+                        .any(|s| succeeds(*s, share, 0))
                 };
                 assert!(!all(0.98), "{classes} classes, {norm}: misclassified inside the radius");
                 // The cross-entropy of several classes leads between them, not to the nearest.
@@ -141,11 +154,13 @@ fn every_attack_finds_the_boundary_of_a_linear_classifier() {
                     );
                 }
                 for of in ["apgd-t", "fab-t"] {
-                    let some = stages.iter().filter(|s| s.attack() == of).any(|s| succeeds(*s, 1.03, 0));
+                    let some =
+                        stages.iter().filter(|s| s.attack() == of).any(|s| succeeds(*s, 1.03, 0));
                     assert!(some, "{classes} classes, {norm}: {of} misses at 1.03");
                 }
                 assert!(
-                    !succeeds(AttackStage::Square, 0.98, 600) && succeeds(AttackStage::Square, 2.5, 3000),
+                    !succeeds(AttackStage::Square, 0.98, 600)
+                        && succeeds(AttackStage::Square, 2.5, 3000),
                     "{norm}: square"
                 );
             }
@@ -167,7 +182,8 @@ fn results_do_not_depend_on_the_batch_and_fall_with_eps() {
     // The exact robust accuracy.
     for row in &found.rows[1..] {
         let robust = |i: usize| {
-            classifier.distance(&unit_values(&data, &[i]), data.labels()[i] as usize, Norm::L2) > row.eps
+            classifier.distance(&unit_values(&data, &[i]), data.labels()[i] as usize, Norm::L2)
+                > row.eps
         };
         let exact = (0..20).filter(|i| robust(*i)).count() as f64 / 20.0;
         assert_eq!(row.robust_accuracy, exact, "eps {}", row.eps);
@@ -183,7 +199,8 @@ fn results_do_not_depend_on_the_batch_and_fall_with_eps() {
     let remaining = |p: &Progress<'_>| p.value("remaining").unwrap();
     let seen = |p: &Progress<'_>| attacked += if p.task == "square" { remaining(p) } else { 0.0 };
     let down = run(&classifier, &data, &plan, &mut Journal::in_memory(), &mut { seen }).unwrap();
-    let accuracy = |o: &AttackReport| o.rows.iter().map(|r| (r.eps, r.robust_accuracy)).collect::<Vec<_>>();
+    let accuracy =
+        |o: &AttackReport| o.rows.iter().map(|r| (r.eps, r.robust_accuracy)).collect::<Vec<_>>();
     assert_eq!(accuracy(&down), accuracy(&found));
     assert!(down.warnings.is_empty(), "{down:?}");
     assert!((attacked - found.rows[1].robust_accuracy).abs() < 1e-9, "{attacked}");
@@ -207,9 +224,13 @@ fn a_journal_grows_with_the_images_and_the_sizes() {
         }
     };
     assert_eq!(run(&classifier, &data, &large, &mut journal, &mut { seen }).unwrap(), expected);
-    let stopped = run(&classifier, &few, &small, &mut Journal::in_memory(), &mut monitor(|_| {}, || true));
+    let stopped =
+        run(&classifier, &few, &small, &mut Journal::in_memory(), &mut monitor(|_| {}, || true));
     assert!(matches!(stopped, Err(JournalError::Stopped)));
-    assert!(attacked > 0.0 && small.header(&serde_json::json!(0)) == large.header(&serde_json::json!(0)));
+    assert!(
+        attacked > 0.0
+            && small.header(&serde_json::json!(0)) == large.header(&serde_json::json!(0))
+    );
 }
 
 /// Classifies changes larger than `size` like the clean image: robust to large changes only, which
@@ -251,7 +272,11 @@ fn a_larger_attack_that_misses_what_a_smaller_one_finds_gives_a_warning() {
     let eps = vec![1.2 * radius, 40.0 * radius];
     let plan = Plan { order: SizeOrder::LargestFirst, ..plan(Norm::L2, Method::Pgd, eps) };
     let found = attack(&classifier, &data, &plan);
-    assert_eq!(found.rows.iter().map(|r| r.robust_accuracy).collect::<Vec<_>>(), [0.0, 0.0], "{found:?}");
+    assert_eq!(
+        found.rows.iter().map(|r| r.robust_accuracy).collect::<Vec<_>>(),
+        [0.0, 0.0],
+        "{found:?}"
+    );
     assert!(found.warnings.iter().any(|w| w.contains("robust to a larger change")), "{found:?}");
     assert_eq!(found.rows[0].misclassified_by["pgd"], 1, "{found:?}");
 }
@@ -279,7 +304,8 @@ fn a_journal_can_be_resumed_and_belongs_to_one_attack() {
     run(&classifier, &data, &plan, &mut done, &mut |_: &Progress<'_>| attacked += 1).unwrap();
     assert_eq!(attacked, 0);
     assert!(done.seconds() > 0.0 && (done.seconds() - half.seconds()).abs() < 1e-9);
-    let error = Journal::resume(&path, &serde_json::json!({ "norm": "l2" })).unwrap_err().to_string();
+    let error =
+        Journal::resume(&path, &serde_json::json!({ "norm": "l2" })).unwrap_err().to_string();
     assert!(error.contains("attack.jsonl") && error.contains("expected"), "{error}");
     // Other images under the same name.
     let others = easy(&Linear::new(SHAPE, 3, 4), 9);
@@ -321,8 +347,9 @@ impl Classifier for Masked {
 fn masked_gradients_give_a_warning() {
     let classifier = Masked(Linear::new(SHAPE, 3, 1), 0.0);
     let data = easy(&classifier, 6);
-    let radius =
-        |i: usize| classifier.0.distance(&unit_values(&data, &[i]), data.labels()[i] as usize, Norm::Linf);
+    let radius = |i: usize| {
+        classifier.0.distance(&unit_values(&data, &[i]), data.labels()[i] as usize, Norm::Linf)
+    };
     let eps = 1.5 * (0..data.len()).map(radius).fold(0.0, f64::max);
     let plan = Plan { queries: 3000, ..plan(Norm::Linf, Method::AutoAttack, vec![eps]) };
     let found = attack(&classifier, &data, &plan);

@@ -89,12 +89,19 @@ mod tests {
                 upper_bound(hits, n, alpha)
             );
         }
-        for (p, z) in
-            [(0.5, 0.0), (0.975, 1.959_963_985), (0.999_309_463, 3.198_577_514), (0.1, -1.281_551_566)]
-        {
+        for (p, z) in [
+            (0.5, 0.0),
+            (0.975, 1.959_963_985),
+            (0.999_309_463, 3.198_577_514),
+            (0.1, -1.281_551_566),
+        ] {
             assert!((normal_quantile(p) - z).abs() < 1e-6, "{p}: {}", normal_quantile(p));
         }
-        assert!((split_p_value(60, 100) - 0.056_887_934).abs() < 1e-8, "{}", split_p_value(60, 100));
+        assert!(
+            (split_p_value(60, 100) - 0.056_887_934).abs() < 1e-8,
+            "{}",
+            split_p_value(60, 100)
+        );
     }
 
     /// The bound is the share at which the tail has probability alpha.

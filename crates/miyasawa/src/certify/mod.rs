@@ -124,7 +124,8 @@ fn draw(
     let mut out = vec![0.0f32; clean.len() * (numbers.end - first) as usize];
     out.par_chunks_mut(clean.len()).enumerate().for_each(|(k, out)| {
         // The phase goes into the upper bits of the draw's number: the key has only four numbers.
-        let mut rng = example_rng(options.seed, (phase << 48) | (first + k as u64), image, stream::CERTIFY);
+        let mut rng =
+            example_rng(options.seed, (phase << 48) | (first + k as u64), image, stream::CERTIFY);
         for (out, clean) in out.iter_mut().zip(clean) {
             let noise: f32 = StandardNormal.sample(&mut rng);
             *out = clean + sigma * noise;
@@ -201,7 +202,14 @@ fn certificate(
         let reach = radius(lower_bound(hits + options.n - draws, options.n, alpha));
         let decided = |r: &f64| *r <= radius(bound) || *r > reach;
         if bound > 0.5 && (last || options.radii.iter().all(decided) && !options.radii.is_empty()) {
-            return Certificate { image, label, class: Some(class), radius: radius(bound), hits, draws };
+            return Certificate {
+                image,
+                label,
+                class: Some(class),
+                radius: radius(bound),
+                hits,
+                draws,
+            };
         }
         if last || upper_bound(hits, draws, options.alpha) < 0.5 {
             break;
@@ -299,7 +307,8 @@ mod tests {
     fn data(values: &[u8]) -> Dataset {
         let pixels = values.iter().flat_map(|v| [*v, 9, 200]).collect();
         let labels = values.iter().map(|v| u32::from(f32::from(*v) / 255.0 > THRESHOLD)).collect();
-        Dataset::new("x", Geometry::new(1, 1, 3), vec!["a".into(), "b".into()], pixels, labels).unwrap()
+        Dataset::new("x", Geometry::new(1, 1, 3), vec!["a".into(), "b".into()], pixels, labels)
+            .unwrap()
     }
 
     #[test]
@@ -330,12 +339,19 @@ mod tests {
     #[test]
     fn draws_grow_only_where_they_are_needed() {
         let data = data(&[0, 64, 128, 200, 255]);
-        let grown = certify(&HalfSpace, &data, &CertifyOptions { fixed: false, ..options() }, &mut ());
+        let grown =
+            certify(&HalfSpace, &data, &CertifyOptions { fixed: false, ..options() }, &mut ());
         let fixed = certify(&HalfSpace, &data, &options(), &mut ());
         for radius in [0.1, 0.25] {
-            assert_eq!(certified_accuracy(&grown, &[radius]), certified_accuracy(&fixed, &[radius]));
+            assert_eq!(
+                certified_accuracy(&grown, &[radius]),
+                certified_accuracy(&fixed, &[radius])
+            );
         }
-        assert!(grown[0].draws < 1001 && grown[4].draws < 1001 && grown[2].draws == 4000, "{grown:?}");
+        assert!(
+            grown[0].draws < 1001 && grown[4].draws < 1001 && grown[2].draws == 4000,
+            "{grown:?}"
+        );
         // The draws are the same whatever the batch.
         let again = CertifyOptions { fixed: false, batch: 7, ..options() };
         assert_eq!(certify(&HalfSpace, &data, &again, &mut ()), grown);

@@ -52,7 +52,10 @@ mod tests {
             for radius in [0.0, 0.1, 0.5, 0.7] {
                 let n = few.draws_for(radius).unwrap();
                 assert!(options(0.5, n, fixed).largest_radius() > radius, "{radius}: {n}");
-                assert!(options(0.5, n - 1, fixed).largest_radius() <= radius + 1e-9, "{radius}: {n}");
+                assert!(
+                    options(0.5, n - 1, fixed).largest_radius() <= radius + 1e-9,
+                    "{radius}: {n}"
+                );
             }
         }
         // 0.25*quantile(0.001^(1/100000)), the largest radius of the paper's setting of sigma 0.25.

@@ -120,8 +120,8 @@ impl<'a> Content<'a> {
         out: &mut impl Write,
     ) -> io::Result<()> {
         let tensors = self.tensors.iter();
-        let tensors =
-            tensors.map(|(name, (dtype, shape, bytes))| (&name[..], *dtype, &shape[..], bytes.len()));
+        let tensors = tensors
+            .map(|(name, (dtype, shape, bytes))| (&name[..], *dtype, &shape[..], bytes.len()));
         let header = header(begin, metadata, tensors)?;
         out.write_all(&(header.len() as u64).to_le_bytes())?;
         out.write_all(&header)?;
@@ -227,7 +227,8 @@ mod tests {
         content.write(&mut bytes).unwrap();
         let length = u64::from_le_bytes(bytes[..8].try_into().unwrap());
         assert!(length > u64::from(u16::MAX) && length % 8 == 0, "{length}");
-        let params = Opened::new(&bytes, Path::new("many")).unwrap().floats(Path::new("many")).unwrap();
+        let params =
+            Opened::new(&bytes, Path::new("many")).unwrap().floats(Path::new("many")).unwrap();
         assert_eq!(params.len(), 1000);
         assert_eq!(params["tensor.999"].as_slice::<f32>().unwrap(), [999.0, 0.5]);
     }

@@ -139,7 +139,9 @@ impl ModelInfo {
         let (net, data, [min, max]) = (&self.network, &self.data, self.sigma);
         if !matches!(data.channels, 1 | 3) || data.channels != net.channels() {
             let (of_data, of_net) = (data.channels, net.channels());
-            return Err(format!("the data has {of_data} channels and the network {of_net}, expected 1 or 3"));
+            return Err(format!(
+                "the data has {of_data} channels and the network {of_net}, expected 1 or 3"
+            ));
         }
         if let Some(classes) = net.classes().filter(|classes| *classes != data.classes.len()) {
             let names = data.classes.len();
@@ -151,10 +153,15 @@ impl ModelInfo {
         }
         if !(data.std > 0.0 && (data.std as f32).is_normal()) {
             let std = data.std;
-            return Err(format!("the data's standard deviation is {std}, expected a number above 0"));
+            return Err(format!(
+                "the data's standard deviation is {std}, expected a number above 0"
+            ));
         }
         if !(data.crop_share > 0.0 && data.crop_share <= 1.0) {
-            return Err(format!("a crop share of {}, expected above 0 and at most 1", data.crop_share));
+            return Err(format!(
+                "a crop share of {}, expected above 0 and at most 1",
+                data.crop_share
+            ));
         }
         if !data.mean.is_finite() {
             return Err(format!("the data's mean is {}, expected a number", data.mean));
@@ -254,7 +261,9 @@ impl Checkpoint {
     fn content(&self, precision: Precision) -> Result<Content<'_>, String> {
         self.info.validate()?;
         let mut content = Content::new(precision);
-        content.entries.insert("info", serde_json::to_string(&self.info).map_err(|e| e.to_string())?);
+        content
+            .entries
+            .insert("info", serde_json::to_string(&self.info).map_err(|e| e.to_string())?);
         for (name, data) in &self.params {
             content.add(name.clone(), data)?;
         }
@@ -333,7 +342,10 @@ impl Checkpoint {
     ///
     /// # Errors
     /// As [`from_bytes`](Self::from_bytes).
-    pub fn from_bytes_with_hash(bytes: &[u8], path: &Path) -> Result<(Self, String), CheckpointError> {
+    pub fn from_bytes_with_hash(
+        bytes: &[u8],
+        path: &Path,
+    ) -> Result<(Self, String), CheckpointError> {
         let file = Opened::unchecked(bytes, path)?;
         let Checked { sha256, edited } = file.check(path)?;
         let checkpoint = Self::read(&file, path)?;
@@ -366,7 +378,8 @@ impl Checkpoint {
     /// If the content is not a valid checkpoint.
     pub fn hash(&self, path: &Path) -> Result<String, CheckpointError> {
         let content = self.content(Precision::F32);
-        let content = content.map_err(|found| CheckpointError::Content { path: path.to_owned(), found })?;
+        let content =
+            content.map_err(|found| CheckpointError::Content { path: path.to_owned(), found })?;
         Ok(content.hash())
     }
 
@@ -384,14 +397,16 @@ impl Checkpoint {
 /// parameter itself where no average is kept.
 fn averaged(mut tensors: ParamMap) -> ParamMap {
     let params = tensors.split_off(PARAM).into_iter();
-    let params = params.filter_map(|(name, data)| Some((name.strip_prefix(PARAM)?.to_owned(), data)));
-    let average = |(name, param): (String, TensorData)| match tensors.remove(&format!("{AVERAGE}{name}")) {
-        Some(average) if average.num_elements() == param.num_elements() => {
-            let (bytes, _, dtype) = average.into_parts();
-            (name, TensorData::from_bytes(bytes, param.shape().clone(), dtype))
-        }
-        _ => (name, param),
-    };
+    let params =
+        params.filter_map(|(name, data)| Some((name.strip_prefix(PARAM)?.to_owned(), data)));
+    let average =
+        |(name, param): (String, TensorData)| match tensors.remove(&format!("{AVERAGE}{name}")) {
+            Some(average) if average.num_elements() == param.num_elements() => {
+                let (bytes, _, dtype) = average.into_parts();
+                (name, TensorData::from_bytes(bytes, param.shape().clone(), dtype))
+            }
+            _ => (name, param),
+        };
     params.map(average).collect()
 }
 
@@ -402,7 +417,10 @@ fn averaged(mut tensors: ParamMap) -> ParamMap {
 ///
 /// # Panics
 /// If the number of values is not that of the shape.
-pub fn save_tensors(path: &Path, tensors: &[(&str, Vec<usize>, Vec<f32>)]) -> Result<(), CheckpointError> {
+pub fn save_tensors(
+    path: &Path,
+    tensors: &[(&str, Vec<usize>, Vec<f32>)],
+) -> Result<(), CheckpointError> {
     let mut content = container::Content::default();
     for (name, shape, values) in tensors {
         content.add_shaped(name, shape, values);

@@ -67,14 +67,18 @@ impl<'b> Opened<'b> {
                          checkpoint that it comes from";
             return Err(format(found.to_owned()));
         }
-        let (length, header) = SafeTensors::read_metadata(bytes).map_err(|e| format(e.to_string()))?;
+        let (length, header) =
+            SafeTensors::read_metadata(bytes).map_err(|e| format(e.to_string()))?;
         let tensors = SafeTensors::deserialize(bytes).map_err(|e| format(e.to_string()))?;
         let metadata = header.metadata().clone().unwrap_or_default();
-        let opened = Self { header: bytes.get(8..8 + length).unwrap_or_default(), metadata, tensors };
+        let opened =
+            Self { header: bytes.get(8..8 + length).unwrap_or_default(), metadata, tensors };
         let version = opened.entry("miyasawa", path)?;
         opened.entry("info", path)?;
         if version != FORMAT {
-            return Err(format(format!("it has format version {version}, this program reads {FORMAT}")));
+            return Err(format(format!(
+                "it has format version {version}, this program reads {FORMAT}"
+            )));
         }
         Ok(opened)
     }
@@ -105,17 +109,22 @@ impl<'b> Opened<'b> {
         match self.metadata.get("sha256") {
             Some(stored) if *stored == all => Ok(Checked { sha256: all, edited: None }),
             Some(stored) if *stored == ours => {
-                let text =
-                    format!("another program added {added:?} to the metadata; the parameters are as written");
+                let text = format!(
+                    "another program added {added:?} to the metadata; the parameters are as written"
+                );
                 Ok(Checked { sha256: ours, edited: Some(text) })
             }
             Some(stored) if self.is_from_miyasawa() => Err(damaged(path, stored, all)),
-            Some(_) => edited(format!("its parameters were changed by another program; {unchecked}")),
+            Some(_) => {
+                edited(format!("its parameters were changed by another program; {unchecked}"))
+            }
             // The damage may be in the name of the entry.
             None if self.is_marked() || self.metadata.values().any(|text| *text == ours) => {
                 Err(damaged(path, "nothing", all))
             }
-            None => edited(format!("it was written by another program, without a hash; {unchecked}")),
+            None => {
+                edited(format!("it was written by another program, without a hash; {unchecked}"))
+            }
         }
     }
 
@@ -136,8 +145,10 @@ impl<'b> Opened<'b> {
             Dtype::BF16 => *name != super::BUFFER,
             _ => false,
         });
-        let metadata = self.metadata.iter().map(|(key, text)| (key.as_str(), text.as_str())).collect();
-        let tensors = views.iter().map(|(name, view)| (*name, view.dtype(), view.shape(), view.data().len()));
+        let metadata =
+            self.metadata.iter().map(|(key, text)| (key.as_str(), text.as_str())).collect();
+        let tensors =
+            views.iter().map(|(name, view)| (*name, view.dtype(), view.shape(), view.data().len()));
         known && typed && header(b"{", &metadata, tensors).is_ok_and(|header| header == self.header)
     }
 
@@ -178,8 +189,9 @@ impl<'b> Opened<'b> {
     pub fn entry(&self, key: &str, path: &Path) -> Result<&str, CheckpointError> {
         let text = self.metadata.get(key).map(String::as_str);
         text.ok_or_else(|| {
-            let found =
-                format!("the metadata has no entry '{key}' (a program that saves it again must keep them)");
+            let found = format!(
+                "the metadata has no entry '{key}' (a program that saves it again must keep them)"
+            );
             format(path, found)
         })
     }
@@ -193,8 +205,8 @@ impl<'b> Opened<'b> {
         for (name, view) in self.tensors.iter().filter(|(name, _)| !name.ends_with(COUNTER)) {
             let data = tensor_data(&view).map_err(|e| format(path, format!("{name} {e}")))?;
             let values = data.as_slice::<f32>();
-            let values =
-                values.map_err(|_| format(path, format!("{name} holds integers, expected floats")))?;
+            let values = values
+                .map_err(|_| format(path, format!("{name} holds integers, expected floats")))?;
             // A model that predicts NaN for everything must not be loaded.
             if let Some(value) = values.iter().find(|value| !value.is_finite()) {
                 return Err(format(path, format!("{name} holds the value {value}")));
@@ -218,8 +230,10 @@ mod tests {
 
     fn parts(bytes: &[u8]) -> (Metadata, Stored) {
         let opened = Opened::unchecked(bytes, Path::new(PATH)).unwrap();
-        let stored = |view: &TensorView<'_>| (view.dtype(), view.shape().to_vec(), view.data().to_vec());
-        let tensors = opened.views().iter().map(|(name, view)| ((*name).to_owned(), stored(view))).collect();
+        let stored =
+            |view: &TensorView<'_>| (view.dtype(), view.shape().to_vec(), view.data().to_vec());
+        let tensors =
+            opened.views().iter().map(|(name, view)| ((*name).to_owned(), stored(view))).collect();
         (opened.metadata.into_iter().collect(), tensors)
     }
 
@@ -227,16 +241,23 @@ mod tests {
     /// reverse one.
     fn file(begin: &[u8], sorted: bool, metadata: &Metadata, tensors: &Stored) -> Vec<u8> {
         let entries = metadata.iter().map(|(key, text)| (key.as_str(), text.as_str())).collect();
-        let infos = tensors.iter().map(|(name, (dtype, shape, v))| (&name[..], *dtype, &shape[..], v.len()));
+        let infos = tensors
+            .iter()
+            .map(|(name, (dtype, shape, v))| (&name[..], *dtype, &shape[..], v.len()));
         let mut header = header(begin, &entries, infos).unwrap();
         if !sorted {
             let entry = |(key, text): (&String, &String)| {
-                format!("{}:{}", serde_json::to_string(key).unwrap(), serde_json::to_string(text).unwrap())
+                format!(
+                    "{}:{}",
+                    serde_json::to_string(key).unwrap(),
+                    serde_json::to_string(text).unwrap()
+                )
             };
             let mut all: Vec<String> = metadata.iter().map(entry).collect();
             let before = all.join(",");
             all.reverse();
-            header = String::from_utf8(header).unwrap().replace(&before, &all.join(",")).into_bytes();
+            header =
+                String::from_utf8(header).unwrap().replace(&before, &all.join(",")).into_bytes();
         }
         let values = tensors.values().flat_map(|(_, _, values)| values).copied();
         (header.len() as u64).to_le_bytes().into_iter().chain(header).chain(values).collect()
@@ -328,7 +349,8 @@ mod tests {
         let half = |stored: &mut (Dtype, Vec<usize>, Vec<u8>)| {
             let values = values(stored);
             stored.0 = Dtype::F16;
-            stored.2 = values.iter().flat_map(|v| burn::tensor::f16::from_f32(*v).to_le_bytes()).collect();
+            stored.2 =
+                values.iter().flat_map(|v| burn::tensor::f16::from_f32(*v).to_le_bytes()).collect();
         };
         let double = |stored: &mut (Dtype, Vec<usize>, Vec<u8>)| {
             let values = values(stored);
@@ -346,7 +368,8 @@ mod tests {
         assert_eq!(changed(&|t| drop(t.remove("stem.weight"))), "refused");
         assert_eq!(changed(&|t| drop(t.insert("more".into(), counted.clone()))), "refused");
         assert_eq!(changed(&|t| t.get_mut("stem.weight").unwrap().1.reverse()), "refused");
-        let nan = |t: &mut Stored| t.get_mut("stem.weight").unwrap().2[..4].copy_from_slice(&[255; 4]);
+        let nan =
+            |t: &mut Stored| t.get_mut("stem.weight").unwrap().2[..4].copy_from_slice(&[255; 4]);
         assert_eq!(changed(&nan), "refused");
     }
 
@@ -359,7 +382,8 @@ mod tests {
         assert!(bytes[8..].starts_with(b"{\"__metadata__\""));
         let error = Opened::new(&bytes, Path::new(PATH)).err().unwrap().to_string();
         assert!(error.contains("no entry 'miyasawa'"), "{error}");
-        let pickled = Opened::new(b"PK\x03\x04 and so on", Path::new(PATH)).err().unwrap().to_string();
+        let pickled =
+            Opened::new(b"PK\x03\x04 and so on", Path::new(PATH)).err().unwrap().to_string();
         assert!(pickled.contains("torch.save"), "{pickled}");
     }
 }

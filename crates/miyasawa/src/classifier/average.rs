@@ -40,7 +40,8 @@ impl<'m, N: EnergyNetwork> Average<'m, N> {
     /// The clean batch plus one draw of the noise.
     fn noisy(&self, clean: &Tensor<4>, draw: &[f32]) -> Tensor<4> {
         let [c, h, w] = self.shape;
-        let noise = Tensor::<4>::from_data(TensorData::new(draw.to_vec(), [1, c, h, w]), &self.device);
+        let noise =
+            Tensor::<4>::from_data(TensorData::new(draw.to_vec(), [1, c, h, w]), &self.device);
         clean.clone() + noise.expand(clean.dims()) * self.sigma
     }
 
@@ -102,8 +103,9 @@ impl<N: EnergyNetwork> Classifier for Average<'_, N> {
             let mut pulled = vec![0.0f32; n * classes];
             for i in 0..n {
                 let at = i * classes;
-                let ratio =
-                    |c: usize| (log_probs[at + c] - mean[at + c]).exp() * f64::from(grad_logits[at + c]);
+                let ratio = |c: usize| {
+                    (log_probs[at + c] - mean[at + c]).exp() * f64::from(grad_logits[at + c])
+                };
                 let all: f64 = (0..classes).map(ratio).sum();
                 for c in 0..classes {
                     pulled[at + c] = (share * (ratio(c) - log_probs[at + c].exp() * all)) as f32;

@@ -38,7 +38,9 @@ impl Defence {
     /// The noise level that the model is conditioned on for the image itself.
     pub fn sigma(self) -> f64 {
         match self {
-            Self::Softmax { sigma } | Self::Denoise { sigma, .. } | Self::Average { sigma, .. } => sigma,
+            Self::Softmax { sigma } | Self::Denoise { sigma, .. } | Self::Average { sigma, .. } => {
+                sigma
+            }
         }
     }
 
@@ -60,7 +62,10 @@ impl Defence {
                     let denoised = model.at(y, &level(sigma)).denoised();
                     model.at(&denoised, &level(then)).logits().clone()
                 };
-                shared(Autodiff::new(model.clone(), logits, shape, model.net.classes(), device), device)
+                shared(
+                    Autodiff::new(model.clone(), logits, shape, model.net.classes(), device),
+                    device,
+                )
             }
             Self::Average { sigma, draws, seed } => {
                 shared(Average::new(model, sigma, draws, seed, shape, device), device)
@@ -89,7 +94,10 @@ pub fn plain_classifier<'m>(
     }
 }
 
-fn shared<'m>(classifier: impl Classifier + Send + Sync + 'm, device: &Device) -> BoxedClassifier<'m> {
+fn shared<'m>(
+    classifier: impl Classifier + Send + Sync + 'm,
+    device: &Device,
+) -> BoxedClassifier<'m> {
     Box::new(Shared { inner: classifier, device: device.clone() })
 }
 
@@ -138,7 +146,8 @@ mod tests {
         };
         let tracked = Autodiff::new(model.clone(), logits, SHAPE, 4, &device);
         let x = images(3);
-        let ((za, ga), (zb, gb)) = (posterior.gradient(&x, &logit_grad), tracked.gradient(&x, &logit_grad));
+        let ((za, ga), (zb, gb)) =
+            (posterior.gradient(&x, &logit_grad), tracked.gradient(&x, &logit_grad));
         assert!(with_graph.get());
         assert!(relative_error(&tracked.logits(&x), &zb) < 1e-6);
         assert!(!with_graph.get(), "a graph that no reverse pass frees");
@@ -177,9 +186,10 @@ mod tests {
         let device = Device::flex();
         let model = model(&device);
         let x = images(5);
-        for defence in
-            [Defence::Denoise { sigma: 0.5, then: 0.1 }, Defence::Average { sigma: 0.4, draws: 2, seed: 1 }]
-        {
+        for defence in [
+            Defence::Denoise { sigma: 0.5, then: 0.1 },
+            Defence::Average { sigma: 0.4, draws: 2, seed: 1 },
+        ] {
             let classifier = defence.classifier(&model, SHAPE, &device);
             let all = classifier.logits(&x);
             for (i, image) in x.chunks(30).enumerate() {
@@ -219,13 +229,16 @@ mod tests {
         let tracked = Autodiff::new(model.clone(), log_probs, [1, 8, 8], 10, &device);
         let noisy = crate::eval::noisy_batch(&data, [0, 100], sigma, [0, 0], &device);
         let labels: Vec<i32> = data.labels().iter().map(|l| (*l as i32 + 3) % 10).collect();
-        let images: Vec<f32> = crate::model::host(noisy.y.clone()).iter().map(|v| (v + 1.0) / 2.0).collect();
+        let images: Vec<f32> =
+            crate::model::host(noisy.y.clone()).iter().map(|v| (v + 1.0) / 2.0).collect();
         let (_, gradient) = tracked.gradient(&images, &|i, z| {
             (0..z.len()).map(|c| if c == labels[i] as usize { 1.0 } else { 0.0 }).collect()
         });
-        let adversarial: Vec<f32> = gradient.iter().map(|g| g * (sigma * sigma / 2.0) as f32).collect();
+        let adversarial: Vec<f32> =
+            gradient.iter().map(|g| g * (sigma * sigma / 2.0) as f32).collect();
         let classes = Tensor::<1, Int>::from_data(TensorData::new(labels.clone(), [100]), &device);
-        let difference = crate::model::host(model.at(&noisy.y, &noisy.sigma).denoiser_difference(&classes));
+        let difference =
+            crate::model::host(model.at(&noisy.y, &noisy.sigma).denoiser_difference(&classes));
         for (i, (a, b)) in adversarial.chunks(64).zip(difference.chunks(64)).enumerate() {
             let error = relative_error(a, b);
             assert!(error < 1e-4, "image {i}: {error:e}");

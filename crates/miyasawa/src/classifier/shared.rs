@@ -10,7 +10,11 @@ pub(super) struct Shared<T> {
 
 impl<T: Classifier + Sync> Shared<T> {
     /// Calls `work` with each part's images and the index of its first image; returns the results.
-    fn share_out<R: Send + Sync>(&self, images: &[f32], work: impl Fn(&[f32], usize) -> R + Sync) -> Vec<R> {
+    fn share_out<R: Send + Sync>(
+        &self,
+        images: &[f32],
+        work: impl Fn(&[f32], usize) -> R + Sync,
+    ) -> Vec<R> {
         let len = self.inner.len();
         share_out(images.len() / len, &self.device, |[from, count]| {
             work(&images[from * len..(from + count) * len], from)
@@ -35,7 +39,8 @@ impl<T: Classifier + Sync> Classifier for Shared<T> {
         let of_part = |part: &[f32], from: usize| {
             self.inner.gradient(part, &|i: usize, z: &[f32]| logit_grad(from + i, z))
         };
-        let (logits, gradients): (Vec<_>, Vec<_>) = self.share_out(images, of_part).into_iter().unzip();
+        let (logits, gradients): (Vec<_>, Vec<_>) =
+            self.share_out(images, of_part).into_iter().unzip();
         (logits.concat(), gradients.concat())
     }
 }

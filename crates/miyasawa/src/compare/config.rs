@@ -116,7 +116,10 @@ impl CompareConfig {
         config.check()?;
         for key in ["steps", "epochs"] {
             let tables = config.models.iter().map(|entry| &entry.set).chain([&config.base]);
-            if tables.into_iter().any(|table| table.get("schedule").and_then(|s| s.get(key)).is_some()) {
+            if tables
+                .into_iter()
+                .any(|table| table.get("schedule").and_then(|s| s.get(key)).is_some())
+            {
                 tracing::warn!(
                     "{origin}: schedule.{key} is not used: the budget decides how long models are trained"
                 );
@@ -131,7 +134,9 @@ impl CompareConfig {
     /// The first invalid value, with its key and the expected values.
     pub fn check(&self) -> Result<(), ConfigError> {
         let wrong = |key, found: String, expected| Err(ConfigError::Value { key, found, expected });
-        for seeds in self.models.iter().filter_map(|entry| entry.seeds.as_ref()).chain([&self.seeds]) {
+        for seeds in
+            self.models.iter().filter_map(|entry| entry.seeds.as_ref()).chain([&self.seeds])
+        {
             if seeds.is_empty() || seeds.iter().collect::<BTreeSet<_>>().len() != seeds.len() {
                 return wrong("seeds", format!("{seeds:?}"), "one or more different numbers");
             }
@@ -154,29 +159,43 @@ impl CompareConfig {
         };
         if names.is_empty() || names.len() != self.models.len() || !names.iter().all(plain) {
             let found = format!("{:?}", self.models.iter().map(name).collect::<Vec<_>>());
-            let expected = "one or more [[models]] with different names of letters, digits, '.', '_', '-'";
+            let expected =
+                "one or more [[models]] with different names of letters, digits, '.', '_', '-'";
             return wrong("models", found, expected);
         }
         let sigmas = &self.eval.sigmas;
         let level = |s: &f64| *s == 0.0 || NOISE_LEVELS.contains(s);
         if sigmas.is_empty() || !sigmas.iter().all(level) || self.eval.limit == Some(0) {
-            let expected = "noise levels from 1e-6 to 1e6 (or 0 for blind networks), a limit above 0";
+            let expected =
+                "noise levels from 1e-6 to 1e6 (or 0 for blind networks), a limit above 0";
             return wrong("eval", format!("{:?}", self.eval), expected);
         }
         let size = |eps: &f64| eps.is_finite() && *eps >= 0.0;
         if !self.attack.eps.iter().all(size) || self.attack.steps == 0 {
-            return wrong("attack", format!("{:?}", self.attack), "eps of 0 or more, at least 1 step");
+            return wrong(
+                "attack",
+                format!("{:?}", self.attack),
+                "eps of 0 or more, at least 1 step",
+            );
         }
         if self.attack.norm == Norm::Linf && self.attack.eps.iter().any(|eps| *eps > 1.0) {
             let found = format!("{:?} in linf", self.attack.eps);
-            return wrong("attack.eps", found, "at most 1, the range of a value: 8 of 255 is 0.0314");
+            return wrong(
+                "attack.eps",
+                found,
+                "at most 1, the range of a value: 8 of 255 is 0.0314",
+            );
         }
         for entry in &self.models {
             let trained = self.train_config(entry, self.seeds[0], 1)?;
             // A checkpoint is checked when it is read.
             if sigmas.contains(&0.0) && entry.checkpoint.is_none() && !trained.network.is_blind() {
                 let found = format!("{sigmas:?} for {}", entry.name);
-                return wrong("eval.sigmas", found, "0 only if all networks are blind to the noise level");
+                return wrong(
+                    "eval.sigmas",
+                    found,
+                    "0 only if all networks are blind to the noise level",
+                );
             }
         }
         Ok(())
@@ -205,7 +224,8 @@ impl CompareConfig {
         config.schedule.steps = Some(steps);
         // The comparison measures all images itself.
         config.eval.all_at_end = false;
-        let of_model = |source| ConfigError::Model { name: entry.name.clone(), source: Box::new(source) };
+        let of_model =
+            |source| ConfigError::Model { name: entry.name.clone(), source: Box::new(source) };
         config.check().map_err(of_model)?;
         Ok(config)
     }

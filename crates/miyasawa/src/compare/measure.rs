@@ -145,7 +145,14 @@ impl<'c> Measures<'c> {
             tracing::warn!("attack: {warning}");
         }
         let (test, own_sizes) = (trainer.test_set().clone(), trainer.measured().clone());
-        Ok(Self { config, device, data, test, own_sizes, training_images: trainer.training_images() })
+        Ok(Self {
+            config,
+            device,
+            data,
+            test,
+            own_sizes,
+            training_images: trainer.training_images(),
+        })
     }
 
     pub fn name(&self) -> String {
@@ -169,7 +176,9 @@ impl<'c> Measures<'c> {
         monitor: &mut dyn Monitor,
     ) -> Result<Option<RunResult>, ExperimentError> {
         let (checkpoint, sha256) = load(path)?;
-        if let Some(stored) = self.stored(run_dir).filter(|s| s.sha256 == sha256 && s.diverged == diverged) {
+        if let Some(stored) =
+            self.stored(run_dir).filter(|s| s.sha256 == sha256 && s.diverged == diverged)
+        {
             // The folder may have moved.
             return Ok(Some(RunResult { model: path.display().to_string(), ..stored }));
         }
@@ -196,7 +205,11 @@ impl<'c> Measures<'c> {
             sha256,
             network: info.network.to_string(),
             learned: learned(info),
-            parameters: checkpoint.params.values().map(|data| data.shape().iter().product::<usize>()).sum(),
+            parameters: checkpoint
+                .params
+                .values()
+                .map(|data| data.shape().iter().product::<usize>())
+                .sum(),
             images: info.training.images,
             rollbacks: events(run_dir, "rollback"),
             diverged,
@@ -231,8 +244,10 @@ impl<'c> Measures<'c> {
             return Ok(stored.map_or(Finished::No, |result| Finished::Measured(Box::new(result))));
         }
         let (checkpoint, sha256) = load(model)?;
-        let diverged = stored.filter(|stored| stored.sha256 == sha256).and_then(|stored| stored.diverged);
-        let complete = settings.schedule.steps.is_some_and(|steps| checkpoint.info.training.steps >= steps);
+        let diverged =
+            stored.filter(|stored| stored.sha256 == sha256).and_then(|stored| stored.diverged);
+        let complete =
+            settings.schedule.steps.is_some_and(|steps| checkpoint.info.training.steps >= steps);
         if !complete && diverged.is_none() {
             return Ok(Finished::No);
         }
@@ -284,7 +299,8 @@ impl<'c> Measures<'c> {
             return other(format!("{} channels", data.channels), format!("{channels} channels"));
         }
         if info.classifies() && data.classes != test.classes() {
-            let classes = |classes: &[String]| format!("{} classes, {}, ...", classes.len(), classes[0]);
+            let classes =
+                |classes: &[String]| format!("{} classes, {}, ...", classes.len(), classes[0]);
             return other(classes(&data.classes), classes(test.classes()));
         }
         if self.config.eval.sigmas.contains(&0.0) && !info.network.is_blind() {
@@ -309,7 +325,8 @@ impl<'c> Measures<'c> {
         }
         let attacked = self.test.sample(attack.count)?;
         let (shape, classes) = (self.test.geometry().into(), info.data.classes.len());
-        let Some(classifier) = plain_classifier(model, info.sigma[0], shape, classes, self.device) else {
+        let Some(classifier) = plain_classifier(model, info.sigma[0], shape, classes, self.device)
+        else {
             return Ok(Some((0, Vec::new())));
         };
         let mut row = |&eps: &f64| {

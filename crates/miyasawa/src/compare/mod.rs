@@ -24,7 +24,9 @@ use crate::checkpoint::Checkpoint;
 use crate::experiment::ExperimentError;
 use crate::progress::Monitor;
 use crate::report::Provenance;
-use crate::train::{Observer, TrainConfig, TrainError, Trainer, config::AugmentConfig, has_checkpoint};
+use crate::train::{
+    Observer, TrainConfig, TrainError, Trainer, config::AugmentConfig, has_checkpoint,
+};
 use burn::tensor::Device;
 use measure::{Finished, Measures};
 use std::{
@@ -73,9 +75,14 @@ pub enum Choice {
 
 impl Choice {
     /// The chosen models.
-    fn select<'c>(&self, config: &'c CompareConfig) -> Result<Vec<&'c ModelEntry>, ExperimentError> {
+    fn select<'c>(
+        &self,
+        config: &'c CompareConfig,
+    ) -> Result<Vec<&'c ModelEntry>, ExperimentError> {
         let Self::Only(names) = self else { return Ok(config.models.iter().collect()) };
-        if let Some(name) = names.iter().find(|name| config.models.iter().all(|entry| entry.name != **name)) {
+        if let Some(name) =
+            names.iter().find(|name| config.models.iter().all(|entry| entry.name != **name))
+        {
             let known = config.models.iter().map(|entry| entry.name.clone()).collect();
             return Err(ExperimentError::Unknown { name: name.clone(), known });
         }
@@ -113,7 +120,8 @@ pub fn run<O: Observer>(
         if let Some(path) = &entry.checkpoint {
             let run_dir = run_dir(out, &entry.name, None);
             folder(&run_dir)?;
-            let Some(result) = measures.measure(entry, None, [path, &run_dir], None, monitor)? else {
+            let Some(result) = measures.measure(entry, None, [path, &run_dir], None, monitor)?
+            else {
                 return Ok(None);
             };
             runs.push(result);
@@ -146,7 +154,9 @@ pub fn run<O: Observer>(
                 Err(error) => return Err(error.into()),
             };
             let paths = [model.as_path(), &run_dir];
-            let Some(result) = measures.measure(entry, Some(&settings), paths, diverged, monitor)? else {
+            let Some(result) =
+                measures.measure(entry, Some(&settings), paths, diverged, monitor)?
+            else {
                 return Ok(None);
             };
             runs.push(result);
@@ -173,7 +183,8 @@ fn resumes(settings: &TrainConfig, run_dir: &Path) -> Result<bool, ExperimentErr
         Ok(text) => text,
         Err(_) => return Ok(false),
     };
-    let same = text.parse::<toml::Table>().ok().and_then(|table| table.try_into::<TrainConfig>().ok());
+    let same =
+        text.parse::<toml::Table>().ok().and_then(|table| table.try_into::<TrainConfig>().ok());
     let mut settings = settings.clone();
     if let Some(same) = same.as_ref().filter(|_| settings.augment.is_auto()) {
         // The data decided when the run began.
@@ -208,7 +219,8 @@ impl StepPlan<'_> {
         let mut plan = BTreeMap::new();
         for entry in trained {
             let settings = settings(entry)?;
-            let mut steps = images.map_or(u64::MAX, |images| images.div_ceil(settings.schedule.batch as u64));
+            let mut steps =
+                images.map_or(u64::MAX, |images| images.div_ceil(settings.schedule.batch as u64));
             if let Some(minutes) = minutes {
                 let seconds = match speeds.get(&entry.name) {
                     Some(&seconds) => seconds,

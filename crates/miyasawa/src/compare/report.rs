@@ -51,7 +51,11 @@ impl Pages {
     fn table(&mut self, table: &Table) {
         let header: Vec<&str> = table.header.iter().map(String::as_str).collect();
         let caption = Some(table.caption.clone()).filter(|caption| !caption.is_empty());
-        self.html.table_with(&header, &table.rows, &TableOptions { caption, marked: table.marked.clone() });
+        self.html.table_with(
+            &header,
+            &table.rows,
+            &TableOptions { caption, marked: table.marked.clone() },
+        );
         let line = |cells: &[String]| {
             let cells: Vec<String> = cells.iter().map(|cell| cell.replace('|', "\\|")).collect();
             format!("| {} |\n", cells.join(" | "))
@@ -60,10 +64,11 @@ impl Pages {
         self.markdown.push_str(&line(&table.header));
         self.markdown.push_str(&line(&vec!["---".to_owned(); table.header.len()]));
         for (number, row) in table.rows.iter().enumerate() {
-            let cell = |(column, cell): (usize, &String)| match table.marked.contains(&(number, column)) {
-                true => format!("**{cell}**"),
-                false => cell.clone(),
-            };
+            let cell =
+                |(column, cell): (usize, &String)| match table.marked.contains(&(number, column)) {
+                    true => format!("**{cell}**"),
+                    false => cell.clone(),
+                };
             self.markdown.push_str(&line(&row.iter().enumerate().map(cell).collect::<Vec<_>>()));
         }
         if !table.caption.is_empty() {
@@ -91,7 +96,9 @@ pub(super) fn write(
     let mut pages = Pages { html: Page::new("Comparison"), markdown: "# Comparison\n".to_owned() };
     let budget = match (comparison.config.budget.images, comparison.config.budget.minutes) {
         (Some(images), Some(minutes)) => {
-            format!("{images} images seen, or {minutes} minutes of training{PLANNED} if that is less,")
+            format!(
+                "{images} images seen, or {minutes} minutes of training{PLANNED} if that is less,"
+            )
         }
         (Some(images), None) => format!("{images} images seen"),
         (_, minutes) => format!("{} minutes of training{PLANNED}", minutes.unwrap_or(0.0)),
@@ -133,7 +140,9 @@ pub(super) fn write(
     }
     write_json(&out.join("report.json"), comparison)?;
     write_atomic(&out.join("report.md"), |file| file.write_all(pages.markdown.as_bytes()))?;
-    Ok(write_atomic(&out.join("report.html"), |file| file.write_all(pages.html.render().as_bytes()))?)
+    Ok(write_atomic(&out.join("report.html"), |file| {
+        file.write_all(pages.html.render().as_bytes())
+    })?)
 }
 
 /// Adds the provenance at the end of the report.
@@ -159,7 +168,8 @@ fn models(pages: &mut Pages, comparison: &Comparison) {
             return "-".to_owned();
         }
         let value = count as f64 / unit;
-        let digits = if value >= 100.0 { 0 } else { (2.0 - value.max(1e-9).log10().floor()) as usize };
+        let digits =
+            if value >= 100.0 { 0 } else { (2.0 - value.max(1e-9).log10().floor()) as usize };
         format!("{value:.digits$}")
     };
     let million = |count: u64| scaled(count, 1e6);
@@ -181,14 +191,18 @@ fn models(pages: &mut Pages, comparison: &Comparison) {
             ),
             format!("{diverged} of {}, {rollbacks} rollbacks", runs.len()),
         ]);
-        let speed = |of: fn(&RunResult) -> Option<f64>| Spread::of_values(runs.iter().map(|run| of(run)));
-        let minutes = |run: &RunResult| Some(run.images as f64 / run.costs.train_images_per_second? / 60.0);
+        let speed =
+            |of: fn(&RunResult) -> Option<f64>| Spread::of_values(runs.iter().map(|run| of(run)));
+        let minutes =
+            |run: &RunResult| Some(run.images as f64 / run.costs.train_images_per_second? / 60.0);
         let milliseconds = |s: Spread| format!("{:.3}", 1e3 * s.mean);
         cost.push(vec![
             name.to_owned(),
             million(first.costs.train_macs),
             scaled(first.costs.epoch_macs, 1e12),
-            optional(speed(|run| run.costs.train_images_per_second).map(|s| format!("{:.1}", s.mean))),
+            optional(
+                speed(|run| run.costs.train_images_per_second).map(|s| format!("{:.1}", s.mean)),
+            ),
             optional(speed(minutes).map(|s| format!("{:.1}", s.mean))),
             optional(first.costs.classify_macs.map(million)),
             optional(speed(|run| run.costs.classify_seconds).map(milliseconds)),
@@ -199,7 +213,14 @@ fn models(pages: &mut Pages, comparison: &Comparison) {
     let text = |header: &[&str]| header.iter().map(|h| (*h).to_owned()).collect::<Vec<_>>();
     pages.heading("Models");
     pages.table(&Table {
-        header: text(&["model", "network", "learned from", "parameters", "images seen", "diverged"]),
+        header: text(&[
+            "model",
+            "network",
+            "learned from",
+            "parameters",
+            "images seen",
+            "diverged",
+        ]),
         rows,
         marked: Vec::new(),
         caption: String::new(),
@@ -255,11 +276,15 @@ fn against_noise(
         if spreads.iter().all(Option::is_none) {
             continue;
         }
-        let points =
-            sigmas.iter().zip(&spreads).filter_map(|(s, v)| Some((*s, (*v)?.estimate.scaled(factor))));
+        let points = sigmas
+            .iter()
+            .zip(&spreads)
+            .filter_map(|(s, v)| Some((*s, (*v)?.estimate.scaled(factor))));
         lines.push(Series::estimated(name, &points.collect::<Vec<_>>()));
         columns.iter_mut().zip(&spreads).for_each(|(column, s)| column.push(s.map(|s| s.estimate)));
-        let cell = |spread: &Option<Spread>| spread.map_or("-".to_owned(), |s| s.text(factor, digits, unit));
+        let cell = |spread: &Option<Spread>| {
+            spread.map_or("-".to_owned(), |s| s.text(factor, digits, unit))
+        };
         rows.push(std::iter::once(name.to_owned()).chain(spreads.iter().map(cell)).collect());
     }
     if rows.is_empty() {
@@ -287,12 +312,15 @@ fn robust(
     let (mut rows, mut lines) = (Vec::new(), Vec::new());
     let mut columns = vec![Vec::new(); attack.eps.len()];
     for (name, runs) in by_model(comparison) {
-        let of = |k: usize| Spread::of_estimates(runs.iter().map(|run| comparison.robust_estimate(run, k)));
+        let of = |k: usize| {
+            Spread::of_estimates(runs.iter().map(|run| comparison.robust_estimate(run, k)))
+        };
         let spreads: Vec<Spread> = (0..attack.eps.len()).filter_map(of).collect();
         if spreads.len() != attack.eps.len() || spreads.is_empty() {
             continue;
         }
-        let points = attack.eps.iter().zip(&spreads).map(|(eps, s)| (*eps, s.estimate.scaled(100.0)));
+        let points =
+            attack.eps.iter().zip(&spreads).map(|(eps, s)| (*eps, s.estimate.scaled(100.0)));
         lines.push(Series::estimated(name, &points.collect::<Vec<_>>()));
         columns.iter_mut().zip(&spreads).for_each(|(column, s)| column.push(Some(s.estimate)));
         let cells = spreads.iter().map(|s| s.text(100.0, 1, "%"));
@@ -309,7 +337,11 @@ fn robust(
         "{}-step {:?} PGD on {} images; eps in units of the [0, 1] range.",
         attack.steps,
         attack.norm,
-        comparison.runs.iter().find_map(|run| run.attacked).unwrap_or(attack.count.min(measures.test.len()))
+        comparison
+            .runs
+            .iter()
+            .find_map(|run| run.attacked)
+            .unwrap_or(attack.count.min(measures.test.len()))
     );
     let caption = format!("{measured} {}", caption(&columns, &marked)).trim_end().to_owned();
     pages.table(&Table { header, rows, marked, caption });
@@ -342,7 +374,9 @@ fn grid(
     if rows.len() == 2 {
         return Ok(None);
     }
-    let rows = rows.iter().map(|(caption, strip)| GridRow { caption: caption.clone(), images: vec![strip] });
+    let rows = rows
+        .iter()
+        .map(|(caption, strip)| GridRow { caption: caption.clone(), images: vec![strip] });
     let (cell, text) = (CELL * DENSITY as usize, TEXT * DENSITY as f32);
     let scale = (cell / height.max(width)).max(1);
     Ok(Some(Grid { rows: rows.collect(), scale, text, ..Grid::default() }.draw()?))

@@ -6,12 +6,17 @@ use crate::metrics::{Best, Estimate, distinct_best};
 use crate::report::{PERCENT, rounded_range};
 
 /// The meaning of the marks of a table.
-const MARKED: &str = "Marked: exceeds every other model by more than the 95% interval of the difference.";
+const MARKED: &str =
+    "Marked: exceeds every other model by more than the 95% interval of the difference.";
 /// Why nothing is marked in results of an earlier version.
-const UNKNOWN: &str = "Nothing is marked: an earlier version measured this, without standard errors.";
+const UNKNOWN: &str =
+    "Nothing is marked: an earlier version measured this, without standard errors.";
 
 /// The caption about the marks of a table with these columns.
-pub(super) fn caption(columns: &[Vec<Option<Estimate>>], marked: &[(usize, usize)]) -> &'static str {
+pub(super) fn caption(
+    columns: &[Vec<Option<Estimate>>],
+    marked: &[(usize, usize)],
+) -> &'static str {
     let unknown = columns.iter().flatten().flatten().any(|value| value.interval().is_none());
     match (marked.is_empty(), unknown) {
         (false, _) => MARKED,
@@ -45,14 +50,17 @@ impl Spread {
         let square = values.iter().map(|v| (v.value - mean).powi(2)).sum::<f64>();
         let deviation = (values.len() > 1).then(|| (square / (count - 1.0)).sqrt());
         let widest = values.iter().max_by(|a, b| a.half_width().total_cmp(&b.half_width()))?;
-        let estimate = widest.widened(mean, deviation.map_or(0.0, |deviation| deviation / count.sqrt()));
+        let estimate =
+            widest.widened(mean, deviation.map_or(0.0, |deviation| deviation / count.sqrt()));
         Some(Self { mean, deviation, estimate })
     }
 
     pub fn text(self, factor: f64, digits: usize, unit: &str) -> String {
         let mean = factor * self.mean;
         match self.deviation {
-            Some(deviation) => format!("{mean:.digits$}{unit} \u{b1} {:.digits$}", factor * deviation),
+            Some(deviation) => {
+                format!("{mean:.digits$}{unit} \u{b1} {:.digits$}", factor * deviation)
+            }
             None => format!("{mean:.digits$}{unit}"),
         }
     }
@@ -98,8 +106,9 @@ pub(super) fn quantities(comparison: &Comparison) -> [ShownQuantity; 5] {
 /// The best cell of each column after the first, if it is better than all others by more than the
 /// interval of the difference.
 pub(super) fn marked(columns: &[Vec<Option<Estimate>>], best: Best) -> Vec<(usize, usize)> {
-    let of =
-        |(column, values): (usize, &Vec<Option<Estimate>>)| Some((distinct_best(values, best)?, column + 1));
+    let of = |(column, values): (usize, &Vec<Option<Estimate>>)| {
+        Some((distinct_best(values, best)?, column + 1))
+    };
     columns.iter().enumerate().filter_map(of).collect()
 }
 
@@ -162,13 +171,17 @@ mod tests {
         let other = Estimate::share(0.79, 5000);
         assert!(one.estimate.exceeds(other) && !two.estimate.exceeds(other));
         assert!(Spread::of_values([None].into_iter()).is_none());
-        assert!(!Spread::of_values([Some(3.0)].into_iter()).unwrap().estimate.exceeds(other), "not known");
+        assert!(
+            !Spread::of_values([Some(3.0)].into_iter()).unwrap().estimate.exceeds(other),
+            "not known"
+        );
     }
 
     #[test]
     fn cells_are_marked_only_beyond_the_interval() {
         let column = |shares: [f64; 2], n| shares.map(|s| Some(Estimate::share(s, n))).to_vec();
-        let columns = [column([0.85, 0.80], 200), column([0.85, 0.80], 5000), column([0.80, 0.85], 5000)];
+        let columns =
+            [column([0.85, 0.80], 200), column([0.85, 0.80], 5000), column([0.80, 0.85], 5000)];
         assert_eq!(marked(&columns, Best::Highest), [(0, 2), (1, 3)]);
         assert_eq!(marked(&columns, Best::Lowest), [(1, 2), (0, 3)]);
     }

@@ -54,7 +54,10 @@ pub enum DataError {
         source: DecodeError,
     },
     /// More images cannot be decoded than may be skipped.
-    #[error("more than {limit} corrupt images (data.max_broken, --max-broken): {}, ...", list(named))]
+    #[error(
+        "more than {limit} corrupt images (data.max_broken, --max-broken): {}, ...",
+        list(named)
+    )]
     TooManyCorrupt {
         /// The most that may be skipped.
         limit: usize,
@@ -123,7 +126,9 @@ pub enum DataError {
         classes: usize,
     },
     /// A value that is NaN or outside the range of its set.
-    #[error("data set {name}: expected values in {range}, found {value} in image {image} at {index}")]
+    #[error(
+        "data set {name}: expected values in {range}, found {value} in image {image} at {index}"
+    )]
     ValueOutOfRange {
         /// The data set.
         name: String,
@@ -179,7 +184,11 @@ impl DataError {
         Self::Io { path: path.to_owned(), source }
     }
 
-    pub(super) fn malformed(path: &Path, expected: impl Into<String>, found: impl Into<String>) -> Self {
+    pub(super) fn malformed(
+        path: &Path,
+        expected: impl Into<String>,
+        found: impl Into<String>,
+    ) -> Self {
         Self::Malformed { path: path.to_owned(), expected: expected.into(), found: found.into() }
     }
 
@@ -191,12 +200,18 @@ impl DataError {
     /// Images that would have to be padded to a size that is smaller in height or width.
     pub(super) fn too_large_to_pad(name: &str, to: (usize, usize), have: (usize, usize)) -> Self {
         let expected = format!("images no larger than {}x{} to pad to that size", to.0, to.1);
-        let found =
-            format!("images of {}x{}; resize them instead (data.fit=resize, --fit resize)", have.0, have.1);
+        let found = format!(
+            "images of {}x{}; resize them instead (data.fit=resize, --fit resize)",
+            have.0, have.1
+        );
         Self::invalid(name, expected, found)
     }
 
-    pub(super) fn invalid(name: &str, expected: impl Into<String>, found: impl Into<String>) -> Self {
+    pub(super) fn invalid(
+        name: &str,
+        expected: impl Into<String>,
+        found: impl Into<String>,
+    ) -> Self {
         Self::Invalid { name: name.to_owned(), expected: expected.into(), found: found.into() }
     }
 }

@@ -36,14 +36,18 @@ pub(in crate::data) enum Left {
 impl Left {
     fn describe(self, count: usize, example: &str) -> String {
         let (one, many) = match self {
-            Self::Junk => ("folder that a system keeps for itself", "folders that a system keeps for itself"),
+            Self::Junk => {
+                ("folder that a system keeps for itself", "folders that a system keeps for itself")
+            }
             Self::BadName => ("file whose name is not UTF-8", "files whose names are not UTF-8"),
             Self::Dangling => ("link to nothing", "links to nothing"),
             Self::Circle => {
                 ("link to a folder that is read already", "links to folders that are read already")
             }
             Self::TooDeep => ("folder that lies too deep", "folders that lie too deep"),
-            Self::Elsewhere => ("image outside of these folders", "images outside of these folders"),
+            Self::Elsewhere => {
+                ("image outside of these folders", "images outside of these folders")
+            }
             Self::Format(name) => {
                 return format!("left out {count} {name} {}: {example}", plural("file", count));
             }
@@ -53,8 +57,12 @@ impl Left {
                 "file of a tar that a later one of the same name replaces",
                 "files of a tar that later ones of the same names replace",
             ),
-            Self::OtherTar => ("tar file of no part, or of another", "tar files of no part, or of others"),
-            Self::TarLink => ("link of a tar to what is not in it", "links of a tar to what is not in it"),
+            Self::OtherTar => {
+                ("tar file of no part, or of another", "tar files of no part, or of others")
+            }
+            Self::TarLink => {
+                ("link of a tar to what is not in it", "links of a tar to what is not in it")
+            }
         };
         let what = if count == 1 { one } else { many };
         format!("left out {count} {what}: {example}")

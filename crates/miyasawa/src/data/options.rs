@@ -132,7 +132,8 @@ impl OpenOptions {
     }
 
     pub(super) fn check(&self, name: &str) -> Result<(), DataError> {
-        let problem = |expected: &str, found: String| Err(DataError::invalid(name, expected, found));
+        let problem =
+            |expected: &str, found: String| Err(DataError::invalid(name, expected, found));
         if let Some(channels) = self.channels.filter(|c| !matches!(c, 1 | 3)) {
             return problem("1 or 3 channels", channels.to_string());
         }

@@ -45,7 +45,9 @@ impl EvalRow {
     pub fn estimate(&self, of: Quantity) -> Option<Estimate> {
         let errors = &self.errors;
         let (value, error) = match of {
-            Quantity::Accuracy => return Some(Estimate::within(self.accuracy?, errors.accuracy_interval)),
+            Quantity::Accuracy => {
+                return Some(Estimate::within(self.accuracy?, errors.accuracy_interval));
+            }
             Quantity::Psnr => (self.psnr?, errors.psnr_error),
             Quantity::PsnrGivenLabel => (self.psnr_given_label?, errors.psnr_given_label_error),
             Quantity::Ssim => (self.ssim?, errors.ssim_error),
@@ -69,7 +71,8 @@ mod tests {
         for quantity in [Quantity::Accuracy, Quantity::Psnr, Quantity::Ssim, Quantity::Ece] {
             assert_eq!(row.estimate(quantity).unwrap().interval(), None);
         }
-        let errors = RowErrors { accuracy_interval: Some([0.4, 0.6]), psnr_error: Some(0.5), ..row.errors };
+        let errors =
+            RowErrors { accuracy_interval: Some([0.4, 0.6]), psnr_error: Some(0.5), ..row.errors };
         let now = EvalRow { errors, ..row };
         let again: EvalRow = serde_json::from_str(&serde_json::to_string(&now).unwrap()).unwrap();
         assert_eq!(again, now);

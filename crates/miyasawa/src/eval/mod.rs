@@ -194,16 +194,19 @@ pub fn evaluate_gallery(
     monitor: &mut dyn Monitor,
 ) -> Option<Vec<EvalRow>> {
     let count = options.limit.unwrap_or(usize::MAX).min(images.len());
-    let mut levels: Vec<LevelMeters> = options.sigmas.iter().map(|_| LevelMeters::default()).collect();
+    let mut levels: Vec<LevelMeters> =
+        options.sigmas.iter().map(|_| LevelMeters::default()).collect();
     for k in 0..count {
         // Evenly spaced, as `Dataset::subset` chooses.
         let clean = &images[k * images.len() / count];
         for (level, (meters, &sigma)) in levels.iter_mut().zip(&options.sigmas).enumerate() {
             let noise = evaluation_noise(options.seed, level as u64, k, 1, clean.values().len());
-            let noisy = clean.values().iter().zip(noise).map(|(x, n)| x + sigma as f32 * n).collect();
+            let noisy =
+                clean.values().iter().zip(noise).map(|(x, n)| x + sigma as f32 * n).collect();
             let noisy = Image::new(clean.shape(), noisy).expect("the shape of the clean image");
             meters.noisy.add(noisy.values(), clean.values(), clean.shape());
-            if let Some(denoised) = infer::denoise(model, &noisy, sigma, None, device, &mut |_| ()) {
+            if let Some(denoised) = infer::denoise(model, &noisy, sigma, None, device, &mut |_| ())
+            {
                 let meter = meters.marginal.get_or_insert_default();
                 meter.add(denoised.values(), clean.values(), clean.shape());
             }
@@ -234,13 +237,17 @@ struct LevelMeters {
 
 impl LevelMeters {
     fn row(self, sigma: f64) -> EvalRow {
-        let (classes, marginal) = (self.classes.map(|m| m.result()), self.marginal.map(|m| m.result()));
+        let (classes, marginal) =
+            (self.classes.map(|m| m.result()), self.marginal.map(|m| m.result()));
         let errors = RowErrors {
             accuracy_interval: classes.and_then(|c| c.accuracy_interval),
             ece_error: classes.and_then(|c| c.ece_error),
             psnr_error: marginal.and_then(|m| m.psnr_error),
             ssim_error: marginal.and_then(|m| m.ssim_error),
-            psnr_given_label_error: self.class_conditional.as_ref().and_then(|m| m.result().psnr_error),
+            psnr_given_label_error: self
+                .class_conditional
+                .as_ref()
+                .and_then(|m| m.result().psnr_error),
         };
         let finite = |value: Option<f64>| value.filter(|v| v.is_finite());
         EvalRow {
@@ -287,7 +294,8 @@ impl<'a, P: Predict + Sync> Meters<'a, P> {
         let (classify, denoise) = (self.options.classify, self.options.denoise);
         for (level, meters) in self.level_meters.iter_mut().enumerate() {
             let (sigma, seed) = (self.options.sigmas[level], self.options.seed);
-            let batch = noisy_batch_at(data, range, noise_index, sigma, [seed, level as u64], self.device);
+            let batch =
+                noisy_batch_at(data, range, noise_index, sigma, [seed, level as u64], self.device);
             let class_conditional = (classify && denoise).then_some(&batch.labels);
             let found = parallel::predict(
                 self.model,
@@ -304,7 +312,11 @@ impl<'a, P: Predict + Sync> Meters<'a, P> {
                 meters.marginal.get_or_insert_default().add(&host(denoised), &batch.clean, image);
             }
             if let Some(denoised) = found.class_conditional {
-                meters.class_conditional.get_or_insert_default().add(&host(denoised), &batch.clean, image);
+                meters.class_conditional.get_or_insert_default().add(
+                    &host(denoised),
+                    &batch.clean,
+                    image,
+                );
             }
             monitor.progress(&Progress::new(TASK, (level + 1) as f64 / levels));
             if monitor.stop() {
@@ -315,6 +327,11 @@ impl<'a, P: Predict + Sync> Meters<'a, P> {
     }
 
     fn rows(self) -> Vec<EvalRow> {
-        self.options.sigmas.iter().zip(self.level_meters).map(|(sigma, meters)| meters.row(*sigma)).collect()
+        self.options
+            .sigmas
+            .iter()
+            .zip(self.level_meters)
+            .map(|(sigma, meters)| meters.row(*sigma))
+            .collect()
     }
 }

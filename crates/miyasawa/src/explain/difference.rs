@@ -42,7 +42,10 @@ pub fn explain<N: EnergyNetwork>(
     device: &Device,
 ) -> Vec<Explanation> {
     let known = model.net.classes();
-    assert!(labels.iter().all(|label| *label < known), "classes {labels:?}, the model knows {known}");
+    assert!(
+        labels.iter().all(|label| *label < known),
+        "classes {labels:?}, the model knows {known}"
+    );
     let image = |batch: Tensor<4>| to_images(batch).remove(0);
     let with_graph = untracked(model.clone());
     let point = model.at(&to_tensor(y, device), &level(sigma, device));
@@ -97,11 +100,13 @@ mod tests {
 
     /// Random networks have low confidence; logits a hundred times as large make it high.
     fn model(scale: f32, classes: usize, device: &Device) -> JointModel<crate::model::GradResNet> {
-        let config = GradResNetConfig { width: 8, blocks: vec![1, 1], ..GradResNetConfig::new(1, classes) };
+        let config =
+            GradResNetConfig { width: 8, blocks: vec![1, 1], ..GradResNetConfig::new(1, classes) };
         let mut values = params::collect(&config.init(device, 7));
         for name in ["class_head.weight", "class_head.bias"] {
             let data = values[name].clone();
-            let larger: Vec<f32> = data.as_slice::<f32>().unwrap().iter().map(|v| v * scale).collect();
+            let larger: Vec<f32> =
+                data.as_slice::<f32>().unwrap().iter().map(|v| v * scale).collect();
             values.insert(name.into(), TensorData::new(larger, data.shape().clone()));
         }
         JointModel::new(config.with_params(values, device).unwrap(), 0.5)
@@ -115,7 +120,12 @@ mod tests {
         for scale in [1.0, 30.0, 100.0, 300.0] {
             let model = model(scale, 10, &device);
             for one in explain(&model, &y, 0.2, &[0, 3, 4, 5, 9], &device) {
-                assert!(one.relative_error < 1e-4, "{scale} {}: {:e}", one.label, one.relative_error);
+                assert!(
+                    one.relative_error < 1e-4,
+                    "{scale} {}: {:e}",
+                    one.label,
+                    one.relative_error
+                );
                 assert!(one.gradient.values().iter().any(|v| *v != 0.0));
                 least_doubt = least_doubt.min(1.0 - one.probs[one.label]);
             }

@@ -30,7 +30,13 @@ pub struct Jacobian<N: EnergyNetwork> {
 
 impl<N: EnergyNetwork> Jacobian<N> {
     /// The Jacobian at `y`; `batch` products go through the network at once.
-    pub fn new(model: &JointModel<N>, y: &Image, sigma: f64, batch: usize, device: &Device) -> Self {
+    pub fn new(
+        model: &JointModel<N>,
+        y: &Image,
+        sigma: f64,
+        batch: usize,
+        device: &Device,
+    ) -> Self {
         let (channels, height, width) = y.shape();
         let device = device.clone().inner();
         Self {
@@ -62,14 +68,18 @@ impl<N: EnergyNetwork> Jacobian<N> {
         for block in vectors.chunks(self.batch) {
             let n = block.len();
             let shape = [n, channels, height, width];
-            let y = Tensor::<4>::from_data(TensorData::new(self.y.repeat(n), shape), &tracked).require_grad();
+            let y = Tensor::<4>::from_data(TensorData::new(self.y.repeat(n), shape), &tracked)
+                .require_grad();
             let sigma = Tensor::<1>::full([n], self.sigma as f32, &tracked);
             let denoised = self.model.at(&y, &sigma).denoised();
             let v: Vec<f32> = block.iter().flatten().map(|v| *v as f32).collect();
             let v = Tensor::<4>::from_data(TensorData::new(v, shape), &self.device).autodiff();
             let mut gradients = (denoised * v).sum().backward();
-            let product = y.grad_remove(&mut gradients).map_or_else(|| vec![0.0; n * self.len()], host);
-            out.extend(product.chunks(self.len()).map(|p| p.iter().map(|p| f64::from(*p)).collect()));
+            let product =
+                y.grad_remove(&mut gradients).map_or_else(|| vec![0.0; n * self.len()], host);
+            out.extend(
+                product.chunks(self.len()).map(|p| p.iter().map(|p| f64::from(*p)).collect()),
+            );
         }
         out
     }
@@ -195,7 +205,8 @@ pub fn spectrum<N: EnergyNetwork>(
 ) -> Vec<LevelSpectrum> {
     let at = |(level, &sigma): (usize, &f64)| {
         let noise = evaluation_noise(options.seed, level as u64, 0, 1, clean.values().len());
-        let noisy = clean.values().iter().zip(noise).map(|(v, noise)| v + sigma as f32 * noise).collect();
+        let noisy =
+            clean.values().iter().zip(noise).map(|(v, noise)| v + sigma as f32 * noise).collect();
         let y = Image::new(clean.shape(), noisy).unwrap_or_else(|_| clean.clone());
         let (trace, squares, trace_error) = Jacobian::new(model, &y, sigma, options.batch, device)
             .trace_and_squares(options.probes, options.seed);
@@ -221,7 +232,8 @@ mod tests {
     }
 
     fn image() -> Image {
-        Image::new((1, 6, 5), (0..30).map(|i| ((i * 17) % 30) as f32 / 20.0 - 0.7).collect()).unwrap()
+        Image::new((1, 6, 5), (0..30).map(|i| ((i * 17) % 30) as f32 / 20.0 - 0.7).collect())
+            .unwrap()
     }
 
     fn unit(k: u64) -> Vec<f64> {
@@ -243,11 +255,18 @@ mod tests {
         let (u, v) = (unit(0), unit(1));
         let products = jacobian.apply(&[u.clone(), v.clone(), u.clone(), v.clone()]);
         assert!((dot(&v, &products[0]) - dot(&u, &products[1])).abs() < 1e-5, "J is symmetric");
-        assert!(products[0].iter().zip(&products[2]).all(|(a, b)| (a - b).abs() < 1e-6), "batches agree");
+        assert!(
+            products[0].iter().zip(&products[2]).all(|(a, b)| (a - b).abs() < 1e-6),
+            "batches agree"
+        );
         let denoised = |step: f64| -> Vec<f32> {
             let moved = y.values().iter().zip(&u).map(|(y, u)| y + (step * u) as f32).collect();
             let moved = Image::new((1, 6, 5), moved).unwrap();
-            host(model.at(&to_tensor(&moved, &device), &Tensor::full([1], sigma as f32, &device)).denoised())
+            host(
+                model
+                    .at(&to_tensor(&moved, &device), &Tensor::full([1], sigma as f32, &device))
+                    .denoised(),
+            )
         };
         let h = 0.02;
         let scale = products[0].iter().fold(0.0f64, |m, p| m.max(p.abs()));
@@ -264,9 +283,14 @@ mod tests {
         let jacobian = Jacobian::new(&model, &y, 0.5, 8, &device);
         let options = JacobianOptions { vectors: 4, iterations: 6, ..JacobianOptions::default() };
         let found = jacobian.spectrum(&options);
-        for ((value, vector), residual) in found.values.iter().zip(&found.vectors).zip(&found.residuals) {
+        for ((value, vector), residual) in
+            found.values.iter().zip(&found.vectors).zip(&found.residuals)
+        {
             let product = &jacobian.apply(std::slice::from_ref(vector))[0];
-            assert!((dot(vector, product) - value).abs() < 1e-4, "a Rayleigh quotient is the eigenvalue");
+            assert!(
+                (dot(vector, product) - value).abs() < 1e-4,
+                "a Rayleigh quotient is the eigenvalue"
+            );
             assert!(*residual < 5e-2, "{:?}", found.residuals);
         }
         // The full matrix, a column for each unit vector.
@@ -298,7 +322,8 @@ mod tests {
                     && (found.squares - 30.0 * shrink * shrink).abs() < 1e-3
             );
         }
-        let found = Jacobian::new(&model, &image(), 0.5, 8, &device).spectrum(&JacobianOptions::default());
+        let found =
+            Jacobian::new(&model, &image(), 0.5, 8, &device).spectrum(&JacobianOptions::default());
         assert!(found.values.iter().all(|v| (v - 0.5).abs() < 1e-4), "{:?}", found.values);
     }
 }

@@ -40,7 +40,12 @@ fn extend(basis: &mut Vec<Vec<f64>>, mut v: Vec<f64>) {
 /// the block Krylov space `start, A start, A^2 start, ...` of at most `size` dimensions (block
 /// Lanczos with full orthogonalisation: Golub & Underwood 1977; the start is random, as Musco &
 /// Musco 2015 analyse).
-pub(super) fn leading(start: Vec<Vec<f64>>, count: usize, size: usize, apply: &mut Apply<'_>) -> Eigen {
+pub(super) fn leading(
+    start: Vec<Vec<f64>>,
+    count: usize,
+    size: usize,
+    apply: &mut Apply<'_>,
+) -> Eigen {
     let length = start.first().map_or(0, Vec::len);
     let size = size.min(length);
     let mut basis: Vec<Vec<f64>> = Vec::new();
@@ -61,7 +66,11 @@ pub(super) fn leading(start: Vec<Vec<f64>>, count: usize, size: usize, apply: &m
     }
     let m = basis.len();
     let projected: Vec<Vec<f64>> = (0..m)
-        .map(|i| (0..m).map(|j| 0.5 * (dot(&basis[i], &mapped[j]) + dot(&basis[j], &mapped[i]))).collect())
+        .map(|i| {
+            (0..m)
+                .map(|j| 0.5 * (dot(&basis[i], &mapped[j]) + dot(&basis[j], &mapped[i])))
+                .collect()
+        })
         .collect();
     let (values, rotations) = jacobi(projected);
     let mut order: Vec<usize> = (0..m).collect();
@@ -69,11 +78,13 @@ pub(super) fn leading(start: Vec<Vec<f64>>, count: usize, size: usize, apply: &m
     let mut out = Eigen { values: Vec::new(), vectors: Vec::new(), residuals: Vec::new() };
     for &k in order.iter().take(count) {
         let combine = |vectors: &[Vec<f64>]| -> Vec<f64> {
-            let at = |i: usize| vectors.iter().enumerate().map(|(j, v)| rotations[j][k] * v[i]).sum();
+            let at =
+                |i: usize| vectors.iter().enumerate().map(|(j, v)| rotations[j][k] * v[i]).sum();
             (0..length).map(at).collect()
         };
         let (vector, image) = (combine(&basis), combine(&mapped));
-        let residual: f64 = image.iter().zip(&vector).map(|(a, v)| (a - values[k] * v).powi(2)).sum();
+        let residual: f64 =
+            image.iter().zip(&vector).map(|(a, v)| (a - values[k] * v).powi(2)).sum();
         out.values.push(values[k]);
         out.vectors.push(vector);
         out.residuals.push(residual.sqrt());
@@ -96,7 +107,9 @@ mod tests {
         let mut apply = |block: &[Vec<f64>]| -> Vec<Vec<f64>> {
             products.set(products.get() + block.len());
             let at = |v: &Vec<f64>, i: usize| {
-                2.0 * v[i] - if i > 0 { v[i - 1] } else { 0.0 } - if i + 1 < n { v[i + 1] } else { 0.0 }
+                2.0 * v[i]
+                    - if i > 0 { v[i - 1] } else { 0.0 }
+                    - if i + 1 < n { v[i + 1] } else { 0.0 }
             };
             // Cubed, so that the leading eigenvalues are well separated.
             let cube = |v: &Vec<f64>| {
@@ -112,11 +125,13 @@ mod tests {
         let start: Vec<Vec<f64>> =
             (0..6).map(|_| (0..n).map(|_| rng.random::<f64>() - 0.5).collect()).collect();
         let found = leading(start.clone(), 4, 48, &mut apply);
-        let exact = |k: f64| (2.0 - 2.0 * (k * std::f64::consts::PI / (n as f64 + 1.0)).cos()).powi(3);
+        let exact =
+            |k: f64| (2.0 - 2.0 * (k * std::f64::consts::PI / (n as f64 + 1.0)).cos()).powi(3);
         for (i, value) in found.values.iter().enumerate() {
             assert!((value - exact((n - i) as f64)).abs() < 1e-6, "{i}: {value}");
             assert!(
-                found.residuals[i] < 0.1 && (dot(&found.vectors[i], &found.vectors[i]) - 1.0).abs() < 1e-9
+                found.residuals[i] < 0.1
+                    && (dot(&found.vectors[i], &found.vectors[i]) - 1.0).abs() < 1e-9
             );
             assert!(dot(&found.vectors[i], &found.vectors[(i + 1) % 4]).abs() < 1e-9);
         }

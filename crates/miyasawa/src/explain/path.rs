@@ -73,7 +73,8 @@ pub fn counterfactual<N: EnergyNetwork>(
         let direction = Norm::L2.steepest(&difference);
         // A step in [0, 1] is twice as long in [-1, 1].
         let length = 2.0 * options.step as f32;
-        let next = values.iter().zip(direction).map(|(v, d)| (v + length * d).clamp(-1.0, 1.0)).collect();
+        let next =
+            values.iter().zip(direction).map(|(v, d)| (v + length * d).clamp(-1.0, 1.0)).collect();
         y = Tensor::from_data(TensorData::new(next, [1, channels, height, width]), device);
     }
 }
@@ -86,19 +87,25 @@ mod tests {
     #[test]
     fn a_path_raises_the_probability_in_even_steps() {
         let device = Device::flex();
-        let config = GradResNetConfig { width: 8, blocks: vec![1, 1], ..GradResNetConfig::new(1, 3) };
+        let config =
+            GradResNetConfig { width: 8, blocks: vec![1, 1], ..GradResNetConfig::new(1, 3) };
         let model = JointModel::new(config.init(&device, 1), 0.5);
         let values = (0..64).map(|i| ((i * 37) % 64) as f32 / 80.0 - 0.4).collect();
         let start = Image::new((1, 8, 8), values).unwrap();
-        let options = CounterfactualOptions { sigma: 0.3, label: 2, step: 0.05, steps: 6, confidence: 2.0 };
+        let options =
+            CounterfactualOptions { sigma: 0.3, label: 2, step: 0.05, steps: 6, confidence: 2.0 };
         let path = counterfactual(&model, &start, &options, &device);
         assert_eq!((path.steps.len(), path.reached), (7, false));
         assert_eq!(path.steps[0].distance, 0.0);
         assert!((path.steps[1].distance - 0.05).abs() < 1e-4, "{}", path.steps[1].distance);
         let probs: Vec<f32> = path.steps.iter().map(|s| s.probs[2]).collect();
         assert!(probs.is_sorted() && probs[6] > probs[0], "{probs:?}");
-        let short =
-            counterfactual(&model, &start, &CounterfactualOptions { confidence: 0.0, ..options }, &device);
+        let short = counterfactual(
+            &model,
+            &start,
+            &CounterfactualOptions { confidence: 0.0, ..options },
+            &device,
+        );
         assert_eq!((short.steps.len(), short.reached), (1, true));
     }
 }

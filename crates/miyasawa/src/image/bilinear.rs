@@ -38,12 +38,15 @@ pub(crate) fn bilinear(
         "the window is within the image"
     );
     let pixel = pixel_type(channels);
-    let entire = ImageRef::new(side(size.1), side(size.0), samples, pixel).expect("the length was checked");
+    let entire =
+        ImageRef::new(side(size.1), side(size.0), samples, pixel).expect("the length was checked");
     let (top, left) = (side(window.top), side(window.left));
     let cut = CroppedImage::new(&entire, left, top, side(window.width), side(window.height))
         .expect("the window was checked");
     let mut out = Image::new(side(to.1), side(to.0), pixel);
-    Resizer::new().resize(&cut, &mut out, &options()).expect("both images have the same kind of pixels");
+    Resizer::new()
+        .resize(&cut, &mut out, &options())
+        .expect("both images have the same kind of pixels");
     out.into_vec()
 }
 
@@ -77,8 +80,8 @@ fn cut_and_resize(
     let (top, height) = cut(window.top, window.height, size.0, scaled.0);
     let (left, width) = cut(window.left, window.width, size.1, scaled.1);
     let pixel = pixel_type(channels);
-    let entire =
-        ImageRef::new(side(size.1), side(size.0), samples, pixel).expect("as many samples as the size says");
+    let entire = ImageRef::new(side(size.1), side(size.0), samples, pixel)
+        .expect("as many samples as the size says");
     let options = options().crop(left, top, width, height);
     let mut out = Image::new(side(window.width), side(window.height), pixel);
     Resizer::new().resize(&entire, &mut out, &options).expect("the part is within the image");
@@ -107,7 +110,8 @@ pub(crate) fn resize_crop(
         (long(n, height, width).max(to.0), n as usize)
     };
     // Python's round, to even.
-    let start = |entire: usize, part: usize| ((entire - part) as f64 / 2.0).round_ties_even() as usize;
+    let start =
+        |entire: usize, part: usize| ((entire - part) as f64 / 2.0).round_ties_even() as usize;
     let (top, left) = (start(scaled.0, to.0), start(scaled.1, to.1));
     // Nearly all of a narrow strip is cropped away: it is cropped before it is resized.
     if (scaled.0 as u64).saturating_mul(scaled.1 as u64) > MAX_PIXELS {
@@ -165,9 +169,13 @@ mod tests {
 
     #[test]
     fn a_crop_of_any_shape_is_covered() {
-        for (size, to) in
-            [((5, 9), (4, 4)), ((9, 5), (4, 4)), ((3, 3), (2, 6)), ((50, 4), (3, 8)), ((1, 1), (4, 3))]
-        {
+        for (size, to) in [
+            ((5, 9), (4, 4)),
+            ((9, 5), (4, 4)),
+            ((3, 3), (2, 6)),
+            ((50, 4), (3, 8)),
+            ((1, 1), (4, 3)),
+        ] {
             let out = resize_crop(&vec![77; size.0 * size.1], 1, size, to, 0.875);
             assert_eq!(out, vec![77; to.0 * to.1], "{size:?} to {to:?}");
         }
@@ -193,8 +201,8 @@ mod tests {
 
     const PILLOW_DOWN: &[u8] = &[99, 164, 111, 149, 142, 139];
     const PILLOW_MIXED: &[u8] = &[
-        38, 132, 121, 168, 59, 153, 142, 98, 86, 180, 169, 56, 112, 206, 195, 82, 138, 130, 201, 108, 165,
-        104, 159, 135, 186, 109, 99, 156,
+        38, 132, 121, 168, 59, 153, 142, 98, 86, 180, 169, 56, 112, 206, 195, 82, 138, 130, 201,
+        108, 165, 104, 159, 135, 186, 109, 99, 156,
     ];
     const PILLOW_WINDOW: &[u8] = &[174, 190, 129, 145];
 }

@@ -91,7 +91,9 @@ impl Decoded {
             Samples::Sixteen(samples) => {
                 samples.into_iter().map(|v| ((u32::from(v) + 128) / 257) as u8).collect()
             }
-            Samples::Float(samples) => samples.into_iter().map(|v| (v * 255.0).round() as u8).collect(),
+            Samples::Float(samples) => {
+                samples.into_iter().map(|v| (v * 255.0).round() as u8).collect()
+            }
         }
     }
 
@@ -105,14 +107,20 @@ impl Decoded {
     pub fn into_floats(self) -> Vec<f32> {
         match self.samples {
             Samples::Eight(samples) => planes(&samples, self.channels, crate::range::normalise),
-            Samples::Sixteen(samples) => planes(&samples, self.channels, |v| f32::from(v) / 32767.5 - 1.0),
+            Samples::Sixteen(samples) => {
+                planes(&samples, self.channels, |v| f32::from(v) / 32767.5 - 1.0)
+            }
             Samples::Float(samples) => planes(&samples, self.channels, |v| 2.0 * v - 1.0),
         }
     }
 }
 
 /// Samples (H, W, C) as planes (C, H, W).
-pub(crate) fn planes<S: Copy, T>(samples: &[S], channels: usize, convert: impl Fn(S) -> T) -> Vec<T> {
+pub(crate) fn planes<S: Copy, T>(
+    samples: &[S],
+    channels: usize,
+    convert: impl Fn(S) -> T,
+) -> Vec<T> {
     (0..channels).flat_map(|c| samples[c..].iter().step_by(channels)).map(|&v| convert(v)).collect()
 }
 
@@ -161,7 +169,9 @@ pub(super) struct Opened<'b> {
 /// Converts a decoder's error.
 fn explained(name: &'static str) -> impl Fn(image::ImageError) -> DecodeError {
     move |error| match error {
-        image::ImageError::Unsupported(e) => DecodeError::Unsupported { format: name, found: one_line(&e) },
+        image::ImageError::Unsupported(e) => {
+            DecodeError::Unsupported { format: name, found: one_line(&e) }
+        }
         // The details are in the decoder's error; the outer error only repeats the format's name.
         e => DecodeError::Damaged {
             format: name,
@@ -192,7 +202,10 @@ pub(super) fn open<'b>(
 }
 
 /// Checks the size in a header.
-pub(super) fn check_size(format: &'static str, (width, height): (u32, u32)) -> Result<(), DecodeError> {
+pub(super) fn check_size(
+    format: &'static str,
+    (width, height): (u32, u32),
+) -> Result<(), DecodeError> {
     if u64::from(width) * u64::from(height) > MAX_PIXELS {
         return Err(DecodeError::TooLarge { width, height });
     }
@@ -253,7 +266,9 @@ where
 /// there by chance; thumbnails, which have a marker of their own, come before.
 fn jpeg_is_ended(bytes: &[u8]) -> bool {
     let mut at = 2;
-    while let Some(&[0xff, marker]) = bytes.get(at..at + 2).and_then(|b| <&[u8; 2]>::try_from(b).ok()) {
+    while let Some(&[0xff, marker]) =
+        bytes.get(at..at + 2).and_then(|b| <&[u8; 2]>::try_from(b).ok())
+    {
         match marker {
             0xff => at += 1,
             0xd9 => return true,

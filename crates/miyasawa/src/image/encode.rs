@@ -46,7 +46,8 @@ impl Content<'_> {
     pub fn interleaved<T>(&self, value: impl Fn(f32) -> T, alpha: impl Fn(f32) -> T) -> Vec<T> {
         let (channels, height, width) = self.image.shape();
         let (plane, values) = (height * width, self.image.values());
-        let mut samples = Vec::with_capacity(plane * (channels + usize::from(self.alpha.is_some())));
+        let mut samples =
+            Vec::with_capacity(plane * (channels + usize::from(self.alpha.is_some())));
         for at in 0..plane {
             samples.extend(values[at..].iter().step_by(plane).map(|&v| value(v)));
             samples.extend(self.alpha.map(|(opacity, _)| alpha(opacity[at])));
@@ -72,7 +73,8 @@ pub(super) fn over_white(image: &Image, opacity: &[f32], kind: Opacity) -> Image
         Opacity::Straight => (value - 1.0) * alpha + 1.0,
         Opacity::Premultiplied => value + 2.0 * (1.0 - alpha),
     };
-    let values = image.values().chunks(opacity.len()).flat_map(|plane| plane.iter().zip(opacity).map(laid));
+    let values =
+        image.values().chunks(opacity.len()).flat_map(|plane| plane.iter().zip(opacity).map(laid));
     Image { values: values.collect(), ..*image }
 }
 
@@ -146,9 +148,15 @@ fn png(content: &Content<'_>, (width, height): (u32, u32)) -> Result<Vec<u8>, pn
 fn opaque_samples(content: &Content<'_>) -> (Vec<u8>, ExtendedColorType) {
     let opaque = content.opaque();
     let image = opaque.as_ref().unwrap_or(content.image);
-    let content =
-        Content { image, alpha: None, scale: None, metadata: content.metadata, tags: Tags::default() };
-    let colour = if image.channels() == 1 { ExtendedColorType::L8 } else { ExtendedColorType::Rgb8 };
+    let content = Content {
+        image,
+        alpha: None,
+        scale: None,
+        metadata: content.metadata,
+        tags: Tags::default(),
+    };
+    let colour =
+        if image.channels() == 1 { ExtendedColorType::L8 } else { ExtendedColorType::Rgb8 };
     (content.eight(), colour)
 }
 
@@ -161,7 +169,8 @@ fn jpeg(content: &Content<'_>, (width, height): (u32, u32)) -> Result<Vec<u8>, i
     if let Some(density) = metadata.density {
         // Integers for each centimetre are stored exactly.
         let is_integer = |v: f64| (v - v.round()).abs() < 1e-6;
-        let metric = density.unit == Unit::Centimetre && is_integer(density.x) && is_integer(density.y);
+        let metric =
+            density.unit == Unit::Centimetre && is_integer(density.x) && is_integer(density.y);
         let (x, y) = if metric { (density.x, density.y) } else { density.per_inch() };
         let unit = match density.unit {
             Unit::None => PixelDensityUnit::PixelAspectRatio,
@@ -174,7 +183,8 @@ fn jpeg(content: &Content<'_>, (width, height): (u32, u32)) -> Result<Vec<u8>, i
     let fits = |block: &&Vec<u8>| block.len() <= MOST_IN_JPEG;
     // This encoder can store both.
     let _ = encoder.set_icc_profile(metadata.icc.clone().unwrap_or_default());
-    let _ = encoder.set_exif_metadata(metadata.exif.as_ref().filter(fits).cloned().unwrap_or_default());
+    let _ =
+        encoder.set_exif_metadata(metadata.exif.as_ref().filter(fits).cloned().unwrap_or_default());
     encoder.write_image(&samples, width, height, colour)?;
     // The other segments come before the first one that is not an application's.
     let more: Vec<u8> = metadata
@@ -191,7 +201,10 @@ fn jpeg(content: &Content<'_>, (width, height): (u32, u32)) -> Result<Vec<u8>, i
     Ok(bytes)
 }
 
-fn webp(content: &Content<'_>, (width, height): (u32, u32)) -> Result<Vec<u8>, image_webp::EncodingError> {
+fn webp(
+    content: &Content<'_>,
+    (width, height): (u32, u32),
+) -> Result<Vec<u8>, image_webp::EncodingError> {
     use image_webp::{ColorType, WebPEncoder};
     let metadata = content.metadata;
     let colour = match (content.image.channels(), content.alpha.is_some()) {

@@ -100,8 +100,9 @@ impl Image {
 
     fn encode(&self, path: &Path, format: Format) -> Result<Vec<u8>, ImageError> {
         let (metadata, tags) = (&Metadata::default(), Tags::default());
-        encode(format, &Content { image: self, alpha: None, scale: None, metadata, tags })
-            .map_err(|found| ImageError::Encode { path: path.to_owned(), format: format.name(), found })
+        encode(format, &Content { image: self, alpha: None, scale: None, metadata, tags }).map_err(
+            |found| ImageError::Encode { path: path.to_owned(), format: format.name(), found },
+        )
     }
 }
 

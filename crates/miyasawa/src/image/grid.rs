@@ -39,7 +39,14 @@ pub struct Grid<'a> {
 
 impl Default for Grid<'_> {
     fn default() -> Self {
-        Self { rows: Vec::new(), columns: Vec::new(), note: String::new(), gap: 4, scale: 1, text: 15.0 }
+        Self {
+            rows: Vec::new(),
+            columns: Vec::new(),
+            note: String::new(),
+            gap: 4,
+            scale: 1,
+            text: 15.0,
+        }
     }
 }
 
@@ -50,7 +57,8 @@ impl Default for Grid<'_> {
 ///
 /// As [`Grid::draw`].
 pub fn grid(rows: &[Vec<Image>], gap: usize, scale: usize) -> Result<Image, ImageError> {
-    let rows = rows.iter().map(|row| GridRow { caption: String::new(), images: row.iter().collect() });
+    let rows =
+        rows.iter().map(|row| GridRow { caption: String::new(), images: row.iter().collect() });
     let figure = Grid { rows: rows.collect(), gap, scale, ..Grid::default() };
     figure.draw_with_border(0)
 }
@@ -70,7 +78,8 @@ impl Canvas {
             let plane = &image.values[(c % image.channels) * height * width..][..height * width];
             for y in 0..height * scale {
                 let from = &plane[y / scale * width..][..width];
-                let to = &mut self.values[(c * self.height + top + y) * self.width + left..][..width * scale];
+                let to = &mut self.values[(c * self.height + top + y) * self.width + left..]
+                    [..width * scale];
                 to.chunks_exact_mut(scale).zip(from).for_each(|(to, &value)| to.fill(value));
             }
         }
@@ -103,7 +112,8 @@ impl Grid<'_> {
 
     fn draw_with_border(&self, border: usize) -> Result<Image, ImageError> {
         let all = || self.rows.iter().flat_map(|row| &row.images);
-        let Some(channels) = all().map(|image| image.channels).max().filter(|_| self.scale > 0) else {
+        let Some(channels) = all().map(|image| image.channels).max().filter(|_| self.scale > 0)
+        else {
             return Err(ImageError::Shape {
                 expected: "a grid of at least one image at a scale of at least 1".to_owned(),
                 found: format!("{} images at scale {}", all().count(), self.scale),
@@ -121,11 +131,14 @@ impl Grid<'_> {
                 widest.max(pen.widest_word(heading(c)))
             })
             .collect();
-        let headings: Vec<Vec<String>> = (0..count).map(|c| pen.wrap(heading(c), widths[c])).collect();
+        let headings: Vec<Vec<String>> =
+            (0..count).map(|c| pen.wrap(heading(c), widths[c])).collect();
         let heading_lines = headings.iter().map(Vec::len).max().unwrap_or(0);
 
-        let captions: Vec<Vec<&str>> = self.rows.iter().map(|row| row.caption.lines().collect()).collect();
-        let caption_width = captions.iter().flatten().map(|line| pen.width(line)).max().unwrap_or(0);
+        let captions: Vec<Vec<&str>> =
+            self.rows.iter().map(|row| row.caption.lines().collect()).collect();
+        let caption_width =
+            captions.iter().flatten().map(|line| pen.width(line)).max().unwrap_or(0);
         let heights: Vec<usize> = self
             .rows
             .iter()
@@ -149,7 +162,8 @@ impl Grid<'_> {
         let height = sum(&heights).saturating_add(top).saturating_add(border + below);
         check_size(height, width)?;
 
-        let mut canvas = Canvas { channels, height, width, values: vec![PAPER; channels * height * width] };
+        let mut canvas =
+            Canvas { channels, height, width, values: vec![PAPER; channels * height * width] };
         let mut x = left;
         for (lines, column) in headings.iter().zip(&widths) {
             // Headings end just above the images: short ones begin lower.

@@ -120,7 +120,9 @@ pub(super) fn sniff(bytes: &[u8]) -> Result<(ImageFormat, &'static str), DecodeE
 
 /// Whether bytes begin as a TIFF file does, classic or big.
 pub(super) fn is_tiff(bytes: &[u8]) -> bool {
-    [&b"II\x2a\0"[..], b"MM\0\x2a", b"II\x2b\0", b"MM\0\x2b"].iter().any(|magic| bytes.starts_with(magic))
+    [&b"II\x2a\0"[..], b"MM\0\x2a", b"II\x2b\0", b"MM\0\x2b"]
+        .iter()
+        .any(|magic| bytes.starts_with(magic))
 }
 
 /// The message for a camera's raw file, however it is detected.
@@ -147,7 +149,11 @@ const FOREIGN: [(usize, &[u8], &str); 47] = [
     (4, b"ftypmsf1", HEIC),
     (4, b"ftypavif", "an AVIF image: convert it to PNG first (for example with `avifdec`)"),
     (4, b"ftypavis", "an AVIF sequence: convert it to PNG first (for example with `avifdec`)"),
-    (4, b"ftyp", "a video (MP4 or QuickTime): take images out of it first (for example with `ffmpeg`)"),
+    (
+        4,
+        b"ftyp",
+        "a video (MP4 or QuickTime): take images out of it first (for example with `ffmpeg`)",
+    ),
     (0, b"\x1a\x45\xdf\xa3", "a video (Matroska or WebM): take images out of it first"),
     (0, b"\xff\x0a", JXL),
     (0, b"\0\0\0\x0cJXL \r\n\x87\n", JXL),
@@ -170,27 +176,39 @@ const FOREIGN: [(usize, &[u8], &str); 47] = [
     (0, b"MATLAB 5.0", "a MATLAB file (.mat): write its arrays as TIFF first"),
     (0, b"SIMPLE  =", "a FITS image: convert it to a TIFF of 32-bit float values first"),
     (128, b"DICM", "a DICOM file: convert it to TIFF first (for example with `dcm2pnm`)"),
-    (0, b"\x80\x02", "a pickled Python object (perhaps of PyTorch): write its images as files first"),
+    (
+        0,
+        b"\x80\x02",
+        "a pickled Python object (perhaps of PyTorch): write its images as files first",
+    ),
     (0, b"\x80\x04", "a pickled Python object: write its images as files first"),
     (0, b"AT&TFORM", "a DjVu document: draw its pages first"),
     (0, b"II\xbc", "a JPEG XR image: convert it to PNG first"),
-    (0, b"version https://git-lfs", "a pointer to a file of Git LFS: fetch it first (`git lfs pull`)"),
+    (
+        0,
+        b"version https://git-lfs",
+        "a pointer to a file of Git LFS: fetch it first (`git lfs pull`)",
+    ),
     (0, b"BPG\xfb", "a BPG image: convert it to PNG first"),
 ];
 const HEIC: &str = "a HEIC/HEIF image, as phones take them: convert it to JPEG or PNG first (for example with \
      `heif-convert`), or let the phone save JPEG";
 const JXL: &str = "a JPEG XL image: convert it to PNG or JPEG first (for example with `djxl`)";
-const JP2: &str = "a JPEG 2000 image: convert it to PNG or TIFF first (for example with `opj_decompress`)";
+const JP2: &str =
+    "a JPEG 2000 image: convert it to PNG or TIFF first (for example with `opj_decompress`)";
 
 /// The name of a known file that is not decoded, and what to do with it.
 pub(crate) fn foreign(bytes: &[u8]) -> Option<&'static str> {
-    let is = |(at, mark, _): &&(usize, &[u8], &str)| bytes.get(*at..).is_some_and(|b| b.starts_with(mark));
+    let is = |(at, mark, _): &&(usize, &[u8], &str)| {
+        bytes.get(*at..).is_some_and(|b| b.starts_with(mark))
+    };
     if let Some((_, _, name)) = FOREIGN.iter().find(is) {
         return Some(name);
     }
     // Texts: a byte order mark and white space may come first.
     let begin = &bytes[..bytes.len().min(1024)];
-    let text = String::from_utf8_lossy(begin.strip_prefix(b"\xef\xbb\xbf").unwrap_or(begin)).to_lowercase();
+    let text = String::from_utf8_lossy(begin.strip_prefix(b"\xef\xbb\xbf").unwrap_or(begin))
+        .to_lowercase();
     let text = text.trim_start();
     if text.starts_with("<svg") || (text.starts_with("<?xml") && text.contains("<svg")) {
         Some("an SVG drawing: draw it first (for example with `rsvg-convert`)")
@@ -238,7 +256,9 @@ mod tests {
             assert!(text.contains(&format!("expected a {FORMAT_NAMES} image, found a")), "{text}");
             assert!(text.contains(name) && !text.contains("  "), "{text}");
         }
-        for bytes in [&b"II*\0\x08\0\0\0"[..], b"MM\0*\0\0\0\x08", b"II+\0\x08\0\0\0", b"\x89PNG\r\n\x1a\n"] {
+        for bytes in
+            [&b"II*\0\x08\0\0\0"[..], b"MM\0*\0\0\0\x08", b"II+\0\x08\0\0\0", b"\x89PNG\r\n\x1a\n"]
+        {
             assert!(sniff(bytes).is_ok());
         }
     }

@@ -116,7 +116,8 @@ impl Metadata {
                     let (x, y) = (number(0), number(4));
                     let (unit, by) =
                         if content[8] == 1 { (Unit::Centimetre, 0.01) } else { (Unit::None, 1.0) };
-                    self.density = (x > 0.0 && y > 0.0).then_some(Density { x: x * by, y: y * by, unit });
+                    self.density =
+                        (x > 0.0 && y > 0.0).then_some(Density { x: x * by, y: y * by, unit });
                 }
                 b"eXIf" => self.exif = Some(content.to_vec()),
                 // XMP is kept separately, and EXIF in hexadecimal digits, as old programs wrote it,
@@ -134,7 +135,8 @@ impl Metadata {
             let content = &segment[4..];
             match marker {
                 0xe0 if content.starts_with(b"JFIF\0") && content.len() >= 12 => {
-                    let number = |at: usize| f64::from(u16::from_be_bytes([content[at], content[at + 1]]));
+                    let number =
+                        |at: usize| f64::from(u16::from_be_bytes([content[at], content[at + 1]]));
                     let (x, y) = (number(8), number(10));
                     let unit = match content[7] {
                         1 => Unit::Inch,
@@ -158,7 +160,8 @@ impl Metadata {
             tags::set_upright(exif, size);
         }
         if let Some(xmp) = &mut self.xmp {
-            for before in [&b"tiff:Orientation=\""[..], b"tiff:Orientation='", b"tiff:Orientation>"] {
+            for before in [&b"tiff:Orientation=\""[..], b"tiff:Orientation='", b"tiff:Orientation>"]
+            {
                 let found = xmp.windows(before.len()).position(|part| part == before);
                 let digit = found.and_then(|at| xmp.get_mut(at + before.len()));
                 if let Some(digit) = digit.filter(|digit| digit.is_ascii_digit()) {
@@ -189,7 +192,9 @@ impl Metadata {
     pub(super) fn lost(&self, format: Format) -> Vec<&'static str> {
         let mut lost = Vec::new();
         let mut lose = |name, there: bool| lost.extend(there.then_some(name));
-        let long = |block: &Option<Vec<u8>>| block.as_ref().is_some_and(|block| block.len() > MOST_IN_JPEG);
+        let long = |block: &Option<Vec<u8>>| {
+            block.as_ref().is_some_and(|block| block.len() > MOST_IN_JPEG)
+        };
         match format {
             Format::Bmp => {
                 lose("colour profile", self.icc.is_some());
@@ -207,7 +212,8 @@ impl Metadata {
             }
             Format::Png | Format::Tiff => {}
         }
-        let texts = self.chunks.iter().any(|(name, _)| name[1..] != *b"IME" && name.ends_with(b"Xt"));
+        let texts =
+            self.chunks.iter().any(|(name, _)| name[1..] != *b"IME" && name.ends_with(b"Xt"));
         lose("PNG texts", format != Format::Png && texts);
         lose("IPTC or comment", format != Format::Jpeg && !self.segments.is_empty());
         lost

@@ -95,7 +95,12 @@ impl Image {
     /// # Errors
     ///
     /// As [`Image::new`].
-    pub fn filled(channels: usize, height: usize, width: usize, value: f32) -> Result<Self, ImageError> {
+    pub fn filled(
+        channels: usize,
+        height: usize,
+        width: usize,
+        value: f32,
+    ) -> Result<Self, ImageError> {
         check_size(height, width)?;
         Self::new((channels, height, width), vec![value; channels * height * width])
     }
@@ -183,7 +188,11 @@ impl Image {
             (3, 1) => {
                 let (red, rest) = self.values.split_at(self.height * self.width);
                 let (green, blue) = rest.split_at(red.len());
-                red.iter().zip(green).zip(blue).map(|((r, g), b)| 0.299 * r + 0.587 * g + 0.114 * b).collect()
+                red.iter()
+                    .zip(green)
+                    .zip(blue)
+                    .map(|((r, g), b)| 0.299 * r + 0.587 * g + 0.114 * b)
+                    .collect()
             }
             _ => self.values.clone(),
         };

@@ -66,7 +66,11 @@ pub(super) fn short(value: f64) -> String {
         return format!("{value}");
     }
     let digits = 4 - value.abs().log10().floor() as i32;
-    if (0..=8).contains(&digits) { format!("{value:.0$}", digits as usize) } else { format!("{value:.4e}") }
+    if (0..=8).contains(&digits) {
+        format!("{value:.0$}", digits as usize)
+    } else {
+        format!("{value:.4e}")
+    }
 }
 
 /// Numbers of any type.
@@ -167,18 +171,27 @@ impl Numbers {
         width: usize,
         (low, high, opaque): (f64, f64, f64),
     ) -> Result<(Samples, usize), DecodeError> {
-        let channels =
-            if matches!(page.color, ColorType::Gray(_) | ColorType::Multiband { .. }) { 1 } else { 3 };
+        let channels = if matches!(page.color, ColorType::Gray(_) | ColorType::Multiband { .. }) {
+            1
+        } else {
+            3
+        };
         let samples = match (page.kind, self.0) {
             (Kind::Unsigned(bits @ (1 | 2 | 4)), DecodingResult::U8(rows)) => {
                 return match page.color {
-                    ColorType::Gray(_) => Ok((Samples::Eight(unpacked(&rows, bits, width)), channels)),
+                    ColorType::Gray(_) => {
+                        Ok((Samples::Eight(unpacked(&rows, bits, width)), channels))
+                    }
                     _ => Err(unsupported(format!("colours of {bits} bits: save it with 8 or 16"))),
                 };
             }
             (Kind::Unsigned(_), DecodingResult::U8(v)) => match page.color {
-                ColorType::CMYK(_) => Samples::Eight(v.as_chunks().0.iter().flat_map(from_cmyk).collect()),
-                ColorType::YCbCr(_) => Samples::Eight(v.as_chunks().0.iter().flat_map(from_ycbcr).collect()),
+                ColorType::CMYK(_) => {
+                    Samples::Eight(v.as_chunks().0.iter().flat_map(from_cmyk).collect())
+                }
+                ColorType::YCbCr(_) => {
+                    Samples::Eight(v.as_chunks().0.iter().flat_map(from_ycbcr).collect())
+                }
                 _ => Samples::Eight(v),
             },
             (Kind::Unsigned(_), DecodingResult::U16(v)) => match page.color {

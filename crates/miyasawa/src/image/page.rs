@@ -148,7 +148,8 @@ impl ImageFile {
             None => {
                 let mut opened = open(&self.bytes, self.format, self.name).map_err(error)?;
                 let described = opened.described();
-                let metadata = Metadata::read(self.format(), &self.bytes, described).map_err(error)?;
+                let metadata =
+                    Metadata::read(self.format(), &self.bytes, described).map_err(error)?;
                 (opened.raster().map_err(error)?, metadata, None)
             }
         };
@@ -179,13 +180,16 @@ impl Page {
             }
         };
         let opacity = |v: f32| ((v + 1.0) / 2.0).clamp(0.0, 1.0);
-        let alpha = raster.opacity.map(|kind| (alpha.into_iter().map(opacity).collect::<Vec<f32>>(), kind));
+        let alpha =
+            raster.opacity.map(|kind| (alpha.into_iter().map(opacity).collect::<Vec<f32>>(), kind));
         let plane = raster.height * raster.width;
         let clear = |at: usize| alpha.as_ref().is_some_and(|(alpha, _)| alpha[at] == 0.0);
         let not_finite = |at: usize| values[at..].iter().step_by(plane).any(|v| !v.is_finite());
         let unseen: Vec<u32> = match (&alpha, scale) {
             (None, None) => Vec::new(),
-            _ => (0..plane).filter(|at| clear(*at) || not_finite(*at)).map(|at| at as u32).collect(),
+            _ => {
+                (0..plane).filter(|at| clear(*at) || not_finite(*at)).map(|at| at as u32).collect()
+            }
         };
         let mut stored = Vec::with_capacity(channels * unseen.len());
         for plane in values.chunks_exact_mut(plane) {
@@ -310,7 +314,8 @@ impl ImageWriter {
     ///
     /// [`ImageError::Encode`] if the format cannot hold it, for example because it is too large.
     pub fn add(&mut self, path: &Path, page: &Page) -> Result<(), ImageError> {
-        let error = |found| ImageError::Encode { path: path.to_owned(), format: self.format.name(), found };
+        let error =
+            |found| ImageError::Encode { path: path.to_owned(), format: self.format.name(), found };
         if !self.has_room() {
             return Err(error("a second page".to_owned()));
         }
@@ -326,7 +331,9 @@ impl ImageWriter {
             metadata: &metadata,
         };
         match self.format {
-            Format::Tiff => self.tiff.add(&content).map_err(|e| error(e.to_string().replace('\n', " ")))?,
+            Format::Tiff => {
+                self.tiff.add(&content).map_err(|e| error(e.to_string().replace('\n', " ")))?
+            }
             format => self.bytes = encode(format, &content).map_err(error)?,
         }
         self.pages += 1;

@@ -35,9 +35,13 @@ const FORMATS: [Format; 4] = [Format::Png, Format::Jpeg, Format::WebP, Format::T
 /// An EXIF block with an orientation, the day, a camera, and the size that the pixels had.
 fn exif(orientation: u16) -> Vec<u8> {
     let text = |id, text: &[u8]| Tag { id, kind: 2, data: text.to_vec() };
-    let main =
-        vec![text(271, b"TestCam\0"), Tag::short(274, orientation), text(306, b"2024:01:02 03:04:05\0")];
-    let exif = vec![text(36867, b"2024:01:02 03:04:05\0"), Tag::short(40962, 9), Tag::short(40963, 5)];
+    let main = vec![
+        text(271, b"TestCam\0"),
+        Tag::short(274, orientation),
+        text(306, b"2024:01:02 03:04:05\0"),
+    ];
+    let exif =
+        vec![text(36867, b"2024:01:02 03:04:05\0"), Tag::short(40962, 9), Tag::short(40963, 5)];
     Tags { main, exif, gps: vec![text(1, b"N\0")] }.to_block()
 }
 
@@ -70,7 +74,8 @@ fn described(format: Format) -> Vec<u8> {
     if format == Format::Tiff {
         // TIFF's own orientation, which the writer leaves out: a tag instead of one that nobody
         // needs.
-        let predictor = [&317u16.to_ne_bytes()[..], &3u16.to_ne_bytes(), &1u32.to_ne_bytes()].concat();
+        let predictor =
+            [&317u16.to_ne_bytes()[..], &3u16.to_ne_bytes(), &1u32.to_ne_bytes()].concat();
         let at = bytes.windows(8).position(|part| part == predictor).unwrap();
         bytes[at..at + 2].copy_from_slice(&274u16.to_ne_bytes());
         bytes[at + 8..at + 10].copy_from_slice(&6u16.to_ne_bytes());
@@ -90,7 +95,8 @@ fn metadata_is_converted_from_format_to_format() {
         let found = page.metadata();
         assert_eq!(found.icc.as_deref(), Some(&profile(b"RGB ")[..]), "{from:?} to {to:?}");
         let tags = found.tags();
-        let text = |tags: &[Tag], id| tags.iter().find(|tag| tag.id == id).map(|tag| tag.data.clone());
+        let text =
+            |tags: &[Tag], id| tags.iter().find(|tag| tag.id == id).map(|tag| tag.data.clone());
         let day = b"2024:01:02 03:04:05\0";
         assert_eq!(text(&tags.main, 271).as_deref(), Some(&b"TestCam\0"[..]), "{from:?} to {to:?}");
         assert_eq!(text(&tags.main, 306).as_deref(), Some(&day[..]), "{from:?} to {to:?}");
@@ -103,13 +109,19 @@ fn metadata_is_converted_from_format_to_format() {
         // WebP can store it only in EXIF, which is left unchanged.
         if from != Format::WebP && to != Format::WebP {
             let (x, y) = found.density.unwrap().per_inch();
-            assert!((x - 200.0).abs() < 0.01 && (y - 300.0).abs() < 0.01, "{from:?} to {to:?}: {x} {y}");
+            assert!(
+                (x - 200.0).abs() < 0.01 && (y - 300.0).abs() < 0.01,
+                "{from:?} to {to:?}: {x} {y}"
+            );
         }
         let exif = found.exif.as_ref().unwrap();
         let reader = Reader::new(exif).unwrap();
         let (main, thumbnail) = reader.directory(reader.first).unwrap();
         let orientation = main.iter().find(|tag| tag.id == 274).map(Tag::numbers);
-        assert!(matches!(orientation.as_deref(), None | Some([1])) && thumbnail == 0, "{orientation:?}");
+        assert!(
+            matches!(orientation.as_deref(), None | Some([1])) && thumbnail == 0,
+            "{orientation:?}"
+        );
     }
 }
 
@@ -133,8 +145,9 @@ fn colours_and_texts_of_png_and_comments_of_jpeg_stay() {
 
 #[test]
 fn jpeg_keeps_its_quality() {
-    let image =
-        DynamicImage::ImageRgb8(ImageBuffer::from_fn(16, 16, |x, y| image::Rgb([(x * y) as u8, 0, 9])));
+    let image = DynamicImage::ImageRgb8(ImageBuffer::from_fn(16, 16, |x, y| {
+        image::Rgb([(x * y) as u8, 0, 9])
+    }));
     for (quality, expected) in [(50, 95), (95, 95), (98, 98), (100, 100)] {
         let mut bytes = Vec::new();
         let encoder = image::codecs::jpeg::JpegEncoder::new_with_quality(&mut bytes, quality);
@@ -181,7 +194,9 @@ fn transparency_and_hidden_pixels_are_kept() {
         // Hidden pixels are white for the model and are not denoised.
         let shape = page.image().shape();
         assert_eq!(page.image().values()[0], 1.0);
-        assert!(page.lost_in(to).is_empty() && page.lost_in(Format::Jpeg)[0].contains("transparency"));
+        assert!(
+            page.lost_in(to).is_empty() && page.lost_in(Format::Jpeg)[0].contains("transparency")
+        );
         let black = Image::new(shape, vec![-1.0; shape.0 * shape.1 * shape.2]).unwrap();
         let mut writer = ImageWriter::new(to);
         writer.add(Path::new("test"), &page.with_image(black).unwrap()).unwrap();
@@ -257,7 +272,9 @@ fn samples_of_every_type_are_kept() {
     check!(colortype::GrayI32, I32, [-1_000_000i32, 0, 1, 3_000_000], Some("signed 32-bit"));
     check!(colortype::Gray32, U32, [0u32, 1000, 4_000_000, 8_000_000], Some("32-bit samples"));
     // In formats of fewer bits they are scaled, with a note.
-    let page = read(&tiff::<colortype::Gray32Float>(&[&[0.0, 50.0, 100.0, 200.0]], false)).page(0).unwrap();
+    let page = read(&tiff::<colortype::Gray32Float>(&[&[0.0, 50.0, 100.0, 200.0]], false))
+        .page(0)
+        .unwrap();
     assert!(page.lost_in(Format::Png)[0].contains("scaled"), "{:?}", page.lost_in(Format::Png));
     assert!(page.lost_in(Format::Tiff).is_empty());
     // In data sets, where each file would have a separate scale, they are refused.
@@ -293,7 +310,9 @@ fn all_pages_are_read_and_written_on_one_scale() {
         let file = read(&bytes);
         assert_eq!(file.pages(), 3);
         // The second page holds the largest number of all.
-        assert!((file.page(0).unwrap().image().values()[3] - (2.0 * 3.0 / 200.0 - 1.0)).abs() < 1e-6);
+        assert!(
+            (file.page(0).unwrap().image().values()[3] - (2.0 * 3.0 / 200.0 - 1.0)).abs() < 1e-6
+        );
         // In any order.
         assert_eq!((file.page(2).unwrap().image().height(), file.pixels(2).unwrap()), (2, 8));
         assert_eq!(file.page(1).unwrap().image().values()[3], 1.0);
@@ -307,19 +326,28 @@ fn all_pages_are_read_and_written_on_one_scale() {
         assert!(writer.add(Path::new("a.png"), &file.page(1).unwrap()).is_err());
     }
     // A single image is the first page.
-    assert_eq!(open_first(&tiff::<colortype::Gray8>(&[&[1, 2, 3, 4], &[9; 4]], false)), [1, 2, 3, 4]);
+    assert_eq!(
+        open_first(&tiff::<colortype::Gray8>(&[&[1, 2, 3, 4], &[9; 4]], false)),
+        [1, 2, 3, 4]
+    );
 }
 
 fn open_first(bytes: &[u8]) -> Vec<u8> {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), bytes).unwrap();
-    Image::open(file.path()).unwrap().values().iter().map(|v| crate::range::denormalise(*v)).collect()
+    Image::open(file.path())
+        .unwrap()
+        .values()
+        .iter()
+        .map(|v| crate::range::denormalise(*v))
+        .collect()
 }
 
 #[test]
 fn animations_are_reported() {
-    let frame =
-        |value: u8| image::Frame::new(image::RgbaImage::from_pixel(4, 4, image::Rgba([value, 0, 0, 255])));
+    let frame = |value: u8| {
+        image::Frame::new(image::RgbaImage::from_pixel(4, 4, image::Rgba([value, 0, 0, 255])))
+    };
     let gif = |frames: &[u8]| {
         let mut bytes = Vec::new();
         image::codecs::gif::GifEncoder::new(&mut bytes)
@@ -337,7 +365,8 @@ fn animations_are_reported() {
 fn raw_files_in_the_format_of_tiff_are_reported_as_raw() {
     let mut bytes = tiff::<colortype::Gray16>(&[&[1, 2, 3, 4]], false);
     // The photometric interpretation becomes that of a colour filter array.
-    let photometric = [&262u16.to_ne_bytes()[..], &3u16.to_ne_bytes(), &1u32.to_ne_bytes()].concat();
+    let photometric =
+        [&262u16.to_ne_bytes()[..], &3u16.to_ne_bytes(), &1u32.to_ne_bytes()].concat();
     let at = bytes.windows(8).position(|part| part == photometric).unwrap();
     bytes[at + 8..at + 10].copy_from_slice(&32803u16.to_ne_bytes());
     let error = ImageFile::read("a.nef", &bytes[..]).err().unwrap().to_string();

@@ -31,7 +31,9 @@ fn part(
     }
     let mut out = vec![0.0; rows.0.len() * width];
     for ((start, weights), row) in rows.iter().zip(out.chunks_exact_mut(width)) {
-        for (weight, source) in weights.iter().zip(wide.chunks_exact(width).skip(start - used.start)) {
+        for (weight, source) in
+            weights.iter().zip(wide.chunks_exact(width).skip(start - used.start))
+        {
             for (out, value) in row.iter_mut().zip(source) {
                 *out += weight * value;
             }
@@ -73,7 +75,8 @@ impl Taps {
             let centre = (i as f64 + 0.5) * scale;
             let start = (centre - 2.0 * stretch + 0.5).max(0.0) as usize;
             let end = ((centre + 2.0 * stretch + 0.5) as usize).min(from);
-            let weights: Vec<f64> = (start..end).map(|x| keys((x as f64 + 0.5 - centre) / stretch)).collect();
+            let weights: Vec<f64> =
+                (start..end).map(|x| keys((x as f64 + 0.5 - centre) / stretch)).collect();
             let sum: f64 = weights.iter().sum();
             (start, weights.iter().map(|w| (w / sum) as f32).collect())
         });
@@ -143,7 +146,8 @@ mod tests {
     /// 3*x*x) % 11.
     #[test]
     fn agrees_with_pillow() {
-        let plane: Vec<f32> = (0..30).map(|i| ((7 * (i / 6) + 3 * (i % 6) * (i % 6)) % 11) as f32).collect();
+        let plane: Vec<f32> =
+            (0..30).map(|i| ((7 * (i / 6) + 3 * (i % 6) * (i % 6)) % 11) as f32).collect();
         let check = |to: (usize, usize), expected: &[f32]| {
             let out = resample(&plane, (5, 6), to);
             assert_eq!(out.len(), expected.len());

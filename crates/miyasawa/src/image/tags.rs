@@ -81,7 +81,9 @@ impl Tag {
 
     /// Its first fraction.
     fn ratio(&self) -> Option<f64> {
-        let (5, [a, b, c, d, e, f, g, h]) = (self.kind, *self.data.first_chunk::<8>()?) else { return None };
+        let (5, [a, b, c, d, e, f, g, h]) = (self.kind, *self.data.first_chunk::<8>()?) else {
+            return None;
+        };
         let [n, d] = [[a, b, c, d], [e, f, g, h]].map(u32::from_ne_bytes);
         Some(f64::from(n) / f64::from(d)).filter(|x| x.is_finite() && *x > 0.0)
     }
@@ -134,7 +136,11 @@ impl<'b> Reader<'b> {
         let at = usize::try_from(at).ok()?;
         let bytes = self.bytes.get(at..at.checked_add(size)?)?;
         let next = |n: u64, b: &u8| n << 8 | u64::from(*b);
-        Some(if self.little { bytes.iter().rev().fold(0, next) } else { bytes.iter().fold(0, next) })
+        Some(if self.little {
+            bytes.iter().rev().fold(0, next)
+        } else {
+            bytes.iter().fold(0, next)
+        })
     }
 
     /// The offset of a directory's tags, their number, and the length of each.
@@ -152,8 +158,10 @@ impl<'b> Reader<'b> {
         let tag = |i: u64| {
             let at = begin + i * each;
             let (id, kind) = (self.number(at, 2)? as u16, self.number(at + 2, 2)? as u16);
-            let length =
-                self.number(at + 4, word)?.checked_mul(size(kind) as u64).filter(|n| *n <= LONGEST)?;
+            let length = self
+                .number(at + 4, word)?
+                .checked_mul(size(kind) as u64)
+                .filter(|n| *n <= LONGEST)?;
             let inline = at + 4 + word as u64;
             let from = if length <= word as u64 { inline } else { self.number(inline, word)? };
             let from = usize::try_from(from).ok()?;
@@ -173,7 +181,9 @@ impl<'b> Reader<'b> {
     /// of the big kind.
     fn inline(&self, at: u64, id: u16) -> Option<(usize, u16)> {
         let (begin, count, each) = self.layout(at).filter(|_| !self.big)?;
-        let at = (0..count).map(|i| begin + i * each).find(|at| self.number(*at, 2) == Some(id.into()))?;
+        let at = (0..count)
+            .map(|i| begin + i * each)
+            .find(|at| self.number(*at, 2) == Some(id.into()))?;
         Some((usize::try_from(at + 8).ok()?, self.number(at + 2, 2)? as u16))
     }
 }
@@ -192,7 +202,8 @@ impl Tags {
     pub fn read(reader: &Reader<'_>, at: u64) -> Option<Self> {
         let (mut main, _) = reader.directory(at)?;
         let below = |id: u16| {
-            let at = main.iter().find(|tag| tag.id == id).and_then(|tag| tag.numbers().first().copied());
+            let at =
+                main.iter().find(|tag| tag.id == id).and_then(|tag| tag.numbers().first().copied());
             at.and_then(|at| reader.directory(at)).map(|(tags, _)| tags).unwrap_or_default()
         };
         let (mut exif, gps) = (below(EXIF), below(GPS));
@@ -217,7 +228,8 @@ impl Tags {
         let find = |id: u16| self.main.iter().find(|tag| tag.id == id);
         let x = find(X_RESOLUTION)?.ratio()?;
         let y = find(Y_RESOLUTION).and_then(Tag::ratio).unwrap_or(x);
-        let unit = find(RESOLUTION_UNIT).and_then(|tag| tag.numbers().first().copied()).unwrap_or(2);
+        let unit =
+            find(RESOLUTION_UNIT).and_then(|tag| tag.numbers().first().copied()).unwrap_or(2);
         Some((x, y, unit))
     }
 
@@ -311,7 +323,11 @@ mod tests {
                 Tag::short(ORIENTATION, 6),
                 Tag::rational(X_RESOLUTION, 300.0),
             ],
-            exif: vec![text(36867, b"2024:01:02 03:04:05\0"), long(PIXEL_WIDTH, 48), long(PIXEL_HEIGHT, 32)],
+            exif: vec![
+                text(36867, b"2024:01:02 03:04:05\0"),
+                long(PIXEL_WIDTH, 48),
+                long(PIXEL_HEIGHT, 32),
+            ],
             gps: vec![text(1, b"N\0")],
         }
     }
@@ -322,7 +338,8 @@ mod tests {
         let reader = Reader::new(&block).unwrap();
         let found = Tags::read(&reader, reader.first).unwrap();
         // The orientation belongs to the pixels of the file.
-        let expected = Tags { main: vec![tags().main[0].clone(), tags().main[2].clone()], ..tags() };
+        let expected =
+            Tags { main: vec![tags().main[0].clone(), tags().main[2].clone()], ..tags() };
         assert_eq!(found, expected);
         assert_eq!(found.resolution(), Some((300.0, 300.0, 2)));
         for length in 0..block.len() {
@@ -345,7 +362,8 @@ mod tests {
         assert_eq!((exif[1].numbers(), exif[2].numbers()), (vec![32], vec![48]));
         assert_eq!(block.len(), before.len());
         // The other byte order.
-        let mut other = b"MM\0\x2a\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\x07".to_vec();
+        let mut other =
+            b"MM\0\x2a\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\x07".to_vec();
         set_upright(&mut other, (1, 1));
         assert_eq!(&other[18..], b"\0\x01\0\0\0\0\0\0");
     }

@@ -41,10 +41,14 @@ fn ramp(height: usize, width: usize) -> Image {
 
 #[test]
 fn grey_and_colour_are_opened_from_all_formats() {
-    let colour =
-        DynamicImage::ImageRgb8(ImageBuffer::from_fn(5, 4, |x, y| image::Rgb([x as u8, y as u8, 99])));
-    let grey = DynamicImage::ImageLuma8(ImageBuffer::from_fn(5, 4, |x, y| image::Luma([(x * 10 + y) as u8])));
-    for format in [ImageFormat::Png, ImageFormat::WebP, ImageFormat::Tiff, ImageFormat::Bmp, ImageFormat::Gif]
+    let colour = DynamicImage::ImageRgb8(ImageBuffer::from_fn(5, 4, |x, y| {
+        image::Rgb([x as u8, y as u8, 99])
+    }));
+    let grey = DynamicImage::ImageLuma8(ImageBuffer::from_fn(5, 4, |x, y| {
+        image::Luma([(x * 10 + y) as u8])
+    }));
+    for format in
+        [ImageFormat::Png, ImageFormat::WebP, ImageFormat::Tiff, ImageFormat::Bmp, ImageFormat::Gif]
     {
         let image = open(&encode(&colour, format)).unwrap();
         assert_eq!((image.shape(), image.depth()), ((3, 4, 5), Depth::Eight));
@@ -57,7 +61,10 @@ fn grey_and_colour_are_opened_from_all_formats() {
     let image = open(&encode(&grey, ImageFormat::Jpeg)).unwrap();
     assert_eq!(image.shape(), (1, 4, 5));
     assert!((i32::from(bytes(&image)[6]) - 11).abs() < 4);
-    assert_eq!(open(&encode(&DynamicImage::new_rgb8(1, 1), ImageFormat::Png)).unwrap().values(), [-1.0; 3]);
+    assert_eq!(
+        open(&encode(&DynamicImage::new_rgb8(1, 1), ImageFormat::Png)).unwrap().values(),
+        [-1.0; 3]
+    );
 }
 
 #[test]
@@ -81,7 +88,10 @@ fn sixteen_bits_keep_their_precision() {
         let back = Image::open(&path).unwrap();
         assert_eq!(back.depth(), depth, "{name}");
         let error = (back.values()[1] - image.values()[1]).abs();
-        assert!(if depth == Depth::Sixteen { error == 0.0 } else { error < 0.004 }, "{name}: {error}");
+        assert!(
+            if depth == Depth::Sixteen { error == 0.0 } else { error < 0.004 },
+            "{name}: {error}"
+        );
         image.clone().with_depth(Depth::Eight).save(&path).unwrap();
         assert_eq!(Image::open(&path).unwrap().depth(), Depth::Eight, "{name}");
     }
@@ -98,7 +108,8 @@ fn sixteen_bits_keep_their_precision() {
 
 #[test]
 fn transparency_is_laid_over_white() {
-    let clear = ImageBuffer::from_vec(3, 1, vec![0u8, 0, 0, 0, 100, 100, 100, 255, 0, 0, 0, 128]).unwrap();
+    let clear =
+        ImageBuffer::from_vec(3, 1, vec![0u8, 0, 0, 0, 100, 100, 100, 255, 0, 0, 0, 128]).unwrap();
     let image = open(&encode(&DynamicImage::ImageRgba8(clear), ImageFormat::Png)).unwrap();
     assert_eq!(bytes(&image)[..3], [255, 100, 127]);
     let clear = ImageBuffer::from_vec(2, 1, vec![0u16, 0, 65535, 65535]).unwrap();
@@ -114,7 +125,9 @@ fn cmyk_jpeg_has_the_right_colours() {
         let image = open(file).unwrap();
         assert_eq!(image.shape(), (3, 16, 64));
         let values = bytes(&image);
-        for (x, colour) in [(8, [255, 0, 0]), (24, [0, 255, 0]), (40, [20, 40, 250]), (56, [200, 180, 20])] {
+        for (x, colour) in
+            [(8, [255, 0, 0]), (24, [0, 255, 0]), (40, [20, 40, 250]), (56, [200, 180, 20])]
+        {
             for (c, expected) in colour.into_iter().enumerate() {
                 let found = i32::from(values[(c * 16 + 8) * 64 + x]);
                 assert!((found - expected).abs() <= 1, "x {x} channel {c}: {found}");
@@ -131,14 +144,17 @@ fn exif_orientation_is_applied() {
         image::Luma([if x < 8 { 0 } else { 255 }])
     }));
     let jpeg = encode(&wide, ImageFormat::Jpeg);
-    let tiff =
-        [&b"Exif\0\0MM\0\x2a\0\0\0\x08\0\x01"[..], &[1, 0x12, 0, 3, 0, 0, 0, 1, 0, 6, 0, 0, 0, 0, 0, 0]]
-            .concat();
+    let tiff = [
+        &b"Exif\0\0MM\0\x2a\0\0\0\x08\0\x01"[..],
+        &[1, 0x12, 0, 3, 0, 0, 0, 1, 0, 6, 0, 0, 0, 0, 0, 0],
+    ]
+    .concat();
     let segment = [&[0xff, 0xe1, 0, (tiff.len() + 2) as u8][..], &tiff].concat();
     let turned = open(&[&jpeg[..2], &segment, &jpeg[2..]].concat()).unwrap();
     assert_eq!(turned.shape(), (1, 16, 8));
     assert!(
-        turned.values()[..64].iter().all(|&v| v < -0.9) && turned.values()[64..].iter().all(|&v| v > 0.9)
+        turned.values()[..64].iter().all(|&v| v < -0.9)
+            && turned.values()[64..].iter().all(|&v| v > 0.9)
     );
 }
 
@@ -165,7 +181,12 @@ fn files_that_are_not_images_are_named() {
     assert!(message(&jpeg[..jpeg.len() / 2]).contains("truncated"));
     assert!(message(&good[..good.len() / 2]).contains("expected an intact PNG image"));
     let missing = PathBuf::from("no/such/image.png");
-    assert!(Image::open(&missing).unwrap_err().to_string().starts_with("no/such/image.png: cannot be read"));
+    assert!(
+        Image::open(&missing)
+            .unwrap_err()
+            .to_string()
+            .starts_with("no/such/image.png: cannot be read")
+    );
     let dir = tempfile::tempdir().unwrap();
     assert!(Image::open(dir.path()).unwrap_err().to_string().contains("it is a folder"));
 }
@@ -183,10 +204,9 @@ fn a_bomb_is_refused_by_its_header() {
 
 fn crc32(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(!0u32, |crc, &byte| {
-        (0..8).fold(
-            crc ^ u32::from(byte),
-            |crc, _| if crc & 1 == 1 { crc >> 1 ^ 0xedb8_8320 } else { crc >> 1 },
-        )
+        (0..8).fold(crc ^ u32::from(byte), |crc, _| {
+            if crc & 1 == 1 { crc >> 1 ^ 0xedb8_8320 } else { crc >> 1 }
+        })
     })
 }
 
@@ -287,7 +307,10 @@ fn captions_are_beside_and_above_the_images() {
             && dark(height - 22..height, 0..width) > 20
             && dark(20..80, 0..50) > 20
     );
-    assert_eq!(dark(0..3, 0..width) + dark(0..height, 0..3) + dark(height - 2..height, 0..width), 0);
+    assert_eq!(
+        dark(0..3, 0..width) + dark(0..height, 0..3) + dark(height - 2..height, 0..width),
+        0
+    );
     if let Some(path) = std::env::var_os("MIYASAWA_FIGURE") {
         drawn.save(path).unwrap();
     }

@@ -36,7 +36,8 @@ impl Pen {
         for paragraph in text.lines() {
             let mut line = String::new();
             for word in paragraph.split_whitespace() {
-                let longer = if line.is_empty() { word.to_owned() } else { format!("{line} {word}") };
+                let longer =
+                    if line.is_empty() { word.to_owned() } else { format!("{line} {word}") };
                 if line.is_empty() || self.width(&longer) <= width {
                     line = longer;
                 } else {
@@ -55,7 +56,13 @@ impl Pen {
 
     /// Draws a line with its top left corner at (`left`, `top`): `ink(x, y, coverage)` is called
     /// for pixels with coverage in (0, 1].
-    pub fn draw(&self, line: &str, left: usize, top: usize, mut ink: impl FnMut(usize, usize, f32)) {
+    pub fn draw(
+        &self,
+        line: &str,
+        left: usize,
+        top: usize,
+        mut ink: impl FnMut(usize, usize, f32),
+    ) {
         let Some(font) = &self.font else { return };
         for glyph in self.layout(line).0 {
             let Some(outline) = font.outline_glyph(glyph) else { continue };

@@ -61,7 +61,8 @@ fn explained(error: tiff::TiffError) -> DecodeError {
 impl TiffFile {
     /// Reads the directories of a file's pages.
     pub fn open(bytes: Arc<[u8]>) -> Result<Self, DecodeError> {
-        let damaged = |found: &str| DecodeError::Damaged { format: "TIFF", found: found.to_owned() };
+        let damaged =
+            |found: &str| DecodeError::Damaged { format: "TIFF", found: found.to_owned() };
         let reader = Reader::new(&bytes).ok_or_else(|| damaged("a header that ends too early"))?;
         if is_raw(&reader) {
             return Err(DecodeError::NotAImage(RAW.to_owned()));
@@ -104,7 +105,8 @@ impl TiffFile {
             return Err(damaged("no page"));
         }
         if total > MOST_BYTES {
-            let found = format!("{} pages of {total} bytes together, expected at most 4 GB", pages.len());
+            let found =
+                format!("{} pages of {total} bytes together, expected at most 4 GB", pages.len());
             return Err(unsupported(format!("{found}: split the file")));
         }
         if small > 0 {
@@ -121,7 +123,8 @@ impl TiffFile {
 
     /// The metadata of a page.
     pub fn metadata(&self, page: usize) -> Metadata {
-        let found = Reader::new(&self.bytes).map(|reader| Metadata::from_tiff(&reader, self.pages[page].at));
+        let found = Reader::new(&self.bytes)
+            .map(|reader| Metadata::from_tiff(&reader, self.pages[page].at));
         found.unwrap_or_default()
     }
 
@@ -130,7 +133,8 @@ impl TiffFile {
     fn find_scale(&mut self) -> Result<(), DecodeError> {
         let wide = |page: &PageAt| if let Kind::Wide(kind) = page.kind { Some(kind) } else { None };
         let Some(kind) = self.pages.iter().find_map(wide) else { return Ok(()) };
-        let (mut low, mut high, mut opaque, mut missing) = (f64::INFINITY, f64::NEG_INFINITY, 1.0f64, 0usize);
+        let (mut low, mut high, mut opaque, mut missing) =
+            (f64::INFINITY, f64::NEG_INFINITY, 1.0f64, 0usize);
         for page in 0..self.pages.len() {
             if wide(&self.pages[page]).is_none() {
                 continue;
@@ -148,8 +152,9 @@ impl TiffFile {
             });
         }
         if missing > 0 {
-            self.notes
-                .push(format!("{missing} values that are not finite (NaN or infinite) stay as they are"));
+            self.notes.push(format!(
+                "{missing} values that are not finite (NaN or infinite) stay as they are"
+            ));
         }
         if low > high {
             return Err(unsupported(format!("{} samples without a finite value", kind.name())));
@@ -184,7 +189,8 @@ impl TiffFile {
         let opaque = self.scale.map_or(1.0, |scale| scale.opaque);
         let (width, height) = self.size(page)?;
         let (samples, channels) = samples.colours(at, width, (low, high, opaque))?;
-        let raster = Raster { channels, opacity: at.opacity, height, width, samples, turned: false };
+        let raster =
+            Raster { channels, opacity: at.opacity, height, width, samples, turned: false };
         Ok(raster.upright(at.orientation))
     }
 
@@ -196,7 +202,8 @@ impl TiffFile {
         if let Some(Scale { kind, low, high, .. }) = self.scale
             && !(kind.is_float() && low == 0.0 && high == 1.0)
         {
-            let found = format!("{} samples up to {}, whose white is not known", kind.name(), short(high));
+            let found =
+                format!("{} samples up to {}, whose white is not known", kind.name(), short(high));
             return Err(unsupported(format!(
                 "{found}: rescale it to 8 or 16 bits, or to floats from 0 to 1"
             )));
@@ -236,7 +243,12 @@ impl TiffFile {
 }
 
 /// Checks the directory of a page; also returns the size of its pixels in bytes.
-fn page(decoder: &mut Open, index: usize, at: u64, all: &[Tag]) -> Result<(PageAt, u64), DecodeError> {
+fn page(
+    decoder: &mut Open,
+    index: usize,
+    at: u64,
+    all: &[Tag],
+) -> Result<(PageAt, u64), DecodeError> {
     if first_number(all, tags::PHOTOMETRIC) == Some(3) {
         return Err(unsupported("colours of a palette: save it as RGB"));
     }
@@ -252,13 +264,17 @@ fn page(decoder: &mut Open, index: usize, at: u64, all: &[Tag]) -> Result<(PageA
     };
     let extra = first_number(all, tags::EXTRA_SAMPLES);
     let opacity = match color {
-        ColorType::Gray(_) | ColorType::RGB(_) | ColorType::CMYK(8 | 16) | ColorType::YCbCr(8) => None,
+        ColorType::Gray(_) | ColorType::RGB(_) | ColorType::CMYK(8 | 16) | ColorType::YCbCr(8) => {
+            None
+        }
         ColorType::RGBA(_) => alpha,
         ColorType::Multiband { num_samples: 2, .. } if matches!(extra, Some(1 | 2)) => alpha,
         ColorType::Multiband { num_samples, .. } => {
             return Err(unsupported(format!("{num_samples} channels, expected grey, RGB or CMYK")));
         }
-        other => return Err(unsupported(format!("colours of the kind {other:?}, expected grey or RGB"))),
+        other => {
+            return Err(unsupported(format!("colours of the kind {other:?}, expected grey or RGB")));
+        }
     };
     let format = first_number(all, 339).unwrap_or(1);
     let kind = match (format, color.bit_depth()) {
@@ -273,7 +289,9 @@ fn page(decoder: &mut Open, index: usize, at: u64, all: &[Tag]) -> Result<(PageA
         (3, 32) => Kind::Wide(Wide::F32),
         (3, 64) => Kind::Wide(Wide::F64),
         (5 | 6, _) => return Err(unsupported("complex numbers")),
-        (_, bits) => return Err(unsupported(format!("samples of {bits} bits: save it with 8 or 16"))),
+        (_, bits) => {
+            return Err(unsupported(format!("samples of {bits} bits: save it with 8 or 16")));
+        }
     };
     if matches!(color, ColorType::CMYK(_) | ColorType::YCbCr(_)) && matches!(kind, Kind::Wide(_)) {
         return Err(unsupported(format!(
@@ -295,9 +313,11 @@ fn first_number(all: &[Tag], id: u16) -> Option<u64> {
 fn is_raw(reader: &Reader<'_>) -> bool {
     const SENSOR: [u64; 2] = [32803, 34892];
     let Some((main, _)) = reader.directory(reader.first) else { return false };
-    let sensor =
-        |all: &[Tag]| first_number(all, tags::PHOTOMETRIC).is_some_and(|kind| SENSOR.contains(&kind));
-    let below = main.iter().filter(|tag| tag.id == tags::SUB_DIRECTORIES).flat_map(Tag::numbers).take(16);
+    let sensor = |all: &[Tag]| {
+        first_number(all, tags::PHOTOMETRIC).is_some_and(|kind| SENSOR.contains(&kind))
+    };
+    let below =
+        main.iter().filter(|tag| tag.id == tags::SUB_DIRECTORIES).flat_map(Tag::numbers).take(16);
     first_number(&main, tags::DNG_VERSION).is_some()
         || sensor(&main)
         || below.filter_map(|at| reader.directory(at)).any(|(all, _)| sensor(&all))

@@ -116,22 +116,39 @@ impl TiffPages {
                 let alpha = |a: f32| f64::from(a) * scale.opaque;
                 // Casts of floats to integers saturate.
                 match scale.kind {
-                    Wide::U32 => {
-                        write(&mut encoder, content, |v| value(v).round() as u32, |a| alpha(a) as u32)
+                    Wide::U32 => write(
+                        &mut encoder,
+                        content,
+                        |v| value(v).round() as u32,
+                        |a| alpha(a) as u32,
+                    ),
+                    Wide::U64 => write(
+                        &mut encoder,
+                        content,
+                        |v| value(v).round() as u64,
+                        |a| alpha(a) as u64,
+                    ),
+                    Wide::I8 => {
+                        write(&mut encoder, content, |v| value(v).round() as i8, |a| alpha(a) as i8)
                     }
-                    Wide::U64 => {
-                        write(&mut encoder, content, |v| value(v).round() as u64, |a| alpha(a) as u64)
-                    }
-                    Wide::I8 => write(&mut encoder, content, |v| value(v).round() as i8, |a| alpha(a) as i8),
-                    Wide::I16 => {
-                        write(&mut encoder, content, |v| value(v).round() as i16, |a| alpha(a) as i16)
-                    }
-                    Wide::I32 => {
-                        write(&mut encoder, content, |v| value(v).round() as i32, |a| alpha(a) as i32)
-                    }
-                    Wide::I64 => {
-                        write(&mut encoder, content, |v| value(v).round() as i64, |a| alpha(a) as i64)
-                    }
+                    Wide::I16 => write(
+                        &mut encoder,
+                        content,
+                        |v| value(v).round() as i16,
+                        |a| alpha(a) as i16,
+                    ),
+                    Wide::I32 => write(
+                        &mut encoder,
+                        content,
+                        |v| value(v).round() as i32,
+                        |a| alpha(a) as i32,
+                    ),
+                    Wide::I64 => write(
+                        &mut encoder,
+                        content,
+                        |v| value(v).round() as i64,
+                        |a| alpha(a) as i64,
+                    ),
                     Wide::F16 | Wide::F32 => {
                         write(&mut encoder, content, |v| value(v) as f32, |a| alpha(a) as f32)
                     }
@@ -169,7 +186,8 @@ where
     [S]: TiffValue,
 {
     let samples = content.interleaved(value, alpha);
-    let below = [(tags::EXIF, content.tags.exif.as_slice()), (tags::GPS, content.tags.gps.as_slice())];
+    let below =
+        [(tags::EXIF, content.tags.exif.as_slice()), (tags::GPS, content.tags.gps.as_slice())];
     let mut pointers = Vec::new();
     for (id, tags) in below.into_iter().filter(|(_, tags)| !tags.is_empty()) {
         let mut directory = encoder.extra_directory()?;
@@ -201,12 +219,17 @@ where
         }])?;
     }
     let directory = image.encoder();
-    let kept =
-        |tag: &&Tag| !matches!(tag.id, tags::X_RESOLUTION | tags::Y_RESOLUTION | tags::RESOLUTION_UNIT);
+    let kept = |tag: &&Tag| {
+        !matches!(tag.id, tags::X_RESOLUTION | tags::Y_RESOLUTION | tags::RESOLUTION_UNIT)
+    };
     let main: Vec<Tag> = content.tags.main.iter().filter(kept).chain(pointers).cloned().collect();
     add_tags(directory, &main)?;
     let block = |id: u16, block: &Option<Vec<u8>>| {
-        block.as_ref().map(|data| Tag { id, kind: if id == tags::XMP { 1 } else { 7 }, data: data.clone() })
+        block.as_ref().map(|data| Tag {
+            id,
+            kind: if id == tags::XMP { 1 } else { 7 },
+            data: data.clone(),
+        })
     };
     let blocks = [block(tags::ICC, &content.metadata.icc), block(tags::XMP, &content.metadata.xmp)];
     add_tags(directory, &blocks.into_iter().flatten().collect::<Vec<_>>())?;

@@ -71,7 +71,8 @@ pub(super) fn unclipped(noisy: &Image, sigma: f64) -> Image {
             }
         }
     }
-    Image::new(noisy.shape(), values).map_or_else(|_| noisy.clone(), |p| p.with_depth(noisy.depth()))
+    Image::new(noisy.shape(), values)
+        .map_or_else(|_| noisy.clone(), |p| p.with_depth(noisy.depth()))
 }
 
 /// Sums of all values above and to the left of every position, `[height + 1, width + 1]`.
@@ -107,8 +108,9 @@ mod tests {
     fn clipped_noise_regains_its_mean() {
         let (side, sigma) = (64, 0.2);
         let noise = evaluation_noise(2, 0, 0, 1, side * side);
-        let mean =
-            |image: &Image| image.values().iter().map(|v| f64::from(*v)).sum::<f64>() / (side * side) as f64;
+        let mean = |image: &Image| {
+            image.values().iter().map(|v| f64::from(*v)).sum::<f64>() / (side * side) as f64
+        };
         for clean in [1.0f32, 0.9, -1.0, -0.85] {
             let noisy: Vec<f32> = noise.iter().map(|e| clean + sigma as f32 * e).collect();
             let clipped = noisy.iter().map(|v| v.clamp(-1.0, 1.0)).collect();
@@ -116,7 +118,10 @@ mod tests {
             let found = mean(&unclipped(&clipped, sigma));
             let before = (mean(&clipped) - f64::from(clean)).abs();
             let after = (found - f64::from(clean)).abs();
-            assert!(after < 0.012 && after < 0.5 * before, "{clean}: {before} before, {after} after");
+            assert!(
+                after < 0.012 && after < 0.5 * before,
+                "{clean}: {before} before, {after} after"
+            );
             let free = Image::new((1, side, side), noisy).unwrap();
             assert_eq!(unclipped(&free, sigma), free);
         }

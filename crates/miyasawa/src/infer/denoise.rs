@@ -66,7 +66,8 @@ pub fn denoise_any(
     for (i, input) in inputs.iter().enumerate() {
         let mut progress = |share: f64| progress((i as f64 + share) / count);
         let network = &input.network;
-        let Some(found) = tiles::denoise(model, network, input.level, label, device, &mut progress) else {
+        let Some(found) = tiles::denoise(model, network, input.level, label, device, &mut progress)
+        else {
             return Ok(None);
         };
         outputs.push(input.output(&found)?);
@@ -87,7 +88,9 @@ pub fn denoise_batch(
     let plans: Vec<Vec<Input>> = plans.collect::<Result<_, _>>()?;
     let all: Vec<&Input> = plans.iter().flatten().collect();
     let mut of_size = BTreeMap::<(usize, usize, usize), Vec<usize>>::new();
-    all.iter().enumerate().for_each(|(i, input)| of_size.entry(input.network.shape()).or_default().push(i));
+    all.iter()
+        .enumerate()
+        .for_each(|(i, input)| of_size.entry(input.network.shape()).or_default().push(i));
     let mut found: Vec<Option<Image>> = vec![None; all.len()];
     for ((_, height, width), members) in of_size {
         if height > TILE || width > TILE {
@@ -101,8 +104,10 @@ pub fn denoise_batch(
         let levels: Vec<f64> = members.iter().map(|i| all[*i].level).collect();
         let (y, sigma) = tensors(&images, &levels, device);
         let query = Query { denoise: true, ..Query::default() };
-        let denoised =
-            parallel::predict(model, &y, &sigma, &query).denoised.map(to_images).unwrap_or_default();
+        let denoised = parallel::predict(model, &y, &sigma, &query)
+            .denoised
+            .map(to_images)
+            .unwrap_or_default();
         members.into_iter().zip(denoised).for_each(|(i, image)| found[i] = Some(image));
     }
     let mut found = found.into_iter().zip(&all);
@@ -155,8 +160,9 @@ fn inputs(info: &ModelInfo, noisy: &Image, sigma: f64) -> Result<Vec<Input>, Ima
     if sigma == 0.0 && !info.network.is_blind() {
         return Ok(Vec::new());
     }
-    let plane =
-        |values: &[f32]| Input::new(info, &image_from_values((1, height, width), values.to_vec()), sigma);
+    let plane = |values: &[f32]| {
+        Input::new(info, &image_from_values((1, height, width), values.to_vec()), sigma)
+    };
     let mut planes = noisy.values().chunks(height * width);
     if channels == 3 && noisy.is_grey() {
         return planes.next().map(plane).into_iter().collect();

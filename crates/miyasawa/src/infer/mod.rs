@@ -18,7 +18,10 @@ use burn::tensor::{Device, Int, Tensor, TensorData, activation::softmax};
 /// Converts an image to a batch of one, `[1, channels, height, width]`.
 pub fn to_tensor(image: &Image, device: &Device) -> Tensor<4> {
     let (channels, height, width) = image.shape();
-    Tensor::from_data(TensorData::new(image.values().to_vec(), [1, channels, height, width]), device)
+    Tensor::from_data(
+        TensorData::new(image.values().to_vec(), [1, channels, height, width]),
+        device,
+    )
 }
 
 /// Images of one shape as a batch, and the noise level of each.
@@ -38,7 +41,8 @@ fn tensors(images: &[&Image], sigmas: &[f64], device: &Device) -> (Tensor<4>, Te
 /// # Panics
 /// If it has no pixels or neither 1 nor 3 channels, as every model has.
 fn image_from_values((channels, height, width): (usize, usize, usize), values: Vec<f32>) -> Image {
-    Image::new((channels, height, width), values).expect("a model's images have pixels and 1 or 3 channels")
+    Image::new((channels, height, width), values)
+        .expect("a model's images have pixels and 1 or 3 channels")
 }
 
 /// Converts a batch to images, from `[batch, channels, height, width]`.
@@ -71,7 +75,12 @@ fn class_tensor(label: usize, device: &Device) -> Tensor<1, Int> {
 ///
 /// # Panics
 /// If the image has other channels than the model's.
-pub fn classify(model: &impl Predict, image: &Image, sigma: f64, device: &Device) -> Option<Vec<f32>> {
+pub fn classify(
+    model: &impl Predict,
+    image: &Image,
+    sigma: f64,
+    device: &Device,
+) -> Option<Vec<f32>> {
     let query = Query { classify: true, ..Query::default() };
     let found = model.predict(&to_tensor(image, device), &sigma_tensor(sigma, device), &query);
     found.logits.map(|logits| host(softmax(logits, 1)))
@@ -90,7 +99,9 @@ pub fn classify_batch(
     }
     let (y, sigma) = tensors(&images.iter().collect::<Vec<_>>(), sigmas, device);
     let query = Query { classify: true, ..Query::default() };
-    let Some(logits) = parallel::predict(model, &y, &sigma, &query).logits else { return Vec::new() };
+    let Some(logits) = parallel::predict(model, &y, &sigma, &query).logits else {
+        return Vec::new();
+    };
     let classes = logits.dims()[1];
     host(softmax(logits, 1)).chunks(classes).map(<[f32]>::to_vec).collect()
 }

@@ -47,7 +47,8 @@ pub fn denoise(
     progress: &mut dyn FnMut(f64),
 ) -> Option<Image> {
     let label = label.map(|label| class_tensor(label, device));
-    let query = Query { denoise: label.is_none(), class_conditional: label.as_ref(), ..Query::default() };
+    let query =
+        Query { denoise: label.is_none(), class_conditional: label.as_ref(), ..Query::default() };
     let denoise_part = |part: &Image| {
         let found = model.predict(&to_tensor(part, device), &sigma_tensor(sigma, device), &query);
         found.class_conditional.or(found.denoised).map(to_image)
@@ -75,7 +76,8 @@ pub fn denoise(
                     let share = weight(at_y, top, ph, h) * weight(at_x, left, pw, w);
                     weights[at_y * w + at_x] += share;
                     for k in 0..c {
-                        sum[(k * h + at_y) * w + at_x] += share * part.values()[(k * ph + y) * pw + x];
+                        sum[(k * h + at_y) * w + at_x] +=
+                            share * part.values()[(k * ph + y) * pw + x];
                     }
                 }
             }
@@ -102,7 +104,10 @@ mod tests {
             assert_eq!(starts[starts.len() - 1] + size, side);
             for at in 0..side {
                 let inside = starts.iter().filter(|s| (**s..**s + size).contains(&at));
-                assert!(inside.map(|s| weight(at, *s, size, side)).sum::<f32>() > 0.0, "{side} {at}");
+                assert!(
+                    inside.map(|s| weight(at, *s, size, side)).sum::<f32>() > 0.0,
+                    "{side} {at}"
+                );
             }
         }
     }
@@ -119,10 +124,12 @@ mod tests {
         net = crate::model::params::assign(net, values).unwrap();
         let model = JointModel::new(net, 0.5);
         let (height, width) = (530, 40);
-        let values: Vec<f32> = (0..height * width).map(|i| ((i * 37) % 255) as f32 / 127.5 - 1.0).collect();
+        let values: Vec<f32> =
+            (0..height * width).map(|i| ((i * 37) % 255) as f32 / 127.5 - 1.0).collect();
         let noisy = image_from_values((1, height, width), values);
         let mut shares = Vec::new();
-        let found = denoise(&model, &noisy, 0.5, None, &device, &mut |share| shares.push(share)).unwrap();
+        let found =
+            denoise(&model, &noisy, 0.5, None, &device, &mut |share| shares.push(share)).unwrap();
         assert_eq!(shares, [0.0, 0.5]);
         for (found, y) in found.values().iter().zip(noisy.values()) {
             assert!((found - 0.5 * y).abs() < 1e-6, "{found} {y}");

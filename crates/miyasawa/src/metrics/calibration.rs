@@ -15,7 +15,10 @@ use super::log_sum_exp;
 /// # Panics
 /// If there are no labels or the lengths do not agree.
 pub fn fit_temperature(logits: &[f32], labels: &[u32]) -> f64 {
-    assert!(!labels.is_empty() && logits.len().is_multiple_of(labels.len()), "logits for every label");
+    assert!(
+        !labels.is_empty() && logits.len().is_multiple_of(labels.len()),
+        "logits for every label"
+    );
     let smoothing = 1.0 / (labels.len() as f64 + 2.0);
     let loss = |log_t: f64| mean_nll(logits, labels, log_t.exp(), smoothing);
     // Constant logits, which no temperature changes, keep a temperature of 1.

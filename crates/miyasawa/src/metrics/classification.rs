@@ -119,7 +119,11 @@ impl Bin {
     fn variance(&self) -> f64 {
         let n = self.count as f64;
         let sum = self.correct as f64 - self.confidence;
-        if self.count < 2 { self.squares } else { (self.squares - sum * sum / n).max(0.0) * n / (n - 1.0) }
+        if self.count < 2 {
+            self.squares
+        } else {
+            (self.squares - sum * sum / n).max(0.0) * n / (n - 1.0)
+        }
     }
 }
 
@@ -143,7 +147,10 @@ impl ClassificationMeter {
             return;
         }
         let classes = log_probs.len() / labels.len();
-        assert!(classes > 0 && log_probs.len() == classes * labels.len(), "the number of log-probabilities");
+        assert!(
+            classes > 0 && log_probs.len() == classes * labels.len(),
+            "the number of log-probabilities"
+        );
         for (row, &label) in log_probs.chunks_exact(classes).zip(labels) {
             let label = label as usize;
             assert!(label < classes, "label {label} of {classes} classes");
@@ -232,8 +239,9 @@ mod tests {
     fn example() -> (Vec<f32>, Vec<u32>) {
         let mut log_probs = Vec::new();
         for i in 0..40 {
-            let logits: Vec<f64> =
-                (0..4).map(|c| f64::from((13 * i * i + 7 * i * c + 5 * c * c) % 17) / 4.0).collect();
+            let logits: Vec<f64> = (0..4)
+                .map(|c| f64::from((13 * i * i + 7 * i * c + 5 * c * c) % 17) / 4.0)
+                .collect();
             let log_sum = logits.iter().map(|v| v.exp()).sum::<f64>().ln();
             log_probs.extend(logits.iter().map(|v| (v - log_sum) as f32));
         }
@@ -254,7 +262,8 @@ mod tests {
         let bins = meter.reliability();
         assert_eq!(bins.iter().map(|b| b.count).sum::<u64>(), 40);
         assert!(bins.iter().all(|b| b.from < b.confidence && b.confidence <= b.to + 1e-12));
-        let gap: f64 = bins.iter().map(|b| b.count as f64 * (b.accuracy - b.confidence).abs()).sum();
+        let gap: f64 =
+            bins.iter().map(|b| b.count as f64 * (b.accuracy - b.confidence).abs()).sum();
         assert!((gap / 40.0 - result.ece).abs() < 1e-12, "the diagram and the error agree");
         let mut parts = ClassificationMeter::new();
         for (rows, labels) in log_probs.chunks(28).zip(labels.chunks(7)) {
@@ -269,7 +278,10 @@ mod tests {
         let mut meter = ClassificationMeter::new();
         meter.add(&[0.0, f32::NEG_INFINITY], &[0]);
         let sure = meter.result();
-        assert_eq!((sure.count, sure.accuracy, sure.nll, sure.ece, sure.brier), (1, 1.0, 0.0, 0.0, 0.0));
+        assert_eq!(
+            (sure.count, sure.accuracy, sure.nll, sure.ece, sure.brier),
+            (1, 1.0, 0.0, 0.0, 0.0)
+        );
         assert_eq!(sure.accuracy_interval, Some(wilson(1.0, 1)));
         meter.add(&[f32::NAN, 0.0], &[1]);
         let result = meter.result();
@@ -285,7 +297,8 @@ mod tests {
     #[test]
     fn the_calibration_error_by_chance_is_reported() {
         use rand::RngExt;
-        let (mut found, mut expected, mut errors, mut above) = (Vec::new(), Vec::new(), Vec::new(), 0);
+        let (mut found, mut expected, mut errors, mut above) =
+            (Vec::new(), Vec::new(), Vec::new(), 0);
         for trial in 0..400 {
             let mut rng = crate::random::example_rng(trial, 0, 0, 98);
             let mut meter = ClassificationMeter::new();

@@ -14,7 +14,8 @@ pub const PEAK_TO_PEAK: f64 = 2.0;
 /// If the lengths differ.
 pub fn mse(a: &[f32], b: &[f32]) -> f64 {
     assert_eq!(a.len(), b.len(), "images of different sizes");
-    a.iter().zip(b).map(|(&a, &b)| (f64::from(a) - f64::from(b)).powi(2)).sum::<f64>() / a.len() as f64
+    a.iter().zip(b).map(|(&a, &b)| (f64::from(a) - f64::from(b)).powi(2)).sum::<f64>()
+        / a.len() as f64
 }
 
 /// Computes the peak signal-to-noise ratio in decibels, 10 log10(2^2 / mse) with values in [-1, 1];
@@ -153,7 +154,8 @@ mod tests {
         let expected = (psnr(0.01) + psnr(0.04) + psnr(0.09)) / 3.0;
         assert!((result.psnr - expected).abs() < 1e-5, "{}", result.psnr);
         assert!((result.mse - 0.14 / 3.0).abs() < 1e-7 && result.psnr > psnr(result.mse));
-        let deviation = [0.01, 0.04, 0.09].map(|m| (psnr(m) - expected).powi(2)).iter().sum::<f64>() / 2.0;
+        let deviation =
+            [0.01, 0.04, 0.09].map(|m| (psnr(m) - expected).powi(2)).iter().sum::<f64>() / 2.0;
         let error = result.psnr_error.unwrap();
         assert!((error - (deviation / 3.0).sqrt()).abs() < 1e-5, "{error}");
         assert!(result.ssim_error.is_some_and(|e| e > 0.0));

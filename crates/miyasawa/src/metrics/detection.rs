@@ -37,7 +37,10 @@ impl Detection {
 /// # Panics
 /// If a set is empty.
 pub fn detection(inside: &[f64], outside: &[f64]) -> Detection {
-    assert!(!inside.is_empty() && !outside.is_empty(), "detection: both sets need at least one value");
+    assert!(
+        !inside.is_empty() && !outside.is_empty(),
+        "detection: both sets need at least one value"
+    );
     let key = |v: f64| if v.is_nan() { f64::NEG_INFINITY } else { v };
     let mut all: Vec<(f64, bool)> = inside.iter().map(|v| (key(*v), true)).collect();
     all.extend(outside.iter().map(|v| (key(*v), false)));

@@ -120,7 +120,8 @@ pub fn wilson(share: f64, count: usize) -> [f64; 2] {
 /// curve", eq. 1). It is 0 where a score separates the sets perfectly; [`auroc_interval`] has a
 /// width there.
 pub fn auroc_error(auroc: f64, inside: usize, outside: usize) -> f64 {
-    hanley_mcneil(auroc, [inside as f64 - 1.0, outside as f64 - 1.0], (inside * outside) as f64).sqrt()
+    hanley_mcneil(auroc, [inside as f64 - 1.0, outside as f64 - 1.0], (inside * outside) as f64)
+        .sqrt()
 }
 
 fn hanley_mcneil(a: f64, [more_in, more_out]: [f64; 2], pairs: f64) -> f64 {
@@ -161,7 +162,8 @@ pub(super) fn absolute_deviation(n: u64, p: f64) -> [f64; 2] {
     if variance <= 0.0 || above > n {
         return [0.0, 0.0];
     }
-    let log = ln_binomial(n, above) + above as f64 * p.ln() + (n - above + 1) as f64 * (1.0 - p).ln();
+    let log =
+        ln_binomial(n, above) + above as f64 * p.ln() + (n - above + 1) as f64 * (1.0 - p).ln();
     let mean = 2.0 * above as f64 * log.exp();
     [mean, (variance - mean * mean).max(0.0).sqrt()]
 }
@@ -181,7 +183,10 @@ mod tests {
             (4437, 5000, [0.878_339_135_091, 0.895_866_049_442]),
         ] {
             let found = wilson(f64::from(hits) / n as f64, n);
-            assert!(found.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-9), "{hits}/{n}: {found:?}");
+            assert!(
+                found.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-9),
+                "{hits}/{n}: {found:?}"
+            );
         }
         for (auroc, inside, outside, error, expected) in [
             (0.893, 51, 58, 0.032_511_581_768, [0.811_476_603_228, 0.939_883_234_296]),
@@ -189,9 +194,13 @@ mod tests {
             (1.0, 100, 100, 0.000_000_000_000, [0.980_448_940_792, 1.000_000_000_000]),
             (0.2, 30, 60, 0.045_919_951_822, [0.122_291_067_039, 0.316_599_182_798]),
         ] {
-            let found = (auroc_error(auroc, inside, outside), auroc_interval(auroc, inside, outside));
+            let found =
+                (auroc_error(auroc, inside, outside), auroc_interval(auroc, inside, outside));
             assert!((found.0 - error).abs() < 1e-9, "{auroc}: {found:?}");
-            assert!(found.1.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-9), "{auroc}: {found:?}");
+            assert!(
+                found.1.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-9),
+                "{auroc}: {found:?}"
+            );
         }
         for (n, p, expected) in [
             (1, 0.9, [0.180_000_000_000, 0.240_000_000_000]),
@@ -200,7 +209,10 @@ mod tests {
             (200, 0.999, [0.327_459_531_791, 0.304_253_603_165]),
         ] {
             let found = absolute_deviation(n, p);
-            assert!(found.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-9), "{n} {p}: {found:?}");
+            assert!(
+                found.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-9),
+                "{n} {p}: {found:?}"
+            );
         }
     }
 
@@ -230,7 +242,8 @@ mod tests {
         assert_eq!(of(&[0.2, 0.8, 0.8], 100, Best::Lowest), Some(0));
         assert_eq!(of(&[0.9, 0.9], 1000, Best::Highest), None);
         assert_eq!(of(&[0.9], 1000, Best::Highest), None, "nothing to be better than");
-        let unknown = [Some(Estimate::with_error(30.0, None)), Some(Estimate::with_error(20.0, Some(0.1)))];
+        let unknown =
+            [Some(Estimate::with_error(30.0, None)), Some(Estimate::with_error(20.0, Some(0.1)))];
         assert_eq!(distinct_best(&unknown, Best::Highest), None);
         let known = [Some(Estimate::with_error(30.0, Some(0.1))), None, unknown[1]];
         assert_eq!(distinct_best(&known, Best::Highest), Some(0));

@@ -27,7 +27,10 @@ const C2: f64 = 0.06 * 0.06;
 pub fn ssim(a: &[f32], b: &[f32], (channels, height, width): (usize, usize, usize)) -> f64 {
     let plane = height * width;
     assert!(plane > 0 && channels > 0, "images of {channels}x{height}x{width}");
-    assert!(a.len() == channels * plane && b.len() == a.len(), "images of {channels}x{height}x{width}");
+    assert!(
+        a.len() == channels * plane && b.len() == a.len(),
+        "images of {channels}x{height}x{width}"
+    );
     let kernel = kernel(RADIUS.min((height.min(width) - 1) / 2));
     let total: f64 = a
         .chunks_exact(plane)

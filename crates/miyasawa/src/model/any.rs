@@ -77,9 +77,10 @@ impl Predict for Model {
     fn predict(&self, y: &Tensor<4>, sigma: &Tensor<1>, query: &Query<'_>) -> Prediction {
         match self {
             Self::Joint(model) => model.predict(y, sigma, query),
-            Self::Classifier(model) => {
-                Prediction { logits: query.classify.then(|| model.logits(y, None)), ..Prediction::default() }
-            }
+            Self::Classifier(model) => Prediction {
+                logits: query.classify.then(|| model.logits(y, None)),
+                ..Prediction::default()
+            },
             Self::Denoiser(model) => Prediction {
                 denoised: query.denoise.then(|| model.denoised(y, sigma, None)),
                 ..Prediction::default()

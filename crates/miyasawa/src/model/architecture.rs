@@ -139,7 +139,8 @@ impl std::fmt::Display for Architecture {
         }
         if matches!(
             self,
-            Self::DnCnn(DnCnnConfig { bias_free: true, .. }) | Self::UNet(UNetConfig { bias_free: true, .. })
+            Self::DnCnn(DnCnnConfig { bias_free: true, .. })
+                | Self::UNet(UNetConfig { bias_free: true, .. })
         ) {
             f.write_str(", bias-free")?;
         }
@@ -323,8 +324,12 @@ impl Architecture {
         }
         let denoiser = |net| Model::Denoiser(PlainDenoiser::new(net, sigma_data, !self.is_blind()));
         match self {
-            Self::GradResNet(config) => Model::Joint(JointModel::new(config.init(device, seed), sigma_data)),
-            Self::ResNet18(config) => Model::Classifier(PlainClassifier { net: config.init(device, seed) }),
+            Self::GradResNet(config) => {
+                Model::Joint(JointModel::new(config.init(device, seed), sigma_data))
+            }
+            Self::ResNet18(config) => {
+                Model::Classifier(PlainClassifier { net: config.init(device, seed) })
+            }
             Self::DnCnn(config) => denoiser(DenoiserNet::DnCnn(config.init(device, seed))),
             Self::UNet(config) => denoiser(DenoiserNet::UNet(config.init(device, seed))),
             Self::Custom(network) => panic!("{}", network.not_ours()),
@@ -368,7 +373,8 @@ const WIDEST: usize = 1 << 13;
 /// as wide as the one before.
 pub(super) fn check_widths(channels: usize, width: usize, stages: usize) -> Result<(), String> {
     let named = [("channels", channels), ("width", width)];
-    if let Some((name, value)) = named.into_iter().find(|(_, value)| !(1..=WIDEST).contains(value)) {
+    if let Some((name, value)) = named.into_iter().find(|(_, value)| !(1..=WIDEST).contains(value))
+    {
         return Err(format!("{name} is {value}, expected 1 to {WIDEST}"));
     }
     let widest = width << (stages.clamp(1, 8) - 1);

@@ -60,7 +60,8 @@ impl DnCnnConfig {
         let first = conv(self.inputs(), self.width, !self.bias_free);
         let middle = (2..self.depth).map(|_| conv(self.width, self.width, false)).collect();
         let last = conv(self.width, self.channels, !self.bias_free);
-        let norms = (2..self.depth).map(|_| BatchNorm::new(self.width, !self.bias_free, device)).collect();
+        let norms =
+            (2..self.depth).map(|_| BatchNorm::new(self.width, !self.bias_free, device)).collect();
         DnCnn { first, middle, norms, last }
     }
 }

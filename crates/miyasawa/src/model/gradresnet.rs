@@ -114,10 +114,15 @@ impl GradResNetConfig {
         check_blocks(&self.blocks)?;
         check_classes(self.classes)?;
         if !(self.norm_epsilon > 0.0 && self.norm_epsilon.is_finite()) {
-            return Err(format!("norm_epsilon is {}, expected a number above 0", self.norm_epsilon));
+            return Err(format!(
+                "norm_epsilon is {}, expected a number above 0",
+                self.norm_epsilon
+            ));
         }
         let mut widths = (0..self.blocks.len()).map(|k| self.width_of(k));
-        if let Some(channels) = widths.find(|channels| !channels.is_multiple_of(groups_of(*channels))) {
+        if let Some(channels) =
+            widths.find(|channels| !channels.is_multiple_of(groups_of(*channels)))
+        {
             let groups = groups_of(channels);
             return Err(format!(
                 "width is {}: {channels} channels, expected a number that {groups} groups divide",
@@ -129,10 +134,12 @@ impl GradResNetConfig {
 
     /// Number of values in parameters.
     pub fn values(&self) -> u128 {
-        let [width, channels, classes] = [self.width, self.channels, self.classes].map(|n| n as u128);
+        let [width, channels, classes] =
+            [self.width, self.channels, self.classes].map(|n| n as u128);
         let (noise, embedding) = (NOISE_FEATURES as u128, EMBEDDING as u128);
         let conditioned = u128::from(!self.blind);
-        let mut total = 9 * width * channels + conditioned * embedding * (noise + 1 + embedding + 1);
+        let mut total =
+            9 * width * channels + conditioned * embedding * (noise + 1 + embedding + 1);
         let (mut before, mut features) = (width, 0);
         for (k, &blocks) in self.blocks.iter().enumerate() {
             let c = self.width_of(k) as u128;
@@ -172,7 +179,8 @@ impl GradResNetConfig {
         let embedding = (!self.blind).then_some(EMBEDDING);
         let embed1 = embedding.map(|e| Linear::new([NOISE_FEATURES, e], true, device, rng));
         let embed2 = embedding.map(|e| Linear::new([e, e], true, device, rng));
-        let stem = Conv2d::new([self.channels, self.width], 3, 1, device, rng).with_operands(self.operands);
+        let stem = Conv2d::new([self.channels, self.width], 3, 1, device, rng)
+            .with_operands(self.operands);
         let mut cin = self.width;
         let mut stages = Vec::new();
         for (k, &blocks) in self.blocks.iter().enumerate() {
@@ -207,12 +215,14 @@ impl GradResNetConfig {
     /// another shape.
     pub fn with_params(&self, values: ParamMap, device: &Device) -> Result<GradResNet, ParamError> {
         self.validate().map_err(ParamError::Config)?;
-        let same =
-            |name: String, expected: Vec<usize>| match values.get(&name).map(|data| data.shape().to_vec()) {
-                Some(found) if found == expected => Ok(()),
-                Some(found) => Err(ParamError::Shape { name, expected, found }),
-                None => Err(ParamError::Missing(name)),
-            };
+        let same = |name: String, expected: Vec<usize>| match values
+            .get(&name)
+            .map(|data| data.shape().to_vec())
+        {
+            Some(found) if found == expected => Ok(()),
+            Some(found) => Err(ParamError::Shape { name, expected, found }),
+            None => Err(ParamError::Missing(name)),
+        };
         same("stem.weight".to_owned(), vec![self.width, self.channels, 3, 3])?;
         // The first missing block ends the loop, so that it takes no more steps than the file has
         // blocks.

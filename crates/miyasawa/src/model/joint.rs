@@ -68,7 +68,12 @@ impl<N: EnergyNetwork> JointModel<N> {
     fn scales(&self, sigma: &Tensor<1>) -> Scales {
         let one = sigma.ones_like();
         if self.net.is_blind() {
-            return Scales { c_in: one.clone(), precision: one.clone(), energy: one, sigma: sigma.clone() };
+            return Scales {
+                c_in: one.clone(),
+                precision: one.clone(),
+                energy: one,
+                sigma: sigma.clone(),
+            };
         }
         let variance = sigma.clone().powi_scalar(2) + self.sigma_data.powi(2);
         Scales {
@@ -119,7 +124,8 @@ impl<N: EnergyNetwork> Evaluated<'_, N> {
     /// only where single precision does not matter.
     pub fn shared_log_prob(&self) -> Tensor<1> {
         let n = self.y.dims()[0];
-        let square = self.y.clone().powi_scalar(2).reshape([n as i32, -1]).sum_dim(1).squeeze_dim::<1>(1);
+        let square =
+            self.y.clone().powi_scalar(2).reshape([n as i32, -1]).sum_dim(1).squeeze_dim::<1>(1);
         self.outputs.energy.clone() * self.scales.energy.clone()
             - square * self.scales.precision.clone() * 0.5
     }

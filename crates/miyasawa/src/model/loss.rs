@@ -54,7 +54,12 @@ pub fn log_sum_exp(logits: &Tensor<2>) -> Tensor<1> {
 /// Computes the loss of a denoiser `D`, `[batch]`, for clean images `x` (Karras et al. 2022,
 /// "Elucidating the design space"): `(s^2 + sigma^2)/(s*sigma)^2 * |D(y) - x|^2 / d`. For the joint
 /// model's `D` it is [`score_matching`].
-pub fn denoising(denoised: Tensor<4>, x: &Tensor<4>, sigma: &Tensor<1>, sigma_data: f64) -> Tensor<1> {
+pub fn denoising(
+    denoised: Tensor<4>,
+    x: &Tensor<4>,
+    sigma: &Tensor<1>,
+    sigma_data: f64,
+) -> Tensor<1> {
     let n = sigma.dims()[0];
     let error = (denoised - x.clone()).powi_scalar(2).reshape([n as i32, -1]).mean_dim(1);
     let variance = sigma.clone().powi_scalar(2);

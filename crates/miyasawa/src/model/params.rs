@@ -56,7 +56,10 @@ impl ModuleVisitor for Collect<'_> {
     }
 }
 
-fn visit(module: &impl Module, gradients: Option<&mut Gradients>) -> BTreeMap<String, (Shape, Tensor<1>)> {
+fn visit(
+    module: &impl Module,
+    gradients: Option<&mut Gradients>,
+) -> BTreeMap<String, (Shape, Tensor<1>)> {
     let mut visitor = Collect { names: Names::default(), gradients, out: BTreeMap::new() };
     module.visit(&mut visitor);
     visitor.out
@@ -115,7 +118,10 @@ impl<F: FnMut(&str, &[usize], Tensor<1>) -> Tensor<1>> ModuleMapper for Update<F
 
 /// Replaces every parameter by `update(name, shape, flattened value)`, which has the same length.
 /// The value is moved in, so that it may be updated in place.
-pub fn update<M: Module>(module: M, update: impl FnMut(&str, &[usize], Tensor<1>) -> Tensor<1>) -> M {
+pub fn update<M: Module>(
+    module: M,
+    update: impl FnMut(&str, &[usize], Tensor<1>) -> Tensor<1>,
+) -> M {
     module.map(&mut Update { names: Names::default(), update })
 }
 
@@ -123,7 +129,9 @@ struct Untrack;
 
 impl ModuleMapper for Untrack {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        param.map(|old| if old.is_autodiff() { old.detach() } else { old.autodiff() }).set_require_grad(false)
+        param
+            .map(|old| if old.is_autodiff() { old.detach() } else { old.autodiff() })
+            .set_require_grad(false)
     }
 }
 

@@ -79,7 +79,12 @@ impl PlainDenoiser {
     }
 
     /// `D(y)` for images `[batch, channels, height, width]`; in training, statistics go to the log.
-    pub fn denoised(&self, y: &Tensor<4>, sigma: &Tensor<1>, log: Option<&mut NormLog>) -> Tensor<4> {
+    pub fn denoised(
+        &self,
+        y: &Tensor<4>,
+        sigma: &Tensor<1>,
+        log: Option<&mut NormLog>,
+    ) -> Tensor<4> {
         let channels_last = |x: Tensor<4>| x.permute([0, 2, 3, 1]);
         let net = |x: Tensor<4>, log| self.net.forward(&x, log).permute([0, 3, 1, 2]);
         if !self.conditioned {

@@ -33,7 +33,8 @@ impl ResNetConfig {
 
     /// Number of values in parameters and running statistics.
     pub fn values(&self) -> u128 {
-        let (channels, classes, width) = (self.channels as u128, self.classes as u128, self.width as u128);
+        let (channels, classes, width) =
+            (self.channels as u128, self.classes as u128, self.width as u128);
         let mut cin = width;
         let mut total = 9 * channels * width + 4 * width;
         for (k, &blocks) in self.blocks.iter().enumerate() {

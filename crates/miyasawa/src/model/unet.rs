@@ -70,7 +70,9 @@ impl UNetConfig {
         let bias = u128::from(!self.bias_free);
         let (width, channels) = (self.width as u128, self.channels as u128);
         let mut total = 9 * width * (self.inputs() as u128 + channels) + bias * (width + channels);
-        for (k, (c, blocks)) in self.scales().map(|(c, blocks)| (c as u128, blocks as u128)).enumerate() {
+        for (k, (c, blocks)) in
+            self.scales().map(|(c, blocks)| (c as u128, blocks as u128)).enumerate()
+        {
             if k > 0 {
                 total += 9 * c * c + bias * c;
             }
@@ -91,8 +93,10 @@ impl UNetConfig {
             if self.bias_free { conv } else { conv.with_bias(device, rng) }
         };
         let blocks = |count: usize, width, rng: &mut ChaCha8Rng| -> Vec<ResidualBlock> {
-            let mut block =
-                || ResidualBlock { conv1: conv([width, width], 1, rng), conv2: conv([width, width], 1, rng) };
+            let mut block = || ResidualBlock {
+                conv1: conv([width, width], 1, rng),
+                conv2: conv([width, width], 1, rng),
+            };
             (0..count).map(|_| block()).collect()
         };
         let last = self.blocks.len() - 1;

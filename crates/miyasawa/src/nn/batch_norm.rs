@@ -104,7 +104,12 @@ impl BatchNorm {
 
     /// `norm(conv(x))`: with the batch's statistics, which are added to the log, if there is one,
     /// else with the running statistics.
-    pub fn normalise_conv(&self, conv: &Conv2d, x: &Tensor<4>, log: Option<&mut NormLog>) -> Tensor<4> {
+    pub fn normalise_conv(
+        &self,
+        conv: &Conv2d,
+        x: &Tensor<4>,
+        log: Option<&mut NormLog>,
+    ) -> Tensor<4> {
         match log {
             Some(log) => self.by_batch(&conv.forward_add(x, None).0, log),
             None => self.by_running(conv, x),
@@ -154,14 +159,19 @@ impl BatchNorm {
     fn track(&mut self, seen: &Moments) {
         let unbiased = seen.count as f64 / (seen.count.max(2) - 1) as f64;
         let moved = |param: &Param<Tensor<1>>, new: &[f64], factor: f64| {
-            let old = param.val().into_data().try_to_vec::<f32>().expect("the models compute in float32");
+            let old =
+                param.val().into_data().try_to_vec::<f32>().expect("the models compute in float32");
             let values: Vec<f32> = old
                 .iter()
                 .zip(new)
-                .map(|(old, new)| (f64::from(*old) + MOMENTUM * (factor * new - f64::from(*old))) as f32)
+                .map(|(old, new)| {
+                    (f64::from(*old) + MOMENTUM * (factor * new - f64::from(*old))) as f32
+                })
                 .collect();
             let count = values.len();
-            param.clone().map(|old| Tensor::from_data(TensorData::new(values, [count]), &old.device()))
+            param
+                .clone()
+                .map(|old| Tensor::from_data(TensorData::new(values, [count]), &old.device()))
         };
         self.running_mean = self.running_mean.as_ref().map(|mean| moved(mean, &seen.mean, 1.0));
         self.running_var = moved(&self.running_var, &seen.var, unbiased);
@@ -176,7 +186,8 @@ mod tests {
     fn setting(bias: bool) -> (Conv2d, BatchNorm, Tensor<4>) {
         let device = Device::flex();
         let rng = &mut rand_chacha::ChaCha8Rng::seed_from_u64(1);
-        let x: Vec<f32> = (0..2 * 5 * 6 * 3).map(|i| ((i * 37) % 101) as f32 / 50.0 - 0.7).collect();
+        let x: Vec<f32> =
+            (0..2 * 5 * 6 * 3).map(|i| ((i * 37) % 101) as f32 / 50.0 - 0.7).collect();
         let x = Tensor::from_data(TensorData::new(x, [2, 5, 6, 3]), &device);
         (Conv2d::new([3, 8], 3, 1, &device, rng), BatchNorm::new(8, bias, &device), x)
     }

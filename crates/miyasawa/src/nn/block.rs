@@ -44,7 +44,8 @@ impl Block {
         Self {
             conv1: Conv2d::new([cin, cout], 3, stride, device, rng),
             conv2: Conv2d::new([cout, cout], 3, 1, device, rng),
-            shortcut: (stride != 1 || cin != cout).then(|| Conv2d::new([cin, cout], 1, stride, device, rng)),
+            shortcut: (stride != 1 || cin != cout)
+                .then(|| Conv2d::new([cin, cout], 1, stride, device, rng)),
             norm: ModulatedNorm::new(cout, embedding, device, rng).after_gelu(),
         }
     }

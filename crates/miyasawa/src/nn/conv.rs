@@ -78,7 +78,12 @@ impl Conv2d {
 
     /// The transposed convolution, from this layer's output channels to its input channels and to
     /// the size that it would take to the size of `g`, which `size` = `[height, width]` selects.
-    pub fn transposed(&self, g: &Tensor<4>, size: [usize; 2], addend: Option<&Tensor<4>>) -> Tensor<4> {
+    pub fn transposed(
+        &self,
+        g: &Tensor<4>,
+        size: [usize; 2],
+        addend: Option<&Tensor<4>>,
+    ) -> Tensor<4> {
         let w = self.weight.val();
         let [batch, _, _, _] = g.dims();
         let input = [batch, size[0], size[1], w.dims()[1]];
@@ -87,7 +92,12 @@ impl Conv2d {
     }
 
     /// `conv^T(g) + addend`.
-    pub fn adjoint_add(&self, tape: &ConvTape, g: &Tensor<4>, addend: Option<&Tensor<4>>) -> Tensor<4> {
+    pub fn adjoint_add(
+        &self,
+        tape: &ConvTape,
+        g: &Tensor<4>,
+        addend: Option<&Tensor<4>>,
+    ) -> Tensor<4> {
         ops::conv2d_adjoint(g, &self.weight.val(), addend, *tape)
     }
 }

@@ -35,7 +35,8 @@ fn cos_sin(t: Tensor<2>) -> [Tensor<2>; 2] {
     let square = half.clone() * half.clone();
     let series = |first: u32, terms: u32| {
         let factorial = |n: u32| (1..=n).map(f64::from).product::<f64>();
-        let coefficient = |k: u32| if k.is_multiple_of(2) { 1.0 } else { -1.0 } / factorial(first + 2 * k);
+        let coefficient =
+            |k: u32| if k.is_multiple_of(2) { 1.0 } else { -1.0 } / factorial(first + 2 * k);
         let start = square.zeros_like() + coefficient(terms - 1);
         (0..terms - 1).rev().fold(start, |sum, k| sum * square.clone() + coefficient(k))
     };
@@ -51,12 +52,14 @@ mod tests {
     #[test]
     fn cosine_and_sine_are_accurate_over_the_angles_of_any_noise_level() {
         let angles: Vec<f32> = (-4000..=4000).map(|i| i as f32 * 0.01).collect();
-        let tensor = Tensor::from_data(TensorData::new(angles.clone(), [1, angles.len()]), &Device::flex());
+        let tensor =
+            Tensor::from_data(TensorData::new(angles.clone(), [1, angles.len()]), &Device::flex());
         let [cos, sin] = cos_sin(tensor).map(|t| t.into_data().try_to_vec::<f32>().unwrap());
         for (i, angle) in angles.iter().enumerate() {
             let (expected_sin, expected_cos) = f64::from(*angle).sin_cos();
-            let error =
-                (f64::from(cos[i]) - expected_cos).abs().max((f64::from(sin[i]) - expected_sin).abs());
+            let error = (f64::from(cos[i]) - expected_cos)
+                .abs()
+                .max((f64::from(sin[i]) - expected_sin).abs());
             assert!(error < 1e-6, "{angle}: {error}");
         }
     }

@@ -52,11 +52,16 @@ pub fn uniform_param<const D: usize>(
     rng: &mut impl Rng,
 ) -> Param<Tensor<D>> {
     let bound = 1.0 / (fan_in as f32).sqrt();
-    let values: Vec<f32> = (0..shape.iter().product()).map(|_| rng.random_range(-bound..=bound)).collect();
+    let values: Vec<f32> =
+        (0..shape.iter().product()).map(|_| rng.random_range(-bound..=bound)).collect();
     Param::from_data(TensorData::new(values, shape), device)
 }
 
 /// A parameter that holds one value everywhere.
-pub fn constant_param<const D: usize>(shape: [usize; D], value: f32, device: &Device) -> Param<Tensor<D>> {
+pub fn constant_param<const D: usize>(
+    shape: [usize; D],
+    value: f32,
+    device: &Device,
+) -> Param<Tensor<D>> {
     Param::from_data(TensorData::new(vec![value; shape.iter().product()], shape), device)
 }

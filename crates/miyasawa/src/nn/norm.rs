@@ -52,13 +52,22 @@ impl ModulatedNorm {
     ///
     /// # Panics
     /// If [`groups_of`] the channels do not divide them.
-    pub fn new(channels: usize, embedding: Option<usize>, device: &Device, rng: &mut impl Rng) -> Self {
+    pub fn new(
+        channels: usize,
+        embedding: Option<usize>,
+        device: &Device,
+        rng: &mut impl Rng,
+    ) -> Self {
         let groups = groups_of(channels);
-        assert!(channels.is_multiple_of(groups), "ModulatedNorm: {channels} channels in {groups} groups");
+        assert!(
+            channels.is_multiple_of(groups),
+            "ModulatedNorm: {channels} channels in {groups} groups"
+        );
         Self {
             weight: constant_param([channels], 1.0, device),
             bias: constant_param([channels], 0.0, device),
-            modulation: embedding.map(|features| Linear::new([features, 2 * channels], true, device, rng)),
+            modulation: embedding
+                .map(|features| Linear::new([features, 2 * channels], true, device, rng)),
             groups,
             statistics: Statistics::default(),
             gelu: false,
@@ -96,7 +105,9 @@ impl ModulatedNorm {
                 (weight * scale.clone(), bias * scale + both.narrow(1, channels, channels))
             }
             (None, _) => (weight.expand([batch, channels]), bias.expand([batch, channels])),
-            (Some(_), None) => panic!("ModulatedNorm: a network conditioned on noise needs an embedding"),
+            (Some(_), None) => {
+                panic!("ModulatedNorm: a network conditioned on noise needs an embedding")
+            }
         }
     }
 }

@@ -105,7 +105,8 @@ pub fn scores<N: EnergyNetwork>(
         let mut scores = LevelScores { sigma, ..LevelScores::default() };
         for from in (0..data.len()).step_by(options.batch.max(1)) {
             let size = options.batch.max(1).min(data.len() - from);
-            let batch = noisy_batch(data, [from, size], sigma, [options.seed, level as u64], device);
+            let batch =
+                noisy_batch(data, [from, size], sigma, [options.seed, level as u64], device);
             let point = model.at(&batch.y, &batch.sigma);
             let score = point.score();
             let denoised = host(point.tweedie(&score));
@@ -116,7 +117,8 @@ pub fn scores<N: EnergyNetwork>(
                 let square: f64 = s.iter().map(|v| f64::from(*v).powi(2)).sum();
                 -sigma * sigma * square / len as f64
             }));
-            residual.extend(denoised.chunks(len).zip(batch.clean.chunks(len)).map(|(d, x)| -mse(d, x)));
+            residual
+                .extend(denoised.chunks(len).zip(batch.clean.chunks(len)).map(|(d, x)| -mse(d, x)));
             add_logit_scores(&logits, classes, softmax, energy);
             let done = (level * data.len() + from + size) as f64;
             monitor.progress(&Progress::new(data.name(), done / total));
@@ -149,7 +151,10 @@ pub fn model_scores<'m>(
 
 /// Removes the scores that the model was not trained for: the largest probability if it does not
 /// classify, the residual if it does not denoise.
-fn only_learned(mut scores: Vec<LevelScores>, [classifies, denoises]: [bool; 2]) -> Vec<LevelScores> {
+fn only_learned(
+    mut scores: Vec<LevelScores>,
+    [classifies, denoises]: [bool; 2],
+) -> Vec<LevelScores> {
     for level in &mut scores {
         let [_, _, residual, softmax, _] = &mut level.values;
         if !classifies {
@@ -228,7 +233,8 @@ pub fn compare(inside: &[LevelScores], outside: &[LevelScores]) -> Vec<OodRow> {
         }
     }
     let norms = |levels: &[LevelScores]| -> Vec<Vec<f64>> {
-        let norms: Vec<&[f64]> = levels.iter().filter_map(|l| l.values_of(Score::ScoreNorm)).collect();
+        let norms: Vec<&[f64]> =
+            levels.iter().filter_map(|l| l.values_of(Score::ScoreNorm)).collect();
         let count = norms.first().map_or(0, |values| values.len());
         // Logarithms: a norm is positive, and its spread grows with it.
         (0..count).map(|i| norms.iter().map(|v| (-v[i]).max(1e-30).ln()).collect()).collect()
@@ -244,7 +250,11 @@ pub fn compare(inside: &[LevelScores], outside: &[LevelScores]) -> Vec<OodRow> {
             .step_by(2)
             .map(|v| -profile.distance(v))
             .collect();
-        rows.push(OodRow { score: Score::Profile, sigma: None, detection: detection(&held, &other) });
+        rows.push(OodRow {
+            score: Score::Profile,
+            sigma: None,
+            detection: detection(&held, &other),
+        });
     }
     rows
 }
@@ -309,32 +319,47 @@ mod tests {
             }
         }
         // The two scores of a classifier have the same values.
-        let at =
-            |sigma: f64| crate::classifier::Defence::Softmax { sigma }.classifier(&model, [1, 6, 5], &device);
+        let at = |sigma: f64| {
+            crate::classifier::Defence::Softmax { sigma }.classifier(&model, [1, 6, 5], &device)
+        };
         let of_classifier = classifier_scores(&at, &noise, &options, &mut ());
         for (a, b) in of_classifier.iter().zip(&found) {
             assert!(a.values[..3].iter().all(Vec::is_empty));
             let close = |(a, b): (&f64, &f64)| (a - b).abs() < 1e-5;
             assert!(
-                (3..5).all(|k| a.values[k].len() == 5 && a.values[k].iter().zip(&b.values[k]).all(close))
+                (3..5)
+                    .all(|k| a.values[k].len() == 5
+                        && a.values[k].iter().zip(&b.values[k]).all(close))
             );
         }
         assert_eq!(compare(&of_classifier, &of_classifier).len(), 2 * 2);
         // Identical sets cannot be distinguished, whatever the score.
-        assert!(compare(&found, &found).iter().all(|row| row.detection.aupr < 0.9), "more of one kind");
+        assert!(
+            compare(&found, &found).iter().all(|row| row.detection.aupr < 0.9),
+            "more of one kind"
+        );
         // Against images of one shade: the residual and the profile tell them apart.
-        let grey = Dataset::new("grey", Geometry::new(1, 6, 5), vec!["a".into()], vec![128; 150], vec![0; 5])
-            .unwrap();
+        let grey = Dataset::new(
+            "grey",
+            Geometry::new(1, 6, 5),
+            vec!["a".into()],
+            vec![128; 150],
+            vec![0; 5],
+        )
+        .unwrap();
         let grey = scores(&model, &grey, &options, &device, &mut ());
         let rows = compare(&found, &grey);
         assert_eq!(rows.len(), 2 * 5 + 1);
         let alone = only_learned(found.clone(), [false, false]);
         assert!(
-            compare(&alone, &grey).iter().all(|r| !matches!(r.score, Score::Residual | Score::MaxSoftmax))
+            compare(&alone, &grey)
+                .iter()
+                .all(|r| !matches!(r.score, Score::Residual | Score::MaxSoftmax))
         );
         assert_eq!(compare(&alone, &grey).len(), 2 * 3 + 1);
-        let auroc =
-            |score: Score| best(&rows).into_iter().find(|r| r.score == score).unwrap().detection.auroc;
+        let auroc = |score: Score| {
+            best(&rows).into_iter().find(|r| r.score == score).unwrap().detection.auroc
+        };
         // The density prefers the simpler images, whatever it was trained on: the known failure.
         assert!(auroc(Score::LogProb) < 0.1 && auroc(Score::MaxSoftmax) == 0.5, "{rows:?}");
         assert!(auroc(Score::ScoreNorm) < 0.1, "{rows:?}");

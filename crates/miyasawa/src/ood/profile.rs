@@ -20,7 +20,8 @@ impl Profile {
         if vectors.len() < 2 || d == 0 || vectors.iter().flatten().any(|v| !v.is_finite()) {
             return None;
         }
-        let mean: Vec<f64> = (0..d).map(|i| vectors.iter().map(|v| v[i]).sum::<f64>() / n).collect();
+        let mean: Vec<f64> =
+            (0..d).map(|i| vectors.iter().map(|v| v[i]).sum::<f64>() / n).collect();
         let covariance = |i: usize, j: usize| {
             vectors.iter().map(|v| (v[i] - mean[i]) * (v[j] - mean[j])).sum::<f64>() / (n - 1.0)
         };
@@ -60,7 +61,8 @@ mod tests {
     #[test]
     fn distances_are_those_of_the_covariance() {
         // Points on an ellipse: variances 8 and 2 (with n - 1), no covariance.
-        let points = [[4.0, 0.0], [-4.0, 0.0], [0.0, 2.0], [0.0, -2.0], [0.0, 0.0]].map(|p| p.to_vec());
+        let points =
+            [[4.0, 0.0], [-4.0, 0.0], [0.0, 2.0], [0.0, -2.0], [0.0, 0.0]].map(|p| p.to_vec());
         let profile = Profile::fit(&points).unwrap();
         assert!((profile.distance(&[4.0, 0.0]) - 2.0).abs() < 1e-4);
         assert!((profile.distance(&[0.0, 2.0]) - 2.0).abs() < 1e-4);
@@ -70,7 +72,10 @@ mod tests {
             (0..9).map(|i| vec![f64::from(i), 2.0 * f64::from(i) + f64::from(i % 2)]).collect();
         let profile = Profile::fit(&line).unwrap();
         assert!(profile.distance(&[8.0, 16.5]) < 4.0 && profile.distance(&[4.0, 12.5]) > 20.0);
-        assert!(Profile::fit(&points[..1]).is_none() && Profile::fit(&[vec![f64::NAN], vec![1.0]]).is_none());
+        assert!(
+            Profile::fit(&points[..1]).is_none()
+                && Profile::fit(&[vec![f64::NAN], vec![1.0]]).is_none()
+        );
         assert!(Profile::fit(&vec![vec![1.0, 1.0]; 4]).unwrap().distance(&[1.0, 1.0]) == 0.0);
     }
 }

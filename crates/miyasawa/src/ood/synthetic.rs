@@ -1,6 +1,8 @@
 //! Synthetic out-of-distribution images: noise and textures.
 
-use crate::data::{DataError, DataSource, Dataset, Geometry, OpenOptions, Part, ResizeMode, Streaming};
+use crate::data::{
+    DataError, DataSource, Dataset, Geometry, OpenOptions, Part, ResizeMode, Streaming,
+};
 use crate::random::{example_rng, stream};
 use crate::range::denormalise;
 use rand::{Rng, RngExt};
@@ -59,7 +61,12 @@ impl OutSource {
     ///
     /// # Errors
     /// If a data set cannot be loaded.
-    pub fn load(&self, geometry: Geometry, limit: Option<usize>, seed: u64) -> Result<Dataset, DataError> {
+    pub fn load(
+        &self,
+        geometry: Geometry,
+        limit: Option<usize>,
+        seed: u64,
+    ) -> Result<Dataset, DataError> {
         let Geometry { channels, height, width } = geometry;
         if let Self::Data(source) = self {
             // An image of the model's size is left as it is, whatever the resize mode.
@@ -139,8 +146,10 @@ fn clouds(rng: &mut ChaCha8Rng, height: usize, width: usize) -> Vec<f32> {
         let grid: Vec<f32> = (0..(cells + 1) * (cells + 1)).map(|_| rng.random()).collect();
         for y in 0..height {
             for x in 0..width {
-                let (gy, gx) =
-                    (y as f32 * cells as f32 / height as f32, x as f32 * cells as f32 / width as f32);
+                let (gy, gx) = (
+                    y as f32 * cells as f32 / height as f32,
+                    x as f32 * cells as f32 / width as f32,
+                );
                 let (iy, ix) = (gy as usize, gx as usize);
                 let (ty, tx) = (gy.fract(), gx.fract());
                 let at = |dy: usize, dx: usize| grid[(iy + dy) * (cells + 1) + ix + dx];
@@ -169,7 +178,11 @@ mod tests {
         }
         assert_eq!("noise".parse::<OutSource>().unwrap(), OutSource::UniformNoise);
         assert!(
-            "noise:pink".parse::<OutSource>().unwrap_err().to_string().contains("expected noise:uniform")
+            "noise:pink"
+                .parse::<OutSource>()
+                .unwrap_err()
+                .to_string()
+                .contains("expected noise:uniform")
         );
     }
 
@@ -185,6 +198,9 @@ mod tests {
             assert!(mean.abs() < 0.3 && (0.15..0.8).contains(&std), "{source}: {mean} {std}");
         }
         let digits = "digits".parse::<OutSource>().unwrap().load(GEOMETRY, Some(7), 0).unwrap();
-        assert_eq!((digits.len(), digits.channels(), digits.height(), digits.width()), (7, 3, 12, 9));
+        assert_eq!(
+            (digits.len(), digits.channels(), digits.height(), digits.width()),
+            (7, 3, 12, 9)
+        );
     }
 }

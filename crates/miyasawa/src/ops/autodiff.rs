@@ -138,7 +138,12 @@ impl<B: JointOps, C: CheckpointStrategy> JointOps for Autodiff<B, C> {
         let (w, nw) = w.into_parts();
         match addend.into_option().map(|addend| addend.into_parts()) {
             None => {
-                record!(Conv, [nx, nw], (x.clone(), w.clone(), s), B::conv2d_nhwc(x, w, Optional::None, s))
+                record!(
+                    Conv,
+                    [nx, nw],
+                    (x.clone(), w.clone(), s),
+                    B::conv2d_nhwc(x, w, Optional::None, s)
+                )
             }
             Some((a, na)) => {
                 record!(
@@ -162,7 +167,12 @@ impl<B: JointOps, C: CheckpointStrategy> JointOps for Autodiff<B, C> {
         let state = |g: &FloatTensor<B>, w: &FloatTensor<B>| (g.clone(), w.clone(), s);
         match addend.into_option().map(|addend| addend.into_parts()) {
             None => {
-                record!(ConvAdjoint, [ng, nw], state(&g, &w), B::conv2d_nhwc_adjoint(g, w, Optional::None, s))
+                record!(
+                    ConvAdjoint,
+                    [ng, nw],
+                    state(&g, &w),
+                    B::conv2d_nhwc_adjoint(g, w, Optional::None, s)
+                )
             }
             Some((a, na)) => {
                 record!(
@@ -182,7 +192,12 @@ impl<B: JointOps, C: CheckpointStrategy> JointOps for Autodiff<B, C> {
     ) -> FloatTensor<Self> {
         let (x, nx) = x.into_parts();
         let (g, ng) = g.into_parts();
-        record!(ConvWeightGrad, [nx, ng], (x.clone(), g.clone(), s), B::conv2d_nhwc_weight_grad(x, g, s))
+        record!(
+            ConvWeightGrad,
+            [nx, ng],
+            (x.clone(), g.clone(), s),
+            B::conv2d_nhwc_weight_grad(x, g, s)
+        )
     }
 
     fn gelu_exact(h: FloatTensor<Self>) -> FloatTensor<Self> {
@@ -206,7 +221,8 @@ impl<B: JointOps, C: CheckpointStrategy> JointOps for Autodiff<B, C> {
         use burn::backend::AutodiffBackend;
         let (x, nx) = x.into_parts();
         let (gamma, ng) = gamma.into_parts();
-        let (y, mean, rstd) = B::group_norm_nhwc(x.clone(), gamma.clone(), beta.primitive().clone(), s, gelu);
+        let (y, mean, rstd) =
+            B::group_norm_nhwc(x.clone(), gamma.clone(), beta.primitive().clone(), s, gelu);
         let state = || (x, gamma, (mean.clone(), rstd.clone()), (s, gelu));
         let y = record!(Norm, [nx, ng, beta.node()], state(), y);
         (y, Self::from_inner(mean), Self::from_inner(rstd))
@@ -225,7 +241,8 @@ impl<B: JointOps, C: CheckpointStrategy> JointOps for Autodiff<B, C> {
         let (gamma, n_gamma) = gamma.into_parts();
         let (g, ng) = g.into_parts();
         let (mean, rstd) = (mean.into_primitive(), rstd.into_primitive());
-        let state = ((x.clone(), gamma.clone()), (mean.clone(), rstd.clone()), g.clone(), (s, gelu));
+        let state =
+            ((x.clone(), gamma.clone()), (mean.clone(), rstd.clone()), g.clone(), (s, gelu));
         let y = B::group_norm_nhwc_adjoint(x, gamma, mean, rstd, g, s, gelu);
         record!(NormAdjoint, [nx, n_gamma, ng], state, y)
     }
@@ -246,7 +263,12 @@ impl<B: JointOps, C: CheckpointStrategy> JointOps for Autodiff<B, C> {
         let (g, ng) = g.into_parts();
         match addend.into_option().map(|addend| addend.into_parts()) {
             None => {
-                record!(PoolAdjoint, [ng], (), B::mean_pool_nhwc_adjoint(g, Optional::None, height, width))
+                record!(
+                    PoolAdjoint,
+                    [ng],
+                    (),
+                    B::mean_pool_nhwc_adjoint(g, Optional::None, height, width)
+                )
             }
             Some((a, na)) => {
                 record!(

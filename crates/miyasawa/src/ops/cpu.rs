@@ -147,7 +147,10 @@ impl JointOps for Flex {
         s: NormShape,
         fused: bool,
     ) -> FloatTensor<Self> {
-        default_unless_f32!(x, default::group_norm_adjoint::<Self>(x, gamma, mean, rstd, g, s, fused));
+        default_unless_f32!(
+            x,
+            default::group_norm_adjoint::<Self>(x, gamma, mean, rstd, g, s, fused)
+        );
         let (shape, [x, gamma, mean, rstd, g]) = (x.shape(), inputs([x, gamma, mean, rstd, g]));
         let [y, _, _] = norm::adjoint(&s, saved([&x, &gamma, &mean, &rstd]), g.values(), fused);
         output(y, shape)
@@ -162,9 +165,13 @@ impl JointOps for Flex {
         s: NormShape,
         fused: bool,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-        default_unless_f32!(x, default::group_norm_reverse::<Self>(x, gamma, mean, rstd, g, s, fused));
+        default_unless_f32!(
+            x,
+            default::group_norm_reverse::<Self>(x, gamma, mean, rstd, g, s, fused)
+        );
         let (shape, [x, gamma, mean, rstd, g]) = (x.shape(), inputs([x, gamma, mean, rstd, g]));
-        let [y, d_gamma, d_beta] = norm::adjoint(&s, saved([&x, &gamma, &mean, &rstd]), g.values(), fused);
+        let [y, d_gamma, d_beta] =
+            norm::adjoint(&s, saved([&x, &gamma, &mean, &rstd]), g.values(), fused);
         let channels = [s.batch, s.channels];
         (output(y, shape), output(d_gamma, channels), output(d_beta, channels))
     }
@@ -229,7 +236,8 @@ impl JointOps for Flex {
         default_unless_f32!(p, default::adamw::<Self>(p, m, v, average, g, rule, at));
         let mut average = average.into_option();
         let [g] = inputs([g]);
-        let kept = average.as_mut().map(|tensor| Average { values: values_mut(tensor), decay: at.decay });
+        let kept =
+            average.as_mut().map(|tensor| Average { values: values_mut(tensor), decay: at.decay });
         let (ps, ms, vs) = (values_mut(&mut p), values_mut(&mut m), values_mut(&mut v));
         elementwise::adamw(&rule, at.step, at.g_scale, ps, ms, vs, g.values(), kept);
         let average = average.unwrap_or_else(|| p.clone());
@@ -247,8 +255,16 @@ impl JointOps for Flex {
         default_unless_f32!(p, default::sgd::<Self>(p, velocity, average, g, rule, at));
         let mut average = average.into_option();
         let [g] = inputs([g]);
-        let kept = average.as_mut().map(|tensor| Average { values: values_mut(tensor), decay: at.decay });
-        elementwise::sgd(&rule, at.g_scale, values_mut(&mut p), values_mut(&mut velocity), g.values(), kept);
+        let kept =
+            average.as_mut().map(|tensor| Average { values: values_mut(tensor), decay: at.decay });
+        elementwise::sgd(
+            &rule,
+            at.g_scale,
+            values_mut(&mut p),
+            values_mut(&mut velocity),
+            g.values(),
+            kept,
+        );
         let average = average.unwrap_or_else(|| p.clone());
         (p, velocity, average)
     }

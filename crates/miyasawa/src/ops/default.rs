@@ -66,8 +66,13 @@ pub(super) fn conv2d_adjoint<B: Backend>(
     let (g, w) = (operand::<B>(g, &s), operand::<B>(w, &s));
     // A stride does not always reach the last rows of the input: they are padded back.
     let lost = |extent: usize| (extent + 2 * s.padding - s.kernel) % s.stride;
-    let options =
-        ConvTransposeOptions::new([s.stride; 2], [s.padding; 2], [lost(s.height), lost(s.width)], [1; 2], 1);
+    let options = ConvTransposeOptions::new(
+        [s.stride; 2],
+        [s.padding; 2],
+        [lost(s.height), lost(s.width)],
+        [1; 2],
+        1,
+    );
     add::<B>(nhwc::<B>(B::conv_transpose2d(nchw::<B>(g), w, None, options)), addend)
 }
 
@@ -106,7 +111,8 @@ pub(super) fn gelu<B: Backend>(h: FloatTensor<B>) -> FloatTensor<B> {
 }
 
 pub(super) fn gelu_adjoint<B: Backend>(h: FloatTensor<B>, g: FloatTensor<B>) -> FloatTensor<B> {
-    let slope = B::float_add(normal_cdf::<B>(h.clone()), B::float_mul(h.clone(), normal_pdf::<B>(h)));
+    let slope =
+        B::float_add(normal_cdf::<B>(h.clone()), B::float_mul(h.clone(), normal_pdf::<B>(h)));
     B::float_mul(g, slope)
 }
 
@@ -291,8 +297,10 @@ pub(super) fn group_norm_adjoint_reverse<B: Backend>(
     );
     let r2 = B::float_mul(groups.rstd.clone(), groups.rstd.clone());
     let through_scale = B::float_mul(B::float_mul(groups.xh.clone(), spread), r2);
-    let through_xh =
-        B::float_mul(B::float_add(B::float_mul(a_q, k), B::float_mul(a_v.clone(), m)), groups.rstd.clone());
+    let through_xh = B::float_mul(
+        B::float_add(B::float_mul(a_q, k), B::float_mul(a_v.clone(), m)),
+        groups.rstd.clone(),
+    );
     let dx = groups.merge(scale::<B>(B::float_add(through_scale, through_xh), -1.0));
     let dx = through::<B>(x, dx, gelu);
     let dx = match bend {
@@ -353,7 +361,8 @@ pub(super) fn adamw<B: Backend>(
     let g = scale::<B>(g, at.g_scale.into());
     let m = ema::<B>(m, g.clone(), rule.betas[0]);
     let v = ema::<B>(v, B::float_mul(g.clone(), g), rule.betas[1]);
-    let [correction1, correction2] = rule.betas.map(|beta| 1.0 - f64::from(beta).powf(at.step as f64));
+    let [correction1, correction2] =
+        rule.betas.map(|beta| 1.0 - f64::from(beta).powf(at.step as f64));
     let root = B::float_sqrt(scale::<B>(v.clone(), 1.0 / correction2));
     let step = B::float_div(m.clone(), shift::<B>(root, rule.epsilon.into()));
     let lr = f64::from(rule.learning_rate);

@@ -52,7 +52,12 @@ pub fn conv_shape(input: [usize; 4], w: [usize; 4], stride: usize, padding: usiz
 
 /// Computes `conv(x, w) (+ addend)`: `x` is `[batch, height, width, in]`, `w` is PyTorch's
 /// `[out, in, k, k]`.
-pub fn conv2d(x: &Tensor<4>, w: &Tensor<4>, addend: Option<&Tensor<4>>, shape: ConvShape) -> Tensor<4> {
+pub fn conv2d(
+    x: &Tensor<4>,
+    w: &Tensor<4>,
+    addend: Option<&Tensor<4>>,
+    shape: ConvShape,
+) -> Tensor<4> {
     let plus = self::addend(addend);
     Tensor::from_dispatch(Dispatch::conv2d_nhwc(dispatch(x), dispatch(w), plus, shape))
 }
@@ -125,7 +130,11 @@ pub fn group_norm(
         Dispatch::group_norm_nhwc(dispatch(x), dispatch(gamma), dispatch(beta), shape, gelu);
     (
         Tensor::from_dispatch(y),
-        NormStats { mean: Tensor::from_dispatch(mean), rstd: Tensor::from_dispatch(rstd), statistics },
+        NormStats {
+            mean: Tensor::from_dispatch(mean),
+            rstd: Tensor::from_dispatch(rstd),
+            statistics,
+        },
     )
 }
 

@@ -92,7 +92,11 @@ fn agree<const D: usize>(
             }
             let error = relative_error(found, expected);
             let what = if i == 0 { "value".to_owned() } else { format!("gradient of input {i}") };
-            assert!(error <= tolerance, "{name} {dtype:?} {:?}: {what} is off by {error:.1e}", inputs.shapes);
+            assert!(
+                error <= tolerance,
+                "{name} {dtype:?} {:?}: {what} is off by {error:.1e}",
+                inputs.shapes
+            );
         }
     }
 }
@@ -138,17 +142,30 @@ fn convolutions_agree_with_their_default_bodies() {
         agree::<4>(
             "conv2d_adjoint",
             &inputs,
-            &|l| conv2d_adjoint(&inputs.shaped(l, 0), &inputs.shaped(l, 1), Some(&inputs.shaped(l, 2)), s),
+            &|l| {
+                conv2d_adjoint(
+                    &inputs.shaped(l, 0),
+                    &inputs.shaped(l, 1),
+                    Some(&inputs.shaped(l, 2)),
+                    s,
+                )
+            },
             &|l| {
                 let [g, w, a] = [0, 1, 2].map(|i| inputs.shaped::<4>(l, i).into_dispatch());
-                Tensor::from_dispatch(default::conv2d_adjoint::<Dispatch>(g, w, Optional::Tensor(a), s))
+                Tensor::from_dispatch(default::conv2d_adjoint::<Dispatch>(
+                    g,
+                    w,
+                    Optional::Tensor(a),
+                    s,
+                ))
             },
         );
         // The reference for the third of the family is its definition: the gradient of <conv(x, w),
         // g>.
         let inputs = Inputs::random(&[&x, &w, &y], 3);
         let leaves = inputs.leaves(DType::F64);
-        let (x, w, g) = (inputs.shaped(&leaves, 0), inputs.shaped(&leaves, 1), inputs.shaped(&leaves, 2));
+        let (x, w, g) =
+            (inputs.shaped(&leaves, 0), inputs.shaped(&leaves, 1), inputs.shaped(&leaves, 2));
         let grads = (conv2d(&x, &w, None, s) * g.clone()).sum().backward();
         let expected = values(leaves[1].grad(&grads).unwrap());
         let leaves = inputs.leaves(DType::F32);
@@ -169,8 +186,12 @@ fn products_in_bfloat16_agree_with_their_default_bodies() {
         let passes = |dtype| {
             let leaves = inputs.leaves(dtype);
             let [x, w, g] = [0, 1, 2].map(|i| inputs.shaped::<4>(&leaves, i));
-            [conv2d(&x, &w, None, s), conv2d_adjoint(&g, &w, None, s), conv2d_weight_grad(&x, &g, s)]
-                .map(values)
+            [
+                conv2d(&x, &w, None, s),
+                conv2d_adjoint(&g, &w, None, s),
+                conv2d_weight_grad(&x, &g, s),
+            ]
+            .map(values)
         };
         let exact = values(conv2d(
             &inputs.shaped(&inputs.leaves(DType::F64), 0),
@@ -224,8 +245,13 @@ fn gelu_agrees_with_its_default_body() {
 
 #[test]
 fn group_norm_agrees_with_its_default_body() {
-    let shapes =
-        [([2, 4, 5, 16], 2), ([1, 3, 3, 5], 1), ([3, 2, 1, 24], 3), ([1, 7, 9, 8], 1), ([2, 1, 1, 16], 2)];
+    let shapes = [
+        ([2, 4, 5, 16], 2),
+        ([1, 3, 3, 5], 1),
+        ([3, 2, 1, 24], 3),
+        ([1, 7, 9, 8], 1),
+        ([2, 1, 1, 16], 2),
+    ];
     let by = [Statistics::default(), Statistics::Group { epsilon: 0.05 }, Statistics::Fixed];
     let cases = shapes.into_iter().flat_map(|shape| by.map(|by| (shape, by)));
     for ((([batch, height, width, channels], groups), by), gelu) in
@@ -260,8 +286,13 @@ fn group_norm_agrees_with_its_default_body() {
                 // The reference's statistics are tracked: its gradient for x goes through them.
                 let [x, g] = [0, 2].map(|i| inputs.shaped::<4>(l, i).into_dispatch());
                 let gamma = inputs.shaped::<2>(l, 1).into_dispatch();
-                let (_, mean, rstd) =
-                    default::group_norm::<Dispatch>(x.clone(), gamma.clone(), gamma.clone(), s, gelu);
+                let (_, mean, rstd) = default::group_norm::<Dispatch>(
+                    x.clone(),
+                    gamma.clone(),
+                    gamma.clone(),
+                    s,
+                    gelu,
+                );
                 let found = Tensor::from_dispatch(default::group_norm_adjoint::<Dispatch>(
                     x, gamma, mean, rstd, g, s, gelu,
                 ));
@@ -279,7 +310,9 @@ fn pooling_agrees_with_its_default_body() {
         let (x, pooled) = ([batch, height, width, channels], [batch, channels]);
         let inputs = Inputs::random(&[&x, &pooled], 8);
         agree::<2>("mean_pool", &inputs, &|l| mean_pool(&inputs.shaped(l, 0)), &|l| {
-            Tensor::from_dispatch(default::mean_pool::<Dispatch>(inputs.shaped::<4>(l, 0).into_dispatch()))
+            Tensor::from_dispatch(default::mean_pool::<Dispatch>(
+                inputs.shaped::<4>(l, 0).into_dispatch(),
+            ))
         });
         let size = [height, width];
         agree::<4>(
@@ -303,7 +336,10 @@ fn the_sum_of_squares_agrees_with_its_default_body() {
         let reference =
             default::sum_squares::<Dispatch>(inputs.leaves(DType::F64)[0].clone().into_dispatch());
         let expected = values(Tensor::<1>::from_dispatch(reference));
-        assert!((found[0] - expected[0]).abs() <= 1e-6 * expected[0], "{len}: {found:?}, {expected:?}");
+        assert!(
+            (found[0] - expected[0]).abs() <= 1e-6 * expected[0],
+            "{len}: {found:?}, {expected:?}"
+        );
     }
 }
 

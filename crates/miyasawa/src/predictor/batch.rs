@@ -37,7 +37,8 @@ impl Predictor {
                 .map(|(image, input)| self.classification_level(image, input, noise))
                 .collect::<Result<_, _>>()?;
             let conditioned: Vec<f64> = levels.iter().map(|level| level.1).collect();
-            let probs = self.run(|| infer::classify_batch(&self.model, &inputs, &conditioned, &self.device));
+            let probs = self
+                .run(|| infer::classify_batch(&self.model, &inputs, &conditioned, &self.device));
             for (i, (sigma, _)) in levels.iter().enumerate() {
                 let probs = probs.get(i).map_or(&[][..], Vec::as_slice);
                 found.push(Classification::new(*sigma, probs, self.classes())?);
@@ -59,15 +60,22 @@ impl Predictor {
     ///
     /// # Errors
     /// As [`denoise`](Self::denoise), for the first image with an error.
-    pub fn denoise_batch(&self, images: &[Image], noise: Noise) -> Result<Vec<Denoised>, PredictError> {
+    pub fn denoise_batch(
+        &self,
+        images: &[Image],
+        noise: Noise,
+    ) -> Result<Vec<Denoised>, PredictError> {
         self.require_denoiser()?;
         let mut found = Vec::with_capacity(images.len());
         for images in images.chunks(BATCH) {
             images.iter().try_for_each(super::check_finite)?;
-            let levels: Vec<f64> =
-                images.iter().map(|image| self.denoising_level(image, noise)).collect::<Result<_, _>>()?;
-            let denoised =
-                self.run(|| infer::denoise_batch(&self.model, &self.info, images, &levels, &self.device))?;
+            let levels: Vec<f64> = images
+                .iter()
+                .map(|image| self.denoising_level(image, noise))
+                .collect::<Result<_, _>>()?;
+            let denoised = self.run(|| {
+                infer::denoise_batch(&self.model, &self.info, images, &levels, &self.device)
+            })?;
             for ((image, sigma), denoised) in images.iter().zip(levels).zip(denoised) {
                 if denoised.values().iter().any(|value| !value.is_finite()) {
                     return Err(PredictError::NotFinite { sigma });

@@ -94,7 +94,9 @@ impl PredictError {
     /// Whether the call was invalid, as opposed to valid work that failed.
     pub fn is_usage(&self) -> bool {
         match self {
-            Self::Class { .. } | Self::Level { .. } | Self::Batch { .. } | Self::Threads { .. } => true,
+            Self::Class { .. } | Self::Level { .. } | Self::Batch { .. } | Self::Threads { .. } => {
+                true
+            }
             Self::Device(error) => error.is_usage(),
             _ => false,
         }

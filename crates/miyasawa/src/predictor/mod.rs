@@ -267,7 +267,11 @@ impl Predictor {
     /// # Errors
     /// As [`classify`](Self::classify); [`PredictError::Cannot`] if the defence needs a joint model
     /// and this is not one.
-    pub fn classify_behind(&self, image: &Image, defence: Defence) -> Result<Classification, PredictError> {
+    pub fn classify_behind(
+        &self,
+        image: &Image,
+        defence: Defence,
+    ) -> Result<Classification, PredictError> {
         self.require_classifier()?;
         let (input, classifier) = (self.input(image)?, self.classifier(defence)?);
         let probs = self.run(|| infer::classify_behind(classifier.as_ref(), &input));
@@ -295,7 +299,8 @@ impl Predictor {
         self.level(defence.sigma())?;
         let joint = match defence {
             Defence::Softmax { sigma } => {
-                let plain = plain_classifier(&self.model, sigma, shape, self.classes().len(), &self.device);
+                let plain =
+                    plain_classifier(&self.model, sigma, shape, self.classes().len(), &self.device);
                 return plain.ok_or_else(|| self.cannot("classify"));
             }
             Defence::Denoise { then, .. } => {
@@ -354,7 +359,15 @@ impl Predictor {
         let sigma = self.denoising_level(image, noise)?;
         let work = || {
             let mut progress = |share: f64| progress(share);
-            infer::denoise_any(&self.model, &self.info, image, sigma, class, &self.device, &mut progress)
+            infer::denoise_any(
+                &self.model,
+                &self.info,
+                image,
+                sigma,
+                class,
+                &self.device,
+                &mut progress,
+            )
         };
         let denoised = self.run(work)?.filter(|image| image.values().iter().all(|v| v.is_finite()));
         let denoised = denoised.ok_or_else(|| PredictError::NotFinite { sigma })?;
@@ -389,7 +402,12 @@ impl Predictor {
     /// # Errors
     /// As [`explain`](Self::explain); [`PredictError::Level`] if the model cannot be conditioned on
     /// the level.
-    pub fn explain_at(&self, image: &Image, class: usize, sigma: f64) -> Result<Explanation, PredictError> {
+    pub fn explain_at(
+        &self,
+        image: &Image,
+        class: usize,
+        sigma: f64,
+    ) -> Result<Explanation, PredictError> {
         Ok(self.explain_classes(image, &[class], sigma)?.remove(0))
     }
 
@@ -445,7 +463,11 @@ impl Predictor {
 
     fn check_class(&self, class: usize) -> Result<(), PredictError> {
         let classes = self.classes();
-        if class < classes.len() { Ok(()) } else { Err(PredictError::class(&class.to_string(), classes)) }
+        if class < classes.len() {
+            Ok(())
+        } else {
+            Err(PredictError::class(&class.to_string(), classes))
+        }
     }
 
     /// Runs work on the predictor's threads. From outside the pool every kernel would have to wake

@@ -64,7 +64,9 @@ impl Predictor {
         let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
         if outside && !warned.contains(&sigma) {
             warned.push(sigma);
-            tracing::warn!("noise level {sigma} is outside {min} to {max}, which the model was trained on");
+            tracing::warn!(
+                "noise level {sigma} is outside {min} to {max}, which the model was trained on"
+            );
         }
         Ok(sigma)
     }
@@ -75,7 +77,9 @@ impl Predictor {
         let [min, max] = self.info.sigma;
         let found = image.noise_level();
         if found > max {
-            tracing::warn!("{name}: estimated noise level {found:.3}, above the {max} of the training");
+            tracing::warn!(
+                "{name}: estimated noise level {found:.3}, above the {max} of the training"
+            );
         }
         if found.is_finite() { found.min(max) } else { min }
     }

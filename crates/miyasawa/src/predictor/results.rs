@@ -28,9 +28,15 @@ impl Classification {
         if probs.is_empty() || probs.len() != names.len() || probs.iter().any(|p| !p.is_finite()) {
             return Err(PredictError::NotFinite { sigma });
         }
-        let class =
-            |index: usize| ClassProbability { class: names[index].clone(), index, probability: probs[index] };
-        Ok(Self { sigma, classes: metrics::top(probs, probs.len()).into_iter().map(class).collect() })
+        let class = |index: usize| ClassProbability {
+            class: names[index].clone(),
+            index,
+            probability: probs[index],
+        };
+        Ok(Self {
+            sigma,
+            classes: metrics::top(probs, probs.len()).into_iter().map(class).collect(),
+        })
     }
 
     /// The most probable class.

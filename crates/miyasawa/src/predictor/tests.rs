@@ -90,13 +90,21 @@ fn invalid_calls_return_errors_and_do_not_panic() {
     fails(model.explain(&image, 3).map(drop), "class '3' is not known");
     fails(model.class("class 3").map(drop), "class 'class 3' is not known");
     fails(model.denoise_with(&image, 0.1.into(), Some(9), &mut |_| ()).map(drop), "class '9'");
-    fails(model.classify_values(&[0.0; 7], [1, 3, 2, 2], Noise::Clean).map(drop), "expected 12 values");
+    fails(
+        model.classify_values(&[0.0; 7], [1, 3, 2, 2], Noise::Clean).map(drop),
+        "expected 12 values",
+    );
     fails(model.denoise_values(&[0.0; 8], [1, 2, 2, 2], 0.1.into()).map(drop), "1 or 3 channels");
-    fails(model.classify_values(&[], [usize::MAX, usize::MAX, 2, 2], Noise::Clean).map(drop), "found 0");
+    fails(
+        model.classify_values(&[], [usize::MAX, usize::MAX, 2, 2], Noise::Clean).map(drop),
+        "found 0",
+    );
     fails(Predictor::builder().threads(0).bundled().map(drop), "expected 1 to 1024");
     fails(Predictor::load("missing.safetensors").map(drop), "missing.safetensors: cannot be read");
     fails(Predictor::from_bytes(&[0; 100]).map(drop), "in memory");
-    assert!(Image::new((2, 8, 8), vec![0.0; 128]).is_err() && Image::new((1, 0, 8), vec![]).is_err());
+    assert!(
+        Image::new((2, 8, 8), vec![0.0; 128]).is_err() && Image::new((1, 0, 8), vec![]).is_err()
+    );
 }
 
 #[test]
@@ -146,7 +154,8 @@ fn a_batch_returns_the_results_of_its_images() {
         for (image, found) in images.iter().zip(&batch) {
             let alone = model.denoise(image, noise).unwrap();
             assert_eq!((found.sigma, found.image().shape()), (alone.sigma, image.shape()));
-            let error = crate::verify::relative_error(alone.image().values(), found.image().values());
+            let error =
+                crate::verify::relative_error(alone.image().values(), found.image().values());
             assert!(error < 1e-5, "{error}");
         }
         if noise == Noise::Level(0.0) {
@@ -179,7 +188,8 @@ fn bfloat16_is_near_float32() {
     let exact = Predictor::bundled().unwrap();
     let rounded = Predictor::builder().operands(crate::ops::Operands::Bf16).bundled().unwrap();
     let image = image(32).with_noise(0.2, 0).unwrap();
-    let found = [&exact, &rounded].map(|model| model.denoise(&image, 0.2.into()).unwrap().into_image());
+    let found =
+        [&exact, &rounded].map(|model| model.denoise(&image, 0.2.into()).unwrap().into_image());
     let error = crate::verify::relative_error(found[0].values(), found[1].values());
     assert!(error > 0.0 && error < 0.05, "{error}");
 }

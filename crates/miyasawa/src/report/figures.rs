@@ -47,17 +47,18 @@ pub fn denoising_grid(
     let mut cells: Vec<Vec<Image>> = Vec::new();
     for (level, &sigma) in sigmas.iter().enumerate() {
         let batch = noisy_batch(&few, [0, count], sigma, [0, level as u64], device);
-        let found = model.predict(&batch.y, &batch.sigma, &Query { denoise: true, ..Query::default() });
+        let found =
+            model.predict(&batch.y, &batch.sigma, &Query { denoise: true, ..Query::default() });
         let cannot = || ReportError::Draw("the model does not denoise".to_owned());
         let denoised = to_images(found.denoised.ok_or_else(cannot)?);
         let (noisy, clean) = (to_images(batch.y), to_images(batch.x));
         let row = noisy.into_iter().zip(denoised).zip(clean).flat_map(|((n, d), c)| [n, d, c]);
         cells.push(row.collect());
     }
-    let rows = sigmas
-        .iter()
-        .zip(&cells)
-        .map(|(sigma, row)| GridRow { caption: format!("sigma {sigma}"), images: row.iter().collect() });
+    let rows = sigmas.iter().zip(&cells).map(|(sigma, row)| GridRow {
+        caption: format!("sigma {sigma}"),
+        images: row.iter().collect(),
+    });
     let columns = ["noisy", "denoised", "clean"].into_iter().cycle().take(3 * count);
     let grid = Grid {
         rows: rows.collect(),
@@ -72,7 +73,11 @@ pub fn denoising_grid(
 ///
 /// # Errors
 /// If the figure cannot be drawn.
-pub fn explanation(y: &Image, found: &[Explanation], classes: &[String]) -> Result<Image, ReportError> {
+pub fn explanation(
+    y: &Image,
+    found: &[Explanation],
+    classes: &[String],
+) -> Result<Image, ReportError> {
     // Both images are divided by the same number, so that differences between them stay visible.
     let mut scaled = Vec::new();
     for one in found {
@@ -132,12 +137,19 @@ pub fn path(found: &Counterfactual, label: usize, class: &str) -> Result<Image, 
         .map(|c| Image::new(c.shape(), c.values().iter().map(|v| v / largest).collect()))
         .collect::<Result<Vec<_>, _>>()?;
     let heading = |step: &&CounterfactualStep| {
-        format!("{:.2} {:.0}%", step.distance, 100.0 * step.probs.get(label).copied().unwrap_or(f32::NAN))
+        format!(
+            "{:.2} {:.0}%",
+            step.distance,
+            100.0 * step.probs.get(label).copied().unwrap_or(f32::NAN)
+        )
     };
     let grid = Grid {
         rows: vec![
             GridRow { caption: "y".to_owned(), images: steps.iter().map(|s| &s.image).collect() },
-            GridRow { caption: format!("change\nx {:.1}", 1.0 / largest), images: changes.iter().collect() },
+            GridRow {
+                caption: format!("change\nx {:.1}", 1.0 / largest),
+                images: changes.iter().collect(),
+            },
         ],
         columns: steps.iter().map(heading).collect(),
         note: format!(
@@ -185,8 +197,11 @@ pub fn eigenvectors(y: &Image, denoised: &Image, found: &Spectrum) -> Result<Ima
 /// scaling.
 pub fn reliability(rows: &[CalibrationRow]) -> Vec<Plot> {
     let line = |name: String, bins: &[ReliabilityBin]| {
-        let at = |b: &ReliabilityBin| (100.0 * b.confidence, Estimate::share(b.accuracy, b.count as usize));
-        let points: Vec<_> = bins.iter().map(at).map(|(x, share)| (x, share.scaled(100.0))).collect();
+        let at = |b: &ReliabilityBin| {
+            (100.0 * b.confidence, Estimate::share(b.accuracy, b.count as usize))
+        };
+        let points: Vec<_> =
+            bins.iter().map(at).map(|(x, share)| (x, share.scaled(100.0))).collect();
         let counts = bins.iter().map(|b| b.count).collect();
         Series { counts, style: SeriesStyle::Points, ..Series::estimated(name, &points) }
     };

@@ -48,7 +48,8 @@ impl Page {
     /// Adds the provenance at the end: program, date, command line, and name and hash of every
     /// model.
     pub fn provenance(&mut self, from: &Provenance, models: &[(String, String)]) -> &mut Self {
-        let (program, date, call) = (Escaped(&from.program), Escaped(&from.date), Escaped(&from.call));
+        let (program, date, call) =
+            (Escaped(&from.program), Escaped(&from.date), Escaped(&from.call));
         self.footer = format!("<p>{program}, {date}</p>\n<pre><code>{call}</code></pre>");
         for (name, hash) in models {
             let (name, hash) = (Escaped(name), Escaped(hash));
@@ -94,17 +95,26 @@ impl Page {
     }
 
     /// A table with a caption and marked cells.
-    pub fn table_with(&mut self, header: &[&str], rows: &[Vec<String>], options: &TableOptions) -> &mut Self {
+    pub fn table_with(
+        &mut self,
+        header: &[&str],
+        rows: &[Vec<String>],
+        options: &TableOptions,
+    ) -> &mut Self {
         let columns = rows.iter().map(Vec::len).fold(header.len(), usize::max);
         let cell = |row: &'_ [String], column: usize| row.get(column).cloned().unwrap_or_default();
         let classes: Vec<&str> = (0..columns)
             .map(|column| if is_numeric(rows, column) { " class=\"number\"" } else { "" })
             .collect();
-        let mut html = String::from("<figure class=\"table\"><div tabindex=\"0\"><table>\n<thead><tr>");
+        let mut html =
+            String::from("<figure class=\"table\"><div tabindex=\"0\"><table>\n<thead><tr>");
         for (column, class) in classes.iter().enumerate() {
             put(
                 &mut html,
-                format_args!("<th scope=\"col\"{class}>{}</th>", Escaped(header.get(column).unwrap_or(&""))),
+                format_args!(
+                    "<th scope=\"col\"{class}>{}</th>",
+                    Escaped(header.get(column).unwrap_or(&""))
+                ),
             );
         }
         html.push_str("</tr></thead>\n<tbody>\n");
@@ -119,7 +129,10 @@ impl Page {
             html.push_str("</tr>\n");
         }
         html.push_str("</tbody></table></div>");
-        put(&mut html, format_args!("{}</figure>", Caption(options.caption.as_deref().unwrap_or_default())));
+        put(
+            &mut html,
+            format_args!("{}</figure>", Caption(options.caption.as_deref().unwrap_or_default())),
+        );
         self.push(format_args!("{html}"))
     }
 
@@ -231,7 +244,8 @@ fn number(cell: &str) -> Option<f64> {
 /// Whether a column holds only numbers, dashes and empty cells, and at least one number or dash.
 fn is_numeric(rows: &[Vec<String>], column: usize) -> bool {
     let cells = || rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.trim());
-    let counts = |cell: &str| matches!(cell, "-" | "\u{2013}" | "\u{2014}") || number(cell).is_some();
+    let counts =
+        |cell: &str| matches!(cell, "-" | "\u{2013}" | "\u{2014}") || number(cell).is_some();
     cells().any(counts) && cells().all(|cell| cell.is_empty() || counts(cell))
 }
 
@@ -264,7 +278,8 @@ mod tests {
     fn every_text_is_escaped() {
         let mut page = Page::new(HOSTILE);
         let options = TableOptions { caption: Some(HOSTILE.to_owned()), marked: vec![(0, 0)] };
-        let from = Provenance { program: HOSTILE.into(), date: HOSTILE.into(), call: HOSTILE.into() };
+        let from =
+            Provenance { program: HOSTILE.into(), date: HOSTILE.into(), call: HOSTILE.into() };
         page.heading(HOSTILE)
             .subheading(HOSTILE)
             .paragraph(HOSTILE)
@@ -275,7 +290,10 @@ mod tests {
         page.figure_png(&png(2, 2), HOSTILE).figure_svg("<svg/>", HOSTILE);
         let html = page.render();
         assert!(!html.contains("<script") && !html.contains("alert(\"") && !html.contains('\0'));
-        assert_eq!(html.matches("&lt;script&gt;alert(&quot;1&quot;)&lt;/script&gt;&amp;&#39;").count(), 20);
+        assert_eq!(
+            html.matches("&lt;script&gt;alert(&quot;1&quot;)&lt;/script&gt;&amp;&#39;").count(),
+            20
+        );
     }
 
     #[test]
@@ -299,7 +317,11 @@ mod tests {
         ]);
         let marked = vec![(1, 1), (2, 1), (1, 2), (9, 9)];
         let mut page = Page::new("t");
-        page.table_with(&["model", "accuracy", "loss"], &rows, &TableOptions { caption: None, marked });
+        page.table_with(
+            &["model", "accuracy", "loss"],
+            &rows,
+            &TableOptions { caption: None, marked },
+        );
         page.table(&["none"], &cells(&[&["-"], &["-"]]));
         let html = page.render();
         assert!(html.contains(

@@ -10,7 +10,8 @@ const GENERIC: [&str; 2] = ["model", "best"];
 /// run's `model.safetensors` and `best.safetensors`. Equal paths are numbered.
 pub fn short_names(paths: &[String]) -> Vec<String> {
     let parts: Vec<Vec<String>> = paths.iter().map(|path| parts(path)).collect();
-    let name = |parts: &[String], kept: usize| parts[parts.len() - kept.min(parts.len())..].join("/");
+    let name =
+        |parts: &[String], kept: usize| parts[parts.len() - kept.min(parts.len())..].join("/");
     let least = |parts: &[String]| {
         let generic = parts.last().is_some_and(|last| GENERIC.contains(&last.as_str()));
         if generic { 2 } else { 1 }
@@ -36,7 +37,8 @@ fn parts(path: &str) -> Vec<String> {
         return vec![path.to_owned()];
     }
     let stem = path.strip_suffix(".safetensors").unwrap_or(path);
-    let parts = Path::new(stem).components().map(|part| part.as_os_str().to_string_lossy().into_owned());
+    let parts =
+        Path::new(stem).components().map(|part| part.as_os_str().to_string_lossy().into_owned());
     let parts: Vec<String> = parts.filter(|part| part != "/" && part != ".").collect();
     if parts.is_empty() { vec![path.to_owned()] } else { parts }
 }
@@ -57,10 +59,16 @@ mod tests {
             ["a/model", "b/model"]
         );
         assert_eq!(short(&["/work/runs/mine/best.safetensors"]), ["mine/best"]);
-        assert_eq!(short(&["x/a/m.safetensors", "y/a/m.safetensors", "m2"]), ["x/a/m", "y/a/m", "m2"]);
+        assert_eq!(
+            short(&["x/a/m.safetensors", "y/a/m.safetensors", "m2"]),
+            ["x/a/m", "y/a/m", "m2"]
+        );
         assert_eq!(short(&["m.safetensors", "a/m.safetensors"]), ["m", "a/m"]);
         assert_eq!(short(&["m", "m", "m"]), ["m", "m (2)", "m (3)"]);
-        assert_eq!(short(&["<bundled>", "", "/", "model.safetensors"]), ["<bundled>", "", "/", "model"]);
+        assert_eq!(
+            short(&["<bundled>", "", "/", "model.safetensors"]),
+            ["<bundled>", "", "/", "model"]
+        );
     }
 
     proptest::proptest! {

@@ -139,7 +139,8 @@ pub const PERCENT: (f64, f64) = (0.0, 100.0);
 /// several plots that are to be compared; `None` without a finite value.
 pub fn rounded_range(values: impl IntoIterator<Item = f64>, step: f64) -> Option<(f64, f64)> {
     let finite = values.into_iter().filter(|v| v.is_finite());
-    let (low, high) = finite.fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| (l.min(v), h.max(v)));
+    let (low, high) =
+        finite.fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| (l.min(v), h.max(v)));
     let (low, high) = ((low / step).floor() * step, (high / step).ceil() * step);
     (low <= high).then_some((low, if high > low { high } else { low + step }))
 }
@@ -162,7 +163,12 @@ const MAX_SIDE: u32 = 8192;
 ///
 /// # Errors
 /// If the image has no pixel or a side above 8192 pixels.
-pub fn render_png(plots: &[Plot], columns: usize, width: u32, height: u32) -> Result<RgbImage, ReportError> {
+pub fn render_png(
+    plots: &[Plot],
+    columns: usize,
+    width: u32,
+    height: u32,
+) -> Result<RgbImage, ReportError> {
     prepare(width, height)?;
     let (wide, high) = (width * OVERSAMPLING, height * OVERSAMPLING);
     let mut buffer = vec![255; wide as usize * high as usize * 3];
@@ -218,7 +224,8 @@ fn prepare(width: u32, height: u32) -> Result<(), ReportError> {
             "the image size is {width}x{height}, expected sides of 1 to {MAX_SIDE} pixels"
         )));
     }
-    let register = || register_font(FONT, FontStyle::Normal, epaint_default_fonts::UBUNTU_LIGHT).is_ok();
+    let register =
+        || register_font(FONT, FontStyle::Normal, epaint_default_fonts::UBUNTU_LIGHT).is_ok();
     if *FONT_KNOWN.get_or_init(register) {
         Ok(())
     } else {
@@ -236,7 +243,10 @@ mod tests {
 
     /// Pixels with a hue: axes and text are grey.
     fn coloured(image: &RgbImage) -> usize {
-        image.pixels().filter(|p| p.0.iter().max().unwrap() - p.0.iter().min().unwrap() > 60).count()
+        image
+            .pixels()
+            .filter(|p| p.0.iter().max().unwrap() - p.0.iter().min().unwrap() > 60)
+            .count()
     }
 
     #[test]
@@ -300,12 +310,19 @@ mod tests {
         };
         plot.series[0].counts = vec![1, 100];
         let weighted = render_png(&[plot.clone()], 1, 300, 260).unwrap();
-        assert!(side(&weighted, 190) > side(&weighted, 60) + 40, "the larger count has the larger marker");
+        assert!(
+            side(&weighted, 190) > side(&weighted, 60) + 40,
+            "the larger count has the larger marker"
+        );
         plot.series[0].intervals = vec![Some([0.1, 0.9]), None];
-        let bars = Histogram { label: "images".to_owned(), bins: vec![(0.1, 0.3, 1), (0.7, 0.9, 100)] };
+        let bars =
+            Histogram { label: "images".to_owned(), bins: vec![(0.1, 0.3, 1), (0.7, 0.9, 100)] };
         plot.histogram = Some(bars);
         let svg = render_svg(&plot, 300, 260).unwrap();
-        assert!(svg.contains("\n100\n") && svg.contains("\nimages\n"), "the bars have their numbers");
+        assert!(
+            svg.contains("\n100\n") && svg.contains("\nimages\n"),
+            "the bars have their numbers"
+        );
         assert!(coloured(&render_png(&[plot], 1, 300, 260).unwrap()) > 0);
     }
 
@@ -323,8 +340,14 @@ mod tests {
         plot.series[0].name = format!("runs/{}/model", "long".repeat(60));
         plot.title = "title ".repeat(60);
         let svg = render_svg(&plot, 320, 200).unwrap();
-        assert!(svg.contains("runs/") && svg.contains("\u{2026}") && svg.contains("/model"), "{svg}");
-        assert!(svg.lines().all(|line| line.starts_with('<') || line.chars().count() < 60), "{svg}");
+        assert!(
+            svg.contains("runs/") && svg.contains("\u{2026}") && svg.contains("/model"),
+            "{svg}"
+        );
+        assert!(
+            svg.lines().all(|line| line.starts_with('<') || line.chars().count() < 60),
+            "{svg}"
+        );
     }
 
     #[test]

@@ -21,9 +21,11 @@ impl Provenance {
         let mut arguments = arguments.into_iter();
         // The program's folder is different on other machines.
         let program = arguments.next().unwrap_or_default();
-        let program = Path::new(&program).file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let program =
+            Path::new(&program).file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let quoted = arguments.map(|argument| quoted(&argument.to_string_lossy()));
-        let call = std::iter::once(quoted_name(program)).chain(quoted).collect::<Vec<_>>().join(" ");
+        let call =
+            std::iter::once(quoted_name(program)).chain(quoted).collect::<Vec<_>>().join(" ");
         Self {
             program: format!("{} {}", env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION")),
             date: utc(SystemTime::now()),

@@ -160,7 +160,8 @@ impl<N: EnergyNetwork + Sync + 'static> CustomTrainerBuilder<N> {
         let classes = sets.class_names(&config);
         if net.classes() != classes.len() {
             let (found, expected) = (net.classes(), classes.len());
-            let message = format!("the network has {found} classes, the data has {expected}: {classes:?}");
+            let message =
+                format!("the network has {found} classes, the data has {expected}: {classes:?}");
             return Err(TrainError::Mismatch(message));
         }
         let name = std::any::type_name::<N>();
@@ -172,7 +173,10 @@ impl<N: EnergyNetwork + Sync + 'static> CustomTrainerBuilder<N> {
         };
         let init = move |device: &Device, seed, std| JointModel::new(network(device, seed), std);
         let network = Architecture::Custom(custom);
-        Trainer::from_parts(Parts { config, device, network, init: Arc::new(init), out, resume }, sets)
+        Trainer::from_parts(
+            Parts { config, device, network, init: Arc::new(init), out, resume },
+            sets,
+        )
     }
 }
 

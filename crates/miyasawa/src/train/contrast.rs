@@ -17,7 +17,8 @@ pub(super) fn reduce_contrast(
 ) -> Vec<bool> {
     let image = |(i, x): (usize, &mut [f32])| {
         let rng = &mut example_rng(seed, step, i as u64, stream::CONTRAST);
-        let [reduced, constant, contrast, kind, grey]: [f64; 5] = std::array::from_fn(|_| rng.random());
+        let [reduced, constant, contrast, kind, grey]: [f64; 5] =
+            std::array::from_fn(|_| rng.random());
         if reduced >= share {
             return false;
         }
@@ -45,7 +46,8 @@ mod tests {
     #[test]
     fn a_share_of_the_images_is_reduced_and_the_others_stay() {
         let shape = [3, 4, 5];
-        let before: Vec<f32> = (0..2000 * 60).map(|i| ((i * 37) % 199) as f32 / 99.0 - 1.0).collect();
+        let before: Vec<f32> =
+            (0..2000 * 60).map(|i| ((i * 37) % 199) as f32 / 99.0 - 1.0).collect();
         let mut x = before.clone();
         let reduced = reduce_contrast(&mut x, shape, 0.2, [3, 7]);
         let count = reduced.iter().filter(|reduced| **reduced).count();
@@ -58,7 +60,10 @@ mod tests {
             constant += usize::from(x.chunks(20).all(flat));
             saturated += usize::from(x.iter().all(|x| x.abs() == 1.0));
         }
-        assert!((140..260).contains(&constant) && saturated > 10, "{constant} {saturated} of {count}");
+        assert!(
+            (140..260).contains(&constant) && saturated > 10,
+            "{constant} {saturated} of {count}"
+        );
         let mut again = before.clone();
         reduce_contrast(&mut again[..120], shape, 0.2, [3, 7]);
         assert_eq!(again[..120], x[..120], "a function of the place in the batch");

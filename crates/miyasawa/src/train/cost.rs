@@ -102,8 +102,9 @@ impl Memory {
         let passes = (options.forward_passes + options.scores) as u64;
         let kept = passes * (network.kept_per_unit() as u64 * blocks + 2 * first) + 4 * largest;
         let parts = options.batch.div_ceil(options.micro_batch);
-        let training =
-            kept * options.micro_batch.min(options.batch) as u64 * options.threads.min(parts) as u64;
+        let training = kept
+            * options.micro_batch.min(options.batch) as u64
+            * options.threads.min(parts) as u64;
         let evaluation = (3 * blocks + 4 * largest) * options.eval_batch as u64;
         let state = FLOAT * (parameters * options.copies as u64 + 4 * options.buffer);
         let gradients = FLOAT * parameters * (parts.min(GROUP) as u64 + 1);
@@ -138,12 +139,24 @@ pub const HARDWARE: [Hardware; 6] = [
     Hardware {
         name: "2 cores of an AMD EPYC (Zen 5, AVX-512)",
         basis: "measured, bench/README.md",
-        speed: Speed::Measured(&[(8.0, 251.0), (16.0, 425.0), (32.0, 652.0), (64.0, 811.0), (128.0, 942.0)]),
+        speed: Speed::Measured(&[
+            (8.0, 251.0),
+            (16.0, 425.0),
+            (32.0, 652.0),
+            (64.0, 811.0),
+            (128.0, 942.0),
+        ]),
     },
     Hardware {
         name: "2 cores of an AMD EPYC (AVX2)",
         basis: "measured, bench/README.md",
-        speed: Speed::Measured(&[(8.0, 93.0), (16.0, 140.0), (32.0, 184.0), (64.0, 209.0), (128.0, 239.0)]),
+        speed: Speed::Measured(&[
+            (8.0, 93.0),
+            (16.0, 140.0),
+            (32.0, 184.0),
+            (64.0, 209.0),
+            (128.0, 239.0),
+        ]),
     },
     Hardware {
         name: "2 cores of an Intel Xeon (Emerald Rapids, AVX-512)",
@@ -306,8 +319,7 @@ pub(super) fn network(
     classes: usize,
 ) -> Result<Architecture, TrainError> {
     if config.network.kind == Kind::Custom {
-        let message =
-            "network.kind is custom: a network of one's own is trained by the program that defines it";
+        let message = "network.kind is custom: a network of one's own is trained by the program that defines it";
         return Err(TrainError::Network(message.to_owned()));
     }
     let network = config.network.architecture(channels, classes, config.dtype.operands());

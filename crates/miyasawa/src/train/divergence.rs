@@ -165,8 +165,9 @@ mod tests {
 
     /// A loss that falls as losses do, with noise of a tenth.
     fn falling(steps: usize) -> impl Iterator<Item = f64> {
-        (0..steps)
-            .map(|i| 0.5 + 3.0 * (-(i as f64) / 100.0).exp() + 0.05 * ((i * 37 % 21) as f64 / 10.0 - 1.0))
+        (0..steps).map(|i| {
+            0.5 + 3.0 * (-(i as f64) / 100.0).exp() + 0.05 * ((i * 37 % 21) as f64 / 10.0 - 1.0)
+        })
     }
 
     #[test]

@@ -93,7 +93,8 @@ fn checkpoints(dir: &Path) -> Result<Vec<(u64, PathBuf)>, TrainError> {
     for entry in entries {
         let entry = entry.map_err(folder(&dir))?;
         let name = entry.file_name();
-        let step = name.to_str().and_then(|name| name.strip_prefix("step-")?.strip_suffix(".safetensors"));
+        let step =
+            name.to_str().and_then(|name| name.strip_prefix("step-")?.strip_suffix(".safetensors"));
         if let Some(step) = step.and_then(|step| step.parse().ok()) {
             found.push((step, entry.path()));
         }
@@ -220,7 +221,10 @@ impl RunFiles {
         // A path that is no text can't be written down.
         let folder = folder.filter(|folder| folder.to_str().is_some());
         let text = toml::to_string(&Origin { above, folder }).unwrap_or_default();
-        self.write(ORIGIN, format!("# Where relative paths of config.toml begin.\n{text}").as_bytes())
+        self.write(
+            ORIGIN,
+            format!("# Where relative paths of config.toml begin.\n{text}").as_bytes(),
+        )
     }
 
     /// Writes a checkpoint, then removes what is older than the last `keep`, and what is newer: a
@@ -246,7 +250,8 @@ impl RunFiles {
     /// If there are states and none of them is whole; if there is a model and no state, which a new
     /// run would replace.
     pub fn newest_state(&self) -> Result<Option<(TrainState, PathBuf)>, TrainError> {
-        let mut paths: Vec<PathBuf> = checkpoints(&self.dir)?.into_iter().map(|(_, path)| path).collect();
+        let mut paths: Vec<PathBuf> =
+            checkpoints(&self.dir)?.into_iter().map(|(_, path)| path).collect();
         paths.extend(Some(self.path(OLD_STATE)).filter(|path| path.exists()));
         let (count, mut first) = (paths.len(), None);
         for path in paths {
@@ -261,9 +266,11 @@ impl RunFiles {
             }
         }
         match first {
-            Some(first) => {
-                Err(TrainError::NoUsableState { dir: self.dir.clone(), count, first: Box::new(first) })
-            }
+            Some(first) => Err(TrainError::NoUsableState {
+                dir: self.dir.clone(),
+                count,
+                first: Box::new(first),
+            }),
             None if self.path(MODEL).exists() => Err(TrainError::NoCheckpoint(self.dir.clone())),
             None => Ok(None),
         }
@@ -302,7 +309,8 @@ pub fn discard_run(dir: &Path) -> Result<(), TrainError> {
         return Ok(());
     }
     let _lock = lock(dir)?;
-    let others = [OLD_STATE, MODEL].map(|name| dir.join(name)).into_iter().filter(|path| path.exists());
+    let others =
+        [OLD_STATE, MODEL].map(|name| dir.join(name)).into_iter().filter(|path| path.exists());
     for path in checkpoints(dir)?.into_iter().map(|(_, path)| path).chain(others) {
         std::fs::remove_file(&path).map_err(folder(&path))?;
     }

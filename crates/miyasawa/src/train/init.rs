@@ -31,7 +31,11 @@ pub(super) fn network_keys(network: &Architecture) -> toml::Table {
 /// `model`, which `info` describes, with the parameters of the checkpoint `init` wherever name and
 /// shape agree; others stay random and are named once. The head of a classifier is taken over only
 /// where the classes are the same.
-pub(super) fn start_from<M: Module>(model: M, info: &ModelInfo, init: &str) -> Result<M, TrainError> {
+pub(super) fn start_from<M: Module>(
+    model: M,
+    info: &ModelInfo,
+    init: &str,
+) -> Result<M, TrainError> {
     let checkpoint = load(init)?;
     let (before, now) = (&checkpoint.info.data.classes, &info.data.classes);
     let head = info.network.class_head().filter(|_| before != now);
@@ -56,21 +60,27 @@ pub(super) fn start_from<M: Module>(model: M, info: &ModelInfo, init: &str) -> R
             );
         } else {
             let count = random.len();
-            tracing::warn!("init {init}: {count} of {total} parameters start at random, such as {example}");
+            tracing::warn!(
+                "init {init}: {count} of {total} parameters start at random, such as {example}"
+            );
         }
     }
     Ok(params::assign(model, values)?)
 }
 
 /// Checks that frozen parameters are the model's, and that others are left.
-pub(super) fn check_frozen(config: &OptimizerConfig, model: &impl Module) -> Result<(), TrainError> {
+pub(super) fn check_frozen(
+    config: &OptimizerConfig,
+    model: &impl Module,
+) -> Result<(), TrainError> {
     if config.freeze.is_empty() {
         return Ok(());
     }
     let params = params::collect(model);
     let is_unknown = |prefix: &&String| !params.keys().any(|name| is_part(name, prefix));
     if let Some(prefix) = config.freeze.iter().find(is_unknown) {
-        let mut begin: Vec<&str> = params.keys().filter_map(|name| name.split('.').next()).collect();
+        let mut begin: Vec<&str> =
+            params.keys().filter_map(|name| name.split('.').next()).collect();
         begin.dedup();
         let begin = begin.join(", ");
         return Err(TrainError::Freeze(format!(

@@ -112,7 +112,9 @@ impl Jem {
             reduce.add(part.grads, part.stats);
         });
         // After all parts have started from it: two samples may have drawn the same place.
-        let place = |i: usize| self.start(&mut example_rng(self.seed, step, i as u64, stream::JEM_SAMPLES)).0;
+        let place = |i: usize| {
+            self.start(&mut example_rng(self.seed, step, i as u64, stream::JEM_SAMPLES)).0
+        };
         let places: Vec<usize> = (0..batch.len()).map(place).collect();
         let buffer = Arc::make_mut(&mut self.buffer);
         for (place, sample) in places.into_iter().zip(samples.chunks(len)) {
@@ -150,8 +152,9 @@ impl Jem {
                 false => image.copy_from_slice(&self.buffer[place * len..][..len]),
             }
         }
-        let image =
-            |values: Vec<f32>| Tensor::<4>::from_data(TensorData::new(values, [count, c, h, w]), device);
+        let image = |values: Vec<f32>| {
+            Tensor::<4>::from_data(TensorData::new(values, [count, c, h, w]), device)
+        };
         let sigma = Tensor::<1>::ones([count], device);
         let mut x = image(values);
         for _ in 0..self.config.steps {
@@ -179,10 +182,12 @@ impl Jem {
         let total = batch.len() as f64;
         let [c, h, w] = self.image;
         let (y, _, sigma, labels) = batch.tensors(from, count, device);
-        let drawn = Tensor::<4>::from_data(TensorData::new(samples.clone(), [count, c, h, w]), device);
+        let drawn =
+            Tensor::<4>::from_data(TensorData::new(samples.clone(), [count, c, h, w]), device);
         let (data, drawn) = (model.at(&y, &sigma), model.at(&drawn, &sigma));
         let weights = batch.label_weights(from, count, device);
-        let ce = loss::cross_entropy(data.logits(), &labels, config.label_smoothing) * weights.clone();
+        let ce =
+            loss::cross_entropy(data.logits(), &labels, config.label_smoothing) * weights.clone();
         let gap = loss::log_sum_exp(drawn.logits()) - loss::log_sum_exp(data.logits());
         let stats = BatchStats {
             accuracy: Some(count_correct(data.logits(), &labels, &weights) / batch.labelled()),

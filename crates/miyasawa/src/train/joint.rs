@@ -113,7 +113,11 @@ mod tests {
         let (sigma, noise) = training_noise(&NoiseConfig::default(), 0, 0, 5, 42);
         let x = (0..5 * 42).map(|i| ((i * 29) % 200) as f32 / 100.0 - 1.0).collect();
         let labels = (0..5).map(|i| i % classes as u32).collect();
-        (model, Batch { image: [1, 6, 7], x, labels, label_weight: vec![1.0; 5], sigma, noise }, device)
+        (
+            model,
+            Batch { image: [1, 6, 7], x, labels, label_weight: vec![1.0; 5], sigma, noise },
+            device,
+        )
     }
 
     fn compare(a: &FlatMap, b: &FlatMap, tolerance: f64) {
@@ -139,7 +143,9 @@ mod tests {
     #[test]
     fn with_one_class_all_targets_of_score_matching_are_the_same() {
         let (model, batch, device) = setting(1);
-        let with = |dsm| gradients(&model, &batch, &LossConfig { dsm, ..LossConfig::default() }, 5, &device);
+        let with = |dsm| {
+            gradients(&model, &batch, &LossConfig { dsm, ..LossConfig::default() }, 5, &device)
+        };
         let (marginal, stats) = with(DsmTarget::Marginal);
         for target in [DsmTarget::Conditional, DsmTarget::Both] {
             let (grads, again) = with(target);
@@ -152,12 +158,15 @@ mod tests {
     #[test]
     fn both_targets_are_the_mean_of_the_two() {
         let (model, batch, device) = setting(3);
-        let with = |dsm| gradients(&model, &batch, &LossConfig { dsm, ..LossConfig::default() }, 5, &device);
+        let with = |dsm| {
+            gradients(&model, &batch, &LossConfig { dsm, ..LossConfig::default() }, 5, &device)
+        };
         let [(a, one), (b, two), (both, mean)] =
             [DsmTarget::Marginal, DsmTarget::Conditional, DsmTarget::Both].map(with);
         assert!((mean.dsm - 0.5 * (one.dsm + two.dsm)).abs() < 1e-5);
         assert!((one.dsm - two.dsm).abs() > 1e-6, "the two differ where there are classes");
-        let half = a.iter().map(|(name, a)| (name.clone(), (a.clone() + b[name].clone()) * 0.5)).collect();
+        let half =
+            a.iter().map(|(name, a)| (name.clone(), (a.clone() + b[name].clone()) * 0.5)).collect();
         compare(&both, &half, 1e-4);
     }
 
@@ -176,7 +185,9 @@ mod tests {
             (name.clone(), b.map_or_else(|| a.clone(), |b| a.clone() + b))
         });
         compare(&both, &sum.collect(), 1e-5);
-        assert!((stats.clean_ce.unwrap() - clean.ce).abs() < 1e-5 && (stats.ce - alone.ce).abs() < 1e-5);
+        assert!(
+            (stats.clean_ce.unwrap() - clean.ce).abs() < 1e-5 && (stats.ce - alone.ce).abs() < 1e-5
+        );
         assert!((stats.loss - alone.loss - 0.7 * clean.ce).abs() < 1e-5, "{stats:?}");
     }
 }

@@ -53,7 +53,8 @@ impl DataLoader {
     pub fn new(set: &Images, config: &TrainConfig, batch: usize) -> Self {
         let augment = config.augment.augment();
         let workers = config.data.workers.unwrap_or_else(rayon::current_num_threads);
-        let pool = set.stream().map(|stream| LoaderPool::start(stream, workers, augment, config.seed));
+        let pool =
+            set.stream().map(|stream| LoaderPool::start(stream, workers, augment, config.seed));
         Self {
             set: set.clone(),
             seed: config.seed,
@@ -104,7 +105,8 @@ impl DataLoader {
         let len = image.iter().product::<usize>();
         let reduced = reduce_contrast(&mut x, image, self.low_contrast, [self.seed, step]);
         // What is left of such an image does not say what it shows.
-        let label_weight = reduced.into_iter().map(|reduced| if reduced { 0.0 } else { 1.0 }).collect();
+        let label_weight =
+            reduced.into_iter().map(|reduced| if reduced { 0.0 } else { 1.0 }).collect();
         let (sigma, noise) = training_noise(&self.noise, self.seed, step, self.batch, len);
         Ok(Batch { image, x, labels, label_weight, sigma, noise })
     }
@@ -274,8 +276,9 @@ impl LoaderPool {
             Some(Partial { error: Some((_, error)), .. }) => Err(error),
             Some(Partial { missing: 0, x, labels, .. }) => Ok((x, labels)),
             _ => {
-                let error =
-                    std::io::Error::other("the threads that read images could not be started or died");
+                let error = std::io::Error::other(
+                    "the threads that read images could not be started or died",
+                );
                 Err(DataError::Io { path: "data.workers".into(), source: error })
             }
         }
@@ -328,7 +331,8 @@ mod tests {
         for i in 0..40u32 {
             let class = dir.path().join((i % 3).to_string());
             std::fs::create_dir_all(&class).unwrap();
-            let image = RgbImage::from_fn(6, 6, |x, y| Rgb([x * 40, y * 40, i * 6].map(|v| v as u8)));
+            let image =
+                RgbImage::from_fn(6, 6, |x, y| Rgb([x * 40, y * 40, i * 6].map(|v| v as u8)));
             let path = class.join(format!("{i:02}.png"));
             image.save_with_format(&path, ImageFormat::Png).unwrap();
             if broken && i == 9 {
@@ -344,9 +348,11 @@ mod tests {
     }
 
     fn loader(dir: &tempfile::TempDir, settings: &[&str]) -> Result<DataLoader, DataError> {
-        let augment = ["seed=3", "augment.flip=true", "augment.crop=1", "augment.resized_crop=[0.3, 1.0]"];
+        let augment =
+            ["seed=3", "augment.flip=true", "augment.crop=1", "augment.resized_crop=[0.3, 1.0]"];
         let config = config(&[&augment, settings].concat());
-        let set = DataSource::Path(dir.path().to_owned()).open(Part::Train, &config.open_options())?;
+        let set =
+            DataSource::Path(dir.path().to_owned()).open(Part::Train, &config.open_options())?;
         Ok(DataLoader::new(&set, &config, 12))
     }
 
@@ -372,7 +378,11 @@ mod tests {
                 }
                 // A run that starts elsewhere or goes back sees the same.
                 for step in [6, 2, 3, 7, 7, 1] {
-                    assert_eq!(values(stream.batch(step).unwrap()), expected[step as usize], "step {step}");
+                    assert_eq!(
+                        values(stream.batch(step).unwrap()),
+                        expected[step as usize],
+                        "step {step}"
+                    );
                 }
             }
         }

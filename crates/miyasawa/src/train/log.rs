@@ -124,7 +124,9 @@ impl Log {
     pub fn lines(&self) -> Result<Vec<Value>, TrainError> {
         let path = match &self.kept {
             Kept::File(_, path) => path,
-            Kept::Memory(events) => return Ok(events.iter().map(|(_, line)| line.clone()).collect()),
+            Kept::Memory(events) => {
+                return Ok(events.iter().map(|(_, line)| line.clone()).collect());
+            }
         };
         let wrong = |source| TrainError::Folder { path: path.clone(), source };
         let open = || File::open(path).map(BufReader::new).map_err(wrong);
@@ -167,13 +169,16 @@ fn skip_lines(file: &mut impl BufRead, lines: u64) -> io::Result<Option<u64>> {
 fn kept(path: &Path, cut: u64, step: u64) -> io::Result<Option<(u64, u64)>> {
     let mut file = match File::open(path) {
         Ok(file) => BufReader::new(file),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((cut == 0).then_some((0, 0))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Ok((cut == 0).then_some((0, 0)));
+        }
         Err(error) => return Err(error),
     };
     let Some(bytes) = skip_lines(&mut file, cut)? else { return Ok(None) };
     let mut next = Vec::new();
     file.read_until(b'\n', &mut next)?;
-    let line: Option<Value> = next.strip_suffix(b"\n").and_then(|line| serde_json::from_slice(line).ok());
+    let line: Option<Value> =
+        next.strip_suffix(b"\n").and_then(|line| serde_json::from_slice(line).ok());
     let evaluation = line.is_some_and(|line| line["event"] == "eval" && line["step"] == step);
     Ok(Some(if evaluation { (cut + 1, bytes + next.len() as u64) } else { (cut, bytes) }))
 }
@@ -221,8 +226,14 @@ pub(super) fn best_evaluation(
     let best = best(evaluations, config)?;
     // The first of equal ones is kept.
     let (step, rows) = evaluations.iter().find(|(_, rows)| score(rows, config) == best)?;
-    let by_accuracy = config.loss_weights()[0] > 0.0 && rows.iter().any(|row| row.accuracy.is_some());
-    Some(BestEvaluation { step: *step, by_accuracy, score: best / SCORE, last: score(last, config) / SCORE })
+    let by_accuracy =
+        config.loss_weights()[0] > 0.0 && rows.iter().any(|row| row.accuracy.is_some());
+    Some(BestEvaluation {
+        step: *step,
+        by_accuracy,
+        score: best / SCORE,
+        last: score(last, config) / SCORE,
+    })
 }
 
 /// The losses on the test part, in the mean over the noise levels: cross-entropy, and score
@@ -255,8 +266,7 @@ mod tests {
         (dir, path)
     }
 
-    const LINES: &str =
-        "{\"step\":1}\n{\"step\":2}\n{\"event\":\"eval\",\"step\":2,\"rows\":[]}\n{\"step\":3}\n{\"st";
+    const LINES: &str = "{\"step\":1}\n{\"step\":2}\n{\"event\":\"eval\",\"step\":2,\"rows\":[]}\n{\"step\":3}\n{\"st";
 
     #[test]
     fn what_belongs_to_the_step_is_kept() {

@@ -14,7 +14,12 @@ const ITERATIONS: usize = 5;
 
 /// The direction of a step, by which the learning rate is to be multiplied, and the new momentum.
 /// `shape` is that of the weight, whose gradient is `g`.
-pub fn direction(g: Tensor<1>, momentum: Tensor<1>, keep: f64, shape: &[usize]) -> (Tensor<1>, Tensor<1>) {
+pub fn direction(
+    g: Tensor<1>,
+    momentum: Tensor<1>,
+    keep: f64,
+    shape: &[usize],
+) -> (Tensor<1>, Tensor<1>) {
     let momentum = momentum * keep + g.clone() * (1.0 - keep);
     let ahead = momentum.clone() * keep + g * (1.0 - keep);
     let [rows, columns] = [shape[0], shape[1..].iter().product()];
@@ -75,7 +80,8 @@ mod tests {
             momentum = next;
             weight.iter_mut().zip(values(step)).for_each(|(w, step)| *w -= 0.1 * step);
         }
-        let expected = [-0.031_095_61, 0.036_858_12, 0.028_382_7, -0.047_376_23, -0.025_757_43, 0.019_404_4];
+        let expected =
+            [-0.031_095_61, 0.036_858_12, 0.028_382_7, -0.047_376_23, -0.025_757_43, 0.019_404_4];
         for (a, b) in weight.iter().zip(expected) {
             assert!((a - b).abs() < 1e-6, "{weight:?}, {expected:?}");
         }
@@ -85,7 +91,8 @@ mod tests {
     fn singular_values_end_near_one_whatever_the_shape() {
         let device = Device::flex();
         for [rows, columns] in [[3, 7], [7, 3], [5, 5], [1, 4]] {
-            let g: Vec<f32> = (0..rows * columns).map(|i| ((i * 37 % 11) as f32 - 5.0) * 0.01).collect();
+            let g: Vec<f32> =
+                (0..rows * columns).map(|i| ((i * 37 % 11) as f32 - 5.0) * 0.01).collect();
             let x = orthogonalized(Tensor::from_data(TensorData::new(g, [rows, columns]), &device));
             let small = if rows > columns {
                 x.clone().transpose().matmul(x)
@@ -93,8 +100,9 @@ mod tests {
                 x.clone().matmul(x.transpose())
             };
             let n = rows.min(columns);
-            let trace: f32 =
-                (0..n).map(|i| small.clone().slice([i..i + 1, i..i + 1]).into_scalar::<f32>()).sum();
+            let trace: f32 = (0..n)
+                .map(|i| small.clone().slice([i..i + 1, i..i + 1]).into_scalar::<f32>())
+                .sum();
             assert!((0.4 * n as f32..1.5 * n as f32).contains(&trace), "{rows}x{columns}: {trace}");
         }
     }

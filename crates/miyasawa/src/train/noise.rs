@@ -35,11 +35,13 @@ pub fn training_noise(
 ) -> (Vec<f32>, Vec<f32>) {
     let mut sigma = vec![0.0; batch];
     let mut noise = vec![0.0; batch * image];
-    sigma.par_iter_mut().zip(noise.par_chunks_mut(image)).enumerate().for_each(|(i, (sigma, noise))| {
-        let mut rng = example_rng(seed, step, i as u64, stream::TRAINING_NOISE);
-        *sigma = config.sample(&mut rng) as f32;
-        fill_normal(&mut rng, noise);
-    });
+    sigma.par_iter_mut().zip(noise.par_chunks_mut(image)).enumerate().for_each(
+        |(i, (sigma, noise))| {
+            let mut rng = example_rng(seed, step, i as u64, stream::TRAINING_NOISE);
+            *sigma = config.sample(&mut rng) as f32;
+            fill_normal(&mut rng, noise);
+        },
+    );
     (sigma, noise)
 }
 

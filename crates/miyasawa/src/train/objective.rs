@@ -61,7 +61,9 @@ impl Objective {
         let StepContext { micro_batch, device, .. } = step;
         match (&mut *model, &mut self.jem) {
             (Model::Joint(model), Some(jem)) => jem.gradients(model, batch, config, step, reduce),
-            (Model::Joint(model), None) => joint::gradients_with(model, batch, config, step, reduce),
+            (Model::Joint(model), None) => {
+                joint::gradients_with(model, batch, config, step, reduce)
+            }
             (Model::Classifier(classifier), _) => {
                 let work = |part| classifier_part(classifier, batch, config, part, device);
                 let moments = ghost_parts(batch, micro_batch, device, reduce, work);

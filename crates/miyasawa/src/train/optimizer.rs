@@ -72,7 +72,8 @@ impl Optimizer {
         let mut maps = [(); PARTS.len()].map(|()| FlatMap::new());
         for (key, data) in state {
             let name = key.split_once('.').map_or("", |(_, name)| name);
-            let part = PARTS.iter().position(|part| key.strip_suffix(name) == Some(&format!("{part}.")));
+            let part =
+                PARTS.iter().position(|part| key.strip_suffix(name) == Some(&format!("{part}.")));
             let (Some(part), Some(param)) = (part, params.get(name)) else {
                 return Err(ParamError::Unknown(key.clone()));
             };
@@ -103,7 +104,8 @@ impl Optimizer {
 
     /// The norm of a gradient over all parameters.
     pub fn norm(grads: &FlatMap) -> f64 {
-        let squares: f64 = grads.values().map(|g| f64::from(ops::sum_squares(g).into_scalar::<f32>())).sum();
+        let squares: f64 =
+            grads.values().map(|g| f64::from(ops::sum_squares(g).into_scalar::<f32>())).sum();
         squares.sqrt()
     }
 
@@ -136,7 +138,8 @@ impl Optimizer {
             let first = self.first.remove(name).unwrap_or_else(zeros);
             // The first average is a copy: the parameter itself goes on to be updated in place.
             let copy = || p.clone() * 1.0;
-            let average = (config.ema > 0.0).then(|| self.average.remove(name).unwrap_or_else(copy));
+            let average =
+                (config.ema > 0.0).then(|| self.average.remove(name).unwrap_or_else(copy));
             let averages = average.is_some();
             let rule = match config.name {
                 OptimizerName::Muon if shape.len() < 4 => OptimizerName::AdamW,
@@ -156,16 +159,19 @@ impl Optimizer {
                 OptimizerName::Sgd => {
                     let momentum = config.momentum as f32;
                     let nesterov = config.nesterov;
-                    let rule = Sgd { learning_rate, momentum, nesterov, weight_decay, decoupled: true };
+                    let rule =
+                        Sgd { learning_rate, momentum, nesterov, weight_decay, decoupled: true };
                     let [p, first, average] = ops::sgd_update([p, first], average, g, rule, at);
                     (p, first, average)
                 }
                 OptimizerName::Muon => {
-                    let (direction, first) = muon::direction(g * g_scale, first, config.momentum, shape);
+                    let (direction, first) =
+                        muon::direction(g * g_scale, first, config.momentum, shape);
                     let (momentum, nesterov, decoupled) = (0.0, false, true);
                     let rule = Sgd { learning_rate, momentum, nesterov, weight_decay, decoupled };
                     let (velocity, at) = (direction.zeros_like(), StepInfo { g_scale: 1.0, ..at });
-                    let [p, _, average] = ops::sgd_update([p, velocity], average, direction, rule, at);
+                    let [p, _, average] =
+                        ops::sgd_update([p, velocity], average, direction, rule, at);
                     (p, first, average)
                 }
             };
@@ -194,12 +200,18 @@ mod tests {
     fn the_rate_rises_then_falls() {
         let schedule = ScheduleConfig { warmup: 10, final_lr: 0.1, ..ScheduleConfig::default() };
         let at = |step| learning_rate(2.0, &schedule, step, 110);
-        assert!((at(0) - 0.2).abs() < 1e-12 && (at(9) - 2.0).abs() < 1e-12 && (at(10) - 2.0).abs() < 1e-12);
+        assert!(
+            (at(0) - 0.2).abs() < 1e-12
+                && (at(9) - 2.0).abs() < 1e-12
+                && (at(10) - 2.0).abs() < 1e-12
+        );
         assert!((at(60) - 1.1).abs() < 1e-12 && (at(110) - 0.2).abs() < 1e-12);
         let schedule = ScheduleConfig { decay: Decay::Linear, ..schedule };
         let at = |step| learning_rate(2.0, &schedule, step, 110);
         assert!(
-            (at(9) - 2.0).abs() < 1e-12 && (at(35) - 1.55).abs() < 1e-12 && (at(110) - 0.2).abs() < 1e-12
+            (at(9) - 2.0).abs() < 1e-12
+                && (at(35) - 1.55).abs() < 1e-12
+                && (at(110) - 0.2).abs() < 1e-12
         );
     }
 
@@ -238,7 +250,10 @@ mod tests {
             }
             let found = layer.weight.val().into_data().try_to_vec::<f32>().unwrap();
             for (a, b) in found.iter().zip(expected) {
-                assert!((a - b).abs() < 1e-6, "{name:?} nesterov {nesterov}: {found:?}, {expected:?}");
+                assert!(
+                    (a - b).abs() < 1e-6,
+                    "{name:?} nesterov {nesterov}: {found:?}, {expected:?}"
+                );
             }
         }
     }

@@ -69,8 +69,9 @@ impl Batch {
     ) -> (Tensor<4>, Tensor<4>, Tensor<1>, Tensor<1, Int>) {
         let [c, h, w] = self.image;
         let values = from * c * h * w..(from + count) * c * h * w;
-        let image =
-            |data: &[f32]| Tensor::<4>::from_data(TensorData::new(data.to_vec(), [count, c, h, w]), device);
+        let image = |data: &[f32]| {
+            Tensor::<4>::from_data(TensorData::new(data.to_vec(), [count, c, h, w]), device)
+        };
         let sigma = TensorData::new(self.sigma[from..from + count].to_vec(), [count]);
         let sigma = Tensor::<1>::from_data(sigma, device);
         let labels: Vec<i32> = self.labels[from..from + count].iter().map(|l| *l as i32).collect();
@@ -129,7 +130,11 @@ pub(super) fn sum_on_host(loss: &Tensor<1>) -> f64 {
 }
 
 /// The number of images whose class is the likeliest, each counted with its weight.
-pub(super) fn count_correct(logits: &Tensor<2>, labels: &Tensor<1, Int>, weights: &Tensor<1>) -> f64 {
+pub(super) fn count_correct(
+    logits: &Tensor<2>,
+    labels: &Tensor<1, Int>,
+    weights: &Tensor<1>,
+) -> f64 {
     let correct = logits.clone().argmax(1).squeeze_dim::<1>(1).equal(labels.clone()).float();
     sum_on_host(&(correct * weights.clone()))
 }

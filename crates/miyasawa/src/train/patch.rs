@@ -5,11 +5,17 @@ use rand::RngExt;
 
 /// A random square of `side` pixels out of every image of a batch; its place is a function of the
 /// seed, the step and the image's place in the batch.
-pub(super) fn cut(x: &[f32], [c, h, w]: [usize; 3], side: usize, [seed, step]: [u64; 2]) -> Vec<f32> {
+pub(super) fn cut(
+    x: &[f32],
+    [c, h, w]: [usize; 3],
+    side: usize,
+    [seed, step]: [u64; 2],
+) -> Vec<f32> {
     let mut out = Vec::with_capacity(x.len() / (h * w) * side * side);
     for (i, image) in x.chunks(c * h * w).enumerate() {
         let rng = &mut example_rng(seed, step, i as u64, stream::PATCH);
-        let (top, left) = (rng.random_range(0..=(h - side) as u64), rng.random_range(0..=(w - side) as u64));
+        let (top, left) =
+            (rng.random_range(0..=(h - side) as u64), rng.random_range(0..=(w - side) as u64));
         for plane in image.chunks(h * w) {
             for row in plane.chunks(w).skip(top as usize).take(side) {
                 out.extend_from_slice(&row[left as usize..][..side]);

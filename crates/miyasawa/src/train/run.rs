@@ -135,7 +135,11 @@ impl Trainer {
     }
 
     /// A trainer of the model that the configuration names.
-    pub(super) fn from_sets(config: TrainConfig, sets: Sets, device: &Device) -> Result<Self, TrainError> {
+    pub(super) fn from_sets(
+        config: TrainConfig,
+        sets: Sets,
+        device: &Device,
+    ) -> Result<Self, TrainError> {
         let channels = sets.train.geometry().channels;
         let network = cost::network(&config, channels, sets.class_names(&config).len())?;
         let model = network.clone();
@@ -154,7 +158,8 @@ impl<M: Learner> Trainer<M> {
         let Sets { train, test, measured, held_out_of, photographs } = sets;
         let (mean, std) = train.mean_std();
         if !(std > 0.0 && std.is_finite()) {
-            let message = format!("{}: the standard deviation is {std}, expected above 0", train.name());
+            let message =
+                format!("{}: the standard deviation is {std}, expected above 0", train.name());
             return Err(TrainError::Mismatch(message));
         }
         let Geometry { channels, height, width } = train.geometry();
@@ -179,7 +184,8 @@ impl<M: Learner> Trainer<M> {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             ..TrainingInfo::default()
         };
-        let info = ModelInfo { network, data, sigma: [config.noise.min, config.noise.max], training };
+        let info =
+            ModelInfo { network, data, sigma: [config.noise.min, config.noise.max], training };
         Ok(Self { config, train, test, measured, info, device, init, out, resume, auto_augment })
     }
 
@@ -215,7 +221,8 @@ impl<M: Learner> Trainer<M> {
     pub fn seconds_per_step(&self) -> Result<f64, TrainError> {
         // The first ones fill caches.
         let times = self.timed_steps(7)?.split_off(2);
-        let mut times: Vec<f64> = times.into_iter().map(|[batch, optimizer]| batch + optimizer).collect();
+        let mut times: Vec<f64> =
+            times.into_iter().map(|[batch, optimizer]| batch + optimizer).collect();
         times.sort_by(f64::total_cmp);
         Ok(times[times.len() / 2])
     }
@@ -232,7 +239,8 @@ impl<M: Learner> Trainer<M> {
             let start = Instant::now();
             let batch = loader.batch(number)?;
             let step = StepContext { number, micro_batch, device: &device };
-            let (mut grads, _) = model.gradients(&mut objective, &batch, step, &mut LocalSum::default());
+            let (mut grads, _) =
+                model.gradients(&mut objective, &batch, step, &mut LocalSum::default());
             let batch = start.elapsed();
             let norm = Optimizer::norm(&grads);
             model = optimizer.step(model, &mut grads, norm, self.config.optimizer.lr);
@@ -368,7 +376,12 @@ impl<M: Learner> Trainer<M> {
     ///
     /// # Errors
     /// As [`train`](Self::train); if the folder holds a run, or none, where the other is asked for.
-    pub fn run(&self, out: &Path, resume: bool, observer: &mut dyn Observer) -> Result<Finish, TrainError> {
+    pub fn run(
+        &self,
+        out: &Path,
+        resume: bool,
+        observer: &mut dyn Observer,
+    ) -> Result<Finish, TrainError> {
         Ok(self.start(Some(out), resume, observer)?.finish)
     }
 
@@ -393,7 +406,11 @@ impl<M: Learner> Trainer<M> {
         let (run, state) = Run::start(self, out, resume)?;
         let (total, data) = (self.total_steps(), &self.info.data);
         let size = format!("{}x{}x{}", data.channels, data.height, data.width);
-        tracing::debug!("{size}, {} training images, step {} of {total}", self.train.len(), state.step);
+        tracing::debug!(
+            "{size}, {} training images, step {} of {total}",
+            self.train.len(),
+            state.step
+        );
         run.take_steps(state, observer)
     }
 }

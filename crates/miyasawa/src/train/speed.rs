@@ -45,7 +45,8 @@ impl Cost {
         let data = &self.data;
         let geometry = Geometry::new(data.channels, data.height, data.width);
         let values = count * geometry.values();
-        let pixels = (0..values as u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+        let pixels =
+            (0..values as u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
         let classes = (0..data.classes).map(|class| class.to_string()).collect();
         let labels = (0..count).map(|i| (i % data.classes) as u32).collect();
         Ok(Dataset::new("synthetic", geometry, classes, pixels, labels)?.into())
@@ -64,8 +65,10 @@ mod tests {
             &["network.kind=unet", "augment.patch=8", "loss.ce_weight=0", "schedule.steps=100"],
             &["network.kind=resnet18", "data.unlabelled=false", "schedule.steps=100"],
         ] {
-            let all = settings.iter().chain([&assume, &"schedule.batch=2000", &"network.blocks=[1,1]"]);
-            let config = TrainConfig::load(None, &all.map(|s| s.to_string()).collect::<Vec<_>>()).unwrap();
+            let all =
+                settings.iter().chain([&assume, &"schedule.batch=2000", &"network.blocks=[1,1]"]);
+            let config =
+                TrainConfig::load(None, &all.map(|s| s.to_string()).collect::<Vec<_>>()).unwrap();
             let cost = Cost::estimate(&config, 1).unwrap();
             let here = cost.measure_here(&config, &Device::flex()).unwrap();
             assert!(here.gflops > 0.1 && here.gflops < 1e5, "{settings:?}: {here:?}");

@@ -108,7 +108,9 @@ impl SavedPoint {
         for (name, data) in &self.params {
             content.add(format!("{prefix}{PARAM}{name}"), data)?;
         }
-        self.optimizer.iter().try_for_each(|(name, data)| content.add(format!("{prefix}{name}"), data))
+        self.optimizer
+            .iter()
+            .try_for_each(|(name, data)| content.add(format!("{prefix}{name}"), data))
     }
 }
 
@@ -118,7 +120,9 @@ impl TrainState {
         let (config, event) = (self.config.clone(), self.event.clone());
         let header = Header { config, recovery: self.recovery, now, good, event };
         let mut content = Content::default();
-        content.entries.insert("info", serde_json::to_string(&self.info).map_err(|e| e.to_string())?);
+        content
+            .entries
+            .insert("info", serde_json::to_string(&self.info).map_err(|e| e.to_string())?);
         content.entries.insert(STATE, serde_json::to_string(&header).map_err(|e| e.to_string())?);
         self.now.add_to(&mut content, "")?;
         if let Some(good) = &self.good {
@@ -132,8 +136,9 @@ impl TrainState {
     /// # Errors
     /// If the file cannot be written; nothing is left half-written then.
     pub fn save(&self, path: &Path) -> Result<(), CheckpointError> {
-        let content =
-            self.content().map_err(|found| CheckpointError::Format { path: path.to_owned(), found })?;
+        let content = self
+            .content()
+            .map_err(|found| CheckpointError::Format { path: path.to_owned(), found })?;
         Ok(write_atomic(path, |file| content.write(file))?)
     }
 
@@ -143,8 +148,8 @@ impl TrainState {
     /// # Errors
     /// If the file cannot be read, is not a run's checkpoint, or is damaged.
     pub fn load(path: &Path) -> Result<Self, CheckpointError> {
-        let bytes =
-            std::fs::read(path).map_err(|source| CheckpointError::Read { path: path.to_owned(), source })?;
+        let bytes = std::fs::read(path)
+            .map_err(|source| CheckpointError::Read { path: path.to_owned(), source })?;
         let file = Opened::new(&bytes, path)?;
         let format = |found: String| CheckpointError::Format { path: path.to_owned(), found };
         let info = ModelInfo::read(&file, path)?;
@@ -153,7 +158,13 @@ impl TrainState {
             serde_json::from_str(text).map_err(|e| format(format!("the entry '{STATE}': {e}")))?
         } else {
             let now = PointHeader { step: info.training.steps, ..PointHeader::default() };
-            Header { config: String::new(), recovery: Recovery::default(), now, good: None, event: None }
+            Header {
+                config: String::new(),
+                recovery: Recovery::default(),
+                now,
+                good: None,
+                event: None,
+            }
         };
         header.validate().map_err(format)?;
         let (mut of_now, mut of_good) = (BTreeMap::new(), BTreeMap::new());
@@ -174,7 +185,9 @@ impl Header {
     fn validate(&self) -> Result<(), String> {
         let factor = self.recovery.lr_factor;
         if !(factor > 0.0 && factor <= 1.0) {
-            return Err(format!("the learning rate's factor is {factor}, expected above 0, at most 1"));
+            return Err(format!(
+                "the learning rate's factor is {factor}, expected above 0, at most 1"
+            ));
         }
         let good = self.good.unwrap_or_default();
         if good.step > self.now.step {

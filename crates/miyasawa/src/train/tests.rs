@@ -116,7 +116,10 @@ fn a_folder_changes_nothing_in_the_model_and_holds_what_is_returned() {
 fn bad_calls_are_errors() {
     let wrong = |builder: TrainerBuilder| builder.build().err().expect("an error").to_string();
     for (builder, expected) in [
-        (builder().configure(|c| c.schedule.steps = Some(0)), "schedule.steps is 0, expected at least 1"),
+        (
+            builder().configure(|c| c.schedule.steps = Some(0)),
+            "schedule.steps is 0, expected at least 1",
+        ),
         (builder().configure(|c| c.schedule.batch = 0), "schedule.batch is 0"),
         (builder().configure(|c| c.network.width = 0), "width is 0"),
         (builder().configure(|c| c.optimizer.freeze = vec![String::new()]), "optimizer.freeze"),
@@ -125,15 +128,23 @@ fn bad_calls_are_errors() {
         (builder().test(images(1, 2, 8)), "has the classes"),
         (Trainer::builder().test(images(1, 2, 8)), "test() without data()"),
         (builder().data(images(1, 1, 1)), "held out"),
-        (Trainer::builder().configure(|c| c.data.train = "nowhere/at/all".into()), "nowhere/at/all"),
+        (
+            Trainer::builder().configure(|c| c.data.train = "nowhere/at/all".into()),
+            "nowhere/at/all",
+        ),
         (Trainer::builder().configure(|c| c.network.kind = crate::model::Kind::Custom), "custom"),
     ] {
         let error = wrong(builder);
         assert!(error.contains(expected) && error.lines().count() == 1, "{expected}: {error}");
     }
     // A set of one brightness has no deviation to divide by.
-    let flat =
-        Dataset::new("flat", Geometry::new(1, 2, 2), vec!["a".into(), "b".into()], vec![7; 80], vec![0; 20]);
+    let flat = Dataset::new(
+        "flat",
+        Geometry::new(1, 2, 2),
+        vec!["a".into(), "b".into()],
+        vec![7; 80],
+        vec![0; 20],
+    );
     assert!(wrong(Trainer::builder().data(flat.unwrap())).contains("standard deviation"));
     let dir = tempfile::tempdir().unwrap();
     let error = builder().out(dir.path()).resume(true).build().unwrap().train().unwrap_err();
@@ -179,9 +190,12 @@ fn a_network_of_ones_own_is_trained_and_resumed_bit_by_bit() {
     let resumed = train_own(Some(&parts), true, &mut ());
     assert!(resumed.finish.complete);
     let file = |dir: &Path, name: &str| std::fs::read(dir.join(name)).unwrap();
-    for name in
-        ["model.safetensors", "best.safetensors", "checkpoints/step-00000012.safetensors", "samples.png"]
-    {
+    for name in [
+        "model.safetensors",
+        "best.safetensors",
+        "checkpoints/step-00000012.safetensors",
+        "samples.png",
+    ] {
         assert!(file(&whole, name) == file(&parts, name), "{name}");
     }
     let alone = train_own(None, false, &mut ());
@@ -204,7 +218,10 @@ fn the_monitor_sees_steps_and_evaluations_and_stops() {
     let steps: Vec<f64> =
         seen.iter().filter(|(task, _)| task == "training").map(|(_, share)| *share).collect();
     assert_eq!((steps.len(), steps[11]), (12, 1.0));
-    assert_eq!(seen.iter().filter(|(task, share)| task == "evaluation" && *share == 1.0).count(), 3);
+    assert_eq!(
+        seen.iter().filter(|(task, share)| task == "evaluation" && *share == 1.0).count(),
+        3
+    );
     let stopped = trainer.train_with(&mut stop_at(3.0)).unwrap();
     assert_eq!((stopped.finish.steps, stopped.checkpoint.info.training.steps), (3, 3));
 }
@@ -227,7 +244,8 @@ fn fine_tuning_takes_the_network_over_and_keeps_what_is_frozen() {
     let mut config = load(&["schedule.steps=6", "schedule.batch=8", "eval.limit=4"]);
     config.optimizer.freeze = vec!["stem".to_owned(), "stages.0".to_owned()];
     let set: Images = images(1, 5, 30).into();
-    let tuned = Trainer::builder().config(config.clone()).data(set).build().unwrap().train().unwrap();
+    let tuned =
+        Trainer::builder().config(config.clone()).data(set).build().unwrap().train().unwrap();
     let (before, after) = (&start.params, &tuned.checkpoint.params);
     let mut frozen = 0;
     for (name, value) in after {
@@ -246,13 +264,15 @@ fn fine_tuning_takes_the_network_over_and_keeps_what_is_frozen() {
         let data = images(1, 3, 40);
         let names = (0..3).map(|class| format!("{name} {class}")).collect();
         let shape = Geometry::new(1, 8, 8);
-        Dataset::new("renamed", shape, names, data.pixels().to_vec(), data.labels().to_vec()).unwrap()
+        Dataset::new("renamed", shape, names, data.pixels().to_vec(), data.labels().to_vec())
+            .unwrap()
     };
     let first_step = |data: Dataset| {
         let mut config = TrainConfig { ..config.clone() };
         config.optimizer.lr = 1e-12;
         config.schedule.steps = Some(1);
-        let trained = Trainer::builder().config(config).data(data).build().unwrap().train().unwrap();
+        let trained =
+            Trainer::builder().config(config).data(data).build().unwrap().train().unwrap();
         trained.checkpoint.params["class_head.weight"].try_to_vec::<f32>().unwrap()
     };
     let head = start.params["class_head.weight"].try_to_vec::<f32>().unwrap();
@@ -274,18 +294,27 @@ fn augmentation_is_decided_once_by_the_data() {
             let file = class.join(format!("{i:02}.png"));
             let value = |x: u32, y: u32, c: u32| (x * 9 + y * 5 + c * 30) as u8 + i;
             if colour {
-                image::RgbImage::from_fn(16, 16, |x, y| image::Rgb([0, 1, 2].map(|c| value(x, y, c))))
+                image::RgbImage::from_fn(16, 16, |x, y| {
+                    image::Rgb([0, 1, 2].map(|c| value(x, y, c)))
+                })
+                .save(file)
+                .unwrap();
+            } else {
+                image::GrayImage::from_fn(16, 16, |x, y| image::Luma([value(x, y, 0)]))
                     .save(file)
                     .unwrap();
-            } else {
-                image::GrayImage::from_fn(16, 16, |x, y| image::Luma([value(x, y, 0)])).save(file).unwrap();
             }
         }
         path.display().to_string()
     };
     let config = |train: &str, settings: &[&str]| {
-        let own =
-            ["network.width=8", "network.blocks=[1]", "schedule.steps=2", "schedule.batch=8", "eval.limit=2"];
+        let own = [
+            "network.width=8",
+            "network.blocks=[1]",
+            "schedule.steps=2",
+            "schedule.batch=8",
+            "eval.limit=2",
+        ];
         let train = format!("data.train={train}");
         let settings = own.iter().chain(settings).map(|s| (*s).to_owned());
         TrainConfig::load(None, &settings.chain([train]).collect::<Vec<_>>()).unwrap()

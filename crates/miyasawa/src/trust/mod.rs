@@ -207,17 +207,21 @@ impl Subject<'_> {
             return Ok(found);
         }
         let at = |sigma: f64| {
-            self.classifier(sigma).expect("a model that classifies at one level classifies at every level")
+            self.classifier(sigma)
+                .expect("a model that classifies at one level classifies at every level")
         };
 
-        let attacks = eps.iter().filter(|e| **e > 0.0).map(|e| Pgd::new(norm, *e, steps, seed)).collect();
+        let attacks =
+            eps.iter().filter(|e| **e > 0.0).map(|e| Pgd::new(norm, *e, steps, seed)).collect();
         let plan = CalibrateOptions { clean_sigma, sigmas: sigmas.clone(), attacks, batch, seed };
         // The temperature is fitted to other images than those that are measured.
         if self.data.len() > 1 {
-            found.calibration = calibrate(&at, self.data, &plan, &mut Piece::named(monitor, "calibration"));
+            found.calibration =
+                calibrate(&at, self.data, &plan, &mut Piece::named(monitor, "calibration"));
         }
 
-        let own = self.scores(&at, self.data, options, &mut Piece::named(monitor, "its own images"));
+        let own =
+            self.scores(&at, self.data, options, &mut Piece::named(monitor, "its own images"));
         for set in self.out_of_distribution {
             let other = self.scores(&at, set, options, &mut Piece::named(monitor, set.name()));
             let rows = ood::compare(&own, &other);
@@ -236,8 +240,13 @@ impl Subject<'_> {
         for sigma in conditioning {
             let label = format!("attack, conditioned on noise {sigma}");
             let mut journal = journal(sigma)?;
-            let outcome =
-                run(at(sigma).as_ref(), self.data, &plan, &mut journal, &mut Piece::named(monitor, &label))?;
+            let outcome = run(
+                at(sigma).as_ref(),
+                self.data,
+                &plan,
+                &mut journal,
+                &mut Piece::named(monitor, &label),
+            )?;
             found.robust.push(RobustLevel { sigma, outcome });
         }
         Ok(found)
@@ -307,12 +316,16 @@ mod tests {
             assert!(html.contains(part), "{part}");
         }
         let (title, summary) = (html.find("Can it be trusted?"), html.find("<h2>Summary"));
-        assert!(title < summary && summary < html.find("<h2>Under noise"), "the answer comes first");
+        assert!(
+            title < summary && summary < html.find("<h2>Under noise"),
+            "the answer comes first"
+        );
         // Two copies of one model must not differ.
         assert!(!html.contains("<mark>"));
         // A model trained without classes is measured as a denoiser only.
         let unlabelled = Subject { classifies: false, ..subject };
-        let alone = unlabelled.measure(&options, &mut |_| Ok(Journal::in_memory()), &mut ()).unwrap();
+        let alone =
+            unlabelled.measure(&options, &mut |_| Ok(Journal::in_memory()), &mut ()).unwrap();
         assert!(alone.robust.is_empty() && alone.levels.iter().all(|row| row.accuracy.is_none()));
         assert!(alone.levels.iter().all(|row| row.psnr.is_some()));
         // One model's smallest level is another's second level: both robustness values stay in
@@ -328,7 +341,8 @@ mod tests {
             Trust { clean_sigma: sigmas[0], robust, ..found.clone() }
         };
         let html =
-            page(&[conditioned([0.02, 0.4]), conditioned([0.1, 0.4])], &options, "digits", &from).unwrap();
+            page(&[conditioned([0.02, 0.4]), conditioned([0.1, 0.4])], &options, "digits", &from)
+                .unwrap();
         let rows: Vec<&str> = html.split("<h3>Conditioned on ").skip(1).collect();
         assert!(rows.len() == 2 && rows[1].starts_with("noise 0.4"), "{}", rows.len());
         for (row, shares) in rows.iter().zip([["2.0%", "10.0%"], ["40.0%", "40.0%"]]) {

@@ -5,8 +5,8 @@ use crate::eval::Quantity;
 use crate::metrics::{Best, ClassificationMetrics, Estimate, distinct_best};
 use crate::ood;
 use crate::report::{
-    PERCENT, Page, Plot, Provenance, ReportError, Series, TableOptions, percent_within, reliability,
-    render_svg, rounded_range, short_names, with_error,
+    PERCENT, Page, Plot, Provenance, ReportError, Series, TableOptions, percent_within,
+    reliability, render_svg, rounded_range, short_names, with_error,
 };
 
 /// Width and height of a plot, and of one of two side by side.
@@ -44,7 +44,8 @@ type Reference<'v> = (&'v str, &'v dyn Fn(f64) -> Option<f64>);
 
 impl TrustPage<'_> {
     fn side_by_side(&mut self, shown: &SideBySide<'_>) -> Result<(), ReportError> {
-        let SideBySide { title, x, y, keys, caption, value, show, factor, range, reference } = shown;
+        let SideBySide { title, x, y, keys, caption, value, show, factor, range, reference } =
+            shown;
         self.page.subheading(title);
         let dash = || "-".to_owned();
         let mut header = vec![*x];
@@ -56,8 +57,11 @@ impl TrustPage<'_> {
             if let Some((_, of)) = reference {
                 row.push(of(*key).map_or_else(dash, |v| show(Estimate::within(v, None))));
             }
-            let values: Vec<Option<Estimate>> = self.models.iter().map(|m| value(m, *key)).collect();
-            marked.extend(distinct_best(&values, Best::Highest).map(|best| (number, row.len() + best)));
+            let values: Vec<Option<Estimate>> =
+                self.models.iter().map(|m| value(m, *key)).collect();
+            marked.extend(
+                distinct_best(&values, Best::Highest).map(|best| (number, row.len() + best)),
+            );
             row.extend(values.into_iter().map(|v| v.map_or_else(dash, show)));
             rows.push(row);
         }
@@ -70,7 +74,8 @@ impl TrustPage<'_> {
             lines.push(Series::reference(*name, points.collect()));
         }
         lines.extend(self.models.iter().zip(&self.names).map(|(model, name)| {
-            let points = keys.iter().filter_map(|key| Some((*key, value(model, *key)?.scaled(*factor))));
+            let points =
+                keys.iter().filter_map(|key| Some((*key, value(model, *key)?.scaled(*factor))));
             Series::estimated(name.clone(), &points.collect::<Vec<_>>())
         }));
         let mut plot = Plot::new("", *x, *y, lines);
@@ -105,13 +110,20 @@ impl TrustPage<'_> {
             .iter()
             .zip(&self.names)
             .map(|(m, name)| {
-                let learned = match (m.robust.is_empty(), m.levels.iter().any(|row| row.psnr.is_some())) {
-                    (false, true) => "classifies and denoises",
-                    (false, false) => "classifies",
-                    (true, _) => "denoises",
-                };
+                let learned =
+                    match (m.robust.is_empty(), m.levels.iter().any(|row| row.psnr.is_some())) {
+                        (false, true) => "classifies and denoises",
+                        (false, false) => "classifies",
+                        (true, _) => "denoises",
+                    };
                 let short: String = m.sha256.chars().take(16).collect();
-                vec![name.clone(), m.model.clone(), learned.to_owned(), m.clean_sigma.to_string(), short]
+                vec![
+                    name.clone(),
+                    m.model.clone(),
+                    learned.to_owned(),
+                    m.clean_sigma.to_string(),
+                    short,
+                ]
             })
             .collect();
         let header = [
@@ -181,7 +193,9 @@ impl TrustPage<'_> {
              error (ECE): 95% of perfectly calibrated models with the same confidences stay below \
              the limit.",
         );
-        for (m, name) in self.models.iter().zip(&self.names).filter(|(m, _)| !m.calibration.is_empty()) {
+        for (m, name) in
+            self.models.iter().zip(&self.names).filter(|(m, _)| !m.calibration.is_empty())
+        {
             self.page.subheading(name);
             let header = ["condition", "accuracy", "ECE", "limit", "T", "Brier", "NLL"];
             let change = |of: fn(&ClassificationMetrics) -> f64,
@@ -206,7 +220,11 @@ impl TrustPage<'_> {
                 })
                 .collect();
             let caption = Some(format!("On {} images.", m.calibration[0].before.count));
-            self.page.table_with(&header, &rows, &TableOptions { caption, ..TableOptions::default() });
+            self.page.table_with(
+                &header,
+                &rows,
+                &TableOptions { caption, ..TableOptions::default() },
+            );
             let plots = reliability(&m.calibration);
             let drawn = plots.iter().map(|plot| render_svg(plot, HALF.0, HALF.1));
             self.page.figure_svgs(
@@ -221,8 +239,11 @@ impl TrustPage<'_> {
 
     fn out_of_distribution(&mut self) {
         let models = self.models;
-        let Some(most) =
-            models.iter().map(|m| &m.out_of_distribution).max_by_key(|f| f.len()).filter(|f| !f.is_empty())
+        let Some(most) = models
+            .iter()
+            .map(|m| &m.out_of_distribution)
+            .max_by_key(|f| f.len())
+            .filter(|f| !f.is_empty())
         else {
             return;
         };
@@ -251,15 +272,18 @@ impl TrustPage<'_> {
             .collect();
         let longest = found.iter().max_by_key(|rows| rows.len());
         let scores: Vec<ood::Score> = longest.into_iter().flatten().map(|r| r.score).collect();
-        let row_of = |model: usize, score: ood::Score| found[model].iter().find(|r| r.score == score);
+        let row_of =
+            |model: usize, score: ood::Score| found[model].iter().find(|r| r.score == score);
         let table = |cell: &dyn Fn(&ood::OodRow) -> String| -> Vec<Vec<String>> {
             let row = |score: &ood::Score| {
-                let cells = (0..found.len()).map(|m| row_of(m, *score).map_or_else(|| "-".to_owned(), cell));
+                let cells = (0..found.len())
+                    .map(|m| row_of(m, *score).map_or_else(|| "-".to_owned(), cell));
                 std::iter::once(score.name().to_owned()).chain(cells).collect()
             };
             scores.iter().map(row).collect()
         };
-        let level = |r: &ood::OodRow| r.sigma.map_or("all levels".to_owned(), |s| format!("level {s}"));
+        let level =
+            |r: &ood::OodRow| r.sigma.map_or("all levels".to_owned(), |s| format!("level {s}"));
         let marked = (0..found.len()).filter_map(|m| {
             let auroc = |s: &ood::Score| row_of(m, *s).map(|r| r.detection.estimate());
             let values: Vec<Option<Estimate>> = scores.iter().map(auroc).collect();
@@ -275,11 +299,13 @@ impl TrustPage<'_> {
         };
         let mut header = vec!["score"];
         header.extend(self.names.iter().map(String::as_str));
-        let cells = |r: &ood::OodRow| format!("{}, {}", auroc_within(r.detection.estimate()), level(r));
+        let cells =
+            |r: &ood::OodRow| format!("{}, {}", auroc_within(r.detection.estimate()), level(r));
         self.page.table_with(&header, &table(&cells), &options);
-        let caption = "AUPR, and FPR95: the share of out-of-distribution images that are accepted when 95% \
+        let caption =
+            "AUPR, and FPR95: the share of out-of-distribution images that are accepted when 95% \
              of the in-distribution images are."
-            .to_owned();
+                .to_owned();
         let cells = |r: &ood::OodRow| format!("{:.3}, {:.3}", r.detection.aupr, r.detection.fpr95);
         let options = TableOptions { caption: Some(caption), ..TableOptions::default() };
         self.page.table_with(&header, &table(&cells), &options);
@@ -301,12 +327,14 @@ impl TrustPage<'_> {
         sizes.extend(eps.iter().filter(|e| **e > 0.0));
         let models = self.models;
         // The smallest level differs between models; the other levels are the same for all.
-        let others = |sigma: &f64| models.iter().any(|m| m.robust.iter().skip(1).any(|l| l.sigma == *sigma));
+        let others =
+            |sigma: &f64| models.iter().any(|m| m.robust.iter().skip(1).any(|l| l.sigma == *sigma));
         let levels = std::iter::once(None).chain(sigmas.iter().copied().filter(others).map(Some));
         for sigma in levels.collect::<Vec<_>>() {
-            let title = sigma.map_or("Conditioned on the smallest noise level".to_owned(), |sigma| {
-                format!("Conditioned on noise {sigma}")
-            });
+            let title = sigma
+                .map_or("Conditioned on the smallest noise level".to_owned(), |sigma| {
+                    format!("Conditioned on noise {sigma}")
+                });
             self.side_by_side(&SideBySide {
                 title: &title,
                 x: "eps",
@@ -329,7 +357,10 @@ impl TrustPage<'_> {
         for (m, name) in self.models.iter().zip(&self.names) {
             for level in &m.robust {
                 for warning in &level.outcome.warnings {
-                    self.page.paragraph(&format!("{name}, conditioned on noise {}: {warning}", level.sigma));
+                    self.page.paragraph(&format!(
+                        "{name}, conditioned on noise {}: {warning}",
+                        level.sigma
+                    ));
                 }
             }
         }

@@ -88,18 +88,31 @@ fn accuracy(model: &Trust, summary: &mut Summary) {
         }
         _ => String::new(),
     };
-    let mut text = format!("Measured on {} images{}: {often}{guessing}.", model.count, in_words(clean));
+    let mut text =
+        format!("Measured on {} images{}: {often}{guessing}.", model.count, in_words(clean));
     let images = model.count.to_string();
     let correct = |share: Estimate| percent(share.value) + " correct";
-    summary.row("How accurate is it on clean images?".into(), correct(clean), range(clean), images.clone());
+    summary.row(
+        "How accurate is it on clean images?".into(),
+        correct(clean),
+        range(clean),
+        images.clone(),
+    );
     let loudest = model.levels.iter().max_by(|a, b| a.sigma.total_cmp(&b.sigma));
-    if let Some((row, share)) = loudest.and_then(|row| Some((row, row.estimate(Quantity::Accuracy)?))) {
+    if let Some((row, share)) =
+        loudest.and_then(|row| Some((row, row.estimate(Quantity::Accuracy)?)))
+    {
         let (sigma, value) = (row.sigma, percent(share.value));
-        text += &format!(" Under noise of level {sigma} it classifies {value} correctly{}.", in_words(share));
+        text += &format!(
+            " Under noise of level {sigma} it classifies {value} correctly{}.",
+            in_words(share)
+        );
         let question = format!("How accurate is it under noise of level {sigma}?");
         summary.row(question, correct(share), range(share), images);
     }
-    summary.answer.push((format!("It classifies {} of clean images correctly.", percent(clean.value)), text));
+    summary
+        .answer
+        .push((format!("It classifies {} of clean images correctly.", percent(clean.value)), text));
 }
 
 fn calibration(model: &Trust, summary: &mut Summary) {
@@ -107,9 +120,11 @@ fn calibration(model: &Trust, summary: &mut Summary) {
     let (found, confidence) = (&row.before, row.mean_confidence());
     let (Some([_, limit]), true) = (found.ece_by_chance, found.ece.is_finite()) else { return };
     let above = confidence - found.accuracy;
-    let says = format!("mean confidence {}, accuracy {}", percent(confidence), percent(found.accuracy));
+    let says =
+        format!("mean confidence {}, accuracy {}", percent(confidence), percent(found.accuracy));
     let (verdict, word) = if found.ece <= limit {
-        let verdict = format!("Its probabilities are calibrated, as far as {} images can show.", found.count);
+        let verdict =
+            format!("Its probabilities are calibrated, as far as {} images can show.", found.count);
         (verdict, "no miscalibration shown")
     } else if above.abs() < 0.01 {
         let verdict = "Its probabilities are too high for some images and too low for others.";
@@ -144,7 +159,12 @@ fn robustness(model: &Trust, options: &TrustOptions, summary: &mut Summary) {
     for eps in ends_and_middle(&sizes) {
         let Some(share) = level.accuracy(eps) else { continue };
         let question = format!("How robust is it against changes of {eps} ({attack})?");
-        summary.row(question, percent(share.value) + " stay correct", range(share), model.count.to_string());
+        summary.row(
+            question,
+            percent(share.value) + " stay correct",
+            range(share),
+            model.count.to_string(),
+        );
     }
     let smallest = sizes.first().and_then(|eps| Some((eps, level.accuracy(*eps)?)));
     let Some((eps, share)) = smallest.filter(|_| clean.value > 0.0) else { return };
@@ -162,7 +182,8 @@ fn robustness(model: &Trust, options: &TrustOptions, summary: &mut Summary) {
         in_words(share)
     );
     if !level.outcome.warnings.is_empty() {
-        text += " The attack gave warnings (see Robust accuracy): the true robustness may be lower.";
+        text +=
+            " The attack gave warnings (see Robust accuracy): the true robustness may be lower.";
     }
     summary.answer.push((verdict, text));
 }
@@ -171,7 +192,8 @@ fn denoising(model: &Trust, summary: &mut Summary) {
     let gains: Vec<(&EvalRow, f64)> =
         model.levels.iter().filter_map(|row| Some((row, row.psnr? - row.psnr_noisy?))).collect();
     let Some((middle, gain)) = gains.get(gains.len().saturating_sub(1) / 2) else { return };
-    let worse: Vec<String> = gains.iter().filter(|g| g.1 <= 0.0).map(|g| g.0.sigma.to_string()).collect();
+    let worse: Vec<String> =
+        gains.iter().filter(|g| g.1 <= 0.0).map(|g| g.0.sigma.to_string()).collect();
     let verdict = match worse.len() {
         0 => "It denoises at every measured level.".to_owned(),
         all if all == gains.len() => "It does not denoise.".to_owned(),
@@ -194,14 +216,16 @@ fn denoising(model: &Trust, summary: &mut Summary) {
         let word = if gain > 0.0 { "gained" } else { "lost" };
         let found = format!("{:.2} dB, {:.2} dB {word}", row.psnr.unwrap_or(f64::NAN), gain.abs());
         let interval = row.estimate(Quantity::Psnr).and_then(Estimate::interval);
-        let interval = interval.map(|[low, high]| spread(&format!("{low:.2}"), &format!("{high:.2} dB")));
+        let interval =
+            interval.map(|[low, high]| spread(&format!("{low:.2}"), &format!("{high:.2} dB")));
         summary.row(question, found, interval, model.count.to_string());
     }
 }
 
 fn detection(out_of_distribution: &OutOfDistribution, summary: &mut Summary) {
     let best = ood::best(&out_of_distribution.rows);
-    let Some(row) = best.iter().max_by(|a, b| a.detection.auroc.total_cmp(&b.detection.auroc)) else {
+    let Some(row) = best.iter().max_by(|a, b| a.detection.auroc.total_cmp(&b.detection.auroc))
+    else {
         return;
     };
     let (name, estimate) = (&out_of_distribution.data, row.detection.estimate());
@@ -238,10 +262,11 @@ pub(super) fn limits(models: &[Trust], options: &TrustOptions, data: &str) -> Ve
     let [low, high] = wilson(0.5, count);
     let half = Estimate::share(0.5, count).half_width();
     // The smallest difference around a half that exceeds its interval.
-    let apart = (1..=1000)
-        .map(|step| 0.0005 * f64::from(step))
-        .find(|d| Estimate::share(0.5 + d / 2.0, count).exceeds(Estimate::share(0.5 - d / 2.0, count)));
-    let apart = apart.map_or("more than 50 points".to_owned(), |d| format!("about {:.0} points", 100.0 * d));
+    let apart = (1..=1000).map(|step| 0.0005 * f64::from(step)).find(|d| {
+        Estimate::share(0.5 + d / 2.0, count).exceeds(Estimate::share(0.5 - d / 2.0, count))
+    });
+    let apart = apart
+        .map_or("more than 50 points".to_owned(), |d| format!("about {:.0} points", 100.0 * d));
     let mut known = format!(
         "On {count} images a share is known to within {:.0} points at most: a model that \
          classifies half of all images correctly shows {} to {} in 95% of such samples. Two models \
@@ -251,7 +276,8 @@ pub(super) fn limits(models: &[Trust], options: &TrustOptions, data: &str) -> Ve
         percent(low),
         percent(high),
     );
-    let calibrated = models.iter().filter_map(|m| m.calibration.first()).map(|row| row.before.count).min();
+    let calibrated =
+        models.iter().filter_map(|m| m.calibration.first()).map(|row| row.before.count).min();
     if let Some(calibrated) = calibrated {
         known += &format!(" Calibration is measured on {calibrated} of them.");
     }
@@ -323,7 +349,11 @@ mod tests {
         let own: Vec<f64> = (0..COUNT).map(|i| i as f64).collect();
         let out_of_distribution = |data: &str, shift: f64| {
             let other: Vec<f64> = own.iter().map(|v| v + shift).collect();
-            let row = OodRow { score: Score::Energy, sigma: Some(0.1), detection: detection(&own, &other) };
+            let row = OodRow {
+                score: Score::Energy,
+                sigma: Some(0.1),
+                detection: detection(&own, &other),
+            };
             OutOfDistribution { data: data.to_owned(), count: COUNT, rows: vec![row] }
         };
         Trust {
@@ -397,7 +427,10 @@ mod tests {
         );
         assert!(verdicts(&model(0.9, 0.6, 1.0, 1.0))[1].contains("underconfident"));
         let guesses = summarise(&model(0.12, 0.12, 1.0, 1.0), &options());
-        assert!(guesses.answer[0].1.contains("not significantly better than chance (10.0%)"), "{guesses:?}");
+        assert!(
+            guesses.answer[0].1.contains("not significantly better than chance (10.0%)"),
+            "{guesses:?}"
+        );
     }
 
     #[test]
@@ -405,7 +438,10 @@ mod tests {
         let found = summarise(&model(0.88, 0.9, 0.5, 1.0), &options());
         let row = |question: &str| found.rows.iter().find(|row| row[0].contains(question)).unwrap();
         assert_eq!(row("clean images")[1..], ["88.0% correct", "80.2%\u{a0}to\u{a0}93.0%", "100"]);
-        assert_eq!(row("changes of 0.25")[1..], ["44.0% stay correct", "34.7%\u{a0}to\u{a0}53.8%", "100"]);
+        assert_eq!(
+            row("changes of 0.25")[1..],
+            ["44.0% stay correct", "34.7%\u{a0}to\u{a0}53.8%", "100"]
+        );
         assert_eq!(row("denoise at level 0.1")[2], "29.80\u{a0}to\u{a0}30.20\u{a0}dB");
         assert_eq!(row("images of far")[3], "100 and 100");
         let limits = limits(&[model(0.9, 0.9, 1.0, 1.0)], &options(), "digits").join(" ");

@@ -48,18 +48,26 @@ impl Report {
 pub fn run(args: &Fetch, session: &Session) -> anyhow::Result<Outcome> {
     let Some(set) = SETS.iter().find(|set| set.name == args.name) else {
         let names: Vec<&str> = SETS.iter().map(|set| set.name).collect();
-        let text =
-            format!("no data set '{}' can be fetched, expected one of {}", args.name, names.join(", "));
+        let text = format!(
+            "no data set '{}' can be fetched, expected one of {}",
+            args.name,
+            names.join(", ")
+        );
         return Err(WrongCall(text).into());
     };
     if let Some(url) = args.from.as_deref().filter(|url| !url.starts_with("http")) {
-        let text = format!("--from is '{url}', expected an address that begins with http:// or https://");
+        let text =
+            format!("--from is '{url}', expected an address that begins with http:// or https://");
         return Err(WrongCall(text).into());
     }
     let dir = args.dir.clone().unwrap_or_else(default_folder);
     let bar = Progress::bytes(session);
-    let fetched =
-        fetch::fetch(set, &dir, args.from.as_deref(), &Client::default(), &mut |name, have, of| {
+    let fetched = fetch::fetch(
+        set,
+        &dir,
+        args.from.as_deref(),
+        &Client::default(),
+        &mut |name, have, of| {
             if bar.message() != name {
                 bar.set_message(name.to_owned());
             }
@@ -67,7 +75,8 @@ pub fn run(args: &Fetch, session: &Session) -> anyhow::Result<Outcome> {
                 bar.set_length(of);
             }
             bar.set_position(have);
-        })?;
+        },
+    )?;
     bar.finish_and_clear();
     let fetch::Fetched { data, path, present, bytes } = fetched;
     let report = Report { data, path: shown(&path), present, bytes };

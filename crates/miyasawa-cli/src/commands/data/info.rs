@@ -66,10 +66,12 @@ impl PartReport {
     fn print(&self) {
         let Self { part, summary } = self;
         let part = part.as_deref().unwrap_or("all");
-        let side =
-            |[low, high]: [usize; 2]| if low == high { low.to_string() } else { format!("{low}-{high}") };
+        let side = |[low, high]: [usize; 2]| {
+            if low == high { low.to_string() } else { format!("{low}-{high}") }
+        };
         let colour = if summary.channels == 1 { "grey" } else { "colour" };
-        let list = |values: &[f64]| values.iter().map(|v| format!("{v:.4}")).collect::<Vec<_>>().join(" ");
+        let list =
+            |values: &[f64]| values.iter().map(|v| format!("{v:.4}")).collect::<Vec<_>>().join(" ");
         outln!(
             "{part}: {} images, {colour}, {}x{} (height x width)",
             summary.count,
@@ -99,7 +101,8 @@ pub fn run(args: &Info, session: &Session) -> anyhow::Result<Outcome> {
     let source: DataSource = args.data.parse()?;
     let described = source.describe()?;
     let bar = share_bar(session, "measuring");
-    let parts = described.measure(args.limit, &mut |share| bar.set_position((share * 1000.0) as u64))?;
+    let parts =
+        described.measure(args.limit, &mut |share| bar.set_position((share * 1000.0) as u64))?;
     bar.finish_and_clear();
     if let Some(path) = &args.out {
         described.grid(SHOWN[0], SHOWN[1])??.save(path)?;

@@ -24,15 +24,28 @@ pub(in super::super) fn adjoint(
     // few of those.
     let blocks = if patch.rows { 1 } else { patch.fill.period };
     let splits = TASKS.div_ceil(s.batch).min(blocks.div_ceil(2));
-    let bands =
-        TASKS.div_ceil(s.batch * splits).min(s.height.div_ceil(4 * s.stride)).max(s.height / 64).max(1);
+    let bands = TASKS
+        .div_ceil(s.batch * splits)
+        .min(s.height.div_ceil(4 * s.stride))
+        .max(s.height / 64)
+        .max(1);
     let mut packed = Scratch::new(patch.fill.blocks * lanes * s.out_channels);
     pack::adjoint(s, &patch, lanes, w, &mut packed);
     let (packed, x) = (&packed[..], SharedMut::unwritten(x));
     crate::tasks::run(s.batch * splits * bands, |i| {
         let (n, band, split) = (i / bands / splits, i / splits % bands, i % splits);
         let rows = part(s.height, bands, band);
-        isa.run(Adjoint { s, patch, g, packed, addend, x, n, rows, blocks: part(blocks, splits, split) });
+        isa.run(Adjoint {
+            s,
+            patch,
+            g,
+            packed,
+            addend,
+            x,
+            n,
+            rows,
+            blocks: part(blocks, splits, split),
+        });
     });
 }
 
@@ -56,7 +69,8 @@ impl Kernel for Adjoint<'_> {
         let Self { s, patch, n, rows, blocks, .. } = self;
         let (lanes, ci, co) = (S::LANES, s.in_channels, s.out_channels);
         let (oh, ow) = (s.out_height(), s.out_width());
-        let channels = if patch.rows { (0, ci) } else { (blocks.0 * lanes, ci.min(blocks.1 * lanes)) };
+        let channels =
+            if patch.rows { (0, ci) } else { (blocks.0 * lanes, ci.min(blocks.1 * lanes)) };
         let image = n * s.height * s.width * ci;
         // All channels of these rows are contiguous, some of them only pixel by pixel.
         let (pixels, len) = ((rows.1 - rows.0) * s.width, channels.1 - channels.0);
@@ -79,7 +93,8 @@ impl Kernel for Adjoint<'_> {
         let stride = block_stride(step, lanes);
         let (mut a, mut c) = (Scratch::new(fill.blocks * stride), Scratch::new(stride));
         let (a, c) = (a.as_mut_ptr(), c.as_mut_ptr());
-        let per_block = if patch.rows { patch.groups } else { patch.groups * (blocks.1 - blocks.0) };
+        let per_block =
+            if patch.rows { patch.groups } else { patch.groups * (blocks.1 - blocks.0) };
         let packed = blocks.0 * patch.groups * co * lanes;
         let mut start = 0;
         while start < pixels {
@@ -123,8 +138,11 @@ impl Adjoint<'_> {
     ) {
         let s = self.s;
         let image = self.n * s.height * s.width;
-        let len =
-            if self.patch.rows { self.patch.fill.last } else { (s.in_channels - channel).min(S::LANES) };
+        let len = if self.patch.rows {
+            self.patch.fill.last
+        } else {
+            (s.in_channels - channel).min(S::LANES)
+        };
         let mut pixel = Pixel { n: 0, ..Pixel::at(s, start) };
         for m in 0..count {
             let y = (pixel.y * s.stride + ky) as isize - s.padding as isize;
@@ -149,7 +167,8 @@ impl Adjoint<'_> {
                     let inside = |k: &usize| (0..s.width as isize).contains(&(x + *k as isize));
                     for k in (0..s.kernel).filter(inside) {
                         let to = self.x.at((row + (x + k as isize) as usize) * s.in_channels);
-                        (0..s.in_channels).for_each(|i| *to.add(i) += *from.add(k * s.in_channels + i));
+                        (0..s.in_channels)
+                            .for_each(|i| *to.add(i) += *from.add(k * s.in_channels + i));
                     }
                 }
             }

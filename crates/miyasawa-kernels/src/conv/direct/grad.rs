@@ -63,7 +63,8 @@ impl Kernel for WeightGrad<'_> {
         let blocks = patch.fill.blocks / patch.groups * (range.1 - range.0);
         let fill = Fill { blocks, ..patch.fill };
         let before = patch.fill.columns(patch.fill.blocks / patch.groups * range.0, lanes);
-        let step = pixels_per_task(fill.columns(blocks, lanes) + co).min(self.pixels.1 - self.pixels.0);
+        let step =
+            pixels_per_task(fill.columns(blocks, lanes) + co).min(self.pixels.1 - self.pixels.0);
         let stride = block_stride(step, lanes);
         let (mut a, mut b) = (Scratch::new(blocks * stride), Scratch::new(out_blocks * stride));
         let (a, b) = (a.as_mut_ptr(), b.as_mut_ptr());
@@ -75,13 +76,26 @@ impl Kernel for WeightGrad<'_> {
             unsafe {
                 gather::<S>(s, &patch, self.x, (start, count), range, (a, stride));
                 for m in 0..count {
-                    reblock::<S>(self.g.as_ptr().add((start + m) * co), co, b.add(m * lanes), stride);
+                    reblock::<S>(
+                        self.g.as_ptr().add((start + m) * co),
+                        co,
+                        b.add(m * lanes),
+                        stride,
+                    );
                 }
                 for panel in 0..out_blocks.div_ceil(2) {
                     let width = (out_blocks - 2 * panel).min(2);
                     let b = b.add(2 * panel * stride);
                     let c = self.out.at(2 * panel * lanes * columns + before * width * lanes);
-                    gemm::tn::<S, 1>(count, fill, (a, stride), (b, stride), width, c, start > self.pixels.0);
+                    gemm::tn::<S, 1>(
+                        count,
+                        fill,
+                        (a, stride),
+                        (b, stride),
+                        width,
+                        c,
+                        start > self.pixels.0,
+                    );
                 }
             }
             start += count;

@@ -107,7 +107,8 @@ unsafe fn gather<S: Simd>(
             let image = x.as_ptr().add(pixel.n * s.height * s.width * s.in_channels);
             let inside_y = |y: isize| y >= 0 && y < s.height as isize;
             let inside_x = |x: isize| x >= 0 && x < s.width as isize;
-            let at = |y: isize, x: isize| image.add((y as usize * s.width + x as usize) * s.in_channels);
+            let at =
+                |y: isize, x: isize| image.add((y as usize * s.width + x as usize) * s.in_channels);
             if patch.rows {
                 let inside = x0 >= 0 && x0 + s.kernel as isize <= s.width as isize;
                 for g in groups.0..groups.1 {
@@ -158,7 +159,10 @@ unsafe fn reblock<S: Simd>(from: *const f32, n: usize, to: *mut f32, block: usiz
             S::store(to.add(b * block), S::load(from.add(b * S::LANES)));
         }
         if n > full * S::LANES {
-            S::store(to.add(full * block), S::load_part(from.add(full * S::LANES), n - full * S::LANES));
+            S::store(
+                to.add(full * block),
+                S::load_part(from.add(full * S::LANES), n - full * S::LANES),
+            );
         }
     }
 }
@@ -236,12 +240,27 @@ impl Kernel for Forward<'_> {
         // SAFETY: `a` and `c` have a stride for each block; the packed weights have all panels;
         // each pixel and channel of `y` belongs to one task.
         unsafe {
-            gather::<S>(s, &patch, self.x, (start, count), (0, patch.groups), (a.as_mut_ptr(), stride));
+            gather::<S>(
+                s,
+                &patch,
+                self.x,
+                (start, count),
+                (0, patch.groups),
+                (a.as_mut_ptr(), stride),
+            );
             for panel in self.panels.0..self.panels.1 {
                 let width = (blocks - 2 * panel).min(2);
                 let b = self.packed.as_ptr().add(panel * columns * 2 * lanes);
                 let c = c.as_mut_ptr();
-                gemm::nn::<S, 1>(count, patch.fill, (a.as_ptr(), stride), b, width, (c, stride), false);
+                gemm::nn::<S, 1>(
+                    count,
+                    patch.fill,
+                    (a.as_ptr(), stride),
+                    b,
+                    width,
+                    (c, stride),
+                    false,
+                );
                 for block in 0..width {
                     let channel = (2 * panel + block) * lanes;
                     let n = (co - channel).min(lanes);

@@ -9,7 +9,9 @@ use super::Patch;
 /// `[panel][ky, kx, in][out of the panel]`, zeros after the last output channel.
 pub(super) fn forward(isa: Isa, s: &ConvShape, w: &[f32], packed: &mut [f32]) {
     let panel = s.in_channels * s.kernel * s.kernel * 2 * isa.lanes();
-    crate::tasks::chunks(packed, panel, w.len(), |j, packed| isa.run(PackForward { s, w, packed, panel: j }));
+    crate::tasks::chunks(packed, panel, w.len(), |j, packed| {
+        isa.run(PackForward { s, w, packed, panel: j })
+    });
 }
 
 struct PackForward<'a> {
@@ -89,7 +91,9 @@ pub(super) fn adjoint(s: &ConvShape, patch: &Patch, lanes: usize, w: &[f32], pac
 /// The reverse of [`forward`]'s order: `total` is `[panel][ky, kx, in][out of the panel]`.
 pub(super) fn unpack(isa: Isa, s: &ConvShape, total: &[f32], dw: &mut [f32]) {
     let chunk = s.in_channels * s.kernel * s.kernel * isa.lanes();
-    crate::tasks::chunks(dw, chunk, total.len(), |block, dw| isa.run(Unpack { s, total, dw, block }));
+    crate::tasks::chunks(dw, chunk, total.len(), |block, dw| {
+        isa.run(Unpack { s, total, dw, block })
+    });
 }
 
 struct Unpack<'a> {

@@ -102,7 +102,13 @@ fn sides(s: &ConvShape, kind: Kind) -> (Images, Images) {
     let (step, tile) = (kind.step(), kind.tile());
     let (height, width) = (s.out_height(), s.out_width());
     (
-        Images { height: s.height, width: s.width, channels: s.in_channels, padding: s.padding, step },
+        Images {
+            height: s.height,
+            width: s.width,
+            channels: s.in_channels,
+            padding: s.padding,
+            step,
+        },
         Images { height, width, channels: s.out_channels, padding: 0, step: tile },
     )
 }
@@ -116,11 +122,17 @@ pub(super) fn adjoint(
     x: &mut [MaybeUninit<f32>],
 ) {
     let kind = if s.stride == 1 { Kind::Unit } else { Kind::Up };
-    let weights =
-        Weights { kind, inputs: s.in_channels, outputs: s.out_channels, adjoint: true, operands: s.operands };
+    let weights = Weights {
+        kind,
+        inputs: s.in_channels,
+        outputs: s.out_channels,
+        adjoint: true,
+        operands: s.operands,
+    };
     let (to, from) = sides(s, kind);
     let padding = if kind == Kind::Unit { 2 - s.padding } else { 0 };
-    let (from, to) = (Images { padding, step: kind.step(), ..from }, Images { step: kind.tile(), ..to });
+    let (from, to) =
+        (Images { padding, step: kind.step(), ..from }, Images { step: kind.tile(), ..to });
     apply(isa, s.batch, weights, from, to, g, w, addend, x);
 }
 
@@ -170,7 +182,12 @@ fn apply(
         let steps = depth.div_ceil(lanes);
         let pack = |i: usize, out: SharedMut| {
             let start = i % steps * lanes;
-            isa.run(Pack { pass, block: i / steps, depths: (start, depth.min(start + lanes)), out });
+            isa.run(Pack {
+                pass,
+                block: i / steps,
+                depths: (start, depth.min(start + lanes)),
+                out,
+            });
         };
         let most = (TILE_BUDGET / (products * blocks * lanes) / 8 * 8).clamp(8, FUSED_ROWS);
         let step = most.min((rows / 4).next_multiple_of(8)).max(8);
@@ -215,7 +232,9 @@ fn apply(
                 });
             });
             let tiles = &tiles[..];
-            tasks::run(out_blocks.div_ceil(2), |panel| isa.run(Panel { pass, planes, tiles, start, panel }));
+            tasks::run(out_blocks.div_ceil(2), |panel| {
+                isa.run(Panel { pass, planes, tiles, start, panel })
+            });
         }
     }
 }
@@ -396,7 +415,8 @@ impl Kernel for Panel<'_> {
         let Self { pass, planes, panel, .. } = self;
         let lanes = S::LANES;
         let (depth, out_blocks) = (pass.weights.depth(), pass.weights.results().div_ceil(lanes));
-        let products = Planes::new(planes.products, (out_blocks - 2 * panel).min(2), planes.rows, lanes);
+        let products =
+            Planes::new(planes.products, (out_blocks - 2 * panel).min(2), planes.rows, lanes);
         let row = products.blocks * lanes;
         let step = PANEL_DEPTH.min(depth);
         let stride = weights::stride(step, row, lanes);
@@ -422,11 +442,20 @@ impl Kernel for Panel<'_> {
                     );
                 }
                 for &(f, weight) in pass.order.pairs() {
-                    let a = self.tiles.as_ptr().add(f * planes.stride + start / lanes * planes.block);
+                    let a =
+                        self.tiles.as_ptr().add(f * planes.stride + start / lanes * planes.block);
                     let c = (m.as_mut_ptr().add(f * products.stride), products.block);
                     let b = u.as_ptr().add(weight * stride);
                     let fill = Fill::dense(end - start, lanes);
-                    gemm::nn::<S, 1>(planes.rows, fill, (a, planes.block), b, products.blocks, c, start > 0);
+                    gemm::nn::<S, 1>(
+                        planes.rows,
+                        fill,
+                        (a, planes.block),
+                        b,
+                        products.blocks,
+                        c,
+                        start > 0,
+                    );
                 }
             }
             let tiles = (self.start, planes.rows);

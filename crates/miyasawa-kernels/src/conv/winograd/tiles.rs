@@ -5,8 +5,8 @@ use crate::scratch::SharedMut;
 use crate::simd::{Kernel, Simd};
 
 use super::transform::{
-    self, Input, InputDown, InputUp, Kind, Linear, Output, OutputBack, OutputDown, OutputDownBack, OutputUp,
-    Source,
+    self, Input, InputDown, InputUp, Kind, Linear, Output, OutputBack, OutputDown, OutputDownBack,
+    OutputUp, Source,
 };
 
 /// Images of one side of the convolution and the windows of them that tiles are made of.
@@ -97,12 +97,19 @@ unsafe fn rounded<S: Simd, const ROUND: bool>(v: S::V) -> S::V {
     unsafe { if ROUND { S::round_bf16(v) } else { v } }
 }
 
-impl<S: Simd, const FULL: bool, const ROUND: bool> Source<S> for Channels<'_, Inside, 1, FULL, ROUND> {
+impl<S: Simd, const FULL: bool, const ROUND: bool> Source<S>
+    for Channels<'_, Inside, 1, FULL, ROUND>
+{
     #[inline(always)]
     unsafe fn at(&self, r: usize, c: usize) -> S::V {
         let Inside { p, row, column } = *self.square;
         // SAFETY: the square is inside the image.
-        unsafe { rounded::<S, ROUND>(load::<S, FULL>(p.add(r * row + c * column + self.offset), self.count)) }
+        unsafe {
+            rounded::<S, ROUND>(load::<S, FULL>(
+                p.add(r * row + c * column + self.offset),
+                self.count,
+            ))
+        }
     }
 }
 
@@ -185,8 +192,18 @@ unsafe fn load_tiles<
 >(
     task: &LoadTiles<P>,
 ) {
-    let LoadTiles { grid, images, x, zeros, tiles: (start, count), blocks, planes, out, first_row, .. } =
-        *task;
+    let LoadTiles {
+        grid,
+        images,
+        x,
+        zeros,
+        tiles: (start, count),
+        blocks,
+        planes,
+        out,
+        first_row,
+        ..
+    } = *task;
     let width = S::LANES / P;
     let Images { height, width: columns, channels, padding, step } = *images;
     for row in 0..count.div_ceil(P) {
@@ -199,19 +216,22 @@ unsafe fn load_tiles<
                 continue;
             }
             let (n, ty, tx) = grid.position(tile);
-            let (y0, x0) = ((ty * step) as isize - padding as isize, (tx * step) as isize - padding as isize);
+            let (y0, x0) =
+                ((ty * step) as isize - padding as isize, (tx * step) as isize - padding as isize);
             // The address of the window's first pixel may be outside of the slice, hence
             // `wrapping`.
             let first = (n * height) as isize + y0;
             let p = x.as_ptr().wrapping_offset((first * columns as isize + x0) * channels as isize);
             let (y1, x1) = (y0 + N as isize, x0 + N as isize);
-            is_inside = P == 1 && y0 >= 0 && x0 >= 0 && y1 <= height as isize && x1 <= columns as isize;
+            is_inside =
+                P == 1 && y0 >= 0 && x0 >= 0 && y1 <= height as isize && x1 <= columns as isize;
             if is_inside {
                 inside.p = p;
                 continue;
             }
-            let clip =
-                |v: isize, extent: usize| (-v).clamp(0, N as isize)..(extent as isize - v).min(N as isize);
+            let clip = |v: isize, extent: usize| {
+                (-v).clamp(0, N as isize)..(extent as isize - v).min(N as isize)
+            };
             for r in clip(y0, height) {
                 let p = p.wrapping_offset(r * (columns * channels) as isize);
                 for c in clip(x0, columns) {
@@ -226,7 +246,8 @@ unsafe fn load_tiles<
             unsafe {
                 let out = out.at(block * planes.block + (first_row + row) * S::LANES);
                 if P == 2 {
-                    let source = Channels::<_, P, false, ROUND> { square: &pointers, offset, count };
+                    let source =
+                        Channels::<_, P, false, ROUND> { square: &pointers, offset, count };
                     store_all::<S, T, N, F>(&source, out, planes.stride);
                 } else if is_inside && count == width {
                     let source = Channels::<_, 1, true, ROUND> { square: &inside, offset, count };
@@ -238,7 +259,8 @@ unsafe fn load_tiles<
                     let source = Channels::<_, P, true, ROUND> { square: &pointers, offset, count };
                     store_all::<S, T, N, F>(&source, out, planes.stride);
                 } else {
-                    let source = Channels::<_, P, false, ROUND> { square: &pointers, offset, count };
+                    let source =
+                        Channels::<_, P, false, ROUND> { square: &pointers, offset, count };
                     store_all::<S, T, N, F>(&source, out, planes.stride);
                 }
             }
@@ -312,16 +334,23 @@ impl<const P: usize> Kernel for StoreTiles<'_, P> {
 unsafe fn store_tiles<S: Simd, T: Linear<F, O>, const P: usize, const F: usize, const O: usize>(
     task: &StoreTiles<P>,
 ) {
-    let StoreTiles { grid, images, m, planes, tiles: (start, count), first_block, addend, y, .. } = *task;
+    let StoreTiles {
+        grid, images, m, planes, tiles: (start, count), first_block, addend, y, ..
+    } = *task;
     let width = S::LANES / P;
     let Images { height, width: columns, channels, step, .. } = *images;
     for row in 0..count.div_ceil(P) {
-        let mut to =
-            Destination::<P> { first: [0; P], rows: [0; P], columns: [0; P], row: columns * channels };
+        let mut to = Destination::<P> {
+            first: [0; P],
+            rows: [0; P],
+            columns: [0; P],
+            row: columns * channels,
+        };
         for i in (0..P).take_while(|i| i + row * P < count) {
             let (image, ty, tx) = grid.position(start + row * P + i);
             to.first[i] = ((image * height + ty * step) * columns + tx * step) * channels;
-            (to.rows[i], to.columns[i]) = ((height - ty * step).min(O), (columns - tx * step).min(O));
+            (to.rows[i], to.columns[i]) =
+                ((height - ty * step).min(O), (columns - tx * step).min(O));
         }
         let inside = to.rows == [O; P] && to.columns == [O; P];
         for block in 0..planes.blocks {
@@ -330,8 +359,10 @@ unsafe fn store_tiles<S: Simd, T: Linear<F, O>, const P: usize, const F: usize, 
             // SAFETY: the row is in `planes`; only pixels inside the images are written.
             unsafe {
                 let p = m.as_ptr().add(block * planes.block + row * S::LANES);
-                let out =
-                    transform::both_dimensions::<S, T, F, O>(&Products::<F> { p, stride: planes.stride });
+                let out = transform::both_dimensions::<S, T, F, O>(&Products::<F> {
+                    p,
+                    stride: planes.stride,
+                });
                 if inside && n == width {
                     write::<S, P, O, true>(&out, &to, (channel, n), channels, addend, y);
                 } else {
@@ -378,7 +409,8 @@ unsafe fn write<S: Simd, const P: usize, const O: usize, const INSIDE: bool>(
                     if let Some(addend) = addend {
                         // The addend of a pixel outside is dropped below, so that any address will
                         // do for it.
-                        let p = |i: usize| addend.as_ptr().add(if inside(i) { at(i) } else { channel });
+                        let p =
+                            |i: usize| addend.as_ptr().add(if inside(i) { at(i) } else { channel });
                         v = S::add(v, S::load_pair(p(0), p(last), n));
                     }
                     let p = |i: usize| if inside(i) { y.at(at(i)) } else { std::ptr::null_mut() };

@@ -385,7 +385,11 @@ impl Linear<6, 3> for WeightSplitBack {
             let (even_b, odd_b) = (S::add(u[3], u[4]), S::sub(u[3], u[4]));
             let (a0, b0) = (S::splat(SCALE_A), S::splat(SCALE_B));
             let (a1, b1) = (S::splat(FRAC_1_SQRT_2 * SCALE_A), S::splat(SQRT_2 * SCALE_B));
-            [S::fma(b0, even_b, S::fma(a0, even_a, u[0])), u[5], S::fma(b1, odd_b, S::mul(a1, odd_a))]
+            [
+                S::fma(b0, even_b, S::fma(a0, even_a, u[0])),
+                u[5],
+                S::fma(b1, odd_b, S::mul(a1, odd_a)),
+            ]
         }
     }
 }

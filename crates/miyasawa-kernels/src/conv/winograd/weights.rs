@@ -3,7 +3,9 @@
 use crate::conv::Operands;
 use crate::simd::Simd;
 
-use super::transform::{self, Kind, SIDE, Source, WEIGHTS, Weight, WeightBack, WeightSplit, WeightSplitBack};
+use super::transform::{
+    self, Kind, SIDE, Source, WEIGHTS, Weight, WeightBack, WeightSplit, WeightSplitBack,
+};
 
 /// Taps of the kernel.
 const TAPS: usize = 9;

@@ -40,7 +40,9 @@ fn values(len: usize, seed: usize) -> Vec<f64> {
     let mut state = seed as u64 * 77 + 1;
     (0..len)
         .map(|_| {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
             // Single precision, so that the kernels take the very same operands.
             f64::from((state >> 40) as f32 / (1u64 << 22) as f32 - 2.0)
         })
@@ -48,8 +50,11 @@ fn values(len: usize, seed: usize) -> Vec<f64> {
 }
 
 /// Group normalisation as PyTorch has it, with a large addend, and none.
-const STATISTICS: [Statistics; 3] =
-    [Statistics::Group { epsilon: EPSILON }, Statistics::Group { epsilon: 0.05 }, Statistics::Fixed];
+const STATISTICS: [Statistics; 3] = [
+    Statistics::Group { epsilon: EPSILON },
+    Statistics::Group { epsilon: 0.05 },
+    Statistics::Fixed,
+];
 
 fn case(shape: (usize, usize, usize, usize), gelu: bool) -> Case {
     case_by(Statistics::default(), shape, gelu)
@@ -85,7 +90,8 @@ struct Output {
 fn run(isa: Isa, case: &Case, gelu: bool) -> Output {
     let s = &case.shape;
     let single = |v: &[f64]| v.iter().map(|&v| v as f32).collect::<Vec<_>>();
-    let [h, gamma, beta, g, v] = [&case.h, &case.gamma, &case.beta, &case.g, &case.v].map(|v| single(v));
+    let [h, gamma, beta, g, v] =
+        [&case.h, &case.gamma, &case.beta, &case.g, &case.v].map(|v| single(v));
     let [y, mean, rstd] = forward_on(isa, s, &h, &gamma, &beta, gelu);
     let saved = Saved { h: &h, gamma: &gamma, mean: &mean, rstd: &rstd };
     let [adjoint, d_scale, d_beta] = adjoint_on(isa, s, saved, &g, gelu);
@@ -124,7 +130,8 @@ fn check(case: &Case, gelu: bool) {
 
 #[test]
 fn every_instruction_set_agrees_with_the_formulas() {
-    for (shape, statistics) in SHAPES.into_iter().flat_map(|shape| STATISTICS.map(|by| (shape, by))) {
+    for (shape, statistics) in SHAPES.into_iter().flat_map(|shape| STATISTICS.map(|by| (shape, by)))
+    {
         check(&case_by(statistics, shape, false), false);
         check(&case_by(statistics, shape, true), true);
     }
@@ -142,7 +149,12 @@ fn a_constant_group_stays_finite() {
                     let channel = i / (shape.1 * shape.2) * shape.2 + i % shape.2;
                     assert!((f64::from(y) - case.beta[channel]).abs() < 1e-3, "{isa}: y = {y}");
                 }
-                assert!([got.adjoint, got.dg, got.d_gamma, got.dh].iter().flatten().all(|v| v.is_finite()));
+                assert!(
+                    [got.adjoint, got.dg, got.d_gamma, got.dh]
+                        .iter()
+                        .flatten()
+                        .all(|v| v.is_finite())
+                );
             }
         }
     }
@@ -176,7 +188,9 @@ fn dot(a: &[f64], b: &[f64]) -> f64 {
 #[test]
 fn the_formulas_are_the_derivatives() {
     let cases = [((2, 7, 6, 2), false), ((2, 7, 6, 2), true), ((1, 30, 5, 1), true)];
-    for ((shape, gelu), statistics) in cases.into_iter().flat_map(|case| STATISTICS.map(|by| (case, by))) {
+    for ((shape, gelu), statistics) in
+        cases.into_iter().flat_map(|case| STATISTICS.map(|by| (case, by)))
+    {
         let case = case_by(statistics, shape, gelu);
         let [scale, shift] = case.affine();
         let reverse = case.reverse();
@@ -200,7 +214,10 @@ fn the_formulas_are_the_derivatives() {
             });
             let claimed = dot(gradient, &direction);
             let error = (slope - claimed).abs() / claimed.abs().max(1.0);
-            assert!(error < 1e-6, "{shape:?}, gelu {gelu}, {name}: {slope} by differences, not {claimed}");
+            assert!(
+                error < 1e-6,
+                "{shape:?}, gelu {gelu}, {name}: {slope} by differences, not {claimed}"
+            );
         }
     }
 }

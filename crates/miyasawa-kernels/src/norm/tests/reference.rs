@@ -84,7 +84,8 @@ impl Case {
             .map(|elements| {
                 let count = elements.len() as f64;
                 let mean = elements.iter().map(|&(i, _)| x[i]).sum::<f64>() / count;
-                let square = elements.iter().map(|&(i, _)| (x[i] - mean).powi(2)).sum::<f64>() / count;
+                let square =
+                    elements.iter().map(|&(i, _)| (x[i] - mean).powi(2)).sum::<f64>() / count;
                 [mean, 1.0 / (square + epsilon).sqrt()]
             })
             .collect()
@@ -159,7 +160,8 @@ impl Case {
         let mut dh = vec![0.0; self.h.len()];
         for (elements, [_, r]) in self.groups().iter().zip(self.stats()) {
             let share = if self.epsilon().is_some() { 1.0 / elements.len() as f64 } else { 0.0 };
-            let mean = |f: &dyn Fn(usize) -> f64| elements.iter().map(|&(i, _)| f(i)).sum::<f64>() * share;
+            let mean =
+                |f: &dyn Fn(usize) -> f64| elements.iter().map(|&(i, _)| f(i)).sum::<f64>() * share;
             let m = mean(&|i| q[i] * xh[i]);
             let k = mean(&|i| w[i] * xh[i]);
             let spread = mean(&|i| w[i] * q[i]) - mean(&|i| w[i]) * mean(&|i| q[i]) - m * k;

@@ -73,7 +73,9 @@ pub fn augment_into<R: Rng>(
     };
     let (dy, dx) = (shift(rng.random()), shift(rng.random()));
     let column: Vec<Option<usize>> = (0..width)
-        .map(|x| source(if flip { width - 1 - x } else { x } as isize + dx, width, augment.crop_padding))
+        .map(|x| {
+            source(if flip { width - 1 - x } else { x } as isize + dx, width, augment.crop_padding)
+        })
         .collect();
     for c in 0..channels {
         for y in 0..height {
@@ -155,7 +157,13 @@ pub fn gather_augmented(
     let len = data.image_len();
     assert_eq!(out.len(), indices.len() * len, "the batch's length");
     out.par_chunks_mut(len).zip(indices).for_each(|(out, &i)| {
-        augment_example(data.image(i as usize), data.geometry(), augment, [seed, epoch, u64::from(i)], out);
+        augment_example(
+            data.image(i as usize),
+            data.geometry(),
+            augment,
+            [seed, epoch, u64::from(i)],
+            out,
+        );
     });
 }
 
@@ -192,7 +200,8 @@ mod tests {
     fn augmentation_depends_on_seed_epoch_and_index_alone() {
         let data = data();
         let len = data.image_len();
-        let augment = Augment { flip: true, crop: 2, resized_crop: Some([0.3, 1.0]), ..Augment::default() };
+        let augment =
+            Augment { flip: true, crop: 2, resized_crop: Some([0.3, 1.0]), ..Augment::default() };
         let mut all = vec![0.0; 40 * len];
         gather_augmented(&data, &(0..40).collect::<Vec<u32>>(), &augment, 3, 4, &mut all);
         let mut part = vec![0.0; 2 * len];

@@ -77,7 +77,8 @@ pub(in crate::data) fn decode_all(
     let most = intact().map(|(_, image)| image.geometry.channels).max().unwrap_or(1);
     let geometry = Geometry::new(channels.unwrap_or(most), size.0, size.1);
     let mut pixels = Vec::with_capacity(images.len().saturating_mul(geometry.values()));
-    let (mut labels, mut kept) = (Vec::with_capacity(images.len()), Vec::with_capacity(images.len()));
+    let (mut labels, mut kept) =
+        (Vec::with_capacity(images.len()), Vec::with_capacity(images.len()));
     for i in (0..images.len()).filter(|i| !skip_corrupt || images[*i].is_some()) {
         // One of them is intact, so that the search ends.
         let mut candidates = (i..images.len()).chain(0..i);
@@ -94,6 +95,9 @@ pub(in crate::data) fn decode_all(
 }
 
 /// The error for images of two sizes.
-pub(in crate::data) fn mixed(first: (PathBuf, (usize, usize)), odd: (PathBuf, (usize, usize))) -> DataError {
+pub(in crate::data) fn mixed(
+    first: (PathBuf, (usize, usize)),
+    odd: (PathBuf, (usize, usize)),
+) -> DataError {
     DataError::MixedSizes { first: first.0, first_size: first.1, odd: odd.0, odd_size: odd.1 }
 }

@@ -14,7 +14,11 @@ const ATTEMPTS: usize = 10;
 /// `area` and whose aspect is log-uniform in [3/4, 4/3] (Szegedy et al. 2015, "Going deeper with
 /// convolutions", section 6; the procedure is that of torchvision's `RandomResizedCrop`). Where
 /// none fits in ten attempts, the largest centred one of an allowed aspect.
-pub(in crate::data) fn random_window(size: (usize, usize), area: [f64; 2], rng: &mut impl Rng) -> Window {
+pub(in crate::data) fn random_window(
+    size: (usize, usize),
+    area: [f64; 2],
+    rng: &mut impl Rng,
+) -> Window {
     let (height, width) = size;
     let pixels = (height * width) as f64;
     let between = |[low, high]: [f64; 2], u: f64| low + u * (high - low);
@@ -22,7 +26,8 @@ pub(in crate::data) fn random_window(size: (usize, usize), area: [f64; 2], rng: 
         let target = pixels * between(area, rng.random());
         let aspect = between(ASPECT.map(f64::ln), rng.random()).exp();
         let (top, left): (u32, u32) = (rng.random(), rng.random());
-        let (w, h) = ((target * aspect).sqrt().round() as usize, (target / aspect).sqrt().round() as usize);
+        let (w, h) =
+            ((target * aspect).sqrt().round() as usize, (target / aspect).sqrt().round() as usize);
         if (1..=height).contains(&h) && (1..=width).contains(&w) {
             // Multiply-shift maps a 32-bit number to 0..count.
             let below = |draw: u32, count: usize| ((u64::from(draw) * count as u64) >> 32) as usize;
@@ -71,7 +76,8 @@ mod tests {
         for i in 0..2000 {
             let w = random_window((300, 400), [0.08, 1.0], &mut example_rng(0, 0, i, 99));
             assert!(w.top + w.height <= 300 && w.left + w.width <= 400);
-            let (share, aspect) = ((w.height * w.width) as f64 / 120_000.0, w.width as f64 / w.height as f64);
+            let (share, aspect) =
+                ((w.height * w.width) as f64 / 120_000.0, w.width as f64 / w.height as f64);
             assert!((0.079..=1.0).contains(&share) && (0.74..1.35).contains(&aspect), "{w:?}");
             (least, most, sum) = (least.min(share), most.max(share), sum + share);
         }

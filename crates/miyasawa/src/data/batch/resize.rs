@@ -60,7 +60,9 @@ impl Dataset {
             }
             match mode {
                 ResizeMode::Pad | ResizeMode::PadEdge => pad(&image, have, want, mode),
-                ResizeMode::ResizeCrop => resize_crop_planes(&image, (to.channels, have), want, share, |v| v),
+                ResizeMode::ResizeCrop => {
+                    resize_crop_planes(&image, (to.channels, have), want, share, |v| v)
+                }
                 ResizeMode::Resize => {
                     let floats: Vec<f32> = image.into_iter().map(normalise).collect();
                     let resized = crate::image::cover(&floats, to.channels, have, want);
@@ -93,7 +95,12 @@ impl Dataset {
 /// # Errors
 ///
 /// If no image has such channels or such a size.
-pub fn resize_image(image: &Image, to: Geometry, mode: ResizeMode, share: f64) -> Result<Image, ImageError> {
+pub fn resize_image(
+    image: &Image,
+    to: Geometry,
+    mode: ResizeMode,
+    share: f64,
+) -> Result<Image, ImageError> {
     let image = image.to_channels(to.channels)?;
     let (channels, height, width) = image.shape();
     if mode != ResizeMode::ResizeCrop || (height, width) == (to.height, to.width) {
@@ -187,18 +194,23 @@ mod tests {
     #[test]
     fn channels_are_converted() {
         let colour = data((3, 1, 2), vec![255, 10, 0, 10, 0, 10]);
-        let grey = colour.resize(Geometry { channels: 1, height: 1, width: 2 }, ResizeMode::Pad).unwrap();
+        let grey =
+            colour.resize(Geometry { channels: 1, height: 1, width: 2 }, ResizeMode::Pad).unwrap();
         assert_eq!(grey.pixels(), [76, 10]);
-        let back = grey.resize(Geometry { channels: 3, height: 1, width: 2 }, ResizeMode::Pad).unwrap();
+        let back =
+            grey.resize(Geometry { channels: 3, height: 1, width: 2 }, ResizeMode::Pad).unwrap();
         assert_eq!(back.pixels(), [76, 10, 76, 10, 76, 10]);
-        assert!(back.resize(Geometry { channels: 2, height: 1, width: 2 }, ResizeMode::Pad).is_err());
+        assert!(
+            back.resize(Geometry { channels: 2, height: 1, width: 2 }, ResizeMode::Pad).is_err()
+        );
     }
 
     #[test]
     fn resizing_keeps_the_aspect_and_the_order() {
         let pixels: Vec<u8> = (0..3u8).flat_map(|n| vec![n * 90; 3 * 4 * 8]).collect();
         let set = data((3, 4, 8), pixels);
-        let out = set.resize(Geometry { channels: 3, height: 2, width: 2 }, ResizeMode::Resize).unwrap();
+        let out =
+            set.resize(Geometry { channels: 3, height: 2, width: 2 }, ResizeMode::Resize).unwrap();
         assert_eq!(out.pixels(), (0..3u8).flat_map(|n| vec![n * 90; 12]).collect::<Vec<_>>());
     }
 
@@ -207,7 +219,8 @@ mod tests {
         let pixels: Vec<u8> = (0..3 * 20 * 31).map(|i| (i * 37 % 251) as u8).collect();
         let values = pixels.iter().map(|v| normalise(*v)).collect();
         let own = Image::new((3, 20, 31), values).unwrap();
-        let set = Dataset::new("own", Geometry::new(3, 20, 31), vec!["a".into()], pixels, vec![0]).unwrap();
+        let set = Dataset::new("own", Geometry::new(3, 20, 31), vec!["a".into()], pixels, vec![0])
+            .unwrap();
         for (mode, to) in [
             (ResizeMode::Resize, Geometry { channels: 3, height: 9, width: 8 }),
             (ResizeMode::ResizeCrop, Geometry { channels: 3, height: 9, width: 8 }),

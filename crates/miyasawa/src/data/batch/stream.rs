@@ -75,7 +75,11 @@ impl Stream {
         };
         let (height, width) = options.size.unwrap_or(this.unpadded);
         if this.unpadded.0 > height || this.unpadded.1 > width {
-            return Err(DataError::too_large_to_pad(&this.set.name, (height, width), this.unpadded));
+            return Err(DataError::too_large_to_pad(
+                &this.set.name,
+                (height, width),
+                this.unpadded,
+            ));
         }
         this.geometry = Geometry { height, width, ..this.geometry };
         if options.sample > 0 || options.channels.is_none() {
@@ -100,12 +104,18 @@ impl Stream {
             histogram.add(&self.padded(&converted));
             Ok((geometry.channels == 3, histogram))
         };
-        let measured: Vec<Result<(bool, Histogram), DataError>> = order.par_iter().map(measure).collect();
-        let (mut grey, mut colour, mut any_colour) = (Histogram::default(), Histogram::default(), false);
+        let measured: Vec<Result<(bool, Histogram), DataError>> =
+            order.par_iter().map(measure).collect();
+        let (mut grey, mut colour, mut any_colour) =
+            (Histogram::default(), Histogram::default(), false);
         for measured in measured {
             let (is_colour, histogram) = measured?;
             any_colour |= is_colour;
-            if is_colour { colour = colour.merge(&histogram) } else { grey = grey.merge(&histogram) }
+            if is_colour {
+                colour = colour.merge(&histogram)
+            } else {
+                grey = grey.merge(&histogram)
+            }
         }
         let counted = match channels {
             None if any_colour => colour.merge(&grey).merge(&grey).merge(&grey),
@@ -156,7 +166,11 @@ impl Stream {
     }
 
     /// What `make` makes of image `i`, or of the next intact one; with its index.
-    fn next_intact<T>(&self, i: usize, make: impl Fn(Decoded) -> T) -> Result<(usize, T), DataError> {
+    fn next_intact<T>(
+        &self,
+        i: usize,
+        make: impl Fn(Decoded) -> T,
+    ) -> Result<(usize, T), DataError> {
         for at in (i..self.set.len()).chain(0..i) {
             match self.set.decode(at, &make)? {
                 Ok(made) => return Ok((at, made)),
@@ -286,7 +300,10 @@ impl Stream {
 
     /// The images at `indices`, as evaluation sees them, in memory; nothing if none of them is
     /// intact.
-    pub(in crate::data) fn load_intact(&self, indices: &[u32]) -> Result<Option<Dataset>, DataError> {
+    pub(in crate::data) fn load_intact(
+        &self,
+        indices: &[u32],
+    ) -> Result<Option<Dataset>, DataError> {
         let read = |&i: &u32| match self.skip_corrupt {
             true => self.itself(i as usize),
             false => self.prepared(i as usize).map(Some),

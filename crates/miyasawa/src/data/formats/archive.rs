@@ -64,7 +64,11 @@ fn list_all<T: Send>(
 }
 
 /// Finds the data set that is in one archive or spread over several.
-pub(in crate::data) fn find(name: &str, paths: &[PathBuf], part: Part) -> Result<FoundSet, DataError> {
+pub(in crate::data) fn find(
+    name: &str,
+    paths: &[PathBuf],
+    part: Part,
+) -> Result<FoundSet, DataError> {
     if paths.is_empty() {
         return Err(DataError::invalid(name, "at least one archive", "none"));
     }
@@ -96,12 +100,14 @@ pub(in crate::data) fn find_in(
     files.retain(|(_, file)| class_folders::is_image(file.name()));
     files.sort_by(|a, b| a.1.path.cmp(&b.1.path).then(a.0.cmp(&b.0)));
     let inner: Vec<&str> = files.iter().map(|(_, file)| file.path.as_str()).collect();
-    let chosen = class_folders::assign(&inner, part)
-        .map_err(|ambiguity| DataError::malformed(&storages[0].path, ambiguity.expected, ambiguity.found))?;
+    let chosen = class_folders::assign(&inner, part).map_err(|ambiguity| {
+        DataError::malformed(&storages[0].path, ambiguity.expected, ambiguity.found)
+    })?;
     // Where texts lie beside the images, shards have said so.
     others.note(true, &mut notes);
     notes.merge(chosen.notes);
-    let entries = chosen.picks.into_iter().map(|(at, label)| entry(files[at].0, label, files[at].1.clone()));
+    let entries =
+        chosen.picks.into_iter().map(|(at, label)| entry(files[at].0, label, files[at].1.clone()));
     let entries = entries.collect();
     let encoded = ImageFiles { name: name.to_owned(), classes: chosen.classes, storages, entries };
     Ok(FoundSet { content: SetContent::Files(encoded), split: chosen.split, notes })
@@ -132,17 +138,23 @@ fn binaries(
         Ok((storage.path_of(&file.path), bytes))
     };
     let read = found.iter().map(read).collect::<Result<Vec<(PathBuf, Vec<u8>)>, DataError>>()?;
-    let read: Vec<(PathBuf, &[u8])> = read.iter().map(|(path, bytes)| (path.clone(), &bytes[..])).collect();
+    let read: Vec<(PathBuf, &[u8])> =
+        read.iter().map(|(path, bytes)| (path.clone(), &bytes[..])).collect();
     Ok(FoundSet::raw(cifar::parse(name, kind, &read)?, true))
 }
 
 /// WebDataset shards.
-fn shards(name: &str, storages: Vec<Storage>, listed: Vec<ArchiveListing>) -> Result<FoundSet, DataError> {
+fn shards(
+    name: &str,
+    storages: Vec<Storage>,
+    listed: Vec<ArchiveListing>,
+) -> Result<FoundSet, DataError> {
     let (mut entries, mut labels, mut notes) = (Vec::new(), Vec::new(), Notes::default());
     for (at, listed) in listed.into_iter().enumerate() {
         notes.merge(listed.notes);
         let Some(examples) = listed.shard else {
-            let Some(image) = listed.files.iter().find(|file| class_folders::is_image(file.name())) else {
+            let Some(image) = listed.files.iter().find(|file| class_folders::is_image(file.name()))
+            else {
                 continue;
             };
             let expected = "a class for every image, as other shards of the set have (KEY.cls, \
@@ -160,7 +172,10 @@ fn shards(name: &str, storages: Vec<Storage>, listed: Vec<ArchiveListing>) -> Re
 }
 
 /// A set of archives of which each holds the images of one class, whose name is the archive's.
-pub(in crate::data) fn classes(name: &str, paths: &[PathBuf]) -> Result<(ImageFiles, Notes), DataError> {
+pub(in crate::data) fn classes(
+    name: &str,
+    paths: &[PathBuf],
+) -> Result<(ImageFiles, Notes), DataError> {
     let storages = Storage::archives(paths)?;
     let listed = list_all(&storages, files)?;
     let (mut classes, mut entries, mut notes) = (Vec::new(), Vec::new(), Notes::default());

@@ -26,14 +26,18 @@ impl CifarVariant {
             "test_batch.bin" => Some((Self::Ten, Part::Test)),
             "train.bin" => Some((Self::Hundred, Part::Train)),
             "test.bin" => Some((Self::Hundred, Part::Test)),
-            _ if name.starts_with("data_batch_") && name.ends_with(".bin") => Some((Self::Ten, Part::Train)),
+            _ if name.starts_with("data_batch_") && name.ends_with(".bin") => {
+                Some((Self::Ten, Part::Train))
+            }
             _ => None,
         }
     }
 
     /// Which set a file of this length can be of; names other than the usual ones say nothing.
     pub fn of_length(length: usize) -> Option<Self> {
-        [Self::Ten, Self::Hundred].into_iter().find(|kind| length > 0 && length.is_multiple_of(kind.record()))
+        [Self::Ten, Self::Hundred]
+            .into_iter()
+            .find(|kind| length > 0 && length.is_multiple_of(kind.record()))
     }
 
     fn record(self) -> usize {

@@ -134,7 +134,10 @@ const ONE_DIVISION: &str = "one folder with the training and one with the test p
 /// # Errors
 ///
 /// What is not certain.
-pub(in crate::data) fn assign(paths: &[impl AsRef<str>], part: Part) -> Result<ClassAssignment, Ambiguity> {
+pub(in crate::data) fn assign(
+    paths: &[impl AsRef<str>],
+    part: Part,
+) -> Result<ClassAssignment, Ambiguity> {
     let mut components: Vec<Vec<&str>> = paths.iter().map(|path| split(path.as_ref())).collect();
     let ambiguity = |found: String| Ambiguity { expected: ONE_DIVISION, found };
     loop {
@@ -162,11 +165,19 @@ pub(in crate::data) fn assign(paths: &[impl AsRef<str>], part: Part) -> Result<C
     let (labels, classes) = label(&components)?;
     for path in components.iter().filter(|path| path.len() > 2) {
         if part_names::of_name(path[0]).is_some() && classes.len() > 1 {
-            notes.say(format!("the folder '{}' is taken for a class: no other part lies beside it", path[0]));
+            notes.say(format!(
+                "the folder '{}' is taken for a class: no other part lies beside it",
+                path[0]
+            ));
         }
     }
     remark(&components, &classes, &mut notes);
-    Ok(ClassAssignment { picks: (0..components.len()).zip(labels).collect(), classes, split: false, notes })
+    Ok(ClassAssignment {
+        picks: (0..components.len()).zip(labels).collect(),
+        classes,
+        split: false,
+        notes,
+    })
 }
 
 fn split(path: &str) -> Vec<&str> {
@@ -180,7 +191,8 @@ fn divided_classes<'a>(components: &[Vec<&'a str>]) -> Result<Option<Division<'a
         let inner = below.entry(path[0]).or_default();
         inner.extend(path.get(1).filter(|_| path.len() > 2));
     }
-    let divided = |inner: &BTreeSet<&'a str>| part_names::divide(inner.iter().copied()).ok().flatten();
+    let divided =
+        |inner: &BTreeSet<&'a str>| part_names::divide(inner.iter().copied()).ok().flatten();
     let count = below.values().filter(|inner| divided(inner).is_some()).count();
     if count == 0 {
         return Ok(None);
@@ -190,8 +202,10 @@ fn divided_classes<'a>(components: &[Vec<&'a str>]) -> Result<Option<Division<'a
         found,
     };
     if let Some((class, _)) = below.iter().find(|(_, inner)| divided(inner).is_none()) {
-        let (other, inner) =
-            below.iter().find(|(_, inner)| divided(inner).is_some()).unwrap_or((class, &below[class]));
+        let (other, inner) = below
+            .iter()
+            .find(|(_, inner)| divided(inner).is_some())
+            .unwrap_or((class, &below[class]));
         let inner: Vec<&str> = inner.iter().copied().collect();
         return Err(ambiguity(format!("{} in '{other}' but not in '{class}'", quoted(&inner))));
     }
@@ -225,24 +239,35 @@ fn assign_split(
         notes.left_many(Left::Elsewhere, others.len(), || example.join("/"));
         notes.say(format!("divided into '{train}' and '{test}'"));
     }
-    let members: Vec<usize> = (0..components.len()).filter(|&i| is_member(&components[i])).collect();
+    let members: Vec<usize> =
+        (0..components.len()).filter(|&i| is_member(&components[i])).collect();
     let inner: Vec<Vec<&str>> = members.iter().map(|&i| components[i][1..].to_vec()).collect();
     let (labels, classes) = label(&inner).map_err(|ambiguity| Ambiguity {
         found: format!("{} (in the parts '{train}' and '{test}')", ambiguity.found),
         ..ambiguity
     })?;
     remark(&inner, &classes, &mut notes);
-    let of_train: BTreeSet<u32> =
-        members.iter().zip(&labels).filter(|(i, _)| components[**i][0] == train).map(|(_, l)| *l).collect();
-    let unlearnt: Vec<&str> =
-        (0u32..).zip(&classes).filter(|(l, _)| !of_train.contains(l)).map(|(_, c)| &c[..]).collect();
+    let of_train: BTreeSet<u32> = members
+        .iter()
+        .zip(&labels)
+        .filter(|(i, _)| components[**i][0] == train)
+        .map(|(_, l)| *l)
+        .collect();
+    let unlearnt: Vec<&str> = (0u32..)
+        .zip(&classes)
+        .filter(|(l, _)| !of_train.contains(l))
+        .map(|(_, c)| &c[..])
+        .collect();
     if !unlearnt.is_empty() {
         let class = if unlearnt.len() == 1 { "class" } else { "classes" };
         notes.say(format!("no images to train on of the {class} {}", quoted(&unlearnt)));
     }
     let chosen = if part == Part::Train { train } else { test };
-    let picks =
-        members.into_iter().zip(labels).filter(|&(i, _)| components[i][0] == chosen).collect::<Vec<_>>();
+    let picks = members
+        .into_iter()
+        .zip(labels)
+        .filter(|&(i, _)| components[i][0] == chosen)
+        .collect::<Vec<_>>();
     Ok(ClassAssignment { picks, classes, split: true, notes })
 }
 
@@ -265,13 +290,16 @@ fn label(components: &[Vec<&str>]) -> Result<(Vec<u32>, Vec<String>), Ambiguity>
     let classes: BTreeSet<&str> = components.iter().map(|c| c[0]).collect();
     let classes: Vec<&str> = classes.into_iter().collect();
     // Every class is in the list: it was made from the same components.
-    let labels = components.iter().map(|c| classes.binary_search(&c[0]).unwrap_or(0) as u32).collect();
+    let labels =
+        components.iter().map(|c| classes.binary_search(&c[0]).unwrap_or(0) as u32).collect();
     Ok((labels, classes.into_iter().map(str::to_owned).collect()))
 }
 
 /// Says what may not have been meant.
 fn remark(components: &[Vec<&str>], classes: &[String], notes: &mut Notes) {
-    let one_of = |names: &[&str]| classes.iter().find(|class| names.contains(&class.to_lowercase().as_str()));
+    let one_of = |names: &[&str]| {
+        classes.iter().find(|class| names.contains(&class.to_lowercase().as_str()))
+    };
     if let (Some(images), Some(masks)) = (one_of(IMAGES), one_of(MASKS)) {
         notes.say(format!("the folders '{images}' and '{masks}' are taken for classes"));
     }
@@ -281,7 +309,8 @@ fn remark(components: &[Vec<&str>], classes: &[String], notes: &mut Notes) {
             notes.say(format!("'{other}' and '{class}' are two classes"));
         }
     }
-    let stem = |name: &str| name.rsplit_once('.').map_or(name.to_owned(), |(stem, _)| stem.to_owned());
+    let stem =
+        |name: &str| name.rsplit_once('.').map_or(name.to_owned(), |(stem, _)| stem.to_owned());
     // The stem of the image that it is a mask of.
     let mask_of = |path: &[&str]| -> Option<String> {
         let stem = path.last().map(|name| stem(name))?;
@@ -304,7 +333,9 @@ fn remark(components: &[Vec<&str>], classes: &[String], notes: &mut Notes) {
         let count = masks.len();
         let (images, are) = (plural("image", count), if count == 1 { "is" } else { "are" });
         let example = example.join("/");
-        notes.say(format!("{count} {images} that {are} named as a mask of another {are} counted: {example}"));
+        notes.say(format!(
+            "{count} {images} that {are} named as a mask of another {are} counted: {example}"
+        ));
     }
 }
 
@@ -334,7 +365,9 @@ mod tests {
     fn images_without_folders_are_one_class() {
         let chosen = of(&["1.png", "2.png"], Part::Train).unwrap();
         assert_eq!((names(&chosen), chosen.picks.len()), (vec![NO_CLASS], 2));
-        assert!(of(&["1.png", "a/2.png"], Part::Train).unwrap_err().found.contains("'1.png' in none"));
+        assert!(
+            of(&["1.png", "a/2.png"], Part::Train).unwrap_err().found.contains("'1.png' in none")
+        );
     }
 
     #[test]
@@ -346,6 +379,9 @@ mod tests {
         assert_eq!((train.picks, train.split), (vec![(1, 0), (2, 1)], true));
         // A class that happens to be called like a part is a class as long as the other part is
         // missing.
-        assert_eq!(names(&of(&["bus/1.png", "train/1.png"], Part::Train).unwrap()), ["bus", "train"]);
+        assert_eq!(
+            names(&of(&["bus/1.png", "train/1.png"], Part::Train).unwrap()),
+            ["bus", "train"]
+        );
     }
 }

@@ -18,7 +18,9 @@ pub(in crate::data) fn beside(archive: &Path) -> Option<PathBuf> {
     if here.is_file() {
         return Some(here);
     }
-    let folder = archive.parent().filter(|folder| part_names::of_name(&gzip::file_name(folder)).is_some())?;
+    let folder = archive
+        .parent()
+        .filter(|folder| part_names::of_name(&gzip::file_name(folder)).is_some())?;
     Some(folder.with_file_name(FILE)).filter(|path| path.is_file())
 }
 
@@ -47,19 +49,28 @@ pub(in crate::data) fn parse(path: &Path, text: &str) -> Result<Vec<String>, Dat
     } else {
         indexed(&lines).unwrap_or_else(|| lines.iter().map(|(_, line)| line.trim()).collect())
     };
-    let numbered = |(_, line): &&(usize, &str)| line.trim().starts_with(|c: char| c.is_ascii_digit());
+    let numbered =
+        |(_, line): &&(usize, &str)| line.trim().starts_with(|c: char| c.is_ascii_digit());
     if full.len() == lines.len() && !lines.is_empty() && lines.iter().all(|line| numbered(&line)) {
         let unread = full.iter().zip(&lines).all(|(name, (_, line))| *name == line.trim());
         let plain = full.iter().enumerate().all(|(i, name)| **name == i.to_string());
         // Numbers from 1 on, or names and numbers the other way round, would move every name.
         if unread && !plain {
             let (number, line) = lines[0];
-            return Err(wrong(path, format!("'0 name' in line {number}, or names without numbers"), line));
+            return Err(wrong(
+                path,
+                format!("'0 name' in line {number}, or names without numbers"),
+                line,
+            ));
         }
     }
     let mut seen = BTreeSet::new();
     if let Some(twice) = full.iter().find(|name| !seen.insert(**name)) {
-        return Err(DataError::malformed(path, "a name for each class", format!("'{twice}' twice")));
+        return Err(DataError::malformed(
+            path,
+            "a name for each class",
+            format!("'{twice}' twice"),
+        ));
     }
     Ok(shortened(&full))
 }

@@ -49,7 +49,10 @@ mod tests {
 
     #[test]
     fn names_are_complete_and_cifar_s_are_sorted() {
-        assert_eq!((FASHION_MNIST.len(), DIGITS.len(), CIFAR10.len(), CIFAR100.len()), (10, 10, 10, 100));
+        assert_eq!(
+            (FASHION_MNIST.len(), DIGITS.len(), CIFAR10.len(), CIFAR100.len()),
+            (10, 10, 10, 100)
+        );
         // A class folder of CIFAR, sorted by name, therefore has the labels of the binary files.
         assert!(CIFAR10.is_sorted() && CIFAR100.is_sorted());
     }

@@ -22,14 +22,20 @@ const SPLIT_SEED: u64 = 1998;
 /// The 1,797 handwritten digits of 8x8 pixels of the UCI repository, 1,437 for training and 360 (a
 /// fifth of each class) for testing. Their values 0 to 16 are scaled to 0 to 255.
 pub(in crate::data) fn load(part: Part) -> Result<Dataset, DataError> {
-    let (images_path, labels_path) = (Path::new("embedded digits"), Path::new("embedded digit labels"));
+    let (images_path, labels_path) =
+        (Path::new("embedded digits"), Path::new("embedded digit labels"));
     let mut images = idx::parse(images_path, gzip::from_bytes(IMAGES), idx::IdxContent::Images)?;
     let labels = idx::parse(labels_path, gzip::from_bytes(LABELS), idx::IdxContent::Labels)?;
     for value in &mut images.values {
         *value = ((u32::from(*value) * 255 + 8) / 16) as u8;
     }
-    let all =
-        idx::dataset("digits", (images_path, images), (labels_path, labels), None, &mut Notes::default())?;
+    let all = idx::dataset(
+        "digits",
+        (images_path, images),
+        (labels_path, labels),
+        None,
+        &mut Notes::default(),
+    )?;
     let (train, test) = all.split(TEST, SPLIT_SEED)?;
     Ok(match part {
         Part::Train => train,

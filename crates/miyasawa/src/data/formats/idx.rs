@@ -34,8 +34,12 @@ const TYPES: &[(u8, usize, &str)] = &[
 impl IdxContent {
     fn expected(self) -> &'static str {
         match self {
-            Self::Images => "an IDX file of images in bytes (magic 0x00000803, or 0x00000804 with channels)",
-            Self::Labels => "an IDX file of labels, one whole number for each image (magic 0x00000801)",
+            Self::Images => {
+                "an IDX file of images in bytes (magic 0x00000803, or 0x00000804 with channels)"
+            }
+            Self::Labels => {
+                "an IDX file of labels, one whole number for each image (magic 0x00000801)"
+            }
         }
     }
 
@@ -66,8 +70,9 @@ pub(in crate::data) fn parse(
     let gz = source.gz;
     let mut stream = source.stream;
     let unreadable = |e| gzip::unpack_error(path, gz, e);
-    let ends =
-        |got| DataError::malformed(path, holds.expected(), format!("a file that ends after {got} bytes"));
+    let ends = |got| {
+        DataError::malformed(path, holds.expected(), format!("a file that ends after {got} bytes"))
+    };
     let mut magic = [0u8; 4];
     let got = read_up_to(&mut stream, &mut magic).map_err(unreadable)?;
     if got < 4 {
@@ -94,8 +99,10 @@ pub(in crate::data) fn parse(
         return Err(ends(4 + got));
     }
     let header = 4 + sizes.len() as u64;
-    let dims: Vec<usize> =
-        sizes.chunks_exact(4).map(|b| u32::from_be_bytes([b[0], b[1], b[2], b[3]]) as usize).collect();
+    let dims: Vec<usize> = sizes
+        .chunks_exact(4)
+        .map(|b| u32::from_be_bytes([b[0], b[1], b[2], b[3]]) as usize)
+        .collect();
     let declared = dims.iter().try_fold(size as u64, |total, &d| total.checked_mul(d as u64));
     let Some(declared) = declared.filter(|&n| n.saturating_add(header) <= bound) else {
         return Err(DataError::malformed(
@@ -153,7 +160,10 @@ pub(in crate::data) fn numbers(labels: &IdxFile) -> Result<Vec<u32>, String> {
     let values = &labels.values;
     match labels.code {
         9 => values.iter().map(|&b| wide(i64::from(b as i8))).collect(),
-        11 => values.chunks_exact(2).map(|b| wide(i64::from(i16::from_be_bytes([b[0], b[1]])))).collect(),
+        11 => values
+            .chunks_exact(2)
+            .map(|b| wide(i64::from(i16::from_be_bytes([b[0], b[1]]))))
+            .collect(),
         12 => values
             .chunks_exact(4)
             .map(|b| wide(i64::from(i32::from_be_bytes([b[0], b[1], b[2], b[3]]))))
@@ -208,10 +218,14 @@ pub(in crate::data) fn dataset(
             format!("{} labels", labels.dims[0]),
         ));
     }
-    let labels =
-        numbers(&labels).map_err(|found| DataError::malformed(labels_path, "labels from 0", found))?;
+    let labels = numbers(&labels)
+        .map_err(|found| DataError::malformed(labels_path, "labels from 0", found))?;
     let (geometry, values) = planes(images).map_err(|found| {
-        DataError::malformed(images_path, "images of 1 or 3 channels, as (N, C, H, W) or (N, H, W, C)", found)
+        DataError::malformed(
+            images_path,
+            "images of 1 or 3 channels, as (N, C, H, W) or (N, H, W, C)",
+            found,
+        )
     })?;
     let largest = labels.iter().copied().max().unwrap_or(0);
     let below = |expected| DataError::malformed(labels_path, expected, format!("label {largest}"));

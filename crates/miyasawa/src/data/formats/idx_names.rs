@@ -20,7 +20,9 @@ pub(in crate::data) fn is_image(name: &str) -> bool {
     let ranked = ["idx3", "idx4"].iter().any(|rank| stem.contains(rank));
     let typed = ["idx3", "idx4"].iter().any(|rank| {
         let rest = stem.rfind(rank).map(|at| &stem[at + rank.len()..]);
-        rest.is_some_and(|rest| rest.is_empty() || rest.trim_start_matches(['-', '.', '_']) == "ubyte")
+        rest.is_some_and(|rest| {
+            rest.is_empty() || rest.trim_start_matches(['-', '.', '_']) == "ubyte"
+        })
     });
     stem.contains("image") && (ranked || stem.ends_with(".idx")) || typed
 }
@@ -59,7 +61,8 @@ fn common(name: &str) -> String {
 /// [`DataError::NotFound`] with the names searched for, or if there are several.
 pub(in crate::data) fn labels_beside(images: &Path) -> Result<PathBuf, DataError> {
     let name = gzip::file_name(images);
-    let folder = images.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder =
+        images.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let own = common(&name);
     let mut found: Vec<PathBuf> = folder::files(folder)?
         .into_iter()
@@ -78,7 +81,9 @@ pub(in crate::data) fn labels_beside(images: &Path) -> Result<PathBuf, DataError
             let stem = gzip::strip_gz(&name).0.replace("images", "labels").replace("idx3", "idx1");
             Err(DataError::NotFound {
                 what: format!("the label file of {}", images.display()),
-                looked: [format!("{stem}.gz"), stem].map(|name| images.with_file_name(name)).to_vec(),
+                looked: [format!("{stem}.gz"), stem]
+                    .map(|name| images.with_file_name(name))
+                    .to_vec(),
                 hint: "An IDX image file needs its label file beside it.".to_owned(),
             })
         }
@@ -109,8 +114,10 @@ impl IdxImageFiles {
     ///
     /// If the folder cannot be read, or it is not certain which files are the parts of a set.
     pub fn of(folder: &Path) -> Result<Option<Self>, DataError> {
-        let mut files: Vec<PathBuf> =
-            folder::files(folder)?.into_iter().filter(|file| is_image(&gzip::file_name(file))).collect();
+        let mut files: Vec<PathBuf> = folder::files(folder)?
+            .into_iter()
+            .filter(|file| is_image(&gzip::file_name(file)))
+            .collect();
         files.dedup_by_key(|file| plain(&gzip::file_name(file)));
         let mut found = Self::default();
         if let [file] = &files[..] {
@@ -134,9 +141,11 @@ impl IdxImageFiles {
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let division = part_names::divide(names.iter().copied()).map_err(ambiguity)?;
         let division = division.ok_or_else(|| ambiguity(part_names::quoted(&names)))?;
-        let file = |name: &str| names.iter().position(|other| *other == name).map(|at| files[at].clone());
+        let file =
+            |name: &str| names.iter().position(|other| *other == name).map(|at| files[at].clone());
         (found.train, found.test) = (file(division.train), file(division.tests[0]));
-        for name in names.iter().filter(|name| ![division.train, division.tests[0]].contains(name)) {
+        for name in names.iter().filter(|name| ![division.train, division.tests[0]].contains(name))
+        {
             found.notes.left(Left::Elsewhere, || (*name).to_owned());
         }
         Ok(Some(found))

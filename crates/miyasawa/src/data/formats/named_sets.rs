@@ -59,7 +59,12 @@ pub(in crate::data) const CIFAR100: NamedSet = NamedSet {
 
 impl NamedSet {
     /// Finds a part in `folder`, or in the first usual folder below `roots` that holds the set.
-    pub fn find(&self, folder: Option<&Path>, roots: &[PathBuf], part: Part) -> Result<FoundSet, DataError> {
+    pub fn find(
+        &self,
+        folder: Option<&Path>,
+        roots: &[PathBuf],
+        part: Part,
+    ) -> Result<FoundSet, DataError> {
         let mut candidates = search_paths::usual(folder, roots, self.below);
         if folder.is_none() {
             candidates.splice(0..0, self.package.map(PathBuf::from));
@@ -95,8 +100,14 @@ impl NamedSet {
             let of_part = if part == Part::Train { &images.train } else { &images.test };
             if let Some(of_part) = of_part {
                 let labels = idx_names::labels_beside(of_part)?;
-                return idx::load(self.name, of_part, &labels, Some(class_names::owned(self.classes)), true)
-                    .map(Some);
+                return idx::load(
+                    self.name,
+                    of_part,
+                    &labels,
+                    Some(class_names::owned(self.classes)),
+                    true,
+                )
+                .map(Some);
             }
         }
         if path::has_parts(candidate)? { path::find(candidate, part).map(Some) } else { Ok(None) }

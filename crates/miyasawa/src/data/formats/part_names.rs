@@ -29,12 +29,13 @@ const WORDS: &[(&str, Part, u8)] = &[
 ];
 
 /// What may be joined to such a word: `trainset`, `testimages`.
-const ENDINGS: &[&str] = &["sets", "set", "data", "images", "image", "imgs", "img", "dir", "folder"];
+const ENDINGS: &[&str] =
+    &["sets", "set", "data", "images", "image", "imgs", "img", "dir", "folder"];
 
 /// Words of a name that do not distinguish sets.
 const NEUTRAL: &[&str] = &[
-    "set", "sets", "data", "dataset", "images", "image", "imgs", "img", "folder", "dir", "split", "pictures",
-    "photos",
+    "set", "sets", "data", "dataset", "images", "image", "imgs", "img", "folder", "dir", "split",
+    "pictures", "photos",
 ];
 
 /// A name that holds one word for a part.
@@ -50,8 +51,9 @@ pub(in crate::data) struct PartName {
 
 /// The part that a word stands for.
 fn word(token: &str) -> Option<(Part, u8)> {
-    let plain =
-        |token: &str| WORDS.iter().find(|(word, ..)| *word == token).map(|&(_, part, rank)| (part, rank));
+    let plain = |token: &str| {
+        WORDS.iter().find(|(word, ..)| *word == token).map(|&(_, part, rank)| (part, rank))
+    };
     let token = token.trim_end_matches(|c: char| c.is_ascii_digit());
     plain(token).or_else(|| {
         let stem = ENDINGS.iter().find_map(|ending| token.strip_suffix(ending))?;
@@ -64,7 +66,8 @@ pub(in crate::data) fn of_name(name: &str) -> Option<PartName> {
     let name = name.to_lowercase();
     let tokens: Vec<&str> =
         name.split(|c: char| !c.is_alphanumeric()).filter(|token| !token.is_empty()).collect();
-    let mut words = tokens.iter().enumerate().filter_map(|(at, token)| word(token).map(|found| (at, found)));
+    let mut words =
+        tokens.iter().enumerate().filter_map(|(at, token)| word(token).map(|found| (at, found)));
     let (at, (part, rank)) = words.next()?;
     if words.next().is_some() {
         return None;
@@ -101,16 +104,21 @@ pub(in crate::data) fn divide<'a>(
     let mut parts = 0;
     for &name in &names {
         if let Some(found) = of_name(name) {
-            groups.entry((found.before, found.after)).or_default().push((found.part, found.rank, name));
+            groups
+                .entry((found.before, found.after))
+                .or_default()
+                .push((found.part, found.rank, name));
             parts += 1;
         }
     }
-    let both =
-        |of: &[Member<'_>]| [Part::Train, Part::Test].iter().all(|part| of.iter().any(|m| m.0 == *part));
+    let both = |of: &[Member<'_>]| {
+        [Part::Train, Part::Test].iter().all(|part| of.iter().any(|m| m.0 == *part))
+    };
     let mut divisions: Vec<_> = groups.iter().filter(|(_, members)| both(members)).collect();
     // Plain names come first: `train` and `test` beside `train_labels` and `test_labels`.
     if divisions.len() > 1 && !(divisions[0].0.0.is_empty() && divisions[0].0.1.is_empty()) {
-        let list: Vec<&str> = divisions.iter().flat_map(|(_, members)| members.iter().map(|m| m.2)).collect();
+        let list: Vec<&str> =
+            divisions.iter().flat_map(|(_, members)| members.iter().map(|m| m.2)).collect();
         return Err(format!("several pairs of parts: {}", quoted(&list)));
     }
     let Some((_, members)) = divisions.drain(..).next() else {
@@ -120,10 +128,13 @@ pub(in crate::data) fn divide<'a>(
         return Ok(None);
     };
     let of = |part: Part| -> Result<Vec<&'a str>, String> {
-        let mut of: Vec<(u8, &str)> = members.iter().filter(|m| m.0 == part).map(|m| (m.1, m.2)).collect();
+        let mut of: Vec<(u8, &str)> =
+            members.iter().filter(|m| m.0 == part).map(|m| (m.1, m.2)).collect();
         of.sort_unstable();
         match of.get(1).filter(|second| second.0 == of[0].0) {
-            Some(second) => Err(format!("two folders for the {part} part: {}", quoted(&[of[0].1, second.1]))),
+            Some(second) => {
+                Err(format!("two folders for the {part} part: {}", quoted(&[of[0].1, second.1])))
+            }
             None => Ok(of.into_iter().map(|m| m.1).collect()),
         }
     };
@@ -164,20 +175,27 @@ mod tests {
             let found = divide([test, train]).unwrap().unwrap();
             assert_eq!((found.train, found.tests), (train, vec![test]));
         }
-        let found =
-            divide(["val", "train", "test", "train_labels", "test_labels", "extra"]).unwrap().unwrap();
+        let found = divide(["val", "train", "test", "train_labels", "test_labels", "extra"])
+            .unwrap()
+            .unwrap();
         assert_eq!((found.train, found.tests), ("train", vec!["test", "val"]));
     }
 
     #[test]
     fn other_names_are_no_parts_and_doubtful_ones_are_said() {
-        for names in
-            [&["cat", "dog"][..], &["train", "bus"], &["train_station", "test_tube", "cat"], &["training"]]
-        {
+        for names in [
+            &["cat", "dog"][..],
+            &["train", "bus"],
+            &["train_station", "test_tube", "cat"],
+            &["training"],
+        ] {
             assert_eq!(divide(names.iter().copied()).unwrap(), None, "{names:?}");
         }
         for (names, found) in [
-            (&["train", "Training", "test"][..], "two folders for the train part: 'Training' and 'train'"),
+            (
+                &["train", "Training", "test"][..],
+                "two folders for the train part: 'Training' and 'train'",
+            ),
             (&["val", "test"], "'val' and 'test'"),
             (&["a_train", "a_test", "b_train", "b_test"], "several pairs of parts"),
         ] {

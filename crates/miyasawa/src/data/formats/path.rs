@@ -21,17 +21,24 @@ const KINDS: &str = "an IDX image file, a CIFAR binary file, a tar or a folder o
 
 /// Finds the data set at a path; one that is relative and not there is searched for below `roots`
 /// too.
-pub(in crate::data) fn find_below(path: &Path, roots: &[PathBuf], part: Part) -> Result<FoundSet, DataError> {
+pub(in crate::data) fn find_below(
+    path: &Path,
+    roots: &[PathBuf],
+    part: Part,
+) -> Result<FoundSet, DataError> {
     // What may not be read is there: reading it says why. Below a file there is nothing.
-    let exists =
-        |candidate: &Path| candidate.try_exists().unwrap_or_else(|e| e.kind() != ErrorKind::NotADirectory);
+    let exists = |candidate: &Path| {
+        candidate.try_exists().unwrap_or_else(|e| e.kind() != ErrorKind::NotADirectory)
+    };
     let there = |candidate: &Path| {
-        exists(candidate) || matches!(shards(candidate), Some(Ok(of)) if of.iter().any(|shard| exists(shard)))
+        exists(candidate)
+            || matches!(shards(candidate), Some(Ok(of)) if of.iter().any(|shard| exists(shard)))
     };
     let roots = roots.iter().filter(|_| path.is_relative());
     let candidates: Vec<PathBuf> =
         std::iter::once(path.to_owned()).chain(roots.map(|root| root.join(path))).collect();
-    if let Some(Err(unusable)) = shards(path).filter(|_| !candidates.iter().any(|candidate| there(candidate)))
+    if let Some(Err(unusable)) =
+        shards(path).filter(|_| !candidates.iter().any(|candidate| there(candidate)))
     {
         return Err(unusable);
     }
@@ -96,7 +103,11 @@ fn find_in_folder(folder: &Path, part: Part) -> Result<FoundSet, DataError> {
     if let Some(images) = IdxImageFiles::of(folder)? {
         let Some(of_part) = images.part(part) else {
             let what = format!("the {part} part in {name}");
-            return Err(DataError::NotFound { what, looked: vec![folder.to_owned()], hint: String::new() });
+            return Err(DataError::NotFound {
+                what,
+                looked: vec![folder.to_owned()],
+                hint: String::new(),
+            });
         };
         let labels = idx_names::labels_beside(of_part)?;
         let mut found = idx::load(&name, of_part, &labels, None, images.is_split())?;
@@ -119,8 +130,9 @@ fn find_in_folder(folder: &Path, part: Part) -> Result<FoundSet, DataError> {
             // A folder around the set, as archives unpack.
             return find_in_folder(inner, part);
         }
-        let expected =
-            format!("a folder with images ({FORMAT_NAMES}), tar files of them, IDX or CIFAR binary files");
+        let expected = format!(
+            "a folder with images ({FORMAT_NAMES}), tar files of them, IDX or CIFAR binary files"
+        );
         return Err(DataError::malformed(folder, expected, others.found()));
     }
     let chosen = class_folders::assign(&images, part)
@@ -132,20 +144,31 @@ fn find_in_folder(folder: &Path, part: Part) -> Result<FoundSet, DataError> {
         Entry { storage: 0, label, len: 0, offset: 0, name }
     };
     let entries = chosen.picks.into_iter().map(entry).collect();
-    let encoded =
-        ImageFiles { name, classes: chosen.classes, storages: vec![Storage::folder(folder)], entries };
+    let encoded = ImageFiles {
+        name,
+        classes: chosen.classes,
+        storages: vec![Storage::folder(folder)],
+        entries,
+    };
     Ok(FoundSet { content: SetContent::Files(encoded), split: chosen.split, notes })
 }
 
 /// CIFAR's binary files in a folder; nothing if there are none.
-fn cifar_files(folder: &Path, files: &[PathBuf], part: Part) -> Result<Option<FoundSet>, DataError> {
+fn cifar_files(
+    folder: &Path,
+    files: &[PathBuf],
+    part: Part,
+) -> Result<Option<FoundSet>, DataError> {
     let kinds: Vec<(CifarVariant, Part, &PathBuf)> = files
         .iter()
-        .filter_map(|file| CifarVariant::of_name(&gzip::file_name(file)).map(|(kind, of)| (kind, of, file)))
+        .filter_map(|file| {
+            CifarVariant::of_name(&gzip::file_name(file)).map(|(kind, of)| (kind, of, file))
+        })
         .collect();
     let Some(&(kind, ..)) = kinds.first() else { return Ok(None) };
     let chosen = kinds.iter().filter(|&&(k, of, _)| k == kind && of == part);
-    let read = chosen.map(|(.., file)| gzip::read_archive(file).map(|bytes| ((*file).clone(), bytes)));
+    let read =
+        chosen.map(|(.., file)| gzip::read_archive(file).map(|bytes| ((*file).clone(), bytes)));
     let read = read.collect::<Result<Vec<_>, DataError>>()?;
     if read.is_empty() {
         let names = match (kind, part) {
@@ -163,7 +186,8 @@ fn cifar_files(folder: &Path, files: &[PathBuf], part: Part) -> Result<Option<Fo
             ),
         });
     }
-    let files: Vec<(PathBuf, &[u8])> = read.iter().map(|(file, bytes)| (file.clone(), &bytes[..])).collect();
+    let files: Vec<(PathBuf, &[u8])> =
+        read.iter().map(|(file, bytes)| (file.clone(), &bytes[..])).collect();
     Ok(Some(FoundSet::raw(cifar::parse(&folder.display().to_string(), kind, &files)?, true)))
 }
 
@@ -175,9 +199,9 @@ fn name_of(path: &Path) -> &str {
 pub(in crate::data) fn has_parts(folder: &Path) -> Result<bool, DataError> {
     let files = files(folder)?;
     let binary = |part: Part| {
-        files
-            .iter()
-            .any(|file| CifarVariant::of_name(&gzip::file_name(file)).is_some_and(|(_, of)| of == part))
+        files.iter().any(|file| {
+            CifarVariant::of_name(&gzip::file_name(file)).is_some_and(|(_, of)| of == part)
+        })
     };
     if binary(Part::Train) && binary(Part::Test)
         || IdxImageFiles::of(folder)?.is_some_and(|images| images.is_split())

@@ -26,7 +26,11 @@ pub fn default_folder() -> PathBuf {
 
 /// The search path of a data set with these usual names: `folder` and what has such a name in it,
 /// or without a folder what has such a name in a root.
-pub(in crate::data) fn usual(folder: Option<&Path>, roots: &[PathBuf], names: &[&str]) -> Vec<PathBuf> {
+pub(in crate::data) fn usual(
+    folder: Option<&Path>,
+    roots: &[PathBuf],
+    names: &[&str],
+) -> Vec<PathBuf> {
     let below = |root: &Path| names.iter().map(|name| root.join(name)).collect::<Vec<_>>();
     match folder {
         Some(folder) => [vec![folder.to_owned()], below(folder)].concat(),

@@ -49,7 +49,9 @@ pub(in crate::data) fn list(mut stream: impl Read + Seek, len: u64) -> Result<Ta
     for segment in 0.. {
         let Some(from) = start else { break };
         if segment == 1 {
-            listed.notes.say("several archives lie in it one after the other: all are read".to_owned());
+            listed
+                .notes
+                .say("several archives lie in it one after the other: all are read".to_owned());
         }
         let end = one(&mut stream, from, len, segment, &mut listed)?;
         start = next(&mut stream, end, len, &mut listed.notes)?;
@@ -93,7 +95,9 @@ fn one(
         let path = entry.path_bytes();
         let Some(stop) = offset.checked_add(size).filter(|&stop| stop <= len) else {
             let path = String::from_utf8_lossy(&path);
-            return Err(format!("a file that ends in the middle of the entry '{path}': it is truncated"));
+            return Err(format!(
+                "a file that ends in the middle of the entry '{path}': it is truncated"
+            ));
         };
         end = stop.next_multiple_of(BLOCK);
         let Ok(path) = std::str::from_utf8(&path) else {
@@ -110,7 +114,8 @@ fn one(
             continue;
         }
         let file = if kind.is_file() {
-            let Some(size) = u32::try_from(size).ok().filter(|&size| u64::from(size) <= MAX_FILE) else {
+            let Some(size) = u32::try_from(size).ok().filter(|&size| u64::from(size) <= MAX_FILE)
+            else {
                 return Err(format!("an entry '{path}' of {size} bytes, more than {MAX_FILE}"));
             };
             TarFile { path: path.to_owned(), offset, len: size, segment }
@@ -211,5 +216,7 @@ fn next(
 fn is_header(block: &[u8]) -> bool {
     let header = tar::Header::from_byte_slice(block);
     let sum = |bytes: &[u8]| bytes.iter().map(|&b| u32::from(b)).sum::<u32>();
-    header.cksum().is_ok_and(|stored| stored == sum(&block[..148]) + sum(&block[156..]) + 8 * u32::from(b' '))
+    header
+        .cksum()
+        .is_ok_and(|stored| stored == sum(&block[..148]) + sum(&block[156..]) + 8 * u32::from(b' '))
 }

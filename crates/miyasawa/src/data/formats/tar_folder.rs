@@ -62,21 +62,24 @@ fn part_of(file: &Path) -> Option<PartName> {
 /// The tars of the parts directly in a folder, by their names, or in its folders of parts.
 fn divided(folder: &Path, files: &[PathBuf]) -> Result<Divided, DataError> {
     let tars = tars_in(files);
-    let named: Vec<(PartName, &PathBuf)> = tars.iter().filter_map(|tar| Some((part_of(tar)?, tar))).collect();
+    let named: Vec<(PartName, &PathBuf)> =
+        tars.iter().filter_map(|tar| Some((part_of(tar)?, tar))).collect();
     if !named.is_empty() {
         // Within a part, other words before that for the part are another set's.
         let of = |part: Part| named.iter().filter(move |(name, _)| name.part == part);
         for part in [Part::Train, Part::Test] {
             let first = of(part).next();
-            let other =
-                of(part).find(|(name, _)| first.is_some_and(|(first, _)| name.before != first.before));
+            let other = of(part)
+                .find(|(name, _)| first.is_some_and(|(first, _)| name.before != first.before));
             if let (Some((_, first)), Some((_, other))) = (first, other) {
                 let found = quoted(&[&name_of(first), &name_of(other)]);
                 return Err(DataError::malformed(folder, NAMES, found));
             }
         }
         let mut found = Divided::default();
-        let rank = |part| named.iter().filter(|(name, _)| name.part == part).map(|(name, _)| name.rank).min();
+        let rank = |part| {
+            named.iter().filter(|(name, _)| name.part == part).map(|(name, _)| name.rank).min()
+        };
         for tar in &tars {
             let name = named.iter().find(|(_, of)| *of == tar).map(|(name, _)| name);
             match name.filter(|name| Some(name.rank) == rank(name.part)) {
@@ -100,8 +103,9 @@ fn divided(folder: &Path, files: &[PathBuf]) -> Result<Divided, DataError> {
     }
     let inner = folders(folder)?;
     let names: Vec<String> = inner.iter().map(|folder| name_of(folder)).collect();
-    let tars_of =
-        |name: &str| -> Result<Vec<PathBuf>, DataError> { Ok(tars_in(&self::files(&folder.join(name))?)) };
+    let tars_of = |name: &str| -> Result<Vec<PathBuf>, DataError> {
+        Ok(tars_in(&self::files(&folder.join(name))?))
+    };
     let mut found = Divided::default();
     match part_names::divide(names.iter().map(String::as_str)) {
         Ok(Some(division)) => {
@@ -110,9 +114,9 @@ fn divided(folder: &Path, files: &[PathBuf]) -> Result<Divided, DataError> {
                 let tars = tars_of(test)?;
                 match i {
                     0 => found.test = tars,
-                    _ => found
-                        .notes
-                        .left_many(Left::OtherTar, tars.len(), || format!("{test}/{}", name_of(&tars[0]))),
+                    _ => found.notes.left_many(Left::OtherTar, tars.len(), || {
+                        format!("{test}/{}", name_of(&tars[0]))
+                    }),
                 }
             }
         }
@@ -210,9 +214,11 @@ pub(in crate::data) fn alone_of(
 ) -> Result<Option<FoundSet>, DataError> {
     let tars = tars_in(files);
     let Some(first) = tars.first() else { return Ok(None) };
-    let pattern = |tar: &Path| stem(tar).chars().filter(|c| !c.is_ascii_digit()).collect::<String>();
+    let pattern =
+        |tar: &Path| stem(tar).chars().filter(|c| !c.is_ascii_digit()).collect::<String>();
     if let Some(other) = tars.iter().find(|tar| pattern(tar) != pattern(first)) {
-        let found = format!("{} tar files, {}", tars.len(), quoted(&[&name_of(first), &name_of(other)]));
+        let found =
+            format!("{} tar files, {}", tars.len(), quoted(&[&name_of(first), &name_of(other)]));
         return Err(DataError::malformed(folder, NAMES, found));
     }
     archive::find(&folder.display().to_string(), &tars, part).map(Some)
@@ -228,19 +234,22 @@ pub(in crate::data) fn shards(path: &Path) -> Option<Result<Vec<PathBuf>, DataEr
     let parsed = range.split_once("..").and_then(|(from, to)| {
         // No number of shards has more digits, and a format's width ends at 65,535.
         let digits = |text: &str| {
-            ((1..=20).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit())).then_some(())
+            ((1..=20).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit()))
+                .then_some(())
         };
         digits(from).and(digits(to))?;
         Some((from.len(), from.parse::<usize>().ok()?, to.parse::<usize>().ok()?))
     });
     Some(match parsed {
-        Some((_, from, to)) if from > to || to - from >= MAX_SHARDS => {
-            Err(problem(format!("the range {{{range}}} is backwards or longer than {MAX_SHARDS} shards")))
-        }
-        Some((digits, from, to)) => {
-            Ok((from..=to).map(|i| path.with_file_name(format!("{before}{i:0digits$}{after}"))).collect())
-        }
-        None => Err(problem(format!("'{{{range}}}' is not a range of numbers such as {{00000..00004}}"))),
+        Some((_, from, to)) if from > to || to - from >= MAX_SHARDS => Err(problem(format!(
+            "the range {{{range}}} is backwards or longer than {MAX_SHARDS} shards"
+        ))),
+        Some((digits, from, to)) => Ok((from..=to)
+            .map(|i| path.with_file_name(format!("{before}{i:0digits$}{after}")))
+            .collect()),
+        None => Err(problem(format!(
+            "'{{{range}}}' is not a range of numbers such as {{00000..00004}}"
+        ))),
     })
 }
 
@@ -251,7 +260,10 @@ mod tests {
     #[test]
     fn a_range_of_shards_may_have_any_digits_but_not_any_number() {
         let names = |range: &str| shards(Path::new(&format!("a-{{{range}}}.tar"))).unwrap();
-        assert_eq!(names("08..10").unwrap(), ["a-08.tar", "a-09.tar", "a-10.tar"].map(PathBuf::from));
+        assert_eq!(
+            names("08..10").unwrap(),
+            ["a-08.tar", "a-09.tar", "a-10.tar"].map(PathBuf::from)
+        );
         for range in ["1..", "2..1", "0..100000", &format!("{}..1", "0".repeat(70_000)), "x..3"] {
             assert!(names(range).is_err(), "{}", &range[..range.len().min(20)]);
         }

@@ -90,7 +90,11 @@ pub(in crate::data) fn find(folder: &Path, part: Part) -> Result<FoundSet, DataE
                 };
                 if !class_folders::is_image(name) || name.contains(['/', '\\']) {
                     let found = format!("'{name}'");
-                    return Err(DataError::malformed(&folder.join(ANNOTATIONS), "names of images", found));
+                    return Err(DataError::malformed(
+                        &folder.join(ANNOTATIONS),
+                        "names of images",
+                        found,
+                    ));
                 }
                 entries.push(entry(label(ANNOTATIONS, id)?, format!("val/images/{name}")));
             }
@@ -102,8 +106,10 @@ pub(in crate::data) fn find(folder: &Path, part: Part) -> Result<FoundSet, DataE
     }
     // Without the names, the synsets' numbers have to do.
     let words = read("words.txt").unwrap_or_default();
-    let words: HashMap<&str, &str> = words.lines().filter_map(|line| line.split_once('\t')).collect();
-    let names: Vec<&str> = ids.iter().map(|id| words.get(id).map_or(*id, |names| names.trim())).collect();
+    let words: HashMap<&str, &str> =
+        words.lines().filter_map(|line| line.split_once('\t')).collect();
+    let names: Vec<&str> =
+        ids.iter().map(|id| words.get(id).map_or(*id, |names| names.trim())).collect();
     let classes = class_list::shortened(&names);
     let name = folder.display().to_string();
     let encoded = ImageFiles { name, classes, storages: vec![Storage::folder(folder)], entries };

@@ -116,7 +116,11 @@ pub(in crate::data) fn by_name(name: &str) -> Option<UnreadFormat> {
             .strip_prefix("data_batch_")
             .is_some_and(|n| n.len() == 1 && n.bytes().all(|b| b.is_ascii_digit()));
     if of_cifar {
-        return Some(UnreadFormat { name: "Python pickle of CIFAR", is_image: false, advice: PICKLE });
+        return Some(UnreadFormat {
+            name: "Python pickle of CIFAR",
+            is_image: false,
+            advice: PICKLE,
+        });
     }
     let found = extension(file)?;
     let (_, name, is_image, advice) =
@@ -137,8 +141,10 @@ pub(in crate::data) fn of_file(path: &Path) -> Option<UnreadFormat> {
 impl UnreadFormat {
     /// What is found, and what to do.
     pub fn found(&self) -> String {
-        let an =
-            matches!(self.name, "AVIF" | "OpenEXR" | "SVG" | "icon" | "Arrow" | "HDF5" | "LMDB" | "FFCV");
+        let an = matches!(
+            self.name,
+            "AVIF" | "OpenEXR" | "SVG" | "icon" | "Arrow" | "HDF5" | "LMDB" | "FFCV"
+        );
         let article = if an { "an" } else { "a" };
         format!("{article} {} file; {}", self.name, self.advice)
     }
@@ -191,7 +197,11 @@ impl OtherFiles {
             advice.get_or_insert("name one of them, or the folder they lie in");
         }
         if let Some(other) = &self.an_unknown {
-            found.push(format!("{} other {} ({other})", self.unknown, plural("file", self.unknown)));
+            found.push(format!(
+                "{} other {} ({other})",
+                self.unknown,
+                plural("file", self.unknown)
+            ));
         }
         match (found.is_empty(), self.folders) {
             (true, 0) => "an empty one".to_owned(),
@@ -206,7 +216,9 @@ impl OtherFiles {
     /// Notes images in formats that are not read, and, of a set without classes, what may hold
     /// them.
     pub fn note(&self, has_classes: bool, notes: &mut Notes) {
-        for (name, (count, example, _)) in self.known.iter().filter(|(_, (.., format))| format.is_image) {
+        for (name, (count, example, _)) in
+            self.known.iter().filter(|(_, (.., format))| format.is_image)
+        {
             notes.left_many(Left::Format(name), *count, || example.clone());
         }
         if let Some(labels) = self.labels.as_ref().filter(|_| !has_classes) {
@@ -249,7 +261,9 @@ mod tests {
         ["data/a.parquet", "data/b.parquet", "README.md"].iter().for_each(|path| others.add(path));
         let found = others.found();
         assert!(
-            found.starts_with("none, but 2 Parquet files (data/a.parquet), 1 other file (README.md); "),
+            found.starts_with(
+                "none, but 2 Parquet files (data/a.parquet), 1 other file (README.md); "
+            ),
             "{found}"
         );
     }

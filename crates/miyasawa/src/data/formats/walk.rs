@@ -98,8 +98,10 @@ impl Walker {
                 continue;
             }
             if kind.is_symlink() {
-                let target =
-                    path.canonicalize().ok().and_then(|target| Some((target.metadata().ok()?, target)));
+                let target = path
+                    .canonicalize()
+                    .ok()
+                    .and_then(|target| Some((target.metadata().ok()?, target)));
                 match target {
                     None => {
                         notes.left(Left::Dangling, || relative);
@@ -146,10 +148,17 @@ mod tests {
     #[test]
     fn what_systems_keep_is_left_out_and_said_once() {
         let dir = tempfile::tempdir().unwrap();
-        let junk =
-            ["@eaDir/cat/x.png", "cat/@eaDir/1.png/x.jpg", "$RECYCLE.BIN/S-1/a.png", "lost+found/a.png"];
+        let junk = [
+            "@eaDir/cat/x.png",
+            "cat/@eaDir/1.png/x.jpg",
+            "$RECYCLE.BIN/S-1/a.png",
+            "lost+found/a.png",
+        ];
         files(dir.path(), &junk);
-        files(dir.path(), &["cat/1.png", "cat/.hidden.png", ".thumbnails/x.png", "__MACOSX/cat/1.png"]);
+        files(
+            dir.path(),
+            &["cat/1.png", "cat/.hidden.png", ".thumbnails/x.png", "__MACOSX/cat/1.png"],
+        );
         files(dir.path(), &["System Volume Information/a.png", ".ipynb_checkpoints/a.png"]);
         files(dir.path(), &["cat/2.jfif", "dog/3.JPE", "dog/4.heic", "dog/5.txt"]);
         let found = walk(dir.path()).unwrap();

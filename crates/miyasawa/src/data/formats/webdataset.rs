@@ -96,15 +96,17 @@ pub(in crate::data) fn label(
     files: &[TarFile],
     notes: &mut Notes,
 ) -> Result<Option<Shard>, DataError> {
-    let of_kind = |kind: LabelFile| files.iter().filter(move |file| LabelFile::of(&file.path) == Some(kind));
+    let of_kind =
+        |kind: LabelFile| files.iter().filter(move |file| LabelFile::of(&file.path) == Some(kind));
     let images = || files.iter().filter(|file| class_folders::is_image(&file.path));
     let labels: Vec<&TarFile> = of_kind(LabelFile::Class).collect();
     if !labels.is_empty() {
         return by_files(storage, images().collect(), labels, &mut class_in_text).map(Some);
     }
     // Labels of another kind are searched for where folders are no classes.
-    let top =
-        |file: &TarFile| file.path.trim_start_matches("./").split_once('/').map(|(top, _)| top.to_owned());
+    let top = |file: &TarFile| {
+        file.path.trim_start_matches("./").split_once('/').map(|(top, _)| top.to_owned())
+    };
     if images().map(top).collect::<BTreeSet<_>>().len() != 1 {
         return Ok(None);
     }
@@ -123,10 +125,13 @@ pub(in crate::data) fn label(
         let mut stream = storage.stream()?.0;
         match field(storage, &mut *stream, first)? {
             Some(field) => {
-                let labels = of_kind(LabelFile::Json).filter(|file| keys.contains(key(&file.path))).collect();
-                let mut read_class = |storage: &Storage, stream: &mut dyn ReadSeek, file: &TarFile| {
-                    class_in_json(storage, stream, file, field)
-                };
+                let labels = of_kind(LabelFile::Json)
+                    .filter(|file| keys.contains(key(&file.path)))
+                    .collect();
+                let mut read_class =
+                    |storage: &Storage, stream: &mut dyn ReadSeek, file: &TarFile| {
+                        class_in_json(storage, stream, file, field)
+                    };
                 return by_files(storage, images().collect(), labels, &mut read_class).map(Some);
             }
             None => notes.say(format!(
@@ -138,7 +143,10 @@ pub(in crate::data) fn label(
         let mut stream = storage.stream()?.0;
         let text = read(storage, &mut *stream, first, MAX_LABEL).unwrap_or_default();
         if text.trim().parse::<i64>().is_ok() {
-            return Err(unclear(first, "a number in .txt: rename the files to .cls if it is the class"));
+            return Err(unclear(
+                first,
+                "a number in .txt: rename the files to .cls if it is the class",
+            ));
         }
         notes.say(format!(
             "no classes are read: {} is taken for a caption; a class belongs into {}.cls",
@@ -150,7 +158,8 @@ pub(in crate::data) fn label(
 }
 
 /// Reads the class from a label file.
-type ReadLabel<'a> = dyn FnMut(&Storage, &mut dyn ReadSeek, &TarFile) -> Result<ClassLabel, DataError> + 'a;
+type ReadLabel<'a> =
+    dyn FnMut(&Storage, &mut dyn ReadSeek, &TarFile) -> Result<ClassLabel, DataError> + 'a;
 
 /// The images with the labels in the files beside them.
 fn by_files(
@@ -164,7 +173,10 @@ fn by_files(
     let group = |files: &[&TarFile], key: fn(&str) -> &str| {
         let mut groups: HashMap<(u32, String), Vec<TarFile>> = HashMap::new();
         for file in files {
-            groups.entry((file.segment, key(&file.path).to_owned())).or_default().push((*file).clone());
+            groups
+                .entry((file.segment, key(&file.path).to_owned()))
+                .or_default()
+                .push((*file).clone());
         }
         groups
     };
@@ -196,8 +208,14 @@ fn by_files(
         };
         let label = one_of(storage, labels, &name.1)?;
         if labels.len() > 1 {
-            let other = labels.iter().find(|other| other.path != label.path).map_or("", |other| &other.path);
-            notes.say(format!("classes are those of files such as {}; {other} is not read", label.path));
+            let other = labels
+                .iter()
+                .find(|other| other.path != label.path)
+                .map_or("", |other| &other.path);
+            notes.say(format!(
+                "classes are those of files such as {}; {other} is not read",
+                label.path
+            ));
         }
         examples.push((image.clone(), read_label(storage, &mut *stream, label)?));
     }
@@ -215,7 +233,11 @@ fn by_files(
 
 /// The one file of an example of a kind: the only one, or of several the one whose name is the key
 /// and an extension.
-fn one_of<'a>(storage: &Storage, files: &'a [TarFile], key: &str) -> Result<&'a TarFile, DataError> {
+fn one_of<'a>(
+    storage: &Storage,
+    files: &'a [TarFile],
+    key: &str,
+) -> Result<&'a TarFile, DataError> {
     let mut plain = files.iter().filter(|file| stem(&file.path) == key);
     match (files, plain.next(), plain.next()) {
         ([only], ..) => Ok(only),
@@ -227,7 +249,11 @@ fn one_of<'a>(storage: &Storage, files: &'a [TarFile], key: &str) -> Result<&'a 
                  a name; a mask or another \
                  view belongs into a file such as KEY.mask.png beside KEY.jpg)"
             );
-            Err(DataError::malformed(&storage.path, expected, format!("{} and {}", first.path, second.path)))
+            Err(DataError::malformed(
+                &storage.path,
+                expected,
+                format!("{} and {}", first.path, second.path),
+            ))
         }
     }
 }
@@ -245,10 +271,12 @@ fn read(
         return Err(DataError::malformed(&path, expected, format!("{} bytes", file.len)));
     }
     let mut bytes = vec![0; file.len as usize];
-    let read = stream.seek(SeekFrom::Start(file.offset)).and_then(|_| stream.read_exact(&mut bytes));
+    let read =
+        stream.seek(SeekFrom::Start(file.offset)).and_then(|_| stream.read_exact(&mut bytes));
     read.map_err(|e| DataError::io(&path, e))?;
-    String::from_utf8(bytes)
-        .map_err(|_| DataError::malformed(&path, "a class number or name", "bytes that are no text"))
+    String::from_utf8(bytes).map_err(|_| {
+        DataError::malformed(&path, "a class number or name", "bytes that are no text")
+    })
 }
 
 /// The class in a text.
@@ -266,7 +294,11 @@ fn class_in_text(
     if is_list || text.contains(['\n', '\r', '\t', '{']) {
         let found: String = text.chars().take(20).collect();
         let found = format!("'{}'", found.replace(['\n', '\r'], " "));
-        return Err(DataError::malformed(&storage.path_of(&file.path), "one class number or name", found));
+        return Err(DataError::malformed(
+            &storage.path_of(&file.path),
+            "one class number or name",
+            found,
+        ));
     }
     Ok(ClassLabel::Name(text.to_owned()))
 }
@@ -313,11 +345,13 @@ fn class_in_json(
         Some(serde_json::Value::String(name)) if !name.trim().is_empty() => {
             Ok(ClassLabel::Name(name.trim().to_owned()))
         }
-        Some(value) if number(value).is_some() => Ok(ClassLabel::Number(number(value).unwrap_or_default())),
+        Some(value) if number(value).is_some() => {
+            Ok(ClassLabel::Number(number(value).unwrap_or_default()))
+        }
         other => {
             let expected = format!("a class number or name in the field '{field}'");
-            let found: String =
-                other.map_or("none".to_owned(), |value| value.to_string().chars().take(40).collect());
+            let found: String = other
+                .map_or("none".to_owned(), |value| value.to_string().chars().take(40).collect());
             Err(DataError::malformed(&storage.path_of(&file.path), expected, found))
         }
     }
@@ -338,17 +372,18 @@ pub(in crate::data) fn resolve(
     let numbers: Vec<(usize, u32)> = labels
         .iter()
         .enumerate()
-        .filter_map(|(i, label)| if let ClassLabel::Number(n) = label { Some((i, *n)) } else { None })
+        .filter_map(
+            |(i, label)| if let ClassLabel::Number(n) = label { Some((i, *n)) } else { None },
+        )
         .collect();
     if numbers.len() == labels.len() {
         set.classes = number(set, &numbers, listed, notes)?;
         set.entries.iter_mut().zip(numbers).for_each(|(entry, (_, label))| entry.label = label);
         return Ok(());
     }
-    let names = labels
-        .iter()
-        .enumerate()
-        .filter_map(|(i, label)| if let ClassLabel::Name(name) = label { Some((i, name)) } else { None });
+    let names = labels.iter().enumerate().filter_map(|(i, label)| {
+        if let ClassLabel::Name(name) = label { Some((i, name)) } else { None }
+    });
     let names: Vec<(usize, &String)> = names.collect();
     if let (Some(&(at, name)), false) = (names.first(), numbers.is_empty()) {
         let expected = "a class number, as others of the set have";
@@ -377,9 +412,12 @@ fn number(
     listed: Option<Vec<String>>,
     notes: &mut Notes,
 ) -> Result<Vec<String>, DataError> {
-    let Some(&(at, largest)) = labels.iter().max_by_key(|(_, label)| *label) else { return Ok(Vec::new()) };
+    let Some(&(at, largest)) = labels.iter().max_by_key(|(_, label)| *label) else {
+        return Ok(Vec::new());
+    };
     if let Some(names) = listed {
-        if let Some(&(at, label)) = labels.iter().find(|(_, label)| *label as usize >= names.len()) {
+        if let Some(&(at, label)) = labels.iter().find(|(_, label)| *label as usize >= names.len())
+        {
             return Err(DataError::malformed(
                 &set.path_of(at),
                 format!("a class below {}, as classes.txt lists", names.len()),
@@ -388,8 +426,9 @@ fn number(
         }
         return Ok(names);
     }
-    class_list::numbers(largest, set.len(), labels.iter().map(|(_, label)| *label), notes).ok_or_else(|| {
-        let expected = format!("a class number that {} images can need", set.len());
-        DataError::malformed(&set.path_of(at), expected, largest.to_string())
-    })
+    class_list::numbers(largest, set.len(), labels.iter().map(|(_, label)| *label), notes)
+        .ok_or_else(|| {
+            let expected = format!("a class number that {} images can need", set.len());
+            DataError::malformed(&set.path_of(at), expected, largest.to_string())
+        })
 }

@@ -174,7 +174,8 @@ impl DataSource {
         if of_train == of_test {
             return Ok((train, test));
         }
-        let numbers = |classes: &[String]| classes.iter().enumerate().all(|(i, name)| *name == i.to_string());
+        let numbers =
+            |classes: &[String]| classes.iter().enumerate().all(|(i, name)| *name == i.to_string());
         let in_order = |classes: &[String]| classes.is_sorted_by(|a, b| a < b);
         let all = if numbers(of_train) && numbers(of_test) {
             if of_train.len() > of_test.len() { of_train.to_vec() } else { of_test.to_vec() }
@@ -184,11 +185,18 @@ impl DataSource {
         {
             of_train.iter().chain(of_test).collect::<BTreeSet<_>>().into_iter().cloned().collect()
         } else {
-            let some = |names: &[String]| quoted(&names.iter().map(String::as_str).collect::<Vec<_>>());
+            let some =
+                |names: &[String]| quoted(&names.iter().map(String::as_str).collect::<Vec<_>>());
             return Err(DataError::invalid(
                 &self.to_string(),
                 "the same classes in the training and the test part",
-                format!("{} ({}) and {} ({})", of_train.len(), some(of_train), of_test.len(), some(of_test)),
+                format!(
+                    "{} ({}) and {} ({})",
+                    of_train.len(),
+                    some(of_train),
+                    of_test.len(),
+                    some(of_test)
+                ),
             ));
         };
         let unlearnt: Vec<&str> =

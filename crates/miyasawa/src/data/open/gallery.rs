@@ -61,7 +61,9 @@ impl UnopenedSet {
         let options = OpenOptions { size: None, ..options.clone() };
         match self.clone().open(&options) {
             Ok(set) => Ok(TestSet::Set(set)),
-            Err(DataError::MixedSizes { .. }) => Ok(TestSet::Gallery(self.gallery(&options)?.into())),
+            Err(DataError::MixedSizes { .. }) => {
+                Ok(TestSet::Gallery(self.gallery(&options)?.into()))
+            }
             Err(error) => Err(error),
         }
     }
@@ -85,7 +87,8 @@ impl UnopenedSet {
             SetContent::Files(set) => {
                 let set = set.limited(options.limit);
                 let decode = |i| set.decode(i, Decoded::into_image);
-                let decoded: Vec<Result<_, DataError>> = (0..set.len()).into_par_iter().map(decode).collect();
+                let decoded: Vec<Result<_, DataError>> =
+                    (0..set.len()).into_par_iter().map(decode).collect();
                 let corrupt = CorruptLog::up_to(options.max_corrupt);
                 let mut intact = Vec::with_capacity(decoded.len());
                 for (i, image) in decoded.into_iter().enumerate() {
@@ -104,7 +107,8 @@ impl UnopenedSet {
             let image = image?;
             image.to_channels(options.channels.unwrap_or(image.channels()))
         };
-        let problem = |e: ImageError| DataError::invalid(&name, "images in grey or colour", e.to_string());
+        let problem =
+            |e: ImageError| DataError::invalid(&name, "images in grey or colour", e.to_string());
         found.into_iter().map(|image| in_channels(image).map_err(problem)).collect()
     }
 }
@@ -153,7 +157,13 @@ mod tests {
         std::fs::write(&tar, &bytes[..700]).unwrap();
         let source: DataSource = tar.display().to_string().parse().unwrap();
         assert!(
-            source.choose(None).map(|set| set.gallery(&grey)).err().unwrap().to_string().contains("set.tar")
+            source
+                .choose(None)
+                .map(|set| set.gallery(&grey))
+                .err()
+                .unwrap()
+                .to_string()
+                .contains("set.tar")
         );
         let digits = DataSource::Digits.choose(None).unwrap().gallery(&grey).unwrap();
         assert_eq!((digits.len(), digits[0].shape()), (360, (1, 8, 8)));

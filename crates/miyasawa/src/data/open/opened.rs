@@ -76,7 +76,10 @@ impl Images {
         Self::new(SetContent::Files(ImageFiles { name, classes, storages, entries }), options)
     }
 
-    pub(in crate::data) fn new(content: SetContent, options: &OpenOptions) -> Result<Self, DataError> {
+    pub(in crate::data) fn new(
+        content: SetContent,
+        options: &OpenOptions,
+    ) -> Result<Self, DataError> {
         let set = match content {
             SetContent::Raw(data) => {
                 let data = match options.limit {
@@ -107,7 +110,11 @@ impl Images {
         };
         let (shards, listed) = (set.shards().into(), set.len());
         if stream {
-            return Ok(Self { held: Held::Stream(Arc::new(Stream::new(set, options)?)), shards, listed });
+            return Ok(Self {
+                held: Held::Stream(Arc::new(Stream::new(set, options)?)),
+                shards,
+                listed,
+            });
         }
         let (target, corrupt) = (options.target(), CorruptLog::up_to(options.max_corrupt));
         let data = decode_all(&set, target, options.channels, &corrupt, options.skip_corrupt)?;

@@ -18,7 +18,8 @@ impl SetContent {
         let own = self.classes();
         let mut occurs = vec![false; own.len()];
         self.labels().iter().for_each(|label| occurs[*label as usize] = true);
-        let unknown = own.iter().zip(occurs).filter(|(name, occurs)| *occurs && !classes.contains(name));
+        let unknown =
+            own.iter().zip(occurs).filter(|(name, occurs)| *occurs && !classes.contains(name));
         unknown.map(|(name, _)| name.clone()).collect()
     }
 
@@ -51,7 +52,8 @@ impl SetContent {
                 Self::Raw(named.with_source_indices(data.source_indices().to_vec()))
             }
             Self::Files(set) => {
-                let relabel = |entry: Entry| Entry { label: label_of[entry.label as usize], ..entry };
+                let relabel =
+                    |entry: Entry| Entry { label: label_of[entry.label as usize], ..entry };
                 let entries = set.entries.into_iter().map(relabel).collect();
                 Self::Files(ImageFiles { entries, classes: classes.to_vec(), ..set })
             }
@@ -94,7 +96,8 @@ mod tests {
     fn raw() -> SetContent {
         let classes = names(&["dog", "cat", "nothing"]);
         SetContent::Raw(
-            Dataset::new("x", Geometry::new(1, 1, 1), classes, vec![5, 6, 7], vec![1, 0, 1]).unwrap(),
+            Dataset::new("x", Geometry::new(1, 1, 1), classes, vec![5, 6, 7], vec![1, 0, 1])
+                .unwrap(),
         )
     }
 

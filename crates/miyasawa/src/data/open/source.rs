@@ -45,7 +45,8 @@ impl FromStr for DataSource {
     type Err = DataError;
 
     fn from_str(spec: &str) -> Result<Self, DataError> {
-        let problem = |problem: &str| DataError::Spec { spec: spec.to_owned(), problem: problem.to_owned() };
+        let problem =
+            |problem: &str| DataError::Spec { spec: spec.to_owned(), problem: problem.to_owned() };
         if spec.trim().is_empty() {
             return Err(problem("it is empty; give a data set's name or a path"));
         }
@@ -94,20 +95,25 @@ impl DataSource {
     /// Finds a part: what can be listed is not read.
     pub(in crate::data) fn find(&self, part: Part) -> Result<FoundSet, DataError> {
         let roots = search_paths::search_roots();
-        let from = |set: &NamedSet, folder: &Option<PathBuf>| set.find(folder.as_deref(), &roots, part);
+        let from =
+            |set: &NamedSet, folder: &Option<PathBuf>| set.find(folder.as_deref(), &roots, part);
         let found = match self {
             Self::Digits => FoundSet::raw(digits::load(part)?, true),
             Self::FashionMnist(folder) => from(&named_sets::FASHION_MNIST, folder)?,
             Self::Mnist(folder) => from(&named_sets::MNIST, folder)?,
             Self::Cifar10(folder) => from(&named_sets::CIFAR10, folder)?,
             Self::Cifar100(folder) => from(&named_sets::CIFAR100, folder)?,
-            Self::TinyImageNet(folder) => tiny_imagenet::find_named(folder.as_deref(), &roots, part)?,
+            Self::TinyImageNet(folder) => {
+                tiny_imagenet::find_named(folder.as_deref(), &roots, part)?
+            }
             Self::Path(path) => path::find_below(path, &roots, part)?,
         };
         let FoundSet { content, split, notes } = found;
         let content = match content {
             SetContent::Raw(data) => SetContent::Raw(data.renamed(self.to_string())),
-            SetContent::Files(set) => SetContent::Files(ImageFiles { name: self.to_string(), ..set }),
+            SetContent::Files(set) => {
+                SetContent::Files(ImageFiles { name: self.to_string(), ..set })
+            }
         };
         notes.warn(&self.to_string());
         if content.len() == 0 {

@@ -213,7 +213,11 @@ impl Description {
                 if measured.corrupt == measured.measured {
                     return Err(wrong);
                 }
-                tracing::warn!("{} corrupt {}: {wrong}", measured.corrupt, plural("image", measured.corrupt));
+                tracing::warn!(
+                    "{} corrupt {}: {wrong}",
+                    measured.corrupt,
+                    plural("image", measured.corrupt)
+                );
             }
             let mut counts = vec![0; content.classes().len()];
             content.labels().iter().for_each(|&label| counts[label as usize] += 1);
@@ -229,7 +233,11 @@ impl Description {
     ///
     /// If a file cannot be read; within, if the figure would be too large. A class whose images
     /// are all corrupt is left out.
-    pub fn grid(&self, classes: usize, columns: usize) -> Result<Result<Image, ImageError>, DataError> {
+    pub fn grid(
+        &self,
+        classes: usize,
+        columns: usize,
+    ) -> Result<Result<Image, ImageError>, DataError> {
         let content = &self.parts[0].1;
         let labels = content.labels();
         let mut rows = Vec::new();
@@ -284,10 +292,12 @@ fn see(content: &SetContent, i: usize) -> Result<Result<ImageStats, DataError>, 
 fn show(content: &SetContent, i: usize) -> Result<Option<Image>, DataError> {
     let (geometry, values) = match content {
         SetContent::Raw(data) => (data.geometry(), data.image(i).to_vec()),
-        SetContent::Files(set) => match set.decode(i, |decoded| resized(decoded, TargetSize::AsStored))? {
-            Ok(image) => (image.geometry, image.values),
-            Err(_) => return Ok(None),
-        },
+        SetContent::Files(set) => {
+            match set.decode(i, |decoded| resized(decoded, TargetSize::AsStored))? {
+                Ok(image) => (image.geometry, image.values),
+                Err(_) => return Ok(None),
+            }
+        }
     };
     Ok(Image::from_bytes(geometry.into(), &values).ok())
 }

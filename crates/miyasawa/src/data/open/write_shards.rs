@@ -61,12 +61,18 @@ impl Description {
     ) -> Result<Vec<Converted>, DataError> {
         let parts = self.parts();
         let classes: Vec<&str> = self.classes().iter().map(String::as_str).collect();
-        let readable =
-            |name: &&str| name.trim() == *name && !name.is_empty() && !name.contains(['\t', '\n', '\r']);
+        let readable = |name: &&str| {
+            name.trim() == *name && !name.is_empty() && !name.contains(['\t', '\n', '\r'])
+        };
         if !classes.iter().all(readable) || class_list::shortened(&classes) != classes {
-            let expected = "class names that classes.txt can hold: without tabs, line ends and commas";
+            let expected =
+                "class names that classes.txt can hold: without tabs, line ends and commas";
             let found = classes.iter().find(|name| !readable(name) || name.contains(','));
-            return Err(DataError::invalid(self.name(), expected, format!("'{}'", found.unwrap_or(&""))));
+            return Err(DataError::invalid(
+                self.name(),
+                expected,
+                format!("'{}'", found.unwrap_or(&"")),
+            ));
         }
         let largest = parts.iter().map(|(_, content)| content.len()).max().unwrap_or(0);
         if shards == 0 || shards > largest {
@@ -81,20 +87,28 @@ impl Description {
             let found = format!("{}, which holds its images", out.display());
             return Err(DataError::invalid(self.name(), "another folder for the shards", found));
         }
-        std::fs::create_dir_all(out).map_err(|source| AtomicError { path: out.to_owned(), source })?;
+        std::fs::create_dir_all(out)
+            .map_err(|source| AtomicError { path: out.to_owned(), source })?;
         let name_of = |part: &Option<Part>| part.map_or(prefix.to_owned(), |part| part.to_string());
         for (part, _) in parts {
             let first = out.join(shard_name(&name_of(part), 0));
             if first.exists() {
-                return Err(DataError::Exists { path: first, what: "shards of this name are there" });
+                return Err(DataError::Exists {
+                    path: first,
+                    what: "shards of this name are there",
+                });
             }
         }
         // The names are those of all shards in the folder.
-        let list: String = classes.iter().enumerate().map(|(i, name)| format!("{i}\t{name}\n")).collect();
+        let list: String =
+            classes.iter().enumerate().map(|(i, name)| format!("{i}\t{name}\n")).collect();
         let names = out.join("classes.txt");
         match std::fs::read(&names) {
             Ok(there) if there != list.as_bytes() => {
-                return Err(DataError::Exists { path: names, what: "names of other classes are there" });
+                return Err(DataError::Exists {
+                    path: names,
+                    what: "names of other classes are there",
+                });
             }
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -128,7 +142,12 @@ fn shard_name(part: &str, shard: usize) -> String {
 }
 
 /// Writes the images at `indices`, whose keys are numbers from `first` on.
-fn write_shard(path: &Path, content: &SetContent, indices: &[u32], first: usize) -> Result<(), DataError> {
+fn write_shard(
+    path: &Path,
+    content: &SetContent,
+    indices: &[u32],
+    first: usize,
+) -> Result<(), DataError> {
     let mut failed = None;
     let written = write_atomic(path, |file| {
         let mut tar = tar::Builder::new(file);
@@ -168,7 +187,8 @@ fn encoded(content: &SetContent, i: usize) -> Result<(&'static str, Vec<u8>, u32
         SetContent::Raw(data) => {
             let shape = data.geometry().into();
             let png = Image::from_bytes(shape, data.image(i)).and_then(|image| image.to_png());
-            let png = png.map_err(|e| DataError::invalid(data.name(), "images to store", e.to_string()))?;
+            let png =
+                png.map_err(|e| DataError::invalid(data.name(), "images to store", e.to_string()))?;
             Ok(("png", png, data.labels()[i]))
         }
         SetContent::Files(set) => Ok((extension(set, i), set.read(i)?, set.entries[i].label)),

@@ -46,7 +46,8 @@ impl SetContent {
 
     /// The same images with these class names, which hold its own.
     pub fn with_classes(self, classes: &[String]) -> Self {
-        let index = |name: &String| classes.iter().position(|other| other == name).unwrap_or(0) as u32;
+        let index =
+            |name: &String| classes.iter().position(|other| other == name).unwrap_or(0) as u32;
         let of: Vec<u32> = self.classes().iter().map(index).collect();
         match self {
             Self::Raw(data) => Self::Raw(data.with_classes(classes.to_vec(), &of)),
@@ -65,7 +66,8 @@ impl SetContent {
                 Self::Raw(data) => data.name(),
                 Self::Files(set) => &set.name,
             };
-            let expected = "two images or more, of which one is held out to test on (or others as data.test)";
+            let expected =
+                "two images or more, of which one is held out to test on (or others as data.test)";
             return Err(DataError::invalid(name, expected, "one image"));
         }
         Ok(match self {

@@ -32,7 +32,12 @@ impl CorruptLog {
     /// # Errors
     ///
     /// The error if none may be corrupt, [`DataError::TooManyCorrupt`] if one more than allowed is.
-    pub fn add(&self, i: usize, path: impl FnOnce() -> PathBuf, error: DataError) -> Result<(), DataError> {
+    pub fn add(
+        &self,
+        i: usize,
+        path: impl FnOnce() -> PathBuf,
+        error: DataError,
+    ) -> Result<(), DataError> {
         if self.limit == 0 {
             return Err(error);
         }

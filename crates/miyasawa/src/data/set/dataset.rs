@@ -108,7 +108,13 @@ impl Dataset {
         check_length(&name, geometry, labels.len(), values.len())?;
         if let Some(at) = values.iter().position(|value| !range.holds(*value)) {
             let (image, index) = (at / geometry.values(), at % geometry.values());
-            return Err(DataError::ValueOutOfRange { name, image, index, value: values[at], range });
+            return Err(DataError::ValueOutOfRange {
+                name,
+                image,
+                index,
+                value: values[at],
+                range,
+            });
         }
         let pixels = values.iter().map(|value| range.level(*value)).collect();
         Self::new(name, geometry, classes, pixels, labels)
@@ -294,18 +300,29 @@ pub(in crate::data) fn check_geometry(name: &str, of: Geometry) -> Result<(), Da
 }
 
 /// Whether there are labels, each below the number of classes.
-pub(in crate::data) fn check_labels(name: &str, labels: &[u32], classes: usize) -> Result<(), DataError> {
+pub(in crate::data) fn check_labels(
+    name: &str,
+    labels: &[u32],
+    classes: usize,
+) -> Result<(), DataError> {
     let name = || name.to_owned();
     if labels.is_empty() || labels.len() > u32::MAX as usize {
         return Err(DataError::Empty { name: name(), found: labels.len() });
     }
     match labels.iter().position(|&label| label as usize >= classes) {
-        Some(image) => Err(DataError::LabelOutOfRange { name: name(), image, label: labels[image], classes }),
+        Some(image) => {
+            Err(DataError::LabelOutOfRange { name: name(), image, label: labels[image], classes })
+        }
         None => Ok(()),
     }
 }
 
-fn check_length(name: &str, geometry: Geometry, images: usize, found: usize) -> Result<(), DataError> {
+fn check_length(
+    name: &str,
+    geometry: Geometry,
+    images: usize,
+    found: usize,
+) -> Result<(), DataError> {
     // A product beyond `usize` is no length; `Geometry::values` stops there.
     if geometry.values() < usize::MAX && geometry.values().checked_mul(images) == Some(found) {
         return Ok(());
@@ -345,7 +362,10 @@ mod tests {
             message(new(shape, 2, 8, vec![0, 2])),
             "data set x: expected labels below the number of classes, 2, found label 2 at image 1"
         );
-        assert!(message(new(shape, 2, 7, vec![0, 1])).contains("2 images of 1x2x2 values, found 7 values"));
+        assert!(
+            message(new(shape, 2, 7, vec![0, 1]))
+                .contains("2 images of 1x2x2 values, found 7 values")
+        );
         assert!(message(new(Geometry::new(2, 2, 2), 2, 8, vec![0])).contains("1 or 3 channels"));
         assert!(message(new(Geometry::new(1, 0, 2), 2, 0, vec![0])).contains("height 0"));
         assert!(message(new(shape, 2, 0, vec![])).contains("found 0"));
@@ -386,7 +406,8 @@ mod tests {
 
     #[test]
     fn mean_and_deviation_are_in_normalised_units() {
-        let data = Dataset::new("x", Geometry::new(1, 1, 2), names(1), vec![0, 255], vec![0]).unwrap();
+        let data =
+            Dataset::new("x", Geometry::new(1, 1, 2), names(1), vec![0, 255], vec![0]).unwrap();
         let (mean, std) = data.mean_std();
         assert!(mean.abs() < 1e-15 && (std - 1.0).abs() < 1e-15);
     }

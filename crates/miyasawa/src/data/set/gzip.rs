@@ -66,14 +66,16 @@ pub(in crate::data) fn open(path: &Path) -> Result<FileStream<'static>, DataErro
     std::io::Seek::rewind(&mut file).map_err(error)?;
     let stored = metadata.len();
     let file = BufReader::with_capacity(1 << 16, file);
-    let stream: Box<dyn Read> = if gz { Box::new(MultiGzDecoder::new(file)) } else { Box::new(file) };
+    let stream: Box<dyn Read> =
+        if gz { Box::new(MultiGzDecoder::new(file)) } else { Box::new(file) };
     Ok(FileStream { stream, stored, gz })
 }
 
 /// The bytes of `bytes` as a stream, unpacked if gzipped.
 pub(in crate::data) fn from_bytes(bytes: &[u8]) -> FileStream<'_> {
     let gz = bytes.starts_with(&[0x1f, 0x8b]);
-    let stream: Box<dyn Read + '_> = if gz { Box::new(MultiGzDecoder::new(bytes)) } else { Box::new(bytes) };
+    let stream: Box<dyn Read + '_> =
+        if gz { Box::new(MultiGzDecoder::new(bytes)) } else { Box::new(bytes) };
     FileStream { stream, stored: bytes.len() as u64, gz }
 }
 
@@ -92,8 +94,11 @@ pub(in crate::data) fn unpack(
     out: &mut dyn Write,
 ) -> Result<u64, DataError> {
     let gz = source.gz;
-    let limit =
-        if gz { source.stored.saturating_mul(ARCHIVE_RATIO).max(ARCHIVE_FLOOR) } else { source.stored };
+    let limit = if gz {
+        source.stored.saturating_mul(ARCHIVE_RATIO).max(ARCHIVE_FLOOR)
+    } else {
+        source.stored
+    };
     let mut stream = source.stream.take(limit.saturating_add(1));
     let mut buffer = vec![0; 1 << 16];
     let mut total = 0;
@@ -123,7 +128,10 @@ pub(in crate::data) fn unpack_error(path: &Path, gz: bool, error: std::io::Error
     use std::io::ErrorKind;
     let damaged = matches!(
         error.kind(),
-        ErrorKind::InvalidData | ErrorKind::InvalidInput | ErrorKind::UnexpectedEof | ErrorKind::Other
+        ErrorKind::InvalidData
+            | ErrorKind::InvalidInput
+            | ErrorKind::UnexpectedEof
+            | ErrorKind::Other
     );
     if gz && damaged {
         let found = if error.kind() == ErrorKind::UnexpectedEof {

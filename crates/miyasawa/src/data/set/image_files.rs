@@ -80,7 +80,9 @@ impl ImageFiles {
     /// The bytes of image `i`. Within is an error that costs this image alone.
     pub fn try_read(&self, i: usize) -> Result<Result<Vec<u8>, DataError>, DataError> {
         match self.read(i) {
-            Err(error) if !self.storages[self.entries[i].storage as usize].is_separate() => Err(error),
+            Err(error) if !self.storages[self.entries[i].storage as usize].is_separate() => {
+                Err(error)
+            }
             read => Ok(read),
         }
     }

@@ -60,9 +60,9 @@ pub enum ImageData {
 /// assert_eq!(train.load(&[1])?.image(0)[..5], [0, 0, 0, 0, 255]);
 /// # Ok::<(), miyasawa::data::DataError>(())
 /// ```
+#[allow(clippy::len_without_is_empty, reason = "a data set is never empty")]
 pub trait ImageReader: Send + Sync {
     /// The number of images.
-    #[allow(clippy::len_without_is_empty, reason = "a data set is never empty")]
     fn len(&self) -> usize;
 
     /// The class of an image, an index into the class names. Asked once for every image, when the

@@ -55,7 +55,10 @@ impl Storage {
     /// Whether it is this folder.
     pub fn is_folder(&self, path: &Path) -> bool {
         matches!(self.backing, Backing::Folder)
-            && self.path.canonicalize().is_ok_and(|own| path.canonicalize().is_ok_and(|path| own == path))
+            && self
+                .path
+                .canonicalize()
+                .is_ok_and(|own| path.canonicalize().is_ok_and(|path| own == path))
     }
 
     /// A tar in memory.
@@ -151,7 +154,10 @@ impl Storage {
         self.read_at(offset, &mut bytes).map_err(|e| match e.kind() {
             io::ErrorKind::UnexpectedEof => DataError::malformed(
                 &self.path,
-                format!("'{name}' in bytes {offset} to {}, as when it was listed", offset + u64::from(len)),
+                format!(
+                    "'{name}' in bytes {offset} to {}, as when it was listed",
+                    offset + u64::from(len)
+                ),
                 "a shorter archive",
             ),
             _ => DataError::io(&self.path, e),

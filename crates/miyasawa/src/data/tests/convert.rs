@@ -18,7 +18,10 @@ fn contents(path: &Path) -> BTreeMap<String, Vec<u8>> {
     let read = |entry: std::io::Result<::tar::Entry<'_, fs::File>>| {
         let mut entry = entry.unwrap();
         let header = entry.header();
-        assert_eq!((header.mtime().unwrap(), header.uid().unwrap(), header.mode().unwrap()), (0, 0, 0o644));
+        assert_eq!(
+            (header.mtime().unwrap(), header.uid().unwrap(), header.mode().unwrap()),
+            (0, 0, 0o644)
+        );
         let name = entry.path().unwrap().display().to_string();
         let mut bytes = Vec::new();
         std::io::Read::read_to_end(&mut entry, &mut bytes).unwrap();
@@ -41,7 +44,10 @@ fn shards_hold_the_files_as_they_are_and_are_always_the_same() {
     let outs = [0, 1].map(|_| tempfile::tempdir().unwrap());
     for out in &outs {
         let written = convert(from.path(), out.path(), 3).unwrap();
-        assert_eq!((written[0].part.as_str(), written[0].count, written[0].shards.len()), ("train", 20, 3));
+        assert_eq!(
+            (written[0].part.as_str(), written[0].count, written[0].shards.len()),
+            ("train", 20, 3)
+        );
     }
     let names = ["train-00000.tar", "train-00001.tar", "train-00002.tar", "classes.txt"];
     for name in names {
@@ -68,7 +74,10 @@ fn shards_hold_the_files_as_they_are_and_are_always_the_same() {
     let back = load(outs[0].path().join("train-{00000..00002}.tar"), Part::Train).unwrap();
     assert_eq!((back.classes(), back.len()), (&["ox".to_owned(), "yak".into()][..], 20));
     // Images and classes still go together: yaks are dark.
-    assert!((0..20).all(|i| (back.image(i)[0] <= 19) == (back.labels()[i] == 1 || back.image(i)[0] <= 1)));
+    assert!(
+        (0..20)
+            .all(|i| (back.image(i)[0] <= 19) == (back.labels()[i] == 1 || back.image(i)[0] <= 1))
+    );
     let text = convert(from.path(), outs[0].path(), 3).unwrap_err().to_string();
     assert!(text.contains("train-00000.tar") && text.contains("shards of this name"), "{text}");
     // classes.txt is that of all shards beside it: only a set of the same classes may join them.
@@ -81,7 +90,9 @@ fn shards_hold_the_files_as_they_are_and_are_always_the_same() {
     assert!(!outs[0].path().join("more-00000.tar").exists());
     more(from.path()).unwrap();
     for shards in [0, 21] {
-        let text = convert(from.path(), tempfile::tempdir().unwrap().path(), shards).unwrap_err().to_string();
+        let text = convert(from.path(), tempfile::tempdir().unwrap().path(), shards)
+            .unwrap_err()
+            .to_string();
         assert!(text.contains("1 to 20 shards"), "{text}");
     }
 }
@@ -149,7 +160,8 @@ fn a_description_counts_and_measures() {
     let figure = described.grid(10, 8).unwrap().unwrap();
     assert!(figure.height() > 2 * 96 && figure.width() > 2 * 96);
     let whole = DataSource::Digits.describe().unwrap();
-    let digits = DataSource::Digits.open(Part::Train, &in_memory()).and_then(Images::into_dataset).unwrap();
+    let digits =
+        DataSource::Digits.open(Part::Train, &in_memory()).and_then(Images::into_dataset).unwrap();
     let summary = &whole.measure(None, &mut |_| {}).unwrap()[0].1;
     assert!((summary.sigma_data - digits.mean_std().1).abs() < 1e-12);
 }

@@ -9,7 +9,8 @@ use crate::data::set::gzip;
 #[test]
 fn damaged_idx_files_are_named_with_what_is_wrong() {
     let dir = idx_pair("x-images-idx3-ubyte", "x-labels-idx1-ubyte", false);
-    let (images, labels) = (dir.path().join("x-images-idx3-ubyte"), dir.path().join("x-labels-idx1-ubyte"));
+    let (images, labels) =
+        (dir.path().join("x-images-idx3-ubyte"), dir.path().join("x-labels-idx1-ubyte"));
     let with = |image_bytes: Vec<u8>, label_bytes: Vec<u8>| {
         fs::write(&images, image_bytes).unwrap();
         fs::write(&labels, label_bytes).unwrap();
@@ -18,12 +19,20 @@ fn damaged_idx_files_are_named_with_what_is_wrong() {
     let good = || (idx(&[2, 1, 2], &[1, 2, 3, 4]), idx(&[2], &[0, 1]));
     let cases = [
         (with(good().1, good().1), "x-images-idx3-ubyte", "found IDX labels"),
-        (with(b"hello world, this is text".to_vec(), good().1), "x-images-idx3-ubyte", "magic 0x68656c6c"),
+        (
+            with(b"hello world, this is text".to_vec(), good().1),
+            "x-images-idx3-ubyte",
+            "magic 0x68656c6c",
+        ),
         (with(good().0, idx(&[1], &[0])), "x-labels-idx1-ubyte", "found 1 labels"),
         (with(idx(&[2, 1, 2], &[1, 2, 3]), good().1), "x-images-idx3-ubyte", "too short"),
         (with(idx(&[2, 1, 2], &[1, 2, 3, 4, 5]), good().1), "x-images-idx3-ubyte", "found more"),
         (with(idx(&[u32::MAX; 3], &[1]), good().1), "x-images-idx3-ubyte", "too short"),
-        (with(gzip(&idx(&[60_000, 1000, 1000], &[1; 100])), good().1), "x-images-idx3-ubyte", "too short"),
+        (
+            with(gzip(&idx(&[60_000, 1000, 1000], &[1; 100])), good().1),
+            "x-images-idx3-ubyte",
+            "too short",
+        ),
         (with(gzip(&idx(&[2, 1, 2], &[1, 2, 3])), good().1), "x-images-idx3-ubyte", "truncated"),
         (with(gzip(&good().0)[..20].to_vec(), good().1), "x-images-idx3-ubyte", "ends too early"),
         (with(Vec::new(), good().1), "x-images-idx3-ubyte", "ends after 0 bytes"),
@@ -31,11 +40,17 @@ fn damaged_idx_files_are_named_with_what_is_wrong() {
         (with(idx(&[1, 0, 2], &[]), idx(&[1], &[0])), "x-images", "height 0"),
     ];
     for (text, file, found) in cases {
-        assert!(text.contains(file) && text.contains(found), "'{text}' lacks '{file}' or '{found}'");
+        assert!(
+            text.contains(file) && text.contains(found),
+            "'{text}' lacks '{file}' or '{found}'"
+        );
     }
     fs::remove_file(&labels).unwrap();
     let text = message(load(&images, Part::Train));
-    assert!(text.contains("the label file of") && text.contains("x-labels-idx1-ubyte.gz"), "{text}");
+    assert!(
+        text.contains("the label file of") && text.contains("x-labels-idx1-ubyte.gz"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -87,7 +102,10 @@ fn what_is_not_there_is_said_with_where_it_was_looked_for() {
     let text = message(load(dir.path().join("sub"), Part::Train));
     assert!(text.contains("found none, but 1 other file (none.txt)"), "{text}");
     assert!(message(load(dir.path().join("one.png"), Part::Train)).contains("a single image"));
-    assert!(message(load(dir.path().join("notes.txt"), Part::Train)).contains("notes.txt: expected an IDX"));
+    assert!(
+        message(load(dir.path().join("notes.txt"), Part::Train))
+            .contains("notes.txt: expected an IDX")
+    );
     let folder_tar = folder(&[("x.tar/a/1.txt", b"x".to_vec())]);
     assert!(message(load(folder_tar.path().join("x.tar"), Part::Train)).contains("x.tar"));
     let text = message(

@@ -15,11 +15,13 @@ fn shard_with(
     let bytes = |name: &str, text: &str| {
         if name.ends_with("png") { png(1, 1, [1; 3]) } else { text.as_bytes().to_vec() }
     };
-    let files: Vec<(&str, Vec<u8>)> = files.iter().map(|(name, text)| (*name, bytes(name, text))).collect();
+    let files: Vec<(&str, Vec<u8>)> =
+        files.iter().map(|(name, text)| (*name, bytes(name, text))).collect();
     let mut all = vec![("train-000.tar", tar(&files))];
     all.extend(beside.iter().map(|(name, text)| (*name, bytes(name, text))));
     let dir = folder(&all);
-    let FoundSet { content, notes, .. } = DataSource::Path(dir.path().to_owned()).find(Part::Train)?;
+    let FoundSet { content, notes, .. } =
+        DataSource::Path(dir.path().to_owned()).find(Part::Train)?;
     Ok((content.labels(), content.classes().to_vec(), notes.lines().join("; ")))
 }
 
@@ -43,7 +45,10 @@ fn keys_with_dots_have_their_own_labels_or_are_refused() {
     ];
     assert_eq!(shard(&files).unwrap().0, [0, 1, 1]);
     // The key ends at the first dot where that is certain.
-    assert_eq!(shard(&[("1.a.png", P), ("1.cls", "0"), ("2.b.png", P), ("2.cls", "1")]).unwrap().0, [0, 1]);
+    assert_eq!(
+        shard(&[("1.a.png", P), ("1.cls", "0"), ("2.b.png", P), ("2.cls", "1")]).unwrap().0,
+        [0, 1]
+    );
     let text = refused(&[("1.left.png", P), ("1.right.png", P), ("1.cls", "0")]);
     assert!(text.contains("1.left.png and 1.right.png") && text.contains("KEY.mask.png"), "{text}");
     let text = refused(&[("1.00.png", P), ("1.01.png", P), ("1.00.cls", "0")]);
@@ -89,11 +94,16 @@ fn labels_are_numbers_or_names_in_cls_or_json() {
         ("2.json", r#"{"label": 0}"#),
     ];
     assert_eq!(shard(&json).unwrap().0, [1, 0]);
-    let json =
-        [("1.png", P), ("1.json", r#"{"class": "ox"}"#), ("2.png", P), ("2.json", r#"{"class": "elk"}"#)];
+    let json = [
+        ("1.png", P),
+        ("1.json", r#"{"class": "ox"}"#),
+        ("2.png", P),
+        ("2.json", r#"{"class": "elk"}"#),
+    ];
     let (labels, classes, _) = shard(&json).unwrap();
     assert_eq!((labels, classes), (vec![1, 0], names(&["elk", "ox"])));
-    let (_, classes, notes) = shard(&[("1.png", P), ("1.cls", "2"), ("2.png", P), ("2.cls", "1")]).unwrap();
+    let (_, classes, notes) =
+        shard(&[("1.png", P), ("1.cls", "2"), ("2.png", P), ("2.cls", "1")]).unwrap();
     assert_eq!(classes, names(&["0", "1", "2"]));
     assert!(notes.contains("labels begin at 1"), "{notes}");
 }
@@ -110,7 +120,10 @@ fn labels_that_are_not_certain_are_refused() {
         (&[("1.png", P), ("1.index", "0")], "a number in .index"),
         (&[("1.png", P), ("1.txt", "3\n")], "a number in .txt"),
         (&[("1.png", P), ("1.json", r#"{"label": [1, 2]}"#)], "found [1,2]"),
-        (&[("1.png", P), ("1.json", r#"{"label": 1, "class_name": "a"}"#)], "'label' and 'class_name'"),
+        (
+            &[("1.png", P), ("1.json", r#"{"label": 1, "class_name": "a"}"#)],
+            "'label' and 'class_name'",
+        ),
         (&[("1.png", P), ("1.json", "{")], "damage"),
         (
             &[("1.png", P), ("1.json", r#"{"label": 1}"#), ("2.png", P), ("2.json", "{}")],
@@ -159,7 +172,8 @@ fn idx_files_have_many_names_and_types() {
             ["valid-images.idx3-ubyte", "valid-labels.idx1-ubyte"],
         ),
     ] {
-        let pack = |name: &str, bytes| if name.ends_with("gz") { gzip(bytes) } else { bytes.to_vec() };
+        let pack =
+            |name: &str, bytes| if name.ends_with("gz") { gzip(bytes) } else { bytes.to_vec() };
         let other = idx(&[1, 1, 2], &[9, 9]);
         let dir = folder(&[
             (train[0], images()),
@@ -169,14 +183,20 @@ fn idx_files_have_many_names_and_types() {
         ]);
         let (of_train, of_test) =
             DataSource::Path(dir.path().to_owned()).open_both(&in_memory()).map(datasets).unwrap();
-        assert_eq!((of_train.labels(), of_test.pixels()), (&[1, 2][..], &[9, 9][..]), "{}", train[0]);
+        assert_eq!(
+            (of_train.labels(), of_test.pixels()),
+            (&[1, 2][..], &[9, 9][..]),
+            "{}",
+            train[0]
+        );
         // One part alone is a set, for both.
         fs::remove_file(dir.path().join(test[0])).unwrap();
         for part in [Part::Train, Part::Test] {
             assert_eq!(load(&dir, part).unwrap().len(), 2);
         }
     }
-    let pair = |name: &str, labels: Vec<u8>| folder(&[("images-idx3-ubyte", images()), (name, labels)]);
+    let pair =
+        |name: &str, labels: Vec<u8>| folder(&[("images-idx3-ubyte", images()), (name, labels)]);
     for (code, name, bytes) in [
         (9, "labels-idx1-byte", &[0, 1][..]),
         (11, "labels-idx1-short", &[0, 0, 0, 1]),
@@ -198,15 +218,21 @@ fn idx_files_have_many_names_and_types() {
         assert!(text.contains("labels-idx1-int: expected") && text.contains(found), "{text}");
     }
     let text = message(load(
-        folder(&[("images-idx3-ubyte", typed(13, &[2, 1, 2], &[0; 16])), ("labels-idx1-ubyte", labels())]),
+        folder(&[
+            ("images-idx3-ubyte", typed(13, &[2, 1, 2], &[0; 16])),
+            ("labels-idx1-ubyte", labels()),
+        ]),
         Part::Train,
     ));
     assert!(text.contains("3 dimensions, 32-bit floats"), "{text}");
     let several: Vec<String> = ["balanced", "letters"]
         .iter()
-        .flat_map(|set| ["train", "test"].map(|part| format!("emnist-{set}-{part}-images-idx3-ubyte")))
+        .flat_map(|set| {
+            ["train", "test"].map(|part| format!("emnist-{set}-{part}-images-idx3-ubyte"))
+        })
         .collect();
-    let several: Vec<(&str, Vec<u8>)> = several.iter().map(|name| (name.as_str(), images())).collect();
+    let several: Vec<(&str, Vec<u8>)> =
+        several.iter().map(|name| (name.as_str(), images())).collect();
     assert!(message(load(folder(&several), Part::Train)).contains("several pairs of parts"));
 }
 

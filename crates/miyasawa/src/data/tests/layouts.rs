@@ -40,16 +40,26 @@ fn parts_are_no_classes_whatever_they_are_called() {
         let tarred = folder(&[("set.tar", tar(&files)), ("inner/set.tar.gz", gzip(&tar(&files)))]);
         for path in [plain.path(), &tarred.path().join("set.tar"), &tarred.path().join("inner")] {
             let (classes, counts, notes) = summed_up(path);
-            assert_eq!((classes, counts), (vec!["cat".to_owned(), "dog".into()], [3, 1]), "{train} {test}");
+            assert_eq!(
+                (classes, counts),
+                (vec!["cat".to_owned(), "dog".into()], [3, 1]),
+                "{train} {test}"
+            );
             assert_eq!(notes, "", "{train} {test}");
         }
         // Every class folder divided, or none.
-        let names =
-            [("cat", train, 1), ("cat", test, 2), ("dog", train, 3), ("dog", test, 4), ("dog", train, 5)];
+        let names = [
+            ("cat", train, 1),
+            ("cat", test, 2),
+            ("dog", train, 3),
+            ("dog", test, 4),
+            ("dog", train, 5),
+        ];
         let names = names.map(|(class, part, i)| format!("{class}/{part}/{i}.png"));
         let files: Vec<(&str, Vec<u8>)> = names.iter().map(|name| (name.as_str(), dot())).collect();
         assert_eq!(summed_up(folder(&files)).1, [3, 2]);
-        let text = message(load(folder(&[&files[..], &[("elk/6.png", dot())]].concat()), Part::Train));
+        let text =
+            message(load(folder(&[&files[..], &[("elk/6.png", dot())]].concat()), Part::Train));
         assert!(text.contains("in 'cat' but not in 'elk'"), "{text}");
     }
 }
@@ -66,12 +76,18 @@ fn what_a_division_leaves_out_is_said_and_a_doubtful_one_is_refused() {
     // A test part without classes cannot be measured on: the validation part can.
     let (classes, counts, notes) = summed_up(folder(&files));
     assert_eq!((classes.len(), counts), (2, [1, 2]));
-    for part in ["'train' and 'val'", "left out 2 images outside", "no images to train on of the class 'dog'"]
-    {
+    for part in [
+        "'train' and 'val'",
+        "left out 2 images outside",
+        "no images to train on of the class 'dog'",
+    ] {
         assert!(notes.contains(part), "{notes}");
     }
     for (names, found) in [
-        (&["train/a/1.png", "Training/a/2.png", "test/a/3.png"][..], "two folders for the train part"),
+        (
+            &["train/a/1.png", "Training/a/2.png", "test/a/3.png"][..],
+            "two folders for the train part",
+        ),
         (&["train/1.png", "test/2.png", "bus/3.png"], "others in 'bus'"),
         (&["val/a/1.png", "test/a/2.png"], "'test' and 'val' and no other part"),
     ] {
@@ -79,21 +95,34 @@ fn what_a_division_leaves_out_is_said_and_a_doubtful_one_is_refused() {
         let text = message(load(folder(&files), Part::Train));
         assert!(text.contains(found) && text.contains("name the folder of one of them"), "{text}");
     }
-    let (classes, _, notes) = summed_up(folder(&[("train/a/1.png", dot()), ("more/a/2.png", dot())]));
+    let (classes, _, notes) =
+        summed_up(folder(&[("train/a/1.png", dot()), ("more/a/2.png", dot())]));
     assert_eq!(classes, ["more", "train"]);
     assert!(notes.contains("'train' is taken for a class"), "{notes}");
-    let (_, _, notes) =
-        summed_up(folder(&[("images/1.png", dot()), ("masks/1.png", dot()), ("Images/1.png", dot())]));
-    assert!(notes.contains("'images' and 'masks'") || notes.contains("'Images' and 'masks'"), "{notes}");
+    let (_, _, notes) = summed_up(folder(&[
+        ("images/1.png", dot()),
+        ("masks/1.png", dot()),
+        ("Images/1.png", dot()),
+    ]));
+    assert!(
+        notes.contains("'images' and 'masks'") || notes.contains("'Images' and 'masks'"),
+        "{notes}"
+    );
     assert!(notes.contains("'Images' and 'images' are two classes"), "{notes}");
     let (_, _, notes) = summed_up(folder(&[("a/x (1).png", dot()), ("a/x (1)_mask_1.png", dot())]));
     assert!(
         notes.contains("1 image that is named as a mask of another is counted: a/x (1)_mask_1.png"),
         "{notes}"
     );
-    let (_, _, notes) =
-        summed_up(folder(&[("1.png", dot()), ("labels.csv", b"1,cat".to_vec()), ("2.heic", dot())]));
-    assert!(notes.contains("labels.csv is not read") && notes.contains("left out 1 HEIC file"), "{notes}");
+    let (_, _, notes) = summed_up(folder(&[
+        ("1.png", dot()),
+        ("labels.csv", b"1,cat".to_vec()),
+        ("2.heic", dot()),
+    ]));
+    assert!(
+        notes.contains("labels.csv is not read") && notes.contains("left out 1 HEIC file"),
+        "{notes}"
+    );
 }
 
 #[test]
@@ -127,17 +156,27 @@ fn archives_one_after_the_other_are_all_read() {
     };
     let both = [padded(shard(0)), shard(1)].concat();
     let packed = [gzip(&shard(0)), gzip(&padded(shard(1)))].concat();
-    let dir =
-        folder(&[("a.tar", both.clone()), ("b.tar.gz", packed), ("c.tar", [&both[..], b"more"].concat())]);
+    let dir = folder(&[
+        ("a.tar", both.clone()),
+        ("b.tar.gz", packed),
+        ("c.tar", [&both[..], b"more"].concat()),
+    ]);
     for name in ["a.tar", "b.tar.gz", "c.tar"] {
         let data = load(dir.path().join(name), Part::Train).unwrap();
         let colours: Vec<u32> = (0..4).map(|i| u32::from(data.image(i)[0])).collect();
-        assert_eq!((data.len(), data.labels()), (4, &colours[..]), "{name}: every image has its label");
+        assert_eq!(
+            (data.len(), data.labels()),
+            (4, &colours[..]),
+            "{name}: every image has its label"
+        );
         assert!(summed_up(dir.path().join(name)).2.contains("several archives"), "{name}");
     }
     let rest = folder(&[("x.tar", [shard(1), b"left over".repeat(200)].concat())]);
     let (_, counts, notes) = summed_up(rest.path().join("x.tar"));
-    assert!(counts[0] == 2 && notes.contains("behind the end of the archive are no archive"), "{notes}");
+    assert!(
+        counts[0] == 2 && notes.contains("behind the end of the archive are no archive"),
+        "{notes}"
+    );
     let cut = folder(&[("x.tar", [padded(shard(0)), shard(1)[..1024].to_vec()].concat())]);
     assert!(message(load(cut.path().join("x.tar"), Part::Train)).contains("truncated"));
 }
@@ -184,10 +223,19 @@ fn shards_are_found_where_they_lie() {
     };
     let names = b"cat\ndog\n".to_vec();
     for (files, counts) in [
-        (vec![("train/0.tar", shard(3)), ("train/1.tar", shard(2)), ("val/0.tar", shard(2))], [5, 2]),
+        (
+            vec![("train/0.tar", shard(3)), ("train/1.tar", shard(2)), ("val/0.tar", shard(2))],
+            [5, 2],
+        ),
         (vec![("data/train/0.tar", shard(3)), ("data/validation/0.tar", shard(2))], [3, 2]),
         (vec![("data/Training/0.TAR", shard(3))], [3, 3]),
-        (vec![("imagenet1k-train-0000.tar", shard(3)), ("imagenet1k-validation-00.tar", shard(4))], [3, 4]),
+        (
+            vec![
+                ("imagenet1k-train-0000.tar", shard(3)),
+                ("imagenet1k-validation-00.tar", shard(4)),
+            ],
+            [3, 4],
+        ),
         (vec![("00000.tar", shard(3)), ("00001.tar", shard(4))], [7, 7]),
         (vec![("photos-train.tar", shard(3)), ("test-23.tar", shard(2))], [3, 2]),
         (vec![("photos.tar", shard(2))], [2, 2]),
@@ -237,9 +285,15 @@ fn archives_of_parts_share_their_classes() {
     assert_eq!(measured[1].1.class_counts, [0, 1, 1, 1]);
     let other = folder(&[("train.tar", of(&["ant/1.png"])), ("test.tar", of(&["elk/1.png"]))]);
     let text = message(
-        DataSource::Path(other.path().to_owned()).open_both(&in_memory()).map(datasets).map(|both| both.0),
+        DataSource::Path(other.path().to_owned())
+            .open_both(&in_memory())
+            .map(datasets)
+            .map(|both| both.0),
     );
-    assert!(text.contains("the same classes") && text.contains("1 ('ant') and 1 ('elk')"), "{text}");
+    assert!(
+        text.contains("the same classes") && text.contains("1 ('ant') and 1 ('elk')"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -259,7 +313,10 @@ fn what_is_refused_is_called_by_its_name() {
     }
     let dir = folder(&[("a/b/x.parquet", b"PAR1".to_vec()), ("c/y.txt", b"x".to_vec())]);
     let text = message(load(&dir, Part::Train));
-    assert!(text.contains("1 Parquet file (a/b/x.parquet), 1 other file (c/y.txt); write its"), "{text}");
+    assert!(
+        text.contains("1 Parquet file (a/b/x.parquet), 1 other file (c/y.txt); write its"),
+        "{text}"
+    );
     fs::remove_dir_all(dir.path().join("a/b")).unwrap();
     fs::remove_file(dir.path().join("c/y.txt")).unwrap();
     assert!(message(load(&dir, Part::Train)).contains("no file in it or in its 2 subfolders"));
@@ -268,15 +325,20 @@ fn what_is_refused_is_called_by_its_name() {
 #[cfg(unix)]
 #[test]
 fn one_bad_name_or_file_costs_one_image() {
-    let files: Vec<(String, Vec<u8>)> = (0..6).map(|i| (format!("{}/{i}.png", i % 2), dot())).collect();
-    let dir = folder(&files.iter().map(|(path, bytes)| (path.as_str(), bytes.clone())).collect::<Vec<_>>());
+    let files: Vec<(String, Vec<u8>)> =
+        (0..6).map(|i| (format!("{}/{i}.png", i % 2), dot())).collect();
+    let dir = folder(
+        &files.iter().map(|(path, bytes)| (path.as_str(), bytes.clone())).collect::<Vec<_>>(),
+    );
     std::os::unix::fs::symlink("nowhere.png", dir.path().join("0/gone.png")).unwrap();
-    let odd: std::ffi::OsString = std::os::unix::ffi::OsStringExt::from_vec(b"caf\xe9.png".to_vec());
+    let odd: std::ffi::OsString =
+        std::os::unix::ffi::OsStringExt::from_vec(b"caf\xe9.png".to_vec());
     fs::write(dir.path().join("1").join(odd), dot()).unwrap();
     let (_, counts, notes) = summed_up(&dir);
     assert_eq!(counts, [6, 6]);
     assert!(
-        notes.contains("1 link to nothing: 0/gone.png") && notes.contains("1 file whose name is not UTF-8"),
+        notes.contains("1 link to nothing: 0/gone.png")
+            && notes.contains("1 file whose name is not UTF-8"),
         "{notes}"
     );
     // One that cannot be read when its turn comes: here a folder of its name.

@@ -30,7 +30,11 @@ fn load(spec: impl AsRef<Path>, part: Part) -> Result<Dataset, DataError> {
     load_with(spec, part, &in_memory())
 }
 
-fn load_with(spec: impl AsRef<Path>, part: Part, options: &OpenOptions) -> Result<Dataset, DataError> {
+fn load_with(
+    spec: impl AsRef<Path>,
+    part: Part,
+    options: &OpenOptions,
+) -> Result<Dataset, DataError> {
     DataSource::Path(spec.as_ref().to_owned()).open(part, options)?.into_dataset()
 }
 
@@ -57,14 +61,22 @@ fn idx(dims: &[u32], values: &[u8]) -> Vec<u8> {
 /// A plain image; the colour says which one it is.
 fn png(height: u32, width: u32, colour: [u8; 3]) -> Vec<u8> {
     encode(
-        image::DynamicImage::ImageRgb8(image::RgbImage::from_pixel(width, height, image::Rgb(colour))),
+        image::DynamicImage::ImageRgb8(image::RgbImage::from_pixel(
+            width,
+            height,
+            image::Rgb(colour),
+        )),
         image::ImageFormat::Png,
     )
 }
 
 fn grey_jpeg(height: u32, width: u32, value: u8) -> Vec<u8> {
     encode(
-        image::DynamicImage::ImageLuma8(image::GrayImage::from_pixel(width, height, image::Luma([value]))),
+        image::DynamicImage::ImageLuma8(image::GrayImage::from_pixel(
+            width,
+            height,
+            image::Luma([value]),
+        )),
         image::ImageFormat::Jpeg,
     )
 }
@@ -120,8 +132,11 @@ fn check_pets(data: &Dataset) {
 fn class_folders_and_tars_of_them_are_the_same_set() {
     let dir = folder(&pets());
     check_pets(&load(&dir, Part::Train).unwrap());
-    let tarred =
-        folder(&[("a.tar", tar(&pets())), ("b.tar.gz", gzip(&tar(&pets()))), ("c.tgz", gzip(&tar(&pets())))]);
+    let tarred = folder(&[
+        ("a.tar", tar(&pets())),
+        ("b.tar.gz", gzip(&tar(&pets()))),
+        ("c.tgz", gzip(&tar(&pets()))),
+    ]);
     for name in ["a.tar", "b.tar.gz", "c.tgz"] {
         let path = tarred.path().join(name);
         let data = load(&path, Part::Test).unwrap();
@@ -138,7 +153,8 @@ fn folders_and_archives_are_split_where_they_say() {
         ("val/b/3.png", png(1, 1, [3; 3])),
     ];
     let dir = folder(&files);
-    let single = |data: Dataset| (data.pixels().to_vec(), data.labels().to_vec(), data.classes().len());
+    let single =
+        |data: Dataset| (data.pixels().to_vec(), data.labels().to_vec(), data.classes().len());
     assert_eq!(single(load(&dir, Part::Test).unwrap()), (vec![3; 3], vec![1], 2));
     assert_eq!(load(&dir, Part::Train).unwrap().len(), 2);
     let tars = folder(&[
@@ -146,11 +162,15 @@ fn folders_and_archives_are_split_where_they_say() {
         ("parts/train.tar", tar(&[("a/1.png", png(1, 1, [1; 3]))])),
         ("parts/test-a.tar", tar(&[("a/2.png", png(1, 1, [2; 3]))])),
     ]);
-    assert_eq!(single(load(tars.path().join("all.tar.gz"), Part::Test).unwrap()), (vec![3; 3], vec![1], 2));
+    assert_eq!(
+        single(load(tars.path().join("all.tar.gz"), Part::Test).unwrap()),
+        (vec![3; 3], vec![1], 2)
+    );
     let parts = tars.path().join("parts");
     assert_eq!(load(&parts, Part::Train).unwrap().pixels(), [1; 3]);
     assert_eq!(load(&parts, Part::Test).unwrap().pixels(), [2; 3]);
-    let (train, test) = DataSource::Path(parts.clone()).open_both(&in_memory()).map(datasets).unwrap();
+    let (train, test) =
+        DataSource::Path(parts.clone()).open_both(&in_memory()).map(datasets).unwrap();
     assert_eq!((train.pixels(), test.pixels()), (&[1u8; 3][..], &[2u8; 3][..]));
     fs::remove_file(parts.join("test-a.tar")).unwrap();
     // A tar that holds both parts keeps them.
@@ -221,11 +241,17 @@ fn webdataset_shards_read_their_classes() {
     let dir = folder(&[("t-00.tar", shard(10, "1\n")), ("t-01.tar", shard(20, "2"))]);
     let both = dir.path().join("t-{00..01}.tar");
     let data = load(&both, Part::Train).unwrap();
-    assert_eq!((data.labels(), data.classes()), (&[0, 1, 0, 2][..], &["0", "1", "2"].map(String::from)[..]));
+    assert_eq!(
+        (data.labels(), data.classes()),
+        (&[0, 1, 0, 2][..], &["0", "1", "2"].map(String::from)[..])
+    );
     assert_eq!(data.image(2), [20; 3]);
     let classes = dir.path().join("classes.txt");
     fs::write(&classes, "0\tn0\tcrane, bird\n1\tn1\tcrane, machine\n2\tn2\tcat, pet\n").unwrap();
-    assert_eq!(load(&both, Part::Train).unwrap().classes(), ["crane, bird", "crane, machine", "cat"]);
+    assert_eq!(
+        load(&both, Part::Train).unwrap().classes(),
+        ["crane, bird", "crane, machine", "cat"]
+    );
     fs::write(&classes, "0\tn0\ta\n1\tn1\tb\n").unwrap();
     let text = message(load(&both, Part::Train));
     assert!(text.contains("t-01.tar/001.png") && text.contains("found class 2"), "{text}");
@@ -240,8 +266,11 @@ fn webdataset_shards_read_their_classes() {
         fs::write(dir.path().join("t-01.tar"), shard(1, class)).unwrap();
         assert!(message(load(&both, Part::Train)).contains(found), "{class}");
     }
-    fs::write(dir.path().join("t-01.tar"), tar(&[("1.png", png(1, 1, [0; 3])), ("2.cls", vec![b'0'])]))
-        .unwrap();
+    fs::write(
+        dir.path().join("t-01.tar"),
+        tar(&[("1.png", png(1, 1, [0; 3])), ("2.cls", vec![b'0'])]),
+    )
+    .unwrap();
     assert!(message(load(&both, Part::Train)).contains("a class file 1.cls beside it, found none"));
 }
 
@@ -293,7 +322,10 @@ fn cifar_binary_files_are_read_by_part() {
     for source in ["cifar10:", ""] {
         let source: DataSource = format!("{source}{}", dir.path().display()).parse().unwrap();
         let data = source.open(Part::Train, &in_memory()).and_then(Images::into_dataset).unwrap();
-        assert_eq!((data.labels(), data.classes().len(), data.image(1)[3071]), (&[1, 9][..], 10, 2));
+        assert_eq!(
+            (data.labels(), data.classes().len(), data.image(1)[3071]),
+            (&[1, 9][..], 10, 2)
+        );
         assert_eq!(
             source.open(Part::Test, &in_memory()).and_then(Images::into_dataset).unwrap().labels(),
             [5]
@@ -315,7 +347,9 @@ fn cifar_binary_files_are_read_by_part() {
     fs::write(dir.path().join("test_batch.bin"), record(&[10], 0)).unwrap();
     assert!(message(load(&dir, Part::Test)).contains("label 10 in record 0"));
     fs::write(dir.path().join("test_batch.bin"), &record(&[1], 0)[..3000]).unwrap();
-    assert!(message(load(&dir, Part::Test)).contains("test_batch.bin: expected whole CIFAR-10 records"));
+    assert!(
+        message(load(&dir, Part::Test)).contains("test_batch.bin: expected whole CIFAR-10 records")
+    );
 }
 
 #[test]

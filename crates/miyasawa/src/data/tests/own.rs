@@ -112,7 +112,8 @@ fn a_reader_is_a_set_in_memory_and_as_a_stream() {
 #[test]
 fn what_a_reader_cannot_read_counts_as_corrupt() {
     for stream in [Streaming::Never, Streaming::Always] {
-        let options = OpenOptions { stream, skip_corrupt: true, max_corrupt: 2, ..Default::default() };
+        let options =
+            OpenOptions { stream, skip_corrupt: true, max_corrupt: 2, ..Default::default() };
         let set = opened(&[3, 8], &options).unwrap();
         assert_eq!(set.sample(usize::MAX).unwrap().len(), 10);
         let fewer = OpenOptions { max_corrupt: 0, ..options };
@@ -126,10 +127,12 @@ fn what_a_reader_cannot_read_counts_as_corrupt() {
 
 #[test]
 fn a_reader_feeds_training() {
-    let settings = ["network.width=8", "network.blocks=[1]", "schedule.batch=4", "schedule.steps=9"];
+    let settings =
+        ["network.width=8", "network.blocks=[1]", "schedule.batch=4", "schedule.steps=9"];
     let settings: Vec<String> = settings.iter().map(|s| (*s).to_owned()).collect();
     let config = TrainConfig::load(None, &settings).unwrap();
-    let options = OpenOptions { stream: Streaming::Always, size: Some((8, 8)), ..Default::default() };
+    let options =
+        OpenOptions { stream: Streaming::Always, size: Some((8, 8)), ..Default::default() };
     let train = opened(&[5], &options).unwrap();
     let test = opened(&[], &options.for_test(train.geometry())).unwrap();
     let trainer = Trainer::with_data(config, train, test, &burn::tensor::Device::flex()).unwrap();

@@ -20,7 +20,10 @@ fn real_cifar10_tars() {
     assert_eq!((train.channels(), train.height(), train.width()), (3, 32, 32));
     let (mean, std) = train.mean_std();
     // Of CIFAR-10 itself: mean 0.4734, deviation 0.2516 in [0, 1].
-    assert!((mean / 2.0 + 0.5 - 0.4734).abs() < 1e-3 && (std / 2.0 - 0.2516).abs() < 2e-3, "{mean} {std}");
+    assert!(
+        (mean / 2.0 + 0.5 - 0.4734).abs() < 1e-3 && (std / 2.0 - 0.2516).abs() < 2e-3,
+        "{mean} {std}"
+    );
     let few = load_with(
         root.join("cifar10/test-a.tar"),
         Part::Train,
@@ -44,11 +47,17 @@ fn real_shards_and_grey_images() {
     assert!(message(load(grey.join("set12.tar"), Part::Train)).contains("01.png is 256x256 but"));
     let options = OpenOptions { size: Some((256, 256)), ..in_memory() };
     let set12 = load_with(grey.join("set12.tar"), Part::Train, &options).unwrap();
-    assert_eq!((set12.len(), set12.channels(), set12.classes()), (12, 1, &["image".to_owned()][..]));
+    assert_eq!(
+        (set12.len(), set12.channels(), set12.classes()),
+        (12, 1, &["image".to_owned()][..])
+    );
     let bsd = load(grey.join("bsd400-train.tar"), Part::Train).unwrap();
     assert_eq!((bsd.len(), bsd.channels()), (400, 1));
     let options = OpenOptions { size: Some((64, 64)), ..in_memory() };
-    assert_eq!(load_with(root.join("imagenet-sample/val.tar"), Part::Train, &options).unwrap().len(), 150);
+    assert_eq!(
+        load_with(root.join("imagenet-sample/val.tar"), Part::Train, &options).unwrap().len(),
+        150
+    );
 }
 
 #[test]
@@ -89,12 +98,14 @@ fn real_imagenet_images_are_evaluated_as_by_torchvision() {
         sample: 0,
         ..OpenOptions::default()
     };
-    let set = DataSource::Path(root.join("imagenet-sample/val.tar")).open(Part::Test, &options).unwrap();
+    let set =
+        DataSource::Path(root.join("imagenet-sample/val.tar")).open(Part::Test, &options).unwrap();
     assert_eq!(set.len(), 150);
     for (index, expected) in TORCHVISION {
         let image = set.load(&[index as u32]).unwrap();
         let rows = (0..3).flat_map(|c| (28..224).step_by(56).map(move |y| (c, y)));
-        let lattice = rows.flat_map(|(c, y)| (28..224).step_by(56).map(move |x| (c * 224 + y) * 224 + x));
+        let lattice =
+            rows.flat_map(|(c, y)| (28..224).step_by(56).map(move |x| (c * 224 + y) * 224 + x));
         let found = lattice.map(|at| image.image(0)[at]);
         let difference: u32 = found.zip(expected).map(|(a, b)| u32::from(a.abs_diff(b))).sum();
         assert!(difference <= 48, "image {index}: {difference} grey levels in 48 values");
@@ -107,7 +118,8 @@ fn real_shards_stream_as_they_load() {
     let path = root.join("tiny-imagenet-50");
     let open = |stream| {
         let options = OpenOptions { stream, limit: Some(500), ..OpenOptions::default() };
-        let TrainTest { train, test, .. } = DataSource::Path(path.clone()).open_both(&options).unwrap();
+        let TrainTest { train, test, .. } =
+            DataSource::Path(path.clone()).open_both(&options).unwrap();
         (train, test)
     };
     let (memory, streamed) = (open(Streaming::Never), open(Streaming::Always));

@@ -14,7 +14,10 @@ fn scene(number: usize, height: u32, width: u32) -> Vec<u8> {
             image::Rgb([0, 1, 2].map(|c| at(x, y, c)))
         }))
     };
-    encode(image, if number.is_multiple_of(2) { image::ImageFormat::Png } else { image::ImageFormat::Jpeg })
+    encode(
+        image,
+        if number.is_multiple_of(2) { image::ImageFormat::Png } else { image::ImageFormat::Jpeg },
+    )
 }
 
 fn name(number: usize) -> String {
@@ -53,7 +56,8 @@ fn examples(stream: &Stream, augment: &Augment, epoch: u64) -> (Vec<f32>, Vec<u3
     let len = stream.geometry().values();
     let mut values = vec![0.0; stream.len() * len];
     let labels = values.chunks_mut(len).zip(0..);
-    let labels = labels.map(|(out, i)| stream.example(i, augment, [5, epoch], out).unwrap()).collect();
+    let labels =
+        labels.map(|(out, i)| stream.example(i, augment, [5, epoch], out).unwrap()).collect();
     (values, labels)
 }
 
@@ -66,17 +70,29 @@ fn a_stream_gives_what_the_set_in_memory_gives() {
         (&one_size, OpenOptions { channels: Some(1), limit: Some(5), ..Default::default() }, true),
         (
             &one_size,
-            OpenOptions { size: Some((16, 16)), resize_mode: ResizeMode::PadEdge, ..Default::default() },
+            OpenOptions {
+                size: Some((16, 16)),
+                resize_mode: ResizeMode::PadEdge,
+                ..Default::default()
+            },
             true,
         ),
         (
             &sizes,
-            OpenOptions { size: Some((8, 9)), resize_mode: ResizeMode::Resize, ..Default::default() },
+            OpenOptions {
+                size: Some((8, 9)),
+                resize_mode: ResizeMode::Resize,
+                ..Default::default()
+            },
             false,
         ),
         (
             &sizes,
-            OpenOptions { size: Some((8, 9)), resize_mode: ResizeMode::ResizeCrop, ..Default::default() },
+            OpenOptions {
+                size: Some((8, 9)),
+                resize_mode: ResizeMode::ResizeCrop,
+                ..Default::default()
+            },
             false,
         ),
     ];
@@ -93,9 +109,10 @@ fn a_stream_gives_what_the_set_in_memory_gives() {
             assert_eq!(stream.order(1, 2, buffer), memory.order(1, 2, buffer));
         }
         let resized_crop = crops.then_some([0.2, 1.0]);
-        for augment in
-            [Augment::default(), Augment { flip: true, crop: 2, resized_crop, ..Default::default() }]
-        {
+        for augment in [
+            Augment::default(),
+            Augment { flip: true, crop: 2, resized_crop, ..Default::default() },
+        ] {
             let mut values = vec![0.0; data.len() * data.image_len()];
             let indices: Vec<u32> = (0..data.len() as u32).collect();
             gather_augmented(data, &indices, &augment, 5, 1, &mut values);
@@ -108,9 +125,12 @@ fn a_stream_gives_what_the_set_in_memory_gives() {
 fn random_crops_are_of_the_stored_images() {
     // From black on the left to white on the right, so that the range of a crop gives its width.
     let ramp = image::GrayImage::from_fn(86, 60, |x, _| image::Luma([3 * x as u8]));
-    let files: Vec<(String, Vec<u8>)> =
-        (0..9).map(|n| (format!("{n}.png"), encode(ramp.clone().into(), image::ImageFormat::Png))).collect();
-    let dir = folder(&files.iter().map(|(path, bytes)| (path.as_str(), bytes.clone())).collect::<Vec<_>>());
+    let files: Vec<(String, Vec<u8>)> = (0..9)
+        .map(|n| (format!("{n}.png"), encode(ramp.clone().into(), image::ImageFormat::Png)))
+        .collect();
+    let dir = folder(
+        &files.iter().map(|(path, bytes)| (path.as_str(), bytes.clone())).collect::<Vec<_>>(),
+    );
     let options = OpenOptions {
         size: Some((8, 8)),
         resize_mode: ResizeMode::ResizeCrop,
@@ -124,17 +144,27 @@ fn random_crops_are_of_the_stored_images() {
     assert_eq!(crops, examples(stream, &augment, 0));
     assert_ne!(crops.0, examples(stream, &augment, 1).0);
     let widths = |values: &[f32]| -> Vec<f32> {
-        let range =
-            |p: &[f32]| p.iter().fold(-1.0f32, |m, &v| m.max(v)) - p.iter().fold(1.0f32, |m, &v| m.min(v));
+        let range = |p: &[f32]| {
+            p.iter().fold(-1.0f32, |m, &v| m.max(v)) - p.iter().fold(1.0f32, |m, &v| m.min(v))
+        };
         values.chunks(64).map(|image| range(image) * 127.5 / 3.0).collect()
     };
     // sqrt(0.08 * 86 * 60 * 3/4) = 17.6 to sqrt(0.1 * 86 * 60 * 4/3) = 26.2, less a pixel of the
     // smaller image.
-    assert!(widths(&crops.0).iter().all(|width| (14.0..25.0).contains(width)), "{:?}", widths(&crops.0));
+    assert!(
+        widths(&crops.0).iter().all(|width| (14.0..25.0).contains(width)),
+        "{:?}",
+        widths(&crops.0)
+    );
     let whole = examples(stream, &Augment::default(), 0);
-    assert!(widths(&whole.0).iter().all(|width| (40.0..53.0).contains(width)), "{:?}", widths(&whole.0));
-    let text =
-        open(dir.path(), &OpenOptions { stream: Streaming::Never, ..options }).unwrap_err().to_string();
+    assert!(
+        widths(&whole.0).iter().all(|width| (40.0..53.0).contains(width)),
+        "{:?}",
+        widths(&whole.0)
+    );
+    let text = open(dir.path(), &OpenOptions { stream: Streaming::Never, ..options })
+        .unwrap_err()
+        .to_string();
     assert!(text.contains("data.stream = never"), "{text}");
 }
 
@@ -142,8 +172,10 @@ fn random_crops_are_of_the_stored_images() {
 fn gzipped_shards_and_folders_stream_too() {
     let size = |_| (6, 6);
     let plain = folder(&[("t-0.tar", shard(0..7, size)), ("t-1.tar", shard(7..13, size))]);
-    let packed =
-        folder(&[("t-0.tar.gz", gzip(&shard(0..7, size))), ("t-1.tar.gz", gzip(&shard(7..13, size)))]);
+    let packed = folder(&[
+        ("t-0.tar.gz", gzip(&shard(0..7, size))),
+        ("t-1.tar.gz", gzip(&shard(7..13, size))),
+    ]);
     let always = OpenOptions { stream: Streaming::Always, ..OpenOptions::default() };
     let of = |path: PathBuf| {
         let set = open(&path, &always).unwrap().sample(usize::MAX).unwrap();
@@ -166,7 +198,8 @@ fn gzipped_shards_and_folders_stream_too() {
 #[test]
 fn a_tar_for_each_synset_is_a_class() {
     let class = |numbers: &[usize]| {
-        let files: Vec<(String, Vec<u8>)> = numbers.iter().map(|&n| (name(n), scene(n, 4, 4))).collect();
+        let files: Vec<(String, Vec<u8>)> =
+            numbers.iter().map(|&n| (name(n), scene(n, 4, 4))).collect();
         tar(&files.iter().map(|(path, bytes)| (path.as_str(), bytes.clone())).collect::<Vec<_>>())
     };
     let (a, b) = (class(&[0, 2]), class(&[3]));
@@ -193,7 +226,10 @@ fn a_tar_for_each_synset_is_a_class() {
 fn tiny_imagenet_is_read_as_it_unpacks() {
     let dir = folder(&[
         ("tiny-imagenet-200/wnids.txt", b"n00000002\nn00000001\n".to_vec()),
-        ("tiny-imagenet-200/words.txt", b"n00000001\tgoldfish, Carassius\nn00000002\tsnail\n".to_vec()),
+        (
+            "tiny-imagenet-200/words.txt",
+            b"n00000001\tgoldfish, Carassius\nn00000002\tsnail\n".to_vec(),
+        ),
         ("tiny-imagenet-200/train/n00000001/images/n00000001_0.JPEG", scene(1, 4, 4)),
         ("tiny-imagenet-200/train/n00000002/images/n00000002_0.JPEG", scene(3, 4, 4)),
         ("tiny-imagenet-200/train/n00000002/n00000002_boxes.txt", b"x".to_vec()),
@@ -215,9 +251,11 @@ fn tiny_imagenet_is_read_as_it_unpacks() {
         assert_eq!((test.labels(), test.len()), (&[1, 0][..], 2));
     }
     let annotations = dir.path().join("tiny-imagenet-200/val/val_annotations.txt");
-    for (line, found) in
-        [("val_0.JPEG n1", "'val_0.JPEG n1'"), ("../x.png\tn00000001", "'../x.png'"), ("a.png\tn9", "'n9'")]
-    {
+    for (line, found) in [
+        ("val_0.JPEG n1", "'val_0.JPEG n1'"),
+        ("../x.png\tn00000001", "'../x.png'"),
+        ("a.png\tn9", "'n9'"),
+    ] {
         fs::write(&annotations, line).unwrap();
         let text = message(load(dir.path().join("tiny-imagenet-200"), Part::Test));
         assert!(text.contains("val_annotations.txt") && text.contains(found), "{text}");
@@ -239,9 +277,12 @@ fn a_corrupt_image_is_skipped_up_to_a_limit() {
             )
         })
         .collect();
-    let dir = folder(&files.iter().map(|(path, bytes)| (path.as_str(), bytes.clone())).collect::<Vec<_>>());
+    let dir = folder(
+        &files.iter().map(|(path, bytes)| (path.as_str(), bytes.clone())).collect::<Vec<_>>(),
+    );
     // In the order 0/0 0/2 0/4 1/1 1/3 1/5: the second becomes the third, the last the first.
-    let (memory, stream) = both(dir.path(), &OpenOptions { max_corrupt: 2, ..OpenOptions::default() });
+    let (memory, stream) =
+        both(dir.path(), &OpenOptions { max_corrupt: 2, ..OpenOptions::default() });
     let data = memory.in_memory().unwrap();
     assert_eq!((data.image(1), data.image(5)), (data.image(2), data.image(0)));
     assert_eq!(data.labels(), [0, 0, 0, 1, 1, 0]);
@@ -323,8 +364,12 @@ fn what_training_holds_out_is_what_it_is_measured_on() {
 #[test]
 fn a_stream_says_when_a_image_has_another_size_or_a_shard_shrank() {
     let (dir, path) = shards(|n| if n == 9 { (5, 4) } else { (4, 4) });
-    let always =
-        OpenOptions { stream: Streaming::Always, sample: 0, channels: Some(3), ..Default::default() };
+    let always = OpenOptions {
+        stream: Streaming::Always,
+        sample: 0,
+        channels: Some(3),
+        ..Default::default()
+    };
     let set = open(&path, &always).unwrap();
     let text = set.sample(usize::MAX).map(|_| ()).unwrap_err().to_string();
     assert!(text.contains("000.png is 4x4") && text.contains("009.jpg is 5x4"), "{text}");

@@ -55,8 +55,9 @@ impl Planes<'_> {
     /// a square.
     fn haar(&self) -> f64 {
         // Counted first, so that a large image's squares are never held.
-        let (count, kept) =
-            self.diagonals().fold((0, 0), |(n, kept), (_, clipped)| (n + 1, kept + usize::from(!clipped)));
+        let (count, kept) = self
+            .diagonals()
+            .fold((0, 0), |(n, kept), (_, clipped)| (n + 1, kept + usize::from(!clipped)));
         let enough = 8 * kept > count;
         let mut sizes = Vec::with_capacity(if enough { kept } else { count });
         let used = self.diagonals().filter(|(_, clipped)| !enough || !clipped);

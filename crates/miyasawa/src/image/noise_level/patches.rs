@@ -14,9 +14,11 @@ const PATCHES: usize = 12_000;
 /// it; nothing for an image that is too small.
 pub(super) fn level(planes: &Planes) -> Option<f64> {
     let channels = planes.planes.len();
-    let positions =
-        |side: usize| (planes.height + 1).saturating_sub(side) * (planes.width + 1).saturating_sub(side);
-    let side = (2..=SIDE).rev().find(|side| positions(*side) >= PER_VALUE * channels * side * side)?;
+    let positions = |side: usize| {
+        (planes.height + 1).saturating_sub(side) * (planes.width + 1).saturating_sub(side)
+    };
+    let side =
+        (2..=SIDE).rev().find(|side| positions(*side) >= PER_VALUE * channels * side * side)?;
     let mut values = eigenvalues(planes, side)?;
     values.sort_by(|a, b| b.total_cmp(a));
     // The largest eigenvalues, which are the image's, are removed one by one until the rest is
@@ -25,7 +27,11 @@ pub(super) fn level(planes: &Planes) -> Option<f64> {
     for (i, value) in values.iter().enumerate() {
         let rest = &values[i..];
         let (mean, middle) = (sum / rest.len() as f64, rest.len() / 2);
-        let median = if rest.len() % 2 == 1 { rest[middle] } else { 0.5 * (rest[middle - 1] + rest[middle]) };
+        let median = if rest.len() % 2 == 1 {
+            rest[middle]
+        } else {
+            0.5 * (rest[middle - 1] + rest[middle])
+        };
         if mean <= median || rest.len() == 1 {
             return Some(mean.max(0.0).sqrt());
         }
@@ -39,8 +45,11 @@ pub(super) fn level(planes: &Planes) -> Option<f64> {
 fn eigenvalues(planes: &Planes, side: usize) -> Option<Vec<f64>> {
     let (rows, columns) = (planes.height + 1 - side, planes.width + 1 - side);
     let stride = (1..).find(|n| rows.div_ceil(*n) * columns.div_ceil(*n) <= PATCHES)?;
-    let positions =
-        || (0..rows).step_by(stride).flat_map(move |y| (0..columns).step_by(stride).map(move |x| (y, x)));
+    let positions = || {
+        (0..rows)
+            .step_by(stride)
+            .flat_map(move |y| (0..columns).step_by(stride).map(move |x| (y, x)))
+    };
     let len = planes.planes.len() * side * side;
     let mut patch = vec![0.0f32; len];
     let fill = |patch: &mut [f32], (y, x): (usize, usize)| {
@@ -54,8 +63,8 @@ fn eigenvalues(planes: &Planes, side: usize) -> Option<Vec<f64>> {
         }
         !patch.iter().any(|value| planes.clipped(*value))
     };
-    let (all, kept) =
-        positions().fold((0, 0), |(all, kept), at| (all + 1, kept + usize::from(fill(&mut patch, at))));
+    let (all, kept) = positions()
+        .fold((0, 0), |(all, kept), at| (all + 1, kept + usize::from(fill(&mut patch, at))));
     let skip = kept >= 3 * len && 8 * kept > all;
     let (mut count, mut mean) = (0.0, vec![0.0; len]);
     let mut products = vec![vec![0.0f64; len]; len];
@@ -66,7 +75,8 @@ fn eigenvalues(planes: &Planes, side: usize) -> Option<Vec<f64>> {
         if !fill(&mut patch, at) && skip {
             continue;
         }
-        let about = *about.get_or_insert(patch.iter().map(|v| f64::from(*v)).sum::<f64>() / len as f64);
+        let about =
+            *about.get_or_insert(patch.iter().map(|v| f64::from(*v)).sum::<f64>() / len as f64);
         for ((centred, value), mean) in centred.iter_mut().zip(&patch).zip(&mut mean) {
             *centred = f64::from(*value) - about;
             *mean += *centred;

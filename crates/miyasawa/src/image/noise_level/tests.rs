@@ -26,7 +26,10 @@ fn the_noise_that_was_added_is_found() {
     for channels in [1, 3] {
         for sigma in [0.02f32, 0.1, 0.3, 1.0] {
             let found = noisy([channels, 48, 41], sigma, false, slopes).noise_level();
-            assert!((found / f64::from(sigma) - 1.0).abs() < 0.1, "{channels} channels, {sigma}: {found}");
+            assert!(
+                (found / f64::from(sigma) - 1.0).abs() < 0.1,
+                "{channels} channels, {sigma}: {found}"
+            );
         }
     }
 }

@@ -7,11 +7,25 @@ use burn::tensor::TensorData;
 fn all() -> Vec<Architecture> {
     let operands = crate::ops::Operands::F32;
     let dncnn = |bias_free, conditioned| {
-        Architecture::DnCnn(DnCnnConfig { channels: 3, width: 8, depth: 5, bias_free, conditioned, operands })
+        Architecture::DnCnn(DnCnnConfig {
+            channels: 3,
+            width: 8,
+            depth: 5,
+            bias_free,
+            conditioned,
+            operands,
+        })
     };
     let unet = |bias_free, conditioned| {
         let blocks = vec![1, 2, 1];
-        Architecture::UNet(UNetConfig { channels: 1, width: 4, blocks, bias_free, conditioned, operands })
+        Architecture::UNet(UNetConfig {
+            channels: 1,
+            width: 4,
+            blocks,
+            bias_free,
+            conditioned,
+            operands,
+        })
     };
     vec![
         Architecture::GradResNet(GradResNetConfig { width: 8, ..GradResNetConfig::new(3, 10) }),
@@ -64,8 +78,7 @@ fn the_number_of_values_is_counted_without_allocating() {
 /// A network that would take terabytes, claimed by a file of a few kilobytes.
 #[test]
 fn nothing_is_allocated_for_what_is_not_there() {
-    let text =
-        r#"{"channels":1,"classes":1,"width":1024,"blocks":[65536],"blind":true,"zero_energy_head":true}"#;
+    let text = r#"{"channels":1,"classes":1,"width":1024,"blocks":[65536],"blind":true,"zero_energy_head":true}"#;
     let hostile: Architecture = serde_json::from_str(text).unwrap();
     assert_eq!(hostile.validate(), Ok(()));
     let value = |shape: Vec<usize>| TensorData::zeros::<f32, _>(shape);
@@ -75,7 +88,8 @@ fn nothing_is_allocated_for_what_is_not_there() {
         ("stages.0.65535.conv1.weight".to_owned(), value(vec![1024, 1024, 3, 3])),
         ("class_head.weight".to_owned(), value(vec![1, 1024])),
     ];
-    let error = hostile.with_params(values.into_iter().collect(), &Device::flex(), 0.5).unwrap_err();
+    let error =
+        hostile.with_params(values.into_iter().collect(), &Device::flex(), 0.5).unwrap_err();
     assert!(error.to_string().contains("stages.0.1.conv1.weight"), "{error}");
     let Architecture::GradResNet(config) = hostile else { panic!("another kind") };
     assert!(config.values() > 1 << 40);
@@ -100,7 +114,10 @@ fn hostile_numbers_are_refused() {
             r#"{"kind":"unet","channels":3,"width":99999999,"blocks":[1],"bias_free":true,"conditioned":true}"#,
             "width",
         ),
-        (r#"{"kind":"dncnn","channels":3,"width":8,"depth":1,"bias_free":true,"conditioned":true}"#, "depth"),
+        (
+            r#"{"kind":"dncnn","channels":3,"width":8,"depth":1,"bias_free":true,"conditioned":true}"#,
+            "depth",
+        ),
     ] {
         let found = serde_json::from_str::<Architecture>(text).unwrap().validate().unwrap_err();
         assert!(found.contains(word), "{found}");

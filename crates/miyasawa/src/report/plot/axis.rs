@@ -13,7 +13,8 @@ impl Axis {
     /// ignored.
     pub fn over(values: impl Iterator<Item = f64>, log: bool) -> Self {
         let shown = values.filter(|&v| shows(v, log));
-        let (low, high) = shown.fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| (l.min(v), h.max(v)));
+        let (low, high) =
+            shown.fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| (l.min(v), h.max(v)));
         if low > high {
             let (low, high) = if log { (0.1, 1.0) } else { (0.0, 1.0) };
             return Self { low, high, log };
@@ -73,7 +74,9 @@ impl Axis {
     fn linear_values(&self, count: usize) -> Vec<f64> {
         let raw = self.high / count as f64 - self.low / count as f64;
         let unit = 10f64.powf(raw.log10().floor());
-        let step = [1.0, 2.0, 5.0, 10.0].into_iter().find(|m| m * unit >= raw * 0.999).unwrap_or(10.0) * unit;
+        let step =
+            [1.0, 2.0, 5.0, 10.0].into_iter().find(|m| m * unit >= raw * 0.999).unwrap_or(10.0)
+                * unit;
         let (first, last) = ((self.low / step - 1e-9).ceil(), (self.high / step + 1e-9).floor());
         // More than asked for only when rounding has eaten the step: there are no round values to
         // show.
@@ -89,7 +92,9 @@ impl Axis {
         let decades = |digits: &'static [i32]| {
             (first..=last)
                 // Parsed, because 10^-3 computed is not the number nearest to 0.001.
-                .flat_map(move |d| digits.iter().filter_map(move |m| format!("{m}e{d}").parse::<f64>().ok()))
+                .flat_map(move |d| {
+                    digits.iter().filter_map(move |m| format!("{m}e{d}").parse::<f64>().ok())
+                })
                 .filter(inside)
                 .collect::<Vec<f64>>()
         };
@@ -147,7 +152,8 @@ fn label(values: &[f64]) -> Vec<(f64, String)> {
     } else {
         (1.0, "")
     };
-    let decimals = (0..=7).find(|&d| (step / unit * 10f64.powi(d) + 1e-6).fract() < 1e-5).unwrap_or(7);
+    let decimals =
+        (0..=7).find(|&d| (step / unit * 10f64.powi(d) + 1e-6).fract() < 1e-5).unwrap_or(7);
     let text = |v: f64| match v {
         0.0 => "0".to_owned(),
         v => format!("{}{suffix}", minus(format!("{:.*}", decimals as usize, v / unit))),
@@ -215,9 +221,14 @@ mod tests {
     #[test]
     fn no_range_is_without_width() {
         for log in [false, true] {
-            for values in
-                [vec![], vec![0.0], vec![3.0, 3.0], vec![f64::MIN, f64::MAX], vec![1e-308], vec![f64::NAN]]
-            {
+            for values in [
+                vec![],
+                vec![0.0],
+                vec![3.0, 3.0],
+                vec![f64::MIN, f64::MAX],
+                vec![1e-308],
+                vec![f64::NAN],
+            ] {
                 let axis = Axis::over(values.iter().copied(), log);
                 assert!(axis.high > axis.low, "{values:?} {axis:?}");
                 for value in values {

@@ -42,7 +42,8 @@ pub fn save_plots(plots: &[Plot], path: &Path) -> Result<(), ReportError> {
 /// If there are too many plots for one image.
 pub fn plots_png(plots: &[Plot]) -> Result<Vec<u8>, ReportError> {
     // As many columns as needed for the rows to stay within the largest image.
-    let columns = COLUMNS.max(plots.len().div_ceil((MAX_SIDE / PANEL.1) as usize)).min(plots.len()).max(1);
+    let columns =
+        COLUMNS.max(plots.len().div_ceil((MAX_SIDE / PANEL.1) as usize)).min(plots.len()).max(1);
     let rows = plots.len().div_ceil(columns).max(1) as u32;
     let image = render_png(plots, columns, PANEL.0 * columns as u32, PANEL.1 * rows)?;
     let mut bytes = Vec::new();
@@ -57,10 +58,12 @@ fn panels(lines: &[Value]) -> Vec<Plot> {
             plots.push(Plot { log_y, ..Plot::new(title, "step", y_label, series) });
         }
     };
-    let percent =
-        |points: Vec<(f64, f64)>| points.into_iter().map(|(x, y)| (x, 100.0 * y)).collect::<Vec<_>>();
+    let percent = |points: Vec<(f64, f64)>| {
+        points.into_iter().map(|(x, y)| (x, 100.0 * y)).collect::<Vec<_>>()
+    };
 
-    for (title, label, key) in [("Cross-entropy", "nats", "ce"), ("Denoising score matching", "loss", "dsm")]
+    for (title, label, key) in
+        [("Cross-entropy", "nats", "ce"), ("Denoising score matching", "loss", "dsm")]
     {
         let mut losses = raw_and_smooth(column(lines, key));
         let tested = tested(lines, key);
@@ -85,7 +88,10 @@ fn panels(lines: &[Value]) -> Vec<Plot> {
     panel("Gradient norm before clipping", "", true, raw_and_smooth(column(lines, "grad_norm")));
     panel("Learning rate", "", false, vec![Series::new("", thin(&column(lines, "lr")))]);
     // Shares have the same axis in every run.
-    plots.iter_mut().filter(|plot| plot.y_label == "percent").for_each(|plot| plot.y_range = Some(PERCENT));
+    plots
+        .iter_mut()
+        .filter(|plot| plot.y_label == "percent")
+        .for_each(|plot| plot.y_range = Some(PERCENT));
     if plots.is_empty() {
         plots.push(Plot::new("Training", "step", "", Vec::new()));
     }
@@ -104,7 +110,8 @@ fn column(lines: &[Value], key: &str) -> Vec<(f64, f64)> {
 
 /// One quantity of the evaluations, the same for all noise levels.
 fn tested(lines: &[Value], key: &str) -> Vec<(f64, f64)> {
-    let evaluations = lines.iter().filter(|line| line.get("event").and_then(Value::as_str) == Some("eval"));
+    let evaluations =
+        lines.iter().filter(|line| line.get("event").and_then(Value::as_str) == Some("eval"));
     evaluations.filter_map(|line| point(line, line, key)).collect()
 }
 
@@ -116,7 +123,9 @@ fn point(line: &Value, row: &Value, key: &str) -> Option<(f64, f64)> {
 /// One quantity of the evaluations' rows for every noise level, in rising order.
 fn evaluations(lines: &[Value], key: &str) -> Vec<(f64, Vec<(f64, f64)>)> {
     let mut levels: Vec<(f64, Vec<(f64, f64)>)> = Vec::new();
-    for line in lines.iter().filter(|line| line.get("event").and_then(Value::as_str) == Some("eval")) {
+    for line in
+        lines.iter().filter(|line| line.get("event").and_then(Value::as_str) == Some("eval"))
+    {
         for row in line.get("rows").and_then(Value::as_array).into_iter().flatten() {
             let (Some(sigma), Some(point)) =
                 (row.get("sigma").and_then(Value::as_f64), point(line, row, key))
@@ -206,7 +215,9 @@ mod tests {
                     })
                 };
                 let rows: Vec<_> = [1.0, 0.02, 0.1, 0.2, 0.4].into_iter().map(row).collect();
-                lines.push(json!({"event": "eval", "step": step, "rows": rows, "ce": 0.5, "dsm": 0.2}));
+                lines.push(
+                    json!({"event": "eval", "step": step, "rows": rows, "ce": 0.5, "dsm": 0.2}),
+                );
             }
         }
         lines
@@ -262,9 +273,20 @@ mod tests {
         let path = dir.path().join("curves.png");
         let odd = [
             vec![],
-            vec![json!(null), json!([1]), json!("x"), json!({"step": "one", "ce": 1.0}), json!({"ce": 1.0})],
-            vec![json!({"step": 1, "ce": null, "dsm": 0.0, "accuracy": 0.0, "lr": 0.0, "grad_norm": null})],
-            vec![json!({"event": "eval", "step": 1}), json!({"event": "eval", "step": 1, "rows": [{}, 3]})],
+            vec![
+                json!(null),
+                json!([1]),
+                json!("x"),
+                json!({"step": "one", "ce": 1.0}),
+                json!({"ce": 1.0}),
+            ],
+            vec![
+                json!({"step": 1, "ce": null, "dsm": 0.0, "accuracy": 0.0, "lr": 0.0, "grad_norm": null}),
+            ],
+            vec![
+                json!({"event": "eval", "step": 1}),
+                json!({"event": "eval", "step": 1, "rows": [{}, 3]}),
+            ],
             vec![json!({"event": "stopped", "step": 1, "ce": 1.0})],
         ];
         for lines in odd {

@@ -35,9 +35,11 @@ impl Plot {
     /// The horizontal and the vertical axis.
     fn axes(&self) -> (Axis, Axis) {
         let series = || self.series.iter();
-        let points = || series().flat_map(|s| &s.points).filter(|p| p.0.is_finite() && p.1.is_finite());
-        let given =
-            |range: Option<(f64, f64)>, log| range.and_then(|(low, high)| Axis::between(low, high, log));
+        let points =
+            || series().flat_map(|s| &s.points).filter(|p| p.0.is_finite() && p.1.is_finite());
+        let given = |range: Option<(f64, f64)>, log| {
+            range.and_then(|(low, high)| Axis::between(low, high, log))
+        };
         let x_values = || points().map(|p| p.0).chain(self.x_ticks.iter().flatten().copied());
         let ends = series().flat_map(|s| &s.intervals).flatten().flatten().copied();
         let y_values = || points().map(|p| p.1).chain(ends);
@@ -153,7 +155,8 @@ fn draw_axes<DB: DrawingBackend>(
         pen.line(&[(frame.left - 4.0, y), (frame.left, y)], 1.0, AXIS)?;
         pen.text(text, (frame.left - 8.0, y), LABEL_SIZE, INK, (HPos::Right, VPos::Center))?;
     }
-    let outline = [(frame.left, frame.top), (frame.left, frame.bottom), (frame.right, frame.bottom)];
+    let outline =
+        [(frame.left, frame.top), (frame.left, frame.bottom), (frame.right, frame.bottom)];
     pen.line(&outline, 1.0, AXIS)?;
     let middle = ((frame.left + frame.right) / 2.0, (frame.top + frame.bottom) / 2.0);
     if !plot.x_label.is_empty() {
@@ -188,7 +191,11 @@ fn draw_histogram<DB: DrawingBackend>(
             pen.text(&text, at, COUNT_SIZE, INK, (HPos::Center, VPos::Top))?;
         }
     }
-    pen.line(&[(strip.left, strip.top), (strip.left, strip.bottom), (strip.right, strip.bottom)], 1.0, AXIS)?;
+    pen.line(
+        &[(strip.left, strip.top), (strip.left, strip.bottom), (strip.right, strip.bottom)],
+        1.0,
+        AXIS,
+    )?;
     pen.upright(&histogram.label, (10.0, (strip.top + strip.bottom) / 2.0), COUNT_SIZE, INK)
 }
 
@@ -199,7 +206,8 @@ fn draw_series<DB: DrawingBackend>(
     (x_axis, y_axis): (&Axis, &Axis),
     index: usize,
 ) -> Result<(), ReportError> {
-    let pixel = |(x, y): (f64, f64)| Some((frame.x(x_axis.position(x)?), frame.y(y_axis.position(y)?)));
+    let pixel =
+        |(x, y): (f64, f64)| Some((frame.x(x_axis.position(x)?), frame.y(y_axis.position(y)?)));
     let inside = |y: f64| y >= frame.top - 0.5 && y <= frame.bottom + 0.5;
     let pixels: Vec<Option<(f64, f64)>> = series.points.iter().map(|&p| pixel(p)).collect();
     let known: Vec<(f64, f64)> = pixels.iter().flatten().copied().collect();
@@ -212,7 +220,8 @@ fn draw_series<DB: DrawingBackend>(
     };
     for (at, ends) in pixels.iter().zip(&series.intervals) {
         let (Some((x, _)), Some(ends)) = (at, ends) else { continue };
-        let [Some(low), Some(high)] = ends.map(|end| y_axis.position(end).map(|p| frame.y(p))) else {
+        let [Some(low), Some(high)] = ends.map(|end| y_axis.position(end).map(|p| frame.y(p)))
+        else {
             continue;
         };
         let [low, high] = [low, high].map(|y| y.clamp(frame.top, frame.bottom));

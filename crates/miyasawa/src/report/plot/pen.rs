@@ -71,7 +71,12 @@ impl<DB: DrawingBackend> Pen<'_, DB> {
         (self.units(x), self.units(y))
     }
 
-    pub fn line(&self, points: &[(f64, f64)], width: f64, colour: RGBColor) -> Result<(), ReportError> {
+    pub fn line(
+        &self,
+        points: &[(f64, f64)],
+        width: f64,
+        colour: RGBColor,
+    ) -> Result<(), ReportError> {
         let style = colour.stroke_width(self.units(width).max(1) as u32);
         let mut points: Vec<(i32, i32)> = points.iter().map(|&p| self.at(p)).collect();
         points.dedup();
@@ -92,7 +97,12 @@ impl<DB: DrawingBackend> Pen<'_, DB> {
     }
 
     /// A filled rectangle between two corners.
-    pub fn bar(&self, from: (f64, f64), to: (f64, f64), colour: RGBColor) -> Result<(), ReportError> {
+    pub fn bar(
+        &self,
+        from: (f64, f64),
+        to: (f64, f64),
+        colour: RGBColor,
+    ) -> Result<(), ReportError> {
         let corners = [self.at(from), self.at(to)];
         self.area.draw(&Rectangle::new(corners, colour.filled())).map_err(draw_error)
     }
@@ -109,14 +119,21 @@ impl<DB: DrawingBackend> Pen<'_, DB> {
         // A white rim keeps markers apart where they overlap.
         for (size, colour) in [(MARKER * times + 1.3, WHITE), (MARKER * times, colour)] {
             let corners = |offsets: &[(f64, f64)]| {
-                let corners =
-                    offsets.iter().map(|(a, b)| self.at((x + a * size, y + b * size))).collect::<Vec<_>>();
+                let corners = offsets
+                    .iter()
+                    .map(|(a, b)| self.at((x + a * size, y + b * size)))
+                    .collect::<Vec<_>>();
                 self.area.draw(&Polygon::new(corners, colour.filled()))
             };
             match index % 4 {
-                0 => self.area.draw(&Circle::new(self.at((x, y)), self.units(size), colour.filled())),
+                0 => {
+                    self.area.draw(&Circle::new(self.at((x, y)), self.units(size), colour.filled()))
+                }
                 1 => self.area.draw(&Rectangle::new(
-                    [self.at((x - 0.9 * size, y - 0.9 * size)), self.at((x + 0.9 * size, y + 0.9 * size))],
+                    [
+                        self.at((x - 0.9 * size, y - 0.9 * size)),
+                        self.at((x + 0.9 * size, y + 0.9 * size)),
+                    ],
                     colour.filled(),
                 )),
                 2 => corners(&[(0.0, -1.2), (1.15, 0.8), (-1.15, 0.8)]),
@@ -129,7 +146,10 @@ impl<DB: DrawingBackend> Pen<'_, DB> {
 
     fn style(&self, size: f64, colour: RGBColor, (h, v): (HPos, VPos)) -> TextStyle<'static> {
         let font = (FONT, size * self.canvas.scale).into_font();
-        TextStyle { color: colour.to_backend_color(), ..font.into_text_style(self.area).pos(Pos::new(h, v)) }
+        TextStyle {
+            color: colour.to_backend_color(),
+            ..font.into_text_style(self.area).pos(Pos::new(h, v))
+        }
     }
 
     pub fn text(
@@ -141,9 +161,12 @@ impl<DB: DrawingBackend> Pen<'_, DB> {
         anchor: (HPos, VPos),
     ) -> Result<(), ReportError> {
         // The bitmap's font sits high in its box.
-        let lower = if self.canvas.join && matches!(anchor.1, VPos::Center) { 0.1 * size } else { 0.0 };
+        let lower =
+            if self.canvas.join && matches!(anchor.1, VPos::Center) { 0.1 * size } else { 0.0 };
         let style = self.style(size, colour, anchor);
-        self.area.draw(&Text::new(text.to_owned(), self.at((at.0, at.1 + lower)), style)).map_err(draw_error)
+        self.area
+            .draw(&Text::new(text.to_owned(), self.at((at.0, at.1 + lower)), style))
+            .map_err(draw_error)
     }
 
     /// Text that is read from below.
@@ -154,7 +177,8 @@ impl<DB: DrawingBackend> Pen<'_, DB> {
         size: f64,
         colour: RGBColor,
     ) -> Result<(), ReportError> {
-        let style = self.style(size, colour, (HPos::Center, VPos::Top)).transform(FontTransform::Rotate270);
+        let style =
+            self.style(size, colour, (HPos::Center, VPos::Top)).transform(FontTransform::Rotate270);
         self.area.draw(&Text::new(text.to_owned(), self.at(at), style)).map_err(draw_error)
     }
 

@@ -1,8 +1,8 @@
 //! What values a configuration may have, a section at a time.
 
 use super::{
-    AugmentConfig, ConfigError, DataConfig, EvalConfig, JemConfig, LossConfig, NetworkConfig, NoiseConfig,
-    OptimizerConfig, ScheduleConfig, TrainConfig,
+    AugmentConfig, ConfigError, DataConfig, EvalConfig, JemConfig, LossConfig, NetworkConfig,
+    NoiseConfig, OptimizerConfig, ScheduleConfig, TrainConfig,
 };
 use crate::image::MAX_PIXELS;
 use crate::model::{Kind, NOISE_LEVELS, ObjectiveName};
@@ -96,7 +96,12 @@ impl TrainConfig {
             "noise.min: jem knows one noise level (0.03 in the paper)",
         )?;
         let [ce_weight, dsm_weight] = self.loss_weights();
-        check(jem || ce_weight + dsm_weight > 0.0, "loss", (ce_weight, dsm_weight), "a weight above 0")?;
+        check(
+            jem || ce_weight + dsm_weight > 0.0,
+            "loss",
+            (ce_weight, dsm_weight),
+            "a weight above 0",
+        )?;
         check(
             loss.clean_ce_weight == 0.0 || (kind.is_joint() && !jem),
             "loss.clean_ce_weight",
@@ -126,7 +131,8 @@ impl TrainConfig {
 impl NetworkConfig {
     fn check(&self) -> Checked {
         let denoiser = matches!(self.kind, Kind::DnCnn | Kind::UNet);
-        let of_denoisers = [("network.bias_free", self.bias_free), ("network.conditioned", self.conditioned)];
+        let of_denoisers =
+            [("network.bias_free", self.bias_free), ("network.conditioned", self.conditioned)];
         for (key, value) in of_denoisers {
             let expected = "left out, except with network.kind = \"dncnn\" or \"unet\"";
             check(value.is_none() || denoiser, key, value, expected)?;
@@ -226,7 +232,12 @@ impl DataConfig {
             let size = is_drawable([data.height, data.width]);
             check(size, "data.assume", data, "1 to 100 million pixels")?;
         }
-        check(self.channels.is_none_or(|c| c == 1 || c == 3), "data.channels", self.channels, "1 or 3")
+        check(
+            self.channels.is_none_or(|c| c == 1 || c == 3),
+            "data.channels",
+            self.channels,
+            "1 or 3",
+        )
     }
 }
 

@@ -126,7 +126,11 @@ impl AugmentConfig {
     /// Natural photographs of `[height, width]` get flips, and crops by an eighth of the shorter
     /// side out of the image mirrored at its border (He et al. 2016 crop CIFAR so, by 4 of 32);
     /// anything else gets neither.
-    pub(in crate::train) fn resolve(&mut self, photographs: bool, [height, width]: [usize; 2]) -> bool {
+    pub(in crate::train) fn resolve(
+        &mut self,
+        photographs: bool,
+        [height, width]: [usize; 2],
+    ) -> bool {
         let chosen = self.is_auto() && photographs;
         if chosen {
             (self.flip, self.crop) = (Some(true), Some(height.min(width) / 8));

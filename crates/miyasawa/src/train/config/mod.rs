@@ -89,19 +89,25 @@ fn steps_or_epochs(table: &mut toml::Table, file: &toml::Table, origin: &str, se
     let whole = toml::Table::try_from(TrainConfig::default()).unwrap_or_default();
     let is_whole = whole.keys().all(|key| file.contains_key(key));
     if epochs_by_hand && !steps_by_hand {
-        tracing::warn!("schedule.epochs = {epochs} takes the place of schedule.steps = {steps} of {origin}");
+        tracing::warn!(
+            "schedule.epochs = {epochs} takes the place of schedule.steps = {steps} of {origin}"
+        );
         if let Some(schedule) = table.get_mut("schedule").and_then(toml::Value::as_table_mut) {
             schedule.remove("steps");
         }
     } else if epochs_by_hand || (!steps_by_hand && !is_whole) {
-        tracing::warn!("schedule.epochs = {epochs} is not used: schedule.steps = {steps} comes first");
+        tracing::warn!(
+            "schedule.epochs = {epochs} is not used: schedule.steps = {steps} comes first"
+        );
     }
 }
 
 /// Fills what `[network]` leaves out with the network of the model that `init` names. A model that
 /// cannot be read is left for the run to report.
 fn take_network_of_init(table: &mut toml::Table) {
-    let Some(init) = table.get("init").and_then(|init| init.as_str()).map(str::to_owned) else { return };
+    let Some(init) = table.get("init").and_then(|init| init.as_str()).map(str::to_owned) else {
+        return;
+    };
     let empty = || toml::Value::Table(toml::Table::new());
     let Some(network) = table.entry("network").or_insert_with(empty).as_table_mut() else { return };
     // A configuration that a run wrote holds every value, and its model need not be there any more.
@@ -156,7 +162,11 @@ impl TrainConfig {
         Ok(table)
     }
 
-    fn from_table(table: toml::Table, mut origin: String, settings: &[String]) -> Result<Self, ConfigError> {
+    fn from_table(
+        table: toml::Table,
+        mut origin: String,
+        settings: &[String],
+    ) -> Result<Self, ConfigError> {
         if !settings.is_empty() {
             origin = format!("{origin} with --set");
         }

@@ -2,7 +2,8 @@
 
 use super::ConfigError;
 use crate::model::{
-    Architecture, CustomNetwork, DnCnnConfig, GradResNetConfig, Kind, Norm, ResNetConfig, UNetConfig,
+    Architecture, CustomNetwork, DnCnnConfig, GradResNetConfig, Kind, Norm, ResNetConfig,
+    UNetConfig,
 };
 use crate::ops::Operands;
 use burn::tensor::{Device, FloatDType};
@@ -97,10 +98,16 @@ impl Default for NetworkConfig {
 
 impl NetworkConfig {
     /// The network for images of `channels` and a number of classes.
-    pub fn architecture(&self, channels: usize, classes: usize, operands: Operands) -> Architecture {
+    pub fn architecture(
+        &self,
+        channels: usize,
+        classes: usize,
+        operands: Operands,
+    ) -> Architecture {
         let (width, blocks) = (self.width, self.blocks.clone());
         let unet = self.kind == Kind::UNet;
-        let (bias_free, conditioned) = (self.bias_free.unwrap_or(unet), self.conditioned.unwrap_or(unet));
+        let (bias_free, conditioned) =
+            (self.bias_free.unwrap_or(unet), self.conditioned.unwrap_or(unet));
         match self.kind {
             Kind::GradResNet => Architecture::GradResNet(GradResNetConfig {
                 channels,
@@ -118,11 +125,23 @@ impl NetworkConfig {
             }
             Kind::DnCnn => {
                 let depth = self.depth;
-                Architecture::DnCnn(DnCnnConfig { channels, width, depth, bias_free, conditioned, operands })
+                Architecture::DnCnn(DnCnnConfig {
+                    channels,
+                    width,
+                    depth,
+                    bias_free,
+                    conditioned,
+                    operands,
+                })
             }
-            Kind::UNet => {
-                Architecture::UNet(UNetConfig { channels, width, blocks, bias_free, conditioned, operands })
-            }
+            Kind::UNet => Architecture::UNet(UNetConfig {
+                channels,
+                width,
+                blocks,
+                bias_free,
+                conditioned,
+                operands,
+            }),
             Kind::Custom => {
                 let (name, blind) = ("network".to_owned(), self.blind);
                 Architecture::Custom(CustomNetwork { name, channels, classes, blind })

@@ -4,7 +4,8 @@ use super::ConfigError;
 
 /// Applies `a.b=value`: the value is read as TOML, or taken as text where it is not.
 pub(crate) fn set(table: &mut toml::Table, setting: &str) -> Result<(), ConfigError> {
-    let wrong = |message: String| ConfigError::Parse { origin: format!("--set {setting}"), message };
+    let wrong =
+        |message: String| ConfigError::Parse { origin: format!("--set {setting}"), message };
     let (path, text) = setting.split_once('=').ok_or_else(|| wrong("expected key=value".into()))?;
     let value = format!("v = {text}")
         .parse::<toml::Table>()
@@ -12,7 +13,8 @@ pub(crate) fn set(table: &mut toml::Table, setting: &str) -> Result<(), ConfigEr
         .and_then(|mut parsed| parsed.remove("v"))
         .unwrap_or_else(|| toml::Value::String(text.to_owned()));
     let mut keys: Vec<&str> = path.split('.').map(str::trim).collect();
-    let last = keys.pop().filter(|key| !key.is_empty()).ok_or_else(|| wrong("the key is empty".into()))?;
+    let last =
+        keys.pop().filter(|key| !key.is_empty()).ok_or_else(|| wrong("the key is empty".into()))?;
     let mut at = table;
     for key in keys {
         let entry = at.entry(key).or_insert_with(|| toml::Value::Table(toml::Table::new()));

@@ -29,7 +29,8 @@ fn settings_reach_their_keys_with_their_types() {
 
 #[test]
 fn a_written_configuration_reads_back_as_it_was() {
-    let config = load(&["noise.share_at_min=0.25", "augment.flip=true", "schedule.epochs=3.5"]).unwrap();
+    let config =
+        load(&["noise.share_at_min=0.25", "augment.flip=true", "schedule.epochs=3.5"]).unwrap();
     let table: toml::Table = config.to_toml().unwrap().parse().unwrap();
     assert_eq!(table.try_into::<TrainConfig>().unwrap(), config);
 }
@@ -52,7 +53,10 @@ fn wrong_calls_say_the_key() {
         ("loss.ce_weight=inf", "loss.ce_weight is inf"),
         ("optimizer.weight_decay=inf", "optimizer.weight_decay is inf"),
         ("schedule.epochs=inf", "schedule.epochs is inf"),
-        ("data.size=[100000,100000]", "data.size is [100000, 100000], expected 1 to 100 million pixels"),
+        (
+            "data.size=[100000,100000]",
+            "data.size is [100000, 100000], expected 1 to 100 million pixels",
+        ),
         ("data.workers=0", "data.workers is 0, expected"),
         ("noise.max=0.01", "noise.max"),
         ("optimizer.lr=-1", "optimizer.lr is -1.0"),

@@ -12,7 +12,8 @@ fn config(settings: &[&str]) -> TrainConfig {
 #[test]
 fn the_cost_is_that_of_the_benchmark() {
     let cost =
-        Cost::estimate(&config(&["network.width=64", "schedule.batch=32", "schedule.epochs=2"]), 2).unwrap();
+        Cost::estimate(&config(&["network.width=64", "schedule.batch=32", "schedule.epochs=2"]), 2)
+            .unwrap();
     // bench train-step --width 64 --batch 32 counts 213.3 GFLOP.
     assert_eq!(cost.macs_per_step, 6 * 32 * cost.macs_per_image);
     assert_eq!(cost.macs_per_image, 555_417_600);
@@ -77,7 +78,8 @@ fn speeds_lie_between_those_measured() {
 #[test]
 fn what_is_asked_of_the_images_comes_before_what_is_assumed() {
     let cost =
-        Cost::estimate(&config(&["data.size=[16,16]", "data.channels=1", "data.limit=1000"]), 1).unwrap();
+        Cost::estimate(&config(&["data.size=[16,16]", "data.channels=1", "data.limit=1000"]), 1)
+            .unwrap();
     let data = &cost.data;
     assert_eq!((data.images, data.channels, data.height, data.width), (1000, 1, 16, 16));
     // Without anything to assume the data itself is looked at.

@@ -33,7 +33,10 @@ pub(super) fn augment_of(out: &Path) -> Option<AugmentConfig> {
 ///
 /// # Errors
 /// If they are not.
-pub(super) fn check_images<M: Learner>(trainer: &Trainer<M>, state: &TrainState) -> Result<(), TrainError> {
+pub(super) fn check_images<M: Learner>(
+    trainer: &Trainer<M>,
+    state: &TrainState,
+) -> Result<(), TrainError> {
     let (found, saved) = (&trainer.info.data, &state.info.data);
     if (found.channels, found.height, found.width, &found.classes)
         != (saved.channels, saved.height, saved.width, &saved.classes)
@@ -111,7 +114,9 @@ pub(super) fn warn_of_changes<M: Learner>(trainer: &Trainer<M>, state: &TrainSta
     let now = trainer.config.to_toml().unwrap_or_default();
     for (key, [before, after]) in changes(&state.config, &now) {
         if !FREE.iter().any(|free| key.starts_with(free)) {
-            tracing::warn!("{key} is {after}, the run so far had {before}: from here on it is another run");
+            tracing::warn!(
+                "{key} is {after}, the run so far had {before}: from here on it is another run"
+            );
         }
     }
 }
@@ -145,7 +150,8 @@ mod tests {
 
     #[test]
     fn changed_keys_are_named() {
-        let found = changes("seed = 1\n[a]\nb = 2\nc = 0.5", "seed = 1\n[a]\nb = 3\n[d]\ne = \"x\"");
+        let found =
+            changes("seed = 1\n[a]\nb = 2\nc = 0.5", "seed = 1\n[a]\nb = 3\n[d]\ne = \"x\"");
         let found: Vec<_> = found.iter().map(|(key, [b, a])| format!("{key}: {b} {a}")).collect();
         assert_eq!(found, ["a.b: 2 3", "a.c: 0.5 left out", "d.e: left out \"x\""]);
         assert!(changes("", "seed = 1").is_empty());

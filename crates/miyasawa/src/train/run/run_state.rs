@@ -4,7 +4,8 @@ use super::TrainError;
 use crate::checkpoint::CheckpointError;
 use crate::model::params::{self, FlatMap};
 use crate::train::{
-    divergence::LossBound, learner::Learner, objective::Objective, optimizer::Optimizer, state::SavedPoint,
+    divergence::LossBound, learner::Learner, objective::Objective, optimizer::Optimizer,
+    state::SavedPoint,
 };
 use burn::tensor::Device;
 use std::path::Path;
@@ -62,7 +63,8 @@ impl<M: Learner> RunState<M> {
         state.objective.restore(&mut optimizer).map_err(wrong)?;
         state.optimizer.restore(saved.step, &optimizer, &saved.params, device).map_err(wrong)?;
         state.model = params::assign(state.model, saved.params.clone()).map_err(wrong)?;
-        (state.step, state.loss_bound, state.log) = (saved.step, saved.loss_bound, saved.log.unwrap_or(0));
+        (state.step, state.loss_bound, state.log) =
+            (saved.step, saved.loss_bound, saved.log.unwrap_or(0));
         Ok(state)
     }
 }

@@ -1,7 +1,9 @@
 //! The images of a run.
 
 use super::TrainError;
-use crate::data::{DataSource, Images, OpenOptions, Part, ResizeMode, TestSet, TrainTest, UnopenedSet};
+use crate::data::{
+    DataSource, Images, OpenOptions, Part, ResizeMode, TestSet, TrainTest, UnopenedSet,
+};
 use crate::train::config::{ObjectiveName, TrainConfig};
 
 /// What a run learns from and is tested on.
@@ -40,7 +42,8 @@ impl Sets {
                         TestSet::Set(test) => test,
                         images => {
                             gallery = Some(images);
-                            chosen.open(&OpenOptions { resize_mode: ResizeMode::Resize, ..of_test })?
+                            chosen
+                                .open(&OpenOptions { resize_mode: ResizeMode::Resize, ..of_test })?
                         }
                     }
                 } else {
@@ -56,10 +59,14 @@ impl Sets {
 
     /// Images that the caller has opened or made.
     pub fn from_images(train: Images, test: Images) -> Result<Self, TrainError> {
-        let [of_train, of_test] = [&train, &test].map(|set| <(usize, usize, usize)>::from(set.geometry()));
+        let [of_train, of_test] =
+            [&train, &test].map(|set| <(usize, usize, usize)>::from(set.geometry()));
         if of_train != of_test {
-            let message =
-                format!("{} has images {of_train:?}, {} has {of_test:?}", train.name(), test.name());
+            let message = format!(
+                "{} has images {of_train:?}, {} has {of_test:?}",
+                train.name(),
+                test.name()
+            );
             return Err(TrainError::Mismatch(message));
         }
         let measured = TestSet::Set(test.clone());
@@ -83,7 +90,11 @@ impl Sets {
 
     /// The classes that the model learns.
     pub fn class_names(&self, config: &TrainConfig) -> Vec<String> {
-        if config.data.unlabelled { vec!["image".to_owned()] } else { self.train.classes().to_vec() }
+        if config.data.unlabelled {
+            vec!["image".to_owned()]
+        } else {
+            self.train.classes().to_vec()
+        }
     }
 
     /// What does not go together, and what a user may not have meant.
@@ -121,8 +132,9 @@ impl Sets {
         let way = "to learn classes, put the images of each into a subfolder of its name";
         let learns_density = dsm_weight > 0.0 || config.loss.objective == ObjectiveName::Jem;
         if !learns_density {
-            let message =
-                format!("{name}: every image is of one class ({class}), a classifier needs two; {way}");
+            let message = format!(
+                "{name}: every image is of one class ({class}), a classifier needs two; {way}"
+            );
             return Err(TrainError::Mismatch(message));
         }
         tracing::warn!(
@@ -156,7 +168,11 @@ fn learns_classes(config: &TrainConfig, train: &Images) -> bool {
 }
 
 /// What is tested on, with the classes of what is trained on, of which it may have fewer.
-fn named(test: UnopenedSet, train: &Images, learns_classes: bool) -> Result<UnopenedSet, TrainError> {
+fn named(
+    test: UnopenedSet,
+    train: &Images,
+    learns_classes: bool,
+) -> Result<UnopenedSet, TrainError> {
     if !learns_classes || test.classes() == train.classes() {
         return Ok(test);
     }

@@ -238,7 +238,11 @@ impl<'t, M: Learner> Run<'t, M> {
 
     /// Writes the checkpoint, with the line that the log gets next if there is one, then the model;
     /// the checkpoint's path. Nothing is written, and the path is empty, without a folder.
-    fn save(&mut self, now: &RunState<M>, event: Option<serde_json::Value>) -> Result<PathBuf, TrainError> {
+    fn save(
+        &mut self,
+        now: &RunState<M>,
+        event: Option<serde_json::Value>,
+    ) -> Result<PathBuf, TrainError> {
         let Some(files) = &self.files else { return Ok(PathBuf::new()) };
         self.log.sync()?;
         let info = ModelInfo { training: self.training(now), ..self.info.clone() };
@@ -305,8 +309,7 @@ impl<'t, M: Learner> Run<'t, M> {
         }
         self.best = Some(self.best.map_or(score, |best| best.max(score)));
         let [ce, dsm] = test_losses(&rows, info);
-        let line =
-            serde_json::json!({ "event": "eval", "step": now.step, "rows": rows, "ce": ce, "dsm": dsm });
+        let line = serde_json::json!({ "event": "eval", "step": now.step, "rows": rows, "ce": ce, "dsm": dsm });
         self.log.push(&line)?;
         observer.evaluation(now.step, &rows);
         (self.rows, self.evaluated) = (rows, Some(now.step));

@@ -8,9 +8,16 @@ use crate::simd::{Kernel, Simd};
 use crate::tasks;
 
 /// Turns all sums into weights, `parts` times as many as `parts.1` values.
-pub(super) fn weights_from_sums(isa: Isa, pass: Pass, sums: SharedMut, parts: (usize, usize), dw: SharedMut) {
+pub(super) fn weights_from_sums(
+    isa: Isa,
+    pass: Pass,
+    sums: SharedMut,
+    parts: (usize, usize),
+    dw: SharedMut,
+) {
     let (s, lanes) = (pass.s, isa.lanes());
-    let (steps, blocks) = (s.in_channels.div_ceil(lanes), s.out_channels.div_ceil(lanes / pass.per_vector));
+    let (steps, blocks) =
+        (s.in_channels.div_ceil(lanes), s.out_channels.div_ceil(lanes / pass.per_vector));
     tasks::run_if(parts.0 * parts.1 > 64 * 1024, blocks * steps, |i| {
         let start = i % steps * lanes;
         let depths = (start, s.in_channels.min(start + lanes));

@@ -61,7 +61,8 @@ impl Pass<'_> {
     /// Planes of the input and of the gradient for some rows.
     fn planes(&self, rows: usize, lanes: usize) -> (Planes, Planes) {
         let width = lanes / self.per_vector;
-        let (inputs, outputs) = (self.s.in_channels.div_ceil(width), self.s.out_channels.div_ceil(width));
+        let (inputs, outputs) =
+            (self.s.in_channels.div_ceil(width), self.s.out_channels.div_ceil(width));
         let products = self.kind.products();
         (Planes::new(products, inputs, rows, lanes), Planes::new(products, outputs, rows, lanes))
     }
@@ -111,7 +112,15 @@ pub(in super::super) fn weight_grad(isa: Isa, s: &ConvShape, x: &[f32], g: &[f32
             let row = i / block_parts * 8;
             let first = i % block_parts * 4;
             let range = (first, (first + 4).min(blocks + out_blocks));
-            isa.run(Load { pass, planes, start: start + row, rows: 8.min(count - row), range, out, row });
+            isa.run(Load {
+                pass,
+                planes,
+                start: start + row,
+                rows: 8.min(count - row),
+                range,
+                out,
+                row,
+            });
         });
         let (v, z) = (&v[..], &z[..]);
         if rows <= BLOCK_ROWS {
@@ -154,7 +163,16 @@ impl Range<'_> {
             let tiles = (start * P, (rows * P).min(pass.grid.tiles - start * P));
             // SAFETY: the buffers are as long as their planes; the sums are only this task's.
             unsafe {
-                load::<S, P>(&pass, &images.0, false, tiles, None, &planes.0, SharedMut::new(&mut v), 0);
+                load::<S, P>(
+                    &pass,
+                    &images.0,
+                    false,
+                    tiles,
+                    None,
+                    &planes.0,
+                    SharedMut::new(&mut v),
+                    0,
+                );
                 load::<S, P>(
                     &pass,
                     &images.1,
@@ -310,7 +328,8 @@ impl Kernel for Frequency<'_> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
         let mut accumulate = self.accumulate;
-        for &(product, weight) in self.pass.order.pairs().iter().filter(|(_, weight)| *weight == self.weight)
+        for &(product, weight) in
+            self.pass.order.pairs().iter().filter(|(_, weight)| *weight == self.weight)
         {
             let buffers = (self.v, self.z);
             let panels = (0, self.planes.1.blocks.div_ceil(2));
@@ -358,7 +377,8 @@ impl Kernel for Block<'_> {
         // channels.
         unsafe {
             for &(product, weight) in pass.order.pairs() {
-                let a = (self.v.as_ptr().add(product * pv.stride + start / lanes * pv.block), pv.block);
+                let a =
+                    (self.v.as_ptr().add(product * pv.stride + start / lanes * pv.block), pv.block);
                 let b = (self.z.as_ptr().add(product * pz.stride + 2 * panel * pz.block), pz.block);
                 let c = sums.as_mut_ptr().add(weight * stride);
                 gemm::tn::<S, 1>(pv.rows, fill, a, b, width, c, before == Some(weight));
@@ -369,7 +389,15 @@ impl Kernel for Block<'_> {
                     let sums = sums.as_mut_ptr().add((first - start) * row + block * lanes);
                     let depths = (first, end.min(first + lanes));
                     let block = 2 * panel + block;
-                    finish::block::<S, 1>(&pass, sums, (1, 0), (row, stride), block, depths, self.dw);
+                    finish::block::<S, 1>(
+                        &pass,
+                        sums,
+                        (1, 0),
+                        (row, stride),
+                        block,
+                        depths,
+                        self.dw,
+                    );
                 }
             }
         }

@@ -13,7 +13,12 @@ pub(super) struct Divergence {
 
 impl<M: Learner> Run<'_, M> {
     /// What is wrong with a step that has not been taken, if anything is.
-    pub(super) fn divergence(&self, now: &RunState<M>, stats: &BatchStats, norm: f64) -> Option<Divergence> {
+    pub(super) fn divergence(
+        &self,
+        now: &RunState<M>,
+        stats: &BatchStats,
+        norm: f64,
+    ) -> Option<Divergence> {
         let bound = now.loss_bound.limit(&self.trainer.config.divergence);
         let found = |what, value, bound| Some(Divergence { what, value, bound });
         let loss = stats.divergence_loss();
@@ -33,7 +38,8 @@ impl<M: Learner> Run<'_, M> {
     ) -> Result<RunState<M>, TrainError> {
         let config = &self.trainer.config.divergence;
         let good = self.good.clone();
-        let (what, value, expected) = (found.what, format!("{:.4}", found.value), expected(found.bound));
+        let (what, value, expected) =
+            (found.what, format!("{:.4}", found.value), expected(found.bound));
         let event = Rollback {
             step: good.step,
             from,
@@ -58,7 +64,8 @@ impl<M: Learner> Run<'_, M> {
         }
         let Rollback { rollbacks, lr_factor, skipped, .. } = event;
         self.recovery = Recovery { rollbacks, lr_factor, skipped };
-        let line = serde_json::to_value(Event { event: "rollback", content: &event }).unwrap_or_default();
+        let line =
+            serde_json::to_value(Event { event: "rollback", content: &event }).unwrap_or_default();
         self.save(&good, Some(line.clone()))?;
         self.log.truncate(good.log)?;
         self.log.push(&line)?;
