@@ -1,4 +1,4 @@
-//! The model inside the program, used with no MODEL given, as a new user does. docs/models.md is
+//! The model inside the program, used with no MODEL given, as a new user does. docs/book/src/model-card.md is
 //! its card.
 
 mod common;
@@ -49,7 +49,7 @@ fn a_grey_image_is_denoised_as_such() {
     assert_eq!(image::open(&out).unwrap().color(), image::ColorType::L8);
 }
 
-/// What docs/models.md says of 5,000 images, within the chance of 400.
+/// What docs/book/src/model-card.md says of 5,000 images, within the chance of 400.
 #[test]
 fn the_bundled_model_is_as_good_as_its_card_says() {
     if std::env::var_os("MIYASAWA_DATA").is_none() {

@@ -1,0 +1,104 @@
+//! Files of earlier versions are still read: checkpoints, run folders, journals, configurations;
+//! and documents have the fields and the numbers that they had.
+
+mod common;
+
+use common::{command, text};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn written(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/written_by_0_1").join(name)
+}
+
+/// Runs the program as the files were written: the portable kernels give the same bits on every
+/// processor.
+fn portable<const N: usize>(args: [&str; N]) -> (String, String) {
+    let output = command().env("MIYASAWA_ISA", "portable").args(args).output().unwrap();
+    let [out, err] = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
+    assert!(output.status.success(), "{args:?}: {err}");
+    (out, err)
+}
+
+fn document(text: &str) -> Value {
+    let mut value: Value = serde_json::from_str(text).unwrap();
+    value.as_object_mut().unwrap().remove("provenance");
+    value
+}
+
+fn sha256(path: &Path) -> String {
+    let hash = Sha256::digest(fs::read(path).unwrap());
+    hash.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The numbers of two documents, equal but for the name of the model's file.
+fn assert_same(mut found: Value, expected: &Value, model: &str) {
+    assert_eq!(found["model"], model);
+    found["model"] = expected["model"].clone();
+    assert_eq!(found, *expected, "{found:#}\n{expected:#}");
+}
+
+#[test]
+fn documents_of_an_old_model_are_what_they_were() {
+    let expected: Value =
+        serde_json::from_str(&fs::read_to_string(written("documents.json")).unwrap()).unwrap();
+    let model = text(&written("run/model.safetensors"));
+    let (found, _) = portable(["eval", &model, "--data", "digits", "--limit", "12", "--json"]);
+    assert_same(document(&found), &expected["eval"], &model);
+}
+
+#[test]
+fn an_attack_goes_on_with_an_old_journal() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("journal");
+    fs::create_dir(&out).unwrap();
+    fs::copy(written("attack.jsonl"), out.join("attack.jsonl")).unwrap();
+    let old = fs::read_to_string(written("attack.jsonl")).unwrap();
+    let model = text(&written("run/model.safetensors"));
+    let attack = ["attack", &model, "--data", "digits", "--norm", "l2", "--eps", "0.3,0.6"];
+    let more = ["--method", "pgd", "--steps", "5", "--json", "--resume", "--out", &text(&out)];
+    let call = |limit: &str| {
+        let args = attack.iter().chain(&more).copied().chain(["--limit", limit]);
+        portable::<18>(args.collect::<Vec<_>>().try_into().unwrap()).0
+    };
+    // Nothing is left to do: the journal stays as it is.
+    call("6");
+    assert_eq!(fs::read_to_string(out.join("attack.jsonl")).unwrap(), old);
+    let expected: Value =
+        serde_json::from_str(&fs::read_to_string(written("documents.json")).unwrap()).unwrap();
+    assert_same(document(&call("12")), &expected["attack"], &model);
+    let now = fs::read_to_string(out.join("attack.jsonl")).unwrap();
+    assert!(now.starts_with(&old) && now.len() > old.len());
+}
+
+#[test]
+fn an_old_run_is_resumed_to_the_same_bytes() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = dir.path().join("run");
+    fs::create_dir_all(run.join("checkpoints")).unwrap();
+    for name in [
+        "config.toml",
+        "metrics.jsonl",
+        "model.safetensors",
+        "origin.toml",
+        "checkpoints/step-00000004.safetensors",
+    ] {
+        fs::copy(written("run").join(name), run.join(name)).unwrap();
+    }
+    portable([
+        "train",
+        "--resume",
+        "--out",
+        &text(&run),
+        "--set",
+        "schedule.steps=8",
+        "--threads",
+        "2",
+    ]);
+    assert_eq!(
+        sha256(&run.join("model.safetensors")),
+        "357b7e43e18b53af1df4a3e056e22ab9eea6a9f60fc645426c93d1a31b004ac7"
+    );
+}
