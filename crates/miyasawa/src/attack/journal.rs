@@ -44,7 +44,7 @@ pub enum JournalError {
     #[error("the attack was stopped")]
     Stopped,
     /// The file is of another attack.
-    #[error("{path}: tells of {found}, expected {expected}", path = path.display())]
+    #[error("{path}: is the journal of the attack {found}, expected {expected}", path = path.display())]
     Other {
         /// The file.
         path: PathBuf,

@@ -301,8 +301,8 @@ impl AttackRun<'_> {
             let started = Instant::now();
             let x = unit_values(data, indices);
             let labels: Vec<u32> = indices.iter().map(|i| data.labels()[*i]).collect();
-            let places: Vec<u64> = indices.iter().map(|i| data.source_index(*i) as u64).collect();
-            let examples = Examples { images: &x, labels: &labels, indices: &places };
+            let source: Vec<u64> = indices.iter().map(|i| data.source_index(*i) as u64).collect();
+            let examples = Examples { images: &x, labels: &labels, indices: &source };
             let succeeded: Vec<bool> =
                 stage.run(classifier, &examples, &settings).iter().map(Option::is_some).collect();
             let seconds = started.elapsed().as_secs_f64() / indices.len() as f64;
@@ -342,7 +342,7 @@ impl AttackRun<'_> {
 }
 
 /// Attacks a data set with every size, in the order of the plan. An image is named in the journal, and draws its random
-/// numbers, by its [place](Dataset::place) in the set that `data` was taken from.
+/// numbers, by its [index](Dataset::source_index) in the set that `data` was taken from.
 /// The monitor gets an attack's name as the task, with the values `eps` (the size that is worked on) and `remaining`
 /// (the share of all images that are still classified correctly).
 ///
@@ -488,8 +488,8 @@ pub fn robust_accuracy_while(
         }
         let x = unit_values(data, &remaining);
         let labels: Vec<u32> = remaining.iter().map(|i| data.labels()[*i]).collect();
-        let places: Vec<u64> = remaining.iter().map(|i| data.source_index(*i) as u64).collect();
-        let examples = Examples { images: &x, labels: &labels, indices: &places };
+        let source: Vec<u64> = remaining.iter().map(|i| data.source_index(*i) as u64).collect();
+        let examples = Examples { images: &x, labels: &labels, indices: &source };
         correct +=
             attack.attack(classifier, &examples).iter().filter(|found| found.is_none()).count();
     }

@@ -95,7 +95,7 @@ impl Format {
 /// The format of an image's bytes and its name.
 pub(super) fn sniff(bytes: &[u8]) -> Result<(ImageFormat, &'static str), DecodeError> {
     let not = |found: String| Err(DecodeError::NotAImage(found));
-    if let Some(name) = foreign(bytes) {
+    if let Some(name) = other_format(bytes) {
         return not(name.to_owned());
     }
     // BigTIFF, which `image` does not recognise by its first bytes.
@@ -198,7 +198,7 @@ const JP2: &str =
     "a JPEG 2000 image: convert it to PNG or TIFF first (for example with `opj_decompress`)";
 
 /// The name of a known file that is not decoded, and what to do with it.
-pub(crate) fn foreign(bytes: &[u8]) -> Option<&'static str> {
+pub(crate) fn other_format(bytes: &[u8]) -> Option<&'static str> {
     let is = |(at, mark, _): &&(usize, &[u8], &str)| {
         bytes.get(*at..).is_some_and(|b| b.starts_with(mark))
     };

@@ -252,7 +252,7 @@ impl Page {
         if self.image.depth() == Depth::Sixteen && !matches!(format, Format::Png | Format::Tiff) {
             lost.push("16 bits (8 are written)".to_owned());
         }
-        if let Some(profile) = self.foreign_profile(format) {
+        if let Some(profile) = self.unfit_profile(format) {
             lost.push(format!("colour profile (it is one of {profile}, the pixels are not)"));
         }
         lost.extend(self.metadata.lost(format).into_iter().map(str::to_owned));
@@ -280,7 +280,7 @@ impl Page {
     }
 
     /// The kind of a colour profile that does not describe the pixels that are written.
-    fn foreign_profile(&self, format: Format) -> Option<String> {
+    fn unfit_profile(&self, format: Format) -> Option<String> {
         let kind = self.metadata.profile_of()?;
         let grey = self.image.channels() == 1 && format != Format::WebP;
         // A profile of colours describes grey too.
@@ -320,7 +320,7 @@ impl ImageWriter {
             return Err(error("a second page".to_owned()));
         }
         let mut metadata = page.metadata.clone();
-        if page.foreign_profile(self.format).is_some() {
+        if page.unfit_profile(self.format).is_some() {
             metadata.icc = None;
         }
         let content = Content {

@@ -65,7 +65,7 @@ type NetworkInit<N> = Arc<dyn Fn(&Device, u64) -> N + Send + Sync>;
 /// The setters that both builders have.
 macro_rules! setters {
     ($self:ident, $settings:expr) => {
-        /// The whole configuration.
+        /// The configuration, all of it.
         pub fn config(mut $self, config: TrainConfig) -> Self {
             $settings.config = config;
             $self
@@ -78,7 +78,8 @@ macro_rules! setters {
         }
 
         /// Images to learn from, such as a [`Dataset`](crate::data::Dataset) of arrays, instead of
-        /// those that the configuration names.
+        /// those that the configuration names. Whether they are photographs is not known: they are
+        /// flipped and cropped only if the configuration says so.
         pub fn data(mut $self, data: impl Into<Images>) -> Self {
             $settings.data = Some(data.into());
             $self

@@ -7,7 +7,7 @@ use rand::RngExt;
 /// `level + k*(x - mean x)`, kept within the range. Of these images half are constant (`k = 0`); of
 /// the others `k` is log-uniform from 0.01 to 1. The level is uniform in [-1, 1] for each channel,
 /// or the same for all of them, or one of the ends of the range (saturated). Says which images were
-/// replaced. What becomes of an image is a function of the seed, the step and its place in the
+/// replaced. What becomes of an image is a function of the seed, the step and its index in the
 /// batch.
 pub(super) fn reduce_contrast(
     x: &mut [f32],
@@ -66,7 +66,7 @@ mod tests {
         );
         let mut again = before.clone();
         reduce_contrast(&mut again[..120], shape, 0.2, [3, 7]);
-        assert_eq!(again[..120], x[..120], "a function of the place in the batch");
+        assert_eq!(again[..120], x[..120], "a function of the index in the batch");
         let mut none = before.clone();
         assert!(!reduce_contrast(&mut none, shape, 0.0, [3, 7]).contains(&true) && none == before);
     }

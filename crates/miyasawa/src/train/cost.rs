@@ -250,7 +250,7 @@ impl Cost {
     pub fn estimate(config: &TrainConfig, threads: usize) -> Result<Self, TrainError> {
         config.check()?;
         let data = match &config.data.assume {
-            Some(data) => brought_to_size(data, config),
+            Some(data) => resized(data, config),
             None => Trainer::new(config.clone(), &Device::flex())?.data(),
         };
         let network = network(config, data.channels, data.classes)?;
@@ -303,7 +303,7 @@ impl Cost {
     }
 }
 
-fn brought_to_size(data: &AssumedData, config: &TrainConfig) -> AssumedData {
+fn resized(data: &AssumedData, config: &TrainConfig) -> AssumedData {
     let [height, width] = config.data.size.unwrap_or([data.height, data.width]);
     let [height, width] = config.augment.patch.map_or([height, width], |side| [side, side]);
     let channels = config.data.channels.unwrap_or(data.channels);
@@ -327,7 +327,7 @@ pub(super) fn network(
     Ok(network)
 }
 
-/// Optimiser steps of a whole run.
+/// Optimiser steps of a run.
 pub(super) fn total_steps(config: &TrainConfig, steps_per_epoch: u64) -> u64 {
     let by_epochs = (config.schedule.epochs * steps_per_epoch as f64).round() as u64;
     config.schedule.steps.unwrap_or(by_epochs.max(1))

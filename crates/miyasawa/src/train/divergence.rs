@@ -34,7 +34,7 @@ pub struct DivergenceConfig {
     pub snapshot_every: u64,
     /// What the learning rate is multiplied by at every return.
     pub lr_factor: f64,
-    /// Returns of a whole run before it is given up; 0 gives up at once.
+    /// Returns of a run before it is given up; 0 gives up at once.
     pub max_rollbacks: u32,
 }
 

@@ -243,11 +243,11 @@ impl RunFiles {
         Ok(path)
     }
 
-    /// The newest state that is whole; none if no state was ever written. Those that are damaged
+    /// The newest state that is intact; none if no state was ever written. Those that are damaged
     /// are passed over with a warning.
     ///
     /// # Errors
-    /// If there are states and none of them is whole; if there is a model and no state, which a new
+    /// If there are states and none of them is intact; if there is a model and no state, which a new
     /// run would replace.
     pub fn newest_state(&self) -> Result<Option<(TrainState, PathBuf)>, TrainError> {
         let mut paths: Vec<PathBuf> =

@@ -91,7 +91,7 @@ impl Jem {
     }
 
     /// The gradient of the batch's mean loss; the samples of the step go into the buffer.
-    /// Everything random is a function of the seed, the step and the image's place in the batch.
+    /// Everything random is a function of the seed, the step and the image's index in the batch.
     pub fn gradients(
         &mut self,
         model: &JointModel<GradResNet>,
@@ -111,24 +111,24 @@ impl Jem {
             samples[part.from * len..][..part.samples.len()].copy_from_slice(&part.samples);
             reduce.add(part.grads, part.stats);
         });
-        // After all parts have started from it: two samples may have drawn the same place.
-        let place = |i: usize| {
+        // After all parts have started from it: two samples may have drawn the same slot.
+        let slot = |i: usize| {
             self.start(&mut example_rng(self.seed, step, i as u64, stream::JEM_SAMPLES)).0
         };
-        let places: Vec<usize> = (0..batch.len()).map(place).collect();
+        let slots: Vec<usize> = (0..batch.len()).map(slot).collect();
         let buffer = Arc::make_mut(&mut self.buffer);
-        for (place, sample) in places.into_iter().zip(samples.chunks(len)) {
-            buffer[place * len..][..len].copy_from_slice(sample);
+        for (slot, sample) in slots.into_iter().zip(samples.chunks(len)) {
+            buffer[slot * len..][..len].copy_from_slice(sample);
         }
         let (grads, mut stats) = reduce::finish(reduce, config);
         stats.loss += self.config.weight * stats.energy_gap.unwrap_or(0.0);
         (grads, stats)
     }
 
-    /// A place of the buffer, and whether the sample starts from noise instead of what is there.
+    /// A slot of the buffer, and whether the sample starts from noise instead of what is there.
     fn start(&self, rng: &mut impl Rng) -> (usize, bool) {
-        let place = rng.random_range(0..self.config.buffer as u64) as usize;
-        (place, rng.random::<f64>() < self.config.reinit)
+        let slot = rng.random_range(0..self.config.buffer as u64) as usize;
+        (slot, rng.random::<f64>() < self.config.reinit)
     }
 
     /// The samples `from..from + count` of a step.
@@ -146,10 +146,10 @@ impl Jem {
             .collect();
         let mut values = vec![0.0; count * len];
         for (rng, image) in rngs.iter_mut().zip(values.chunks_mut(len)) {
-            let (place, anew) = self.start(rng);
+            let (slot, anew) = self.start(rng);
             match anew {
                 true => uniform(rng, image),
-                false => image.copy_from_slice(&self.buffer[place * len..][..len]),
+                false => image.copy_from_slice(&self.buffer[slot * len..][..len]),
             }
         }
         let image = |values: Vec<f32>| {

@@ -16,7 +16,7 @@ use burn::tensor::{Device, Tensor};
 /// The gradient of the batch's mean loss, exact: one reverse pass over forward and adjoint.
 ///
 /// The batch is taken in parts of `micro_batch` images, which changes the result by rounding only,
-/// since no layer mixes images, and bounds the memory. On the CPU each thread takes whole parts:
+/// since no layer mixes images, and bounds the memory. On the CPU each thread takes entire parts:
 /// operations of one part then never wait for each other's threads. The parts' gradients are added
 /// in their order, so that the result is the same for every number of threads.
 ///

@@ -2,7 +2,7 @@
 //!
 //! The batch of a step is a function of the seed and the step alone: its images are a piece of
 //! the epoch's order, which follows from (seed, epoch), their augmentation follows from (seed,
-//! epoch, index), their noise from (seed, step, place). So a run resumes at any step without saved
+//! epoch, index), their noise from (seed, step, index). So a run resumes at any step without saved
 //! state, and the number of workers changes nothing.
 //!
 //! Images in memory are copied when the step asks for them. Streamed ones are read, decoded and
@@ -74,19 +74,19 @@ impl DataLoader {
     /// The epoch of a step and the images of its batch.
     fn indices(&mut self, step: u64) -> (u64, Vec<u32>) {
         let per_epoch = (self.set.len() / self.batch) as u64;
-        let (epoch, place) = (step / per_epoch, (step % per_epoch) as usize);
+        let (epoch, slot) = (step / per_epoch, (step % per_epoch) as usize);
         if self.order.as_ref().is_none_or(|(of, _)| *of != epoch) {
             self.order = Some((epoch, self.set.order(self.seed, epoch, self.shuffle)));
         }
         let order = self.order.as_ref().map(|(_, order)| order.as_slice()).unwrap_or_default();
-        (epoch, order[place * self.batch..][..self.batch].to_vec())
+        (epoch, order[slot * self.batch..][..self.batch].to_vec())
     }
 
     /// The batch of step `step`. Steps are asked for one after the other; going elsewhere is
     /// allowed and costs what was prepared.
     ///
     /// # Errors
-    /// If an image cannot be read, or too many are broken.
+    /// If an image cannot be read, or too many are corrupt.
     pub fn batch(&mut self, step: u64) -> Result<Batch, DataError> {
         let Geometry { channels, height, width } = self.set.geometry();
         let image = channels * height * width;
@@ -142,7 +142,7 @@ struct Task {
     /// Requests from before a restart are no longer wanted.
     generation: u64,
     step: u64,
-    place: usize,
+    slot: usize,
     epoch: u64,
     index: u32,
     image: usize,
@@ -236,10 +236,10 @@ impl LoaderPool {
     /// Requests the batch of the next step.
     fn request(&mut self, epoch: u64, indices: &[u32], image: usize) {
         let (generation, step) = (self.generation, self.next_step);
-        let tasks = indices.iter().enumerate().map(|(place, &index)| Task {
+        let tasks = indices.iter().enumerate().map(|(slot, &index)| Task {
             generation,
             step,
-            place,
+            slot,
             epoch,
             index,
             image,
@@ -262,12 +262,12 @@ impl LoaderPool {
             batch.missing -= 1;
             match result {
                 Ok((image, label)) => {
-                    batch.x[task.place * task.image..][..task.image].copy_from_slice(&image);
-                    batch.labels[task.place] = label;
+                    batch.x[task.slot * task.image..][..task.image].copy_from_slice(&image);
+                    batch.labels[task.slot] = label;
                 }
-                // The error reported is that of the first place, whichever worker met one first.
-                Err(error) if batch.error.as_ref().is_none_or(|(at, _)| *at > task.place) => {
-                    batch.error = Some((task.place, error));
+                // The error reported is that of the first slot, whichever worker met one first.
+                Err(error) if batch.error.as_ref().is_none_or(|(at, _)| *at > task.slot) => {
+                    batch.error = Some((task.slot, error));
                 }
                 Err(_) => {}
             }
@@ -325,8 +325,8 @@ mod tests {
     use crate::data::{DataSource, Part};
     use image::{ImageFormat, Rgb, RgbImage};
 
-    /// A folder with 3 classes of images of 6x6, the ninth of which may be broken.
-    fn images(broken: bool) -> tempfile::TempDir {
+    /// A folder with 3 classes of images of 6x6, the ninth of which may be corrupt.
+    fn images(corrupt: bool) -> tempfile::TempDir {
         let dir = tempfile::tempdir().unwrap();
         for i in 0..40u32 {
             let class = dir.path().join((i % 3).to_string());
@@ -335,7 +335,7 @@ mod tests {
                 RgbImage::from_fn(6, 6, |x, y| Rgb([x * 40, y * 40, i * 6].map(|v| v as u8)));
             let path = class.join(format!("{i:02}.png"));
             image.save_with_format(&path, ImageFormat::Png).unwrap();
-            if broken && i == 9 {
+            if corrupt && i == 9 {
                 std::fs::write(&path, b"no image").unwrap();
             }
         }

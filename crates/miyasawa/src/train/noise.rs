@@ -1,5 +1,5 @@
 //! Noise levels and noise, drawn on the host: the same on every device, and for an image a function
-//! of the seed, the step and its place in the batch alone.
+//! of the seed, the step and its index in the batch alone.
 
 use super::config::{NoiseConfig, NoiseDistribution};
 use crate::random::{example_rng, fill_normal, stream};

@@ -23,7 +23,7 @@ pub struct Batch {
 /// What a step reports of its batch, averaged over the images.
 #[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct BatchStats {
-    /// What is minimised; see [`LossConfig`].
+    /// What is minimised; see [`LossConfig`](super::config::LossConfig).
     pub loss: f64,
     /// Cross-entropy.
     pub ce: f64,
@@ -102,7 +102,7 @@ pub(super) fn parts_of(batch: usize, micro_batch: usize) -> Vec<[usize; 2]> {
 }
 
 /// `work` of every part; `take` gets the results in the order of the parts. On the CPU each thread
-/// takes whole parts.
+/// takes entire parts.
 pub(super) fn for_parts<T: Send + Sync>(
     parts: &[[usize; 2]],
     device: &Device,

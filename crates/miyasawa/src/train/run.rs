@@ -274,7 +274,7 @@ impl<M: Learner> Trainer<M> {
         (self.train.len() / self.batch_size()) as u64
     }
 
-    /// Optimiser steps of the whole run.
+    /// Optimiser steps of the run.
     pub fn total_steps(&self) -> u64 {
         cost::total_steps(&self.config, self.steps_per_epoch())
     }
@@ -371,7 +371,7 @@ impl<M: Learner> Trainer<M> {
 
     /// Trains to the end or until the observer stops it; `out` receives the run's files.
     ///
-    /// A run that `resume`s goes on from its newest whole checkpoint and becomes, byte for byte,
+    /// A run that `resume`s goes on from its newest intact checkpoint and becomes, byte for byte,
     /// what it would have become without the interruption, on the same kind of device.
     ///
     /// # Errors

@@ -116,7 +116,7 @@ impl TrainConfig {
         )
     }
 
-    /// A class is seen in the whole image.
+    /// A class is seen in the entire image.
     fn check_patches(&self) -> Checked {
         let patch = self.augment.patch;
         check(

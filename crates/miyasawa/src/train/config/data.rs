@@ -11,7 +11,7 @@ pub struct DataConfig {
     pub train: String,
     /// A DATA argument for evaluation; left out, the test part of `train`.
     pub test: Option<String>,
-    /// Height and width that images are brought to; left out, their own.
+    /// Height and width that images are resized to; left out, their own.
     pub size: Option<[usize; 2]>,
     /// How: `pad` with black, `pad_edge`, `resize`, or `resize_crop` as networks for ImageNet are
     /// evaluated.
@@ -32,10 +32,10 @@ pub struct DataConfig {
     /// Batches of a stream that are prepared ahead of the step.
     pub prefetch: usize,
     /// Read shards from their beginnings to their ends, in a random order and through a shuffle
-    /// buffer of this many images: for disks on which jumping is slow. Left out, the whole set is
+    /// buffer of this many images: for disks on which jumping is slow. Left out, the entire set is
     /// shuffled.
     pub shuffle_buffer: Option<usize>,
-    /// Images that may be broken: each is named; in training the next whole one takes its place,
+    /// Images that may be corrupt: each is named; in training the next intact one replaces it,
     /// in evaluations none.
     pub max_broken: usize,
     /// Images of a stream that its mean and standard deviation are measured on.
@@ -92,7 +92,9 @@ pub struct AugmentConfig {
     /// 1.0]` for ImageNet (Szegedy et al. 2015).
     pub resized_crop: Option<[f64; 2]>,
     /// Mirror every second image. Where none of `flip`, `crop`, `resized_crop` and `patch` is
-    /// given, the data decide: see [`resolve`](Self::resolve).
+    /// given, the data decide: colour images in folders, archives, CIFAR and Tiny ImageNet are
+    /// flipped, and cropped by an eighth of the shorter side; others are not. A run writes down
+    /// what was decided.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub flip: Option<bool>,
     /// Crop out of the image padded by this many pixels on each side.

@@ -57,8 +57,8 @@ pub(super) fn check_images<M: Learner>(
     Ok(())
 }
 
-/// What stands in a checkpoint in the place of a digest once images that are held out now may
-/// have been trained on before. It is the digest of no set, so that the set is measured whole, with
+/// The value in a checkpoint instead of a digest once images that are held out now may
+/// have been trained on before. It is the digest of no set, so that all of the set is measured, with
 /// a warning every time.
 const TRAINED_ON: &str = "changed";
 

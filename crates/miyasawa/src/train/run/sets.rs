@@ -33,7 +33,7 @@ impl Sets {
                 let test: DataSource = test.parse()?;
                 let train = source.open(Part::Train, &options)?;
                 let of_test = options.for_test(train.geometry());
-                // What learns no classes is tested on whole images, whatever their sizes.
+                // What learns no classes is tested on entire images, whatever their sizes.
                 let has_classes = train.classes().len() > 1 && !config.data.unlabelled;
                 let own = !has_classes && config.data.size.is_none();
                 let chosen = test.choose(None)?;
