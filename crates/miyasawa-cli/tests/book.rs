@@ -211,11 +211,11 @@ fn paragraphs_are_short_and_lines_fit() {
 #[test]
 fn one_word_for_one_thing() {
     const LEFT: [&str; 13] = [
-        "image",
-        "MAC",
+        "picture",
+        "multiply-add",
         "foreign",
         "withst",
-        "bundled",
+        "shipped",
         "the model inside",
         "second look",
         "so many",

@@ -361,7 +361,7 @@ fn a_model_of_any_name() {
     }
     // An empty variable counts as not set.
     let output = command().env("MIYASAWA_MODEL", "").args(["info", "--json"]).output().unwrap();
-    assert!(stdout(&output).contains("ships"), "{}", stderr(&output));
+    assert!(stdout(&output).contains("bundled"), "{}", stderr(&output));
 }
 
 #[test]

@@ -414,7 +414,7 @@ fn the_costs_of_the_recipes_are_those_of_their_page() {
             "| {name} | {:.2} M | {:.3} G | {:.2e} | {:.1} GiB | {} |",
             1e-6 * number(&cost["parameters"]),
             1e-9 * number(&cost["multiply_adds_per_picture"]),
-            number(&cost["macs"]),
+            number(&cost["multiply_adds"]),
             number(&cost["memory"]["total"]) / f64::from(1 << 30),
             hours.join(" | ")
         );
@@ -446,9 +446,9 @@ fn the_cost_is_reported_before_anything_is_trained() {
             "here",
             "memory",
             "micro_batch",
-            "macs",
+            "multiply_adds",
             "multiply_adds_per_picture",
-            "macs_per_step",
+            "multiply_adds_per_step",
             "parameters",
             "steps",
             "threads"

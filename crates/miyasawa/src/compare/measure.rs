@@ -87,12 +87,16 @@ pub struct RobustRow {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Costs {
     /// MACs to learn from one image once.
+    #[serde(rename = "train_multiply_adds")]
     pub train_macs: u64,
     /// MACs of a pass over the training set.
+    #[serde(rename = "epoch_multiply_adds")]
     pub epoch_macs: u64,
     /// MACs to classify an image.
+    #[serde(rename = "classify_multiply_adds")]
     pub classify_macs: Option<u64>,
     /// MACs to denoise an image.
+    #[serde(rename = "denoise_multiply_adds")]
     pub denoise_macs: Option<u64>,
     /// Median speed of the training's steps.
     pub train_images_per_second: Option<f64>,

@@ -232,8 +232,10 @@ pub struct Cost {
     #[serde(rename = "multiply_adds_per_picture")]
     pub macs_per_image: u64,
     /// Of a training step.
+    #[serde(rename = "multiply_adds_per_step")]
     pub macs_per_step: u64,
     /// Of all steps.
+    #[serde(rename = "multiply_adds")]
     pub macs: u64,
     /// Peak memory.
     pub memory: Memory,

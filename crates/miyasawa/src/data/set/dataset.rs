@@ -62,12 +62,12 @@ impl Dataset {
     /// side is 0 or channels are neither 1 nor 3.
     pub fn new(
         name: impl Into<String>,
-        geometry: Geometry,
+        geometry: impl Into<Geometry>,
         classes: Vec<String>,
         pixels: Vec<u8>,
         labels: Vec<u32>,
     ) -> Result<Self, DataError> {
-        let name = name.into();
+        let (name, geometry) = (name.into(), geometry.into());
         check_geometry(&name, geometry)?;
         check_labels(&name, &labels, classes.len())?;
         check_length(&name, geometry, labels.len(), pixels.len())?;
@@ -97,13 +97,13 @@ impl Dataset {
     /// a level outside its range.
     pub fn from_f32(
         name: impl Into<String>,
-        geometry: Geometry,
+        geometry: impl Into<Geometry>,
         classes: Vec<String>,
         values: &[f32],
         range: ValueRange,
         labels: Vec<u32>,
     ) -> Result<Self, DataError> {
-        let name = name.into();
+        let (name, geometry) = (name.into(), geometry.into());
         check_geometry(&name, geometry)?;
         check_length(&name, geometry, labels.len(), values.len())?;
         if let Some(at) = values.iter().position(|value| !range.holds(*value)) {

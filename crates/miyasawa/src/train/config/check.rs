@@ -53,8 +53,8 @@ impl TrainConfig {
         // A number of TOML has a sign: a larger seed could be written and not read back.
         check(i64::try_from(self.seed).is_ok(), "seed", self.seed, "0 to 9223372036854775807")?;
         self.network.check()?;
-        self.noise.check()?;
         self.check_noise_for_network()?;
+        self.noise.check()?;
         self.loss.check()?;
         self.check_loss_for_network()?;
         self.jem.check()?;
