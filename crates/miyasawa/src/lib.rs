@@ -56,6 +56,7 @@ mod infer;
 pub mod metrics;
 pub mod model;
 pub mod nn;
+mod normal;
 pub mod ood;
 pub mod ops;
 mod parallel;
