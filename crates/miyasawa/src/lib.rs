@@ -16,6 +16,23 @@
 //! | [`infer`], [`report`], [`demo`], [`compare`], [`experiment`] | your own images, figures and pages, a demonstration, models side by side, errors of the last two |
 //! | [`verify`], [`mod@bench`] | correctness and speed |
 //!
+//! # Features
+//!
+//! All four are on by default. Without them (`default-features = false`) the library opens, uses
+//! and verifies models.
+//!
+//! | feature | modules |
+//! | --- | --- |
+//! | none | [`predictor`], [`image`] (PNG and JPEG), [`checkpoint`], [`bundled`], [`model`], [`nn`], [`ops`], [`classifier`], [`explain`], [`metrics`], [`device`], [`verify`] |
+//! | `train` | [`train`], [`mod@bench`], [`data`], [`eval`] |
+//! | `robustness` | [`attack`], [`certify`], [`calibrate`], [`ood`], [`data`], [`eval`] |
+//! | `report` | [`report`], figures with captions (`image::Grid`) |
+//! | `codecs` | WebP, TIFF and BMP, and GIF to read |
+//! | `robustness`, `report` | [`trust`] |
+//! | `train`, `robustness`, `report` | [`compare`], [`demo`], [`experiment`] |
+//!
+//! # Example
+//!
 //! ```
 //! use miyasawa::{Device, model::{GradResNetConfig, JointModel}};
 //! use burn::tensor::Tensor;
@@ -32,30 +49,41 @@
 #![deny(unsafe_code)]
 
 pub mod atomic;
+#[cfg(feature = "robustness")]
 pub mod attack;
+#[cfg(feature = "train")]
 pub mod bench;
 pub mod bundled;
+#[cfg(feature = "robustness")]
 pub mod calibrate;
+#[cfg(feature = "robustness")]
 pub mod certify;
 pub mod checkpoint;
 pub mod classifier;
+#[cfg(all(feature = "train", feature = "robustness", feature = "report"))]
 pub mod compare;
+#[cfg(feature = "data")]
 pub mod data;
+#[cfg(all(feature = "train", feature = "robustness", feature = "report"))]
 pub mod demo;
 pub mod device;
 mod digest;
 mod eigen;
+#[cfg(feature = "data")]
 pub mod eval;
+#[cfg(all(feature = "train", feature = "robustness", feature = "report"))]
 pub mod experiment;
 pub mod explain;
+#[cfg(feature = "train")]
 #[doc(hidden)]
 pub mod fuzzing;
-
 pub mod image;
 mod infer;
 pub mod metrics;
 pub mod model;
 pub mod nn;
+mod normal;
+#[cfg(feature = "robustness")]
 pub mod ood;
 pub mod ops;
 mod parallel;
@@ -64,8 +92,11 @@ pub mod prelude;
 pub mod progress;
 pub mod random;
 pub mod range;
+#[cfg(feature = "report")]
 pub mod report;
+#[cfg(feature = "train")]
 pub mod train;
+#[cfg(all(feature = "robustness", feature = "report"))]
 pub mod trust;
 pub mod verify;
 

@@ -96,6 +96,7 @@ impl<P: FnMut(&Progress<'_>), S: Fn() -> bool> Monitor for Closures<P, S> {
 }
 
 /// A piece of some work: its shares are mapped to a range of the whole work's.
+#[cfg(feature = "data")]
 pub(crate) struct Piece<'m> {
     pub monitor: &'m mut dyn Monitor,
     /// The task that is reported instead of the piece's own.
@@ -104,6 +105,7 @@ pub(crate) struct Piece<'m> {
     pub range: [f64; 2],
 }
 
+#[cfg(all(feature = "robustness", feature = "report"))]
 impl<'m> Piece<'m> {
     /// A whole work under a name.
     pub fn named(monitor: &'m mut dyn Monitor, task: &'m str) -> Self {
@@ -111,6 +113,7 @@ impl<'m> Piece<'m> {
     }
 }
 
+#[cfg(feature = "data")]
 impl Monitor for Piece<'_> {
     fn progress(&mut self, progress: &Progress<'_>) {
         let [from, length] = self.range;

@@ -17,7 +17,6 @@ mod fab;
 mod hyperplane;
 mod journal;
 mod loss;
-mod norm;
 mod run;
 mod size;
 mod square;
@@ -25,10 +24,10 @@ mod stage;
 #[cfg(test)]
 mod tests;
 
+pub use crate::classifier::Norm;
 pub use descent::Pgd;
 pub use examples::{AdversarialExamples, Examples};
 pub use journal::{Journal, JournalError};
-pub use norm::Norm;
 pub use run::{
     AttackReport, AttackRow, Plan, SizeOrder, VERSION, noisy_unit_values, robust_accuracy,
     robust_accuracy_while, run, unit_values,

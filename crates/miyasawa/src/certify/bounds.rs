@@ -1,9 +1,6 @@
-//! Exact confidence bounds of a share, and the normal quantile.
+//! Exact confidence bounds of a share.
 
-use statrs::function::{
-    beta::beta_reg,
-    erf::{erfc, erfc_inv},
-};
+use statrs::function::beta::beta_reg;
 
 /// The `x` with `I_x(a, b) = p`, by bisection to the last bit: the incomplete beta function rises.
 fn beta_quantile(p: f64, a: f64, b: f64) -> f64 {
@@ -54,16 +51,6 @@ pub fn split_p_value(more: u64, n: u64) -> f64 {
     (2.0 * beta_reg(more as f64, (n - more + 1) as f64, 0.5)).min(1.0)
 }
 
-/// The standard normal quantile.
-pub fn normal_quantile(p: f64) -> f64 {
-    -std::f64::consts::SQRT_2 * erfc_inv(2.0 * p)
-}
-
-/// The probability that a standard normal variable exceeds `z`.
-pub(super) fn normal_tail(z: f64) -> f64 {
-    0.5 * erfc(z * std::f64::consts::FRAC_1_SQRT_2)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -88,14 +75,6 @@ mod tests {
                 "{hits}/{n}: {}",
                 upper_bound(hits, n, alpha)
             );
-        }
-        for (p, z) in [
-            (0.5, 0.0),
-            (0.975, 1.959_963_985),
-            (0.999_309_463, 3.198_577_514),
-            (0.1, -1.281_551_566),
-        ] {
-            assert!((normal_quantile(p) - z).abs() < 1e-6, "{p}: {}", normal_quantile(p));
         }
         assert!(
             (split_p_value(60, 100) - 0.056_887_934).abs() < 1e-8,

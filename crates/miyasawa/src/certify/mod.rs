@@ -17,7 +17,8 @@
 mod bounds;
 mod reach;
 
-pub use bounds::{lower_bound, normal_quantile, split_p_value, upper_bound};
+pub use crate::normal::quantile as normal_quantile;
+pub use bounds::{lower_bound, split_p_value, upper_bound};
 
 use crate::attack::unit_values;
 use crate::classifier::Classifier;

@@ -1,9 +1,7 @@
 //! The largest radius that can be certified, known before anything is drawn.
 
-use super::{
-    CHECKPOINTS, CertifyOptions,
-    bounds::{lower_bound, normal_quantile, normal_tail},
-};
+use super::{CHECKPOINTS, CertifyOptions, bounds::lower_bound};
+use crate::normal;
 
 impl CertifyOptions {
     /// The shares of `n` after which the bound is computed, and the `alpha` of each bound.
@@ -14,7 +12,7 @@ impl CertifyOptions {
 
     /// The radius that a lower bound of the class's probability certifies.
     pub(super) fn radius(&self, bound: f64) -> f64 {
-        if bound > 0.5 { 0.5 * self.sigma * normal_quantile(bound) } else { 0.0 }
+        if bound > 0.5 { 0.5 * self.sigma * normal::quantile(bound) } else { 0.0 }
     }
 
     /// The largest radius that can be certified, reached if all `n` draws agree; 0 if none can be.
@@ -29,7 +27,7 @@ impl CertifyOptions {
     /// if it is 10^15 or more.
     pub fn draws_for(&self, radius: f64) -> Option<u64> {
         // All of n draws bound the probability at alpha^(1/n).
-        let log_probability = (-normal_tail(radius / (0.5 * self.sigma))).ln_1p();
+        let log_probability = (-normal::tail(radius / (0.5 * self.sigma))).ln_1p();
         let draws = (self.checkpoints().1.ln() / log_probability).floor() + 1.0;
         (draws < 1e15).then_some(draws as u64)
     }

@@ -19,8 +19,7 @@ pub use container::{Precision, tensor_data};
 pub(crate) use opened::{Checked, Opened};
 
 use crate::atomic::{self, AtomicError};
-use crate::data::{CROP_SHARE, Geometry, ResizeMode, resize_image};
-use crate::image::{Image, ImageError};
+use crate::image::{CROP_SHARE, Geometry, Image, ImageError, ResizeMode, resize_image};
 use crate::model::{
     Architecture, Kind, Model, NOISE_LEVELS, ObjectiveName,
     params::{ParamError, ParamMap},
@@ -358,6 +357,7 @@ impl Checkpoint {
 
     /// As [`from_bytes`](Self::from_bytes) without checking the hash, for fuzzing, which never
     /// guesses a correct one.
+    #[cfg(feature = "train")]
     pub(crate) fn from_bytes_unchecked(bytes: &[u8], path: &Path) -> Result<Self, CheckpointError> {
         Self::read(&Opened::unchecked(bytes, path)?, path)
     }

@@ -50,6 +50,7 @@ impl<'b> Opened<'b> {
     ///
     /// # Errors
     /// If the bytes are not a checkpoint, are damaged, or were changed by another program.
+    #[cfg(any(test, feature = "train"))]
     pub fn new(bytes: &'b [u8], path: &Path) -> Result<Self, CheckpointError> {
         let opened = Self::unchecked(bytes, path)?;
         let (expected, found) = (opened.entry("sha256", path)?, opened.hash(|_| true));

@@ -170,7 +170,7 @@ mod tests {
             let classifier = defence.classifier(&model, SHAPE, &device);
             let fixed = [0.7f32, -1.1, 0.4, 0.2];
             let (_, gradient) = classifier.gradient(&x, &|_, _| fixed.to_vec());
-            let length = crate::attack::Norm::L2.length(&gradient);
+            let length = crate::classifier::Norm::L2.length(&gradient);
             let direction: Vec<f32> = gradient.iter().map(|g| g / length as f32).collect();
             let value = |step: f32| -> f64 {
                 let moved: Vec<f32> = x.iter().zip(&direction).map(|(x, d)| x + step * d).collect();

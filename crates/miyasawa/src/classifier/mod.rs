@@ -8,12 +8,14 @@
 mod autodiff;
 mod average;
 mod defence;
+mod norm;
 mod posterior;
 mod shared;
 
 pub use autodiff::Autodiff;
 pub use average::Average;
 pub use defence::{Defence, plain_classifier};
+pub use norm::Norm;
 pub use posterior::Posterior;
 
 use crate::metrics::argmax;

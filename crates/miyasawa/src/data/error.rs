@@ -3,10 +3,10 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use super::geometry::Geometry;
 use super::range::ValueRange;
 use crate::atomic::AtomicError;
 use crate::image::DecodeError;
+use crate::image::Geometry;
 
 /// What an [`ImageReader`](crate::data::ImageReader) says of an image that it cannot read.
 pub type ReadError = Box<dyn std::error::Error + Send + Sync>;

@@ -35,7 +35,6 @@
 mod batch;
 mod error;
 mod formats;
-mod geometry;
 mod notes;
 mod open;
 mod options;
@@ -45,21 +44,21 @@ mod set;
 #[cfg(test)]
 mod tests;
 
+pub use crate::image::{CROP_SHARE, Geometry, ResizeMode, resize_image};
 pub use batch::augment::{Augment, Padding, augment_into, gather, gather_augmented};
 pub use batch::order::{epoch_order, shard_order};
-pub use batch::resize::resize_image;
 pub use batch::stream::Stream;
 pub use error::{DataError, ReadError};
 pub use formats::search_paths::default_folder;
-pub use geometry::Geometry;
 pub use open::choose::{TrainTest, UnopenedSet};
+#[cfg(feature = "train")]
 pub(crate) use open::fuzzing;
 pub use open::gallery::TestSet;
 pub use open::opened::Images;
 pub use open::source::DataSource;
 pub use open::summary::{Description, Summary};
 pub use open::write_shards::Converted;
-pub use options::{CROP_SHARE, OpenOptions, ResizeMode, Streaming};
+pub use options::{OpenOptions, Streaming};
 pub use part::Part;
 pub use range::ValueRange;
 pub use set::dataset::Dataset;

@@ -1,36 +1,7 @@
 //! How a set is opened.
 
 use super::error::DataError;
-use super::geometry::Geometry;
-
-/// How images of another height and width come to the size that is wanted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ResizeMode {
-    /// Surround the image with the value 0 (black), equally on both sides; an odd pixel goes
-    /// below or right.
-    #[default]
-    Pad,
-    /// Surround the image with copies of its border.
-    PadEdge,
-    /// Resize (bicubic), keeping the aspect, so that the image covers the size, and crop its
-    /// centre.
-    Resize,
-    /// Resize (bilinear), keeping the aspect, so that the size is a share (0.875) of the
-    /// image's shorter side, and crop its centre: how networks for ImageNet are evaluated, 256
-    /// and then 224.
-    ResizeCrop,
-}
-
-/// The share of [`ResizeMode::ResizeCrop`]: 224 of 256.
-pub const CROP_SHARE: f64 = 0.875;
-
-impl ResizeMode {
-    /// Whether it pads images, which must then be no larger than the size wanted.
-    pub fn pads(self) -> bool {
-        matches!(self, Self::Pad | Self::PadEdge)
-    }
-}
+use crate::image::{CROP_SHARE, Geometry, ResizeMode};
 
 /// Whether images are decoded once and held in memory, or whenever they are needed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]

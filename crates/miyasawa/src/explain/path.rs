@@ -1,5 +1,5 @@
 use super::{class, level};
-use crate::attack::Norm;
+use crate::classifier::Norm;
 use crate::image::Image;
 use crate::infer::{to_images, to_tensor};
 use crate::model::{EnergyNetwork, JointModel, host};

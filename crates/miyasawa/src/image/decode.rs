@@ -1,12 +1,9 @@
-//! From the bytes of an image's file to samples, with the same rules for data sets and single
-//! images.
+//! From the bytes of an image's file to samples.
 
 use std::io::Cursor;
 
-use super::kind::{FORMAT_NAMES, sniff};
-use super::raster::{Opacity, Raster, Samples};
-use super::tiff_read::TiffFile;
-use super::{Depth, Image, ImageError};
+use super::kind::{FORMAT_NAMES, is_decoded};
+use super::raster::Raster;
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
 
 /// The most pixels an image may have, 16,384 x 16,384: more than any camera's single exposure.
@@ -46,73 +43,12 @@ pub enum DecodeError {
         /// The variety.
         found: String,
     },
-}
-
-/// A decoded image: 1 channel (grey) or 3, upright, without transparency.
-pub(crate) struct Decoded {
-    pub channels: usize,
-    pub height: usize,
-    pub width: usize,
-    pub samples: Samples,
-}
-
-impl Decoded {
-    /// From 8-bit values (C, H, W), as many as the shape says.
-    pub fn from_planes((channels, height, width): (usize, usize, usize), planes: &[u8]) -> Self {
-        let plane = height * width;
-        let at = |i: usize| planes[i % channels * plane + i / channels];
-        let samples = Samples::Eight((0..planes.len()).map(at).collect());
-        Self { channels, height, width, samples }
-    }
-
-    /// With how many bits its values were stored.
-    fn depth(&self) -> Depth {
-        match self.samples {
-            Samples::Eight(_) => Depth::Eight,
-            Samples::Sixteen(_) | Samples::Float(_) => Depth::Sixteen,
-        }
-    }
-
-    /// Converts it to an image, [to be stored](Image::depth) with the same number of bits.
-    ///
-    /// # Errors
-    ///
-    /// [`ImageError::Shape`] if it has no values.
-    pub fn into_image(self) -> Result<Image, ImageError> {
-        let (shape, depth) = ((self.channels, self.height, self.width), self.depth());
-        Ok(Image::new(shape, self.into_floats())?.with_depth(depth))
-    }
-
-    /// 8-bit values as (H, W, C); 16-bit samples are rounded to the nearest.
-    pub fn into_samples(self) -> Vec<u8> {
-        match self.samples {
-            Samples::Eight(samples) => samples,
-            // 65535 = 257 * 255, so this is round(v * 255 / 65535).
-            Samples::Sixteen(samples) => {
-                samples.into_iter().map(|v| ((u32::from(v) + 128) / 257) as u8).collect()
-            }
-            Samples::Float(samples) => {
-                samples.into_iter().map(|v| (v * 255.0).round() as u8).collect()
-            }
-        }
-    }
-
-    /// 8-bit values as (C, H, W); 16-bit samples are rounded to the nearest.
-    pub fn into_bytes(self) -> Vec<u8> {
-        let channels = self.channels;
-        planes(&self.into_samples(), channels, |v| v)
-    }
-
-    /// Values in [-1, 1] as (C, H, W), 16-bit samples with all their precision.
-    pub fn into_floats(self) -> Vec<f32> {
-        match self.samples {
-            Samples::Eight(samples) => planes(&samples, self.channels, crate::range::normalise),
-            Samples::Sixteen(samples) => {
-                planes(&samples, self.channels, |v| f32::from(v) / 32767.5 - 1.0)
-            }
-            Samples::Float(samples) => planes(&samples, self.channels, |v| 2.0 * v - 1.0),
-        }
-    }
+    /// A format that needs the feature `codecs`, which this build lacks.
+    #[error("this build reads no {format}: build with the feature `codecs`")]
+    NotBuilt {
+        /// WebP, TIFF, ..
+        format: &'static str,
+    },
 }
 
 /// Samples (H, W, C) as planes (C, H, W).
@@ -124,40 +60,10 @@ pub(crate) fn planes<S: Copy, T>(
     (0..channels).flat_map(|c| samples[c..].iter().step_by(channels)).map(|&v| convert(v)).collect()
 }
 
-/// Decodes an image.
-///
-/// EXIF orientation is applied. Transparent pixels are laid over white, as a page shows them:
-/// dropping alpha would reveal the colour that an editor left under it, usually black. Values stay
-/// as stored (gamma-encoded, colour profiles are not applied). Palettes, 1, 2 and 4 bits become 8;
-/// CMYK becomes RGB; float values, of TIFF, must lie in [0, 1]. Of several images in a file the
-/// first is taken.
-pub(crate) fn decode(bytes: &[u8]) -> Result<Decoded, DecodeError> {
-    let raster = match sniff(bytes)? {
-        (ImageFormat::Tiff, _) => TiffFile::open(bytes.into())?.unscaled(0)?,
-        (format, name) => open(bytes, format, name)?.raster()?,
-    };
-    Ok(flatten(raster))
-}
-
-/// Lays transparent pixels over white.
-pub(super) fn flatten(raster: Raster) -> Decoded {
-    let Raster { channels, height, width, .. } = raster;
-    let Some(opacity) = raster.opacity else {
-        return Decoded { channels, height, width, samples: raster.samples };
-    };
-    let samples = match raster.samples {
-        Samples::Eight(samples) => Samples::Eight(over_white(&samples, channels, opacity)),
-        Samples::Sixteen(samples) => Samples::Sixteen(over_white(&samples, channels, opacity)),
-        Samples::Float(samples) => {
-            let pixel = |pixel: &[f32]| {
-                let alpha = pixel[channels];
-                let share = if opacity == Opacity::Straight { alpha } else { 1.0 };
-                pixel[..channels].iter().map(|v| v * share + 1.0 - alpha).collect::<Vec<_>>()
-            };
-            Samples::Float(samples.chunks_exact(channels + 1).flat_map(pixel).collect())
-        }
-    };
-    Decoded { channels, height, width, samples }
+/// An image (C, H, W) as samples (H, W, C).
+pub(crate) fn interleave(image: &[u8], channels: usize) -> Vec<u8> {
+    let plane = image.len() / channels;
+    (0..plane).flat_map(|at| image[at..].iter().step_by(plane)).copied().collect()
 }
 
 /// An image whose header was read.
@@ -186,6 +92,9 @@ pub(super) fn open<'b>(
     format: ImageFormat,
     name: &'static str,
 ) -> Result<Opened<'b>, DecodeError> {
+    if !is_decoded(format) {
+        return Err(DecodeError::NotBuilt { format: name });
+    }
     let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
     // Dimensions are bounded below; this bounds what else a decoder may allocate.
     let mut limits = Limits::default();
@@ -240,27 +149,6 @@ pub(super) fn one_line(error: impl std::fmt::Display) -> String {
     error.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// Lays pixels of some channels and alpha over white, rounding to the nearest.
-fn over_white<T>(samples: &[T], channels: usize, opacity: Opacity) -> Vec<T>
-where
-    T: Copy + Into<u64> + TryFrom<u64> + image::Primitive,
-{
-    let full: u64 = T::max_value().into();
-    let mut out = Vec::with_capacity(samples.len() / (channels + 1) * channels);
-    for pixel in samples.chunks_exact(channels + 1) {
-        let alpha: u64 = pixel[channels].into();
-        for &value in &pixel[..channels] {
-            let value: u64 = value.into();
-            let over = match opacity {
-                Opacity::Straight => (value * alpha + full * (full - alpha) + full / 2) / full,
-                Opacity::Premultiplied => (value + full - alpha).min(full),
-            };
-            out.push(T::try_from(over).unwrap_or(T::max_value()));
-        }
-    }
-    out
-}
-
 /// Whether a JPEG file has an end-of-image marker after its first scan begins. Inside the data of a
 /// scan 0xff is followed by 0 or a restart marker (ITU T.81, B.1.1.5), so the marker cannot occur
 /// there by chance; thumbnails, which have a marker of their own, come before.
@@ -282,4 +170,17 @@ fn jpeg_is_ended(bytes: &[u8]) -> bool {
     }
     // Not a valid sequence of segments: the decoder decides.
     bytes.windows(2).any(|pair| pair == [0xff, 0xd9])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn interleaving_is_the_inverse_of_planes() {
+        let image: Vec<u8> = (0..24).collect();
+        assert_eq!(interleave(&image, 3)[..6], [0, 8, 16, 1, 9, 17]);
+        assert_eq!(planes(&interleave(&image, 3), 3, |v| v), image);
+        assert_eq!(interleave(&image, 1), image);
+    }
 }

@@ -1,19 +1,16 @@
 //! Encoding an image and its metadata as the bytes of a file.
 
-use std::io::Cursor;
-
-use image::codecs::bmp::BmpEncoder;
 use image::codecs::jpeg::{JpegEncoder, PixelDensity, PixelDensityUnit};
 use image::{ExtendedColorType, ImageEncoder};
 use png::chunk::ChunkType;
 
 use super::kind::Format;
 use super::metadata::{Metadata, Unit, segments, xmp_chunk, xmp_segment};
-use super::numbers::Scale;
 use super::raster::Opacity;
 use super::tags::Tags;
+#[cfg(feature = "codecs")]
 use super::tiff_write::TiffPages;
-use super::{Depth, Image, MAX_PIXELS, file::sixteen_bits, metadata::MOST_IN_JPEG};
+use super::{Depth, Image, MAX_PIXELS, Scale, file::sixteen_bits, metadata::MOST_IN_JPEG};
 use crate::range::denormalise;
 
 /// Quality of JPEG files written, of 100, unless the file that was read had a higher one: high,
@@ -25,9 +22,12 @@ pub(super) struct Content<'c> {
     pub image: &'c Image,
     /// Opacity in [0, 1], and how it applies to the colours.
     pub alpha: Option<(&'c [f32], Opacity)>,
+    /// For TIFF.
+    #[cfg_attr(not(feature = "codecs"), allow(dead_code))]
     pub scale: Option<Scale>,
     pub metadata: &'c Metadata,
     /// The descriptive tags of the metadata, for TIFF.
+    #[cfg_attr(not(feature = "codecs"), allow(dead_code))]
     pub tags: Tags,
 }
 
@@ -38,6 +38,7 @@ impl Content<'_> {
     }
 
     /// The bits of a sample in formats that hold more than 8.
+    #[cfg(feature = "codecs")]
     pub fn wide_depth(&self) -> Depth {
         self.image.depth()
     }
@@ -85,13 +86,19 @@ pub(super) fn encode(format: Format, content: &Content<'_>) -> Result<Vec<u8>, S
     match format {
         Format::Png => png(content, size).map_err(|e| text(&e)),
         Format::Jpeg => jpeg(content, size).map_err(|e| text(&e)),
+        #[cfg(feature = "codecs")]
         Format::WebP => webp(content, size).map_err(|e| text(&e)),
+        #[cfg(feature = "codecs")]
         Format::Bmp => bmp(content, size).map_err(|e| text(&e)),
+        #[cfg(feature = "codecs")]
         Format::Tiff => {
             let mut pages = TiffPages::new();
             pages.add(content).map_err(|e| text(&e))?;
             Ok(pages.finish())
         }
+        // Callers ask [`Format::is_built`] first.
+        #[cfg(not(feature = "codecs"))]
+        _ => Err("a format that needs the feature `codecs`".to_owned()),
     }
 }
 
@@ -201,6 +208,7 @@ fn jpeg(content: &Content<'_>, (width, height): (u32, u32)) -> Result<Vec<u8>, i
     Ok(bytes)
 }
 
+#[cfg(feature = "codecs")]
 fn webp(
     content: &Content<'_>,
     (width, height): (u32, u32),
@@ -222,10 +230,11 @@ fn webp(
     Ok(bytes)
 }
 
+#[cfg(feature = "codecs")]
 fn bmp(content: &Content<'_>, (width, height): (u32, u32)) -> Result<Vec<u8>, image::ImageError> {
     let (samples, colour) = opaque_samples(content);
-    let mut bytes = Cursor::new(Vec::new());
-    BmpEncoder::new(&mut bytes).write_image(&samples, width, height, colour)?;
+    let mut bytes = std::io::Cursor::new(Vec::new());
+    image::codecs::bmp::BmpEncoder::new(&mut bytes).write_image(&samples, width, height, colour)?;
     Ok(bytes.into_inner())
 }
 

@@ -5,6 +5,13 @@ use std::path::PathBuf;
 use super::decode::DecodeError;
 use crate::atomic::AtomicError;
 
+/// The endings of names of files that this build writes.
+const ENDINGS: &str = if cfg!(feature = "codecs") {
+    ".png, .jpg, .jpeg, .webp, .tif, .tiff or .bmp"
+} else {
+    ".png, .jpg or .jpeg"
+};
+
 /// An image could not be opened, changed or saved. Every message is one line; those about files
 /// begin with the path.
 #[derive(Debug, thiserror::Error)]
@@ -27,10 +34,21 @@ pub enum ImageError {
         source: DecodeError,
     },
     /// The name's extension is not that of a format that can be written.
-    #[error("{}: cannot determine the format to write: expected a name ending in .png, .jpg, .jpeg, .webp, .tif, .tiff or .bmp", path.display())]
+    #[error(
+        "{}: cannot determine the format to write: expected a name ending in {ENDINGS}",
+        path.display()
+    )]
     Extension {
         /// The file that was to be written.
         path: PathBuf,
+    },
+    /// The format to write needs the feature `codecs`, which this build lacks.
+    #[error("{}: this build writes no {format}: build with the feature `codecs`", path.display())]
+    NotBuilt {
+        /// The file that was to be written.
+        path: PathBuf,
+        /// The format.
+        format: &'static str,
     },
     /// The image cannot be stored in the format, for example because it is too large for it.
     #[error("{}: cannot be stored as {format}: {found}", path.display())]

@@ -10,8 +10,8 @@ use super::{Image, ImageError, ImageFile};
 use crate::atomic::write_atomic;
 
 impl Image {
-    /// Opens a PNG, JPEG, WebP, TIFF, BMP or GIF file; its content, not its name, determines the
-    /// format.
+    /// Opens a PNG or JPEG file or, with the feature `codecs`, a WebP, TIFF, BMP or GIF file; its
+    /// content, not its name, determines the format.
     ///
     /// Grey images have 1 channel, colour 3. 16-bit samples keep their precision, and the image is
     /// [to be stored](Image::depth) with 16 bits again. EXIF orientation is applied, transparency
@@ -56,20 +56,20 @@ impl Image {
     ///
     /// # Errors
     ///
-    /// [`ImageError::Extension`].
+    /// [`ImageError::Extension`] or [`ImageError::NotBuilt`].
     pub fn check_extension(path: impl AsRef<Path>) -> Result<(), ImageError> {
         format_of(path.as_ref()).map(drop)
     }
 
-    /// Saves the image in the format of the name's extension: PNG, JPEG (quality 95), WebP
-    /// (lossless), TIFF or BMP; with its own [depth](Image::depth) where the format has it, else
+    /// Saves the image in the format of the name's extension: PNG, JPEG (quality 95) or, with the
+    /// feature `codecs`, WebP (lossless), TIFF or BMP; with its own [depth](Image::depth) where the format has it, else
     /// with 8 bits a value. Values are clipped to [-1, 1]. The file is written completely or not at
     /// all.
     ///
     /// # Errors
     ///
-    /// [`ImageError::Extension`], [`ImageError::Encode`] or [`ImageError::Write`], which name the
-    /// path.
+    /// [`ImageError::Extension`], [`ImageError::NotBuilt`], [`ImageError::Encode`] or
+    /// [`ImageError::Write`], which name the path.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), ImageError> {
         let path = path.as_ref();
         self.save_as(path, format_of(path)?)
@@ -99,6 +99,7 @@ impl Image {
     }
 
     fn encode(&self, path: &Path, format: Format) -> Result<Vec<u8>, ImageError> {
+        check_built(path, format)?;
         let (metadata, tags) = (&Metadata::default(), Tags::default());
         encode(format, &Content { image: self, alpha: None, scale: None, metadata, tags }).map_err(
             |found| ImageError::Encode { path: path.to_owned(), format: format.name(), found },
@@ -107,7 +108,18 @@ impl Image {
 }
 
 fn format_of(path: &Path) -> Result<Format, ImageError> {
-    Format::of_name(path).ok_or_else(|| ImageError::Extension { path: path.to_owned() })
+    let found = Format::of_name(path);
+    let format = found.ok_or_else(|| ImageError::Extension { path: path.to_owned() })?;
+    check_built(path, format)?;
+    Ok(format)
+}
+
+/// Checks that this build writes a format.
+pub(super) fn check_built(path: &Path, format: Format) -> Result<(), ImageError> {
+    if format.is_built() {
+        return Ok(());
+    }
+    Err(ImageError::NotBuilt { path: path.to_owned(), format: format.name() })
 }
 
 /// A value, clipped to [-1, 1], as 16 bits.

@@ -16,7 +16,11 @@ const FORMATS: [(ImageFormat, &str); 6] = [
     (ImageFormat::Gif, "GIF"),
 ];
 
-/// All of [`FORMATS`], for messages.
+/// The formats that this build reads, for messages.
+#[cfg(not(feature = "codecs"))]
+pub(crate) const FORMAT_NAMES: &str = "PNG or JPEG";
+/// The formats that this build reads, for messages: all of [`FORMATS`].
+#[cfg(feature = "codecs")]
 pub(crate) const FORMAT_NAMES: &str = "PNG, JPEG, WebP, TIFF, BMP or GIF";
 
 /// A format that images are written in.
@@ -69,6 +73,12 @@ impl Format {
         }
     }
 
+    /// Whether this build reads and writes it: PNG and JPEG always, the others with the feature
+    /// `codecs`.
+    pub const fn is_built(self) -> bool {
+        cfg!(feature = "codecs") || matches!(self, Self::Png | Self::Jpeg)
+    }
+
     /// Its name.
     pub fn name(self) -> &'static str {
         match self {
@@ -116,6 +126,11 @@ pub(super) fn sniff(bytes: &[u8]) -> Result<(ImageFormat, &'static str), DecodeE
             not(format!("bytes that begin with {begin}"))
         }
     }
+}
+
+/// Whether this build decodes a format.
+pub(super) const fn is_decoded(format: ImageFormat) -> bool {
+    cfg!(feature = "codecs") || matches!(format, ImageFormat::Png | ImageFormat::Jpeg)
 }
 
 /// Whether bytes begin as a TIFF file does, classic or big.
@@ -224,6 +239,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[cfg(feature = "codecs")]
     fn messages_name_every_format() {
         let names: Vec<&str> = FORMATS.iter().map(|(_, name)| *name).collect();
         let (last, others) = names.split_last().unwrap();

@@ -86,6 +86,7 @@ impl Metadata {
     }
 
     /// Reads the metadata in a directory of a TIFF file.
+    #[cfg(feature = "codecs")]
     pub(super) fn from_tiff(reader: &Reader<'_>, at: u64) -> Self {
         let (all, _) = reader.directory(at).unwrap_or_default();
         let bytes = |id: u16| all.iter().find(|tag| tag.id == id).map(|tag| tag.data.clone());
@@ -224,6 +225,7 @@ impl Metadata {
     }
 
     /// The EXIF block for a format that cannot store the resolution otherwise.
+    #[cfg(feature = "codecs")]
     pub(super) fn exif_with_resolution(&self) -> Option<Vec<u8>> {
         self.exif.clone().or_else(|| {
             let density = self.density?;

@@ -1,39 +1,68 @@
 //! Single images: opened from files, resized, saved, and laid out as figures.
 //!
-//! An [`Image`] holds values in [-1, 1] as the networks see them. [`Grid`] lays images out in rows
-//! and columns with captions.
+//! An [`Image`] holds values in [-1, 1] as the networks see them. `Grid` (feature `report`) lays
+//! images out in rows and columns with captions.
+//!
+//! PNG and JPEG are always read and written; WebP, TIFF and BMP, and GIF to read, need the feature
+//! `codecs`. A build without it returns [`DecodeError::NotBuilt`] or [`ImageError::NotBuilt`].
 
 mod bilinear;
 mod decode;
+#[cfg(feature = "data")]
+mod decoded;
 mod encode;
 mod error;
 mod file;
+mod fit;
+mod geometry;
+#[cfg(feature = "report")]
 mod grid;
 mod kind;
 mod metadata;
+#[cfg(not(feature = "codecs"))]
+mod no_tiff;
 mod noise_level;
+#[cfg(feature = "codecs")]
 mod numbers;
 mod page;
-#[cfg(test)]
+#[cfg(all(test, feature = "codecs"))]
 mod page_tests;
 mod raster;
 mod resample;
 mod tags;
-#[cfg(test)]
+#[cfg(all(test, feature = "codecs"))]
 mod tests;
+#[cfg(feature = "report")]
 mod text;
+#[cfg(feature = "codecs")]
 mod tiff_read;
+#[cfg(feature = "codecs")]
 mod tiff_write;
 
-pub(crate) use bilinear::{Window, bilinear, resize_crop};
+pub(crate) use bilinear::resize_crop;
+#[cfg(feature = "data")]
+pub(crate) use bilinear::{Window, bilinear};
+pub(crate) use decode::planes;
 pub use decode::{DecodeError, MAX_PIXELS};
-pub(crate) use decode::{Decoded, decode, planes};
 pub use error::ImageError;
+pub use fit::{CROP_SHARE, ResizeMode, resize_image};
+pub use geometry::Geometry;
+#[cfg(feature = "report")]
 pub use grid::{Grid, GridRow, grid};
-pub(crate) use kind::FORMAT_NAMES;
 pub use kind::Format;
+#[cfg(not(feature = "codecs"))]
+pub(in crate::image) use no_tiff::{Scale, TiffFile};
 pub use page::{ImageFile, ImageWriter, Page};
 pub(crate) use resample::cover;
+#[cfg(feature = "data")]
+pub(crate) use {
+    decode::interleave,
+    decoded::{Decoded, decode},
+    fit::resize_crop_planes,
+    kind::FORMAT_NAMES,
+};
+#[cfg(feature = "codecs")]
+pub(in crate::image) use {numbers::Scale, tiff_read::TiffFile};
 
 use crate::random::evaluation_noise;
 use crate::range::normalise;
@@ -137,7 +166,7 @@ impl Image {
         self.depth
     }
 
-    /// An image from 8-bit values (C, H, W), such as an image of a [`crate::data::Dataset`].
+    /// An image from 8-bit values (C, H, W), such as an image of a `data::Dataset`.
     ///
     /// # Errors
     ///

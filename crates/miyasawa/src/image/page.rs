@@ -11,11 +11,10 @@ use super::decode::{DecodeError, open};
 use super::encode::{Content, encode, over_white};
 use super::kind::{Format, sniff};
 use super::metadata::Metadata;
-use super::numbers::Scale;
 use super::raster::{Opacity, Raster, Samples};
-use super::tiff_read::TiffFile;
+#[cfg(feature = "codecs")]
 use super::tiff_write::TiffPages;
-use super::{Depth, Image, ImageError, planes};
+use super::{Depth, Image, ImageError, Scale, TiffFile, file::check_built, planes};
 use crate::atomic::write_atomic;
 use crate::range::normalise;
 
@@ -84,7 +83,7 @@ impl ImageFile {
         let (tiff, mut notes) = match format {
             ImageFormat::Tiff => {
                 let mut tiff = TiffFile::open(Arc::clone(&bytes))?;
-                let notes = std::mem::take(&mut tiff.notes);
+                let notes = tiff.take_notes();
                 (Some(tiff), notes)
             }
             _ => {
@@ -142,7 +141,7 @@ impl ImageFile {
         let (raster, mut metadata, scale) = match &self.tiff {
             Some(tiff) => {
                 let raster = tiff.raster(page).map_err(error)?;
-                let scale = tiff.scale.filter(|_| matches!(raster.samples, Samples::Float(_)));
+                let scale = tiff.scale().filter(|_| matches!(raster.samples, Samples::Float(_)));
                 (raster, tiff.metadata(page), scale)
             }
             None => {
@@ -292,6 +291,7 @@ impl Page {
 /// Pages to be written to a file of a format.
 pub struct ImageWriter {
     format: Format,
+    #[cfg(feature = "codecs")]
     tiff: TiffPages,
     bytes: Vec<u8>,
     pages: usize,
@@ -300,7 +300,13 @@ pub struct ImageWriter {
 impl ImageWriter {
     /// A file of a format, still empty.
     pub fn new(format: Format) -> Self {
-        Self { format, tiff: TiffPages::new(), bytes: Vec::new(), pages: 0 }
+        Self {
+            format,
+            #[cfg(feature = "codecs")]
+            tiff: TiffPages::new(),
+            bytes: Vec::new(),
+            pages: 0,
+        }
     }
 
     /// Whether the format has room for one more page.
@@ -312,8 +318,10 @@ impl ImageWriter {
     ///
     /// # Errors
     ///
-    /// [`ImageError::Encode`] if the format cannot hold it, for example because it is too large.
+    /// [`ImageError::Encode`] if the format cannot hold it, for example because it is too large;
+    /// [`ImageError::NotBuilt`].
     pub fn add(&mut self, path: &Path, page: &Page) -> Result<(), ImageError> {
+        check_built(path, self.format)?;
         let error =
             |found| ImageError::Encode { path: path.to_owned(), format: self.format.name(), found };
         if !self.has_room() {
@@ -331,6 +339,7 @@ impl ImageWriter {
             metadata: &metadata,
         };
         match self.format {
+            #[cfg(feature = "codecs")]
             Format::Tiff => {
                 self.tiff.add(&content).map_err(|e| error(e.to_string().replace('\n', " ")))?
             }
@@ -342,7 +351,11 @@ impl ImageWriter {
 
     /// The bytes of the file.
     pub fn into_bytes(self) -> Vec<u8> {
-        if self.format == Format::Tiff { self.tiff.finish() } else { self.bytes }
+        #[cfg(feature = "codecs")]
+        if self.format == Format::Tiff {
+            return self.tiff.finish();
+        }
+        self.bytes
     }
 
     /// Writes the file, completely or not at all.

@@ -6,7 +6,8 @@ use image::DynamicImage;
 pub(crate) enum Samples {
     Eight(Vec<u8>),
     Sixteen(Vec<u16>),
-    /// Of the range [0, 1], though values beyond may occur.
+    /// Of the range [0, 1], though values beyond may occur; of TIFF alone.
+    #[cfg_attr(not(feature = "codecs"), allow(dead_code))]
     Float(Vec<f32>),
 }
 
@@ -15,7 +16,8 @@ pub(crate) enum Samples {
 pub(super) enum Opacity {
     /// The colours are those of the opaque image.
     Straight,
-    /// The colours are multiplied by alpha (premultiplied).
+    /// The colours are multiplied by alpha (premultiplied): of TIFF alone.
+    #[cfg_attr(not(feature = "codecs"), allow(dead_code))]
     Premultiplied,
 }
 

@@ -1,21 +1,16 @@
 //! Tags of the directories that TIFF files and EXIF blocks are made of (TIFF 6.0, section 2; EXIF
 //! 2.32, section 4.6).
 
-/// Tags by their numbers.
-pub(super) const SUBFILE: u16 = 254;
-pub(super) const OLD_SUBFILE: u16 = 255;
-pub(super) const PHOTOMETRIC: u16 = 262;
+// Tags by their numbers.
 const ORIENTATION: u16 = 274;
 pub(super) const X_RESOLUTION: u16 = 282;
 pub(super) const Y_RESOLUTION: u16 = 283;
 pub(super) const RESOLUTION_UNIT: u16 = 296;
-pub(super) const SUB_DIRECTORIES: u16 = 330;
-pub(super) const EXTRA_SAMPLES: u16 = 338;
 pub(super) const XMP: u16 = 700;
+#[cfg(feature = "codecs")]
 pub(super) const ICC: u16 = 34675;
 pub(super) const EXIF: u16 = 34665;
 pub(super) const GPS: u16 = 34853;
-pub(super) const DNG_VERSION: u16 = 50706;
 const INTEROPERABILITY: u16 = 40965;
 const PIXEL_WIDTH: u16 = 40962;
 const PIXEL_HEIGHT: u16 = 40963;
@@ -54,6 +49,7 @@ pub(super) struct Tag {
     pub data: Vec<u8>,
 }
 
+#[cfg(feature = "codecs")]
 impl Tag {
     pub fn short(id: u16, value: u16) -> Self {
         Self { id, kind: 3, data: value.to_ne_bytes().to_vec() }
@@ -63,7 +59,9 @@ impl Tag {
         let (n, d) = fraction(value);
         Self { id, kind: 5, data: [n.to_ne_bytes(), d.to_ne_bytes()].concat() }
     }
+}
 
+impl Tag {
     /// Its integers.
     pub fn numbers(&self) -> Vec<u64> {
         let read = |bytes: &[u8]| match *bytes {
@@ -90,6 +88,7 @@ impl Tag {
 }
 
 /// A number as a fraction: exact for integers, to 1e-4 for others.
+#[cfg(feature = "codecs")]
 pub(super) fn fraction(value: f64) -> (u32, u32) {
     let integer = (value - value.round()).abs() < 1e-4 || value > 400_000.0;
     if integer { (value.round() as u32, 1) } else { ((value * 10_000.0).round() as u32, 10_000) }
@@ -217,6 +216,7 @@ impl Tags {
         Some(Self { main, exif, gps })
     }
 
+    #[cfg(feature = "codecs")]
     pub fn is_empty(&self) -> bool {
         let Self { main, exif, gps } = self;
         main.is_empty() && exif.is_empty() && gps.is_empty()
@@ -234,6 +234,7 @@ impl Tags {
     }
 
     /// Builds an EXIF block of the tags.
+    #[cfg(feature = "codecs")]
     pub fn to_block(&self) -> Vec<u8> {
         let order = if cfg!(target_endian = "little") { b"II" } else { b"MM" };
         let mut block = [&order[..], &42u16.to_ne_bytes(), &8u32.to_ne_bytes()].concat();
@@ -256,6 +257,7 @@ impl Tags {
 }
 
 /// Appends a directory, followed by its values.
+#[cfg(feature = "codecs")]
 fn append(block: &mut Vec<u8>, tags: &[Tag]) {
     let mut values = Vec::new();
     let values_at = block.len() + 2 + 12 * tags.len() + 4;
@@ -310,7 +312,7 @@ pub(super) fn set_upright(block: &mut [u8], (width, height): (usize, usize)) {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "codecs"))]
 mod tests {
     use super::*;
 

@@ -11,8 +11,18 @@ use super::decode::{DecodeError, MAX_PIXELS, check_size, one_line};
 use super::kind::RAW;
 use super::metadata::Metadata;
 use super::numbers::{Kind, Numbers, Scale, Wide, short};
-use super::raster::{Opacity, Raster, Samples};
-use super::tags::{self, Reader, Tag};
+#[cfg(feature = "data")]
+use super::raster::Samples;
+use super::raster::{Opacity, Raster};
+use super::tags::{Reader, Tag};
+
+// Tags by their numbers.
+const SUBFILE: u16 = 254;
+const OLD_SUBFILE: u16 = 255;
+const PHOTOMETRIC: u16 = 262;
+const SUB_DIRECTORIES: u16 = 330;
+const EXTRA_SAMPLES: u16 = 338;
+const DNG_VERSION: u16 = 50706;
 
 /// The most pages that are read.
 const MOST_PAGES: usize = 1 << 16;
@@ -41,9 +51,9 @@ pub(super) struct TiffFile {
     decoder: Mutex<Open>,
     pages: Vec<PageAt>,
     /// The scale of all pages, unless the type of their samples determines it.
-    pub scale: Option<Scale>,
+    scale: Option<Scale>,
     /// Notes for the user.
-    pub notes: Vec<String>,
+    notes: Vec<String>,
 }
 
 pub(super) fn unsupported(found: impl Into<String>) -> DecodeError {
@@ -84,8 +94,8 @@ impl TiffFile {
             }
             let Some((all, next)) = reader.directory(at) else { break };
             // Thumbnails, smaller copies and masks are not pages.
-            let subfile = first_number(&all, tags::SUBFILE).unwrap_or(0) & 5 != 0;
-            if index > 0 && (subfile || first_number(&all, tags::OLD_SUBFILE) == Some(2)) {
+            let subfile = first_number(&all, SUBFILE).unwrap_or(0) & 5 != 0;
+            if index > 0 && (subfile || first_number(&all, OLD_SUBFILE) == Some(2)) {
                 small += 1;
             } else {
                 match page(&mut decoder, index, at, &all) {
@@ -115,6 +125,16 @@ impl TiffFile {
         let mut file = Self { bytes, decoder: Mutex::new(decoder), pages, scale: None, notes };
         file.find_scale()?;
         Ok(file)
+    }
+
+    /// Takes the notes for the user.
+    pub fn take_notes(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.notes)
+    }
+
+    /// The scale of all pages, unless the type of their samples determines it.
+    pub fn scale(&self) -> Option<Scale> {
+        self.scale
     }
 
     pub fn pages(&self) -> usize {
@@ -198,6 +218,7 @@ impl TiffFile {
     ///
     /// # Errors
     /// If the page needs one.
+    #[cfg(feature = "data")]
     pub fn unscaled(&self, page: usize) -> Result<Raster, DecodeError> {
         if let Some(Scale { kind, low, high, .. }) = self.scale
             && !(kind.is_float() && low == 0.0 && high == 1.0)
@@ -249,20 +270,20 @@ fn page(
     at: u64,
     all: &[Tag],
 ) -> Result<(PageAt, u64), DecodeError> {
-    if first_number(all, tags::PHOTOMETRIC) == Some(3) {
+    if first_number(all, PHOTOMETRIC) == Some(3) {
         return Err(unsupported("colours of a palette: save it as RGB"));
     }
     decoder.seek_to_image(index).map_err(explained)?;
     let (width, height) = decoder.dimensions().map_err(explained)?;
     check_size("TIFF", (width, height))?;
     let color = decoder.colortype().map_err(explained)?;
-    let alpha = match first_number(all, tags::EXTRA_SAMPLES) {
+    let alpha = match first_number(all, EXTRA_SAMPLES) {
         Some(1) => Some(Opacity::Premultiplied),
         // Some programs write alpha without declaring it.
         Some(0 | 2) | None => Some(Opacity::Straight),
         _ => None,
     };
-    let extra = first_number(all, tags::EXTRA_SAMPLES);
+    let extra = first_number(all, EXTRA_SAMPLES);
     let opacity = match color {
         ColorType::Gray(_) | ColorType::RGB(_) | ColorType::CMYK(8 | 16) | ColorType::YCbCr(8) => {
             None
@@ -315,12 +336,10 @@ fn first_number(all: &[Tag], id: u16) -> Option<u64> {
 fn is_raw(reader: &Reader<'_>) -> bool {
     const SENSOR: [u64; 2] = [32803, 34892];
     let Some((main, _)) = reader.directory(reader.first) else { return false };
-    let sensor = |all: &[Tag]| {
-        first_number(all, tags::PHOTOMETRIC).is_some_and(|kind| SENSOR.contains(&kind))
-    };
-    let below =
-        main.iter().filter(|tag| tag.id == tags::SUB_DIRECTORIES).flat_map(Tag::numbers).take(16);
-    first_number(&main, tags::DNG_VERSION).is_some()
+    let sensor =
+        |all: &[Tag]| first_number(all, PHOTOMETRIC).is_some_and(|kind| SENSOR.contains(&kind));
+    let below = main.iter().filter(|tag| tag.id == SUB_DIRECTORIES).flat_map(Tag::numbers).take(16);
+    first_number(&main, DNG_VERSION).is_some()
         || sensor(&main)
         || below.filter_map(|at| reader.directory(at)).any(|(all, _)| sensor(&all))
 }

@@ -2,7 +2,7 @@
 //! values that may have been clipped.
 
 use crate::image::Image;
-use statrs::function::erf::erf;
+use crate::normal::{clipped_moments, mean_beyond};
 
 /// Pixels on each side of a pixel whose mean estimates its clean value.
 const REACH: usize = 3;
@@ -10,30 +10,6 @@ const REACH: usize = 3;
 const ENTRIES: usize = 512;
 /// Share of clipped values below which an image is unchanged.
 const FEW: f64 = 0.001;
-
-fn density(z: f64) -> f64 {
-    (-0.5 * z * z).exp() / (2.0 * std::f64::consts::PI).sqrt()
-}
-
-/// The share of the standard normal distribution above `z`.
-fn share_above(z: f64) -> f64 {
-    0.5 * (1.0 - erf(z / std::f64::consts::SQRT_2))
-}
-
-/// The mean of a number with the normal distribution `N(m, sigma^2)`, clipped to [-1, 1].
-fn clipped_mean(m: f64, sigma: f64) -> f64 {
-    let (a, b) = ((-1.0 - m) / sigma, (1.0 - m) / sigma);
-    let (low, high) = (1.0 - share_above(a), share_above(b));
-    high - low + m * (1.0 - low - high) + sigma * (density(a) - density(b))
-}
-
-/// The mean of `N(m, sigma^2)` beyond 1: `m + sigma*phi(z)/(1 - Phi(z))` with `z = (1 - m)/sigma`.
-fn mean_beyond(m: f64, sigma: f64) -> f64 {
-    let z = (1.0 - m) / sigma;
-    // Far out both terms of the quotient are tiny: its asymptotic value.
-    let ratio = if z > 6.0 { z + 1.0 / z } else { density(z) / share_above(z) };
-    m + sigma * ratio
-}
 
 /// The image with noise of the level `sigma` in which every value at an end of the range is
 /// replaced by the mean of the noisy values beyond it, given the clean value that the neighbouring
@@ -47,7 +23,7 @@ pub(super) fn unclipped(noisy: &Image, sigma: f64) -> Image {
     }
     // Clean values lie within the range; their clipped means rise with them.
     let clean = |i: usize| -1.0 + 2.0 * i as f64 / (ENTRIES - 1) as f64;
-    let means: Vec<f64> = (0..ENTRIES).map(|i| clipped_mean(clean(i), sigma)).collect();
+    let means: Vec<f64> = (0..ENTRIES).map(|i| clipped_moments(clean(i), sigma)[0]).collect();
     let beyond: Vec<f64> = (0..ENTRIES).map(|i| mean_beyond(clean(i), sigma)).collect();
     let entry = |mean: f64| means.partition_point(|entry| *entry < mean).min(ENTRIES - 1);
     let (height, width) = (noisy.height(), noisy.width());
@@ -125,6 +101,5 @@ mod tests {
             let free = Image::new((1, side, side), noisy).unwrap();
             assert_eq!(unclipped(&free, sigma), free);
         }
-        assert_eq!(mean_beyond(-1.0, 0.01), -1.0 + 0.01 * (200.0 + 1.0 / 200.0));
     }
 }

@@ -5,6 +5,7 @@ mod denoise;
 mod tiles;
 
 pub use denoise::{conditioning_sigma, denoise_any, denoise_batch};
+#[cfg(feature = "data")]
 pub use tiles::denoise;
 
 use crate::classifier::Classifier;

@@ -1,8 +1,8 @@
 //! The precision of a measurement on n examples: 95% confidence intervals, standard errors, and
 //! which of several measurements is the best beyond them.
 
+use crate::normal::ln_binomial;
 use serde::{Deserialize, Serialize};
-use statrs::function::factorial::ln_binomial;
 
 /// The 97.5% quantile of the standard normal distribution: a 95% interval reaches this many
 /// standard errors to either side.

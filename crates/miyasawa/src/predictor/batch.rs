@@ -1,8 +1,7 @@
 //! Batches: several images in one forward pass.
 
 use super::{Classification, Denoised, Noise, PredictError, Predictor};
-use crate::data::Geometry;
-use crate::image::Image;
+use crate::image::{Geometry, Image};
 use crate::infer;
 
 /// Images in one forward pass: larger batches need more memory and are not faster.

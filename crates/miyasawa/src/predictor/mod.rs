@@ -40,9 +40,8 @@ pub use results::{ClassProbability, Classification, Denoised};
 
 use crate::checkpoint::{Checkpoint, ModelInfo};
 use crate::classifier::{BoxedClassifier, Defence, plain_classifier};
-use crate::data::Geometry;
 use crate::explain;
-use crate::image::Image;
+use crate::image::{Geometry, Image};
 use crate::infer;
 use crate::model::{GradResNet, JointModel, Kind, Model};
 use burn::tensor::Device;

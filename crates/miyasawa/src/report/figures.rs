@@ -1,18 +1,8 @@
 //! Figures of a model's results.
 
-use super::{COLUMN, DENSITY, Histogram, PERCENT, Plot, ReportError, Series, SeriesStyle};
-use crate::calibrate::CalibrationRow;
-use crate::data::Dataset;
-use crate::eval::noisy_batch;
+use super::{COLUMN, DENSITY, ReportError};
 use crate::explain::{Counterfactual, CounterfactualStep, Explanation, Spectrum};
 use crate::image::{Grid, GridRow, Image};
-use crate::infer::to_images;
-use crate::metrics::{Estimate, ReliabilityBin};
-use crate::model::{Predict, Query};
-use burn::tensor::Device;
-
-/// Images of a [`denoising_grid`].
-pub const SHOWN: usize = 4;
 
 /// The size of the captions on a page, in its pixels.
 const TEXT: f32 = 15.0;
@@ -22,50 +12,13 @@ const MARGIN: u32 = 130;
 /// The grid settings for images with the longer side `side` in `columns` columns: the images are
 /// enlarged to about `cell` pixels of a page, or as far as the page's width allows. Captions of
 /// larger images are larger, because the page scales the figure down.
-fn drawn<'a>(side: usize, columns: usize, cell: u32) -> Grid<'a> {
+pub(super) fn drawn<'a>(side: usize, columns: usize, cell: u32) -> Grid<'a> {
     let room = (COLUMN - MARGIN) / columns.max(1) as u32;
     let cell = (DENSITY * cell.min(room)) as usize;
     let scale = (cell / side.max(1)).max(1);
     let larger = (scale * side) as f32 / cell.max(1) as f32;
     let text = DENSITY as f32 * TEXT * larger.max(1.0);
     Grid { scale, text, gap: 4 * DENSITY as usize, ..Grid::default() }
-}
-
-/// Draws noisy, denoised and clean images: three columns for each of a few images, a row for each
-/// noise level.
-///
-/// # Errors
-/// If the figure cannot be drawn.
-pub fn denoising_grid(
-    model: &impl Predict,
-    data: &Dataset,
-    sigmas: &[f64],
-    device: &Device,
-) -> Result<Image, ReportError> {
-    let count = SHOWN.min(data.len());
-    let few = data.subset(count).map_err(|e| ReportError::Draw(e.to_string()))?;
-    let mut cells: Vec<Vec<Image>> = Vec::new();
-    for (level, &sigma) in sigmas.iter().enumerate() {
-        let batch = noisy_batch(&few, [0, count], sigma, [0, level as u64], device);
-        let found =
-            model.predict(&batch.y, &batch.sigma, &Query { denoise: true, ..Query::default() });
-        let cannot = || ReportError::Draw("the model does not denoise".to_owned());
-        let denoised = to_images(found.denoised.ok_or_else(cannot)?);
-        let (noisy, clean) = (to_images(batch.y), to_images(batch.x));
-        let row = noisy.into_iter().zip(denoised).zip(clean).flat_map(|((n, d), c)| [n, d, c]);
-        cells.push(row.collect());
-    }
-    let rows = sigmas.iter().zip(&cells).map(|(sigma, row)| GridRow {
-        caption: format!("sigma {sigma}"),
-        images: row.iter().collect(),
-    });
-    let columns = ["noisy", "denoised", "clean"].into_iter().cycle().take(3 * count);
-    let grid = Grid {
-        rows: rows.collect(),
-        columns: columns.map(str::to_owned).collect(),
-        ..drawn(data.height().max(data.width()), 3 * SHOWN, 96)
-    };
-    Ok(grid.draw()?)
 }
 
 /// Draws a figure with a row for every class: the image, `D(y)`, `D(y, c)`, their difference and
@@ -190,37 +143,4 @@ pub fn eigenvectors(y: &Image, denoised: &Image, found: &Spectrum) -> Result<Ima
         ..drawn(y.height().max(y.width()), 2 + found.vectors.len(), 96)
     };
     Ok(grid.draw()?)
-}
-
-/// Reliability diagrams: accuracy against mean confidence, before and after temperature scaling. A
-/// marker's area is the number of images in its bin; the bars below show these numbers before
-/// scaling.
-pub fn reliability(rows: &[CalibrationRow]) -> Vec<Plot> {
-    let line = |name: String, bins: &[ReliabilityBin]| {
-        let at = |b: &ReliabilityBin| {
-            (100.0 * b.confidence, Estimate::share(b.accuracy, b.count as usize))
-        };
-        let points: Vec<_> =
-            bins.iter().map(at).map(|(x, share)| (x, share.scaled(100.0))).collect();
-        let counts = bins.iter().map(|b| b.count).collect();
-        Series { counts, style: SeriesStyle::Points, ..Series::estimated(name, &points) }
-    };
-    rows.iter()
-        .map(|row| {
-            let before = format!("T = 1, ECE {:.3}", row.before.ece);
-            let after = format!("T = {:.2}, ECE {:.3}", row.temperature, row.after.ece);
-            let series = vec![
-                Series::reference("perfect", vec![(0.0, 0.0), (100.0, 100.0)]),
-                line(before, &row.reliability),
-                line(after, &row.reliability_after),
-            ];
-            let title = row.condition();
-            let mut plot = Plot::new(title, "confidence, %", "accuracy, %", series);
-            (plot.x_range, plot.y_range) = (Some(PERCENT), Some(PERCENT));
-            plot.x_ticks = Some((0..=5).map(|tick| 20.0 * f64::from(tick)).collect());
-            let bins = row.reliability.iter().map(|b| (100.0 * b.from, 100.0 * b.to, b.count));
-            plot.histogram = Some(Histogram { label: "images".to_owned(), bins: bins.collect() });
-            plot
-        })
-        .collect()
 }

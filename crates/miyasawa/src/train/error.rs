@@ -5,6 +5,7 @@ use crate::atomic::AtomicError;
 use crate::checkpoint::CheckpointError;
 use crate::data::DataError;
 use crate::model::params::ParamError;
+#[cfg(feature = "report")]
 use crate::report;
 use std::path::{Path, PathBuf};
 
@@ -104,6 +105,7 @@ pub enum TrainError {
         path: PathBuf,
     },
     /// An image of the run could not be drawn.
+    #[cfg(feature = "report")]
     #[error("report: {0}")]
     Report(#[from] report::ReportError),
 }

@@ -4,8 +4,8 @@ use rand::{Rng, RngExt};
 use rayon::prelude::*;
 
 use super::random_crop;
-use crate::data::geometry::Geometry;
 use crate::data::set::dataset::Dataset;
+use crate::image::{Geometry, interleave};
 use crate::random::{example_rng, stream};
 use crate::range::normalise;
 
@@ -180,7 +180,7 @@ pub(in crate::data) fn augment_example(
         return augment_into(image, geometry, augment, &mut rng, out);
     };
     let (channels, size) = (geometry.channels, geometry.size());
-    let samples = random_crop::interleave(image, channels);
+    let samples = interleave(image, channels);
     let mut crops = example_rng(seed, epoch, index, stream::RESIZED_CROP);
     let cropped = random_crop::resized_crop(&samples, channels, size, size, area, &mut crops);
     augment_into(&cropped, geometry, augment, &mut rng, out);

@@ -6,12 +6,11 @@ use rayon::prelude::*;
 
 use super::resize;
 use crate::data::error::DataError;
-use crate::data::geometry::Geometry;
 use crate::data::options::TargetSize;
 use crate::data::set::corrupt::CorruptLog;
 use crate::data::set::dataset::Dataset;
 use crate::data::set::image_files::ImageFiles;
-use crate::image::{Decoded, planes, resize_crop};
+use crate::image::{Decoded, Geometry, planes, resize_crop};
 use crate::range::denormalise;
 
 /// A decoded image: 8-bit values (C, H, W).

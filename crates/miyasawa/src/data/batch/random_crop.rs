@@ -59,12 +59,6 @@ pub(in crate::data) fn resized_crop(
     planes(&bilinear(samples, channels, size, window, to), channels, |v| v)
 }
 
-/// An image (C, H, W) as samples (H, W, C).
-pub(in crate::data) fn interleave(image: &[u8], channels: usize) -> Vec<u8> {
-    let plane = image.len() / channels;
-    (0..plane).flat_map(|at| image[at..].iter().step_by(plane)).copied().collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -92,13 +86,5 @@ mod tests {
         assert_eq!(at((10, 100)), Window { top: 0, left: 43, height: 10, width: 13 });
         assert_eq!(at((100, 10)), Window { top: 43, left: 0, height: 13, width: 10 });
         assert_eq!(at((1, 1)), Window { top: 0, left: 0, height: 1, width: 1 });
-    }
-
-    #[test]
-    fn interleaving_is_the_inverse_of_planes() {
-        let image: Vec<u8> = (0..24).collect();
-        assert_eq!(interleave(&image, 3)[..6], [0, 8, 16, 1, 9, 17]);
-        assert_eq!(planes(&interleave(&image, 3), 3, |v| v), image);
-        assert_eq!(interleave(&image, 1), image);
     }
 }

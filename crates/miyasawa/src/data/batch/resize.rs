@@ -2,12 +2,9 @@
 
 use rayon::prelude::*;
 
-use super::random_crop;
 use crate::data::error::DataError;
-use crate::data::geometry::Geometry;
-use crate::data::options::{CROP_SHARE, ResizeMode};
 use crate::data::set::dataset::Dataset;
-use crate::image::{Image, ImageError, planes, resize_crop};
+use crate::image::{CROP_SHARE, Geometry, ResizeMode, resize_crop_planes};
 use crate::range::{denormalise, normalise};
 
 impl Dataset {
@@ -77,53 +74,6 @@ impl Dataset {
     }
 }
 
-/// A single image as a model takes it: in its channels and at its size. What has the size is left
-/// as it is. Otherwise as [`Dataset::resize`], except that it is resized to cover the size and
-/// cropped where a set would be padded: a user's own images are rarely smaller than the model's.
-///
-/// ```
-/// use miyasawa::data::{CROP_SHARE, Geometry, ResizeMode, resize_image};
-/// use miyasawa::image::Image;
-///
-/// let photo = Image::new((3, 40, 60), vec![0.5; 3 * 40 * 60])?;
-/// let model = Geometry::new(1, 32, 32);
-/// let input = resize_image(&photo, model, ResizeMode::Pad, CROP_SHARE)?;
-/// assert_eq!(Geometry::from(input.shape()), model);
-/// # Ok::<(), miyasawa::image::ImageError>(())
-/// ```
-///
-/// # Errors
-///
-/// If no image has such channels or such a size.
-pub fn resize_image(
-    image: &Image,
-    to: Geometry,
-    mode: ResizeMode,
-    share: f64,
-) -> Result<Image, ImageError> {
-    let image = image.to_channels(to.channels)?;
-    let (channels, height, width) = image.shape();
-    if mode != ResizeMode::ResizeCrop || (height, width) == (to.height, to.width) {
-        return image.center_fit(to.height, to.width);
-    }
-    let values: Vec<u8> = image.values().iter().map(|v| denormalise(*v)).collect();
-    let (from, size) = ((channels, (height, width)), (to.height, to.width));
-    let cropped = resize_crop_planes(&values, from, size, share, normalise);
-    Image::new((channels, to.height, to.width), cropped)
-}
-
-/// [`resize_crop`] of an image (C, H, W).
-fn resize_crop_planes<T>(
-    image: &[u8],
-    (channels, from): (usize, (usize, usize)),
-    to: (usize, usize),
-    share: f64,
-    convert: impl Fn(u8) -> T,
-) -> Vec<T> {
-    let samples = random_crop::interleave(image, channels);
-    planes(&resize_crop(&samples, channels, from, to, share), channels, convert)
-}
-
 /// Appends an image (C, H, W) to `out` with another number of channels.
 pub(in crate::data) fn convert_channels(image: &[u8], from: usize, to: usize, out: &mut Vec<u8>) {
     match (from, to) {
@@ -170,6 +120,7 @@ pub(in crate::data) fn pad(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::image::{Image, resize_image};
 
     fn data(shape: (usize, usize, usize), pixels: Vec<u8>) -> Dataset {
         let geometry = Geometry::from(shape);

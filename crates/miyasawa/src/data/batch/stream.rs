@@ -9,13 +9,12 @@ use super::decode::{DecodedImage, mixed, resized};
 use super::order::epoch_order;
 use super::{random_crop, resize};
 use crate::data::error::DataError;
-use crate::data::geometry::Geometry;
-use crate::data::options::{OpenOptions, ResizeMode, TargetSize};
+use crate::data::options::{OpenOptions, TargetSize};
 use crate::data::set::corrupt::CorruptLog;
 use crate::data::set::dataset::Dataset;
 use crate::data::set::histogram::Histogram;
 use crate::data::set::image_files::ImageFiles;
-use crate::image::Decoded;
+use crate::image::{Decoded, Geometry, ResizeMode};
 use crate::random::{example_rng, stream};
 use crate::range::normalise;
 

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 
 use super::class_names;
 use crate::data::error::DataError;
-use crate::data::geometry::Geometry;
 use crate::data::part::Part;
 use crate::data::set::dataset::Dataset;
+use crate::image::Geometry;
 
 /// Values of an image.
 const IMAGE: usize = 3 * 32 * 32;

@@ -6,11 +6,11 @@ use std::path::Path;
 
 use super::class_list;
 use crate::data::error::DataError;
-use crate::data::geometry::Geometry;
 use crate::data::notes::Notes;
 use crate::data::set::content::{FoundSet, SetContent};
 use crate::data::set::dataset::Dataset;
 use crate::data::set::gzip::{self, FileStream};
+use crate::image::Geometry;
 
 /// What a file is expected to hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

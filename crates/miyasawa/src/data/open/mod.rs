@@ -1,6 +1,9 @@
 //! Sources of data, and sets that are opened, measured, relabelled and written.
 
 pub(super) mod choose;
+#[cfg(feature = "report")]
+mod figure;
+#[cfg(feature = "train")]
 pub(crate) mod fuzzing;
 pub(super) mod gallery;
 pub(super) mod opened;

@@ -6,7 +6,6 @@ use crate::data::batch::decode::{decode_all, resized};
 use crate::data::batch::order::{epoch_order, shard_order};
 use crate::data::batch::stream::Stream;
 use crate::data::error::DataError;
-use crate::data::geometry::Geometry;
 use crate::data::options::{OpenOptions, Streaming, TargetSize};
 use crate::data::set::content::SetContent;
 use crate::data::set::corrupt::CorruptLog;
@@ -15,6 +14,7 @@ use crate::data::set::image_files::{Entry, ImageFiles};
 use crate::data::set::reader::{ImageReader, SharedReader};
 use crate::data::set::sampling::spread;
 use crate::data::set::storage::Storage;
+use crate::image::Geometry;
 
 /// Sets whose decoded images take more bytes are streamed, unless it is said otherwise.
 const IN_MEMORY: u64 = 1 << 30;

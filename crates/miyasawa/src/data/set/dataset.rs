@@ -5,9 +5,9 @@ use sha2::{Digest, Sha256};
 use super::histogram::Histogram;
 use super::sampling::{spread, stratified};
 use crate::data::error::DataError;
-use crate::data::geometry::Geometry;
 use crate::data::range::ValueRange;
 use crate::digest::hex;
+use crate::image::Geometry;
 
 /// Labelled 8-bit images of one size, in memory.
 ///

@@ -7,7 +7,7 @@ use super::reader::ImageData;
 use super::sampling::{spread, stratified};
 use super::storage::Storage;
 use crate::data::error::DataError;
-use crate::data::geometry::Geometry;
+use crate::image::Geometry;
 use crate::image::{Decoded, decode};
 
 /// A set of image files, or of images that a reader gives: listed but not read.

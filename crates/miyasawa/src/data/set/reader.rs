@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::data::error::ReadError;
-use crate::data::geometry::Geometry;
+use crate::image::Geometry;
 
 /// An image as an [`ImageReader`] gives it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -62,6 +62,7 @@ impl Storage {
     }
 
     /// A tar in memory.
+    #[cfg(any(test, feature = "train"))]
     pub fn memory(path: &Path, bytes: Vec<u8>) -> Self {
         let len = bytes.len() as u64;
         let spool = Arc::new(SpooledData::InMemory(std::io::Cursor::new(bytes)));

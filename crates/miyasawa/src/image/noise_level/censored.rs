@@ -1,7 +1,7 @@
 //! The noise level where much of the noise was clipped at the ends of the range.
 
 use super::Planes;
-use statrs::function::erf::erf;
+use crate::normal::clipped_moments;
 
 /// Side of the blocks within which the image is assumed constant.
 const BLOCK: usize = 8;
@@ -43,23 +43,6 @@ pub(super) fn level(planes: &Planes) -> Option<f64> {
     Some(*levels.select_nth_unstable_by(middle, f64::total_cmp).1)
 }
 
-/// The mean and the variance of a number with the normal distribution `N(mu, sigma^2)`, clipped to
-/// [-1, 1].
-fn clipped_moments(mu: f64, sigma: f64) -> [f64; 2] {
-    let density = |z: f64| (-0.5 * z * z).exp() / (2.0 * std::f64::consts::PI).sqrt();
-    let below = |z: f64| 0.5 * (1.0 + erf(z / std::f64::consts::SQRT_2));
-    let (a, b) = ((-1.0 - mu) / sigma, (1.0 - mu) / sigma);
-    let (low, high) = (below(a), 1.0 - below(b));
-    let inside = 1.0 - low - high;
-    let mean = high - low + mu * inside + sigma * (density(a) - density(b));
-    let square = low
-        + high
-        + (mu * mu + sigma * sigma) * inside
-        + 2.0 * mu * sigma * (density(a) - density(b))
-        + sigma * sigma * (a * density(a) - b * density(b));
-    [mean, square - mean * mean]
-}
-
 /// The argument between `low` and `high` at which a rising function reaches a value.
 fn bisect(mut low: f64, mut high: f64, rises_to: impl Fn(f64) -> bool) -> f64 {
     for _ in 0..30 {
@@ -86,14 +69,6 @@ mod tests {
 
     #[test]
     fn moments_are_inverted() {
-        // Without clipping the moments are those of the distribution.
-        let [mean, variance] = clipped_moments(0.1, 0.05);
-        assert!((mean - 0.1).abs() < 1e-12 && (variance - 0.0025).abs() < 1e-9);
-        // Half of the numbers are clipped: E max(x, 0) of N(0, 1) is 1/sqrt(2 pi), its square's
-        // mean 1/2.
-        let [mean, variance] = clipped_moments(1.0, 0.1);
-        assert!((mean - (1.0 - 0.1 * 0.398_942)).abs() < 1e-6, "{mean}");
-        assert!((variance - 0.01 * (0.5 - 0.159_155)).abs() < 1e-7, "{variance}");
         for (mu, sigma) in [(0.0, 0.3), (0.8, 0.4), (-0.5, 1.0), (0.2, 2.0)] {
             let [mean, variance] = clipped_moments(mu, sigma);
             let found = inverse(mean, variance);

@@ -7,6 +7,7 @@ use crate::checkpoint::{Checkpoint, ModelInfo};
 use crate::eval::{EvalOptions, EvalRow, Evaluation};
 use crate::model::params;
 use crate::progress::Progress;
+#[cfg(feature = "report")]
 use crate::report;
 use crate::train::{
     Finish, Observer, Rollback, StepReport, cost,
@@ -313,6 +314,7 @@ impl<'t, M: Learner> Run<'t, M> {
         self.log.push(&line)?;
         observer.evaluation(now.step, &rows);
         (self.rows, self.evaluated) = (rows, Some(now.step));
+        #[cfg(feature = "report")]
         if let Some(files) = &self.files {
             report::curves(&self.log.lines()?, &files.path("curves.png"))?;
             self.samples(&model, &files.path("samples.png"))?;
@@ -320,6 +322,7 @@ impl<'t, M: Learner> Run<'t, M> {
         Ok(true)
     }
 
+    #[cfg(feature = "report")]
     fn samples(&self, model: &M, path: &Path) -> Result<(), TrainError> {
         let trainer = self.trainer;
         if !trainer.info.denoises() {

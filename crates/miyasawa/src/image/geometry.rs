@@ -5,7 +5,7 @@ use std::fmt;
 /// Channels, height and width of an image, in this order everywhere.
 ///
 /// ```
-/// use miyasawa::data::Geometry;
+/// use miyasawa::image::Geometry;
 ///
 /// let cifar = Geometry::new(3, 32, 32);
 /// assert_eq!((cifar.values(), cifar.size()), (3072, (32, 32)));
