@@ -273,7 +273,9 @@ fn page(
             return Err(unsupported(format!("{num_samples} channels, expected grey, RGB or CMYK")));
         }
         other => {
-            return Err(unsupported(format!("colours of the kind {other:?}, expected grey or RGB")));
+            return Err(unsupported(format!(
+                "colours of the kind {other:?}, expected grey or RGB"
+            )));
         }
     };
     let format = first_number(all, 339).unwrap_or(1);
