@@ -4,7 +4,7 @@
 //! for its input. Both are made of tracked operations ([`crate::ops`]), so that parameter gradients
 //! of a loss on the input gradient are exact. A network built of such layers implements
 //! [`EnergyNetwork`](crate::model::EnergyNetwork) and gets the classifier, the denoisers, the
-//! losses, training, evaluation and the attacks from the library. `examples/mlp_energy.rs` shows
+//! losses, training, evaluation and the attacks from the library. `examples/own_network.rs` shows
 //! one.
 
 mod batch_norm;
