@@ -1,4 +1,14 @@
 //! Devices by the names of the command line.
+//!
+//! ```
+//! use miyasawa::device::{DeviceError, DeviceSpec};
+//!
+//! let device = "cpu".parse::<DeviceSpec>()?.open()?;
+//! assert_eq!("cuda:1".parse(), Ok(DeviceSpec::Cuda(1)));
+//! assert!(matches!("gpu".parse::<DeviceSpec>(), Err(DeviceError::Unknown(_))));
+//! # let _ = device;
+//! # Ok::<(), DeviceError>(())
+//! ```
 
 use burn::tensor::Device;
 use miyasawa_kernels::isa::Isa;

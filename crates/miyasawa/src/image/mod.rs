@@ -2,6 +2,20 @@
 //!
 //! An [`Image`] holds values in [-1, 1] as the networks see them. [`Grid`] lays images out in rows
 //! and columns with captions.
+//!
+//! ```
+//! use miyasawa::image::{Image, grid};
+//!
+//! let grey = Image::filled(1, 20, 30, 0.5)?;
+//! let noisy = grey.clone().with_noise(0.1, 0)?;
+//! assert_eq!(noisy.resize(10, 15)?.to_channels(3)?.shape(), (3, 10, 15));
+//!
+//! let figure = grid(&[vec![grey, noisy]], 2, 1)?; // side by side, two pixels between them
+//! assert_eq!(figure.shape(), (1, 20, 62));
+//! let png = figure.to_png()?;
+//! assert_eq!(Image::decode(&png)?.shape(), figure.shape());
+//! # Ok::<(), miyasawa::image::ImageError>(())
+//! ```
 
 mod bilinear;
 mod decode;

@@ -310,7 +310,7 @@ impl<M: Learner> Trainer<M> {
     /// let pixels: Vec<u8> = (0..40 * 64).map(|i| (i / 64 % 2 * 120 + i % 90) as u8).collect();
     /// let labels = (0..40).map(|i| i % 2).collect();
     /// let classes = vec!["dark".to_owned(), "bright".to_owned()];
-    /// let data = Dataset::new("mine", (1, 8, 8), classes, pixels, labels)?;
+    /// let data = Dataset::new("mine", (1, 8, 8).into(), classes, pixels, labels)?;
     /// let out = tempfile::tempdir()?;
     /// let trainer = Trainer::builder()
     ///     .data(data)
