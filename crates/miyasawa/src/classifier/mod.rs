@@ -62,6 +62,37 @@ pub type LogitGrad<'a> = dyn Fn(usize, &[f32]) -> Vec<f32> + Sync + 'a;
 ///
 /// Images are values in [0, 1] on the host, concatenated, each (channels, height, width). The
 /// result for an image must not depend on the others in its batch.
+///
+/// ```
+/// use miyasawa::{classifier::LogitGrad, prelude::*};
+///
+/// /// One value an image: above a half it is of class 1. `f = [0, x - 1/2]`.
+/// struct Threshold;
+///
+/// impl Classifier for Threshold {
+///     fn shape(&self) -> [usize; 3] {
+///         [1, 1, 1]
+///     }
+///
+///     fn classes(&self) -> usize {
+///         2
+///     }
+///
+///     fn logits(&self, images: &[f32]) -> Vec<f32> {
+///         images.iter().flat_map(|x| [0.0, x - 0.5]).collect()
+///     }
+///
+///     fn gradient(&self, images: &[f32], logit_grad: &LogitGrad<'_>) -> (Vec<f32>, Vec<f32>) {
+///         let logits = self.logits(images);
+///         let of_image = |(i, z)| logit_grad(i, z)[1];
+///         let gradient = logits.chunks(2).enumerate().map(of_image).collect();
+///         (logits, gradient)
+///     }
+/// }
+///
+/// assert_eq!(Threshold.predict(&[0.2, 0.8]), [0, 1]);
+/// assert!(Threshold.len() == 1 && !Threshold.is_empty());
+/// ```
 pub trait Classifier {
     /// Channels, height and width of an image.
     fn shape(&self) -> [usize; 3];
