@@ -2,7 +2,7 @@
 //! gradient.
 //!
 //! ```sh
-//! cargo run --release -p miyasawa --example attack_a_model
+//! cargo run --release -p miyasawa --example attack_a_model -- 100   # images
 //! ```
 
 use miyasawa::attack::{Journal, Method, Norm, Pgd, Plan, robust_accuracy, run, unit_values};
@@ -49,8 +49,9 @@ impl Classifier for NearestMean {
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let images = std::env::args().nth(1).map_or(Ok(100), |count| count.parse())?;
     let both = DataSource::Digits.open_both(&OpenOptions::default())?;
-    let (train, test) = (both.train.into_dataset()?, both.test.into_dataset()?.subset(100)?);
+    let (train, test) = (both.train.into_dataset()?, both.test.into_dataset()?.subset(images)?);
     let mean = |class: usize| {
         let members: Vec<usize> =
             (0..train.len()).filter(|i| train.labels()[*i] as usize == class).collect();

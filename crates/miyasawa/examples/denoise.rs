@@ -1,8 +1,10 @@
 //! Denoises an image, and prints the PSNR if the clean image is known.
 //!
 //! ```sh
-//! cargo run --release -p miyasawa --example denoise -- noisy.png denoised.png   # the level is estimated
-//! cargo run --release -p miyasawa --example denoise -- clean.png tried.png 0.2  # noise of 0.2 is added first
+//! # The noise level is estimated.
+//! cargo run --release -p miyasawa --example denoise -- noisy.png denoised.png
+//! # Noise of the level 0.2 is added first.
+//! cargo run --release -p miyasawa --example denoise -- clean.png tried.png 0.2
 //! ```
 
 use miyasawa::metrics::{mse, psnr};

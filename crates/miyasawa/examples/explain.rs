@@ -14,6 +14,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         return Err("usage: explain IMAGE CLASS OUT.png".into());
     };
     let model = Predictor::bundled()?;
+    // `explain_at` takes a noise level to condition the model on; here it is 0.2.
     let why = model.explain(&Image::open(input)?, model.class(class)?)?;
 
     println!("p({class} | y) = {:.2}%", 100.0 * why.probability);

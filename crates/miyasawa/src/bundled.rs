@@ -1,4 +1,11 @@
 //! The bundled model inside the program.
+//!
+//! ```
+//! let (checkpoint, sha256) = miyasawa::bundled::checkpoint()?;
+//! assert_eq!((checkpoint.info.data.classes.len(), sha256.len()), (10, 64));
+//! // The front door: `Predictor::bundled()`.
+//! # Ok::<(), miyasawa::checkpoint::CheckpointError>(())
+//! ```
 
 use crate::checkpoint::{Checkpoint, CheckpointError};
 use std::path::Path;

@@ -1,4 +1,30 @@
 //! Calibration of probabilities before and after temperature scaling, under noise and under attack.
+//!
+//! ```
+//! use miyasawa::calibrate::{CalibrateOptions, calibrate};
+//! use miyasawa::data::{DataSource, OpenOptions, Part};
+//! use miyasawa::model::{GradResNetConfig, JointModel};
+//! use miyasawa::{Device, prelude::*};
+//!
+//! // An untrained network and a few digits, to be quick.
+//! let device = Device::flex();
+//! let net = GradResNetConfig { width: 8, blocks: vec![1], ..GradResNetConfig::new(1, 10) };
+//! let model = JointModel::new(net.init(&device, 0), 0.5);
+//! let digits = DataSource::Digits.open(Part::Test, &OpenOptions::default())?.into_dataset()?;
+//! let at = |sigma| Defence::Softmax { sigma }.classifier(&model, [1, 8, 8], &device);
+//! let options = CalibrateOptions {
+//!     clean_sigma: 0.02,
+//!     sigmas: vec![0.2],
+//!     attacks: vec![Pgd::new(Norm::L2, 0.25, 2, 0)],
+//!     batch: 10,
+//!     seed: 0,
+//! };
+//! let rows = calibrate(&at, &digits.subset(20)?, &options, &mut ());
+//! let conditions: Vec<String> = rows.iter().map(|row| row.condition()).collect();
+//! assert_eq!(conditions, ["clean", "noise 0.2", "attack, eps 0.25"]);
+//! assert!(rows.iter().all(|row| row.temperature > 0.0 && row.before.count == 10));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 use crate::attack::{Examples, Pgd, noisy_unit_values, unit_values};
 use crate::classifier::{BoxedClassifier, Classifier};

@@ -1,4 +1,14 @@
 //! Devices by the names of the command line.
+//!
+//! ```
+//! use miyasawa::device::{DeviceError, DeviceSpec};
+//!
+//! let device = "cpu".parse::<DeviceSpec>()?.open()?;
+//! assert_eq!("cuda:1".parse(), Ok(DeviceSpec::Cuda(1)));
+//! assert!(matches!("gpu".parse::<DeviceSpec>(), Err(DeviceError::Unknown(_))));
+//! # let _ = device;
+//! # Ok::<(), DeviceError>(())
+//! ```
 
 use burn::tensor::Device;
 use miyasawa_kernels::isa::Isa;
@@ -9,6 +19,12 @@ use std::{
 };
 
 /// A kind of device and its number.
+///
+/// ```
+/// use miyasawa::prelude::*;
+/// assert_eq!("cuda".parse(), Ok(DeviceSpec::Cuda(0)));
+/// assert_eq!(DeviceSpec::Cpu.to_string(), "cpu");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DeviceSpec {
     /// The processor, through `miyasawa-kernels`.
@@ -79,6 +95,13 @@ impl FromStr for DeviceSpec {
 impl DeviceSpec {
     /// Opens the device and runs a first operation on it, so that a missing driver is reported here
     /// and in one line.
+    ///
+    /// ```
+    /// use miyasawa::prelude::*;
+    /// let device = DeviceSpec::Cpu.open()?;
+    /// assert_eq!(device, miyasawa::Device::flex());
+    /// # Ok::<(), miyasawa::device::DeviceError>(())
+    /// ```
     ///
     /// # Errors
     /// If the device is not part of this build, its driver does not respond, or `MIYASAWA_ISA`

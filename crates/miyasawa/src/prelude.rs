@@ -1,8 +1,30 @@
 //! The types that most programs need: `use miyasawa::prelude::*;`.
+//!
+//! | task | types |
+//! | --- | --- |
+//! | use a model | [`Predictor`], [`Image`], [`Noise`], [`DeviceSpec`] and the results |
+//! | train one | [`Trainer`], [`TrainConfig`], [`Dataset`], [`Geometry`] |
+//! | watch and stop long work | [`Progress`], [`Monitor`] |
+//! | attack a classifier | [`Classifier`], [`Defence`], [`Pgd`], [`Norm`] |
+//!
+//! ```
+//! use miyasawa::prelude::*;
+//!
+//! let model = Predictor::bundled()?;
+//! let image = Image::filled(3, 32, 32, 0.2)?;
+//! assert_eq!(model.classify(&image, Noise::Clean)?.top(3).len(), 3);
+//! assert_eq!(model.denoise(&image, Noise::Level(0.1))?.image().shape(), (3, 32, 32));
+//! # Ok::<(), PredictError>(())
+//! ```
 
+pub use crate::attack::{Norm, Pgd};
+pub use crate::classifier::{Classifier, Defence};
+pub use crate::data::{Dataset, Geometry};
 pub use crate::device::DeviceSpec;
 pub use crate::image::Image;
 pub use crate::predictor::{
     ClassProbability, Classification, Denoised, Explanation, Noise, PredictError, Predictor,
     PredictorBuilder,
 };
+pub use crate::progress::{Monitor, Progress};
+pub use crate::train::{TrainConfig, Trainer};

@@ -26,6 +26,12 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// How far some work is.
+///
+/// ```
+/// use miyasawa::prelude::*;
+/// let progress = Progress { task: "training", share: 0.5, values: &[("loss", 1.2)] };
+/// assert_eq!(progress.value("loss"), Some(1.2));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Progress<'a> {
     /// What is done now: `calibration`, or the name of an attack.
@@ -38,11 +44,21 @@ pub struct Progress<'a> {
 
 impl<'a> Progress<'a> {
     /// Progress without numbers.
+    ///
+    /// ```
+    /// use miyasawa::prelude::*;
+    /// assert_eq!(Progress::new("evaluation", 0.25).share, 0.25);
+    /// ```
     pub fn new(task: &'a str, share: f64) -> Self {
         Self { task, share, values: &[] }
     }
 
     /// The number of a name.
+    ///
+    /// ```
+    /// use miyasawa::prelude::*;
+    /// assert_eq!(Progress::new("evaluation", 0.25).value("loss"), None);
+    /// ```
     pub fn value(&self, name: &str) -> Option<f64> {
         self.values.iter().find(|(key, _)| *key == name).map(|(_, value)| *value)
     }
@@ -50,6 +66,16 @@ impl<'a> Progress<'a> {
 
 /// Watches some work and may stop it. `()` does neither, a closure of `&Progress` watches, an
 /// [`AtomicBool`] that somebody sets stops; [`monitor`] makes one out of two closures.
+///
+/// ```
+/// use miyasawa::prelude::*;
+/// use std::sync::atomic::AtomicBool;
+///
+/// let mut shares = Vec::new();
+/// (&mut |p: &Progress<'_>| shares.push(p.share)).progress(&Progress::new("adding", 0.5));
+/// assert_eq!(shares, [0.5]);
+/// assert!(Monitor::stop(&AtomicBool::new(true)) && !Monitor::stop(&()));
+/// ```
 pub trait Monitor {
     /// Called from time to time.
     fn progress(&mut self, _progress: &Progress<'_>) {}
@@ -81,6 +107,14 @@ pub struct Closures<P, S> {
 }
 
 /// A [`Monitor`] that hands progress to the first closure and asks the second whether to stop.
+///
+/// ```
+/// use miyasawa::prelude::*;
+/// use miyasawa::progress::monitor;
+/// let mut until_done = monitor(|p: &Progress<'_>| println!("{}", p.share), || true);
+/// until_done.progress(&Progress::new("adding", 0.5));
+/// assert!(until_done.stop());
+/// ```
 pub fn monitor<P: FnMut(&Progress<'_>), S: Fn() -> bool>(progress: P, stop: S) -> Closures<P, S> {
     Closures { progress, stop }
 }

@@ -3,6 +3,17 @@
 //! They are drawn on the host, so they are the same on every device, and depend neither on the
 //! number of threads nor on the size of a batch nor on what was drawn before. A run resumes bit by
 //! bit without a saved generator.
+//!
+//! ```
+//! use miyasawa::random::{evaluation_noise, example_rng, stream};
+//! use rand::RngExt;
+//!
+//! let [a, b] = [(); 2].map(|()| example_rng(7, 0, 3, stream::EVALUATION).random::<u32>());
+//! assert_eq!(a, b);
+//! // The noise of an image does not depend on the images before it.
+//! let (all, last) = (evaluation_noise(7, 0, 0, 3, 4), evaluation_noise(7, 0, 2, 1, 4));
+//! assert_eq!(all[8..], last);
+//! ```
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;

@@ -1,4 +1,12 @@
 //! The ranges of values: 8 bits in files, [-1, 1] in networks, [0, 1] in attacks and certificates.
+//!
+//! ```
+//! use miyasawa::range::{denormalise, from_unit, normalise, to_unit};
+//!
+//! assert_eq!((normalise(0), normalise(255)), (-1.0, 1.0));
+//! assert!((0..=255).all(|value| denormalise(normalise(value)) == value));
+//! assert_eq!((to_unit(-1.0), to_unit(0.0), from_unit(1.0)), (0.0, 0.5, 1.0));
+//! ```
 
 /// Maps an 8-bit value to the networks' range [-1, 1]: v / 127.5 - 1.
 #[inline]

@@ -1,4 +1,12 @@
 //! Recomputes all quantities of an oracle file of reference.py and reports the errors.
+//!
+//! ```
+//! use miyasawa::{Device, verify::{EMBEDDED, verify}};
+//!
+//! let deviations = verify(EMBEDDED, &Device::flex())?;
+//! assert!(deviations.iter().all(|found| found.relative_error < 1e-4));
+//! # Ok::<(), miyasawa::verify::VerifyError>(())
+//! ```
 
 use crate::checkpoint::tensor_data;
 use crate::model::{

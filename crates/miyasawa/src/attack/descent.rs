@@ -13,6 +13,19 @@ use serde::{Deserialize, Serialize};
 
 /// Projected gradient descent (Madry et al. 2018) on the cross-entropy. With one step of the length
 /// `eps` and no random start it is the fast gradient method (Goodfellow et al. 2015).
+///
+/// ```
+/// use miyasawa::{Device, attack::Examples, prelude::*};
+/// use miyasawa::model::{GradResNetConfig, JointModel};
+/// let device = Device::flex();
+/// let net = GradResNetConfig { width: 8, blocks: vec![1], ..GradResNetConfig::new(1, 10) };
+/// let model = JointModel::new(net.init(&device, 0), 0.5);
+/// let classifier = Defence::Softmax { sigma: 0.1 }.classifier(&model, [1, 8, 8], &device);
+/// let images = [0.5; 64];
+/// let examples = Examples { images: &images, labels: &[3], indices: &[0] };
+/// let moved = Pgd::new(Norm::Linf, 0.1, 5, 0).perturb(classifier.as_ref(), &examples);
+/// assert!(Norm::Linf.distance(&moved, &images) <= 0.1 + 1e-6);
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Pgd {
     /// How changes are measured.
@@ -39,12 +52,24 @@ struct State {
 
 impl Pgd {
     /// The usual settings: steps of `2.5*eps/steps` from a random start.
+    ///
+    /// ```
+    /// use miyasawa::prelude::*;
+    /// let attack = Pgd::new(Norm::L2, 0.5, 10, 0);
+    /// assert_eq!((attack.steps, attack.step_share), (10, 0.25));
+    /// ```
     pub fn new(norm: Norm, eps: f64, steps: usize, seed: u64) -> Self {
         let step_share = 2.5 / steps.max(1) as f64;
         Self { norm, eps, steps, step_share, random_start: true, restart: 0, seed }
     }
 
     /// The fast gradient method.
+    ///
+    /// ```
+    /// use miyasawa::prelude::*;
+    /// let attack = Pgd::fast_gradient(Norm::Linf, 8.0 / 255.0);
+    /// assert_eq!((attack.steps, attack.random_start), (1, false));
+    /// ```
     pub fn fast_gradient(norm: Norm, eps: f64) -> Self {
         Self { norm, eps, steps: 1, step_share: 1.0, random_start: false, restart: 0, seed: 0 }
     }
@@ -90,6 +115,20 @@ impl Pgd {
     }
 
     /// Attacks until an image is misclassified, and returns the first such point of each image.
+    ///
+    /// ```
+    /// use miyasawa::{Device, attack::Examples, prelude::*};
+    /// use miyasawa::model::{GradResNetConfig, JointModel};
+    /// # let device = Device::flex();
+    /// # let net = GradResNetConfig { width: 8, blocks: vec![1], ..GradResNetConfig::new(1, 10) };
+    /// # let model = JointModel::new(net.init(&device, 0), 0.5);
+    /// # let classifier = Defence::Softmax { sigma: 0.1 }.classifier(&model, [1, 8, 8], &device);
+    /// let images = [0.5; 64];
+    /// let examples = Examples { images: &images, labels: &[3], indices: &[0] };
+    /// let found = Pgd::new(Norm::Linf, 0.3, 5, 0).attack(classifier.as_ref(), &examples);
+    /// // `None`, or an image of another class.
+    /// assert!(found[0].as_ref().is_none_or(|image| classifier.predict(image) != [3]));
+    /// ```
     pub fn attack(
         &self,
         classifier: &dyn Classifier,
@@ -138,6 +177,19 @@ impl Pgd {
     }
 
     /// The images after all steps, misclassified or not, to measure calibration under attack.
+    ///
+    /// ```
+    /// use miyasawa::{Device, attack::Examples, prelude::*};
+    /// use miyasawa::model::{GradResNetConfig, JointModel};
+    /// # let device = Device::flex();
+    /// # let net = GradResNetConfig { width: 8, blocks: vec![1], ..GradResNetConfig::new(1, 10) };
+    /// # let model = JointModel::new(net.init(&device, 0), 0.5);
+    /// # let classifier = Defence::Softmax { sigma: 0.1 }.classifier(&model, [1, 8, 8], &device);
+    /// let images = [0.5; 64];
+    /// let examples = Examples { images: &images, labels: &[3], indices: &[0] };
+    /// let moved = Pgd::fast_gradient(Norm::L2, 0.5).perturb(classifier.as_ref(), &examples);
+    /// assert!(Norm::L2.distance(&moved, &images) <= 0.5 + 1e-5);
+    /// ```
     pub fn perturb(&self, classifier: &dyn Classifier, examples: &Examples<'_>) -> Vec<f32> {
         let mut states = self.states(examples);
         for _ in 0..self.steps {

@@ -13,6 +13,40 @@
 //!
 //! The base classifier is conditioned on the noise level: a joint model needs no retraining to be
 //! smoothed.
+//!
+//! ```
+//! use miyasawa::certify::{CertifyOptions, certified_accuracy, certify, lower_bound};
+//! use miyasawa::certify::normal_quantile;
+//! use miyasawa::data::{DataSource, OpenOptions, Part};
+//! use miyasawa::model::{GradResNetConfig, JointModel};
+//! use miyasawa::{Device, prelude::*};
+//!
+//! // 990 of 1000 draws at the level 0.5, wrong with a probability of at most 0.001.
+//! let radius = 0.5 / 2.0 * normal_quantile(lower_bound(990, 1000, 0.001));
+//! assert!((0.45..0.55).contains(&radius));
+//!
+//! // An untrained network and a few digits, to be quick.
+//! let device = Device::flex();
+//! let net = GradResNetConfig { width: 8, blocks: vec![1], ..GradResNetConfig::new(1, 10) };
+//! let model = JointModel::new(net.init(&device, 0), 0.5);
+//! let digits = DataSource::Digits.open(Part::Test, &OpenOptions::default())?.into_dataset()?;
+//! let classifier = Defence::Softmax { sigma: 0.5 }.classifier(&model, [1, 8, 8], &device);
+//! let options = CertifyOptions {
+//!     sigma: 0.5,
+//!     n0: 10,
+//!     n: 100,
+//!     alpha: 0.01,
+//!     radii: vec![0.1],
+//!     fixed: false,
+//!     batch: 50,
+//!     seed: 0,
+//! };
+//! let found = certify(classifier.as_ref(), &digits.subset(2)?, &options, &mut ());
+//! assert!(found.len() == 2 && found[0].draws <= 100);
+//! let rows = certified_accuracy(&found, &[0.0, 0.1]);
+//! assert!(rows[1].certified_accuracy <= rows[0].certified_accuracy);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod bounds;
 mod reach;

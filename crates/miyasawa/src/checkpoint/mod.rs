@@ -10,6 +10,21 @@
 //! A run's checkpoint is such a file with one more entry, `state`, and with the optimiser's state
 //! beside the parameters (see [`crate::train::state`]); loaded as a model it is its averaged
 //! parameters.
+//!
+//! ```
+//! use miyasawa::{Device, bundled, checkpoint::Checkpoint};
+//! use std::path::Path;
+//!
+//! let checkpoint = Checkpoint::from_bytes(bundled::BYTES, Path::new("bundled"))?;
+//! assert!(checkpoint.info.classifies() && checkpoint.info.denoises());
+//! let model = checkpoint.model(&Device::flex(), Path::new("bundled"))?;
+//! assert!(model.joint().is_some());
+//!
+//! let mut damaged = bundled::BYTES.to_vec();
+//! *damaged.last_mut().unwrap() ^= 1;
+//! assert!(Checkpoint::from_bytes(&damaged, Path::new("damaged")).is_err());
+//! # Ok::<(), miyasawa::checkpoint::CheckpointError>(())
+//! ```
 
 mod container;
 mod opened;

@@ -8,6 +8,17 @@ use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 /// How a joint model classifies an image.
+///
+/// ```
+/// use miyasawa::{Device, prelude::*};
+/// use miyasawa::model::{GradResNetConfig, JointModel};
+/// let device = Device::flex();
+/// let net = GradResNetConfig { width: 8, blocks: vec![1], ..GradResNetConfig::new(1, 10) };
+/// let model = JointModel::new(net.init(&device, 0), 0.5);
+/// let defence = Defence::Average { sigma: 0.2, draws: 3, seed: 0 };
+/// let classifier = defence.classifier(&model, [1, 8, 8], &device);
+/// assert_eq!(classifier.logits(&[0.5; 64]).len(), 10);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub enum Defence {
@@ -36,6 +47,11 @@ pub enum Defence {
 
 impl Defence {
     /// The noise level that the model is conditioned on for the image itself.
+    ///
+    /// ```
+    /// use miyasawa::prelude::*;
+    /// assert_eq!(Defence::Denoise { sigma: 0.2, then: 0.05 }.sigma(), 0.2);
+    /// ```
     pub fn sigma(self) -> f64 {
         match self {
             Self::Softmax { sigma } | Self::Denoise { sigma, .. } | Self::Average { sigma, .. } => {
@@ -47,6 +63,16 @@ impl Defence {
     /// The model behind this defence, for images of (channels, height, width). Its noise levels
     /// must lie within [`NOISE_LEVELS`](crate::model::NOISE_LEVELS); otherwise the logits are not
     /// finite.
+    ///
+    /// ```
+    /// use miyasawa::{Device, prelude::*};
+    /// use miyasawa::model::{GradResNetConfig, JointModel};
+    /// let device = Device::flex();
+    /// let net = GradResNetConfig { width: 8, blocks: vec![1], ..GradResNetConfig::new(1, 10) };
+    /// let model = JointModel::new(net.init(&device, 0), 0.5);
+    /// let classifier = Defence::Softmax { sigma: 0.1 }.classifier(&model, [1, 8, 8], &device);
+    /// assert_eq!((classifier.classes(), classifier.len()), (10, 64));
+    /// ```
     pub fn classifier<'m, N: EnergyNetwork + Sync>(
         self,
         model: &'m JointModel<N>,

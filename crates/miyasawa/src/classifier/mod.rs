@@ -4,6 +4,40 @@
 //! [`Classifier`] is the trait; [`plain_classifier`] makes one from a model of any kind,
 //! [`Defence`] one from a joint model that classifies behind a defence. Your own classifier is an
 //! implementation of the trait, or an [`Autodiff`] of tracked Burn operations.
+//!
+//! ```
+//! use miyasawa::classifier::LogitGrad;
+//! use miyasawa::prelude::*;
+//!
+//! /// Light images of two by two pixels against dark ones: `f = [-s, s]`, with `s` the sum.
+//! struct Light;
+//!
+//! impl Classifier for Light {
+//!     fn shape(&self) -> [usize; 3] {
+//!         [1, 2, 2]
+//!     }
+//!
+//!     fn classes(&self) -> usize {
+//!         2
+//!     }
+//!
+//!     fn logits(&self, images: &[f32]) -> Vec<f32> {
+//!         let sum = |image: &[f32]| image.iter().map(|value| value - 0.5).sum::<f32>();
+//!         images.chunks(4).flat_map(|image| [-sum(image), sum(image)]).collect()
+//!     }
+//!
+//!     fn gradient(&self, images: &[f32], logit_grad: &LogitGrad<'_>) -> (Vec<f32>, Vec<f32>) {
+//!         let logits = self.logits(images);
+//!         let of_image = |(i, z)| [logit_grad(i, z)[1] - logit_grad(i, z)[0]; 4];
+//!         let gradient = logits.chunks(2).enumerate().flat_map(of_image).collect();
+//!         (logits, gradient)
+//!     }
+//! }
+//!
+//! assert_eq!(Light.predict(&[0.1, 0.2, 0.3, 0.4, 0.6, 0.7, 0.8, 0.9]), [0, 1]);
+//! let (_, gradient) = Light.gradient(&[0.5; 4], &|_, _| vec![0.0, 1.0]);
+//! assert_eq!(gradient, [1.0; 4]);
+//! ```
 
 mod autodiff;
 mod average;
@@ -30,6 +64,37 @@ pub type LogitGrad<'a> = dyn Fn(usize, &[f32]) -> Vec<f32> + Sync + 'a;
 ///
 /// Images are values in [0, 1] on the host, concatenated, each (channels, height, width). The
 /// result for an image must not depend on the others in its batch.
+///
+/// ```
+/// use miyasawa::{classifier::LogitGrad, prelude::*};
+///
+/// /// One value an image: above a half it is of class 1. `f = [0, x - 1/2]`.
+/// struct Threshold;
+///
+/// impl Classifier for Threshold {
+///     fn shape(&self) -> [usize; 3] {
+///         [1, 1, 1]
+///     }
+///
+///     fn classes(&self) -> usize {
+///         2
+///     }
+///
+///     fn logits(&self, images: &[f32]) -> Vec<f32> {
+///         images.iter().flat_map(|x| [0.0, x - 0.5]).collect()
+///     }
+///
+///     fn gradient(&self, images: &[f32], logit_grad: &LogitGrad<'_>) -> (Vec<f32>, Vec<f32>) {
+///         let logits = self.logits(images);
+///         let of_image = |(i, z)| logit_grad(i, z)[1];
+///         let gradient = logits.chunks(2).enumerate().map(of_image).collect();
+///         (logits, gradient)
+///     }
+/// }
+///
+/// assert_eq!(Threshold.predict(&[0.2, 0.8]), [0, 1]);
+/// assert!(Threshold.len() == 1 && !Threshold.is_empty());
+/// ```
 pub trait Classifier {
     /// Channels, height and width of an image.
     fn shape(&self) -> [usize; 3];

@@ -1,6 +1,11 @@
 use serde::{Deserialize, Serialize};
 
 /// The norm that measures the size of a change of an image.
+///
+/// ```
+/// use miyasawa::prelude::*;
+/// assert_eq!((Norm::L2.length(&[3.0, -4.0]), Norm::Linf.length(&[3.0, -4.0])), (5.0, 4.0));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Norm {
@@ -21,6 +26,11 @@ impl std::fmt::Display for Norm {
 
 impl Norm {
     /// The length of `v`.
+    ///
+    /// ```
+    /// use miyasawa::prelude::*;
+    /// assert_eq!(Norm::L2.length(&[3.0, -4.0]), 5.0);
+    /// ```
     pub fn length(self, v: &[f32]) -> f64 {
         match self {
             Self::L2 => v.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>().sqrt(),
@@ -29,6 +39,11 @@ impl Norm {
     }
 
     /// The length of `a - b`.
+    ///
+    /// ```
+    /// use miyasawa::prelude::*;
+    /// assert_eq!(Norm::Linf.distance(&[0.5, 1.0], &[0.25, 0.25]), 0.75);
+    /// ```
     ///
     /// # Panics
     /// If the lengths of the slices differ.
@@ -43,6 +58,12 @@ impl Norm {
 
     /// The direction of length 1 in which `<g, direction>` is largest: `g/|g|`, or the signs of
     /// `g`. Zero where `g` is zero or NaN, and zero everywhere if the length of `g` is not finite.
+    ///
+    /// ```
+    /// use miyasawa::prelude::*;
+    /// assert_eq!(Norm::L2.steepest(&[3.0, -4.0]), [0.6, -0.8]);
+    /// assert_eq!(Norm::Linf.steepest(&[3.0, -4.0]), [1.0, -1.0]);
+    /// ```
     pub fn steepest(self, g: &[f32]) -> Vec<f32> {
         match self {
             Self::L2 => {
@@ -59,6 +80,13 @@ impl Norm {
 
     /// Projects `x` onto the ball of radius `eps` around `centre`, then clips it to [0, 1], which
     /// does not leave the ball because the centre lies in [0, 1].
+    ///
+    /// ```
+    /// use miyasawa::prelude::*;
+    /// let mut x = [0.9, 0.1];
+    /// Norm::Linf.confine(&mut x, &[0.5, 0.5], 0.25);
+    /// assert_eq!(x, [0.75, 0.25]);
+    /// ```
     pub fn confine(self, x: &mut [f32], centre: &[f32], eps: f64) {
         match self {
             Self::L2 => {

@@ -10,6 +10,29 @@
 //! Finished work is not repeated: after an interruption the same call resumes. Of a finished run
 //! `config.toml`, `result.json` and `denoised.png` suffice, so that runs can be trained on several
 //! machines ([`Choice`]), or their weights deleted.
+//!
+//! ```
+//! use miyasawa::compare::CompareConfig;
+//!
+//! let folder = tempfile::tempdir()?;
+//! let path = folder.path().join("compare.toml");
+//! std::fs::write(
+//!     &path,
+//!     r#"
+//! budget.images = 20000
+//!
+//! [[models]]
+//! name = "joint"
+//!
+//! [[models]]
+//! name = "resnet"
+//! set.network.kind = "resnet18"
+//! "#,
+//! )?;
+//! let config = CompareConfig::load(&path, &["seeds=[0, 1]".to_owned()])?;
+//! assert_eq!((config.models.len(), config.seeds_of(&config.models[1])), (2, &[0, 1][..]));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod config;
 mod measure;

@@ -1,4 +1,22 @@
 //! Evaluation: a row for every noise level, with the metrics of [`crate::metrics`].
+//!
+//! ```
+//! use miyasawa::eval::{EvalOptions, Quantity, evaluate};
+//! use miyasawa::data::{DataSource, OpenOptions, Part};
+//! use miyasawa::model::{GradResNetConfig, JointModel};
+//! use miyasawa::{Device, prelude::*};
+//!
+//! // An untrained network and a few digits, to be quick.
+//! let device = Device::flex();
+//! let net = GradResNetConfig { width: 8, blocks: vec![1], ..GradResNetConfig::new(1, 10) };
+//! let model = JointModel::new(net.init(&device, 0), 0.5);
+//! let digits = DataSource::Digits.open(Part::Test, &OpenOptions::default())?.into_dataset()?;
+//! let options = EvalOptions { sigmas: vec![0.1, 0.4], limit: Some(20), ..EvalOptions::default() };
+//! let rows = evaluate(&model, &digits, &options, &device, &mut ());
+//! let psnr = rows[0].estimate(Quantity::Psnr).unwrap();
+//! assert!(psnr.low < psnr.value && psnr.value > rows[1].psnr.unwrap());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod errors;
 mod test_set;

@@ -6,6 +6,18 @@ use crate::verify::error_and_scale;
 use burn::tensor::{Device, Tensor};
 
 /// The adversarial gradient of an image as a difference of denoisers.
+///
+/// ```
+/// use miyasawa::prelude::*;
+/// let model = Predictor::bundled()?;
+/// let image = Image::filled(3, 32, 32, 0.5)?.with_noise(0.2, 1)?;
+/// let why = model.explain(&image, 8)?;
+/// let parts = why.class_denoised.values().iter().zip(why.denoised.values());
+/// let change = parts.zip(why.difference.values());
+/// // In float32 the subtraction of two images rounds.
+/// assert!(change.map(|((given, plain), d)| (given - plain - d).abs()).all(|e| e < 1e-4));
+/// # Ok::<(), PredictError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Explanation {
     /// The explained class.

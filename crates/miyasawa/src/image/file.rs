@@ -20,6 +20,14 @@ impl Image {
     /// numbers) are scaled by the range of the file's values, with a warning. Of several images in
     /// a file the first is taken. [`ImageFile`] reads all of them, and their metadata.
     ///
+    /// ```
+    /// use miyasawa::prelude::*;
+    /// let frog = Image::open("../../docs/book/src/figures/frog.jpg")?;
+    /// assert_eq!(frog.shape(), (3, 32, 32));
+    /// assert!(Image::open("no such file").is_err());
+    /// # Ok::<(), miyasawa::image::ImageError>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`ImageError::Read`] or [`ImageError::Decode`], which name the path.
@@ -54,6 +62,12 @@ impl Image {
 
     /// Checks that [`Image::save`] can write to a file of this name: to be called before long work.
     ///
+    /// ```
+    /// use miyasawa::prelude::*;
+    /// assert!(Image::check_extension("clean.png").is_ok());
+    /// assert!(Image::check_extension("clean.txt").is_err());
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`ImageError::Extension`] or [`ImageError::NotBuilt`].
@@ -66,6 +80,15 @@ impl Image {
     /// with 8 bits a value. Values are clipped to [-1, 1]. The file is written completely or not at
     /// all.
     ///
+    /// ```
+    /// use miyasawa::prelude::*;
+    /// let folder = tempfile::tempdir()?;
+    /// let path = folder.path().join("image.png");
+    /// Image::filled(1, 2, 2, 1.0)?.save(&path)?;
+    /// assert_eq!(Image::open(&path)?.values(), [1.0; 4]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`ImageError::Extension`], [`ImageError::NotBuilt`], [`ImageError::Encode`] or
@@ -77,6 +100,15 @@ impl Image {
 
     /// Saves the image as a PNG whatever the name. Otherwise as [`Image::save`].
     ///
+    /// ```
+    /// use miyasawa::prelude::*;
+    /// let folder = tempfile::tempdir()?;
+    /// let path = folder.path().join("image");
+    /// Image::filled(1, 2, 2, 1.0)?.save_png(&path)?;
+    /// assert_eq!(Image::open(&path)?.values(), [1.0; 4]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`ImageError::Encode`] or [`ImageError::Write`], which name the path.
@@ -85,6 +117,13 @@ impl Image {
     }
 
     /// Encodes the image as a PNG file in memory, for pages that embed it.
+    ///
+    /// ```
+    /// use miyasawa::prelude::*;
+    /// let png = Image::filled(1, 2, 2, 1.0)?.to_png()?;
+    /// assert!(png.starts_with(b"\x89PNG"));
+    /// # Ok::<(), miyasawa::image::ImageError>(())
+    /// ```
     ///
     /// # Errors
     ///

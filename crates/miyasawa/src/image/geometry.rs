@@ -24,16 +24,31 @@ pub struct Geometry {
 
 impl Geometry {
     /// From channels, height and width.
+    ///
+    /// ```
+    /// use miyasawa::prelude::*;
+    /// assert_eq!(Geometry::new(3, 32, 24).width, 24);
+    /// ```
     pub const fn new(channels: usize, height: usize, width: usize) -> Self {
         Self { channels, height, width }
     }
 
     /// Height and width.
+    ///
+    /// ```
+    /// use miyasawa::prelude::*;
+    /// assert_eq!(Geometry::new(3, 32, 24).size(), (32, 24));
+    /// ```
     pub const fn size(self) -> (usize, usize) {
         (self.height, self.width)
     }
 
     /// Numbers in an image: `channels * height * width`, at most `usize::MAX`.
+    ///
+    /// ```
+    /// use miyasawa::prelude::*;
+    /// assert_eq!(Geometry::new(3, 32, 24).values(), 2304);
+    /// ```
     pub const fn values(self) -> usize {
         self.channels.saturating_mul(self.height).saturating_mul(self.width)
     }

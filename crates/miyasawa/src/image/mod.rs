@@ -5,6 +5,20 @@
 //!
 //! PNG and JPEG are always read and written; WebP, TIFF and BMP, and GIF to read, need the feature
 //! `codecs`. A build without it returns [`DecodeError::NotBuilt`] or [`ImageError::NotBuilt`].
+//!
+//! ```
+//! use miyasawa::image::{Image, grid};
+//!
+//! let grey = Image::filled(1, 20, 30, 0.5)?;
+//! let noisy = grey.clone().with_noise(0.1, 0)?;
+//! assert_eq!(noisy.resize(10, 15)?.to_channels(3)?.shape(), (3, 10, 15));
+//!
+//! let figure = grid(&[vec![grey, noisy]], 2, 1)?; // side by side, two pixels between them
+//! assert_eq!(figure.shape(), (1, 20, 62));
+//! let png = figure.to_png()?;
+//! assert_eq!(Image::decode(&png)?.shape(), figure.shape());
+//! # Ok::<(), miyasawa::image::ImageError>(())
+//! ```
 
 mod bilinear;
 mod decode;
@@ -81,6 +95,13 @@ pub enum Depth {
 ///
 /// Values outside the range may occur (a denoiser's output is not clipped); they are clipped when
 /// the image is saved.
+///
+/// ```
+/// use miyasawa::prelude::*;
+/// let image = Image::filled(3, 4, 5, 0.5)?;
+/// assert_eq!((image.channels(), image.height(), image.width()), (3, 4, 5));
+/// # Ok::<(), miyasawa::image::ImageError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Image {
     channels: usize,
@@ -93,6 +114,13 @@ pub struct Image {
 impl Image {
     /// Creates an image of shape (channels, height, width) from its values (C, H, W), to be stored
     /// with 8 bits.
+    ///
+    /// ```
+    /// use miyasawa::prelude::*;
+    /// assert_eq!(Image::new((1, 1, 2), vec![-1.0, 1.0])?.width(), 2);
+    /// assert!(Image::new((1, 1, 2), vec![0.0]).is_err());
+    /// # Ok::<(), miyasawa::image::ImageError>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -157,16 +185,36 @@ impl Image {
     }
 
     /// The same image, to be stored with another number of bits.
+    ///
+    /// ```
+    /// use miyasawa::prelude::*;
+    /// use miyasawa::image::Depth;
+    /// let image = Image::filled(1, 2, 2, 0.0)?.with_depth(Depth::Sixteen);
+    /// assert_eq!(image.depth(), Depth::Sixteen);
+    /// # Ok::<(), miyasawa::image::ImageError>(())
+    /// ```
     pub fn with_depth(self, depth: Depth) -> Self {
         Self { depth, ..self }
     }
 
     /// The number of bits with which it was stored, or is to be stored.
+    ///
+    /// ```
+    /// use miyasawa::prelude::*;
+    /// assert_eq!(Image::filled(1, 2, 2, 0.0)?.depth(), miyasawa::image::Depth::Eight);
+    /// # Ok::<(), miyasawa::image::ImageError>(())
+    /// ```
     pub fn depth(&self) -> Depth {
         self.depth
     }
 
     /// An image from 8-bit values (C, H, W), such as an image of a `data::Dataset`.
+    ///
+    /// ```
+    /// use miyasawa::prelude::*;
+    /// assert_eq!(Image::from_bytes((1, 1, 2), &[0, 255])?.values(), [-1.0, 1.0]);
+    /// # Ok::<(), miyasawa::image::ImageError>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -176,37 +224,80 @@ impl Image {
     }
 
     /// (channels, height, width).
+    ///
+    /// ```
+    /// use miyasawa::prelude::*;
+    /// assert_eq!(Image::filled(3, 4, 5, 0.0)?.shape(), (3, 4, 5));
+    /// # Ok::<(), miyasawa::image::ImageError>(())
+    /// ```
     pub fn shape(&self) -> (usize, usize, usize) {
         (self.channels, self.height, self.width)
     }
 
     /// 1 for grey, 3 for red, green, blue.
+    ///
+    /// ```
+    /// use miyasawa::prelude::*;
+    /// assert_eq!(Image::filled(3, 4, 5, 0.0)?.channels(), 3);
+    /// # Ok::<(), miyasawa::image::ImageError>(())
+    /// ```
     pub fn channels(&self) -> usize {
         self.channels
     }
 
     /// Rows.
+    ///
+    /// ```
+    /// use miyasawa::prelude::*;
+    /// assert_eq!(Image::filled(3, 4, 5, 0.0)?.height(), 4);
+    /// # Ok::<(), miyasawa::image::ImageError>(())
+    /// ```
     pub fn height(&self) -> usize {
         self.height
     }
 
     /// Columns.
+    ///
+    /// ```
+    /// use miyasawa::prelude::*;
+    /// assert_eq!(Image::filled(3, 4, 5, 0.0)?.width(), 5);
+    /// # Ok::<(), miyasawa::image::ImageError>(())
+    /// ```
     pub fn width(&self) -> usize {
         self.width
     }
 
     /// The values, (C, H, W).
+    ///
+    /// ```
+    /// use miyasawa::prelude::*;
+    /// assert_eq!(Image::filled(1, 1, 2, 0.5)?.values(), [0.5, 0.5]);
+    /// # Ok::<(), miyasawa::image::ImageError>(())
+    /// ```
     pub fn values(&self) -> &[f32] {
         &self.values
     }
 
     /// The values, (C, H, W).
+    ///
+    /// ```
+    /// use miyasawa::prelude::*;
+    /// assert_eq!(Image::filled(1, 1, 2, 0.5)?.into_values(), vec![0.5, 0.5]);
+    /// # Ok::<(), miyasawa::image::ImageError>(())
+    /// ```
     pub fn into_values(self) -> Vec<f32> {
         self.values
     }
 
     /// Converts the image to 1 channel (ITU-R BT.601 luma, 0.299 R + 0.587 G + 0.114 B) or 3 (grey
     /// repeated).
+    ///
+    /// ```
+    /// use miyasawa::prelude::*;
+    /// let grey = Image::new((3, 1, 1), vec![1.0, 0.0, 0.0])?.to_channels(1)?;
+    /// assert_eq!(grey.values(), [0.299]);
+    /// # Ok::<(), miyasawa::image::ImageError>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -231,6 +322,13 @@ impl Image {
     /// Resizes the image, its aspect ratio not kept; antialiased bicubic (Keys, a = -1/2), clipped
     /// to [-1, 1].
     ///
+    /// ```
+    /// use miyasawa::prelude::*;
+    /// let image = Image::filled(3, 20, 30, 0.5)?.resize(8, 8)?;
+    /// assert_eq!(image.shape(), (3, 8, 8));
+    /// # Ok::<(), miyasawa::image::ImageError>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`ImageError::Shape`] if a side is 0 or the result would exceed [`MAX_PIXELS`].
@@ -250,6 +348,14 @@ impl Image {
     /// centre: the preprocessing of a model's input. An image that has this size is returned
     /// unchanged.
     ///
+    /// ```
+    /// use miyasawa::prelude::*;
+    /// let image = Image::filled(3, 20, 30, 0.5)?;
+    /// assert_eq!(image.center_fit(8, 8)?.shape(), (3, 8, 8));
+    /// assert_eq!(image.center_fit(20, 30)?, image);
+    /// # Ok::<(), miyasawa::image::ImageError>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// As [`Image::resize`].
@@ -265,6 +371,13 @@ impl Image {
     /// Divides the image by its largest absolute value, so that a faint signed difference becomes
     /// visible (0 is grey), and returns that value too. An image of zeros, or with values that are
     /// not finite, is unchanged, with 1.
+    ///
+    /// ```
+    /// use miyasawa::prelude::*;
+    /// let (image, peak) = Image::new((1, 1, 2), vec![0.25, -0.5])?.amplified();
+    /// assert_eq!((image.values(), peak), (&[0.5, -1.0][..], 0.5));
+    /// # Ok::<(), miyasawa::image::ImageError>(())
+    /// ```
     pub fn amplified(&self) -> (Self, f32) {
         let peak = self.values.iter().fold(0.0f32, |peak, value| peak.max(value.abs()));
         let peak = if peak > 0.0 && self.values.iter().all(|v| v.is_finite()) { peak } else { 1.0 };

@@ -1,5 +1,22 @@
 //! Energy networks, the joint model of a noisy image and its class, and the reference models beside
 //! it.
+//!
+//! ```
+//! use miyasawa::model::{GradResNetConfig, JointModel, host};
+//! use miyasawa::{Device, burn::tensor::Tensor};
+//!
+//! let device = Device::flex();
+//! let net = GradResNetConfig { width: 8, blocks: vec![1, 1], ..GradResNetConfig::new(1, 10) };
+//! let model = JointModel::new(net.init(&device, 0), 0.5);
+//! let (y, sigma) = (Tensor::<4>::ones([2, 1, 8, 8], &device), Tensor::<1>::full([2], 0.2, &device));
+//!
+//! let point = model.at(&y, &sigma); // one forward pass, from which everything follows
+//! let probs = host(point.class_probs());
+//! assert!((probs[..10].iter().sum::<f32>() - 1.0).abs() < 1e-5);
+//! // D(y) = y + sigma^2 grad log p(y)
+//! let (denoised, score) = (host(point.denoised()), host(point.score()));
+//! assert_eq!(denoised.len(), score.len());
+//! ```
 
 mod any;
 mod architecture;

@@ -4,8 +4,21 @@
 //! for its input. Both are made of tracked operations ([`crate::ops`]), so that parameter gradients
 //! of a loss on the input gradient are exact. A network built of such layers implements
 //! [`EnergyNetwork`](crate::model::EnergyNetwork) and gets the classifier, the denoisers, the
-//! losses, training, evaluation and the attacks from the library. `examples/mlp_energy.rs` shows
+//! losses, training, evaluation and the attacks from the library. `examples/own_network.rs` shows
 //! one.
+//!
+//! ```
+//! use miyasawa::{Device, burn::tensor::Tensor, model::host, nn::Linear};
+//! use rand::SeedableRng;
+//!
+//! let (device, rng) = (Device::flex(), &mut rand_chacha::ChaCha8Rng::seed_from_u64(0));
+//! let layer = Linear::new([3, 2], false, &device, rng);
+//! let x = Tensor::<2>::from_floats([[1.0, -2.0, 0.5]], &device);
+//! let g = Tensor::<2>::from_floats([[0.3, 0.7]], &device);
+//! // <forward(x), g> = <x, adjoint(g)>
+//! let [a, b] = [(layer.forward(&x) * g.clone()).sum(), (x * layer.adjoint(&g)).sum()].map(host);
+//! assert!((a[0] - b[0]).abs() < 1e-5);
+//! ```
 
 mod batch_norm;
 mod block;

@@ -3,6 +3,28 @@
 //! Densities are known to fail here (Nalisnick et al. 2019, "Do deep generative models know what
 //! they don't know?"): an image that is simpler than the data has the larger density. So `log p` is
 //! one of several scores, and an AUROC below 0.5 is reported unchanged.
+//!
+//! ```
+//! use miyasawa::ood::{OodOptions, OutSource, Score, compare, scores};
+//! use miyasawa::data::{DataSource, OpenOptions, Part};
+//! use miyasawa::model::{GradResNetConfig, JointModel};
+//! use miyasawa::{Device, prelude::*};
+//!
+//! // An untrained network and a few digits, to be quick.
+//! let device = Device::flex();
+//! let net = GradResNetConfig { width: 8, blocks: vec![1], ..GradResNetConfig::new(1, 10) };
+//! let model = JointModel::new(net.init(&device, 0), 0.5);
+//! let digits = DataSource::Digits.open(Part::Test, &OpenOptions::default())?.into_dataset()?;
+//! let inside = digits.subset(10)?;
+//! let outside = OutSource::Textures.load(inside.geometry(), Some(10), 0)?;
+//! let options = OodOptions { sigmas: vec![0.2], batch: 10, seed: 0 };
+//! let [inside, outside] =
+//!     [inside, outside].map(|set| scores(&model, &set, &options, &device, &mut ()));
+//! let rows = compare(&inside, &outside);
+//! let residual = rows.iter().find(|row| row.score == Score::Residual).unwrap();
+//! assert!((0.0..=1.0).contains(&residual.detection.auroc));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod profile;
 mod synthetic;

@@ -7,6 +7,18 @@
 //!
 //! The adjoint of an operation is an ordinary, tracked operation. A network's input gradient,
 //! written with adjoints, is therefore differentiable once more by first-order autodiff.
+//!
+//! ```
+//! use miyasawa::{Device, burn::tensor::Tensor, model::host, ops};
+//!
+//! let device = Device::flex();
+//! let h = Tensor::<1>::from_floats([-1.0, 0.0, 2.0], &device);
+//! let derivative = host(ops::gelu_adjoint(&h, &h.ones_like()));
+//! let [up, down] = [0.01, -0.01].map(|step| host(ops::gelu(&(h.clone() + step))));
+//! for ((up, down), derivative) in up.iter().zip(down).zip(derivative) {
+//!     assert!(((up - down) / 0.02 - derivative).abs() < 1e-3);
+//! }
+//! ```
 
 // The reverse of a normalisation has many inputs; each has a name of its meaning.
 mod autodiff;

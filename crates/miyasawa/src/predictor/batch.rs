@@ -111,6 +111,15 @@ impl Predictor {
     /// As [`denoise_batch`](Self::denoise_batch), for values in [-1, 1] of the shape (images,
     /// channels, height, width): returns the denoised values in the same shape.
     ///
+    /// ```
+    /// use miyasawa::prelude::*;
+    /// let model = Predictor::bundled()?;
+    /// let values = vec![0.1; 2 * 3 * 32 * 32];
+    /// let clean = model.denoise_values(&values, [2, 3, 32, 32], Noise::Level(0.1))?;
+    /// assert_eq!(clean.len(), values.len());
+    /// # Ok::<(), PredictError>(())
+    /// ```
+    ///
     /// # Errors
     /// [`PredictError::Batch`] if the number of values does not match `shape`; otherwise as
     /// [`denoise`](Self::denoise).
@@ -126,6 +135,13 @@ impl Predictor {
 
     /// The shape of a batch of `images` images of the model's size, for
     /// [`classify_values`](Self::classify_values).
+    ///
+    /// ```
+    /// use miyasawa::prelude::*;
+    /// let model = Predictor::bundled()?;
+    /// assert_eq!(model.batch_shape(5), [5, 3, 32, 32]);
+    /// # Ok::<(), PredictError>(())
+    /// ```
     pub fn batch_shape(&self, images: usize) -> [usize; 4] {
         let Geometry { channels, height, width } = self.geometry();
         [images, channels, height, width]

@@ -26,12 +26,26 @@ pub struct PredictorBuilder {
 
 impl PredictorBuilder {
     /// Sets the device; the default is the CPU.
+    ///
+    /// ```
+    /// use miyasawa::prelude::*;
+    /// let model = Predictor::builder().device(DeviceSpec::Cpu).bundled()?;
+    /// # let _ = model;
+    /// # Ok::<(), PredictError>(())
+    /// ```
     pub fn device(self, device: DeviceSpec) -> Self {
         Self { device: Some(device), ..self }
     }
 
     /// Sets the number of the predictor's own threads on the CPU, 1 to 1024. By default it shares
     /// the global pool of `rayon`, which has one thread for each core.
+    ///
+    /// ```
+    /// use miyasawa::prelude::*;
+    /// assert!(Predictor::builder().threads(2).bundled().is_ok());
+    /// let none = Predictor::builder().threads(0).bundled();
+    /// assert!(matches!(none, Err(PredictError::Threads { .. })));
+    /// ```
     pub fn threads(self, threads: usize) -> Self {
         Self { threads: Some(threads), ..self }
     }
@@ -39,11 +53,26 @@ impl PredictorBuilder {
     /// Sets how both operands of every product of a convolution are rounded on the CPU:
     /// [`Operands::Bf16`] is about twice as fast if the processor has such instructions. By default
     /// nothing is rounded.
+    ///
+    /// ```
+    /// use miyasawa::prelude::*;
+    /// use miyasawa::ops::Operands;
+    /// let fast = Predictor::builder().operands(Operands::Bf16).bundled()?;
+    /// # let _ = fast;
+    /// # Ok::<(), PredictError>(())
+    /// ```
     pub fn operands(self, operands: Operands) -> Self {
         Self { operands: Some(operands), ..self }
     }
 
     /// Builds the bundled model; see [`Predictor::bundled`].
+    ///
+    /// ```
+    /// use miyasawa::prelude::*;
+    /// let model = Predictor::builder().bundled()?;
+    /// assert_eq!(model.classes().len(), 10);
+    /// # Ok::<(), PredictError>(())
+    /// ```
     ///
     /// # Errors
     /// If the device or the threads are not available.
@@ -53,6 +82,12 @@ impl PredictorBuilder {
     }
 
     /// Loads the model of a checkpoint; see [`Predictor::load`].
+    ///
+    /// ```
+    /// use miyasawa::prelude::*;
+    /// let missing = Predictor::builder().load("no such file");
+    /// assert!(matches!(missing, Err(PredictError::Checkpoint(_))));
+    /// ```
     ///
     /// # Errors
     /// If the file cannot be read or is not a checkpoint, or the device or the threads are not
@@ -64,6 +99,13 @@ impl PredictorBuilder {
 
     /// Loads the model of a checkpoint in memory; see [`Predictor::from_bytes`].
     ///
+    /// ```
+    /// use miyasawa::prelude::*;
+    /// let model = Predictor::builder().from_bytes(miyasawa::bundled::BYTES)?;
+    /// assert_eq!(model.name(), "in memory");
+    /// # Ok::<(), PredictError>(())
+    /// ```
+    ///
     /// # Errors
     /// If the bytes are not a checkpoint, or the device or the threads are not available.
     pub fn from_bytes(self, bytes: &[u8]) -> Result<Predictor, PredictError> {
@@ -73,6 +115,14 @@ impl PredictorBuilder {
     }
 
     /// Builds the model of a checkpoint that was read or trained, under the name `name`.
+    ///
+    /// ```
+    /// use miyasawa::prelude::*;
+    /// let (checkpoint, _) = miyasawa::bundled::checkpoint()?;
+    /// let model = Predictor::builder().from_checkpoint(checkpoint, "mine")?;
+    /// assert_eq!(model.name(), "mine");
+    /// # Ok::<(), PredictError>(())
+    /// ```
     ///
     /// # Errors
     /// If the parameters are not those of the network, or the device or the threads are not

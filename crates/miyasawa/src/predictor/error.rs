@@ -5,6 +5,15 @@ use crate::image::ImageError;
 use crate::model::{Kind, NOISE_LEVELS};
 
 /// An error of opening or using a model.
+///
+/// ```
+/// use miyasawa::prelude::*;
+/// let model = Predictor::bundled()?;
+/// let error = model.class("house").unwrap_err();
+/// assert!(matches!(&error, PredictError::Class { .. }));
+/// assert!(error.to_string().starts_with("class 'house' is not known"));
+/// # Ok::<(), PredictError>(())
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PredictError {
@@ -92,6 +101,14 @@ impl PredictError {
     }
 
     /// Whether the call was invalid, as opposed to valid work that failed.
+    ///
+    /// ```
+    /// use miyasawa::prelude::*;
+    /// let model = Predictor::bundled()?;
+    /// assert!(model.class("house").unwrap_err().is_usage());
+    /// assert!(!Predictor::from_bytes(b"no model").unwrap_err().is_usage());
+    /// # Ok::<(), PredictError>(())
+    /// ```
     pub fn is_usage(&self) -> bool {
         match self {
             Self::Class { .. } | Self::Level { .. } | Self::Batch { .. } | Self::Threads { .. } => {

@@ -26,7 +26,9 @@
 
 mod batch;
 mod builder;
+mod describe;
 mod error;
+mod explanations;
 mod noise;
 mod results;
 #[cfg(test)]
@@ -40,20 +42,24 @@ pub use results::{ClassProbability, Classification, Denoised};
 
 use crate::checkpoint::{Checkpoint, ModelInfo};
 use crate::classifier::{BoxedClassifier, Defence, plain_classifier};
-use crate::explain;
 use crate::image::{Geometry, Image};
 use crate::infer;
-use crate::model::{GradResNet, JointModel, Kind, Model};
+use crate::model::Model;
 use burn::tensor::Device;
 use std::{
     path::Path,
     sync::{Arc, Mutex},
 };
 
-/// The noise level of [`Predictor::explain`]: in the middle of the usual training range.
-const EXPLAIN_SIGMA: f64 = 0.2;
-
 /// A trained model, ready to use. See the [module's page](self).
+///
+/// ```
+/// use miyasawa::prelude::*;
+/// fn shared<T: Send + Sync>(_: &T) {}
+/// let model = Predictor::bundled()?;
+/// shared(&model); // one for all threads of a server
+/// # Ok::<(), PredictError>(())
+/// ```
 pub struct Predictor {
     info: ModelInfo,
     model: Model,
@@ -122,116 +128,15 @@ impl Predictor {
     }
 
     /// A builder, for another device, a number of threads, or products in bfloat16.
-    pub fn builder() -> PredictorBuilder {
-        PredictorBuilder::default()
-    }
-
-    /// The checkpoint's metadata: network, data, noise levels and training.
-    pub fn info(&self) -> &ModelInfo {
-        &self.info
-    }
-
-    /// The model itself, for work on tensors.
-    pub fn model(&self) -> &Model {
-        &self.model
-    }
-
-    /// The device of the model.
-    pub fn device(&self) -> &Device {
-        &self.device
-    }
-
-    /// The model's name in messages and documents: the path of its file.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// The hash of the checkpoint's content, which identifies the model.
-    pub fn sha256(&self) -> &str {
-        &self.sha256
-    }
-
-    /// The kind of network.
-    pub fn kind(&self) -> Kind {
-        self.info.network.kind()
-    }
-
-    /// The names of the classes, in the order of their numbers.
-    pub fn classes(&self) -> &[String] {
-        &self.info.data.classes
-    }
-
-    /// Channels, height and width of the images that it was trained on. Images of other sizes are
-    /// resized to classify them; they are denoised at their own size.
-    pub fn geometry(&self) -> Geometry {
-        self.info.data.geometry()
-    }
-
-    /// The number of a class, by its name or by its number as text.
     ///
     /// ```
-    /// # use miyasawa::prelude::*;
-    /// let model = Predictor::bundled()?;
-    /// assert_eq!(model.class("ship")?, model.class("8")?);
-    /// assert!(model.class("house").unwrap_err().to_string().contains("expected"));
+    /// use miyasawa::prelude::*;
+    /// let model = Predictor::builder().threads(1).bundled()?;
+    /// assert_eq!(model.name(), "the bundled model");
     /// # Ok::<(), PredictError>(())
     /// ```
-    ///
-    /// # Errors
-    /// [`PredictError::Class`] if there is none.
-    pub fn class(&self, text: &str) -> Result<usize, PredictError> {
-        let classes = self.classes();
-        let by_name = classes.iter().position(|class| class == text);
-        let by_number = || text.parse().ok().filter(|number| *number < classes.len());
-        by_name.or_else(by_number).ok_or_else(|| PredictError::class(text, classes))
-    }
-
-    /// Whether it was trained to classify.
-    pub fn can_classify(&self) -> bool {
-        self.info.classifies()
-    }
-
-    /// Whether it was trained to denoise.
-    pub fn can_denoise(&self) -> bool {
-        self.info.denoises()
-    }
-
-    /// Checks that the model classifies.
-    ///
-    /// # Errors
-    /// [`PredictError::OneClass`] or [`PredictError::Cannot`] if it does not.
-    pub fn require_classifier(&self) -> Result<(), PredictError> {
-        match self.info.network.classes() {
-            _ if self.can_classify() => Ok(()),
-            Some(1) => Err(PredictError::OneClass { model: self.name.clone() }),
-            _ => Err(self.cannot("classify")),
-        }
-    }
-
-    /// Checks that the model denoises.
-    ///
-    /// # Errors
-    /// [`PredictError::Cannot`] if it does not.
-    pub fn require_denoiser(&self) -> Result<(), PredictError> {
-        if self.can_denoise() { Ok(()) } else { Err(self.cannot("denoise")) }
-    }
-
-    /// The joint model, for tasks that no other model can do; `what` names the task in the error
-    /// message.
-    ///
-    /// # Errors
-    /// [`PredictError::Cannot`] if the model is a reference model.
-    pub fn joint(&self, what: &'static str) -> Result<&JointModel<GradResNet>, PredictError> {
-        self.model.joint().ok_or_else(|| self.cannot(what))
-    }
-
-    fn cannot(&self, what: &'static str) -> PredictError {
-        PredictError::Cannot {
-            model: self.name.clone(),
-            what,
-            kind: self.kind(),
-            weights: self.info.training.loss_weights,
-        }
+    pub fn builder() -> PredictorBuilder {
+        PredictorBuilder::default()
     }
 
     /// The probabilities of all classes, `p(c | y)`: the softmax of the logits, conditioned on the
@@ -262,6 +167,15 @@ impl Predictor {
     }
 
     /// The probabilities of all classes behind a defence; see [`Defence`].
+    ///
+    /// ```
+    /// use miyasawa::prelude::*;
+    /// let model = Predictor::bundled()?;
+    /// let image = Image::filled(3, 32, 32, 0.1)?.with_noise(0.2, 1)?;
+    /// let defence = Defence::Denoise { sigma: 0.2, then: 0.05 };
+    /// assert_eq!(model.classify_behind(&image, defence)?.classes.len(), 10);
+    /// # Ok::<(), PredictError>(())
+    /// ```
     ///
     /// # Errors
     /// As [`classify`](Self::classify); [`PredictError::Cannot`] if the defence needs a joint model
@@ -340,6 +254,16 @@ impl Predictor {
     /// As [`denoise`](Self::denoise), or `D(y, c)` if the image's class is known and given.
     /// `progress` is called with the share that is done, before each tile of a large image.
     ///
+    /// ```
+    /// use miyasawa::prelude::*;
+    /// let model = Predictor::bundled()?;
+    /// let image = Image::filled(3, 32, 32, 0.1)?.with_noise(0.2, 1)?;
+    /// let (level, ship) = (Noise::Level(0.2), model.class("ship")?);
+    /// let as_ship = model.denoise_with(&image, level, Some(ship), &mut |_| ())?;
+    /// assert_ne!(&as_ship, &model.denoise(&image, level)?);
+    /// # Ok::<(), PredictError>(())
+    /// ```
+    ///
     /// # Errors
     /// As [`denoise`](Self::denoise); [`PredictError::Class`] if there is no such class.
     pub fn denoise_with(
@@ -373,100 +297,22 @@ impl Predictor {
         Ok(Denoised { sigma, image: denoised.with_depth(image.depth()) })
     }
 
-    /// Explains which parts of the image support a class: `D(y, c) - D(y)`, which is `sigma^2 grad
-    /// log p(c | y)`, the adversarial gradient as a difference of denoisers, at the noise level
-    /// 0.2. The image is resized to the model's size.
-    ///
-    /// ```
-    /// use miyasawa::prelude::*;
-    /// let model = Predictor::bundled()?;
-    /// let image = Image::filled(3, 32, 32, 0.5)?.with_noise(0.2, 1)?;
-    /// let why = model.explain(&image, model.class("ship")?)?;
-    /// assert_eq!(model.classes()[why.label], "ship");
-    /// assert!(why.relative_error < 1e-4); // the identity holds
-    /// let (image, _peak) = why.difference.amplified(); // a faint signed difference made visible
-    /// # let _ = image;
-    /// # Ok::<(), PredictError>(())
-    /// ```
-    ///
-    /// # Errors
-    /// [`PredictError::Cannot`] if the model is not a joint model; [`PredictError::Class`] if there
-    /// is no such class.
-    pub fn explain(&self, image: &Image, class: usize) -> Result<Explanation, PredictError> {
-        self.explain_at(image, class, EXPLAIN_SIGMA)
-    }
-
-    /// As [`explain`](Self::explain), at a noise level of your choice.
-    ///
-    /// # Errors
-    /// As [`explain`](Self::explain); [`PredictError::Level`] if the model cannot be conditioned on
-    /// the level.
-    pub fn explain_at(
-        &self,
-        image: &Image,
-        class: usize,
-        sigma: f64,
-    ) -> Result<Explanation, PredictError> {
-        Ok(self.explain_classes(image, &[class], sigma)?.remove(0))
-    }
-
-    /// As [`explain_at`](Self::explain_at), for several classes with one common forward pass.
-    ///
-    /// # Errors
-    /// As [`explain_at`](Self::explain_at).
-    pub fn explain_classes(
-        &self,
-        image: &Image,
-        classes: &[usize],
-        sigma: f64,
-    ) -> Result<Vec<Explanation>, PredictError> {
-        let joint = self.joint("explain")?;
-        classes.iter().try_for_each(|class| self.check_class(*class))?;
-        self.level(sigma)?;
-        let input = self.input(image)?;
-        Ok(self.run(|| explain::explain(joint, &input, sigma, classes, &self.device)))
-    }
-
-    /// `log p(y)` of the image at a noise level, up to a constant that is the same for all images
-    /// at that level, so that images can be compared. The image is resized to the model's size.
-    ///
-    /// ```
-    /// use miyasawa::prelude::*;
-    /// let model = Predictor::bundled()?;
-    /// let smooth = Image::filled(3, 32, 32, 0.1)?;
-    /// let noisy = smooth.clone().with_noise(0.5, 3)?;
-    /// assert!(model.log_density(&smooth, 0.1)? > model.log_density(&noisy, 0.1)?);
-    /// # Ok::<(), PredictError>(())
-    /// ```
-    ///
-    /// # Errors
-    /// [`PredictError::Cannot`] if the model is not a joint model; [`PredictError::Level`] if it
-    /// cannot be conditioned on the level.
-    pub fn log_density(&self, image: &Image, sigma: f64) -> Result<f64, PredictError> {
-        let joint = self.joint("compute a density")?;
-        self.require_denoiser()?;
-        self.level(sigma)?;
-        let input = self.input(image)?;
-        let found = self.run(|| infer::log_density(joint, &input, sigma, &self.device));
-        if found.is_finite() { Ok(found) } else { Err(PredictError::NotFinite { sigma }) }
-    }
-
     /// The preprocessed image: converted to the model's channels and size as in training.
+    ///
+    /// ```
+    /// use miyasawa::prelude::*;
+    /// let model = Predictor::bundled()?;
+    /// let image = model.input(&Image::filled(1, 48, 64, 0.0)?)?;
+    /// assert_eq!(image.shape(), (3, 32, 32));
+    /// assert!(model.input(&Image::filled(1, 2, 2, f32::NAN)?).is_err());
+    /// # Ok::<(), PredictError>(())
+    /// ```
     ///
     /// # Errors
     /// [`PredictError::NotFiniteImage`] if the image has a value that is not finite.
     pub fn input(&self, image: &Image) -> Result<Image, PredictError> {
         check_finite(image)?;
         Ok(self.info.data.fitted(image)?)
-    }
-
-    fn check_class(&self, class: usize) -> Result<(), PredictError> {
-        let classes = self.classes();
-        if class < classes.len() {
-            Ok(())
-        } else {
-            Err(PredictError::class(&class.to_string(), classes))
-        }
     }
 
     /// Runs work on the predictor's threads. From outside the pool every kernel would have to wake

@@ -37,6 +37,11 @@ impl From<f64> for Noise {
 
 impl Noise {
     /// A level in units of the range from 0 to 255, as in most papers.
+    ///
+    /// ```
+    /// use miyasawa::prelude::*;
+    /// assert_eq!(Noise::of_255(51.0), Noise::Level(0.4));
+    /// ```
     pub fn of_255(sigma: f64) -> Self {
         Self::Level(sigma / 127.5)
     }
@@ -44,6 +49,14 @@ impl Noise {
 
 impl Predictor {
     /// The smallest and largest noise level of the training.
+    ///
+    /// ```
+    /// use miyasawa::prelude::*;
+    /// let model = Predictor::bundled()?;
+    /// let [smallest, largest] = model.noise_levels();
+    /// assert!(smallest < largest);
+    /// # Ok::<(), PredictError>(())
+    /// ```
     pub fn noise_levels(&self) -> [f64; 2] {
         self.info.sigma
     }
@@ -51,6 +64,14 @@ impl Predictor {
     /// Returns the noise level if the model can be conditioned on it: positive, unless the network
     /// is blind, and at most [`MAX_NOISE`] or the largest level of the training. For a level
     /// outside the training range a warning is printed once.
+    ///
+    /// ```
+    /// use miyasawa::prelude::*;
+    /// let model = Predictor::bundled()?;
+    /// assert_eq!(model.level(0.2)?, 0.2);
+    /// assert!(matches!(model.level(-1.0), Err(PredictError::Level { .. })));
+    /// # Ok::<(), PredictError>(())
+    /// ```
     ///
     /// # Errors
     /// [`PredictError::Level`] if it cannot.
@@ -73,6 +94,14 @@ impl Predictor {
 
     /// The noise level estimated from an image, at most the largest of the training; `name` is for
     /// the warning if more was estimated.
+    ///
+    /// ```
+    /// use miyasawa::prelude::*;
+    /// let model = Predictor::bundled()?;
+    /// let image = Image::filled(3, 64, 64, 0.0)?.with_noise(0.1, 2)?;
+    /// assert!((model.estimate_sigma(&image, "grey") - 0.1).abs() < 0.02);
+    /// # Ok::<(), PredictError>(())
+    /// ```
     pub fn estimate_sigma(&self, image: &Image, name: &str) -> f64 {
         let [min, max] = self.info.sigma;
         let found = image.noise_level();

@@ -4,6 +4,14 @@ use crate::metrics;
 use serde::{Deserialize, Serialize};
 
 /// A class and its probability.
+///
+/// ```
+/// use miyasawa::prelude::*;
+/// let frog = ClassProbability { class: "frog".to_owned(), index: 6, probability: 0.75 };
+/// let text = serde_json::to_string(&frog)?;
+/// assert_eq!(text, r#"{"class":"frog","index":6,"probability":0.75}"#);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ClassProbability {
     /// The class's name.
@@ -15,6 +23,15 @@ pub struct ClassProbability {
 }
 
 /// The result of [`Predictor::classify`](super::Predictor::classify).
+///
+/// ```
+/// use miyasawa::prelude::*;
+/// let model = Predictor::bundled()?;
+/// let found = model.classify(&Image::filled(3, 32, 32, 0.1)?, Noise::Clean)?;
+/// let [first, second] = found.top(2) else { unreachable!() };
+/// assert!(first.probability >= second.probability);
+/// # Ok::<(), PredictError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Classification {
     /// The image's noise level.
@@ -40,16 +57,47 @@ impl Classification {
     }
 
     /// The most probable class.
+    ///
+    /// ```
+    /// use miyasawa::prelude::*;
+    /// # let class = |class: &str, index, probability| {
+    /// #     ClassProbability { class: class.to_owned(), index, probability }
+    /// # };
+    /// # let classes = vec![class("frog", 6, 0.9), class("cat", 3, 0.1)];
+    /// # let found = Classification { sigma: 0.1, classes };
+    /// assert_eq!(found.best().class, "frog");
+    /// ```
     pub fn best(&self) -> &ClassProbability {
         &self.classes[0]
     }
 
     /// The `n` most probable classes, or all if there are fewer.
+    ///
+    /// ```
+    /// use miyasawa::prelude::*;
+    /// # let class = |class: &str, index, probability| {
+    /// #     ClassProbability { class: class.to_owned(), index, probability }
+    /// # };
+    /// # let classes = vec![class("frog", 6, 0.9), class("cat", 3, 0.1)];
+    /// # let found = Classification { sigma: 0.1, classes };
+    /// assert_eq!(found.top(1)[0].class, "frog");
+    /// assert_eq!(found.top(5).len(), 2);
+    /// ```
     pub fn top(&self, n: usize) -> &[ClassProbability] {
         &self.classes[..n.min(self.classes.len())]
     }
 
     /// The same result with only the `n` most probable classes, at least one.
+    ///
+    /// ```
+    /// use miyasawa::prelude::*;
+    /// # let class = |class: &str, index, probability| {
+    /// #     ClassProbability { class: class.to_owned(), index, probability }
+    /// # };
+    /// # let classes = vec![class("frog", 6, 0.9), class("cat", 3, 0.1)];
+    /// # let found = Classification { sigma: 0.1, classes };
+    /// assert_eq!(found.truncated(1).classes.len(), 1);
+    /// ```
     #[must_use]
     pub fn truncated(mut self, n: usize) -> Self {
         self.classes.truncate(n.max(1));
@@ -57,12 +105,32 @@ impl Classification {
     }
 
     /// The probability of the class with this number.
+    ///
+    /// ```
+    /// use miyasawa::prelude::*;
+    /// # let class = |class: &str, index, probability| {
+    /// #     ClassProbability { class: class.to_owned(), index, probability }
+    /// # };
+    /// # let classes = vec![class("frog", 6, 0.9), class("cat", 3, 0.1)];
+    /// # let found = Classification { sigma: 0.1, classes };
+    /// assert_eq!(found.probability(3), Some(0.1));
+    /// assert_eq!(found.probability(4), None);
+    /// ```
     pub fn probability(&self, index: usize) -> Option<f32> {
         self.classes.iter().find(|class| class.index == index).map(|class| class.probability)
     }
 }
 
 /// The result of [`Predictor::denoise`](super::Predictor::denoise).
+///
+/// ```
+/// use miyasawa::prelude::*;
+/// let model = Predictor::bundled()?;
+/// let image = Image::filled(3, 32, 32, 0.5)?.with_noise(0.2, 7)?;
+/// let found = model.denoise(&image, Noise::Level(0.2))?;
+/// assert_eq!((found.sigma, found.image().shape()), (0.2, image.shape()));
+/// # Ok::<(), PredictError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Denoised {
     /// The noise level that was removed: given, or estimated.
@@ -72,11 +140,29 @@ pub struct Denoised {
 
 impl Denoised {
     /// The denoised image. Its values are not clipped to [-1, 1].
+    ///
+    /// ```
+    /// use miyasawa::prelude::*;
+    /// let model = Predictor::bundled()?;
+    /// let image = Image::filled(3, 32, 32, 0.5)?.with_noise(0.2, 7)?;
+    /// let found = model.denoise(&image, Noise::Level(0.2))?;
+    /// assert!(found.image().noise_level() < image.noise_level());
+    /// # Ok::<(), PredictError>(())
+    /// ```
     pub fn image(&self) -> &Image {
         &self.image
     }
 
     /// The denoised image.
+    ///
+    /// ```
+    /// use miyasawa::prelude::*;
+    /// let model = Predictor::bundled()?;
+    /// let image = Image::filled(3, 32, 32, 0.5)?.with_noise(0.2, 7)?;
+    /// let found = model.denoise(&image, Noise::Level(0.2))?;
+    /// assert_eq!(found.into_image().values().len(), 3 * 32 * 32);
+    /// # Ok::<(), PredictError>(())
+    /// ```
     pub fn into_image(self) -> Image {
         self.image
     }

@@ -1,4 +1,15 @@
 //! Figures and pages: training curves, grids of images, explanations, HTML reports.
+//!
+//! ```
+//! use miyasawa::report::{Page, Plot, Series, render_svg};
+//!
+//! let series = vec![Series::new("joint", vec![(0.1, 33.1), (0.2, 28.9), (1.0, 20.8)])];
+//! let plot = Plot::new("PSNR", "noise level", "dB", series);
+//! let mut page = Page::new("Denoising");
+//! page.paragraph("On 5,000 images.").figure_svg(&render_svg(&plot, 640, 400)?, "PSNR");
+//! assert!(page.render().contains("On 5,000 images."));
+//! # Ok::<(), miyasawa::report::ReportError>(())
+//! ```
 
 #[cfg(feature = "data")]
 mod denoising;

@@ -9,6 +9,27 @@
 //! Inside, a step goes this way: data loader -> objective ([`objective`], [`joint`], [`jem`]),
 //! which works on the [`parts`] of a batch -> [`Reduce`], which sums their gradients ->
 //! [`optimizer`] -> divergence check -> log and checkpoint ([`state`]).
+//!
+//! ```
+//! use miyasawa::prelude::*;
+//!
+//! // Embedded digits, a very small network, three steps.
+//! let trainer = Trainer::builder()
+//!     .configure(|config| {
+//!         config.network.width = 8;
+//!         config.network.blocks = vec![1];
+//!         config.data.limit = Some(64);
+//!         config.schedule.batch = 32;
+//!         config.schedule.steps = Some(3);
+//!         config.eval.limit = 16;
+//!         config.eval.all_at_end = false;
+//!     })
+//!     .build()?;
+//! let trained = trainer.train()?;
+//! let model = Predictor::builder().from_checkpoint(trained.checkpoint, "digits")?;
+//! assert_eq!(model.classes().len(), 10);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod builder;
 pub mod config;

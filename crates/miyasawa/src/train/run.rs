@@ -1,5 +1,6 @@
 //! A run: data in, a model and its history out.
 
+mod describe;
 mod resume;
 mod run_state;
 mod sets;
@@ -104,11 +105,25 @@ pub(super) struct Parts<M> {
 
 impl Trainer {
     /// A trainer put together piece by piece.
+    ///
+    /// ```
+    /// use miyasawa::prelude::*;
+    /// let trainer = Trainer::builder().configure(|c| c.schedule.steps = Some(3)).build()?;
+    /// assert_eq!(trainer.total_steps(), 3);
+    /// # Ok::<(), miyasawa::train::TrainError>(())
+    /// ```
     pub fn builder() -> TrainerBuilder {
         TrainerBuilder::new()
     }
 
     /// Loads the data that the configuration names and measures `sigma_data` on the training set.
+    ///
+    /// ```
+    /// use miyasawa::prelude::*;
+    /// let trainer = Trainer::new(TrainConfig::default(), &miyasawa::Device::flex())?;
+    /// assert_eq!(trainer.info().data.name, "digits");
+    /// # Ok::<(), miyasawa::train::TrainError>(())
+    /// ```
     ///
     /// # Errors
     /// If the configuration or the data make no sense.
@@ -119,6 +134,16 @@ impl Trainer {
     /// As [`new`](Self::new), on images that the caller has opened or made. What the
     /// configuration says of where data lies and how it is opened is not used; a run is resumed
     /// with the same images.
+    ///
+    /// ```
+    /// use miyasawa::{data::{DataSource, OpenOptions, Part}, prelude::*};
+    /// let digits = DataSource::Digits.open(Part::Test, &OpenOptions::default())?.into_dataset()?;
+    /// let (train, test) = digits.split(100, 0)?;
+    /// let (config, device) = (TrainConfig::default(), miyasawa::Device::flex());
+    /// let trainer = Trainer::with_data(config, train.into(), test.into(), &device)?;
+    /// assert_eq!(trainer.test_set().len(), 100);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// If the configuration makes no sense, or the two sets differ in shape or classes.
@@ -189,32 +214,23 @@ impl<M: Learner> Trainer<M> {
         Ok(Self { config, train, test, measured, info, device, init, out, resume, auto_augment })
     }
 
-    /// What the model will be.
-    pub fn info(&self) -> &ModelInfo {
-        &self.info
-    }
-
-    /// The configuration, with all that the data decided.
-    pub fn config(&self) -> &TrainConfig {
-        &self.config
-    }
-
-    /// The images that are tested on, of one size.
-    pub fn test_set(&self) -> &Images {
-        &self.test
-    }
-
-    /// What evaluation works on: the test set, or images of different sizes.
-    pub fn measured(&self) -> &TestSet {
-        &self.measured
-    }
-
-    /// Images of the training set.
-    pub fn training_images(&self) -> usize {
-        self.train.len()
-    }
-
     /// The median time of a few steps of this run, which are thrown away.
+    ///
+    /// ```
+    /// use miyasawa::prelude::*;
+    /// # let trainer = Trainer::builder()
+    /// #     .configure(|c| {
+    /// #         c.network.width = 8;
+    /// #         c.network.blocks = vec![1];
+    /// #         c.schedule.batch = 8;
+    /// #         c.schedule.steps = Some(2);
+    /// #         c.eval.limit = 8;
+    /// #         c.eval.all_at_end = false;
+    /// #     })
+    /// #     .build()?;
+    /// assert!(trainer.seconds_per_step()? > 0.0);
+    /// # Ok::<(), miyasawa::train::TrainError>(())
+    /// ```
     ///
     /// # Errors
     /// If images cannot be read.
@@ -274,11 +290,6 @@ impl<M: Learner> Trainer<M> {
         (self.train.len() / self.batch_size()) as u64
     }
 
-    /// Optimiser steps of the run.
-    pub fn total_steps(&self) -> u64 {
-        cost::total_steps(&self.config, self.steps_per_epoch())
-    }
-
     /// The training images in numbers.
     pub(super) fn data(&self) -> AssumedData {
         let [channels, height, width] = self.image();
@@ -310,7 +321,7 @@ impl<M: Learner> Trainer<M> {
     /// let pixels: Vec<u8> = (0..40 * 64).map(|i| (i / 64 % 2 * 120 + i % 90) as u8).collect();
     /// let labels = (0..40).map(|i| i % 2).collect();
     /// let classes = vec!["dark".to_owned(), "bright".to_owned()];
-    /// let data = Dataset::new("mine", (1, 8, 8), classes, pixels, labels)?;
+    /// let data = Dataset::new("mine", (1, 8, 8).into(), classes, pixels, labels)?;
     /// let out = tempfile::tempdir()?;
     /// let trainer = Trainer::builder()
     ///     .data(data)
@@ -362,6 +373,37 @@ impl<M: Learner> Trainer<M> {
     }
 
     /// As [`train`](Self::train), watched in every detail.
+    ///
+    /// ```
+    /// use miyasawa::prelude::*;
+    /// use miyasawa::train::{Observer, StepReport};
+    ///
+    /// #[derive(Default)]
+    /// struct Norms(Vec<f64>);
+    ///
+    /// impl Monitor for Norms {}
+    ///
+    /// impl Observer for Norms {
+    ///     fn step(&mut self, report: &StepReport, _total: u64) {
+    ///         self.0.push(report.grad_norm);
+    ///     }
+    /// }
+    ///
+    /// # let trainer = Trainer::builder()
+    /// #     .configure(|c| {
+    /// #         c.network.width = 8;
+    /// #         c.network.blocks = vec![1];
+    /// #         c.schedule.batch = 8;
+    /// #         c.schedule.steps = Some(2);
+    /// #         c.eval.limit = 8;
+    /// #         c.eval.all_at_end = false;
+    /// #     })
+    /// #     .build()?;
+    /// let mut norms = Norms::default();
+    /// trainer.train_observed(&mut norms)?;
+    /// assert_eq!(norms.0.len(), 2);
+    /// # Ok::<(), miyasawa::train::TrainError>(())
+    /// ```
     ///
     /// # Errors
     /// As [`train`](Self::train).

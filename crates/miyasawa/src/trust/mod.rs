@@ -1,5 +1,46 @@
 //! The trust report: accuracy, calibration, denoising, out-of-distribution detection and robustness
 //! of a model over noise levels, in one document.
+//!
+//! ```
+//! use miyasawa::attack::{Journal, Method};
+//! use miyasawa::data::{DataSource, OpenOptions, Part};
+//! use miyasawa::model::{GradResNetConfig, JointModel, Model};
+//! use miyasawa::{Device, prelude::*};
+//! use miyasawa::trust::{Subject, TrustOptions};
+//!
+//! // An untrained network and a few digits, to be quick.
+//! let device = Device::flex();
+//! let net = GradResNetConfig { width: 8, blocks: vec![1], ..GradResNetConfig::new(1, 10) };
+//! let model = Model::Joint(JointModel::new(net.init(&device, 0), 0.5));
+//! let digits = DataSource::Digits.open(Part::Test, &OpenOptions::default())?.into_dataset()?;
+//! let data = digits.subset(12)?;
+//! let subject = Subject {
+//!     name: "untrained",
+//!     sha256: "",
+//!     model: &model,
+//!     clean_sigma: 0.02,
+//!     classifies: true,
+//!     denoises: true,
+//!     data: &data,
+//!     out_of_distribution: &[],
+//!     device: &device,
+//! };
+//! let options = TrustOptions {
+//!     sigmas: vec![0.2],
+//!     norm: Norm::L2,
+//!     eps: vec![0.25],
+//!     method: Method::Fgsm,
+//!     steps: 1,
+//!     queries: 1,
+//!     batch: 12,
+//!     seed: 0,
+//! };
+//! // `page` makes an HTML page of what was measured.
+//! let found = subject.measure(&options, &mut |_| Ok(Journal::in_memory()), &mut ())?;
+//! let clean = &found.robust[0].outcome;
+//! assert!(clean.rows[0].robust_accuracy <= clean.clean_accuracy);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod page;
 mod summary;

@@ -73,6 +73,13 @@ impl Planes<'_> {
 
 impl Image {
     /// Whether all channels are the same: a grey image, however it is stored.
+    ///
+    /// ```
+    /// use miyasawa::prelude::*;
+    /// assert!(Image::filled(3, 2, 2, 0.5)?.is_grey());
+    /// assert!(!Image::new((3, 1, 1), vec![0.1, 0.2, 0.3])?.is_grey());
+    /// # Ok::<(), miyasawa::image::ImageError>(())
+    /// ```
     pub fn is_grey(&self) -> bool {
         let (first, others) = self.values.split_at(self.height * self.width);
         others.chunks_exact(first.len()).all(|plane| plane == first)
@@ -95,6 +102,14 @@ impl Image {
     /// some directions of a patch to the noise. Clipped values are passed over where enough others
     /// are left; where noise is so large that they are not, the estimate is the level of clipped
     /// normal numbers, block by block. 0 for an image of fewer than two by two pixels.
+    ///
+    /// ```
+    /// use miyasawa::prelude::*;
+    /// let image = Image::filled(3, 64, 64, 0.0)?;
+    /// assert_eq!(image.noise_level(), 0.0);
+    /// assert!((image.with_noise(0.2, 5)?.noise_level() - 0.2).abs() < 0.02);
+    /// # Ok::<(), miyasawa::image::ImageError>(())
+    /// ```
     pub fn noise_level(&self) -> f64 {
         let size = self.height * self.width;
         let count = if self.is_grey() { 1 } else { self.channels };

@@ -130,6 +130,14 @@ impl TrainConfig {
     /// `init` names a model, what `[network]` leaves out is that model's: fine-tuning needs no more
     /// than its name.
     ///
+    /// ```
+    /// use miyasawa::prelude::*;
+    /// let config = TrainConfig::load(None, &["seed=3".to_owned()])?;
+    /// assert_eq!(config.seed, 3);
+    /// assert!(TrainConfig::load(None, &["sed=3".to_owned()]).is_err());
+    /// # Ok::<(), miyasawa::train::config::ConfigError>(())
+    /// ```
+    ///
     /// # Errors
     /// If the file cannot be read, a key is unknown, or a value makes no sense.
     pub fn load(path: Option<&Path>, settings: &[String]) -> Result<Self, ConfigError> {
@@ -145,6 +153,13 @@ impl TrainConfig {
     }
 
     /// Reads a file's text; `origin` is what to call it in messages.
+    ///
+    /// ```
+    /// use miyasawa::prelude::*;
+    /// let config = TrainConfig::parse("schedule.epochs = 2", "text".to_owned(), &[])?;
+    /// assert_eq!(config.schedule.epochs, 2.0);
+    /// # Ok::<(), miyasawa::train::config::ConfigError>(())
+    /// ```
     ///
     /// # Errors
     /// As [`load`](Self::load).
@@ -176,6 +191,13 @@ impl TrainConfig {
     }
 
     /// How the data is opened.
+    ///
+    /// ```
+    /// use miyasawa::prelude::*;
+    /// let config = TrainConfig::load(None, &["data.size=[32, 32]".to_owned()])?;
+    /// assert_eq!(config.open_options().size, Some((32, 32)));
+    /// # Ok::<(), miyasawa::train::config::ConfigError>(())
+    /// ```
     pub fn open_options(&self) -> OpenOptions {
         let data = &self.data;
         OpenOptions {
@@ -193,6 +215,13 @@ impl TrainConfig {
     }
 
     /// The configuration as TOML, every value written out.
+    ///
+    /// ```
+    /// use miyasawa::prelude::*;
+    /// let text = TrainConfig::default().to_toml()?;
+    /// assert_eq!(TrainConfig::parse(&text, "text".to_owned(), &[])?, TrainConfig::default());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// Never for values that [`load`](Self::load) accepts.

@@ -5,18 +5,13 @@
 //! and the evaluation.
 //!
 //! ```sh
-//! cargo run --release -p miyasawa --example mlp_energy
+//! cargo run --release -p miyasawa --example own_network -- 800
 //! ```
 
 use burn::{module::Module, tensor::Tensor};
-use miyasawa::{
-    Device,
-    model::{EnergyNetwork, Outputs},
-    nn::{Linear, NOISE_FEATURES, noise_features},
-    ops,
-    progress::Progress,
-    train::Trainer,
-};
+use miyasawa::model::{EnergyNetwork, Outputs};
+use miyasawa::nn::{Linear, NOISE_FEATURES, noise_features};
+use miyasawa::{Device, ops, prelude::*};
 use rand::SeedableRng;
 
 /// `h = gelu(W2 gelu(W1 u + V t))`, with `t` the features of the noise level; two heads on `h`.
@@ -74,15 +69,16 @@ impl EnergyNetwork for Mlp {
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let steps: u64 = std::env::args().nth(1).map_or(Ok(800), |steps| steps.parse())?;
     let trainer = Trainer::builder()
         .network(|device, seed| Mlp::new([64, 256, 10], device, seed))
         .configure(|config| {
-            config.schedule.steps = Some(800);
+            config.schedule.steps = Some(steps);
             config.optimizer.ema = 0.99;
         })
         .build()?;
     let trained = trainer.train_with(&mut |p: &Progress<'_>| {
-        if let Some(step) = p.value("step").filter(|step| step % 200.0 == 0.0) {
+        if let Some(step) = p.value("step").filter(|step| *step as u64 % steps.div_ceil(4) == 0) {
             println!("step {step}: loss {:.3}", p.value("loss").unwrap_or_default());
         }
     })?;
