@@ -413,7 +413,7 @@ impl<M: Learner> Trainer<M> {
 
     /// Trains to the end or until the observer stops it; `out` receives the run's files.
     ///
-    /// A run that `resume`s goes on from its newest whole checkpoint and becomes, byte for byte,
+    /// A run that `resume`s goes on from its newest intact checkpoint and becomes, byte for byte,
     /// what it would have become without the interruption, on the same kind of device.
     ///
     /// # Errors
