@@ -12,10 +12,13 @@ use miyasawa::prelude::*;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+/// The bytes of an image file, and the image's class.
+type Row = (Vec<u8>, u32);
+
 /// A table of encoded images and their classes. An `ImageReader` is shared by the threads that
 /// decode ahead of the training: a real one would hold a pool of connections.
 struct Table {
-    rows: Vec<(Vec<u8>, u32)>,
+    rows: Vec<Row>,
     reads: Arc<AtomicUsize>,
 }
 
@@ -36,7 +39,7 @@ impl ImageReader for Table {
 }
 
 /// The digits as rows of the table.
-fn rows(digits: &Dataset) -> Result<Vec<(Vec<u8>, u32)>, Box<dyn std::error::Error>> {
+fn rows(digits: &Dataset) -> Result<Vec<Row>, Box<dyn std::error::Error>> {
     let row = |i: usize| {
         let image = Image::from_bytes(digits.geometry().into(), digits.image(i))?;
         Ok((image.to_png()?, digits.labels()[i]))

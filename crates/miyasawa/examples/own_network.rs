@@ -1,8 +1,7 @@
 //! A custom energy network made of the library's layers: a small perceptron on the embedded digits.
 //!
 //! The network implements its own adjoint with tracked operations. The library provides the
-//! classifier, the denoiser, exact gradients of the denoising loss, checkpoints, resuming
-//! and the evaluation.
+//! classifier, the denoiser, exact gradients of the loss, checkpoints, resuming and the evaluation.
 //!
 //! ```sh
 //! cargo run --release -p miyasawa --example own_network -- 800
@@ -77,8 +76,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             config.optimizer.ema = 0.99;
         })
         .build()?;
+    let every = steps.div_ceil(4) as f64;
     let trained = trainer.train_with(&mut |p: &Progress<'_>| {
-        if let Some(step) = p.value("step").filter(|step| *step as u64 % steps.div_ceil(4) == 0) {
+        if let Some(step) = p.value("step").filter(|step| step % every == 0.0) {
             println!("step {step}: loss {:.3}", p.value("loss").unwrap_or_default());
         }
     })?;

@@ -37,7 +37,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut args = std::env::args().skip(1);
     let (photos, steps) = (args.next(), args.next().map_or(Ok(100), |steps| steps.parse())?);
     let builder = Trainer::builder().configure(|config| {
-        // A small network and a short run. Left out, `config` has the defaults of the settings page.
+        // A small network and a short run; every other value is that of the settings page.
         config.network.width = 8;
         config.network.blocks = vec![1, 1];
         config.schedule.batch = 20;

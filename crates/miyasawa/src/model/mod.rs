@@ -8,7 +8,8 @@
 //! let device = Device::flex();
 //! let net = GradResNetConfig { width: 8, blocks: vec![1, 1], ..GradResNetConfig::new(1, 10) };
 //! let model = JointModel::new(net.init(&device, 0), 0.5);
-//! let (y, sigma) = (Tensor::<4>::ones([2, 1, 8, 8], &device), Tensor::<1>::full([2], 0.2, &device));
+//! let y = Tensor::<4>::ones([2, 1, 8, 8], &device);
+//! let sigma = Tensor::<1>::full([2], 0.2, &device);
 //!
 //! let point = model.at(&y, &sigma); // one forward pass, from which everything follows
 //! let probs = host(point.class_probs());

@@ -68,7 +68,7 @@ impl<M: Learner> Trainer<M> {
         self.train.len()
     }
 
-    /// Optimiser steps of the whole run.
+    /// Optimiser steps of the run.
     ///
     /// ```
     /// use miyasawa::prelude::*;
