@@ -7,6 +7,8 @@
 //! | watch and stop long work | [`Progress`], [`Monitor`] |
 //! | attack a classifier | [`Classifier`], [`Defence`], [`Pgd`], [`Norm`] |
 //!
+//! Training needs the feature `train`, attacks the feature `robustness`; both are on by default.
+//!
 //! ```
 //! use miyasawa::prelude::*;
 //!
@@ -17,14 +19,17 @@
 //! # Ok::<(), PredictError>(())
 //! ```
 
-pub use crate::attack::{Norm, Pgd};
-pub use crate::classifier::{Classifier, Defence};
-pub use crate::data::{Dataset, Geometry};
+#[cfg(feature = "robustness")]
+pub use crate::attack::Pgd;
+pub use crate::classifier::{Classifier, Defence, Norm};
+#[cfg(feature = "data")]
+pub use crate::data::Dataset;
 pub use crate::device::DeviceSpec;
-pub use crate::image::Image;
+pub use crate::image::{Geometry, Image};
 pub use crate::predictor::{
     ClassProbability, Classification, Denoised, Explanation, Noise, PredictError, Predictor,
     PredictorBuilder,
 };
 pub use crate::progress::{Monitor, Progress};
+#[cfg(feature = "train")]
 pub use crate::train::{TrainConfig, Trainer};
