@@ -39,6 +39,8 @@ mod fab;
 mod hyperplane;
 mod journal;
 mod loss;
+mod plan;
+mod robust_accuracy;
 mod run;
 mod size;
 mod square;
@@ -50,8 +52,7 @@ pub use crate::classifier::Norm;
 pub use descent::Pgd;
 pub use examples::{AdversarialExamples, Examples};
 pub use journal::{Journal, JournalError};
-pub use run::{
-    AttackReport, AttackRow, Plan, SizeOrder, VERSION, noisy_unit_values, robust_accuracy,
-    robust_accuracy_while, run, unit_values,
-};
+pub use plan::{AttackReport, AttackRow, Plan, SizeOrder, VERSION};
+pub use robust_accuracy::{noisy_unit_values, robust_accuracy, robust_accuracy_while, unit_values};
+pub use run::run;
 pub use stage::Method;

@@ -1,168 +1,24 @@
 //! Runs an attack on a data set, for several sizes.
 
 use super::{
-    Journal, JournalError, Method, Norm, Pgd,
+    Journal, JournalError, Method, Plan,
     examples::{Examples, misclassified},
     journal::Line,
     loss::Loss,
+    plan::{AttackReport, AttackRow, SizeOrder},
+    robust_accuracy::unit_values,
     stage::{AttackStage, Settings},
 };
 use crate::classifier::Classifier;
-use crate::data::{Dataset, gather};
+use crate::data::Dataset;
 use crate::digest::hex;
 use crate::metrics::wilson;
 use crate::progress::{Monitor, Progress};
-use crate::random::evaluation_noise;
-use crate::range::to_unit;
-use rayon::prelude::*;
-use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::{collections::BTreeMap, time::Instant};
 
-/// Version of the attacks' results: 2 since Square's schedule is that of the standard version.
-pub const VERSION: u32 = 2;
-
 /// The stage of the clean images in the journal.
 const CLEAN: &str = "clean";
-
-/// The order in which the sizes of an attack are run, and which results carry over to the next
-/// size.
-///
-/// The balls are nested: an adversarial image within a smaller change is within a larger one too.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum SizeOrder {
-    /// An image misclassified after a smaller change counts as misclassified for a larger one.
-    /// Every size is attacked with all stages: the robust images, which cost most, go through all
-    /// stages each time.
-    #[default]
-    SmallestFirst,
-    /// An image that is robust to a larger change counts as robust to a smaller one once the first
-    /// stage has found nothing there either: each image goes through all stages about once. If the
-    /// first stage succeeds on one, it counts as misclassified for the larger change too, with a
-    /// warning.
-    LargestFirst,
-}
-
-/// The settings of an attack.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Plan {
-    /// How changes are measured.
-    pub norm: Norm,
-    /// The attack or sequence of attacks.
-    pub method: Method,
-    /// Largest changes, in units of the [0, 1] range; 0 is no attack.
-    pub eps: Vec<f64>,
-    /// The order of the sizes.
-    pub order: SizeOrder,
-    /// Gradient steps of PGD, APGD and FAB; the standard version of AutoAttack has 100.
-    pub steps: usize,
-    /// Random starts of PGD and APGD.
-    pub restarts: u64,
-    /// Queries of Square for each image; the standard version has 5,000.
-    pub queries: usize,
-    /// Images that go through the network at once.
-    pub batch: usize,
-    /// Seed of everything random.
-    pub seed: u64,
-}
-
-impl Plan {
-    /// The settings of the standard version: 100 steps, one start, 5,000 queries.
-    ///
-    /// ```
-    /// use miyasawa::attack::{Method, Norm, Plan};
-    /// let plan = Plan::new(Norm::Linf, Method::AutoAttack, vec![8.0 / 255.0]);
-    /// assert_eq!((plan.steps, plan.queries), (100, 5000));
-    /// ```
-    pub fn new(norm: Norm, method: Method, eps: Vec<f64>) -> Self {
-        let order = SizeOrder::default();
-        Self {
-            norm,
-            method,
-            eps,
-            order,
-            steps: 100,
-            restarts: 1,
-            queries: 5000,
-            batch: 64,
-            seed: 0,
-        }
-    }
-
-    /// The header of this attack's journal: `subject` (a model, images, a defence) and every
-    /// setting that an image's result depends on, with the attacks' [`VERSION`], but without the
-    /// sizes, their order and the batch size.
-    pub fn header(&self, subject: &serde_json::Value) -> serde_json::Value {
-        let Self { norm, method, steps, restarts, queries, seed, .. } = self;
-        serde_json::json!({
-            "subject": subject, "norm": norm, "method": method, "steps": steps, "restarts": restarts,
-            "queries": queries, "seed": seed, "version": VERSION,
-        })
-    }
-}
-
-/// The result for one size.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct AttackRow {
-    /// Largest change, in units of the [0, 1] range.
-    pub eps: f64,
-    /// Share of all images that are classified correctly and stay so under attack.
-    pub robust_accuracy: f64,
-    /// Its 95% interval ([`wilson`]); none in documents of earlier versions.
-    #[serde(default)]
-    pub robust_interval: Option<[f64; 2]>,
-    /// For each attack the number of images that it newly made misclassified, of those that this
-    /// size was tried on (see [`SizeOrder`]).
-    #[serde(rename = "broken_by")]
-    pub misclassified_by: BTreeMap<String, usize>,
-}
-
-/// The result of an attack.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct AttackReport {
-    /// Number of images.
-    pub count: usize,
-    /// Share of the images that are classified correctly without an attack.
-    pub clean_accuracy: f64,
-    /// Its 95% interval ([`wilson`]); none in documents of earlier versions.
-    #[serde(default)]
-    pub clean_interval: Option<[f64; 2]>,
-    /// A row for every size, in rising order.
-    pub rows: Vec<AttackRow>,
-    /// Signs that gradients are masked and the true robustness is lower.
-    pub warnings: Vec<String>,
-}
-
-/// The images `indices` of a set with values in [0, 1].
-pub fn unit_values(data: &Dataset, indices: &[usize]) -> Vec<f32> {
-    let indices: Vec<u32> = indices.iter().map(|i| *i as u32).collect();
-    let mut values = vec![0.0; indices.len() * data.image_len()];
-    gather(data, &indices, &mut values);
-    values.iter_mut().for_each(|v| *v = to_unit(*v));
-    values
-}
-
-/// As [`unit_values`], with noise of level `sigma` (in units of the [-1, 1] range) added, not
-/// clipped: the same noise as [`eval::noisy_batch`](crate::eval::noisy_batch) adds for this seed,
-/// level and index.
-pub fn noisy_unit_values(
-    data: &Dataset,
-    indices: &[usize],
-    sigma: f64,
-    [seed, level]: [u64; 2],
-) -> Vec<f32> {
-    let (mut values, len) = (unit_values(data, indices), data.image_len());
-    values.par_chunks_mut(len).zip(indices).for_each(|(values, index)| {
-        let noise = evaluation_noise(seed, level, *index, 1, len);
-        // The range [0, 1] is half as wide.
-        values
-            .iter_mut()
-            .zip(noise)
-            .for_each(|(value, noise)| *value += 0.5 * sigma as f32 * noise);
-    });
-    values
-}
 
 /// The digest of an image and its class: the first 8 bytes of their SHA-256 hash.
 fn digest(data: &Dataset, i: usize) -> String {
@@ -448,50 +304,4 @@ fn masking(method: Method, eps: f64, misclassified_by: &BTreeMap<String, usize>)
     (count > 0).then(|| {
         format!("eps {eps}: {count} images are robust to {strong} but not to {weak}: {why}")
     })
-}
-
-/// Share of the images that are classified correctly and stay so under projected gradient descent;
-/// with `eps` 0 the clean accuracy.
-pub fn robust_accuracy(
-    classifier: &dyn Classifier,
-    data: &Dataset,
-    attack: &Pgd,
-    batch: usize,
-) -> f64 {
-    robust_accuracy_while(classifier, data, attack, batch, &mut ()).unwrap_or_default()
-}
-
-/// As [`robust_accuracy`], and nothing if the monitor, attacked before every batch, stops it.
-pub fn robust_accuracy_while(
-    classifier: &dyn Classifier,
-    data: &Dataset,
-    attack: &Pgd,
-    batch: usize,
-    monitor: &mut dyn Monitor,
-) -> Option<f64> {
-    let mut correct = 0;
-    let all: Vec<usize> = (0..data.len()).collect();
-    for indices in all.chunks(batch.max(1)) {
-        if monitor.stop() {
-            return None;
-        }
-        let classes = classifier.predict(&unit_values(data, indices));
-        let remaining: Vec<usize> = indices
-            .iter()
-            .zip(classes)
-            .filter(|(i, class)| data.labels()[**i] as usize == *class)
-            .map(|(i, _)| *i)
-            .collect();
-        if attack.eps <= 0.0 || remaining.is_empty() || classifier.classes() < 2 {
-            correct += remaining.len();
-            continue;
-        }
-        let x = unit_values(data, &remaining);
-        let labels: Vec<u32> = remaining.iter().map(|i| data.labels()[*i]).collect();
-        let source: Vec<u64> = remaining.iter().map(|i| data.source_index(*i) as u64).collect();
-        let examples = Examples { images: &x, labels: &labels, indices: &source };
-        correct +=
-            attack.attack(classifier, &examples).iter().filter(|found| found.is_none()).count();
-    }
-    Some(correct as f64 / data.len() as f64)
 }

@@ -27,21 +27,21 @@
 //! ```
 
 mod container;
+mod info;
 mod opened;
 
 pub(crate) use container::Content;
 pub use container::{Precision, tensor_data};
+pub use info::{DataInfo, ModelInfo, TrainingInfo};
 pub(crate) use opened::{Checked, Opened};
 
 use crate::atomic::{self, AtomicError};
-use crate::image::{CROP_SHARE, Geometry, Image, ImageError, ResizeMode, resize_image};
 use crate::model::{
-    Architecture, Kind, Model, NOISE_LEVELS, ObjectiveName,
+    Kind, Model,
     params::{ParamError, ParamMap},
 };
 use crate::nn::noise_frequencies;
 use burn::tensor::{Device, TensorData};
-use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
 /// The entry of the metadata that makes a file a run's checkpoint.
@@ -54,160 +54,6 @@ pub(crate) const AVERAGE: &str = "average.";
 /// PyTorch keeps the frequencies of the noise embedding as a buffer: written so that a strict load
 /// there finds it, and not a parameter here.
 pub(crate) const BUFFER: &str = "freqs";
-
-/// The data that a model was trained on, and how its images are scaled.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct DataInfo {
-    /// The DATA argument or a name.
-    pub name: String,
-    /// Channels of an image, 1 or 3.
-    pub channels: usize,
-    /// Height of an image.
-    pub height: usize,
-    /// Width of an image.
-    pub width: usize,
-    /// Class names, in the order of the logits.
-    pub classes: Vec<String>,
-    /// Mean of the training set, in the [-1, 1] range.
-    pub mean: f64,
-    /// Standard deviation of the training set in the [-1, 1] range: the model's `sigma_data`.
-    pub std: f64,
-    /// How images of other sizes were resized to this one.
-    #[serde(default)]
-    pub fit: ResizeMode,
-    /// The share of the shorter side that `resize_crop` kept.
-    #[serde(default = "crop_share")]
-    pub crop_share: f64,
-    /// The fingerprint of the set of which a tenth was held out from training; nothing if there was
-    /// a separate test set.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub held_out_of: Option<String>,
-}
-
-impl DataInfo {
-    /// Channels and size of an image.
-    pub fn geometry(&self) -> Geometry {
-        Geometry::new(self.channels, self.height, self.width)
-    }
-
-    /// Converts an image to the model's channels and resizes it to the model's size, as in training
-    /// (see [`resize_image`]).
-    ///
-    /// # Errors
-    /// If the model has no channels or size that an image can have.
-    pub fn fitted(&self, image: &Image) -> Result<Image, ImageError> {
-        resize_image(image, self.geometry(), self.fit, self.crop_share)
-    }
-}
-
-fn crop_share() -> f64 {
-    CROP_SHARE
-}
-
-/// The description of a model in its checkpoint: everything except the parameters.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct ModelInfo {
-    /// The network.
-    pub network: Architecture,
-    /// The data.
-    pub data: DataInfo,
-    /// Smallest and largest noise level that it was trained on; `classify` works at the smallest.
-    pub sigma: [f64; 2],
-    /// How it was trained so far.
-    pub training: TrainingInfo,
-}
-
-impl ModelInfo {
-    /// Whether it was trained to classify.
-    pub fn classifies(&self) -> bool {
-        self.network.classes().is_some_and(|classes| classes > 1) && self.learned(0)
-    }
-
-    /// Whether it was trained to denoise.
-    pub fn denoises(&self) -> bool {
-        self.network.kind().denoises() && self.learned(1)
-    }
-
-    /// Whether a loss had a weight; a model of unknown training is taken to have learned all that
-    /// its network computes.
-    fn learned(&self, loss: usize) -> bool {
-        let weights = self.training.loss_weights;
-        weights[loss] > 0.0 || weights == [0.0; 2]
-    }
-
-    /// Reads it from a file's metadata.
-    pub(crate) fn read(file: &Opened<'_>, path: &Path) -> Result<Self, CheckpointError> {
-        let format = |found| CheckpointError::Format { path: path.to_owned(), found };
-        let info: Self =
-            serde_json::from_str(file.entry("info", path)?).map_err(|e| format(e.to_string()))?;
-        info.validate().map_err(format)?;
-        Ok(info)
-    }
-
-    /// Checks the values: a checkpoint with invalid ones is neither written nor read.
-    ///
-    /// # Errors
-    /// The first value that is out of range or contradicts another, in words.
-    pub fn validate(&self) -> Result<(), String> {
-        self.network.validate()?;
-        let (net, data, [min, max]) = (&self.network, &self.data, self.sigma);
-        if !matches!(data.channels, 1 | 3) || data.channels != net.channels() {
-            let (of_data, of_net) = (data.channels, net.channels());
-            return Err(format!(
-                "the data has {of_data} channels and the network {of_net}, expected 1 or 3"
-            ));
-        }
-        if let Some(classes) = net.classes().filter(|classes| *classes != data.classes.len()) {
-            let names = data.classes.len();
-            return Err(format!("{names} class names for {classes} classes"));
-        }
-        let pixels = data.height.checked_mul(data.width).unwrap_or(0);
-        if pixels == 0 || pixels as u64 > crate::image::MAX_PIXELS {
-            return Err(format!("images of {}x{}, expected at least 1x1", data.height, data.width));
-        }
-        if !(data.std > 0.0 && (data.std as f32).is_normal()) {
-            let std = data.std;
-            return Err(format!(
-                "the data's standard deviation is {std}, expected a number above 0"
-            ));
-        }
-        if !(data.crop_share > 0.0 && data.crop_share <= 1.0) {
-            return Err(format!(
-                "a crop share of {}, expected above 0 and at most 1",
-                data.crop_share
-            ));
-        }
-        if !data.mean.is_finite() {
-            return Err(format!("the data's mean is {}, expected a number", data.mean));
-        }
-        let (least, most) = (*NOISE_LEVELS.start(), *NOISE_LEVELS.end());
-        let smallest = if net.is_blind() { 0.0 } else { least };
-        if !(min >= smallest && min <= max && max <= most) {
-            return Err(format!(
-                "noise levels from {min} to {max}, expected {smallest:e} to {most:e} in ascending order"
-            ));
-        }
-        Ok(())
-    }
-}
-
-/// How a model was trained so far.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct TrainingInfo {
-    /// Optimiser steps.
-    pub steps: u64,
-    /// Images trained on, with repetitions.
-    pub images: u64,
-    /// Seed of the run.
-    pub seed: u64,
-    /// Weights of cross-entropy and denoising score matching.
-    pub loss_weights: [f64; 2],
-    /// How a joint density was learned.
-    #[serde(default)]
-    pub objective: ObjectiveName,
-    /// Version of this program.
-    pub version: String,
-}
 
 /// A model as it is stored.
 #[derive(Clone, Debug, PartialEq)]
