@@ -1,8 +1,7 @@
 //! What a model is, and what it can do.
 
-use super::{PredictError, Predictor};
+use super::{Geometry, PredictError, Predictor};
 use crate::checkpoint::ModelInfo;
-use crate::data::Geometry;
 use crate::model::{GradResNet, JointModel, Kind, Model};
 use burn::tensor::Device;
 

@@ -315,13 +315,13 @@ impl<M: Learner> Trainer<M> {
     /// help.
     ///
     /// ```
-    /// use miyasawa::{data::Dataset, train::Trainer};
+    /// use miyasawa::prelude::*;
     ///
     /// // Two classes of images of the caller's own: dark and bright, 8x8.
     /// let pixels: Vec<u8> = (0..40 * 64).map(|i| (i / 64 % 2 * 120 + i % 90) as u8).collect();
     /// let labels = (0..40).map(|i| i % 2).collect();
     /// let classes = vec!["dark".to_owned(), "bright".to_owned()];
-    /// let data = Dataset::new("mine", (1, 8, 8).into(), classes, pixels, labels)?;
+    /// let data = Dataset::new("mine", Geometry::new(1, 8, 8), classes, pixels, labels)?;
     /// let out = tempfile::tempdir()?;
     /// let trainer = Trainer::builder()
     ///     .data(data)
