@@ -5,15 +5,33 @@
 //! gradient of the same network; training joins cross-entropy with denoising score matching, with
 //! exact gradients.
 //!
+//! # Start here
+//!
+//! [`Predictor`](predictor::Predictor) uses a model, [`Trainer`](train::Trainer) makes one; the
+//! [`prelude`] has both. The other modules are for work on tensors, attacks and measurements.
+//!
+//! ```
+//! use miyasawa::prelude::*;
+//!
+//! let model = Predictor::bundled()?;
+//! let noisy = Image::filled(3, 32, 32, 0.2)?.with_noise(0.1, 0)?; // or Image::open("noisy.png")?
+//! println!("{:?}", model.classify(&noisy, Noise::Estimate)?.top(3));
+//! let clean = model.denoise(&noisy, Noise::Estimate)?.into_image();
+//! let why = model.explain(&noisy, model.class("ship")?)?; // D(y, c) - D(y)
+//! # assert_eq!((clean.shape(), why.difference.shape()), (noisy.shape(), (3, 32, 32)));
+//! # Ok::<(), PredictError>(())
+//! ```
+//!
 //! | module | content |
 //! | --- | --- |
+//! | [`predictor`], [`prelude`] | a model with all that is needed to use it |
 //! | [`ops`] | the operations, closed under differentiation, on every device |
 //! | [`nn`] | layers with hand-written adjoints |
 //! | [`model`] | energy networks, the joint model, losses |
 //! | [`train`], [`eval`], [`attack`], [`metrics`] | training, evaluation, attacks and their measures |
 //! | [`data`], [`image`], [`checkpoint`] | data sets, image files, model files |
 //! | [`certify`], [`calibrate`], [`ood`], [`explain`], [`trust`] | whether to trust a prediction |
-//! | [`infer`], [`report`], [`demo`], [`compare`], [`experiment`] | your own images, figures and pages, a demonstration, models side by side, errors of the last two |
+//! | [`report`], [`demo`], [`compare`], [`experiment`] | figures and pages, a demonstration, models side by side, errors of the last two |
 //! | [`verify`], [`mod@bench`] | correctness and speed |
 //!
 //! # Features
@@ -31,7 +49,7 @@
 //! | `robustness`, `report` | [`trust`] |
 //! | `train`, `robustness`, `report` | [`compare`], [`demo`], [`experiment`] |
 //!
-//! # Example
+//! # The joint model on tensors
 //!
 //! ```
 //! use miyasawa::{Device, model::{GradResNetConfig, JointModel}};
