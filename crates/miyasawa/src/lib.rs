@@ -13,7 +13,7 @@
 //! | [`train`], [`eval`], [`attack`], [`metrics`] | training, evaluation, attacks and their measures |
 //! | [`data`], [`image`], [`checkpoint`] | data sets, image files, model files |
 //! | [`certify`], [`calibrate`], [`ood`], [`explain`], [`trust`] | whether to trust a prediction |
-//! | [`infer`], [`report`], [`demo`], [`compare`], [`experiment`] | your own images, figures and pages, a demonstration, models side by side, errors of the last two |
+//! | [`predictor`], [`report`], [`demo`], [`compare`], [`experiment`] | your own images, figures and pages, a demonstration, models side by side, errors of the last two |
 //! | [`verify`], [`mod@bench`] | correctness and speed |
 //!
 //! # Features
