@@ -369,7 +369,7 @@ impl Predictor {
             )
         };
         let denoised = self.run(work)?.filter(|image| image.values().iter().all(|v| v.is_finite()));
-        let denoised = denoised.ok_or_else(|| PredictError::NotFinite { sigma })?;
+        let denoised = denoised.ok_or(PredictError::NotFinite { sigma })?;
         Ok(Denoised { sigma, image: denoised.with_depth(image.depth()) })
     }
 
