@@ -41,7 +41,8 @@
 //!
 //! | feature | modules |
 //! | --- | --- |
-//! | none | [`predictor`], [`image`] (PNG and JPEG), [`checkpoint`], [`bundled`], [`model`], [`nn`], [`ops`], [`classifier`], [`explain`], [`metrics`], [`device`], [`verify`] |
+//! | none | [`predictor`], [`checkpoint`], [`model`], [`classifier`], [`explain`], [`verify`] |
+//! | | [`image`]: PNG and JPEG |
 //! | `train` | [`train`], [`mod@bench`], [`data`], [`eval`] |
 //! | `robustness` | [`attack`], [`certify`], [`calibrate`], [`ood`], [`data`], [`eval`] |
 //! | `report` | [`report`], figures with captions (`image::Grid`) |

@@ -96,7 +96,7 @@ pub(super) fn encode(format: Format, content: &Content<'_>) -> Result<Vec<u8>, S
             pages.add(content).map_err(|e| text(&e))?;
             Ok(pages.finish())
         }
-        // Callers ask [`Format::is_built`] first.
+        // Callers ask `Format::is_built` first.
         #[cfg(not(feature = "codecs"))]
         _ => Err("a format that needs the feature `codecs`".to_owned()),
     }

@@ -76,9 +76,9 @@ impl Image {
     }
 
     /// Saves the image in the format of the name's extension: PNG, JPEG (quality 95) or, with the
-    /// feature `codecs`, WebP (lossless), TIFF or BMP; with its own [depth](Image::depth) where the format has it, else
-    /// with 8 bits a value. Values are clipped to [-1, 1]. The file is written completely or not at
-    /// all.
+    /// feature `codecs`, WebP (lossless), TIFF or BMP; with its own [depth](Image::depth) where the
+    /// format has it, else with 8 bits a value. Values are clipped to [-1, 1]. The file is written
+    /// completely or not at all.
     ///
     /// ```
     /// use miyasawa::prelude::*;

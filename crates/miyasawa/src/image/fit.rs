@@ -33,9 +33,9 @@ impl ResizeMode {
 }
 
 /// A single image as a model takes it: in its channels and at its size. What has the size is left
-/// as it is. Otherwise as a set is resized
-/// (`data::Dataset::resize`), except that it is resized to cover the size and
-/// cropped where a set would be padded: a user's own images are rarely smaller than the model's.
+/// as it is. Otherwise as a set is resized (`data::Dataset::resize`), except that it is resized to
+/// cover the size and cropped where a set would be padded: a user's own images are rarely smaller
+/// than the model's.
 ///
 /// ```
 /// use miyasawa::image::{CROP_SHARE, Geometry, Image, ResizeMode, resize_image};
