@@ -221,7 +221,7 @@ fn a_comparison_survives_an_interruption_and_repeats_no_work() {
     assert_eq!(of("unet")["robust"].as_array().unwrap().len(), 0);
     assert!(runs.iter().all(|run| run["images"] == 960));
     // Six passes through the convolutions against three.
-    let macs = |name: &str| of(name)["costs"]["train_macs"].as_u64().unwrap();
+    let macs = |name: &str| of(name)["costs"]["train_multiply_adds"].as_u64().unwrap();
     assert_eq!(macs("joint"), 2 * macs("resnet"));
     let markdown = std::fs::read_to_string(parts.join("report.md")).unwrap();
     for part in [

@@ -11,7 +11,7 @@ use crate::checkpoint::{Checkpoint, CheckpointError};
 use std::path::Path;
 
 /// The file, as `miyasawa export MODEL --dtype bf16` writes it: a checkpoint in bfloat16, at most
-/// 12 MB. the model card is its card.
+/// 12 MB. The model card describes it.
 pub const BYTES: &[u8] = include_bytes!("../assets/model.safetensors");
 
 /// The name of the model in messages.

@@ -54,7 +54,7 @@ pub enum DeviceError {
 }
 
 impl DeviceError {
-    /// Whether the call asked for something impossible, as opposed to work that failed.
+    /// Whether the call was invalid, as opposed to valid work that failed.
     pub fn is_usage(&self) -> bool {
         matches!(self, Self::NotBuilt(..) | Self::Unknown(_))
     }

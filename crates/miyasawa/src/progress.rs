@@ -164,7 +164,7 @@ impl Monitor for Piece<'_> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "data"))]
 mod tests {
     use super::*;
 

@@ -4,12 +4,9 @@ use super::{measured::at_least_one, model};
 use crate::session::WrongCall;
 use anyhow::Result;
 use clap::{Args, ValueEnum};
-use miyasawa::classifier::Defence;
 use miyasawa::predictor::Predictor;
+use miyasawa::{classifier::Defence, predictor::MAX_DRAWS};
 
-/// Largest number of draws: the mean over more is the same to five digits, and an image would take
-/// minutes.
-const MAX_DRAWS: usize = 100_000;
 /// Above this number of draws the time is worth a message.
 const MANY_DRAWS: usize = 64;
 

@@ -159,7 +159,9 @@ pub fn some_images(images: &[PathBuf]) -> Result<&[PathBuf]> {
 pub fn check_noise(level: Option<f64>) -> Result<()> {
     level
         .filter(|level| !(*NOISE_LEVELS.start()..=MAX_NOISE).contains(level))
-        .map_or(Ok(()), |found| Err(wrong_level("add-noise", &PredictError::Level { found })))
+        .map_or(Ok(()), |found| {
+            Err(wrong_level("add-noise", &PredictError::Level { found, largest: MAX_NOISE }))
+        })
 }
 
 /// Adds normal noise of the level `sigma`; see [`Image::with_noise`].

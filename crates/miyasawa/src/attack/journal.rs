@@ -27,7 +27,7 @@ pub(super) struct Line {
     pub digest: Option<String>,
 }
 
-/// Why a journal cannot be used.
+/// Why an attack ended without a result.
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
     /// The file could not be read or written.

@@ -49,7 +49,7 @@ pub fn robust_accuracy(
     robust_accuracy_while(classifier, data, attack, batch, &mut ()).unwrap_or_default()
 }
 
-/// As [`robust_accuracy`], and nothing if the monitor, asked before every batch, stops it.
+/// As [`robust_accuracy`]; `None` if the monitor, asked before every batch, stops it.
 pub fn robust_accuracy_while(
     classifier: &dyn Classifier,
     data: &Dataset,

@@ -234,7 +234,8 @@ pub fn run(
         done: 0.0,
         sizes: sizes.len(),
     };
-    // The smallest size that breaks an image, of those tried; what robust a larger one (largest first only).
+    // The smallest size at which each image is misclassified, of those tried; and the images that
+    // were robust to a larger size (largest first only).
     let mut smallest = vec![f64::INFINITY; data.len()];
     let mut robust: Vec<usize> = Vec::new();
     let mut counts = Vec::new();

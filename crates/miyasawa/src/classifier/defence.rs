@@ -127,7 +127,7 @@ fn shared<'m>(
     Box::new(Shared { inner: classifier, device: device.clone() })
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "data"))]
 mod tests {
     use super::*;
     use crate::data::Dataset;

@@ -173,7 +173,7 @@ pub enum DataError {
 }
 
 impl DataError {
-    /// Whether the call asked for what cannot be, as opposed to work that failed.
+    /// Whether the call was invalid, as opposed to valid work that failed.
     pub fn is_usage(&self) -> bool {
         matches!(self, Self::Spec { .. } | Self::Exists { .. })
     }

@@ -137,7 +137,7 @@ fn noisy_batch_at(
     }
 }
 
-/// Evaluates a model; the monitor gets the task `evaluation`. Returns `None` if it stops the work.
+/// Evaluates a model; the monitor gets the task `evaluation`. Without rows if it stops the work.
 ///
 /// # Panics
 /// If the images have other channels than the model's, or more classes where it classifies.

@@ -31,12 +31,4 @@ pub use difference::{Explanation, explain};
 pub use jacobian::{Jacobian, JacobianOptions, LevelSpectrum, Spectrum, spectrum};
 pub use path::{Counterfactual, CounterfactualOptions, CounterfactualStep, counterfactual};
 
-use burn::tensor::{Device, Int, Tensor, TensorData};
-
-fn level(sigma: f64, device: &Device) -> Tensor<1> {
-    Tensor::full([1], sigma as f32, device)
-}
-
-fn class(label: usize, device: &Device) -> Tensor<1, Int> {
-    Tensor::from_data(TensorData::new(vec![label as i32], [1]), device)
-}
+use crate::infer::{class_tensor as class, sigma_tensor as level};

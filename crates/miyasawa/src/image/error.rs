@@ -63,6 +63,12 @@ pub enum ImageError {
     /// The file could not be written; a previous file of that name is unchanged.
     #[error(transparent)]
     Write(#[from] AtomicError),
+    /// A crop that would keep nothing, or more than there is.
+    #[error("a crop share of {found}, expected above 0 and at most 1")]
+    CropShare {
+        /// The share that was asked for.
+        found: f64,
+    },
     /// An invalid noise level.
     #[error("noise of the level {found}, expected a finite number from 0")]
     Noise {

@@ -49,7 +49,7 @@ impl ResizeMode {
 ///
 /// # Errors
 ///
-/// If no image has such channels or such a size.
+/// If no image has such channels or such a size, or the share is not above 0 and at most 1.
 pub fn resize_image(
     image: &Image,
     to: Geometry,
@@ -60,6 +60,10 @@ pub fn resize_image(
     let (channels, height, width) = image.shape();
     if mode != ResizeMode::ResizeCrop || (height, width) == (to.height, to.width) {
         return image.center_fit(to.height, to.width);
+    }
+    super::check_size(to.height, to.width)?;
+    if !(share > 0.0 && share <= 1.0) {
+        return Err(ImageError::CropShare { found: share });
     }
     let values: Vec<u8> = image.values().iter().map(|v| denormalise(*v)).collect();
     let (from, size) = ((channels, (height, width)), (to.height, to.width));

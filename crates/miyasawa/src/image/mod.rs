@@ -159,6 +159,10 @@ impl Image {
         value: f32,
     ) -> Result<Self, ImageError> {
         check_size(height, width)?;
+        if !matches!(channels, 1 | 3) {
+            // The error, before any memory is asked for.
+            return Self::new((channels, height, width), Vec::new());
+        }
         Self::new((channels, height, width), vec![value; channels * height * width])
     }
 

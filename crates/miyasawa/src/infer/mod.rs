@@ -61,16 +61,16 @@ fn to_image(batch: Tensor<4>) -> Image {
     to_images(batch).remove(0)
 }
 
-fn sigma_tensor(sigma: f64, device: &Device) -> Tensor<1> {
+pub(crate) fn sigma_tensor(sigma: f64, device: &Device) -> Tensor<1> {
     Tensor::full([1], sigma as f32, device)
 }
 
-fn class_tensor(label: usize, device: &Device) -> Tensor<1, Int> {
+pub(crate) fn class_tensor(label: usize, device: &Device) -> Tensor<1, Int> {
     Tensor::from_data(TensorData::new(vec![label as i32], [1]), device)
 }
 
 /// Computes the probabilities of all classes for an image that has the model's channels and size;
-/// see [`DataInfo::fitted`](crate::checkpoint::DataInfo::fitted). `None` if the model does not
+/// see [`DataInfo::fitted`](crate::checkpoint::DataInfo::fitted). Empty if the model does not
 /// classify. `sigma` lies within [`NOISE_LEVELS`](crate::model::NOISE_LEVELS), or is 0 for a blind
 /// network: with other levels the results are not finite.
 ///
@@ -87,7 +87,7 @@ pub fn classify(
     found.logits.map(|logits| host(softmax(logits, 1)))
 }
 
-/// As [`classify`], for several images, each with its noise level. `None` if the model does not
+/// As [`classify`], for several images, each with its noise level. Empty if the model does not
 /// classify.
 pub fn classify_batch(
     model: &(impl Predict + Sync),

@@ -32,7 +32,7 @@ impl Detection {
     }
 }
 
-/// Measures how well a score separates two sets. NaN counts as the lowest of values.
+/// Measures how well a score separates two sets. NaN counts as the lowest value.
 ///
 /// # Panics
 /// If a set is empty.

@@ -157,6 +157,10 @@ fn images(values: &[f32], shape: [usize; 4]) -> Result<Vec<Image>, PredictError>
         let expected = expected.unwrap_or(usize::MAX);
         return Err(PredictError::Batch { shape, expected, found: values.len() });
     }
+    if count > 0 && len == Some(0) {
+        // Images of no size are none.
+        Image::new((channels, height, width), Vec::new())?;
+    }
     // A batch of no images has no values; `chunks` takes no length of 0.
     let chunks = values.chunks(len.unwrap_or(0).max(1));
     Ok(chunks

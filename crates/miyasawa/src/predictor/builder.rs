@@ -37,7 +37,8 @@ impl PredictorBuilder {
         Self { device: Some(device), ..self }
     }
 
-    /// Sets the number of the predictor's own threads on the CPU, 1 to 1024. By default it shares
+    /// Sets the number of threads on the CPU, 1 to 1024; batches run on workers that all predictors
+    /// share. By default it shares
     /// the global pool of `rayon`, which has one thread for each core.
     ///
     /// ```

@@ -1,4 +1,4 @@
-use super::noise::MAX_NOISE;
+use super::MAX_DRAWS;
 use crate::checkpoint::CheckpointError;
 use crate::device::DeviceError;
 use crate::image::ImageError;
@@ -81,11 +81,19 @@ pub enum PredictError {
         /// The weights of its losses.
         weights: [f64; 2],
     },
+    /// A mean is over none or too many draws of noise.
+    #[error("{found} draws of noise, expected 1 to {MAX_DRAWS}")]
+    Draws {
+        /// What was asked for.
+        found: usize,
+    },
     /// The model cannot be conditioned on the noise level.
-    #[error("{}", level_text(*found))]
+    #[error("{}", level_text(*found, *largest))]
     Level {
         /// The level.
         found: f64,
+        /// The largest level that is allowed.
+        largest: f64,
     },
     /// The model's output is not finite.
     #[error("the model's output at noise level {sigma} is not finite")]
@@ -111,9 +119,11 @@ impl PredictError {
     /// ```
     pub fn is_usage(&self) -> bool {
         match self {
-            Self::Class { .. } | Self::Level { .. } | Self::Batch { .. } | Self::Threads { .. } => {
-                true
-            }
+            Self::Class { .. }
+            | Self::Draws { .. }
+            | Self::Level { .. }
+            | Self::Batch { .. }
+            | Self::Threads { .. } => true,
             Self::Device(error) => error.is_usage(),
             _ => false,
         }
@@ -125,11 +135,11 @@ fn listed(classes: &[String]) -> String {
     if classes.len() > 20 { format!("{shown}, ...") } else { shown }
 }
 
-fn level_text(found: f64) -> String {
+fn level_text(found: f64, largest: f64) -> String {
     let min = NOISE_LEVELS.start();
-    let mut text = format!("noise level {found}, expected a number from {min:e} to {MAX_NOISE}");
+    let mut text = format!("noise level {found}, expected a number from {min:e} to {largest}");
     text += ", in units of the [-1, 1] range";
-    if found > MAX_NOISE && found <= 255.0 {
+    if found > largest && found <= 255.0 {
         text += &format!(": {found} of 255 is {:.3}", found / 127.5);
     }
     text

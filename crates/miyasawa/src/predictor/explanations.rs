@@ -78,7 +78,13 @@ impl Predictor {
         classes.iter().try_for_each(|class| self.check_class(*class))?;
         self.level(sigma)?;
         let input = self.input(image)?;
-        Ok(self.run(|| explain::explain(joint, &input, sigma, classes, &self.device)))
+        let found = self.run(|| explain::explain(joint, &input, sigma, classes, &self.device));
+        let finite = |e: &Explanation| {
+            let mut values = e.difference.values().iter().chain(e.gradient.values());
+            values.all(|value| value.is_finite())
+        };
+        let all_finite = found.iter().all(finite);
+        if all_finite { Ok(found) } else { Err(PredictError::NotFinite { sigma }) }
     }
 
     /// `log p(y)` of the image at a noise level, up to a constant that is the same for all images

@@ -1,9 +1,8 @@
 //! The high-level interface: a trained model with everything needed to use it.
 //!
 //! A [`Predictor`] holds a model, its checkpoint's metadata and the device. It preprocesses images,
-//! chooses the noise level that the model is conditioned on, and returns results that serialise to
-//! the documents of the command line's `--json`. It is `Send + Sync`: a server shares one behind an
-//! `Arc`.
+//! chooses the noise level that the model is conditioned on, and returns typed results; a
+//! [`Classification`] serialises. It is `Send + Sync`: a server shares one behind an `Arc`.
 //!
 //! Should I be using this? Yes, to classify, denoise and explain images with a trained model. For
 //! training see [`train`](crate::train); for attacks see [`Predictor::classifier`] and
@@ -51,6 +50,10 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+/// The most draws of noise that a mean is over: the mean over more is the same to five digits, and
+/// an image would take minutes.
+pub const MAX_DRAWS: usize = 100_000;
+
 /// A trained model, ready to use. See the [module's page](self).
 ///
 /// ```
@@ -66,7 +69,8 @@ pub struct Predictor {
     device: Device,
     name: String,
     sha256: String,
-    /// The predictor's own threads; `None` for the global pool of `rayon`.
+    /// Threads for single images, whose number is also that of the workers of a batch; `None` for
+    /// the global pool of `rayon`.
     pool: Option<Arc<rayon::ThreadPool>>,
     /// Levels outside the training range for which a warning was printed.
     warned: Mutex<Vec<f64>>,
@@ -178,8 +182,7 @@ impl Predictor {
     /// ```
     ///
     /// # Errors
-    /// As [`classify`](Self::classify); [`PredictError::Cannot`] if the defence needs a joint model
-    /// and this is not one.
+    /// As [`classify`](Self::classify) and [`classifier`](Self::classifier).
     pub fn classify_behind(
         &self,
         image: &Image,
@@ -204,8 +207,9 @@ impl Predictor {
     /// ```
     ///
     /// # Errors
-    /// [`PredictError::Cannot`] if the model does not classify, or not behind this defence;
-    /// [`PredictError::Level`] if a level lies outside what it can be conditioned on.
+    /// [`PredictError::Cannot`] if the model has no logits, or cannot classify behind this defence;
+    /// [`PredictError::Level`] if a level lies outside what it can be conditioned on;
+    /// [`PredictError::Draws`] if the mean is over none or too many draws.
     pub fn classifier(&self, defence: Defence) -> Result<BoxedClassifier<'_>, PredictError> {
         let Geometry { channels, height, width } = self.geometry();
         let shape = [channels, height, width];
@@ -222,7 +226,12 @@ impl Predictor {
                 self.level(then)?;
                 joint
             }
-            Defence::Average { .. } => self.joint("classify by a mean over draws of noise")?,
+            Defence::Average { draws, .. } => {
+                if !(1..=MAX_DRAWS).contains(&draws) {
+                    return Err(PredictError::Draws { found: draws });
+                }
+                self.joint("classify by a mean over draws of noise")?
+            }
         };
         Ok(defence.classifier(joint, shape, &self.device))
     }

@@ -8,6 +8,9 @@ use std::sync::PoisonError;
 /// range.
 pub const MAX_NOISE: f64 = 2.0;
 
+/// Levels outside the training that are remembered and warned of: a server meets any number.
+const MAX_WARNED: usize = 64;
+
 /// How much noise an image has: the standard deviation of white Gaussian noise, in units of the
 /// [-1, 1] range (25 of 255 is 25 / 127.5 = 0.196).
 ///
@@ -79,11 +82,11 @@ impl Predictor {
         let zero = sigma == 0.0 && self.info.network.is_blind();
         let [min, max] = self.info.sigma;
         if !zero && !(*NOISE_LEVELS.start()..=max.max(MAX_NOISE)).contains(&sigma) {
-            return Err(PredictError::Level { found: sigma });
+            return Err(PredictError::Level { found: sigma, largest: max.max(MAX_NOISE) });
         }
         let outside = sigma < min * 0.999 || sigma > max * 1.001;
         let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
-        if outside && !warned.contains(&sigma) {
+        if outside && warned.len() < MAX_WARNED && !warned.contains(&sigma) {
             warned.push(sigma);
             tracing::warn!(
                 "noise level {sigma} is outside {min} to {max}, which the model was trained on"

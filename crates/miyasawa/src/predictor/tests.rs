@@ -99,6 +99,18 @@ fn invalid_calls_return_errors_and_do_not_panic() {
         model.classify_values(&[], [usize::MAX, usize::MAX, 2, 2], Noise::Clean).map(drop),
         "found 0",
     );
+    fails(model.classify_values(&[], [5, 3, 0, 0], Noise::Clean).map(drop), "at least 1x1");
+    for draws in [0, usize::MAX] {
+        let defence = Defence::Average { sigma: 0.2, draws, seed: 0 };
+        fails(model.classify_behind(&image, defence).map(drop), "draws of noise, expected 1 to");
+    }
+    let huge = Image::filled(1 << 30, 1 << 14, 1 << 14, 0.0).unwrap_err().to_string();
+    assert!(huge.contains("1 or 3 channels"), "{huge}");
+    for share in [0.0, 1.5, f64::NAN] {
+        let mode = crate::image::ResizeMode::ResizeCrop;
+        let error = crate::image::resize_image(&image, Geometry::new(3, 4, 4), mode, share);
+        assert!(error.unwrap_err().to_string().contains("crop share"));
+    }
     fails(Predictor::builder().threads(0).bundled().map(drop), "expected 1 to 1024");
     fails(Predictor::load("missing.safetensors").map(drop), "missing.safetensors: cannot be read");
     fails(Predictor::from_bytes(&[0; 100]).map(drop), "in memory");

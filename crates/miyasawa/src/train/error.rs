@@ -111,7 +111,7 @@ pub enum TrainError {
 }
 
 impl TrainError {
-    /// Whether the call asked for what cannot be, as opposed to work that failed.
+    /// Whether the call was invalid, as opposed to valid work that failed.
     pub fn is_usage(&self) -> bool {
         match self {
             Self::Config(error) => error.is_usage(),

@@ -206,12 +206,13 @@ impl Subject<'_> {
         ood::model_scores(self.model, learned, at, data, &options, self.device, monitor)
     }
 
-    /// Measures everything with the functions that the other commands use; the monitor gets what is measured
-    /// as the task, and the share of it that is done. Of a denoiser alone only the denoising is measured. `journal` gives the journal of the
-    /// attack at a noise level: attacks take most of the time, and one that was interrupted goes on.
+    /// Measures everything with the functions that the other commands use; the monitor gets the
+    /// current measurement as the task, and the share of it that is done. Of a model that does not
+    /// classify only the denoising is measured. `journal` returns the journal of the attack at a
+    /// noise level: attacks take most of the time, and an interrupted attack resumes.
     ///
     /// # Errors
-    /// If a journal cannot be used.
+    /// If a journal cannot be used; [`JournalError::Stopped`] if the monitor stops the work.
     pub fn measure(
         &self,
         options: &TrustOptions,
@@ -229,6 +230,7 @@ impl Subject<'_> {
         };
         let mut watch = Piece::named(monitor, "accuracy and denoising");
         let levels = evaluate(self.model, self.data, &eval, self.device, &mut watch);
+        go_on(monitor)?;
 
         let (model, count, clean_sigma) = (self.name.to_owned(), self.data.len(), self.clean_sigma);
         let (calibration, out_of_distribution, robust) = (Vec::new(), Vec::new(), Vec::new());
@@ -260,11 +262,14 @@ impl Subject<'_> {
             found.calibration =
                 calibrate(&at, self.data, &plan, &mut Piece::named(monitor, "calibration"));
         }
+        go_on(monitor)?;
 
         let own =
             self.scores(&at, self.data, options, &mut Piece::named(monitor, "its own images"));
+        go_on(monitor)?;
         for set in self.out_of_distribution {
             let other = self.scores(&at, set, options, &mut Piece::named(monitor, set.name()));
+            go_on(monitor)?;
             let rows = ood::compare(&own, &other);
             found.out_of_distribution.push(OutOfDistribution {
                 data: set.name().to_owned(),
@@ -292,6 +297,11 @@ impl Subject<'_> {
         }
         Ok(found)
     }
+}
+
+/// The error of work that the monitor stopped: what was measured is incomplete.
+fn go_on(monitor: &dyn Monitor) -> Result<(), JournalError> {
+    if monitor.stop() { Err(JournalError::Stopped) } else { Ok(()) }
 }
 
 #[cfg(test)]

@@ -42,7 +42,7 @@ pub enum ConfigError {
 }
 
 impl ConfigError {
-    /// Whether the call asked for what cannot be, as opposed to work that failed.
+    /// Whether the call was invalid, as opposed to valid work that failed.
     pub fn is_usage(&self) -> bool {
         // A configuration is part of the call; that its file cannot be read is not.
         !matches!(self, Self::Read { .. })
