@@ -2,7 +2,7 @@
 # Makes an archive of the program for others to unpack and run: scripts/release.sh [TARGET].
 #
 # Writes dist/miyasawa-VERSION-TARGET.tar.gz and its .sha256: the stripped program with the bundled
-# model, README, CHANGELOG, the licences, and those of every crate in it. TARGET is a Rust triple;
+# model, README, CHANGELOG, the licences, those of every crate in it, and where its assets are from. TARGET is a Rust triple;
 # without one, this machine's. The same commit, toolchain and TARGET give the same bytes, in
 # whatever folder it is built: the folders of the machine are cut out of the program, entries are
 # sorted, owned by nobody, and as old as the commit. Needs Rust, a C compiler, GNU tar, Python 3.
@@ -16,7 +16,8 @@ if [ -n "$(git status --porcelain)" ]; then
   echo "warning: there are changes that no commit has; the archive is of them" >&2
 fi
 
-# The folders of this machine, which panics would name.
+# The folders of this machine, which panics would name: they exist once the crates are fetched.
+cargo fetch --locked
 flags=()
 for folder in "${CARGO_HOME:-$HOME/.cargo}"/registry/src/*; do
   flags+=("--remap-path-prefix=$folder=registry")
@@ -40,6 +41,8 @@ trap 'rm -rf "$stage"' EXIT
 mkdir "$stage/$name"
 install -m 755 "$program" "$stage/$name/"
 install -m 644 README.md CHANGELOG.md LICENSE-MIT LICENSE-APACHE "$stage/$name/"
+# The authors of the embedded digits.
+install -m 644 crates/miyasawa/assets/README.md "$stage/$name/ASSETS.md"
 python3 scripts/third_party.py "$target" > "$stage/$name/THIRD-PARTY.txt"
 chmod 755 "$stage/$name"
 chmod 644 "$stage/$name/THIRD-PARTY.txt"

@@ -35,9 +35,8 @@ pub struct Common {
 /// `--dtype`.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub enum DtypeArg {
-    /// float32
+    // A comment for documentation would be printed as a list in the help.
     F32,
-    /// Both operands of every product rounded to bfloat16; weights and sums in float32
     Bf16,
 }
 

@@ -249,7 +249,7 @@ fn a_comparison_survives_an_interruption_and_repeats_no_work() {
     }
     let row = &of("joint")["rows"][0];
     assert!(
-        row["accuracy_interval"][0].as_f64() < row["accuracy"].as_f64()
+        row["accuracy_interval"][0].as_f64().unwrap() < row["accuracy"].as_f64().unwrap()
             && row["psnr_error"].is_f64()
     );
     assert!(of("joint")["robust"][0]["robust_interval"][1].is_f64());

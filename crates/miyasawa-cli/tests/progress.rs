@@ -148,7 +148,11 @@ fn the_end_says_which_model_is_better() {
     let log = String::from_utf8(bytes(Path::new(&out), "metrics.jsonl")).unwrap();
     let lines: Vec<serde_json::Value> =
         log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert!(lines.windows(2).all(|pair| pair[0]["time"].as_f64() <= pair[1]["time"].as_f64()));
+    assert!(
+        lines
+            .windows(2)
+            .all(|pair| pair[0]["time"].as_f64().unwrap() <= pair[1]["time"].as_f64().unwrap())
+    );
     // The losses on the test part are beside the rows.
     let evaluations: Vec<_> = lines.iter().filter(|line| line["event"] == "eval").collect();
     assert_eq!(evaluations.len(), 6);

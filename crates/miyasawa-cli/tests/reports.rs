@@ -59,7 +59,10 @@ fn documents_have_model_seed_and_units() {
     let before = &found["rows"][0]["before"];
     assert!(inside(&before["accuracy"], &before["accuracy_interval"]), "{before}");
     let limit = before["ece_by_chance"][1].as_f64().unwrap();
-    assert!(before["ece_by_chance"][0].as_f64() < Some(limit) && limit < 1.0, "{before}");
+    assert!(
+        before["ece_by_chance"][0].as_f64().is_some_and(|e| e < limit) && limit < 1.0,
+        "{before}"
+    );
     let bin = &found["rows"][0]["reliability"][0];
     assert!(
         bin["count"].as_u64() > Some(0) && inside(&bin["accuracy"], &bin["accuracy_interval"]),

@@ -26,7 +26,7 @@ fn the_demonstration_writes_one_self_contained_report() {
     ];
     assert_eq!(keys(&found), expected);
     assert_eq!(found["attacked"], 20);
-    assert!(found["identity_error"].as_f64() <= Some(1e-4), "{found}");
+    assert!(found["identity_error"].as_f64().is_some_and(|e| e <= 1e-4), "{found}");
     assert_eq!(names(&out), ["denoised.png", "explained.png", "joint", "plain", "report.html"]);
     let report = std::fs::read_to_string(out.join("report.html")).unwrap();
     // Names of XML namespaces are not fetched.

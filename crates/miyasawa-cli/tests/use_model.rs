@@ -312,7 +312,7 @@ fn verify_checks_the_embedded_oracle() {
     let quantities = found["quantities"].as_array().unwrap();
     assert!(
         quantities.len() > 20
-            && quantities.iter().all(|q| q["relative_error"].as_f64() <= Some(1e-4))
+            && quantities.iter().all(|q| q["relative_error"].as_f64().is_some_and(|e| e <= 1e-4))
     );
     for name in ["score", "denoised", "denoised_given_label", "ce", "dsm", "identity"] {
         assert!(quantities.iter().any(|q| q["quantity"] == name), "{name}");

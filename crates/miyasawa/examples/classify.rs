@@ -24,7 +24,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
     }
 
-    // Results are serde types: the same documents as `miyasawa classify --json` prints.
+    // Results are serde types: the entries of `images` in `miyasawa classify --json`, without the
+    // name of the file.
     println!("{}", serde_json::to_string(&found[0].clone().truncated(1))?);
     Ok(())
 }

@@ -11,7 +11,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 
-/// Larger request bodies are refused, which limits the time of a request.
+/// Larger request bodies are refused, which limits its memory; set read timeouts too.
 const MAX_BODY: usize = 20 << 20;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -20,7 +20,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let listener = TcpListener::bind(&address)?;
     println!("listening on {}", listener.local_addr()?);
     for stream in listener.incoming() {
-        let (model, stream) = (Arc::clone(&model), stream?);
+        // A connection that failed is no reason to end.
+        let Ok(stream) = stream else { continue };
+        let model = Arc::clone(&model);
         std::thread::spawn(move || serve(&model, stream));
     }
     Ok(())
@@ -37,11 +39,9 @@ fn serve(model: &Predictor, mut stream: TcpStream) {
     let (status, text) = match body(&stream) {
         Ok(body) => match classify(model, &body) {
             Ok(document) => ("200 OK", document),
-            Err(error) => {
-                ("422 Unprocessable Content", format!("{{\"error\":{:?}}}", error.to_string()))
-            }
+            Err(error) => ("422 Unprocessable Content", explain(&error)),
         },
-        Err(error) => ("400 Bad Request", format!("{{\"error\":{:?}}}", error.to_string())),
+        Err(error) => ("400 Bad Request", explain(&error)),
     };
     let length = text.len();
     // An error here means that the client closed the connection.
@@ -49,6 +49,11 @@ fn serve(model: &Predictor, mut stream: TcpStream) {
         stream,
         "HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{text}"
     );
+}
+
+/// An error as a document.
+fn explain(error: &dyn std::error::Error) -> String {
+    serde_json::json!({ "error": error.to_string() }).to_string()
 }
 
 /// The body of an HTTP request.

@@ -7,7 +7,7 @@
 //! cargo run --release -p miyasawa --example train_on_your_data -- photos 500
 //! ```
 //! Nothing is written: `.out("runs/mine")` writes checkpoints, the model, a log and figures, and
-//! `.resume(true)` goes on with them.
+//! `.resume(true)` continues them.
 
 use miyasawa::data::{DataError, ResizeMode};
 use miyasawa::prelude::*;

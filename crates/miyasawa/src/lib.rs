@@ -61,9 +61,9 @@
 //! let model = JointModel::new(config.init(&device, 0), 0.5);
 //! let y = Tensor::<4>::zeros([1, 1, 8, 8], &device);
 //! let sigma = Tensor::<1>::full([1], 0.2, &device);
-//! let point = model.at(&y, &sigma);
-//! assert_eq!(point.class_probs().dims(), [1, 10]);
-//! assert_eq!(point.denoised().dims(), [1, 1, 8, 8]);
+//! let evaluated = model.at(&y, &sigma);
+//! assert_eq!(evaluated.class_probs().dims(), [1, 10]);
+//! assert_eq!(evaluated.denoised().dims(), [1, 1, 8, 8]);
 //! ```
 #![deny(unsafe_code)]
 

@@ -39,6 +39,8 @@ fn rust_files(folder: &Path, found: &mut Vec<PathBuf>) {
 fn without_tests(text: &str) -> String {
     let lines = text.lines().map(|line| line.split("//").next().unwrap_or_default());
     let text = lines.collect::<Vec<_>>().join("\n");
+    // Tests that need a feature are tests.
+    let text = text.replace("#[cfg(all(test, feature = \"data\"))]", "#[cfg(test)]");
     let mut kept = String::new();
     let mut rest = text.as_str();
     while let Some(at) = rest.find("#[cfg(test)]") {
@@ -181,7 +183,7 @@ impl Source {
                 // A folder's front page passes names on: it needs none of them itself.
                 paths(&tree)
                     .iter()
-                    .filter(|_| !public)
+                    .filter(|path| !public || path[0] == "crate")
                     .for_each(|path| add(absolute(path, module)));
             }
             for part in text.split("crate::").skip(1) {

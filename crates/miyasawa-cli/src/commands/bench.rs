@@ -11,7 +11,7 @@ use miyasawa::{
 /// Example: miyasawa bench train-step --width 16 --batch 128 --threads 2 --json
 #[derive(Args, Debug)]
 pub struct Bench {
-    /// What to time
+    /// What to time; `peak` is the CPU's peak rate of multiplications and additions
     #[arg(value_enum)]
     work: What,
     /// Number of channels of the first stage
@@ -35,7 +35,8 @@ pub struct Bench {
     /// Use a network that is not conditioned on the noise level
     #[arg(long)]
     blind: bool,
-    /// Type of the products
+    /// Type of the products: f32, or bf16 (operands rounded to bfloat16, weights and sums in
+    /// float32)
     #[arg(long, value_enum, default_value = "f32")]
     dtype: DtypeArg,
     /// Number of timed steps, after two warm-up steps
@@ -48,7 +49,6 @@ enum What {
     TrainStep,
     Classify,
     Denoise,
-    /// The CPU's peak rate of multiplications and additions, to compare the others with
     Peak,
 }
 

@@ -19,10 +19,10 @@ use std::path::PathBuf;
 
 use super::document::Described;
 
-/// Measure out-of-distribution detection: AUROC, AUPR and FPR95 of five scores per noise level.
+/// Measure out-of-distribution detection: AUROC, AUPR and FPR95 of six scores.
 ///
 /// Scores: log p(y), the norm of the score, the denoising residual, the largest probability, the
-/// energy; and the profile of score norms over all levels, fitted to every second image of --data.
+/// energy, each at every noise level; and the profile of score norms over all levels, fitted to every second image of --data.
 /// Each should be larger for in-distribution images: an AUROC below 0.5 means that the score is
 /// larger for the others, as densities often are for simpler images. Scores that the model did not
 /// learn are left out: the residual without a denoiser, the largest probability without classes.

@@ -59,11 +59,13 @@ pub struct Train {
     /// Continue the run in the folder; without CONFIG, with the configuration in it
     #[arg(long)]
     resume: bool,
-    /// Start from the parameters of this model instead of random ones, with its network where the configuration
-    /// does not say; `bundled` is the one inside the program. Of other classes than the data's the head starts anew
+    /// Start from the parameters of this model instead of random ones; `bundled` is the bundled
+    /// model. What the configuration leaves out of [network] is taken from it. If the classes
+    /// differ, the head starts at random
     #[arg(long, value_name = "MODEL", conflicts_with = "resume")]
     init: Option<String>,
-    /// Type of the convolutions' products [default: that of the configuration, or f32]
+    /// Type of the convolutions' products: f32, or bf16 (operands rounded to bfloat16, weights and
+    /// sums in float32) [default: that of the configuration, or f32]
     #[arg(long, value_enum)]
     dtype: Option<DtypeArg>,
     /// Print parameters, MACs, memory and hours on named hardware, without training

@@ -28,7 +28,7 @@ pub const TINY: [&str; 10] = [
 /// line.
 pub fn command() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_miyasawa"));
-    command.env("RUST_BACKTRACE", "1");
+    command.env("RUST_BACKTRACE", "1").env_remove("MIYASAWA_MODEL");
     command
 }
 

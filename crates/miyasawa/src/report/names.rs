@@ -53,12 +53,12 @@ mod tests {
 
     #[test]
     fn names_are_short_and_different() {
-        assert_eq!(short(&["/home/me/joint.safetensors", "plain.safetensors"]), ["joint", "plain"]);
+        assert_eq!(short(&["/photos/joint.safetensors", "plain.safetensors"]), ["joint", "plain"]);
         assert_eq!(
-            short(&["/work/runs/a/model.safetensors", "/work/runs/b/model.safetensors"]),
+            short(&["/data/runs/a/model.safetensors", "/data/runs/b/model.safetensors"]),
             ["a/model", "b/model"]
         );
-        assert_eq!(short(&["/work/runs/mine/best.safetensors"]), ["mine/best"]);
+        assert_eq!(short(&["/data/runs/mine/best.safetensors"]), ["mine/best"]);
         assert_eq!(
             short(&["x/a/m.safetensors", "y/a/m.safetensors", "m2"]),
             ["x/a/m", "y/a/m", "m2"]

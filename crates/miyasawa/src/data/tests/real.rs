@@ -2,18 +2,19 @@
 
 use super::*;
 
-/// The folder with real data, or `None` after saying so.
-fn real_data() -> Option<PathBuf> {
+/// The folder with real data if it holds `name`, or `None` after saying so.
+fn real_data(name: &str) -> Option<PathBuf> {
     let folder = std::env::var_os("MIYASAWA_DATA").map(PathBuf::from);
-    if folder.is_none() {
-        println!("skipped: MIYASAWA_DATA is not set");
+    let found = folder.filter(|folder| folder.join(name).exists());
+    if found.is_none() {
+        println!("skipped: {name} is not in MIYASAWA_DATA");
     }
-    folder
+    found
 }
 
 #[test]
 fn real_cifar10_tars() {
-    let Some(root) = real_data() else { return };
+    let Some(root) = real_data("cifar10") else { return };
     let source = DataSource::Cifar10(Some(root.join("cifar10")));
     let (train, test) = source.open_both(&in_memory()).map(datasets).unwrap();
     assert_eq!((train.len(), test.len(), train.classes().len()), (50_000, 5_000, 10));
@@ -37,7 +38,7 @@ fn real_cifar10_tars() {
 
 #[test]
 fn real_shards_and_grey_images() {
-    let Some(root) = real_data() else { return };
+    let Some(root) = real_data("tiny-imagenet-50") else { return };
     let tiny = root.join("tiny-imagenet-50");
     let data = load(tiny.join("val-{00000..00000}.tar"), Part::Train).unwrap();
     assert_eq!((data.classes().len(), data.channels(), data.height()), (50, 3, 64));
@@ -89,7 +90,7 @@ const TORCHVISION: [(usize, [u8; 48]); 3] = [
 
 #[test]
 fn real_imagenet_images_are_evaluated_as_by_torchvision() {
-    let Some(root) = real_data() else { return };
+    let Some(root) = real_data("imagenet-sample") else { return };
     let options = OpenOptions {
         size: Some((224, 224)),
         resize_mode: ResizeMode::ResizeCrop,
@@ -114,7 +115,7 @@ fn real_imagenet_images_are_evaluated_as_by_torchvision() {
 
 #[test]
 fn real_shards_stream_as_they_load() {
-    let Some(root) = real_data() else { return };
+    let Some(root) = real_data("tiny-imagenet-50") else { return };
     let path = root.join("tiny-imagenet-50");
     let open = |stream| {
         let options = OpenOptions { stream, limit: Some(500), ..OpenOptions::default() };

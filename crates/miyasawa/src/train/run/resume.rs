@@ -74,7 +74,8 @@ pub(super) fn held_out_of<M: Learner>(trainer: &Trainer<M>, state: &TrainState) 
             return Some(now.clone());
         }
         (_, Some(_)) => tracing::warn!(
-            "{}: has changed: what is held out now was trained on before, and the model will not say that it was not",
+            "{}: has changed: images held out now may have been trained on before; all of the set will \
+             be measured, with a warning each time",
             found.name
         ),
         (Some(_), None) => tracing::warn!(
