@@ -199,7 +199,7 @@ fn info_describes_a_set() {
     assert_eq!(info["classes"].as_array().map(Vec::len), Some(10));
     assert!(size(&figure).0 > 500);
     let words = ok(["data", "info", &photos(dir.path(), true), "--limit", "20", "-q"]);
-    for part in ["3 classes", "48 images, colour, 12x12-16", "of 20 of them", "ant: 16"] {
+    for part in ["3 classes", "48 pictures, colour, 12x12-16", "of 20 of them", "ant: 16"] {
         assert!(words.contains(part), "{part}: {words}");
     }
     fails(2, ["data", "info", "digits", "-o", "x.gif"], &["x.gif"]);
@@ -302,7 +302,7 @@ fn skipped_files_of_a_set_are_reported_once_with_an_example() {
     let output = run(["data", "info", &text(&set)]);
     let (out, err) = (stdout(&output), stderr(&output));
     assert!(
-        out.contains("2 classes") && out.contains("train: 3 images") && out.contains("test: 2"),
+        out.contains("2 classes") && out.contains("train: 3 pictures") && out.contains("test: 2"),
         "{out}"
     );
     for part in [

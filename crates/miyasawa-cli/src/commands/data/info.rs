@@ -72,8 +72,9 @@ impl PartReport {
         let colour = if summary.channels == 1 { "grey" } else { "colour" };
         let list =
             |values: &[f64]| values.iter().map(|v| format!("{v:.4}")).collect::<Vec<_>>().join(" ");
+        // Scripts match this line: it keeps its word.
         outln!(
-            "{part}: {} images, {colour}, {}x{} (height x width)",
+            "{part}: {} pictures, {colour}, {}x{} (height x width)",
             summary.count,
             side(summary.height),
             side(summary.width)
