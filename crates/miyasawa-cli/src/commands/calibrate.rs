@@ -10,7 +10,7 @@ use clap::Args;
 use miyasawa::{
     attack::{Norm, Pgd},
     calibrate::{CalibrateOptions, CalibrationRow, calibrate},
-    classifier::{BoxedClassifier, Defence},
+    classifier::Defence,
     report::{reliability, save_plots},
 };
 use serde::Serialize;
@@ -100,11 +100,7 @@ pub fn run(args: &Calibrate, session: &Session) -> Result<Outcome> {
     };
     // The model classifies, so there is a classifier at every level.
     predictor.classifier(Defence::Softmax { sigma: predictor.noise_levels()[0] })?;
-    let at = |sigma: f64| -> BoxedClassifier<'_> {
-        predictor
-            .classifier(Defence::Softmax { sigma })
-            .expect("a model that classifies at one level does so at all")
-    };
+    let at = |sigma: f64| model::classifier_at(&predictor, sigma);
     let mut bar = bar(session);
     bar.set_message("calibrating");
     let rows = calibrate(&at, &set, &options, &mut bar);

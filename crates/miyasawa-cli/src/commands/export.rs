@@ -59,24 +59,11 @@ pub fn check_safetensors(option: &str, path: &Path) -> anyhow::Result<()> {
 
 /// Makes sure that a file is not the model, under any of its names.
 pub fn check_not_model(option: &str, out: &Path, model: &Path) -> anyhow::Result<()> {
-    if !model::same_file(out, model) && !is_linked(out, model) {
+    if !model::same_file(out, model) {
         return Ok(());
     }
     let text = format!("{option} is {}, which is the input model", out.display());
     Err(WrongCall(text).into())
-}
-
-/// Whether two names are links to one file.
-#[cfg(unix)]
-fn is_linked(a: &Path, b: &Path) -> bool {
-    use std::os::unix::fs::MetadataExt as _;
-    let inode = |path: &Path| std::fs::metadata(path).ok().map(|found| (found.dev(), found.ino()));
-    inode(a).is_some_and(|a| inode(b) == Some(a))
-}
-
-#[cfg(not(unix))]
-fn is_linked(_: &Path, _: &Path) -> bool {
-    false
 }
 
 pub fn run(args: &Export, session: &Session) -> anyhow::Result<Outcome> {

@@ -6,6 +6,7 @@ use anyhow::Result;
 use miyasawa::{
     bundled,
     checkpoint::Checkpoint,
+    classifier::{BoxedClassifier, Defence},
     image::Image,
     model::NOISE_LEVELS,
     predictor::{MAX_NOISE, PredictError, Predictor},
@@ -148,6 +149,15 @@ pub fn same_file(a: &Path, b: &Path) -> bool {
     // Two names may lead to one file without a link that could be seen.
     resolved(a).is_some_and(|a| resolved(b) == Some(a))
         || outputs::file_id(a).is_some_and(|a| outputs::file_id(b) == Some(a))
+}
+
+/// The classifier conditioned on a noise level that was checked with [`sigma`].
+///
+/// # Panics
+/// If the model has no logits: ask [`Predictor::require_classifier`] first.
+pub fn classifier_at(predictor: &Predictor, sigma: f64) -> BoxedClassifier<'_> {
+    let classifier = predictor.classifier(Defence::Softmax { sigma });
+    classifier.expect("a model that classifies at one level does so at all")
 }
 
 /// Makes sure that at least one image is given.

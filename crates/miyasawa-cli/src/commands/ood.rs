@@ -8,7 +8,6 @@ use anyhow::Result;
 use clap::Args;
 use miyasawa::predictor::Predictor;
 use miyasawa::{
-    classifier::{BoxedClassifier, Defence},
     data::Dataset,
     model::ObjectiveName,
     ood::{self, OodOptions, OodRow, OutSource},
@@ -105,11 +104,7 @@ pub fn run(args: &Ood, session: &Session) -> Result<Outcome> {
     let set = args.measured.load_any(&predictor)?;
     let others = out_of_distribution(&args.out_data, &predictor, args.measured.limit, seed)?;
     let options = OodOptions { sigmas, batch: args.measured.batch, seed };
-    let at = |sigma: f64| -> BoxedClassifier<'_> {
-        predictor
-            .classifier(Defence::Softmax { sigma })
-            .expect("a model that classifies at one level does so at all")
-    };
+    let at = |sigma: f64| model::classifier_at(&predictor, sigma);
     let jem = predictor.info().training.objective == ObjectiveName::Jem;
     if predictor.model().joint().is_some() && !predictor.info().denoises() && !jem {
         tracing::warn!(
