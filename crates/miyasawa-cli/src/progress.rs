@@ -110,6 +110,13 @@ impl Progress {
         Self::new(session, Unit::Share, Some(FULL_SHARE))
     }
 
+    /// As [`share`](Self::share), of work that has one name.
+    pub fn named(session: &Session, name: &'static str) -> Self {
+        let bar = Self::share(session);
+        bar.set_message(name);
+        bar
+    }
+
     /// Of `total` steps.
     pub fn steps(session: &Session, total: u64) -> Self {
         Self::new(session, Unit::Steps, Some(total))

@@ -2,7 +2,7 @@ use super::{
     Outcome,
     defence::DefenceArgs,
     export::{check_not_model, check_safetensors},
-    measured::{Measured, at_least_one, bar, check_eps, make_folder, parse_eps, write_json},
+    measured::{Measured, at_least_one, check_eps, make_folder, parse_eps, write_json},
     model,
 };
 use crate::session::{Session, WrongCall};
@@ -308,7 +308,7 @@ pub fn run(args: &Attack, session: &Session) -> Result<Outcome> {
     let beside = args.beside.iter().map(|dir| curve_of(dir, &setup)).collect::<Result<Vec<_>>>()?;
     let mut journal = args.journal(&plan, &predictor, defence)?;
     let classifier = predictor.classifier(defence)?;
-    let bar = bar(session);
+    let bar = crate::progress::Progress::share(session);
     let mut watch = |p: &Progress<'_>| {
         let [eps, remaining] = ["eps", "remaining"].map(|name| p.value(name).unwrap_or_default());
         bar.set_message(format!("eps {eps:.4}, {}, {:.1}% robust", p.task, 100.0 * remaining));

@@ -1,7 +1,7 @@
 use super::{
     Outcome,
     attack::NormArg,
-    measured::{Measured, at_least_one, bar, check_eps, parse_eps},
+    measured::{Measured, at_least_one, check_eps, parse_eps},
     model,
 };
 use crate::session::{Session, WrongCall};
@@ -101,8 +101,7 @@ pub fn run(args: &Calibrate, session: &Session) -> Result<Outcome> {
     // The model classifies, so there is a classifier at every level.
     predictor.classifier(Defence::Softmax { sigma: predictor.noise_levels()[0] })?;
     let at = |sigma: f64| model::classifier_at(&predictor, sigma);
-    let mut bar = bar(session);
-    bar.set_message("calibrating");
+    let mut bar = crate::progress::Progress::named(session, "calibrating");
     let rows = calibrate(&at, &set, &options, &mut bar);
     bar.finish_and_clear();
     let report = Report {

@@ -1,6 +1,6 @@
 use super::{
     Outcome,
-    measured::{Measured, at_least_one, bar},
+    measured::{Measured, at_least_one},
     model,
 };
 use crate::session::{Session, WrongCall};
@@ -190,7 +190,7 @@ fn measure(args: &Certify, predictor: &Predictor, session: &Session) -> Result<R
             forecast.seconds / 60.0
         );
     }
-    let bar = bar(session);
+    let bar = crate::progress::Progress::share(session);
     let started = std::time::Instant::now();
     let mut watch = |p: &Progress<'_>| {
         let [images, correct] = ["images", "correct"].map(|name| p.value(name).unwrap_or_default());

@@ -2,7 +2,6 @@ use super::{
     Outcome,
     each::{Each, each},
     images::{self, Notes},
-    measured::bar,
     model::{self, Level},
     outputs::{Request, Target},
 };
@@ -124,7 +123,7 @@ impl<'p> Plan<'p> {
         let estimate = || model::estimate_sigma(self.predictor, &noisy, name);
         let sigma = self.sigma.unwrap_or_else(estimate);
         // The bar is drawn for images of several tiles only: others take too little time.
-        let bar = bar(self.session);
+        let bar = crate::progress::Progress::share(self.session);
         let mut progress = |share: f64| {
             bar.set_message(name.display().to_string());
             bar.set_position((1000.0 * share) as u64);

@@ -69,13 +69,6 @@ fn open(measured: &Measured, predictor: &Predictor) -> anyhow::Result<(TestSet, 
     Ok((chosen.open_as_stored(&options)?, labelled))
 }
 
-/// The progress bar of work that reports the share done.
-pub fn share_bar(session: &Session, label: &'static str) -> Progress {
-    let bar = Progress::share(session);
-    bar.set_message(label);
-    bar
-}
-
 /// The rows as a table.
 pub fn print_rows(rows: &[EvalRow]) {
     outln!("  sigma  accuracy     nll     ece    psnr    ssim  psnr given label  psnr noisy");
@@ -112,7 +105,7 @@ pub fn run(args: &Eval, session: &Session) -> anyhow::Result<Outcome> {
         classify,
         denoise,
     };
-    let mut bar = share_bar(session, "evaluating");
+    let mut bar = Progress::named(session, "evaluating");
     let found = set.evaluate(predictor.model(), &options, predictor.device(), &mut bar)?;
     bar.finish_and_clear();
     let Evaluation { count, rows } = found.context("the evaluation was stopped")?;

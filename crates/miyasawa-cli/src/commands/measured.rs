@@ -1,8 +1,7 @@
 //! The data that models are measured on, and what the measuring commands share.
 
 use super::model::same_file;
-use crate::progress::Progress;
-use crate::session::{Session, WrongCall};
+use crate::session::WrongCall;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use miyasawa::predictor::Predictor;
@@ -248,11 +247,6 @@ pub fn check_eps(norm: Norm, eps: &[f64], predictor: &Predictor) -> Result<Optio
     let warning = norm.too_large(eps, geometry.channels * geometry.height * geometry.width);
     warning.iter().for_each(|warning| tracing::warn!("{warning}"));
     Ok(warning)
-}
-
-/// The progress bar of work that reports the share done and a message.
-pub fn bar(session: &Session) -> Progress {
-    Progress::share(session)
 }
 
 /// Makes the folder for results.

@@ -1,8 +1,4 @@
-use super::{
-    Outcome,
-    measured::{Measured, bar},
-    model,
-};
+use super::{Outcome, measured::Measured, model};
 use crate::session::Session;
 use anyhow::Result;
 use clap::Args;
@@ -113,7 +109,7 @@ pub fn run(args: &Ood, session: &Session) -> Result<Outcome> {
             predictor.name()
         );
     }
-    let bar = bar(session);
+    let bar = crate::progress::Progress::share(session);
     let score = |set: &Dataset| {
         bar.set_message(set.name().to_owned());
         let mut watch = |p: &Progress<'_>| bar.set_share(p.share);

@@ -1,7 +1,7 @@
 use super::{
     Outcome,
     attack::{MethodArg, NormArg},
-    measured::{Measured, at_least_one, bar, check_eps, make_folder, parse_eps, write_json},
+    measured::{Measured, at_least_one, check_eps, make_folder, parse_eps, write_json},
     model,
     ood::out_of_distribution,
 };
@@ -200,7 +200,7 @@ pub fn run(args: &Trust, session: &Session) -> Result<Outcome> {
         return finished(args, &document, &call, session);
     }
     make_folder(&args.out)?;
-    let bar = bar(session);
+    let bar = crate::progress::Progress::share(session);
     let mut found = Vec::new();
     for (i, Measurement { predictor, data, out_of_distribution }) in models.iter().enumerate() {
         let subject = Subject {

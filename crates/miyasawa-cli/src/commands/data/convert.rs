@@ -1,5 +1,6 @@
-use crate::commands::{Outcome, eval::share_bar, measured::at_least_one};
+use crate::commands::{Outcome, measured::at_least_one};
 use crate::output::shown;
+use crate::progress::Progress;
 use crate::session::{Session, WrongCall};
 use clap::Args;
 use miyasawa::data::{Converted, DataSource};
@@ -69,7 +70,7 @@ pub fn run(args: &Convert, session: &Session) -> anyhow::Result<Outcome> {
     at_least_one("shards", args.shards)?;
     let source: DataSource = args.data.parse()?;
     let described = source.describe()?;
-    let bar = share_bar(session, "converting");
+    let bar = Progress::named(session, "converting");
     let written = described.convert(&args.out, args.shards, &args.prefix, &mut |share| {
         bar.set_position((share * 1000.0) as u64);
     })?;

@@ -1,5 +1,6 @@
-use crate::commands::{Outcome, eval::share_bar, model};
+use crate::commands::{Outcome, model};
 use crate::output::shown;
+use crate::progress::Progress;
 use crate::session::{Session, WrongCall};
 use clap::Args;
 use miyasawa::data::{DataSource, Part, Summary};
@@ -101,7 +102,7 @@ pub fn run(args: &Info, session: &Session) -> anyhow::Result<Outcome> {
     }
     let source: DataSource = args.data.parse()?;
     let described = source.describe()?;
-    let bar = share_bar(session, "measuring");
+    let bar = Progress::named(session, "measuring");
     let parts =
         described.measure(args.limit, &mut |share| bar.set_position((share * 1000.0) as u64))?;
     bar.finish_and_clear();
