@@ -17,7 +17,6 @@
 mod direct;
 mod plain;
 mod round;
-mod shape;
 mod streamed;
 #[cfg(test)]
 mod tests;
@@ -27,8 +26,9 @@ use std::mem::MaybeUninit;
 
 use crate::isa::Isa;
 use crate::uninit::{self, zeroed};
+pub use miyasawa_shapes::{ConvShape, Operands};
 use round::rounded;
-pub use shape::{ConvShape, Operands};
+
 
 /// A way to compute a convolution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -4,7 +4,7 @@ use crate::isa::Isa;
 use crate::uninit::{self, zeroed};
 
 use super::loops::{self, Activation};
-use super::{NormShape, Statistics, part};
+use super::{NormShape, Statistics, means, part, rows};
 
 pub(super) fn forward<A: Activation>(
     isa: Isa,
@@ -14,10 +14,10 @@ pub(super) fn forward<A: Activation>(
     beta: &[f32],
 ) -> [Vec<f32>; 3] {
     s.check("norm::forward", &[h], &[gamma, beta], &[]);
-    let (rows, statistics) = (s.rows(), s.batch * s.groups);
+    let (rows, statistics) = (rows(s), s.batch * s.groups);
     let (mut mean, mut rstd) = (vec![0.0; statistics], vec![0.0; statistics]);
     let image = |n: usize, y: &mut [f32], mean: &mut [f32], rstd: &mut [f32]| {
-        let h = part(h, n, s.image());
+        let h = part(h, n, s.image_len());
         let (gamma, beta) = (part(gamma, n, s.channels), part(beta, n, s.channels));
         let sums = rows.sums::<2>(y, |at, y, sums| {
             if A::IDENTITY {
@@ -28,7 +28,7 @@ pub(super) fn forward<A: Activation>(
             }
         });
         let (sums, squares) = sums.split_at(s.channels);
-        for (group, [mu, square]) in s.means(|c| [sums[c], squares[c]]).into_iter().enumerate() {
+        for (group, [mu, square]) in means(s, |c| [sums[c], squares[c]]).into_iter().enumerate() {
             let variance = match s.statistics {
                 Statistics::Group { epsilon } => (square - mu * mu).max(0.0) + f64::from(epsilon),
                 Statistics::Fixed => 1.0,
@@ -49,7 +49,7 @@ pub(super) fn forward<A: Activation>(
     let [y] = unsafe {
         uninit::vectors([h.len()], |[y]| {
             let images = y
-                .chunks_mut(s.image())
+                .chunks_mut(s.image_len())
                 .zip(mean.chunks_mut(s.groups))
                 .zip(rstd.chunks_mut(s.groups));
             rows.images(images.collect(), |n, ((y, mean), rstd)| image(n, zeroed(y), mean, rstd));

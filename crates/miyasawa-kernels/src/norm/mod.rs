@@ -35,6 +35,7 @@
 use crate::isa::Isa;
 use crate::rows::Rows;
 use loops::{Gelu, Identity};
+pub use miyasawa_shapes::{EPSILON, NormShape, Statistics};
 
 mod adjoint;
 mod forward;
@@ -43,86 +44,15 @@ mod reverse;
 #[cfg(test)]
 mod tests;
 
-/// Added to the variance; PyTorch's default.
-pub const EPSILON: f32 = 1e-5;
-
-/// The statistics by which activations are normalised.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Statistics {
-    /// The mean and the variance of each image's group: group normalisation.
-    Group {
-        /// Added to the variance: an image whose spread is smaller is hardly amplified.
-        epsilon: f32,
-    },
-    /// Mean 0 and deviation 1 whatever the image: a scale and a shift for every channel. An output
-    /// then depends on its neighbourhood alone, and `A(q) = q`.
-    Fixed,
+fn rows(s: &NormShape) -> Rows {
+    Rows::new(s.batch, s.pixels, s.channels, s.groups)
 }
 
-impl Default for Statistics {
-    fn default() -> Self {
-        Self::Group { epsilon: EPSILON }
-    }
-}
-
-/// The shape of the slices: activations `[batch, pixels, channels]`, `gamma`, `beta` and their
-/// gradients `[batch, channels]`, statistics `[batch, groups]`.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct NormShape {
-    /// Images.
-    pub batch: usize,
-    /// Height times width.
-    pub pixels: usize,
-    /// Channels, a multiple of `groups`.
-    pub channels: usize,
-    /// Groups that are normalised together.
-    pub groups: usize,
-    /// The statistics to normalise by.
-    pub statistics: Statistics,
-}
-
-impl NormShape {
-    fn rows(&self) -> Rows {
-        Rows::new(self.batch, self.pixels, self.channels, self.groups)
-    }
-
-    /// The means over the groups of sums of each channel, which [`Statistics::Fixed`] has no use
-    /// for.
-    fn means<const K: usize>(&self, of: impl Fn(usize) -> [f64; K]) -> Vec<[f64; K]> {
-        match self.statistics {
-            Statistics::Group { .. } => self.rows().means(of),
-            Statistics::Fixed => vec![[0.0; K]; self.groups],
-        }
-    }
-
-    /// Values of an image.
-    fn image(&self) -> usize {
-        self.pixels * self.channels
-    }
-
-    fn check(
-        &self,
-        name: &str,
-        activations: &[&[f32]],
-        per_channel: &[&[f32]],
-        statistics: &[&[f32]],
-    ) {
-        assert!(
-            self.groups > 0 && self.channels > 0 && self.channels.is_multiple_of(self.groups),
-            "{name}: {} channels in {} groups",
-            self.channels,
-            self.groups
-        );
-        assert!(self.pixels > 0, "{name}: no pixels");
-        for (slices, expected) in [
-            (activations, self.batch * self.image()),
-            (per_channel, self.batch * self.channels),
-            (statistics, self.batch * self.groups),
-        ] {
-            for slice in slices {
-                assert_eq!(slice.len(), expected, "{name}: length of a slice for {self:?}");
-            }
-        }
+/// The means over the groups of sums of each channel, which [`Statistics::Fixed`] has no use for.
+fn means<const K: usize>(s: &NormShape, of: impl Fn(usize) -> [f64; K]) -> Vec<[f64; K]> {
+    match s.statistics {
+        Statistics::Group { .. } => rows(s).means(of),
+        Statistics::Fixed => vec![[0.0; K]; s.groups],
     }
 }
 
@@ -148,7 +78,7 @@ impl<'a> Saved<'a> {
     /// That of image `n`.
     fn image(&self, s: &NormShape, n: usize) -> Self {
         Self {
-            h: part(self.h, n, s.image()),
+            h: part(self.h, n, s.image_len()),
             gamma: part(self.gamma, n, s.channels),
             mean: part(self.mean, n, s.groups),
             rstd: part(self.rstd, n, s.groups),

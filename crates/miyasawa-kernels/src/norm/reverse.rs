@@ -4,7 +4,7 @@ use crate::isa::Isa;
 use crate::uninit::{self, zeroed};
 
 use super::loops::{self, Activation, REVERSE};
-use super::{NormShape, Saved, part};
+use super::{NormShape, Saved, means, part, rows};
 
 pub(super) fn reverse<A: Activation>(
     isa: Isa,
@@ -14,10 +14,10 @@ pub(super) fn reverse<A: Activation>(
     v: &[f32],
 ) -> [Vec<f32>; 3] {
     saved.check("norm::adjoint_reverse", s, &[g, v]);
-    let (rows, mut d_gamma) = (s.rows(), vec![0.0; s.batch * s.channels]);
+    let (rows, mut d_gamma) = (rows(s), vec![0.0; s.batch * s.channels]);
     let image = |n: usize, dg: &mut [f32], dh: &mut [f32], d_gamma: &mut [f32]| {
         let saved = saved.image(s, n);
-        let (h, g, v) = (saved.h, part(g, n, s.image()), part(v, n, s.image()));
+        let (h, g, v) = (saved.h, part(g, n, s.image_len()), part(v, n, s.image_len()));
         let mu = rows.along_row(|c| saved.statistics(rows.group(c))[0]);
         let sums = rows.sums::<5>(dh, |at, dh, sums| {
             loops::reverse_sums::<A>(isa, &h[at.clone()], &g[at.clone()], &v[at], &mu, dh, sums);
@@ -28,7 +28,7 @@ pub(super) fn reverse<A: Activation>(
             let [g, gx, v, vx, vg] = std::array::from_fn(|kind| sums[kind * s.channels + c]);
             [g, gx * r, v, vx * r, vg]
         };
-        let means = s.means(|c| {
+        let means = means(s, |c| {
             let ([g, gx, v, vx, vg], gamma) = (channel(c), f64::from(saved.gamma[c]));
             [gamma * g, gamma * gx, v, vx, gamma * vg]
         });
@@ -60,8 +60,8 @@ pub(super) fn reverse<A: Activation>(
     let [dg, dh] = unsafe {
         uninit::vectors([g.len(); 2], |[dg, dh]| {
             let outputs = dg
-                .chunks_mut(s.image())
-                .zip(dh.chunks_mut(s.image()))
+                .chunks_mut(s.image_len())
+                .zip(dh.chunks_mut(s.image_len()))
                 .zip(d_gamma.chunks_mut(s.channels));
             rows.images(outputs.collect(), |n, ((dg, dh), d_gamma)| {
                 image(n, zeroed(dg), zeroed(dh), d_gamma)

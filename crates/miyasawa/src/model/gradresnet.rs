@@ -10,7 +10,7 @@ use crate::nn::{
 use crate::ops::{self, Operands};
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, activation::silu};
-use miyasawa_kernels::norm;
+use miyasawa_shapes::EPSILON;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
@@ -70,11 +70,11 @@ impl Norm {
 }
 
 fn default_norm_epsilon() -> f32 {
-    norm::EPSILON
+    EPSILON
 }
 
 fn is_default_norm_epsilon(epsilon: &f32) -> bool {
-    *epsilon == norm::EPSILON
+    *epsilon == EPSILON
 }
 
 fn default_width() -> usize {

@@ -15,7 +15,7 @@ use burn::backend::{
     },
     tensor::FloatTensor,
 };
-use miyasawa_kernels::{conv::ConvShape, norm::NormShape};
+use miyasawa_shapes::{ConvShape, NormShape};
 
 /// Registers the gradient for a parent that asks for one; `gradient` is not computed otherwise.
 fn register_grad<B: Backend>(

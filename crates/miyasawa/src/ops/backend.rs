@@ -3,11 +3,7 @@
 
 use super::default;
 use burn::backend::{Backend, ExtensionType, backend_extension, tensor::FloatTensor};
-use miyasawa_kernels::{
-    conv::ConvShape,
-    elementwise::{AdamW, Sgd},
-    norm::NormShape,
-};
+use miyasawa_shapes::{AdamW, ConvShape, NormShape, Sgd};
 
 /// The state of an optimiser that changes from step to step.
 #[derive(Clone, Copy, Debug, PartialEq)]

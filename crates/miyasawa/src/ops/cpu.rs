@@ -11,12 +11,13 @@ use burn::backend::{Flex, TensorMetadata, tensor::FloatTensor};
 use burn::tensor::{Bytes, DType, Shape};
 use burn_flex::{FlexTensor, Layout};
 use miyasawa_kernels::{
-    conv::{self, ConvShape},
-    elementwise::{self, AdamW, Average, Sgd},
+    conv,
+    elementwise::{self, Average},
     gelu,
-    norm::{self, NormShape, Saved},
+    norm::{self, Saved},
     pool,
 };
+use miyasawa_shapes::{AdamW, ConvShape, NormShape, Sgd};
 
 /// A contiguous `f32` tensor and its values.
 struct Input(FlexTensor);

@@ -10,11 +10,7 @@ use burn::backend::{
     tensor::FloatTensor,
 };
 use burn::tensor::{FloatDType, Shape};
-use miyasawa_kernels::{
-    conv::{ConvShape, Operands},
-    elementwise::{AdamW, Sgd},
-    norm::{NormShape, Statistics},
-};
+use miyasawa_shapes::{AdamW, ConvShape, NormShape, Operands, Sgd, Statistics};
 use std::f64::consts::{FRAC_1_SQRT_2, PI};
 
 fn nchw<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {

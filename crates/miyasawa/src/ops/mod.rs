@@ -31,11 +31,7 @@ mod default;
 mod tests;
 
 pub use backend::{JointOps, Optional, StepInfo};
-pub use miyasawa_kernels::{
-    conv::{ConvShape, Operands},
-    elementwise::{AdamW, Sgd},
-    norm::{NormShape, Statistics},
-};
+pub use miyasawa_shapes::{AdamW, ConvShape, NormShape, Operands, Sgd, Statistics};
 
 use burn::backend::Dispatch;
 use burn::tensor::Tensor;

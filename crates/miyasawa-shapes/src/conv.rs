@@ -103,7 +103,11 @@ impl ConvShape {
         self.output_len().saturating_mul(taps)
     }
 
-    pub(super) fn check(&self, name: &str, x: usize, w: usize, y: usize) {
+    /// Checks the lengths of the input, the weights and the output of the operation `name`.
+    ///
+    /// # Panics
+    /// If one differs from what the shape says, or the kernel or the stride is 0.
+    pub fn check(&self, name: &str, x: usize, w: usize, y: usize) {
         assert!(self.stride > 0 && self.kernel > 0, "{name}: {self:?}");
         assert_eq!(x, self.input_len(), "{name}: length of the input for {self:?}");
         assert_eq!(w, self.weight_len(), "{name}: length of the weights for {self:?}");
@@ -111,12 +115,13 @@ impl ConvShape {
     }
 
     /// Whether there is nothing to multiply; an input of padding alone has no values.
-    pub(super) fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         [self.batch, self.height, self.width, self.in_channels, self.out_channels].contains(&0)
     }
 
-    /// The input row or column that output position `o` and kernel tap `k` meet, if it is inside.
-    pub(super) fn tap(&self, o: usize, k: usize, extent: usize) -> Option<usize> {
+    /// The input row or column that output position `o` and kernel tap `k` meet, if it is inside
+    /// the `extent` of the input.
+    pub fn tap(&self, o: usize, k: usize, extent: usize) -> Option<usize> {
         (o * self.stride + k).checked_sub(self.padding).filter(|&i| i < extent)
     }
 }
