@@ -244,3 +244,68 @@ fn too_few_draws_are_refused_and_radii_out_of_reach_are_reported() {
     let output = run(with(&["--sigma", "0.5", "--n", "100", "--radii", "0.2"]));
     assert!(!stderr(&output).contains("out of reach"), "{}", stderr(&output));
 }
+
+#[test]
+fn calls_that_make_no_sense() {
+    let dir = tempfile::tempdir().unwrap();
+    let model = common::trained();
+    let attack = |more: &[&str], parts: &[&str]| {
+        let args = ["attack", &model, "--data", "digits", "--norm", "l2", "--method", "pgd"];
+        fails(2, args.iter().chain(more), parts);
+    };
+    for eps in ["-1", "nan", "inf", "much", "8/0", "1/", ""] {
+        let option = format!("--eps={eps}");
+        attack(&[&option], &["--eps"]);
+    }
+    attack(&[], &["--eps"]);
+    attack(&["--eps", "1", "--norm", "l7"], &["--norm"]);
+    attack(&["--eps", "1", "--limit", "0"], &["--limit is 0"]);
+    attack(&["--eps", "1", "--batch", "0"], &["--batch is 0"]);
+    attack(&["--eps", "1", "--steps", "0"], &["--steps is 0"]);
+    attack(&["--eps", "1", "--restarts", "0"], &["--restarts is 0"]);
+    attack(&["--eps", "1", "--sigma=-1"], &["--sigma"]);
+    attack(&["--eps", "1", "--resume"], &["--out"]);
+    // The bundled model has other classes.
+    fails(
+        1,
+        ["attack", "--data", "digits", "--norm", "l2", "--eps", "1", "--method", "pgd"],
+        &["digits", "the model knows 10 (airplane"],
+    );
+    let certify = |more: &[&str], parts: &[&str]| {
+        fails(2, ["certify", &model, "--data", "digits"].iter().chain(more), parts);
+    };
+    certify(&[], &["--sigma"]);
+    certify(&["--sigma", "0"], &["--sigma"]);
+    certify(&["--sigma", "0.5", "--alpha", "1"], &["--alpha"]);
+    certify(&["--sigma", "0.5", "--n", "0"], &["--n is 0"]);
+    certify(&["--sigma", "0.5", "--radii=-1"], &["--radii"]);
+    fails(2, ["calibrate", &model, "--data", "digits", "--limit", "1"], &["at least two"]);
+    fails(2, ["ood", &model, "--data", "digits"], &["--out-data"]);
+    fails(
+        2,
+        ["ood", &model, "--data", "digits", "--out-data", "noise:pink"],
+        &["noise:pink", "uniform"],
+    );
+    fails(
+        1,
+        ["ood", &model, "--data", "digits", "--out-data", "no/such"],
+        &["no/such", "not found"],
+    );
+    let image = save(dir.path(), "a.png", grey(8, 8));
+    let out = text(&dir.path().join("out.png"));
+    let explain = |more: &[&str], parts: &[&str]| {
+        fails(2, ["explain", &model, &image, "-o", &out].iter().chain(more), parts);
+    };
+    explain(&[], &["--class"]);
+    explain(&["--class", "1", "--class", "nothing"], &["nothing", "expected a number below 10"]);
+    explain(&["--class", "1", "--path", "way.xyz"], &["way.xyz"]);
+    explain(&["--class", "1", "--path", "way.png", "--step", "0"], &["--step"]);
+    explain(&["--class", "1", "--jacobian", "kept.png", "--vectors", "0"], &["--vectors"]);
+    let below = text(&Path::new(&image).join("x"));
+    fails(
+        1,
+        ["trust", &model, "--data", "digits", "--limit", "2", "--out", &below],
+        &["cannot be written"],
+    );
+    assert_eq!(names(dir.path()), ["a.png"]);
+}

@@ -1,11 +1,11 @@
 //! Reports and documents of measurements, through the binary: the trust report, intervals, units,
-//! provenance.
+//! provenance; and the costs of a run.
 
 mod common;
 
 use common::*;
 use serde_json::Value;
-use std::process::Stdio;
+use std::{path::Path, process::Stdio};
 
 /// Whether a share lies in its interval, which is one.
 fn inside(share: &Value, interval: &Value) -> bool {
@@ -195,4 +195,77 @@ fn trust_continues_where_it_was_killed() {
     let other = json(into(&text(&dir.path().join("other"))).chain(["--json"]));
     assert_ne!(other["provenance"]["call"], resumed["provenance"]["call"]);
     assert_eq!(measured(other), measured(resumed));
+}
+
+/// The table of recipes/README.md, a row for every recipe.
+#[test]
+fn the_costs_of_the_recipes_are_those_of_their_page() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../recipes");
+    let page = std::fs::read_to_string(folder.join("README.md")).unwrap();
+    let recipes =
+        names(&folder).into_iter().filter_map(|name| Some(name.strip_suffix(".toml")?.to_owned()));
+    // A comparison is several runs, and reports their costs itself.
+    for name in recipes.filter(|name| !name.starts_with("compare-")) {
+        let path = text(&folder.join(format!("{name}.toml")));
+        let cost = json(["train", &path, "--dry-run", "--threads", "2", "--json"]);
+        let number = |value: &serde_json::Value| value.as_f64().expect("a number");
+        let hours =
+            cost["hardware"].as_array().unwrap().iter().map(|device| number(&device["hours"]));
+        let hours: Vec<String> = hours.map(|hours| format!("{hours:.1}")).collect();
+        let row = format!(
+            "| {name} | {:.2} M | {:.3} G | {:.2e} | {:.1} GiB | {} |",
+            1e-6 * number(&cost["parameters"]),
+            1e-9 * number(&cost["multiply_adds_per_picture"]),
+            number(&cost["multiply_adds"]),
+            number(&cost["memory"]["total"]) / f64::from(1 << 30),
+            hours.join(" | ")
+        );
+        assert!(page.lines().any(|line| line == row), "{row}");
+    }
+}
+
+#[test]
+fn the_cost_is_reported_before_anything_is_trained() {
+    let assume = "data.assume={pictures=50000,channels=3,height=32,width=32,classes=10}";
+    let args = [
+        "train",
+        "--dry-run",
+        "--set",
+        assume,
+        "--set",
+        "data.train=not-here",
+        "--set",
+        "network.width=64",
+    ];
+    let cost = json(args.into_iter().chain(["--json", "--threads", "2"]));
+    assert_eq!(
+        keys(&cost),
+        [
+            "batch",
+            "data",
+            "epochs",
+            "hardware",
+            "here",
+            "memory",
+            "micro_batch",
+            "multiply_adds",
+            "multiply_adds_per_picture",
+            "multiply_adds_per_step",
+            "parameters",
+            "steps",
+            "threads"
+        ]
+    );
+    // One count of MACs: that of the benchmark.
+    let bench =
+        json(["bench", "train-step", "--width", "64", "--batch", "2", "--iters", "1", "--json"]);
+    let per_image = bench["conv_gflop"].as_f64().unwrap() / 2.0 / 2.0 / 6.0 * 1e9;
+    let macs = cost["multiply_adds_per_picture"].as_f64().unwrap();
+    assert!((macs - per_image).abs() < 1e-6 * macs, "{macs} {per_image}");
+    let table = ok(args);
+    for part in ["parameters", "MACs", "GiB", "AMD EPYC", "H100", "assumed", "this machine"] {
+        assert!(table.contains(part), "{part} in {table}");
+    }
+    fails(2, ["train", "--set", "data.train=digits"], &["--out"]);
+    fails(1, ["train", "--dry-run", "--set", "data.train=not-here"], &["not-here"]);
 }

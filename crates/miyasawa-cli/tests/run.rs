@@ -1,4 +1,4 @@
-//! Training through the binary: files, determinism, interruption, your own images, the
+//! Training through the binary: files, determinism, interruption, divergence, your own images, the
 //! demonstration.
 
 mod common;
@@ -293,4 +293,47 @@ fn a_closed_pipe_ends_the_program_quietly() {
     drop(child.stdout.take());
     let output = child.wait_with_output().unwrap();
     assert_eq!((output.status.code(), stderr(&output).as_str()), (Some(0), ""));
+}
+
+/// A learning rate at which plain gradient descent leaves the finite numbers within ten steps.
+#[test]
+fn a_run_that_diverges_is_finished_with_a_lower_learning_rate() {
+    let dir = tempfile::tempdir().unwrap();
+    let diverging = [
+        "--set",
+        "optimizer.name=sgd",
+        "--set",
+        "optimizer.clip_norm=0",
+        "--set",
+        "optimizer.lr=0.5",
+    ];
+    let more = ["--set", "schedule.warmup=0", "-q", "--threads", "1"];
+    let diverging = [&diverging[..], &more].concat();
+    let (without, with) = (dir.path().join("without"), dir.path().join("with"));
+    let off = ["--set", "divergence.deviations=0", "--set", "divergence.max_rollbacks=0"];
+    let output = train(&without, 200, &[&diverging[..], &off].concat());
+    let error = stderr(&output);
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    assert!(error.contains("expected a finite number") && error.lines().count() == 1, "{error}");
+    ok(["info", &text(&without.join("checkpoints/step-00000000.safetensors"))]);
+
+    let output = train(&with, 200, &diverging);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert_eq!(logged_steps(&with), (1..=200).collect::<Vec<u64>>());
+    let log = String::from_utf8(bytes(&with, "metrics.jsonl")).unwrap();
+    let lines: Vec<serde_json::Value> =
+        log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let rollbacks: Vec<_> = lines.iter().filter(|line| line["event"] == "rollback").collect();
+    assert!(!rollbacks.is_empty());
+    assert_eq!(rollbacks.last().unwrap()["rollbacks"], rollbacks.len());
+    assert_eq!(rollbacks.last().unwrap()["lr_factor"], 0.5f64.powi(rollbacks.len() as i32));
+    let losses: Vec<f64> = lines.iter().filter_map(|line| line["loss"].as_f64()).collect();
+    assert_eq!(losses.len(), 200);
+    assert!(losses.iter().all(|loss| *loss < 60.0) && losses[199] < 3.0, "{losses:?}");
+    // With more rollbacks allowed, the failed run continues.
+    let more = ["--set", "divergence.deviations=10", "--set", "divergence.max_rollbacks=5", "-q"];
+    let config = text(&without.join("config.toml"));
+    let args = ["train", config.as_str(), "--resume", "--out", &text(&without)];
+    ok(args.into_iter().chain(more));
+    assert!(bytes(&with, "model.safetensors") == bytes(&without, "model.safetensors"));
 }

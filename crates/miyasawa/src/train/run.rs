@@ -1,42 +1,35 @@
 //! A run: data in, a model and its history out.
 
+mod batches;
 mod describe;
 mod resume;
 mod run_state;
 mod sets;
 mod steps;
+mod timing;
 
 use super::{
     builder::TrainerBuilder,
-    config::{AssumedData, TrainConfig},
+    config::TrainConfig,
     cost,
     error::TrainError,
-    learner::{Learner, StepContext},
-    loader::DataLoader,
-    objective::Objective,
+    learner::Learner,
     observer::{Finish, Observer, Watched},
-    optimizer::Optimizer,
-    parts::default_micro_batch,
-    reduce::LocalSum,
 };
 use crate::checkpoint::{Checkpoint, DataInfo, ModelInfo, TrainingInfo};
 use crate::data::{Geometry, Images, TestSet};
-use crate::model::{Architecture, Kind, Model};
+use crate::model::{Architecture, Model};
 use crate::progress::Monitor;
 use burn::tensor::Device;
 pub(super) use sets::Sets;
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
-    time::Instant,
 };
 use steps::Run;
 
 /// Makes a model with random parameters: on a device, by a seed, for data of a standard deviation.
 pub(super) type Init<M> = Arc<dyn Fn(&Device, u64, f64) -> M + Send + Sync>;
-
-/// Images of a custom network that go through it at once, where the configuration does not say.
-const CUSTOM_MICRO_BATCH: usize = 32;
 
 /// A run about to start: what it learns from, how, and what it makes.
 ///
@@ -212,100 +205,6 @@ impl<M: Learner> Trainer<M> {
         let info =
             ModelInfo { network, data, sigma: [config.noise.min, config.noise.max], training };
         Ok(Self { config, train, test, measured, info, device, init, out, resume, auto_augment })
-    }
-
-    /// The median time of a few steps of this run, which are thrown away.
-    ///
-    /// ```
-    /// use miyasawa::prelude::*;
-    /// # let trainer = Trainer::builder()
-    /// #     .configure(|c| {
-    /// #         c.network.width = 8;
-    /// #         c.network.blocks = vec![1];
-    /// #         c.schedule.batch = 8;
-    /// #         c.schedule.steps = Some(2);
-    /// #         c.eval.limit = 8;
-    /// #         c.eval.all_at_end = false;
-    /// #     })
-    /// #     .build()?;
-    /// assert!(trainer.seconds_per_step()? > 0.0);
-    /// # Ok::<(), miyasawa::train::TrainError>(())
-    /// ```
-    ///
-    /// # Errors
-    /// If images cannot be read.
-    pub fn seconds_per_step(&self) -> Result<f64, TrainError> {
-        // The first ones fill caches.
-        let times = self.timed_steps(7)?.split_off(2);
-        let mut times: Vec<f64> =
-            times.into_iter().map(|[batch, optimizer]| batch + optimizer).collect();
-        times.sort_by(f64::total_cmp);
-        Ok(times[times.len() / 2])
-    }
-
-    /// Seconds of `count` steps, which are thrown away: of the batch, and of the optimiser, which
-    /// takes the same time whatever the batch.
-    pub(super) fn timed_steps(&self, count: u64) -> Result<Vec<[f64; 2]>, TrainError> {
-        let device = self.device.clone().autodiff();
-        let mut model = (self.init)(&device, self.config.seed, self.info.data.std);
-        let mut objective = Objective::new(&self.config, self.image());
-        let mut optimizer = Optimizer::new(self.config.optimizer.clone());
-        let (micro_batch, mut loader, mut times) = (self.micro_batch(), self.loader(), Vec::new());
-        for number in 0..count {
-            let start = Instant::now();
-            let batch = loader.batch(number)?;
-            let step = StepContext { number, micro_batch, device: &device };
-            let (mut grads, _) =
-                model.gradients(&mut objective, &batch, step, &mut LocalSum::default());
-            let batch = start.elapsed();
-            let norm = Optimizer::norm(&grads);
-            model = optimizer.step(model, &mut grads, norm, self.config.optimizer.lr);
-            times.push([batch, start.elapsed() - batch].map(|time| time.as_secs_f64()));
-        }
-        Ok(times)
-    }
-
-    /// Channels, height and width of what the network learns from.
-    fn image(&self) -> [usize; 3] {
-        let data = &self.info.data;
-        [data.channels, data.height, data.width]
-    }
-
-    fn batch_size(&self) -> usize {
-        self.config.schedule.batch.min(self.train.len())
-    }
-
-    /// Images that go through the network at once.
-    fn micro_batch(&self) -> usize {
-        let (batch, pixels) = (self.batch_size(), self.info.data.height * self.info.data.width);
-        let network = &self.info.network;
-        let chosen = self.config.schedule.micro_batch;
-        chosen.unwrap_or_else(|| match network.kind() {
-            Kind::Custom => batch.min(CUSTOM_MICRO_BATCH),
-            _ => default_micro_batch(batch, network.width(), pixels, network.has_batch_norm()),
-        })
-    }
-
-    fn steps_per_epoch(&self) -> u64 {
-        (self.train.len() / self.batch_size()) as u64
-    }
-
-    /// The training images in numbers.
-    pub(super) fn data(&self) -> AssumedData {
-        let [channels, height, width] = self.image();
-        AssumedData {
-            images: self.train.len(),
-            channels,
-            height,
-            width,
-            classes: self.info.data.classes.len(),
-        }
-    }
-
-    /// Where the batches come from. The step of a number takes the batch of that number unless
-    /// batches were skipped.
-    fn loader(&self) -> DataLoader {
-        DataLoader::new(&self.train, &self.config, self.batch_size())
     }
 
     /// Trains and returns the model.

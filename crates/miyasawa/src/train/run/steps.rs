@@ -2,7 +2,7 @@
 
 mod rollback;
 
-use super::{Learner, StepContext, TrainError, Trained, Trainer, resume, run_state::RunState};
+use super::{Learner, TrainError, Trained, Trainer, resume, run_state::RunState};
 use crate::checkpoint::{Checkpoint, ModelInfo};
 use crate::eval::{EvalOptions, EvalRow, Evaluation};
 use crate::model::params;
@@ -10,7 +10,7 @@ use crate::progress::Progress;
 #[cfg(feature = "report")]
 use crate::report;
 use crate::train::{
-    Finish, Observer, Rollback, StepReport, cost,
+    Finish, Observer, Rollback, StepContext, StepReport, cost,
     divergence::LossBound,
     files::RunFiles,
     init::{check_frozen, start_from},

@@ -20,7 +20,8 @@ use crate::tasks;
 
 use super::super::ConvShape;
 use super::super::direct::part;
-use super::tiles::{Grid, Images, LoadTiles, Planes};
+use super::load::LoadTiles;
+use super::tiles::{Grid, Images, Planes};
 use super::transform::{Kind, Order, TILE, WEIGHTS};
 use super::{sides, tiles_per_vector, weights};
 
