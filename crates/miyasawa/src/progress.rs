@@ -130,7 +130,6 @@ impl<P: FnMut(&Progress<'_>), S: Fn() -> bool> Monitor for Closures<P, S> {
 }
 
 /// A piece of some work: its shares are mapped to a range of the whole work's.
-#[cfg(feature = "data")]
 pub(crate) struct Piece<'m> {
     pub monitor: &'m mut dyn Monitor,
     /// The task that is reported instead of the piece's own.
@@ -147,7 +146,6 @@ impl<'m> Piece<'m> {
     }
 }
 
-#[cfg(feature = "data")]
 impl Monitor for Piece<'_> {
     fn progress(&mut self, progress: &Progress<'_>) {
         let [from, length] = self.range;
@@ -164,7 +162,7 @@ impl Monitor for Piece<'_> {
     }
 }
 
-#[cfg(all(test, feature = "data"))]
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -3,7 +3,7 @@ use crate::session::Session;
 use crate::signals::stop_flag;
 use clap::Args;
 use miyasawa::{
-    compare::{self, Beginning, Choice, CompareConfig, Comparison},
+    compare::{Beginning, Choice, Compare as Comparing, CompareConfig, Comparison},
     progress::monitor,
 };
 use std::{path::PathBuf, sync::atomic::Ordering};
@@ -53,10 +53,9 @@ pub fn run(args: &Compare, session: &Session) -> anyhow::Result<Outcome> {
     };
     let choice = if args.only.is_empty() { Choice::All } else { Choice::Only(args.only.clone()) };
     let mut watch = monitor(|_| {}, || stop.load(Ordering::Relaxed));
-    let from = provenance();
-    let Some(comparison) =
-        compare::run(&config, &choice, &args.out, &from, &device, &mut observe, &mut watch)?
-    else {
+    let comparing =
+        Comparing::new(&config, &device).choice(choice.clone()).provenance(provenance());
+    let Some(comparison) = comparing.run(&args.out, &mut observe, &mut watch)? else {
         tracing::warn!("stopped; the same call continues");
         return Ok(Outcome::Failed);
     };

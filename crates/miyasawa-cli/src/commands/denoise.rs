@@ -123,15 +123,12 @@ impl<'p> Plan<'p> {
         let estimate = || model::estimate_sigma(self.predictor, &noisy, name);
         let sigma = self.sigma.unwrap_or_else(estimate);
         // The bar is drawn for images of several tiles only: others take too little time.
-        let bar = crate::progress::Progress::share(self.session);
-        let mut progress = |share: f64| {
-            bar.set_message(name.display().to_string());
-            bar.set_position((1000.0 * share) as u64);
-        };
-        let found =
-            self.predictor.denoise_with(&noisy, Noise::Level(sigma), self.class, &mut progress);
+        let mut bar = crate::progress::Progress::share(self.session);
+        bar.set_message(name.display().to_string());
+        let found = self.predictor.denoise_with(&noisy, Noise::Level(sigma), self.class, &mut bar);
         bar.finish_and_clear();
         let found = found.with_context(|| name.display().to_string())?;
+        let found = found.context("stopped")?;
         // The clean image is known only if the noise was added here.
         let psnr = |image: &Image| {
             self.add_noise.map(|_| metrics::psnr(metrics::mse(image.values(), clean.values())))

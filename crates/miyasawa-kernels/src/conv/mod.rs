@@ -29,7 +29,6 @@ use crate::uninit::{self, zeroed};
 pub use miyasawa_shapes::{ConvShape, Operands};
 use round::rounded;
 
-
 /// A way to compute a convolution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Algorithm {

@@ -2,17 +2,17 @@
 
 mod result;
 
+use super::network::{Measured, Network};
 use super::{CompareConfig, ModelEntry, load, write_json};
 use crate::attack::{Pgd, robust_accuracy_while};
 use crate::checkpoint::ModelInfo;
-use crate::classifier::plain_classifier;
 use crate::data::{Geometry, Images, TestSet};
 use crate::eval::{EvalOptions, Evaluation, NoisyBatch, noisy_batch};
 use crate::experiment::ExperimentError;
 use crate::image::{Image, ImageError, grid};
 use crate::infer::to_images;
 use crate::metrics::wilson;
-use crate::model::{Model, Predict, Query, host};
+use crate::model::{Query, host};
 use crate::progress::Monitor;
 use crate::train::{
     TrainConfig, Trainer,
@@ -49,6 +49,16 @@ pub(super) enum Finished {
     Stopped,
     /// Its result.
     Measured(Box<RunResult>),
+}
+
+/// A model to measure.
+pub(super) struct Subject<'s> {
+    pub entry: &'s ModelEntry,
+    pub network: &'s dyn Network,
+    /// Its checkpoint.
+    pub path: &'s Path,
+    /// The folder of its measurements.
+    pub run_dir: &'s Path,
 }
 
 /// The images that all models are measured on, and how.
@@ -101,12 +111,12 @@ impl<'c> Measures<'c> {
     /// the monitor stops it.
     pub fn measure(
         &self,
-        entry: &ModelEntry,
+        subject: &Subject<'_>,
         settings: Option<&TrainConfig>,
-        [path, run_dir]: [&Path; 2],
         diverged: Option<String>,
         monitor: &mut dyn Monitor,
     ) -> Result<Option<RunResult>, ExperimentError> {
+        let Subject { entry, network, path, run_dir } = *subject;
         let (checkpoint, sha256) = load(path)?;
         if let Some(stored) =
             self.stored(run_dir).filter(|s| s.sha256 == sha256 && s.diverged == diverged)
@@ -117,7 +127,8 @@ impl<'c> Measures<'c> {
         let key = self.key(&sha256, settings.is_some());
         let info = &checkpoint.info;
         self.check(info, path)?;
-        let model = checkpoint.model(self.device, path)?;
+        let model = network.model(&checkpoint, self.device, path)?;
+        let model: &dyn Measured = model.as_ref();
         let options = EvalOptions {
             sigmas: self.config.eval.sigmas.clone(),
             limit: self.config.eval.limit,
@@ -129,7 +140,7 @@ impl<'c> Measures<'c> {
         let measured = if info.classifies() { &of_one_size } else { &self.own_sizes };
         let found = measured.evaluate(&model, &options, self.device, monitor)?;
         let Some(Evaluation { count, rows }) = found else { return Ok(None) };
-        let Some((attacked, robust)) = self.robust(&model, info, monitor)? else { return Ok(None) };
+        let Some((attacked, robust)) = self.robust(model, info, monitor)? else { return Ok(None) };
         let result = RunResult {
             name: entry.name.clone(),
             seed: settings.map(|settings| settings.seed),
@@ -149,7 +160,7 @@ impl<'c> Measures<'c> {
             rows,
             attacked: (attacked > 0).then_some(attacked),
             robust,
-            costs: self.costs(&model, info, settings, run_dir)?,
+            costs: self.costs(model, info, settings, run_dir)?,
             machine: format!("{}, {} threads", crate::isa_name(), rayon::current_num_threads()),
         };
         if info.denoises() {
@@ -166,16 +177,15 @@ impl<'c> Measures<'c> {
     /// is still valid, otherwise a new measurement of its finished model.
     pub fn measure_finished(
         &self,
-        entry: &ModelEntry,
+        subject: &Subject<'_>,
         settings: &TrainConfig,
-        [model, run_dir]: [&Path; 2],
         monitor: &mut dyn Monitor,
     ) -> Result<Finished, ExperimentError> {
-        let stored = self.stored(run_dir);
-        if !model.exists() {
+        let stored = self.stored(subject.run_dir);
+        if !subject.path.exists() {
             return Ok(stored.map_or(Finished::No, |result| Finished::Measured(Box::new(result))));
         }
-        let (checkpoint, sha256) = load(model)?;
+        let (checkpoint, sha256) = load(subject.path)?;
         let diverged =
             stored.filter(|stored| stored.sha256 == sha256).and_then(|stored| stored.diverged);
         let complete =
@@ -183,7 +193,7 @@ impl<'c> Measures<'c> {
         if !complete && diverged.is_none() {
             return Ok(Finished::No);
         }
-        let result = self.measure(entry, Some(settings), [model, run_dir], diverged, monitor)?;
+        let result = self.measure(subject, Some(settings), diverged, monitor)?;
         Ok(result.map_or(Finished::Stopped, |result| Finished::Measured(Box::new(result))))
     }
 
@@ -191,7 +201,7 @@ impl<'c> Measures<'c> {
     fn stored(&self, run_dir: &Path) -> Option<RunResult> {
         let text = std::fs::read_to_string(run_dir.join(RESULT)).ok()?;
         let Stored { settings, result } = serde_json::from_str(&text).ok()?;
-        let complete = result.costs.denoise_macs.is_none() || run_dir.join(STRIP).exists();
+        let complete = result.costs.denoise_seconds.is_none() || run_dir.join(STRIP).exists();
         (complete && settings == self.key(&result.sha256, result.seed.is_some())).then_some(result)
     }
 
@@ -247,7 +257,7 @@ impl<'c> Measures<'c> {
     /// The number of attacked images and the results; `None` as soon as the monitor stops it.
     fn robust(
         &self,
-        model: &Model,
+        model: &dyn Measured,
         info: &ModelInfo,
         monitor: &mut dyn Monitor,
     ) -> Result<Option<(usize, Vec<RobustRow>)>, ExperimentError> {
@@ -257,8 +267,7 @@ impl<'c> Measures<'c> {
         }
         let attacked = self.test.sample(attack.count)?;
         let (shape, classes) = (self.test.geometry().into(), info.data.classes.len());
-        let Some(classifier) = plain_classifier(model, info.sigma[0], shape, classes, self.device)
-        else {
+        let Some(classifier) = model.classifier(info.sigma[0], shape, classes, self.device) else {
             return Ok(Some((0, Vec::new())));
         };
         let mut row = |&eps: &f64| {
@@ -273,7 +282,7 @@ impl<'c> Measures<'c> {
 
     fn costs(
         &self,
-        model: &Model,
+        model: &dyn Measured,
         info: &ModelInfo,
         settings: Option<&TrainConfig>,
         run_dir: &Path,
@@ -285,8 +294,9 @@ impl<'c> Measures<'c> {
         Ok(Costs {
             train_macs: passes * pass,
             epoch_macs: passes * pass * self.training_images as u64,
-            classify_macs: classify.then_some(pass),
-            denoise_macs: denoise.then_some(pass * info.network.denoise_passes() as u64),
+            classify_macs: (classify && pass > 0).then_some(pass),
+            denoise_macs: (denoise && pass > 0)
+                .then_some(pass * info.network.denoise_passes() as u64),
             train_images_per_second: settings.and_then(|_| logged_speed(run_dir)),
             classify_seconds: classify
                 .then(|| seconds(Query { classify: true, ..Query::default() }))
@@ -298,7 +308,7 @@ impl<'c> Measures<'c> {
     }
 
     /// Median time for an image in seconds.
-    fn seconds(&self, model: &Model, query: &Query<'_>) -> Result<f64, ExperimentError> {
+    fn seconds(&self, model: &dyn Measured, query: &Query<'_>) -> Result<f64, ExperimentError> {
         let [count, times] = TIMED;
         let few = self.test.sample(count)?;
         let count = few.len();

@@ -36,6 +36,7 @@
 
 mod config;
 mod measure;
+mod network;
 mod report;
 mod shown;
 
@@ -45,17 +46,18 @@ pub use measure::{Costs, RobustRow, RunResult};
 use crate::atomic::write_atomic;
 use crate::checkpoint::Checkpoint;
 use crate::experiment::ExperimentError;
+use crate::model::EnergyNetwork;
 use crate::progress::Monitor;
 use crate::report::Provenance;
-use crate::train::{
-    Observer, TrainConfig, TrainError, Trainer, config::AugmentConfig, has_checkpoint,
-};
+use crate::train::{Observer, TrainConfig, TrainError, config::AugmentConfig, has_checkpoint};
 use burn::tensor::Device;
-use measure::{Finished, Measures};
+use measure::{Finished, Measures, Subject};
+use network::{Configured, Network, Own};
 use std::{
     collections::BTreeMap,
     io::Write,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 /// The result of a comparison.
@@ -113,85 +115,225 @@ impl Choice {
     }
 }
 
-/// Trains and measures the chosen models, and writes the report if all are chosen, with the
-/// provenance `from`. `observe` returns an observer for each training; the monitor is asked
-/// while models are measured. Returns `None` if an observer or the monitor stopped the work.
+/// A comparison to run: a configuration, and what a program adds to it.
 ///
-/// # Errors
-/// If the configuration is invalid, or a file cannot be read or written. A training that diverges
-/// is not an error, but part of the result.
-pub fn run<O: Observer>(
-    config: &CompareConfig,
-    choice: &Choice,
-    out: &Path,
-    from: &Provenance,
-    device: &Device,
-    observe: &mut dyn FnMut(Beginning<'_>) -> O,
-    monitor: &mut dyn Monitor,
-) -> Result<Option<Comparison>, ExperimentError> {
-    config.check()?;
-    let models = choice.select(config)?;
-    let folder = |path: &Path| {
-        let error = |source| ExperimentError::Folder { path: path.to_owned(), source };
-        std::fs::create_dir_all(path).map_err(error)
-    };
-    folder(&out.join("runs"))?;
-    let steps = StepPlan { config, device, path: out.join("plan.json") }.steps(&models)?;
-    let measures = Measures::new(config, device)?;
-    let mut runs = Vec::new();
-    for entry in models {
-        if let Some(path) = &entry.checkpoint {
-            let run_dir = run_dir(out, &entry.name, None);
-            folder(&run_dir)?;
-            let Some(result) = measures.measure(entry, None, [path, &run_dir], None, monitor)?
-            else {
-                return Ok(None);
+/// ```
+/// use miyasawa::compare::{Beginning, Compare, CompareConfig};
+/// use miyasawa::model::GradResNetConfig;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let folder = tempfile::tempdir()?;
+/// let path = folder.path().join("compare.toml");
+/// std::fs::write(
+///     &path,
+///     r#"
+/// budget.images = 64
+/// base.data = { train = "digits", limit = 64 }
+/// base.schedule.batch = 32
+/// eval = { sigmas = [0.1], limit = 16 }
+/// attack.count = 0
+/// models = [
+///     { name = "mine" },
+///     { name = "resnet", set.network = { kind = "resnet18", width = 8, blocks = [1] } },
+/// ]
+/// "#,
+/// )?;
+/// let config = CompareConfig::load(&path, &[])?;
+/// let device = miyasawa::Device::flex();
+/// // A network of one's own: anything that implements `EnergyNetwork`.
+/// let net = GradResNetConfig { width: 8, blocks: vec![1], ..GradResNetConfig::new(1, 10) };
+/// let found = Compare::new(&config, &device)
+///     .network("mine", move |device, seed| net.init(device, seed))
+///     .run(&folder.path().join("out"), &mut |_: Beginning<'_>| (), &mut ())?
+///     .expect("nobody stops it");
+/// assert_eq!(found.runs.len(), 2);
+/// assert!(found.runs[0].network.starts_with("custom, GradResNet"));
+/// # Ok(())
+/// # }
+/// ```
+pub struct Compare<'c> {
+    config: &'c CompareConfig,
+    device: &'c Device,
+    choice: Choice,
+    provenance: Option<Provenance>,
+    networks: BTreeMap<String, Box<dyn Network>>,
+}
+
+impl<'c> Compare<'c> {
+    /// All models of the configuration.
+    pub fn new(config: &'c CompareConfig, device: &'c Device) -> Self {
+        let networks = BTreeMap::new();
+        Self { config, device, choice: Choice::All, provenance: None, networks }
+    }
+
+    /// Trains and measures some of the models.
+    pub fn choice(self, choice: Choice) -> Self {
+        Self { choice, ..self }
+    }
+
+    /// What the report says of where it comes from.
+    pub fn provenance(self, provenance: Provenance) -> Self {
+        Self { provenance: Some(provenance), ..self }
+    }
+
+    /// The model of this name is a joint model on a network of the caller's own, which `network`
+    /// makes with random parameters by a seed. Its `[network]` in the configuration is not used.
+    pub fn network<N, F>(mut self, name: &str, network: F) -> Self
+    where
+        N: EnergyNetwork + Sync + 'static,
+        F: Fn(&Device, u64) -> N + Send + Sync + 'static,
+    {
+        self.networks.insert(name.to_owned(), Box::new(Own(Arc::new(network))));
+        self
+    }
+
+    /// How the model of an entry is made.
+    fn network_of(&self, entry: &ModelEntry) -> &dyn Network {
+        self.networks.get(&entry.name).map_or(&Configured, |network| network.as_ref())
+    }
+
+    fn settings(
+        &self,
+        entry: &ModelEntry,
+        seed: u64,
+        steps: u64,
+    ) -> Result<TrainConfig, ExperimentError> {
+        let settings = self.config.train_config(entry, seed, steps)?;
+        Ok(self.network_of(entry).settings(settings, self.device))
+    }
+
+    /// Trains and measures the chosen models, and writes the report if all are chosen. `observe`
+    /// returns an observer for each training; the monitor is asked while models are measured.
+    /// Returns `None` if an observer or the monitor stopped the work.
+    ///
+    /// # Errors
+    /// If the configuration is invalid, no model has the name of a [`network`](Self::network), or a
+    /// file cannot be read or written. A training that diverges is not an error, but part of the
+    /// result.
+    pub fn run<O: Observer>(
+        &self,
+        out: &Path,
+        observe: &mut dyn FnMut(Beginning<'_>) -> O,
+        monitor: &mut dyn Monitor,
+    ) -> Result<Option<Comparison>, ExperimentError> {
+        let config = self.config;
+        config.check()?;
+        let models = self.choice.select(config)?;
+        Choice::Only(self.networks.keys().cloned().collect()).select(config)?;
+        create_folder(&out.join("runs"))?;
+        let steps = self.plan(&models, &out.join("plan.json"))?;
+        let measures = Measures::new(config, self.device)?;
+        let mut runs = Vec::new();
+        for entry in models {
+            let seeds: Vec<Option<u64>> = match &entry.checkpoint {
+                Some(_) => vec![None],
+                None => config.seeds_of(entry).iter().copied().map(Some).collect(),
             };
-            runs.push(result);
-            continue;
-        }
-        for &seed in config.seeds_of(entry) {
-            let run_dir = run_dir(out, &entry.name, Some(seed));
-            let settings = config.train_config(entry, seed, steps[&entry.name])?;
-            let resume = resumes(&settings, &run_dir)?;
-            let model = run_dir.join("model.safetensors");
-            // Without a training checkpoint a run cannot resume; a finished run must not be trained
-            // again.
-            if resume && !has_checkpoint(&run_dir)? {
-                match measures.measure_finished(entry, &settings, [&model, &run_dir], monitor)? {
-                    Finished::Measured(result) => {
-                        runs.push(*result);
-                        continue;
+            for seed in seeds {
+                let run_dir = run_dir(out, &entry.name, seed);
+                let network = self.network_of(entry);
+                let result = match (seed, &entry.checkpoint) {
+                    (None, Some(path)) => {
+                        create_folder(&run_dir)?;
+                        let subject = Subject { entry, network, path, run_dir: &run_dir };
+                        measures.measure(&subject, None, None, monitor)?
                     }
-                    Finished::Stopped => return Ok(None),
-                    Finished::No => {}
-                }
+                    (seed, _) => {
+                        let seed = seed.unwrap_or_default();
+                        let settings = self.settings(entry, seed, steps[&entry.name])?;
+                        let path = run_dir.join("model.safetensors");
+                        let subject = Subject { entry, network, path: &path, run_dir: &run_dir };
+                        self.train(&measures, &subject, settings, observe, monitor)?
+                    }
+                };
+                let Some(result) = result else { return Ok(None) };
+                runs.push(result);
             }
-            let trainer = Trainer::new(settings.clone(), device)?;
-            let total = trainer.total_steps();
-            let mut observer = observe(Beginning { name: &entry.name, config: &settings, total });
-            let diverged = match trainer.run(&run_dir, resume, &mut observer) {
-                Ok(finish) if !finish.complete => return Ok(None),
-                Ok(_) => None,
-                Err(error @ TrainError::Diverged { .. }) => Some(error.to_string()),
-                Err(error) => return Err(error.into()),
-            };
-            let paths = [model.as_path(), &run_dir];
-            let Some(result) =
-                measures.measure(entry, Some(&settings), paths, diverged, monitor)?
-            else {
-                return Ok(None);
-            };
-            runs.push(result);
         }
+        let count = runs.iter().find_map(|run| run.count).unwrap_or_else(|| measures.count());
+        let (config, data) = (config.clone(), measures.name());
+        let comparison =
+            Comparison { config, data, count, runs, provenance: self.provenance.clone() };
+        if self.choice == Choice::All {
+            report::write(&comparison, &measures, out)?;
+        }
+        Ok(Some(comparison))
     }
-    let count = runs.iter().find_map(|run| run.count).unwrap_or_else(|| measures.count());
-    let (config, data, provenance) = (config.clone(), measures.name(), Some(from.clone()));
-    let comparison = Comparison { config, data, count, runs, provenance };
-    if *choice == Choice::All {
-        report::write(&comparison, &measures, out)?;
+
+    /// Trains a model, or goes on with it, and measures it; `None` if that was stopped.
+    fn train<O: Observer>(
+        &self,
+        measures: &Measures<'_>,
+        subject: &Subject<'_>,
+        settings: TrainConfig,
+        observe: &mut dyn FnMut(Beginning<'_>) -> O,
+        monitor: &mut dyn Monitor,
+    ) -> Result<Option<RunResult>, ExperimentError> {
+        let Subject { entry, run_dir, .. } = *subject;
+        let resume = resumes(&settings, run_dir)?;
+        // Without a training checkpoint a run cannot resume; a finished run must not be trained
+        // again.
+        if resume && !has_checkpoint(run_dir)? {
+            match measures.measure_finished(subject, &settings, monitor)? {
+                Finished::Measured(result) => return Ok(Some(*result)),
+                Finished::Stopped => return Ok(None),
+                Finished::No => {}
+            }
+        }
+        let trainer = subject.network.trainer(settings.clone(), self.device)?;
+        let total = trainer.total_steps();
+        let mut observer = observe(Beginning { name: &entry.name, config: &settings, total });
+        let diverged = match trainer.run(run_dir, resume, &mut observer) {
+            Ok(finish) if !finish.complete => return Ok(None),
+            Ok(_) => None,
+            Err(error @ TrainError::Diverged { .. }) => Some(error.to_string()),
+            Err(error) => return Err(error.into()),
+        };
+        measures.measure(subject, Some(&settings), diverged, monitor)
     }
-    Ok(Some(comparison))
+
+    /// Plans the number of steps of each model. The seconds per step are kept in the file `path`:
+    /// an interrupted comparison must resume with the same steps.
+    fn plan(
+        &self,
+        models: &[&ModelEntry],
+        path: &Path,
+    ) -> Result<BTreeMap<String, u64>, ExperimentError> {
+        let stored = || -> BTreeMap<String, f64> {
+            let text = std::fs::read_to_string(path).unwrap_or_default();
+            serde_json::from_str(&text).unwrap_or_default()
+        };
+        let Budget { images, minutes } = self.config.budget;
+        let speeds = stored();
+        let mut plan = BTreeMap::new();
+        for entry in models.iter().filter(|entry| entry.checkpoint.is_none()) {
+            let settings = self.settings(entry, self.config.seeds[0], 1)?;
+            let mut steps =
+                images.map_or(u64::MAX, |images| images.div_ceil(settings.schedule.batch as u64));
+            if let Some(minutes) = minutes {
+                let seconds = match speeds.get(&entry.name) {
+                    Some(&seconds) => seconds,
+                    None => {
+                        let trainer = self.network_of(entry).trainer(settings, self.device)?;
+                        let seconds = trainer.seconds_per_step()?;
+                        // Read again: another call may have measured other models meanwhile.
+                        let mut speeds = stored();
+                        speeds.insert(entry.name.clone(), seconds);
+                        write_json(path, &speeds)?;
+                        seconds
+                    }
+                };
+                steps = steps.min((60.0 * minutes / seconds) as u64);
+            }
+            plan.insert(entry.name.clone(), steps.max(1));
+        }
+        Ok(plan)
+    }
+}
+
+fn create_folder(path: &Path) -> Result<(), ExperimentError> {
+    let error = |source| ExperimentError::Folder { path: path.to_owned(), source };
+    std::fs::create_dir_all(path).map_err(error)
 }
 
 /// The folder of a run, or of a given checkpoint.
@@ -218,50 +360,6 @@ fn resumes(settings: &TrainConfig, run_dir: &Path) -> Result<bool, ExperimentErr
         return Err(ExperimentError::OtherRun { path: run_dir.to_owned() });
     }
     Ok(true)
-}
-
-/// Plans the number of steps of each model.
-struct StepPlan<'c> {
-    config: &'c CompareConfig,
-    device: &'c Device,
-    path: PathBuf,
-}
-
-impl StepPlan<'_> {
-    /// The stored seconds per step: an interrupted comparison must resume with the same steps.
-    fn speeds(&self) -> BTreeMap<String, f64> {
-        let text = std::fs::read_to_string(&self.path).unwrap_or_default();
-        serde_json::from_str(&text).unwrap_or_default()
-    }
-
-    fn steps(&self, models: &[&ModelEntry]) -> Result<BTreeMap<String, u64>, ExperimentError> {
-        let trained = models.iter().filter(|entry| entry.checkpoint.is_none());
-        let settings = |entry| self.config.train_config(entry, self.config.seeds[0], 1);
-        let Budget { images, minutes } = self.config.budget;
-        let speeds = self.speeds();
-        let mut plan = BTreeMap::new();
-        for entry in trained {
-            let settings = settings(entry)?;
-            let mut steps =
-                images.map_or(u64::MAX, |images| images.div_ceil(settings.schedule.batch as u64));
-            if let Some(minutes) = minutes {
-                let seconds = match speeds.get(&entry.name) {
-                    Some(&seconds) => seconds,
-                    None => {
-                        let seconds = Trainer::new(settings, self.device)?.seconds_per_step()?;
-                        // Read again: another call may have measured other models meanwhile.
-                        let mut speeds = self.speeds();
-                        speeds.insert(entry.name.clone(), seconds);
-                        write_json(&self.path, &speeds)?;
-                        seconds
-                    }
-                };
-                steps = steps.min((60.0 * minutes / seconds) as u64);
-            }
-            plan.insert(entry.name.clone(), steps.max(1));
-        }
-        Ok(plan)
-    }
 }
 
 fn write_json(path: &Path, value: &impl serde::Serialize) -> Result<(), ExperimentError> {

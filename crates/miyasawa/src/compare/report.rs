@@ -366,7 +366,7 @@ fn grid(
         (format!("noisy, {}", measures.shown_sigma()), strip(shown.y)?),
     ];
     for (name, runs) in by_model(comparison) {
-        let Some(run) = runs.first().filter(|run| run.costs.denoise_macs.is_some()) else {
+        let Some(run) = runs.first().filter(|run| run.costs.denoise_seconds.is_some()) else {
             continue;
         };
         rows.push((name.to_owned(), strip_of(&run_dir(out, name, run.seed))?));

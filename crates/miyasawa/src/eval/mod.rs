@@ -223,8 +223,7 @@ pub fn evaluate_gallery(
                 clean.values().iter().zip(noise).map(|(x, n)| x + sigma as f32 * n).collect();
             let noisy = Image::new(clean.shape(), noisy).expect("the shape of the clean image");
             meters.noisy.add(noisy.values(), clean.values(), clean.shape());
-            if let Some(denoised) = infer::denoise(model, &noisy, sigma, None, device, &mut |_| ())
-            {
+            if let Some(denoised) = infer::denoise(model, &noisy, sigma, None, device, &mut ()) {
                 let meter = meters.marginal.get_or_insert_default();
                 meter.add(denoised.values(), clean.values(), clean.shape());
             }

@@ -7,6 +7,7 @@ use crate::checkpoint::ModelInfo;
 use crate::image::{Image, ImageError};
 use crate::model::{Predict, Query};
 use crate::parallel;
+use crate::progress::{Monitor, Piece};
 use burn::tensor::Device;
 use std::collections::BTreeMap;
 
@@ -56,7 +57,7 @@ pub fn denoise_any(
     sigma: f64,
     label: Option<usize>,
     device: &Device,
-    progress: &mut dyn FnMut(f64),
+    monitor: &mut dyn Monitor,
 ) -> Result<Option<Image>, ImageError> {
     let known = info.data.classes.len();
     assert!(label.is_none_or(|label| label < known), "class {label:?}, the model has {known}");
@@ -64,9 +65,10 @@ pub fn denoise_any(
     let count = inputs.len() as f64;
     let mut outputs = Vec::with_capacity(inputs.len());
     for (i, input) in inputs.iter().enumerate() {
-        let mut progress = |share: f64| progress((i as f64 + share) / count);
+        let range = [i as f64 / count, 1.0 / count];
+        let mut piece = Piece { monitor: &mut *monitor, task: None, range };
         let network = &input.network;
-        let Some(found) = tiles::denoise(model, network, input.level, label, device, &mut progress)
+        let Some(found) = tiles::denoise(model, network, input.level, label, device, &mut piece)
         else {
             return Ok(None);
         };
@@ -96,7 +98,7 @@ pub fn denoise_batch(
         if height > TILE || width > TILE {
             for i in members {
                 let Input { network, level, .. } = all[i];
-                found[i] = tiles::denoise(model, network, *level, None, device, &mut |_| ());
+                found[i] = tiles::denoise(model, network, *level, None, device, &mut ());
             }
             continue;
         }

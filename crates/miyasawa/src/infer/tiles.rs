@@ -3,6 +3,7 @@
 use super::{class_tensor, image_from_values, sigma_tensor, to_image, to_tensor};
 use crate::image::Image;
 use crate::model::{Predict, Query};
+use crate::progress::{Monitor, Progress};
 use burn::tensor::Device;
 
 /// Largest side of a part that goes through the network at once: memory grows with the part, not
@@ -31,8 +32,9 @@ fn weight(at: usize, start: usize, size: usize, side: usize) -> f32 {
 }
 
 /// Denoises an image at its own size: `D(y)`, or `D(y, label)`. An image larger than 512 pixels is
-/// denoised in overlapping parts that are blended; `progress` is called with the share that is done
-/// before each. `None` if the model does not denoise, or not for a class. `sigma` is as for
+/// denoised in overlapping parts that are blended; the monitor is asked before each and gets the share
+/// that is done. `None` if it stops the work, or the model does not denoise, or not for a class.
+/// `sigma` is as for
 /// [`classify`](super::classify); a `label` that is not one of the classes selects no class: see
 /// [`Predictor::class`](crate::predictor::Predictor::class).
 ///
@@ -44,32 +46,36 @@ pub fn denoise(
     sigma: f64,
     label: Option<usize>,
     device: &Device,
-    progress: &mut dyn FnMut(f64),
+    monitor: &mut dyn Monitor,
 ) -> Option<Image> {
     let label = label.map(|label| class_tensor(label, device));
     let query =
         Query { denoise: label.is_none(), class_conditional: label.as_ref(), ..Query::default() };
-    let denoise_part = |part: &Image| {
+    let mut denoise_part = |part: &Image, share: f64| {
+        if monitor.stop() {
+            return None;
+        }
+        monitor.progress(&Progress::new("denoising", share));
         let found = model.predict(&to_tensor(part, device), &sigma_tensor(sigma, device), &query);
         found.class_conditional.or(found.denoised).map(to_image)
     };
     let (c, h, w) = noisy.shape();
     let (rows, columns) = (tiles(h), tiles(w));
     if rows.len() == 1 && columns.len() == 1 {
-        return denoise_part(noisy);
+        return denoise_part(noisy, 0.0);
     }
     let (mut sum, mut weights) = (vec![0.0f32; c * h * w], vec![0.0f32; h * w]);
     let (ph, pw) = (h.min(TILE), w.min(TILE));
     for (i, &top) in rows.iter().enumerate() {
         for (j, &left) in columns.iter().enumerate() {
-            progress((i * columns.len() + j) as f64 / (rows.len() * columns.len()) as f64);
+            let done = (i * columns.len() + j) as f64 / (rows.len() * columns.len()) as f64;
             let mut values = Vec::with_capacity(c * ph * pw);
             for k in 0..c {
                 for y in top..top + ph {
                     values.extend_from_slice(&noisy.values()[(k * h + y) * w + left..][..pw]);
                 }
             }
-            let part = denoise_part(&image_from_values((c, ph, pw), values))?;
+            let part = denoise_part(&image_from_values((c, ph, pw), values), done)?;
             for y in 0..ph {
                 for x in 0..pw {
                     let (at_y, at_x) = (top + y, left + x);
@@ -128,8 +134,8 @@ mod tests {
             (0..height * width).map(|i| ((i * 37) % 255) as f32 / 127.5 - 1.0).collect();
         let noisy = image_from_values((1, height, width), values);
         let mut shares = Vec::new();
-        let found =
-            denoise(&model, &noisy, 0.5, None, &device, &mut |share| shares.push(share)).unwrap();
+        let mut watch = |p: &Progress<'_>| shares.push(p.share);
+        let found = denoise(&model, &noisy, 0.5, None, &device, &mut watch).unwrap();
         assert_eq!(shares, [0.0, 0.5]);
         for (found, y) in found.values().iter().zip(noisy.values()) {
             assert!((found - 0.5 * y).abs() < 1e-6, "{found} {y}");

@@ -43,6 +43,12 @@ impl<N: EnergyNetwork> Predict for JointModel<N> {
     }
 }
 
+impl<P: Predict + ?Sized> Predict for &P {
+    fn predict(&self, y: &Tensor<4>, sigma: &Tensor<1>, query: &Query<'_>) -> Prediction {
+        (**self).predict(y, sigma, query)
+    }
+}
+
 /// A trained or trainable model of any kind.
 #[derive(Module, Debug)]
 pub enum Model {

@@ -44,6 +44,7 @@ use crate::classifier::{BoxedClassifier, Defence, plain_classifier};
 use crate::image::{Geometry, Image};
 use crate::infer;
 use crate::model::Model;
+use crate::progress::Monitor;
 use burn::tensor::Device;
 use std::{
     path::Path,
@@ -257,19 +258,23 @@ impl Predictor {
     /// If the model does not denoise, the level lies outside what it can be conditioned on, or
     /// values are not finite.
     pub fn denoise(&self, image: &Image, noise: Noise) -> Result<Denoised, PredictError> {
-        self.denoise_with(image, noise, None, &mut |_| ())
+        let found = self.denoise_with(image, noise, None, &mut ())?;
+        Ok(found.expect("`()` does not stop it"))
     }
 
     /// As [`denoise`](Self::denoise), or `D(y, c)` if the image's class is known and given.
-    /// `progress` is called with the share that is done, before each tile of a large image.
+    /// The monitor is asked and gets the share that is done before each tile of a large image;
+    /// `None` as soon as it stops the work.
     ///
     /// ```
     /// use miyasawa::prelude::*;
     /// let model = Predictor::bundled()?;
     /// let image = Image::filled(3, 32, 32, 0.1)?.with_noise(0.2, 1)?;
     /// let (level, ship) = (Noise::Level(0.2), model.class("ship")?);
-    /// let as_ship = model.denoise_with(&image, level, Some(ship), &mut |_| ())?;
-    /// assert_ne!(&as_ship, &model.denoise(&image, level)?);
+    /// let as_ship = model.denoise_with(&image, level, Some(ship), &mut ())?;
+    /// assert_ne!(as_ship, Some(model.denoise(&image, level)?));
+    /// let stopped = &mut std::sync::atomic::AtomicBool::new(true);
+    /// assert_eq!(model.denoise_with(&image, level, None, stopped)?, None);
     /// # Ok::<(), PredictError>(())
     /// ```
     ///
@@ -280,8 +285,8 @@ impl Predictor {
         image: &Image,
         noise: Noise,
         class: Option<usize>,
-        progress: &mut (dyn FnMut(f64) + Send),
-    ) -> Result<Denoised, PredictError> {
+        monitor: &mut (dyn Monitor + Send),
+    ) -> Result<Option<Denoised>, PredictError> {
         self.require_denoiser()?;
         if let Some(class) = class {
             self.joint("denoise for a class")?;
@@ -289,21 +294,14 @@ impl Predictor {
         }
         check_finite(image)?;
         let sigma = self.denoising_level(image, noise)?;
-        let work = || {
-            let mut progress = |share: f64| progress(share);
-            infer::denoise_any(
-                &self.model,
-                &self.info,
-                image,
-                sigma,
-                class,
-                &self.device,
-                &mut progress,
-            )
-        };
-        let denoised = self.run(work)?.filter(|image| image.values().iter().all(|v| v.is_finite()));
-        let denoised = denoised.ok_or(PredictError::NotFinite { sigma })?;
-        Ok(Denoised { sigma, image: denoised.with_depth(image.depth()) })
+        let (model, info, device) = (&self.model, &self.info, &self.device);
+        let work = || infer::denoise_any(model, info, image, sigma, class, device, monitor);
+        // That the model denoises is known by now.
+        let Some(found) = self.run(work)? else { return Ok(None) };
+        if !found.values().iter().all(|v| v.is_finite()) {
+            return Err(PredictError::NotFinite { sigma });
+        }
+        Ok(Some(Denoised { sigma, image: found.with_depth(image.depth()) }))
     }
 
     /// The preprocessed image: converted to the model's channels and size as in training.

@@ -89,7 +89,7 @@ fn invalid_calls_return_errors_and_do_not_panic() {
     }
     fails(model.explain(&image, 3).map(drop), "class '3' is not known");
     fails(model.class("class 3").map(drop), "class 'class 3' is not known");
-    fails(model.denoise_with(&image, 0.1.into(), Some(9), &mut |_| ()).map(drop), "class '9'");
+    fails(model.denoise_with(&image, 0.1.into(), Some(9), &mut ()).map(drop), "class '9'");
     fails(
         model.classify_values(&[0.0; 7], [1, 3, 2, 2], Noise::Clean).map(drop),
         "expected 12 values",

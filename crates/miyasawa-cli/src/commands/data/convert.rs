@@ -2,6 +2,7 @@ use crate::commands::{Outcome, measured::at_least_one};
 use crate::output::shown;
 use crate::progress::Progress;
 use crate::session::{Session, WrongCall};
+use anyhow::Context;
 use clap::Args;
 use miyasawa::data::{Converted, DataSource};
 use serde::Serialize;
@@ -70,10 +71,9 @@ pub fn run(args: &Convert, session: &Session) -> anyhow::Result<Outcome> {
     at_least_one("shards", args.shards)?;
     let source: DataSource = args.data.parse()?;
     let described = source.describe()?;
-    let bar = Progress::named(session, "converting");
-    let written = described.convert(&args.out, args.shards, &args.prefix, &mut |share| {
-        bar.set_position((share * 1000.0) as u64);
-    })?;
+    let mut bar = Progress::named(session, "converting");
+    let written =
+        described.convert(&args.out, args.shards, &args.prefix, &mut bar)?.context("stopped")?;
     bar.finish_and_clear();
     let parts = written.into_iter().map(PartReport::from).collect();
     let report = Report { data: args.data.clone(), out: shown(&args.out), parts };

@@ -2,6 +2,7 @@ use crate::commands::{Outcome, model};
 use crate::output::shown;
 use crate::progress::Progress;
 use crate::session::{Session, WrongCall};
+use anyhow::Context;
 use clap::Args;
 use miyasawa::data::{DataSource, Part, Summary};
 use serde::Serialize;
@@ -102,9 +103,8 @@ pub fn run(args: &Info, session: &Session) -> anyhow::Result<Outcome> {
     }
     let source: DataSource = args.data.parse()?;
     let described = source.describe()?;
-    let bar = Progress::named(session, "measuring");
-    let parts =
-        described.measure(args.limit, &mut |share| bar.set_position((share * 1000.0) as u64))?;
+    let mut bar = Progress::named(session, "measuring");
+    let parts = described.measure(args.limit, &mut bar)?.context("stopped")?;
     bar.finish_and_clear();
     if let Some(path) = &args.out {
         described.grid(SHOWN[0], SHOWN[1])??.save(path)?;

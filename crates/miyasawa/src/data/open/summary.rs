@@ -14,6 +14,7 @@ use crate::data::set::content::SetContent;
 use crate::data::set::histogram::Histogram;
 use crate::data::set::sampling::spread;
 use crate::image::Geometry;
+use crate::progress::{Monitor, Progress};
 
 /// A part of a data set, measured.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
@@ -141,7 +142,7 @@ impl DataSource {
     ///
     /// ```
     /// let digits = miyasawa::data::DataSource::Digits.describe()?;
-    /// let parts = digits.measure(None, &mut |_| ())?;
+    /// let parts = digits.measure(None, &mut ())?.expect("nobody stops it");
     /// let (_, train) = &parts[0];
     /// assert_eq!((train.count, train.channels, train.height), (1437, 1, [8, 8]));
     /// # Ok::<(), miyasawa::data::DataError>(())
@@ -179,8 +180,8 @@ impl Description {
         &self.parts
     }
 
-    /// Measures every part on at most `limit` images, evenly spaced; `progress` gets the share of
-    /// the work done. Images that cannot be decoded are counted, with a warning that names one.
+    /// Measures every part on at most `limit` images, evenly spaced; `None` as soon as the monitor
+    /// stops it. Images that cannot be decoded are counted, with a warning that names one.
     ///
     /// # Errors
     ///
@@ -188,8 +189,8 @@ impl Description {
     pub fn measure(
         &self,
         limit: Option<usize>,
-        progress: &mut dyn FnMut(f64),
-    ) -> Result<Vec<(Option<Part>, Summary)>, DataError> {
+        monitor: &mut dyn Monitor,
+    ) -> Result<Option<Vec<(Option<Part>, Summary)>>, DataError> {
         let chosen = |content: &SetContent| spread(content.len(), limit.unwrap_or(usize::MAX));
         let total: usize = self.parts.iter().map(|(_, content)| chosen(content).len()).sum();
         let (mut done, mut summaries) = (0, Vec::new());
@@ -197,13 +198,16 @@ impl Description {
             let mut measured = StatsSum::default();
             // In pieces, so that progress is reported and statistics do not pile up.
             for piece in chosen(content).chunks(1024) {
+                if monitor.stop() {
+                    return Ok(None);
+                }
                 let seen: Vec<Result<Result<ImageStats, DataError>, DataError>> =
                     piece.par_iter().map(|&i| see(content, i as usize)).collect();
                 for seen in seen {
                     measured.add(seen?);
                 }
                 done += piece.len();
-                progress(done as f64 / total as f64);
+                monitor.progress(&Progress::new("measuring", done as f64 / total as f64));
             }
             if let Some(wrong) = measured.wrong.take() {
                 if measured.corrupt == measured.measured {
@@ -219,7 +223,7 @@ impl Description {
             content.labels().iter().for_each(|&label| counts[label as usize] += 1);
             summaries.push((*part, measured.summary(content.len(), counts)));
         }
-        Ok(summaries)
+        Ok(Some(summaries))
     }
 }
 

@@ -12,6 +12,7 @@ use crate::data::part::Part;
 use crate::data::set::content::SetContent;
 use crate::data::set::image_files::ImageFiles;
 use crate::image::Image;
+use crate::progress::{Monitor, Progress};
 
 /// Fixes the order in which images are dealt to shards.
 const DEAL_SEED: u64 = 0;
@@ -34,14 +35,14 @@ impl Description {
     /// after a shuffle that is always the same, other parts to as many in proportion.
     ///
     /// Files of images are copied as they are; what has none (IDX, CIFAR's binary files) is
-    /// stored as PNG.
+    /// stored as PNG. `None` if the monitor stops it, between two shards; those written are removed.
     ///
     /// ```
     /// # let name = format!("miyasawa-doc-shards-{}", std::process::id());
     /// # let folder = std::env::temp_dir().join(name);
     /// # let _ = std::fs::remove_dir_all(&folder);
     /// let digits = miyasawa::data::DataSource::Digits.describe()?;
-    /// let written = digits.convert(&folder, 4, "digits", &mut |_| ())?;
+    /// let written = digits.convert(&folder, 4, "digits", &mut ())?.expect("nobody stops it");
     /// assert_eq!((written[0].part.as_str(), written[0].shards.len()), ("train", 4));
     /// # let _ = std::fs::remove_dir_all(&folder);
     /// # Ok::<(), miyasawa::data::DataError>(())
@@ -57,8 +58,8 @@ impl Description {
         out: &Path,
         shards: usize,
         prefix: &str,
-        progress: &mut dyn FnMut(f64),
-    ) -> Result<Vec<Converted>, DataError> {
+        monitor: &mut dyn Monitor,
+    ) -> Result<Option<Vec<Converted>>, DataError> {
         let parts = self.parts();
         let classes: Vec<&str> = self.classes().iter().map(String::as_str).collect();
         let readable = |name: &&str| {
@@ -122,18 +123,25 @@ impl Description {
             let order = epoch_order(DEAL_SEED, 0, content.len());
             let mut paths = Vec::new();
             for shard in 0..count {
+                if monitor.stop() {
+                    let before = written.iter().flat_map(|part: &Converted| &part.shards);
+                    for path in before.chain(&paths) {
+                        std::fs::remove_file(path).map_err(|error| DataError::io(path, error))?;
+                    }
+                    return Ok(None);
+                }
                 let first_of = |shard: usize| shard * content.len() / count;
                 let (from, to) = (first_of(shard), first_of(shard + 1));
                 let path = out.join(shard_name(&part, shard));
                 write_shard(&path, content, &order[from..to], from)?;
                 paths.push(path);
                 done += to - from;
-                progress(done as f64 / total as f64);
+                monitor.progress(&Progress::new("converting", done as f64 / total as f64));
             }
             written.push(Converted { part, count: content.len(), shards: paths });
         }
         write_atomic(&names, |file| file.write_all(list.as_bytes()))?;
-        Ok(written)
+        Ok(Some(written))
     }
 }
 

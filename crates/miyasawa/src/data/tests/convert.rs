@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 
 use super::*;
+use crate::progress::{Progress, monitor};
+use std::sync::atomic::AtomicBool;
 
 fn describe(path: &Path) -> Description {
     DataSource::Path(path.to_owned()).describe().unwrap()
 }
 
 fn convert(from: &Path, out: &Path, shards: usize) -> Result<Vec<Converted>, DataError> {
-    describe(from).convert(out, shards, "train", &mut |_| {})
+    Ok(describe(from).convert(out, shards, "train", &mut ())?.expect("nobody stops it"))
 }
 
 /// The files of a tar by name.
@@ -81,7 +83,7 @@ fn shards_hold_the_files_as_they_are_and_are_always_the_same() {
     let text = convert(from.path(), outs[0].path(), 3).unwrap_err().to_string();
     assert!(text.contains("train-00000.tar") && text.contains("shards of this name"), "{text}");
     // classes.txt is that of all shards beside it: only a set of the same classes may join them.
-    let more = |from: &Path| describe(from).convert(outs[0].path(), 1, "more", &mut |_| {});
+    let more = |from: &Path| describe(from).convert(outs[0].path(), 1, "more", &mut ());
     let other = folder(&[("elk/1.png", png(3, 3, [1; 3]))]);
     let before = fs::read(outs[0].path().join("classes.txt")).unwrap();
     let text = more(other.path()).unwrap_err().to_string();
@@ -142,7 +144,8 @@ fn a_description_counts_and_measures() {
     ]);
     let described = describe(dir.path());
     let mut shares = Vec::new();
-    let measured = described.measure(None, &mut |share| shares.push(share)).unwrap();
+    let measured =
+        described.measure(None, &mut |p: &Progress<'_>| shares.push(p.share)).unwrap().unwrap();
     assert_eq!(shares.last(), Some(&1.0));
     let (train, test) = (&measured[0].1, &measured[1].1);
     assert_eq!((train.count, train.measured, train.broken, train.channels), (4, 4, 1, 3));
@@ -155,13 +158,27 @@ fn a_description_counts_and_measures() {
     assert!((train.std[0] - 0.5).abs() < 1e-12 && train.std[1].abs() < 1e-12);
     assert_eq!((test.channels, test.mean.len(), test.class_counts.clone()), (1, 1, vec![0, 1]));
     assert_eq!(measured[1].0, Some(Part::Test));
-    let limited = described.measure(Some(2), &mut |_| {}).unwrap();
+    let limited = described.measure(Some(2), &mut ()).unwrap().unwrap();
     assert_eq!((limited[0].1.measured, limited[0].1.count), (2, 4));
     let figure = described.grid(10, 8).unwrap().unwrap();
     assert!(figure.height() > 2 * 96 && figure.width() > 2 * 96);
     let whole = DataSource::Digits.describe().unwrap();
     let digits =
         DataSource::Digits.open(Part::Train, &in_memory()).and_then(Images::into_dataset).unwrap();
-    let summary = &whole.measure(None, &mut |_| {}).unwrap()[0].1;
+    let summary = &whole.measure(None, &mut ()).unwrap().unwrap()[0].1;
     assert!((summary.sigma_data - digits.mean_std().1).abs() < 1e-12);
+}
+
+#[test]
+fn a_stop_leaves_nothing_behind() {
+    let stopped = &mut AtomicBool::new(true);
+    let digits = DataSource::Digits.describe().unwrap();
+    assert!(digits.measure(None, stopped).unwrap().is_none());
+    let out = tempfile::tempdir().unwrap();
+    // After the second shard.
+    let seen = std::cell::Cell::new(0.0);
+    let mut after = monitor(|p: &Progress<'_>| seen.set(p.share), || seen.get() > 0.3);
+    assert!(digits.convert(out.path(), 4, "digits", &mut after).unwrap().is_none());
+    assert!(seen.get() > 0.3 && seen.get() < 0.7, "{}", seen.get());
+    assert_eq!(fs::read_dir(out.path()).unwrap().count(), 0);
 }

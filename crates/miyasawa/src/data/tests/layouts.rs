@@ -281,7 +281,7 @@ fn archives_of_parts_share_their_classes() {
     assert_eq!(test.labels(), [1, 2, 3]);
     let both = source.open_both(&OpenOptions::default()).unwrap();
     assert_eq!(both.test.classes(), ["ant", "bee", "cat", "dog"]);
-    let measured = source.describe().unwrap().measure(None, &mut |_| {}).unwrap();
+    let measured = source.describe().unwrap().measure(None, &mut ()).unwrap().unwrap();
     assert_eq!(measured[1].1.class_counts, [0, 1, 1, 1]);
     let other = folder(&[("train.tar", of(&["ant/1.png"])), ("test.tar", of(&["elk/1.png"]))]);
     let text = message(
