@@ -107,9 +107,9 @@ impl Plan {
         Ok(match *self {
             Self::Behind(defence) => predictor.classify_behind(source, defence)?,
             Self::Softmax(Noise::Estimate) => {
-                let input = predictor.input(source)?;
-                let sigma = model::estimate_sigma(predictor, &input, path);
-                predictor.classify(source, Noise::Level(sigma.max(predictor.noise_levels()[0])))?
+                let found = predictor.classify(source, Noise::Estimate)?;
+                model::say_estimated(path, found.sigma);
+                found
             }
             Self::Softmax(noise) => predictor.classify(source, noise)?,
         })

@@ -351,8 +351,7 @@ fn eigenvectors(
     let (joint, device) = (predictor.joint("explain")?, predictor.device());
     let jacobian = Jacobian::new(joint, y, sigma, options.batch, device);
     let spectrum = jacobian.spectrum(&options);
-    let denoised = predictor.explain_at(y, 0, sigma)?.denoised;
-    report::eigenvectors(y, &denoised, &spectrum)?.save(out)?;
+    report::eigenvectors(y, &jacobian.denoised(), &spectrum)?.save(out)?;
     let levels = explain::spectrum(joint, clean, sigmas, &options, device);
     let curve = dimension_curve(out);
     let line = |name: &str, value: &dyn Fn(&explain::LevelSpectrum) -> f64| {

@@ -62,8 +62,13 @@ pub fn given(predictor: &Predictor, level: Level) -> Result<Option<f64>> {
 pub fn estimate_sigma(predictor: &Predictor, image: &Image, path: &Path) -> f64 {
     let name = path.display().to_string();
     let sigma = predictor.estimate_sigma(image, &name);
-    tracing::info!("{name}: noise level {sigma:.3}, estimated from the image");
+    say_estimated(path, sigma);
     sigma
+}
+
+/// Says the noise level that was estimated from an image.
+pub fn say_estimated(path: &Path, sigma: f64) {
+    tracing::info!("{}: noise level {sigma:.3}, estimated from the image", path.display());
 }
 
 /// The noise levels of `--sigmas`.

@@ -1,6 +1,6 @@
 use super::{class, level};
 use crate::image::Image;
-use crate::infer::{to_images, to_tensor};
+use crate::infer::{to_image, to_tensor};
 use crate::model::{EnergyNetwork, JointModel, host, params::untracked};
 use crate::verify::error_and_scale;
 use burn::tensor::{Device, Tensor};
@@ -58,21 +58,20 @@ pub fn explain<N: EnergyNetwork>(
         labels.iter().all(|label| *label < known),
         "classes {labels:?}, the model knows {known}"
     );
-    let image = |batch: Tensor<4>| to_images(batch).remove(0);
     let with_graph = untracked(model.clone());
     let point = model.at(&to_tensor(y, device), &level(sigma, device));
-    let (denoised, probs) = (image(point.denoised()), host(point.class_probs()));
+    let (denoised, probs) = (to_image(point.denoised()), host(point.class_probs()));
     let of_class = |&label: &usize| {
         let labels = class(label, device);
-        let difference = image(point.denoiser_difference(&labels));
-        let gradient = image(adversarial_gradient(&with_graph, y, sigma, label, device));
+        let difference = to_image(point.denoiser_difference(&labels));
+        let gradient = to_image(adversarial_gradient(&with_graph, y, sigma, label, device));
         Explanation {
             label,
             sigma,
             probability: probs[label],
             relative_error: error(difference.values(), gradient.values()),
             denoised: denoised.clone(),
-            class_denoised: image(point.denoised_given(&labels)),
+            class_denoised: to_image(point.denoised_given(&labels)),
             difference,
             gradient,
             probs: probs.clone(),

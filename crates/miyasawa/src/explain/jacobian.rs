@@ -8,6 +8,7 @@
 
 use super::krylov::leading;
 use crate::image::Image;
+use crate::infer::to_image;
 use crate::model::{EnergyNetwork, JointModel, host, params::untracked};
 use crate::random::{evaluation_noise, example_rng, stream};
 use burn::tensor::{Device, Tensor, TensorData};
@@ -57,6 +58,16 @@ impl<N: EnergyNetwork> Jacobian<N> {
     /// Whether the image has no values; always `false`.
     pub fn is_empty(&self) -> bool {
         self.y.is_empty()
+    }
+
+    /// `D(y)`.
+    pub fn denoised(&self) -> Image {
+        let tracked = self.device.clone().autodiff();
+        let [channels, height, width] = self.shape;
+        let y = TensorData::new(self.y.clone(), [1, channels, height, width]);
+        let y = Tensor::<4>::from_data(y, &tracked);
+        let sigma = Tensor::<1>::full([1], self.sigma as f32, &tracked);
+        to_image(self.model.at(&y, &sigma).denoised())
     }
 
     /// `J v` of every vector: exact, by reverse-mode autodiff through the network's forward and

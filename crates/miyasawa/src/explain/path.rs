@@ -1,7 +1,7 @@
 use super::{class, level};
 use crate::classifier::Norm;
 use crate::image::Image;
-use crate::infer::{to_images, to_tensor};
+use crate::infer::{to_image, to_tensor};
 use crate::model::{EnergyNetwork, JointModel, host};
 use burn::tensor::{Device, Tensor, TensorData};
 
@@ -61,7 +61,7 @@ pub fn counterfactual<N: EnergyNetwork>(
     loop {
         let point = model.at(&y, &sigma);
         let probs = host(point.class_probs());
-        let image = to_images(y.clone()).remove(0);
+        let image = to_image(y.clone());
         let distance = 0.5 * Norm::L2.distance(image.values(), &origin);
         let reached = f64::from(probs[options.label]) >= options.confidence;
         let values = image.values().to_vec();

@@ -18,23 +18,20 @@ use burn::tensor::{Device, Int, Tensor, TensorData, activation::softmax};
 
 /// Converts an image to a batch of one, `[1, channels, height, width]`.
 pub fn to_tensor(image: &Image, device: &Device) -> Tensor<4> {
-    let (channels, height, width) = image.shape();
-    Tensor::from_data(
-        TensorData::new(image.values().to_vec(), [1, channels, height, width]),
-        device,
-    )
+    batch_tensor(&[image], device)
+}
+
+fn batch_tensor(images: &[&Image], device: &Device) -> Tensor<4> {
+    let (channels, height, width) = images[0].shape();
+    let values: Vec<f32> = images.iter().flat_map(|image| image.values()).copied().collect();
+    Tensor::from_data(TensorData::new(values, [images.len(), channels, height, width]), device)
 }
 
 /// Images of one shape as a batch, and the noise level of each.
 fn tensors(images: &[&Image], sigmas: &[f64], device: &Device) -> (Tensor<4>, Tensor<1>) {
-    let (channels, height, width) = images[0].shape();
-    let values: Vec<f32> = images.iter().flat_map(|image| image.values()).copied().collect();
     let levels: Vec<f32> = sigmas.iter().map(|sigma| *sigma as f32).collect();
-    let n = images.len();
-    (
-        Tensor::from_data(TensorData::new(values, [n, channels, height, width]), device),
-        Tensor::from_data(TensorData::new(levels, [n]), device),
-    )
+    let levels = TensorData::new(levels, [images.len()]);
+    (batch_tensor(images, device), Tensor::from_data(levels, device))
 }
 
 /// An image from values that a model computed.
@@ -57,7 +54,7 @@ pub fn to_images(batch: Tensor<4>) -> Vec<Image> {
 }
 
 /// The image of a batch of one.
-fn to_image(batch: Tensor<4>) -> Image {
+pub(crate) fn to_image(batch: Tensor<4>) -> Image {
     to_images(batch).remove(0)
 }
 
