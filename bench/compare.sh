@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
-# Times the same steps here and in PyTorch (the better of eager and channels-last), classification in ONNX Runtime
-# too, alternating the sides in one run.
+# Times the same steps here and in PyTorch (the better of eager and channels-last), classification
+# in ONNX Runtime too, alternating the sides in one run.
 #
 #   bench/compare.sh REFERENCE.py [ROUNDS] [WORK ..]
 #
-# REFERENCE.py is the project's PyTorch definition (needs torch, numpy, safetensors, onnx, onnxruntime from PyPI).
-# Each round runs each side once, a process each, with 3 timed training steps or 15 of the others after some that
-# are not; the table holds the medians over the rounds and the median of the ratios. WORK picks rows, as
-# `train-step`, `classify` or `bf16`. Two threads each. Leave the machine alone meanwhile.
+# REFERENCE.py is the project's PyTorch definition (needs torch, numpy, safetensors, onnx,
+# onnxruntime from PyPI). Each round runs each side once, a process each, with 3 timed training
+# steps or 15 of the others after some that are not; the table holds the medians over the rounds and
+# the median of the ratios. WORK picks rows, as `train-step`, `classify` or `bf16`. Two threads
+# each. Leave the machine alone meanwhile.
 set -euo pipefail
 reference=$1
 rounds=${2:-7}
@@ -42,7 +43,8 @@ def run(command):
 
 def ours(work, width, batch, dtype):
     iters = "3" if work == "train-step" else "15"
-    return run(OURS + [work, "--width", str(width), "--batch", str(batch), "--dtype", dtype, "--iters", iters, "--threads", "2", "--json"])
+    size = ["--width", str(width), "--batch", str(batch), "--dtype", dtype]
+    return run(OURS + [work] + size + ["--iters", iters, "--threads", "2", "--json"])
 
 
 def peer(work, width, batch, dtype, mode):
@@ -67,8 +69,10 @@ def cpu():
 
 
 print(f"{cpu()}, {rounds} rounds, 2 threads\n")
-print("| work | width | batch | type | here s | GFLOP/s | best other s | GFLOP/s | which | ratio | here MiB | other MiB |")
-print("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |")
+columns = ["work", "width", "batch", "type", "here s", "GFLOP/s", "best other s", "GFLOP/s"]
+columns += ["which", "ratio", "here MiB", "other MiB"]
+print(f"| {' | '.join(columns)} |")
+print(f"| {' | '.join('---' for _ in columns)} |")
 # Without instructions for it PyTorch takes half a minute a step in bf16: once is enough to see.
 bf16 = "avx512_bf16" in open("/proc/cpuinfo").read() if platform.system() == "Linux" else True
 for work, width, batch, dtype, modes in CASES:
@@ -77,7 +81,8 @@ for work, width, batch, dtype, modes in CASES:
     mine, theirs, ratios = [], [], []
     for _ in range(1 if dtype == "bf16" and not bf16 else rounds):
         a = ours(work, width, batch, dtype)
-        b = min((peer(work, width, batch, dtype, mode) for mode in modes), key=lambda r: r["median_seconds"])
+        found = (peer(work, width, batch, dtype, mode) for mode in modes)
+        b = min(found, key=lambda r: r["median_seconds"])
         mine.append(a)
         theirs.append(b)
         ratios.append(b["median_seconds"] / a["median_seconds"])
@@ -86,8 +91,9 @@ for work, width, batch, dtype, modes in CASES:
     memory = lambda rows: max(r["peak_rss_bytes"] or 0 for r in rows) / 2**20
     which = statistics.mode(f"{r['peer'].split('-')[0]} {r['mode']}" for r in theirs)
     print(
-        f"| {work} | {width} | {batch} | {dtype} | {seconds(mine):.4f} | {speed(mine):.0f} | {seconds(theirs):.4f} | "
-        f"{speed(theirs):.0f} | {which} | {statistics.median(ratios):.2f} | {memory(mine):.0f} | {memory(theirs):.0f} |",
+        f"| {work} | {width} | {batch} | {dtype} | {seconds(mine):.4f} | {speed(mine):.0f} | "
+        f"{seconds(theirs):.4f} | {speed(theirs):.0f} | {which} | "
+        f"{statistics.median(ratios):.2f} | {memory(mine):.0f} | {memory(theirs):.0f} |",
         flush=True,
     )
 PY

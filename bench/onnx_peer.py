@@ -1,4 +1,6 @@
-"""Times classification with ONNX Runtime: the reference's network, exported, as `reference.py infer` would report it.
+"""Times classification with ONNX Runtime, as `reference.py infer` would report it.
+
+The network is the reference's, exported.
 
     python3 bench/onnx_peer.py REFERENCE.py --width 64 --batch 32 --threads 2 --iters 15
 
@@ -21,7 +23,8 @@ reference = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(reference)
 
 setting = argparse.Namespace(
-    image=(3, 32, 32), width=a.width, classes=10, batch=a.batch, blocks=[2, 2, 2, 2], blind=False, seed=0, sigma_data=0.5)
+    image=(3, 32, 32), width=a.width, classes=10, batch=a.batch, blocks=[2, 2, 2, 2],
+    blind=False, seed=0, sigma_data=0.5)
 net, x, labels, eps, sigma = reference.build(setting)
 y = x + sigma[:, None, None, None] * eps
 macs = reference.conv_macs(net, y, sigma)
@@ -40,7 +43,8 @@ class Classify(torch.nn.Module):
 with torch.inference_mode():
     expected = reference.joint_log_prob(net, y, sigma, setting.sigma_data)[1].softmax(1)
 file = io.BytesIO()
-torch.onnx.export(Classify().eval(), (y, sigma), file, input_names=["y", "sigma"], opset_version=17, dynamo=False)
+torch.onnx.export(
+    Classify().eval(), (y, sigma), file, input_names=["y", "sigma"], opset_version=17, dynamo=False)
 options = ort.SessionOptions()
 options.intra_op_num_threads, options.inter_op_num_threads = a.threads, 1
 options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
@@ -50,6 +54,7 @@ found = session.run(None, feed)[0]
 assert np.abs(found - expected.numpy()).max() < 1e-4, "the exported network computes something else"
 seconds = reference.median_seconds(lambda: session.run(None, feed), a.iters, warmup=5)
 print(json.dumps(dict(
-    peer=f"onnxruntime-{ort.__version__}", mode="onnx", dtype="f32", batch=a.batch, width=a.width, median_seconds=seconds,
-    images_per_second=a.batch / seconds, conv_gflop=2e-9 * macs, achieved_gflops=2e-9 * macs / seconds,
+    peer=f"onnxruntime-{ort.__version__}", mode="onnx", dtype="f32", batch=a.batch, width=a.width,
+    median_seconds=seconds, images_per_second=a.batch / seconds, conv_gflop=2e-9 * macs,
+    achieved_gflops=2e-9 * macs / seconds,
     peak_rss_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)))

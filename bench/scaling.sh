@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# How a training step's time grows: over batch, width and pixels, with the share of the processor's measured
-# MAC peak, and two threads against one. Needs nothing but the program; leave the machine alone meanwhile.
+# How a training step's time grows: over batch, width and pixels, with the share of the processor's
+# measured MAC peak, and two threads against one. Needs only the program; leave the machine alone
+# meanwhile.
 #
 #   bench/scaling.sh [ITERATIONS]
 set -euo pipefail
@@ -14,13 +15,15 @@ MIYASAWA = "target/release/miyasawa"
 
 
 def run(*arguments):
-    out = subprocess.run([MIYASAWA, "bench", *map(str, arguments), "--json"], check=True, capture_output=True, text=True)
+    command = [MIYASAWA, "bench", *map(str, arguments), "--json"]
+    out = subprocess.run(command, check=True, capture_output=True, text=True)
     return json.loads(out.stdout)
 
 
 def step(width, batch, side, threads=2):
     image = f"3x{side}x{side}"
-    return run("train-step", "--width", width, "--batch", batch, "--image", image, "--threads", threads, "--iters", sys.argv[1])
+    size = ["--width", width, "--batch", batch, "--image", image]
+    return run("train-step", *size, "--threads", threads, "--iters", sys.argv[1])
 
 
 print("| width | batch | pixels | s a step | ms an image | GFLOP/s | of the peak |")
@@ -32,12 +35,17 @@ for width, batch, side in rows:
     peak = run("peak", "--threads", 2)["peak_gflops"]
     found = step(width, batch, side)
     seconds, speed = found["median_seconds"], found["achieved_gflops"]
-    print(f"| {width} | {batch} | {side}x{side} | {seconds:.4f} | {1e3 * seconds / batch:.2f} | {speed:.0f} | {speed / peak:.2f} |", flush=True)
+    print(
+        f"| {width} | {batch} | {side}x{side} | {seconds:.4f} | {1e3 * seconds / batch:.2f} | "
+        f"{speed:.0f} | {speed / peak:.2f} |",
+        flush=True,
+    )
 
 print("\n| width | batch | one thread s | two threads s | ratio |")
 print("| --- | --- | --- | --- | --- |")
 for width, batch in ((64, 32), (16, 128)):
-    pairs = [[step(width, batch, 32, threads)["median_seconds"] for threads in (1, 2)] for _ in range(3)]
+    seconds = lambda threads: step(width, batch, 32, threads)["median_seconds"]
+    pairs = [[seconds(threads) for threads in (1, 2)] for _ in range(3)]
     one, two = (statistics.median(pair[i] for pair in pairs) for i in (0, 1))
     ratio = statistics.median(one / two for one, two in pairs)
     print(f"| {width} | {batch} | {one:.4f} | {two:.4f} | {ratio:.2f} |", flush=True)

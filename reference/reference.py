@@ -1,10 +1,11 @@
 """PyTorch reference of the joint classification-denoising model: the definition that the Rust
 implementation is checked against, and the peer that it is timed against.
 
-    python reference.py oracle OUT.safetensors [--width 8 --classes 5 --image 1x16x16 --batch 3 --seed 0 --blind
-                                --norm group|none --norm-epsilon 1e-5]
+    python reference.py oracle OUT.safetensors [--width 8 --classes 5 --image 1x16x16 --batch 3
+                                --seed 0 --blind --norm group|none --norm-epsilon 1e-5]
     python reference.py bench  [--width 64 --batch 32 --image 3x32x32 --classes 10 --dtype f32|bf16
-                                --mode eager|channels_last|compile --threads 2 --iters 7 --device cpu|cuda]
+                                --mode eager|channels_last|compile --threads 2 --iters 7
+                                --device cpu|cuda]
     python reference.py infer  [--task classify|denoise --batch 1 ...]      same options as bench
 
 Needs: torch, numpy, safetensors (PyPI). `oracle` writes every parameter, the inputs, and all that
@@ -13,15 +14,16 @@ gradient of the loss for every parameter, in float64 computed and float32 stored
 
 Notation (data in [-1, 1]; d = number of input values of one image; s = sigma_data):
     y = x + sigma * eps,   c_in = 1 / sqrt(s^2 + sigma^2),   u = c_in * y
-    log p(y, c | sigma) = -|y|^2 / (2 (s^2 + sigma^2)) + (s / sigma) * e(u, sigma) + f_c(u, sigma) + const
+    log p(y, c | sigma)
+        = -|y|^2 / (2 (s^2 + sigma^2)) + (s / sigma) * e(u, sigma) + f_c(u, sigma) + const
     score(y)   = grad_y logsumexp_c log p(y, c)            D(y)    = y + sigma^2 * score(y)
     score(y|c) = grad_y log p(y, c)                        D(y, c) = y + sigma^2 * score(y|c)
     CE  = -log softmax_c log p(y, c)
     DSM = (s^2 + sigma^2) / (s * sigma)^2 * |D(y) - x|^2 / d
 A blind model sees no sigma: c_in = 1, log p(y, c) = -|y|^2 / 2 + e(y) + f_c(y), and its loss is
     DSM = |sigma * score(y) + eps|^2 / d.
-`--norm none` replaces group normalisation by a scale and a shift of every channel; `--norm-epsilon` is what group
-normalisation adds to the variances.
+`--norm none` replaces group normalisation by a scale and a shift of every channel; `--norm-epsilon`
+is what group normalisation adds to the variances.
 """
 import argparse, json, math, time, resource
 import torch
@@ -59,7 +61,8 @@ class Block(nn.Module):
         super().__init__()
         self.conv1 = nn.Conv2d(cin, cout, 3, stride, 1, bias=False)
         self.conv2 = nn.Conv2d(cout, cout, 3, 1, 1, bias=False)
-        self.shortcut = nn.Conv2d(cin, cout, 1, stride, bias=False) if stride != 1 or cin != cout else None
+        changes = stride != 1 or cin != cout
+        self.shortcut = nn.Conv2d(cin, cout, 1, stride, bias=False) if changes else None
         self.norm = GroupNorm(cout, embedding, norm, epsilon)
 
     def forward(self, x, emb):
@@ -71,12 +74,13 @@ class Block(nn.Module):
 class GradResNet(nn.Module):
     """ResNet-18 layout made smooth. The mean-pooled output of every stage feeds both heads."""
 
-    def __init__(self, in_channels, classes, width=64, blocks=(2, 2, 2, 2), blind=False, norm="group",
-                 epsilon=1e-5):
+    def __init__(self, in_channels, classes, width=64, blocks=(2, 2, 2, 2), blind=False,
+                 norm="group", epsilon=1e-5):
         super().__init__()
         fourier, embedding = 32, 0 if blind else 64
         if not blind:
-            self.register_buffer("freqs", torch.exp(torch.linspace(math.log(0.25), math.log(16.0), fourier // 2)))
+            logs = torch.linspace(math.log(0.25), math.log(16.0), fourier // 2)
+            self.register_buffer("freqs", torch.exp(logs))
             self.embed1 = nn.Linear(fourier, embedding)
             self.embed2 = nn.Linear(embedding, embedding)
         self.blind = blind
@@ -85,7 +89,8 @@ class GradResNet(nn.Module):
         for k, n in enumerate(blocks):
             cout = width * 2**k
             self.stages.append(nn.ModuleList(
-                Block(cin if j == 0 else cout, cout, 2 if k > 0 and j == 0 else 1, embedding, norm, epsilon)
+                Block(cin if j == 0 else cout, cout, 2 if k > 0 and j == 0 else 1, embedding,
+                      norm, epsilon)
                 for j in range(n)))
             cin = cout
         features = sum(width * 2**k for k in range(len(blocks)))
@@ -108,9 +113,10 @@ class GradResNet(nn.Module):
 
 
 def joint_log_prob(net, y, sigma, sigma_data):
-    """log p(y, c | sigma) up to a constant, in two parts: what the classes share [N], and the logits f [N, classes].
-    They are kept apart: the shared part is in the thousands, and adding it to f in float32 would round the class
-    posterior away and spoil the score and, by a few percent, the gradients of the denoising loss."""
+    """log p(y, c | sigma) up to a constant, in two parts: what the classes share [N], and the
+    logits f [N, classes]. They are kept apart: the shared part is in the thousands, and adding it
+    to f in float32 would round the class posterior away and spoil the score and, by a few percent,
+    the gradients of the denoising loss."""
     sq = y.pow(2).flatten(1).sum(1)
     if net.blind:
         f, e = net(y, sigma)
@@ -147,7 +153,8 @@ def shape(text):
 def build(a, dtype=torch.float32):
     torch.manual_seed(a.seed)
     c, h, w = a.image
-    net = GradResNet(c, a.classes, a.width, tuple(a.blocks), a.blind, a.norm, a.norm_epsilon).to(dtype)
+    net = GradResNet(c, a.classes, a.width, tuple(a.blocks), a.blind, a.norm, a.norm_epsilon)
+    net = net.to(dtype)
     x = torch.rand(a.batch, c, h, w, dtype=dtype) * 2 - 1
     labels = torch.randint(0, a.classes, (a.batch,))
     eps = torch.randn(a.batch, c, h, w, dtype=dtype)
@@ -174,9 +181,11 @@ def oracle(a):
         _, e = net(u, sigma)
     out = {f"param.{k}": v for k, v in net.named_parameters()}
     out |= {f"grad.{k}": v.grad for k, v in net.named_parameters()}
-    out |= dict(x=x, eps=eps, sigma=sigma, labels=labels, logits=f, energy=e, joint=shared[:, None] + f, score=score,
-                denoised=y + s2 * score, denoised_given_label=y + s2 * cond, ce=ce[None], dsm=dsm[None])
-    out = {k: (v if v.dtype == torch.int64 else v.detach().float()).contiguous() for k, v in out.items()}
+    out |= dict(x=x, eps=eps, sigma=sigma, labels=labels, logits=f, energy=e,
+                joint=shared[:, None] + f, score=score, denoised=y + s2 * score,
+                denoised_given_label=y + s2 * cond, ce=ce[None], dsm=dsm[None])
+    single = lambda v: v if v.dtype == torch.int64 else v.detach().float()
+    out = {k: single(v).contiguous() for k, v in out.items()}
     meta = {k: str(v) for k, v in vars(a).items()}
     save_file(out, a.out, metadata=meta)
 
@@ -196,21 +205,22 @@ def median_seconds(step, iters, warmup=2, device="cpu"):
 
 
 def conv_macs(net, x, sigma):
-    macs = [0]
-    hooks = [m.register_forward_hook(lambda m, i, o: macs.__setitem__(0, macs[0] + o.numel() * m.weight[0].numel()))
-             for m in net.modules() if isinstance(m, nn.Conv2d)]
+    macs = []
+    count = lambda m, i, o: macs.append(o.numel() * m.weight[0].numel())
+    hooks = [m.register_forward_hook(count) for m in net.modules() if isinstance(m, nn.Conv2d)]
     with torch.no_grad():
         net(x, sigma)
     for h in hooks:
         h.remove()
-    return macs[0]
+    return sum(macs)
 
 
 def report(a, seconds, macs, passes):
     print(json.dumps(dict(
-        peer=f"pytorch-{torch.__version__}", mode=a.mode, dtype=a.dtype, batch=a.batch, width=a.width,
-        median_seconds=seconds, images_per_second=a.batch / seconds,
-        conv_gflop=2e-9 * passes * macs, achieved_gflops=2e-9 * passes * macs / seconds, device=a.device,
+        peer=f"pytorch-{torch.__version__}", mode=a.mode, dtype=a.dtype, batch=a.batch,
+        width=a.width, median_seconds=seconds, images_per_second=a.batch / seconds,
+        conv_gflop=2e-9 * passes * macs, achieved_gflops=2e-9 * passes * macs / seconds,
+        device=a.device,
         peak_device_bytes=torch.cuda.max_memory_allocated() if a.device == "cuda" else None,
         peak_rss_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)))
 
@@ -222,7 +232,8 @@ def prepare(a):
     net, x, labels, eps, sigma = (v.to(a.device) for v in (net, x, labels, eps, sigma))
     torch.backends.cudnn.benchmark = True
     if a.mode == "channels_last":
-        net, x = net.to(memory_format=torch.channels_last), x.contiguous(memory_format=torch.channels_last)
+        net = net.to(memory_format=torch.channels_last)
+        x = x.contiguous(memory_format=torch.channels_last)
     return net, x, labels, eps, sigma, macs
 
 
@@ -230,7 +241,8 @@ def bench(a):
     net, x, labels, eps, sigma, macs = prepare(a)
     opt = torch.optim.AdamW(net.parameters(), 1e-3)
 
-    def functional(x, labels, eps, sigma):  # torch.compile cannot trace autograd.grad: func.grad it can
+    # torch.compile cannot trace autograd.grad: func.grad it can.
+    def functional(x, labels, eps, sigma):
         s4 = sigma[:, None, None, None]
         y = x + s4 * eps
 
@@ -240,7 +252,8 @@ def bench(a):
 
         score, f = torch.func.grad(marginal, has_aux=True)(y)
         weight = (a.sigma_data**2 + sigma**2) / (a.sigma_data * sigma) ** 2
-        return F.cross_entropy(f, labels) + (weight * (y + s4**2 * score - x).pow(2).flatten(1).mean(1)).mean()
+        square = (y + s4**2 * score - x).pow(2).flatten(1).mean(1)
+        return F.cross_entropy(f, labels) + (weight * square).mean()
 
     def eager(x, labels, eps, sigma):
         ce, dsm, _ = losses(net, x, labels, eps, sigma, a.sigma_data)
@@ -263,7 +276,8 @@ def infer(a):
     y = x + sigma[:, None, None, None] * eps
 
     def classify():
-        with torch.inference_mode(), torch.autocast(a.device, torch.bfloat16, enabled=a.dtype == "bf16"):
+        half = torch.autocast(a.device, torch.bfloat16, enabled=a.dtype == "bf16")
+        with torch.inference_mode(), half:
             return joint_log_prob(net, y, sigma, a.sigma_data)[1].softmax(1)
 
     def denoise():
@@ -280,7 +294,8 @@ def infer(a):
 
 
 def main():
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    raw = argparse.RawDescriptionHelpFormatter
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
     p.add_argument("command", choices=["oracle", "bench", "infer"])
     p.add_argument("out", nargs="?", default="oracle.safetensors")
     p.add_argument("--image", type=shape)

@@ -1,16 +1,18 @@
 #!/usr/bin/env python3
-"""Attacks one of our checkpoints with independent implementations, for comparison with `miyasawa attack`.
+"""Attacks a checkpoint with independent implementations, for comparison with `miyasawa attack`.
 
     miyasawa attack MODEL --data DATA --limit N ... --dump images.safetensors --json > ours.json
-    python scripts/attacks_peer.py --reference reference.py --model MODEL --pictures images.safetensors \
-        --norm l2 --eps 0.5 --method pgd|autoattack [--steps 50] [--threads 1] [--ours ours.json]
+    python scripts/attacks_peer.py --reference reference.py --model MODEL \
+        --pictures images.safetensors --norm l2 --eps 0.5 --method pgd|autoattack \
+        [--steps 50] [--threads 1] [--ours ours.json]
 
-PGD is written here in plain PyTorch; AutoAttack is that of torchattacks (PyPI). The network is the PyTorch reference
-(reference.py, given by its path), filled with the parameters of the checkpoint, whose metadata hold the
-configuration; the images and labels are those that `--dump` wrote, in the same order. Prints one JSON document.
+PGD is written here in plain PyTorch; AutoAttack is that of torchattacks (PyPI). The network is the
+PyTorch reference (reference.py, given by its path), filled with the parameters of the checkpoint,
+whose metadata hold the configuration; the images and labels are those that `--dump` wrote, in the
+same order. Prints one JSON document.
 
-Needs: torch, safetensors, torchattacks (whose `torchvision` and `requests` are used by parts that this script does not
-import, and are replaced by empty modules where they are missing).
+Needs: torch, safetensors, torchattacks (whose `torchvision` and `requests` are used by parts that
+this script does not import, and are replaced by empty modules where they are missing).
 """
 import argparse, importlib.util, json, sys, time, types
 import torch
@@ -29,7 +31,9 @@ def load_model(reference, path):
     net, data = info["network"], info["data"]
     if net.get("kind", "gradresnet") != "gradresnet":
         sys.exit(f"{path}: a network of the kind {net['kind']}, expected a joint model")
-    model = ref.GradResNet(net["channels"], net["classes"], net["width"], tuple(net["blocks"]), net["blind"])
+    model = ref.GradResNet(
+        net["channels"], net["classes"], net["width"], tuple(net["blocks"]), net["blind"]
+    )
     model.load_state_dict(load_file(path))
     return Classifier(ref, model.eval().requires_grad_(False), data["std"], info["sigma"][0])
 
@@ -87,7 +91,12 @@ def autoattack(model, x, labels, norm, eps, classes):
     import torchattacks
 
     attack = torchattacks.AutoAttack(
-        model, norm={"l2": "L2", "linf": "Linf"}[norm], eps=eps, version="standard", n_classes=classes, seed=0
+        model,
+        norm={"l2": "L2", "linf": "Linf"}[norm],
+        eps=eps,
+        version="standard",
+        n_classes=classes,
+        seed=0,
     )
     # By default its attacks with gradients have 10 steps; the standard version has 100.
     for part in attack._autoattack.attacks:
@@ -101,18 +110,25 @@ def autoattack(model, x, labels, norm, eps, classes):
         return model(adversarial).argmax(1) == labels
 
 
+def fractions(text):
+    """`0.5,8/255` as numbers."""
+    return [float(a) / float(b or 1) for a, _, b in (v.partition("/") for v in text.split(","))]
+
+
 def main():
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    raw = argparse.RawDescriptionHelpFormatter
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
     p.add_argument("--reference", required=True)
     p.add_argument("--model", required=True)
     p.add_argument("--pictures", required=True)
     p.add_argument("--norm", choices=["l2", "linf"], required=True)
-    p.add_argument("--eps", type=lambda t: [float(a) / float(b or 1) for a, _, b in (v.partition("/") for v in t.split(","))], required=True)
+    p.add_argument("--eps", type=fractions, required=True)
     p.add_argument("--method", choices=["pgd", "autoattack"], required=True)
     p.add_argument("--steps", type=int, default=50)
     p.add_argument("--batch", type=int, default=100)
     p.add_argument("--threads", type=int, default=1)
-    p.add_argument("--ours", help="the JSON of `miyasawa attack` on the same images: differences are added")
+    ours = "the JSON of `miyasawa attack` on the same images: differences are added"
+    p.add_argument("--ours", help=ours)
     a = p.parse_args()
     torch.set_num_threads(a.threads)
     torch.manual_seed(0)
@@ -139,15 +155,24 @@ def main():
             row["robust_accuracy_last_step"] = share(last)
         rows.append(row)
     out = dict(
-        peer=f"pytorch-{torch.__version__}", model=a.model, norm=a.norm, method=a.method, count=len(x),
-        clean_accuracy=clean.float().mean().item(), rows=rows, seconds=time.perf_counter() - start, threads=a.threads,
+        peer=f"pytorch-{torch.__version__}",
+        model=a.model,
+        norm=a.norm,
+        method=a.method,
+        count=len(x),
+        clean_accuracy=clean.float().mean().item(),
+        rows=rows,
+        seconds=time.perf_counter() - start,
+        threads=a.threads,
     )
     if a.ours:
         with open(a.ours) as f:
             ours = json.load(f)
         out["ours"] = {k: ours[k] for k in ("clean_accuracy", "rows", "seconds")}
         by_eps = {round(r["eps"], 9): r["robust_accuracy"] for r in ours["rows"]}
-        out["ours_minus_peer"] = {r["eps"]: by_eps[round(r["eps"], 9)] - r["robust_accuracy"] for r in rows}
+        out["ours_minus_peer"] = {
+            r["eps"]: by_eps[round(r["eps"], 9)] - r["robust_accuracy"] for r in rows
+        }
     print(json.dumps(out, indent=1))
 
 

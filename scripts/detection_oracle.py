@@ -1,5 +1,8 @@
 #!/usr/bin/env python3
-"""Prints the numbers that the test of crates/miyasawa/src/metrics/detection.rs holds, from scikit-learn."""
+"""Prints the numbers that the test of crates/miyasawa/src/metrics/detection.rs holds.
+
+They are those of scikit-learn.
+"""
 
 import numpy as np
 import sklearn

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Writes the digits that are embedded in the library: crates/miyasawa/assets/digits-*.gz.
 
-Needs scikit-learn, which carries the UCI "Optical Recognition of Handwritten Digits" test set: 1,797 images of
-8x8 values from 0 to 16. Written as a pair of gzipped IDX files, the values as they are. Run from the repository's root.
+Needs scikit-learn, which carries the UCI "Optical Recognition of Handwritten Digits" test set:
+1,797 images of 8x8 values from 0 to 16. Written as a pair of gzipped IDX files, the values as they
+are. Run from the repository's root.
 """
 
 import gzip

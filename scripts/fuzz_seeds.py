@@ -1,4 +1,7 @@
-"""Writes the seeds of the fuzz corpora: small intact files of every format. Usage: fuzz_seeds.py FOLDER"""
+"""Writes the seeds of the fuzz corpora: small intact files of every format.
+
+Usage: fuzz_seeds.py FOLDER
+"""
 
 import gzip
 import io
@@ -21,7 +24,8 @@ def idx(*dims):
     size = 1
     for d in dims:
         size *= d
-    return struct.pack(f">BBBB{len(dims)}I", 0, 0, 8, len(dims), *dims) + bytes(i % 256 for i in range(size))
+    header = struct.pack(f">BBBB{len(dims)}I", 0, 0, 8, len(dims), *dims)
+    return header + bytes(i % 256 for i in range(size))
 
 
 def typed(code, size, *dims):
@@ -32,15 +36,18 @@ def typed(code, size, *dims):
 
 def png(width, height, colour):
     def chunk(kind, data):
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        check = struct.pack(">I", zlib.crc32(kind + data))
+        return struct.pack(">I", len(data)) + kind + data + check
 
-    channels = 3 if colour else 1
-    rows = b"".join(b"\0" + bytes((x * y * 7) % 256 for x in range(width * channels)) for y in range(height))
+    values = width * (3 if colour else 1)
+    rows = [b"\0" + bytes((x * y * 7) % 256 for x in range(values)) for y in range(height)]
     header = struct.pack(">IIBBBBB", width, height, 8, 2 if colour else 0, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"".join(rows)))
+    return b"\x89PNG\r\n\x1a\n" + body + chunk(b"IEND", b"")
 
 
-# A grey JPEG of 8x8 without a coefficient: quantisation, frame, tables of one code each, an empty scan.
+# A grey JPEG of 8x8 without a coefficient: quantisation, frame, tables of one code each, an empty
+# scan.
 JPEG = (
     b"\xff\xd8\xff\xdb\0\x43\0" + b"\x10" * 64 + b"\xff\xc0\0\x0b\x08\0\x08\0\x08\x01\x01\x11\0"
     + b"\xff\xc4\0\x14\0\x01" + b"\0" * 15 + b"\0" + b"\xff\xc4\0\x14\x10\x01" + b"\0" * 15 + b"\0"
@@ -86,19 +93,33 @@ small, grey = png(3, 2, True), png(2, 2, False)
 write("picture", "colour.png", small)
 write("picture", "grey.png", grey)
 write("picture", "grey.jpg", JPEG)
-write("picture", "colour.bmp", b"BM" + struct.pack("<IIIIiiHHIIiiII", 70, 0, 54, 40, 2, 2, 1, 24, 0, 16, 0, 0, 0, 0) + bytes(range(16)))
-write("picture", "one.gif", b"GIF89a\1\0\1\0\x80\0\0\0\0\0\xff\xff\xff,\0\0\0\0\1\0\1\0\0\2\2D\1\0;")
-tags = [(256, 3, 2), (257, 3, 2), (258, 3, 8), (259, 3, 1), (262, 3, 1), (273, 4, 8), (277, 3, 1), (278, 3, 2), (279, 4, 4)]
+bmp = struct.pack("<IIIIiiHHIIiiII", 70, 0, 54, 40, 2, 2, 1, 24, 0, 16, 0, 0, 0, 0)
+write("picture", "colour.bmp", b"BM" + bmp + bytes(range(16)))
+gif = b"GIF89a\1\0\1\0\x80\0\0\0\0\0\xff\xff\xff,\0\0\0\0\1\0\1\0\0\2\2D\1\0;"
+write("picture", "one.gif", gif)
+tags = [
+    (256, 3, 2), (257, 3, 2), (258, 3, 8), (259, 3, 1), (262, 3, 1),
+    (273, 4, 8), (277, 3, 1), (278, 3, 2), (279, 4, 4),
+]
 entries = b"".join(struct.pack("<HHII", tag, kind, 1, value) for tag, kind, value in tags)
-write("picture", "grey.tif", struct.pack("<2sHI", b"II", 42, 12) + bytes([9, 80, 160, 250]) + struct.pack("<H", 9) + entries + bytes(4))
+tiff = struct.pack("<2sHI", b"II", 42, 12) + bytes([9, 80, 160, 250])
+write("picture", "grey.tif", tiff + struct.pack("<H", 9) + entries + bytes(4))
 shard = [("0.png", small), ("0.cls", b"0"), ("1.png", grey), ("1.cls", b"1\n")]
 write("archive", "shard", tar(shard))
-write("archive", "named", tar([("a.0.png", small), ("a.0.CLS", b"cat"), ("a.1.png", grey), ("a.1.CLS", b"dog"), ("b.png", grey),
-      ("b.cls", b"cat"), ("b.seg.png", grey)]))
-write("archive", "json", tar([("0.png", small), ("0.json", b'{"label": 1}'), ("1.png", grey), ("1.json", b'{"label": 0}')]))
+named = [
+    ("a.0.png", small), ("a.0.CLS", b"cat"), ("a.1.png", grey), ("a.1.CLS", b"dog"),
+    ("b.png", grey), ("b.cls", b"cat"), ("b.seg.png", grey),
+]
+write("archive", "named", tar(named))
+labels = [
+    ("0.png", small), ("0.json", b'{"label": 1}'), ("1.png", grey), ("1.json", b'{"label": 0}'),
+]
+write("archive", "json", tar(labels))
 write("archive", "concatenated", tar(shard) + tar([("2.png", small), ("2.cls", b"0")]))
-write("archive", "parts-in-classes", tar([("a/Training/1.png", small), ("a/Testing/2.png", small), ("@eaDir/x.png", grey)]))
-write("archive", "classes", tar([("train/a/1.png", small), ("train/b/2.png", small), ("val/a/3.png", grey)]))
+parts = [("a/Training/1.png", small), ("a/Testing/2.png", small), ("@eaDir/x.png", grey)]
+write("archive", "parts-in-classes", tar(parts))
+classes = [("train/a/1.png", small), ("train/b/2.png", small), ("val/a/3.png", grey)]
+write("archive", "classes", tar(classes))
 write("archive", "long-names", tar([("c" * 120 + "/1.png", small)], tarfile.GNU_FORMAT))
 write("archive", "pax", tar([("k\u00e4tzchen/" + "d" * 110 + ".png", small)], tarfile.PAX_FORMAT))
 write("archive", "gzipped", gzip.compress(tar(shard), mtime=0))
@@ -107,19 +128,35 @@ write("classnames", "plain", b"cat\ndog, canis\n")
 write("classnames", "indexed", b"0: cat\n1: dog\n")
 write("classnames", "tabs", b"0\tn0\tcat, felis\n1\tn1\tdog\n")
 info = {
-    "network": {"channels": 1, "classes": 2, "width": 8, "blocks": [1], "blind": True, "zero_energy_head": True},
-    "data": {"name": "x", "channels": 1, "height": 8, "width": 8, "classes": ["a", "b"], "mean": 0.0, "std": 0.5},
+    "network": {
+        "channels": 1, "classes": 2, "width": 8, "blocks": [1], "blind": True,
+        "zero_energy_head": True,
+    },
+    "data": {
+        "name": "x", "channels": 1, "height": 8, "width": 8, "classes": ["a", "b"],
+        "mean": 0.0, "std": 0.5,
+    },
     "sigma": [0.02, 1.0],
     "training": {"steps": 0, "images": 0, "seed": 0, "loss_weights": [1.0, 1.0], "version": "0"},
 }
 metadata = {"miyasawa": "1", "info": json.dumps(info), "sha256": ""}
 write("checkpoint", "empty", checkpoint([], metadata))
-write("checkpoint", "some", checkpoint([("conv_in.weight", [8, 1, 3, 3]), ("class_head.bias", [2])], metadata))
-intact = [("stem.weight", [8, 1, 3, 3]), ("stages.0.0.conv1.weight", [8, 8, 3, 3]),
-          ("stages.0.0.conv2.weight", [8, 8, 3, 3]), ("stages.0.0.norm.weight", [8]), ("stages.0.0.norm.bias", [8]),
-          ("class_head.weight", [2, 8]), ("class_head.bias", [2]), ("energy_head.weight", [1, 8])]
+some = [("conv_in.weight", [8, 1, 3, 3]), ("class_head.bias", [2])]
+write("checkpoint", "some", checkpoint(some, metadata))
+intact = [
+    ("stem.weight", [8, 1, 3, 3]),
+    ("stages.0.0.conv1.weight", [8, 8, 3, 3]),
+    ("stages.0.0.conv2.weight", [8, 8, 3, 3]),
+    ("stages.0.0.norm.weight", [8]),
+    ("stages.0.0.norm.bias", [8]),
+    ("class_head.weight", [2, 8]),
+    ("class_head.bias", [2]),
+    ("energy_head.weight", [1, 8]),
+]
 write("checkpoint", "whole", checkpoint(intact, metadata))
-write("config", "one", b'seed = 1\n[data]\ntrain = "cifar10"\nsize = [8, 8]\nfit = "resize_crop"\nstream = "always"\n'
+write("config", "one", b'seed = 1\n[data]\ntrain = "cifar10"\nsize = [8, 8]\n'
+      b'fit = "resize_crop"\nstream = "always"\n'
       b"[augment]\nflip = true\nresized_crop = [0.08, 1.0]\n[network]\nblocks = [1, 2]\n")
-write("config", "two", b'[optimizer]\nname = "sgd"\nlr = 1e-3\n[eval]\nsigmas = [0.1, 1]\n[loss]\ndsm = "both"\n'
+write("config", "two", b'[optimizer]\nname = "sgd"\nlr = 1e-3\n[eval]\nsigmas = [0.1, 1]\n'
+      b'[loss]\ndsm = "both"\n'
       b'[noise]\ndistribution = "log-normal"\nmin = 0.01\n[schedule]\nsteps = 10\nepochs = 0.5\n')

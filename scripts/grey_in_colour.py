@@ -1,8 +1,10 @@
-"""Measures the noise level to condition a colour model on for a grey image: docs/reports/shipped-grey.json.
+"""Measures the noise level to condition a colour model on for a grey image.
 
-Usage: grey_in_colour.py MIYASAWA OUT.json, with $MIYASAWA_DATA; needs numpy and pillow. Grey noisy images
-(16 bits, clipped to their range) are denoised (Set12) and classified (the test part of CIFAR-10). The level
-given to the program is chosen so that the model is conditioned on FACTOR times the level of the noise.
+Makes docs/reports/shipped-grey.json.
+Usage: grey_in_colour.py MIYASAWA OUT.json, with $MIYASAWA_DATA; needs numpy and pillow. Grey noisy
+images (16 bits, clipped to their range) are denoised (Set12) and classified (the test part of
+CIFAR-10). The level given to the program is chosen so that the model is conditioned on FACTOR times
+the level of the noise.
 """
 
 import io
@@ -33,7 +35,8 @@ def grey_images(archive, step):
 
 
 def run(*arguments):
-    done = subprocess.run([PROGRAM, *arguments, "--json", "-q"], check=True, capture_output=True, text=True)
+    command = [PROGRAM, *arguments, "--json", "-q"]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
     return json.loads(done.stdout)
 
 
@@ -69,9 +72,10 @@ with tempfile.TemporaryDirectory() as folder:
             labels.append(name.split("/")[-2])
         row = []
         for factor in FACTORS:
-            answers = run("classify", "--sigma", given(sigma, factor), "--top", "1", *paths)["images"]
-            correct = [a["classes"][0]["class"] == label for a, label in zip(answers, labels, strict=True)]
-            row.append(float(np.mean(correct)))
+            level = given(sigma, factor)
+            answers = run("classify", "--sigma", level, "--top", "1", *paths)["images"]
+            pairs = zip(answers, labels, strict=True)
+            row.append(float(np.mean([a["classes"][0]["class"] == label for a, label in pairs])))
         report["accuracy"][sigma] = row
         report["pictures"] = len(labels)
 pathlib.Path(OUT).write_text(json.dumps(report, indent=1) + "\n")

@@ -3,11 +3,12 @@
 
     scripts/kills.py target/release/miyasawa --kills 50
 
-The run is on the embedded digits, with checkpoints every few steps. A third of the kills come after a random time, a
-third after a random number of steps, and a third as soon as a half-written file appears, that is during a save.
-After the last kill the run is continued to its end. Then model.safetensors, best.safetensors and the last checkpoint
-(parameters, moments, average, the running bound) must be byte-identical to the uninterrupted run's, for every
-number of threads, and metrics.jsonl must hold every step once. Exit status 1 if anything differs.
+The run is on the embedded digits, with checkpoints every few steps. A third of the kills come after
+a random time, a third after a random number of steps, and a third as soon as a half-written file
+appears, that is during a save. After the last kill the run is continued to its end. Then
+model.safetensors, best.safetensors and the last checkpoint (parameters, moments, average, the
+running bound) must be byte-identical to the uninterrupted run's, for every number of threads, and
+metrics.jsonl must hold every step once. Exit status 1 if anything differs.
 """
 import argparse
 import json
@@ -19,7 +20,12 @@ import sys
 import tempfile
 import time
 
-FILES = ["model.safetensors", "best.safetensors", "checkpoints/step-{steps:08}.safetensors", "config.toml"]
+FILES = [
+    "model.safetensors",
+    "best.safetensors",
+    "checkpoints/step-{steps:08}.safetensors",
+    "config.toml",
+]
 
 
 def command(options, out, threads, resume):
@@ -34,7 +40,8 @@ def command(options, out, threads, resume):
 
 
 def partial(out):
-    return [p for folder in (out, out / "checkpoints") if folder.exists() for p in folder.glob(".*.partial")]
+    folders = [folder for folder in (out, out / "checkpoints") if folder.exists()]
+    return [path for folder in folders for path in folder.glob(".*.partial")]
 
 
 def lines(out):
@@ -86,12 +93,15 @@ def contents(options, out):
     found = {name: (out / name.format(steps=options.steps)).read_bytes() for name in FILES}
     text = (out / "metrics.jsonl").read_text().splitlines()
     found["events and losses"] = [
-        {k: v for k, v in json.loads(line).items() if k not in ("images_per_second", "time")} for line in text]
+        {k: v for k, v in json.loads(line).items() if k not in ("images_per_second", "time")}
+        for line in text
+    ]
     return found
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
     parser.add_argument("binary")
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--steps", type=int, default=2000)
@@ -101,7 +111,8 @@ def main():
     rng, expected, bad = random.Random(options.seed), None, False
     with tempfile.TemporaryDirectory() as folder:
         for threads in options.threads:
-            intact, killed = (pathlib.Path(folder) / f"{name}-{threads}" for name in ("intact", "killed"))
+            names = (f"intact-{threads}", f"killed-{threads}")
+            intact, killed = (pathlib.Path(folder) / name for name in names)
             start = time.monotonic()
             finished(options, intact, threads)
             typical = 3 * (time.monotonic() - start) / options.kills
@@ -109,7 +120,8 @@ def main():
                 expected = contents(options, intact)
             legs = []
             while len(legs) < options.kills:
-                found = leg(options, killed, threads, ("time", "steps", "save")[len(legs) % 3], rng, typical)
+                after = ("time", "steps", "save")[len(legs) % 3]
+                found = leg(options, killed, threads, after, rng, typical)
                 if found is None:
                     sys.exit(f"the run ended after {len(legs)} kills: more --steps are needed")
                 legs.append(found)

@@ -1,5 +1,8 @@
 #!/usr/bin/env python3
-"""Prints the numbers that the tests of crates/miyasawa/src/metrics hold, from NumPy and scikit-image."""
+"""Prints the numbers that the tests of crates/miyasawa/src/metrics hold.
+
+They are those of NumPy and scikit-image.
+"""
 
 import numpy as np
 import skimage
@@ -29,14 +32,21 @@ def direct_ssim(a, b):
                 vp, vq = (w * (p - mp) ** 2).sum(), (w * (q - mq) ** 2).sum()
                 cov = (w * (p - mp) * (q - mq)).sum()
                 c1, c2 = 0.02**2, 0.06**2
-                total.append((2 * mp * mq + c1) * (2 * cov + c2) / ((mp**2 + mq**2 + c1) * (vp + vq + c2)))
+                divisor = (mp**2 + mq**2 + c1) * (vp + vq + c2)
+                total.append((2 * mp * mq + c1) * (2 * cov + c2) / divisor)
     return np.mean(total)
 
 
 for shape in [(1, 32, 32), (3, 32, 32), (3, 12, 20), (1, 11, 11)]:
     a, b = pair(*shape)
     value = structural_similarity(
-        a + 1, b + 1, data_range=2, gaussian_weights=True, sigma=1.5, use_sample_covariance=False, channel_axis=0
+        a + 1,
+        b + 1,
+        data_range=2,
+        gaussian_weights=True,
+        sigma=1.5,
+        use_sample_covariance=False,
+        channel_axis=0,
     )
     assert abs(value - direct_ssim(a, b)) < 1e-9
     print(f"SSIM {shape}: {value:.9f}")

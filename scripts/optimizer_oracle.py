@@ -1,6 +1,7 @@
-"""The numbers of the test `steps_agree_with_pytorch` in crates/miyasawa/src/train/optimizer.rs. Needs torch.
+"""The numbers of the test `steps_agree_with_pytorch` in crates/miyasawa/src/train/optimizer.rs.
 
-torch.optim.SGD adds the decay to the gradient; ours is decoupled, so it is applied by hand here.
+Needs torch. torch.optim.SGD adds the decay to the gradient; ours is decoupled, so it is applied by
+hand here.
 """
 import torch
 
@@ -34,14 +35,18 @@ def muon(g, steps=5, eps=1e-7):
     return x
 
 
-# The numbers of `two_steps_agree_with_pytorch` in crates/miyasawa/src/train/muon.rs: lr 0.1, momentum 0.9.
+# The numbers of `two_steps_agree_with_pytorch` in crates/miyasawa/src/train/muon.rs: lr 0.1,
+# momentum 0.9.
 weight, momentum = torch.zeros(2, 3, dtype=torch.double), torch.zeros(2, 3, dtype=torch.double)
 theirs = torch.nn.Parameter(torch.zeros(2, 3))
-opt = torch.optim.Muon([theirs], lr=0.1, weight_decay=0.0, momentum=0.9, adjust_lr_fn="match_rms_adamw")
+opt = torch.optim.Muon(
+    [theirs], lr=0.1, weight_decay=0.0, momentum=0.9, adjust_lr_fn="match_rms_adamw"
+)
 for g in [[1.0, -2.0, 0.5, 0.25, 1.5, -1.0], [0.5, 0.5, -1.0, 2.0, -0.25, 0.0]]:
     g = torch.tensor(g).reshape(2, 3)
     momentum = 0.9 * momentum + 0.1 * g.double()
     weight -= 0.1 * 0.2 * 3**0.5 * muon(0.9 * momentum + 0.1 * g.double())
     theirs.grad = g
     opt.step()
-print("muon    ", [f"{v:.8f}" for v in weight.flatten().tolist()], "torch", [f"{v:.4f}" for v in theirs.data.flatten().tolist()])
+ours = [f"{v:.8f}" for v in weight.flatten().tolist()]
+print("muon    ", ours, "torch", [f"{v:.4f}" for v in theirs.data.flatten().tolist()])

@@ -1,9 +1,10 @@
 """Oracles of the reference models: python3 scripts/reference_models.py [FOLDER]
 
-Defines ResNet-18 in its CIFAR form, DnCNN and the residual UNet in PyTorch with the parameter names of
-`miyasawa`, and writes for each a safetensors file with parameters, a batch, what the model answers out of training
-(`out`), and what one step of training sees: the loss, its gradients (`grad.NAME`), and the running statistics
-after it (`moved.NAME`). crates/miyasawa/tests/references.rs compares. Needs torch and safetensors.
+Defines ResNet-18 in its CIFAR form, DnCNN and the residual UNet in PyTorch with the parameter names
+of `miyasawa`, and writes for each a safetensors file with parameters, a batch, what the model
+answers out of training (`out`), and what one step of training sees: the loss, its gradients
+(`grad.NAME`), and the running statistics after it (`moved.NAME`).
+crates/miyasawa/tests/references.rs compares. Needs torch and safetensors.
 """
 
 import json
@@ -50,7 +51,8 @@ class BasicBlock(nn.Module):
 
     def forward(self, x):
         h = self.norm2(self.conv2(F.relu(self.norm1(self.conv1(x)))))
-        return F.relu(h + (self.shortcut_norm(self.shortcut(x)) if hasattr(self, "shortcut") else x))
+        beside = self.shortcut_norm(self.shortcut(x)) if hasattr(self, "shortcut") else x
+        return F.relu(h + beside)
 
 
 class ResNet(nn.Module):
@@ -140,11 +142,25 @@ def denoised(net, y, sigma, conditioned):
 
 KINDS = {"resnet18": ResNet, "dncnn": DnCnn, "unet": UNet}
 CASES = {
-    "resnet18": ((3, 9, 8), dict(kind="resnet18", channels=3, classes=5, width=4, blocks=[1, 2, 1])),
-    "dncnn": ((1, 7, 9), dict(kind="dncnn", channels=1, width=6, depth=4, bias_free=False, conditioned=False)),
-    "dncnn-free": ((3, 6, 5), dict(kind="dncnn", channels=3, width=6, depth=4, bias_free=True, conditioned=True)),
-    "unet": ((1, 13, 10), dict(kind="unet", channels=1, width=3, blocks=[1, 1, 2], bias_free=True, conditioned=True)),
-    "unet-bias": ((3, 7, 7), dict(kind="unet", channels=3, width=3, blocks=[1, 1], bias_free=False, conditioned=False)),
+    "resnet18": (
+        (3, 9, 8), dict(kind="resnet18", channels=3, classes=5, width=4, blocks=[1, 2, 1])
+    ),
+    "dncnn": (
+        (1, 7, 9),
+        dict(kind="dncnn", channels=1, width=6, depth=4, bias_free=False, conditioned=False),
+    ),
+    "dncnn-free": (
+        (3, 6, 5),
+        dict(kind="dncnn", channels=3, width=6, depth=4, bias_free=True, conditioned=True),
+    ),
+    "unet": (
+        (1, 13, 10),
+        dict(kind="unet", channels=1, width=3, blocks=[1, 1, 2], bias_free=True, conditioned=True),
+    ),
+    "unet-bias": (
+        (3, 7, 7),
+        dict(kind="unet", channels=3, width=3, blocks=[1, 1], bias_free=False, conditioned=False),
+    ),
 }
 
 

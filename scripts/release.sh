@@ -2,10 +2,11 @@
 # Makes an archive of the program for others to unpack and run: scripts/release.sh [TARGET].
 #
 # Writes dist/miyasawa-VERSION-TARGET.tar.gz and its .sha256: the stripped program with the bundled
-# model, README, CHANGELOG, the licences, those of every crate in it, and where its assets are from. TARGET is a Rust triple;
-# without one, this machine's. The same commit, toolchain and TARGET give the same bytes, in
-# whatever folder it is built: the folders of the machine are cut out of the program, entries are
-# sorted, owned by nobody, and as old as the commit. Needs Rust, a C compiler, GNU tar, Python 3.
+# model, README, CHANGELOG, the licences, those of every crate in it, and where its assets are from.
+# TARGET is a Rust triple; without one, this machine's. The same commit, toolchain and TARGET give
+# the same bytes, in whatever folder it is built: the folders of the machine are cut out of the
+# program, entries are sorted, owned by nobody, and as old as the commit. Needs Rust, a C compiler,
+# GNU tar, Python 3.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 host=$(rustc -vV | sed -n 's/^host: //p')
@@ -49,7 +50,8 @@ chmod 644 "$stage/$name/THIRD-PARTY.txt"
 
 mkdir -p dist
 tar --create --format=ustar --sort=name --owner=0 --group=0 --numeric-owner \
-  --mtime="@$(git log -1 --format=%ct)" --directory "$stage" "$name" | gzip -n9 > "dist/$name.tar.gz"
+  --mtime="@$(git log -1 --format=%ct)" --directory "$stage" "$name" |
+  gzip -n9 > "dist/$name.tar.gz"
 (cd dist && sha256sum "$name.tar.gz" > "$name.tar.gz.sha256")
 ls -l "$program" "dist/$name.tar.gz"
 cat "dist/$name.tar.gz.sha256"

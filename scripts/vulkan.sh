@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Recomputes the PyTorch oracles on a software Vulkan device: SwiftShader, from Debian's chromium-common, with
-# libvulkan1. On hardware set MIYASAWA_VULKAN=discrete (or integrated).
+# Recomputes the PyTorch oracles on a software Vulkan device: SwiftShader, from Debian's
+# chromium-common, with libvulkan1. On hardware set MIYASAWA_VULKAN=discrete (or integrated).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 if [ "${MIYASAWA_VULKAN:-software}" = software ]; then

@@ -1,8 +1,8 @@
 //! Every operation, forward and back, at the sizes of a network:
 //! `cargo bench --manifest-path bench/operations/Cargo.toml [-- FILTER]`.
 //!
-//! Convolutions count multiplications and additions of the definition as elements (so that "Gelem/s" are the effective
-//! GFLOP/s), the others the bytes that they must read and write.
+//! Convolutions count multiplications and additions of the definition as elements (so that
+//! "Gelem/s" are the effective GFLOP/s), the others the bytes that they must read and write.
 
 use std::hint::black_box;
 use std::time::Duration;
@@ -22,7 +22,8 @@ fn values(len: usize, seed: u32) -> Vec<f32> {
     (0..len).map(|_| next()).collect()
 }
 
-/// The convolutions of a network of width 32 on a part of 16 images of 32x32, and those of one image at width 64.
+/// The convolutions of a network of width 32 on a part of 16 images of 32x32, and those of one
+/// image at width 64.
 fn convolutions(c: &mut Criterion) {
     let shape = |batch, side, [in_channels, out_channels]: [usize; 2], kernel, stride| ConvShape {
         batch,
@@ -49,10 +50,18 @@ fn convolutions(c: &mut Criterion) {
     ] {
         for operands in [Operands::F32, Operands::Bf16] {
             let s = ConvShape { operands, ..s };
-            let (x, w, g) = (values(s.input_len(), 1), values(s.weight_len(), 2), values(s.output_len(), 3));
+            let (x, w) = (values(s.input_len(), 1), values(s.weight_len(), 2));
+            let g = values(s.output_len(), 3);
             let name = format!(
                 "{}x{}x{}x{} to {}, {}x{} step {}, {operands:?}",
-                s.batch, s.height, s.width, s.in_channels, s.out_channels, s.kernel, s.kernel, s.stride
+                s.batch,
+                s.height,
+                s.width,
+                s.in_channels,
+                s.out_channels,
+                s.kernel,
+                s.kernel,
+                s.stride
             );
             group.throughput(Throughput::Elements(2 * s.macs() as u64));
             group.bench_function(BenchmarkId::new("forward", &name), |b| {
@@ -73,7 +82,8 @@ fn activations(c: &mut Criterion) {
     for (batch, pixels, channels) in [(1, 16 * 16, 64), (16, 32 * 32, 32)] {
         let len = batch * pixels * channels;
         let groups = channels / 8;
-        let s = NormShape { batch, pixels, channels, groups, statistics: norm::Statistics::default() };
+        let s =
+            NormShape { batch, pixels, channels, groups, statistics: norm::Statistics::default() };
         let [h, g, v] = [1, 2, 3].map(|seed| values(len, seed));
         let (gamma, beta) = (values(batch * channels, 4), values(batch * channels, 5));
         let mut group = c.benchmark_group(format!("{batch}x{pixels}x{channels}"));

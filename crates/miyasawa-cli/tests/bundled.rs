@@ -1,5 +1,5 @@
-//! The model inside the program, used with no MODEL given, as a new user does. docs/book/src/model-card.md is
-//! its card.
+//! The model inside the program, used with no MODEL given, as a new user does.
+//! docs/book/src/model-card.md is its card.
 
 mod common;
 

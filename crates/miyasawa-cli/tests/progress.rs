@@ -277,7 +277,8 @@ fn the_line_of_progress_stays_within_the_terminal() {
     let program = env!("CARGO_BIN_EXE_miyasawa");
     let settings: Vec<String> = TINY.iter().map(|arg| format!("'{arg}'")).collect();
     let line = format!(
-        "stty cols 80 rows 24; '{program}' train --out '{out}' --set schedule.steps=300 --set eval.every=100 {}",
+        "stty cols 80 rows 24; '{program}' train --out '{out}' --set schedule.steps=300 --set \
+         eval.every=100 {}",
         settings.join(" ")
     );
     let script = Command::new("script").args(["-qec", &line, &log]).stdin(Stdio::null()).output();

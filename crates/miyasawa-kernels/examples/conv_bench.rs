@@ -73,7 +73,8 @@ fn main() {
             let work = 2.0 * s.macs() as f64;
             let rate = t.map(|t| work / t * 1e-9);
             println!(
-                "  {}x{} s{} {:3} -> {:3} at {:2}  x{times}  {:6.0} {:6.0} {:6.0}   {:7.3} {:7.3} {:7.3} ms  {a:?}",
+                "  {}x{} s{} {:3} -> {:3} at {:2}  x{times}  {:6.0} {:6.0} {:6.0}   {:7.3} {:7.3} \
+                 {:7.3} ms  {a:?}",
                 s.kernel,
                 s.kernel,
                 s.stride,

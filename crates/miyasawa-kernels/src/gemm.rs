@@ -143,7 +143,8 @@ impl<const P: usize> Kernel for Nn<P> {
             unsafe {
                 let (a, c) = (a.add(row * S::LANES), c.add(row * S::LANES));
                 if width == 2 {
-                    with_rows!(n, 2, nn_tile, (fill, a, a_block, b, c, c_block, accumulate), [1 2 3 4 5 6 7 8]);
+                    with_rows!(n, 2, nn_tile, (fill, a, a_block, b, c, c_block, accumulate),
+                    [1 2 3 4 5 6 7 8]);
                 } else {
                     with_rows!(n, 1, nn_tile, (fill, a, a_block, b, c, c_block, accumulate),
                     [1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16]);

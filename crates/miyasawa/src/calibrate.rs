@@ -135,8 +135,9 @@ const TASK: &str = "calibration";
 
 /// Measures calibration: on the clean images, at every noise level, under every attack. `at`
 /// returns the classifier at a noise level. Temperatures are fitted to every second image of each
-/// class, and everything is measured on the others, of which there must be at least one. The monitor gets
-/// the task `calibration`; the rows end where it stops the work: ask [`Monitor::stop`] whether they are all.
+/// class, and everything is measured on the others, of which there must be at least one. The
+/// monitor gets the task `calibration`; the rows end where it stops the work: ask [`Monitor::stop`]
+/// whether they are all.
 pub fn calibrate<'m>(
     at: &dyn Fn(f64) -> BoxedClassifier<'m>,
     data: &Dataset,

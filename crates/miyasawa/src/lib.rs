@@ -28,10 +28,11 @@
 //! | [`ops`] | the operations, closed under differentiation, on every device |
 //! | [`nn`] | layers with hand-written adjoints |
 //! | [`model`] | energy networks, the joint model, losses |
-//! | [`train`], [`eval`], [`attack`], [`metrics`] | training, evaluation, attacks and their measures |
+//! | [`train`], [`eval`], [`attack`], [`metrics`] | training, evaluation, attacks, their measures |
 //! | [`data`], [`image`], [`checkpoint`] | data sets, image files, model files |
 //! | [`certify`], [`calibrate`], [`ood`], [`explain`], [`trust`] | whether to trust a prediction |
-//! | [`report`], [`demo`], [`compare`], [`experiment`] | figures and pages, a demonstration, models side by side, errors of the last two |
+//! | [`report`], [`demo`], [`compare`] | figures and pages, a demonstration, models side by side |
+//! | [`experiment`] | the errors of the last two |
 //! | [`verify`], [`mod@bench`] | correctness and speed |
 //!
 //! # Features

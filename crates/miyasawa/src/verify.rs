@@ -166,8 +166,8 @@ impl Oracle {
             && shapes[2..].iter().all(|shape| shape[..] == [n]);
         if !fits {
             return Err(VerifyError::Format(format!(
-                "x, eps, sigma and labels have the shapes {shapes:?}, expected those of one batch of images \
-                 with {} channels",
+                "x, eps, sigma and labels have the shapes {shapes:?}, expected those of one batch \
+                 of images with {} channels",
                 self.config.channels
             )));
         }

@@ -2,6 +2,9 @@
 //!
 //! `MIYASAWA_WRITE=1 cargo test --release -p miyasawa --test architecture` writes it anew.
 
+#[path = "architecture/lines.rs"]
+mod lines;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};

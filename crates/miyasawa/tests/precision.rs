@@ -13,7 +13,8 @@ fn checkpoint(seed: u64) -> Checkpoint {
     let params = params::collect(&network.init(&Device::flex(), seed));
     let classes = vec!["a".to_owned(), "b".to_owned()];
     let data = serde_json::json!({
-        "name": "x", "channels": 1, "height": 4, "width": 4, "classes": classes, "mean": 0.0, "std": 0.5,
+        "name": "x", "channels": 1, "height": 4, "width": 4, "classes": classes,
+        "mean": 0.0, "std": 0.5,
     });
     let data: DataInfo = serde_json::from_value(data).unwrap();
     let network = Architecture::GradResNet(network);
@@ -35,7 +36,9 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn numbers_keep_their_first_eight_bits(seed in 0u64..100, values in proptest::collection::vec(value(), 36)) {
+    fn numbers_keep_their_first_eight_bits(
+        seed in 0u64..100, values in proptest::collection::vec(value(), 36),
+    ) {
         let mut original = checkpoint(seed);
         original.params.insert("stem.weight".to_owned(), TensorData::new(values, [4, 1, 3, 3]));
         let bytes = original.to_bytes_in(Precision::Bf16).unwrap();

@@ -31,10 +31,14 @@ use super::document::{Described, provenance};
 /// use its exact gradient. A warning reports masked gradients.
 ///
 /// Examples:
-///   miyasawa attack model.safetensors --data cifar10 --norm l2 --eps 0.25,0.5,1 --method autoattack --limit 500
-///   miyasawa attack model.safetensors --data cifar10 --norm linf --eps 2/255,8/255 --method pgd --restarts 3 --json
-///   miyasawa attack model.safetensors --data cifar10 --norm l2 --eps 0.5 --method pgd --defence denoise --sigma 0.25
-///   miyasawa attack model.safetensors --data cifar10 --norm l2 --eps 0.5 --method autoattack --out robust --resume
+#[doc = "   miyasawa attack model.safetensors --data cifar10 --norm l2 --eps 0.25,0.5,1 \
+         --method autoattack --limit 500"]
+#[doc = "   miyasawa attack model.safetensors --data cifar10 --norm linf --eps 2/255,8/255 \
+         --method pgd --restarts 3 --json"]
+#[doc = "   miyasawa attack model.safetensors --data cifar10 --norm l2 --eps 0.5 \
+         --method pgd --defence denoise --sigma 0.25"]
+#[doc = "   miyasawa attack model.safetensors --data cifar10 --norm l2 --eps 0.5 \
+         --method autoattack --out robust --resume"]
 ///
 /// A folder (--out) keeps all finished results. With --resume, more sizes or twice the --limit cost
 /// only the new work.

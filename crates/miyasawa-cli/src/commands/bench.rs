@@ -111,7 +111,8 @@ pub fn run(args: &Bench, session: &Session) -> anyhow::Result<Outcome> {
         session.print_json(&result)?;
     } else {
         outln!(
-            "{:.4} s a step, {:.1} images/s, {:.1} GFLOP/s of {:.1} GFLOP in convolutions, {} threads, {}, {}",
+            "{:.4} s a step, {:.1} images/s, {:.1} GFLOP/s of {:.1} GFLOP in convolutions, {} \
+             threads, {}, {}",
             result.median_seconds,
             result.images_per_second,
             result.achieved_gflops,

@@ -85,8 +85,8 @@ pub fn run(args: &Calibrate, session: &Session) -> Result<Outcome> {
     check_eps(args.norm.into(), &args.eps, &predictor)?;
     let set = args.measured.load(&predictor)?;
     if set.len() < 2 {
-        let text = "one image is given, expected at least two: a temperature is fitted to one half and measured on \
-                    the other";
+        let text = "one image is given, expected at least two: a temperature is fitted to one \
+                    half and measured on the other";
         return Err(WrongCall(text.into()).into());
     }
     let seed = session.seed.unwrap_or(0);

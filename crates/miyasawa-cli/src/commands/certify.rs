@@ -22,11 +22,11 @@ use super::document::Described;
 
 /// Measure certified accuracy by randomised smoothing (Cohen et al. 2019).
 ///
-/// No change shorter than the radius alters a certified prediction: the likeliest class under noise of
-/// the level --sigma, on which the model is conditioned. Noise levels are in units of the [-1, 1] range
-/// as everywhere, radii (Euclidean) in units of the [0, 1] range as in the literature: its sigma 0.25
-/// is --sigma 0.5 here. Bounds are exact (Clopper-Pearson), and wrong with a probability of at most
-/// --alpha.
+/// No change shorter than the radius alters a certified prediction: the likeliest class under noise
+/// of the level --sigma, on which the model is conditioned. Noise levels are in units of the
+/// [-1, 1] range as everywhere, radii (Euclidean) in units of the [0, 1] range as in the
+/// literature: its sigma 0.25 is --sigma 0.5 here. Bounds are exact (Clopper-Pearson), and wrong
+/// with a probability of at most --alpha.
 ///
 /// Sampling of an image stops when every radius is certified or out of reach, or abstaining is
 /// certain (--fixed makes all draws, as the paper does). The largest number of draws and an
@@ -34,7 +34,8 @@ use super::document::Described;
 ///
 /// Examples:
 ///   miyasawa certify model.safetensors --data cifar10 --sigma 0.5 --limit 200
-///   miyasawa certify model.safetensors --data cifar10 --sigma 0.5 --limit 200 --denoise --n 10000 --json
+#[doc = "   miyasawa certify model.safetensors --data cifar10 --sigma 0.5 --limit 200 --denoise \
+         --n 10000 --json"]
 #[derive(Args, Debug)]
 #[command(verbatim_doc_comment)]
 pub struct Certify {
@@ -89,8 +90,8 @@ impl Certify {
         let options = self.options(0);
         if let Some(least) = options.draws_for(0.0).filter(|least| self.n < *least) {
             return wrong(format!(
-                "--n is {}, expected at least {least}: fewer draws certify nothing at --alpha {}, even if \
-                 all agree",
+                "--n is {}, expected at least {least}: fewer draws certify nothing at --alpha {}, \
+                 even if all agree",
                 self.n, self.alpha
             ));
         }
@@ -109,8 +110,8 @@ impl Certify {
             None => "they take more noise".to_owned(),
         };
         tracing::warn!(
-            "radii {} are out of reach: with --sigma {}, --n {} and --alpha {} at most {largest:.3} can \
-             be certified; {enough}",
+            "radii {} are out of reach: with --sigma {}, --n {} and --alpha {} at most \
+             {largest:.3} can be certified; {enough}",
             names.join(", "),
             self.sigma,
             self.n,

@@ -21,7 +21,8 @@ use std::path::{Path, PathBuf};
 /// Examples:
 ///   miyasawa classify frog.jpg truck.png --top 3
 ///   miyasawa classify model.safetensors noisy.png --sigma auto
-///   miyasawa classify suspicious.png --defence average --sigma 0.2   # most robust: the mean over draws of noise
+#[doc = "   miyasawa classify suspicious.png --defence average --sigma 0.2   \
+         # most robust: the mean over draws of noise"]
 #[derive(Args, Debug)]
 #[command(verbatim_doc_comment, override_usage = "miyasawa classify [OPTIONS] [MODEL] IMAGE...")]
 pub struct Classify {

@@ -46,7 +46,8 @@ impl DefenceArgs {
         if self.defence == DefenceArg::Average && self.draws > MANY_DRAWS {
             let draws = self.draws;
             tracing::info!(
-                "--draws {draws}: {draws} forward passes through the model to classify an image once"
+                "--draws {draws}: {draws} forward passes through the model to classify an image \
+                 once"
             );
         }
         let default = if self.is_softmax() { predictor.noise_levels()[0] } else { 0.2 };

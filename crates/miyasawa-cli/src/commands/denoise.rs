@@ -29,7 +29,8 @@ use std::{
 ///
 /// Examples:
 ///   miyasawa denoise noisy.png -o clean.png
-///   miyasawa denoise photos -o clean          # a folder: its images, under their names, in their formats
+#[doc = "   miyasawa denoise photos -o clean          \
+         # a folder: its images, under their names, in their formats"]
 ///   miyasawa denoise model.safetensors noisy.png --sigma 0.2 -o clean.png
 ///   miyasawa denoise model.safetensors clean.png --add-noise 0.2 -o restored.png
 ///   scan | miyasawa denoise - -o - > clean.tif

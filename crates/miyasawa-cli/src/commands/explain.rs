@@ -27,16 +27,17 @@ const MAX_ROWS: usize = 24;
 /// error between the last two.
 ///
 /// --path follows D(y,c) - D(y) from the image until the model predicts the class: what would have
-/// to change. --jacobian shows the leading eigenvectors of the denoiser's Jacobian (it is symmetric:
-/// its singular vectors). The JSON and a second figure (NAME-dimension.png) show its effective
-/// dimension, the trace, against the noise level. Both are computed at the image with noise of the
-/// level added: without noise there is nothing to remove. With --add-noise, also 0, the
-/// eigenvectors are computed at the resulting image.
+/// to change. --jacobian shows the leading eigenvectors of the denoiser's Jacobian (it is
+/// symmetric: its singular vectors). The JSON and a second figure (NAME-dimension.png) show its
+/// effective dimension, the trace, against the noise level. Both are computed at the image with
+/// noise of the level added: without noise there is nothing to remove. With --add-noise, also 0,
+/// the eigenvectors are computed at the resulting image.
 ///
 /// Examples:
 ///   miyasawa explain model.safetensors cat.png --class dog --class frog --sigma 0.2 -o why.png
 ///   miyasawa explain model.safetensors cat.png --class all -o why.png --json
-///   miyasawa explain model.safetensors cat.png --class dog -o why.png --path way.png --jacobian kept.png
+#[doc = "   miyasawa explain model.safetensors cat.png --class dog -o why.png --path way.png \
+         --jacobian kept.png"]
 #[derive(Args, Debug)]
 #[command(
     verbatim_doc_comment,
@@ -214,8 +215,8 @@ impl Report {
         for ClassReport { of: OfClass { class, probability }, relative_error } in &self.classes {
             let probability = 100.0 * probability;
             outln!(
-                "{out}: p({class} | y) = {probability:.2}%; D(y,c) - D(y) and sigma^2 grad log p(c|y) differ by \
-                 {relative_error:.1e} of the largest value"
+                "{out}: p({class} | y) = {probability:.2}%; D(y,c) - D(y) and sigma^2 grad log \
+                 p(c|y) differ by {relative_error:.1e} of the largest value"
             );
         }
         if let Some(PathReport { class, out, reached, steps }) = &self.path {
@@ -223,7 +224,8 @@ impl Report {
                 .last()
                 .map_or((0.0, f32::NAN), |step| (step.distance, 100.0 * step.probability));
             outln!(
-                "{out}: p({class} | y) = {probability:.1}% at distance {distance:.2} after {} steps{}",
+                "{out}: p({class} | y) = {probability:.1}% at distance {distance:.2} after {} \
+                 steps{}",
                 steps.len() - 1,
                 if *reached { "" } else { "; not reached" }
             );

@@ -138,8 +138,8 @@ pub fn check_memory(path: &Path, pixels: u64) -> Result<()> {
             let giga = |bytes: u64| bytes as f64 / 1e9;
             let (name, pixels) = (path.display(), pixels as f64 / 1e6);
             anyhow::bail!(
-                "{name}: {pixels:.0} megapixels take about {:.1} GB of memory, {:.1} GB are free: cut it \
-                 into parts",
+                "{name}: {pixels:.0} megapixels take about {:.1} GB of memory, {:.1} GB are free: \
+                 cut it into parts",
                 giga(needed),
                 giga(free)
             )

@@ -61,7 +61,8 @@ impl Report {
         outln!("  classes     {}: {}", data.classes.len(), data.classes.join(", "));
         outln!("  noise       {} to {}", info.sigma[0], info.sigma[1]);
         outln!(
-            "  training    {} steps, {} images seen, seed {}, weights of CE and DSM {:?}, by version {}",
+            "  training    {} steps, {} images seen, seed {}, weights of CE and DSM {:?}, by \
+             version {}",
             training.steps,
             training.images,
             training.seed,

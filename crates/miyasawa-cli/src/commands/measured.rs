@@ -113,17 +113,17 @@ impl Measured {
         let chosen = data.parse::<DataSource>()?.choose(trained.held_out_of.as_deref())?;
         match chosen.held_out() {
             Some([held, all]) => tracing::info!(
-                "{data}: has no test part: measured on the {held} of its {all} images that training \
-                 held out"
+                "{data}: has no test part: measured on the {held} of its {all} images that \
+                 training held out"
             ),
             None if !same_set(data, trained, chosen.classes()) => {}
             None if trained.held_out_of.is_some() => tracing::warn!(
-                "{data}: is not what the model was trained on, or has changed since: training images \
-                 may be measured"
+                "{data}: is not what the model was trained on, or has changed since: training \
+                 images may be measured"
             ),
             None if !chosen.has_parts() => tracing::warn!(
-                "{data}: is what the model was trained on, and has no test part: training images are \
-                 measured"
+                "{data}: is what the model was trained on, and has no test part: training images \
+                 are measured"
             ),
             None => {}
         }
@@ -152,8 +152,8 @@ impl Measured {
             );
         }
         tracing::info!(
-            "{data}: its {found} classes ({}) are matched by name; the model may predict any of its \
-             {known} classes",
+            "{data}: its {found} classes ({}) are matched by name; the model may predict any of \
+             its {known} classes",
             shorten(chosen.classes())
         );
         Ok((chosen.in_classes(classes)?, true))
@@ -164,8 +164,8 @@ impl Measured {
         let (chosen, labelled) = self.choose_named(predictor)?;
         if !labelled && predictor.info().classifies() {
             bail!(
-                "{}: has no classes: every image is in the folder itself; put those of a class into a \
-                 subfolder of its name",
+                "{}: has no classes: every image is in the folder itself; put those of a class \
+                 into a subfolder of its name",
                 self.data
             );
         }
@@ -238,8 +238,8 @@ pub fn parse_eps(text: &str) -> Result<f64, String> {
 pub fn check_eps(norm: Norm, eps: &[f64], predictor: &Predictor) -> Result<Option<String>> {
     if let Some(eps) = eps.iter().find(|eps| norm == Norm::Linf && **eps > norm.diameter(1)) {
         let text = format!(
-            "--eps is {eps}, expected at most 1 in linf: sizes are in units of the [0, 1] range, {eps} \
-             of 255 is {eps}/255"
+            "--eps is {eps}, expected at most 1 in linf: sizes are in units of the [0, 1] range, \
+             {eps} of 255 is {eps}/255"
         );
         return Err(WrongCall(text).into());
     }

@@ -17,16 +17,18 @@ use super::document::Described;
 /// Measure out-of-distribution detection: AUROC, AUPR and FPR95 of six scores.
 ///
 /// Scores: log p(y), the norm of the score, the denoising residual, the largest probability, the
-/// energy, each at every noise level; and the profile of score norms over all levels, fitted to every second image of --data.
-/// Each should be larger for in-distribution images: an AUROC below 0.5 means that the score is
-/// larger for the others, as densities often are for simpler images. Scores that the model did not
-/// learn are left out: the residual without a denoiser, the largest probability without classes.
+/// energy, each at every noise level; and the profile of score norms over all levels, fitted to
+/// every second image of --data. Each should be larger for in-distribution images: an AUROC below
+/// 0.5 means that the score is larger for the others, as densities often are for simpler images.
+/// Scores that the model did not learn are left out: the residual without a denoiser, the largest
+/// probability without classes.
 ///
 /// Out-of-distribution images (--out-data): noise (noise:uniform, noise:gaussian), textures
 /// (gratings, checks, rings, clouds; generated from the seed), or any data set; they are converted
 /// to the model's size and channels.
 ///
-/// Example: miyasawa ood model.safetensors --data cifar10 --out-data noise --out-data textures --out-data fashion-mnist
+#[doc = " Example: miyasawa ood model.safetensors --data cifar10 --out-data noise \
+         --out-data textures --out-data fashion-mnist"]
 #[derive(Args, Debug)]
 #[command(verbatim_doc_comment)]
 pub struct Ood {
@@ -104,8 +106,8 @@ pub fn run(args: &Ood, session: &Session) -> Result<Outcome> {
     let jem = predictor.info().training.objective == ObjectiveName::Jem;
     if predictor.model().joint().is_some() && !predictor.info().denoises() && !jem {
         tracing::warn!(
-            "{}: was not trained by score matching: log p(y) and the norm of the score are those that \
-             its classifier implies",
+            "{}: was not trained by score matching: log p(y) and the norm of the score are those \
+             that its classifier implies",
             predictor.name()
         );
     }

@@ -66,8 +66,9 @@ impl Request<'_> {
             if several && !out.is_dir() && !separator && Format::of_name(out).is_some() {
                 let name = out.display();
                 return wrong(format!(
-                    "{name}: --out is an image's name, but several images are given, or a folder: expected a folder \
-                     (if it is to be one of this name, end it with {MAIN_SEPARATOR})"
+                    "{name}: --out is an image's name, but several images are given, or a folder: \
+                     expected a folder (if it is to be one of this name, end it with \
+                     {MAIN_SEPARATOR})"
                 ));
             }
             let targets =

@@ -42,8 +42,10 @@ use std::{
 ///   miyasawa train recipes/cifar10.toml --out runs/cifar10
 ///   miyasawa train --resume --out runs/cifar10
 ///   miyasawa train recipes/imagenet64.toml --dry-run
-///   miyasawa train --set data.train=photos/ --set data.size=[32,32] --set data.fit=resize --out runs/mine
-///   miyasawa train --init bundled --set data.train=photos/ --set data.size=[32,32] --set data.fit=resize \
+#[doc = "   miyasawa train --set data.train=photos/ --set data.size=[32,32] \
+         --set data.fit=resize --out runs/mine"]
+#[doc = "   miyasawa train --init bundled --set data.train=photos/ --set data.size=[32,32] \
+         --set data.fit=resize \\"]
 ///     --set optimizer.freeze='["stem","stages.0"]' --out runs/tuned
 #[derive(Args, Debug)]
 #[command(verbatim_doc_comment)]
@@ -253,8 +255,8 @@ fn compare_models(out: &Path, best: &BestEvaluation, last: u64) -> String {
         return format!("{}: of step {}, as good as the last: {score}", path.display(), best.step);
     }
     format!(
-        "{0}: of step {1}, is the better one: {score} against {of_last} of the last, averaged over the noise \
-         levels; use it as MODEL: miyasawa eval {0} --data DATA",
+        "{0}: of step {1}, is the better one: {score} against {of_last} of the last, averaged \
+         over the noise levels; use it as MODEL: miyasawa eval {0} --data DATA",
         path.display(),
         best.step
     )

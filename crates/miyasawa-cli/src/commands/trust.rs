@@ -35,7 +35,8 @@ use super::document::{UNITS, Units, provenance};
 /// can and cannot show. --limit makes the report quick, and the intervals wide. --resume continues
 /// an interrupted report; attacks, which take most of the time, continue where they stopped.
 ///
-/// Example: miyasawa trust joint.safetensors plain.safetensors --data cifar10 --limit 200 --out trust
+#[doc = " Example: miyasawa trust joint.safetensors plain.safetensors --data cifar10 --limit 200 \
+         --out trust"]
 #[derive(Args, Debug)]
 #[command(verbatim_doc_comment)]
 pub struct Trust {
@@ -44,7 +45,11 @@ pub struct Trust {
     #[command(flatten)]
     measured: Measured,
     /// Out-of-distribution images, as in `ood`; may be repeated
-    #[arg(long, value_name = "DATA", default_values_t = ["noise".to_owned(), "textures".to_owned()])]
+    #[arg(
+        long,
+        value_name = "DATA",
+        default_values_t = ["noise".to_owned(), "textures".to_owned()]
+    )]
     out_data: Vec<String>,
     /// Noise levels, in units of the [-1, 1] range
     #[arg(long, value_delimiter = ',', default_values_t = [0.02, 0.1, 0.2, 0.4, 1.0])]
@@ -53,7 +58,12 @@ pub struct Trust {
     #[arg(long, value_enum, default_value = "l2")]
     norm: NormArg,
     /// Sizes of the attacks, in units of the [0, 1] range
-    #[arg(long, value_delimiter = ',', value_parser = parse_eps, default_values_t = [0.25, 0.5, 1.0])]
+    #[arg(
+        long,
+        value_delimiter = ',',
+        value_parser = parse_eps,
+        default_values_t = [0.25, 0.5, 1.0]
+    )]
     eps: Vec<f64>,
     /// The attack
     #[arg(long, value_enum, default_value = "pgd")]

@@ -43,7 +43,8 @@ impl Report {
         if let Some(worst) = worst {
             let verdict = if self.passed { "passed" } else { "failed" };
             outln!(
-                "{}: {verdict}, {} quantities, largest relative error {:.2e} ({}), tolerance {:.0e}",
+                "{}: {verdict}, {} quantities, largest relative error {:.2e} ({}), tolerance \
+                 {:.0e}",
                 self.oracle,
                 self.quantities.len(),
                 worst.relative_error,

@@ -74,7 +74,8 @@ fn index(program: &Help, commands: &[(Vec<String>, Help)], common: &BTreeSet<Ent
     let mut rows: Vec<&Entry> = common.iter().collect();
     rows.sort_by_key(|row| order.iter().position(|entry| entry.flags == row.flags));
     text += &table("option", rows);
-    text += "\nExit status: 0 done, 1 the work failed, 2 the call was wrong, 130 after a second Ctrl-C.\n";
+    text += "\nExit status: 0 done, 1 the work failed, 2 the call was wrong, 130 after a second \
+             Ctrl-C.\n";
     text
 }
 

@@ -62,7 +62,8 @@ multiversion! {
 
 multiversion! {
     fn adamw_average_chunk(
-        k: &AdamFactors, p: &mut [f32], m: &mut [f32], v: &mut [f32], g: &[f32], average: &mut [f32],
+        k: &AdamFactors, p: &mut [f32], m: &mut [f32], v: &mut [f32], g: &[f32],
+        average: &mut [f32],
     ) {
         for ((((p, m), v), &g), average) in p.iter_mut().zip(m).zip(v).zip(g).zip(average) {
             adamw_one::<FMA>(k, p, m, v, g);
@@ -175,7 +176,9 @@ multiversion! {
 }
 
 multiversion! {
-    fn sgd_average_chunk(k: &SgdFactors, p: &mut [f32], velocity: &mut [f32], g: &[f32], average: &mut [f32]) {
+    fn sgd_average_chunk(
+        k: &SgdFactors, p: &mut [f32], velocity: &mut [f32], g: &[f32], average: &mut [f32],
+    ) {
         for (((p, velocity), &g), average) in p.iter_mut().zip(velocity).zip(g).zip(average) {
             sgd_one::<FMA>(k, p, velocity, g);
             average_one::<FMA>(k.average, average, *p);

@@ -163,7 +163,9 @@ proptest! {
     }
 
     #[test]
-    fn adjoints_scale_the_derivatives(values in prop::collection::vec((-6.0f32..6.0, -3.0f32..3.0, -3.0f32..3.0), 1..50)) {
+    fn adjoints_scale_the_derivatives(
+        values in prop::collection::vec((-6.0f32..6.0, -3.0f32..3.0, -3.0f32..3.0), 1..50),
+    ) {
         let h: Vec<f32> = values.iter().map(|v| v.0).collect();
         let g: Vec<f32> = values.iter().map(|v| v.1).collect();
         let v: Vec<f32> = values.iter().map(|v| v.2).collect();

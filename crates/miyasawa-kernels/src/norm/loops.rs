@@ -163,7 +163,8 @@ multiversion! {
             let mut acc = Sums([[0.0f32; TILE]; 5]);
             for at in (start..h.len()).step_by(row) {
                 let n = TILE.min(row - start).min(h.len() - at);
-                let (h, g, v, mu) = (&h[at..at + n], &g[at..at + n], &v[at..at + n], &mu[start..start + n]);
+                let (h, g, v) = (&h[at..at + n], &g[at..at + n], &v[at..at + n]);
+                let mu = &mu[start..start + n];
                 let kept = &mut kept[at..at + n];
                 for j in 0..n {
                     let [x, slope] = A::value_and_slope::<FMA>(h[j]);

@@ -67,7 +67,9 @@ fn threads_do_not_change_a_bit() {
 
 proptest! {
     #[test]
-    fn any_shape_agrees_with_the_definition(batch in 0usize..4, pixels in 1usize..300, channels in 1usize..80) {
+    fn any_shape_agrees_with_the_definition(
+        batch in 0usize..4, pixels in 1usize..300, channels in 1usize..80,
+    ) {
         check(batch, pixels, channels);
     }
 }

@@ -40,11 +40,15 @@ pub enum JournalError {
         /// The cause.
         source: std::io::Error,
     },
-    /// The monitor stopped the attack; the journal holds what was done, and the attack goes on with it.
+    /// The monitor stopped the attack; the journal holds what was done, and the attack goes on with
+    /// it.
     #[error("the attack was stopped")]
     Stopped,
     /// The file is of another attack.
-    #[error("{path}: is the journal of the attack {found}, expected {expected}", path = path.display())]
+    #[error(
+        "{path}: is the journal of the attack {found}, expected {expected}",
+        path = path.display()
+    )]
     Other {
         /// The file.
         path: PathBuf,
@@ -55,7 +59,8 @@ pub enum JournalError {
     },
     /// The file is the journal of an attack on other images in data of the same name.
     #[error(
-        "{path}: is the journal of other data: image {image} has the digest {found}, expected {expected}",
+        "{path}: is the journal of other data: image {image} has the digest {found}, expected \
+         {expected}",
         path = path.display()
     )]
     Images {

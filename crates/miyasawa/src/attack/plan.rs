@@ -78,8 +78,8 @@ impl Plan {
     pub fn header(&self, subject: &serde_json::Value) -> serde_json::Value {
         let Self { norm, method, steps, restarts, queries, seed, .. } = self;
         serde_json::json!({
-            "subject": subject, "norm": norm, "method": method, "steps": steps, "restarts": restarts,
-            "queries": queries, "seed": seed, "version": VERSION,
+            "subject": subject, "norm": norm, "method": method, "steps": steps,
+            "restarts": restarts, "queries": queries, "seed": seed, "version": VERSION,
         })
     }
 }
@@ -91,7 +91,8 @@ pub struct AttackRow {
     pub eps: f64,
     /// Share of all images that are classified correctly and stay so under attack.
     pub robust_accuracy: f64,
-    /// Its 95% interval ([`wilson`](crate::metrics::wilson)); none in documents of earlier versions.
+    /// Its 95% interval ([`wilson`](crate::metrics::wilson)); none in documents of earlier
+    /// versions.
     #[serde(default)]
     pub robust_interval: Option<[f64; 2]>,
     /// For each attack the number of images that it newly made misclassified, of those that this
@@ -107,7 +108,8 @@ pub struct AttackReport {
     pub count: usize,
     /// Share of the images that are classified correctly without an attack.
     pub clean_accuracy: f64,
-    /// Its 95% interval ([`wilson`](crate::metrics::wilson)); none in documents of earlier versions.
+    /// Its 95% interval ([`wilson`](crate::metrics::wilson)); none in documents of earlier
+    /// versions.
     #[serde(default)]
     pub clean_interval: Option<[f64; 2]>,
     /// A row for every size, in rising order.

@@ -197,13 +197,14 @@ impl AttackRun<'_> {
     }
 }
 
-/// Attacks a data set with every size, in the order of the plan. An image is named in the journal, and draws its random
-/// numbers, by its [index](Dataset::source_index) in the set that `data` was taken from.
-/// The monitor gets an attack's name as the task, with the values `eps` (the size that is worked on) and `remaining`
-/// (the share of all images that are still classified correctly).
+/// Attacks a data set with every size, in the order of the plan. An image is named in the journal,
+/// and draws its random numbers, by its [index](Dataset::source_index) in the set that `data` was
+/// taken from. The monitor gets an attack's name as the task, with the values `eps` (the size that
+/// is worked on) and `remaining` (the share of all images that are still classified correctly).
 ///
 /// # Errors
-/// If the journal cannot be written, or is of other images; [`JournalError::Stopped`] if the monitor stops it.
+/// If the journal cannot be written, or is of other images; [`JournalError::Stopped`] if the
+/// monitor stops it.
 ///
 /// # Panics
 /// If the images have another shape than the classifier's, or more classes.

@@ -253,8 +253,9 @@ fn certificate(
     abstain(hits, draws)
 }
 
-/// Certifies every image of a set. The monitor gets the task `certification` with the values `images` and
-/// `correct` so far; the certificates end where it stops the work: ask [`Monitor::stop`] whether they are all.
+/// Certifies every image of a set. The monitor gets the task `certification` with the values
+/// `images` and `correct` so far; the certificates end where it stops the work: ask
+/// [`Monitor::stop`] whether they are all.
 ///
 /// # Panics
 /// If `n` is 0, `alpha` is not between 0 and 1, or the images have another shape than the

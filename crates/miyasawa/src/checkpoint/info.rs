@@ -135,7 +135,8 @@ impl ModelInfo {
         let smallest = if net.is_blind() { 0.0 } else { least };
         if !(min >= smallest && min <= max && max <= most) {
             return Err(format!(
-                "noise levels from {min} to {max}, expected {smallest:e} to {most:e} in ascending order"
+                "noise levels from {min} to {max}, expected {smallest:e} to {most:e} in ascending \
+                 order"
             ));
         }
         Ok(())

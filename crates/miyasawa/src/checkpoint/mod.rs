@@ -85,8 +85,8 @@ pub enum CheckpointError {
     },
     /// The content has changed since it was written.
     #[error(
-        "checkpoint {path}: damaged: the content has hash {found}, the file says {expected} (a program that changes it on \
-         purpose must take the entry 'sha256' out of the metadata)"
+        "checkpoint {path}: damaged: the content has hash {found}, the file says {expected} (a \
+         program that changes it on purpose must take the entry 'sha256' out of the metadata)"
     )]
     Damaged {
         /// The file.

@@ -64,8 +64,8 @@ impl<'b> Opened<'b> {
     pub fn unchecked(bytes: &'b [u8], path: &Path) -> Result<Self, CheckpointError> {
         let format = |found: String| format(path, found);
         if bytes.starts_with(b"PK\x03\x04") || bytes.starts_with(b"\x80\x02") {
-            let found = "it is a file of torch.save: save the state_dict by safetensors with the metadata of the \
-                         checkpoint that it comes from";
+            let found = "it is a file of torch.save: save the state_dict by safetensors with the \
+                         metadata of the checkpoint that it comes from";
             return Err(format(found.to_owned()));
         }
         let (length, header) =
@@ -89,7 +89,7 @@ impl<'b> Opened<'b> {
     /// | the file | is |
     /// | --- | --- |
     /// | has the hash of its content | intact |
-    /// | has that hash except for metadata that this program does not write | intact, metadata added |
+    /// | has that hash without metadata of other programs | intact, metadata added |
     /// | has another hash, or none, and the header that this program writes | damaged |
     /// | the same in another program's header | edited: the hash is not of this content |
     ///

@@ -121,7 +121,8 @@ impl CompareConfig {
                 .any(|table| table.get("schedule").and_then(|s| s.get(key)).is_some())
             {
                 tracing::warn!(
-                    "{origin}: schedule.{key} is not used: the budget decides how long models are trained"
+                    "{origin}: schedule.{key} is not used: the budget decides how long models are \
+                     trained"
                 );
             }
         }
@@ -253,7 +254,8 @@ mod tests {
     }
 
     const GOOD: &str = "seeds = [1, 2]\n[budget]\nimages = 100\n[base.network]\nwidth = 8\n\
-                        [[models]]\nname = \"a\"\n[[models]]\nname = \"b\"\nset = { network.kind = \"dncnn\" }\n";
+                        [[models]]\nname = \"a\"\n[[models]]\nname = \"b\"\n\
+                        set = { network.kind = \"dncnn\" }\n";
 
     #[test]
     fn a_models_settings_override_the_base() {

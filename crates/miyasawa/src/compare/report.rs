@@ -251,8 +251,8 @@ fn models(pages: &mut Pages, comparison: &Comparison) {
         ]),
         rows: cost,
         marked: Vec::new(),
-        caption: "MACs of the convolutions. Measured: the median step of the training, its minutes for all \
-                  images seen, and inference in batches of 16."
+        caption: "MACs of the convolutions. Measured: the median step of the training, its \
+                  minutes for all images seen, and inference in batches of 16."
             .to_owned(),
     });
 }

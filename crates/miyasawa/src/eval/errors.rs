@@ -63,8 +63,8 @@ mod tests {
 
     #[test]
     fn rows_of_earlier_versions_are_read_and_their_intervals_unknown() {
-        let text = r#"{"sigma":0.1,"accuracy":0.5,"nll":1.0,"ece":0.1,"psnr":30.0,"ssim":0.9,"psnr_given_label":null,
-                      "psnr_noisy":26.0}"#;
+        let text = r#"{"sigma":0.1,"accuracy":0.5,"nll":1.0,"ece":0.1,"psnr":30.0,"ssim":0.9,
+                      "psnr_given_label":null,"psnr_noisy":26.0}"#;
         let row: EvalRow = serde_json::from_str(text).unwrap();
         assert_eq!(row.errors, RowErrors::default());
         assert_eq!(row.estimate(Quantity::PsnrGivenLabel), None);

@@ -7,7 +7,8 @@ use crate::progress::Monitor;
 use burn::tensor::Device;
 
 impl TestSet {
-    /// Evaluates a model; `None` as soon as `monitor` stops it. Images of any size measure denoising alone.
+    /// Evaluates a model; `None` as soon as `monitor` stops it. Images of any size measure
+    /// denoising alone.
     ///
     /// ```
     /// use miyasawa::data::{DataSource, OpenOptions, Part, TestSet};

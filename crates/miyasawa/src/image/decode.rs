@@ -19,7 +19,8 @@ pub enum DecodeError {
     NotAImage(String),
     /// More than [`MAX_PIXELS`] pixels; known from the header, nothing was decoded.
     #[error(
-        "expected an image of at most {MAX_PIXELS} pixels, found one of {width}x{height} (width x height)"
+        "expected an image of at most {MAX_PIXELS} pixels, found one of {width}x{height} (width x \
+         height)"
     )]
     TooLarge {
         /// Columns.

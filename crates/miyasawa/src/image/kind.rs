@@ -141,8 +141,9 @@ pub(super) fn is_tiff(bytes: &[u8]) -> bool {
 }
 
 /// The message for a camera's raw file, however it is detected.
-pub(super) const RAW: &str = "a camera raw file, which holds the sensor's values: develop it first (for example with \
-     darktable or RawTherapee) and save a TIFF of 16 bits";
+pub(super) const RAW: &str = "a camera raw file, which holds the sensor's values: develop it \
+                              first (for example with darktable or RawTherapee) and save a TIFF \
+                              of 16 bits";
 
 /// Known files that are not decoded: the offset of their signature, the signature, and the message.
 const FOREIGN: [(usize, &[u8], &str); 47] = [
@@ -206,8 +207,8 @@ const FOREIGN: [(usize, &[u8], &str); 47] = [
     ),
     (0, b"BPG\xfb", "a BPG image: convert it to PNG first"),
 ];
-const HEIC: &str = "a HEIC/HEIF image, as phones take them: convert it to JPEG or PNG first (for example with \
-     `heif-convert`), or let the phone save JPEG";
+const HEIC: &str = "a HEIC/HEIF image, as phones take them: convert it to JPEG or PNG first (for \
+                    example with `heif-convert`), or let the phone save JPEG";
 const JXL: &str = "a JPEG XL image: convert it to PNG or JPEG first (for example with `djxl`)";
 const JP2: &str =
     "a JPEG 2000 image: convert it to PNG or TIFF first (for example with `opj_decompress`)";

@@ -206,7 +206,8 @@ impl Numbers {
                 each_kind!(numbers, samples, convert => {
                     let scaled = |(i, value)| {
                         let value = convert(value);
-                        (if i % depth < channels { (value - low) / span } else { value / opaque }) as f32
+                        let is_colour = i % depth < channels;
+                        (if is_colour { (value - low) / span } else { value / opaque }) as f32
                     };
                     Samples::Float(samples.into_iter().enumerate().map(scaled).collect())
                 })

@@ -377,13 +377,19 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
 
     #[test]
-    fn damaged_files_never_panic(kind in 0usize..8, at: prop::sample::Index, to: u8, cut: Option<prop::sample::Index>) {
+    fn damaged_files_never_panic(
+        kind in 0usize..8, at: prop::sample::Index, to: u8, cut: Option<prop::sample::Index>,
+    ) {
+        const SAMPLES: [u16; 16] = [1, 2, 3, 4, 5, 6, 7, 8, 1, 2, 3, 4, 5, 6, 7, 8];
         let mut bytes = match kind {
             0..4 => described(FORMATS[kind]),
             4 => tiff::<colortype::Gray32Float>(&[&[0.0, 9.0, f32::NAN, 1.0], &[7.0; 8]], false),
             5 => tiff::<colortype::GrayI16>(&[&[-5, 9, 1, 1]], true),
-            6 => tiff::<colortype::RGBA16>(&[&[1, 2, 3, 4, 5, 6, 7, 8, 1, 2, 3, 4, 5, 6, 7, 8]], false),
-            _ => rewrite(&tiff::<colortype::Gray64Float>(&[&[0.0, 1.0, 2.0, 3.0]], false), Format::Tiff),
+            6 => tiff::<colortype::RGBA16>(&[&SAMPLES], false),
+            _ => {
+                let wide = tiff::<colortype::Gray64Float>(&[&[0.0, 1.0, 2.0, 3.0]], false);
+                rewrite(&wide, Format::Tiff)
+            }
         };
         let at = at.index(bytes.len());
         bytes[at] = to;

@@ -320,8 +320,11 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
 
     #[test]
-    fn damaged_images_never_panic(format in 0usize..7, at: prop::sample::Index, to: u8, cut: Option<prop::sample::Index>) {
-        let image = DynamicImage::ImageRgb8(ImageBuffer::from_fn(9, 7, |x, y| image::Rgb([(x * 25) as u8, (y * 30) as u8, 7])));
+    fn damaged_images_never_panic(
+        format in 0usize..7, at: prop::sample::Index, to: u8, cut: Option<prop::sample::Index>,
+    ) {
+        let colour = |x, y| image::Rgb([(x * 25) as u8, (y * 30) as u8, 7]);
+        let image = DynamicImage::ImageRgb8(ImageBuffer::from_fn(9, 7, colour));
         let mut bytes = match format {
             0 => encode(&image, ImageFormat::Png),
             1 => encode(&image, ImageFormat::Jpeg),

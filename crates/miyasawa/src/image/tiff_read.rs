@@ -185,8 +185,8 @@ impl TiffFile {
             high = if high > low { high } else { low + 1.0 };
             let half = (high - low) / 2.0;
             self.notes.push(format!(
-                "{} samples from {} to {}: black is taken as {}, white as {}, so that a noise level of 1 is {} of \
-                 the file's units",
+                "{} samples from {} to {}: black is taken as {}, white as {}, so that a noise \
+                 level of 1 is {} of the file's units",
                 kind.name(),
                 short(found.0),
                 short(found.1),

@@ -8,7 +8,8 @@ use burn::tensor::{
 /// The joint density of a noisy image `y` and its class `c` at noise level `sigma`:
 ///
 /// ```text
-/// log p(y, c | sigma) = -|y|^2 / (2 (s^2 + sigma^2)) + (s / sigma) e(u, sigma) + f_c(u, sigma) + const
+/// log p(y, c | sigma)
+///     = -|y|^2 / (2 (s^2 + sigma^2)) + (s / sigma) e(u, sigma) + f_c(u, sigma) + const
 /// u = y / sqrt(s^2 + sigma^2)
 /// ```
 ///

@@ -110,9 +110,10 @@ pub struct OodOptions {
     pub seed: u64,
 }
 
-/// Scores every image at every noise level: noise of the level is added, the same for the images of one index in
-/// every set, and the model is conditioned on the level. The monitor gets the set's name as the task; the levels
-/// end where it stops the work: ask [`Monitor::stop`] whether they are all.
+/// Scores every image at every noise level: noise of the level is added, the same for the images of
+/// one index in every set, and the model is conditioned on the level. The monitor gets the set's
+/// name as the task; the levels end where it stops the work: ask [`Monitor::stop`] whether they are
+/// all.
 pub fn scores<N: EnergyNetwork>(
     model: &JointModel<N>,
     data: &Dataset,

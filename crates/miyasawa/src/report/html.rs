@@ -178,7 +178,8 @@ impl Page {
              content=\"default-src 'none'; img-src data:; style-src 'unsafe-inline'\">\n\
              <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
              <meta name=\"color-scheme\" content=\"light dark\">\n\
-             <title>{title}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n<h1>{title}</h1>\n\
+             <title>{title}</title>\n<style>\n{STYLE}</style>\n</head>\n\
+             <body>\n<main>\n<h1>{title}</h1>\n\
              {body}</main>\n<footer>\n{footer}\n</footer>\n</body>\n</html>\n"
         )
     }

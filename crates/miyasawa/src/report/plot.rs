@@ -236,6 +236,7 @@ fn prepare(width: u32, height: u32) -> Result<(), ReportError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::{collection::vec, option, prelude::any};
 
     fn line(points: &[(f64, f64)]) -> Plot {
         Plot::new("Title", "x", "y", vec![Series::new("a", points.to_vec())])
@@ -366,15 +367,16 @@ mod tests {
 
         #[test]
         fn no_numbers_break_a_plot(
-            points in proptest::collection::vec(proptest::prelude::any::<(f64, f64)>(), 0..30),
-            x_ticks in proptest::option::of(proptest::collection::vec(proptest::prelude::any::<f64>(), 0..9)),
-            y_range in proptest::prelude::any::<Option<(f64, f64)>>(),
-            log in proptest::prelude::any::<(bool, bool)>(),
-            ends in proptest::collection::vec(proptest::prelude::any::<Option<[f64; 2]>>(), 0..30),
-            bins in proptest::option::of(proptest::collection::vec(proptest::prelude::any::<(f64, f64, u64)>(), 0..9)),
+            points in vec(any::<(f64, f64)>(), 0..30),
+            x_ticks in option::of(vec(any::<f64>(), 0..9)),
+            y_range in any::<Option<(f64, f64)>>(),
+            log in any::<(bool, bool)>(),
+            ends in vec(any::<Option<[f64; 2]>>(), 0..30),
+            bins in option::of(vec(any::<(f64, f64, u64)>(), 0..9)),
         ) {
             let histogram = bins.map(|bins| Histogram { label: "n".to_owned(), bins });
-            let mut plot = Plot { x_ticks, y_range, log_x: log.0, log_y: log.1, histogram, ..line(&points) };
+            let (log_x, log_y) = log;
+            let mut plot = Plot { x_ticks, y_range, log_x, log_y, histogram, ..line(&points) };
             plot.series[0].intervals = ends;
             render_svg(&plot, 300, 200).unwrap();
             render_png(&[plot], 1, 120, 90).unwrap();

@@ -321,7 +321,8 @@ pub(super) fn network(
     classes: usize,
 ) -> Result<Architecture, TrainError> {
     if config.network.kind == Kind::Custom {
-        let message = "network.kind is custom: a network of one's own is trained by the program that defines it";
+        let message = "network.kind is custom: a network of one's own is trained by the program \
+                       that defines it";
         return Err(TrainError::Network(message.to_owned()));
     }
     let network = config.network.architecture(channels, classes, config.dtype.operands());

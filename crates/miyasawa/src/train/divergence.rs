@@ -212,7 +212,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_bound_is_read_back_to_the_last_bit(losses in prop::collection::vec(0.0..1e6f64, 0..80)) {
+        fn a_bound_is_read_back_to_the_last_bit(
+            losses in prop::collection::vec(0.0..1e6f64, 0..80),
+        ) {
             let (_, bound) = after(losses);
             let text = serde_json::to_string(&bound).unwrap();
             prop_assert_eq!(serde_json::from_str::<LossBound>(&text).unwrap(), bound);

@@ -43,8 +43,8 @@ pub enum TrainError {
     State(#[from] ParamError),
     /// The checkpoint to start from has no parameter of this network.
     #[error(
-        "init {0}: no parameter has a name and a shape of this network; expected one trained with the \
-         same network.kind and width"
+        "init {0}: no parameter has a name and a shape of this network; expected one trained with \
+         the same network.kind and width"
     )]
     NothingToStartFrom(String),
     /// The folder holds a run already.
@@ -52,8 +52,8 @@ pub enum TrainError {
     Exists(PathBuf),
     /// The folder holds a trained model without the checkpoint that training would go on from.
     #[error(
-        "run folder {0}: holds model.safetensors and no checkpoint to go on from; choose another folder \
-         or move the model away"
+        "run folder {0}: holds model.safetensors and no checkpoint to go on from; choose another \
+         folder or move the model away"
     )]
     NoCheckpoint(PathBuf),
     /// A frozen parameter is not one of the network's, or nothing is left to learn.
@@ -85,8 +85,8 @@ pub enum TrainError {
     },
     /// The loss or gradient is not finite or beyond the bound, too often.
     #[error(
-        "step {step}: the {what} is {value:.4}, expected {}; after {rollbacks} rollbacks the run is given \
-         up{}; a lower optimizer.lr may help",
+        "step {step}: the {what} is {value:.4}, expected {}; after {rollbacks} rollbacks the run \
+         is given up{}; a lower optimizer.lr may help",
         expected(*.bound),
         saved_in(.path)
     )]

@@ -5,7 +5,7 @@
 //! | `config.toml` | the configuration, every value written out |
 //! | `model.safetensors` | the model to use: the averaged parameters at the newest checkpoint |
 //! | `best.safetensors` | the same at the best evaluation |
-//! | `checkpoints/step-NNNNNNNN.safetensors` | what a resumed run goes on from (see [`super::state`]), the last few |
+//! | `checkpoints/step-NNNNNNNN.safetensors` | the last states to resume from ([`super::state`]) |
 //! | `metrics.jsonl` | a line for every step, evaluation and return to an earlier state |
 //! | `curves.png` | losses, accuracy and PSNR so far |
 //! | `samples.png` | noisy, denoised, clean |
@@ -247,8 +247,8 @@ impl RunFiles {
     /// are passed over with a warning.
     ///
     /// # Errors
-    /// If there are states and none of them is intact; if there is a model and no state, which a new
-    /// run would replace.
+    /// If there are states and none of them is intact; if there is a model and no state, which a
+    /// new run would replace.
     pub fn newest_state(&self) -> Result<Option<(TrainState, PathBuf)>, TrainError> {
         let mut paths: Vec<PathBuf> =
             checkpoints(&self.dir)?.into_iter().map(|(_, path)| path).collect();
@@ -290,8 +290,8 @@ impl RunFiles {
     }
 }
 
-/// Removes the checkpoints and the model of the run in a folder, if there is one, so that another can
-/// start there.
+/// Removes the checkpoints and the model of the run in a folder, if there is one, so that another
+/// can start there.
 ///
 /// ```
 /// use miyasawa::train::{discard_run, has_checkpoint};

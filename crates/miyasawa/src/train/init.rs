@@ -1,4 +1,5 @@
-//! Fine-tuning: training that starts from the parameters of a trained model, some of which may stay.
+//! Fine-tuning: training that starts from the parameters of a trained model, some of which may
+//! stay.
 
 use super::{
     config::{OptimizerConfig, is_part},
@@ -56,7 +57,8 @@ pub(super) fn start_from<M: Module>(
         if random.iter().all(|name| is_head(name)) {
             let (before, now) = (before.len(), now.len());
             tracing::warn!(
-                "init {init}: other classes ({before} there, {now} here): their head starts at random"
+                "init {init}: other classes ({before} there, {now} here): their head starts at \
+                 random"
             );
         } else {
             let count = random.len();

@@ -266,7 +266,9 @@ mod tests {
         (dir, path)
     }
 
-    const LINES: &str = "{\"step\":1}\n{\"step\":2}\n{\"event\":\"eval\",\"step\":2,\"rows\":[]}\n{\"step\":3}\n{\"st";
+    const LINES: &str = "{\"step\":1}\n{\"step\":2}\n\
+                         {\"event\":\"eval\",\"step\":2,\"rows\":[]}\n\
+                         {\"step\":3}\n{\"st";
 
     #[test]
     fn what_belongs_to_the_step_is_kept() {

@@ -3,8 +3,8 @@
 use crate::random::{example_rng, stream};
 use rand::RngExt;
 
-/// A random square of `side` pixels out of every image of a batch; its position is a function of the
-/// seed, the step and the image's index in the batch.
+/// A random square of `side` pixels out of every image of a batch; its position is a function of
+/// the seed, the step and the image's index in the batch.
 pub(super) fn cut(
     x: &[f32],
     [c, h, w]: [usize; 3],

@@ -145,8 +145,8 @@ impl TrustPage<'_> {
             x: "noise level",
             y: "accuracy, %",
             keys: sigmas,
-            caption: "With the 95% interval; marked if one model exceeds all others by more than the interval of the \
-                      difference.",
+            caption: "With the 95% interval; marked if one model exceeds all others by more than \
+                      the interval of the difference.",
             value: &|m, sigma| m.at(sigma, Quantity::Accuracy),
             show: &percent_within,
             factor: 100.0,
@@ -171,8 +171,8 @@ impl TrustPage<'_> {
             x: "noise level",
             y: "PSNR, dB",
             keys: sigmas,
-            caption: "Mean \u{b1} standard error over the images, with the peak-to-peak range 2; a dash where a model was not \
-                      trained to denoise.",
+            caption: "Mean \u{b1} standard error over the images, with the peak-to-peak range 2; \
+                      a dash where a model was not trained to denoise.",
             value: &psnr,
             show: &|e| with_error(e.value, standard_error(e), 2, " dB"),
             factor: 1.0,

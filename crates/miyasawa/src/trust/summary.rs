@@ -293,9 +293,10 @@ pub(super) fn limits(models: &[Trust], options: &TrustOptions, data: &str) -> Ve
             attack_name(options)
         );
     }
-    let how = "Intervals: Wilson's score interval for shares; for the area under the ROC curve that of Newcombe with the \
-               standard error of Hanley and McNeil; for PSNR 1.96 standard errors over the images. The interval of a \
-               difference treats both measurements as independent (Newcombe's hybrid score interval), which is \
+    let how = "Intervals: Wilson's score interval for shares; for the area under the ROC curve \
+               that of Newcombe with the standard error of Hanley and McNeil; for PSNR 1.96 \
+               standard errors over the images. The interval of a difference treats both \
+               measurements as independent (Newcombe's hybrid score interval), which is \
                conservative for models measured on the same images.";
     vec![known, not, how.to_owned()]
 }

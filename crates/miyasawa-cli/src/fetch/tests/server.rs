@@ -102,7 +102,8 @@ fn answer(
     let part = |from: usize| match range {
         None => entire(bytes.len()),
         Some(_) => format!(
-            "HTTP/1.1 206 Partial\r\nContent-Range: bytes {from}-{}/{}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+            "HTTP/1.1 206 Partial\r\nContent-Range: bytes {from}-{}/{}\r\n\
+             Content-Length: {}\r\nConnection: close\r\n\r\n",
             bytes.len() - 1,
             bytes.len(),
             bytes.len() - from
@@ -115,7 +116,9 @@ fn answer(
     let rest = &bytes[from..];
     match reply {
         Reply::Right => stream.write_all(&[part(from).as_bytes(), rest].concat()),
-        Reply::Cut(n) => stream.write_all(&[part(from).as_bytes(), &rest[..n.min(rest.len())]].concat()),
+        Reply::Cut(n) => {
+            stream.write_all(&[part(from).as_bytes(), &rest[..n.min(rest.len())]].concat())
+        }
         Reply::Stall(n) => {
             stream.write_all(&[part(from).as_bytes(), &rest[..n]].concat())?;
             stream.flush()?;
@@ -130,13 +133,16 @@ fn answer(
             stream.write_all(&[part(from).as_bytes(), &wrong].concat())
         }
         Reply::Redirect(to) => stream.write_all(
-            format!("HTTP/1.1 302 Found\r\nLocation: {to}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
-                .as_bytes(),
+            format!(
+                "HTTP/1.1 302 Found\r\nLocation: {to}\r\n\
+                 Content-Length: 0\r\nConnection: close\r\n\r\n"
+            )
+            .as_bytes(),
         ),
         Reply::Status(code) => stream.write_all(status(code).as_bytes()),
         Reply::Huge => stream.write_all(entire(1 << 40).as_bytes()),
-        Reply::Unsized(n) => {
-            stream.write_all(&[&b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"[..], &bytes[..n]].concat())
-        }
+        Reply::Unsized(n) => stream.write_all(
+            &[&b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"[..], &bytes[..n]].concat(),
+        ),
     }
 }

@@ -7,9 +7,9 @@
 //! other pair's square the rows of the matrices are
 //!
 //! ```text
-//! input   Bᵀ: (d4 - Q d2) ± p (d3 - Q d1)       0: d4 - 5/2 d2 + d0;   ∞: d5 - 5/2 d3 + d1
-//! weight  G:  (g0 + P g2 ± p g1) / N            0: g0;   ∞: g2;   N = 2P(P - Q), that is -3/2 and 6
-//! output  Aᵀ: y_i = sum of p^i m_p              0 counts for y0, ∞ for y3
+//! input   Bᵀ: (d4 - Q d2) ± p (d3 - Q d1)     0: d4 - 5/2 d2 + d0;   ∞: d5 - 5/2 d3 + d1
+//! weight  G:  (g0 + P g2 ± p g1) / N          0: g0;   ∞: g2;   N = 2P(P - Q), that is -3/2 and 6
+//! output  Aᵀ: y_i = sum of p^i m_p            0 counts for y0, ∞ for y3
 //! ```
 //!
 //! Stride 2: outputs `y_i = D_i g0 + D_{i+1} g2 + E_i g1` of the inputs `D` at odd and `E` at even

@@ -240,8 +240,8 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
     fn any_shape_agrees_with_the_formulas(
-        batch in 1usize..4, pixels in 8usize..80, groups in 1usize..5, width in 1usize..20, gelu: bool,
-        by in 0usize..3,
+        batch in 1usize..4, pixels in 8usize..80, groups in 1usize..5, width in 1usize..20,
+        gelu: bool, by in 0usize..3,
     ) {
         check(&case_by(STATISTICS[by], (batch, pixels, groups * width, groups), gelu), gelu);
     }

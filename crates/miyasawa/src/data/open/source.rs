@@ -17,7 +17,7 @@ use crate::data::set::image_files::ImageFiles;
 /// | --- | --- |
 /// | `digits` | the embedded handwritten digits, 1x8x8 |
 /// | `fashion-mnist[:DIR]`, `mnist[:DIR]` | four IDX files, gzipped or not |
-/// | `cifar10[:DIR]`, `cifar100[:DIR]` | binary files, in `cifar-*-binary.tar.gz`, or tars of classes |
+/// | `cifar10[:DIR]`, `cifar100[:DIR]` | binary files, `cifar-*-binary.tar.gz`, tars of classes |
 /// | `tiny-imagenet[:DIR]` | `tiny-imagenet-200` as its archive unpacks |
 /// | a path | see [`DataSource::open`] |
 ///

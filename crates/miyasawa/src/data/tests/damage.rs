@@ -120,23 +120,33 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]
 
     #[test]
-    fn idx_round_trip_and_every_truncation(n in 1usize..4, h in 1usize..4, w in 1usize..4, seed: u8, gz: bool) {
-        let values: Vec<u8> = (0..n * h * w).map(|i| (i as u8).wrapping_mul(37).wrapping_add(seed)).collect();
+    fn idx_round_trip_and_every_truncation(
+        n in 1usize..4, h in 1usize..4, w in 1usize..4, seed: u8, gz: bool,
+    ) {
+        let value = |i: usize| (i as u8).wrapping_mul(37).wrapping_add(seed);
+        let values: Vec<u8> = (0..n * h * w).map(value).collect();
         let plain = idx(&[n as u32, h as u32, w as u32], &values);
         let bytes = if gz { gzip(&plain) } else { plain };
-        let path = Path::new("x");
-        let parsed = idx_format::parse(path, gzip::from_bytes(&bytes), idx_format::IdxContent::Images).unwrap();
+        let parse = |bytes: &[u8]| {
+            let content = idx_format::IdxContent::Images;
+            idx_format::parse(Path::new("x"), gzip::from_bytes(bytes), content)
+        };
+        let parsed = parse(&bytes).unwrap();
         prop_assert_eq!((parsed.dims, parsed.values), (vec![n, h, w], values));
         for cut in 0..bytes.len() {
             // What follows the last value in a gzip file is its check sum, which is read too.
-            prop_assert!(idx_format::parse(path, gzip::from_bytes(&bytes[..cut]), idx_format::IdxContent::Images).is_err(), "{}", cut);
+            prop_assert!(parse(&bytes[..cut]).is_err(), "{}", cut);
         }
     }
 
     #[test]
-    fn cifar_round_trip_and_truncation(labels in prop::collection::vec(0u8..10, 1..4), cut in 0usize..9300) {
+    fn cifar_round_trip_and_truncation(
+        labels in prop::collection::vec(0u8..10, 1..4), cut in 0usize..9300,
+    ) {
         let bytes: Vec<u8> = labels.iter().flat_map(|&l| record(&[l], l * 3)).collect();
-        let parse = |bytes: &[u8]| cifar::parse("x", cifar::CifarVariant::Ten, &[(PathBuf::from("x"), bytes)]);
+        let parse = |bytes: &[u8]| {
+            cifar::parse("x", cifar::CifarVariant::Ten, &[(PathBuf::from("x"), bytes)])
+        };
         let data = parse(&bytes).unwrap();
         prop_assert_eq!(data.labels(), labels.iter().map(|&l| u32::from(l)).collect::<Vec<_>>());
         prop_assert_eq!(data.image(labels.len() - 1), vec![labels[labels.len() - 1] * 3; 3072]);
@@ -145,10 +155,15 @@ proptest! {
     }
 
     #[test]
-    fn random_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..2000), magic in 0usize..5) {
-        let headers: [&[u8]; 5] = [&[], &[0, 0, 8, 3], &[0x1f, 0x8b, 8, 0], b"\xff\xd8\xff\xe0", b"\x89PNG\r\n\x1a\n"];
+    fn random_bytes_never_panic(
+        bytes in prop::collection::vec(any::<u8>(), 0..2000), magic in 0usize..5,
+    ) {
+        let headers: [&[u8]; 5] = [
+            &[], &[0, 0, 8, 3], &[0x1f, 0x8b, 8, 0], b"\xff\xd8\xff\xe0", b"\x89PNG\r\n\x1a\n",
+        ];
         let bytes = [headers[magic], &bytes].concat();
-        let dir = folder(&[("x.tar", bytes.clone()), ("images.idx3", bytes.clone()), ("labels.idx1", bytes.clone()), ("x.bin", bytes.clone()), ("a/x.png", bytes)]);
+        let names = ["x.tar", "images.idx3", "labels.idx1", "x.bin", "a/x.png"];
+        let dir = folder(&names.map(|name| (name, bytes.clone())));
         for name in ["x.tar", "images.idx3", "x.bin", "a"] {
             prop_assert!(load(dir.path().join(name), Part::Train).is_err());
         }

@@ -50,7 +50,8 @@ fn what_is_written_reads_back_and_an_old_description_is_a_gradresnet() {
         assert!(text.starts_with(&format!("{{\"kind\":\"{}\"", architecture.kind())), "{text}");
         assert_eq!(serde_json::from_str::<Architecture>(&text).unwrap(), architecture);
     }
-    let old = r#"{"channels":1,"classes":10,"width":8,"blocks":[1],"blind":true,"zero_energy_head":true}"#;
+    let old = r#"{"channels":1,"classes":10,"width":8,"blocks":[1],
+        "blind":true,"zero_energy_head":true}"#;
     assert_eq!(serde_json::from_str::<Architecture>(old).unwrap().kind(), Kind::GradResNet);
     for wrong in [r#"{"kind":"vit"}"#, r#"{"kind":"dncnn","channels":1}"#, "{}", "[]"] {
         assert!(serde_json::from_str::<Architecture>(wrong).is_err(), "{wrong}");
@@ -78,7 +79,8 @@ fn the_number_of_values_is_counted_without_allocating() {
 /// A network that would take terabytes, claimed by a file of a few kilobytes.
 #[test]
 fn nothing_is_allocated_for_what_is_not_there() {
-    let text = r#"{"channels":1,"classes":1,"width":1024,"blocks":[65536],"blind":true,"zero_energy_head":true}"#;
+    let text = r#"{"channels":1,"classes":1,"width":1024,"blocks":[65536],
+        "blind":true,"zero_energy_head":true}"#;
     let hostile: Architecture = serde_json::from_str(text).unwrap();
     assert_eq!(hostile.validate(), Ok(()));
     let value = |shape: Vec<usize>| TensorData::zeros::<f32, _>(shape);
@@ -103,19 +105,23 @@ fn hostile_numbers_are_refused() {
         // 11 channels are one group, 22 are two, 44 would be five; 7 channels make 28 in the third
         // stage, three groups.
         (
-            r#"{"channels":1,"classes":10,"width":11,"blocks":[1,1,1],"blind":true,"zero_energy_head":true}"#,
+            r#"{"channels":1,"classes":10,"width":11,"blocks":[1,1,1],
+                "blind":true,"zero_energy_head":true}"#,
             "44 channels",
         ),
         (
-            r#"{"channels":1,"classes":10,"width":7,"blocks":[1,1,1],"blind":true,"zero_energy_head":true}"#,
+            r#"{"channels":1,"classes":10,"width":7,"blocks":[1,1,1],
+                "blind":true,"zero_energy_head":true}"#,
             "28 channels",
         ),
         (
-            r#"{"kind":"unet","channels":3,"width":99999999,"blocks":[1],"bias_free":true,"conditioned":true}"#,
+            r#"{"kind":"unet","channels":3,"width":99999999,"blocks":[1],
+                "bias_free":true,"conditioned":true}"#,
             "width",
         ),
         (
-            r#"{"kind":"dncnn","channels":3,"width":8,"depth":1,"bias_free":true,"conditioned":true}"#,
+            r#"{"kind":"dncnn","channels":3,"width":8,"depth":1,
+                "bias_free":true,"conditioned":true}"#,
             "depth",
         ),
     ] {

@@ -201,15 +201,18 @@ mod tests {
             let t = step as f64 / steps as f64;
             let wobble = 1.0 + 0.25 * ((step * 7919 % 997) as f64 / 997.0 - 0.5);
             lines.push(json!({
-                "step": step, "epoch": 3.0 * t, "loss": 1.0, "ce": (2.2 * (-3.0 * t).exp() + 0.15) * wobble,
-                "dsm": (0.9 * (-20.0 * t).exp() + 0.11) * wobble, "accuracy": (0.1 + 0.8 * t.powf(0.3)) * wobble.min(1.0),
+                "step": step, "epoch": 3.0 * t, "loss": 1.0,
+                "ce": (2.2 * (-3.0 * t).exp() + 0.15) * wobble,
+                "dsm": (0.9 * (-20.0 * t).exp() + 0.11) * wobble,
+                "accuracy": (0.1 + 0.8 * t.powf(0.3)) * wobble.min(1.0),
                 "lr": 2e-3 * 0.5 * (1.0 + (std::f64::consts::PI * t).cos()) * (20.0 * t).min(1.0),
                 "grad_norm": (12.0 * (-30.0 * t).exp() + 0.4) * wobble, "images_per_second": 512.0,
             }));
             if step % (steps / 4).max(1) == 0 {
                 let row = |sigma: f64| {
                     json!({
-                        "sigma": sigma, "accuracy": 0.9 * t.powf(0.2) - 0.1 * sigma, "nll": 0.4, "ece": 0.02,
+                        "sigma": sigma, "accuracy": 0.9 * t.powf(0.2) - 0.1 * sigma,
+                        "nll": 0.4, "ece": 0.02,
                         "psnr": 31.0 - 15.0 * (sigma - 0.1) - 2.0 * (1.0 - t), "ssim": 0.9,
                         "psnr_given_label": 31.2, "psnr_noisy": 20.0,
                     })
@@ -280,9 +283,10 @@ mod tests {
                 json!({"step": "one", "ce": 1.0}),
                 json!({"ce": 1.0}),
             ],
-            vec![
-                json!({"step": 1, "ce": null, "dsm": 0.0, "accuracy": 0.0, "lr": 0.0, "grad_norm": null}),
-            ],
+            vec![json!({
+                "step": 1, "ce": null, "dsm": 0.0, "accuracy": 0.0, "lr": 0.0,
+                "grad_norm": null,
+            })],
             vec![
                 json!({"event": "eval", "step": 1}),
                 json!({"event": "eval", "step": 1, "rows": [{}, 3]}),

@@ -22,8 +22,8 @@ pub enum OptimizerName {
 pub struct OptimizerConfig {
     /// `muon`, `adamw` or `sgd`.
     pub name: OptimizerName,
-    /// Largest learning rate; what suits Muon is several times what suits AdamW (the book's Ablations:
-    /// 1e-2 and 2e-3).
+    /// Largest learning rate; what suits Muon is several times what suits AdamW (the book's
+    /// Ablations: 1e-2 and 2e-3).
     pub lr: f64,
     /// Decoupled weight decay of weights with two dimensions or more.
     pub weight_decay: f64,

@@ -57,9 +57,9 @@ pub(super) fn check_images<M: Learner>(
     Ok(())
 }
 
-/// The value in a checkpoint instead of a digest once images that are held out now may
-/// have been trained on before. It is the digest of no set, so that all of the set is measured, with
-/// a warning every time.
+/// The value in a checkpoint instead of a digest once images that are held out now may have been
+/// trained on before. It is the digest of no set, so that all of the set is measured, with a
+/// warning every time.
 const TRAINED_ON: &str = "changed";
 
 /// The digest of the set that a tenth is held out of, where that tenth was held out from the
@@ -74,12 +74,13 @@ pub(super) fn held_out_of<M: Learner>(trainer: &Trainer<M>, state: &TrainState) 
             return Some(now.clone());
         }
         (_, Some(_)) => tracing::warn!(
-            "{}: has changed: images held out now may have been trained on before; all of the set will \
-             be measured, with a warning each time",
+            "{}: has changed: images held out now may have been trained on before; all of the set \
+             will be measured, with a warning each time",
             found.name
         ),
         (Some(_), None) => tracing::warn!(
-            "{}: was one set of which a tenth was held out: what is tested on now may have been trained on before",
+            "{}: was one set of which a tenth was held out: what is tested on now may have been \
+             trained on before",
             found.name
         ),
     }
@@ -103,8 +104,8 @@ pub(super) fn warn_of_changes<M: Learner>(trainer: &Trainer<M>, state: &TrainSta
     let (found, saved) = (&trainer.info.data, &state.info.data);
     if !same_images(found, saved) {
         tracing::warn!(
-            "{}: mean {:.6} and standard deviation {:.6}, the run so far had {:.6} and {:.6}, and keeps them: other images, \
-             or another sample of a stream",
+            "{}: mean {:.6} and standard deviation {:.6}, the run so far had {:.6} and {:.6}, and \
+             keeps them: other images, or another sample of a stream",
             found.name,
             found.mean,
             found.std,

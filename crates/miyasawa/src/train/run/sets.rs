@@ -138,8 +138,8 @@ impl Sets {
             return Err(TrainError::Mismatch(message));
         }
         tracing::warn!(
-            "{name}: every image is of one class ({class}): the model will denoise and not classify; {way} \
-             (data.unlabelled=true says that none are meant)"
+            "{name}: every image is of one class ({class}): the model will denoise and not \
+             classify; {way} (data.unlabelled=true says that none are meant)"
         );
         Ok(())
     }
@@ -177,8 +177,9 @@ fn named(
         return Ok(test);
     }
     if test.is_unlabelled() {
-        let message = "data.test has no classes: every image lies in the folder itself; put those of a class into a \
-                       subfolder of its name, or set data.unlabelled=true to train a denoiser alone";
+        let message = "data.test has no classes: every image lies in the folder itself; put those \
+                       of a class into a subfolder of its name, or set data.unlabelled=true to \
+                       train a denoiser alone";
         return Err(TrainError::Mismatch(message.to_owned()));
     }
     if test.unknown(train.classes()).is_empty() {

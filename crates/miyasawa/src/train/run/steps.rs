@@ -310,7 +310,9 @@ impl<'t, M: Learner> Run<'t, M> {
         }
         self.best = Some(self.best.map_or(score, |best| best.max(score)));
         let [ce, dsm] = test_losses(&rows, info);
-        let line = serde_json::json!({ "event": "eval", "step": now.step, "rows": rows, "ce": ce, "dsm": dsm });
+        let line = serde_json::json!({
+            "event": "eval", "step": now.step, "rows": rows, "ce": ce, "dsm": dsm,
+        });
         self.log.push(&line)?;
         observer.evaluation(now.step, &rows);
         (self.rows, self.evaluated) = (rows, Some(now.step));

@@ -37,7 +37,8 @@ fn model(clean: f64, confidence: f32, kept: f64, gain: f64) -> Trust {
     };
     let level = |sigma: f64, gain: f64| -> EvalRow {
         let row = serde_json::json!({
-            "sigma": sigma, "accuracy": clean - sigma, "accuracy_interval": wilson(clean - sigma, COUNT),
+            "sigma": sigma, "accuracy": clean - sigma,
+            "accuracy_interval": wilson(clean - sigma, COUNT),
             "psnr": 20.0 + gain, "psnr_error": 0.1, "psnr_noisy": 20.0,
         });
         serde_json::from_value(row).unwrap()
