@@ -24,7 +24,7 @@ spec.loader.exec_module(reference)
 
 setting = argparse.Namespace(
     image=(3, 32, 32), width=a.width, classes=10, batch=a.batch, blocks=[2, 2, 2, 2],
-    blind=False, seed=0, sigma_data=0.5)
+    blind=False, norm="group", norm_epsilon=1e-5, seed=0, sigma_data=0.5)
 net, x, labels, eps, sigma = reference.build(setting)
 y = x + sigma[:, None, None, None] * eps
 macs = reference.conv_macs(net, y, sigma)

@@ -50,7 +50,7 @@ pub struct RobustRow {
     pub eps: f64,
     /// Share of the images that are classified correctly and stay so under attack.
     pub robust_accuracy: f64,
-    /// Its 95% interval ([`wilson`]); none in results of earlier versions.
+    /// Its 95% interval ([`wilson`](crate::metrics::wilson)); none in results of earlier versions.
     #[serde(default)]
     pub robust_interval: Option<[f64; 2]>,
 }
