@@ -58,6 +58,10 @@ pub mod stream {
     pub const PATCH: u64 = 26;
     /// Contrasts of low-contrast images.
     pub const CONTRAST: u64 = 27;
+    /// Which images are made grey.
+    pub const GREY: u64 = 28;
+    /// Which noisy images are rounded and clipped.
+    pub const STORED: u64 = 29;
 }
 
 /// The random numbers of one example in one epoch, for one purpose (`stream`).

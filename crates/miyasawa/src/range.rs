@@ -33,6 +33,16 @@ pub fn from_unit(value: f32) -> f32 {
     2.0 * value - 1.0
 }
 
+/// The luma of a colour (ITU-R BT.601).
+///
+/// ```
+/// assert_eq!(miyasawa::range::luma([1.0, 0.0, 0.0]), 0.299);
+/// ```
+#[inline]
+pub fn luma([red, green, blue]: [f32; 3]) -> f32 {
+    0.299 * red + 0.587 * green + 0.114 * blue
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -157,6 +157,16 @@ pub struct TrainingInfo {
     /// How a joint density was learned.
     #[serde(default)]
     pub objective: ObjectiveName,
+    /// Share of the images that were made grey, with the same noise in all channels.
+    #[serde(default, skip_serializing_if = "is_none_of_them")]
+    pub grey: f64,
+    /// Share of the noisy images that were rounded and clipped as files of 8 bits hold them.
+    #[serde(default, skip_serializing_if = "is_none_of_them")]
+    pub stored: f64,
     /// Version of this program.
     pub version: String,
+}
+
+fn is_none_of_them(share: &f64) -> bool {
+    *share == 0.0
 }

@@ -48,6 +48,9 @@ pub struct OpenOptions {
     pub limit: Option<usize>,
     /// In memory or streamed.
     pub stream: Streaming,
+    /// Side of the random squares that are cut out of the images, which then may have any sizes;
+    /// those that are smaller are left out. Evaluation sees the square in the middle.
+    pub patch: Option<usize>,
     /// Whether crops of the stored images will be asked for
     /// ([`Augment::resized_crop`](super::Augment::resized_crop)), so that resized ones in memory
     /// will not do.
@@ -71,6 +74,7 @@ impl Default for OpenOptions {
             channels: None,
             limit: None,
             stream: Streaming::Auto,
+            patch: None,
             originals: false,
             max_corrupt: 100,
             skip_corrupt: false,
@@ -84,7 +88,7 @@ impl OpenOptions {
     /// same geometry, all images, corrupt ones left out.
     pub fn for_test(&self, train: Geometry) -> Self {
         Self {
-            size: Some(train.size()),
+            size: if self.patch.is_some() { self.size } else { Some(train.size()) },
             channels: Some(train.channels),
             limit: None,
             originals: false,
@@ -110,6 +114,9 @@ impl OpenOptions {
         }
         if let Some((height, width)) = self.size.filter(|&(h, w)| h == 0 || w == 0) {
             return problem("a size of at least 1x1", format!("{height}x{width}"));
+        }
+        if self.patch == Some(0) {
+            return problem("patches of at least 1x1", "0".to_owned());
         }
         if self.limit == Some(0) {
             return problem("a limit of at least 1", "0".to_owned());

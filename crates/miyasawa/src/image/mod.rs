@@ -79,7 +79,7 @@ pub(crate) use {
 pub(in crate::image) use {numbers::Scale, tiff_read::TiffFile};
 
 use crate::random::evaluation_noise;
-use crate::range::normalise;
+use crate::range::{luma, normalise};
 
 /// The number of bits with which a value is stored in a file, if its format can hold them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -312,11 +312,7 @@ impl Image {
             (3, 1) => {
                 let (red, rest) = self.values.split_at(self.height * self.width);
                 let (green, blue) = rest.split_at(red.len());
-                red.iter()
-                    .zip(green)
-                    .zip(blue)
-                    .map(|((r, g), b)| 0.299 * r + 0.587 * g + 0.114 * b)
-                    .collect()
+                red.iter().zip(green).zip(blue).map(|((r, g), b)| luma([*r, *g, *b])).collect()
             }
             _ => self.values.clone(),
         };

@@ -21,9 +21,9 @@ const GREY_IN_COLOUR: f64 = 1.55;
 
 /// Computes the noise level to condition a model on, for an image of `channels` channels with noise
 /// of the level `sigma`: larger where a grey image goes through a colour model as three equal
-/// channels, within the levels that it was trained on.
+/// channels, within the levels that it was trained on, unless it has learned from such images.
 pub fn conditioning_sigma(info: &ModelInfo, channels: usize, sigma: f64) -> f64 {
-    if channels == 1 && info.data.channels == 3 {
+    if channels == 1 && info.data.channels == 3 && info.training.grey == 0.0 {
         (GREY_IN_COLOUR * sigma).min(info.sigma[1]).max(sigma)
     } else {
         sigma
@@ -37,7 +37,8 @@ pub fn conditioning_sigma(info: &ModelInfo, channels: usize, sigma: f64) -> f64 
 ///   [`conditioning_sigma`], and stays grey, also if it is stored with three equal channels; a
 ///   colour image goes through a grey model channel by channel.
 /// * Where values were clipped at the ends of the range, as files do, they are first replaced by
-///   the mean of the values that may have been clipped.
+///   the mean of the values that may have been clipped, unless the model has learned from such
+///   values.
 /// * Below the smallest level of the training, `min`, the correction is that of `min`, shortened:
 ///   `y + (sigma/min)^2 (D_min(y) - y)`, which is the formula of Tweedie with the score at `min`;
 ///   at 0 the image stays as it is. Above the largest it is that of the largest.
@@ -142,7 +143,11 @@ struct Input {
 
 impl Input {
     fn new(info: &ModelInfo, noisy: &Image, sigma: f64) -> Result<Self, ImageError> {
-        let y = clipping::unclipped(noisy, sigma);
+        // A model that has learned from clipped values knows what they stand for.
+        let y = match info.training.stored > 0.0 {
+            true => noisy.clone(),
+            false => clipping::unclipped(noisy, sigma),
+        };
         let (level, share) = within(info, conditioning_sigma(info, noisy.channels(), sigma));
         let network = y.to_channels(info.data.channels)?;
         Ok(Self { y, network, level, share, sigma })

@@ -192,7 +192,7 @@ impl Settings {
         let sets = match (self.data.take(), self.test.take()) {
             (Some(train), test) => {
                 self.config.data.train = train.name().to_owned();
-                Sets::of_callers(train, test)?
+                Sets::of_callers(train, test)?.in_patches(&self.config)?
             }
             (None, None) => Sets::load(&self.config)?,
             (None, Some(_)) => {

@@ -11,9 +11,8 @@
 
 use super::config::{NoiseConfig, TrainConfig};
 use super::contrast::reduce_contrast;
-use super::noise::training_noise;
+use super::noise::{make_grey, store_in_8_bits, training_noise};
 use super::parts::Batch;
-use super::patch::cut;
 use crate::data::{Augment, DataError, Geometry, Images, Stream, gather_augmented};
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -37,11 +36,11 @@ pub(super) struct DataLoader {
     augment: Augment,
     shuffle: Option<usize>,
     prefetch: u64,
-    /// Side of the squares that are cut out of the images.
-    patch: Option<usize>,
     unlabelled: bool,
     /// Share of the images whose contrast is reduced.
     low_contrast: f64,
+    /// Share of the images that are made grey.
+    grey: f64,
     /// The epoch whose order is held.
     order: Option<(u64, Vec<u32>)>,
     pool: Option<LoaderPool>,
@@ -63,9 +62,9 @@ impl DataLoader {
             augment,
             shuffle: config.data.shuffle_buffer,
             prefetch: config.data.prefetch as u64,
-            patch: config.augment.patch,
             unlabelled: config.data.unlabelled,
             low_contrast: config.augment.low_contrast,
+            grey: config.augment.grey,
             order: None,
             pool,
         }
@@ -89,25 +88,22 @@ impl DataLoader {
     /// If an image cannot be read, or too many are corrupt.
     pub fn batch(&mut self, step: u64) -> Result<Batch, DataError> {
         let Geometry { channels, height, width } = self.set.geometry();
-        let image = channels * height * width;
+        let len = channels * height * width;
         let (mut x, mut labels) = match self.set.in_memory().is_some() {
-            true => self.copied(step, image),
-            false => self.streamed(step, image)?,
+            true => self.copied(step, len),
+            false => self.streamed(step, len)?,
         };
-        let mut image = [channels, height, width];
-        if let Some(side) = self.patch {
-            x = cut(&x, image, side, [self.seed, step]);
-            image = [channels, side, side];
-        }
+        let image = [channels, height, width];
         if self.unlabelled {
             labels.fill(0);
         }
-        let len = image.iter().product::<usize>();
         let reduced = reduce_contrast(&mut x, image, self.low_contrast, [self.seed, step]);
         // What is left of such an image does not say what it shows.
         let label_weight =
             reduced.into_iter().map(|reduced| if reduced { 0.0 } else { 1.0 }).collect();
-        let (sigma, noise) = training_noise(&self.noise, self.seed, step, self.batch, len);
+        let (sigma, mut noise) = training_noise(&self.noise, self.seed, step, self.batch, len);
+        make_grey(&mut x, &mut noise, image, self.grey, [self.seed, step]);
+        store_in_8_bits(&x, &sigma, &mut noise, self.noise.stored, [self.seed, step]);
         Ok(Batch { image, x, labels, label_weight, sigma, noise })
     }
 

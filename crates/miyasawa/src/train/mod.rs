@@ -50,7 +50,6 @@ pub mod objective;
 mod observer;
 pub mod optimizer;
 pub mod parts;
-mod patch;
 mod reduce;
 mod run;
 mod speed;

@@ -3,6 +3,7 @@
 
 use super::config::{NoiseConfig, NoiseDistribution};
 use crate::random::{example_rng, fill_normal, stream};
+use crate::range::{denormalise, luma, normalise};
 use rand::{Rng, RngExt};
 use rand_distr::{Distribution, StandardNormal};
 use rayon::prelude::*;
@@ -17,6 +18,7 @@ impl NoiseConfig {
         }
         match self.distribution {
             NoiseDistribution::LogUniform => (self.min.ln() + u * (self.max / self.min).ln()).exp(),
+            NoiseDistribution::Uniform => self.min + u * (self.max - self.min),
             NoiseDistribution::LogNormal => {
                 let z: f64 = StandardNormal.sample(rng);
                 (self.log_mean + self.log_std * z).exp().clamp(self.min, self.max)
@@ -45,9 +47,98 @@ pub fn training_noise(
     (sigma, noise)
 }
 
+/// Makes a share of the images of a batch, `[batch, channels, height, width]` in [-1, 1], grey: all
+/// channels hold the luma and the noise of the first. Which ones is a function of the seed, the step
+/// and the image's index in the batch. Grey images stay as they are.
+pub(super) fn make_grey(
+    x: &mut [f32],
+    noise: &mut [f32],
+    [c, h, w]: [usize; 3],
+    share: f64,
+    [seed, step]: [u64; 2],
+) {
+    if share == 0.0 || c != 3 {
+        return;
+    }
+    let plane = h * w;
+    for (i, (x, noise)) in x.chunks_mut(3 * plane).zip(noise.chunks_mut(3 * plane)).enumerate() {
+        if example_rng(seed, step, i as u64, stream::GREY).random::<f64>() >= share {
+            continue;
+        }
+        for p in 0..plane {
+            let grey = luma([x[p], x[plane + p], x[2 * plane + p]]);
+            for k in 0..3 {
+                x[k * plane + p] = grey;
+                noise[k * plane + p] = noise[p];
+            }
+        }
+    }
+}
+
+/// Replaces the noise of a share of the images by what is left of it in a file of 8 bits:
+/// `(q(x + sigma*noise) - x)/sigma`, where `q` clips to [-1, 1] and rounds to 256 levels. Which ones
+/// is a function of the seed, the step and the image's index in the batch.
+pub(super) fn store_in_8_bits(
+    x: &[f32],
+    sigma: &[f32],
+    noise: &mut [f32],
+    share: f64,
+    [seed, step]: [u64; 2],
+) {
+    if share == 0.0 {
+        return;
+    }
+    let len = x.len() / sigma.len();
+    let images = x.par_chunks(len).zip(noise.par_chunks_mut(len)).zip(sigma);
+    images.enumerate().for_each(|(i, ((x, noise), &sigma))| {
+        if example_rng(seed, step, i as u64, stream::STORED).random::<f64>() < share {
+            for (x, noise) in x.iter().zip(noise) {
+                *noise = (normalise(denormalise(x + sigma * *noise)) - x) / sigma;
+            }
+        }
+    });
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn grey_images_have_one_noise() {
+        let (mut x, mut noise) = (vec![0.0; 40 * 12], vec![0.0; 40 * 12]);
+        x.iter_mut().enumerate().for_each(|(i, x)| *x = (i % 7) as f32 / 7.0);
+        noise.iter_mut().enumerate().for_each(|(i, n)| *n = (i % 5) as f32);
+        let (x0, noise0) = (x.clone(), noise.clone());
+        make_grey(&mut x, &mut noise, [3, 2, 2], 0.5, [1, 2]);
+        let grey = |v: &[f32]| v[..4] == v[4..8] && v[..4] == v[8..];
+        let mut count = 0;
+        for i in 0..40 {
+            let at = i * 12..(i + 1) * 12;
+            if x[at.clone()] == x0[at.clone()] {
+                assert_eq!(noise[at.clone()], noise0[at]);
+                continue;
+            }
+            count += 1;
+            assert!(grey(&x[at.clone()]) && grey(&noise[at.clone()]));
+            assert_eq!(noise[at.clone()][..4], noise0[at][..4]);
+        }
+        assert!((10..30).contains(&count), "{count}");
+    }
+
+    #[test]
+    fn stored_noise_is_that_of_a_file() {
+        let (x, sigma) = (vec![0.5f32; 2000], vec![0.5f32; 2]);
+        let mut noise = vec![0.0; 2000];
+        fill_normal(&mut example_rng(0, 0, 0, 99), &mut noise);
+        let before = noise.clone();
+        store_in_8_bits(&x, &sigma, &mut noise, 1.0, [0, 0]);
+        for (stored, before) in noise.iter().zip(before) {
+            let (y, exact) = (0.5 + 0.5 * stored, (0.5 + 0.5 * before).clamp(-1.0, 1.0));
+            assert!((y - exact).abs() < 0.5 / 127.5 + 1e-5, "{y} {exact}");
+            let level = (y + 1.0) * 127.5;
+            assert!((level - level.round()).abs() < 1e-3, "{level}");
+        }
+    }
 
     #[test]
     fn levels_stay_inside_and_the_share_is_kept() {

@@ -148,7 +148,7 @@ impl Trainer {
     ) -> Result<Self, TrainError> {
         config.check()?;
         config.dtype.check(device)?;
-        let sets = Sets::from_images(train, test)?;
+        let sets = Sets::from_images(train, test)?.in_patches(&config)?;
         Self::from_sets(config, sets, device)
     }
 
@@ -182,7 +182,6 @@ impl<M: Learner> Trainer<M> {
         }
         let Geometry { channels, height, width } = train.geometry();
         let auto_augment = config.augment.resolve(photographs, [height, width]);
-        let [height, width] = config.augment.patch.map_or([height, width], |side| [side, side]);
         let data = DataInfo {
             name: train.name().to_owned(),
             channels,
@@ -199,6 +198,8 @@ impl<M: Learner> Trainer<M> {
             seed: config.seed,
             loss_weights: config.loss_weights(),
             objective: config.loss.objective,
+            grey: config.augment.grey,
+            stored: config.noise.stored,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             ..TrainingInfo::default()
         };

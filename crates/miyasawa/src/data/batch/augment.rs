@@ -33,6 +33,9 @@ pub struct Augment {
     pub crop: usize,
     /// What the padding holds.
     pub crop_padding: Padding,
+    /// Turn by a random multiple of 90 degrees: of [patches](crate::data::OpenOptions::patch)
+    /// alone.
+    pub rotate: bool,
 }
 
 /// Writes the image `image` (C, H, W), randomly flipped and cropped, into `out` (C, H, W) in [-1,

@@ -14,6 +14,7 @@ use crate::image::{Decoded, Geometry, planes, resize_crop};
 use crate::range::denormalise;
 
 /// A decoded image: 8-bit values (C, H, W).
+#[derive(Debug, Clone)]
 pub(in crate::data) struct DecodedImage {
     pub geometry: Geometry,
     pub values: Vec<u8>,

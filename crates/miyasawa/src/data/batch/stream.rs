@@ -1,5 +1,6 @@
 //! Images that are read and decoded when they are asked for.
 
+use std::borrow::Cow;
 use std::path::PathBuf;
 
 use rayon::prelude::*;
@@ -7,8 +8,10 @@ use rayon::prelude::*;
 use super::augment::{Augment, augment_example, augment_into};
 use super::decode::{DecodedImage, mixed, resized};
 use super::order::epoch_order;
+use super::patches::{centre_patch, random_patch};
 use super::{random_crop, resize};
 use crate::data::error::DataError;
+use crate::data::notes::plural;
 use crate::data::options::{OpenOptions, TargetSize};
 use crate::data::set::corrupt::CorruptLog;
 use crate::data::set::dataset::Dataset;
@@ -22,7 +25,7 @@ use crate::range::normalise;
 const SAMPLE_SEED: u64 = 0;
 
 /// Labelled images of one size that are read when they are needed: only where they are stored is
-/// held in memory.
+/// held in memory. Of [patches](OpenOptions::patch) the images may be held too, decoded.
 ///
 /// What image `i` is depends on `i` alone, its augmentation on (seed, epoch, `i`): any image
 /// can be read at any time by any thread. The place of an image that cannot be decoded is taken by
@@ -35,7 +38,13 @@ pub struct Stream {
     padding: ResizeMode,
     unpadded: (usize, usize),
     geometry: Geometry,
+    /// Side of the squares that are cut out of images of any size.
+    patch: Option<usize>,
+    /// The images, if they are decoded once; all are intact then.
+    kept: Option<Vec<DecodedImage>>,
     corrupt: CorruptLog,
+    /// Images that are smaller than a patch.
+    small: CorruptLog,
     skip_corrupt: bool,
     mean_std: (f64, f64),
 }
@@ -61,18 +70,25 @@ impl Stream {
         let mut this = Self {
             target,
             padding: options.resize_mode,
+            patch: options.patch,
+            kept: None,
             unpadded: (0, 0),
             geometry: Geometry::new(options.channels.unwrap_or(3), 0, 0),
             corrupt: CorruptLog::up_to(options.max_corrupt),
+            small: CorruptLog::quiet(),
             skip_corrupt: options.skip_corrupt,
             mean_std: (f64::NAN, f64::NAN),
             set,
         };
-        this.unpadded = match target {
-            TargetSize::Cover(size) | TargetSize::Crop(size, _) => size,
-            TargetSize::AsStored => this.next_intact(0, |d| resized(d, target))?.1.geometry.size(),
+        this.unpadded = match (options.patch, target) {
+            (Some(side), _) => (side, side),
+            (None, TargetSize::Cover(size) | TargetSize::Crop(size, _)) => size,
+            (None, TargetSize::AsStored) => {
+                this.next_intact(0, |d| resized(d, target))?.1.geometry.size()
+            }
         };
-        let (height, width) = options.size.unwrap_or(this.unpadded);
+        let size = if options.patch.is_some() { None } else { options.size };
+        let (height, width) = size.unwrap_or(this.unpadded);
         if this.unpadded.0 > height || this.unpadded.1 > width {
             return Err(DataError::too_large_to_pad(
                 &this.set.name,
@@ -81,6 +97,9 @@ impl Stream {
             ));
         }
         this.geometry = Geometry { height, width, ..this.geometry };
+        if options.patch.is_some() && !options.streams(&this.set)? {
+            this.keep()?;
+        }
         if options.sample > 0 || options.channels.is_none() {
             let sample = this.sample(options.sample.max(1), options.channels)?;
             this.geometry.channels = sample.channels;
@@ -95,13 +114,13 @@ impl Stream {
         order.truncate(count);
         order.sort_unstable();
         let measure = |&i: &u32| -> Result<(bool, Histogram), DataError> {
-            let DecodedImage { geometry, values } = self.unpadded_image(i as usize)?.1;
+            let image = self.unpadded_image(i as usize)?.1;
+            let of = image.geometry.channels;
             let mut converted = Vec::new();
-            let wanted = channels.unwrap_or(geometry.channels);
-            resize::convert_channels(&values, geometry.channels, wanted, &mut converted);
+            resize::convert_channels(&image.values, of, channels.unwrap_or(of), &mut converted);
             let mut histogram = Histogram::default();
             histogram.add(&self.padded(&converted));
-            Ok((geometry.channels == 3, histogram))
+            Ok((of == 3, histogram))
         };
         let measured: Vec<Result<(bool, Histogram), DataError>> =
             order.par_iter().map(measure).collect();
@@ -150,6 +169,16 @@ impl Stream {
         self.mean_std
     }
 
+    /// Side of the squares that are cut out of the images, if any.
+    pub(in crate::data) fn patch(&self) -> Option<usize> {
+        self.patch
+    }
+
+    /// See [`ImageFiles::shards`].
+    pub(in crate::data) fn shards(&self) -> Vec<u32> {
+        self.set.shards()
+    }
+
     /// The path of image `index` for messages.
     ///
     /// # Panics
@@ -180,10 +209,71 @@ impl Stream {
     }
 
     /// Image `i`, or the next intact one, in its own channels and before padding.
-    fn unpadded_image(&self, i: usize) -> Result<(usize, DecodedImage), DataError> {
+    fn unpadded_image(&self, i: usize) -> Result<(usize, Cow<'_, DecodedImage>), DataError> {
+        if let Some(kept) = &self.kept {
+            return Ok((i, Cow::Borrowed(&kept[i])));
+        }
+        if self.patch.is_some() {
+            for at in (i..self.set.len()).chain(0..i) {
+                if let Some(image) = self.intact(at)? {
+                    return Ok((at, Cow::Owned(image)));
+                }
+            }
+            return Err(self.all_small());
+        }
         let (at, image) = self.next_intact(i, |decoded| resized(decoded, self.target))?;
         self.check_size(at, &image)?;
-        Ok((at, image))
+        Ok((at, Cow::Owned(image)))
+    }
+
+    /// Image `i` itself, before padding; nothing if it is corrupt, or smaller than a patch.
+    fn intact(&self, i: usize) -> Result<Option<DecodedImage>, DataError> {
+        let image = match self.set.decode(i, |decoded| resized(decoded, self.target))? {
+            Ok(image) => image,
+            Err(error) => {
+                return self.corrupt.add(i, || self.set.path_of(i), error).map(|()| None);
+            }
+        };
+        let Some(side) = self.patch else {
+            return self.check_size(i, &image).map(|()| Some(image));
+        };
+        if image.geometry.height.min(image.geometry.width) >= side {
+            return Ok(Some(image));
+        }
+        self.small.add(i, || self.set.path_of(i), self.all_small()).map(|()| None)
+    }
+
+    fn all_small(&self) -> DataError {
+        let side = self.unpadded.0;
+        let expected = format!("an intact image of at least {side}x{side}, the size of a patch");
+        DataError::invalid(self.name(), expected, "none")
+    }
+
+    /// Decodes all images and keeps those that are intact and large enough.
+    fn keep(&mut self) -> Result<(), DataError> {
+        let found: Vec<Result<Option<DecodedImage>, DataError>> =
+            (0..self.set.len()).into_par_iter().map(|i| self.intact(i)).collect();
+        let (mut kept, mut indices) = (Vec::new(), Vec::new());
+        for (i, image) in found.into_iter().enumerate() {
+            if let Some(image) = image? {
+                kept.push(image);
+                indices.push(i as u32);
+            }
+        }
+        if kept.is_empty() {
+            return Err(self.all_small());
+        }
+        if let Some(example) = self.small.example() {
+            let (name, side, count) = (self.name(), self.unpadded.0, self.small.count());
+            tracing::warn!(
+                "{name}: left out {count} {} smaller than the patches of {side}x{side}: {}",
+                plural("image", count),
+                example.display()
+            );
+        }
+        self.set = self.set.take(&indices);
+        self.kept = Some(kept);
+        Ok(())
     }
 
     /// All must have one size before they are padded.
@@ -211,23 +301,30 @@ impl Stream {
 
     /// Image `i` itself, as evaluation sees it; nothing if it is corrupt.
     fn itself(&self, i: usize) -> Result<Option<Prepared>, DataError> {
-        match self.set.decode(i, |decoded| resized(decoded, self.target))? {
-            Ok(image) => self.check_size(i, &image).map(|()| Some(self.prepare(i, &image))),
-            Err(error) => self.corrupt.add(i, || self.set.path_of(i), error).map(|()| None),
-        }
+        Ok(self.intact(i)?.map(|image| self.prepare(i, &image)))
     }
 
     fn prepare(&self, at: usize, image: &DecodedImage) -> Prepared {
+        let values = match self.patch {
+            Some(side) => self.in_channels(&centre_patch(image, side)),
+            None => self.padded(&self.in_channels(image)),
+        };
+        Prepared { label: self.set.entries[at].label, values }
+    }
+
+    /// The values of an image in the set's channels.
+    fn in_channels(&self, image: &DecodedImage) -> Vec<u8> {
         let mut values = Vec::new();
         let (from, to) = (image.geometry.channels, self.geometry.channels);
         resize::convert_channels(&image.values, from, to, &mut values);
-        Prepared { label: self.set.entries[at].label, values: self.padded(&values) }
+        values
     }
 
     /// Writes image `index`, augmented with the random numbers of (seed, epoch, index), to `out`,
     /// (C, H, W) in [-1, 1]; returns its class.
     ///
-    /// A random resized crop is taken from the image as it is stored where the set's images are
+    /// Of a set opened for [`OpenOptions::patch`] it is a random square of the image. A random
+    /// resized crop is taken from the image as it is stored where the set's images are
     /// resized.
     ///
     /// ```no_run
@@ -261,6 +358,13 @@ impl Stream {
         assert!((index as usize) < self.len(), "image {index} of {}", self.len());
         assert_eq!(out.len(), self.geometry.values(), "values of an image");
         let key = [seed, epoch, u64::from(index)];
+        if let Some(side) = self.patch {
+            let (at, image) = self.unpadded_image(index as usize)?;
+            let rng = &mut example_rng(seed, epoch, u64::from(index), stream::PATCH);
+            let values = self.in_channels(&random_patch(&image, side, augment, rng));
+            out.iter_mut().zip(&values).for_each(|(out, &value)| *out = normalise(value));
+            return Ok(self.set.entries[at].label);
+        }
         if let (Some(area), false) = (augment.resized_crop, self.target == TargetSize::AsStored) {
             let crop = |decoded| self.cropped(decoded, area, key);
             let (at, cropped) = self.next_intact(index as usize, crop)?;

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use crate::data::batch::decode::{decode_all, resized};
+use crate::data::batch::decode::decode_all;
 use crate::data::batch::order::{epoch_order, shard_order};
 use crate::data::batch::stream::Stream;
 use crate::data::error::DataError;
-use crate::data::options::{OpenOptions, Streaming, TargetSize};
+use crate::data::options::OpenOptions;
 use crate::data::set::content::SetContent;
 use crate::data::set::corrupt::CorruptLog;
 use crate::data::set::dataset::{Dataset, check_labels};
@@ -15,9 +15,6 @@ use crate::data::set::reader::{ImageReader, SharedReader};
 use crate::data::set::sampling::spread;
 use crate::data::set::storage::Storage;
 use crate::image::Geometry;
-
-/// Sets whose decoded images take more bytes are streamed, unless it is said otherwise.
-const IN_MEMORY: u64 = 1 << 30;
 
 /// Labelled images of one size: in memory, or read when they are asked for. A copy shares them.
 ///
@@ -67,13 +64,28 @@ impl Images {
         }
         let labels: Vec<u32> = (0..reader.len()).map(|index| reader.label(index)).collect();
         check_labels(&name, &labels, classes.len())?;
-        let entry = |(index, label): (u64, u32)| {
-            let name = index.to_string().into_boxed_str();
-            Entry { storage: 0, label, len: 0, offset: index, name }
+        Self::new(SetContent::Files(read_by(name, classes, labels, Arc::new(reader))), options)
+    }
+
+    /// Random squares of `side` pixels out of the images of a set in memory.
+    ///
+    /// # Errors
+    ///
+    /// If no image is as large, or the set is streamed: it is opened with [`OpenOptions::patch`].
+    pub fn patches(self, side: usize) -> Result<Self, DataError> {
+        let data = match self.held {
+            Held::Memory(data) => data,
+            Held::Stream(stream) if stream.patch() == Some(side) => {
+                return Ok(Self { held: Held::Stream(stream), ..self });
+            }
+            Held::Stream(stream) => {
+                let expected = format!("a set opened for patches of {side}x{side}");
+                return Err(DataError::invalid(stream.name(), expected, "another stream"));
+            }
         };
-        let entries = (0..).zip(labels).map(entry).collect();
-        let storages = vec![Storage::reader_of(&name, SharedReader(Arc::new(reader)))];
-        Self::new(SetContent::Files(ImageFiles { name, classes, storages, entries }), options)
+        let options = OpenOptions { channels: Some(data.channels()), ..OpenOptions::default() };
+        let options = OpenOptions { patch: Some(side), sample: usize::MAX, ..options };
+        Self::new(SetContent::Raw(Arc::unwrap_or_clone(data)), &options)
     }
 
     pub(in crate::data) fn new(
@@ -86,6 +98,12 @@ impl Images {
                     Some(limit) => data.subset(limit)?,
                     None => data,
                 };
+                if options.patch.is_some() {
+                    let (name, classes) = (data.name().to_owned(), data.classes().to_vec());
+                    let labels = data.labels().to_vec();
+                    let set = read_by(name, classes, labels, Arc::new(data));
+                    return Self::new(SetContent::Files(set), options);
+                }
                 let (height, width) = options.size.unwrap_or((data.height(), data.width()));
                 let channels = options.channels.unwrap_or(data.channels());
                 let to = Geometry { channels, height, width };
@@ -94,28 +112,12 @@ impl Images {
             }
             SetContent::Files(set) => set.limited(options.limit),
         };
-        let originals = options.originals && options.target() != TargetSize::AsStored;
-        let stream = match options.stream {
-            Streaming::Always => true,
-            Streaming::Never if originals => {
-                return Err(DataError::invalid(
-                    &set.name,
-                    "streaming for random crops (augment.resized_crop) of the images as they \
-                     are stored",
-                    "data.stream = never, which holds resized ones",
-                ));
-            }
-            Streaming::Never => false,
-            Streaming::Auto => originals || decoded_bytes(&set, options)? > IN_MEMORY,
-        };
-        let (shards, listed) = (set.shards().into(), set.len());
-        if stream {
-            return Ok(Self {
-                held: Held::Stream(Arc::new(Stream::new(set, options)?)),
-                shards,
-                listed,
-            });
+        if options.patch.is_some() || options.streams(&set)? {
+            let stream = Stream::new(set, options)?;
+            let (shards, listed) = (stream.shards().into(), stream.len());
+            return Ok(Self { held: Held::Stream(Arc::new(stream)), shards, listed });
         }
+        let (shards, listed) = (set.shards().into(), set.len());
         let (target, corrupt) = (options.target(), CorruptLog::up_to(options.max_corrupt));
         let data = decode_all(&set, target, options.channels, &corrupt, options.skip_corrupt)?;
         let (height, width) = options.size.unwrap_or((data.height(), data.width()));
@@ -283,23 +285,18 @@ impl Images {
     }
 }
 
-/// Bytes that the decoded set would take: as many for every image as for the first intact one.
-fn decoded_bytes(set: &ImageFiles, options: &OpenOptions) -> Result<u64, DataError> {
-    let (channels, (height, width)) = match (options.channels, options.size) {
-        (Some(channels), Some(size)) => (channels, size),
-        (channels, size) => {
-            let mut first = None;
-            for i in 0..set.len() {
-                first = set.decode(i, |decoded| resized(decoded, TargetSize::AsStored))?.ok();
-                if first.is_some() || i == options.max_corrupt {
-                    break;
-                }
-            }
-            // Where none is intact, loading says so.
-            let Some(first) = first else { return Ok(0) };
-            // One image in colour makes the set so.
-            (channels.unwrap_or(3), size.unwrap_or(first.geometry.size()))
-        }
+/// A set whose images a reader gives.
+fn read_by(
+    name: String,
+    classes: Vec<String>,
+    labels: Vec<u32>,
+    reader: Arc<dyn ImageReader>,
+) -> ImageFiles {
+    let entry = |(index, label): (u64, u32)| {
+        let name = index.to_string().into_boxed_str();
+        Entry { storage: 0, label, len: 0, offset: index, name }
     };
-    Ok((set.len() as u64).saturating_mul((channels * height * width) as u64))
+    let entries = (0..).zip(labels).map(entry).collect();
+    let storages = vec![Storage::reader_of(&name, SharedReader(reader))];
+    ImageFiles { name, classes, storages, entries }
 }

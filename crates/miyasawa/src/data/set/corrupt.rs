@@ -23,7 +23,6 @@ impl CorruptLog {
     }
 
     /// Any number may be, and nothing is said of them.
-    #[cfg(any(test, feature = "train"))]
     pub fn quiet() -> Self {
         Self { limit: usize::MAX, met: Mutex::default() }
     }
@@ -55,6 +54,11 @@ impl CorruptLog {
             return Err(DataError::TooManyCorrupt { limit: self.limit, named });
         }
         Ok(())
+    }
+
+    /// The first one.
+    pub fn example(&self) -> Option<PathBuf> {
+        self.met.lock().unwrap_or_else(PoisonError::into_inner).values().next().cloned()
     }
 
     /// How many were met.

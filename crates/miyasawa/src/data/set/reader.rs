@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::dataset::Dataset;
 use crate::data::error::ReadError;
 use crate::image::Geometry;
 
@@ -77,6 +78,21 @@ pub trait ImageReader: Send + Sync {
     /// Whatever keeps this image from being read. Such an image counts as corrupt: up to
     /// [`OpenOptions::max_corrupt`](crate::data::OpenOptions::max_corrupt) of them are skipped.
     fn read(&self, index: usize) -> Result<ImageData, ReadError>;
+}
+
+impl ImageReader for Dataset {
+    fn len(&self) -> usize {
+        self.len()
+    }
+
+    fn label(&self, index: usize) -> u32 {
+        self.labels()[index]
+    }
+
+    fn read(&self, index: usize) -> Result<ImageData, ReadError> {
+        let (geometry, values) = (self.geometry(), self.image(index).to_vec());
+        Ok(ImageData::Pixels { geometry, values })
+    }
 }
 
 /// A reader that copies of a set share.

@@ -124,7 +124,16 @@ impl TrainConfig {
             "augment.patch",
             patch,
             "left out where classes are learned (loss.ce_weight = 0 or data.unlabelled = true)",
-        )
+        )?;
+        let AugmentConfig { crop, resized_crop, rotate, .. } = self.augment;
+        let other = crop.unwrap_or(0) > 0 || resized_crop.is_some();
+        check(
+            patch.is_none() || !other,
+            "augment.patch",
+            patch,
+            "left out with augment.crop or augment.resized_crop",
+        )?;
+        check(patch.is_some() || !rotate, "augment.rotate", rotate, "false without augment.patch")
     }
 }
 
@@ -148,7 +157,8 @@ impl NoiseConfig {
         check(self.max >= self.min && self.max <= most, "noise.max", self.max, "noise.min to 1e6")?;
         check_positive("noise.log_std", self.log_std)?;
         check(self.log_mean.is_finite(), "noise.log_mean", self.log_mean, "a finite number")?;
-        check_share("noise.share_at_min", self.share_at_min)
+        check_share("noise.share_at_min", self.share_at_min)?;
+        check_share("noise.stored", self.stored)
     }
 }
 
@@ -175,6 +185,7 @@ impl JemConfig {
 impl AugmentConfig {
     fn check(&self) -> Checked {
         check_share("augment.low_contrast", self.low_contrast)?;
+        check_share("augment.grey", self.grey)?;
         check_not_zero("augment.patch", self.patch.map(|side| side as u64))?;
         check(
             self.resized_crop.is_none_or(|[low, high]| low > 0.0 && low <= high && high <= 1.0),

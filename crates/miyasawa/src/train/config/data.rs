@@ -102,8 +102,14 @@ pub struct AugmentConfig {
     pub crop: Option<usize>,
     /// What the padding holds, `zero` or `reflect`.
     pub padding: Padding,
-    /// Learn from random squares of this side out of the images.
+    /// Learn from random squares of this side out of the images, which may have any sizes;
+    /// smaller ones are left out. Without `crop` and `resized_crop`.
     pub patch: Option<usize>,
+    /// Turn patches by random multiples of 90 degrees.
+    pub rotate: bool,
+    /// Share of the colour images that are made grey, with the same noise in all channels: how a
+    /// grey image goes through a model of colour images.
+    pub grey: f64,
     /// Share of the images whose contrast is reduced, half of them to a constant, about a random
     /// colour: what a data set of photographs lacks, and what a denoiser meets in skies, walls and
     /// micrographs. They have no part in the cross-entropy.
@@ -113,9 +119,9 @@ pub struct AugmentConfig {
 impl AugmentConfig {
     /// As the data module takes it.
     pub fn augment(&self) -> Augment {
-        let Self { resized_crop, flip, crop, padding, .. } = *self;
+        let Self { resized_crop, flip, crop, padding, rotate, .. } = *self;
         let (flip, crop) = (flip.unwrap_or(false), crop.unwrap_or(0));
-        Augment { resized_crop, flip, crop, crop_padding: padding }
+        Augment { resized_crop, flip, crop, crop_padding: padding, rotate }
     }
 
     /// Whether the data decide on flips and crops.

@@ -207,6 +207,7 @@ impl TrainConfig {
             channels: data.channels,
             limit: data.limit,
             stream: data.stream,
+            patch: self.augment.patch,
             originals: self.augment.resized_crop.is_some(),
             max_corrupt: data.max_broken,
             sample: data.sample,

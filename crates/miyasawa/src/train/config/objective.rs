@@ -91,6 +91,8 @@ pub enum NoiseDistribution {
     LogUniform,
     /// Normal in the logarithm (Karras et al. 2022), clipped to `min` and `max`.
     LogNormal,
+    /// Uniform from `min` to `max`: more of the high levels.
+    Uniform,
 }
 
 /// The noise levels, in units of the [-1, 1] range.
@@ -109,11 +111,22 @@ pub struct NoiseConfig {
     pub log_std: f64,
     /// Share of every batch that gets the smallest level.
     pub share_at_min: f64,
+    /// Share of the noisy images that are rounded and clipped as files of 8 bits hold them: the
+    /// noise is the difference that is left.
+    pub stored: f64,
 }
 
 impl Default for NoiseConfig {
     fn default() -> Self {
         let distribution = NoiseDistribution::LogUniform;
-        Self { distribution, min: 0.02, max: 1.0, log_mean: -1.2, log_std: 1.2, share_at_min: 0.0 }
+        Self {
+            distribution,
+            min: 0.02,
+            max: 1.0,
+            log_mean: -1.2,
+            log_std: 1.2,
+            share_at_min: 0.0,
+            stored: 0.0,
+        }
     }
 }

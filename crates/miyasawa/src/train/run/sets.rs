@@ -38,7 +38,8 @@ impl Sets {
                 let own = !has_classes && config.data.size.is_none();
                 let chosen = test.choose(None)?;
                 let test = if own {
-                    match chosen.clone().open_as_stored(&of_test)? {
+                    let entire = OpenOptions { patch: None, ..of_test.clone() };
+                    match chosen.clone().open_as_stored(&entire)? {
                         TestSet::Set(test) => test,
                         images => {
                             gallery = Some(images);
@@ -111,12 +112,13 @@ impl Sets {
             return Err(TrainError::Mismatch(message));
         }
         self.check_number_of_classes(config)?;
-        let (height, width) = train.geometry().size();
-        if let Some(side) = config.augment.patch.filter(|side| *side > height.min(width)) {
-            let message = format!("augment.patch is {side}, the images are {height}x{width}");
-            return Err(TrainError::Mismatch(message));
-        }
         Ok(())
+    }
+
+    /// Those sets, with patches to learn from if the configuration wants them.
+    pub fn in_patches(self, config: &TrainConfig) -> Result<Self, TrainError> {
+        let Some(side) = config.augment.patch else { return Ok(self) };
+        Ok(Self { train: self.train.patches(side)?, ..self })
     }
 }
 
