@@ -13,6 +13,7 @@ mod damage;
 mod labels;
 mod layouts;
 mod own;
+mod patches;
 mod real;
 mod streaming;
 
