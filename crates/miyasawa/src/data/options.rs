@@ -88,9 +88,10 @@ impl OpenOptions {
     /// same geometry, all images, corrupt ones left out.
     pub fn for_test(&self, train: Geometry) -> Self {
         Self {
-            size: if self.patch.is_some() { self.size } else { Some(train.size()) },
+            size: Some(train.size()),
             channels: Some(train.channels),
             limit: None,
+            patch: None,
             originals: false,
             skip_corrupt: true,
             sample: 0,

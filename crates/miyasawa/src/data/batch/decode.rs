@@ -14,10 +14,16 @@ use crate::image::{Decoded, Geometry, planes, resize_crop};
 use crate::range::denormalise;
 
 /// A decoded image: 8-bit values (C, H, W).
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(in crate::data) struct DecodedImage {
     pub geometry: Geometry,
     pub values: Vec<u8>,
+}
+
+impl std::fmt::Debug for DecodedImage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "DecodedImage({})", self.geometry)
+    }
 }
 
 /// Resizes a decoded image; one that has the size is left as it is.

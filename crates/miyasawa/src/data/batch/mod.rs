@@ -2,9 +2,9 @@
 
 pub(super) mod augment;
 pub(super) mod decode;
-mod memory;
 pub(super) mod order;
 mod patches;
 pub(super) mod random_crop;
 pub(super) mod resize;
 pub(super) mod stream;
+mod streaming;

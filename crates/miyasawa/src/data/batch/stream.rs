@@ -1,6 +1,7 @@
 //! Images that are read and decoded when they are asked for.
 
-use std::borrow::Cow;
+mod stored;
+
 use std::path::PathBuf;
 
 use rayon::prelude::*;
@@ -11,7 +12,6 @@ use super::order::epoch_order;
 use super::patches::{centre_patch, random_patch};
 use super::{random_crop, resize};
 use crate::data::error::DataError;
-use crate::data::notes::plural;
 use crate::data::options::{OpenOptions, TargetSize};
 use crate::data::set::corrupt::CorruptLog;
 use crate::data::set::dataset::Dataset;
@@ -40,8 +40,8 @@ pub struct Stream {
     geometry: Geometry,
     /// Side of the squares that are cut out of images of any size.
     patch: Option<usize>,
-    /// The images, if they are decoded once; all are intact then.
-    kept: Option<Vec<DecodedImage>>,
+    /// The images, if they are decoded once: none where one is corrupt or too small.
+    kept: Option<Vec<Option<DecodedImage>>>,
     corrupt: CorruptLog,
     /// Images that are smaller than a patch.
     small: CorruptLog,
@@ -97,8 +97,8 @@ impl Stream {
             ));
         }
         this.geometry = Geometry { height, width, ..this.geometry };
-        if options.patch.is_some() && !options.streams(&this.set)? {
-            this.keep()?;
+        if options.patch.is_some() {
+            this.keep(options.stream)?;
         }
         if options.sample > 0 || options.channels.is_none() {
             let sample = this.sample(options.sample.max(1), options.channels)?;
@@ -208,74 +208,6 @@ impl Stream {
         Err(DataError::none_intact(self.name()))
     }
 
-    /// Image `i`, or the next intact one, in its own channels and before padding.
-    fn unpadded_image(&self, i: usize) -> Result<(usize, Cow<'_, DecodedImage>), DataError> {
-        if let Some(kept) = &self.kept {
-            return Ok((i, Cow::Borrowed(&kept[i])));
-        }
-        if self.patch.is_some() {
-            for at in (i..self.set.len()).chain(0..i) {
-                if let Some(image) = self.intact(at)? {
-                    return Ok((at, Cow::Owned(image)));
-                }
-            }
-            return Err(self.all_small());
-        }
-        let (at, image) = self.next_intact(i, |decoded| resized(decoded, self.target))?;
-        self.check_size(at, &image)?;
-        Ok((at, Cow::Owned(image)))
-    }
-
-    /// Image `i` itself, before padding; nothing if it is corrupt, or smaller than a patch.
-    fn intact(&self, i: usize) -> Result<Option<DecodedImage>, DataError> {
-        let image = match self.set.decode(i, |decoded| resized(decoded, self.target))? {
-            Ok(image) => image,
-            Err(error) => {
-                return self.corrupt.add(i, || self.set.path_of(i), error).map(|()| None);
-            }
-        };
-        let Some(side) = self.patch else {
-            return self.check_size(i, &image).map(|()| Some(image));
-        };
-        if image.geometry.height.min(image.geometry.width) >= side {
-            return Ok(Some(image));
-        }
-        self.small.add(i, || self.set.path_of(i), self.all_small()).map(|()| None)
-    }
-
-    fn all_small(&self) -> DataError {
-        let side = self.unpadded.0;
-        let expected = format!("an intact image of at least {side}x{side}, the size of a patch");
-        DataError::invalid(self.name(), expected, "none")
-    }
-
-    /// Decodes all images and keeps those that are intact and large enough.
-    fn keep(&mut self) -> Result<(), DataError> {
-        let found: Vec<Result<Option<DecodedImage>, DataError>> =
-            (0..self.set.len()).into_par_iter().map(|i| self.intact(i)).collect();
-        let (mut kept, mut indices) = (Vec::new(), Vec::new());
-        for (i, image) in found.into_iter().enumerate() {
-            if let Some(image) = image? {
-                kept.push(image);
-                indices.push(i as u32);
-            }
-        }
-        if kept.is_empty() {
-            return Err(self.all_small());
-        }
-        if let Some(example) = self.small.example() {
-            let (name, side, count) = (self.name(), self.unpadded.0, self.small.count());
-            tracing::warn!(
-                "{name}: left out {count} {} smaller than the patches of {side}x{side}: {}",
-                plural("image", count),
-                example.display()
-            );
-        }
-        self.set = self.set.take(&indices);
-        self.kept = Some(kept);
-        Ok(())
-    }
-
     /// All must have one size before they are padded.
     fn check_size(&self, at: usize, image: &DecodedImage) -> Result<(), DataError> {
         let size = image.geometry.size();
@@ -301,7 +233,7 @@ impl Stream {
 
     /// Image `i` itself, as evaluation sees it; nothing if it is corrupt.
     fn itself(&self, i: usize) -> Result<Option<Prepared>, DataError> {
-        Ok(self.intact(i)?.map(|image| self.prepare(i, &image)))
+        Ok(self.stored(i)?.map(|image| self.prepare(i, &image)))
     }
 
     fn prepare(&self, at: usize, image: &DecodedImage) -> Prepared {

@@ -44,7 +44,7 @@ fn list(storage: &Storage) -> Result<ArchiveListing, DataError> {
 fn files(storage: &Storage) -> Result<tar_entries::TarListing, DataError> {
     let (stream, len) = storage.stream()?;
     tar_entries::list(stream, len)
-        .map_err(|found| DataError::malformed(&storage.path, "a whole tar archive", found))
+        .map_err(|found| DataError::malformed(&storage.path, "a complete tar archive", found))
 }
 
 /// The entry of a file of the archive `storage`.

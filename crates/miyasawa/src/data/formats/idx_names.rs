@@ -113,7 +113,7 @@ impl IdxImageFiles {
     /// # Errors
     ///
     /// If the folder cannot be read, or it is not certain which files are the parts of a set.
-    pub fn of(folder: &Path) -> Result<Option<Self>, DataError> {
+    pub fn find(folder: &Path) -> Result<Option<Self>, DataError> {
         let mut files: Vec<PathBuf> = folder::files(folder)?
             .into_iter()
             .filter(|file| is_image(&gzip::file_name(file)))

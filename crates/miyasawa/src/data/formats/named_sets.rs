@@ -96,7 +96,7 @@ impl NamedSet {
         if candidate.is_file() {
             return path::find(candidate, part).map(Some);
         }
-        if let Some(images) = IdxImageFiles::of(candidate)? {
+        if let Some(images) = IdxImageFiles::find(candidate)? {
             let of_part = if part == Part::Train { &images.train } else { &images.test };
             if let Some(of_part) = of_part {
                 let labels = idx_names::labels_beside(of_part)?;

@@ -100,7 +100,7 @@ fn find_in_folder(folder: &Path, part: Part) -> Result<FoundSet, DataError> {
     if let Some(found) = cifar_files(folder, &files, part)? {
         return Ok(found);
     }
-    if let Some(images) = IdxImageFiles::of(folder)? {
+    if let Some(images) = IdxImageFiles::find(folder)? {
         let Some(of_part) = images.part(part) else {
             let what = format!("the {part} part in {name}");
             return Err(DataError::NotFound {
@@ -204,7 +204,7 @@ pub(in crate::data) fn has_parts(folder: &Path) -> Result<bool, DataError> {
         })
     };
     if binary(Part::Train) && binary(Part::Test)
-        || IdxImageFiles::of(folder)?.is_some_and(|images| images.is_split())
+        || IdxImageFiles::find(folder)?.is_some_and(|images| images.is_split())
     {
         return Ok(true);
     }

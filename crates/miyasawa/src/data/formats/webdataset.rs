@@ -34,8 +34,9 @@ pub(in crate::data) fn label(
     files: &[TarFile],
     notes: &mut Notes,
 ) -> Result<Option<Shard>, DataError> {
-    let of_kind =
-        |kind: LabelFile| files.iter().filter(move |file| LabelFile::of(&file.path) == Some(kind));
+    let of_kind = |kind: LabelFile| {
+        files.iter().filter(move |file| LabelFile::from_path(&file.path) == Some(kind))
+    };
     let images = || files.iter().filter(|file| class_folders::is_image(&file.path));
     let labels: Vec<&TarFile> = of_kind(LabelFile::Class).collect();
     if !labels.is_empty() {

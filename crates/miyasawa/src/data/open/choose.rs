@@ -146,18 +146,29 @@ impl DataSource {
     ///
     /// As [`DataSource::open`]; also if a set without parts has a single image.
     pub fn open_both(&self, options: &OpenOptions) -> Result<TrainTest, DataError> {
-        options.check(&self.to_string())?;
+        let (train, test, held_out_of) = self.open_train(options)?;
+        let test = test.open(&options.for_test(train.geometry()))?;
+        Ok(TrainTest { train, test, held_out_of })
+    }
+
+    /// As [`open_both`](Self::open_both), the test part unopened.
+    pub(crate) fn open_train(
+        &self,
+        options: &OpenOptions,
+    ) -> Result<(Images, UnopenedSet, Option<String>), DataError> {
+        let name = self.to_string();
+        options.check(&name)?;
         let found = self.find(Part::Train)?;
-        let (train, test, held_out_of) = if found.split {
+        let has_parts = found.split;
+        let (train, content, held_out_of) = if has_parts {
             let (train, test) = self.aligned(found.content, self.find(Part::Test)?.content)?;
             (train, test, None)
         } else {
             let (train, test) = found.content.hold_out()?;
             (train, test, Some(found.content.digest()?))
         };
-        let train = Images::new(train, options)?;
-        let test = Images::new(test, &options.for_test(train.geometry()))?;
-        Ok(TrainTest { train, test, held_out_of })
+        let test = UnopenedSet { name, content, has_parts, held_out: None };
+        Ok((Images::new(train, options)?, test, held_out_of))
     }
 
     /// The two parts with the classes of both: archives list those of each alone.

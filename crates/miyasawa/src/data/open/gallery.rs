@@ -60,6 +60,10 @@ impl UnopenedSet {
     pub fn open_as_stored(self, options: &OpenOptions) -> Result<TestSet, DataError> {
         let options = OpenOptions { size: None, ..options.clone() };
         match self.clone().open(&options) {
+            // A stream has seen its first image alone.
+            Ok(set) if set.stream().is_some_and(|stream| !stream.is_of_one_size()) => {
+                Ok(TestSet::Gallery(self.gallery(&options)?.into()))
+            }
             Ok(set) => Ok(TestSet::Set(set)),
             Err(DataError::MixedSizes { .. }) => {
                 Ok(TestSet::Gallery(self.gallery(&options)?.into()))

@@ -6,7 +6,7 @@ use crate::data::batch::decode::decode_all;
 use crate::data::batch::order::{epoch_order, shard_order};
 use crate::data::batch::stream::Stream;
 use crate::data::error::DataError;
-use crate::data::options::OpenOptions;
+use crate::data::options::{OpenOptions, Streaming};
 use crate::data::set::content::SetContent;
 use crate::data::set::corrupt::CorruptLog;
 use crate::data::set::dataset::{Dataset, check_labels};
@@ -85,6 +85,7 @@ impl Images {
         };
         let options = OpenOptions { channels: Some(data.channels()), ..OpenOptions::default() };
         let options = OpenOptions { patch: Some(side), sample: usize::MAX, ..options };
+        options.check(data.name())?;
         Self::new(SetContent::Raw(Arc::unwrap_or_clone(data)), &options)
     }
 
@@ -102,6 +103,9 @@ impl Images {
                     let (name, classes) = (data.name().to_owned(), data.classes().to_vec());
                     let labels = data.labels().to_vec();
                     let set = read_by(name, classes, labels, Arc::new(data));
+                    // It is in memory as it is.
+                    let stream = Streaming::Always;
+                    let options = &OpenOptions { stream, limit: None, ..options.clone() };
                     return Self::new(SetContent::Files(set), options);
                 }
                 let (height, width) = options.size.unwrap_or((data.height(), data.width()));
@@ -112,6 +116,7 @@ impl Images {
             }
             SetContent::Files(set) => set.limited(options.limit),
         };
+        // A stream of patches keeps its images where they fit into memory.
         if options.patch.is_some() || options.streams(&set)? {
             let stream = Stream::new(set, options)?;
             let (shards, listed) = (stream.shards().into(), stream.len());

@@ -54,7 +54,7 @@ struct ImageStats {
 }
 
 impl ImageStats {
-    fn of(values: &[u8], geometry: Geometry) -> Self {
+    fn from_values(values: &[u8], geometry: Geometry) -> Self {
         let planes = values.chunks_exact(geometry.height * geometry.width).map(|plane| {
             let mut histogram = Histogram::default();
             histogram.add(plane);
@@ -230,10 +230,10 @@ impl Description {
 /// The statistics of image `i`; within, why it is corrupt.
 fn see(content: &SetContent, i: usize) -> Result<Result<ImageStats, DataError>, DataError> {
     Ok(match content {
-        SetContent::Raw(data) => Ok(ImageStats::of(data.image(i), data.geometry())),
+        SetContent::Raw(data) => Ok(ImageStats::from_values(data.image(i), data.geometry())),
         SetContent::Files(set) => {
             let image = set.decode(i, |decoded| resized(decoded, TargetSize::AsStored))?;
-            image.map(|image| ImageStats::of(&image.values, image.geometry))
+            image.map(|image| ImageStats::from_values(&image.values, image.geometry))
         }
     })
 }

@@ -35,7 +35,8 @@ impl Description {
     /// after a shuffle that is always the same, other parts to as many in proportion.
     ///
     /// Files of images are copied as they are; what has none (IDX, CIFAR's binary files) is
-    /// stored as PNG. `None` if the monitor stops it, between two shards; those written are removed.
+    /// stored as PNG. `None` if the monitor stops it, between two shards; those written are
+    /// removed.
     ///
     /// ```
     /// # let name = format!("miyasawa-doc-shards-{}", std::process::id());

@@ -56,6 +56,11 @@ impl CorruptLog {
         Ok(())
     }
 
+    /// Whether image `i` is one.
+    pub fn has(&self, i: usize) -> bool {
+        self.met.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&i)
+    }
+
     /// The first one.
     pub fn example(&self) -> Option<PathBuf> {
         self.met.lock().unwrap_or_else(PoisonError::into_inner).values().next().cloned()

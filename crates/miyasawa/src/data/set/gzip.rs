@@ -139,7 +139,7 @@ pub(in crate::data) fn unpack_error(path: &Path, gz: bool, error: std::io::Error
         } else {
             format!("damage ({error})")
         };
-        return DataError::malformed(path, "a whole gzip file", found);
+        return DataError::malformed(path, "a complete gzip file", found);
     }
     DataError::io(path, error)
 }

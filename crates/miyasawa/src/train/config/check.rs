@@ -47,6 +47,14 @@ fn is_drawable([height, width]: [usize; 2]) -> bool {
 impl TrainConfig {
     /// Checks every value, and those of several sections against each other.
     ///
+    /// ```
+    /// use miyasawa::prelude::*;
+    /// let mut config = TrainConfig::default();
+    /// config.noise.max = 0.001;
+    /// let error = config.check().unwrap_err();
+    /// assert!(error.to_string().contains("noise.max is 0.001, expected noise.min to 1e6"));
+    /// ```
+    ///
     /// # Errors
     /// The first value that is not allowed.
     pub fn check(&self) -> Result<(), ConfigError> {
@@ -133,6 +141,12 @@ impl TrainConfig {
             patch,
             "left out with augment.crop or augment.resized_crop",
         )?;
+        check(
+            patch.is_none() || self.data.size.is_none() || !self.data.fit.pads(),
+            "data.size",
+            self.data.size,
+            "left out with augment.patch, except with data.fit = \"resize\" or \"resize_crop\"",
+        )?;
         check(patch.is_some() || !rotate, "augment.rotate", rotate, "false without augment.patch")
     }
 }
@@ -158,7 +172,9 @@ impl NoiseConfig {
         check_positive("noise.log_std", self.log_std)?;
         check(self.log_mean.is_finite(), "noise.log_mean", self.log_mean, "a finite number")?;
         check_share("noise.share_at_min", self.share_at_min)?;
-        check_share("noise.stored", self.stored)
+        check_share("noise.stored", self.stored)?;
+        let expected = "0 where noise.min is 0";
+        check(self.stored == 0.0 || self.min > 0.0, "noise.stored", self.stored, expected)
     }
 }
 

@@ -1,9 +1,7 @@
 //! The images of a run.
 
 use super::TrainError;
-use crate::data::{
-    DataSource, Images, OpenOptions, Part, ResizeMode, TestSet, TrainTest, UnopenedSet,
-};
+use crate::data::{DataSource, Images, OpenOptions, Part, ResizeMode, TestSet, UnopenedSet};
 use crate::train::config::{ObjectiveName, TrainConfig};
 
 /// What a run learns from and is tested on.
@@ -22,36 +20,33 @@ impl Sets {
     pub fn load(config: &TrainConfig) -> Result<Self, TrainError> {
         let options = config.open_options();
         let source: DataSource = config.data.train.parse()?;
-        let (mut gallery, mut held_out_of) = (None, None);
-        let (train, test) = match &config.data.test {
-            None => {
-                let TrainTest { train, test, held_out_of: digest } = source.open_both(&options)?;
-                held_out_of = digest;
-                (train, test)
-            }
+        let mut gallery = None;
+        let patches = config.augment.patch.is_some();
+        let (train, chosen, held_out_of) = match &config.data.test {
+            None => source.open_train(&options)?,
             Some(test) => {
                 let test: DataSource = test.parse()?;
                 let train = source.open(Part::Train, &options)?;
-                let of_test = options.for_test(train.geometry());
-                // What learns no classes is tested on entire images, whatever their sizes.
-                let has_classes = train.classes().len() > 1 && !config.data.unlabelled;
-                let own = !has_classes && config.data.size.is_none();
-                let chosen = test.choose(None)?;
-                let test = if own {
-                    let entire = OpenOptions { patch: None, ..of_test.clone() };
-                    match chosen.clone().open_as_stored(&entire)? {
-                        TestSet::Set(test) => test,
-                        images => {
-                            gallery = Some(images);
-                            chosen
-                                .open(&OpenOptions { resize_mode: ResizeMode::Resize, ..of_test })?
-                        }
-                    }
-                } else {
-                    named(chosen, &train, learns_classes(config, &train))?.open(&of_test)?
-                };
-                (train, test)
+                (train, test.choose(None)?, None)
             }
+        };
+        let of_test = options.for_test(train.geometry());
+        // What learns no classes is tested on entire images, whatever their sizes.
+        let has_classes = train.classes().len() > 1 && !config.data.unlabelled;
+        let other = config.data.test.is_some();
+        let own = (patches || other) && !has_classes && config.data.size.is_none();
+        let test = if own {
+            match chosen.clone().open_as_stored(&of_test)? {
+                TestSet::Set(test) => test,
+                images => {
+                    gallery = Some(images);
+                    chosen.open(&OpenOptions { resize_mode: ResizeMode::Resize, ..of_test })?
+                }
+            }
+        } else if other {
+            named(chosen, &train, learns_classes(config, &train))?.open(&of_test)?
+        } else {
+            chosen.open(&of_test)?
         };
         let measured = gallery.unwrap_or_else(|| TestSet::Set(test.clone()));
         let photographs = are_photographs(&source, train.geometry().channels);

@@ -48,7 +48,7 @@ pub(super) enum LabelFile {
 }
 
 impl LabelFile {
-    pub(super) fn of(path: &str) -> Option<Self> {
+    pub(super) fn from_path(path: &str) -> Option<Self> {
         Some(match path.rsplit_once('.')?.1.to_ascii_lowercase().as_str() {
             "cls" | "class" | "label" | "lbl" => Self::Class,
             "index" => Self::Index,

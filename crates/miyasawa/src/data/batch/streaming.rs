@@ -1,4 +1,4 @@
-//! Whether a set is decoded into memory.
+//! Whether a set is streamed or decoded into memory.
 
 use super::decode::resized;
 use crate::data::error::DataError;
@@ -6,7 +6,7 @@ use crate::data::options::{OpenOptions, Streaming, TargetSize};
 use crate::data::set::image_files::ImageFiles;
 
 /// Sets whose decoded images take more bytes are streamed, unless it is said otherwise.
-const IN_MEMORY: u64 = 1 << 30;
+pub(super) const IN_MEMORY: u64 = 1 << 30;
 
 impl OpenOptions {
     /// Whether the images of a set are read when they are needed.
