@@ -49,7 +49,11 @@ use crate::experiment::ExperimentError;
 use crate::model::EnergyNetwork;
 use crate::progress::Monitor;
 use crate::report::Provenance;
-use crate::train::{Observer, TrainConfig, TrainError, config::AugmentConfig, has_checkpoint};
+use crate::train::{
+    Observer, TrainConfig, TrainError,
+    config::{AugmentConfig, ConfigError},
+    has_checkpoint,
+};
 use burn::tensor::Device;
 use measure::{Finished, Measures, Subject};
 use network::{Configured, Network, Own};
@@ -220,6 +224,7 @@ impl<'c> Compare<'c> {
         config.check()?;
         let models = self.choice.select(config)?;
         Choice::Only(self.networks.keys().cloned().collect()).select(config)?;
+        self.check_levels(&models)?;
         create_folder(&out.join("runs"))?;
         let steps = self.plan(&models, &out.join("plan.json"))?;
         let measures = Measures::new(config, self.device)?;
@@ -258,6 +263,21 @@ impl<'c> Compare<'c> {
             report::write(&comparison, &measures, out)?;
         }
         Ok(Some(comparison))
+    }
+
+    /// Noise level 0 is for networks that are blind to it. A checkpoint is checked when it is read.
+    fn check_levels(&self, models: &[&ModelEntry]) -> Result<(), ExperimentError> {
+        let sigmas = &self.config.eval.sigmas;
+        for entry in models.iter().filter(|entry| entry.checkpoint.is_none()) {
+            let settings = self.settings(entry, self.config.seeds_of(entry)[0], 1)?;
+            if sigmas.contains(&0.0) && !settings.network.is_blind() {
+                let found = format!("{sigmas:?} for {}", entry.name);
+                let expected = "0 only if all networks are blind to the noise level";
+                let error = ConfigError::Value { key: "eval.sigmas", found, expected };
+                return Err(error.into());
+            }
+        }
+        Ok(())
     }
 
     /// Trains a model, or goes on with it, and measures it; `None` if that was stopped.
@@ -351,9 +371,11 @@ fn resumes(settings: &TrainConfig, run_dir: &Path) -> Result<bool, ExperimentErr
     let same =
         text.parse::<toml::Table>().ok().and_then(|table| table.try_into::<TrainConfig>().ok());
     let mut settings = settings.clone();
-    if let Some(same) = same.as_ref().filter(|_| settings.augment.is_auto()) {
-        // The data decided when the run began.
-        let (flip, crop, padding) = (same.augment.flip, same.augment.crop, same.augment.padding);
+    if let Some(same) = &same {
+        // A run writes down what was left out, and what the data decided when it began.
+        let AugmentConfig { flip, crop, padding, .. } = settings.augment;
+        let padding = if settings.augment.is_auto() { same.augment.padding } else { padding };
+        let (flip, crop) = (flip.or(same.augment.flip), crop.or(same.augment.crop));
         settings.augment = AugmentConfig { flip, crop, padding, ..settings.augment };
     }
     if same.as_ref() != Some(&settings) {
@@ -371,3 +393,6 @@ fn write_json(path: &Path, value: &impl serde::Serialize) -> Result<(), Experime
 fn load(path: &Path) -> Result<(Checkpoint, String), ExperimentError> {
     Ok(Checkpoint::load_with_hash(path)?)
 }
+
+#[cfg(test)]
+mod tests;

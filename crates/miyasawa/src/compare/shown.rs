@@ -80,7 +80,7 @@ pub(super) struct ShownQuantity {
 
 /// The quantities of the report; the axes of PSNR and ECE span all measured values.
 pub(super) fn quantities(comparison: &Comparison) -> [ShownQuantity; 5] {
-    use Quantity::{Accuracy, Ece, Psnr, PsnrGivenLabel, Ssim};
+    use Quantity::{Accuracy, Ece, Psnr, PsnrClassConditional, Ssim};
     let all = |quantities: &[Quantity]| {
         let mut values = Vec::new();
         for row in comparison.runs.iter().flat_map(|run| &run.rows) {
@@ -88,7 +88,7 @@ pub(super) fn quantities(comparison: &Comparison) -> [ShownQuantity; 5] {
         }
         values
     };
-    let decibels = rounded_range(all(&[Psnr, PsnrGivenLabel]), 5.0);
+    let decibels = rounded_range(all(&[Psnr, PsnrClassConditional]), 5.0);
     let errors = rounded_range(all(&[Ece]).into_iter().chain([0.0]), 0.1);
     let shown = |title, axis, quantity, format, range| {
         let best = if quantity == Ece { Best::Lowest } else { Best::Highest };
@@ -97,7 +97,7 @@ pub(super) fn quantities(comparison: &Comparison) -> [ShownQuantity; 5] {
     [
         shown("Accuracy", "accuracy, %", Accuracy, (100.0, 2, "%"), Some(PERCENT)),
         shown("PSNR of D(y)", "PSNR, dB", Psnr, (1.0, 2, ""), decibels),
-        shown("PSNR of D(y, true class)", "PSNR, dB", PsnrGivenLabel, (1.0, 2, ""), decibels),
+        shown("PSNR of D(y, true class)", "PSNR, dB", PsnrClassConditional, (1.0, 2, ""), decibels),
         shown("SSIM of D(y)", "SSIM", Ssim, (1.0, 4, ""), Some((0.0, 1.0))),
         shown("Calibration error (ECE, 15 bins)", "ECE", Ece, (1.0, 4, ""), errors),
     ]

@@ -79,7 +79,8 @@ macro_rules! setters {
 
         /// Images to learn from, such as a [`Dataset`](crate::data::Dataset) of arrays, instead of
         /// those that the configuration names. Whether they are photographs is not known: they are
-        /// flipped and cropped only if the configuration says so.
+        /// flipped and cropped only if the configuration says so. A stream to cut patches out of
+        /// is opened with [`OpenOptions::patch`](crate::data::OpenOptions::patch).
         pub fn data(mut $self, data: impl Into<Images>) -> Self {
             $settings.data = Some(data.into());
             $self
@@ -165,7 +166,9 @@ impl<N: EnergyNetwork + Sync + 'static> CustomTrainerBuilder<N> {
                 format!("the network has {found} classes, the data has {expected}: {classes:?}");
             return Err(TrainError::Mismatch(message));
         }
+        // Without the path, and without the parameters of a generic type.
         let name = std::any::type_name::<N>();
+        let name = name.split('<').next().unwrap_or(name);
         let custom = CustomNetwork {
             name: name.rsplit("::").next().unwrap_or(name).to_owned(),
             channels: sets.train.geometry().channels,

@@ -91,6 +91,9 @@ pub trait Observer: Monitor {
     fn rollback(&mut self, _event: &Rollback) {}
 }
 
+/// Nobody watches.
+impl Observer for () {}
+
 /// A [`Monitor`] as an [`Observer`].
 pub(super) struct Watched<'m>(pub &'m mut dyn Monitor);
 
