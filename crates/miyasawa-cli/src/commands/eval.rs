@@ -1,11 +1,14 @@
 use super::{Outcome, measured::Measured, model};
-use crate::{progress::Progress, session::Session};
+use crate::{
+    progress::Progress,
+    session::{Session, WrongCall},
+};
 use anyhow::{Context as _, bail};
 use clap::Args;
 use miyasawa::predictor::Predictor;
 use miyasawa::{
     data::{OpenOptions, Streaming, TestSet},
-    eval::{EvalOptions, EvalRow, Evaluation},
+    eval::{EvalOptions, EvalRow, Evaluation, ImageEvalOptions},
 };
 use serde::Serialize;
 use std::path::PathBuf;
@@ -18,7 +21,7 @@ use super::document::Described;
 /// D(y), PSNR of D(y, true class), and PSNR of the noisy image. Quantities that the model does not
 /// support are left out. Classes are matched by name; the data may have some of the model's classes
 /// only. On images without classes only denoising is measured. Images for denoising alone may
-/// differ in size.
+/// differ in size; each is measured in its own channels, as denoise treats it.
 ///
 /// Example: miyasawa eval model.safetensors --data cifar10 --sigmas 0.1,0.2 --limit 1000 --json
 #[derive(Args, Debug)]
@@ -31,6 +34,12 @@ pub struct Eval {
     /// Noise levels, in units of the [-1, 1] range
     #[arg(long, value_delimiter = ',', default_values_t = [0.02, 0.1, 0.2, 0.4, 1.0])]
     sigmas: Vec<f64>,
+    /// Round and clip noisy images as files of 8 bits hold them (images for denoising alone)
+    #[arg(long)]
+    stored: bool,
+    /// Estimate the level from each noisy image (images for denoising alone)
+    #[arg(long)]
+    estimate: bool,
 }
 
 /// The document of `--json`.
@@ -51,7 +60,8 @@ impl Report {
 
 /// Opens the images of `--data`, and says whether they have classes that the model can predict.
 /// Images that only denoising is measured on keep their sizes.
-fn open(measured: &Measured, predictor: &Predictor) -> anyhow::Result<(TestSet, bool)> {
+fn open(args: &Eval, predictor: &Predictor) -> anyhow::Result<(TestSet, bool)> {
+    let measured = &args.measured;
     let options = measured.options(predictor);
     let (chosen, labelled) = measured.choose_named(predictor)?;
     if !labelled && predictor.info().classifies() {
@@ -60,18 +70,28 @@ fn open(measured: &Measured, predictor: &Predictor) -> anyhow::Result<(TestSet, 
         }
         tracing::info!("{}: has no classes: only denoising is measured", measured.data);
     }
+    let as_files = args.stored || args.estimate;
     if labelled || measured.fit.is_some() {
+        if as_files {
+            let text = "--stored and --estimate are for images without classes, at their own sizes";
+            return Err(WrongCall(text.into()).into());
+        }
         // Of a part only that part is read.
         let stream = if measured.limit.is_some() { Streaming::Always } else { Streaming::Auto };
         return Ok((TestSet::Set(chosen.open(&OpenOptions { stream, ..options })?), labelled));
     }
     let options = OpenOptions { limit: measured.limit, ..options };
-    Ok((chosen.open_as_stored(&options)?, labelled))
+    if !as_files && let TestSet::Set(set) = chosen.clone().open_as_stored(&options)? {
+        return Ok((TestSet::Set(set), labelled));
+    }
+    // Each in its own channels.
+    let images = chosen.gallery(&OpenOptions { channels: None, ..options })?;
+    Ok((TestSet::Gallery(images.into()), labelled))
 }
 
 /// The rows as a table.
 pub fn print_rows(rows: &[EvalRow]) {
-    outln!("  sigma  accuracy     nll     ece    psnr    ssim  psnr given label  psnr noisy");
+    outln!("  sigma  accuracy     nll     ece    psnr    ssim  psnr, true class  psnr noisy");
     let optional = |value: Option<f64>, digits: usize| match value {
         Some(value) => format!("{value:.digits$}"),
         None => "-".to_owned(),
@@ -95,7 +115,7 @@ pub fn run(args: &Eval, session: &Session) -> anyhow::Result<Outcome> {
     args.measured.check()?;
     let predictor = model::load(args.model.as_deref(), session)?;
     let sigmas = model::sigmas(&predictor, &args.sigmas)?;
-    let (set, classify) = open(&args.measured, &predictor)?;
+    let (set, classify) = open(args, &predictor)?;
     let denoise = predictor.info().denoises();
     let options = EvalOptions {
         sigmas,
@@ -106,7 +126,17 @@ pub fn run(args: &Eval, session: &Session) -> anyhow::Result<Outcome> {
         denoise,
     };
     let mut bar = Progress::named(session, "evaluating");
-    let found = set.evaluate(predictor.model(), &options, predictor.device(), &mut bar)?;
+    let found = match &set {
+        TestSet::Gallery(images) => {
+            let EvalOptions { sigmas, limit, seed, .. } = options;
+            let (stored, estimated) = (args.stored, args.estimate);
+            let options = ImageEvalOptions { sigmas, limit, seed, stored, estimated };
+            let rows = predictor.evaluate_images(images, &options, &mut bar)?;
+            let count = options.limit.unwrap_or(usize::MAX).min(images.len());
+            rows.map(|rows| Evaluation { count, rows })
+        }
+        set => set.evaluate(predictor.model(), &options, predictor.device(), &mut bar)?,
+    };
     bar.finish_and_clear();
     let Evaluation { count, rows } = found.context("the evaluation was stopped")?;
     let (model, data) = (predictor.name().to_owned(), args.measured.data.clone());

@@ -32,7 +32,7 @@ pub enum Quantity {
     /// Mean PSNR of `D(y)`.
     Psnr,
     /// Mean PSNR of `D(y, true class)`.
-    PsnrGivenLabel,
+    PsnrClassConditional,
     /// Mean SSIM of `D(y)`.
     Ssim,
     /// Expected calibration error.
@@ -49,7 +49,9 @@ impl EvalRow {
                 return Some(Estimate::within(self.accuracy?, errors.accuracy_interval));
             }
             Quantity::Psnr => (self.psnr?, errors.psnr_error),
-            Quantity::PsnrGivenLabel => (self.psnr_given_label?, errors.psnr_given_label_error),
+            Quantity::PsnrClassConditional => {
+                (self.psnr_given_label?, errors.psnr_given_label_error)
+            }
             Quantity::Ssim => (self.ssim?, errors.ssim_error),
             Quantity::Ece => (self.ece?, errors.ece_error),
         };
@@ -67,7 +69,7 @@ mod tests {
                       "psnr_given_label":null,"psnr_noisy":26.0}"#;
         let row: EvalRow = serde_json::from_str(text).unwrap();
         assert_eq!(row.errors, RowErrors::default());
-        assert_eq!(row.estimate(Quantity::PsnrGivenLabel), None);
+        assert_eq!(row.estimate(Quantity::PsnrClassConditional), None);
         for quantity in [Quantity::Accuracy, Quantity::Psnr, Quantity::Ssim, Quantity::Ece] {
             assert_eq!(row.estimate(quantity).unwrap().interval(), None);
         }

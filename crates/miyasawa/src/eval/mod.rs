@@ -19,9 +19,11 @@
 //! ```
 
 mod errors;
+mod images;
 mod test_set;
 
 pub use errors::{Quantity, RowErrors};
+pub use images::ImageEvalOptions;
 
 use crate::data::{DataError, Dataset, Images, gather};
 use crate::image::Image;

@@ -1,0 +1,111 @@
+//! Evaluation of a denoiser on images as they come: any size, grey or colour, noise as files hold
+//! it, the level known or estimated.
+
+use super::{EvalRow, LevelMeters, TASK};
+use crate::image::{Image, ImageError};
+use crate::predictor::{Noise, PredictError, Predictor};
+use crate::progress::{Monitor, Progress};
+use crate::random::evaluation_noise;
+use crate::range::{denormalise, normalise};
+
+/// The settings of [`Predictor::evaluate_images`].
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ImageEvalOptions {
+    /// Noise levels, in units of the [-1, 1] range.
+    pub sigmas: Vec<f64>,
+    /// Number of images, evenly spaced; all if `None`.
+    pub limit: Option<usize>,
+    /// Seed of the noise.
+    pub seed: u64,
+    /// Whether noisy images are rounded and clipped as files of 8 bits hold them.
+    pub stored: bool,
+    /// Whether the level is estimated from each noisy image instead of known.
+    pub estimated: bool,
+}
+
+impl Predictor {
+    /// Measures [`denoise`](Self::denoise) on images of any size, each in its own channels: a row
+    /// with PSNR and SSIM for every noise level. `None` as soon as the monitor stops it.
+    ///
+    /// ```
+    /// use miyasawa::{eval::ImageEvalOptions, prelude::*};
+    /// let model = Predictor::bundled()?;
+    /// let images = [Image::filled(3, 24, 40, 0.1)?, Image::filled(1, 32, 20, -0.3)?];
+    /// let options = ImageEvalOptions { sigmas: vec![0.2], stored: true, ..Default::default() };
+    /// let rows = model.evaluate_images(&images, &options, &mut ())?.expect("nobody stops it");
+    /// assert!(rows[0].psnr > rows[0].psnr_noisy);
+    /// # Ok::<(), PredictError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`denoise`](Self::denoise).
+    pub fn evaluate_images(
+        &self,
+        images: &[Image],
+        options: &ImageEvalOptions,
+        monitor: &mut dyn Monitor,
+    ) -> Result<Option<Vec<EvalRow>>, PredictError> {
+        let count = options.limit.unwrap_or(usize::MAX).min(images.len());
+        let mut levels: Vec<LevelMeters> =
+            options.sigmas.iter().map(|_| LevelMeters::default()).collect();
+        for k in 0..count {
+            // Evenly spaced, as `Dataset::subset` chooses.
+            let clean = &images[k * images.len() / count];
+            for (level, (meters, &sigma)) in levels.iter_mut().zip(&options.sigmas).enumerate() {
+                if monitor.stop() {
+                    return Ok(None);
+                }
+                let noisy = with_noise(clean, sigma, [options.seed, level as u64, k as u64])?;
+                let noisy = if options.stored { stored(&noisy)? } else { noisy };
+                let noise = if options.estimated { Noise::Estimate } else { Noise::Level(sigma) };
+                let found = self.denoise(&noisy, noise)?;
+                meters.noisy.add(noisy.values(), clean.values(), clean.shape());
+                let meter = meters.marginal.get_or_insert_default();
+                meter.add(found.image().values(), clean.values(), clean.shape());
+                let done = (k * options.sigmas.len() + level + 1) as f64;
+                let share = done / (count * options.sigmas.len()) as f64;
+                monitor.progress(&Progress::new(TASK, share));
+            }
+        }
+        let rows = options.sigmas.iter().zip(levels).map(|(sigma, meters)| meters.row(*sigma));
+        Ok(Some(rows.collect()))
+    }
+}
+
+fn with_noise(clean: &Image, sigma: f64, [seed, level, k]: [u64; 3]) -> Result<Image, ImageError> {
+    let noise = evaluation_noise(seed, level, k as usize, 1, clean.values().len());
+    let noisy = clean.values().iter().zip(noise).map(|(x, n)| x + sigma as f32 * n).collect();
+    Image::new(clean.shape(), noisy)
+}
+
+fn stored(image: &Image) -> Result<Image, ImageError> {
+    let values = image.values().iter().map(|v| normalise(denormalise(*v))).collect();
+    Image::new(image.shape(), values)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::progress::monitor;
+
+    #[test]
+    fn stored_noise_is_that_of_a_file_and_its_level_may_be_estimated() {
+        let model = Predictor::bundled().unwrap();
+        // Near white: half of the noise is clipped.
+        let images = [Image::filled(3, 40, 32, 0.95).unwrap()];
+        let row = |stored, estimated| {
+            let sigmas = vec![0.2];
+            let options = ImageEvalOptions { sigmas, stored, estimated, ..Default::default() };
+            model.evaluate_images(&images, &options, &mut ()).unwrap().unwrap().remove(0)
+        };
+        let (float, file) = (row(false, false), row(true, false));
+        assert!((float.psnr_noisy.unwrap() - 20.0).abs() < 0.2, "{float:?}");
+        assert!(file.psnr_noisy.unwrap() > 21.5, "{file:?}");
+        let estimated = row(false, true);
+        assert_ne!(estimated.psnr, float.psnr);
+        assert!((estimated.psnr.unwrap() - float.psnr.unwrap()).abs() < 2.0, "{estimated:?}");
+        let options = ImageEvalOptions { sigmas: vec![0.2], ..Default::default() };
+        let stopped = &mut monitor(|_| {}, || true);
+        assert_eq!(model.evaluate_images(&images, &options, stopped).unwrap(), None);
+    }
+}
