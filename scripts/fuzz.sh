@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs the fuzz targets: scripts/fuzz.sh [BYTES|SECONDSs [TARGET...]], as in `fuzz.sh 10000000` or
-# `fuzz.sh 5s`. Each target ends after so many bytes, or after so many seconds.
+# `fuzz.sh 5s`. Each target ends after a number of bytes, or of seconds.
 #
 # libFuzzer with coverage of this project's library alone: a compiler wrapper adds the flags that
 # `cargo fuzz` adds to everything. So a stable toolchain will do, and what Burn compiled to is used

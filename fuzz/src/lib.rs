@@ -8,7 +8,7 @@ static READ: AtomicU64 = AtomicU64::new(0);
 static ACCEPTED: AtomicU64 = AtomicU64::new(0);
 static INPUTS: AtomicU64 = AtomicU64::new(0);
 
-/// Where a run ends: after so many bytes or so much time, whichever comes first.
+/// Where a run ends: after a number of bytes or a time, whichever comes first.
 struct Limit {
     start: Instant,
     bytes: u64,

@@ -263,7 +263,7 @@ fn data_that_is_damaged_or_does_not_fit() {
     let archive = archive.into_inner().unwrap();
     let tar = dir.path().join("half.tar");
     std::fs::write(&tar, &archive[..archive.len() / 2]).unwrap();
-    fails(1, train(&tar), &["half.tar", "expected a whole tar archive"]);
+    fails(1, train(&tar), &["half.tar", "expected a complete tar archive"]);
     std::fs::write(photos.join("cat/fake.jpg"), "no image").unwrap();
     let strict =
         train(&photos).into_iter().chain(["--set", "data.max_broken=0"].map(str::to_owned));

@@ -143,13 +143,15 @@ fn every_link_leads_somewhere() {
                 "" => page.path.clone(),
                 _ => page.path.parent().expect("a folder").join(target),
             };
-            let place = format!("{}: {link}", page.name());
+            let link_in_page = format!("{}: {link}", page.name());
             if !path.exists() {
-                faults.push(place);
+                faults.push(link_in_page);
             } else if !anchor.is_empty() && !Page::read(path.clone()).anchors().contains(anchor) {
-                faults.push(format!("{place} (no such heading)"));
+                faults.push(format!("{link_in_page} (no such heading)"));
             } else if page.path.starts_with(book()) && leaves_the_book(&path) {
-                faults.push(format!("{place} (the book makes .html of it, which is not there)"));
+                faults.push(format!(
+                    "{link_in_page} (the book makes .html of it, which is not there)"
+                ));
             }
         }
     }

@@ -9,6 +9,7 @@ mod common;
 use common::{command, text};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -52,6 +53,53 @@ fn documents_of_an_old_model_are_what_they_were() {
     let model = text(&written("run/model.safetensors"));
     let (found, _) = portable(["eval", &model, "--data", "digits", "--limit", "12", "--json"]);
     assert_same(document(&found), &expected["eval"], &model);
+}
+
+/// The paths of all fields, `[]` for the elements of a list.
+fn fields(value: &Value, path: &str, found: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(map) => map.iter().for_each(|(key, inner)| {
+            let path = format!("{path}.{key}");
+            fields(inner, &path, found);
+            found.insert(path);
+        }),
+        Value::Array(list) => {
+            list.iter().for_each(|inner| fields(inner, &format!("{path}[]"), found));
+        }
+        _ => {}
+    }
+}
+
+/// scripts/document_fields.py makes the same calls.
+#[test]
+fn every_document_has_the_fields_that_it_had() {
+    let dir = tempfile::tempdir().unwrap();
+    let ramp = |x: u32, y: u32| image::Luma([(8 * (x + y)) as u8]);
+    image::GrayImage::from_fn(12, 12, ramp).save(dir.path().join("a.png")).unwrap();
+    let compare = r#"budget.images = 32
+base.data = { train = "digits", limit = 64 }
+base.network = { width = 8, blocks = [1] }
+base.schedule.batch = 32
+eval = { sigmas = [0.1], limit = 8 }
+attack = { count = 2, steps = 1 }
+models = [{ name = "joint" }]
+"#;
+    fs::write(dir.path().join("c.toml"), compare).unwrap();
+    let old = fs::read_to_string(written("fields.json")).unwrap();
+    let old: BTreeMap<String, BTreeSet<String>> = serde_json::from_str(&old).unwrap();
+    let model = text(&written("run/model.safetensors"));
+    let calls = fs::read_to_string(written("calls.txt")).unwrap();
+    assert_eq!(calls.lines().count(), old.len());
+    for call in calls.lines() {
+        let args = call.split(' ').map(|arg| if arg == "MODEL" { &model } else { arg });
+        let output = command().current_dir(dir.path()).args(args).output().unwrap();
+        let document: Value = serde_json::from_slice(&output.stdout)
+            .unwrap_or_else(|_| panic!("{call}: {}", String::from_utf8_lossy(&output.stderr)));
+        let mut now = BTreeSet::new();
+        fields(&document, "", &mut now);
+        let lost: Vec<_> = old[call].difference(&now).collect();
+        assert!(lost.is_empty(), "{call}: without {lost:?}");
+    }
 }
 
 #[test]

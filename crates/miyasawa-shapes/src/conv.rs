@@ -121,6 +121,7 @@ impl ConvShape {
 
     /// The input row or column that output position `o` and kernel tap `k` meet, if it is inside
     /// the `extent` of the input.
+    #[inline]
     pub fn tap(&self, o: usize, k: usize, extent: usize) -> Option<usize> {
         (o * self.stride + k).checked_sub(self.padding).filter(|&i| i < extent)
     }

@@ -1,9 +1,9 @@
 //! Shapes of the operations of classification-denoising networks.
 //!
 //! What an operation is asked for, apart from its values: sizes, strides, the type of products, the
-//! statistics of a norm, the settings of an optimiser's step. `miyasawa-kernels` computes the operations on the CPU, the `ops` of
-//! `miyasawa` on any device; both read these types, and an implementation for another device needs
-//! no more than this crate. It has no dependency.
+//! statistics of a norm, the settings of an optimiser's step. `miyasawa-kernels` computes the
+//! operations on the CPU, the `ops` of `miyasawa` on any device; both read these types, and an
+//! implementation for another device needs no more than this crate. It has no dependency.
 //!
 //! ```
 //! use miyasawa_shapes::{ConvShape, Operands};

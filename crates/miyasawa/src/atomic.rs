@@ -1,4 +1,18 @@
 //! Files that are written completely or not at all.
+//!
+//! ```
+//! use miyasawa::atomic::write_atomic;
+//! use std::io::{self, Write};
+//!
+//! let folder = tempfile::tempdir()?;
+//! let path = folder.path().join("notes.txt");
+//! write_atomic(&path, |file| writeln!(file, "first"))?;
+//! // What fails leaves the file as it was, and nothing beside it.
+//! let failed = write_atomic(&path, |_| Err(io::Error::other("no more room")));
+//! assert!(failed.is_err());
+//! assert_eq!(std::fs::read_to_string(&path)?, "first\n");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 use std::{
     fs::{self, File, OpenOptions},

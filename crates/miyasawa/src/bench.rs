@@ -1,4 +1,22 @@
 //! Times one step on synthetic data, with the same count of operations as reference.py.
+//!
+//! ```
+//! use miyasawa::bench::{BenchOptions, Work, bench};
+//! use miyasawa::{Device, model::GradResNetConfig, train::config::Dtype};
+//!
+//! let options = BenchOptions {
+//!     work: Work::Denoise,
+//!     network: GradResNetConfig { width: 8, blocks: vec![1], ..GradResNetConfig::new(3, 10) },
+//!     dtype: Dtype::F32,
+//!     size: [16, 16],
+//!     batch: 2,
+//!     micro_batch: None,
+//!     iterations: 1,
+//!     seed: 0,
+//! };
+//! let found = bench(&options, &Device::flex());
+//! assert!(found.median_seconds > 0.0 && found.batch == 2);
+//! ```
 
 use crate::model::{GradResNetConfig, JointModel};
 use crate::train::{

@@ -1,5 +1,16 @@
 //! The demonstration: a joint model and a plain classifier of the same size on the embedded digits,
 //! compared, with one report.
+//!
+//! ```
+//! use miyasawa::{Device, demo::{DemoOptions, run}, report::Provenance};
+//! let folder = tempfile::tempdir()?;
+//! let (out, from) = (folder.path().join("demo"), Provenance::now(std::env::args_os()));
+//! // A few steps, to be quick.
+//! let options = DemoOptions { out: out.clone(), steps: Some(2), attacked: 8, seed: 0, from };
+//! let found = run(&options, &Device::flex(), &mut |_, _| ())?.expect("nobody stops it");
+//! assert!(found.identity_error < 1e-3 && out.join("report.html").exists());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 use crate::atomic::write_atomic;
 use crate::attack::{Norm, Pgd, robust_accuracy};

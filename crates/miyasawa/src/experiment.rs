@@ -1,4 +1,12 @@
 //! Errors of an experiment: a [demonstration](crate::demo) or a [comparison](crate::compare).
+//!
+//! ```
+//! use miyasawa::experiment::ExperimentError;
+//! let known = vec!["joint".to_owned()];
+//! let error = ExperimentError::Unknown { name: "jiont".to_owned(), known };
+//! assert!(error.is_usage());
+//! assert_eq!(error.to_string(), r#"no model is named "jiont", expected one of ["joint"]"#);
+//! ```
 
 use crate::atomic::AtomicError;
 use crate::checkpoint::CheckpointError;

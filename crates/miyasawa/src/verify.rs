@@ -225,7 +225,7 @@ pub fn verify(bytes: &[u8], device: &Device) -> Result<Vec<Deviation>, VerifyErr
     let score = point.score();
     let ce = loss::cross_entropy(point.logits(), &labels, 0.0).mean();
     let dsm = loss::score_matching(&model, score.clone(), &noise, &sigma).mean();
-    let conditional = point.denoised_given(&labels);
+    let conditional = point.class_conditional_denoised(&labels);
     let denoised = point.tweedie(&score);
 
     let mut out = Vec::new();

@@ -235,8 +235,9 @@ fn circles<T: Ord + Clone>(graph: &BTreeMap<T, BTreeSet<T>>) -> Vec<BTreeSet<T>>
     found
 }
 
-fn crates() -> [Source; 3] {
-    ["miyasawa-kernels", "miyasawa", "miyasawa-cli"].map(|name| Source::read(&root(name)))
+fn crates() -> [Source; 4] {
+    ["miyasawa-shapes", "miyasawa-kernels", "miyasawa", "miyasawa-cli"]
+        .map(|name| Source::read(&root(name)))
 }
 
 #[test]

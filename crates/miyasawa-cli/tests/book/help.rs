@@ -44,7 +44,7 @@ pub fn pages(help: &dyn Fn(&[&str]) -> String) -> BTreeMap<String, String> {
             commands.push((vec![name.to_owned(), inner.clone()], parse(&help(&[name, inner]))));
         }
     }
-    // What every command has stands once, on the page of all.
+    // What every command has is said once, on the page of all.
     let options =
         |help: &Help| -> BTreeSet<Entry> { help.section("Options").iter().cloned().collect() };
     let mut common = options(&commands[0].1);
@@ -170,7 +170,23 @@ fn parse(text: &str) -> Help {
     }
 }
 
-/// Paragraphs, and examples, which begin with a line of their own or stand behind `Example:`.
+/// A call in lines of at most 100 columns, as a shell reads it.
+fn wrapped(call: &str) -> Vec<String> {
+    let (mut lines, mut rest) = (Vec::new(), call.trim().to_owned());
+    while rest.chars().count() > 100 {
+        // Before an option, so that it stays with its value.
+        let Some(at) = rest.match_indices(" -").map(|(at, _)| at).take_while(|at| *at < 98).last()
+        else {
+            break;
+        };
+        lines.push(format!("{} \\", &rest[..at]));
+        rest = format!("  {}", rest[at..].trim());
+    }
+    lines.push(rest);
+    lines
+}
+
+/// Paragraphs, and examples, which begin with a line of their own or come after `Example:`.
 fn parts(description: &str) -> Vec<Part> {
     let mut parts: Vec<Part> = Vec::new();
     let mut fresh = true;
@@ -181,12 +197,12 @@ fn parts(description: &str) -> Vec<Part> {
             parts.push(Part::Code(Vec::new()));
             fresh = false;
         } else if let Some(call) = line.strip_prefix("Example: ") {
-            parts.push(Part::Code(vec![call.to_owned()]));
+            parts.push(Part::Code(wrapped(call)));
             fresh = true;
         } else {
             match parts.last_mut() {
                 Some(Part::Prose(words)) if !fresh => *words = format!("{words} {}", line.trim()),
-                Some(Part::Code(calls)) if !fresh => calls.push(line.trim().to_owned()),
+                Some(Part::Code(calls)) if !fresh => calls.extend(wrapped(line)),
                 _ => parts.push(Part::Prose(line.trim().to_owned())),
             }
             fresh = false;

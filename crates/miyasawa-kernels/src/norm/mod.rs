@@ -108,7 +108,7 @@ fn part(values: &[f32], n: usize, len: usize) -> &[f32] {
 /// let [y, mean, rstd] = norm::forward(&s, &h, &gamma, &[0.0, 0.5], false);
 /// assert_eq!(mean, [2.0]);
 /// assert!(y.iter().zip([-1.0, 2.5, 1.0, -1.5]).all(|(y, want)| (y - want).abs() < 1e-4));
-/// // The gradient of the sum of all values: adding a constant to a group changes nothing, so it is 0.
+/// // The gradient of the sum of all values is 0: adding a constant to a group changes nothing.
 /// let saved = Saved { h: &h, gamma: &gamma, mean: &mean, rstd: &rstd };
 /// let [_, d_gamma, d_beta] = norm::adjoint(&s, saved, &[1.0; 4], false);
 /// assert!(d_gamma.iter().all(|d| d.abs() < 1e-5));

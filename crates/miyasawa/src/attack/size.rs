@@ -4,6 +4,11 @@ use super::Norm;
 
 impl Norm {
     /// The largest distance between two images of `values` values in [0, 1].
+    ///
+    /// ```
+    /// use miyasawa::prelude::*;
+    /// assert_eq!((Norm::L2.diameter(16), Norm::Linf.diameter(16)), (4.0, 1.0));
+    /// ```
     pub fn diameter(self, values: usize) -> f64 {
         match self {
             Self::L2 => (values as f64).sqrt(),
@@ -13,6 +18,12 @@ impl Norm {
 
     /// A warning for sizes that can turn every image into plain grey, where no classifier is
     /// correct; `None` if no size is that large.
+    ///
+    /// ```
+    /// use miyasawa::prelude::*;
+    /// assert_eq!(Norm::L2.too_large(&[0.5], 3072), None);
+    /// assert!(Norm::Linf.too_large(&[8.0], 3072).is_some_and(|text| text.contains("8/255")));
+    /// ```
     pub fn too_large(self, eps: &[f64], values: usize) -> Option<String> {
         // Plain grey is at most half the diameter away from every image.
         let radius = 0.5 * self.diameter(values);

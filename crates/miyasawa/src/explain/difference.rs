@@ -4,6 +4,7 @@ use crate::infer::{to_image, to_tensor};
 use crate::model::{EnergyNetwork, JointModel, host, params::untracked};
 use crate::verify::error_and_scale;
 use burn::tensor::{Device, Tensor};
+use serde::Serialize;
 
 /// The adversarial gradient of an image as a difference of denoisers.
 ///
@@ -18,7 +19,9 @@ use burn::tensor::{Device, Tensor};
 /// assert!(change.map(|((given, plain), d)| (given - plain - d).abs()).all(|e| e < 1e-4));
 /// # Ok::<(), PredictError>(())
 /// ```
-#[derive(Clone, Debug, PartialEq)]
+///
+/// As a document it holds everything but the images.
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Explanation {
     /// The explained class.
     pub label: usize,
@@ -27,13 +30,17 @@ pub struct Explanation {
     /// `p(c | y)` of the class.
     pub probability: f32,
     /// `D(y)`.
+    #[serde(skip)]
     pub denoised: Image,
     /// `D(y, c)`.
+    #[serde(skip)]
     pub class_denoised: Image,
     /// `D(y, c) - D(y)`.
+    #[serde(skip)]
     pub difference: Image,
     /// `sigma^2 * grad log p(c|y)`, by reverse-mode autodiff of the classification, without the
     /// denoiser.
+    #[serde(skip)]
     pub gradient: Image,
     /// `max |difference - gradient| / max(max |gradient|, 1e-30)`: below 1e-30 the gradient
     /// underflows in float32.
@@ -71,7 +78,7 @@ pub fn explain<N: EnergyNetwork>(
             probability: probs[label],
             relative_error: error(difference.values(), gradient.values()),
             denoised: denoised.clone(),
-            class_denoised: to_image(point.denoised_given(&labels)),
+            class_denoised: to_image(point.class_conditional_denoised(&labels)),
             difference,
             gradient,
             probs: probs.clone(),

@@ -18,7 +18,7 @@ use crate::range::denormalise;
 const JPEG_QUALITY: u8 = 95;
 
 /// The content to be stored.
-pub(super) struct Content<'c> {
+pub(super) struct Encodable<'c> {
     pub image: &'c Image,
     /// Opacity in [0, 1], and how it applies to the colours.
     pub alpha: Option<(&'c [f32], Opacity)>,
@@ -31,7 +31,7 @@ pub(super) struct Content<'c> {
     pub tags: Tags,
 }
 
-impl Content<'_> {
+impl Encodable<'_> {
     /// (width, height).
     pub fn size(&self) -> Result<(u32, u32), std::num::TryFromIntError> {
         Ok((u32::try_from(self.image.width())?, u32::try_from(self.image.height())?))
@@ -80,7 +80,7 @@ pub(super) fn over_white(image: &Image, opacity: &[f32], kind: Opacity) -> Image
 }
 
 /// Encodes a file of one image.
-pub(super) fn encode(format: Format, content: &Content<'_>) -> Result<Vec<u8>, String> {
+pub(super) fn encode(format: Format, content: &Encodable<'_>) -> Result<Vec<u8>, String> {
     let text = |error: &dyn std::fmt::Display| error.to_string().replace('\n', " ");
     let size = content.size().map_err(|e| text(&e))?;
     match format {
@@ -107,7 +107,10 @@ fn rounded(value: f64, most: f64) -> f64 {
     value.round().clamp(1.0, most)
 }
 
-fn png(content: &Content<'_>, (width, height): (u32, u32)) -> Result<Vec<u8>, png::EncodingError> {
+fn png(
+    content: &Encodable<'_>,
+    (width, height): (u32, u32),
+) -> Result<Vec<u8>, png::EncodingError> {
     let (image, metadata) = (content.image, content.metadata);
     let mut info = png::Info::with_size(width, height);
     info.color_type = match (image.channels(), content.alpha.is_some()) {
@@ -152,10 +155,10 @@ fn png(content: &Content<'_>, (width, height): (u32, u32)) -> Result<Vec<u8>, pn
 }
 
 /// 8-bit samples of a format without alpha, and their kind.
-fn opaque_samples(content: &Content<'_>) -> (Vec<u8>, ExtendedColorType) {
+fn opaque_samples(content: &Encodable<'_>) -> (Vec<u8>, ExtendedColorType) {
     let opaque = content.opaque();
     let image = opaque.as_ref().unwrap_or(content.image);
-    let content = Content {
+    let content = Encodable {
         image,
         alpha: None,
         scale: None,
@@ -167,7 +170,10 @@ fn opaque_samples(content: &Content<'_>) -> (Vec<u8>, ExtendedColorType) {
     (content.eight(), colour)
 }
 
-fn jpeg(content: &Content<'_>, (width, height): (u32, u32)) -> Result<Vec<u8>, image::ImageError> {
+fn jpeg(
+    content: &Encodable<'_>,
+    (width, height): (u32, u32),
+) -> Result<Vec<u8>, image::ImageError> {
     let metadata = content.metadata;
     let (samples, colour) = opaque_samples(content);
     let mut bytes = Vec::new();
@@ -210,7 +216,7 @@ fn jpeg(content: &Content<'_>, (width, height): (u32, u32)) -> Result<Vec<u8>, i
 
 #[cfg(feature = "codecs")]
 fn webp(
-    content: &Content<'_>,
+    content: &Encodable<'_>,
     (width, height): (u32, u32),
 ) -> Result<Vec<u8>, image_webp::EncodingError> {
     use image_webp::{ColorType, WebPEncoder};
@@ -231,7 +237,7 @@ fn webp(
 }
 
 #[cfg(feature = "codecs")]
-fn bmp(content: &Content<'_>, (width, height): (u32, u32)) -> Result<Vec<u8>, image::ImageError> {
+fn bmp(content: &Encodable<'_>, (width, height): (u32, u32)) -> Result<Vec<u8>, image::ImageError> {
     let (samples, colour) = opaque_samples(content);
     let mut bytes = std::io::Cursor::new(Vec::new());
     image::codecs::bmp::BmpEncoder::new(&mut bytes).write_image(&samples, width, height, colour)?;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::encode::{Content, encode};
+use super::encode::{Encodable, encode};
 use super::kind::Format;
 use super::metadata::Metadata;
 use super::tags::Tags;
@@ -140,9 +140,12 @@ impl Image {
     fn encode(&self, path: &Path, format: Format) -> Result<Vec<u8>, ImageError> {
         check_built(path, format)?;
         let (metadata, tags) = (&Metadata::default(), Tags::default());
-        encode(format, &Content { image: self, alpha: None, scale: None, metadata, tags }).map_err(
-            |found| ImageError::Encode { path: path.to_owned(), format: format.name(), found },
-        )
+        encode(format, &Encodable { image: self, alpha: None, scale: None, metadata, tags })
+            .map_err(|found| ImageError::Encode {
+                path: path.to_owned(),
+                format: format.name(),
+                found,
+            })
     }
 }
 

@@ -9,7 +9,7 @@ use super::tiff_read::{PageAt, unsupported};
 
 /// The type of a sample.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum NumberKind {
     /// Unsigned integers of this many bits, up to 16: black is 0 and white the largest.
     Unsigned(u8),
     /// Other types: their range does not determine black and white.
@@ -177,7 +177,7 @@ impl Numbers {
             3
         };
         let samples = match (page.kind, self.0) {
-            (Kind::Unsigned(bits @ (1 | 2 | 4)), DecodingResult::U8(rows)) => {
+            (NumberKind::Unsigned(bits @ (1 | 2 | 4)), DecodingResult::U8(rows)) => {
                 return match page.color {
                     ColorType::Gray(_) => {
                         Ok((Samples::Eight(unpacked(&rows, bits, width)), channels))
@@ -185,7 +185,7 @@ impl Numbers {
                     _ => Err(unsupported(format!("colours of {bits} bits: save it with 8 or 16"))),
                 };
             }
-            (Kind::Unsigned(_), DecodingResult::U8(v)) => match page.color {
+            (NumberKind::Unsigned(_), DecodingResult::U8(v)) => match page.color {
                 ColorType::CMYK(_) => {
                     Samples::Eight(v.as_chunks().0.iter().flat_map(from_cmyk).collect())
                 }
@@ -194,13 +194,13 @@ impl Numbers {
                 }
                 _ => Samples::Eight(v),
             },
-            (Kind::Unsigned(_), DecodingResult::U16(v)) => match page.color {
+            (NumberKind::Unsigned(_), DecodingResult::U16(v)) => match page.color {
                 ColorType::CMYK(_) => {
                     Samples::Sixteen(v.as_chunks().0.iter().flat_map(from_cmyk16).collect())
                 }
                 _ => Samples::Sixteen(v),
             },
-            (Kind::Wide(_), numbers) => {
+            (NumberKind::Wide(_), numbers) => {
                 let depth = channels + usize::from(page.opacity.is_some());
                 let span = high - low;
                 each_kind!(numbers, samples, convert => {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use image::ImageFormat;
 
 use super::decode::{DecodeError, open};
-use super::encode::{Content, encode, over_white};
+use super::encode::{Encodable, encode, over_white};
 use super::kind::{Format, sniff};
 use super::metadata::Metadata;
 use super::raster::{Opacity, Raster, Samples};
@@ -331,7 +331,7 @@ impl ImageWriter {
         if page.unfit_profile(self.format).is_some() {
             metadata.icc = None;
         }
-        let content = Content {
+        let content = Encodable {
             image: &page.image,
             alpha: page.alpha.as_ref().map(|(alpha, kind)| (alpha.as_slice(), *kind)),
             scale: page.scale,

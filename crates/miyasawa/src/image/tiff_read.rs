@@ -10,7 +10,7 @@ use tiff::decoder::{Decoder, DecodingResult, Limits};
 use super::decode::{DecodeError, MAX_PIXELS, check_size, one_line};
 use super::kind::RAW;
 use super::metadata::Metadata;
-use super::numbers::{Kind, Numbers, Scale, Wide, short};
+use super::numbers::{NumberKind, Numbers, Scale, Wide, short};
 #[cfg(feature = "data")]
 use super::raster::Samples;
 use super::raster::{Opacity, Raster};
@@ -35,7 +35,7 @@ pub(super) struct PageAt {
     /// Its index in the chain of directories.
     index: usize,
     at: u64,
-    pub kind: Kind,
+    pub kind: NumberKind,
     pub color: ColorType,
     pub opacity: Option<Opacity>,
     orientation: u8,
@@ -151,7 +151,8 @@ impl TiffFile {
     /// Finds the range of all samples where their type does not determine black and white: one
     /// scale for all pages, so that noise is equally strong in each.
     fn find_scale(&mut self) -> Result<(), DecodeError> {
-        let wide = |page: &PageAt| if let Kind::Wide(kind) = page.kind { Some(kind) } else { None };
+        let wide =
+            |page: &PageAt| if let NumberKind::Wide(kind) = page.kind { Some(kind) } else { None };
         let Some(kind) = self.pages.iter().find_map(wide) else { return Ok(()) };
         let (mut low, mut high, mut opaque, mut missing) =
             (f64::INFINITY, f64::NEG_INFINITY, 1.0f64, 0usize);
@@ -301,22 +302,24 @@ fn page(
     };
     let format = first_number(all, 339).unwrap_or(1);
     let kind = match (format, color.bit_depth()) {
-        (1 | 4, bits @ (1 | 2 | 4 | 8 | 16)) => Kind::Unsigned(bits),
-        (1 | 4, 32) => Kind::Wide(Wide::U32),
-        (1 | 4, 64) => Kind::Wide(Wide::U64),
-        (2, 8) => Kind::Wide(Wide::I8),
-        (2, 16) => Kind::Wide(Wide::I16),
-        (2, 32) => Kind::Wide(Wide::I32),
-        (2, 64) => Kind::Wide(Wide::I64),
-        (3, 16) => Kind::Wide(Wide::F16),
-        (3, 32) => Kind::Wide(Wide::F32),
-        (3, 64) => Kind::Wide(Wide::F64),
+        (1 | 4, bits @ (1 | 2 | 4 | 8 | 16)) => NumberKind::Unsigned(bits),
+        (1 | 4, 32) => NumberKind::Wide(Wide::U32),
+        (1 | 4, 64) => NumberKind::Wide(Wide::U64),
+        (2, 8) => NumberKind::Wide(Wide::I8),
+        (2, 16) => NumberKind::Wide(Wide::I16),
+        (2, 32) => NumberKind::Wide(Wide::I32),
+        (2, 64) => NumberKind::Wide(Wide::I64),
+        (3, 16) => NumberKind::Wide(Wide::F16),
+        (3, 32) => NumberKind::Wide(Wide::F32),
+        (3, 64) => NumberKind::Wide(Wide::F64),
         (5 | 6, _) => return Err(unsupported("complex numbers")),
         (_, bits) => {
             return Err(unsupported(format!("samples of {bits} bits: save it with 8 or 16")));
         }
     };
-    if matches!(color, ColorType::CMYK(_) | ColorType::YCbCr(_)) && matches!(kind, Kind::Wide(_)) {
+    if matches!(color, ColorType::CMYK(_) | ColorType::YCbCr(_))
+        && matches!(kind, NumberKind::Wide(_))
+    {
         return Err(unsupported(format!(
             "colours of the kind {color:?} with samples that are no 8 or 16 bits"
         )));

@@ -14,7 +14,7 @@ use tiff::tags::{ExtraSamples, PhotometricInterpretation, ResolutionUnit, Sample
 use tiff::{Directory, TiffError, TiffResult};
 
 use super::Depth;
-use super::encode::Content;
+use super::encode::Encodable;
 use super::file::sixteen_bits;
 use super::metadata::Unit;
 use super::numbers::Wide;
@@ -95,7 +95,7 @@ impl TiffPages {
     }
 
     /// Adds a page.
-    pub fn add(&mut self, content: &Content<'_>) -> TiffResult<()> {
+    pub fn add(&mut self, content: &Encodable<'_>) -> TiffResult<()> {
         let packing = match content.metadata.packing {
             Some(5) => Compression::Lzw,
             Some(32773) => Compression::Packbits,
@@ -176,7 +176,7 @@ impl TiffPages {
 /// Writes a page with samples of a type.
 fn write<S: Copy>(
     encoder: &mut TiffEncoder<Bytes>,
-    content: &Content<'_>,
+    content: &Encodable<'_>,
     value: impl Fn(f32) -> S,
     alpha: impl Fn(f32) -> S,
 ) -> TiffResult<()>
@@ -205,7 +205,7 @@ where
 
 fn page<C: ColorType>(
     mut image: ImageEncoder<'_, Bytes, C, TiffKindStandard>,
-    content: &Content<'_>,
+    content: &Encodable<'_>,
     pointers: &[Tag],
     samples: &[C::Inner],
 ) -> TiffResult<()>

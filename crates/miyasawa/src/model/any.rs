@@ -38,7 +38,9 @@ impl<N: EnergyNetwork> Predict for JointModel<N> {
         Prediction {
             logits: query.classify.then(|| point.logits().clone()),
             denoised: query.denoise.then(|| point.denoised()),
-            class_conditional: query.class_conditional.map(|labels| point.denoised_given(labels)),
+            class_conditional: query
+                .class_conditional
+                .map(|labels| point.class_conditional_denoised(labels)),
         }
     }
 }

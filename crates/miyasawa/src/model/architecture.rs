@@ -340,8 +340,8 @@ impl Architecture {
     /// anything is allocated: both may come from an untrusted file.
     ///
     /// # Errors
-    /// If [`validate`](Self::validate) finds an error, a parameter is missing, unknown, or has another
-    /// shape, or for [`Custom`](Self::Custom), which only its author can make.
+    /// If [`validate`](Self::validate) finds an error, a parameter is missing, unknown, or has
+    /// another shape, or for [`Custom`](Self::Custom), which only its author can make.
     pub fn with_params(
         &self,
         values: ParamMap,

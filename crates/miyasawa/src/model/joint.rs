@@ -158,7 +158,7 @@ impl<N: EnergyNetwork> Evaluated<'_, N> {
     }
 
     /// `grad_y log p(y, c)` for the classes `labels`, `[batch]`.
-    pub fn score_given(&self, labels: &Tensor<1, Int>) -> Tensor<4> {
+    pub fn class_conditional_score(&self, labels: &Tensor<1, Int>) -> Tensor<4> {
         self.score_with(self.one_hot(labels))
     }
 
@@ -228,8 +228,8 @@ impl<N: EnergyNetwork> Evaluated<'_, N> {
 
     /// Computes the class-conditional denoised images `D(y, c) = E[x | y, c]` for the classes
     /// `labels`, `[batch]`.
-    pub fn denoised_given(&self, labels: &Tensor<1, Int>) -> Tensor<4> {
-        self.tweedie(&self.score_given(labels))
+    pub fn class_conditional_denoised(&self, labels: &Tensor<1, Int>) -> Tensor<4> {
+        self.tweedie(&self.class_conditional_score(labels))
     }
 
     /// `[batch, classes]` with a one at the label.

@@ -4,7 +4,7 @@
 //! score, because the adjoint of the network is itself made of tracked operations (see
 //! ARCHITECTURE.md). The reverses of the reverses are not written.
 
-use super::backend::{JointOps, Optional};
+use super::backend::{JointOps, OptionalTensor};
 use burn::backend::{
     Autodiff, Backend,
     autodiff::{
@@ -33,28 +33,49 @@ fn register_grad<B: Backend>(
 /// `reverse!(Name, parents, (state fields): (types), |dy, parents, grads| body)`; the backend is
 /// `B`.
 macro_rules! reverse {
-    ($name:ident, [$($n:tt)+], $state:pat => $types:ty, |$dy:ident, $parents:ident, $grads:ident| $body:block) => {
+    (
+        $name:ident, [$($n:tt)+], $state:pat => $types:ty,
+        |$dy:ident, $parents:ident, $grads:ident| $body:block
+    ) => {
         #[derive(Debug)]
         struct $name;
         reverse!(@imp $name, [$($n)+], $state => $types, |$dy, $parents, $grads| $body);
     };
-    (@imp $name:ident, [const N], $state:pat => $types:ty, |$dy:ident, $parents:ident, $grads:ident| $body:block) => {
+    (
+        @imp $name:ident, [const N], $state:pat => $types:ty,
+        |$dy:ident, $parents:ident, $grads:ident| $body:block
+    ) => {
         impl<B: JointOps, const N: usize> Backward<B, N> for $name {
             type State = $types;
-            fn backward(self, ops: Ops<Self::State, N>, $grads: &mut Gradients, _: &mut Checkpointer) {
+            fn backward(
+                self,
+                ops: Ops<Self::State, N>,
+                $grads: &mut Gradients,
+                _: &mut Checkpointer,
+            ) {
                 let $dy = $grads.consume::<B>(&ops.node);
-                let $parents = ops.parents.each_ref().map(|parent| parent.as_ref().map(|node| node.id));
+                let parents = ops.parents.each_ref();
+                let $parents = parents.map(|parent| parent.as_ref().map(|node| node.id));
                 let $state = ops.state;
                 $body
             }
         }
     };
-    (@imp $name:ident, [$n:literal], $state:pat => $types:ty, |$dy:ident, $parents:ident, $grads:ident| $body:block) => {
+    (
+        @imp $name:ident, [$n:literal], $state:pat => $types:ty,
+        |$dy:ident, $parents:ident, $grads:ident| $body:block
+    ) => {
         impl<B: JointOps> Backward<B, $n> for $name {
             type State = $types;
-            fn backward(self, ops: Ops<Self::State, $n>, $grads: &mut Gradients, _: &mut Checkpointer) {
+            fn backward(
+                self,
+                ops: Ops<Self::State, $n>,
+                $grads: &mut Gradients,
+                _: &mut Checkpointer,
+            ) {
                 let $dy = $grads.consume::<B>(&ops.node);
-                let $parents = ops.parents.each_ref().map(|parent| parent.as_ref().map(|node| node.id));
+                let parents = ops.parents.each_ref();
+                let $parents = parents.map(|parent| parent.as_ref().map(|node| node.id));
                 let $state = ops.state;
                 $body
             }
@@ -76,22 +97,30 @@ macro_rules! record {
 }
 
 type Two<B> = (FloatTensor<B>, FloatTensor<B>);
+/// Two operands of a convolution and its shape.
+type OfConv<B> = (FloatTensor<B>, FloatTensor<B>, ConvShape);
+/// The shape of a norm, and whether it is that of a GELU.
+type NormKind = (NormShape, bool);
+type OfNorm<B> = (FloatTensor<B>, FloatTensor<B>, Two<B>, NormKind);
+type OfNormAdjoint<B> = (Two<B>, Two<B>, FloatTensor<B>, NormKind);
 
-reverse!(Conv, [const N], (x, w, s) => (FloatTensor<B>, FloatTensor<B>, ConvShape), |dy, parents, grads| {
-    register_grad::<B>(grads, parents[0], || B::conv2d_nhwc_adjoint(dy.clone(), w, Optional::None, s));
+reverse!(Conv, [const N], (x, w, s) => OfConv<B>, |dy, parents, grads| {
+    let none = OptionalTensor::None;
+    register_grad::<B>(grads, parents[0], || B::conv2d_nhwc_adjoint(dy.clone(), w, none, s));
     register_grad::<B>(grads, parents[1], || B::conv2d_nhwc_weight_grad(x, dy.clone(), s));
     register_grad::<B>(grads, parents.get(2).copied().flatten(), || dy);
 });
 
-reverse!(ConvAdjoint, [const N], (g, w, s) => (FloatTensor<B>, FloatTensor<B>, ConvShape), |v, parents, grads| {
-    register_grad::<B>(grads, parents[0], || B::conv2d_nhwc(v.clone(), w, Optional::None, s));
+reverse!(ConvAdjoint, [const N], (g, w, s) => OfConv<B>, |v, parents, grads| {
+    register_grad::<B>(grads, parents[0], || B::conv2d_nhwc(v.clone(), w, OptionalTensor::None, s));
     register_grad::<B>(grads, parents[1], || B::conv2d_nhwc_weight_grad(v.clone(), g, s));
     register_grad::<B>(grads, parents.get(2).copied().flatten(), || v);
 });
 
-reverse!(ConvWeightGrad, [2], (x, g, s) => (FloatTensor<B>, FloatTensor<B>, ConvShape), |u, parents, grads| {
-    register_grad::<B>(grads, parents[0], || B::conv2d_nhwc_adjoint(g, u.clone(), Optional::None, s));
-    register_grad::<B>(grads, parents[1], || B::conv2d_nhwc(x, u.clone(), Optional::None, s));
+reverse!(ConvWeightGrad, [2], (x, g, s) => OfConv<B>, |u, parents, grads| {
+    let none = OptionalTensor::None;
+    register_grad::<B>(grads, parents[0], || B::conv2d_nhwc_adjoint(g, u.clone(), none, s));
+    register_grad::<B>(grads, parents[1], || B::conv2d_nhwc(x, u.clone(), OptionalTensor::None, s));
 });
 
 reverse!(Gelu, [1], h => FloatTensor<B>, |dy, parents, grads| {
@@ -104,14 +133,15 @@ reverse!(GeluAdjoint, [2], (h, g) => Two<B>, |v, parents, grads| {
     register_grad::<B>(grads, parents[1], || dg);
 });
 
-reverse!(Norm, [3], (x, gamma, (mean, rstd), (s, gelu)) => (FloatTensor<B>, FloatTensor<B>, Two<B>, (NormShape, bool)), |dy, parents, grads| {
+reverse!(Norm, [3], (x, gamma, (mean, rstd), (s, gelu)) => OfNorm<B>, |dy, parents, grads| {
     let (dx, d_gamma, d_beta) = B::group_norm_nhwc_reverse(x, gamma, mean, rstd, dy, s, gelu);
     register_grad::<B>(grads, parents[0], || dx);
     register_grad::<B>(grads, parents[1], || d_gamma);
     register_grad::<B>(grads, parents[2], || d_beta);
 });
 
-reverse!(NormAdjoint, [3], ((x, gamma), (mean, rstd), g, (s, gelu)) => (Two<B>, Two<B>, FloatTensor<B>, (NormShape, bool)), |v, parents, grads| {
+reverse!(NormAdjoint, [3], ((x, gamma), (mean, rstd), g, (s, gelu)) => OfNormAdjoint<B>,
+    |v, parents, grads| {
     let (dg, d_gamma, dx) = B::group_norm_nhwc_adjoint_reverse(x, gamma, mean, rstd, g, v, s, gelu);
     register_grad::<B>(grads, parents[0], || dx);
     register_grad::<B>(grads, parents[1], || d_gamma);
@@ -119,7 +149,8 @@ reverse!(NormAdjoint, [3], ((x, gamma), (mean, rstd), g, (s, gelu)) => (Two<B>, 
 });
 
 reverse!(Pool, [1], [height, width] => [usize; 2], |dy, parents, grads| {
-    register_grad::<B>(grads, parents[0], || B::mean_pool_nhwc_adjoint(dy, Optional::None, height, width));
+    let none = OptionalTensor::None;
+    register_grad::<B>(grads, parents[0], || B::mean_pool_nhwc_adjoint(dy, none, height, width));
 });
 
 reverse!(PoolAdjoint, [const N], () => (), |v, parents, grads| {
@@ -131,7 +162,7 @@ impl<B: JointOps, C: CheckpointStrategy> JointOps for Autodiff<B, C> {
     fn conv2d_nhwc(
         x: FloatTensor<Self>,
         w: FloatTensor<Self>,
-        addend: Optional<Self>,
+        addend: OptionalTensor<Self>,
         s: ConvShape,
     ) -> FloatTensor<Self> {
         let (x, nx) = x.into_parts();
@@ -142,7 +173,7 @@ impl<B: JointOps, C: CheckpointStrategy> JointOps for Autodiff<B, C> {
                     Conv,
                     [nx, nw],
                     (x.clone(), w.clone(), s),
-                    B::conv2d_nhwc(x, w, Optional::None, s)
+                    B::conv2d_nhwc(x, w, OptionalTensor::None, s)
                 )
             }
             Some((a, na)) => {
@@ -150,7 +181,7 @@ impl<B: JointOps, C: CheckpointStrategy> JointOps for Autodiff<B, C> {
                     Conv,
                     [nx, nw, na],
                     (x.clone(), w.clone(), s),
-                    B::conv2d_nhwc(x, w, Optional::Tensor(a), s)
+                    B::conv2d_nhwc(x, w, OptionalTensor::Tensor(a), s)
                 )
             }
         }
@@ -159,7 +190,7 @@ impl<B: JointOps, C: CheckpointStrategy> JointOps for Autodiff<B, C> {
     fn conv2d_nhwc_adjoint(
         g: FloatTensor<Self>,
         w: FloatTensor<Self>,
-        addend: Optional<Self>,
+        addend: OptionalTensor<Self>,
         s: ConvShape,
     ) -> FloatTensor<Self> {
         let (g, ng) = g.into_parts();
@@ -171,7 +202,7 @@ impl<B: JointOps, C: CheckpointStrategy> JointOps for Autodiff<B, C> {
                     ConvAdjoint,
                     [ng, nw],
                     state(&g, &w),
-                    B::conv2d_nhwc_adjoint(g, w, Optional::None, s)
+                    B::conv2d_nhwc_adjoint(g, w, OptionalTensor::None, s)
                 )
             }
             Some((a, na)) => {
@@ -179,7 +210,7 @@ impl<B: JointOps, C: CheckpointStrategy> JointOps for Autodiff<B, C> {
                     ConvAdjoint,
                     [ng, nw, na],
                     state(&g, &w),
-                    B::conv2d_nhwc_adjoint(g, w, Optional::Tensor(a), s)
+                    B::conv2d_nhwc_adjoint(g, w, OptionalTensor::Tensor(a), s)
                 )
             }
         }
@@ -256,7 +287,7 @@ impl<B: JointOps, C: CheckpointStrategy> JointOps for Autodiff<B, C> {
 
     fn mean_pool_nhwc_adjoint(
         g: FloatTensor<Self>,
-        addend: Optional<Self>,
+        addend: OptionalTensor<Self>,
         height: usize,
         width: usize,
     ) -> FloatTensor<Self> {
@@ -267,7 +298,7 @@ impl<B: JointOps, C: CheckpointStrategy> JointOps for Autodiff<B, C> {
                     PoolAdjoint,
                     [ng],
                     (),
-                    B::mean_pool_nhwc_adjoint(g, Optional::None, height, width)
+                    B::mean_pool_nhwc_adjoint(g, OptionalTensor::None, height, width)
                 )
             }
             Some((a, na)) => {
@@ -275,7 +306,7 @@ impl<B: JointOps, C: CheckpointStrategy> JointOps for Autodiff<B, C> {
                     PoolAdjoint,
                     [ng, na],
                     (),
-                    B::mean_pool_nhwc_adjoint(g, Optional::Tensor(a), height, width)
+                    B::mean_pool_nhwc_adjoint(g, OptionalTensor::Tensor(a), height, width)
                 )
             }
         }

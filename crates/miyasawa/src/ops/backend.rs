@@ -18,14 +18,14 @@ pub struct StepInfo {
 
 /// An optional tensor operand.
 #[derive(Clone, Debug, ExtensionType)]
-pub enum Optional<B: Backend> {
+pub enum OptionalTensor<B: Backend> {
     /// There is none.
     None,
     /// This one.
     Tensor(FloatTensor<B>),
 }
 
-impl<B: Backend> Optional<B> {
+impl<B: Backend> OptionalTensor<B> {
     /// The tensor, if there is one.
     pub fn into_option(self) -> Option<FloatTensor<B>> {
         match self {
@@ -46,7 +46,7 @@ pub trait JointOps: Backend {
     fn conv2d_nhwc(
         x: FloatTensor<Self>,
         w: FloatTensor<Self>,
-        #[extension_type] addend: Optional<Self>,
+        #[extension_type] addend: OptionalTensor<Self>,
         shape: ConvShape,
     ) -> FloatTensor<Self> {
         default::conv2d::<Self>(x, w, addend, shape)
@@ -56,7 +56,7 @@ pub trait JointOps: Backend {
     fn conv2d_nhwc_adjoint(
         g: FloatTensor<Self>,
         w: FloatTensor<Self>,
-        #[extension_type] addend: Optional<Self>,
+        #[extension_type] addend: OptionalTensor<Self>,
         shape: ConvShape,
     ) -> FloatTensor<Self> {
         default::conv2d_adjoint::<Self>(g, w, addend, shape)
@@ -158,7 +158,7 @@ pub trait JointOps: Backend {
     /// [`mean_pool_adjoint`](super::mean_pool_adjoint).
     fn mean_pool_nhwc_adjoint(
         g: FloatTensor<Self>,
-        #[extension_type] addend: Optional<Self>,
+        #[extension_type] addend: OptionalTensor<Self>,
         height: usize,
         width: usize,
     ) -> FloatTensor<Self> {
@@ -176,7 +176,7 @@ pub trait JointOps: Backend {
         p: FloatTensor<Self>,
         m: FloatTensor<Self>,
         v: FloatTensor<Self>,
-        #[extension_type] average: Optional<Self>,
+        #[extension_type] average: OptionalTensor<Self>,
         g: FloatTensor<Self>,
         rule: AdamW,
         at: StepInfo,
@@ -190,7 +190,7 @@ pub trait JointOps: Backend {
     fn sgd_update(
         p: FloatTensor<Self>,
         velocity: FloatTensor<Self>,
-        #[extension_type] average: Optional<Self>,
+        #[extension_type] average: OptionalTensor<Self>,
         g: FloatTensor<Self>,
         rule: Sgd,
         at: StepInfo,

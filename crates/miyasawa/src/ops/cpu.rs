@@ -4,7 +4,7 @@
 //! reference of the tests.
 
 use super::{
-    backend::{JointOps, Optional, StepInfo},
+    backend::{JointOps, OptionalTensor, StepInfo},
     default,
 };
 use burn::backend::{Flex, TensorMetadata, tensor::FloatTensor};
@@ -68,7 +68,7 @@ impl JointOps for Flex {
     fn conv2d_nhwc(
         x: FloatTensor<Self>,
         w: FloatTensor<Self>,
-        addend: Optional<Self>,
+        addend: OptionalTensor<Self>,
         s: ConvShape,
     ) -> FloatTensor<Self> {
         default_unless_f32!(x, default::conv2d::<Self>(x, w, addend, s));
@@ -81,7 +81,7 @@ impl JointOps for Flex {
     fn conv2d_nhwc_adjoint(
         g: FloatTensor<Self>,
         w: FloatTensor<Self>,
-        addend: Optional<Self>,
+        addend: OptionalTensor<Self>,
         s: ConvShape,
     ) -> FloatTensor<Self> {
         default_unless_f32!(g, default::conv2d_adjoint::<Self>(g, w, addend, s));
@@ -207,7 +207,7 @@ impl JointOps for Flex {
 
     fn mean_pool_nhwc_adjoint(
         g: FloatTensor<Self>,
-        addend: Optional<Self>,
+        addend: OptionalTensor<Self>,
         height: usize,
         width: usize,
     ) -> FloatTensor<Self> {
@@ -229,7 +229,7 @@ impl JointOps for Flex {
         mut p: FloatTensor<Self>,
         mut m: FloatTensor<Self>,
         mut v: FloatTensor<Self>,
-        average: Optional<Self>,
+        average: OptionalTensor<Self>,
         g: FloatTensor<Self>,
         rule: AdamW,
         at: StepInfo,
@@ -248,7 +248,7 @@ impl JointOps for Flex {
     fn sgd_update(
         mut p: FloatTensor<Self>,
         mut velocity: FloatTensor<Self>,
-        average: Optional<Self>,
+        average: OptionalTensor<Self>,
         g: FloatTensor<Self>,
         rule: Sgd,
         at: StepInfo,

@@ -3,7 +3,7 @@
 //! The hand-written CPU bodies are tested against them. A third derivative is not supported: the
 //! reverses of the norm treat its statistics as constants.
 
-use super::backend::{Optional, StepInfo};
+use super::backend::{OptionalTensor, StepInfo};
 use burn::backend::{
     Backend, Scalar, TensorMetadata,
     ops::{ConvOptions, ConvTransposeOptions},
@@ -21,10 +21,10 @@ fn nhwc<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
     B::float_permute(x, &[0, 2, 3, 1])
 }
 
-fn add<B: Backend>(x: FloatTensor<B>, addend: Optional<B>) -> FloatTensor<B> {
+fn add<B: Backend>(x: FloatTensor<B>, addend: OptionalTensor<B>) -> FloatTensor<B> {
     match addend {
-        Optional::Tensor(addend) => B::float_add(x, addend),
-        Optional::None => x,
+        OptionalTensor::Tensor(addend) => B::float_add(x, addend),
+        OptionalTensor::None => x,
     }
 }
 
@@ -46,7 +46,7 @@ fn options(s: &ConvShape) -> ConvOptions<2> {
 pub(super) fn conv2d<B: Backend>(
     x: FloatTensor<B>,
     w: FloatTensor<B>,
-    addend: Optional<B>,
+    addend: OptionalTensor<B>,
     s: ConvShape,
 ) -> FloatTensor<B> {
     let (x, w) = (operand::<B>(x, &s), operand::<B>(w, &s));
@@ -56,7 +56,7 @@ pub(super) fn conv2d<B: Backend>(
 pub(super) fn conv2d_adjoint<B: Backend>(
     g: FloatTensor<B>,
     w: FloatTensor<B>,
-    addend: Optional<B>,
+    addend: OptionalTensor<B>,
     s: ConvShape,
 ) -> FloatTensor<B> {
     let (g, w) = (operand::<B>(g, &s), operand::<B>(w, &s));
@@ -315,7 +315,7 @@ pub(super) fn mean_pool<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
 
 pub(super) fn mean_pool_adjoint<B: Backend>(
     g: FloatTensor<B>,
-    addend: Optional<B>,
+    addend: OptionalTensor<B>,
     height: usize,
     width: usize,
 ) -> FloatTensor<B> {
@@ -323,8 +323,10 @@ pub(super) fn mean_pool_adjoint<B: Backend>(
     let spread = scale::<B>(g, 1.0 / (height * width) as f64);
     let spread = B::float_reshape(spread, Shape::from([batch, 1, 1, channels]));
     match addend {
-        Optional::Tensor(addend) => B::float_add(addend, spread),
-        Optional::None => B::float_expand(spread, Shape::from([batch, height, width, channels])),
+        OptionalTensor::Tensor(addend) => B::float_add(addend, spread),
+        OptionalTensor::None => {
+            B::float_expand(spread, Shape::from([batch, height, width, channels]))
+        }
     }
 }
 
@@ -338,10 +340,14 @@ fn ema<B: Backend>(average: FloatTensor<B>, p: FloatTensor<B>, decay: f32) -> Fl
     B::float_add(scale::<B>(average, decay), scale::<B>(p, 1.0 - decay))
 }
 
-fn averaged<B: Backend>(average: Optional<B>, p: &FloatTensor<B>, at: StepInfo) -> FloatTensor<B> {
+fn averaged<B: Backend>(
+    average: OptionalTensor<B>,
+    p: &FloatTensor<B>,
+    at: StepInfo,
+) -> FloatTensor<B> {
     match average {
-        Optional::Tensor(average) => ema::<B>(average, p.clone(), at.decay),
-        Optional::None => p.clone(),
+        OptionalTensor::Tensor(average) => ema::<B>(average, p.clone(), at.decay),
+        OptionalTensor::None => p.clone(),
     }
 }
 
@@ -349,7 +355,7 @@ pub(super) fn adamw<B: Backend>(
     p: FloatTensor<B>,
     m: FloatTensor<B>,
     v: FloatTensor<B>,
-    average: Optional<B>,
+    average: OptionalTensor<B>,
     g: FloatTensor<B>,
     rule: AdamW,
     at: StepInfo,
@@ -371,7 +377,7 @@ pub(super) fn adamw<B: Backend>(
 pub(super) fn sgd<B: Backend>(
     p: FloatTensor<B>,
     velocity: FloatTensor<B>,
-    average: Optional<B>,
+    average: OptionalTensor<B>,
     g: FloatTensor<B>,
     rule: Sgd,
     at: StepInfo,

@@ -30,7 +30,7 @@ mod default;
 #[cfg(test)]
 mod tests;
 
-pub use backend::{JointOps, Optional, StepInfo};
+pub use backend::{JointOps, OptionalTensor, StepInfo};
 pub use miyasawa_shapes::{AdamW, ConvShape, NormShape, Operands, Sgd, Statistics};
 
 use burn::backend::Dispatch;
@@ -40,8 +40,8 @@ fn dispatch<const D: usize>(tensor: &Tensor<D>) -> burn::backend::DispatchTensor
     tensor.clone().into_dispatch()
 }
 
-fn addend(tensor: Option<&Tensor<4>>) -> Optional<Dispatch> {
-    tensor.map_or(Optional::None, |tensor| Optional::Tensor(dispatch(tensor)))
+fn addend(tensor: Option<&Tensor<4>>) -> OptionalTensor<Dispatch> {
+    tensor.map_or(OptionalTensor::None, |tensor| OptionalTensor::Tensor(dispatch(tensor)))
 }
 
 /// The shape of the convolution of `x` with the weight `w`, `[out, in, kernel, kernel]`, products
@@ -208,7 +208,8 @@ pub fn adamw_update(
     at: StepInfo,
 ) -> [Tensor<1>; 4] {
     let [p, m, v, g] = [p, m, v, g].map(Tensor::into_dispatch);
-    let average = average.map_or(Optional::None, |tensor| Optional::Tensor(tensor.into_dispatch()));
+    let average = average
+        .map_or(OptionalTensor::None, |tensor| OptionalTensor::Tensor(tensor.into_dispatch()));
     let (p, m, v, average) = Dispatch::adamw_update(p, m, v, average, g, rule, at);
     [p, m, v, average].map(Tensor::from_dispatch)
 }
@@ -223,7 +224,8 @@ pub fn sgd_update(
     at: StepInfo,
 ) -> [Tensor<1>; 3] {
     let [p, velocity, g] = [p, velocity, g].map(Tensor::into_dispatch);
-    let average = average.map_or(Optional::None, |tensor| Optional::Tensor(tensor.into_dispatch()));
+    let average = average
+        .map_or(OptionalTensor::None, |tensor| OptionalTensor::Tensor(tensor.into_dispatch()));
     let (p, velocity, average) = Dispatch::sgd_update(p, velocity, average, g, rule, at);
     [p, velocity, average].map(Tensor::from_dispatch)
 }

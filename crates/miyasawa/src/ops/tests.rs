@@ -1,7 +1,7 @@
 //! One case table through every implementation: the CPU bodies in float32, the hand-written
 //! reverses, and as the reference the default bodies in float64, differentiated by the framework.
 
-use super::{backend::Optional, default, *};
+use super::{backend::OptionalTensor, default, *};
 use crate::verify::relative_error;
 use burn::tensor::{DType, Device, TensorData};
 use rand::{RngExt, SeedableRng};
@@ -135,7 +135,12 @@ fn convolutions_agree_with_their_default_bodies() {
             &|l| conv2d(&inputs.shaped(l, 0), &inputs.shaped(l, 1), Some(&inputs.shaped(l, 2)), s),
             &|l| {
                 let [x, w, a] = [0, 1, 2].map(|i| inputs.shaped::<4>(l, i).into_dispatch());
-                Tensor::from_dispatch(default::conv2d::<Dispatch>(x, w, Optional::Tensor(a), s))
+                Tensor::from_dispatch(default::conv2d::<Dispatch>(
+                    x,
+                    w,
+                    OptionalTensor::Tensor(a),
+                    s,
+                ))
             },
         );
         let inputs = Inputs::random(&[&y, &w, &x], 2);
@@ -155,7 +160,7 @@ fn convolutions_agree_with_their_default_bodies() {
                 Tensor::from_dispatch(default::conv2d_adjoint::<Dispatch>(
                     g,
                     w,
-                    Optional::Tensor(a),
+                    OptionalTensor::Tensor(a),
                     s,
                 ))
             },
@@ -320,7 +325,7 @@ fn pooling_agrees_with_its_default_body() {
             &inputs,
             &|l| mean_pool_adjoint(&inputs.shaped(l, 1), Some(&inputs.shaped(l, 0)), size),
             &|l| {
-                let a = Optional::Tensor(inputs.shaped::<4>(l, 0).into_dispatch());
+                let a = OptionalTensor::Tensor(inputs.shaped::<4>(l, 0).into_dispatch());
                 let g = inputs.shaped::<2>(l, 1).into_dispatch();
                 Tensor::from_dispatch(default::mean_pool_adjoint::<Dispatch>(g, a, height, width))
             },

@@ -53,7 +53,11 @@ pub enum PredictError {
         found: usize,
     },
     /// No class has the name or number.
-    #[error("class '{found}' is not known; expected a number below {} or one of: {}", classes.len(), listed(classes))]
+    #[error(
+        "class '{found}' is not known; expected a number below {} or one of: {}",
+        classes.len(),
+        listed(classes)
+    )]
     Class {
         /// The requested class.
         found: String,

@@ -14,7 +14,7 @@
 //!
 //! # fn main() -> Result<(), PredictError> {
 //! let model = Predictor::bundled()?;
-//! let image = Image::filled(3, 32, 32, 0.1)?; // or Image::open("frog.jpg")?, Image::decode(&bytes)?
+//! let image = Image::filled(3, 32, 32, 0.1)?; // or Image::open(path)?, Image::decode(&bytes)?
 //! let best = model.classify(&image, Noise::Clean)?.best().class.clone();
 //! assert!(model.classes().contains(&best));
 //! let clean = model.denoise(&image, Noise::Level(0.2))?.into_image();

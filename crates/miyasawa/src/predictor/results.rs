@@ -1,7 +1,7 @@
 use super::PredictError;
 use crate::image::Image;
 use crate::metrics;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de::Error};
 
 /// A class and its probability.
 ///
@@ -36,8 +36,18 @@ pub struct ClassProbability {
 pub struct Classification {
     /// The image's noise level.
     pub sigma: f64,
-    /// All classes, the most probable first.
+    /// All classes, the most probable first; at least one.
+    #[serde(deserialize_with = "at_least_one")]
     pub classes: Vec<ClassProbability>,
+}
+
+fn at_least_one<'d, D: Deserializer<'d>>(from: D) -> Result<Vec<ClassProbability>, D::Error> {
+    let classes = Vec::deserialize(from)?;
+    if classes.is_empty() {
+        Err(D::Error::custom("no classes, expected one or more"))
+    } else {
+        Ok(classes)
+    }
 }
 
 impl Classification {
@@ -129,12 +139,14 @@ impl Classification {
 /// let image = Image::filled(3, 32, 32, 0.5)?.with_noise(0.2, 7)?;
 /// let found = model.denoise(&image, Noise::Level(0.2))?;
 /// assert_eq!((found.sigma, found.image().shape()), (0.2, image.shape()));
+/// assert_eq!(serde_json::to_string(&found).unwrap(), r#"{"sigma":0.2}"#); // without pixels
 /// # Ok::<(), PredictError>(())
 /// ```
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Denoised {
     /// The noise level that was removed: given, or estimated.
     pub sigma: f64,
+    #[serde(skip)]
     pub(super) image: Image,
 }
 

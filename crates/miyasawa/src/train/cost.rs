@@ -19,6 +19,13 @@ const PROGRAM: u64 = 50 << 20;
 
 impl TrainConfig {
     /// Scores in the loss: adjoint passes that are trained through.
+    ///
+    /// ```
+    /// use miyasawa::prelude::*;
+    /// assert_eq!(TrainConfig::default().scores(), 1);
+    /// assert_eq!(TrainConfig::load(None, &["loss.dsm=both".to_owned()])?.scores(), 2);
+    /// # Ok::<(), miyasawa::train::config::ConfigError>(())
+    /// ```
     pub fn scores(&self) -> u64 {
         let matched = self.network.kind.is_joint() && self.loss_weights()[1] > 0.0;
         match (matched, self.loss.dsm) {
@@ -37,6 +44,13 @@ impl TrainConfig {
     /// of every score; in reverse two for each of these, one for the input and one for the weights.
     /// JEM learns from as many samples as images, and each takes a forward and an adjoint pass
     /// for every Langevin step.
+    ///
+    /// ```
+    /// use miyasawa::prelude::*;
+    /// assert_eq!(TrainConfig::default().passes(), 6);
+    /// assert_eq!(TrainConfig::load(None, &["loss.dsm_weight=0".to_owned()])?.passes(), 3);
+    /// # Ok::<(), miyasawa::train::config::ConfigError>(())
+    /// ```
     pub fn passes(&self) -> u64 {
         match self.loss.objective {
             ObjectiveName::Jem => 2 * 3 + 2 * self.jem.steps as u64,

@@ -67,8 +67,10 @@ fn part_gradients<N: EnergyNetwork>(
     let matching = |score| loss::score_matching(model, score, &noise, &sigma);
     let dsm = (config.dsm_weight > 0.0).then(|| match config.dsm {
         DsmTarget::Marginal => matching(point.score()),
-        DsmTarget::Conditional => matching(point.score_given(&labels)),
-        DsmTarget::Both => (matching(point.score()) + matching(point.score_given(&labels))) * 0.5,
+        DsmTarget::Conditional => matching(point.class_conditional_score(&labels)),
+        DsmTarget::Both => {
+            (matching(point.score()) + matching(point.class_conditional_score(&labels))) * 0.5
+        }
     });
     let mut stats = BatchStats {
         accuracy: Some(count_correct(point.logits(), &labels, &weights) / labelled),

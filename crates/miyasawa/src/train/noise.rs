@@ -48,8 +48,8 @@ pub fn training_noise(
 }
 
 /// Makes a share of the images of a batch, `[batch, channels, height, width]` in [-1, 1], grey: all
-/// channels hold the luma and the noise of the first. Which ones is a function of the seed, the step
-/// and the image's index in the batch. Grey images stay as they are.
+/// channels hold the luma and the noise of the first. Which ones is a function of the seed, the
+/// step and the image's index in the batch. Grey images stay as they are.
 pub(super) fn make_grey(
     x: &mut [f32],
     noise: &mut [f32],
@@ -76,8 +76,8 @@ pub(super) fn make_grey(
 }
 
 /// Replaces the noise of a share of the images by what is left of it in a file of 8 bits:
-/// `(q(x + sigma*noise) - x)/sigma`, where `q` clips to [-1, 1] and rounds to 256 levels. Which ones
-/// is a function of the seed, the step and the image's index in the batch.
+/// `(q(x + sigma*noise) - x)/sigma`, where `q` clips to [-1, 1] and rounds to 256 levels. Which
+/// ones is a function of the seed, the step and the image's index in the batch.
 pub(super) fn store_in_8_bits(
     x: &[f32],
     sigma: &[f32],

@@ -6,7 +6,7 @@ use crate::simd::{Kernel, Simd};
 
 use super::tiles::{Grid, Images, Planes};
 use super::transform::{
-    self, Input, InputDown, InputUp, Kind, Linear, OutputBack, OutputDownBack, Source,
+    self, Input, InputDown, InputUp, Linear, OutputBack, OutputDownBack, Source, Tiling,
 };
 
 /// A square of pixels in the interior of an image.
@@ -80,7 +80,7 @@ impl<S: Simd, const P: usize, const N: usize, const FULL: bool, const ROUND: boo
 /// To run it, `x` must hold the images of the grid, `zeros` a value for each channel, `out` must be
 /// as long as `planes` says, and nobody else may use the parts written.
 pub(super) struct LoadTiles<'a, const P: usize> {
-    pub(super) kind: Kind,
+    pub(super) kind: Tiling,
     pub(super) operands: Operands,
     /// The images are the gradient of the result, their windows tiles without overlap.
     pub(super) gradient: bool,
@@ -115,11 +115,11 @@ unsafe fn load_kind<S: Simd, const P: usize, const ROUND: bool>(task: &LoadTiles
     // SAFETY: the caller's promise.
     unsafe {
         match (task.kind, task.gradient) {
-            (Kind::Unit, false) => load_tiles::<S, Input, P, 6, 6, ROUND>(task),
-            (Kind::Down, false) => load_tiles::<S, InputDown, P, 9, 9, ROUND>(task),
-            (Kind::Up, _) => load_tiles::<S, InputUp, P, 5, 9, ROUND>(task),
-            (Kind::Unit, true) => load_tiles::<S, OutputBack, P, 4, 6, ROUND>(task),
-            (Kind::Down, true) => load_tiles::<S, OutputDownBack, P, 4, 9, ROUND>(task),
+            (Tiling::Unit, false) => load_tiles::<S, Input, P, 6, 6, ROUND>(task),
+            (Tiling::Down, false) => load_tiles::<S, InputDown, P, 9, 9, ROUND>(task),
+            (Tiling::Up, _) => load_tiles::<S, InputUp, P, 5, 9, ROUND>(task),
+            (Tiling::Unit, true) => load_tiles::<S, OutputBack, P, 4, 6, ROUND>(task),
+            (Tiling::Down, true) => load_tiles::<S, OutputDownBack, P, 4, 9, ROUND>(task),
         }
     }
 }

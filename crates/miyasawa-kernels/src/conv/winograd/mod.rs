@@ -43,7 +43,7 @@ use super::ConvShape;
 pub(super) use grad::weight_grad;
 use stages::{Fused, Load, Pack, Panel, Pass};
 use tiles::{Grid, Images, Planes};
-use transform::{Kind, TILE};
+use transform::{TILE, Tiling};
 use weights::Weights;
 
 /// Transformed weights that are computed once for all tasks; more are transformed panel by panel.
@@ -67,7 +67,7 @@ pub(super) fn supports(s: &ConvShape) -> bool {
 /// Whether it saves enough products to make up for the transforms, which cost about a quarter of
 /// them. Only outputs of few pixels a side waste that many; even three input channels gain.
 pub(super) fn is_faster(s: &ConvShape) -> bool {
-    let kind = if s.stride == 1 { Kind::Unit } else { Kind::Down };
+    let kind = if s.stride == 1 { Tiling::Unit } else { Tiling::Down };
     let tiles = Grid::new(1, s.out_height(), s.out_width(), TILE).tiles;
     5 * tiles * kind.products() <= 4 * 9 * s.out_height() * s.out_width()
 }
@@ -85,7 +85,7 @@ pub(super) fn forward(
     addend: Option<&[f32]>,
     y: &mut [MaybeUninit<f32>],
 ) {
-    let kind = if s.stride == 1 { Kind::Unit } else { Kind::Down };
+    let kind = if s.stride == 1 { Tiling::Unit } else { Tiling::Down };
     let weights = Weights {
         kind,
         inputs: s.in_channels,
@@ -98,7 +98,7 @@ pub(super) fn forward(
 }
 
 /// The images before and after a forward pass.
-fn sides(s: &ConvShape, kind: Kind) -> (Images, Images) {
+fn sides(s: &ConvShape, kind: Tiling) -> (Images, Images) {
     let (step, tile) = (kind.step(), kind.tile());
     let (height, width) = (s.out_height(), s.out_width());
     (
@@ -121,7 +121,7 @@ pub(super) fn adjoint(
     addend: Option<&[f32]>,
     x: &mut [MaybeUninit<f32>],
 ) {
-    let kind = if s.stride == 1 { Kind::Unit } else { Kind::Up };
+    let kind = if s.stride == 1 { Tiling::Unit } else { Tiling::Up };
     let weights = Weights {
         kind,
         inputs: s.in_channels,
@@ -130,7 +130,7 @@ pub(super) fn adjoint(
         operands: s.operands,
     };
     let (to, from) = sides(s, kind);
-    let padding = if kind == Kind::Unit { 2 - s.padding } else { 0 };
+    let padding = if kind == Tiling::Unit { 2 - s.padding } else { 0 };
     let (from, to) =
         (Images { padding, step: kind.step(), ..from }, Images { step: kind.tile(), ..to });
     apply(isa, s.batch, weights, from, to, g, w, addend, x);

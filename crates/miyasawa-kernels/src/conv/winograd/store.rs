@@ -5,7 +5,7 @@ use crate::simd::{Kernel, Simd};
 
 use super::load::load;
 use super::tiles::{Grid, Images, Planes};
-use super::transform::{self, Kind, Linear, Output, OutputDown, OutputUp, Source};
+use super::transform::{self, Linear, Output, OutputDown, OutputUp, Source, Tiling};
 
 /// The products of a tile as a source for the output transform.
 struct Products<const F: usize> {
@@ -27,7 +27,7 @@ impl<S: Simd, const F: usize> Source<S> for Products<F> {
 /// To run it, `m` must be as long as `planes` says, `y` and `addend` must hold the images of the
 /// grid, and nobody else may use these tiles and channels of `y`.
 pub(super) struct StoreTiles<'a, const P: usize> {
-    pub(super) kind: Kind,
+    pub(super) kind: Tiling,
     pub(super) grid: &'a Grid,
     pub(super) images: &'a Images,
     pub(super) m: &'a [f32],
@@ -46,9 +46,9 @@ impl<const P: usize> Kernel for StoreTiles<'_, P> {
         // SAFETY: the caller's promise.
         unsafe {
             match self.kind {
-                Kind::Unit => store_tiles::<S, Output, P, 6, 4>(&self),
-                Kind::Down => store_tiles::<S, OutputDown, P, 9, 4>(&self),
-                Kind::Up => store_tiles::<S, OutputUp, P, 9, 8>(&self),
+                Tiling::Unit => store_tiles::<S, Output, P, 6, 4>(&self),
+                Tiling::Down => store_tiles::<S, OutputDown, P, 9, 4>(&self),
+                Tiling::Up => store_tiles::<S, OutputUp, P, 9, 8>(&self),
             }
         }
     }

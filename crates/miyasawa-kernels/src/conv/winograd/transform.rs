@@ -30,7 +30,7 @@ pub(super) const TILE: usize = 4;
 
 /// The three bilinear algorithms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum Tiling {
     /// Stride 1: windows of 6x6 to tiles of 4x4.
     Unit,
     /// Stride 2 with padding 1: windows of 9x9 to tiles of 4x4.
@@ -39,7 +39,7 @@ pub(super) enum Kind {
     Up,
 }
 
-impl Kind {
+impl Tiling {
     /// Products a side of a tile.
     pub(super) fn side(self) -> usize {
         if self == Self::Unit { 6 } else { 9 }
@@ -72,7 +72,7 @@ impl Kind {
     }
 }
 
-/// The result of [`Kind::order`].
+/// The result of [`Tiling::order`].
 #[derive(Clone, Copy)]
 pub(super) struct Order {
     pairs: [(usize, usize); 81],

@@ -4,7 +4,7 @@ use crate::conv::Operands;
 use crate::simd::Simd;
 
 use super::transform::{
-    self, Kind, SIDE, Source, WEIGHTS, Weight, WeightBack, WeightSplit, WeightSplitBack,
+    self, SIDE, Source, Tiling, WEIGHTS, Weight, WeightBack, WeightSplit, WeightSplitBack,
 };
 
 /// Taps of the kernel.
@@ -17,7 +17,7 @@ const AHEAD: usize = 8;
 /// Which channels of the `[out, in, 3, 3]` weights the products sum over.
 #[derive(Clone, Copy)]
 pub(super) struct Weights {
-    pub(super) kind: Kind,
+    pub(super) kind: Tiling,
     pub(super) inputs: usize,
     pub(super) outputs: usize,
     /// Sums over output channels, with the taps in reverse.
@@ -105,7 +105,7 @@ pub(super) unsafe fn transform<S: Simd, const P: usize>(
             }
             for i in 0..count {
                 let source = Taps(&taps[i * TAPS * S::LANES..][..TAPS * S::LANES]);
-                let v = if shape.kind == Kind::Unit {
+                let v = if shape.kind == Tiling::Unit {
                     transform::both_dimensions::<S, Weight, 3, SIDE>(&source)
                 } else {
                     transform::both_dimensions::<S, WeightSplit, 3, SIDE>(&source)
@@ -218,7 +218,7 @@ fn scatter_reversed<S: Simd>(source: &[f32], taps: &mut [f32]) -> bool {
 #[inline(always)]
 #[allow(clippy::too_many_arguments)]
 pub(super) unsafe fn transform_back<S: Simd>(
-    kind: Kind,
+    kind: Tiling,
     sums: *mut f32,
     (parts, part): (usize, usize),
     count: usize,
@@ -241,7 +241,7 @@ pub(super) unsafe fn transform_back<S: Simd>(
                 }
             }
             let source = Sums { p, stride };
-            let v = if kind == Kind::Unit {
+            let v = if kind == Tiling::Unit {
                 transform::both_dimensions::<S, WeightBack, SIDE, 3>(&source)
             } else {
                 transform::both_dimensions::<S, WeightSplitBack, SIDE, 3>(&source)

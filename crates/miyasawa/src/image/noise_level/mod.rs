@@ -87,6 +87,13 @@ impl Image {
 
     /// Whether values may have been clipped to the range: values at its ends occur, and none beyond
     /// them.
+    ///
+    /// ```
+    /// use miyasawa::prelude::*;
+    /// assert!(Image::new((1, 1, 2), vec![0.2, 1.0])?.is_clipped());
+    /// assert!(!Image::new((1, 1, 2), vec![0.2, 1.3])?.is_clipped());
+    /// # Ok::<(), miyasawa::image::ImageError>(())
+    /// ```
     pub fn is_clipped(&self) -> bool {
         let largest = self.values.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
         (CLIPPED..=1.0).contains(&largest)

@@ -18,7 +18,7 @@ pub struct DataConfig {
     pub fit: ResizeMode,
     /// What `resize_crop` keeps of the shorter side: 0.875 is 224 of 256.
     pub crop_share: f64,
-    /// Channels that images are brought to, 1 or 3; left out, their own.
+    /// Channels that images are converted to, 1 or 3; left out, their own.
     pub channels: Option<usize>,
     /// Train on this many images only, evenly spaced over the set.
     pub limit: Option<usize>,

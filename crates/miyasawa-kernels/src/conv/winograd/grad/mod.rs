@@ -3,7 +3,7 @@
 //! The sums over tiles are a matrix product for each transformed weight, and three ways to share
 //! them out keep reused data in the second-level cache:
 //!
-//! - [`Range`]: few weights. A task sums over a range of tiles, for all outputs or some panels of
+//! - [`RowRange`]: few weights. A task sums over a range of tiles, for all outputs or some panels of
 //!   them, and the sums of the ranges are added in order; the ranges depend on the shape alone.
 //! - [`Block`]: many weights, few tiles. All tiles are transformed first; a task takes a block of
 //!   channels to the end.
@@ -22,7 +22,7 @@ use super::super::ConvShape;
 use super::super::direct::part;
 use super::load::LoadTiles;
 use super::tiles::{Grid, Images, Planes};
-use super::transform::{Kind, Order, TILE, WEIGHTS};
+use super::transform::{Order, TILE, Tiling, WEIGHTS};
 use super::{sides, tiles_per_vector, weights};
 
 /// Sums that a task keeps in its cache.
@@ -45,7 +45,7 @@ const BLOCK_DEPTH: usize = 64;
 #[derive(Clone, Copy)]
 struct Pass<'a> {
     s: &'a ConvShape,
-    kind: Kind,
+    kind: Tiling,
     order: &'a Order,
     grid: Grid,
     per_vector: usize,
@@ -72,7 +72,7 @@ impl Pass<'_> {
 pub(in super::super) fn weight_grad(isa: Isa, s: &ConvShape, x: &[f32], g: &[f32], dw: &mut [f32]) {
     let lanes = isa.lanes();
     let per_vector = tiles_per_vector(isa, s.in_channels, s.out_channels);
-    let kind = if s.stride == 1 { Kind::Unit } else { Kind::Down };
+    let kind = if s.stride == 1 { Tiling::Unit } else { Tiling::Down };
     let mut zeros = Scratch::new(s.in_channels.max(s.out_channels));
     zeros.fill(0.0);
     let grid = Grid::new(s.batch, s.out_height(), s.out_width(), TILE);
@@ -95,7 +95,7 @@ pub(in super::super) fn weight_grad(isa: Isa, s: &ConvShape, x: &[f32], g: &[f32
             let (rows, panels) = (part(rows, ranges, i / parts), part(panels, parts, i % parts));
             // SAFETY: `i / parts < ranges`.
             let out = unsafe { shared.offset(i / parts * size) };
-            isa.run(Range { pass, rows, panels, step, out });
+            isa.run(RowRange { pass, rows, panels, step, out });
         });
         return finish::weights_from_sums(isa, pass, shared, (ranges, size), dw);
     }
@@ -140,7 +140,7 @@ pub(in super::super) fn weight_grad(isa: Isa, s: &ConvShape, x: &[f32], g: &[f32
 }
 
 /// Sums over a range of rows, `step` at a time.
-struct Range<'a> {
+struct RowRange<'a> {
     pass: Pass<'a>,
     rows: (usize, usize),
     panels: (usize, usize),
@@ -149,7 +149,7 @@ struct Range<'a> {
     out: SharedMut,
 }
 
-impl Range<'_> {
+impl RowRange<'_> {
     #[inline(always)]
     unsafe fn run_tiles<S: Simd, const P: usize>(self) {
         let pass = self.pass;
@@ -204,7 +204,7 @@ impl Range<'_> {
     }
 }
 
-impl Kernel for Range<'_> {
+impl Kernel for RowRange<'_> {
     type Output = ();
 
     #[inline(always)]
