@@ -1,6 +1,6 @@
 """Measures the noise level to condition a colour model on for a grey image.
 
-Makes docs/reports/shipped-grey.json.
+Makes docs/reports/bundled-grey.json.
 Usage: grey_in_colour.py MIYASAWA OUT.json, with $MIYASAWA_DATA; needs numpy and pillow. Grey noisy
 images (16 bits, clipped to their range) are denoised (Set12) and classified (the test part of
 CIFAR-10). The level given to the program is chosen so that the model is conditioned on FACTOR times
