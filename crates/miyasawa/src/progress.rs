@@ -130,8 +130,8 @@ impl<P: FnMut(&Progress<'_>), S: Fn() -> bool> Monitor for Closures<P, S> {
 }
 
 /// A piece of some work: its shares are mapped to a range of the whole work's.
-pub(crate) struct Piece<'m> {
-    pub monitor: &'m mut dyn Monitor,
+pub(crate) struct Piece<'m, M: ?Sized = dyn Monitor + 'm> {
+    pub monitor: &'m mut M,
     /// The task that is reported instead of the piece's own.
     pub task: Option<&'m str>,
     /// The share at which the piece begins, and its length.
@@ -146,7 +146,7 @@ impl<'m> Piece<'m> {
     }
 }
 
-impl Monitor for Piece<'_> {
+impl<M: Monitor + ?Sized> Monitor for Piece<'_, M> {
     fn progress(&mut self, progress: &Progress<'_>) {
         let [from, length] = self.range;
         let task = self.task.unwrap_or(progress.task);

@@ -32,12 +32,14 @@ mod noise;
 mod results;
 #[cfg(test)]
 mod tests;
+mod uncertainty;
 
 pub use crate::explain::Explanation;
 pub use builder::PredictorBuilder;
 pub use error::PredictError;
 pub use noise::{MAX_NOISE, Noise};
 pub use results::{ClassProbability, Classification, Denoised};
+pub use uncertainty::UncertaintyOptions;
 
 use crate::checkpoint::{Checkpoint, ModelInfo};
 use crate::classifier::{BoxedClassifier, Defence, plain_classifier};
