@@ -316,6 +316,22 @@ impl<M: Learner> Trainer<M> {
     /// A run that `resume`s goes on from its newest intact checkpoint and becomes, byte for byte,
     /// what it would have become without the interruption, on the same kind of device.
     ///
+    /// ```
+    /// use miyasawa::prelude::*;
+    /// let folder = tempfile::tempdir()?;
+    /// let trainer = Trainer::builder()
+    ///     .configure(|c| {
+    ///         (c.network.width, c.network.blocks) = (8, vec![1]);
+    ///         (c.schedule.steps, c.schedule.batch) = (Some(2), 8);
+    ///         c.eval.limit = 8;
+    ///     })
+    ///     .build()?;
+    /// let run = folder.path().join("run");
+    /// assert!(trainer.run(&run, false, &mut ())?.complete);
+    /// assert!(run.join("model.safetensors").exists());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// As [`train`](Self::train); if the folder holds a run, or none, where the other is asked for.
     pub fn run(
