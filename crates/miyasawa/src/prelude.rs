@@ -28,7 +28,7 @@ pub use crate::device::DeviceSpec;
 pub use crate::image::{Geometry, Image};
 pub use crate::predictor::{
     ClassProbability, Classification, Denoised, Explanation, Noise, PredictError, Predictor,
-    PredictorBuilder, UncertaintyOptions,
+    PredictorBuilder, Strength, UncertaintyOptions,
 };
 pub use crate::progress::{Monitor, Progress};
 #[cfg(feature = "train")]

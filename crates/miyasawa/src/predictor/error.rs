@@ -91,6 +91,12 @@ pub enum PredictError {
         /// What was asked for.
         found: usize,
     },
+    /// A strength is not a share.
+    #[error("a strength of {found}, expected a number from 0 to 1")]
+    Strength {
+        /// What was asked for.
+        found: f64,
+    },
     /// The model cannot be conditioned on the noise level.
     #[error("{}", level_text(*found, *largest))]
     Level {
@@ -125,6 +131,7 @@ impl PredictError {
         match self {
             Self::Class { .. }
             | Self::Draws { .. }
+            | Self::Strength { .. }
             | Self::Level { .. }
             | Self::Batch { .. }
             | Self::Threads { .. } => true,

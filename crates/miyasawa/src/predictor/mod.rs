@@ -30,6 +30,7 @@ mod error;
 mod explanations;
 mod noise;
 mod results;
+mod strength;
 #[cfg(test)]
 mod tests;
 mod uncertainty;
@@ -39,6 +40,7 @@ pub use builder::PredictorBuilder;
 pub use error::PredictError;
 pub use noise::{MAX_NOISE, Noise};
 pub use results::{ClassProbability, Classification, Denoised};
+pub use strength::Strength;
 pub use uncertainty::UncertaintyOptions;
 
 use crate::checkpoint::{Checkpoint, ModelInfo};
