@@ -46,6 +46,31 @@ def png(width, height, colour):
     return b"\x89PNG\r\n\x1a\n" + body + chunk(b"IEND", b"")
 
 
+def exr(width, height):
+    """Grey in half precision, not compressed, a block for each row."""
+
+    def attribute(name, kind, value):
+        return name + b"\0" + kind + b"\0" + struct.pack("<I", len(value)) + value
+
+    window = struct.pack("<4i", 0, 0, width - 1, height - 1)
+    channel = b"Y\0" + struct.pack("<IIII", 1, 0, 1, 1) + b"\0"
+    header = b"".join([
+        attribute(b"channels", b"chlist", channel),
+        attribute(b"compression", b"compression", b"\0"),
+        attribute(b"dataWindow", b"box2i", window),
+        attribute(b"displayWindow", b"box2i", window),
+        attribute(b"lineOrder", b"lineOrder", b"\0"),
+        attribute(b"pixelAspectRatio", b"float", struct.pack("<f", 1)),
+        attribute(b"screenWindowCenter", b"v2f", struct.pack("<ff", 0, 0)),
+        attribute(b"screenWindowWidth", b"float", struct.pack("<f", 1)),
+    ]) + b"\0"
+    start = 8 + len(header) + 8 * height
+    values = [[0.3 * x + 2 * y for x in range(width)] for y in range(height)]
+    rows = [struct.pack(f"<iI{width}e", y, 2 * width, *row) for y, row in enumerate(values)]
+    offsets = b"".join(struct.pack("<Q", start + y * len(rows[0])) for y in range(height))
+    return b"\x76\x2f\x31\x01" + struct.pack("<I", 2) + header + offsets + b"".join(rows)
+
+
 # A grey JPEG of 8x8 without a coefficient: quantisation, frame, tables of one code each, an empty
 # scan.
 JPEG = (
@@ -97,6 +122,15 @@ bmp = struct.pack("<IIIIiiHHIIiiII", 70, 0, 54, 40, 2, 2, 1, 24, 0, 16, 0, 0, 0,
 write("picture", "colour.bmp", b"BM" + bmp + bytes(range(16)))
 gif = b"GIF89a\1\0\1\0\x80\0\0\0\0\0\xff\xff\xff,\0\0\0\0\1\0\1\0\0\2\2D\1\0;"
 write("picture", "one.gif", gif)
+frame = b"!\xf9\4\0\5\0\0\0,\0\0\0\0\1\0\1\0\0\2\2D\1\0"
+write("picture", "two.gif", b"GIF89a\1\0\1\0\x80\0\0\0\0\0\xff\xff\xff" + 2 * frame + b";")
+qoi = struct.pack(">4sIIBB", b"qoif", 2, 2, 3, 0) + b"\xfe\x10\x20\x30\xc2" + bytes(7) + b"\1"
+write("picture", "colour.qoi", qoi)
+write("picture", "wide.pgm", b"P5\n2 2\n65535\n" + bytes(range(8)))
+write("picture", "grey.exr", exr(3, 2))
+images = pathlib.Path(__file__).parent.parent / "crates/miyasawa/tests/images"
+for made in images.glob("*.jxl"):
+    write("picture", made.name, made.read_bytes())
 tags = [
     (256, 3, 2), (257, 3, 2), (258, 3, 8), (259, 3, 1), (262, 3, 1),
     (273, 4, 8), (277, 3, 1), (278, 3, 2), (279, 4, 4),

@@ -150,7 +150,7 @@ fn large_images_are_cropped_at_random_and_evaluated_at_the_centre() {
         ["attack", &model, "--norm", "l2", "--eps", "0.1", "--method", "fgsm", "--json", "-q"];
     for call in [&["eval", &model, "--json", "-q"][..], &attack] {
         let call = || call.iter().copied().chain(["--data", &other]);
-        fails(1, call(), &["ant/00.png", "PNG, JPEG, WebP, TIFF, BMP or GIF"]);
+        fails(1, call(), &["ant/00.png", "PNG, JPEG, WebP, TIFF, BMP, GIF"]);
         assert_eq!(json(call().chain(["--max-broken", "1"]))["count"], 47);
         // The selected one is corrupt: an intact one is used.
         assert_eq!(json(call().chain(["--max-broken", "1", "--limit", "1"]))["count"], 1);

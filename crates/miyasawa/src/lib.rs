@@ -47,7 +47,9 @@
 //! | `train` | [`train`], [`mod@bench`], [`data`], [`eval`] |
 //! | `robustness` | [`attack`], [`certify`], [`calibrate`], [`ood`], [`data`], [`eval`] |
 //! | `report` | [`report`], figures with captions (`image::Grid`) |
-//! | `codecs` | WebP, TIFF and BMP, and GIF to read |
+//! | `codecs` | WebP, TIFF, BMP, QOI and PNM, and GIF to read |
+//! | `jpeg-xl` | JPEG XL, to read |
+//! | `openexr` | OpenEXR |
 //! | `robustness`, `report` | [`trust`] |
 //! | `train`, `robustness`, `report` | [`compare`], [`demo`], [`experiment`] |
 //!

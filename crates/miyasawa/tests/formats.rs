@@ -4,7 +4,16 @@
 use miyasawa::image::{DecodeError, Format, Image, ImageError, ImageFile, ImageWriter};
 use std::path::Path;
 
-const FORMATS: [Format; 5] = [Format::Png, Format::Jpeg, Format::WebP, Format::Tiff, Format::Bmp];
+const FORMATS: [Format; 8] = [
+    Format::Png,
+    Format::Jpeg,
+    Format::WebP,
+    Format::Tiff,
+    Format::Bmp,
+    Format::Qoi,
+    Format::Pnm,
+    Format::Exr,
+];
 
 fn image() -> Image {
     Image::filled(3, 6, 5, 0.25).unwrap()
@@ -14,7 +23,8 @@ fn image() -> Image {
 fn png_and_jpeg_are_always_built_and_the_others_with_codecs() {
     let codecs = cfg!(feature = "codecs");
     let built = FORMATS.map(Format::is_built);
-    assert_eq!(built, [true, true, codecs, codecs, codecs]);
+    let openexr = cfg!(feature = "openexr");
+    assert_eq!(built, [true, true, codecs, codecs, codecs, codecs, codecs, openexr]);
 }
 
 #[test]
@@ -56,22 +66,40 @@ fn a_writer_of_pages_has_the_same_formats() {
 /// The first bytes of each format: damaged images where the format is read.
 #[test]
 fn a_format_that_is_not_read_is_an_error_of_its_own() {
-    let files: [(&str, &[u8]); 4] = [
+    let files: [(&str, &[u8]); 8] = [
         ("WebP", b"RIFF\x10\0\0\0WEBPVP8L\0\0\0\0"),
         ("TIFF", b"II\x2a\0\x08\0\0\0\0\0\0\0\0\0"),
         ("BMP", b"BM\x10\0\0\0\0\0\0\0\x36\0\0\0"),
         ("GIF", b"GIF89a\x01\0\x01\0\0\0\0"),
+        ("QOI", b"qoif\0\0\0\x01\0\0\0\x01\x03\0"),
+        ("PNM", b"P6 1 1 255 "),
+        ("JPEG XL", b"\xff\x0a\x40\x30"),
+        ("OpenEXR", b"v/1\x01\x02\0\0\0"),
     ];
     for (name, bytes) in files {
         let error = Image::decode(bytes).unwrap_err();
         let ImageError::Decode { source, .. } = &error else { panic!("{name}: {error}") };
         let not_built = matches!(source, DecodeError::NotBuilt { .. });
-        assert_eq!(not_built, !cfg!(feature = "codecs"), "{name}: {error}");
+        let built = match feature(name) {
+            "jpeg-xl" => cfg!(feature = "jpeg-xl"),
+            "openexr" => cfg!(feature = "openexr"),
+            _ => cfg!(feature = "codecs"),
+        };
+        assert_eq!(not_built, !built, "{name}: {error}");
         assert!(!not_built || names_the_feature(&error, name), "{error}");
+    }
+}
+
+fn feature(format: &str) -> &'static str {
+    match format {
+        "JPEG XL" => "jpeg-xl",
+        "OpenEXR" => "openexr",
+        _ => "codecs",
     }
 }
 
 fn names_the_feature(error: &ImageError, format: &str) -> bool {
     let text = error.to_string();
-    text.contains(&format!(" no {format}: build with the feature `codecs`"))
+    let feature = feature(format);
+    text.contains(&format!(" no {format}: build with the feature `{feature}`"))
 }

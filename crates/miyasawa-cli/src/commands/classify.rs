@@ -2,7 +2,7 @@ use super::{
     Outcome,
     defence::DefenceArgs,
     each::{Each, each},
-    images::{self, Notes},
+    images::{self, Notes, Search},
     measured::at_least_one,
     model::{self, Level},
 };
@@ -26,8 +26,8 @@ use std::path::{Path, PathBuf};
 #[derive(Args, Debug)]
 #[command(verbatim_doc_comment, override_usage = "miyasawa classify [OPTIONS] [MODEL] IMAGE...")]
 pub struct Classify {
-    /// [MODEL] IMAGE...: a checkpoint, then images (PNG, JPEG, WebP, TIFF, BMP, GIF), folders of
-    /// them, or - for standard input
+    /// [MODEL] IMAGE...: a checkpoint, then images (PNG, JPEG, WebP, TIFF, BMP, GIF, QOI, PNM,
+    /// JPEG XL, OpenEXR), folders of them, or - for standard input
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
     /// Number of classes to print
@@ -138,7 +138,7 @@ impl Plan {
 pub fn run(args: &Classify, session: &Session) -> anyhow::Result<Outcome> {
     let (path, images) = model::split_model(&args.paths);
     at_least_one("top", args.top)?;
-    let images = images::expand(model::some_images(images)?)?.images;
+    let images = images::expand(model::some_images(images)?, &Search::default())?.images;
     let predictor = model::load(path, session)?;
     predictor.require_classifier()?;
     let plan = args.plan(&predictor, session.seed.unwrap_or(0))?;

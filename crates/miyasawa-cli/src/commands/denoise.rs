@@ -8,9 +8,9 @@ use super::{
 use crate::output::shown;
 use crate::session::{Session, WrongCall};
 use anyhow::Context;
-use clap::Args;
+use clap::{Args, ValueEnum};
 use miyasawa::{
-    image::{Image, ImageWriter},
+    image::Image,
     metrics,
     predictor::{Noise, Predictor},
 };
@@ -22,15 +22,22 @@ use std::{
 
 /// Remove noise from images: the Tweedie-Miyasawa denoiser at the image's own size.
 ///
-/// Grey images stay grey and colour stays colour, whichever the model was trained on. 16 bits stay
-/// 16 where the format (PNG, TIFF) can hold them. Transparency, colour profile, EXIF and resolution
-/// are kept. All pages of a TIFF are denoised, in their number type. If one of several images
-/// cannot be read, the others are still denoised, and the exit status is 1.
+/// Grey images stay grey and colour stays colour, whichever the model was trained on. 16 bits and
+/// floats stay what they are where the format (PNG, TIFF, PNM, OpenEXR) can hold them.
+/// Transparency, colour profile, EXIF, XMP, IPTC and resolution are kept, linear light comes back
+/// as linear light. All pages of a TIFF and all images of an animation are denoised. What a format
+/// cannot hold is reported.
+///
+/// In a folder, images that are there already are left as they are, so that an interrupted call
+/// goes on when it is repeated. If one of several images cannot be read, the others are still
+/// denoised, and the exit status is 1.
 ///
 /// Examples:
 ///   miyasawa denoise noisy.png -o clean.png
+///   miyasawa denoise photo.jpg --suffix -denoised    # beside it: photo-denoised.jpg
 #[doc = "   miyasawa denoise photos -o clean          \
          # a folder: its images, under their names, in their formats"]
+///   miyasawa denoise photos --recursive -o clean     # with the folders in it
 ///   miyasawa denoise model.safetensors noisy.png --sigma 0.2 -o clean.png
 ///   miyasawa denoise model.safetensors clean.png --add-noise 0.2 -o restored.png
 ///   scan | miyasawa denoise - -o - > clean.tif
@@ -40,8 +47,8 @@ use std::{
     override_usage = "miyasawa denoise [OPTIONS] --out <OUT> [MODEL] IMAGE..."
 )]
 pub struct Denoise {
-    /// [MODEL] IMAGE...: a checkpoint, then images (PNG, JPEG, WebP, TIFF, BMP, GIF), folders of
-    /// them, or - for standard input
+    /// [MODEL] IMAGE...: a checkpoint, then images (PNG, JPEG, WebP, TIFF, BMP, GIF, QOI, PNM,
+    /// JPEG XL, OpenEXR), folders of them, or - for standard input
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
     /// Standard deviation of the noise, in units of the [-1, 1] range (25 of 255 is 0.196); `auto`
@@ -57,10 +64,32 @@ pub struct Denoise {
     /// File for the denoised image, whose name gives the format; - for standard output; a folder if
     /// several images are given or if it ends in /, where images keep their names and formats
     #[arg(short, long)]
-    out: PathBuf,
-    /// Allow a denoised image to replace its source
+    out: Option<PathBuf>,
+    /// Put this after the names of the denoised images, before the ending; without --out, they go
+    /// beside their sources
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    suffix: Option<String>,
+    /// Take the images of folders in folders too; --out gets the same folders
+    #[arg(short, long)]
+    recursive: bool,
+    /// Replace denoised images that are there already, and allow one to replace its source
     #[arg(long)]
     overwrite: bool,
+    /// Quality of JPEG, 1 to 100 [default: that of the image, at least 90; 95 for other formats]
+    #[arg(long, value_name = "Q", value_parser = clap::value_parser!(u8).range(1..=100))]
+    quality: Option<u8>,
+    /// What the values of the images are: linear light, or display values; `auto` asks the file
+    #[arg(long, value_name = "LIGHT", default_value = "auto")]
+    light: LightArg,
+}
+
+/// `--light`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LightArg {
+    // A comment for documentation would be printed as a list in the help.
+    Auto,
+    Linear,
+    Display,
 }
 
 /// The document of `--json`.
@@ -69,7 +98,20 @@ struct Report {
     model: String,
     /// The level of all images; nothing where it is estimated for each image.
     sigma: Option<f64>,
-    images: Vec<Each<DenoisedFile>>,
+    images: Vec<Each<Item>>,
+}
+
+/// What became of an image.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Item {
+    Denoised(DenoisedFile),
+    /// Its denoised file was there already.
+    There {
+        image: String,
+        out: String,
+        skipped: bool,
+    },
 }
 
 /// An image and its denoised file. The numbers are those of the first page.
@@ -98,6 +140,8 @@ struct Plan<'p> {
     sigma: Option<f64>,
     class: Option<usize>,
     add_noise: Option<f64>,
+    quality: Option<u8>,
+    light: LightArg,
     session: &'p Session,
 }
 
@@ -110,7 +154,8 @@ impl<'p> Plan<'p> {
             predictor.joint("denoise for a class")?;
         }
         let class = args.class.as_deref().map(|class| predictor.class(class)).transpose()?;
-        Ok(Self { predictor, sigma, class, add_noise: args.add_noise, session })
+        let Denoise { add_noise, quality, light, .. } = *args;
+        Ok(Self { predictor, sigma, class, add_noise, quality, light, session })
     }
 
     /// A page, denoised.
@@ -146,28 +191,36 @@ impl<'p> Plan<'p> {
         notes: &mut Notes,
     ) -> anyhow::Result<DenoisedFile> {
         let file = images::open(image)?;
+        let file = match self.light {
+            LightArg::Auto => file,
+            light => file.with_linear(light == LightArg::Linear),
+        };
         notes.of_file(image, &file);
         let format = target.format.unwrap_or(file.format());
-        let mut writer = ImageWriter::new(format);
+        let mut writer = file.writer(format).with_quality(self.quality);
         let mut pages = Vec::new();
         for number in 0..file.pages() {
             if !writer.has_room() {
                 let left = file.pages() - number;
-                let text = format!(
-                    "{} holds one page: {left} more are left out, TIFF holds all",
-                    format.name()
-                );
+                let (format, name) = (format.name(), file.page_name());
+                let all = if name == "image" { "PNG and WebP hold" } else { "TIFF holds" };
+                let text =
+                    format!("{format} holds one {name}: {left} more are left out, {all} all");
                 notes.say(image, &text);
                 break;
             }
             images::check_memory(image, file.pixels(number)?)?;
             let page = file.page(number)?;
+            if page.is_linear() {
+                let text = "linear light: denoised as display values, by the curve of sRGB";
+                notes.tell(image, text);
+            }
             for lost in page.lost_in(format) {
                 notes.say(image, &format!("lost in {}: {lost}", format.name()));
             }
             let name = match file.pages() {
                 1 => image.to_owned(),
-                _ => format!("{}, page {}", image.display(), number + 1).into(),
+                _ => format!("{}, {} {}", image.display(), file.page_name(), number + 1).into(),
             };
             let (denoised, found) = self.denoise(page.image(), &name)?;
             writer.add(&target.path, &page.with_image(denoised)?)?;
@@ -202,9 +255,13 @@ fn print(found: &DenoisedFile) {
 pub fn run(args: &Denoise, session: &Session) -> anyhow::Result<Outcome> {
     let (path, images) = model::split_model(&args.paths);
     model::check_noise(args.add_noise)?;
-    let inputs = images::expand(model::some_images(images)?)?;
-    let Denoise { out, overwrite, .. } = args;
-    let outputs = Request { out, inputs: &inputs, model: path, overwrite: *overwrite }.plan()?;
+    let Denoise { out, suffix, recursive, overwrite, .. } = args;
+    let (out, suffix) = (out.as_deref(), suffix.as_deref());
+    let advice = "--recursive takes their images too";
+    let search = images::Search { recursive: *recursive, out, suffix, advice };
+    let inputs = images::expand(model::some_images(images)?, &search)?;
+    let request = Request { out, suffix, inputs: &inputs, model: path, overwrite: *overwrite };
+    let outputs = request.plan()?;
     if session.json && outputs.targets.iter().any(Target::is_standard) {
         return Err(
             WrongCall("--json and --out - would both write to standard output".into()).into()
@@ -216,13 +273,26 @@ pub fn run(args: &Denoise, session: &Session) -> anyhow::Result<Outcome> {
     let mut notes = Notes::default();
     let (images, outcome) = each(&inputs.images, |i, image| {
         let target = &outputs.targets[i];
+        if target.done {
+            let (image, out) = (shown(image), shown(&target.path));
+            return Ok(Item::There { image, out, skipped: true });
+        }
         let found = plan.file(image, target, &mut notes)?;
         if !session.json && !session.quiet && !target.is_standard() {
             print(&found);
         }
-        Ok(found)
+        Ok(Item::Denoised(found))
     })?;
     notes.finish();
+    let all = images.len();
+    let there = outputs.targets.iter().filter(|target| target.done).count();
+    if there > 0 {
+        tracing::info!("{there} of {all} images were there already; --overwrite makes them anew");
+    }
+    let failed = images.iter().filter(|image| matches!(image, Each::Failed { .. })).count();
+    if failed > 0 {
+        tracing::warn!("{failed} of {all} images failed; the same call tries them again");
+    }
     if session.json {
         let report = Report { model: predictor.name().to_owned(), sigma: plan.sigma, images };
         session.print_json(&report)?;

@@ -44,8 +44,8 @@ const MAX_ROWS: usize = 24;
     override_usage = "miyasawa explain [OPTIONS] --class <C> --out <OUT> [MODEL] IMAGE"
 )]
 pub struct Explain {
-    /// [MODEL] IMAGE: a checkpoint, then an image (PNG, JPEG, WebP, TIFF, BMP, GIF), or - for
-    /// standard input
+    /// [MODEL] IMAGE: a checkpoint, then an image (PNG, JPEG, WebP, TIFF, BMP, GIF, QOI, PNM,
+    /// JPEG XL, OpenEXR), or - for standard input
     #[arg(required = true, value_name = "PATH", num_args = 1..=2)]
     paths: Vec<PathBuf>,
     /// Class, by name or number; may be repeated; `all` for every class (the likeliest 24 if there

@@ -5,8 +5,7 @@ use crate::session::WrongCall;
 use anyhow::{Context, Result};
 use miyasawa::image::{DecodeError, Format, ImageFile};
 use std::{
-    collections::BTreeMap,
-    ffi::OsStr,
+    collections::{BTreeMap, BTreeSet},
     io::Read as _,
     path::{Path, PathBuf},
 };
@@ -23,33 +22,74 @@ pub fn is_standard(path: &Path) -> bool {
 }
 
 /// The images that paths name.
+#[derive(Default)]
 pub struct Inputs {
     /// Each image, in order.
     pub images: Vec<PathBuf>,
+    /// The path of each below the folder that was given, or its name.
+    pub below: Vec<PathBuf>,
     /// Whether a folder was given, so that there may be any number of them.
     pub folder: bool,
 }
 
+/// How folders are searched.
+pub struct Search<'s> {
+    /// Folders in folders too.
+    pub recursive: bool,
+    /// A folder that is left out: that of the output.
+    pub out: Option<&'s Path>,
+    /// The end of names that outputs have, which are left out too.
+    pub suffix: Option<&'s str>,
+    /// What to do about folders that are left out.
+    pub advice: &'static str,
+}
+
+impl Default for Search<'_> {
+    fn default() -> Self {
+        let advice = "give them as arguments too";
+        Self { recursive: false, out: None, suffix: None, advice }
+    }
+}
+
 /// All images that are given; of a folder the images in it, in the order of their names.
-pub fn expand(paths: &[PathBuf]) -> Result<Inputs> {
+pub fn expand(paths: &[PathBuf], search: &Search<'_>) -> Result<Inputs> {
     if paths.iter().filter(|path| is_standard(path)).count() > 1 {
         return Err(WrongCall("standard input (-) is given twice".into()).into());
     }
-    let mut found = Inputs { images: Vec::new(), folder: false };
+    let mut found = Inputs::default();
     for path in paths {
         if path.is_dir() {
             found.folder = true;
-            found.images.extend(in_folder(path)?);
+            let images = in_folder(path, search)?;
+            let below = |image: &PathBuf| image.strip_prefix(path).unwrap_or(image).to_owned();
+            found.below.extend(images.iter().map(below));
+            found.images.extend(images);
         } else {
+            found.below.push(path.file_name().unwrap_or_default().into());
             found.images.push(path.clone());
         }
     }
     Ok(found)
 }
 
-/// The images of a folder. Skipped files are reported, except hidden ones.
-fn in_folder(folder: &Path) -> Result<Vec<PathBuf>> {
+/// What lies in a folder.
+#[derive(Default)]
+struct Listed {
+    files: Vec<PathBuf>,
+    /// Folders that were not searched.
+    folders: usize,
+    /// Folders that were searched, by their real paths: a link may lead back.
+    seen: BTreeSet<PathBuf>,
+}
+
+/// Lists the files of a folder in the order of their names, except hidden ones.
+fn list(folder: &Path, search: &Search<'_>, found: &mut Listed) -> Result<()> {
     let reading = || format!("{}: cannot be read", folder.display());
+    let out = search.out.and_then(|out| out.canonicalize().ok());
+    let real = folder.canonicalize().with_context(reading)?;
+    if !found.seen.insert(real) {
+        return Ok(());
+    }
     let mut paths = Vec::new();
     for entry in std::fs::read_dir(folder).with_context(reading)? {
         let path = entry.with_context(reading)?.path();
@@ -59,25 +99,46 @@ fn in_folder(folder: &Path) -> Result<Vec<PathBuf>> {
         }
     }
     paths.sort();
-    let (mut folders, mut others) = (0, BTreeMap::<String, (usize, PathBuf)>::new());
-    paths.retain(|path| {
-        if path.is_dir() {
-            folders += 1;
-            return false;
+    for path in paths {
+        if !path.is_dir() {
+            found.files.push(path);
+        } else if !search.recursive {
+            found.folders += 1;
+        } else if out.is_none() || path.canonicalize().ok() != out {
+            list(&path, search, found)?;
         }
-        let Some(why) = no_image(path) else { return true };
+    }
+    Ok(())
+}
+
+/// The images of a folder. Skipped files are reported, except hidden ones.
+fn in_folder(folder: &Path, search: &Search<'_>) -> Result<Vec<PathBuf>> {
+    let mut listed = Listed::default();
+    list(folder, search, &mut listed)?;
+    let mut paths = listed.files;
+    let is_output = |path: &PathBuf| {
+        let stem = path.file_stem().unwrap_or_default().as_encoded_bytes();
+        search.suffix.is_some_and(|end| stem.ends_with(end.as_bytes()))
+    };
+    let mut others = BTreeMap::<String, (usize, PathBuf)>::new();
+    paths.retain(|path| {
+        let outputs = || format!("names that end with {} are outputs", search.suffix.unwrap_or(""));
+        let why = if is_output(path) { Some(outputs()) } else { no_image(path) };
+        let Some(why) = why else { return true };
         others.entry(why).or_insert((0, path.clone())).0 += 1;
         false
     });
     for (why, (count, path)) in others {
-        let name = path.file_name().unwrap_or_default().display();
+        let name = path.strip_prefix(folder).unwrap_or(&path).display();
         let more = if count > 1 { format!(" and {} more", count - 1) } else { String::new() };
         tracing::warn!("{}: left out {name}{more}: {why}", folder.display());
     }
-    if folders > 0 {
+    if listed.folders > 0 {
+        let count = listed.folders;
         tracing::warn!(
-            "{}: {folders} folders in it are left out; give them as arguments too",
-            folder.display()
+            "{}: {count} folders in it are left out; {}",
+            folder.display(),
+            search.advice
         );
     }
     if paths.is_empty() {
@@ -88,9 +149,7 @@ fn in_folder(folder: &Path) -> Result<Vec<PathBuf>> {
 
 /// Why a file of a folder is no image. The content decides unless the name is that of an image.
 fn no_image(path: &Path) -> Option<String> {
-    let gif =
-        path.extension().and_then(OsStr::to_str).is_some_and(|e| e.eq_ignore_ascii_case("gif"));
-    let named = gif || Format::of_name(path).is_some();
+    let named = Format::is_read_only(path) || Format::of_name(path).is_some();
     let begin = match first_bytes(path) {
         Ok(begin) => begin,
         // A file with an image's name gives its own error when it is read.
@@ -124,7 +183,8 @@ pub fn first(path: &Path, notes: &mut Notes) -> Result<miyasawa::image::Image> {
     let file = open(path)?;
     notes.of_file(path, &file);
     if file.pages() > 1 {
-        notes.say(path, &format!("the first of its {} pages is used", file.pages()));
+        let (count, name) = (file.pages(), file.page_name());
+        notes.say(path, &format!("the first of its {count} {name}s is used"));
     }
     Ok(file.page(0)?.into_opaque())
 }
@@ -159,6 +219,7 @@ fn free_memory(text: &str) -> Option<u64> {
 pub struct Notes {
     /// The number of images of each text.
     counts: BTreeMap<String, usize>,
+    told: BTreeSet<String>,
 }
 
 impl Notes {
@@ -168,6 +229,13 @@ impl Notes {
         *count += 1;
         if *count == 1 {
             tracing::warn!("{}: {text}", path.display());
+        }
+    }
+
+    /// Tells what is done about an image, once.
+    pub fn tell(&mut self, path: &Path, text: &str) {
+        if self.told.insert(text.to_owned()) {
+            tracing::info!("{}: {text}", path.display());
         }
     }
 

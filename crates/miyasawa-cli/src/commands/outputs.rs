@@ -8,7 +8,7 @@ use miyasawa::{
     image::{Format, ImageError, ImageWriter},
 };
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     io::{IsTerminal as _, Write as _},
     path::{MAIN_SEPARATOR, Path, PathBuf},
 };
@@ -20,6 +20,8 @@ pub struct Target {
     pub path: PathBuf,
     /// Its format; nothing for that of the image.
     pub format: Option<Format>,
+    /// Whether it is there already and stays as it is.
+    pub done: bool,
 }
 
 /// Where all images go.
@@ -29,17 +31,21 @@ pub struct Plan {
     pub targets: Vec<Target>,
     /// The folder that holds them, if it is one.
     folder: Option<PathBuf>,
+    /// Whether images keep their names.
+    by_name: bool,
 }
 
 /// What is to be written, and which files it must not replace.
 pub struct Request<'r> {
-    /// `--out`.
-    pub out: &'r Path,
+    /// `--out`; without it, images go beside their sources.
+    pub out: Option<&'r Path>,
+    /// `--suffix`.
+    pub suffix: Option<&'r str>,
     /// The images that are read.
     pub inputs: &'r Inputs,
     /// The model's file, which no image replaces.
     pub model: Option<&'r Path>,
-    /// `--overwrite`: an image may replace its source.
+    /// `--overwrite`: an image may replace its source, and what is there already.
     pub overwrite: bool,
 }
 
@@ -50,13 +56,34 @@ impl Request<'_> {
     /// If a target has no format, cannot be written, occurs twice, or would replace a file that is
     /// read.
     pub fn plan(&self) -> Result<Plan> {
-        let Self { out, inputs, .. } = *self;
-        let several = inputs.folder || inputs.images.len() > 1;
-        if is_standard(out) {
-            return self.standard(several);
+        let Self { inputs, suffix, .. } = *self;
+        if suffix.is_some_and(|end| end.is_empty() || end.contains(['/', '\\'])) {
+            return wrong(
+                "--suffix is not the end of a name: expected a text like -denoised".into(),
+            );
         }
+        let several = inputs.folder || inputs.images.len() > 1;
+        let mut plan = match self.out {
+            None if suffix.is_none() => {
+                return wrong("expected --out, or --suffix for files beside the images".into());
+            }
+            None => self.in_folder(None)?,
+            Some(out) if is_standard(out) => return self.standard(several),
+            Some(out) => self.into(out, several)?,
+        };
+        self.check_conflicts(&plan.targets)?;
+        plan.check_writable()?;
+        // Files appear whole or not at all: what is there was finished by an earlier call. A file
+        // that was named is meant to be replaced.
+        let skips = plan.by_name && !self.overwrite;
+        plan.targets.iter_mut().for_each(|target| target.done = skips && target.path.is_file());
+        Ok(plan)
+    }
+
+    /// The plan for images that go to a file or a folder.
+    fn into(&self, out: &Path, several: bool) -> Result<Plan> {
         let separator = out.as_os_str().as_encoded_bytes().ends_with(&[MAIN_SEPARATOR as u8]);
-        let plan = if several || separator || out.is_dir() {
+        if several || separator || out.is_dir() {
             if several && out.exists() && !out.is_dir() {
                 return wrong(format!(
                     "{}: several images are given: --out must be a folder",
@@ -71,21 +98,31 @@ impl Request<'_> {
                      {MAIN_SEPARATOR})"
                 ));
             }
-            let targets =
-                inputs.images.iter().map(|image| in_folder(out, image)).collect::<Result<_>>()?;
-            Plan { targets, folder: Some(out.to_owned()) }
-        } else {
-            let Some(format) = Format::of_name(out) else {
-                return wrong(ImageError::Extension { path: out.to_owned() }.to_string());
-            };
-            Plan {
-                targets: vec![Target { path: out.to_owned(), format: Some(format) }],
-                folder: None,
-            }
+            return self.in_folder(Some(out));
+        }
+        if self.suffix.is_some() {
+            let name = out.display();
+            return wrong(format!("{name}: --suffix needs a folder as --out, or no --out"));
+        }
+        let Some(format) = Format::of_name(out) else {
+            return wrong(ImageError::Extension { path: out.to_owned() }.to_string());
         };
-        self.check_conflicts(&plan.targets)?;
-        plan.check_writable()?;
-        Ok(plan)
+        let target = Target { path: out.to_owned(), format: Some(format), done: false };
+        Ok(Plan { targets: vec![target], folder: None, by_name: false })
+    }
+
+    /// The plan for images that keep their names, in a folder or beside their sources.
+    fn in_folder(&self, folder: Option<&Path>) -> Result<Plan> {
+        let Inputs { images, below, .. } = self.inputs;
+        let target = |(image, below): (&PathBuf, &PathBuf)| {
+            let to = match folder {
+                Some(folder) => folder.join(below.parent().unwrap_or(Path::new(""))),
+                None => image.parent().unwrap_or(Path::new("")).to_owned(),
+            };
+            kept_name(&to, image, self.suffix)
+        };
+        let targets = images.iter().zip(below).map(target).collect::<Result<_>>()?;
+        Ok(Plan { targets, folder: folder.map(Path::to_owned), by_name: true })
     }
 
     /// Standard output takes one image, in the format that it has.
@@ -100,7 +137,11 @@ impl Request<'_> {
                 "--out is -, but standard output is a terminal: name a file, or pipe it on".into(),
             );
         }
-        Ok(Plan { targets: vec![Target { path: "-".into(), format: None }], folder: None })
+        if self.suffix.is_some() {
+            return wrong("--suffix is for files, and --out is -".into());
+        }
+        let target = Target { path: "-".into(), format: None, done: false };
+        Ok(Plan { targets: vec![target], folder: None, by_name: false })
     }
 
     /// Makes sure that no two images go to one file, and that none replaces a source.
@@ -156,13 +197,23 @@ impl Plan {
     /// Checks that the targets can be written, and leaves nothing behind.
     fn check_writable(&self) -> Result<()> {
         let Some(folder) = &self.folder else {
-            return self.targets.iter().try_for_each(|target| Ok(check_writable(&target.path)?));
+            // One file of every folder.
+            let mut folders = HashSet::new();
+            let mut targets = self.targets.iter().filter(|t| folders.insert(t.path.parent()));
+            return targets.try_for_each(|target| Ok(check_writable(&target.path)?));
         };
         if folder.is_dir() {
             // A target that is a folder cannot be written; otherwise one check serves for all.
             let folder = self.targets.iter().find(|target| target.path.is_dir());
             let target = folder.or(self.targets.first());
-            return target.map_or(Ok(()), |target| Ok(check_writable(&target.path)?));
+            let parent = target.and_then(|target| target.path.parent());
+            // Folders in it are made later.
+            return match target.filter(|_| parent.is_some_and(Path::is_dir)) {
+                Some(target) => Ok(check_writable(&target.path)?),
+                None => Ok(check_writable(
+                    &self.folder.as_deref().unwrap_or(Path::new(".")).join("folder"),
+                )?),
+            };
         }
         // The folder is made later: its first existing ancestor must be a folder that can be
         // written.
@@ -195,6 +246,10 @@ impl Target {
     /// If it cannot be written.
     pub fn write(&self, image: ImageWriter) -> Result<()> {
         if !self.is_standard() {
+            if let Some(folder) = self.path.parent().filter(|path| !path.as_os_str().is_empty()) {
+                std::fs::create_dir_all(folder)
+                    .with_context(|| format!("{}: cannot be made", folder.display()))?;
+            }
             return Ok(image.save(&self.path)?);
         }
         let mut out = std::io::stdout().lock();
@@ -205,26 +260,30 @@ impl Target {
 }
 
 /// The target of an image in a folder: it keeps its name and format.
-fn in_folder(folder: &Path, image: &Path) -> Result<Target> {
+fn kept_name(folder: &Path, image: &Path, suffix: Option<&str>) -> Result<Target> {
     if is_standard(image) {
         return wrong("standard input has no name: --out must be a file, or -".into());
     }
     let Some(name) = image.file_name() else {
         return wrong(format!("{}: not the name of a file", image.display()));
     };
-    if let Some(format) = Format::of_name(image) {
-        return Ok(Target { path: folder.join(name), format: Some(format) });
-    }
+    let named = Format::of_name(image);
     // A file that cannot be read is reported when it is processed.
-    let format = first_bytes(image)
-        .ok()
-        .and_then(|begin| Format::of_bytes(&begin).ok())
-        .unwrap_or(Format::Png);
-    let gif = image.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gif"));
-    let mut name = if gif { image.file_stem().unwrap_or(name) } else { name }.to_owned();
-    name.push(".");
-    name.push(format.extension());
-    Ok(Target { path: folder.join(name), format: Some(format) })
+    let format = named.unwrap_or_else(|| {
+        first_bytes(image)
+            .ok()
+            .and_then(|begin| Format::of_bytes(&begin).ok())
+            .unwrap_or(Format::Png)
+    });
+    let has_ending = named.is_some() || Format::is_read_only(image);
+    let mut to = if has_ending { image.file_stem().unwrap_or(name) } else { name }.to_owned();
+    to.push(suffix.unwrap_or(""));
+    to.push(".");
+    match image.extension().filter(|_| named.is_some()) {
+        Some(extension) => to.push(extension),
+        None => to.push(format.extension()),
+    }
+    Ok(Target { path: folder.join(to), format: Some(format), done: false })
 }
 
 /// Identifies a file under all of its names.

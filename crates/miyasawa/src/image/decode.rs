@@ -2,9 +2,9 @@
 
 use std::io::Cursor;
 
-use super::kind::{FORMAT_NAMES, is_decoded};
+use super::kind::{FORMAT_NAMES, Input};
 use super::raster::Raster;
-use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
+use image::{DynamicImage, ImageDecoder, ImageReader, Limits};
 
 /// The most pixels an image may have, 16,384 x 16,384: more than any camera's single exposure.
 /// Denoising one so large takes about 12 GB of memory.
@@ -44,11 +44,13 @@ pub enum DecodeError {
         /// The variety.
         found: String,
     },
-    /// A format that needs the feature `codecs`, which this build lacks.
-    #[error("this build reads no {format}: build with the feature `codecs`")]
+    /// A format that needs a feature that this build lacks.
+    #[error("this build reads no {format}: build with the feature `{feature}`")]
     NotBuilt {
         /// WebP, TIFF, ..
         format: &'static str,
+        /// The feature of the library.
+        feature: &'static str,
     },
 }
 
@@ -74,7 +76,7 @@ pub(super) struct Opened<'b> {
 }
 
 /// Converts a decoder's error.
-fn explained(name: &'static str) -> impl Fn(image::ImageError) -> DecodeError {
+pub(super) fn explained(name: &'static str) -> impl Fn(image::ImageError) -> DecodeError {
     move |error| match error {
         image::ImageError::Unsupported(e) => {
             DecodeError::Unsupported { format: name, found: one_line(&e) }
@@ -87,23 +89,28 @@ fn explained(name: &'static str) -> impl Fn(image::ImageError) -> DecodeError {
     }
 }
 
-/// Reads the header of an image other than a TIFF.
-pub(super) fn open<'b>(
-    bytes: &'b [u8],
-    format: ImageFormat,
-    name: &'static str,
-) -> Result<Opened<'b>, DecodeError> {
-    if !is_decoded(format) {
-        return Err(DecodeError::NotBuilt { format: name });
-    }
-    let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
-    // Dimensions are bounded below; this bounds what else a decoder may allocate.
+/// What a decoder may allocate; dimensions are bounded apart.
+pub(super) fn limits() -> Limits {
     let mut limits = Limits::default();
     limits.max_alloc = Some(MAX_PIXELS * 8 + (64 << 20));
-    reader.limits(limits);
+    limits
+}
+
+/// Reads the header of an image in a format that the `image` crate decodes.
+pub(super) fn open(bytes: &[u8], input: Input) -> Result<Opened<'_>, DecodeError> {
+    let name = input.name();
+    let format = match input.decoder() {
+        Some(format) if input.is_built() => format,
+        _ => {
+            let feature = input.feature().unwrap_or("codecs");
+            return Err(DecodeError::NotBuilt { format: name, feature });
+        }
+    };
+    let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
+    reader.limits(limits());
     let decoder = reader.into_decoder().map_err(explained(name))?;
     check_size(name, decoder.dimensions())?;
-    if format == ImageFormat::Jpeg && !jpeg_is_ended(bytes) {
+    if input == Input::Jpeg && !jpeg_is_ended(bytes) {
         // The decoder would fill missing parts with grey without an error.
         let found = "one without an end-of-image marker: it is truncated".to_owned();
         return Err(DecodeError::Damaged { format: name, found });

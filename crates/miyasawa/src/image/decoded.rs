@@ -1,9 +1,7 @@
 //! Images of data sets as samples, by the same rules as single images.
 
-use image::ImageFormat;
-
 use super::decode::{DecodeError, open, planes};
-use super::kind::sniff;
+use super::kind::{Input, sniff};
 use super::raster::{Opacity, Raster, Samples};
 use super::{Depth, Image, ImageError, TiffFile};
 
@@ -78,13 +76,17 @@ impl Decoded {
 ///
 /// EXIF orientation is applied. Transparent pixels are laid over white, as a page shows them:
 /// dropping alpha would reveal the colour that an editor left under it, usually black. Values stay
-/// as stored (gamma-encoded, colour profiles are not applied). Palettes, 1, 2 and 4 bits become 8;
-/// CMYK becomes RGB; float values, of TIFF, must lie in [0, 1]. Of several images in a file the
-/// first is taken.
+/// as stored (gamma-encoded, colour profiles are not applied; OpenEXR becomes sRGB). Palettes, 1,
+/// 2 and 4 bits become 8; CMYK becomes RGB; float values, of TIFF, must lie in [0, 1]. Of several
+/// images in a file the first is taken.
 pub(crate) fn decode(bytes: &[u8]) -> Result<Decoded, DecodeError> {
     let raster = match sniff(bytes)? {
-        (ImageFormat::Tiff, _) => TiffFile::open(bytes.into())?.unscaled(0)?,
-        (format, name) => open(bytes, format, name)?.raster()?,
+        Input::Tiff => TiffFile::open(bytes.into())?.unscaled(0)?,
+        #[cfg(feature = "jpeg-xl")]
+        Input::Jxl => super::jxl::JxlFile::open(bytes)?.raster()?,
+        #[cfg(feature = "openexr")]
+        Input::Exr => super::open_exr::ExrFile::open(bytes)?.srgb(),
+        input => open(bytes, input)?.raster()?,
     };
     Ok(flatten(raster))
 }

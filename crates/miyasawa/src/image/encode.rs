@@ -13,8 +13,8 @@ use super::tiff_write::TiffPages;
 use super::{Depth, Image, MAX_PIXELS, Scale, file::sixteen_bits, metadata::MOST_IN_JPEG};
 use crate::range::denormalise;
 
-/// Quality of JPEG files written, of 100, unless the file that was read had a higher one: high,
-/// because images are compared by eye.
+/// Quality of JPEG files written, of 100, unless the file that was read had one: high, because
+/// images are compared by eye.
 const JPEG_QUALITY: u8 = 95;
 
 /// The content to be stored.
@@ -91,14 +91,23 @@ pub(super) fn encode(format: Format, content: &Encodable<'_>) -> Result<Vec<u8>,
         #[cfg(feature = "codecs")]
         Format::Bmp => bmp(content, size).map_err(|e| text(&e)),
         #[cfg(feature = "codecs")]
+        Format::Qoi => qoi(content, size).map_err(|e| text(&e)),
+        #[cfg(feature = "codecs")]
+        Format::Pnm => Ok(pnm(content, size)),
+        #[cfg(feature = "openexr")]
+        Format::Exr => {
+            let light = super::light::Light::of_display();
+            super::open_exr::encode(content, None, |value| light.light(value))
+        }
+        #[cfg(feature = "codecs")]
         Format::Tiff => {
             let mut pages = TiffPages::new();
             pages.add(content).map_err(|e| text(&e))?;
             Ok(pages.finish())
         }
         // Callers ask `Format::is_built` first.
-        #[cfg(not(feature = "codecs"))]
-        _ => Err("a format that needs the feature `codecs`".to_owned()),
+        #[cfg(not(all(feature = "codecs", feature = "openexr")))]
+        _ => Err("a format that needs a feature".to_owned()),
     }
 }
 
@@ -107,11 +116,33 @@ fn rounded(value: f64, most: f64) -> f64 {
     value.round().clamp(1.0, most)
 }
 
-fn png(
+fn png(content: &Encodable<'_>, _: (u32, u32)) -> Result<Vec<u8>, png::EncodingError> {
+    let mut bytes = Vec::new();
+    let mut writer = png_header(content, &mut bytes, |_| Ok(()))?;
+    writer.write_image_data(&png_samples(content))?;
+    writer.finish()?;
+    Ok(bytes)
+}
+
+/// The samples of a PNG in the order of its file.
+pub(super) fn png_samples(content: &Encodable<'_>) -> Vec<u8> {
+    match content.image.depth() {
+        Depth::Eight => content.eight(),
+        Depth::Sixteen => {
+            let samples = content.interleaved(sixteen_bits, |a| (a * 65535.0).round() as u16);
+            samples.into_iter().flat_map(u16::to_be_bytes).collect()
+        }
+    }
+}
+
+/// Begins a PNG with all that comes before the pixels. `set` changes the encoder.
+pub(super) fn png_header<W: std::io::Write>(
     content: &Encodable<'_>,
-    (width, height): (u32, u32),
-) -> Result<Vec<u8>, png::EncodingError> {
+    to: W,
+    set: impl FnOnce(&mut png::Encoder<'_, W>) -> Result<(), png::EncodingError>,
+) -> Result<png::Writer<W>, png::EncodingError> {
     let (image, metadata) = (content.image, content.metadata);
+    let (width, height) = (image.width() as u32, image.height() as u32);
     let mut info = png::Info::with_size(width, height);
     info.color_type = match (image.channels(), content.alpha.is_some()) {
         (1, false) => png::ColorType::Grayscale,
@@ -119,14 +150,9 @@ fn png(
         (_, false) => png::ColorType::Rgb,
         (_, true) => png::ColorType::Rgba,
     };
-    let samples = match image.depth() {
-        Depth::Eight => content.eight(),
-        Depth::Sixteen => {
-            info.bit_depth = png::BitDepth::Sixteen;
-            let samples = content.interleaved(sixteen_bits, |a| (a * 65535.0).round() as u16);
-            samples.into_iter().flat_map(u16::to_be_bytes).collect()
-        }
-    };
+    if image.depth() == Depth::Sixteen {
+        info.bit_depth = png::BitDepth::Sixteen;
+    }
     info.pixel_dims = metadata.density.map(|density| {
         let (by, unit) = match density.unit {
             Unit::None => (1.0, png::Unit::Unspecified),
@@ -136,12 +162,12 @@ fn png(
         let along = |value: f64| rounded(value * by, f64::from(i32::MAX)) as u32;
         png::PixelDimensions { xppu: along(density.x), yppu: along(density.y), unit }
     });
-    info.icc_profile = metadata.icc.as_deref().map(Into::into);
-    info.exif_metadata = metadata.exif.as_deref().map(Into::into);
-    let mut bytes = Vec::new();
-    let mut encoder = png::Encoder::with_info(&mut bytes, info)?;
+    info.icc_profile = metadata.icc.clone().map(Into::into);
+    info.exif_metadata = metadata.exif.clone().map(Into::into);
+    let mut encoder = png::Encoder::with_info(to, info)?;
     encoder.set_compression(png::Compression::Fast);
     encoder.set_filter(png::Filter::Adaptive);
+    set(&mut encoder)?;
     let mut writer = encoder.write_header()?;
     for (name, chunk) in &metadata.chunks {
         writer.write_chunk(ChunkType(*name), chunk)?;
@@ -149,9 +175,7 @@ fn png(
     if let Some(xmp) = &metadata.xmp {
         writer.write_chunk(ChunkType(*b"iTXt"), &xmp_chunk(xmp))?;
     }
-    writer.write_image_data(&samples)?;
-    writer.finish()?;
-    Ok(bytes)
+    Ok(writer)
 }
 
 /// 8-bit samples of a format without alpha, and their kind.
@@ -177,7 +201,7 @@ fn jpeg(
     let metadata = content.metadata;
     let (samples, colour) = opaque_samples(content);
     let mut bytes = Vec::new();
-    let quality = metadata.quality.unwrap_or(JPEG_QUALITY).max(JPEG_QUALITY);
+    let quality = metadata.quality.unwrap_or(JPEG_QUALITY);
     let mut encoder = JpegEncoder::new_with_quality(&mut bytes, quality);
     if let Some(density) = metadata.density {
         // Integers for each centimetre are stored exactly.
@@ -206,6 +230,7 @@ fn jpeg(
         .filter(fits)
         .map(|xmp| xmp_segment(xmp))
         .chain(metadata.segments.iter().cloned())
+        .chain(metadata.segments_of_tags())
         .flatten()
         .collect();
     let applications = segments(&bytes).take_while(|(marker, _)| (0xe0..=0xef).contains(marker));
@@ -242,6 +267,60 @@ fn bmp(content: &Encodable<'_>, (width, height): (u32, u32)) -> Result<Vec<u8>, 
     let mut bytes = std::io::Cursor::new(Vec::new());
     image::codecs::bmp::BmpEncoder::new(&mut bytes).write_image(&samples, width, height, colour)?;
     Ok(bytes.into_inner())
+}
+
+#[cfg(feature = "codecs")]
+fn qoi(content: &Encodable<'_>, (width, height): (u32, u32)) -> Result<Vec<u8>, image::ImageError> {
+    // Grey is written as colour: this format knows no other.
+    let grey = content.image.channels() == 1;
+    let colour = grey.then(|| Image {
+        channels: 3,
+        values: content.image.values().repeat(3),
+        ..*content.image
+    });
+    let content = Encodable {
+        image: colour.as_ref().unwrap_or(content.image),
+        alpha: content.alpha,
+        scale: None,
+        metadata: content.metadata,
+        tags: Tags::default(),
+    };
+    let kind = match content.alpha {
+        Some(_) => ExtendedColorType::Rgba8,
+        None => ExtendedColorType::Rgb8,
+    };
+    let mut bytes = Vec::new();
+    image::codecs::qoi::QoiEncoder::new(&mut bytes).write_image(
+        &content.eight(),
+        width,
+        height,
+        kind,
+    )?;
+    Ok(bytes)
+}
+
+/// Netpbm's binary PGM or PPM: a header in text, then samples, those of 16 bits with the high byte
+/// first.
+#[cfg(feature = "codecs")]
+fn pnm(content: &Encodable<'_>, (width, height): (u32, u32)) -> Vec<u8> {
+    let opaque = content.opaque();
+    let image = opaque.as_ref().unwrap_or(content.image);
+    let content = Encodable {
+        image,
+        alpha: None,
+        scale: None,
+        metadata: content.metadata,
+        tags: Tags::default(),
+    };
+    let kind = if image.channels() == 1 { 5 } else { 6 };
+    let (most, samples) = match image.depth() {
+        Depth::Eight => (255, content.eight()),
+        Depth::Sixteen => {
+            let samples = content.interleaved(sixteen_bits, |_| 0);
+            (65535, samples.into_iter().flat_map(u16::to_be_bytes).collect())
+        }
+    };
+    [format!("P{kind}\n{width} {height}\n{most}\n").into_bytes(), samples].concat()
 }
 
 const _: () = assert!(MAX_PIXELS < u32::MAX as u64, "pixels are counted in 32 bits");

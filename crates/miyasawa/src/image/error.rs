@@ -6,8 +6,10 @@ use super::decode::DecodeError;
 use crate::atomic::AtomicError;
 
 /// The endings of names of files that this build writes.
-const ENDINGS: &str = if cfg!(feature = "codecs") {
-    ".png, .jpg, .jpeg, .webp, .tif, .tiff or .bmp"
+const ENDINGS: &str = if cfg!(feature = "openexr") {
+    ".png, .jpg, .jpeg, .webp, .tif, .tiff, .bmp, .qoi, .pnm, .pgm, .ppm or .exr"
+} else if cfg!(feature = "codecs") {
+    ".png, .jpg, .jpeg, .webp, .tif, .tiff, .bmp, .qoi, .pnm, .pgm or .ppm"
 } else {
     ".png, .jpg or .jpeg"
 };
@@ -42,13 +44,18 @@ pub enum ImageError {
         /// The file that was to be written.
         path: PathBuf,
     },
-    /// The format to write needs the feature `codecs`, which this build lacks.
-    #[error("{}: this build writes no {format}: build with the feature `codecs`", path.display())]
+    /// The format to write needs a feature that this build lacks.
+    #[error(
+        "{}: this build writes no {format}: build with the feature `{feature}`",
+        path.display()
+    )]
     NotBuilt {
         /// The file that was to be written.
         path: PathBuf,
         /// The format.
         format: &'static str,
+        /// The feature of the library.
+        feature: &'static str,
     },
     /// The image cannot be stored in the format, for example because it is too large for it.
     #[error("{}: cannot be stored as {format}: {found}", path.display())]

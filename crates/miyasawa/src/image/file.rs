@@ -3,22 +3,24 @@
 use std::path::Path;
 
 use super::encode::{Encodable, encode};
-use super::kind::Format;
+use super::kind::{Format, feature};
 use super::metadata::Metadata;
 use super::tags::Tags;
 use super::{Image, ImageError, ImageFile};
 use crate::atomic::write_atomic;
 
 impl Image {
-    /// Opens a PNG or JPEG file or, with the feature `codecs`, a WebP, TIFF, BMP or GIF file; its
-    /// content, not its name, determines the format.
+    /// Opens a PNG or JPEG file, with the feature `codecs` a WebP, TIFF, BMP, GIF, QOI or PNM file,
+    /// and with features of their own JPEG XL (`jpeg-xl`) and OpenEXR (`openexr`); its content, not
+    /// its name, determines the format.
     ///
     /// Grey images have 1 channel, colour 3. 16-bit samples keep their precision, and the image is
     /// [to be stored](Image::depth) with 16 bits again. EXIF orientation is applied, transparency
     /// is laid over white, CMYK is converted to RGB. Float samples lie in [0, 1]; samples of TIFF
     /// whose type does not determine black and white (floats beyond [0, 1], signed and 32-bit
-    /// numbers) are scaled by the range of the file's values, with a warning. Of several images in
-    /// a file the first is taken. [`ImageFile`] reads all of them, and their metadata.
+    /// numbers) are scaled by the range of the file's values, with a warning. Linear light (of
+    /// OpenEXR, or by the colour profile) becomes display values. Of several images in a file the
+    /// first is taken. [`ImageFile`] reads all of them, and their metadata.
     ///
     /// ```
     /// use miyasawa::prelude::*;
@@ -75,10 +77,10 @@ impl Image {
         format_of(path.as_ref()).map(drop)
     }
 
-    /// Saves the image in the format of the name's extension: PNG, JPEG (quality 95) or, with the
-    /// feature `codecs`, WebP (lossless), TIFF or BMP; with its own [depth](Image::depth) where the
-    /// format has it, else with 8 bits a value. Values are clipped to [-1, 1]. The file is written
-    /// completely or not at all.
+    /// Saves the image in the format of the name's extension: PNG, JPEG (quality 95), with the
+    /// feature `codecs` WebP (lossless), TIFF, BMP, QOI or PNM, with `openexr` OpenEXR; with its own
+    /// [depth](Image::depth) where the format has it, else with 8 bits a value. Values are clipped
+    /// to [-1, 1]. The file is written completely or not at all.
     ///
     /// ```
     /// use miyasawa::prelude::*;
@@ -161,7 +163,11 @@ pub(super) fn check_built(path: &Path, format: Format) -> Result<(), ImageError>
     if format.is_built() {
         return Ok(());
     }
-    Err(ImageError::NotBuilt { path: path.to_owned(), format: format.name() })
+    Err(ImageError::NotBuilt {
+        path: path.to_owned(),
+        format: format.name(),
+        feature: feature(format),
+    })
 }
 
 /// A value, clipped to [-1, 1], as 16 bits.

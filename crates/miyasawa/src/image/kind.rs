@@ -6,22 +6,118 @@ use image::ImageFormat;
 
 use super::decode::DecodeError;
 
-/// The formats that are decoded, and their names.
-const FORMATS: [(ImageFormat, &str); 6] = [
-    (ImageFormat::Png, "PNG"),
-    (ImageFormat::Jpeg, "JPEG"),
-    (ImageFormat::WebP, "WebP"),
-    (ImageFormat::Tiff, "TIFF"),
-    (ImageFormat::Bmp, "BMP"),
-    (ImageFormat::Gif, "GIF"),
+/// A format that is decoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Input {
+    Png,
+    Jpeg,
+    WebP,
+    Tiff,
+    Bmp,
+    Gif,
+    Qoi,
+    Pnm,
+    Jxl,
+    Exr,
+}
+
+/// The formats that are decoded.
+const INPUTS: [Input; 10] = [
+    Input::Png,
+    Input::Jpeg,
+    Input::WebP,
+    Input::Tiff,
+    Input::Bmp,
+    Input::Gif,
+    Input::Qoi,
+    Input::Pnm,
+    Input::Jxl,
+    Input::Exr,
 ];
+
+impl Input {
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Png => "PNG",
+            Self::Jpeg => "JPEG",
+            Self::WebP => "WebP",
+            Self::Tiff => "TIFF",
+            Self::Bmp => "BMP",
+            Self::Gif => "GIF",
+            Self::Qoi => "QOI",
+            Self::Pnm => "PNM",
+            Self::Jxl => "JPEG XL",
+            Self::Exr => "OpenEXR",
+        }
+    }
+
+    /// The decoder of the `image` crate, where that decodes it.
+    pub fn decoder(self) -> Option<ImageFormat> {
+        Some(match self {
+            Self::Png => ImageFormat::Png,
+            Self::Jpeg => ImageFormat::Jpeg,
+            Self::WebP => ImageFormat::WebP,
+            Self::Bmp => ImageFormat::Bmp,
+            Self::Gif => ImageFormat::Gif,
+            Self::Qoi => ImageFormat::Qoi,
+            Self::Pnm => ImageFormat::Pnm,
+            Self::Tiff | Self::Jxl | Self::Exr => return None,
+        })
+    }
+
+    /// The feature of the library that a build needs to read and write it; nothing where it is
+    /// always there.
+    pub const fn feature(self) -> Option<&'static str> {
+        match self {
+            Self::Png | Self::Jpeg => None,
+            Self::Jxl => Some("jpeg-xl"),
+            Self::Exr => Some("openexr"),
+            _ => Some("codecs"),
+        }
+    }
+
+    /// Whether this build decodes it.
+    pub const fn is_built(self) -> bool {
+        match self {
+            Self::Png | Self::Jpeg => true,
+            Self::Jxl => cfg!(feature = "jpeg-xl"),
+            Self::Exr => cfg!(feature = "openexr"),
+            _ => cfg!(feature = "codecs"),
+        }
+    }
+
+    /// The format in which its images are written: the same where there is an encoder, else PNG.
+    pub fn output(self) -> Format {
+        match self {
+            Self::Jpeg => Format::Jpeg,
+            Self::WebP => Format::WebP,
+            Self::Tiff => Format::Tiff,
+            Self::Bmp => Format::Bmp,
+            Self::Qoi => Format::Qoi,
+            Self::Pnm => Format::Pnm,
+            Self::Exr => Format::Exr,
+            Self::Png | Self::Gif | Self::Jxl => Format::Png,
+        }
+    }
+}
 
 /// The formats that this build reads, for messages.
 #[cfg(not(feature = "codecs"))]
 pub(crate) const FORMAT_NAMES: &str = "PNG or JPEG";
-/// The formats that this build reads, for messages: all of [`FORMATS`].
-#[cfg(feature = "codecs")]
-pub(crate) const FORMAT_NAMES: &str = "PNG, JPEG, WebP, TIFF, BMP or GIF";
+/// The formats that this build reads, for messages.
+#[cfg(all(feature = "codecs", not(any(feature = "jpeg-xl", feature = "openexr"))))]
+pub(crate) const FORMAT_NAMES: &str = "PNG, JPEG, WebP, TIFF, BMP, GIF, QOI or PNM";
+/// The formats that this build reads, for messages.
+#[cfg(all(feature = "jpeg-xl", not(feature = "openexr")))]
+pub(crate) const FORMAT_NAMES: &str = "PNG, JPEG, WebP, TIFF, BMP, GIF, QOI, PNM or JPEG XL";
+/// The formats that this build reads, for messages.
+#[cfg(all(feature = "openexr", not(feature = "jpeg-xl")))]
+pub(crate) const FORMAT_NAMES: &str = "PNG, JPEG, WebP, TIFF, BMP, GIF, QOI, PNM or OpenEXR";
+/// The formats that this build reads, for messages.
+#[cfg(all(feature = "openexr", feature = "jpeg-xl"))]
+pub(crate) const FORMAT_NAMES: &str =
+    "PNG, JPEG, WebP, TIFF, BMP, GIF, QOI, PNM, JPEG XL or OpenEXR";
 
 /// A format that images are written in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -36,6 +132,12 @@ pub enum Format {
     Tiff,
     /// Windows bitmap: 8 bits and nothing beside the colours.
     Bmp,
+    /// QOI, the "Quite OK Image": lossless, 8 bits, nothing beside colours and transparency.
+    Qoi,
+    /// Netpbm's PGM and PPM: 8 or 16 bits and nothing beside the colours.
+    Pnm,
+    /// OpenEXR: linear light in floating point.
+    Exr,
 }
 
 impl Format {
@@ -43,40 +145,51 @@ impl Format {
     pub fn of_name(path: &Path) -> Option<Self> {
         let extension = path.extension()?.to_str()?.to_ascii_lowercase();
         match extension.as_str() {
-            "png" => Some(Self::Png),
+            "png" | "apng" => Some(Self::Png),
             "jpg" | "jpeg" | "jpe" | "jfif" | "jif" => Some(Self::Jpeg),
             "webp" => Some(Self::WebP),
             "tif" | "tiff" => Some(Self::Tiff),
             "bmp" | "dib" => Some(Self::Bmp),
+            "qoi" => Some(Self::Qoi),
+            "pnm" | "pgm" | "ppm" => Some(Self::Pnm),
+            "exr" => Some(Self::Exr),
             _ => None,
         }
     }
 
+    /// Whether a file name's extension is that of a format that is read but not written: GIF,
+    /// JPEG XL, PBM.
+    ///
+    /// ```
+    /// use miyasawa::image::Format;
+    /// assert!(Format::is_read_only("photo.jxl".as_ref()));
+    /// assert!(!Format::is_read_only("photo.png".as_ref()));
+    /// ```
+    pub fn is_read_only(path: &Path) -> bool {
+        let extension = path.extension().and_then(|extension| extension.to_str());
+        let read = ["gif", "jxl", "pbm"];
+        extension.is_some_and(|found| read.iter().any(|e| e.eq_ignore_ascii_case(found)))
+    }
+
     /// The format in which to write an image that was read from a file that begins with `bytes`:
-    /// the same, but PNG for GIF, which has too few colours.
+    /// the same, but PNG for GIF, which has too few colours, and for JPEG XL, which is only read.
     ///
     /// # Errors
     ///
     /// [`DecodeError::NotAImage`] if it is not an image; the message names the type of the file
     /// where it is known.
     pub fn of_bytes(bytes: &[u8]) -> Result<Self, DecodeError> {
-        sniff(bytes).map(|(format, _)| Self::for_input(format))
+        sniff(bytes).map(Input::output)
     }
 
-    pub(super) fn for_input(format: ImageFormat) -> Self {
-        match format {
-            ImageFormat::Jpeg => Self::Jpeg,
-            ImageFormat::WebP => Self::WebP,
-            ImageFormat::Tiff => Self::Tiff,
-            ImageFormat::Bmp => Self::Bmp,
-            _ => Self::Png,
-        }
-    }
-
-    /// Whether this build reads and writes it: PNG and JPEG always, the others with the feature
-    /// `codecs`.
+    /// Whether this build reads and writes it: PNG and JPEG always, OpenEXR with the feature
+    /// `openexr`, the others with the feature `codecs`.
     pub const fn is_built(self) -> bool {
-        cfg!(feature = "codecs") || matches!(self, Self::Png | Self::Jpeg)
+        match self {
+            Self::Png | Self::Jpeg => true,
+            Self::Exr => cfg!(feature = "openexr"),
+            _ => cfg!(feature = "codecs"),
+        }
     }
 
     /// Its name.
@@ -87,6 +200,9 @@ impl Format {
             Self::WebP => "WebP",
             Self::Tiff => "TIFF",
             Self::Bmp => "BMP",
+            Self::Qoi => "QOI",
+            Self::Pnm => "PNM",
+            Self::Exr => "OpenEXR",
         }
     }
 
@@ -98,22 +214,44 @@ impl Format {
             Self::WebP => "webp",
             Self::Tiff => "tif",
             Self::Bmp => "bmp",
+            Self::Qoi => "qoi",
+            Self::Pnm => "pnm",
+            Self::Exr => "exr",
         }
     }
 }
 
-/// The format of an image's bytes and its name.
-pub(super) fn sniff(bytes: &[u8]) -> Result<(ImageFormat, &'static str), DecodeError> {
+/// Whether a format holds a colour profile.
+pub(super) fn holds_profile(format: Format) -> bool {
+    matches!(format, Format::Png | Format::Jpeg | Format::WebP | Format::Tiff)
+}
+
+/// The feature that a build needs to write a format.
+pub(super) fn feature(format: Format) -> &'static str {
+    if format == Format::Exr { "openexr" } else { "codecs" }
+}
+
+/// The format of an image's bytes.
+pub(super) fn sniff(bytes: &[u8]) -> Result<Input, DecodeError> {
     let not = |found: String| Err(DecodeError::NotAImage(found));
     if let Some(name) = other_format(bytes) {
         return not(name.to_owned());
     }
-    // BigTIFF, which `image` does not recognise by its first bytes.
+    // BigTIFF and JPEG XL, which `image` does not recognise by their first bytes.
     if is_tiff(bytes) {
-        return Ok((ImageFormat::Tiff, "TIFF"));
+        return Ok(Input::Tiff);
     }
+    if bytes.starts_with(b"\xff\x0a") || bytes.starts_with(b"\0\0\0\x0cJXL \r\n\x87\n") {
+        return Ok(Input::Jxl);
+    }
+    if bytes.starts_with(b"v/1\x01") {
+        return Ok(Input::Exr);
+    }
+    // A text may begin with these two letters.
+    let is_text = |found| found == ImageFormat::Pnm && !bytes.get(2).is_some_and(is_space);
     match image::guess_format(bytes) {
-        Ok(found) => match FORMATS.iter().find(|(format, _)| *format == found) {
+        Ok(found) if is_text(found) => not("a text".to_owned()),
+        Ok(found) => match INPUTS.iter().find(|input| input.decoder() == Some(found)) {
             Some(known) => Ok(*known),
             None => {
                 let extension = found.extensions_str().first().copied().unwrap_or("other");
@@ -128,9 +266,8 @@ pub(super) fn sniff(bytes: &[u8]) -> Result<(ImageFormat, &'static str), DecodeE
     }
 }
 
-/// Whether this build decodes a format.
-pub(super) const fn is_decoded(format: ImageFormat) -> bool {
-    cfg!(feature = "codecs") || matches!(format, ImageFormat::Png | ImageFormat::Jpeg)
+fn is_space(byte: &u8) -> bool {
+    byte.is_ascii_whitespace() || *byte == b'#'
 }
 
 /// Whether bytes begin as a TIFF file does, classic or big.
@@ -146,7 +283,7 @@ pub(super) const RAW: &str = "a camera raw file, which holds the sensor's values
                               of 16 bits";
 
 /// Known files that are not decoded: the offset of their signature, the signature, and the message.
-const FOREIGN: [(usize, &[u8], &str); 47] = [
+const FOREIGN: [(usize, &[u8], &str); 44] = [
     (8, b"CR\x02\0", RAW),
     (4, b"ftypcrx ", RAW),
     (0, b"FUJIFILMCCD-RAW", RAW),
@@ -171,15 +308,12 @@ const FOREIGN: [(usize, &[u8], &str); 47] = [
         "a video (MP4 or QuickTime): take images out of it first (for example with `ffmpeg`)",
     ),
     (0, b"\x1a\x45\xdf\xa3", "a video (Matroska or WebM): take images out of it first"),
-    (0, b"\xff\x0a", JXL),
-    (0, b"\0\0\0\x0cJXL \r\n\x87\n", JXL),
     (0, b"\0\0\0\x0cjP  \r\n\x87\n", JP2),
     (0, b"\xff\x4f\xff\x51", JP2),
     (0, b"%PDF", "a PDF document: draw its pages first (for example with `pdftoppm -png`)"),
     (0, b"%!PS", "a PostScript document: draw it first (for example with Ghostscript)"),
     (0, b"8BPS", "a Photoshop document (PSD): save it as TIFF or PNG first"),
     (0, b"gimp xcf", "a GIMP document (XCF): export it as TIFF or PNG first"),
-    (0, b"v/1\x01", "an OpenEXR image: convert it to a TIFF of 32-bit float values first"),
     (0, b"#?RADIANCE", "a Radiance HDR image: convert it to a TIFF of 32-bit float values first"),
     (0, b"\x93NUMPY", "a NumPy array (.npy): write it as TIFF first (`tifffile.imwrite`)"),
     (0, b"PK\x03\x04", "a ZIP archive (or NumPy's .npz, or an office document): unpack it first"),
@@ -209,7 +343,6 @@ const FOREIGN: [(usize, &[u8], &str); 47] = [
 ];
 const HEIC: &str = "a HEIC/HEIF image, as phones take them: convert it to JPEG or PNG first (for \
                     example with `heif-convert`), or let the phone save JPEG";
-const JXL: &str = "a JPEG XL image: convert it to PNG or JPEG first (for example with `djxl`)";
 const JP2: &str =
     "a JPEG 2000 image: convert it to PNG or TIFF first (for example with `opj_decompress`)";
 
@@ -242,7 +375,8 @@ mod tests {
     #[test]
     #[cfg(feature = "codecs")]
     fn messages_name_every_format() {
-        let names: Vec<&str> = FORMATS.iter().map(|(_, name)| *name).collect();
+        let built = INPUTS.iter().filter(|input| input.is_built());
+        let names: Vec<&str> = built.map(|input| input.name()).collect();
         let (last, others) = names.split_last().unwrap();
         assert_eq!(FORMAT_NAMES, format!("{} or {last}", others.join(", ")));
     }
@@ -253,30 +387,35 @@ mod tests {
         let dicom = [&[0; 128][..], b"DICM"].concat();
         for (bytes, name) in [
             (&heic[..], "HEIC"),
-            (b"\xff\x0aAA", "JPEG XL"),
-            (b"\0\0\0\x0cJXL \r\n\x87\n", "JPEG XL"),
             (b"\0\0\0\x1cftypavif", "AVIF"),
             (b"\0\0\0\x1cftypisom", "video"),
             (b"II*\0\x10\0\0\0CR\x02\0", "camera raw"),
             (b"FUJIFILMCCD-RAW 0201", "camera raw"),
             (b"%PDF-1.7", "PDF"),
             (b"8BPS\0\x01", "PSD"),
-            (b"v/1\x01\x02", "OpenEXR"),
             (b"\x93NUMPY\x01", "NumPy"),
             (b"PK\x03\x04", "ZIP"),
             (&dicom, "DICOM"),
             (b"\xef\xbb\xbf<?xml version='1.0'?>\n<!-- x -->\n<svg width='1'>", "SVG"),
             (b"\n<!DOCTYPE html>", "web page"),
-            (b"qoif....", "format 'qoi'"),
+            (b"farbfeld", "format 'ff'"),
         ] {
             let text = sniff(bytes).unwrap_err().to_string();
             assert!(text.contains(&format!("expected a {FORMAT_NAMES} image, found a")), "{text}");
             assert!(text.contains(name) && !text.contains("  "), "{text}");
         }
-        for bytes in
-            [&b"II*\0\x08\0\0\0"[..], b"MM\0*\0\0\0\x08", b"II+\0\x08\0\0\0", b"\x89PNG\r\n\x1a\n"]
-        {
-            assert!(sniff(bytes).is_ok());
+        for (bytes, input) in [
+            (&b"II*\0\x08\0\0\0"[..], Input::Tiff),
+            (b"MM\0*\0\0\0\x08", Input::Tiff),
+            (b"II+\0\x08\0\0\0", Input::Tiff),
+            (b"\x89PNG\r\n\x1a\n", Input::Png),
+            (b"\xff\x0aAA", Input::Jxl),
+            (b"\0\0\0\x0cJXL \r\n\x87\n", Input::Jxl),
+            (b"v/1\x01\x02", Input::Exr),
+            (b"qoif....", Input::Qoi),
+            (b"P5 2 2 255 ", Input::Pnm),
+        ] {
+            assert_eq!(sniff(bytes).unwrap(), input);
         }
     }
 }

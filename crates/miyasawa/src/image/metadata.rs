@@ -1,7 +1,7 @@
 //! The metadata of an image: colour profile, EXIF, XMP, resolution.
 
 use super::decode::DecodeError;
-use super::kind::Format;
+use super::kind::{Format, Input};
 use super::tags::{self, Reader, Tags};
 
 /// Pixels for each unit of length.
@@ -44,6 +44,8 @@ pub struct Metadata {
     pub(super) chunks: Vec<([u8; 4], Vec<u8>)>,
     /// Segments of JPEG with IPTC and comments, markers and all.
     pub(super) segments: Vec<Vec<u8>>,
+    /// Whether a PNG has EXIF as a text, which is not read.
+    pub(super) old_exif: bool,
     /// The quality of JPEG's tables.
     pub(super) quality: Option<u8>,
     /// The compression of TIFF's pixels, by its numbering.
@@ -55,21 +57,24 @@ pub struct Metadata {
 /// Chunks of PNG that are copied unchanged.
 const CHUNKS: [&[u8; 4]; 10] =
     [b"sRGB", b"gAMA", b"cHRM", b"cICP", b"mDCV", b"cLLI", b"tEXt", b"zTXt", b"iTXt", b"tIME"];
+/// The names of texts that hold EXIF in hexadecimal digits.
+const OLD_EXIF: [&[u8]; 2] = [b"Raw profile type exif\0", b"Raw profile type APP1\0"];
 const XMP_IN_PNG: &[u8] = b"XML:com.adobe.xmp\0";
+const PHOTOSHOP: &[u8] = b"Photoshop 3.0\0";
 const XMP_IN_JPEG: &[u8] = b"http://ns.adobe.com/xap/1.0/\0";
 
 impl Metadata {
     /// Collects the metadata that the decoder of a file found, and that in the file itself.
     pub(super) fn read(
-        format: Format,
+        input: Input,
         bytes: &[u8],
         [icc, exif, xmp]: [Option<Vec<u8>>; 3],
     ) -> Result<Self, DecodeError> {
         let mut found = Self { icc, exif, xmp, ..Self::default() };
-        match format {
-            Format::Png => found.read_png(bytes),
-            Format::Jpeg => found.read_jpeg(bytes),
-            Format::WebP => found.lossy = is_lossy_webp(bytes),
+        match input {
+            Input::Png => found.read_png(bytes),
+            Input::Jpeg => found.read_jpeg(bytes),
+            Input::WebP => found.lossy = is_lossy_webp(bytes),
             _ => {}
         }
         if let Some(exif) = &mut found.exif
@@ -124,7 +129,9 @@ impl Metadata {
                 // XMP is kept separately, and EXIF in hexadecimal digits, as old programs wrote it,
                 // would turn the image twice.
                 b"iTXt" if content.starts_with(XMP_IN_PNG) => {}
-                b"zTXt" | b"tEXt" if content.starts_with(b"Raw profile type") => {}
+                b"zTXt" | b"tEXt" if OLD_EXIF.iter().any(|old| content.starts_with(old)) => {
+                    self.old_exif = true;
+                }
                 name if CHUNKS.contains(&name) => self.chunks.push((*name, content.to_vec())),
                 _ => {}
             }
@@ -189,6 +196,40 @@ impl Metadata {
         read().unwrap_or_default()
     }
 
+    /// Photoshop's blocks of a JPEG, among them IPTC, in one; and whether other segments are kept.
+    pub(super) fn photoshop_and_comments(&self) -> (Vec<u8>, bool) {
+        let parts = self.segments.iter().map(|s| s[4..].strip_prefix(PHOTOSHOP));
+        let blocks = parts.clone().flatten().flatten().copied().collect();
+        (blocks, parts.into_iter().any(|part| part.is_none()))
+    }
+
+    /// Photoshop's blocks or IPTC in the tags of a TIFF as segments of JPEG.
+    pub(super) fn segments_of_tags(&self) -> Vec<Vec<u8>> {
+        if !self.segments.is_empty() {
+            return Vec::new();
+        }
+        let main = self.tags().main;
+        let find = |id| main.iter().find(|tag| tag.id == id).map(|tag| tag.data.clone());
+        let blocks = find(tags::PHOTOSHOP).or_else(|| {
+            // A block: its mark, the number of IPTC, an empty name, the length.
+            let iptc = find(tags::IPTC)?;
+            let length = (iptc.len() as u32).to_be_bytes();
+            let pad = vec![0; iptc.len() % 2];
+            Some([&b"8BIM\x04\x04\0\0"[..], &length, &iptc, &pad].concat())
+        });
+        let segment = |part: &[u8]| {
+            let length = (2 + PHOTOSHOP.len() + part.len()) as u16;
+            [&[0xff, 0xed], &length.to_be_bytes()[..], PHOTOSHOP, part].concat()
+        };
+        blocks.iter().flat_map(|blocks| blocks.chunks(MOST_IN_JPEG).map(segment)).collect()
+    }
+
+    /// The quality of a JPEG to write: that of the file that was read, but high enough that the
+    /// second compression is not seen.
+    pub(super) fn quality_to_write(&self) -> Option<u8> {
+        self.quality.map(|quality| quality.max(LOWEST_QUALITY))
+    }
+
     /// The metadata that a file of a format cannot hold.
     pub(super) fn lost(&self, format: Format) -> Vec<&'static str> {
         let mut lost = Vec::new();
@@ -197,7 +238,7 @@ impl Metadata {
             block.as_ref().is_some_and(|block| block.len() > MOST_IN_JPEG)
         };
         match format {
-            Format::Bmp => {
+            Format::Bmp | Format::Qoi | Format::Pnm | Format::Exr => {
                 lose("colour profile", self.icc.is_some());
                 lose("EXIF", self.exif.is_some());
                 lose("XMP", self.xmp.is_some());
@@ -215,8 +256,12 @@ impl Metadata {
         }
         let texts =
             self.chunks.iter().any(|(name, _)| name[1..] != *b"IME" && name.ends_with(b"Xt"));
+        lose("EXIF as a text of PNG", self.old_exif && self.exif.is_none());
         lose("PNG texts", format != Format::Png && texts);
-        lose("IPTC or comment", format != Format::Jpeg && !self.segments.is_empty());
+        let (blocks, comments) = self.photoshop_and_comments();
+        let kept = format == Format::Jpeg || (format == Format::Tiff && !blocks.is_empty());
+        lose("IPTC", !kept && !blocks.is_empty());
+        lose("comment", format != Format::Jpeg && comments);
         lost
     }
 
@@ -244,6 +289,9 @@ impl Metadata {
     }
 }
 
+/// The lowest quality of JPEG that is written unless a lower one is asked for.
+const LOWEST_QUALITY: u8 = 90;
+
 /// A segment of JPEG holds 65,533 bytes, of which names take some.
 pub(super) const MOST_IN_JPEG: usize = 65_400;
 
@@ -258,7 +306,7 @@ fn density(tags: &Tags) -> Option<Density> {
 }
 
 /// The chunks of a PNG: name and content.
-fn chunks(bytes: &[u8]) -> impl Iterator<Item = ([u8; 4], &[u8])> {
+pub(super) fn chunks(bytes: &[u8]) -> impl Iterator<Item = ([u8; 4], &[u8])> {
     let mut rest = bytes.get(8..).unwrap_or_default();
     std::iter::from_fn(move || {
         let (length, after) = rest.split_first_chunk::<4>()?;

@@ -3,8 +3,10 @@
 //! An [`Image`] holds values in [-1, 1] as the networks see them. `Grid` (feature `report`) lays
 //! images out in rows and columns with captions.
 //!
-//! PNG and JPEG are always read and written; WebP, TIFF and BMP, and GIF to read, need the feature
-//! `codecs`. A build without it returns [`DecodeError::NotBuilt`] or [`ImageError::NotBuilt`].
+//! PNG and JPEG are always read and written; WebP, TIFF, BMP, QOI and PNM, and GIF to read, need
+//! the feature `codecs`, OpenEXR `openexr`, and JPEG XL, to read, `jpeg-xl`. A build without them
+//! returns
+//! [`DecodeError::NotBuilt`] or [`ImageError::NotBuilt`].
 //!
 //! ```
 //! use miyasawa::image::{Image, grid};
@@ -28,19 +30,31 @@ mod encode;
 mod error;
 mod file;
 mod fit;
+#[cfg(all(test, feature = "codecs"))]
+mod format_tests;
+#[cfg(feature = "codecs")]
+mod frames;
 mod geometry;
 #[cfg(feature = "report")]
 mod grid;
+mod image_file;
+#[cfg(feature = "jpeg-xl")]
+mod jxl;
 mod kind;
+mod light;
 mod metadata;
 #[cfg(not(feature = "codecs"))]
 mod no_tiff;
 mod noise_level;
 #[cfg(feature = "codecs")]
 mod numbers;
+#[cfg(feature = "openexr")]
+mod open_exr;
 mod page;
 #[cfg(all(test, feature = "codecs"))]
 mod page_tests;
+#[cfg(feature = "codecs")]
+mod png_frames;
 mod raster;
 mod resample;
 mod tags;
@@ -52,6 +66,7 @@ mod text;
 mod tiff_read;
 #[cfg(feature = "codecs")]
 mod tiff_write;
+mod writer;
 
 pub(crate) use bilinear::resize_crop;
 #[cfg(feature = "data")]
@@ -63,11 +78,13 @@ pub use fit::{CROP_SHARE, ResizeMode, resize_image};
 pub use geometry::Geometry;
 #[cfg(feature = "report")]
 pub use grid::{Grid, GridRow, grid};
+pub use image_file::ImageFile;
 pub use kind::Format;
 #[cfg(not(feature = "codecs"))]
 pub(in crate::image) use no_tiff::{Scale, TiffFile};
-pub use page::{ImageFile, ImageWriter, Page};
+pub use page::Page;
 pub(crate) use resample::cover;
+pub use writer::ImageWriter;
 #[cfg(feature = "data")]
 pub(crate) use {
     decode::interleave,
@@ -87,7 +104,7 @@ pub enum Depth {
     /// 8 bits.
     #[default]
     Eight,
-    /// 16 bits: PNG and TIFF.
+    /// 16 bits: PNG, TIFF and PNM; OpenEXR writes 32-bit floats for it.
     Sixteen,
 }
 

@@ -16,7 +16,7 @@ pub(super) enum TiffFile {}
 impl TiffFile {
     /// Fails, and names the feature that this build lacks.
     pub fn open(_bytes: Arc<[u8]>) -> Result<Self, DecodeError> {
-        Err(DecodeError::NotBuilt { format: "TIFF" })
+        Err(DecodeError::NotBuilt { format: "TIFF", feature: "codecs" })
     }
 
     pub fn pages(&self) -> usize {

@@ -60,6 +60,14 @@ pub(super) struct Scale {
     pub opaque: f64,
 }
 
+impl Scale {
+    /// The scale of floats from `low` to `high`.
+    #[cfg(feature = "openexr")]
+    pub fn float((low, high): (f64, f64)) -> Self {
+        Self { kind: Wide::F32, low, high, opaque: 1.0 }
+    }
+}
+
 /// A number with a useful number of digits, for messages.
 pub(super) fn short(value: f64) -> String {
     if value == value.round() && value.abs() < 1e9 {

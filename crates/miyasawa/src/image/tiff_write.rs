@@ -222,7 +222,12 @@ where
     let kept = |tag: &&Tag| {
         !matches!(tag.id, tags::X_RESOLUTION | tags::Y_RESOLUTION | tags::RESOLUTION_UNIT)
     };
-    let main: Vec<Tag> = content.tags.main.iter().filter(kept).chain(pointers).cloned().collect();
+    let mut main: Vec<Tag> =
+        content.tags.main.iter().filter(kept).chain(pointers).cloned().collect();
+    let (photoshop, _) = content.metadata.photoshop_and_comments();
+    if !photoshop.is_empty() && main.iter().all(|tag| tag.id != tags::PHOTOSHOP) {
+        main.push(Tag { id: tags::PHOTOSHOP, kind: 1, data: photoshop });
+    }
     add_tags(directory, &main)?;
     let block = |id: u16, block: &Option<Vec<u8>>| {
         block.as_ref().map(|data| Tag {

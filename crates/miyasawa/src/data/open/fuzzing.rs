@@ -11,6 +11,7 @@ use crate::data::set::content::SetContent;
 use crate::data::set::corrupt::CorruptLog;
 use crate::data::set::gzip;
 use crate::data::set::storage::Storage;
+use crate::image::ImageFile;
 
 /// An IDX file of images or of labels.
 pub fn idx(bytes: &[u8]) -> bool {
@@ -49,8 +50,13 @@ pub fn archive(bytes: &[u8]) -> bool {
     }
 }
 
-/// An image.
+/// An image, as a data set reads it, and as a file whose pages are written again.
 pub fn image(bytes: &[u8]) -> bool {
+    if let Ok(file) = ImageFile::read("fuzz", bytes) {
+        let mut writer = file.writer(file.format());
+        let pages = (0..file.pages().min(4)).map_while(|number| file.page(number).ok());
+        pages.take_while(|page| writer.add(Path::new("fuzz"), page).is_ok()).for_each(drop);
+    }
     let decoded = crate::image::decode(bytes);
     decoded.map(|decoded| resized(decoded, TargetSize::Crop((4, 4), 0.875))).is_ok()
 }

@@ -1,0 +1,104 @@
+//! JPEG XL, which is read and not written.
+
+use jxl_oxide::image::BitDepth;
+use jxl_oxide::{AllocTracker, AuxBoxData, ExtraChannelType, JxlImage, PixelFormat};
+
+use super::decode::{DecodeError, MAX_PIXELS, check_size, one_line};
+use super::raster::{Opacity, Raster, Samples};
+
+/// A file whose frames are loaded and not rendered yet.
+pub(super) struct JxlFile {
+    image: JxlImage,
+}
+
+fn damaged(found: impl std::fmt::Display) -> DecodeError {
+    DecodeError::Damaged { format: "JPEG XL", found: one_line(found) }
+}
+
+impl JxlFile {
+    /// Reads the header and the frames of a file.
+    pub fn open(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let limit = usize::try_from(MAX_PIXELS * 32).unwrap_or(usize::MAX);
+        let image = JxlImage::builder()
+            .alloc_tracker(AllocTracker::with_limit(limit))
+            .read(bytes)
+            .map_err(damaged)?;
+        check_size("JPEG XL", (image.width(), image.height()))?;
+        if image.num_loaded_keyframes() == 0 || !image.is_loading_done() {
+            return Err(damaged("one that is truncated"));
+        }
+        if image.pixel_format().has_black() {
+            let found = "colours of CMYK: convert it to RGB first".to_owned();
+            return Err(DecodeError::Unsupported { format: "JPEG XL", found });
+        }
+        Ok(Self { image })
+    }
+
+    /// Whether it holds more than one image in a row.
+    pub fn is_animated(&self) -> bool {
+        self.image.num_loaded_keyframes() > 1
+    }
+
+    /// (width, height), upright.
+    pub fn size(&self) -> (usize, usize) {
+        (self.image.width() as usize, self.image.height() as usize)
+    }
+
+    /// Colour profile, EXIF and XMP. Colours of sRGB need no profile.
+    pub fn described(&self) -> [Option<Vec<u8>>; 3] {
+        let header = &self.image.image_header().metadata;
+        let plain = header.colour_encoding.is_srgb();
+        let boxes = self.image.aux_boxes();
+        let exif = match boxes.first_exif() {
+            Ok(AuxBoxData::Data(exif)) => {
+                exif.payload().get(exif.tiff_header_offset() as usize..).map(<[u8]>::to_vec)
+            }
+            _ => None,
+        };
+        let xmp = match boxes.first_xml() {
+            AuxBoxData::Data(xmp) => Some(xmp.to_vec()),
+            _ => None,
+        };
+        let icc = (!plain).then(|| self.image.rendered_icc()).filter(|icc| !icc.is_empty());
+        [icc, exif, xmp]
+    }
+
+    /// Decodes the first image, upright.
+    pub fn raster(&self) -> Result<Raster, DecodeError> {
+        let render = self.image.render_frame(0).map_err(damaged)?;
+        let mut stream = render.stream();
+        let (width, height) = (stream.width() as usize, stream.height() as usize);
+        let depth = stream.channels() as usize;
+        let format = self.image.pixel_format();
+        let channels = if format.is_grayscale() { 1 } else { 3 };
+        let has_alpha = matches!(format, PixelFormat::Graya | PixelFormat::Rgba);
+        if depth != channels + usize::from(has_alpha) {
+            return Err(damaged(format!("{depth} channels where {channels} are declared")));
+        }
+        let header = &self.image.image_header().metadata;
+        let premultiplied = header
+            .ec_info
+            .iter()
+            .any(|e| matches!(e.ty, ExtraChannelType::Alpha { alpha_associated: true }));
+        let count = width * height * depth;
+        let samples = match header.bit_depth {
+            BitDepth::IntegerSample { bits_per_sample: ..=8 } => {
+                let mut samples = vec![0u8; count];
+                stream.write_to_buffer(&mut samples);
+                Samples::Eight(samples)
+            }
+            // Floats are stored with 16 bits, as PNG holds them.
+            _ => {
+                let mut samples = vec![0u16; count];
+                stream.write_to_buffer(&mut samples);
+                Samples::Sixteen(samples)
+            }
+        };
+        let opacity = has_alpha.then_some(if premultiplied {
+            Opacity::Premultiplied
+        } else {
+            Opacity::Straight
+        });
+        Ok(Raster { channels, opacity, height, width, samples, turned: false })
+    }
+}
