@@ -2,8 +2,8 @@
 """The fields of the documents of --json: document_fields.py PROGRAM > fields.json
 
 Makes every call of crates/miyasawa-cli/tests/written_by_0_1/calls.txt with the model beside it and
-prints, for each, the paths of all fields, `[]` for the elements of a list. tests/compatible.rs holds
-later versions to those that the version of commit e62b84a wrote.
+prints, for each, the paths of all fields, `[]` for the elements of a list. tests/compatible.rs
+holds later versions to those that the version of commit e62b84a wrote.
 """
 import json
 import pathlib
@@ -27,10 +27,12 @@ models = [{ name = "joint" }]
 
 def png(path: pathlib.Path, side: int) -> None:
     """A grey ramp."""
-    rows = b"".join(b"\0" + bytes((8 * (x + y)) % 256 for x in range(side)) for y in range(side))
+    row = lambda y: bytes((8 * (x + y)) % 256 for x in range(side))
+    rows = b"".join(b"\0" + row(y) for y in range(side))
 
     def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        check = struct.pack(">I", zlib.crc32(kind + data))
+        return struct.pack(">I", len(data)) + kind + data + check
 
     header = struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)
     parts = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")

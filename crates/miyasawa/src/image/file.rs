@@ -78,9 +78,9 @@ impl Image {
     }
 
     /// Saves the image in the format of the name's extension: PNG, JPEG (quality 95), with the
-    /// feature `codecs` WebP (lossless), TIFF, BMP, QOI or PNM, with `openexr` OpenEXR; with its own
-    /// [depth](Image::depth) where the format has it, else with 8 bits a value. Values are clipped
-    /// to [-1, 1]. The file is written completely or not at all.
+    /// feature `codecs` WebP (lossless), TIFF, BMP, QOI or PNM, with `openexr` OpenEXR; with its
+    /// own [depth](Image::depth) where the format has it, else with 8 bits a value. Values are
+    /// clipped to [-1, 1]. The file is written completely or not at all.
     ///
     /// ```
     /// use miyasawa::prelude::*;

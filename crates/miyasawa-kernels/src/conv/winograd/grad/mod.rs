@@ -3,8 +3,8 @@
 //! The sums over tiles are a matrix product for each transformed weight, and three ways to share
 //! them out keep reused data in the second-level cache:
 //!
-//! - [`RowRange`]: few weights. A task sums over a range of tiles, for all outputs or some panels of
-//!   them, and the sums of the ranges are added in order; the ranges depend on the shape alone.
+//! - [`RowRange`]: few weights. A task sums over a range of tiles, for all outputs or some panels
+//!   of them, and the sums of the ranges are added in order; the ranges depend on the shape alone.
 //! - [`Block`]: many weights, few tiles. All tiles are transformed first; a task takes a block of
 //!   channels to the end.
 //! - [`Frequency`]: many of both. All tiles are transformed first; a task takes one transformed
