@@ -56,6 +56,7 @@ mod page_tests;
 #[cfg(feature = "codecs")]
 mod png_frames;
 mod raster;
+mod refused;
 mod resample;
 mod tags;
 #[cfg(all(test, feature = "codecs"))]

@@ -8,12 +8,12 @@ use tiff::ColorType;
 use tiff::decoder::{Decoder, DecodingResult, Limits};
 
 use super::decode::{DecodeError, MAX_PIXELS, check_size, one_line};
-use super::kind::RAW;
 use super::metadata::Metadata;
 use super::numbers::{NumberKind, Numbers, Scale, Wide, short};
 #[cfg(feature = "data")]
 use super::raster::Samples;
 use super::raster::{Opacity, Raster};
+use super::refused::RAW;
 use super::tags::{Reader, Tag};
 
 // Tags by their numbers.

@@ -34,8 +34,8 @@ fn weight(at: usize, start: usize, size: usize, side: usize) -> f32 {
 /// Denoises an image at its own size: `D(y)`, or `D(y, label)`. An image larger than 512 pixels is
 /// denoised in overlapping parts that are blended; the monitor is asked before each and gets the
 /// share that is done. `None` if it stops the work, or the model does not denoise, or not for a
-/// class. `sigma` is as for [`classify`](super::classify); a `label` that is not one of the classes selects no class: see
-/// [`Predictor::class`](crate::predictor::Predictor::class).
+/// class. `sigma` is as for [`classify`](super::classify); a `label` that is not one of the classes
+/// selects no class: see [`Predictor::class`](crate::predictor::Predictor::class).
 ///
 /// # Panics
 /// If the image has other channels than the model's.
