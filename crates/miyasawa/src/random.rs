@@ -58,6 +58,8 @@ pub mod stream {
     pub const PATCH: u64 = 26;
     /// Contrasts of low-contrast images.
     pub const CONTRAST: u64 = 27;
+    /// Noise of the simulated camera.
+    pub const CAMERA: u64 = 28;
 }
 
 /// The random numbers of one example in one epoch, for one purpose (`stream`).

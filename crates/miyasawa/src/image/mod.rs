@@ -21,6 +21,8 @@
 //! ```
 
 mod bilinear;
+pub mod camera;
+mod cosine;
 mod decode;
 #[cfg(feature = "data")]
 mod decoded;
@@ -35,7 +37,7 @@ mod kind;
 mod metadata;
 #[cfg(not(feature = "codecs"))]
 mod no_tiff;
-mod noise_level;
+pub mod noise_level;
 #[cfg(feature = "codecs")]
 mod numbers;
 mod page;
