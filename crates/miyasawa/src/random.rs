@@ -62,6 +62,8 @@ pub mod stream {
     pub const GREY: u64 = 28;
     /// Which noisy images are rounded and clipped.
     pub const STORED: u64 = 29;
+    /// Noise of the simulated camera.
+    pub const CAMERA: u64 = 30;
 }
 
 /// The random numbers of one example in one epoch, for one purpose (`stream`).

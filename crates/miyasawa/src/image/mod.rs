@@ -23,6 +23,8 @@
 //! ```
 
 mod bilinear;
+pub mod camera;
+mod cosine;
 mod decode;
 #[cfg(feature = "data")]
 mod decoded;
@@ -45,7 +47,7 @@ mod light;
 mod metadata;
 #[cfg(not(feature = "codecs"))]
 mod no_tiff;
-mod noise_level;
+pub mod noise_level;
 #[cfg(feature = "codecs")]
 mod numbers;
 #[cfg(feature = "openexr")]
