@@ -11,7 +11,7 @@
 
 use super::config::{NoiseConfig, TrainConfig};
 use super::contrast::reduce_contrast;
-use super::noise::{make_grey, store_in_8_bits, training_noise};
+use super::noise::{expose, make_grey, store_in_8_bits, training_noise};
 use super::parts::Batch;
 use crate::data::{Augment, DataError, Geometry, Images, Stream, gather_augmented};
 use std::{
@@ -101,8 +101,9 @@ impl DataLoader {
         // What is left of such an image does not say what it shows.
         let label_weight =
             reduced.into_iter().map(|reduced| if reduced { 0.0 } else { 1.0 }).collect();
-        let (sigma, mut noise) = training_noise(&self.noise, self.seed, step, self.batch, len);
+        let (mut sigma, mut noise) = training_noise(&self.noise, self.seed, step, self.batch, len);
         make_grey(&mut x, &mut noise, image, self.grey, [self.seed, step]);
+        expose(&mut x, &mut sigma, &mut noise, image, &self.noise, [self.seed, step]);
         store_in_8_bits(&x, &sigma, &mut noise, self.noise.stored, [self.seed, step]);
         Ok(Batch { image, x, labels, label_weight, sigma, noise })
     }

@@ -2,6 +2,7 @@
 //! of the seed, the step and its index in the batch alone.
 
 use super::config::{NoiseConfig, NoiseDistribution};
+use crate::image::camera::CameraNoise;
 use crate::random::{example_rng, fill_normal, stream};
 use crate::range::{denormalise, luma, normalise};
 use rand::{Rng, RngExt};
@@ -75,6 +76,42 @@ pub(super) fn make_grey(
     }
 }
 
+/// Replaces the noise of a share of the colour images by that of a random camera, the images by what
+/// the camera shows without noise, and the levels by those of the noise, within the configured ones.
+/// Which ones, and the cameras, are functions of the seed, the step and the image's index in the
+/// batch.
+pub(super) fn expose(
+    x: &mut [f32],
+    sigma: &mut [f32],
+    noise: &mut [f32],
+    [c, h, w]: [usize; 3],
+    config: &NoiseConfig,
+    [seed, step]: [u64; 2],
+) {
+    // A camera's mosaic is 2x2.
+    if config.camera == 0.0 || c != 3 || h < 2 || w < 2 {
+        return;
+    }
+    let len = 3 * h * w;
+    let images = x.par_chunks_mut(len).zip(noise.par_chunks_mut(len)).zip(sigma.par_iter_mut());
+    images.enumerate().for_each(|(i, ((x, noise), sigma))| {
+        let mut rng = example_rng(seed, step, i as u64, stream::CAMERA);
+        if rng.random::<f64>() >= config.camera {
+            return;
+        }
+        let camera = CameraNoise::random(&mut rng);
+        noise.copy_from_slice(x);
+        let Ok(truth) = camera.expose_values(noise, (h, w), &mut rng) else {
+            unreachable!("a random camera takes any image of 2x2 and more")
+        };
+        x.copy_from_slice(&truth);
+        noise.iter_mut().zip(&truth).for_each(|(noisy, truth)| *noisy -= truth);
+        let square = noise.iter().map(|n| f64::from(*n).powi(2)).sum::<f64>() / len as f64;
+        *sigma = square.sqrt().clamp(config.min, config.max) as f32;
+        noise.iter_mut().for_each(|noise| *noise /= *sigma);
+    });
+}
+
 /// Replaces the noise of a share of the images by what is left of it in a file of 8 bits:
 /// `(q(x + sigma*noise) - x)/sigma`, where `q` clips to [-1, 1] and rounds to 256 levels. Which
 /// ones is a function of the seed, the step and the image's index in the batch.
@@ -123,6 +160,29 @@ mod tests {
             assert_eq!(noise[at.clone()][..4], noise0[at][..4]);
         }
         assert!((10..30).contains(&count), "{count}");
+    }
+
+    #[test]
+    fn cameras_give_their_own_levels_and_truths() {
+        let config = NoiseConfig { camera: 0.5, min: 0.001, max: 1.0, ..NoiseConfig::default() };
+        let (len, count) = (3 * 16 * 16, 40);
+        let image = |i: usize| ((i * 7) % 100) as f32 / 100.0 - 0.5;
+        let mut x: Vec<f32> = (0..count * len).map(image).collect();
+        let (before, mut sigma) = (x.clone(), vec![0.2; count]);
+        let mut noise = vec![1.0; count * len];
+        expose(&mut x, &mut sigma, &mut noise, [3, 16, 16], &config, [2, 5]);
+        let exposed: Vec<usize> = (0..count).filter(|i| sigma[*i] != 0.2).collect();
+        assert!((10..30).contains(&exposed.len()), "{exposed:?}");
+        for i in 0..count {
+            let at = i * len..(i + 1) * len;
+            let square = noise[at.clone()].iter().map(|n| n * n).sum::<f32>() / len as f32;
+            assert!((square - 1.0).abs() < 1e-3, "{square}");
+            assert_eq!(x[at.clone()] != before[at], exposed.contains(&i));
+        }
+        let mut again = (before.clone(), vec![0.2; count], vec![1.0; count * len]);
+        let (x2, sigma2, noise2) = (&mut again.0, &mut again.1, &mut again.2);
+        expose(x2, sigma2, noise2, [3, 16, 16], &config, [2, 5]);
+        assert_eq!((x, sigma, noise), again);
     }
 
     #[test]

@@ -173,8 +173,10 @@ impl NoiseConfig {
         check(self.log_mean.is_finite(), "noise.log_mean", self.log_mean, "a finite number")?;
         check_share("noise.share_at_min", self.share_at_min)?;
         check_share("noise.stored", self.stored)?;
+        check_share("noise.camera", self.camera)?;
         let expected = "0 where noise.min is 0";
-        check(self.stored == 0.0 || self.min > 0.0, "noise.stored", self.stored, expected)
+        check(self.stored == 0.0 || self.min > 0.0, "noise.stored", self.stored, expected)?;
+        check(self.camera == 0.0 || self.min > 0.0, "noise.camera", self.camera, expected)
     }
 }
 

@@ -114,6 +114,9 @@ pub struct NoiseConfig {
     /// Share of the noisy images that are rounded and clipped as files of 8 bits hold them: the
     /// noise is the difference that is left.
     pub stored: f64,
+    /// Share of the colour images that get the noise of a random camera instead
+    /// ([`CameraNoise`](crate::image::camera::CameraNoise)), at its own level.
+    pub camera: f64,
 }
 
 impl Default for NoiseConfig {
@@ -127,6 +130,7 @@ impl Default for NoiseConfig {
             log_std: 1.2,
             share_at_min: 0.0,
             stored: 0.0,
+            camera: 0.0,
         }
     }
 }
