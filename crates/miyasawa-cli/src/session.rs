@@ -4,7 +4,12 @@ use crate::progress::Stderr;
 use anyhow::Context;
 use clap::{Args, ValueEnum};
 use miyasawa::{device::DeviceSpec, train::Dtype};
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::{
+    filter::{LevelFilter, Targets},
+    fmt,
+    layer::SubscriberExt as _,
+    util::SubscriberInitExt as _,
+};
 
 /// Largest number of threads: starting more would take longer than they save.
 const MAX_THREADS: usize = 1024;
@@ -87,13 +92,11 @@ impl Session {
             (false, _) => LevelFilter::TRACE,
         };
         let ansi = std::io::IsTerminal::is_terminal(&std::io::stderr());
-        tracing_subscriber::fmt()
-            .with_writer(|| Stderr)
-            .with_max_level(level)
-            .with_ansi(ansi)
-            .with_target(false)
-            .without_time()
-            .init();
+        let lines =
+            fmt::layer().with_writer(|| Stderr).with_ansi(ansi).with_target(false).without_time();
+        // The decoder of JPEG XL logs what it also returns as errors.
+        let targets = Targets::new().with_default(level).with_target("jxl", LevelFilter::OFF);
+        tracing_subscriber::registry().with(targets).with(lines).init();
         miyasawa_kernels::isa::Isa::from_env()
             .map_err(|e| WrongCall(format!("MIYASAWA_ISA: {e}")))?;
         if let Some(threads) = common.threads.filter(|threads| !(1..=MAX_THREADS).contains(threads))

@@ -140,8 +140,7 @@ fn linear_light_is_denoised_as_display_values() {
     png(&at("plain.png"), &profile(2.2));
     let out = |from: &str, to: &str, more: &[&str]| {
         let (from, to) = (text(&at(from)), text(&at(to)));
-        let args = [&["denoise", &model(), &from, "-o", &to], more].concat();
-        let output = run(args);
+        let output = run(["denoise", &model(), &from, "-o", &to].iter().chain(more));
         assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
         stderr(&output)
     };

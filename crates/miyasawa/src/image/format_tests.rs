@@ -205,7 +205,8 @@ mod openexr {
 
     #[test]
     fn all_of_a_file_comes_back_but_the_colours_that_changed() {
-        let (image, bytes) = file();
+        let bytes = file().1;
+        let image = parsed(&bytes);
         let file = read(&bytes);
         assert_eq!((file.format(), file.pixels(0).unwrap()), (Format::Exr, 24));
         assert!(file.notes()[0].contains("stay as they are"), "{:?}", file.notes());
@@ -213,9 +214,10 @@ mod openexr {
         assert!(page.is_linear() && page.lost_in(Format::Exr).is_empty());
         assert!(page.image().values().iter().all(|v| (-1.0..=1.0).contains(v)));
         let same = parsed(&rewrite(&bytes, Format::Exr));
-        assert_eq!(same.attributes.other, image.attributes.other);
         let (before, after) = (&image.layer_data[0], &same.layer_data[0]);
-        assert_eq!(after.attributes.comments, before.attributes.comments);
+        assert_eq!(after.attributes, before.attributes);
+        let exposure = after.attributes.other.iter().chain(&same.attributes.other);
+        assert!(exposure.into_iter().any(|(name, _)| name.to_string() == "exposure"));
         assert_eq!(after.encoding, before.encoding);
         // To the last bit: half precision is coarser than the curve.
         assert_eq!(after.channel_data, before.channel_data);
@@ -365,10 +367,10 @@ fn iptc_goes_from_jpeg_to_tiff_and_back() {
 
 #[test]
 fn colours_multiplied_by_alpha_are_divided_where_a_format_wants_them_so() {
-    use tiff::encoder::{TiffEncoder, colortype::RGBA8};
+    use tiff::encoder::{TiffEncoder, colortype::RGB8};
     let mut bytes = Cursor::new(Vec::new());
     let mut encoder = TiffEncoder::new(&mut bytes).unwrap();
-    let mut image = encoder.new_image::<RGBA8>(2, 1).unwrap();
+    let mut image = encoder.new_image::<RGB8>(2, 1).unwrap();
     image.extra_samples(&[tiff::tags::ExtraSamples::AssociatedAlpha]).unwrap();
     image.write_data(&[100, 50, 0, 128, 0, 0, 0, 0]).unwrap();
     let page = read(bytes.get_ref()).page(0).unwrap();

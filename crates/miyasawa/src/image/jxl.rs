@@ -9,6 +9,8 @@ use super::raster::{Opacity, Raster, Samples};
 /// A file whose frames are loaded and not rendered yet.
 pub(super) struct JxlFile {
     image: JxlImage,
+    /// EXIF without the offset that its box begins with, as some programs write it.
+    bare_exif: Option<Vec<u8>>,
 }
 
 fn damaged(found: impl std::fmt::Display) -> DecodeError {
@@ -31,7 +33,7 @@ impl JxlFile {
             let found = "colours of CMYK: convert it to RGB first".to_owned();
             return Err(DecodeError::Unsupported { format: "JPEG XL", found });
         }
-        Ok(Self { image })
+        Ok(Self { image, bare_exif: bare_exif(bytes) })
     }
 
     /// Whether it holds more than one image in a row.
@@ -49,12 +51,12 @@ impl JxlFile {
         let header = &self.image.image_header().metadata;
         let plain = header.colour_encoding.is_srgb();
         let boxes = self.image.aux_boxes();
-        let exif = match boxes.first_exif() {
+        let exif = self.bare_exif.clone().or_else(|| match boxes.first_exif() {
             Ok(AuxBoxData::Data(exif)) => {
                 exif.payload().get(exif.tiff_header_offset() as usize..).map(<[u8]>::to_vec)
             }
             _ => None,
-        };
+        });
         let xmp = match boxes.first_xml() {
             AuxBoxData::Data(xmp) => Some(xmp.to_vec()),
             _ => None,
@@ -101,4 +103,20 @@ impl JxlFile {
         });
         Ok(Raster { channels, opacity, height, width, samples, turned: false })
     }
+}
+
+/// The content of the first box of EXIF, if it begins with the byte order.
+fn bare_exif(bytes: &[u8]) -> Option<Vec<u8>> {
+    let mut rest = bytes;
+    while let Some((length, after)) = rest.split_first_chunk::<4>() {
+        let length = u32::from_be_bytes(*length) as usize;
+        let (name, _) = after.split_first_chunk::<4>()?;
+        let (whole, next) = rest.split_at_checked(length).filter(|_| length >= 8)?;
+        if name == b"Exif" {
+            let begins = [b"II*\0", b"MM\0*"].iter().any(|order| whole[8..].starts_with(*order));
+            return begins.then(|| whole[8..].to_vec());
+        }
+        rest = next;
+    }
+    None
 }
