@@ -25,12 +25,14 @@ macro_rules! cases {
 
 cases![
     attack_a_model,
+    camera,
     certify,
     classify,
     denoise,
     embed_in_a_service,
     evaluation_images,
     explain,
+    noise_levels,
     own_data_source,
     own_network,
     train_on_your_data,
@@ -157,6 +159,36 @@ mod cases {
         let sigma = numbers(&text, "noise of level")[0];
         assert!((sigma - 0.2).abs() < 0.04, "{text}");
         assert!(folder.join("estimated.png").is_file());
+    }
+
+    pub fn camera(folder: &Path) {
+        let frog = frog().display().to_string();
+        let quality = |iso: &str, jpeg: &str| {
+            let text = run("camera", folder, &[iso, jpeg, "shots", &frog]);
+            numbers(&text, "frog:")[0]
+        };
+        let [low, high] = ["100", "6400"].map(|iso| quality(iso, "none"));
+        assert!(low > 40.0 && high < low - 10.0, "{low} dB, {high} dB");
+        let stored = quality("6400", "50");
+        assert!(stored != high && (stored - high).abs() < 6.0, "{stored} dB, {high} dB");
+        let truth = Image::open(folder.join("shots/frog-truth.png")).unwrap();
+        let noisy = Image::open(folder.join("shots/frog-noisy.png")).unwrap();
+        assert_eq!(truth.shape(), noisy.shape());
+        assert!(fails("camera", folder, &["100"]).contains("usage: camera"));
+    }
+
+    pub fn noise_levels(folder: &Path) {
+        let slope = (0..3 * 96 * 96).map(|i| (i % 96) as f32 / 50.0 - 0.96).collect();
+        let slope = Image::new((3, 96, 96), slope).unwrap();
+        slope.save(folder.join("slope.png")).unwrap();
+        let text = run("noise_levels", folder, &["white", "slope.png"]);
+        for level in ["\n10 |", "\n25 |"] {
+            let ratio = numbers(&text, level)[0];
+            assert!((ratio - 1.0).abs() < 0.1, "{text}");
+        }
+        let text = run("noise_levels", folder, &["camera", "slope.png"]);
+        assert!(numbers(&text, "\n 6400 |")[0] > numbers(&text, "\n  400 |")[0], "{text}");
+        assert!(fails("noise_levels", folder, &["white"]).contains("usage: noise_levels"));
     }
 
     pub fn explain(folder: &Path) {

@@ -79,3 +79,29 @@ fn small_flat_and_clipped_images_have_an_estimate() {
     assert_eq!(of((1, 2, 2), vec![1.0, -1.0, -1.0, 1.0]), 2.0 / MEDIAN);
     assert!(of((1, 2, 2), vec![f32::NAN; 4]).is_nan());
 }
+
+/// Half flat, half textured, a part of it saturated.
+#[test]
+fn flat_parts_tell_the_level_of_a_textured_image() {
+    let texture = |y: usize, x: usize| {
+        let grain = ((x * 7919 + y * 104_729) % 101) as f32 / 101.0 - 0.5;
+        let edge = if y > 100 && x > 100 { 1.2 } else { 0.1 };
+        if x < 60 { 0.2 } else { edge + 0.5 * grain }
+    };
+    for level in [2.0f32, 5.0, 15.0, 25.0] {
+        for stored in [false, true] {
+            let sigma = level / 127.5;
+            let found = noisy([3, 128, 128], sigma, stored, texture).noise_level();
+            let ratio = found / f64::from(sigma);
+            assert!((ratio - 1.0).abs() < 0.12, "{level} {stored}: {ratio}");
+        }
+    }
+    assert!(127.5 * noisy([3, 128, 128], 0.0, true, texture).noise_level() < 0.3);
+}
+
+/// The squares of a large image are thinned out, and its level stays.
+#[test]
+fn large_images_have_the_level_of_their_parts() {
+    let found = noisy([1, 2100, 2100], 0.1, false, slopes).noise_level();
+    assert!((found / 0.1 - 1.0).abs() < 0.03, "{found}");
+}
