@@ -31,6 +31,7 @@ mod fit;
 mod geometry;
 #[cfg(feature = "report")]
 mod grid;
+mod handover;
 mod kind;
 mod metadata;
 #[cfg(not(feature = "codecs"))]

@@ -24,17 +24,17 @@ const MAX_FILE: u64 = 4 << 30;
 /// An image's file that was read: one page, or the pages of a TIFF.
 pub struct ImageFile {
     path: PathBuf,
-    bytes: Arc<[u8]>,
+    pub(super) bytes: Arc<[u8]>,
     format: ImageFormat,
     name: &'static str,
-    tiff: Option<TiffFile>,
+    pub(super) tiff: Option<TiffFile>,
     notes: Vec<String>,
 }
 
 /// An image with its transparency, colour profile, EXIF, resolution, and the format of its samples.
 #[derive(Debug, Clone)]
 pub struct Page {
-    image: Image,
+    pub(super) image: Image,
     /// Opacity in [0, 1], and how it applies to the colours.
     alpha: Option<(Vec<f32>, Opacity)>,
     /// Invisible pixels (transparent, or not finite), and the values stored there: all of the first

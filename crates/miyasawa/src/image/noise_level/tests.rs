@@ -79,3 +79,15 @@ fn small_flat_and_clipped_images_have_an_estimate() {
     assert_eq!(of((1, 2, 2), vec![1.0, -1.0, -1.0, 1.0]), 2.0 / MEDIAN);
     assert!(of((1, 2, 2), vec![f32::NAN; 4]).is_nan());
 }
+
+#[test]
+fn a_number_is_found_as_in_the_sorted_numbers() {
+    let noise = evaluation_noise(4, 0, 0, 1, 1001);
+    let sizes: Vec<f32> = noise.iter().map(|v| v.abs()).chain([0.0, 0.25, 0.25, 1e-30]).collect();
+    let mut sorted = sizes.clone();
+    sorted.sort_by(f32::total_cmp);
+    for n in [0, 1, 7, 500, 502, 1004] {
+        assert_eq!(nth_smallest(|| sizes.iter().copied(), n), Some(sorted[n]));
+    }
+    assert_eq!(nth_smallest(|| sizes.iter().copied(), 1005), None);
+}
