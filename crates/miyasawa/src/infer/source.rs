@@ -70,7 +70,6 @@ impl Source<'static> {
 
 impl<'v> Source<'v> {
     /// An image that stays where it is.
-    #[cfg(any(test, feature = "data"))]
     pub fn borrowed(image: &'v Image) -> Self {
         let (_, height, width) = image.shape();
         Self { values: Values::Float(Cow::Borrowed(image.values())), height, width }

@@ -8,11 +8,9 @@
 //! products of one for the row and one for the column. Tiles are computed in parallel and added in
 //! their order: the result does not depend on the number of threads.
 
-use super::source::Part;
-#[cfg(any(test, feature = "data"))]
-use super::{class_tensor, image_from_values, sigma_tensor, source::Source, to_image, to_tensor};
+use super::source::{Part, Source};
+use super::{class_tensor, image_from_values, sigma_tensor, to_image, to_tensor};
 use crate::image::Image;
-#[cfg(any(test, feature = "data"))]
 use crate::model::{Predict, Query};
 use crate::parallel;
 use crate::progress::{Monitor, Progress};
@@ -179,7 +177,6 @@ impl Tiles {
 ///
 /// # Panics
 /// If the image has other channels than the model's.
-#[cfg(any(test, feature = "data"))]
 pub fn denoise(
     model: &(impl Predict + Sync),
     noisy: &Image,
