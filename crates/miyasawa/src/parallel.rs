@@ -7,20 +7,26 @@
 
 use crate::model::{Predict, Prediction, Query};
 use burn::tensor::{Device, Tensor};
+use std::collections::BTreeMap;
 use std::sync::{
     Mutex, OnceLock, PoisonError,
     atomic::{AtomicUsize, Ordering},
+    mpsc,
 };
 
 /// The most images of a part where only predictions are wanted: few enough to stay in the cache.
 const PART: usize = 16;
+
+fn is_cpu(device: &Device) -> bool {
+    device.clone().inner() == Device::flex()
+}
 
 /// One pool of one thread for each thread that the program may use; none where the device is not
 /// the CPU.
 pub(crate) fn workers(device: &Device) -> Vec<&'static rayon::ThreadPool> {
     // Started once and kept: the next caller may want more of them.
     static STARTED: Mutex<Vec<&'static rayon::ThreadPool>> = Mutex::new(Vec::new());
-    if device.clone().inner() != Device::flex() {
+    if !is_cpu(device) {
         return Vec::new();
     }
     let wanted = rayon::current_num_threads();
@@ -59,6 +65,66 @@ pub(crate) fn on_workers<P: Sync, T: Send + Sync>(
         }
     });
     done.into_iter().filter_map(OnceLock::into_inner).collect()
+}
+
+/// Calls `work` with [`workers`], or where these are more than `most`, with `most` pools that share
+/// their threads.
+pub(crate) fn with_workers<T>(
+    device: &Device,
+    most: usize,
+    work: impl FnOnce(&[&rayon::ThreadPool]) -> T,
+) -> T {
+    let threads = rayon::current_num_threads();
+    if !is_cpu(device) || threads <= most.max(1) {
+        return work(&workers(device));
+    }
+    let pool = |[_, size]: [usize; 2]| rayon::ThreadPoolBuilder::new().num_threads(size).build();
+    let parts = equal_parts(threads, most.max(1)).into_iter();
+    let pools: Vec<rayon::ThreadPool> = parts.filter_map(|part| pool(part).ok()).collect();
+    work(&pools.iter().collect::<Vec<_>>())
+}
+
+/// Runs `work` on `0..count`, each worker on the next, and hands the results to `take` in their
+/// order, on this thread, as they come. Ends as soon as `take` returns false. With fewer than two
+/// workers all of it is on this thread.
+pub(crate) fn in_order<T: Send>(
+    workers: &[&rayon::ThreadPool],
+    count: usize,
+    work: impl Fn(usize) -> T + Sync,
+    mut take: impl FnMut(usize, T) -> bool,
+) {
+    if workers.len() < 2 {
+        let _ = (0..count).all(|i| take(i, work(i)));
+        return;
+    }
+    let next = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        // A worker that is far ahead of the one who takes waits.
+        let (send, receive) = mpsc::sync_channel(workers.len());
+        for worker in workers.iter().take(count) {
+            let (send, work, next) = (send.clone(), &work, &next);
+            scope.spawn(move || {
+                worker.install(|| {
+                    let mut numbers =
+                        std::iter::repeat_with(|| next.fetch_add(1, Ordering::Relaxed))
+                            .take_while(|i| *i < count);
+                    // Nobody receives any more when the work has ended.
+                    let _ = numbers.try_for_each(|i| send.send((i, work(i))));
+                });
+            });
+        }
+        drop(send);
+        let (mut early, mut due) = (BTreeMap::new(), 0);
+        for (i, found) in receive {
+            early.insert(i, found);
+            while let Some(found) = early.remove(&due) {
+                if !take(due, found) {
+                    return;
+                }
+                due += 1;
+            }
+        }
+    });
 }
 
 /// Divides `count` images into `parts` parts of nearly equal size: `[first image, size]` of each.
@@ -135,6 +201,34 @@ mod tests {
                 parts.iter().all(|[_, size]| *size <= PART && (*size > 0 || count == 0)),
                 "{parts:?}"
             );
+        }
+    }
+
+    #[test]
+    fn results_are_taken_in_their_order_until_one_ends_the_work() {
+        let device = Device::flex();
+        for (threads, most) in [(1, 9), (2, 9), (3, 2), (5, 1)] {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            for (count, last) in [(0, 9), (1, 9), (30, 99), (30, 7)] {
+                let mut taken = Vec::new();
+                let slow = |i: usize| {
+                    // Every third is late.
+                    std::thread::sleep(std::time::Duration::from_millis(2 * u64::from(i % 3 == 0)));
+                    (i, rayon::current_num_threads())
+                };
+                pool.install(|| {
+                    with_workers(&device, most, |workers| {
+                        assert_eq!(workers.len(), threads.min(most));
+                        in_order(workers, count, slow, |i, found| {
+                            taken.push((i, found.0));
+                            assert!(found.1 >= threads / workers.len(), "{threads} {found:?}");
+                            i < last
+                        });
+                    });
+                });
+                let expected: Vec<_> = (0..count.min(last + 1)).map(|i| (i, i)).collect();
+                assert_eq!(taken, expected, "{threads} threads, {most} at most");
+            }
         }
     }
 

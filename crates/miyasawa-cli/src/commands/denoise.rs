@@ -15,10 +15,7 @@ use miyasawa::{
     predictor::{Noise, Predictor},
 };
 use serde::Serialize;
-use std::{
-    borrow::Cow,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 /// Remove noise from images: the Tweedie-Miyasawa denoiser at the image's own size.
 ///
@@ -159,27 +156,28 @@ impl<'p> Plan<'p> {
     }
 
     /// A page, denoised.
-    fn denoise(&self, clean: &Image, name: &Path) -> anyhow::Result<(Image, DenoisedPage)> {
+    fn denoise(&self, page: Image, name: &Path) -> anyhow::Result<(Image, DenoisedPage)> {
+        // The clean image is known only if the noise is added here.
+        let clean = self.add_noise.map(|_| page.clone());
         let noisy = match self.add_noise {
-            Some(level) => {
-                Cow::Owned(model::add_noise(clean.clone(), level, self.session.seed.unwrap_or(0))?)
-            }
-            None => Cow::Borrowed(clean),
+            Some(level) => model::add_noise(page, level, self.session.seed.unwrap_or(0))?,
+            None => page,
         };
+        let psnr = |image: &Image| {
+            let clean = clean.as_ref()?;
+            Some(metrics::psnr(metrics::mse(image.values(), clean.values())))
+        };
+        let psnr_noisy = psnr(&noisy);
         let estimate = || model::estimate_sigma(self.predictor, &noisy, name);
         let sigma = self.sigma.unwrap_or_else(estimate);
         // The bar is drawn for images of several tiles only: others take too little time.
         let mut bar = crate::progress::Progress::share(self.session);
         bar.set_message(name.display().to_string());
-        let found = self.predictor.denoise_with(&noisy, Noise::Level(sigma), self.class, &mut bar);
+        let found = self.predictor.denoise_owned(noisy, Noise::Level(sigma), self.class, &mut bar);
         bar.finish_and_clear();
         let found = found.with_context(|| name.display().to_string())?;
         let found = found.context("stopped")?;
-        // The clean image is known only if the noise was added here.
-        let psnr = |image: &Image| {
-            self.add_noise.map(|_| metrics::psnr(metrics::mse(image.values(), clean.values())))
-        };
-        let page = DenoisedPage { sigma, psnr_noisy: psnr(&noisy), psnr: psnr(found.image()) };
+        let page = DenoisedPage { sigma, psnr_noisy, psnr: psnr(found.image()) };
         Ok((found.into_image(), page))
     }
 
@@ -191,7 +189,7 @@ impl<'p> Plan<'p> {
         notes: &mut Notes,
     ) -> anyhow::Result<DenoisedFile> {
         let file = images::open(image)?;
-        let file = match self.light {
+        let mut file = match self.light {
             LightArg::Auto => file,
             light => file.with_linear(light == LightArg::Linear),
         };
@@ -222,9 +220,15 @@ impl<'p> Plan<'p> {
                 1 => image.to_owned(),
                 _ => format!("{}, {} {}", image.display(), file.page_name(), number + 1).into(),
             };
-            let (denoised, found) = self.denoise(page.image(), &name)?;
-            writer.add(&target.path, &page.with_image(denoised)?)?;
-            pages.push(found);
+            if number + 1 == file.pages() {
+                file.release();
+            }
+            let page = page.map_image(|image| {
+                let (denoised, found) = self.denoise(image, &name)?;
+                pages.push(found);
+                anyhow::Ok(denoised)
+            })?;
+            writer.add(&target.path, &page)?;
         }
         target.write(writer)?;
         let first = pages[0];

@@ -60,7 +60,12 @@ pub(crate) fn planes<S: Copy, T>(
     channels: usize,
     convert: impl Fn(S) -> T,
 ) -> Vec<T> {
-    (0..channels).flat_map(|c| samples[c..].iter().step_by(channels)).map(|&v| convert(v)).collect()
+    // Of a large image no more than its values is held.
+    let mut planes = Vec::with_capacity(samples.len());
+    for channel in 0..channels {
+        planes.extend(samples.iter().skip(channel).step_by(channels).map(|&v| convert(v)));
+    }
+    planes
 }
 
 /// An image (C, H, W) as samples (H, W, C).

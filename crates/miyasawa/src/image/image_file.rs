@@ -32,15 +32,15 @@ const MAX_FILE: u64 = 4 << 30;
 /// ```
 pub struct ImageFile {
     path: PathBuf,
-    bytes: Arc<[u8]>,
+    pub(super) bytes: Arc<[u8]>,
     input: Input,
-    store: Store,
+    pub(super) store: Store,
     notes: Vec<String>,
     linear: Option<bool>,
 }
 
 /// Where pages come from.
-enum Store {
+pub(super) enum Store {
     Still,
     Tiff(TiffFile),
     #[cfg(feature = "codecs")]

@@ -39,6 +39,7 @@ mod frames;
 mod geometry;
 #[cfg(feature = "report")]
 mod grid;
+mod handover;
 mod image_file;
 #[cfg(feature = "jpeg-xl")]
 mod jxl;

@@ -14,7 +14,7 @@ use crate::range::normalise;
 #[derive(Debug, Clone)]
 pub struct Page {
     /// Display values.
-    image: Image,
+    pub(super) image: Image,
     /// Opacity in [0, 1], and how it applies to the colours.
     alpha: Option<(Vec<f32>, Opacity)>,
     /// Invisible pixels (transparent, or not finite), and the display values stored there: all of

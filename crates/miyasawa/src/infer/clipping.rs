@@ -3,33 +3,46 @@
 
 use crate::image::Image;
 use crate::normal::{clipped_moments, mean_beyond};
+use std::borrow::Cow;
 
 /// Pixels on each side of a pixel whose mean estimates its clean value.
-const REACH: usize = 3;
+pub(super) const REACH: usize = 3;
 /// Entries of the table of clipped means.
 const ENTRIES: usize = 512;
 /// Share of clipped values below which an image is unchanged.
 const FEW: f64 = 0.001;
 
-/// The image with noise of the level `sigma` in which every value at an end of the range is
-/// replaced by the mean of the noisy values beyond it, given the clean value that the neighbouring
-/// values suggest. An image that is not clipped, or hardly at all, is unchanged.
-///
-/// Without this, noise on white has a mean below white, and white becomes grey.
-pub(super) fn unclipped(noisy: &Image, sigma: f64) -> Image {
-    let count = noisy.values().iter().filter(|value| value.abs() == 1.0).count();
-    if sigma <= 0.0 || !noisy.is_clipped() || (count as f64) < FEW * noisy.values().len() as f64 {
-        return noisy.clone();
+/// What clipped values with noise of a level are replaced by: for clean values within the range, the
+/// mean of the clipped noisy values, which rises with them, and of the noisy values beyond the end.
+pub(super) struct Clipping {
+    means: Vec<f64>,
+    beyond: Vec<f64>,
+}
+
+impl Clipping {
+    /// That of an image with these values and noise of the level `sigma`; nothing for an image that
+    /// is not clipped, or hardly at all.
+    pub fn of(values: impl Iterator<Item = f32>, sigma: f64) -> Option<Self> {
+        let (mut all, mut ends, mut outside) = (0usize, 0usize, false);
+        for value in values {
+            all += 1;
+            ends += usize::from(value.abs() == 1.0);
+            outside |= value.abs() > 1.0;
+        }
+        if sigma <= 0.0 || outside || ends == 0 || (ends as f64) < FEW * all as f64 {
+            return None;
+        }
+        let clean = |i: usize| -1.0 + 2.0 * i as f64 / (ENTRIES - 1) as f64;
+        let means = (0..ENTRIES).map(|i| clipped_moments(clean(i), sigma)[0]).collect();
+        let beyond = (0..ENTRIES).map(|i| mean_beyond(clean(i), sigma)).collect();
+        Some(Self { means, beyond })
     }
-    // Clean values lie within the range; their clipped means rise with them.
-    let clean = |i: usize| -1.0 + 2.0 * i as f64 / (ENTRIES - 1) as f64;
-    let means: Vec<f64> = (0..ENTRIES).map(|i| clipped_moments(clean(i), sigma)[0]).collect();
-    let beyond: Vec<f64> = (0..ENTRIES).map(|i| mean_beyond(clean(i), sigma)).collect();
-    let entry = |mean: f64| means.partition_point(|entry| *entry < mean).min(ENTRIES - 1);
-    let (height, width) = (noisy.height(), noisy.width());
-    let mut values = noisy.values().to_vec();
-    for plane in values.chunks_exact_mut(height * width) {
-        let sums = integral(plane, width);
+
+    /// Replaces the clipped values of a plane with rows of `width`, given the clean value that the
+    /// neighbouring values suggest.
+    pub fn replace(&self, plane: &mut [f32], width: usize) {
+        let entry = |mean: f64| self.means.partition_point(|entry| *entry < mean).min(ENTRIES - 1);
+        let (height, sums) = (plane.len() / width, integral(plane, width));
         for y in 0..height {
             for x in 0..width {
                 let value = &mut plane[y * width + x];
@@ -43,12 +56,25 @@ pub(super) fn unclipped(noisy: &Image, sigma: f64) -> Image {
                 let mean = sum / ((bottom - top) * (right - left)) as f64;
                 // The lower end is the mirror image of the upper one.
                 let sign = f64::from(*value);
-                *value = (sign * beyond[entry(sign * mean)]) as f32;
+                *value = (sign * self.beyond[entry(sign * mean)]) as f32;
             }
         }
     }
-    Image::new(noisy.shape(), values)
-        .map_or_else(|_| noisy.clone(), |p| p.with_depth(noisy.depth()))
+}
+
+/// The image with noise of the level `sigma` in which every value at an end of the range is
+/// replaced by the mean of the noisy values beyond it, given the clean value that the neighbouring
+/// values suggest. An image that is not clipped, or hardly at all, is unchanged.
+///
+/// Without this, noise on white has a mean below white, and white becomes grey.
+pub(super) fn unclipped(noisy: Cow<'_, Image>, sigma: f64) -> Cow<'_, Image> {
+    let Some(clipping) = Clipping::of(noisy.values().iter().copied(), sigma) else { return noisy };
+    let (shape, depth) = (noisy.shape(), noisy.depth());
+    let mut values = noisy.values().to_vec();
+    for plane in values.chunks_exact_mut(shape.1 * shape.2) {
+        clipping.replace(plane, shape.2);
+    }
+    Image::new(shape, values).map_or(noisy, |image| Cow::Owned(image.with_depth(depth)))
 }
 
 /// Sums of all values above and to the left of every position, `[height + 1, width + 1]`.
@@ -91,7 +117,7 @@ mod tests {
             let noisy: Vec<f32> = noise.iter().map(|e| clean + sigma as f32 * e).collect();
             let clipped = noisy.iter().map(|v| v.clamp(-1.0, 1.0)).collect();
             let clipped = Image::new((1, side, side), clipped).unwrap();
-            let found = mean(&unclipped(&clipped, sigma));
+            let found = mean(&unclipped(Cow::Borrowed(&clipped), sigma));
             let before = (mean(&clipped) - f64::from(clean)).abs();
             let after = (found - f64::from(clean)).abs();
             assert!(
@@ -99,7 +125,7 @@ mod tests {
                 "{clean}: {before} before, {after} after"
             );
             let free = Image::new((1, side, side), noisy).unwrap();
-            assert_eq!(unclipped(&free, sigma), free);
+            assert_eq!(*unclipped(Cow::Borrowed(&free), sigma), free);
         }
     }
 }

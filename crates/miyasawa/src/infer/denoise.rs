@@ -1,34 +1,16 @@
 //! Denoising images of any size, channels and noise level: images and levels that the model was not
 //! trained on are converted to those that it was trained on.
 
-use super::tiles::{self, TILE};
-use super::{clipping, image_from_values, tensors, to_images};
+use super::level::{conditioning_sigma, is_unchanged, knows_clipping, limited, square, within};
+use super::tiles::{self, WHOLE};
+use super::{clipping, image_from_values, large, tensors, to_images};
 use crate::checkpoint::ModelInfo;
 use crate::image::{Image, ImageError};
 use crate::model::{Predict, Query};
 use crate::parallel;
 use crate::progress::{Monitor, Piece};
 use burn::tensor::Device;
-use std::collections::BTreeMap;
-
-/// The factor by which the level that a colour model is conditioned on exceeds the noise level of a
-/// grey image.
-///
-/// Its noise is the same in all three channels: along the grey axis sqrt(3) times as long as the
-/// noise that the model was trained on, and none across. Measured on Set12, levels of 0.05 to 0.4
-/// (the model card): 1.5 to 1.6 is best, and 1.5 to 3.7 dB better than 1.
-const GREY_IN_COLOUR: f64 = 1.55;
-
-/// Computes the noise level to condition a model on, for an image of `channels` channels with noise
-/// of the level `sigma`: larger where a grey image goes through a colour model as three equal
-/// channels, within the levels that it was trained on, unless it has learned from such images.
-pub fn conditioning_sigma(info: &ModelInfo, channels: usize, sigma: f64) -> f64 {
-    if channels == 1 && info.data.channels == 3 && info.training.grey == 0.0 {
-        (GREY_IN_COLOUR * sigma).min(info.sigma[1]).max(sigma)
-    } else {
-        sigma
-    }
-}
+use std::{borrow::Cow, collections::BTreeMap};
 
 /// Denoises an image of any size, channels and noise level: `D(y)`, or `D(y, label)`. Otherwise as
 /// [`denoise`](super::denoise); images and levels that the model was not trained on are converted:
@@ -46,15 +28,19 @@ pub fn conditioning_sigma(info: &ModelInfo, channels: usize, sigma: f64) -> f64 
 ///   the best denoiser, one that is longer is the model's error, and is shortened to
 ///   `sqrt(d) sigma`.
 ///
+/// Images larger than 512 pixels go through the network in overlapping tiles of 256. An image that
+/// is handed over is denoised in its own memory: besides its values in float32 it takes those of
+/// the file, and about a hundred megabytes for each tile that is worked on.
+///
 /// # Errors
 /// If the model's channels are not those of any image.
 ///
 /// # Panics
 /// If `label` is not one of the model's classes.
 pub fn denoise_any(
-    model: &impl Predict,
+    model: &(impl Predict + Sync),
     info: &ModelInfo,
-    noisy: &Image,
+    noisy: Cow<'_, Image>,
     sigma: f64,
     label: Option<usize>,
     device: &Device,
@@ -62,7 +48,11 @@ pub fn denoise_any(
 ) -> Result<Option<Image>, ImageError> {
     let known = info.data.classes.len();
     assert!(label.is_none_or(|label| label < known), "class {label:?}, the model has {known}");
-    let inputs = inputs(info, noisy, sigma)?;
+    if noisy.height() > WHOLE || noisy.width() > WHOLE {
+        let noisy = noisy.into_owned();
+        return large::denoise(model, info, noisy, sigma, label, device, monitor);
+    }
+    let inputs = inputs(info, &noisy, sigma)?;
     let count = inputs.len() as f64;
     let mut outputs = Vec::with_capacity(inputs.len());
     for (i, input) in inputs.iter().enumerate() {
@@ -75,7 +65,7 @@ pub fn denoise_any(
         };
         outputs.push(input.output(&found)?);
     }
-    assembled(noisy, outputs).map(Some)
+    assembled(&noisy, outputs).map(Some)
 }
 
 /// As [`denoise_any`], for several images, each with its noise level: those of one size go through
@@ -87,7 +77,12 @@ pub fn denoise_batch(
     sigmas: &[f64],
     device: &Device,
 ) -> Result<Vec<Image>, ImageError> {
-    let plans = noisy.iter().zip(sigmas).map(|(noisy, sigma)| inputs(info, noisy, *sigma));
+    let is_large = |noisy: &Image| noisy.height() > WHOLE || noisy.width() > WHOLE;
+    let plans = noisy.iter().zip(sigmas).map(|(noisy, sigma)| match is_large(noisy) {
+        // Each by itself, later.
+        true => Ok(Vec::new()),
+        false => inputs(info, noisy, *sigma),
+    });
     let plans: Vec<Vec<Input>> = plans.collect::<Result<_, _>>()?;
     let all: Vec<&Input> = plans.iter().flatten().collect();
     let mut of_size = BTreeMap::<(usize, usize, usize), Vec<usize>>::new();
@@ -95,14 +90,7 @@ pub fn denoise_batch(
         .enumerate()
         .for_each(|(i, input)| of_size.entry(input.network.shape()).or_default().push(i));
     let mut found: Vec<Option<Image>> = vec![None; all.len()];
-    for ((_, height, width), members) in of_size {
-        if height > TILE || width > TILE {
-            for i in members {
-                let Input { network, level, .. } = all[i];
-                found[i] = tiles::denoise(model, network, *level, None, device, &mut ());
-            }
-            continue;
-        }
+    for members in of_size.into_values() {
         let images: Vec<&Image> = members.iter().map(|i| &all[*i].network).collect();
         let levels: Vec<f64> = members.iter().map(|i| all[*i].level).collect();
         let (y, sigma) = tensors(&images, &levels, device);
@@ -115,12 +103,18 @@ pub fn denoise_batch(
     }
     let mut found = found.into_iter().zip(&all);
     let mut images = Vec::with_capacity(noisy.len());
-    for (noisy, inputs) in noisy.iter().zip(&plans) {
+    for ((noisy, sigma), inputs) in noisy.iter().zip(sigmas).zip(&plans) {
+        if is_large(noisy) {
+            let (image, monitor) = (noisy.clone(), &mut ());
+            let denoised = large::denoise(model, info, image, *sigma, None, device, monitor)?;
+            images.push(denoised.unwrap_or_else(|| noisy.clone()));
+            continue;
+        }
         let outputs = found.by_ref().take(inputs.len());
         // A model that does not denoise leaves the input, an image of the right shape.
         let output = |(image, input): (Option<Image>, &&Input)| match image {
             Some(image) => input.output(&image),
-            None => Ok(input.y.clone()),
+            None => Ok(input.y.clone().into_owned()),
         };
         images.push(assembled(noisy, outputs.map(output).collect::<Result<_, _>>()?)?);
     }
@@ -128,9 +122,9 @@ pub fn denoise_batch(
 }
 
 /// The network's input for an image, or for one of its channels.
-struct Input {
+struct Input<'i> {
     /// The image, with clipped values replaced by their means.
-    y: Image,
+    y: Cow<'i, Image>,
     /// In the network's channels.
     network: Image,
     /// The level that the network is conditioned on.
@@ -141,14 +135,13 @@ struct Input {
     sigma: f64,
 }
 
-impl Input {
-    fn new(info: &ModelInfo, noisy: &Image, sigma: f64) -> Result<Self, ImageError> {
-        // A model that has learned from clipped values knows what they stand for.
-        let y = match info.training.stored > 0.0 {
-            true => noisy.clone(),
+impl<'i> Input<'i> {
+    fn new(info: &ModelInfo, noisy: Cow<'i, Image>, sigma: f64) -> Result<Self, ImageError> {
+        let y = match knows_clipping(info) {
+            true => noisy,
             false => clipping::unclipped(noisy, sigma),
         };
-        let (level, share) = within(info, conditioning_sigma(info, noisy.channels(), sigma));
+        let (level, share) = within(info, conditioning_sigma(info, y.channels(), sigma));
         let network = y.to_channels(info.data.channels)?;
         Ok(Self { y, network, level, share, sigma })
     }
@@ -162,13 +155,18 @@ impl Input {
 
 /// The network's inputs: none where there is no noise, the three channels of a colour image one by
 /// one for a grey model.
-fn inputs(info: &ModelInfo, noisy: &Image, sigma: f64) -> Result<Vec<Input>, ImageError> {
+fn inputs<'i>(
+    info: &ModelInfo,
+    noisy: &'i Image,
+    sigma: f64,
+) -> Result<Vec<Input<'i>>, ImageError> {
     let (channels, height, width) = noisy.shape();
-    if sigma == 0.0 && !info.network.is_blind() {
+    if is_unchanged(info, sigma) {
         return Ok(Vec::new());
     }
     let plane = |values: &[f32]| {
-        Input::new(info, &image_from_values((1, height, width), values.to_vec()), sigma)
+        let plane = image_from_values((1, height, width), values.to_vec());
+        Input::new(info, Cow::Owned(plane), sigma)
     };
     let mut planes = noisy.values().chunks(height * width);
     if channels == 3 && noisy.is_grey() {
@@ -177,7 +175,7 @@ fn inputs(info: &ModelInfo, noisy: &Image, sigma: f64) -> Result<Vec<Input>, Ima
     if channels == 3 && info.data.channels == 1 {
         return planes.map(plane).collect();
     }
-    Ok(vec![Input::new(info, noisy, sigma)?])
+    Ok(vec![Input::new(info, Cow::Borrowed(noisy), sigma)?])
 }
 
 /// The denoised image in the channels of the noisy one.
@@ -192,25 +190,13 @@ fn assembled(noisy: &Image, mut outputs: Vec<Image>) -> Result<Image, ImageError
     }
 }
 
-/// The level of the training nearest to `sigma`, and the share of its correction to apply.
-fn within(info: &ModelInfo, sigma: f64) -> (f64, f64) {
-    let [min, max] = info.sigma;
-    if info.network.is_blind() || min >= max {
-        return (sigma, 1.0);
-    }
-    let level = sigma.clamp(min, max);
-    (level, (sigma / level).min(1.0).powi(2))
-}
-
 /// `y` plus the share `share` of the correction `denoised - y`, at most as long as noise of the
 /// level `sigma`.
-fn corrected(y: &Image, denoised: &Image, share: f64, sigma: f64) -> Image {
+pub(super) fn corrected(y: &Image, denoised: &Image, share: f64, sigma: f64) -> Image {
     let pairs = || y.values().iter().zip(denoised.values());
     let count = y.values().len() as f64;
-    let square = pairs().map(|(y, d)| (share * f64::from(d - y)).powi(2)).sum::<f64>() / count;
-    // Four standard deviations of the mean square of this many normal numbers.
-    let most = sigma * sigma * (1.0 + 4.0 * (2.0 / count).sqrt());
-    let share = if square > most { share * sigma / square.sqrt() } else { share };
+    let mean = pairs().map(|(y, d)| square(share, *y, *d)).sum::<f64>() / count;
+    let share = limited(share, mean, count, sigma);
     if share == 1.0 {
         return denoised.clone();
     }

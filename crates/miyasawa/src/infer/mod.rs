@@ -2,9 +2,13 @@
 
 mod clipping;
 mod denoise;
+mod large;
+mod level;
+mod source;
 mod tiles;
 
-pub use denoise::{conditioning_sigma, denoise_any, denoise_batch};
+pub use denoise::{denoise_any, denoise_batch};
+pub use level::conditioning_sigma;
 #[cfg(feature = "data")]
 pub use tiles::denoise;
 

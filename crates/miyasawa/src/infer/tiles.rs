@@ -1,46 +1,184 @@
 //! Denoising images of any size: large ones in tiles.
+//!
+//! Tiles begin at multiples of [`ALIGN`] pixels, so that layers with a stride see the same squares
+//! of pixels in every tile, and all have the same size, so that a mean over a tile has the same
+//! weight everywhere; where they reach beyond the lower or right border, the image is mirrored. Of
+//! a tile the outermost pixels, where the network sees its end instead of the image, are not used,
+//! and across the rest of the overlap one tile fades into the next. The weights of the fading are
+//! products of one for the row and one for the column. Tiles are computed in parallel and added in
+//! their order: the result does not depend on the number of threads.
 
+use super::source::{Part, Source};
 use super::{class_tensor, image_from_values, sigma_tensor, to_image, to_tensor};
 use crate::image::Image;
 use crate::model::{Predict, Query};
+use crate::parallel;
 use crate::progress::{Monitor, Progress};
 use burn::tensor::Device;
 
-/// Largest side of a part that goes through the network at once: memory grows with the part, not
-/// with the image.
-pub(super) const TILE: usize = 512;
-/// Pixels that neighbouring parts share.
-const OVERLAP: usize = 64;
+/// Largest side of an image that goes through the network at once.
+pub(super) const WHOLE: usize = 512;
+/// Side of the tiles of larger images: memory grows with the tile, not with the image.
+pub(super) const TILE: usize = 256;
+/// Pixels that neighbouring tiles share, at least.
+const OVERLAP: usize = 32;
+/// Outermost pixels of a tile that are not used, unless the network's receptive field is smaller.
+const TRIM: usize = 8;
+/// Tiles begin at multiples of this: the square of pixels that one of the last stage's values
+/// covers, times the tile of Winograd's convolution, in a network of four stages.
+const ALIGN: usize = 32;
 
-/// Where the parts of a side begin; the last one ends with the side.
-fn tiles(side: usize) -> Vec<usize> {
-    if side <= TILE {
-        return vec![0];
-    }
-    let mut starts: Vec<usize> =
-        (0..).map(|i| i * (TILE - OVERLAP)).take_while(|s| s + TILE < side).collect();
-    starts.push(side - TILE);
-    starts
+/// The tiles along one side of an image.
+struct Side {
+    /// Length of the side.
+    side: usize,
+    /// Length of a tile.
+    tile: usize,
+    /// Where they begin.
+    starts: Vec<usize>,
+    /// The weight of each pixel of each tile; those of a pixel in all tiles add up to 1.
+    weights: Vec<Vec<f32>>,
 }
 
-/// Weight of a pixel of a part: it falls to the part's inner borders so that neighbours blend.
-fn weight(at: usize, start: usize, size: usize, side: usize) -> f32 {
-    let ramp = OVERLAP as f32;
-    let left = if start == 0 { ramp } else { (at - start) as f32 + 0.5 };
-    let right = if start + size == side { ramp } else { (start + size - at) as f32 - 0.5 };
-    left.min(right).min(ramp) / ramp
+impl Side {
+    fn new(side: usize, trim: usize) -> Self {
+        if side <= TILE {
+            return Self { side, tile: side, starts: vec![0], weights: vec![vec![1.0; side]] };
+        }
+        // As few tiles as cover the side, with overlaps that are as equal as the alignment allows.
+        let last = (side - TILE).div_ceil(ALIGN);
+        let gaps = last.div_ceil((TILE - OVERLAP) / ALIGN);
+        let starts: Vec<usize> = (0..=gaps).map(|i| i * last / gaps * ALIGN).collect();
+        let mut weights: Vec<Vec<f32>> = Vec::with_capacity(starts.len());
+        let mut sums = vec![0.0f32; side];
+        for (i, start) in starts.iter().enumerate() {
+            // How far a pixel is on the way from the trimmed edge to where the overlap ends.
+            let rise = |from_edge: usize, overlap: usize| {
+                let way = (from_edge as f32 + 0.5 - trim as f32) / (overlap - 2 * trim) as f32;
+                way.clamp(0.0, 1.0)
+            };
+            let left = i.checked_sub(1).map(|before| starts[before] + TILE - start);
+            let right = starts.get(i + 1).map(|next| start + TILE - next);
+            let weight = |x: usize| {
+                let left = left.map_or(1.0, |overlap| rise(x, overlap));
+                right.map_or(left, |overlap| left.min(rise(TILE - 1 - x, overlap)))
+            };
+            let of_tile: Vec<f32> = (0..TILE.min(side - start)).map(weight).collect();
+            sums[*start..].iter_mut().zip(&of_tile).for_each(|(sum, weight)| *sum += weight);
+            weights.push(of_tile);
+        }
+        for (start, of_tile) in starts.iter().zip(&mut weights) {
+            of_tile.iter_mut().zip(&sums[*start..]).for_each(|(weight, sum)| *weight /= sum);
+        }
+        Self { side, tile: TILE, starts, weights }
+    }
+}
+
+/// The tiles of an image.
+pub(super) struct Tiles {
+    rows: Side,
+    columns: Side,
+    /// The most tiles that are computed at once.
+    at_once: usize,
+}
+
+impl Tiles {
+    /// Those of an image of this size, at most `at_once` of them at a time; `receptive_field` is
+    /// the network's, as
+    /// [`Architecture::receptive_field`](crate::model::Architecture::receptive_field).
+    pub fn new(
+        (height, width): (usize, usize),
+        receptive_field: Option<usize>,
+        at_once: usize,
+    ) -> Self {
+        // With a network that looks no farther than half of the overlap the tiles are exact.
+        let trim = receptive_field.filter(|radius| 2 * radius < OVERLAP).unwrap_or(TRIM);
+        Self { rows: Side::new(height, trim), columns: Side::new(width, trim), at_once }
+    }
+
+    fn part(&self, i: usize) -> Part {
+        let (row, column) = self.at(i);
+        Part {
+            top: self.rows.starts[row],
+            left: self.columns.starts[column],
+            height: self.rows.tile,
+            width: self.columns.tile,
+        }
+    }
+
+    fn count(&self) -> usize {
+        self.rows.starts.len() * self.columns.starts.len()
+    }
+
+    /// The row and column of a tile.
+    fn at(&self, i: usize) -> (usize, usize) {
+        (i / self.columns.starts.len(), i % self.columns.starts.len())
+    }
+
+    /// Adds the weighted values of a tile to an image of this size.
+    fn add(&self, i: usize, tile: &Image, output: &mut [f32]) {
+        let ((row, column), (height, width)) = (self.at(i), (self.rows.side, self.columns.side));
+        let (down, across) = (&self.rows.weights[row], &self.columns.weights[column]);
+        let (top, left) = (self.rows.starts[row], self.columns.starts[column]);
+        let planes = output.chunks_exact_mut(height * width);
+        for (plane, tile) in planes.zip(tile.values().chunks_exact(self.rows.tile * tile.width())) {
+            for ((y, share), from) in down.iter().enumerate().zip(tile.chunks(self.columns.tile)) {
+                let to = &mut plane[(top + y) * width + left..][..across.len()];
+                for ((to, value), weight) in to.iter_mut().zip(from).zip(across) {
+                    *to += share * weight * value;
+                }
+            }
+        }
+    }
+
+    /// Adds the denoised tiles to `output`, which is zero. The monitor is asked before the first
+    /// and after each but the last; `None` if it stops the work, or a tile fails.
+    pub fn denoise(
+        &self,
+        output: &mut [f32],
+        device: &Device,
+        monitor: &mut dyn Monitor,
+        tile: impl Fn(Part) -> Option<Image> + Sync,
+    ) -> Option<()> {
+        let count = self.count();
+        let mut proceed = |done: usize| {
+            let stop = monitor.stop();
+            if !stop {
+                monitor.progress(&Progress::new("denoising", done as f64 / count as f64));
+            }
+            !stop
+        };
+        if !proceed(0) {
+            return None;
+        }
+        let mut added = 0;
+        parallel::with_workers(device, self.at_once, |workers| {
+            parallel::in_order(
+                workers,
+                count,
+                |i| tile(self.part(i)),
+                |i, found| {
+                    let Some(found) = found else { return false };
+                    self.add(i, &found, output);
+                    added = i + 1;
+                    added == count || proceed(added)
+                },
+            );
+        });
+        (added == count).then_some(())
+    }
 }
 
 /// Denoises an image at its own size: `D(y)`, or `D(y, label)`. An image larger than 512 pixels is
-/// denoised in overlapping parts that are blended; the monitor is asked before each and gets the
-/// share that is done. `None` if it stops the work, or the model does not denoise, or not for a
-/// class. `sigma` is as for [`classify`](super::classify); a `label` that is not one of the classes
-/// selects no class: see [`Predictor::class`](crate::predictor::Predictor::class).
+/// denoised in overlapping tiles of 256 that are blended; the monitor is asked between them and
+/// gets the share that is done. `None` if it stops the work, or the model does not denoise, or not
+/// for a class. `sigma` is as for [`classify`](super::classify); a `label` that is not one of the
+/// classes selects no class: see [`Predictor::class`](crate::predictor::Predictor::class).
 ///
 /// # Panics
 /// If the image has other channels than the model's.
 pub fn denoise(
-    model: &impl Predict,
+    model: &(impl Predict + Sync),
     noisy: &Image,
     sigma: f64,
     label: Option<usize>,
@@ -50,94 +188,24 @@ pub fn denoise(
     let label = label.map(|label| class_tensor(label, device));
     let query =
         Query { denoise: label.is_none(), class_conditional: label.as_ref(), ..Query::default() };
-    let mut denoise_part = |part: &Image, share: f64| {
-        if monitor.stop() {
-            return None;
-        }
-        monitor.progress(&Progress::new("denoising", share));
+    let at_once = |part: &Image| {
         let found = model.predict(&to_tensor(part, device), &sigma_tensor(sigma, device), &query);
         found.class_conditional.or(found.denoised).map(to_image)
     };
-    let (c, h, w) = noisy.shape();
-    let (rows, columns) = (tiles(h), tiles(w));
-    if rows.len() == 1 && columns.len() == 1 {
-        return denoise_part(noisy, 0.0);
-    }
-    let (mut sum, mut weights) = (vec![0.0f32; c * h * w], vec![0.0f32; h * w]);
-    let (ph, pw) = (h.min(TILE), w.min(TILE));
-    for (i, &top) in rows.iter().enumerate() {
-        for (j, &left) in columns.iter().enumerate() {
-            let done = (i * columns.len() + j) as f64 / (rows.len() * columns.len()) as f64;
-            let mut values = Vec::with_capacity(c * ph * pw);
-            for k in 0..c {
-                for y in top..top + ph {
-                    values.extend_from_slice(&noisy.values()[(k * h + y) * w + left..][..pw]);
-                }
-            }
-            let part = denoise_part(&image_from_values((c, ph, pw), values), done)?;
-            for y in 0..ph {
-                for x in 0..pw {
-                    let (at_y, at_x) = (top + y, left + x);
-                    let share = weight(at_y, top, ph, h) * weight(at_x, left, pw, w);
-                    weights[at_y * w + at_x] += share;
-                    for k in 0..c {
-                        sum[(k * h + at_y) * w + at_x] +=
-                            share * part.values()[(k * ph + y) * pw + x];
-                    }
-                }
-            }
+    let (channels, height, width) = noisy.shape();
+    if height <= WHOLE && width <= WHOLE {
+        if monitor.stop() {
+            return None;
         }
+        monitor.progress(&Progress::new("denoising", 0.0));
+        return at_once(noisy);
     }
-    for (i, value) in sum.iter_mut().enumerate() {
-        *value /= weights[i % (h * w)];
-    }
-    Some(image_from_values((c, h, w), sum))
+    let source = Source::borrowed(noisy);
+    let mut output = vec![0.0; noisy.values().len()];
+    let tile = |part| at_once(&source.part(&(0..channels), part, None));
+    Tiles::new((height, width), None, usize::MAX).denoise(&mut output, device, monitor, tile)?;
+    Some(image_from_values(noisy.shape(), output))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::{GradResNetConfig, JointModel};
-    use burn::tensor::TensorData;
-
-    #[test]
-    fn parts_cover_a_side_and_their_weights_never_vanish() {
-        for side in [1, 512, 513, 960, 961, 3000] {
-            let starts = tiles(side);
-            let size = side.min(TILE);
-            assert_eq!(starts[0], 0);
-            assert_eq!(starts[starts.len() - 1] + size, side);
-            for at in 0..side {
-                let inside = starts.iter().filter(|s| (**s..**s + size).contains(&at));
-                assert!(
-                    inside.map(|s| weight(at, *s, size, side)).sum::<f32>() > 0.0,
-                    "{side} {at}"
-                );
-            }
-        }
-    }
-
-    /// A model whose energy is zero denoises every pixel by itself: the borders of parts must be
-    /// invisible.
-    #[test]
-    fn parts_of_a_large_image_blend_without_seams() {
-        let device = Device::flex();
-        let config = GradResNetConfig { width: 1, blocks: vec![1], ..GradResNetConfig::new(1, 1) };
-        let mut net = config.init(&device, 0);
-        let mut values = crate::model::params::collect(&net);
-        values.insert("class_head.weight".into(), TensorData::new(vec![0.0f32], [1, 1]));
-        net = crate::model::params::assign(net, values).unwrap();
-        let model = JointModel::new(net, 0.5);
-        let (height, width) = (530, 40);
-        let values: Vec<f32> =
-            (0..height * width).map(|i| ((i * 37) % 255) as f32 / 127.5 - 1.0).collect();
-        let noisy = image_from_values((1, height, width), values);
-        let mut shares = Vec::new();
-        let mut watch = |p: &Progress<'_>| shares.push(p.share);
-        let found = denoise(&model, &noisy, 0.5, None, &device, &mut watch).unwrap();
-        assert_eq!(shares, [0.0, 0.5]);
-        for (found, y) in found.values().iter().zip(noisy.values()) {
-            assert!((found - 0.5 * y).abs() < 1e-6, "{found} {y}");
-        }
-    }
-}
+mod tests;

@@ -402,5 +402,6 @@ pub(super) fn check_classes(classes: usize) -> Result<(), String> {
     Ok(())
 }
 
+mod receptive_field;
 #[cfg(test)]
 mod tests;

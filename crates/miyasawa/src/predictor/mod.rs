@@ -51,6 +51,7 @@ use crate::model::Model;
 use crate::progress::Monitor;
 use burn::tensor::Device;
 use std::{
+    borrow::Cow,
     path::Path,
     sync::{Arc, Mutex},
 };
@@ -291,13 +292,48 @@ impl Predictor {
         class: Option<usize>,
         monitor: &mut (dyn Monitor + Send),
     ) -> Result<Option<Denoised>, PredictError> {
+        self.denoise_cow(Cow::Borrowed(image), noise, class, monitor)
+    }
+
+    /// As [`denoise_with`](Self::denoise_with), in the memory of the image: a large one is not
+    /// copied.
+    ///
+    /// ```
+    /// use miyasawa::prelude::*;
+    /// let model = Predictor::bundled()?;
+    /// let image = Image::filled(3, 32, 32, 0.1)?.with_noise(0.2, 1)?;
+    /// let denoised = model.denoise(&image, Noise::Level(0.2))?;
+    /// let found = model.denoise_owned(image, Noise::Level(0.2), None, &mut ())?;
+    /// assert_eq!(found, Some(denoised));
+    /// # Ok::<(), PredictError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`denoise_with`](Self::denoise_with).
+    pub fn denoise_owned(
+        &self,
+        image: Image,
+        noise: Noise,
+        class: Option<usize>,
+        monitor: &mut (dyn Monitor + Send),
+    ) -> Result<Option<Denoised>, PredictError> {
+        self.denoise_cow(Cow::Owned(image), noise, class, monitor)
+    }
+
+    fn denoise_cow(
+        &self,
+        image: Cow<'_, Image>,
+        noise: Noise,
+        class: Option<usize>,
+        monitor: &mut (dyn Monitor + Send),
+    ) -> Result<Option<Denoised>, PredictError> {
         self.require_denoiser()?;
         if let Some(class) = class {
             self.joint("denoise for a class")?;
             self.check_class(class)?;
         }
-        check_finite(image)?;
-        let sigma = self.denoising_level(image, noise)?;
+        check_finite(&image)?;
+        let (depth, sigma) = (image.depth(), self.denoising_level(&image, noise)?);
         let (model, info, device) = (&self.model, &self.info, &self.device);
         let work = || infer::denoise_any(model, info, image, sigma, class, device, monitor);
         // That the model denoises is known by now.
@@ -305,7 +341,7 @@ impl Predictor {
         if !found.values().iter().all(|v| v.is_finite()) {
             return Err(PredictError::NotFinite { sigma });
         }
-        Ok(Some(Denoised { sigma, image: found.with_depth(image.depth()) }))
+        Ok(Some(Denoised { sigma, image: found.with_depth(depth) }))
     }
 
     /// The preprocessed image: converted to the model's channels and size as in training.

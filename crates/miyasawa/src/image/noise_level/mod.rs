@@ -67,21 +67,39 @@ impl Planes<'_> {
     /// Changes of the image itself from pixel to pixel count as noise. 0 for an image without such
     /// a square.
     fn haar(&self) -> f64 {
-        // Counted first, so that a large image's squares are never held.
         let (count, kept) = self
             .diagonals()
             .fold((0, 0), |(n, kept), (_, clipped)| (n + 1, kept + usize::from(!clipped)));
         let enough = 8 * kept > count;
-        let mut sizes = Vec::with_capacity(if enough { kept } else { count });
-        let used = self.diagonals().filter(|(_, clipped)| !enough || !clipped);
-        sizes.extend(used.map(|(diagonal, _)| diagonal.abs()));
-        if sizes.is_empty() {
-            return 0.0;
-        }
-        let middle = sizes.len() / 2;
-        let (_, median, _) = sizes.select_nth_unstable_by(middle, f32::total_cmp);
-        f64::from(*median) / MEDIAN
+        let sizes = || {
+            let used = self.diagonals().filter(move |(_, clipped)| !enough || !clipped);
+            used.map(|(diagonal, _)| diagonal.abs())
+        };
+        let middle = if enough { kept } else { count } / 2;
+        f64::from(nth_smallest(sizes, middle).unwrap_or(0.0)) / MEDIAN
     }
+}
+
+/// The `n`th smallest, from 0, of numbers that are not negative and are passed over twice rather
+/// than held, as a large image has many: the order of their bits is theirs.
+fn nth_smallest<I: Iterator<Item = f32>>(numbers: impl Fn() -> I, n: usize) -> Option<f32> {
+    let mut left = n;
+    // The number in whose range of equal digits the count falls.
+    let mut digit = |digits: &mut dyn Iterator<Item = u16>| {
+        let mut counts = vec![0usize; 1 << 16];
+        digits.for_each(|digit| counts[usize::from(digit)] += 1);
+        let found = counts.iter().position(|count| {
+            let within = left < *count;
+            left -= if within { 0 } else { *count };
+            within
+        });
+        found.map(|digit| digit as u16)
+    };
+    let bits = || numbers().map(f32::to_bits);
+    let upper = digit(&mut bits().map(|bits| (bits >> 16) as u16))?;
+    let same = bits().filter(|bits| (bits >> 16) as u16 == upper);
+    let lower = digit(&mut same.map(|bits| bits as u16))?;
+    Some(f32::from_bits(u32::from(upper) << 16 | u32::from(lower)))
 }
 
 impl Image {

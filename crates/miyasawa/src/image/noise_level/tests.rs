@@ -105,3 +105,15 @@ fn large_images_have_the_level_of_their_parts() {
     let found = noisy([1, 2100, 2100], 0.1, false, slopes).noise_level();
     assert!((found / 0.1 - 1.0).abs() < 0.03, "{found}");
 }
+
+#[test]
+fn a_number_is_found_as_in_the_sorted_numbers() {
+    let noise = evaluation_noise(4, 0, 0, 1, 1001);
+    let sizes: Vec<f32> = noise.iter().map(|v| v.abs()).chain([0.0, 0.25, 0.25, 1e-30]).collect();
+    let mut sorted = sizes.clone();
+    sorted.sort_by(f32::total_cmp);
+    for n in [0, 1, 7, 500, 502, 1004] {
+        assert_eq!(nth_smallest(|| sizes.iter().copied(), n), Some(sorted[n]));
+    }
+    assert_eq!(nth_smallest(|| sizes.iter().copied(), 1005), None);
+}
