@@ -12,8 +12,9 @@ const ENTRIES: usize = 512;
 /// Share of clipped values below which an image is unchanged.
 const FEW: f64 = 0.001;
 
-/// What clipped values with noise of a level are replaced by: for clean values within the range, the
-/// mean of the clipped noisy values, which rises with them, and of the noisy values beyond the end.
+/// What clipped values with noise of a level are replaced by: for clean values within the range,
+/// the mean of the clipped noisy values, which rises with them, and of the noisy values beyond the
+/// end.
 pub(super) struct Clipping {
     means: Vec<f64>,
     beyond: Vec<f64>,
