@@ -1,6 +1,8 @@
 //! What JPEG does to an image, without writing a file.
 
 use crate::image::cosine::{SIDE, cosines, from_cosines};
+use crate::image::{Image, ImageError};
+use crate::range::{denormalise, normalise};
 
 const AREA: usize = SIDE * SIDE;
 /// The colour difference of grey.
@@ -40,6 +42,32 @@ impl Jpeg {
     /// ```
     pub fn new(quality: u8) -> Self {
         Self { quality, subsampled: false, offset: (0, 0) }
+    }
+
+    /// The image as it is read back from a JPEG file of it: with 8 bits before and after. A grey
+    /// image is compressed as grey.
+    ///
+    /// ```
+    /// use miyasawa::image::{Image, camera::Jpeg};
+    /// let image = Image::filled(3, 16, 16, 0.2)?.with_noise(0.2, 1)?;
+    /// let stored = Jpeg::new(90).apply(&image)?;
+    /// assert!(stored != image && stored.shape() == image.shape());
+    /// # Ok::<(), miyasawa::image::ImageError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// None for an image that [`Image::new`] accepts.
+    pub fn apply(&self, image: &Image) -> Result<Image, ImageError> {
+        let colour = image.to_channels(3)?;
+        let bytes = colour.values().iter().map(|value| f32::from(denormalise(*value)) / 255.0);
+        let mut planes: Vec<f32> = bytes.collect();
+        self.round_trip(&mut planes, (image.height(), image.width()));
+        // A cast saturates.
+        let values = planes.into_iter().map(|value| normalise((255.0 * value).round() as u8));
+        let shape = (3, image.height(), image.width());
+        let stored = Image::new(shape, values.collect())?.with_depth(image.depth());
+        stored.to_channels(image.channels())
     }
 
     /// Replaces an image (planes of red, green and blue with values in [0, 1]) by what is read back

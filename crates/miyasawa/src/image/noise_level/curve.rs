@@ -251,12 +251,14 @@ fn knot(index: usize, blocks: impl Iterator<Item = Sample>) -> Knot {
     let count = blocks.len() as f64;
     squares.iter_mut().flatten().for_each(|sum| *sum /= count.max(1.0));
     let next = (0..=SLOW + 1).map(|u| squares[u][SLOW + 1 - u]).sum::<f64>() / (SLOW + 2) as f64;
-    for u in 0..=SLOW {
-        for v in 0..=SLOW - u {
-            let slow = &mut squares[u][v];
-            *slow = if u + v == 0 { next } else { slow.min(SLOW_AT_MOST * next) };
+    for (u, row) in squares.iter_mut().enumerate() {
+        for (v, value) in row.iter_mut().enumerate() {
+            if u + v <= SLOW {
+                *value = value.min(SLOW_AT_MOST * next);
+            }
         }
     }
+    // Of the mean nothing is known.
     squares[0][0] = 0.5 * (squares[0][1] + squares[1][0]);
     let variance = squares.iter().flatten().skip(1).sum::<f64>() / 63.0;
     Knot { index, squares, count, variance }
