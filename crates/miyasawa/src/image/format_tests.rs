@@ -154,7 +154,8 @@ fn jpeg_xl_is_read() {
     assert_eq!(exif.main.iter().find(|tag| tag.id == 271).unwrap().data, b"TestCam\0");
     assert!(back.metadata().xmp.is_some());
     let lossy = Image::decode(include_bytes!("../../tests/images/lossy.jxl")).unwrap();
-    assert!(near(&lossy, &expected, 0.2), "{:?}", lossy.values());
+    let errors = lossy.values().iter().zip(expected.values()).map(|(a, b)| (a - b).abs());
+    assert!(errors.sum::<f32>() / 324.0 < 0.06, "{:?}", lossy.values());
     let grey = Image::decode(include_bytes!("../../tests/images/grey.jxl")).unwrap();
     assert_eq!(grey.shape(), (1, 9, 12));
     let alpha = read(include_bytes!("../../tests/images/alpha.jxl")).page(0).unwrap();
@@ -163,6 +164,11 @@ fn jpeg_xl_is_read() {
     let bytes = include_bytes!("../../tests/images/colour.jxl");
     for length in 0..bytes.len() - 1 {
         assert!(ImageFile::read("cut", &bytes[..length]).is_err(), "{length}");
+    }
+    for at in 0..bytes.len() {
+        let mut bytes = bytes.to_vec();
+        bytes[at] ^= 0xff;
+        let _ = ImageFile::read("flipped", &bytes[..]).and_then(|file| file.page(0));
     }
     assert_eq!(decode(bytes).unwrap().into_bytes().len(), 324);
 }

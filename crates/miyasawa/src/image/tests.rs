@@ -172,12 +172,13 @@ fn files_that_are_not_images_are_named() {
         })),
         ImageFormat::Jpeg,
     );
-    assert!(message(b"just text").contains(
-        "expected a PNG, JPEG, WebP, TIFF, BMP or GIF image, found bytes that begin with 6a757374"
-    ));
+    let expected =
+        format!("expected a {} image, found bytes that begin with 6a757374", kind::FORMAT_NAMES);
+    assert!(message(b"just text").contains(&expected));
     assert!(message(b"").contains("an empty file"));
     assert!(message(b"GIF89a....").contains("expected an intact GIF image"));
-    assert!(message(b"qoif....").contains("format 'qoi'"));
+    assert!(message(b"qoif....").contains("QOI image"));
+    assert!(message(b"farbfeld").contains("format 'ff'"));
     assert!(message(&jpeg[..jpeg.len() / 2]).contains("truncated"));
     assert!(message(&good[..good.len() / 2]).contains("expected an intact PNG image"));
     let missing = PathBuf::from("no/such/image.png");
