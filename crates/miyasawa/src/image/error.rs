@@ -45,7 +45,10 @@ pub enum ImageError {
         path: PathBuf,
     },
     /// The format to write needs a feature that this build lacks.
-    #[error("{}: this build writes no {format}: build with the feature `{feature}`", path.display())]
+    #[error(
+        "{}: this build writes no {format}: build with the feature `{feature}`",
+        path.display()
+    )]
     NotBuilt {
         /// The file that was to be written.
         path: PathBuf,

@@ -1,9 +1,9 @@
 //! Linear light: values in proportion to the light, as OpenEXR holds them and some profiles say.
 //!
-//! Networks are trained on display values, which are about a square root of the light. Linear values
-//! are therefore converted before a network sees them, by the curve of sRGB (IEC 61966-2-1) up to
-//! white and by the logarithm that continues its slope above white, divided by the curve's value at
-//! the largest value of the file; what is written is converted back.
+//! Networks are trained on display values, which are about a square root of the light. Linear
+//! values are therefore converted before a network sees them, by the curve of sRGB (IEC 61966-2-1)
+//! up to white and by the logarithm that continues its slope above white, divided by the curve's
+//! value at the largest value of the file; what is written is converted back.
 
 use super::Image;
 use super::metadata::Metadata;

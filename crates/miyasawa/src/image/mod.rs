@@ -3,9 +3,9 @@
 //! An [`Image`] holds values in [-1, 1] as the networks see them. `Grid` (feature `report`) lays
 //! images out in rows and columns with captions.
 //!
-//! PNG and JPEG are always read and written; WebP, TIFF, BMP, QOI and PNM, and GIF to read, need the
-//! feature `codecs`, OpenEXR `openexr`, and JPEG XL, to read, `jpeg-xl`. A build without them returns
-//! [`DecodeError::NotBuilt`] or [`ImageError::NotBuilt`].
+//! PNG and JPEG are always read and written; WebP, TIFF, BMP, QOI and PNM, and GIF to read, need
+//! the feature `codecs`, OpenEXR `openexr`, and JPEG XL, to read, `jpeg-xl`. A build without them
+//! returns [`DecodeError::NotBuilt`] or [`ImageError::NotBuilt`].
 //!
 //! ```
 //! use miyasawa::image::{Image, grid};
