@@ -42,7 +42,7 @@ pub struct ImageFile {
 /// Where pages come from.
 pub(super) enum Store {
     Still,
-    Tiff(TiffFile),
+    Tiff(Box<TiffFile>),
     #[cfg(feature = "codecs")]
     Frames(Frames),
     #[cfg(feature = "jpeg-xl")]
@@ -91,7 +91,7 @@ impl ImageFile {
             Input::Tiff => {
                 let mut tiff = TiffFile::open(Arc::clone(&bytes))?;
                 notes = tiff.take_notes();
-                Store::Tiff(tiff)
+                Store::Tiff(Box::new(tiff))
             }
             #[cfg(feature = "jpeg-xl")]
             Input::Jxl => {
@@ -202,8 +202,9 @@ impl ImageFile {
     fn decode(&self, page: usize) -> Result<Page, DecodeError> {
         let mut extra = super::page::Extra::default();
         // Black and white in units of white, where values lie beyond these.
+        #[cfg_attr(not(feature = "codecs"), allow(unused_mut))]
         let mut range = (0.0, 1.0);
-        let mut by_format = false;
+        let by_format = self.input == Input::Exr;
         let (raster, mut metadata) = match &self.store {
             Store::Tiff(tiff) => {
                 let raster = tiff.raster(page)?;
@@ -229,7 +230,7 @@ impl ImageFile {
             #[cfg(feature = "openexr")]
             Store::Exr(file) => {
                 let (raster, found) = file.raster();
-                (range, by_format) = (found, true);
+                range = found;
                 extra.exr = Some(file.kept());
                 extra.scale = Some(super::Scale::float(found));
                 (raster, Metadata::default())

@@ -5,8 +5,7 @@
 //!
 //! PNG and JPEG are always read and written; WebP, TIFF, BMP, QOI and PNM, and GIF to read, need
 //! the feature `codecs`, OpenEXR `openexr`, and JPEG XL, to read, `jpeg-xl`. A build without them
-//! returns
-//! [`DecodeError::NotBuilt`] or [`ImageError::NotBuilt`].
+//! returns [`DecodeError::NotBuilt`] or [`ImageError::NotBuilt`].
 //!
 //! ```
 //! use miyasawa::image::{Image, grid};

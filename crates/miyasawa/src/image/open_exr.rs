@@ -223,7 +223,7 @@ pub(super) fn encode(
         }
     };
     let mut bytes = Cursor::new(Vec::new());
-    image.write().to_buffered(&mut bytes).map_err(|e| one_line(e))?;
+    image.write().to_buffered(&mut bytes).map_err(one_line)?;
     Ok(bytes.into_inner())
 }
 

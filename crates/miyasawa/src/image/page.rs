@@ -213,6 +213,7 @@ impl Page {
         (image, metadata)
     }
 
+    #[cfg(feature = "openexr")]
     pub(super) fn light(&self) -> Option<Light> {
         self.light
     }
