@@ -236,7 +236,7 @@ fn circles<T: Ord + Clone>(graph: &BTreeMap<T, BTreeSet<T>>) -> Vec<BTreeSet<T>>
 }
 
 fn crates() -> [Source; 4] {
-    ["miyasawa-shapes", "miyasawa-kernels", "miyasawa", "miyasawa-cli"]
+    ["miyasawa-kernels", "miyasawa", "miyasawa-cli", "miyasawa-shapes"]
         .map(|name| Source::read(&root(name)))
 }
 

@@ -4,80 +4,17 @@ use image::codecs::jpeg::{JpegEncoder, PixelDensity, PixelDensityUnit};
 use image::{ExtendedColorType, ImageEncoder};
 use png::chunk::ChunkType;
 
+use super::encodable::{Encodable, sixteen_bits};
 use super::kind::Format;
-use super::metadata::{Metadata, Unit, segments, xmp_chunk, xmp_segment};
-use super::raster::Opacity;
+use super::metadata::{Unit, segments, xmp_chunk, xmp_segment};
 use super::tags::Tags;
 #[cfg(feature = "codecs")]
 use super::tiff_write::TiffPages;
-use super::{Depth, Image, MAX_PIXELS, Scale, file::sixteen_bits, metadata::MOST_IN_JPEG};
-use crate::range::denormalise;
+use super::{Depth, Image, MAX_PIXELS, metadata::MOST_IN_JPEG};
 
 /// Quality of JPEG files written, of 100, unless the file that was read had one: high, because
 /// images are compared by eye.
 const JPEG_QUALITY: u8 = 95;
-
-/// The content to be stored.
-pub(super) struct Encodable<'c> {
-    pub image: &'c Image,
-    /// Opacity in [0, 1], and how it applies to the colours.
-    pub alpha: Option<(&'c [f32], Opacity)>,
-    /// For TIFF.
-    #[cfg_attr(not(feature = "codecs"), allow(dead_code))]
-    pub scale: Option<Scale>,
-    pub metadata: &'c Metadata,
-    /// The descriptive tags of the metadata, for TIFF.
-    #[cfg_attr(not(feature = "codecs"), allow(dead_code))]
-    pub tags: Tags,
-}
-
-impl Encodable<'_> {
-    /// (width, height).
-    pub fn size(&self) -> Result<(u32, u32), std::num::TryFromIntError> {
-        Ok((u32::try_from(self.image.width())?, u32::try_from(self.image.height())?))
-    }
-
-    /// The bits of a sample in formats that hold more than 8.
-    #[cfg(feature = "codecs")]
-    pub fn wide_depth(&self) -> Depth {
-        self.image.depth()
-    }
-
-    /// Samples in rows of pixels, alpha after the colours.
-    pub fn interleaved<T>(&self, value: impl Fn(f32) -> T, alpha: impl Fn(f32) -> T) -> Vec<T> {
-        let (channels, height, width) = self.image.shape();
-        let (plane, values) = (height * width, self.image.values());
-        let mut samples =
-            Vec::with_capacity(plane * (channels + usize::from(self.alpha.is_some())));
-        for at in 0..plane {
-            samples.extend(values[at..].iter().step_by(plane).map(|&v| value(v)));
-            samples.extend(self.alpha.map(|(opacity, _)| alpha(opacity[at])));
-        }
-        samples
-    }
-
-    fn eight(&self) -> Vec<u8> {
-        self.interleaved(denormalise, |a| (a * 255.0).round() as u8)
-    }
-
-    /// The image without alpha, laid over white, for formats that have none.
-    fn opaque(&self) -> Option<Image> {
-        let (opacity, kind) = self.alpha?;
-        Some(over_white(self.image, opacity, kind))
-    }
-}
-
-/// An image laid over white.
-pub(super) fn over_white(image: &Image, opacity: &[f32], kind: Opacity) -> Image {
-    let laid = |(value, alpha): (&f32, &f32)| match kind {
-        // White is 1.
-        Opacity::Straight => (value - 1.0) * alpha + 1.0,
-        Opacity::Premultiplied => value + 2.0 * (1.0 - alpha),
-    };
-    let values =
-        image.values().chunks(opacity.len()).flat_map(|plane| plane.iter().zip(opacity).map(laid));
-    Image { values: values.collect(), ..*image }
-}
 
 /// Encodes a file of one image.
 pub(super) fn encode(format: Format, content: &Encodable<'_>) -> Result<Vec<u8>, String> {

@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
-use super::encode::{Encodable, encode};
-use super::kind::{Format, feature};
+use super::encodable::Encodable;
+use super::encode::encode;
+use super::kind::{Format, check_built};
 use super::metadata::Metadata;
 use super::tags::Tags;
 use super::{Image, ImageError, ImageFile};
@@ -156,21 +157,4 @@ fn format_of(path: &Path) -> Result<Format, ImageError> {
     let format = found.ok_or_else(|| ImageError::Extension { path: path.to_owned() })?;
     check_built(path, format)?;
     Ok(format)
-}
-
-/// Checks that this build writes a format.
-pub(super) fn check_built(path: &Path, format: Format) -> Result<(), ImageError> {
-    if format.is_built() {
-        return Ok(());
-    }
-    Err(ImageError::NotBuilt {
-        path: path.to_owned(),
-        format: format.name(),
-        feature: feature(format),
-    })
-}
-
-/// A value, clipped to [-1, 1], as 16 bits.
-pub(super) fn sixteen_bits(value: f32) -> u16 {
-    (value * 32767.5 + 32767.5).round() as u16
 }

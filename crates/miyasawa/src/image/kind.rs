@@ -4,6 +4,7 @@ use std::path::Path;
 
 use image::ImageFormat;
 
+use super::ImageError;
 use super::decode::DecodeError;
 use super::refused::other_format;
 
@@ -276,6 +277,18 @@ pub(super) fn is_tiff(bytes: &[u8]) -> bool {
     [&b"II\x2a\0"[..], b"MM\0\x2a", b"II\x2b\0", b"MM\0\x2b"]
         .iter()
         .any(|magic| bytes.starts_with(magic))
+}
+
+/// Checks that this build writes a format.
+pub(super) fn check_built(path: &Path, format: Format) -> Result<(), ImageError> {
+    if format.is_built() {
+        return Ok(());
+    }
+    Err(ImageError::NotBuilt {
+        path: path.to_owned(),
+        format: format.name(),
+        feature: feature(format),
+    })
 }
 
 #[cfg(test)]

@@ -27,6 +27,7 @@ mod cosine;
 mod decode;
 #[cfg(feature = "data")]
 mod decoded;
+mod encodable;
 mod encode;
 mod error;
 mod file;

@@ -12,7 +12,7 @@ use half::f16;
 
 use super::Depth;
 use super::decode::{DecodeError, MAX_PIXELS, check_size, one_line};
-use super::encode::Encodable;
+use super::encodable::Encodable;
 #[cfg(feature = "data")]
 use super::light::display;
 use super::raster::{Opacity, Raster, Samples};

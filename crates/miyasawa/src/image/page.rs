@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::encode::over_white;
+use super::encodable::over_white;
 use super::kind::{Format, holds_profile};
 use super::light::{Light, Origin};
 use super::metadata::Metadata;

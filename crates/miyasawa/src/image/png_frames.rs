@@ -6,7 +6,8 @@ use std::rc::Rc;
 
 use png::{BlendOp, DisposeOp, EncodingError};
 
-use super::encode::{Encodable, png_header, png_samples};
+use super::encodable::Encodable;
+use super::encode::{png_header, png_samples};
 use super::frames::{Animation, Delay, png_delay};
 
 /// The bytes of a file that is being written, shared with the encoder.

@@ -14,8 +14,7 @@ use tiff::tags::{ExtraSamples, PhotometricInterpretation, ResolutionUnit, Sample
 use tiff::{Directory, TiffError, TiffResult};
 
 use super::Depth;
-use super::encode::Encodable;
-use super::file::sixteen_bits;
+use super::encodable::{Encodable, sixteen_bits};
 use super::metadata::Unit;
 use super::numbers::Wide;
 use super::raster::Opacity;

@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
-use super::encode::{Encodable, encode};
-use super::file::check_built;
+use super::encodable::Encodable;
+use super::encode::encode;
 #[cfg(feature = "codecs")]
 use super::frames::{Animation, WebPFrames};
-use super::kind::Format;
+use super::kind::{Format, check_built};
 #[cfg(feature = "codecs")]
 use super::png_frames::PngFrames;
 #[cfg(feature = "codecs")]

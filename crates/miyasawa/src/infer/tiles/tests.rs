@@ -1,7 +1,7 @@
 use super::super::{denoise::corrected, denoise_any, large};
 use super::*;
 use crate::checkpoint::ModelInfo;
-use crate::model::{Architecture, DnCnnConfig, GradResNetConfig, JointModel, Norm};
+use crate::model::{Architecture, GradResNetConfig, JointModel, Norm, UNetConfig};
 use crate::ops::Operands;
 use crate::random::evaluation_noise;
 use crate::{bundled, metrics};
@@ -108,17 +108,19 @@ fn rms(a: &Image, b: &Image) -> f64 {
 #[test]
 fn tiles_of_a_small_receptive_field_are_exact_on_any_number_of_threads() {
     let device = Device::flex();
-    let (bias_free, conditioned, operands) = (true, false, Operands::F32);
-    let dncnn = DnCnnConfig { channels: 1, width: 8, depth: 15, bias_free, conditioned, operands };
-    for network in [Architecture::DnCnn(dncnn), joint(vec![1, 1], 1)] {
+    let (bias_free, conditioned, operands) = (false, true, Operands::F32);
+    let blocks = vec![1, 1];
+    let unet = UNetConfig { channels: 1, width: 8, blocks, bias_free, conditioned, operands };
+    for network in [Architecture::UNet(unet), joint(vec![1, 1], 1)] {
         let radius = network.receptive_field().unwrap();
         assert!(2 * radius < OVERLAP, "{network}: {radius}");
-        let (model, info) = (network.init(&device, 4, 0.5), info(network));
+        let (model, info) = (network.init(&device, 4, 0.5), info(network.clone()));
         let (_, noisy) = half_flat((1, 544, 320), 0.2);
         let query = Query { denoise: true, ..Query::default() };
         let whole = model.predict(&to_tensor(&noisy, &device), &sigma_tensor(0.2, &device), &query);
         let whole = corrected(&noisy, &to_image(whole.denoised.unwrap()), 1.0, 0.2);
-        assert!(rms(&whole, &noisy) > 0.01);
+        let correction = rms(&whole, &noisy);
+        assert!(correction > 1e-3, "{network}: {correction}");
         let results = [1, 2, 3].map(|threads| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             pool.install(|| {
@@ -176,7 +178,7 @@ fn borders_of_tiles_are_invisible_on_half_flat_images() {
         let kept = rms(&tiled, &clean);
         println!("error {error:.5}, in tiles {kept:.5}, between {between:.5}");
         assert!(border <= before.max(after));
-        assert!(kept < 1.01 * error && between < 0.2 * error);
+        assert!(kept < 1.02 * error && between < 0.2 * error, "{kept} {error} {between}");
     }
 }
 
