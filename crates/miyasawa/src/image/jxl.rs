@@ -27,7 +27,7 @@ impl JxlFile {
             .map_err(damaged)?;
         check_size("JPEG XL", (image.width(), image.height()))?;
         if image.num_loaded_keyframes() == 0 || !image.is_loading_done() {
-            return Err(damaged("one that is truncated"));
+            return Err(damaged("a JPEG XL file that is truncated"));
         }
         if image.pixel_format().has_black() {
             let found = "colours of CMYK: convert it to RGB first".to_owned();
