@@ -213,7 +213,9 @@ mod tests {
                 let mut taken = Vec::new();
                 let slow = |i: usize| {
                     // Every third is late.
-                    std::thread::sleep(std::time::Duration::from_millis(2 * u64::from(i % 3 == 0)));
+                    std::thread::sleep(std::time::Duration::from_millis(
+                        2 * u64::from(i.is_multiple_of(3)),
+                    ));
                     (i, rayon::current_num_threads())
                 };
                 pool.install(|| {

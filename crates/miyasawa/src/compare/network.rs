@@ -122,8 +122,11 @@ impl Network for Configured {
     }
 }
 
+/// Makes a network with random parameters by a seed.
+type NetworkInit<N> = dyn Fn(&Device, u64) -> N + Send + Sync;
+
 /// A network of the caller's own.
-pub(super) struct Own<N>(pub Arc<dyn Fn(&Device, u64) -> N + Send + Sync>);
+pub(super) struct Own<N>(pub Arc<NetworkInit<N>>);
 
 impl<N: EnergyNetwork + Sync + 'static> Network for Own<N> {
     fn settings(&self, mut settings: TrainConfig, device: &Device) -> TrainConfig {

@@ -56,7 +56,7 @@ pub(crate) use open::fuzzing;
 pub use open::gallery::TestSet;
 pub use open::opened::Images;
 pub use open::source::DataSource;
-pub use open::summary::{Description, Summary};
+pub use open::summary::{Description, PartSummary, Summary};
 pub use open::write_shards::Converted;
 pub use options::{OpenOptions, Streaming};
 pub use part::Part;

@@ -191,8 +191,8 @@ mod openexr {
         let depth = FlatSamples::F32((0..24).map(|i| 1000.0 + i as f32).collect());
         let channels = [("R", colour(4.0)), ("G", colour(1.0)), ("B", colour(0.2)), ("Z", depth)];
         let channels = channels.map(|(name, samples)| AnyChannel::new(name, samples));
-        let mut attributes = LayerAttributes::default();
-        attributes.comments = Some("of a camera".into());
+        let comments = Some("of a camera".into());
+        let attributes = LayerAttributes { comments, ..LayerAttributes::default() };
         let list = AnyChannels::sort(channels.into_iter().collect());
         let layer = Layer::new((6, 4), attributes, Encoding::SMALL_LOSSLESS, list);
         let mut window = ImageAttributes::with_size((6, 4));
@@ -223,7 +223,7 @@ mod openexr {
         let (before, after) = (&image.layer_data[0], &same.layer_data[0]);
         assert_eq!(after.attributes, before.attributes);
         let exposure = after.attributes.other.iter().chain(&same.attributes.other);
-        assert!(exposure.into_iter().any(|(name, _)| name.to_string() == "exposure"));
+        assert!(exposure.into_iter().any(|(name, _)| name == "exposure"));
         assert_eq!(after.encoding, before.encoding);
         // To the last bit: half precision is coarser than the curve.
         assert_eq!(after.channel_data, before.channel_data);

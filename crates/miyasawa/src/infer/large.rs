@@ -42,11 +42,13 @@ pub(super) fn denoise(
     let (shape, depth) = (noisy.shape(), noisy.depth());
     let (channels, height, width) = shape;
     let is_grey = channels == 3 && noisy.is_grey();
-    let pieces: Vec<Range<usize>> = match (is_grey, channels > info.data.channels) {
-        (true, _) => vec![0..1],
-        (false, true) => (0..channels).map(|c| c..c + 1).collect(),
-        (false, false) => vec![0..channels],
+    // How many pieces, and the channels of each.
+    let (count, of_each) = match (is_grey, channels > info.data.channels) {
+        (true, _) => (1, 1),
+        (false, true) => (channels, 1),
+        (false, false) => (1, channels),
     };
+    let pieces: Vec<Range<usize>> = (0..count).map(|c| c..c + of_each).collect();
     let (source, mut values) = Source::new(noisy);
     let held = source.bytes() + size_of_val(&values[..]);
     let at_once = MEMORY.saturating_sub(held) / tile_bytes(&info.network).max(1);

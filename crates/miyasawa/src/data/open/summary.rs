@@ -137,6 +137,9 @@ impl StatsSum {
     }
 }
 
+/// A part, where the set has parts, and what was measured of it.
+pub type PartSummary = (Option<Part>, Summary);
+
 impl DataSource {
     /// Lists the parts of the data set; one without a name if it has none.
     ///
@@ -190,7 +193,7 @@ impl Description {
         &self,
         limit: Option<usize>,
         monitor: &mut dyn Monitor,
-    ) -> Result<Option<Vec<(Option<Part>, Summary)>>, DataError> {
+    ) -> Result<Option<Vec<PartSummary>>, DataError> {
         let chosen = |content: &SetContent| spread(content.len(), limit.unwrap_or(usize::MAX));
         let total: usize = self.parts.iter().map(|(_, content)| chosen(content).len()).sum();
         let (mut done, mut summaries) = (0, Vec::new());

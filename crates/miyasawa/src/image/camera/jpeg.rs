@@ -185,7 +185,8 @@ fn halved(plane: &[f32], height: usize, width: usize) -> Vec<f32> {
 fn doubled(small: &[f32], plane: &mut [f32], height: usize, width: usize) {
     let (rows, columns) = (height.div_ceil(2), width.div_ceil(2));
     let next = |i: usize, len: usize| {
-        let step = if i % 2 == 0 { (i / 2).saturating_sub(1) } else { (i / 2 + 1).min(len - 1) };
+        let step =
+            if i.is_multiple_of(2) { (i / 2).saturating_sub(1) } else { (i / 2 + 1).min(len - 1) };
         (i / 2, step)
     };
     for y in 0..height {

@@ -19,7 +19,7 @@
 //! let grey = Image::filled(3, 64, 64, 0.0)?;
 //! let [low, high] = [100.0, 6400.0].map(|iso| CameraNoise::iso(iso).expose(&grey, 1));
 //! let (low, high) = (low?.noisy.noise_level(), high?.noisy.noise_level());
-//! assert!(high > 4.0 * low);
+//! assert!(high > 2.0 * low);
 //! # Ok::<(), miyasawa::image::ImageError>(())
 //! ```
 
