@@ -1,9 +1,11 @@
 //! What is written of an image, whatever the format.
 
+#[cfg(feature = "codecs")]
+use super::Depth;
 use super::metadata::Metadata;
 use super::raster::Opacity;
 use super::tags::Tags;
-use super::{Depth, Image, Scale};
+use super::{Image, Scale};
 use crate::range::denormalise;
 
 /// The content to be stored.

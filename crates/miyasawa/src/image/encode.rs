@@ -4,13 +4,15 @@ use image::codecs::jpeg::{JpegEncoder, PixelDensity, PixelDensityUnit};
 use image::{ExtendedColorType, ImageEncoder};
 use png::chunk::ChunkType;
 
+#[cfg(feature = "codecs")]
+use super::Image;
 use super::encodable::{Encodable, sixteen_bits};
 use super::kind::Format;
 use super::metadata::{Unit, segments, xmp_chunk, xmp_segment};
 use super::tags::Tags;
 #[cfg(feature = "codecs")]
 use super::tiff_write::TiffPages;
-use super::{Depth, Image, MAX_PIXELS, metadata::MOST_IN_JPEG};
+use super::{Depth, MAX_PIXELS, metadata::MOST_IN_JPEG};
 
 /// Quality of JPEG files written, of 100, unless the file that was read had one: high, because
 /// images are compared by eye.

@@ -110,10 +110,10 @@ impl ImageFile {
             _ => {
                 open(&bytes, input)?;
                 #[cfg(feature = "codecs")]
-                let store = Frames::open(&bytes, input)?.map(Store::Frames);
+                let store = Frames::open(&bytes, input)?.map_or(Store::Still, Store::Frames);
                 #[cfg(not(feature = "codecs"))]
-                let store = None;
-                store.unwrap_or(Store::Still)
+                let store = Store::Still;
+                store
             }
         };
         Ok(Self { path, bytes, input, store, notes, linear: None })
