@@ -15,14 +15,6 @@ import zlib
 
 HERE = pathlib.Path(__file__).resolve().parent.parent
 WRITTEN = HERE / "crates/miyasawa-cli/tests/written_by_0_1"
-COMPARE = """budget.images = 32
-base.data = { train = "digits", limit = 64 }
-base.network = { width = 8, blocks = [1] }
-base.schedule.batch = 32
-eval = { sigmas = [0.1], limit = 8 }
-attack = { count = 2, steps = 1 }
-models = [{ name = "joint" }]
-"""
 
 
 def png(path: pathlib.Path, side: int) -> None:
@@ -54,7 +46,7 @@ def main() -> None:
     documents = {}
     with tempfile.TemporaryDirectory() as folder:
         png(pathlib.Path(folder) / "a.png", 12)
-        (pathlib.Path(folder) / "c.toml").write_text(COMPARE)
+        (pathlib.Path(folder) / "c.toml").write_bytes((WRITTEN / "c.toml").read_bytes())
         for call in (WRITTEN / "calls.txt").read_text().splitlines():
             args = call.replace("MODEL", str(WRITTEN / "run/model.safetensors")).split()
             done = subprocess.run([program, *args], cwd=folder, capture_output=True, text=True)

@@ -76,15 +76,7 @@ fn every_document_has_the_fields_that_it_had() {
     let dir = tempfile::tempdir().unwrap();
     let ramp = |x: u32, y: u32| image::Luma([(8 * (x + y)) as u8]);
     image::GrayImage::from_fn(12, 12, ramp).save(dir.path().join("a.png")).unwrap();
-    let compare = r#"budget.images = 32
-base.data = { train = "digits", limit = 64 }
-base.network = { width = 8, blocks = [1] }
-base.schedule.batch = 32
-eval = { sigmas = [0.1], limit = 8 }
-attack = { count = 2, steps = 1 }
-models = [{ name = "joint" }]
-"#;
-    fs::write(dir.path().join("c.toml"), compare).unwrap();
+    fs::copy(written("c.toml"), dir.path().join("c.toml")).unwrap();
     let old = fs::read_to_string(written("fields.json")).unwrap();
     let old: BTreeMap<String, BTreeSet<String>> = serde_json::from_str(&old).unwrap();
     let model = text(&written("run/model.safetensors"));

@@ -33,6 +33,29 @@ pub fn from_unit(value: f32) -> f32 {
     2.0 * value - 1.0
 }
 
+/// Maps a 16-bit sample to [-1, 1].
+///
+/// ```
+/// use miyasawa::range::{denormalise_16, normalise_16};
+/// assert_eq!((normalise_16(0), normalise_16(65_535)), (-1.0, 1.0));
+/// assert_eq!([-9.0, -1.0, 1.0].map(denormalise_16), [0, 0, 65_535]);
+/// ```
+#[inline]
+pub fn normalise_16(value: u16) -> f32 {
+    f32::from(value) / 32767.5 - 1.0
+}
+
+/// Maps a value, clipped to [-1, 1], to the nearest 16-bit sample.
+///
+/// ```
+/// use miyasawa::range::{denormalise_16, normalise_16};
+/// assert!((0..=u16::MAX).all(|value| denormalise_16(normalise_16(value)) == value));
+/// ```
+#[inline]
+pub fn denormalise_16(value: f32) -> u16 {
+    (value * 32767.5 + 32767.5).round() as u16
+}
+
 /// The luma of a colour (ITU-R BT.601).
 ///
 /// ```

@@ -187,7 +187,8 @@ impl<'c> Compare<'c> {
         N: EnergyNetwork + Sync + 'static,
         F: Fn(&Device, u64) -> N + Send + Sync + 'static,
     {
-        self.networks.insert(name.to_owned(), Box::new(Own(Arc::new(network))));
+        let own = Own::new(Arc::new(network), self.device);
+        self.networks.insert(name.to_owned(), Box::new(own));
         self
     }
 
@@ -203,7 +204,7 @@ impl<'c> Compare<'c> {
         steps: u64,
     ) -> Result<TrainConfig, ExperimentError> {
         let settings = self.config.train_config(entry, seed, steps)?;
-        Ok(self.network_of(entry).settings(settings, self.device))
+        Ok(self.network_of(entry).settings(settings))
     }
 
     /// Trains and measures the chosen models, and writes the report if all are chosen. `observe`

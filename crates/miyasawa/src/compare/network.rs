@@ -79,7 +79,7 @@ impl<M: Learner> Training for Trainer<M> {
 /// How the model of an entry is made, trained and read back.
 pub(super) trait Network {
     /// The entry's settings, completed by what the network fixes.
-    fn settings(&self, settings: TrainConfig, device: &Device) -> TrainConfig;
+    fn settings(&self, settings: TrainConfig) -> TrainConfig;
 
     fn trainer(
         &self,
@@ -100,7 +100,7 @@ pub(super) trait Network {
 pub(super) struct Configured;
 
 impl Network for Configured {
-    fn settings(&self, settings: TrainConfig, _device: &Device) -> TrainConfig {
+    fn settings(&self, settings: TrainConfig) -> TrainConfig {
         settings
     }
 
@@ -126,12 +126,23 @@ impl Network for Configured {
 type NetworkInit<N> = dyn Fn(&Device, u64) -> N + Send + Sync;
 
 /// A network of the caller's own.
-pub(super) struct Own<N>(pub Arc<NetworkInit<N>>);
+pub(super) struct Own<N> {
+    init: Arc<NetworkInit<N>>,
+    blind: bool,
+}
+
+impl<N: EnergyNetwork> Own<N> {
+    /// Makes a network once, to see whether it is blind to the noise level.
+    pub fn new(init: Arc<NetworkInit<N>>, device: &Device) -> Self {
+        let blind = init(device, 0).is_blind();
+        Self { init, blind }
+    }
+}
 
 impl<N: EnergyNetwork + Sync + 'static> Network for Own<N> {
-    fn settings(&self, mut settings: TrainConfig, device: &Device) -> TrainConfig {
+    fn settings(&self, mut settings: TrainConfig) -> TrainConfig {
         settings.network.kind = Kind::Custom;
-        settings.network.blind = self.0(device, settings.seed).is_blind();
+        settings.network.blind = self.blind;
         settings
     }
 
@@ -140,7 +151,7 @@ impl<N: EnergyNetwork + Sync + 'static> Network for Own<N> {
         settings: TrainConfig,
         device: &Device,
     ) -> Result<Box<dyn Training>, TrainError> {
-        let network = self.0.clone();
+        let network = self.init.clone();
         let builder = Trainer::builder().network(move |device, seed| network(device, seed));
         Ok(Box::new(builder.config(settings).device(device).build()?))
     }
@@ -151,7 +162,7 @@ impl<N: EnergyNetwork + Sync + 'static> Network for Own<N> {
         device: &Device,
         path: &Path,
     ) -> Result<Box<dyn Measured>, CheckpointError> {
-        let model = JointModel::new(self.0(device, 0), checkpoint.info.data.std);
+        let model = JointModel::new((self.init)(device, 0), checkpoint.info.data.std);
         let model = params::assign(model, checkpoint.params.clone());
         let error = |source| CheckpointError::Params { path: path.to_owned(), source };
         Ok(Box::new(model.map_err(error)?))

@@ -45,37 +45,49 @@ impl Predictor {
         options: &ImageEvalOptions,
         monitor: &mut dyn Monitor,
     ) -> Result<Option<Vec<EvalRow>>, PredictError> {
-        let count = options.limit.unwrap_or(usize::MAX).min(images.len());
-        let mut levels: Vec<LevelMeters> =
-            options.sigmas.iter().map(|_| LevelMeters::default()).collect();
-        for k in 0..count {
-            // Evenly spaced, as `Dataset::subset` chooses.
-            let clean = &images[k * images.len() / count];
-            for (level, (meters, &sigma)) in levels.iter_mut().zip(&options.sigmas).enumerate() {
-                if monitor.stop() {
-                    return Ok(None);
-                }
-                let noisy = with_noise(clean, sigma, [options.seed, level as u64, k as u64])?;
-                let noisy = if options.stored { stored(&noisy)? } else { noisy };
-                let noise = if options.estimated { Noise::Estimate } else { Noise::Level(sigma) };
-                let found = self.denoise(&noisy, noise)?;
-                meters.noisy.add(noisy.values(), clean.values(), clean.shape());
-                let meter = meters.marginal.get_or_insert_default();
-                meter.add(found.image().values(), clean.values(), clean.shape());
-                let done = (k * options.sigmas.len() + level + 1) as f64;
-                let share = done / (count * options.sigmas.len()) as f64;
-                monitor.progress(&Progress::new(TASK, share));
-            }
-        }
-        let rows = options.sigmas.iter().zip(levels).map(|(sigma, meters)| meters.row(*sigma));
-        Ok(Some(rows.collect()))
+        let settings = (&options.sigmas[..], options.limit, options.seed);
+        measure(images, settings, monitor, |noisy, sigma| {
+            let noisy = if options.stored { stored(&noisy)? } else { noisy };
+            let noise = if options.estimated { Noise::Estimate } else { Noise::Level(sigma) };
+            let denoised = self.denoise(&noisy, noise)?.into_image();
+            Ok((noisy, Some(denoised)))
+        })
     }
 }
 
-fn with_noise(clean: &Image, sigma: f64, [seed, level, k]: [u64; 3]) -> Result<Image, ImageError> {
-    let noise = evaluation_noise(seed, level, k as usize, 1, clean.values().len());
-    let noisy = clean.values().iter().zip(noise).map(|(x, n)| x + sigma as f32 * n).collect();
-    Image::new(clean.shape(), noisy)
+/// Measures a denoiser on images, evenly spaced, at noise levels, with a seed: a row for every
+/// level. `denoise` gets a noisy image and its level, and returns the noisy image that is measured
+/// beside the denoised one.
+pub(super) fn measure<E>(
+    images: &[Image],
+    (sigmas, limit, seed): (&[f64], Option<usize>, u64),
+    monitor: &mut dyn Monitor,
+    mut denoise: impl FnMut(Image, f64) -> Result<(Image, Option<Image>), E>,
+) -> Result<Option<Vec<EvalRow>>, E> {
+    let count = limit.unwrap_or(usize::MAX).min(images.len());
+    let mut levels: Vec<LevelMeters> = sigmas.iter().map(|_| LevelMeters::default()).collect();
+    for k in 0..count {
+        // Evenly spaced, as `Dataset::subset` chooses.
+        let clean = &images[k * images.len() / count];
+        for (level, (meters, &sigma)) in levels.iter_mut().zip(sigmas).enumerate() {
+            let noise = evaluation_noise(seed, level as u64, k, 1, clean.values().len());
+            let noisy =
+                clean.values().iter().zip(noise).map(|(x, n)| x + sigma as f32 * n).collect();
+            let noisy = Image::new(clean.shape(), noisy).expect("the shape of the clean image");
+            let (noisy, denoised) = denoise(noisy, sigma)?;
+            meters.noisy.add(noisy.values(), clean.values(), clean.shape());
+            if let Some(denoised) = denoised {
+                let meter = meters.marginal.get_or_insert_default();
+                meter.add(denoised.values(), clean.values(), clean.shape());
+            }
+            let done = (k * sigmas.len() + level + 1) as f64;
+            monitor.progress(&Progress::new(TASK, done / (count * sigmas.len()) as f64));
+            if monitor.stop() {
+                return Ok(None);
+            }
+        }
+    }
+    Ok(Some(sigmas.iter().zip(levels).map(|(sigma, meters)| meters.row(*sigma)).collect()))
 }
 
 fn stored(image: &Image) -> Result<Image, ImageError> {

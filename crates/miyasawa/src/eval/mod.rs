@@ -213,30 +213,15 @@ pub fn evaluate_gallery(
     device: &Device,
     monitor: &mut dyn Monitor,
 ) -> Option<Vec<EvalRow>> {
-    let count = options.limit.unwrap_or(usize::MAX).min(images.len());
-    let mut levels: Vec<LevelMeters> =
-        options.sigmas.iter().map(|_| LevelMeters::default()).collect();
-    for k in 0..count {
-        // Evenly spaced, as `Dataset::subset` chooses.
-        let clean = &images[k * images.len() / count];
-        for (level, (meters, &sigma)) in levels.iter_mut().zip(&options.sigmas).enumerate() {
-            let noise = evaluation_noise(options.seed, level as u64, k, 1, clean.values().len());
-            let noisy =
-                clean.values().iter().zip(noise).map(|(x, n)| x + sigma as f32 * n).collect();
-            let noisy = Image::new(clean.shape(), noisy).expect("the shape of the clean image");
-            meters.noisy.add(noisy.values(), clean.values(), clean.shape());
-            if let Some(denoised) = infer::denoise(model, &noisy, sigma, None, device, &mut ()) {
-                let meter = meters.marginal.get_or_insert_default();
-                meter.add(denoised.values(), clean.values(), clean.shape());
-            }
-            let done = (k * options.sigmas.len() + level + 1) as f64;
-            monitor.progress(&Progress::new(TASK, done / (count * options.sigmas.len()) as f64));
-            if monitor.stop() {
-                return None;
-            }
-        }
+    let EvalOptions { sigmas, limit, seed, .. } = options;
+    let found = images::measure(images, (sigmas, *limit, *seed), monitor, |noisy, sigma| {
+        let denoised = infer::denoise(model, &noisy, sigma, None, device, &mut ());
+        Ok::<_, std::convert::Infallible>((noisy, denoised))
+    });
+    match found {
+        Ok(rows) => rows,
+        Err(never) => match never {},
     }
-    Some(options.sigmas.iter().zip(levels).map(|(sigma, meters)| meters.row(*sigma)).collect())
 }
 
 /// The task that a monitor gets.

@@ -65,7 +65,7 @@ impl Decoded {
         match self.samples {
             Samples::Eight(samples) => planes(&samples, self.channels, crate::range::normalise),
             Samples::Sixteen(samples) => {
-                planes(&samples, self.channels, |v| f32::from(v) / 32767.5 - 1.0)
+                planes(&samples, self.channels, crate::range::normalise_16)
             }
             Samples::Float(samples) => planes(&samples, self.channels, |v| 2.0 * v - 1.0),
         }

@@ -51,6 +51,12 @@ impl Encodable<'_> {
         self.interleaved(denormalise, |a| (a * 255.0).round() as u8)
     }
 
+    /// The same without alpha: the [opaque](Self::opaque) image, or one that is.
+    pub fn without_alpha<'c>(&'c self, image: &'c Image) -> Encodable<'c> {
+        let tags = Tags::default();
+        Encodable { image, alpha: None, scale: None, metadata: self.metadata, tags }
+    }
+
     /// The image without alpha, laid over white, for formats that have none.
     pub fn opaque(&self) -> Option<Image> {
         let (opacity, kind) = self.alpha?;
@@ -68,9 +74,4 @@ pub(super) fn over_white(image: &Image, opacity: &[f32], kind: Opacity) -> Image
     let values =
         image.values().chunks(opacity.len()).flat_map(|plane| plane.iter().zip(opacity).map(laid));
     Image { values: values.collect(), ..*image }
-}
-
-/// A value, clipped to [-1, 1], as 16 bits.
-pub(super) fn sixteen_bits(value: f32) -> u16 {
-    (value * 32767.5 + 32767.5).round() as u16
 }

@@ -6,13 +6,15 @@ use png::chunk::ChunkType;
 
 #[cfg(feature = "codecs")]
 use super::Image;
-use super::encodable::{Encodable, sixteen_bits};
+use super::encodable::Encodable;
 use super::kind::Format;
 use super::metadata::{Unit, segments, xmp_chunk, xmp_segment};
+#[cfg(feature = "codecs")]
 use super::tags::Tags;
 #[cfg(feature = "codecs")]
 use super::tiff_write::TiffPages;
 use super::{Depth, MAX_PIXELS, metadata::MOST_IN_JPEG};
+use crate::range::denormalise_16;
 
 /// Quality of JPEG files written, of 100, unless the file that was read had one: high, because
 /// images are compared by eye.
@@ -68,7 +70,7 @@ pub(super) fn png_samples(content: &Encodable<'_>) -> Vec<u8> {
     match content.image.depth() {
         Depth::Eight => content.eight(),
         Depth::Sixteen => {
-            let samples = content.interleaved(sixteen_bits, |a| (a * 65535.0).round() as u16);
+            let samples = content.interleaved(denormalise_16, |a| (a * 65535.0).round() as u16);
             samples.into_iter().flat_map(u16::to_be_bytes).collect()
         }
     }
@@ -121,13 +123,7 @@ pub(super) fn png_header<W: std::io::Write>(
 fn opaque_samples(content: &Encodable<'_>) -> (Vec<u8>, ExtendedColorType) {
     let opaque = content.opaque();
     let image = opaque.as_ref().unwrap_or(content.image);
-    let content = Encodable {
-        image,
-        alpha: None,
-        scale: None,
-        metadata: content.metadata,
-        tags: Tags::default(),
-    };
+    let content = content.without_alpha(image);
     let colour =
         if image.channels() == 1 { ExtendedColorType::L8 } else { ExtendedColorType::Rgb8 };
     (content.eight(), colour)
@@ -244,18 +240,12 @@ fn qoi(content: &Encodable<'_>, (width, height): (u32, u32)) -> Result<Vec<u8>, 
 fn pnm(content: &Encodable<'_>, (width, height): (u32, u32)) -> Vec<u8> {
     let opaque = content.opaque();
     let image = opaque.as_ref().unwrap_or(content.image);
-    let content = Encodable {
-        image,
-        alpha: None,
-        scale: None,
-        metadata: content.metadata,
-        tags: Tags::default(),
-    };
+    let content = content.without_alpha(image);
     let kind = if image.channels() == 1 { 5 } else { 6 };
     let (most, samples) = match image.depth() {
         Depth::Eight => (255, content.eight()),
         Depth::Sixteen => {
-            let samples = content.interleaved(sixteen_bits, |_| 0);
+            let samples = content.interleaved(denormalise_16, |_| 0);
             (65535, samples.into_iter().flat_map(u16::to_be_bytes).collect())
         }
     };

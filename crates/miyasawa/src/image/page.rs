@@ -8,7 +8,7 @@ use super::light::{Light, Origin};
 use super::metadata::Metadata;
 use super::raster::{Opacity, Raster, Samples};
 use super::{Depth, Image, ImageError, Scale, planes};
-use crate::range::normalise;
+use crate::range::{normalise, normalise_16};
 
 /// An image with its transparency, colour profile, EXIF, resolution, and the format of its samples.
 #[derive(Debug, Clone)]
@@ -60,7 +60,7 @@ impl Page {
                 (values, Depth::Eight, alpha)
             }
             Samples::Sixteen(samples) => {
-                let mut values = planes(&samples, depth, |v| f32::from(v) / 32767.5 - 1.0);
+                let mut values = planes(&samples, depth, normalise_16);
                 let alpha = values.split_off(channels * samples.len() / depth);
                 (values, Depth::Sixteen, alpha)
             }

@@ -14,12 +14,12 @@ use tiff::tags::{ExtraSamples, PhotometricInterpretation, ResolutionUnit, Sample
 use tiff::{Directory, TiffError, TiffResult};
 
 use super::Depth;
-use super::encodable::{Encodable, sixteen_bits};
+use super::encodable::Encodable;
 use super::metadata::Unit;
 use super::numbers::Wide;
 use super::raster::Opacity;
 use super::tags::{self, Tag};
-use crate::range::denormalise;
+use crate::range::{denormalise, denormalise_16};
 
 /// The bytes of a file that is being written, shared with the encoder, which does not return its
 /// writer.
@@ -155,7 +155,7 @@ impl TiffPages {
                 }?;
             }
             (None, Depth::Sixteen) => {
-                write(&mut encoder, content, sixteen_bits, |a| (a * 65535.0).round() as u16)?;
+                write(&mut encoder, content, denormalise_16, |a| (a * 65535.0).round() as u16)?;
             }
             (None, Depth::Eight) => {
                 write(&mut encoder, content, denormalise, |a| (a * 255.0).round() as u8)?;

@@ -6,7 +6,7 @@ use super::{
     image_from_values,
 };
 use crate::image::Image;
-use crate::range::{denormalise, normalise};
+use crate::range::{denormalise, denormalise_16, normalise, normalise_16};
 use std::{borrow::Cow, ops::Range};
 
 /// The values of an image, all of its channels.
@@ -35,15 +35,6 @@ pub(super) struct Part {
     pub width: usize,
 }
 
-/// The value of a 16-bit sample, as files are read.
-fn from_sixteen(sample: u16) -> f32 {
-    f32::from(sample) / 32767.5 - 1.0
-}
-
-fn to_sixteen(value: f32) -> u16 {
-    (value * 32767.5 + 32767.5).round() as u16
-}
-
 /// The pixel of a side that stands for pixel `at`: beyond the end, its mirror image.
 fn mirrored(at: usize, side: usize) -> usize {
     if at < side { at } else { 2 * side - 2 - at }
@@ -57,8 +48,8 @@ impl Source<'static> {
         let mut buffer = image.into_values();
         let values = if buffer.iter().all(|v| normalise(denormalise(*v)) == *v) {
             Values::Eight(buffer.iter().map(|v| denormalise(*v)).collect())
-        } else if buffer.iter().all(|v| from_sixteen(to_sixteen(*v)) == *v) {
-            Values::Sixteen(buffer.iter().map(|v| to_sixteen(*v)).collect())
+        } else if buffer.iter().all(|v| normalise_16(denormalise_16(*v)) == *v) {
+            Values::Sixteen(buffer.iter().map(|v| denormalise_16(*v)).collect())
         } else {
             let zeros = vec![0.0; buffer.len()];
             Values::Float(Cow::Owned(std::mem::replace(&mut buffer, zeros)))
@@ -93,7 +84,7 @@ impl<'v> Source<'v> {
     fn read(&self, range: Range<usize>, into: &mut Vec<f32>) {
         match &self.values {
             Values::Eight(values) => into.extend(values[range].iter().map(|v| normalise(*v))),
-            Values::Sixteen(values) => into.extend(values[range].iter().map(|v| from_sixteen(*v))),
+            Values::Sixteen(values) => into.extend(values[range].iter().map(|v| normalise_16(*v))),
             Values::Float(values) => into.extend_from_slice(&values[range]),
         }
     }
@@ -107,7 +98,7 @@ impl<'v> Source<'v> {
                 Clipping::of(values[range].iter().map(|v| normalise(*v)), sigma)
             }
             Values::Sixteen(values) => {
-                Clipping::of(values[range].iter().map(|v| from_sixteen(*v)), sigma)
+                Clipping::of(values[range].iter().map(|v| normalise_16(*v)), sigma)
             }
             Values::Float(values) => Clipping::of(values[range].iter().copied(), sigma),
         }
@@ -160,7 +151,7 @@ mod tests {
     fn values_take_as_few_bytes_as_hold_them() {
         let noise = evaluation_noise(1, 0, 0, 1, 3 * 20 * 30);
         let eight = noise.iter().map(|v| normalise(denormalise(*v))).collect::<Vec<_>>();
-        let sixteen = noise.iter().map(|v| from_sixteen(to_sixteen(*v))).collect::<Vec<_>>();
+        let sixteen = noise.iter().map(|v| normalise_16(denormalise_16(*v))).collect::<Vec<_>>();
         for (values, bytes) in [(eight, 1), (sixteen, 2), (noise, 4)] {
             let (source, buffer) = Source::new(image(values.clone()));
             assert_eq!(source.bytes(), bytes * values.len());

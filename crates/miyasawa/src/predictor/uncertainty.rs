@@ -1,7 +1,7 @@
 //! How far a denoised image may be from the truth, pixel by pixel.
 
 use super::{Noise, PredictError, Predictor};
-use crate::image::Image;
+use crate::image::{Image, local_means};
 use crate::progress::{Monitor, Piece, Progress};
 use crate::random::{example_rng, stream};
 use rand::RngExt;
@@ -93,32 +93,11 @@ impl Predictor {
         monitor.progress(&Progress::new("denoising", 1.0));
         let (_, height, width) = shape;
         let smooth = variance.chunks(height * width).flat_map(|plane| {
-            let mean = averaged(plane, [height, width]);
+            let mean = local_means(plane, [height, width], RADIUS);
             mean.into_iter().map(|v| v.max(0.0).sqrt())
         });
         Ok(Some(Image::new(shape, smooth.collect())?))
     }
-}
-
-/// The mean over a window around every pixel, which ends at the border of the image.
-fn averaged(plane: &[f32], [height, width]: [usize; 2]) -> Vec<f32> {
-    let window = |at: usize, extent: usize| at.saturating_sub(RADIUS)..extent.min(at + RADIUS + 1);
-    let mut rows = vec![0.0f32; plane.len()];
-    for (row, out) in plane.chunks(width).zip(rows.chunks_mut(width)) {
-        for (x, out) in out.iter_mut().enumerate() {
-            let window = window(x, width);
-            *out = row[window.clone()].iter().sum::<f32>() / window.len() as f32;
-        }
-    }
-    let mut means = vec![0.0f32; plane.len()];
-    for (y, out) in means.chunks_mut(width).enumerate() {
-        let window = window(y, height);
-        for (x, out) in out.iter_mut().enumerate() {
-            let sum: f32 = window.clone().map(|row| rows[row * width + x]).sum();
-            *out = sum / window.len() as f32;
-        }
-    }
-    means
 }
 
 #[cfg(test)]
@@ -167,12 +146,5 @@ mod tests {
         assert!(clean.values().iter().all(|v| *v == 0.0) && clean.shape() == image.shape());
         let stopped = &mut std::sync::atomic::AtomicBool::new(true);
         assert_eq!(model.uncertainty(&image, 0.1.into(), options, stopped).unwrap(), None);
-    }
-
-    #[test]
-    fn means_end_at_the_border() {
-        let plane: Vec<f32> = (0..5 * 9).map(|i| (i % 9) as f32).collect();
-        let mean = averaged(&plane, [5, 9]);
-        assert_eq!((mean[0], mean[4], mean[8]), (1.5, 4.0, 6.5));
     }
 }

@@ -4,6 +4,7 @@ use super::Planes;
 use super::blocks::{Sample, ring_variance, sample};
 use crate::image::camera::colour::linear;
 use crate::image::cosine::{Block, SIDE};
+use crate::image::local_means;
 use crate::image::{Image, ImageError};
 
 /// Intensities at which a curve has a value, evenly from -1 to 1.
@@ -133,7 +134,7 @@ impl NoiseCurve {
         }
         let planes = image.values.chunks_exact(image.height * image.width).enumerate();
         let level = |(c, plane): (usize, &[f32])| {
-            let means = local_means(plane, image.height, image.width);
+            let means = local_means(plane, [image.height, image.width], WINDOW / 2);
             means.into_iter().map(|mean| self.level(c, mean)).collect::<Vec<_>>()
         };
         Ok(planes.flat_map(level).collect())
@@ -360,26 +361,4 @@ impl Spectrum {
         let share = |sum: f64| if weight > 0.0 { (sum / weight) as f32 } else { 1.0 };
         self.sums.map(|row| row.map(share))
     }
-}
-
-/// The means of the squares of [`WINDOW`] by `WINDOW` pixels around each, as far as they reach.
-fn local_means(plane: &[f32], height: usize, width: usize) -> Vec<f32> {
-    let reach = WINDOW / 2;
-    let span = |i: usize, len: usize| (i.saturating_sub(reach), (i + reach + 1).min(len));
-    let mut means = Vec::with_capacity(plane.len());
-    let mut sums = vec![0.0f32; width];
-    for y in 0..height {
-        let (top, bottom) = span(y, height);
-        // Each row anew: sums that are carried on would gather errors.
-        sums.fill(0.0);
-        for row in plane[top * width..bottom * width].chunks_exact(width) {
-            sums.iter_mut().zip(row).for_each(|(sum, value)| *sum += value);
-        }
-        means.extend((0..width).map(|x| {
-            let (left, right) = span(x, width);
-            let count = (bottom - top) * (right - left);
-            sums[left..right].iter().sum::<f32>() / count as f32
-        }));
-    }
-    means
 }
