@@ -45,7 +45,7 @@ mod image_file;
 mod jxl;
 mod kind;
 mod light;
-mod local_means;
+pub(crate) mod local_means;
 mod metadata;
 #[cfg(not(feature = "codecs"))]
 mod no_tiff;
@@ -85,7 +85,6 @@ pub use geometry::Geometry;
 pub use grid::{Grid, GridRow, grid};
 pub use image_file::ImageFile;
 pub use kind::Format;
-pub(crate) use local_means::local_means;
 #[cfg(not(feature = "codecs"))]
 pub(in crate::image) use no_tiff::{Scale, TiffFile};
 pub use page::Page;

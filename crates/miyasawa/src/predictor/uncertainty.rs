@@ -1,7 +1,7 @@
 //! How far a denoised image may be from the truth, pixel by pixel.
 
 use super::{Noise, PredictError, Predictor};
-use crate::image::{Image, local_means};
+use crate::image::{Image, local_means::local_means};
 use crate::progress::{Monitor, Piece, Progress};
 use crate::random::{example_rng, stream};
 use rand::RngExt;

@@ -4,7 +4,7 @@ use super::Planes;
 use super::blocks::{Sample, ring_variance, sample};
 use crate::image::camera::colour::linear;
 use crate::image::cosine::{Block, SIDE};
-use crate::image::local_means;
+use crate::image::local_means::local_means;
 use crate::image::{Image, ImageError};
 
 /// Intensities at which a curve has a value, evenly from -1 to 1.
