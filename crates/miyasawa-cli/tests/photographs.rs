@@ -262,3 +262,49 @@ fn floats_of_tiff_stay_what_they_are() {
     assert!(contains(&bytes, &[83, 1, 3, 0, 3, 0, 0, 0]) || cfg!(target_endian = "big"));
     assert_eq!(Image::open(at("b.tif")).unwrap().shape(), (3, 8, 8));
 }
+
+/// A denoiser learns from patches of a folder of photographs as it is: of any sizes and formats, in
+/// memory or streamed, which gives the same weights.
+#[test]
+fn training_takes_patches_of_a_folder_of_any_photographs() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    std::fs::create_dir_all(at("photos/more")).unwrap();
+    let deep: ImageBuffer<image::Rgb<u16>, _> =
+        ImageBuffer::from_fn(20, 31, |x, y| image::Rgb([x as u16 * 3000, y as u16 * 2000, 9]));
+    colour(40, 24).save(at("photos/wide.png")).unwrap();
+    colour(18, 50).save(at("photos/tall.jpg")).unwrap();
+    deep.save(at("photos/more/deep.tif")).unwrap();
+    grey(33, 33).save(at("photos/grey.bmp")).unwrap();
+    colour(25, 25).save(at("photos/more/small.ppm")).unwrap();
+    colour(12, 90).save(at("photos/more/narrow.png")).unwrap();
+    let weights = |name: &str, stream: &str| {
+        let photos = format!("data.train={}", text(&at("photos")));
+        let stream = format!("data.stream={stream}");
+        let settings = [
+            photos.as_str(),
+            &stream,
+            "data.unlabelled=true",
+            "data.channels=3",
+            "augment.patch=16",
+            "loss.ce_weight=0",
+            "schedule.batch=8",
+        ];
+        let more: Vec<&str> = settings.iter().flat_map(|set| ["--set", set]).collect();
+        let output = train(&at(name), 3, &more);
+        assert!(output.status.success(), "{}", stderr(&output));
+        let said = stderr(&output);
+        assert!(said.contains("left out") && said.contains("narrow.png"), "{said}");
+        bytes(&at(name), "model.safetensors")
+    };
+    assert_eq!(weights("a", "never"), weights("b", "always"));
+    // Classes are not guessed.
+    let photos = format!("data.train={}", text(&at("photos")));
+    let parts = ["every image in a class folder or none", "data.unlabelled=true"];
+    fails(1, ["train", "--set", &photos, "--out", &text(&at("c"))], &parts);
+
+    let model = text(&at("a/model.safetensors"));
+    let (from, out) = (text(&at("photos/wide.png")), text(&at("out.png")));
+    ok(["denoise", &model, &from, "--sigma", "0.1", "-o", &out]);
+    assert_eq!(size(&out), (40, 24));
+}

@@ -89,6 +89,7 @@ impl Measured {
             resize_mode: self.fit_for(predictor),
             crop_share: self.crop_share.unwrap_or(data.crop_share),
             max_corrupt: self.max_broken,
+            unlabelled: !predictor.info().classifies(),
             skip_corrupt: true,
             // Mean and standard deviation come from the model.
             sample: 0,

@@ -55,6 +55,8 @@ pub struct OpenOptions {
     /// ([`Augment::resized_crop`](super::Augment::resized_crop)), so that resized ones in memory
     /// will not do.
     pub originals: bool,
+    /// Whether no classes are learned: images may then lie in folders and beside them.
+    pub unlabelled: bool,
     /// Corrupt images that are tolerated before it is an error.
     pub max_corrupt: usize,
     /// Leave corrupt images out, as evaluation needs it. Otherwise the next intact one takes
@@ -76,6 +78,7 @@ impl Default for OpenOptions {
             stream: Streaming::Auto,
             patch: None,
             originals: false,
+            unlabelled: false,
             max_corrupt: 100,
             skip_corrupt: false,
             sample: 4096,

@@ -72,6 +72,10 @@ pub(in crate::data) fn image_extension(name: &str) -> Option<&'static str> {
         "tif" | "tiff" => "tif",
         "bmp" | "dib" => "bmp",
         "gif" => "gif",
+        "qoi" => "qoi",
+        "pnm" | "ppm" | "pgm" | "pbm" => "pnm",
+        "jxl" => "jxl",
+        "exr" => "exr",
         _ => return None,
     })
 }
@@ -118,7 +122,6 @@ pub(in crate::data) struct Ambiguity {
     pub found: String,
 }
 
-const ONE_LAYOUT: &str = "every image in a class folder or none";
 const ONE_DIVISION: &str = "one folder with the training and one with the test part, as 'train' \
                             and 'test' or 'val' \
                             (name the folder of one of them, or rename)";
@@ -129,7 +132,8 @@ const ONE_DIVISION: &str = "one folder with the training and one with the test p
 /// such as `train/` and `test/` or `val/` ([`part_names::divide`]), if the paths are divided in
 /// that way (then only `part` is chosen, but the classes are those of both parts, so that labels
 /// agree), or of what follows a folder that holds everything. A set is also divided if every class
-/// folder is (`cat/train/`, `cat/test/`). Images without a folder are of one class, [`NO_CLASS`].
+/// folder is (`cat/train/`, `cat/test/`). Where images lie in no folder, all are of one class,
+/// [`NO_CLASS`].
 ///
 /// # Errors
 ///
@@ -162,7 +166,7 @@ pub(in crate::data) fn assign(
         return assign_split(&components, &division, part);
     }
     let mut notes = Notes::default();
-    let (labels, classes) = label(&components)?;
+    let (labels, classes) = label(&components);
     for path in components.iter().filter(|path| path.len() > 2) {
         if part_names::of_name(path[0]).is_some() && classes.len() > 1 {
             notes.say(format!(
@@ -242,10 +246,7 @@ fn assign_split(
     let members: Vec<usize> =
         (0..components.len()).filter(|&i| is_member(&components[i])).collect();
     let inner: Vec<Vec<&str>> = members.iter().map(|&i| components[i][1..].to_vec()).collect();
-    let (labels, classes) = label(&inner).map_err(|ambiguity| Ambiguity {
-        found: format!("{} (in the parts '{train}' and '{test}')", ambiguity.found),
-        ..ambiguity
-    })?;
+    let (labels, classes) = label(&inner);
     remark(&inner, &classes, &mut notes);
     let of_train: BTreeSet<u32> = members
         .iter()
@@ -271,28 +272,19 @@ fn assign_split(
     Ok(ClassAssignment { picks, classes, split: true, notes })
 }
 
-/// The label of every path and the class names.
-fn label(components: &[Vec<&str>]) -> Result<(Vec<u32>, Vec<String>), Ambiguity> {
-    let flat = components.iter().find(|c| c.len() == 1);
-    let foldered = components.iter().find(|c| c.len() > 1);
-    if let (Some(flat), Some(foldered)) = (flat, foldered) {
-        let found = format!(
-            "'{}' in the class folder '{}' but '{}' in none",
-            foldered[foldered.len() - 1],
-            foldered[0],
-            flat[0]
-        );
-        return Err(Ambiguity { expected: ONE_LAYOUT, found });
-    }
-    if flat.is_some() {
-        return Ok((vec![0; components.len()], vec![NO_CLASS.to_owned()]));
+/// The label of every path and the class names. A collection of photographs may have images in its
+/// folders and beside them: folders are then no classes, which opening it as a set with classes
+/// refuses (`ImageFiles::check_layout`).
+fn label(components: &[Vec<&str>]) -> (Vec<u32>, Vec<String>) {
+    if components.iter().any(|c| c.len() == 1) {
+        return (vec![0; components.len()], vec![NO_CLASS.to_owned()]);
     }
     let classes: BTreeSet<&str> = components.iter().map(|c| c[0]).collect();
     let classes: Vec<&str> = classes.into_iter().collect();
     // Every class is in the list: it was made from the same components.
     let labels =
         components.iter().map(|c| classes.binary_search(&c[0]).unwrap_or(0) as u32).collect();
-    Ok((labels, classes.into_iter().map(str::to_owned).collect()))
+    (labels, classes.into_iter().map(str::to_owned).collect())
 }
 
 /// Says what may not have been meant.
@@ -365,9 +357,8 @@ mod tests {
     fn images_without_folders_are_one_class() {
         let chosen = of(&["1.png", "2.png"], Part::Train).unwrap();
         assert_eq!((names(&chosen), chosen.picks.len()), (vec![NO_CLASS], 2));
-        assert!(
-            of(&["1.png", "a/2.png"], Part::Train).unwrap_err().found.contains("'1.png' in none")
-        );
+        let mixed = of(&["1.png", "a/2.png"], Part::Train).unwrap();
+        assert_eq!((names(&mixed), mixed.picks), (vec![NO_CLASS], vec![(0, 0), (1, 0)]));
     }
 
     #[test]

@@ -114,7 +114,12 @@ impl Images {
                 let data = data.resize_with_share(to, options.resize_mode, options.crop_share)?;
                 return Ok(data.into());
             }
-            SetContent::Files(set) => set.limited(options.limit),
+            SetContent::Files(set) => {
+                if !options.unlabelled {
+                    set.check_layout()?;
+                }
+                set.limited(options.limit)
+            }
         };
         // A stream of patches keeps its images where they fit into memory.
         if options.patch.is_some() || options.streams(&set)? {

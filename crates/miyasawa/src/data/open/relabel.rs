@@ -61,6 +61,31 @@ impl SetContent {
     }
 }
 
+impl ImageFiles {
+    /// Makes sure that no image lies in a folder where another lies in none: are folders classes?
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::Invalid`] with an example.
+    pub(in crate::data) fn check_layout(&self) -> Result<(), DataError> {
+        if self.classes != [NO_CLASS] {
+            return Ok(());
+        }
+        let depth = |entry: &&Entry| entry.name.matches('/').count();
+        let by_depth = || self.entries.iter().map(|entry| (depth(&entry), &entry.name));
+        let (Some(flat), Some(foldered)) = (by_depth().min(), by_depth().max()) else {
+            return Ok(());
+        };
+        if flat.0 == foldered.0 {
+            return Ok(());
+        }
+        let expected = "every image in a class folder or none (all are taken where no classes are \
+                        learned: data.unlabelled=true)";
+        let found = format!("'{}' and '{}'", foldered.1, flat.1);
+        Err(DataError::invalid(&self.name, expected, found))
+    }
+}
+
 impl UnopenedSet {
     /// Whether its images are of no class: they lie in a folder without class folders.
     pub fn is_unlabelled(&self) -> bool {

@@ -45,8 +45,8 @@ pub struct TrainConfig {
     /// The type of the convolutions' products. Parameters, sums, norms and losses are in float32
     /// either way.
     pub dtype: Dtype,
-    /// The checkpoint whose parameters training starts from, or `bundled`; random ones where it is
-    /// left out.
+    /// The checkpoint whose parameters training starts from, or the name of a bundled model
+    /// (`bundled` is the default one); random ones where it is left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub init: Option<String>,
     /// What is learned from.
@@ -208,6 +208,7 @@ impl TrainConfig {
             limit: data.limit,
             stream: data.stream,
             patch: self.augment.patch,
+            unlabelled: data.unlabelled || self.loss.ce_weight == 0.0,
             originals: self.augment.resized_crop.is_some(),
             max_corrupt: data.max_broken,
             sample: data.sample,
