@@ -163,6 +163,9 @@ pub struct TrainingInfo {
     /// Share of the noisy images that were rounded and clipped as files of 8 bits hold them.
     #[serde(default, skip_serializing_if = "is_none_of_them")]
     pub stored: f64,
+    /// Share of the images that had the noise of a simulated camera.
+    #[serde(default, skip_serializing_if = "is_none_of_them")]
+    pub camera: f64,
     /// Version of this program.
     pub version: String,
 }

@@ -200,6 +200,7 @@ impl<M: Learner> Trainer<M> {
             objective: config.loss.objective,
             grey: config.augment.grey,
             stored: config.noise.stored,
+            camera: config.noise.camera,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             ..TrainingInfo::default()
         };
