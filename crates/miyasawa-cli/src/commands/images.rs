@@ -191,9 +191,10 @@ pub fn first(path: &Path, notes: &mut Notes) -> Result<miyasawa::image::Image> {
     Ok(file.page(0)?.into_opaque())
 }
 
-/// Makes sure that there is memory for an image, if the system reports how much is free.
-pub fn check_memory(path: &Path, pixels: u64) -> Result<()> {
-    let needed = pixels.saturating_mul(BYTES_PER_PIXEL).saturating_add(TILES);
+/// Makes sure that there is memory for an image, if the system reports how much is free; `more` are
+/// the bytes per pixel that options take besides.
+pub fn check_memory(path: &Path, pixels: u64, more: u64) -> Result<()> {
+    let needed = pixels.saturating_mul(BYTES_PER_PIXEL + more).saturating_add(TILES);
     let free = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| free_memory(&text));
     match free.filter(|free| pixels > SMALL && needed > *free) {
         Some(free) => {
@@ -262,9 +263,9 @@ mod tests {
     fn missing_memory_is_reported_before_it_runs_out() {
         assert_eq!(free_memory("MemTotal: 9 kB\nMemAvailable:   2048 kB\n"), Some(2 << 20));
         assert_eq!(free_memory("MemTotal: 9 kB"), None);
-        check_memory(Path::new("a.png"), 1).unwrap();
+        check_memory(Path::new("a.png"), 1, 0).unwrap();
         if cfg!(target_os = "linux") {
-            let error = check_memory(Path::new("a.png"), 1 << 50).unwrap_err().to_string();
+            let error = check_memory(Path::new("a.png"), 1 << 50, 12).unwrap_err().to_string();
             assert!(
                 error.contains("a.png")
                     && error.contains("megapixels")
