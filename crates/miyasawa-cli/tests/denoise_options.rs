@@ -194,10 +194,10 @@ fn a_preview_shows_a_part_before_and_after() {
     let found = json(call.iter().chain(&["-o", &out, "--json"]));
     let found = &found["images"][0];
     assert_eq!(keys(found), ["image", "out", "preview", "psnr", "psnr_noisy", "sigma"]);
-    let told = &found["preview"];
-    assert_eq!(keys(told), ["amplification", "height", "left", "out", "top", "width"]);
+    let report = &found["preview"];
+    assert_eq!(keys(report), ["amplification", "height", "left", "out", "top", "width"]);
     assert_eq!(rgb(&preview), first, "it does not depend on what else is done");
-    let number = |key: &str| told[key].as_u64().unwrap() as u32;
+    let number = |key: &str| report[key].as_u64().unwrap() as u32;
     let part =
         |path: &str| rgb(path).view(number("left"), number("top"), 256, 256).to_image().into_raw();
     let column = |i: u32| first.view(i * 260, 0, 256, 256).to_image().into_raw();
@@ -234,7 +234,7 @@ fn a_preview_shows_a_part_before_and_after() {
 }
 
 #[test]
-fn the_uncertainty_is_a_picture_whose_numbers_can_be_read() {
+fn the_uncertainty_is_an_image_whose_numbers_can_be_read() {
     let dir = tempfile::tempdir().unwrap();
     let from = save(dir.path(), "a.png", noisy(24, 20));
     let out = text(&dir.path().join("deviation.png"));
@@ -245,10 +245,10 @@ fn the_uncertainty_is_a_picture_whose_numbers_can_be_read() {
     let found = json(call.iter().chain(&["--json"]));
     let found = &found["images"][0];
     assert_eq!(keys(found), ["image", "psnr", "psnr_noisy", "sigma", "uncertainty"]);
-    let told = &found["uncertainty"];
-    assert_eq!(keys(told), ["mean", "out", "white"]);
-    let (mean, white) = (told["mean"].as_f64().unwrap(), told["white"].as_f64().unwrap());
-    assert!(mean > 0.0 && mean < white && white >= 0.2, "{told}");
+    let report = &found["uncertainty"];
+    assert_eq!(keys(report), ["mean", "out", "white"]);
+    let (mean, white) = (report["mean"].as_f64().unwrap(), report["white"].as_f64().unwrap());
+    assert!(mean > 0.0 && mean < white && white >= 0.2, "{report}");
     let DynamicImage::ImageRgb16(image) = image::open(&out).unwrap() else {
         panic!("expected 16 bits")
     };
@@ -268,7 +268,7 @@ fn the_uncertainty_is_a_picture_whose_numbers_can_be_read() {
 }
 
 #[test]
-fn pictures_are_of_one_image_and_replace_nothing() {
+fn figures_are_of_one_image_and_replace_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let (a, b) = (save(dir.path(), "a.png", noisy(9, 9)), save(dir.path(), "b.png", noisy(9, 9)));
     let before = std::fs::read(&a).unwrap();

@@ -1,4 +1,4 @@
-//! Pictures beside the denoised image: `--preview` and `--uncertainty`.
+//! Figures beside the denoised image: `--preview` and `--uncertainty`.
 
 use super::super::{images::is_standard, model};
 use super::{Denoise, plan::Plan};
@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 /// denoised images.
 pub const UNCERTAINTY_BYTES: u64 = 60;
 
-/// The pictures of an image.
+/// The figures of an image.
 #[derive(Clone, Copy)]
 pub struct Extras<'a> {
     preview: Option<&'a Path>,
@@ -93,7 +93,7 @@ impl<'a> Extras<'a> {
         Ok(found)
     }
 
-    /// Whether there is a picture to make.
+    /// Whether there is a figure to make.
     pub fn any(self) -> bool {
         self.preview.or(self.uncertainty).is_some()
     }
@@ -103,7 +103,7 @@ impl<'a> Extras<'a> {
         self.uncertainty.is_some()
     }
 
-    /// Makes sure that no picture would be replaced by the denoised image.
+    /// Makes sure that no figure would be replaced by the denoised image.
     pub fn check_target(self, target: &Path) -> Result<()> {
         for (option, path) in [("preview", self.preview), ("uncertainty", self.uncertainty)] {
             if path.is_some_and(|path| model::same_file(path, target)) {
@@ -114,7 +114,7 @@ impl<'a> Extras<'a> {
         Ok(())
     }
 
-    /// Makes the pictures of an image with noise of the level `sigma`.
+    /// Makes the figures of an image with noise of the level `sigma`.
     pub fn write(self, plan: &Plan, noisy: &Image, sigma: f64, name: &Path) -> Result<Written> {
         let context = || name.display().to_string();
         let preview = |out| preview(plan, noisy, sigma, out).with_context(context);

@@ -35,7 +35,7 @@ use std::path::PathBuf;
 ///
 /// --strength, --luma and --chroma say how strongly the luma and the colour around it are denoised.
 /// Up to 1 it is the share of the correction that is applied: 0 leaves a part as it is. Above 1 the
-/// model is conditioned on so many times the noise level. Colour noise is never wanted, so
+/// model is conditioned on that multiple of the noise level. Colour noise is never wanted, so
 /// --strength leaves the colour at 1 where the luma's is below.
 ///
 /// Examples:
@@ -74,7 +74,7 @@ pub struct Denoise {
     #[arg(long, value_name = "S", value_parser = noise::parse_add_noise)]
     add_noise: Option<AddNoise>,
     /// How strongly to denoise, 0 to 1.5: below 1 the luma's detail comes back and the colour noise
-    /// does not; above 1 the model is told F times the noise level [default: 1]
+    /// does not; above 1 the model is conditioned on F times the noise level [default: 1]
     #[arg(long, value_name = "F")]
     strength: Option<f64>,
     /// Strength for the luma, and for grey images, 0 to 1.5 [default: that of --strength]
@@ -161,7 +161,7 @@ pub fn run(args: &Denoise, session: &Session) -> anyhow::Result<Outcome> {
     let inputs = images::expand(model::some_images(images)?, &search)?;
     let extras = Extras::new(args, &inputs.images, path)?;
     let request = Request { out, suffix, inputs: &inputs, model: path, overwrite: *overwrite };
-    // Without a name for denoised images, those of the pictures are enough.
+    // Without a name for denoised images, those of the figures are enough.
     let named = out.is_some() || suffix.is_some() || !extras.any();
     let outputs = if named { Some(request.plan()?) } else { None };
     let targets = outputs.as_ref().map_or(&[][..], |outputs| &outputs.targets);

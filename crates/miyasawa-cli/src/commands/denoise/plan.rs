@@ -143,7 +143,7 @@ impl<'p> Plan<'p> {
         added + uncertainty.max(parts)
     }
 
-    /// All pages of a file that the format of the output can hold, and the pictures of the first;
+    /// All pages of a file that the format of the output can hold, and the figures of the first;
     /// these alone without a target.
     pub fn file(
         &self,
