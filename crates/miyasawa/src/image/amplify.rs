@@ -3,7 +3,7 @@
 use super::Image;
 
 /// The share of the values that an amplified difference may clip.
-const CLIPPED_AT_MOST: f64 = 0.001;
+const CLIPPED_AT_MOST: f64 = 0.02;
 
 impl Image {
     /// Divides the image by its largest absolute value, so that a faint signed difference becomes
@@ -23,9 +23,9 @@ impl Image {
         (Self { values, ..*self }, peak)
     }
 
-    /// Multiplies a faint signed difference (0 is grey) by the largest number of 1, 2, 5, 10, 20,
-    /// 50, .. 1000 at which at most a thousandth of its values leave the range, and returns that
-    /// number too: a round one, so that pictures of one factor can be compared. 1 for zeros.
+    /// Multiplies a faint signed difference (0 is grey) by the largest number of 1, 2, 3, 5, 10,
+    /// 20, 30, 50, .. 1000 at which at most a fiftieth of its values leave the range, and returns
+    /// that number too: a round one, so that images of one factor can be compared. 1 for zeros.
     ///
     /// ```
     /// use miyasawa::prelude::*;
@@ -34,7 +34,7 @@ impl Image {
     /// # Ok::<(), miyasawa::image::ImageError>(())
     /// ```
     pub fn amplified_evenly(&self) -> (Self, u32) {
-        const FACTORS: [u32; 10] = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000];
+        const FACTORS: [u32; 13] = [1, 2, 3, 5, 10, 20, 30, 50, 100, 200, 300, 500, 1000];
         let most = (CLIPPED_AT_MOST * self.values.len() as f64) as usize;
         let fits = |factor: &&u32| {
             let limit = 1.0 / **factor as f32;
@@ -56,9 +56,9 @@ mod tests {
         let of = |values: Vec<f32>| Image::new((1, 1, values.len()), values).unwrap();
         let factor = |values| of(values).amplified_evenly().1;
         assert_eq!([factor(vec![1e-9; 4]), factor(vec![0.0; 4])], [1000, 1]);
-        assert_eq!([factor(vec![0.5, -0.5]), factor(vec![0.51, 2.0])], [2, 1]);
-        // One of a thousand may be clipped, two may not.
-        let mut values = vec![0.09; 1000];
+        assert_eq!([factor(vec![0.3, -0.3]), factor(vec![0.51, 2.0])], [3, 1]);
+        // One of fifty may be clipped, two may not.
+        let mut values = vec![0.09; 50];
         values[7] = -0.9;
         assert_eq!(factor(values.clone()), 10);
         values[8] = 0.9;
