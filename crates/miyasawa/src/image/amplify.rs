@@ -29,8 +29,8 @@ impl Image {
     ///
     /// ```
     /// use miyasawa::prelude::*;
-    /// let (image, factor) = Image::new((1, 1, 2), vec![0.04, -0.03])?.amplified_evenly();
-    /// assert_eq!((image.values(), factor), (&[0.8, -0.6][..], 20));
+    /// let (image, factor) = Image::new((1, 1, 2), vec![0.03125, 0.0])?.amplified_evenly();
+    /// assert_eq!((image.values(), factor), (&[0.9375, 0.0][..], 30));
     /// # Ok::<(), miyasawa::image::ImageError>(())
     /// ```
     pub fn amplified_evenly(&self) -> (Self, u32) {
