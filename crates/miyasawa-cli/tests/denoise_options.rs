@@ -274,20 +274,62 @@ fn figures_are_of_one_image_and_replace_nothing() {
     let before = std::fs::read(&a).unwrap();
     let new = text(&dir.path().join("new.png"));
     for option in ["--preview", "--uncertainty"] {
-        fails(
-            2,
-            ["denoise", &model(), &a, &b, option, &new],
-            &[option, "of one image, 2 are given"],
-        );
-        fails(2, ["denoise", &model(), &a, option, &a], &["a.png", "would replace the image"]);
+        fails(2, ["denoise", &model(), &a, option, &a], &["a.png", "would replace an image"]);
         fails(2, ["denoise", &model(), &a, option, &new, "-o", &new], &["new.png", "--out and"]);
         fails(2, ["denoise", &model(), &a, option, "-"], &[option, "the name of a file"]);
         fails(2, ["denoise", &model(), &a, option, "x.what"], &["x.what"]);
         fails(1, ["denoise", &model(), &a, option, "none/x.png"], &["none/x.png"]);
     }
+    let one = "of one image, several are given";
+    fails(2, ["denoise", &model(), &a, &b, "--preview", &new], &["--preview", one]);
+    fails(2, ["denoise", &model(), &text(dir.path()), "--preview", &new], &["--preview", one]);
     let both = ["denoise", &model(), &a, "--preview", &new, "--uncertainty", &new];
     fails(2, both, &["new.png", "--preview and --uncertainty"]);
     fails(2, ["denoise", &model(), &a], &["expected --out", "--preview"]);
     assert_eq!(names(dir.path()), ["a.png", "b.png"]);
     assert_eq!(std::fs::read(&a).unwrap(), before);
+}
+
+#[test]
+fn several_images_have_a_folder_of_uncertainties() {
+    let dir = tempfile::tempdir().unwrap();
+    let photos = dir.path().join("photos");
+    std::fs::create_dir_all(photos.join("day")).unwrap();
+    save(&photos, "a.png", noisy(9, 12));
+    save(&photos.join("day"), "b.jpg", noisy(10, 8));
+    let (from, into) = (text(&photos), photos.join("deviations"));
+    let into = text(&into);
+    let call = ["denoise", &model(), &from, "-r", "--sigma", "0.1", "--uncertainty", &into];
+    for more in [&[][..], &["--overwrite"]] {
+        let found = json(call.iter().chain(more).chain(&["--json"]));
+        let images = found["images"].as_array().unwrap();
+        assert_eq!(images.len(), 2, "{found}");
+        for (image, name) in images.iter().zip(["a.png", "day/b.png"]) {
+            let out = Path::new(image["uncertainty"]["out"].as_str().unwrap());
+            assert_eq!(out, Path::new(&into).join(name));
+        }
+    }
+    assert_eq!(size(Path::new(&into).join("day/b.png")), (10, 8));
+    // What is there already stays, and what is missing is made, with a denoised image or without.
+    let output = run(call);
+    let said = done(&output);
+    assert!(said.contains("2 of 2 images were there already"), "{said}");
+    assert_eq!(stdout(&output), "");
+    std::fs::remove_file(Path::new(&into).join("a.png")).unwrap();
+    let found = json(call.iter().chain(&["--json"]));
+    assert!(found["images"][0]["uncertainty"]["mean"].is_f64(), "{found}");
+    assert_eq!(found["images"][1]["skipped"], true);
+    let out = text(&dir.path().join("out"));
+    let found = json(call.iter().chain(&["-o", &out, "--json"]));
+    assert!(found["images"][1]["uncertainty"].is_null(), "{found}");
+    assert_eq!(names(Path::new(&out)), ["a.png", "day"]);
+    save(&photos, "a.jpg", noisy(9, 12));
+    fails(2, call, &["another image goes to", "a.png"]);
+    std::fs::remove_file(photos.join("a.jpg")).unwrap();
+    fails(2, call.iter().chain(&["-o", &into]), &["given for --out and --uncertainty"]);
+    let a = text(&photos.join("a.png"));
+    let replaced = ["denoise", &model(), &from, "-r", "--uncertainty", &from];
+    fails(2, replaced, &["a.png", "would replace an image"]);
+    let file = ["denoise", &model(), &from, "-r", "--uncertainty", &a];
+    fails(2, file, &["--uncertainty must be a folder"]);
 }

@@ -1,6 +1,9 @@
 //! Figures beside the denoised image: `--preview` and `--uncertainty`.
 
-use super::super::{images::is_standard, model};
+use super::super::{
+    images::{Inputs, is_standard},
+    model,
+};
 use super::{Denoise, plan::Plan};
 use crate::output::shown;
 use crate::progress::Progress;
@@ -11,17 +14,22 @@ use miyasawa::{
     predictor::{Noise, UncertaintyOptions},
 };
 use serde::Serialize;
-use std::path::{Path, PathBuf};
+use std::{
+    collections::HashSet,
+    path::{MAIN_SEPARATOR, Path, PathBuf},
+};
 
 /// Bytes of memory per pixel of a colour image that the uncertainty takes: the sum, signs, and two
 /// denoised images.
 pub const UNCERTAINTY_BYTES: u64 = 60;
 
-/// The figures of an image.
-#[derive(Clone, Copy)]
+/// The figures of all images.
 pub struct Extras<'a> {
     preview: Option<&'a Path>,
-    uncertainty: Option<&'a Path>,
+    /// Nothing, or one for each image; none where it is there already and stays as it is.
+    uncertainty: Vec<Option<PathBuf>>,
+    /// The folder of these, if they are in one.
+    folder: Option<&'a Path>,
 }
 
 /// What was written.
@@ -55,22 +63,33 @@ pub struct UncertaintyFile {
 
 impl<'a> Extras<'a> {
     /// Those of the arguments, checked before any work is done.
-    pub fn new(args: &'a Denoise, images: &[PathBuf], model_file: Option<&Path>) -> Result<Self> {
-        let found =
-            Self { preview: args.preview.as_deref(), uncertainty: args.uncertainty.as_deref() };
-        let wrong = |text: String| Err(WrongCall(text).into());
-        let named = [("--preview", found.preview), ("--uncertainty", found.uncertainty)];
-        for (option, path) in named {
-            let Some(path) = path else { continue };
+    pub fn new(args: &'a Denoise, inputs: &Inputs, model_file: Option<&Path>) -> Result<Self> {
+        let (preview, uncertainty) = (args.preview.as_deref(), args.uncertainty.as_deref());
+        let (images, mut folder) = (&inputs.images, None);
+        if let (Some(_), true) = (preview, inputs.folder || images.len() != 1) {
+            return wrong("--preview is of one image, several are given, or a folder".into());
+        }
+        let uncertainty = match uncertainty {
+            None => Vec::new(),
+            Some(path) if is_several(inputs, path) => {
+                folder = Some(path);
+                in_folder(path, inputs)?
+            }
+            Some(path) => vec![path.to_owned()],
+        };
+        let sources: HashSet<PathBuf> =
+            images.iter().filter_map(|image| image.canonicalize().ok()).collect();
+        for (option, path) in preview
+            .map(|path| ("--preview", path))
+            .into_iter()
+            .chain(uncertainty.iter().map(|path| ("--uncertainty", path.as_path())))
+        {
             let name = path.display();
-            let [image] = images else {
-                return wrong(format!("{option} is of one image, {} are given", images.len()));
-            };
             if is_standard(path) {
                 return wrong(format!("{option} is -, expected the name of a file"));
             }
-            if !is_standard(image) && model::same_file(path, image) {
-                return wrong(format!("{name}: {option} would replace the image"));
+            if path.canonicalize().is_ok_and(|path| sources.contains(&path)) {
+                return wrong(format!("{name}: {option} would replace an image that is given"));
             }
             if model_file.is_some_and(|model| model::same_file(path, model)) {
                 return wrong(format!("{name}: {option} would replace the model"));
@@ -79,51 +98,113 @@ impl<'a> Extras<'a> {
             if option == "--uncertainty" && !deep.contains(&Format::of_name(path)) {
                 return wrong(format!(
                     "{name}: --uncertainty has 16 bits: expected a name ending in .png, .tif, \
-                     .tiff, .pnm, .pgm or .ppm"
+                     .tiff, .pnm, .pgm or .ppm, or a folder if several images are given"
                 ));
             }
-            model::check_output(path)?;
+            if folder.is_none() {
+                model::check_output(path)?;
+            }
         }
-        if let (Some(preview), Some(uncertainty)) = (found.preview, found.uncertainty)
+        if let (Some(preview), [uncertainty, ..]) = (preview, &uncertainty[..])
             && model::same_file(preview, uncertainty)
         {
             let name = preview.display();
             return wrong(format!("{name}: given for --preview and --uncertainty"));
         }
-        Ok(found)
+        let there = |path: &PathBuf| folder.is_some() && !args.overwrite && path.is_file();
+        let uncertainty =
+            uncertainty.into_iter().map(|path| (!there(&path)).then_some(path)).collect();
+        Ok(Self { preview, uncertainty, folder })
     }
 
-    /// Whether there is a figure to make.
-    pub fn any(self) -> bool {
-        self.preview.or(self.uncertainty).is_some()
+    /// Whether they were asked for.
+    pub fn any(&self) -> bool {
+        self.preview.is_some() || self.uncertain()
     }
 
-    /// Whether the uncertainty is one.
-    pub fn uncertain(self) -> bool {
-        self.uncertainty.is_some()
+    /// Whether the uncertainty was.
+    pub fn uncertain(&self) -> bool {
+        !self.uncertainty.is_empty()
     }
 
-    /// Makes sure that no figure would be replaced by the denoised image.
-    pub fn check_target(self, target: &Path) -> Result<()> {
-        for (option, path) in [("preview", self.preview), ("uncertainty", self.uncertainty)] {
-            if path.is_some_and(|path| model::same_file(path, target)) {
-                let text = format!("{}: given for --out and --{option}", target.display());
-                return Err(WrongCall(text).into());
+    /// Whether there is one to make of the image of this number.
+    pub fn of(&self, image: usize) -> bool {
+        self.preview.is_some() || self.uncertainty.get(image).is_some_and(Option::is_some)
+    }
+
+    /// Makes sure that no denoised image would replace one: `out` is the file or folder of these.
+    pub fn check_out(&self, out: &Path) -> Result<()> {
+        let preview = self.preview.map(|path| ("preview", path));
+        let uncertainty = match self.folder {
+            Some(folder) => Some(folder),
+            None => self.uncertainty.first().and_then(Option::as_deref),
+        };
+        let uncertainty = uncertainty.map(|path| ("uncertainty", path));
+        let same = |found: &(&str, &Path)| model::same_file(found.1, out);
+        match preview.into_iter().chain(uncertainty).find(same) {
+            Some((option, _)) => {
+                wrong(format!("{}: given for --out and --{option}", out.display()))
             }
+            None => Ok(()),
         }
-        Ok(())
     }
 
-    /// Makes the figures of an image with noise of the level `sigma`.
-    pub fn write(self, plan: &Plan, noisy: &Image, sigma: f64, name: &Path) -> Result<Written> {
+    /// Makes the folder of the uncertainties, if they have one.
+    pub fn make_folder(&self) -> Result<()> {
+        let Some(folder) = self.folder else { return Ok(()) };
+        std::fs::create_dir_all(folder)
+            .with_context(|| format!("{}: cannot be made", folder.display()))
+    }
+
+    /// Makes those of the image of this number, with noise of the level `sigma`.
+    pub fn write(
+        &self,
+        plan: &Plan,
+        image: usize,
+        noisy: &Image,
+        sigma: f64,
+        name: &Path,
+    ) -> Result<Written> {
         let context = || name.display().to_string();
         let preview = |out| preview(plan, noisy, sigma, out).with_context(context);
         let uncertainty = |out| uncertainty(plan, noisy, sigma, name, out).with_context(context);
+        let out = self.uncertainty.get(image).and_then(Option::as_deref);
         Ok(Written {
             preview: self.preview.map(preview).transpose()?,
-            uncertainty: self.uncertainty.map(uncertainty).transpose()?,
+            uncertainty: out.map(uncertainty).transpose()?,
         })
     }
+}
+
+fn wrong<T>(text: String) -> Result<T> {
+    Err(WrongCall(text).into())
+}
+
+/// Whether a path is a folder for one file of each image.
+fn is_several(inputs: &Inputs, path: &Path) -> bool {
+    let separator = path.as_os_str().as_encoded_bytes().ends_with(&[MAIN_SEPARATOR as u8]);
+    inputs.folder || inputs.images.len() != 1 || separator || path.is_dir()
+}
+
+/// The files in a folder: PNGs under the names of the images, in the same folders.
+fn in_folder(folder: &Path, inputs: &Inputs) -> Result<Vec<PathBuf>> {
+    if folder.exists() && !folder.is_dir() {
+        let name = folder.display();
+        return wrong(format!("{name}: several images are given: --uncertainty must be a folder"));
+    }
+    let mut seen = HashSet::new();
+    let file = |(image, below): (&PathBuf, &PathBuf)| {
+        if is_standard(image) {
+            return wrong("standard input has no name: --uncertainty must be a file".into());
+        }
+        let path = folder.join(below).with_extension("png");
+        if !seen.insert(path.clone()) {
+            let (image, path) = (image.display(), path.display());
+            return wrong(format!("{image}: the uncertainty of another image goes to {path} too"));
+        }
+        Ok(path)
+    };
+    inputs.images.iter().zip(&inputs.below).map(file).collect()
 }
 
 fn preview(plan: &Plan, noisy: &Image, sigma: f64, out: &Path) -> Result<PreviewFile> {
@@ -148,6 +229,10 @@ fn uncertainty(
     bar.finish_and_clear();
     let found = found?.context("stopped")?;
     let (stored, white) = stored(&found, sigma)?;
+    if let Some(folder) = out.parent().filter(|path| !path.as_os_str().is_empty()) {
+        std::fs::create_dir_all(folder)
+            .with_context(|| format!("{}: cannot be made", folder.display()))?;
+    }
     stored.save(out)?;
     let sum: f64 = found.values().iter().map(|value| f64::from(*value)).sum();
     let mean = sum / found.values().len() as f64;

@@ -95,7 +95,8 @@ pub struct Denoise {
     #[arg(long, value_name = "FILE")]
     preview: Option<PathBuf>,
     /// Write the standard deviation of the clean image given the noisy one, pixel by pixel, as PNG,
-    /// TIFF or PNM of 16 bits: black is 0, what white is is printed; takes as long as 16 images
+    /// TIFF or PNM of 16 bits: black is 0, what white is is printed; takes as long as 16 images; a
+    /// folder if several images are given
     #[arg(long, value_name = "FILE")]
     uncertainty: Option<PathBuf>,
     /// Put this after the names of the denoised images, before the ending; without --out, they go
@@ -145,7 +146,8 @@ enum Item {
     /// Its denoised file was there already.
     There {
         image: String,
-        out: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        out: Option<String>,
         skipped: bool,
     },
 }
@@ -157,9 +159,10 @@ pub fn run(args: &Denoise, session: &Session) -> anyhow::Result<Outcome> {
     let Denoise { out, suffix, recursive, overwrite, .. } = args;
     let (out, suffix) = (out.as_deref(), suffix.as_deref());
     let advice = "--recursive takes their images too";
-    let search = images::Search { recursive: *recursive, out, suffix, advice };
+    let outs = out.into_iter().chain(args.uncertainty.as_deref()).collect();
+    let search = images::Search { recursive: *recursive, out: outs, suffix, advice };
     let inputs = images::expand(model::some_images(images)?, &search)?;
-    let extras = Extras::new(args, &inputs.images, path)?;
+    let extras = Extras::new(args, &inputs, path)?;
     let request = Request { out, suffix, inputs: &inputs, model: path, overwrite: *overwrite };
     // Without a name for denoised images, those of the figures are enough.
     let named = out.is_some() || suffix.is_some() || !extras.any();
@@ -170,19 +173,25 @@ pub fn run(args: &Denoise, session: &Session) -> anyhow::Result<Outcome> {
             WrongCall("--json and --out - would both write to standard output".into()).into()
         );
     }
-    targets.iter().try_for_each(|target| extras.check_target(&target.path))?;
+    if let [target] = targets {
+        extras.check_out(&target.path)?;
+    }
+    out.map_or(Ok(()), |out| extras.check_out(out))?;
     let predictor = model::load(path, session)?;
     let plan = Plan::new(args, extras, &predictor, session)?;
     outputs.as_ref().map_or(Ok(()), super::outputs::Plan::make_folder)?;
+    plan.extras.make_folder()?;
+    let mut there = 0;
     let mut notes = Notes::default();
     let (images, outcome) = each(&inputs.images, |i, image| {
         let target = targets.get(i);
-        let done = target.filter(|target| target.done);
-        if let Some(target) = done.filter(|_| !extras.any()) {
-            let (image, out) = (shown(image), shown(&target.path));
-            return Ok(Item::There { image, out, skipped: true });
+        let open = target.filter(|target| !target.done);
+        if open.is_none() && !plan.extras.of(i) {
+            there += 1;
+            let out = target.map(|target| shown(&target.path));
+            return Ok(Item::There { image: shown(image), out, skipped: true });
         }
-        let found = plan.file(image, target.filter(|target| !target.done), &mut notes)?;
+        let found = plan.file(i, image, open, &mut notes)?;
         let standard = target.is_some_and(Target::is_standard);
         for line in found.lines().into_iter().filter(|_| !session.json && !session.quiet) {
             // Standard output is the image's.
@@ -192,7 +201,6 @@ pub fn run(args: &Denoise, session: &Session) -> anyhow::Result<Outcome> {
     })?;
     notes.finish();
     let all = images.len();
-    let there = targets.iter().filter(|target| target.done).count();
     if there > 0 {
         tracing::info!("{there} of {all} images were there already; --overwrite makes them anew");
     }

@@ -55,7 +55,7 @@ pub struct Plan<'p> {
     report_kind: bool,
     quality: Option<u8>,
     light: LightArg,
-    extras: Extras<'p>,
+    pub extras: Extras<'p>,
 }
 
 /// The strengths of `--strength`, `--luma` and `--chroma`.
@@ -147,6 +147,7 @@ impl<'p> Plan<'p> {
     /// these alone without a target.
     pub fn file(
         &self,
+        index: usize,
         image: &Path,
         target: Option<&Target>,
         notes: &mut Notes,
@@ -194,7 +195,8 @@ impl<'p> Plan<'p> {
             let page = page.map_image(|page| {
                 let (noisy, mut found) = self.noisy(page, &name)?;
                 if number == 0 {
-                    extras = Some(self.extras.write(self, &noisy.image, found.sigma, &name)?);
+                    let (y, sigma) = (&noisy.image, found.sigma);
+                    extras = Some(self.extras.write(self, index, y, sigma, &name)?);
                 }
                 let Noisy { image, truth } = noisy;
                 let image = match &writer {
