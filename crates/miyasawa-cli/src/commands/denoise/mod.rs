@@ -64,13 +64,13 @@ pub struct Denoise {
     /// estimates it from each image [default: that of --add-noise, else auto]
     #[arg(long, value_name = "S", value_parser = model::parse_level)]
     sigma: Option<Level>,
-    /// Kind of the noise: `white`, `white:S` (as --sigma S), or `camera`, whose noise depends on the
-    /// intensity: the level is then the mean over the image; `auto` is white [default: auto]
+    /// Kind of the noise: `white`, `white:S` (as --sigma S), or `camera`, whose noise depends on
+    /// the intensity: the level is then the mean over the image; `auto` is white [default: auto]
     #[arg(long, value_name = "KIND", value_parser = noise::parse_noise, conflicts_with = "sigma")]
     noise: Option<NoiseArg>,
-    /// Add noise to the image first, to test the denoiser on a clean image: white noise of the level
-    /// S, or camera:ISO for that of a simulated camera (PSNR is then against what the camera shows
-    /// without noise)
+    /// Add noise to the image first, to test the denoiser on a clean image: white noise of the
+    /// level S, or camera:ISO for that of a simulated camera (PSNR is then against what the camera
+    /// shows without noise)
     #[arg(long, value_name = "S", value_parser = noise::parse_add_noise)]
     add_noise: Option<AddNoise>,
     /// How strongly to denoise, 0 to 1.5: below 1 the luma's detail comes back and the colour noise

@@ -236,7 +236,8 @@ impl Noisy {
 }
 
 impl DenoisedFile {
-    /// A line for every file that was written, none for standard output: with PSNR before and after where the truth is known.
+    /// A line for every file that was written, none for standard output: with PSNR before and after
+    /// where the truth is known.
     pub fn lines(&self) -> Vec<String> {
         let mut lines = self.extras.lines();
         let Some(out) = self.out.as_ref().filter(|out| *out != "-") else { return lines };
