@@ -33,6 +33,10 @@ fn a_pure_classifier_classifies_and_reports_what_it_cannot_do() {
         ["denoise", &model, &image, "--sigma", "0.2", "-o", &out],
         &["does not denoise", "resnet18"],
     );
+    for option in ["--preview", "--uncertainty"] {
+        fails(1, ["denoise", &model, &image, option, &out], &["does not denoise", "resnet18"]);
+    }
+    assert!(!Path::new(&out).exists());
     fails(
         1,
         ["explain", &model, &image, "--class", "1", "-o", &out],
@@ -217,6 +221,9 @@ fn a_network_that_learned_classes_alone_is_no_denoiser() {
     let model = kind(dir.path(), "classes", &["loss.dsm_weight=0"]);
     let common = ["--data", "digits", "--limit", "4"];
     let no = &["does not denoise", "score matching"];
+    let (image, out) =
+        (save(dir.path(), "a.png", grey(9, 9)), text(&dir.path().join("deviation.png")));
+    fails(1, ["denoise", &model, &image, "--uncertainty", &out], no);
     let attack =
         ["attack", &model, "--norm", "l2", "--eps", "0.1", "--method", "fgsm", "--sigma", "0.2"];
     let attack = || attack.iter().chain(&common);

@@ -38,8 +38,8 @@ pub struct Inputs {
 pub struct Search<'s> {
     /// Folders in folders too.
     pub recursive: bool,
-    /// A folder that is left out: that of the output.
-    pub out: Option<&'s Path>,
+    /// Folders that are left out: those of the output.
+    pub out: Vec<&'s Path>,
     /// The end of names that outputs have, which are left out too.
     pub suffix: Option<&'s str>,
     /// What to do about folders that are left out.
@@ -49,7 +49,7 @@ pub struct Search<'s> {
 impl Default for Search<'_> {
     fn default() -> Self {
         let advice = "give them as arguments too";
-        Self { recursive: false, out: None, suffix: None, advice }
+        Self { recursive: false, out: Vec::new(), suffix: None, advice }
     }
 }
 
@@ -87,7 +87,7 @@ struct Listed {
 /// Lists the files of a folder in the order of their names, except hidden ones.
 fn list(folder: &Path, search: &Search<'_>, found: &mut Listed) -> Result<()> {
     let reading = || format!("{}: cannot be read", folder.display());
-    let out = search.out.and_then(|out| out.canonicalize().ok());
+    let out: Vec<PathBuf> = search.out.iter().filter_map(|out| out.canonicalize().ok()).collect();
     let real = folder.canonicalize().with_context(reading)?;
     if !found.seen.insert(real) {
         return Ok(());
@@ -106,7 +106,7 @@ fn list(folder: &Path, search: &Search<'_>, found: &mut Listed) -> Result<()> {
             found.files.push(path);
         } else if !search.recursive {
             found.folders += 1;
-        } else if out.is_none() || path.canonicalize().ok() != out {
+        } else if !path.canonicalize().is_ok_and(|path| out.contains(&path)) {
             list(&path, search, found)?;
         }
     }
@@ -191,9 +191,10 @@ pub fn first(path: &Path, notes: &mut Notes) -> Result<miyasawa::image::Image> {
     Ok(file.page(0)?.into_opaque())
 }
 
-/// Makes sure that there is memory for an image, if the system reports how much is free.
-pub fn check_memory(path: &Path, pixels: u64) -> Result<()> {
-    let needed = pixels.saturating_mul(BYTES_PER_PIXEL).saturating_add(TILES);
+/// Makes sure that there is memory for an image, if the system reports how much is free; `more` are
+/// the bytes per pixel that options take besides.
+pub fn check_memory(path: &Path, pixels: u64, more: u64) -> Result<()> {
+    let needed = pixels.saturating_mul(BYTES_PER_PIXEL + more).saturating_add(TILES);
     let free = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| free_memory(&text));
     match free.filter(|free| pixels > SMALL && needed > *free) {
         Some(free) => {
@@ -262,9 +263,9 @@ mod tests {
     fn missing_memory_is_reported_before_it_runs_out() {
         assert_eq!(free_memory("MemTotal: 9 kB\nMemAvailable:   2048 kB\n"), Some(2 << 20));
         assert_eq!(free_memory("MemTotal: 9 kB"), None);
-        check_memory(Path::new("a.png"), 1).unwrap();
+        check_memory(Path::new("a.png"), 1, 0).unwrap();
         if cfg!(target_os = "linux") {
-            let error = check_memory(Path::new("a.png"), 1 << 50).unwrap_err().to_string();
+            let error = check_memory(Path::new("a.png"), 1 << 50, 12).unwrap_err().to_string();
             assert!(
                 error.contains("a.png")
                     && error.contains("megapixels")

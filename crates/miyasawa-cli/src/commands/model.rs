@@ -48,14 +48,17 @@ pub fn load(path: Option<&Path>, session: &Session) -> Result<Predictor> {
     })
 }
 
-/// The noise level of all images to denoise, if the command line gives one; at 0 they stay as they
-/// are.
-pub fn given(predictor: &Predictor, level: Level) -> Result<Option<f64>> {
-    match level {
-        Level::Given(0.0) => Ok(Some(0.0)),
-        Level::Given(level) => sigma(predictor, level).map(Some),
-        Level::Auto => Ok(None),
-    }
+/// The noise level of all images to denoise, if the command line gives one by `option`; at 0 they
+/// stay as they are.
+pub fn given(predictor: &Predictor, option: &str, level: Level) -> Result<Option<f64>> {
+    let found = match level {
+        Level::Given(0.0) => return Ok(Some(0.0)),
+        // Smaller ones change nothing: a slip.
+        Level::Given(level) if level < *NOISE_LEVELS.start() => predictor.level(level),
+        Level::Given(level) => predictor.denoised_level(level),
+        Level::Auto => return Ok(None),
+    };
+    found.map(Some).map_err(|error| wrong_level(option, &error))
 }
 
 /// The noise level estimated from an image; see [`Predictor::estimate_sigma`].

@@ -65,7 +65,11 @@ impl Request<'_> {
         let several = inputs.folder || inputs.images.len() > 1;
         let mut plan = match self.out {
             None if suffix.is_none() => {
-                return wrong("expected --out, or --suffix for files beside the images".into());
+                return wrong(
+                    "expected --out, --suffix for files beside the images, --preview or \
+                     --uncertainty"
+                        .into(),
+                );
             }
             None => self.in_folder(None)?,
             Some(out) if is_standard(out) => return self.standard(several),

@@ -21,9 +21,11 @@
 //! # Ok::<(), miyasawa::image::ImageError>(())
 //! ```
 
+mod amplify;
 mod bilinear;
 pub mod camera;
 mod cosine;
+mod crop;
 mod decode;
 #[cfg(feature = "data")]
 mod decoded;
@@ -388,23 +390,6 @@ impl Image {
         }
         let values = cover(&self.values, self.channels, (self.height, self.width), (height, width));
         Ok(Self::new((self.channels, height, width), values)?.with_depth(self.depth))
-    }
-
-    /// Divides the image by its largest absolute value, so that a faint signed difference becomes
-    /// visible (0 is grey), and returns that value too. An image of zeros, or with values that are
-    /// not finite, is unchanged, with 1.
-    ///
-    /// ```
-    /// use miyasawa::prelude::*;
-    /// let (image, peak) = Image::new((1, 1, 2), vec![0.25, -0.5])?.amplified();
-    /// assert_eq!((image.values(), peak), (&[0.5, -1.0][..], 0.5));
-    /// # Ok::<(), miyasawa::image::ImageError>(())
-    /// ```
-    pub fn amplified(&self) -> (Self, f32) {
-        let peak = self.values.iter().fold(0.0f32, |peak, value| peak.max(value.abs()));
-        let peak = if peak > 0.0 && self.values.iter().all(|v| v.is_finite()) { peak } else { 1.0 };
-        let values = self.values.iter().map(|value| value / peak).collect();
-        (Self { values, ..*self }, peak)
     }
 }
 

@@ -91,11 +91,13 @@ pub enum PredictError {
         /// What was asked for.
         found: usize,
     },
-    /// A strength is not a share.
-    #[error("a strength of {found}, expected a number from 0 to 1")]
+    /// A strength is out of its range.
+    #[error("a strength of {found}, expected a number from 0 to {largest}")]
     Strength {
         /// What was asked for.
         found: f64,
+        /// The largest that is allowed.
+        largest: f64,
     },
     /// The model cannot be conditioned on the noise level.
     #[error("{}", level_text(*found, *largest))]

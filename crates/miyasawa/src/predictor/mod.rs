@@ -29,6 +29,7 @@ mod describe;
 mod error;
 mod explanations;
 mod noise;
+mod preview;
 mod results;
 mod strength;
 #[cfg(test)]
@@ -39,8 +40,9 @@ pub use crate::explain::Explanation;
 pub use builder::PredictorBuilder;
 pub use error::PredictError;
 pub use noise::{MAX_NOISE, Noise};
+pub use preview::Preview;
 pub use results::{ClassProbability, Classification, Denoised};
-pub use strength::Strength;
+pub use strength::{MAX_STRENGTH, Strength};
 pub use uncertainty::UncertaintyOptions;
 
 use crate::checkpoint::{Checkpoint, ModelInfo};

@@ -79,20 +79,75 @@ impl Predictor {
     /// # Errors
     /// [`PredictError::Level`] if it cannot.
     pub fn level(&self, sigma: f64) -> Result<f64, PredictError> {
-        let zero = sigma == 0.0 && self.info.network.is_blind();
-        let [min, max] = self.info.sigma;
-        if !zero && !(*NOISE_LEVELS.start()..=max.max(MAX_NOISE)).contains(&sigma) {
-            return Err(PredictError::Level { found: sigma, largest: max.max(MAX_NOISE) });
+        self.check_level(sigma)?;
+        self.warn_outside(sigma, "");
+        Ok(sigma)
+    }
+
+    /// The noise level that [`denoise`](Self::denoise) removes where this one is asked for: the
+    /// same, but at most the largest of the training, of which a warning is printed once. Below
+    /// the smallest of the training the correction is shortened instead, to nothing at 0. A blind
+    /// network, which is not conditioned on the level, takes any.
+    ///
+    /// ```
+    /// use miyasawa::prelude::*;
+    /// let model = Predictor::bundled()?;
+    /// let [smallest, largest] = model.noise_levels();
+    /// assert_eq!(model.denoised_level(1.5 * largest)?, largest);
+    /// assert_eq!(model.denoised_level(0.5 * smallest)?, 0.5 * smallest);
+    /// assert!(matches!(model.denoised_level(25.0), Err(PredictError::Level { .. })));
+    /// # Ok::<(), PredictError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`PredictError::Level`] if it is negative, not a number or above the larger of [`MAX_NOISE`]
+    /// and the largest of the training.
+    pub fn denoised_level(&self, sigma: f64) -> Result<f64, PredictError> {
+        // Below the levels of any network too: the correction is scaled down, to 0 at level 0.
+        if (0.0..*NOISE_LEVELS.start()).contains(&sigma) {
+            return Ok(sigma);
         }
+        self.check_level(sigma)?;
+        Ok(self.at_most_largest(sigma))
+    }
+
+    /// The level, at most the largest of the training, unless the network is blind.
+    pub(super) fn at_most_largest(&self, sigma: f64) -> f64 {
+        let [min, max] = self.info.sigma;
+        if self.info.network.is_blind() || max <= 0.0 {
+            self.warn_outside(sigma, "");
+            return sigma;
+        }
+        let done = if sigma < min {
+            format!(": the correction at {min} is shortened")
+        } else {
+            format!(": noise of {max} is removed")
+        };
+        self.warn_outside(sigma, &done);
+        sigma.min(max)
+    }
+
+    fn check_level(&self, sigma: f64) -> Result<(), PredictError> {
+        let zero = sigma == 0.0 && self.info.network.is_blind();
+        let largest = self.info.sigma[1].max(MAX_NOISE);
+        if zero || (*NOISE_LEVELS.start()..=largest).contains(&sigma) {
+            return Ok(());
+        }
+        Err(PredictError::Level { found: sigma, largest })
+    }
+
+    /// Warns of a level outside the training range, once, and says what is done.
+    fn warn_outside(&self, sigma: f64, done: &str) {
+        let [min, max] = self.info.sigma;
         let outside = sigma < min * 0.999 || sigma > max * 1.001;
         let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
         if outside && warned.len() < MAX_WARNED && !warned.contains(&sigma) {
             warned.push(sigma);
             tracing::warn!(
-                "noise level {sigma} is outside {min} to {max}, which the model was trained on"
+                "noise level {sigma} is outside {min} to {max}, which the model was trained \
+                 on{done}"
             );
         }
-        Ok(sigma)
     }
 
     /// The noise level estimated from an image, at most the largest of the training; `name` is for
@@ -119,10 +174,8 @@ impl Predictor {
     /// The noise level that a denoiser removes.
     pub(super) fn denoising_level(&self, image: &Image, noise: Noise) -> Result<f64, PredictError> {
         match noise {
-            Noise::Clean | Noise::Level(0.0) => Ok(0.0),
-            // Below the smallest level of a network the correction is scaled down, to 0 at level 0.
-            Noise::Level(sigma) if sigma > 0.0 && sigma < *NOISE_LEVELS.start() => Ok(sigma),
-            Noise::Level(sigma) => self.level(sigma),
+            Noise::Clean => Ok(0.0),
+            Noise::Level(sigma) => self.denoised_level(sigma),
             Noise::Estimate => Ok(self.estimate_sigma(image, "image")),
         }
     }

@@ -58,6 +58,7 @@ impl Predictor {
         options: UncertaintyOptions,
         monitor: &mut (dyn Monitor + Send),
     ) -> Result<Option<Image>, PredictError> {
+        self.require_denoiser()?;
         if !(1..=super::MAX_DRAWS).contains(&options.probes) {
             return Err(PredictError::Draws { found: options.probes });
         }
