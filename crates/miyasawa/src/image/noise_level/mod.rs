@@ -22,6 +22,9 @@ const CLIPPED: f32 = 0.99;
 const CENSORED_FROM: f64 = 0.22;
 /// The most squares of which the median is taken: rows of a larger image are left out evenly.
 const SQUARES: usize = 1 << 22;
+/// An estimate from patches replaces others if it is below this share of them: it is the one with
+/// the largest error.
+const SURELY: f64 = 0.9;
 /// Share of clipped values below which clipping changes no estimate.
 const FEW_CLIPPED: f64 = 0.02;
 
@@ -132,16 +135,19 @@ impl Image {
 
     /// Estimates the standard deviation of white noise in the image, in units of the [-1, 1] range.
     ///
-    /// It is the smallest of three estimates that texture makes too large and nothing makes much
-    /// too small: the median of the finest diagonal wavelet coefficients (Donoho & Johnstone 1994,
-    /// "Ideal spatial adaptation by wavelet shrinkage"); the smallest eigenvalues of the covariance
-    /// of patches, all channels together (Chen, Zhu & Heng 2015, "An efficient statistical method
-    /// for image noise level estimation"): even full of texture, images leave some directions of a
-    /// patch to the noise; and, where there are 2,000 blocks of 8 by 8 pixels to choose from, the
-    /// high frequencies of the flattest (Ponomarenko et al. 2007; Colom & Buades 2013). Clipped
-    /// values are passed over where enough others are left; where noise is so large that they are
-    /// not, the estimate is the level of clipped normal numbers, block by block. 0 for an image of
-    /// fewer than two by two pixels.
+    /// It is the level of the high frequencies of the flattest blocks of 8 by 8 pixels (Ponomarenko et
+    /// al. 2007; Colom & Buades 2013), the smallest over several shares of the blocks and directions
+    /// of the frequencies, because texture adds to it and has directions; for an image with fewer than
+    /// 2,000 blocks to choose from, the median of the finest diagonal wavelet coefficients (Donoho &
+    /// Johnstone 1994, "Ideal spatial adaptation by wavelet shrinkage"). Where clearly smaller, it is
+    /// that of the smallest eigenvalues of the covariance of patches, all channels together (Chen,
+    /// Zhu & Heng 2015, "An efficient statistical method for image noise level estimation"): even
+    /// full of texture, images leave some directions of a patch to the noise. Blocks and patches near
+    /// the ends of the range are passed over where enough others are left; where noise is so large
+    /// that they are not, the estimate is the level of clipped normal numbers, block by block. 0 for
+    /// an image of fewer than two by two pixels.
+    ///
+    /// Noise that the image had before counts too: scans have 1 to 2 of 255.
     ///
     /// For noise of a camera see [`Image::noise_curve`].
     ///
@@ -161,13 +167,15 @@ impl Image {
             width: self.width,
             clips: self.is_clipped(),
         };
-        let wavelet = planes.haar();
-        if !wavelet.is_finite() {
-            return wavelet;
+        let flat = flat::level(&planes);
+        let level = flat.unwrap_or_else(|| planes.haar());
+        if !level.is_finite() {
+            return level;
         }
-        let others = [patches::level(&planes), flat::level(&planes)];
-        let level = others.into_iter().flatten().fold(wavelet, f64::min);
-        if level < CENSORED_FROM || planes.clipped_share() < FEW_CLIPPED {
+        let patches = patches::level(&planes, flat).filter(|patches| *patches < SURELY * level);
+        let level = patches.unwrap_or(level);
+        // Where enough blocks are not clipped they are right up to some level.
+        if (flat.is_some() && level < CENSORED_FROM) || planes.clipped_share() < FEW_CLIPPED {
             return level;
         }
         censored::level(&planes).map_or(level, |censored| censored.max(level))
