@@ -11,11 +11,16 @@ const COUNT: usize = 21;
 /// Shares of the blocks that are tried, and the least number of them.
 const SHARES: [f64; 5] = [0.01, 0.02, 0.05, 0.1, 0.25];
 const LEAST: usize = 64;
-/// The fewest blocks to choose from.
+/// The fewest blocks to choose from, for a level and for the share of the highest frequencies.
 const ENOUGH: usize = 2_000;
+const CORNER_ENOUGH: usize = 200;
+/// From this sum of two frequencies on they are the highest.
+const HIGHEST: usize = 12;
 /// Blocks whose corners' means are this many standard deviations from the ends of the range are not
 /// clipped.
 const INSIDE: f64 = 2.5;
+/// The same where the level is not known.
+const CORNER_INSIDE: f32 = 0.9;
 /// By these times its relative standard error, and the error's square, an estimate is raised before
 /// the smallest is taken, so that the smallest of many is not too small.
 const ERRORS: [f64; 2] = [0.3, 8.0];
@@ -32,9 +37,7 @@ const ERRORS: [f64; 2] = [0.3, 8.0];
 /// frequencies: all, and the upright, the level and the diagonal ones alone, because texture has
 /// directions. Of all these estimates texture makes none smaller; the smallest is returned.
 pub(super) fn level(planes: &Planes) -> Option<f64> {
-    let blocks: Vec<Energy> = (planes.planes.iter().enumerate())
-        .flat_map(|(i, plane)| sample(planes, plane).into_iter().map(move |s| Energy::new(i, &s)))
-        .collect();
+    let blocks = energies(planes);
     let inside = |sigma: f64| {
         let limit = if planes.clips { 1.0 - INSIDE * sigma } else { f64::INFINITY };
         let kept = blocks.iter().filter(move |block| f64::from(block.extreme) <= limit);
@@ -48,6 +51,31 @@ pub(super) fn level(planes: &Planes) -> Option<f64> {
     Some(level)
 }
 
+/// The share of the highest frequencies: their mean square in the flattest blocks, in units of that
+/// of the lowest of the high ones. White noise has 1. Nothing for an image in which there are too
+/// few blocks, or without noise in the flattest.
+pub(super) fn corner(planes: &Planes) -> Option<f64> {
+    let mut blocks = energies(planes);
+    blocks.retain(|block| block.extreme <= CORNER_INSIDE || !planes.clips);
+    if blocks.len() < CORNER_ENOUGH {
+        return None;
+    }
+    let count = ((blocks.len() as f64 * SHARES[1]) as usize).max(LEAST);
+    blocks.select_nth_unstable_by(count - 1, |a, b| a.low.total_cmp(&b.low));
+    let mean = |from: usize, to: usize| {
+        let squares = blocks[..count].iter().flat_map(|block| {
+            let pairs = block.high.iter().zip(high());
+            pairs
+                .filter(move |(_, (u, v))| (from..=to).contains(&(u + v)))
+                .map(|(square, _)| square)
+        });
+        let (sum, count) = squares.fold((0.0, 0.0), |(s, n), v| (s + f64::from(*v), n + 1.0));
+        sum / count
+    };
+    let (near, far) = (mean(HIGH, HIGH), mean(HIGHEST, 2 * SIDE - 2));
+    (near > 0.0).then(|| far / near)
+}
+
 /// What is needed of a block: where it is, its most extreme corner, the sum of squares of its low
 /// frequencies, and the squares of its high ones.
 struct Energy {
@@ -56,6 +84,11 @@ struct Energy {
     extreme: f32,
     low: f32,
     high: [f32; COUNT],
+}
+
+fn energies(planes: &Planes) -> Vec<Energy> {
+    let of = |(i, plane)| sample(planes, plane).into_iter().map(move |s| Energy::new(i, &s));
+    planes.planes.iter().copied().enumerate().flat_map(of).collect()
 }
 
 /// The pairs of high frequencies, vertical and horizontal.

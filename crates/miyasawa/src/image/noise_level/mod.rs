@@ -1,15 +1,20 @@
 //! How noisy an image is, estimated from the image alone: the level of white noise
-//! ([`Image::noise_level`]), and noise that depends on the intensity ([`NoiseCurve`]).
+//! ([`Image::noise_level`]), noise that depends on the intensity ([`NoiseCurve`]), and which of the
+//! two it has ([`Image::noise`]).
 
 mod blocks;
+mod camera;
 mod censored;
 mod curve;
 #[cfg(test)]
 mod curve_tests;
+mod estimate;
 mod flat;
+mod jpeg;
 mod patches;
 
 pub use curve::NoiseCurve;
+pub use estimate::{NoiseEstimate, NoiseKind};
 
 use super::Image;
 
@@ -37,7 +42,14 @@ struct Planes<'a> {
     clips: bool,
 }
 
-impl Planes<'_> {
+impl<'a> Planes<'a> {
+    fn new(image: &'a Image) -> Self {
+        let (height, width) = (image.height, image.width);
+        let count = if image.is_grey() { 1 } else { image.channels };
+        let planes = image.values.chunks_exact(height * width).take(count).collect();
+        Self { planes, height, width, clips: image.is_clipped() }
+    }
+
     fn clipped(&self, value: f32) -> bool {
         self.clips && value.abs() >= CLIPPED
     }
@@ -149,7 +161,7 @@ impl Image {
     ///
     /// Noise that the image had before counts too: scans have 1 to 2 of 255.
     ///
-    /// For noise of a camera see [`Image::noise_curve`].
+    /// For noise of a camera see [`Image::noise`] and [`Image::noise_curve`].
     ///
     /// ```
     /// use miyasawa::prelude::*;
@@ -159,14 +171,7 @@ impl Image {
     /// # Ok::<(), miyasawa::image::ImageError>(())
     /// ```
     pub fn noise_level(&self) -> f64 {
-        let size = self.height * self.width;
-        let count = if self.is_grey() { 1 } else { self.channels };
-        let planes = Planes {
-            planes: self.values.chunks_exact(size).take(count).collect(),
-            height: self.height,
-            width: self.width,
-            clips: self.is_clipped(),
-        };
+        let planes = Planes::new(self);
         let flat = flat::level(&planes);
         let level = flat.unwrap_or_else(|| planes.haar());
         if !level.is_finite() {
