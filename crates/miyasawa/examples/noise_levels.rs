@@ -3,6 +3,8 @@
 //! ```sh
 //! # A row for each level: estimated level divided by the true one (for clean images, the estimate)
 //! cargo run --release -p miyasawa --example noise_levels -- white photos/*.png
+//! # The same of flat and saturated images
+//! cargo run --release -p miyasawa --example noise_levels -- synthetic
 //! # A row for each ISO number: standard deviation in dark, middle and bright parts
 //! cargo run --release -p miyasawa --example noise_levels -- camera photos/*.png
 //! ```
@@ -19,6 +21,22 @@ fn spread(values: &[f64]) -> String {
     let mean = values.iter().sum::<f64>() / values.len() as f64;
     let least = values.iter().copied().fold(f64::INFINITY, f64::min);
     format!("{mean:.3} {least:.3} {:.3}", values.iter().copied().fold(0.0, f64::max))
+}
+
+/// A flat image, a saturated one, and one of which nearly all is saturated.
+fn synthetic() -> Result<Vec<Image>, ImageError> {
+    let slopes = [
+        |_, _| 0.3,
+        |y: f32, x: f32| (2.5 * (5.0 * x + 3.0 * y).sin()),
+        |y, x| {
+            if x < 0.1 { y - 0.5 } else { 1.2 }
+        },
+    ];
+    let image = |slope: fn(f32, f32) -> f32| {
+        let value = |i: usize| slope((i / 256 % 256) as f32 / 256.0, (i % 256) as f32 / 256.0);
+        Image::new((1, 256, 256), (0..1 << 16).map(|i| value(i).clamp(-1.0, 1.0)).collect())
+    };
+    slopes.into_iter().map(image).collect()
 }
 
 fn white(images: &[Image]) -> Result<(), Box<dyn std::error::Error>> {
@@ -79,7 +97,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let images: Vec<Image> = args.iter().skip(1).map(Image::open).collect::<Result<_, _>>()?;
     match args.first().map(String::as_str) {
         Some("white") if !images.is_empty() => white(&images),
+        Some("synthetic") => white(&synthetic()?),
         Some("camera") if !images.is_empty() => camera(&images),
-        _ => Err("usage: noise_levels white|camera IMAGE...".into()),
+        _ => Err("usage: noise_levels white|camera IMAGE... | synthetic".into()),
     }
 }

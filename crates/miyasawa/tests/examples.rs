@@ -32,6 +32,7 @@ cases![
     embed_in_a_service,
     evaluation_images,
     explain,
+    noise_kinds,
     noise_levels,
     own_data_source,
     own_network,
@@ -177,6 +178,19 @@ mod cases {
         assert!(fails("camera", folder, &["100"]).contains("usage: camera"));
     }
 
+    pub fn noise_kinds(folder: &Path) {
+        let slope = (0..3 * 96 * 96).map(|i| (i % 96) as f32 / 60.0 - 0.8).collect();
+        let slope = Image::new((3, 96, 96), slope).unwrap();
+        slope.save(folder.join("slope.png")).unwrap();
+        let text = run("noise_kinds", folder, &["slope.png"]);
+        for (row, white) in [("\nwhite 25 |", 1.0), ("\nwhite 25, JPEG 90 |", 0.0)] {
+            assert_eq!(numbers(&text, row)[0], white, "{text}");
+        }
+        let [white, camera] = numbers(&text, "\nISO 6400 |")[..2] else { panic!("{text}") };
+        assert_eq!([white, camera], [0.0, 1.0], "{text}");
+        assert!(fails("noise_kinds", folder, &[]).contains("usage: noise_kinds"));
+    }
+
     pub fn noise_levels(folder: &Path) {
         let slope = (0..3 * 96 * 96).map(|i| (i % 96) as f32 / 50.0 - 0.96).collect();
         let slope = Image::new((3, 96, 96), slope).unwrap();
@@ -186,6 +200,8 @@ mod cases {
             let ratio = numbers(&text, level)[0];
             assert!((ratio - 1.0).abs() < 0.1, "{text}");
         }
+        let text = run("noise_levels", folder, &["synthetic"]);
+        assert!((numbers(&text, "\n25 |")[0] - 1.0).abs() < 0.1, "{text}");
         let text = run("noise_levels", folder, &["camera", "slope.png"]);
         assert!(numbers(&text, "\n 6400 |")[0] > numbers(&text, "\n  400 |")[0], "{text}");
         assert!(fails("noise_levels", folder, &["white"]).contains("usage: noise_levels"));

@@ -7,6 +7,7 @@ use crate::image::Image;
 use crate::image::camera::read_noise;
 use crate::image::cosine::SIDE;
 use crate::image::local_means::local_means;
+use crate::range::luma;
 
 /// Of colour images differences between channels are measured, at lower frequencies; of grey ones
 /// the values themselves, at those that texture has less of.
@@ -44,43 +45,43 @@ struct Bands {
 ///
 /// In intervals of intensity the blocks with the least of low frequencies are chosen and the next
 /// frequencies measured (as for white noise in `flat.rs`: the cosines of a block are nearly
-/// independent for correlated noise too). Of a colour image that is done on the differences of red
-/// and blue from green, where texture cancels and noise does not. Each interval tells the shot noise
-/// that a sensor must have, one of the lowest is believed, and its noise is averaged over the
-/// image's intensities.
-pub(super) fn level(image: &Image) -> f64 {
+/// independent for correlated noise too). Each interval tells the shot noise that a sensor must
+/// have, one of the lowest is believed, and its noise is averaged over the image's intensities.
+///
+/// Of a colour image that is done on the differences of red and blue from green, where texture
+/// cancels and noise does not. In a JPEG file the noise of luma, which all channels have, is the
+/// least: with colour at half the resolution no more may be left.
+pub(super) fn level(image: &Image, compressed: bool) -> f64 {
     let size = image.height * image.width;
-    let grey = image.channels != 3 || image.is_grey();
+    let shape = [image.height, image.width];
+    let grey = |plane: &[f32]| level_of(shape, &[plane], plane, &GREY) / GREY_SHARE;
     let (red, rest) = image.values.split_at(size);
-    let (measured, base): (Vec<Vec<f32>>, Vec<f32>) = if grey {
-        (vec![red.to_vec()], red.to_vec())
-    } else {
-        let (green, blue) = rest.split_at(size);
-        let difference = |plane: &[f32]| plane.iter().zip(green).map(|(p, g)| p - g).collect();
-        let sums = red.iter().zip(green).zip(blue).map(|((r, g), b)| (r + g + b) / 3.0);
-        ([red, blue].map(difference).to_vec(), sums.collect())
+    if image.channels != 3 || image.is_grey() {
+        return grey(red);
+    }
+    let (green, blue) = rest.split_at(size);
+    let difference = |plane: &[f32]| -> Vec<f32> {
+        plane.iter().zip(green).map(|(value, green)| value - green).collect()
     };
-    let means = local_means(&base, [image.height, image.width], WINDOW);
+    let light: Vec<f32> =
+        red.iter().zip(green).zip(blue).map(|((r, g), b)| luma([*r, *g, *b])).collect();
+    let [red, blue] = [red, blue].map(difference);
+    let found = level_of(shape, &[&red, &blue], &light, &COLOUR);
+    let colour = PIVOT * (found / COLOUR_SHARE / PIVOT).powf(COLOUR_EXPONENT);
+    if compressed { colour.max(grey(&light)) } else { colour }
+}
+
+/// The root mean square of the noise of planes, with the intensities of another.
+fn level_of([height, width]: [usize; 2], measured: &[&[f32]], base: &[f32], bands: &Bands) -> f64 {
+    let means = local_means(base, [height, width], WINDOW);
     let mut histogram = [0.0; KNOTS];
-    means.iter().for_each(|mean| histogram[knot(*mean)] += 1.0 / size as f64);
-    let planes = Planes {
-        planes: measured.iter().map(|plane| &plane[..]).collect(),
-        height: image.height,
-        width: image.width,
-        clips: false,
-    };
-    let bands = if grey { GREY } else { COLOUR };
+    means.iter().for_each(|mean| histogram[knot(*mean)] += 1.0 / base.len() as f64);
+    let planes = Planes { planes: measured.to_vec(), height, width, clips: false };
     let of = |plane: &&[f32]| -> f64 {
-        let Some(shot) = shot(&planes, plane, &means, &bands) else { return 0.0 };
+        let Some(shot) = shot(&planes, plane, &means, bands) else { return 0.0 };
         (0..KNOTS).map(|i| histogram[i] * variance(i, shot)).sum()
     };
-    let variances: f64 = planes.planes.iter().map(of).sum();
-    let level = (variances / planes.planes.len() as f64).sqrt();
-    if grey {
-        level / GREY_SHARE
-    } else {
-        PIVOT * (level / COLOUR_SHARE / PIVOT).powf(COLOUR_EXPONENT)
-    }
+    (measured.iter().map(of).sum::<f64>() / measured.len() as f64).sqrt()
 }
 
 /// The knot next to an intensity.

@@ -42,7 +42,10 @@ impl Image {
     /// sensor's curve (as in [`Image::noise_curve`], of one parameter) over the image's intensities,
     /// measured where texture is least: in a colour image on the differences of its channels. Of a
     /// JPEG file it has added to it what rounding its cosines changed: more in texture than in flat
-    /// parts, where there is nothing to be seen of it.
+    /// parts, where there is nothing to be seen of it. On simulated exposures it is within 16% in the
+    /// mean for gradient-corrected demosaicking without JPEG and with one of full resolution, half
+    /// too large for bilinear demosaicking, and about half of it where JPEG stored colour at half the
+    /// resolution, because of the detail that is lost there nothing is left to be seen.
     ///
     /// ```
     /// use miyasawa::image::{Image, camera::CameraNoise, noise_level::NoiseKind};
@@ -58,10 +61,10 @@ impl Image {
         let corner = flat::corner(&Planes::new(self));
         let correlated = corner.is_some_and(|corner| corner < CORRELATED);
         let compression = jpeg::Compression::find(self);
-        let kind =
-            if correlated || compression.is_some() { NoiseKind::Camera } else { NoiseKind::White };
-        let left = if correlated { camera::level(self) } else { self.noise_level() };
+        let compressed = compression.is_some();
+        let kind = if correlated || compressed { NoiseKind::Camera } else { NoiseKind::White };
+        let left = if correlated { camera::level(self, compressed) } else { self.noise_level() };
         let lost = compression.as_ref().map_or(0.0, |compression| compression.loss(self));
-        NoiseEstimate { kind, level: left.hypot(lost), compressed: compression.is_some() }
+        NoiseEstimate { kind, level: left.hypot(lost), compressed }
     }
 }

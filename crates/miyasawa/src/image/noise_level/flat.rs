@@ -14,6 +14,8 @@ const LEAST: usize = 64;
 /// The fewest blocks to choose from, for a level and for the share of the highest frequencies.
 const ENOUGH: usize = 2_000;
 const CORNER_ENOUGH: usize = 200;
+/// Up to this mean square there is nothing but the rounding of the arithmetic.
+const NOTHING: f64 = 1e-10;
 /// From this sum of two frequencies on they are the highest.
 const HIGHEST: usize = 12;
 /// Blocks whose corners' means are this many standard deviations from the ends of the range are not
@@ -73,7 +75,7 @@ pub(super) fn corner(planes: &Planes) -> Option<f64> {
         sum / count
     };
     let (near, far) = (mean(HIGH, HIGH), mean(HIGHEST, 2 * SIDE - 2));
-    (near > 0.0).then(|| far / near)
+    (near > NOTHING).then(|| far / near)
 }
 
 /// What is needed of a block: where it is, its most extreme corner, the sum of squares of its low

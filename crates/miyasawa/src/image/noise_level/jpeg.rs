@@ -39,6 +39,11 @@ const LEAST: usize = 30;
 const CLEAR: f64 = 0.6;
 /// Frequencies that must have a step.
 const ENOUGH: usize = 5;
+/// As many cosines of a frequency that are left are hardly any.
+const FEW: f64 = 2.0;
+/// The two colour differences, of blue and of red (JFIF).
+const DIFFERENCES: [fn([f32; 3]) -> f32; 2] =
+    [|colour| (colour[2] - luma(colour)) / 1.772, |colour| (colour[0] - luma(colour)) / 1.402];
 /// The share of what rounding changed that is not noise removed with it.
 const NOT_NOISE: f64 = 0.85;
 /// What variances of the two colour differences, of blue and of red, add to the mean of the
@@ -78,15 +83,11 @@ impl Compression {
     /// [-1, 1] range.
     pub(super) fn loss(&self, image: &Image) -> f64 {
         let light = self.variance(&blocks(image, luma), &LUMA);
-        let differences: [fn([f32; 3]) -> f32; 2] = [
-            |colour| (colour[2] - luma(colour)) / 1.772,
-            |colour| (colour[0] - luma(colour)) / 1.402,
-        ];
         let colour = image.channels == 3 && !image.is_grey();
-        let added =
-            differences.into_iter().zip(ADDED).filter(|_| colour).map(|(difference, factor)| {
-                factor * self.variance(&blocks(image, difference), &CHROMA)
-            });
+        let differences = DIFFERENCES.into_iter().zip(ADDED).filter(|_| colour);
+        let added = differences.map(|(difference, factor)| {
+            factor * self.variance(&blocks(image, difference), &CHROMA)
+        });
         NOT_NOISE * (light + added.sum::<f64>()).sqrt() / 127.5
     }
 
@@ -99,7 +100,10 @@ impl Compression {
             let step = (self.scale * f64::from(table[i])).round().max(1.0);
             let left = |block: &&Block| f64::from(block[i / SIDE][i % SIDE].abs()) >= 0.5 * step;
             let share = blocks.iter().filter(left).count() as f64 / count;
-            share * step * step / 12.0 + (1.0 - share) * within(0.5 * step, share.max(0.5 / count))
+            let rounded = share * step * step / 12.0;
+            // Where hardly one is left nothing says how near the others came.
+            let removed = if share > FEW / count { within(0.5 * step, share) } else { 0.0 };
+            rounded + (1.0 - share) * removed
         };
         (0..AREA).map(of).sum::<f64>() / AREA as f64
     }

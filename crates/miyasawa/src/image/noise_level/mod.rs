@@ -9,6 +9,8 @@ mod curve;
 #[cfg(test)]
 mod curve_tests;
 mod estimate;
+#[cfg(test)]
+mod estimate_tests;
 mod flat;
 mod jpeg;
 mod patches;
