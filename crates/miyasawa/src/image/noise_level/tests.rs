@@ -102,11 +102,10 @@ fn flat_parts_tell_the_level_of_a_textured_image() {
 /// Nearly all of it white, a bright plane, and a dark one: few values or none are without clipping.
 #[test]
 fn saturated_images_have_the_level_of_what_is_left() {
-    let nearly_white = |y: usize, x: usize| if x < 25 { y as f32 / 256.0 - 0.5 } else { 1.2 };
-    let bright = |_: usize, _: usize| 0.9;
-    let dark = |_: usize, _: usize| -0.7;
-    let cases: [(&str, &dyn Fn(usize, usize) -> f32); 3] =
-        [("nearly white", &nearly_white), ("bright", &bright), ("dark", &dark)];
+    type Clean = fn(usize, usize) -> f32;
+    let nearly_white: Clean = |y, x| if x < 25 { y as f32 / 256.0 - 0.5 } else { 1.2 };
+    let cases: [(&str, Clean); 3] =
+        [("nearly white", nearly_white), ("bright", |_, _| 0.9), ("dark", |_, _| -0.7)];
     for (name, clean) in cases {
         for level in [2.0f32, 10.0, 25.0, 75.0] {
             let sigma = level / 127.5;
