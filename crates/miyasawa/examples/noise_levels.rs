@@ -17,19 +17,18 @@ const LEVEL: f64 = 1.0 / 127.5;
 /// Mean, least and largest.
 fn spread(values: &[f64]) -> String {
     let mean = values.iter().sum::<f64>() / values.len() as f64;
-    let least = values.iter().copied().fold(f64::INFINITY, f64::min);
-    format!("{mean:.3} {least:.3} {:.3}", values.iter().copied().fold(0.0, f64::max))
+    let [least, largest] = [f64::min, f64::max].map(|of| values.iter().copied().reduce(of));
+    format!("{mean:.3} {:.3} {:.3}", least.unwrap_or(0.0), largest.unwrap_or(0.0))
 }
 
-fn white(images: &[Image]) -> Result<(), Box<dyn std::error::Error>> {
-    println!("of 255 | float: mean least largest | 8 bits: mean least largest");
+fn white(name: &str, images: &[Image]) -> Result<(), Box<dyn std::error::Error>> {
+    println!("{name}, of 255 | float: mean least largest | 8 bits: mean least largest");
     for level in [0.0, 2.0, 5.0, 10.0, 15.0, 25.0, 50.0, 75.0] {
-        let [mut float, mut stored] = [vec![], vec![]];
+        let (mut float, mut stored) = (vec![], vec![]);
         for (seed, image) in images.iter().enumerate() {
             let noisy = image.clone().with_noise(level * LEVEL, seed as u64)?;
             let unit = if level > 0.0 { level * LEVEL } else { LEVEL };
             float.push(noisy.noise_level() / unit);
-            // As a file holds it.
             stored.push(Image::decode(&noisy.to_png()?)?.noise_level() / unit);
         }
         println!("{level:2} | {} | {}", spread(&float), spread(&stored));
@@ -59,15 +58,14 @@ fn camera(images: &[Image]) -> Result<(), Box<dyn std::error::Error>> {
             for (seed, image) in images.iter().enumerate() {
                 let camera = CameraNoise { jpeg, ..CameraNoise::iso(iso) };
                 let exposure = camera.expose(image, seed as u64)?;
-                for (i, [truth, found]) in
-                    parts(&exposure.noisy, &exposure.truth)?.iter().enumerate()
-                {
+                let parts = parts(&exposure.noisy, &exposure.truth)?;
+                for (i, [truth, found]) in parts.iter().enumerate() {
                     truths[i] += truth / LEVEL / images.len() as f64;
                     ratios[i].extend((*truth > 0.0).then_some(found / truth));
                 }
             }
-            let [dark, middle, bright] = truths;
             let [a, b, c] = ratios.map(|ratios| spread(&ratios));
+            let [dark, middle, bright] = truths;
             println!("{iso:5} | {dark:5.2} {middle:5.2} {bright:5.2} | {a} | {b} | {c}");
         }
     }
@@ -75,10 +73,17 @@ fn camera(images: &[Image]) -> Result<(), Box<dyn std::error::Error>> {
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let args: Vec<String> = std::env::args().skip(1).collect();
-    let images: Vec<Image> = args.iter().skip(1).map(Image::open).collect::<Result<_, _>>()?;
-    match args.first().map(String::as_str) {
-        Some("white") if !images.is_empty() => white(&images),
+    let mode = std::env::args().nth(1);
+    let images: Vec<Image> = std::env::args().skip(2).map(Image::open).collect::<Result<_, _>>()?;
+    match mode.as_deref() {
+        Some("white") if !images.is_empty() => {
+            white("images", &images)?;
+            // With so much contrast that a part is black and white.
+            let clip = |value: &f32| (2.5 * value + 0.5).clamp(-1.0, 1.0);
+            let steep = |x: &Image| Image::new(x.shape(), x.values().iter().map(clip).collect());
+            white("saturated", &images.iter().map(steep).collect::<Result<Vec<_>, _>>()?)?;
+            white("flat", &[Image::filled(1, 256, 256, 0.3)?, Image::filled(3, 256, 256, -0.7)?])
+        }
         Some("camera") if !images.is_empty() => camera(&images),
         _ => Err("usage: noise_levels white|camera IMAGE...".into()),
     }

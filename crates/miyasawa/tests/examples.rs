@@ -32,6 +32,7 @@ cases![
     embed_in_a_service,
     evaluation_images,
     explain,
+    noise_kinds,
     noise_levels,
     own_data_source,
     own_network,
@@ -177,14 +178,32 @@ mod cases {
         assert!(fails("camera", folder, &["100"]).contains("usage: camera"));
     }
 
+    pub fn noise_kinds(folder: &Path) {
+        let slope = (0..3 * 96 * 96).map(|i| (i % 96) as f32 / 60.0 - 0.8).collect();
+        let slope = Image::new((3, 96, 96), slope).unwrap();
+        slope.save(folder.join("slope.png")).unwrap();
+        let text = run("noise_kinds", folder, &["slope.png"]);
+        for (row, white) in [
+            ("\nwhite 25 |", 1.0),
+            ("\nwhite 25, 8 bits |", 1.0),
+            ("\nwhite 25, JPEG 90 |", 0.0),
+            ("\nISO 6400 |", 0.0),
+        ] {
+            assert_eq!(numbers(&text, row)[0], white, "{text}");
+        }
+        assert!(fails("noise_kinds", folder, &[]).contains("usage: noise_kinds"));
+    }
+
     pub fn noise_levels(folder: &Path) {
         let slope = (0..3 * 96 * 96).map(|i| (i % 96) as f32 / 50.0 - 0.96).collect();
         let slope = Image::new((3, 96, 96), slope).unwrap();
         slope.save(folder.join("slope.png")).unwrap();
         let text = run("noise_levels", folder, &["white", "slope.png"]);
         for level in ["\n10 |", "\n25 |"] {
-            let ratio = numbers(&text, level)[0];
-            assert!((ratio - 1.0).abs() < 0.1, "{text}");
+            // Of the image, of it with more contrast, and of flat ones.
+            let ratios = numbers(&text, level);
+            assert!(ratios.len() == 3, "{text}");
+            assert!(ratios.iter().all(|ratio| (ratio - 1.0).abs() < 0.1), "{text}");
         }
         let text = run("noise_levels", folder, &["camera", "slope.png"]);
         assert!(numbers(&text, "\n 6400 |")[0] > numbers(&text, "\n  400 |")[0], "{text}");

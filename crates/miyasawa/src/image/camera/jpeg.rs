@@ -4,18 +4,18 @@ use crate::image::cosine::{SIDE, cosines, from_cosines};
 use crate::image::{Image, ImageError};
 use crate::range::{denormalise, normalise};
 
-const AREA: usize = SIDE * SIDE;
+pub(in crate::image) const AREA: usize = SIDE * SIDE;
 /// The colour difference of grey.
 const GREY: f32 = 128.0 / 255.0;
 
 /// The example quantisation tables of ITU-T T.81, annex K.1, row by row, which nearly all encoders
 /// scale.
-const LUMA: [u8; AREA] = [
+pub(in crate::image) const LUMA: [u8; AREA] = [
     16, 11, 10, 16, 24, 40, 51, 61, 12, 12, 14, 19, 26, 58, 60, 55, 14, 13, 16, 24, 40, 57, 69, 56,
     14, 17, 22, 29, 51, 87, 80, 62, 18, 22, 37, 56, 68, 109, 103, 77, 24, 35, 55, 64, 81, 104, 113,
     92, 49, 64, 78, 87, 103, 121, 120, 101, 72, 92, 95, 98, 112, 100, 103, 99,
 ];
-const CHROMA: [u8; AREA] = [
+pub(in crate::image) const CHROMA: [u8; AREA] = [
     17, 18, 24, 47, 99, 99, 99, 99, 18, 21, 26, 66, 99, 99, 99, 99, 24, 26, 56, 99, 99, 99, 99, 99,
     47, 66, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99,
     99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99,

@@ -24,7 +24,7 @@
 //! ```
 
 pub(in crate::image) mod colour;
-mod jpeg;
+pub(in crate::image) mod jpeg;
 mod mosaic;
 mod sensor;
 #[cfg(test)]
@@ -48,6 +48,11 @@ const READ_OFFSET: f64 = 1.20;
 const READ_SPREAD: f64 = 0.26;
 /// The shot noise of [`CameraNoise::random`]; Brooks et al. draw from 1e-4 to 1.2e-2.
 const SHOT: [f64; 2] = [2.5e-5, 1.2e-2];
+
+/// The variance of read noise that goes with shot noise.
+pub(super) fn read_noise(shot: f64) -> f64 {
+    (READ_SLOPE * shot.ln() + READ_OFFSET).exp()
+}
 
 /// A camera with its noise; see the [module](self).
 ///
@@ -112,7 +117,7 @@ impl CameraNoise {
         let shot = SHOT_AT_100 * iso / 100.0;
         Self {
             shot: shot as f32,
-            read: (READ_SLOPE * shot.ln() + READ_OFFSET).exp() as f32,
+            read: read_noise(shot) as f32,
             bits: 14,
             white_balance: [2.0, 1.0, 1.6],
             colour_matrix: 0.5,

@@ -16,22 +16,33 @@ pub(super) struct Sample {
     /// Row and column of its first pixel.
     pub(super) at: (usize, usize),
     pub(super) mean: f32,
+    /// The largest size of the means of its four corners of 4 by 4 pixels: how near it comes to the
+    /// ends of the range.
+    pub(super) extreme: f32,
     /// The orthonormal cosines of its values, `[vertical][horizontal]`.
     pub(super) cosines: Block,
+}
+
+/// The number of rows and of columns in which a block can begin.
+fn starts(planes: &Planes) -> [usize; 2] {
+    [planes.height, planes.width].map(|len| (len + 1).saturating_sub(SIDE))
+}
+
+/// Pixels from the start of one block of a plane to the next, in both directions.
+pub(super) fn stride(planes: &Planes) -> usize {
+    let [rows, columns] = starts(planes);
+    let mut stride = 1;
+    while rows.div_ceil(stride) * columns.div_ceil(stride) > BLOCKS {
+        stride += 1;
+    }
+    stride
 }
 
 /// Blocks of a plane, spread over all of it. Blocks of one value at an end of the range are left
 /// out: what was clipped has no noise.
 pub(super) fn sample(planes: &Planes, plane: &[f32]) -> Vec<Sample> {
-    let (height, width) = (planes.height, planes.width);
-    if height < SIDE || width < SIDE {
-        return Vec::new();
-    }
-    let (rows, columns) = (height + 1 - SIDE, width + 1 - SIDE);
-    let mut stride = 1;
-    while rows.div_ceil(stride) * columns.div_ceil(stride) > BLOCKS {
-        stride += 1;
-    }
+    let [rows, columns] = starts(planes);
+    let (stride, width) = (stride(planes), planes.width);
     let mut samples = Vec::new();
     for y in (0..rows).step_by(stride) {
         for x in (0..columns).step_by(stride) {
@@ -45,10 +56,22 @@ pub(super) fn sample(planes: &Planes, plane: &[f32]) -> Vec<Sample> {
                 continue;
             }
             let cosines = cosines(&block);
-            samples.push(Sample { at: (y, x), mean: cosines[0][0] / SIDE as f32, cosines });
+            let (at, mean) = ((y, x), cosines[0][0] / SIDE as f32);
+            samples.push(Sample { at, mean, extreme: extreme(&block), cosines });
         }
     }
     samples
+}
+
+fn extreme(block: &Block) -> f32 {
+    const HALF: usize = SIDE / 2;
+    let sums = [0, HALF].into_iter().flat_map(|top| {
+        [0, HALF].map(|left| {
+            let rows = &block[top..top + HALF];
+            rows.iter().flat_map(|row| &row[left..left + HALF]).sum::<f32>()
+        })
+    });
+    sums.fold(0.0, |largest, sum| f32::max(largest, sum.abs())) / (HALF * HALF) as f32
 }
 
 /// The variance of the values around a block, as far as the plane reaches: how flat an image is

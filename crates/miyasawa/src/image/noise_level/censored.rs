@@ -12,6 +12,9 @@ const MOST: f64 = 0.8;
 /// The ends of the range of levels that are searched.
 const LEVELS: [f64; 2] = [1e-3, 4.0];
 
+/// Halvings of an interval: the error of a level is then far below that of the data.
+const HALVINGS: usize = 20;
+
 /// The median over blocks of the level of normal numbers that, clipped to [-1, 1], have the block's
 /// mean and the variance of its finest diagonal wavelet coefficients; nothing where no block is
 /// left.
@@ -45,7 +48,7 @@ pub(super) fn level(planes: &Planes) -> Option<f64> {
 
 /// The argument between `low` and `high` at which a rising function reaches a value.
 fn bisect(mut low: f64, mut high: f64, rises_to: impl Fn(f64) -> bool) -> f64 {
-    for _ in 0..30 {
+    for _ in 0..HALVINGS {
         let middle = 0.5 * (low + high);
         if rises_to(middle) { high = middle } else { low = middle }
     }

@@ -8,7 +8,7 @@ use crate::image::local_means::local_means;
 use crate::image::{Image, ImageError};
 
 /// Intensities at which a curve has a value, evenly from -1 to 1.
-const KNOTS: usize = 17;
+pub(super) const KNOTS: usize = 17;
 /// Share of a knot's blocks that are used, and the least and largest number of them.
 const SHARE: usize = 16;
 const LEAST: usize = 24;
@@ -195,7 +195,7 @@ struct Knot {
 }
 
 /// The intensity of a knot.
-fn intensity(index: usize) -> f64 {
+pub(super) fn intensity(index: usize) -> f64 {
     2.0 * index as f64 / (KNOTS - 1) as f64 - 1.0
 }
 
@@ -267,7 +267,7 @@ fn knot(index: usize, blocks: impl Iterator<Item = Sample>) -> Knot {
 
 /// Variances per unit of `a` and of `b` in [-1, 1] at an intensity: the display's curve amplifies
 /// noise by its slope.
-fn amplified(intensity: f64) -> [f64; 2] {
+pub(super) fn amplified(intensity: f64) -> [f64; 2] {
     const STEP: f64 = 1e-4;
     let value = 0.5 * intensity + 0.5;
     let [low, high] = [value - STEP, value + STEP].map(|value| linear(value.max(0.0)));

@@ -1,15 +1,22 @@
 //! How noisy an image is, estimated from the image alone: the level of white noise
-//! ([`Image::noise_level`]), and noise that depends on the intensity ([`NoiseCurve`]).
+//! ([`Image::noise_level`]), noise that depends on the intensity ([`NoiseCurve`]), and which of the
+//! two it has ([`Image::noise`]).
 
 mod blocks;
+mod camera;
 mod censored;
 mod curve;
 #[cfg(test)]
 mod curve_tests;
+mod estimate;
+#[cfg(test)]
+mod estimate_tests;
 mod flat;
+mod jpeg;
 mod patches;
 
 pub use curve::NoiseCurve;
+pub use estimate::{NoiseEstimate, NoiseKind};
 
 use super::Image;
 
@@ -22,6 +29,9 @@ const CLIPPED: f32 = 0.99;
 const CENSORED_FROM: f64 = 0.22;
 /// The most squares of which the median is taken: rows of a larger image are left out evenly.
 const SQUARES: usize = 1 << 22;
+/// An estimate from patches replaces others if it is below this share of them: it is the one with
+/// the largest error.
+const SURELY: f64 = 0.9;
 /// Share of clipped values below which clipping changes no estimate.
 const FEW_CLIPPED: f64 = 0.02;
 
@@ -34,7 +44,14 @@ struct Planes<'a> {
     clips: bool,
 }
 
-impl Planes<'_> {
+impl<'a> Planes<'a> {
+    fn new(image: &'a Image) -> Self {
+        let (height, width) = (image.height, image.width);
+        let count = if image.is_grey() { 1 } else { image.channels };
+        let planes = image.values.chunks_exact(height * width).take(count).collect();
+        Self { planes, height, width, clips: image.is_clipped() }
+    }
+
     fn clipped(&self, value: f32) -> bool {
         self.clips && value.abs() >= CLIPPED
     }
@@ -132,18 +149,21 @@ impl Image {
 
     /// Estimates the standard deviation of white noise in the image, in units of the [-1, 1] range.
     ///
-    /// It is the smallest of three estimates that texture makes too large and nothing makes much
-    /// too small: the median of the finest diagonal wavelet coefficients (Donoho & Johnstone 1994,
-    /// "Ideal spatial adaptation by wavelet shrinkage"); the smallest eigenvalues of the covariance
-    /// of patches, all channels together (Chen, Zhu & Heng 2015, "An efficient statistical method
-    /// for image noise level estimation"): even full of texture, images leave some directions of a
-    /// patch to the noise; and, where there are 2,000 blocks of 8 by 8 pixels to choose from, the
-    /// high frequencies of the flattest (Ponomarenko et al. 2007; Colom & Buades 2013). Clipped
-    /// values are passed over where enough others are left; where noise is so large that they are
-    /// not, the estimate is the level of clipped normal numbers, block by block. 0 for an image of
-    /// fewer than two by two pixels.
+    /// It is the level of the high frequencies of the flattest blocks of 8 by 8 pixels (Ponomarenko et
+    /// al. 2007; Colom & Buades 2013), the smallest over several shares of the blocks and directions
+    /// of the frequencies, because texture adds to it and has directions; for an image with fewer than
+    /// 2,000 blocks to choose from, the median of the finest diagonal wavelet coefficients (Donoho &
+    /// Johnstone 1994, "Ideal spatial adaptation by wavelet shrinkage"). Where clearly smaller, it is
+    /// that of the smallest eigenvalues of the covariance of patches, all channels together (Chen,
+    /// Zhu & Heng 2015, "An efficient statistical method for image noise level estimation"): even
+    /// full of texture, images leave some directions of a patch to the noise. Blocks and patches near
+    /// the ends of the range are passed over where enough others are left; where noise is so large
+    /// that they are not, the estimate is the level of clipped normal numbers, block by block. 0 for
+    /// an image of fewer than two by two pixels.
     ///
-    /// For noise of a camera see [`Image::noise_curve`].
+    /// Noise that the image had before counts too: scans have 1 to 2 of 255.
+    ///
+    /// For noise of a camera see [`Image::noise`] and [`Image::noise_curve`].
     ///
     /// ```
     /// use miyasawa::prelude::*;
@@ -153,21 +173,16 @@ impl Image {
     /// # Ok::<(), miyasawa::image::ImageError>(())
     /// ```
     pub fn noise_level(&self) -> f64 {
-        let size = self.height * self.width;
-        let count = if self.is_grey() { 1 } else { self.channels };
-        let planes = Planes {
-            planes: self.values.chunks_exact(size).take(count).collect(),
-            height: self.height,
-            width: self.width,
-            clips: self.is_clipped(),
-        };
-        let wavelet = planes.haar();
-        if !wavelet.is_finite() {
-            return wavelet;
+        let planes = Planes::new(self);
+        let flat = flat::level(&planes);
+        let level = flat.unwrap_or_else(|| planes.haar());
+        if !level.is_finite() {
+            return level;
         }
-        let others = [patches::level(&planes), flat::level(&planes)];
-        let level = others.into_iter().flatten().fold(wavelet, f64::min);
-        if level < CENSORED_FROM || planes.clipped_share() < FEW_CLIPPED {
+        let patches = patches::level(&planes, flat).filter(|patches| *patches < SURELY * level);
+        let level = patches.unwrap_or(level);
+        // Where enough blocks are not clipped they are right up to some level.
+        if (flat.is_some() && level < CENSORED_FROM) || planes.clipped_share() < FEW_CLIPPED {
             return level;
         }
         censored::level(&planes).map_or(level, |censored| censored.max(level))

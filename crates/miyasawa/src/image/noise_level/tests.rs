@@ -99,6 +99,34 @@ fn flat_parts_tell_the_level_of_a_textured_image() {
     assert!(127.5 * noisy([3, 128, 128], 0.0, true, texture).noise_level() < 0.3);
 }
 
+/// Nearly all of it white, a bright plane, and a dark one: few values or none are without clipping.
+#[test]
+fn saturated_images_have_the_level_of_what_is_left() {
+    type Clean = fn(usize, usize) -> f32;
+    let nearly_white: Clean = |y, x| if x < 25 { y as f32 / 256.0 - 0.5 } else { 1.2 };
+    let cases: [(&str, Clean); 3] =
+        [("nearly white", nearly_white), ("bright", |_, _| 0.9), ("dark", |_, _| -0.7)];
+    for (name, clean) in cases {
+        for level in [2.0f32, 10.0, 25.0, 75.0] {
+            let sigma = level / 127.5;
+            let image = noisy([1, 192, 192], sigma, true, |y, x| clean(y, x).clamp(-1.0, 1.0));
+            let ratio = image.noise_level() / f64::from(sigma);
+            assert!((ratio - 1.0).abs() < 0.1, "{name} {level}: {ratio}");
+        }
+    }
+}
+
+/// Stripes in one direction leave the frequencies across them to the noise.
+#[test]
+fn texture_of_one_direction_leaves_the_other() {
+    let stripes = |_: usize, x: usize| 0.2 * (2.6 * x as f32).sin();
+    for level in [2.0f32, 15.0] {
+        let sigma = level / 127.5;
+        let found = noisy([1, 256, 256], sigma, true, stripes).noise_level();
+        assert!((found / f64::from(sigma) - 1.0).abs() < 0.12, "{level}: {found}");
+    }
+}
+
 /// The squares of a large image are thinned out, and its level stays.
 #[test]
 fn large_images_have_the_level_of_their_parts() {
