@@ -17,10 +17,8 @@ use burn::tensor::Device;
 use std::ops::Range;
 
 /// Bytes of memory that an image and the tiles that are worked on should not exceed, where this
-/// leaves at least [`FEWEST`] tiles.
+/// leaves a tile.
 const MEMORY: usize = 900 << 20;
-/// Tiles that are worked on at once in any case, if there are as many threads.
-const FEWEST: usize = 2;
 /// Rows whose corrections are measured or shortened at once.
 const ROWS: usize = 64;
 
@@ -53,7 +51,7 @@ pub(super) fn denoise(
     let held = source.bytes() + size_of_val(&values[..]);
     let at_once = MEMORY.saturating_sub(held) / tile_bytes(&info.network).max(1);
     let size = (height, width);
-    let tiles = Tiles::new(size, info.network.receptive_field(), at_once.max(FEWEST));
+    let tiles = Tiles::new(size, info.network.receptive_field(), at_once.max(1));
     let label = label.map(|label| class_tensor(label, device));
     let query =
         Query { denoise: label.is_none(), class_conditional: label.as_ref(), ..Query::default() };

@@ -39,13 +39,14 @@ impl Image {
     /// blocks are multiples of steps, as in a JPEG file.
     ///
     /// The level of white noise is [`Image::noise_level`]. Of correlated noise it is that of a
-    /// sensor's curve (as in [`Image::noise_curve`], of one parameter) over the image's intensities,
-    /// measured where texture is least: in a colour image on the differences of its channels. Of a
-    /// JPEG file it has added to it what rounding its cosines changed: more in texture than in flat
-    /// parts, where there is nothing to be seen of it. On simulated exposures it is within 16% in the
-    /// mean for gradient-corrected demosaicking without JPEG and with one of full resolution, half
-    /// too large for bilinear demosaicking, and about half of it where JPEG stored colour at half the
-    /// resolution, because of the detail that is lost there nothing is left to be seen.
+    /// sensor's curve (as in [`Image::noise_curve`], of one parameter) over the image's
+    /// intensities, measured where texture is least: in a colour image on the differences of its
+    /// channels. Of a JPEG file it has added to it what rounding its cosines changed: more in
+    /// texture than in flat parts, where there is nothing to be seen of it. On simulated exposures
+    /// it is within 16% in the mean for gradient-corrected demosaicking without JPEG and with one
+    /// of full resolution, half too large for bilinear demosaicking, and about half of it where
+    /// JPEG stored colour at half the resolution, because of the detail that is lost there nothing
+    /// is left to be seen.
     ///
     /// ```
     /// use miyasawa::image::{Image, camera::CameraNoise, noise_level::NoiseKind};

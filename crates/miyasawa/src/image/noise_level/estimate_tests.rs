@@ -2,8 +2,8 @@ use super::{NoiseKind, jpeg};
 use crate::image::Image;
 use crate::image::camera::{CameraNoise, Demosaic, Jpeg};
 
-/// A slope from dark to bright in slightly different colours, with an edge, and texture in its lower
-/// third.
+/// A slope from dark to bright in slightly different colours, with an edge, and texture in its
+/// lower third.
 fn scene(side: usize) -> Image {
     let value = |i: usize| {
         let [channel, y, x] = [i / (side * side), i / side % side, i % side].map(|n| n as f32);
@@ -55,8 +55,8 @@ fn a_file_of_a_camera_is_known_and_has_the_level_of_training() {
                 let name = format!("ISO {iso}, {jpeg:?}, {demosaic:?}: {found:?}");
                 assert_eq!(found.kind, NoiseKind::Camera, "{name}");
                 assert_eq!(found.compressed, jpeg.is_some(), "{name}");
-                // Bilinear demosaicking leaves less noise at high frequencies, and of colour at half
-                // the resolution it is not to be seen how much detail was lost.
+                // Bilinear demosaicking leaves less noise at high frequencies, and of colour at
+                // half the resolution it is not to be seen how much detail was lost.
                 let plain = demosaic == Demosaic::GradientCorrected
                     && !jpeg.is_some_and(|jpeg| jpeg.subsampled);
                 let [least, most] = if plain { [0.6, 1.4] } else { [0.4, 2.5] };

@@ -92,8 +92,8 @@ impl Compression {
     }
 
     /// The mean square of what rounding changed, over all cosines: a twelfth of the step's square
-    /// where something is left, and the variance of a Laplace distribution between -1/2 and 1/2 step
-    /// elsewhere, whose width the share of cosines that are left tells.
+    /// where something is left, and the variance of a Laplace distribution between -1/2 and 1/2
+    /// step elsewhere, whose width the share of cosines that are left tells.
     fn variance(&self, blocks: &[Block], table: &[u8; AREA]) -> f64 {
         let count = blocks.len().max(1) as f64;
         let of = |i: usize| {

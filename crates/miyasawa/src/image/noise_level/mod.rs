@@ -149,17 +149,17 @@ impl Image {
 
     /// Estimates the standard deviation of white noise in the image, in units of the [-1, 1] range.
     ///
-    /// It is the level of the high frequencies of the flattest blocks of 8 by 8 pixels (Ponomarenko et
-    /// al. 2007; Colom & Buades 2013), the smallest over several shares of the blocks and directions
-    /// of the frequencies, because texture adds to it and has directions; for an image with fewer than
-    /// 2,000 blocks to choose from, the median of the finest diagonal wavelet coefficients (Donoho &
-    /// Johnstone 1994, "Ideal spatial adaptation by wavelet shrinkage"). Where clearly smaller, it is
-    /// that of the smallest eigenvalues of the covariance of patches, all channels together (Chen,
-    /// Zhu & Heng 2015, "An efficient statistical method for image noise level estimation"): even
-    /// full of texture, images leave some directions of a patch to the noise. Blocks and patches near
-    /// the ends of the range are passed over where enough others are left; where noise is so large
-    /// that they are not, the estimate is the level of clipped normal numbers, block by block. 0 for
-    /// an image of fewer than two by two pixels.
+    /// It is the level of the high frequencies of the flattest blocks of 8 by 8 pixels (Ponomarenko
+    /// et al. 2007; Colom & Buades 2013), the smallest over several shares of the blocks and
+    /// directions of the frequencies, because texture adds to it and has directions; for an image
+    /// with fewer than 2,000 blocks to choose from, the median of the finest diagonal wavelet
+    /// coefficients (Donoho & Johnstone 1994, "Ideal spatial adaptation by wavelet shrinkage").
+    /// Where clearly smaller, it is that of the smallest eigenvalues of the covariance of patches,
+    /// all channels together (Chen, Zhu & Heng 2015, "An efficient statistical method for image
+    /// noise level estimation"): even full of texture, images leave some directions of a patch to
+    /// the noise. Blocks and patches near the ends of the range are passed over where enough others
+    /// are left; where noise is so large that they are not, the estimate is the level of clipped
+    /// normal numbers, block by block. 0 for an image of fewer than two by two pixels.
     ///
     /// Noise that the image had before counts too: scans have 1 to 2 of 255.
     ///
