@@ -358,7 +358,7 @@ mod tests {
         let chosen = of(&["1.png", "2.png"], Part::Train).unwrap();
         assert_eq!((names(&chosen), chosen.picks.len()), (vec![NO_CLASS], 2));
         let mixed = of(&["1.png", "a/2.png"], Part::Train).unwrap();
-        assert_eq!((names(&mixed), mixed.picks), (vec![NO_CLASS], vec![(0, 0), (1, 0)]));
+        assert_eq!((names(&mixed), &mixed.picks), (vec![NO_CLASS], &vec![(0, 0), (1, 0)]));
     }
 
     #[test]
