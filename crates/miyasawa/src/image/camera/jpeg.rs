@@ -79,33 +79,31 @@ impl Jpeg {
     ///
     /// If there are not three planes of that size.
     pub(super) fn round_trip(&self, planes: &mut [f32], (height, width): (usize, usize)) {
-        let size = height * width;
-        assert_eq!(planes.len(), 3 * size, "three planes of {height}x{width}");
-        let (red, rest) = planes.split_at_mut(size);
-        let (green, blue) = rest.split_at_mut(size);
-        for ((r, g), b) in red.iter_mut().zip(green.iter_mut()).zip(blue.iter_mut()) {
-            let y = 0.299 * *r + 0.587 * *g + 0.114 * *b;
-            (*b, *g) = (GREY + (*b - y) / 1.772, GREY + (*r - y) / 1.402);
-            *r = y;
-        }
         let [luma, chroma] = [&LUMA, &CHROMA].map(|table| self.steps(table));
-        compress(red, (height, width), self.offset, &luma);
-        for plane in [green, blue] {
-            if self.subsampled {
-                let half = (self.offset.0 / 2, self.offset.1 / 2);
-                let mut small = halved(plane, height, width);
-                compress(&mut small, (height.div_ceil(2), width.div_ceil(2)), half, &chroma);
-                doubled(&small, plane, height, width);
-            } else {
-                compress(plane, (height, width), self.offset, &chroma);
+        through_luma(planes, (height, width), |y, differences| {
+            compress(y, (height, width), self.offset, &luma);
+            for plane in differences {
+                if self.subsampled {
+                    let half = (self.offset.0 / 2, self.offset.1 / 2);
+                    let mut small = halved(plane, height, width);
+                    compress(&mut small, (height.div_ceil(2), width.div_ceil(2)), half, &chroma);
+                    doubled(&small, plane, height, width);
+                } else {
+                    compress(plane, (height, width), self.offset, &chroma);
+                }
             }
-        }
-        let (luma, rest) = planes.split_at_mut(size);
-        let (to_red, to_blue) = rest.split_at_mut(size);
-        for ((y, r), b) in luma.iter_mut().zip(to_red).zip(to_blue) {
-            let (red, blue) = (*y + 1.402 * (*r - GREY), *y + 1.772 * (*b - GREY));
-            (*r, *b) = ((*y - 0.299 * red - 0.114 * blue) / 0.587, blue);
-            *y = red;
+        });
+    }
+
+    /// As [`round_trip`](Self::round_trip) without rounding: only the colour's resolution is lost,
+    /// if it is subsampled.
+    pub(super) fn subsample(&self, planes: &mut [f32], (height, width): (usize, usize)) {
+        if self.subsampled {
+            through_luma(planes, (height, width), |_, differences| {
+                for plane in differences {
+                    doubled(&halved(plane, height, width), plane, height, width);
+                }
+            });
         }
     }
 
@@ -114,6 +112,35 @@ impl Jpeg {
         let quality = u32::from(self.quality.clamp(1, 100));
         let scale = if quality < 50 { 5000 / quality } else { 200 - 2 * quality };
         table.map(|entry| ((u32::from(entry) * scale + 50) / 100).clamp(1, 255) as f32)
+    }
+}
+
+/// Changes planes of red, green and blue as luma and two differences of colour (JFIF).
+///
+/// # Panics
+///
+/// If there are not three planes of that size.
+fn through_luma(
+    planes: &mut [f32],
+    (height, width): (usize, usize),
+    change: impl FnOnce(&mut [f32], [&mut [f32]; 2]),
+) {
+    let size = height * width;
+    assert_eq!(planes.len(), 3 * size, "three planes of {height}x{width}");
+    let (red, rest) = planes.split_at_mut(size);
+    let (green, blue) = rest.split_at_mut(size);
+    for ((r, g), b) in red.iter_mut().zip(green.iter_mut()).zip(blue.iter_mut()) {
+        let y = 0.299 * *r + 0.587 * *g + 0.114 * *b;
+        (*b, *g) = (GREY + (*b - y) / 1.772, GREY + (*r - y) / 1.402);
+        *r = y;
+    }
+    change(red, [green, blue]);
+    let (luma, rest) = planes.split_at_mut(size);
+    let (to_red, to_blue) = rest.split_at_mut(size);
+    for ((y, r), b) in luma.iter_mut().zip(to_red).zip(to_blue) {
+        let (red, blue) = (*y + 1.402 * (*r - GREY), *y + 1.772 * (*b - GREY));
+        (*r, *b) = ((*y - 0.299 * red - 0.114 * blue) / 0.587, blue);
+        *y = red;
     }
 }
 

@@ -89,7 +89,7 @@ pub struct CameraNoise {
 pub struct Exposure {
     /// With noise.
     pub noisy: Image,
-    /// Through the same steps without noise, rounding and JPEG: see [`CameraNoise::expose`].
+    /// Through the same steps without noise and rounding: see [`CameraNoise::expose`].
     pub truth: Image,
 }
 
@@ -173,9 +173,11 @@ impl CameraNoise {
     /// The image as this camera shows it, and its truth; the noise depends on the seed and the size
     /// alone. A grey image is shot in colour and made grey again.
     ///
-    /// The truth went through mosaic, demosaicking and clipping as the noisy image did, but without
-    /// noise, rounding and JPEG. It is the mean that a denoiser aims at: measured against the image
-    /// itself, errors of demosaicking would count as noise, which at low ISO numbers exceed it.
+    /// The truth went through mosaic, demosaicking and clipping as the noisy image did, and where a
+    /// JPEG stores colour at half the resolution through that, but without noise and rounding. It
+    /// is the mean that a denoiser aims at: measured against the image itself, errors of
+    /// demosaicking and lost resolution, which cannot be told from the image, would count as noise;
+    /// at low ISO numbers they exceed it.
     ///
     /// ```
     /// use miyasawa::image::{Image, camera::CameraNoise};
@@ -238,19 +240,19 @@ impl CameraNoise {
         colour::mix(values, self.colour_matrix);
         colour::balance(values, self.white_balance.map(|gain| 1.0 / gain));
         let mut raw = mosaic::mosaic(values, shape, self.phase);
-        let truth = self.develop(&raw, shape);
+        let mut truth = self.develop(&raw, shape);
         sensor::expose(&mut raw, self.shot, self.read, self.bits, rng);
         let mut noisy = self.develop(&raw, shape);
         if let Some(jpeg) = self.jpeg {
             // What a file is made from has 8 bits.
             round(&mut noisy);
             jpeg.round_trip(&mut noisy, shape);
+            jpeg.subsample(&mut truth, shape);
         }
         if self.eight_bits {
             round(&mut noisy);
         }
         values.copy_from_slice(&noisy);
-        let mut truth = truth;
         for value in values.iter_mut().chain(&mut truth) {
             *value = 2.0 * value.clamp(0.0, 1.0) - 1.0;
         }

@@ -204,3 +204,22 @@ fn subsampling_and_offsets_keep_smooth_images() {
         }
     }
 }
+
+/// Without noise next to nothing is between an image and its truth, whatever the JPEG: at edges of
+/// colour the lost resolution would be ten times as much.
+#[test]
+fn the_truth_has_the_resolution_of_the_file() {
+    let value = |i: usize| {
+        let (channel, x) = (i / (40 * 40), i % 40);
+        if (x / 3 + channel).is_multiple_of(2) { 0.5 } else { -0.5 }
+    };
+    let edges = Image::new((3, 40, 40), (0..3 * 40 * 40).map(value).collect()).unwrap();
+    for subsampled in [false, true] {
+        let jpeg = Some(Jpeg { subsampled, ..Jpeg::new(100) });
+        let camera = CameraNoise { shot: 0.0, read: 0.0, jpeg, ..CameraNoise::iso(100.0) };
+        let Exposure { noisy, truth } = camera.expose(&edges, 1).unwrap();
+        let pairs = noisy.values().iter().zip(truth.values());
+        let error = pairs.map(|(a, b)| (a - b).abs()).sum::<f32>() / 4800.0;
+        assert!(error < 0.02, "{subsampled}: {error}");
+    }
+}
