@@ -61,14 +61,6 @@ pub fn given(predictor: &Predictor, option: &str, level: Level) -> Result<Option
     found.map(Some).map_err(|error| wrong_level(option, &error))
 }
 
-/// The noise level estimated from an image; see [`Predictor::estimate_sigma`].
-pub fn estimate_sigma(predictor: &Predictor, image: &Image, path: &Path) -> f64 {
-    let name = path.display().to_string();
-    let sigma = predictor.estimate_sigma(image, &name);
-    say_estimated(path, sigma);
-    sigma
-}
-
 /// Says the noise level that was estimated from an image.
 pub fn say_estimated(path: &Path, sigma: f64) {
     tracing::info!("{}: noise level {sigma:.3}, estimated from the image", path.display());

@@ -1,5 +1,8 @@
 use super::{PredictError, Predictor};
-use crate::image::Image;
+use crate::image::{
+    Image,
+    noise_level::{NoiseEstimate, NoiseKind},
+};
 use crate::infer;
 use crate::model::NOISE_LEVELS;
 use std::sync::PoisonError;
@@ -27,8 +30,7 @@ pub enum Noise {
     Clean,
     /// Noise of this level.
     Level(f64),
-    /// The level is estimated from the image: see
-    /// [`Image::noise_level`](crate::image::Image::noise_level).
+    /// The level is estimated from the image: see [`Predictor::estimate_noise`].
     Estimate,
 }
 
@@ -150,8 +152,41 @@ impl Predictor {
         }
     }
 
-    /// The noise level estimated from an image, at most the largest of the training; `name` is for
-    /// the warning if more was estimated.
+    /// The noise estimated from an image, at most of the largest level of the training; `name` is
+    /// for the warning if more was estimated. `kind` says which noise it is; `None` asks the image
+    /// ([`Image::noise`](crate::image::Image::noise)) if the model has learned the noise of
+    /// cameras, and otherwise takes it to be white.
+    ///
+    /// ```
+    /// use miyasawa::{image::noise_level::NoiseKind, prelude::*};
+    /// let model = Predictor::bundled()?;
+    /// let image = Image::filled(3, 64, 64, 0.0)?.with_noise(0.1, 2)?;
+    /// assert_eq!(model.estimate_noise(&image, None, "grey").kind, NoiseKind::White);
+    /// # Ok::<(), PredictError>(())
+    /// ```
+    pub fn estimate_noise(
+        &self,
+        image: &Image,
+        kind: Option<NoiseKind>,
+        name: &str,
+    ) -> NoiseEstimate {
+        let [min, max] = self.info.sigma;
+        let found = match kind {
+            Some(kind) => image.noise_of_kind(kind),
+            None if self.info.training.camera > 0.0 => image.noise(),
+            None => image.noise_of_kind(NoiseKind::White),
+        };
+        if found.level > max {
+            let level = found.level;
+            tracing::warn!(
+                "{name}: estimated noise level {level:.3}, above the {max} of the training"
+            );
+        }
+        let level = if found.level.is_finite() { found.level.min(max) } else { min };
+        NoiseEstimate { level, ..found }
+    }
+
+    /// The level of [`estimate_noise`](Self::estimate_noise).
     ///
     /// ```
     /// use miyasawa::prelude::*;
@@ -161,14 +196,7 @@ impl Predictor {
     /// # Ok::<(), PredictError>(())
     /// ```
     pub fn estimate_sigma(&self, image: &Image, name: &str) -> f64 {
-        let [min, max] = self.info.sigma;
-        let found = image.noise_level();
-        if found > max {
-            tracing::warn!(
-                "{name}: estimated noise level {found:.3}, above the {max} of the training"
-            );
-        }
-        if found.is_finite() { found.min(max) } else { min }
+        self.estimate_noise(image, None, name).level
     }
 
     /// The noise level that a denoiser removes.

@@ -64,8 +64,9 @@ pub struct Denoise {
     /// estimates it from each image [default: that of --add-noise, else auto]
     #[arg(long, value_name = "S", value_parser = model::parse_level)]
     sigma: Option<Level>,
-    /// Kind of the noise: `white`, `white:S` (as --sigma S), or `camera`, whose noise depends on
-    /// the intensity: the level is then the mean over the image; `auto` is white [default: auto]
+    /// Kind of the noise: `white`, `white:S` (as --sigma S), or `camera`, for noise that depends on
+    /// the intensity and is correlated, also by JPEG; `auto` asks the image, or is white for models
+    /// that have not learned the noise of cameras [default: auto]
     #[arg(long, value_name = "KIND", value_parser = noise::parse_noise, conflicts_with = "sigma")]
     noise: Option<NoiseArg>,
     /// Add noise to the image first, to test the denoiser on a clean image: white noise of the

@@ -4,11 +4,14 @@ use super::super::model::{self, Level};
 use crate::session::WrongCall;
 use anyhow::{Context, Result};
 use miyasawa::{
-    image::{Image, camera::CameraNoise},
+    image::{
+        Image,
+        camera::CameraNoise,
+        noise_level::{NoiseEstimate, NoiseKind},
+    },
     metrics::mse,
     predictor::Predictor,
 };
-use serde::Serialize;
 use std::{ops::RangeInclusive, path::Path};
 
 /// ISO numbers of simulated cameras. The largest has a noise as wide as the range.
@@ -108,23 +111,14 @@ impl AddNoise {
     }
 }
 
-/// Where the noise level of an image comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Kind {
-    /// White noise.
-    White,
-    /// The noise of a camera, which depends on the intensity and is correlated.
-    Camera,
-}
-
 /// The noise to remove from all images, checked against the model.
 pub struct NoisePlan {
     /// The level of all images; nothing where it is that of the noise that is added, or estimated.
     pub sigma: Option<f64>,
     /// Whether the level of the noise that is added is known to be that of the image.
     told: bool,
-    kind: Kind,
+    /// The kind; nothing where each image is asked.
+    kind: Option<NoiseKind>,
 }
 
 impl NoisePlan {
@@ -134,44 +128,52 @@ impl NoisePlan {
         (noise, sigma): (Option<NoiseArg>, Option<Level>),
         added: Option<AddNoise>,
     ) -> Result<Self> {
+        let (white, camera) = (Some(NoiseKind::White), Some(NoiseKind::Camera));
         let (level, kind) = match (noise, sigma, added) {
-            (Some(NoiseArg::White(level)), ..) | (None, Some(level), _) => {
-                (Some(level), Kind::White)
+            (Some(NoiseArg::Auto), ..) | (None, Some(Level::Auto), _) | (None, None, None) => {
+                (Some(Level::Auto), None)
             }
-            (Some(NoiseArg::Auto), ..) => (Some(Level::Auto), Kind::White),
-            (Some(NoiseArg::Camera), ..) => (Some(Level::Auto), Kind::Camera),
-            (None, None, Some(AddNoise::White(level))) => (Some(Level::Given(level)), Kind::White),
-            (None, None, Some(AddNoise::Camera(_))) => (None, Kind::Camera),
-            (None, None, None) => (Some(Level::Auto), Kind::White),
+            (Some(NoiseArg::White(level)), ..) | (None, Some(level), _) => (Some(level), white),
+            (Some(NoiseArg::Camera), ..) => (Some(Level::Auto), camera),
+            (None, None, Some(AddNoise::White(level))) => (Some(Level::Given(level)), white),
+            (None, None, Some(AddNoise::Camera(_))) => (None, camera),
         };
+        if matches!(noise, Some(NoiseArg::Camera)) && predictor.info().training.camera == 0.0 {
+            let name = predictor.name();
+            tracing::warn!(
+                "{name}: has learned white noise alone, of which a camera's is not removed well"
+            );
+        }
         let option = if noise.is_some() { "noise white:S" } else { "sigma" };
         let sigma = model::given(predictor, option, level.unwrap_or(Level::Auto))?;
         Ok(Self { sigma, told: level.is_none(), kind })
     }
 
-    /// The level of an image, and where it comes from.
-    pub fn of(&self, predictor: &Predictor, noisy: &Noisy, name: &Path) -> Result<(f64, Kind)> {
+    /// The level and the kind of an image's noise.
+    pub fn of(
+        &self,
+        predictor: &Predictor,
+        noisy: &Noisy,
+        name: &Path,
+    ) -> Result<(f64, NoiseKind)> {
         let added = noisy.truth.as_ref().map(|(_, level)| *level).filter(|_| self.told);
-        let sigma = match (self.sigma, added, self.kind) {
-            (Some(sigma), ..) => sigma,
-            // Noise that rounding took away has the level 0.
-            (None, Some(level), _) => predictor.denoised_level(level)?,
-            (None, None, Kind::White) => model::estimate_sigma(predictor, &noisy.image, name),
-            (None, None, Kind::Camera) => camera_level(predictor, &noisy.image, name)?,
-        };
-        Ok((sigma, self.kind))
+        // Noise that rounding took away has the level 0.
+        let added = added.map(|level| predictor.denoised_level(level)).transpose()?;
+        let kind = self.kind.unwrap_or(NoiseKind::White);
+        if let Some(level) = self.sigma.or(added) {
+            return Ok((level, kind));
+        }
+        let shown = name.display();
+        let NoiseEstimate { kind, level, .. } =
+            predictor.estimate_noise(&noisy.image, self.kind, &shown.to_string());
+        match kind {
+            NoiseKind::White => model::say_estimated(name, level),
+            NoiseKind::Camera => tracing::info!(
+                "{shown}: noise of a camera, of the level {level:.3}, estimated from the image"
+            ),
+        }
+        Ok((level, kind))
     }
-}
-
-/// The level of a camera's noise: the root of the mean variance that the noise's curve gives the
-/// values of the image, at most the largest level of the training.
-fn camera_level(predictor: &Predictor, image: &Image, name: &Path) -> Result<f64> {
-    let map = image.noise_curve().level_map(image)?;
-    let squares = map.iter().map(|level| f64::from(*level).powi(2));
-    let found = (squares.sum::<f64>() / map.len() as f64).sqrt();
-    let name = name.display();
-    tracing::info!("{name}: noise of a camera, level {found:.3}, estimated from the image");
-    Ok(predictor.denoised_level(found.min(miyasawa::predictor::MAX_NOISE))?)
 }
 
 #[cfg(test)]

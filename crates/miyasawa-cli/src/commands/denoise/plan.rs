@@ -5,13 +5,13 @@ use super::super::{
     outputs::Target,
 };
 use super::extras::{Extras, UNCERTAINTY_BYTES, Written};
-use super::noise::{AddNoise, Kind, NoisePlan, Noisy};
+use super::noise::{AddNoise, NoisePlan, Noisy};
 use super::{Denoise, LightArg};
 use crate::output::shown;
 use crate::session::{Session, WrongCall};
 use anyhow::{Context, Result};
 use miyasawa::{
-    image::Image,
+    image::{Image, noise_level::NoiseKind},
     metrics,
     predictor::{MAX_STRENGTH, Noise, Predictor, Strength},
 };
@@ -44,7 +44,7 @@ struct DenoisedPage {
     psnr: Option<f64>,
     /// Where the level comes from, if `--noise` is given.
     #[serde(skip_serializing_if = "Option::is_none")]
-    noise: Option<Kind>,
+    noise: Option<NoiseKind>,
 }
 
 /// The arguments, checked against the model.

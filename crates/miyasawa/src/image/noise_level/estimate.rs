@@ -9,7 +9,8 @@ use crate::image::Image;
 const CORRELATED: f64 = 0.62;
 
 /// Of which kind the noise of an image is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum NoiseKind {
     /// Independent from pixel to pixel, and of one level.
     White,
@@ -62,10 +63,42 @@ impl Image {
         let corner = flat::corner(&Planes::new(self));
         let correlated = corner.is_some_and(|corner| corner < CORRELATED);
         let compression = jpeg::Compression::find(self);
+        if correlated || compression.is_some() {
+            self.camera_noise(correlated, compression)
+        } else {
+            self.noise_of_kind(NoiseKind::White)
+        }
+    }
+
+    /// As [`noise`](Self::noise) where the kind is known: the level of noise of this kind.
+    ///
+    /// ```
+    /// use miyasawa::image::{Image, noise_level::NoiseKind};
+    ///
+    /// let image = Image::filled(3, 96, 96, 0.1)?.with_noise(0.1, 1)?;
+    /// assert_eq!(image.noise_of_kind(NoiseKind::White).level, image.noise_level());
+    /// let camera = image.noise_of_kind(NoiseKind::Camera);
+    /// assert!(camera.kind == NoiseKind::Camera && camera.level > 0.0);
+    /// # Ok::<(), miyasawa::image::ImageError>(())
+    /// ```
+    pub fn noise_of_kind(&self, kind: NoiseKind) -> NoiseEstimate {
+        match kind {
+            NoiseKind::White => {
+                NoiseEstimate { kind, level: self.noise_level(), compressed: false }
+            }
+            NoiseKind::Camera => self.camera_noise(true, jpeg::Compression::find(self)),
+        }
+    }
+
+    /// The noise of a camera's file, which is correlated unless compression alone has changed it.
+    fn camera_noise(
+        &self,
+        correlated: bool,
+        compression: Option<jpeg::Compression>,
+    ) -> NoiseEstimate {
         let compressed = compression.is_some();
-        let kind = if correlated || compressed { NoiseKind::Camera } else { NoiseKind::White };
         let left = if correlated { camera::level(self, compressed) } else { self.noise_level() };
-        let lost = compression.as_ref().map_or(0.0, |compression| compression.loss(self));
-        NoiseEstimate { kind, level: left.hypot(lost), compressed }
+        let lost = compression.map_or(0.0, |compression| compression.loss(self));
+        NoiseEstimate { kind: NoiseKind::Camera, level: left.hypot(lost), compressed }
     }
 }
