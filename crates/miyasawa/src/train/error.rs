@@ -56,9 +56,9 @@ pub enum TrainError {
          folder or move the model away"
     )]
     NoCheckpoint(PathBuf),
-    /// A frozen parameter is not one of the network's, or nothing is left to learn.
-    #[error("optimizer.freeze: {0}")]
-    Freeze(String),
+    /// A setting names a parameter that the network does not have, or nothing is left to learn.
+    #[error("{0}")]
+    Parameters(String),
     /// A run is to be resumed that has no folder.
     #[error("resume: the run has no folder to go on from; name one with out()")]
     NoFolder,
@@ -116,7 +116,9 @@ impl TrainError {
         match self {
             Self::Config(error) => error.is_usage(),
             Self::Data(error) => error.is_usage(),
-            Self::Network(_) | Self::Exists(_) | Self::NoCheckpoint(_) | Self::Freeze(_) => true,
+            Self::Network(_) | Self::Exists(_) | Self::NoCheckpoint(_) | Self::Parameters(_) => {
+                true
+            }
             _ => false,
         }
     }

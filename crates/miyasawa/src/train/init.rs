@@ -70,27 +70,32 @@ pub(super) fn start_from<M: Module>(
     Ok(params::assign(model, values)?)
 }
 
-/// Checks that frozen parameters are the model's, and that others are left.
-pub(super) fn check_frozen(
-    config: &OptimizerConfig,
-    model: &impl Module,
-) -> Result<(), TrainError> {
-    if config.freeze.is_empty() {
+/// Checks that the parameters that the settings name are the model's, and that some are left to
+/// learn.
+pub(super) fn check_names(config: &OptimizerConfig, model: &impl Module) -> Result<(), TrainError> {
+    let (freeze, factors) = (&config.freeze, &config.lr_factors);
+    if freeze.is_empty() && factors.is_empty() {
         return Ok(());
     }
     let params = params::collect(model);
     let is_unknown = |prefix: &&String| !params.keys().any(|name| is_part(name, prefix));
-    if let Some(prefix) = config.freeze.iter().find(is_unknown) {
+    let unknown = [
+        ("freeze", freeze.iter().find(is_unknown)),
+        ("lr_factors", factors.keys().find(is_unknown)),
+    ];
+    if let Some((key, prefix)) = unknown.into_iter().find_map(|(k, p)| Some((k, p?))) {
         let mut begin: Vec<&str> =
             params.keys().filter_map(|name| name.split('.').next()).collect();
         begin.dedup();
         let begin = begin.join(", ");
-        return Err(TrainError::Freeze(format!(
-            "no parameter is called {prefix} or begins so; they begin with {begin}"
+        return Err(TrainError::Parameters(format!(
+            "optimizer.{key}: no parameter is called {prefix} or begins so; they begin with {begin}"
         )));
     }
     if params.keys().all(|name| config.is_frozen(name)) {
-        return Err(TrainError::Freeze("no parameter is left to learn".to_owned()));
+        return Err(TrainError::Parameters(
+            "optimizer.freeze: no parameter is left to learn".to_owned(),
+        ));
     }
     Ok(())
 }

@@ -119,7 +119,6 @@ impl Optimizer {
         let t = self.step as f64;
         let decay = config.ema.min((1.0 + t) / (10.0 + t)) as f32;
         let at = StepInfo { step: self.step, g_scale, decay };
-        let learning_rate = lr as f32;
         params::update(module, |name, shape, p| {
             let Some(g) = grads.remove(name) else {
                 if !config.freeze.is_empty() && config.is_frozen(name) {
@@ -133,6 +132,7 @@ impl Optimizer {
                 }
                 return p;
             };
+            let learning_rate = (lr * config.lr_factor(name)) as f32;
             let weight_decay = if shape.len() > 1 { config.weight_decay as f32 } else { 0.0 };
             let zeros = || g.zeros_like();
             let first = self.first.remove(name).unwrap_or_else(zeros);
@@ -224,13 +224,17 @@ mod tests {
             (OptimizerName::Sgd, false, [0.474_793_46, -0.212_819_65]),
             (OptimizerName::Sgd, true, [0.473_242_9, -0.206_105]),
         ];
-        for (name, nesterov, expected) in cases {
+        // A factor on twice the rate is the rate.
+        let factors = [(0.01, BTreeMap::new()), (0.02, [("weight".to_owned(), 0.5)].into())];
+        let cases = cases.into_iter().flat_map(|case| factors.iter().map(move |f| (case, f)));
+        for ((name, nesterov, expected), (rate, factors)) in cases {
             let config = OptimizerConfig {
                 name,
                 nesterov,
                 weight_decay: 0.1,
                 clip_norm: 2.0,
                 ema: 0.0,
+                lr_factors: factors.clone(),
                 ..OptimizerConfig::default()
             };
             let device = Device::flex().autodiff();
@@ -246,7 +250,7 @@ mod tests {
                 let g = Tensor::<1>::from_data(TensorData::from(g), &Device::flex());
                 let mut grads: FlatMap = [("weight".to_owned(), g)].into_iter().collect();
                 let norm = Optimizer::norm(&grads);
-                layer = optimizer.step(layer, &mut grads, norm, 0.01);
+                layer = optimizer.step(layer, &mut grads, norm, *rate);
             }
             let found = layer.weight.val().into_data().try_to_vec::<f32>().unwrap();
             for (a, b) in found.iter().zip(expected) {

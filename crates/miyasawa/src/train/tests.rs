@@ -123,6 +123,10 @@ fn bad_calls_are_errors() {
         (builder().configure(|c| c.schedule.batch = 0), "schedule.batch is 0"),
         (builder().configure(|c| c.network.width = 0), "width is 0"),
         (builder().configure(|c| c.optimizer.freeze = vec![String::new()]), "optimizer.freeze"),
+        (
+            builder().configure(|c| c.optimizer.lr_factors = [("stem".to_owned(), 0.0)].into()),
+            "optimizer.lr_factors is {\"stem\": 0.0}, expected names",
+        ),
         (builder().resume(true), "no folder"),
         (builder().test(images(3, 3, 8)), "(1, 8, 8)"),
         (builder().test(images(1, 2, 8)), "has the classes"),
@@ -159,6 +163,10 @@ fn bad_calls_are_errors() {
         let error = trainer.train().unwrap_err().to_string();
         assert!(error.contains("optimizer.freeze") && error.contains(expected), "{error}");
     }
+    let factors = [("stage".to_owned(), 0.5)];
+    let trainer = builder().configure(|c| c.optimizer.lr_factors = factors.into()).build().unwrap();
+    let error = trainer.train().unwrap_err().to_string();
+    assert!(error.contains("optimizer.lr_factors: no parameter is called stage"), "{error}");
     let other = builder().network(|device, seed| Tiny::new(5, device, seed)).build();
     let error = other.err().expect("other classes").to_string();
     assert!(error.contains("the network has 5 classes, the data has 3"), "{error}");

@@ -228,8 +228,18 @@ impl OptimizerConfig {
         }
         check_positive("optimizer.epsilon", self.epsilon)?;
         check(self.clip_norm >= 0.0, "optimizer.clip_norm", self.clip_norm, "0 or more")?;
+        let names = "names of parameters or their beginnings";
         let named = self.freeze.iter().all(|prefix| !prefix.is_empty());
-        check(named, "optimizer.freeze", &self.freeze, "names of parameters or their beginnings")
+        check(named, "optimizer.freeze", &self.freeze, names)?;
+        let fits = |(prefix, factor): (&String, &f64)| {
+            !prefix.is_empty() && *factor > 0.0 && factor.is_finite()
+        };
+        check(
+            self.lr_factors.iter().all(fits),
+            "optimizer.lr_factors",
+            &self.lr_factors,
+            "names of parameters or their beginnings with finite numbers above 0",
+        )
     }
 }
 

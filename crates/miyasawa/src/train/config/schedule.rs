@@ -1,6 +1,7 @@
 //! How the parameters move, and for how long.
 
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// The optimiser's name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,12 +48,23 @@ pub struct OptimizerConfig {
     /// all the same.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub freeze: Vec<String>,
+    /// What `lr` is multiplied by for the parameters of these names or beginnings of names, the
+    /// longest that fits: `stem = 0.2`. For parts that need smaller steps than the others, or
+    /// larger ones, such as a new head while fine-tuning.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub lr_factors: BTreeMap<String, f64>,
 }
 
 impl OptimizerConfig {
     /// Whether a parameter stays as it is.
     pub fn is_frozen(&self, name: &str) -> bool {
         self.freeze.iter().any(|prefix| is_part(name, prefix))
+    }
+
+    /// What the learning rate is multiplied by for a parameter.
+    pub fn lr_factor(&self, name: &str) -> f64 {
+        let fitting = self.lr_factors.iter().filter(|(prefix, _)| is_part(name, prefix));
+        fitting.max_by_key(|(prefix, _)| prefix.len()).map_or(1.0, |(_, factor)| *factor)
     }
 }
 
@@ -76,6 +88,7 @@ impl Default for OptimizerConfig {
             clip_norm: 1.0,
             ema: 0.999,
             freeze: Vec::new(),
+            lr_factors: BTreeMap::new(),
         }
     }
 }

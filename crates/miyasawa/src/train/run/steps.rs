@@ -13,7 +13,7 @@ use crate::train::{
     Finish, Observer, Rollback, StepContext, StepReport, cost,
     divergence::LossBound,
     files::RunFiles,
-    init::{check_frozen, start_from},
+    init::{check_names, start_from},
     loader::DataLoader,
     log::{Log, best, best_evaluation, score, test_losses},
     objective::Objective,
@@ -81,7 +81,7 @@ impl<'t, M: Learner> Run<'t, M> {
             Some(init) if loaded.is_none() => start_from(random, &info, init)?,
             _ => random,
         };
-        check_frozen(&trainer.config.optimizer, &model)?;
+        check_names(&trainer.config.optimizer, &model)?;
         let fresh = RunState {
             step: 0,
             model,
