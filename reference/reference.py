@@ -72,7 +72,11 @@ class Block(nn.Module):
 
 
 class GradResNet(nn.Module):
-    """ResNet-18 layout made smooth. The mean-pooled output of every stage feeds both heads."""
+    """ResNet-18 layout made smooth. The mean-pooled output of every stage feeds both heads.
+
+    Without norms the energy takes every stage by the sum over its own pixels: the mean times the
+    pixels of the image would give the last of four stages 64 times the weight of the first.
+    """
 
     def __init__(self, in_channels, classes, width=64, blocks=(2, 2, 2, 2), blind=False,
                  norm="group", epsilon=1e-5):
@@ -83,7 +87,7 @@ class GradResNet(nn.Module):
             self.register_buffer("freqs", torch.exp(logs))
             self.embed1 = nn.Linear(fourier, embedding)
             self.embed2 = nn.Linear(embedding, embedding)
-        self.blind = blind
+        self.blind, self.norm = blind, norm
         self.stem = nn.Conv2d(in_channels, width, 3, 1, 1, bias=False)
         self.stages, cin = nn.ModuleList(), width
         for k, n in enumerate(blocks):
@@ -103,13 +107,15 @@ class GradResNet(nn.Module):
         if not self.blind:
             t = (sigma.log() / 4)[:, None] * self.freqs[None]
             emb = F.silu(self.embed2(F.silu(self.embed1(torch.cat([t.cos(), t.sin()], 1)))))
-        h, pooled = F.gelu(self.stem(u)), []
+        h, pooled, shares, pixels = F.gelu(self.stem(u)), [], [], u.shape[2] * u.shape[3]
         for stage in self.stages:
             for block in stage:
                 h = block(h, emb)
             pooled.append(h.mean((2, 3)))
+            shares.append(pooled[-1] * (h.shape[2] * h.shape[3] / pixels))
         phi = torch.cat(pooled, 1)
-        return self.class_head(phi), self.energy_head(phi)[:, 0] * (u.shape[2] * u.shape[3])
+        summed = torch.cat(shares, 1) if self.norm == "none" else phi
+        return self.class_head(phi), self.energy_head(summed)[:, 0] * pixels
 
 
 def joint_log_prob(net, y, sigma, sigma_data):

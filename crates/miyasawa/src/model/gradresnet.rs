@@ -59,7 +59,10 @@ pub enum Norm {
     /// Group normalisation: the mean and deviation of groups of channels over all of an image.
     #[default]
     Group,
-    /// No statistics, only a learned scale and shift of every channel.
+    /// No statistics, only a learned scale and shift of every channel. A stage counts in the energy
+    /// with the sum over its own pixels: with its mean times the pixels of the image, as with
+    /// [`Group`](Self::Group), the last of four stages weighs 64 times as much as the first, and
+    /// what bounds its gradient there is the norm.
     None,
 }
 
@@ -204,7 +207,8 @@ impl GradResNetConfig {
         if self.zero_energy_head {
             energy_head.weight = constant_param([1, features], 0.0, device);
         }
-        GradResNet { embed1, embed2, stem, stages, class_head, energy_head }
+        let own_pixels = self.norm == Norm::None;
+        GradResNet { embed1, embed2, stem, stages, class_head, energy_head, own_pixels }
     }
 
     /// The network with these parameters. The configuration is compared with them before anything
@@ -292,6 +296,14 @@ pub struct GradResNet {
     stages: Vec<Vec<Block>>,
     class_head: Linear,
     energy_head: Linear,
+    /// Whether a stage counts in the energy with the sum over its own pixels, not with its mean
+    /// times the pixels of the image ([`Norm::None`]).
+    own_pixels: bool,
+}
+
+/// The pixels of a stage over the pixels of the image.
+fn share_of_pixels([height, width, _]: [usize; 3], pixels: usize) -> f64 {
+    (height * width) as f64 / pixels as f64
 }
 
 /// The values that the adjoint of [`GradResNet`] needs.
@@ -323,7 +335,9 @@ impl EnergyNetwork for GradResNet {
         };
         let (h, stem) = self.stem.forward(u, None);
         let mut x = ops::gelu(&h);
-        let (mut stages, mut pooled) = (Vec::new(), Vec::new());
+        let [_, height, width, _] = u.dims();
+        let pixels = height * width;
+        let (mut stages, mut pooled, mut shares) = (Vec::new(), Vec::new(), Vec::new());
         for stage in &self.stages {
             let mut blocks = Vec::new();
             for block in stage {
@@ -333,25 +347,32 @@ impl EnergyNetwork for GradResNet {
             }
             pooled.push(ops::mean_pool(&x));
             let [_, height, width, channels] = x.dims();
-            stages.push(Stage { blocks, size: [height, width, channels] });
+            let size = [height, width, channels];
+            let share = self.own_pixels.then(|| share_of_pixels(size, pixels));
+            shares.extend(share.map(|share| pooled[pooled.len() - 1].clone() * share));
+            stages.push(Stage { blocks, size });
         }
         let features = Tensor::cat(pooled, 1);
-        let [_, height, width, _] = u.dims();
-        let pixels = height * width;
         let logits = self.class_head.forward(&features);
-        let energy = self.energy_head.forward(&features).squeeze_dim::<1>(1) * pixels as f64;
+        let summed = if self.own_pixels { Tensor::cat(shares, 1) } else { features };
+        let energy = self.energy_head.forward(&summed).squeeze_dim::<1>(1) * pixels as f64;
         (Outputs { logits, energy }, GradResNetTape { stem, h, stages, pixels })
     }
 
     fn adjoint(&self, tape: &GradResNetTape, g: &Outputs) -> Tensor<4> {
         let g_energy = g.energy.clone().unsqueeze_dim::<2>(1) * tape.pixels as f64;
-        let features = self.class_head.adjoint(&g.logits) + self.energy_head.adjoint(&g_energy);
-        let mut end = features.dims()[1];
+        let (class, energy) =
+            (self.class_head.adjoint(&g.logits), self.energy_head.adjoint(&g_energy));
+        let mut end = class.dims()[1];
         let mut gradient: Option<Tensor<4>> = None;
         for (stage, taped) in self.stages.iter().zip(&tape.stages).rev() {
             let [height, width, channels] = taped.size;
-            let pooled = features.clone().narrow(1, end - channels, channels);
             end -= channels;
+            let part = |features: &Tensor<2>| features.clone().narrow(1, end, channels);
+            let pooled = match self.own_pixels {
+                true => part(&class) + part(&energy) * share_of_pixels(taped.size, tape.pixels),
+                false => part(&class) + part(&energy),
+            };
             let mut x = ops::mean_pool_adjoint(&pooled, gradient.as_ref(), [height, width]);
             for (block, taped) in stage.iter().zip(&taped.blocks).rev() {
                 x = block.adjoint(taped, &x);
