@@ -11,6 +11,10 @@ use rand::RngExt;
 const STEP: f64 = 0.05;
 /// Pixels to each side that a value is averaged over.
 const RADIUS: usize = 3;
+/// The same in plain parts, where the denoiser averages many pixels and the probes say little.
+const WIDE: usize = 10;
+/// How far, in standard errors of the probes, a value must be from the wide mean to be kept.
+const ERRORS: f32 = 2.0;
 
 /// The settings of [`Predictor::uncertainty`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +38,8 @@ impl Predictor {
     /// For the best denoiser the covariance of the clean image is `sigma^2 dD/dy` (the formula of
     /// Tweedie to second order: Efron 2011, "Tweedie's formula and selection bias"). Its diagonal
     /// is the mean of `v * (dD/dy) v` over random signs `v` (Hutchinson 1990), here with
-    /// differences of denoised images, averaged over 7x7 pixels. The result is in units of the
+    /// differences of denoised images, averaged over 7x7 pixels, and over 21x21 as far as the probes
+    /// do not tell the two means apart (plain parts). The result is in units of the
     /// [-1, 1] range and has the image's size and channels. `None` as soon as the monitor stops it.
     ///
     /// ```
@@ -65,10 +70,11 @@ impl Predictor {
         super::check_finite(image)?;
         let sigma = self.denoising_level(image, noise)?;
         let (shape, count) = (image.shape(), image.values().len());
-        let mut variance = vec![0.0f32; count];
         if sigma == 0.0 {
-            return Ok(Some(Image::new(shape, variance)?));
+            return Ok(Some(Image::new(shape, vec![0.0; count])?));
         }
+        let (_, height, width) = shape;
+        let mut found = Probes::new(count, [height, width]);
         let step = (STEP * sigma) as f32;
         for probe in 0..options.probes {
             let mut rng = example_rng(options.seed, 0, probe as u64, stream::JACOBIAN);
@@ -86,18 +92,68 @@ impl Predictor {
             let Some(up) = moved(0)? else { return Ok(None) };
             let Some(down) = moved(1)? else { return Ok(None) };
             let pairs = up.image().values().iter().zip(down.image().values());
-            let factor = sigma as f32 * sigma as f32 / (2.0 * step * options.probes as f32);
-            for ((sum, v), (up, down)) in variance.iter_mut().zip(&signs).zip(pairs) {
-                *sum += factor * v * (up - down);
-            }
+            let factor = sigma as f32 * sigma as f32 / (2.0 * step);
+            let one = signs.iter().zip(pairs).map(|(v, (up, down))| factor * v * (up - down));
+            found.add(&one.collect::<Vec<f32>>());
         }
         monitor.progress(&Progress::new("denoising", 1.0));
-        let (_, height, width) = shape;
-        let smooth = variance.chunks(height * width).flat_map(|plane| {
-            let mean = local_means(plane, [height, width], RADIUS);
-            mean.into_iter().map(|v| v.max(0.0).sqrt())
+        Ok(Some(Image::new(shape, found.deviations())?))
+    }
+}
+
+/// Estimates of the variance by one probe after the other.
+struct Probes {
+    /// Height and width.
+    size: [usize; 2],
+    count: usize,
+    /// Sums over the probes of the means over 7x7 pixels, and of their squares.
+    sums: Vec<f32>,
+    squares: Vec<f32>,
+}
+
+impl Probes {
+    fn new(values: usize, size: [usize; 2]) -> Self {
+        Self { size, count: 0, sums: vec![0.0; values], squares: vec![0.0; values] }
+    }
+
+    fn add(&mut self, variances: &[f32]) {
+        let [height, width] = self.size;
+        self.count += 1;
+        let planes = variances.chunks(height * width);
+        let means = planes.flat_map(|plane| local_means(plane, self.size, RADIUS));
+        for ((sum, square), mean) in self.sums.iter_mut().zip(&mut self.squares).zip(means) {
+            *sum += mean;
+            *square += mean * mean;
+        }
+    }
+
+    /// The standard deviations: the near mean goes to the wide one by the share of their distance
+    /// that the standard error explains (James & Stein 1961, of one value).
+    fn deviations(mut self) -> Vec<f32> {
+        let [height, width] = self.size;
+        let n = self.count as f32;
+        for (sum, square) in self.sums.iter_mut().zip(&mut self.squares) {
+            *sum /= n;
+            // The square of the standard error; one probe has none to give.
+            *square = (*square / n - *sum * *sum).max(0.0) / (n - 1.0).max(1.0);
+        }
+        let planes = self.sums.chunks(height * width).zip(self.squares.chunks(height * width));
+        let planes = planes.flat_map(|(near, errors)| {
+            let wide = local_means(near, self.size, WIDE);
+            let errors = local_means(errors, self.size, WIDE);
+            near.iter()
+                .zip(wide)
+                .zip(errors)
+                .map(|((near, wide), error)| {
+                    let distance = near - wide;
+                    let noise = ERRORS * ERRORS * error;
+                    let kept =
+                        (1.0 - noise / (distance * distance).max(f32::MIN_POSITIVE)).max(0.0);
+                    (wide + kept * distance).max(0.0).sqrt()
+                })
+                .collect::<Vec<f32>>()
         });
-        Ok(Some(Image::new(shape, smooth.collect())?))
+        planes.collect()
     }
 }
 
@@ -133,6 +189,42 @@ mod tests {
         let expected = 0.2 * 0.5 / (0.25f32 + 0.04).sqrt();
         for value in found.values() {
             assert!((value - expected).abs() < 1e-3, "{value} {expected}");
+        }
+    }
+
+    /// Two plain halves of the deviations 1 and 2, in probes with errors of 5 times the variance:
+    /// each half comes out plain, and the edge stays where it is.
+    #[test]
+    fn plain_parts_are_plain_and_edges_stay() {
+        let size = [64, 64];
+        let mut probes = Probes::new(64 * 64, size);
+        for probe in 0..8 {
+            let mut rng = example_rng(3, 0, probe, stream::JACOBIAN);
+            let noise = |x: usize| if x < 32 { 1.0 } else { 4.0 };
+            let one = (0..64 * 64).map(|i| {
+                let sign = if rng.random::<bool>() { 5.0 } else { -5.0 };
+                noise(i % 64) * (1.0 + sign)
+            });
+            probes.add(&one.collect::<Vec<f32>>());
+        }
+        let found = probes.deviations();
+        let (mut left, mut right) = (Vec::new(), Vec::new());
+        for (i, value) in found.iter().enumerate() {
+            match i % 64 {
+                0..20 => left.push(*value),
+                44.. => right.push(*value),
+                28 => assert!((0.6..1.5).contains(value), "{value}"),
+                35 => assert!((1.5..2.5).contains(value), "{value}"),
+                _ => {}
+            }
+        }
+        for (values, expected) in [(left, 1.0), (right, 2.0)] {
+            let n = values.len() as f32;
+            let mean = values.iter().sum::<f32>() / n;
+            let spread = (values.iter().map(|v| (v - mean).powi(2)).sum::<f32>() / n).sqrt();
+            // The mean over 7x7 pixels alone has 0.13 of the deviation.
+            assert!((mean / expected - 1.0).abs() < 0.05, "{mean} of {expected}");
+            assert!(spread < 0.07 * expected, "{spread} of {expected}");
         }
     }
 

@@ -19,9 +19,9 @@ use std::{
     path::{MAIN_SEPARATOR, Path, PathBuf},
 };
 
-/// Bytes of memory per pixel of a colour image that the uncertainty takes: the sum, signs, and two
-/// denoised images.
-pub const UNCERTAINTY_BYTES: u64 = 60;
+/// Bytes of memory per pixel of a colour image that the uncertainty takes: two sums, signs, two
+/// denoised images and the variance of a probe.
+pub const UNCERTAINTY_BYTES: u64 = 84;
 
 /// The figures of all images.
 pub struct Extras<'a> {
