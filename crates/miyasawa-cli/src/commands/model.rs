@@ -55,7 +55,16 @@ pub fn given(predictor: &Predictor, option: &str, level: Level) -> Result<Option
         Level::Given(0.0) => return Ok(Some(0.0)),
         // Smaller ones change nothing: a slip.
         Level::Given(level) if level < *NOISE_LEVELS.start() => predictor.level(level),
-        Level::Given(level) => predictor.denoised_level(level),
+        Level::Given(level) => {
+            let [min, max] = predictor.noise_levels();
+            if level < min && !predictor.info().network.is_blind() {
+                tracing::warn!(
+                    "noise level {level} is outside {min} to {max}, which the model was trained \
+                     on: the correction at {min} is shortened"
+                );
+            }
+            predictor.denoised_level(level)
+        }
         Level::Auto => return Ok(None),
     };
     found.map(Some).map_err(|error| wrong_level(option, &error))

@@ -115,17 +115,15 @@ impl Predictor {
 
     /// The level, at most the largest of the training, unless the network is blind.
     pub(super) fn at_most_largest(&self, sigma: f64) -> f64 {
-        let [min, max] = self.info.sigma;
+        let max = self.info.sigma[1];
         if self.info.network.is_blind() || max <= 0.0 {
             self.warn_outside(sigma, "");
             return sigma;
         }
-        let done = if sigma < min {
-            format!(": the correction at {min} is shortened")
-        } else {
-            format!(": noise of {max} is removed")
-        };
-        self.warn_outside(sigma, &done);
+        // Smaller ones are as estimated from clean images: nothing to warn of.
+        if sigma > max {
+            self.warn_outside(sigma, &format!(": noise of {max} is removed"));
+        }
         sigma.min(max)
     }
 
