@@ -66,3 +66,62 @@ fn the_bundled_model_is_as_good_as_its_card_says() {
     let found = json(args.into_iter().chain(["--limit", "60", "--steps", "10", "--json"]));
     assert!(found["rows"][0]["robust_accuracy"].as_f64() > Some(0.4), "{found}");
 }
+
+#[test]
+fn bundled_models_are_listed_and_named() {
+    let listed = json(["info", "--json"]);
+    let names: Vec<&str> = listed["bundled"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|model| model["name"].as_str())
+        .collect();
+    assert_eq!(names, ["cifar10", "photo"]);
+    for model in listed["bundled"].as_array().unwrap() {
+        let found = json(["info", "--model", model["name"].as_str().unwrap(), "--json"]);
+        assert_eq!(found["sha256"], model["sha256"], "{found}");
+        assert!(found["bundled"].is_null(), "{found}");
+    }
+    assert_eq!(listed["sha256"], listed["bundled"][0]["sha256"], "the default is the first");
+
+    let dir = tempfile::tempdir().unwrap();
+    let image = save(dir.path(), "a.png", colour(40, 33));
+    let out = text(&dir.path().join("out.png"));
+    let model = |args: &[&str]| {
+        let all = ["denoise", &image, "--sigma", "0.1", "-o", &out, "--overwrite", "--json"];
+        json(args.iter().fold(all.to_vec(), |mut all, arg| {
+            all.push(arg);
+            all
+        }))["model"]
+            .clone()
+    };
+    assert_eq!(model(&[]), "the bundled model photo");
+    assert_eq!(model(&["--model", "photo"]), "the bundled model photo");
+    assert_eq!(model(&["--model", "cifar10"]), "the bundled model");
+
+    let file = text(&dir.path().join("m.safetensors"));
+    ok(["export", "--model", "photo", "-o", &file]);
+    assert_eq!(model(&[]), "the bundled model photo");
+    fails(2, ["denoise", &file, &image, "--model", "photo", "-o", &out], &["two models"]);
+    fails(2, ["denoise", &image, "--model", "digits", "-o", &out], &["digits", "cifar10 or photo"]);
+    fails(1, ["classify", &image, "--model", "photo"], &["photo", "classif"]);
+    // What training starts from may have such a name, too.
+    let run = ["train", "--init", "photo", "--set", "data.train=digits", "--dry-run"];
+    ok(run.into_iter().chain(["--set", "loss.ce_weight=0"]));
+}
+
+/// What its card says of 23 photographs, on three of them.
+#[test]
+fn the_model_of_photographs_is_as_good_as_its_card_says() {
+    let data = std::env::var_os("MIYASAWA_DATA").map(std::path::PathBuf::from);
+    if !data.is_some_and(|folder| folder.join("natural-colour/test-23.tar").is_file()) {
+        println!("skipped: natural-colour/test-23.tar is not in MIYASAWA_DATA");
+        return;
+    }
+    let args = ["eval", "--model", "photo", "--data", "natural-colour/test-23.tar", "--limit", "3"];
+    let found = json(args.into_iter().chain(["--sigmas", "0.11765,0.39216", "--json"]));
+    let row = |i: usize, key: &str| found["rows"][i][key].as_f64().unwrap();
+    println!("{found}");
+    assert!(row(0, "psnr") > row(0, "psnr_noisy") + 8.0, "{found}");
+    assert!(row(1, "psnr") > row(1, "psnr_noisy") + 12.0, "{found}");
+}

@@ -1,4 +1,4 @@
-//! Denoises an image, and prints the PSNR if the clean image is known.
+//! Denoises a photograph, and prints the PSNR if the clean image is known.
 //!
 //! ```sh
 //! # The noise level is estimated.
@@ -18,7 +18,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         _ => return Err("usage: denoise IMAGE OUT [SIGMA]".into()),
     };
     let image = Image::open(input)?;
-    let model = Predictor::bundled()?;
+    let model = Predictor::from_bundled(BundledModel::Photo)?;
 
     // Levels are standard deviations in units of the [-1, 1] range; `Noise::of_255(25.0)` uses the
     // unit of most papers.

@@ -21,6 +21,7 @@
 
 #[cfg(feature = "robustness")]
 pub use crate::attack::Pgd;
+pub use crate::bundled::BundledModel;
 pub use crate::classifier::{Classifier, Defence, Norm};
 #[cfg(feature = "data")]
 pub use crate::data::Dataset;

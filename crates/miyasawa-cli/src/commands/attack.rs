@@ -48,6 +48,8 @@ pub struct Attack {
     /// A checkpoint
     model: Option<PathBuf>,
     #[command(flatten)]
+    bundled: model::BundledArg,
+    #[command(flatten)]
     measured: Measured,
     /// Norm of the changes
     #[arg(long, value_enum)]
@@ -293,7 +295,7 @@ fn save_curves(path: &Path, report: &Report, beside: Vec<Series>) -> Result<()> 
 
 pub fn run(args: &Attack, session: &Session) -> Result<Outcome> {
     args.check()?;
-    let predictor = model::load(args.model.as_deref(), session)?;
+    let predictor = model::load(args.bundled.or(args.model.as_deref())?, session)?;
     if let Some(path) = &args.dump {
         check_not_model("--dump", path, Path::new(predictor.name()))?;
     }

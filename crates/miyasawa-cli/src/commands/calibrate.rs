@@ -31,6 +31,8 @@ pub struct Calibrate {
     /// A checkpoint
     model: Option<PathBuf>,
     #[command(flatten)]
+    bundled: model::BundledArg,
+    #[command(flatten)]
     measured: Measured,
     /// Noise levels, in units of the [-1, 1] range
     #[arg(long, value_delimiter = ',', default_values_t = [0.02, 0.1, 0.2, 0.4, 1.0])]
@@ -79,7 +81,7 @@ pub fn run(args: &Calibrate, session: &Session) -> Result<Outcome> {
     if let Some(out) = &args.out {
         model::check_output(out)?;
     }
-    let predictor = model::load(args.model.as_deref(), session)?;
+    let predictor = model::load(args.bundled.or(args.model.as_deref())?, session)?;
     predictor.require_classifier()?;
     let sigmas = model::sigmas(&predictor, &args.sigmas)?;
     check_eps(args.norm.into(), &args.eps, &predictor)?;

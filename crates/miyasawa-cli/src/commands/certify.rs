@@ -42,6 +42,8 @@ pub struct Certify {
     /// A checkpoint
     model: Option<PathBuf>,
     #[command(flatten)]
+    bundled: model::BundledArg,
+    #[command(flatten)]
     measured: Measured,
     /// Noise level, in units of the [-1, 1] range
     #[arg(long)]
@@ -232,7 +234,7 @@ fn count_correct(certificates: &[Certificate]) -> usize {
 
 pub fn run(args: &Certify, session: &Session) -> Result<Outcome> {
     args.check()?;
-    let predictor = model::load(args.model.as_deref(), session)?;
+    let predictor = model::load(args.bundled.or(args.model.as_deref())?, session)?;
     let report = measure(args, &predictor, session)?;
     if session.json {
         session.print_json(&Described::new(&report, &predictor, session))?;

@@ -30,6 +30,8 @@ pub struct Classify {
     /// JPEG XL, OpenEXR), folders of them, or - for standard input
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
+    #[command(flatten)]
+    bundled: model::BundledArg,
     /// Number of classes to print
     #[arg(long, default_value_t = 5)]
     top: usize,
@@ -139,7 +141,7 @@ pub fn run(args: &Classify, session: &Session) -> anyhow::Result<Outcome> {
     let (path, images) = model::split_model(&args.paths);
     at_least_one("top", args.top)?;
     let images = images::expand(model::some_images(images)?, &Search::default())?.images;
-    let predictor = model::load(path, session)?;
+    let predictor = model::load(args.bundled.or(path)?, session)?;
     predictor.require_classifier()?;
     let plan = args.plan(&predictor, session.seed.unwrap_or(0))?;
     let mut notes = Notes::default();

@@ -30,6 +30,8 @@ pub struct Eval {
     /// A checkpoint
     model: Option<PathBuf>,
     #[command(flatten)]
+    bundled: model::BundledArg,
+    #[command(flatten)]
     measured: Measured,
     /// Noise levels, in units of the [-1, 1] range
     #[arg(long, value_delimiter = ',', default_values_t = [0.02, 0.1, 0.2, 0.4, 1.0])]
@@ -113,7 +115,7 @@ pub fn print_rows(rows: &[EvalRow]) {
 
 pub fn run(args: &Eval, session: &Session) -> anyhow::Result<Outcome> {
     args.measured.check()?;
-    let predictor = model::load(args.model.as_deref(), session)?;
+    let predictor = model::load(args.bundled.or(args.model.as_deref())?, session)?;
     let sigmas = model::sigmas(&predictor, &args.sigmas)?;
     let (set, classify) = open(args, &predictor)?;
     let denoise = predictor.info().denoises();

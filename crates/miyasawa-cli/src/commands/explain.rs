@@ -48,6 +48,8 @@ pub struct Explain {
     /// JPEG XL, OpenEXR), or - for standard input
     #[arg(required = true, value_name = "PATH", num_args = 1..=2)]
     paths: Vec<PathBuf>,
+    #[command(flatten)]
+    bundled: model::BundledArg,
     /// Class, by name or number; may be repeated; `all` for every class (the likeliest 24 if there
     /// are more)
     #[arg(long, value_name = "C", required = true)]
@@ -244,7 +246,7 @@ pub fn run(args: &Explain, session: &Session) -> Result<Outcome> {
         return Err(WrongCall(format!("{} images are given, expected one", images.len())).into());
     };
     args.check(image, path)?;
-    let predictor = model::load(path, session)?;
+    let predictor = model::load(args.bundled.or(path)?, session)?;
     predictor.joint("explain")?;
     let sigma = model::sigma(&predictor, args.sigma)?;
     let sigmas = model::sigmas(&predictor, &args.sigmas);

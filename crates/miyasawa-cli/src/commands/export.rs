@@ -20,6 +20,8 @@ use std::path::{Path, PathBuf};
 pub struct Export {
     /// A checkpoint
     model: Option<PathBuf>,
+    #[command(flatten)]
+    bundled: model::BundledArg,
     /// Type of the parameters
     #[arg(long, value_enum, default_value = "bf16")]
     dtype: Dtype,
@@ -72,7 +74,8 @@ pub fn run(args: &Export, session: &Session) -> anyhow::Result<Outcome> {
         Dtype::F32 => Precision::F32,
     };
     check_safetensors("--out", &args.out)?;
-    let model::LoadedCheckpoint { checkpoint, path, .. } = model::read(args.model.as_deref())?;
+    let model::LoadedCheckpoint { checkpoint, path, .. } =
+        model::read(args.bundled.or(args.model.as_deref())?)?;
     if !args.overwrite {
         check_not_model("--out", &args.out, &path)
             .map_err(|error| WrongCall(format!("{error}; --overwrite replaces it")))?;

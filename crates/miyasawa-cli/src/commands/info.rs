@@ -1,17 +1,22 @@
 use super::{Outcome, model};
 use crate::{output::shown, session::Session};
 use clap::Args;
-use miyasawa::checkpoint::ModelInfo;
+use miyasawa::{bundled::BundledModel, checkpoint::ModelInfo};
 use serde::Serialize;
 use std::path::PathBuf;
 
-/// Describe a checkpoint: model, data, training so far, hash.
+/// Describe a checkpoint: model, data, training so far, hash. Without one, list the bundled models.
 ///
-/// Example: miyasawa info runs/cifar/model.safetensors
+/// Examples:
+///   miyasawa info runs/cifar/model.safetensors
+///   miyasawa info --model photo
 #[derive(Args, Debug)]
+#[command(verbatim_doc_comment)]
 pub struct Info {
     /// A checkpoint [default: the bundled model, and the program itself]
     model: Option<PathBuf>,
+    #[command(flatten)]
+    bundled: model::BundledArg,
 }
 
 /// The document of `--json`.
@@ -24,15 +29,43 @@ struct Report {
     isa: String,
     threads: usize,
     version: &'static str,
+    /// What `--model` takes; only where no model is asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    bundled: Vec<Listed>,
+}
+
+/// A bundled model in the list.
+#[derive(Serialize)]
+struct Listed {
+    name: &'static str,
+    summary: &'static str,
+    bytes: usize,
+    sha256: String,
+}
+
+impl Listed {
+    fn read(model: BundledModel) -> anyhow::Result<Self> {
+        let (name, summary, bytes) = (model.name(), model.summary(), model.bytes().len());
+        Ok(Self { name, summary, bytes, sha256: model.checkpoint()?.1 })
+    }
+}
+
+impl Info {
+    /// Whether the command line names no model.
+    fn names_none(&self) -> bool {
+        self.model.is_none() && !self.bundled.is_given()
+    }
 }
 
 impl Report {
     fn read(args: &Info) -> anyhow::Result<Self> {
         let isa = miyasawa::isa_name();
         let model::LoadedCheckpoint { checkpoint, sha256, path } =
-            model::read(args.model.as_deref())?;
+            model::read(args.bundled.or(args.model.as_deref())?)?;
         let sizes = checkpoint.params.values().map(|data| data.shape().iter().product::<usize>());
         let parameters: usize = sizes.sum();
+        let bundled = if args.names_none() { BundledModel::ALL.to_vec() } else { Vec::new() };
+        let bundled = bundled.into_iter().map(Listed::read).collect::<anyhow::Result<_>>()?;
         Ok(Self {
             model: shown(&path),
             parameters,
@@ -41,6 +74,7 @@ impl Report {
             isa,
             threads: rayon::current_num_threads(),
             version: env!("CARGO_PKG_VERSION"),
+            bundled,
         })
     }
 
@@ -88,9 +122,13 @@ pub fn run(args: &Info, session: &Session) -> anyhow::Result<Outcome> {
         session.print_json(&report)?;
         return Ok(Outcome::Done);
     }
-    if args.model.is_none() {
+    if args.names_none() {
         let Report { version, isa, threads, .. } = &report;
         outln!("miyasawa {version}, CPU kernels {isa}, {threads} threads");
+        outln!("bundled models (--model NAME):");
+        for Listed { name, summary, bytes, .. } in &report.bundled {
+            outln!("  {name:<11} {summary} ({:.1} MB)", *bytes as f64 / 1e6);
+        }
     }
     report.print();
     Ok(Outcome::Done)

@@ -3,8 +3,9 @@
 use super::outputs;
 use crate::session::{Session, WrongCall};
 use anyhow::Result;
+use clap::Args;
 use miyasawa::{
-    bundled,
+    bundled::BundledModel,
     checkpoint::Checkpoint,
     classifier::{BoxedClassifier, Defence},
     image::Image,
@@ -23,28 +24,69 @@ pub struct LoadedCheckpoint {
     pub path: PathBuf,
 }
 
-/// The path of the MODEL argument, or else of `MIYASAWA_MODEL`.
-fn named(path: Option<&Path>) -> Option<PathBuf> {
-    let variable =
-        || std::env::var_os("MIYASAWA_MODEL").filter(|name| !name.is_empty()).map(PathBuf::from);
-    path.map(Path::to_owned).or_else(variable)
+/// `--model`.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct BundledArg {
+    /// A bundled model by its name instead of a checkpoint: cifar10 or photo (`miyasawa info` lists
+    /// them)
+    #[arg(id = "bundled", long = "model", value_name = "NAME")]
+    name: Option<BundledModel>,
 }
 
-/// Reads a checkpoint: that of the argument, else that of `MIYASAWA_MODEL`, else the bundled one.
-pub fn read(path: Option<&Path>) -> Result<LoadedCheckpoint> {
-    let ((checkpoint, sha256), path) = match named(path) {
-        Some(path) => (Checkpoint::load_with_hash(&path)?, path),
-        None => (bundled::checkpoint()?, bundled::NAME.into()),
+/// Where a model comes from.
+#[derive(Clone, Debug)]
+pub enum Source {
+    File(PathBuf),
+    Bundled(BundledModel),
+}
+
+impl BundledArg {
+    /// The checkpoint of the argument, else the model of `--model`, else the checkpoint of
+    /// `MIYASAWA_MODEL`, else the bundled model `default`.
+    pub fn or_file(self, path: Option<&Path>, default: BundledModel) -> Result<Source> {
+        match (path, self.name) {
+            (Some(path), Some(name)) => {
+                let path = path.display();
+                Err(WrongCall(format!("{path} and --model {name} are two models, give one")).into())
+            }
+            (Some(path), None) => Ok(Source::File(path.to_owned())),
+            (None, Some(name)) => Ok(Source::Bundled(name)),
+            (None, None) => Ok(unnamed(default)),
+        }
+    }
+
+    /// Whether `--model` was given.
+    pub fn is_given(self) -> bool {
+        self.name.is_some()
+    }
+
+    /// As [`or_file`](Self::or_file) with the default of most commands.
+    pub fn or(self, path: Option<&Path>) -> Result<Source> {
+        self.or_file(path, BundledModel::default())
+    }
+}
+
+/// The model where the command line names none.
+pub fn unnamed(default: BundledModel) -> Source {
+    let variable = std::env::var_os("MIYASAWA_MODEL").filter(|name| !name.is_empty());
+    variable.map_or(Source::Bundled(default), |path| Source::File(path.into()))
+}
+
+/// Reads a checkpoint.
+pub fn read(source: Source) -> Result<LoadedCheckpoint> {
+    let ((checkpoint, sha256), path) = match source {
+        Source::File(path) => (Checkpoint::load_with_hash(&path)?, path),
+        Source::Bundled(model) => (model.checkpoint()?, model.title().into()),
     };
     Ok(LoadedCheckpoint { checkpoint, sha256, path })
 }
 
-/// Loads the model of the MODEL argument; see [`read`].
-pub fn load(path: Option<&Path>, session: &Session) -> Result<Predictor> {
+/// Loads a model.
+pub fn load(source: Source, session: &Session) -> Result<Predictor> {
     let builder = Predictor::builder().device(session.device_spec());
-    Ok(match named(path) {
-        Some(path) => builder.load(path)?,
-        None => builder.bundled()?,
+    Ok(match source {
+        Source::File(path) => builder.load(path)?,
+        Source::Bundled(model) => builder.from_bundled(model)?,
     })
 }
 

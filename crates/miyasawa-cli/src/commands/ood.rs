@@ -35,6 +35,8 @@ pub struct Ood {
     /// A checkpoint
     model: Option<PathBuf>,
     #[command(flatten)]
+    bundled: model::BundledArg,
+    #[command(flatten)]
     measured: Measured,
     /// Out-of-distribution images; may be repeated
     #[arg(long, required = true, value_name = "DATA")]
@@ -93,7 +95,7 @@ pub fn run(args: &Ood, session: &Session) -> Result<Outcome> {
     for source in &args.out_data {
         source.parse::<OutSource>()?;
     }
-    let predictor = model::load(args.model.as_deref(), session)?;
+    let predictor = model::load(args.bundled.or(args.model.as_deref())?, session)?;
     if predictor.model().joint().is_none() {
         predictor.require_classifier()?;
     }

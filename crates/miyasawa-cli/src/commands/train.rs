@@ -61,9 +61,9 @@ pub struct Train {
     /// Continue the run in the folder; without CONFIG, with the configuration in it
     #[arg(long)]
     resume: bool,
-    /// Start from the parameters of this model instead of random ones; `bundled` is the bundled
-    /// model. What the configuration leaves out of [network] is taken from it. If the classes
-    /// differ, the head starts at random
+    /// Start from the parameters of this model instead of random ones: a checkpoint, or cifar10
+    /// (also `bundled`) or photo, which are bundled. What the configuration leaves out of [network]
+    /// is taken from it. If the classes differ, the head starts at random
     #[arg(long, value_name = "MODEL", conflicts_with = "resume")]
     init: Option<String>,
     /// Type of the convolutions' products: f32, or bf16 (operands rounded to bfloat16, weights and

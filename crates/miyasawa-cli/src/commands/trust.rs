@@ -12,6 +12,7 @@ use miyasawa::predictor::Predictor;
 use miyasawa::{
     atomic::write_atomic,
     attack::{Journal, Method, Norm, VERSION},
+    bundled::BundledModel,
     data::Dataset,
     ood::OutSource,
     progress::Progress,
@@ -177,13 +178,13 @@ pub fn run(args: &Trust, session: &Session) -> Result<Outcome> {
     }
     let method = Method::from(args.method);
     let seed = session.seed.unwrap_or(0);
-    let paths: Vec<Option<&Path>> = match &args.models[..] {
-        [] => vec![None],
-        paths => paths.iter().map(|path| Some(path.as_path())).collect(),
+    let sources = match &args.models[..] {
+        [] => vec![model::unnamed(BundledModel::default())],
+        paths => paths.iter().map(|path| model::Source::File(path.clone())).collect(),
     };
     // All models are read before the first is measured: a missing file must not waste the work.
     let models =
-        paths.into_iter().map(|path| model::load(path, session)).collect::<Result<Vec<_>>>()?;
+        sources.into_iter().map(|from| model::load(from, session)).collect::<Result<Vec<_>>>()?;
     let options = TrustOptions {
         sigmas: args.sigmas.clone(),
         norm: args.norm.into(),

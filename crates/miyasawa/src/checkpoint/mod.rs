@@ -12,15 +12,16 @@
 //! parameters.
 //!
 //! ```
-//! use miyasawa::{Device, bundled, checkpoint::Checkpoint};
+//! use miyasawa::{Device, bundled::BundledModel, checkpoint::Checkpoint};
 //! use std::path::Path;
 //!
-//! let checkpoint = Checkpoint::from_bytes(bundled::BYTES, Path::new("bundled"))?;
+//! let bytes = BundledModel::Cifar10.bytes();
+//! let checkpoint = Checkpoint::from_bytes(bytes, Path::new("bundled"))?;
 //! assert!(checkpoint.info.classifies() && checkpoint.info.denoises());
 //! let model = checkpoint.model(&Device::flex(), Path::new("bundled"))?;
 //! assert!(model.joint().is_some());
 //!
-//! let mut damaged = bundled::BYTES.to_vec();
+//! let mut damaged = bytes.to_vec();
 //! *damaged.last_mut().unwrap() ^= 1;
 //! assert!(Checkpoint::from_bytes(&damaged, Path::new("damaged")).is_err());
 //! # Ok::<(), miyasawa::checkpoint::CheckpointError>(())

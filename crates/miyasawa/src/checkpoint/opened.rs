@@ -222,7 +222,7 @@ impl<'b> Opened<'b> {
 mod tests {
     use super::super::{BUFFER, Checkpoint, Precision, container::Content};
     use super::*;
-    use crate::bundled;
+    use crate::bundled::BundledModel;
 
     type Metadata = BTreeMap<String, String>;
     type Stored = BTreeMap<String, (Dtype, Vec<usize>, Vec<u8>)>;
@@ -276,7 +276,8 @@ mod tests {
 
     /// As this program wrote them before it marked its headers, and as it does.
     fn both_layouts() -> [(Vec<u8>, &'static [u8]); 2] {
-        let marked = bundled::checkpoint().unwrap().0.to_bytes_in(Precision::F32).unwrap();
+        let marked =
+            BundledModel::Cifar10.checkpoint().unwrap().0.to_bytes_in(Precision::F32).unwrap();
         let (mut metadata, tensors) = parts(&marked);
         metadata.remove("layout");
         metadata.remove("sha256");

@@ -1,5 +1,5 @@
 use super::{PredictError, Predictor};
-use crate::bundled;
+use crate::bundled::BundledModel;
 use crate::checkpoint::Checkpoint;
 use crate::device::DeviceSpec;
 use crate::ops::Operands;
@@ -78,8 +78,23 @@ impl PredictorBuilder {
     /// # Errors
     /// If the device or the threads are not available.
     pub fn bundled(self) -> Result<Predictor, PredictError> {
-        let (checkpoint, sha256) = bundled::checkpoint()?;
-        self.build(checkpoint, sha256, Path::new(bundled::NAME))
+        self.from_bundled(BundledModel::default())
+    }
+
+    /// Builds a bundled model by name; see [`Predictor::from_bundled`].
+    ///
+    /// ```
+    /// use miyasawa::prelude::*;
+    /// let model = Predictor::builder().threads(1).from_bundled(BundledModel::Photo)?;
+    /// assert!(model.can_denoise() && !model.can_classify());
+    /// # Ok::<(), PredictError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If the device or the threads are not available.
+    pub fn from_bundled(self, model: BundledModel) -> Result<Predictor, PredictError> {
+        let (checkpoint, sha256) = model.checkpoint()?;
+        self.build(checkpoint, sha256, Path::new(model.title()))
     }
 
     /// Loads the model of a checkpoint; see [`Predictor::load`].
@@ -102,7 +117,7 @@ impl PredictorBuilder {
     ///
     /// ```
     /// use miyasawa::prelude::*;
-    /// let model = Predictor::builder().from_bytes(miyasawa::bundled::BYTES)?;
+    /// let model = Predictor::builder().from_bytes(BundledModel::Photo.bytes())?;
     /// assert_eq!(model.name(), "in memory");
     /// # Ok::<(), PredictError>(())
     /// ```
@@ -119,7 +134,7 @@ impl PredictorBuilder {
     ///
     /// ```
     /// use miyasawa::prelude::*;
-    /// let (checkpoint, _) = miyasawa::bundled::checkpoint()?;
+    /// let (checkpoint, _) = BundledModel::Cifar10.checkpoint()?;
     /// let model = Predictor::builder().from_checkpoint(checkpoint, "mine")?;
     /// assert_eq!(model.name(), "mine");
     /// # Ok::<(), PredictError>(())

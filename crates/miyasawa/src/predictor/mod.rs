@@ -45,6 +45,7 @@ pub use results::{ClassProbability, Classification, Denoised};
 pub use strength::{MAX_STRENGTH, Strength};
 pub use uncertainty::UncertaintyOptions;
 
+use crate::bundled::BundledModel;
 use crate::checkpoint::{Checkpoint, ModelInfo};
 use crate::classifier::{BoxedClassifier, Defence, plain_classifier};
 use crate::image::{Geometry, Image};
@@ -109,6 +110,22 @@ impl Predictor {
         Self::builder().bundled()
     }
 
+    /// A bundled model by name, such as the denoiser of photographs.
+    ///
+    /// ```
+    /// use miyasawa::prelude::*;
+    /// let model = Predictor::from_bundled(BundledModel::Photo)?;
+    /// let noisy = Image::filled(3, 40, 60, 0.1)?.with_noise(0.1, 1)?;
+    /// assert_eq!(model.denoise(&noisy, Noise::Estimate)?.image().shape(), (3, 40, 60));
+    /// # Ok::<(), PredictError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`bundled`](Self::bundled).
+    pub fn from_bundled(model: BundledModel) -> Result<Self, PredictError> {
+        Self::builder().from_bundled(model)
+    }
+
     /// The model of a checkpoint: a run's `model.safetensors`, or one that `miyasawa export` wrote.
     ///
     /// ```no_run
@@ -127,7 +144,7 @@ impl Predictor {
     ///
     /// ```
     /// use miyasawa::prelude::*;
-    /// let bytes = miyasawa::bundled::BYTES; // for example include_bytes!("model.safetensors")
+    /// let bytes = BundledModel::Photo.bytes(); // for example include_bytes!("model.safetensors")
     /// let model = Predictor::from_bytes(bytes)?;
     /// assert!(Predictor::from_bytes(b"nothing").is_err());
     /// # Ok::<(), PredictError>(())

@@ -1,6 +1,6 @@
 use super::*;
 use crate::atomic::write_atomic;
-use crate::bundled;
+use crate::bundled::BundledModel;
 use crate::checkpoint::{DataInfo, TrainingInfo};
 use crate::model::{Architecture, GradResNetConfig, ResNetConfig};
 use std::io::Write as _;
@@ -31,7 +31,7 @@ fn untrained(kind: &str, classes: usize, weights: [f64; 2]) -> Predictor {
         classes: (0..classes).map(|class| format!("class {class}")).collect(),
         mean: 0.0,
         std: 0.5,
-        ..bundled::checkpoint().unwrap().0.info.data
+        ..BundledModel::Cifar10.checkpoint().unwrap().0.info.data
     };
     let training = TrainingInfo { loss_weights: weights, ..TrainingInfo::default() };
     let info = ModelInfo { network, data, sigma: [0.02, 1.0], training };
@@ -186,7 +186,7 @@ fn a_batch_returns_the_results_of_its_images() {
 
 #[test]
 fn the_number_of_threads_does_not_change_results() {
-    let (checkpoint, sha256) = bundled::checkpoint().unwrap();
+    let (checkpoint, sha256) = BundledModel::Cifar10.checkpoint().unwrap();
     let one = Predictor::builder().threads(1).bundled().unwrap();
     let three = Predictor::builder().threads(3).from_checkpoint(checkpoint, "copy").unwrap();
     let images = vec![image(32); 20];
@@ -210,7 +210,7 @@ fn bfloat16_is_near_float32() {
 fn a_file_is_loaded_and_named() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.safetensors");
-    write_atomic(&path, |file| file.write_all(bundled::BYTES)).unwrap();
+    write_atomic(&path, |file| file.write_all(BundledModel::Cifar10.bytes())).unwrap();
     let model = Predictor::load(&path).unwrap();
     assert_eq!(model.name(), path.display().to_string());
     assert_eq!(model.sha256(), Predictor::bundled().unwrap().sha256());

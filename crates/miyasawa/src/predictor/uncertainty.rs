@@ -162,7 +162,7 @@ mod tests {
     use super::*;
     use crate::checkpoint::Checkpoint;
     use crate::model::{GradResNetConfig, params};
-    use crate::{bundled, model::Architecture};
+    use crate::{bundled::BundledModel, model::Architecture};
     use burn::tensor::{Device, TensorData};
 
     /// Without an energy `D(y) = y s^2/(s^2 + sigma^2)`: the posterior of normal images.
@@ -175,7 +175,7 @@ mod tests {
             *data = TensorData::new(vec![0.0f32; count], data.shape().clone());
             assert!(count > 0, "{name}");
         }
-        let mut info = bundled::checkpoint().unwrap().0.info;
+        let mut info = BundledModel::Cifar10.checkpoint().unwrap().0.info;
         info.network = Architecture::GradResNet(config);
         (info.data.channels, info.data.std) = (1, 0.5);
         info.data.classes.truncate(1);

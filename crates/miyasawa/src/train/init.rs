@@ -5,18 +5,22 @@ use super::{
     config::{OptimizerConfig, is_part},
     error::TrainError,
 };
-use crate::bundled;
+use crate::bundled::BundledModel;
 use crate::checkpoint::{Checkpoint, CheckpointError, ModelInfo};
 use crate::model::{Architecture, params};
 use burn::module::Module;
 use std::path::Path;
 
-/// The name of the model inside the program.
+/// The name of the default among the bundled models; the others have names of their own.
 const BUNDLED: &str = "bundled";
 
 /// The checkpoint that a run starts from.
 pub(super) fn load(init: &str) -> Result<Checkpoint, CheckpointError> {
-    if init == BUNDLED { Ok(bundled::checkpoint()?.0) } else { Checkpoint::load(Path::new(init)) }
+    let bundled = if init == BUNDLED { Some(BundledModel::default()) } else { init.parse().ok() };
+    match bundled {
+        Some(model) => Ok(model.checkpoint()?.0),
+        None => Checkpoint::load(Path::new(init)),
+    }
 }
 
 /// What `[network]` says of a network with these parameters, by key.

@@ -15,7 +15,7 @@ use crate::output::shown;
 use crate::session::{Session, WrongCall};
 use clap::{Args, ValueEnum};
 use extras::Extras;
-use miyasawa::predictor::Strength;
+use miyasawa::{bundled::BundledModel, predictor::Strength};
 use noise::{AddNoise, NoiseArg};
 use plan::{DenoisedFile, Plan};
 use serde::Serialize;
@@ -60,6 +60,8 @@ pub struct Denoise {
     /// JPEG XL, OpenEXR), folders of them, or - for standard input
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
+    #[command(flatten)]
+    bundled: model::BundledArg,
     /// Standard deviation of the noise, in units of the [-1, 1] range (25 of 255 is 0.196); `auto`
     /// estimates it from each image [default: that of --add-noise, else auto]
     #[arg(long, value_name = "S", value_parser = model::parse_level)]
@@ -178,7 +180,7 @@ pub fn run(args: &Denoise, session: &Session) -> anyhow::Result<Outcome> {
         extras.check_out(&target.path)?;
     }
     out.map_or(Ok(()), |out| extras.check_out(out))?;
-    let predictor = model::load(path, session)?;
+    let predictor = model::load(args.bundled.or_file(path, BundledModel::Photo)?, session)?;
     let plan = Plan::new(args, extras, &predictor, session)?;
     outputs.as_ref().map_or(Ok(()), super::outputs::Plan::make_folder)?;
     plan.extras.make_folder()?;

@@ -4,7 +4,7 @@ use crate::checkpoint::ModelInfo;
 use crate::model::{Architecture, GradResNetConfig, JointModel, Norm, UNetConfig};
 use crate::ops::Operands;
 use crate::random::evaluation_noise;
-use crate::{bundled, metrics};
+use crate::{bundled::BundledModel, metrics};
 use burn::tensor::TensorData;
 use std::borrow::Cow;
 
@@ -80,7 +80,8 @@ fn tiles_of_a_large_image_blend_without_seams() {
 }
 
 fn info(network: Architecture) -> ModelInfo {
-    let (mut info, channels) = (bundled::checkpoint().unwrap().0.info, network.channels());
+    let (mut info, channels) =
+        (BundledModel::Cifar10.checkpoint().unwrap().0.info, network.channels());
     info.data.channels = channels;
     info.network = network;
     info
