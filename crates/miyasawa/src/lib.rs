@@ -50,6 +50,7 @@
 //! | `codecs` | WebP, TIFF, BMP, QOI and PNM, and GIF to read |
 //! | `jpeg-xl` | JPEG XL, to read |
 //! | `openexr` | OpenEXR |
+//! | `onnx` | [`onnx`] |
 //! | `robustness`, `report` | [`trust`] |
 //! | `train`, `robustness`, `report` | [`compare`], [`demo`], [`experiment`] |
 //!
@@ -105,6 +106,8 @@ pub mod metrics;
 pub mod model;
 pub mod nn;
 mod normal;
+#[cfg(feature = "onnx")]
+pub mod onnx;
 #[cfg(feature = "robustness")]
 pub mod ood;
 pub mod ops;
