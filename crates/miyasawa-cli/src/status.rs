@@ -6,6 +6,7 @@ use miyasawa::{
     data::DataError,
     device::DeviceError,
     experiment::ExperimentError,
+    onnx::OnnxError,
     predictor::PredictError,
     train::{TrainError, config::ConfigError},
 };
@@ -41,6 +42,7 @@ pub fn is_wrong_call(error: &anyhow::Error) -> bool {
         || error.downcast_ref().is_some_and(TrainError::is_usage)
         || error.downcast_ref().is_some_and(ExperimentError::is_usage)
         || error.downcast_ref().is_some_and(PredictError::is_usage)
+        || error.downcast_ref().is_some_and(OnnxError::is_usage)
 }
 
 /// Reports the result of the command-line parser: help unchanged, an error in one line.

@@ -37,8 +37,8 @@
 //!
 //! # Features
 //!
-//! All four are on by default. Without them (`default-features = false`) the library opens, uses
-//! and verifies models.
+//! The first four are on by default. Without them (`default-features = false`) the library opens,
+//! uses and verifies models.
 //!
 //! | feature | modules |
 //! | --- | --- |
@@ -50,7 +50,7 @@
 //! | `codecs` | WebP, TIFF, BMP, QOI and PNM, and GIF to read |
 //! | `jpeg-xl` | JPEG XL, to read |
 //! | `openexr` | OpenEXR |
-//! | `onnx` | [`onnx`] |
+//! | `onnx` | `onnx`: models as graphs for other runtimes |
 //! | `robustness`, `report` | [`trust`] |
 //! | `train`, `robustness`, `report` | [`compare`], [`demo`], [`experiment`] |
 //!

@@ -5,7 +5,7 @@ use super::proto::{
     TensorShapeProto, TensorTypeProto, TypeProto, ValueInfoProto,
 };
 use super::{Dtype, OnnxError};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 
 /// A tensor of the graph, by its name.
@@ -97,9 +97,22 @@ impl Graph {
         Self { proto, dtype, scope: String::new(), made, counts }
     }
 
-    /// The finished graph.
+    /// The finished graph: what no output depends on is left out.
     pub fn finish(self) -> GraphProto {
-        self.proto
+        let mut graph = self.proto;
+        let mut needed: BTreeSet<String> =
+            graph.output.iter().map(|port| port.name.clone()).collect();
+        // Inputs come before the nodes that read them.
+        let nodes: Vec<NodeProto> = std::mem::take(&mut graph.node);
+        for node in nodes.into_iter().rev() {
+            if node.output.iter().any(|output| needed.contains(output)) {
+                needed.extend(node.input.iter().cloned());
+                graph.node.push(node);
+            }
+        }
+        graph.node.reverse();
+        graph.initializer.retain(|tensor| needed.contains(&tensor.name));
+        graph
     }
 
     /// The part of the network that the next nodes belong to, for their names.

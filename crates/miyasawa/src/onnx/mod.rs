@@ -222,6 +222,13 @@ pub enum OnnxError {
     },
 }
 
+impl OnnxError {
+    /// Whether the call was wrong: another task or type would have worked.
+    pub fn is_usage(&self) -> bool {
+        matches!(self, Self::Task { .. } | Self::TooLarge { .. })
+    }
+}
+
 /// Writes a model as the bytes of an ONNX file.
 ///
 /// # Errors
