@@ -15,7 +15,7 @@ use batch::{Batch, Named};
 use miyasawa::onnx::{self, Dtype, Options, Range};
 use miyasawa::{Device, checkpoint::save_tensors, verify::relative_error};
 use rten::{Value, ValueOrView};
-use rten_tensor::{AsView, Tensor};
+use rten_tensor::{AsView as _, Layout as _, Tensor};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -88,11 +88,11 @@ fn main() -> Result<()> {
 }
 
 /// Runs a graph; the relative error of every output.
-fn compare<'n>(
+fn compare(
     graph: &rten::Model,
     inputs: &Named,
-    expected: &'n Named,
-) -> Result<Vec<(&'n str, f64)>> {
+    expected: &Named,
+) -> Result<Vec<(&'static str, f64)>> {
     let mut fed: Vec<(rten::NodeId, ValueOrView)> = Vec::new();
     for (name, shape, values) in inputs {
         let Ok(id) = graph.node_id(name) else { continue };

@@ -292,16 +292,18 @@ impl<'p> Layers<'p> {
         self.graph.node("Reshape", &[x, &shape], &[])
     }
 
-    /// The number of pixels, in float32.
+    /// The number of pixels in float32, `[1, 1]`: a number without dimensions would change the
+    /// number of dimensions of a product with a 1 where a runtime leaves such a product out.
     pub fn pixels(&mut self, x: &Value) -> Value {
         let size = self.graph.shape(x, 2, 4);
         let float = Attribute::Type("to", DataType::Float);
         let size = self.graph.node("Cast", &[&size], &[float]);
-        self.graph.node(
+        let product = self.graph.node(
             "ReduceProd",
             &[&size],
-            &[Attribute::Ints("axes", vec![0]), Attribute::Int("keepdims", 0)],
-        )
+            &[Attribute::Ints("axes", vec![0]), Attribute::Int("keepdims", 1)],
+        );
+        self.graph.reshape(&product, &[1, 1])
     }
 }
 

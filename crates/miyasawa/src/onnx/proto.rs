@@ -1,5 +1,6 @@
 //! The messages of an ONNX file that are written here, with the field numbers of `onnx.proto3` of
-//! the ONNX project (IR version 8). Other fields of those messages are left out.
+//! the ONNX project (IR version 8). Other fields of those messages are left out. Lists of numbers are
+//! not packed, as in the older syntax that most programs write: not every reader takes packed ones.
 
 /// `TensorProto.DataType`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,7 +91,7 @@ pub struct AttributeProto {
     pub name: String,
     #[prost(int64, optional, tag = "3")]
     pub i: Option<i64>,
-    #[prost(int64, repeated, tag = "8")]
+    #[prost(int64, repeated, packed = "false", tag = "8")]
     pub ints: Vec<i64>,
     #[prost(int32, tag = "20")]
     pub r#type: i32,
@@ -98,7 +99,7 @@ pub struct AttributeProto {
 
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct TensorProto {
-    #[prost(int64, repeated, tag = "1")]
+    #[prost(int64, repeated, packed = "false", tag = "1")]
     pub dims: Vec<i64>,
     #[prost(int32, tag = "2")]
     pub data_type: i32,
