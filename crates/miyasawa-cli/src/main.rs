@@ -29,7 +29,9 @@ fn main() -> ExitCode {
     };
     // Inside the pool a kernel's caller takes part in its work; from outside each kernel would wake
     // the pool and wait, which costs more than a small kernel.
-    match rayon::scope(|_| commands::run(cli.command, &session)) {
+    let waits = cli.command.waits();
+    let run = || commands::run(cli.command, &session);
+    match if waits { run() } else { rayon::scope(|_| run()) } {
         Ok(commands::Outcome::Done) => ExitCode::SUCCESS,
         Ok(commands::Outcome::Failed) => ExitCode::from(1),
         Err(error) => status::fail(&error),

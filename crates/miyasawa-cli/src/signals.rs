@@ -15,14 +15,21 @@ const INTERRUPTED: i32 = 130;
 pub fn stop_flag() -> anyhow::Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&stop);
+    let text = "stopping with a checkpoint after this step; once more to stop at once";
+    on_stop(text, move || flag.store(true, Ordering::Relaxed))?;
+    Ok(stop)
+}
+
+/// Does something on the first SIGINT (Ctrl-C), SIGTERM or SIGHUP, and says so; the second ends
+/// the process at once.
+pub fn on_stop(text: &'static str, stop: impl Fn() + Send + 'static) -> anyhow::Result<()> {
+    let stopping = AtomicBool::new(false);
     ctrlc::set_handler(move || {
-        if flag.swap(true, Ordering::Relaxed) {
+        if stopping.swap(true, Ordering::Relaxed) {
             std::process::exit(INTERRUPTED);
         }
-        aside(|| {
-            eprintln!("stopping with a checkpoint after this step; once more to stop at once")
-        });
+        stop();
+        aside(|| eprintln!("{text}"));
     })
-    .context("listening for signals")?;
-    Ok(stop)
+    .context("listening for signals")
 }

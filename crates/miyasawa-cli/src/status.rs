@@ -43,6 +43,17 @@ pub fn is_wrong_call(error: &anyhow::Error) -> bool {
         || error.downcast_ref().is_some_and(ExperimentError::is_usage)
         || error.downcast_ref().is_some_and(PredictError::is_usage)
         || error.downcast_ref().is_some_and(OnnxError::is_usage)
+        || is_wrong_server(error)
+}
+
+#[cfg(feature = "serve")]
+fn is_wrong_server(error: &anyhow::Error) -> bool {
+    error.downcast_ref().is_some_and(miyasawa_serve::ServeError::is_usage)
+}
+
+#[cfg(not(feature = "serve"))]
+fn is_wrong_server(_error: &anyhow::Error) -> bool {
+    false
 }
 
 /// Reports the result of the command-line parser: help unchanged, an error in one line.

@@ -21,6 +21,8 @@ mod measured;
 mod model;
 mod ood;
 mod outputs;
+#[cfg(feature = "serve")]
+mod serve;
 mod train;
 mod trust;
 mod verify;
@@ -56,6 +58,20 @@ pub enum Command {
     Info(info::Info),
     Compare(compare::Compare),
     Export(export::Export),
+    #[cfg(feature = "serve")]
+    Serve(serve::Serve),
+}
+
+impl Command {
+    /// Whether the command waits for others most of the time, and must not take a thread of the
+    /// pool for that.
+    pub fn waits(&self) -> bool {
+        #[cfg(feature = "serve")]
+        if let Self::Serve(_) = self {
+            return true;
+        }
+        false
+    }
 }
 
 /// Runs a command.
@@ -78,5 +94,7 @@ pub fn run(command: Command, session: &Session) -> anyhow::Result<Outcome> {
         Command::Info(args) => info::run(&args, session),
         Command::Compare(args) => compare::run(&args, session),
         Command::Export(args) => export::run(&args, session),
+        #[cfg(feature = "serve")]
+        Command::Serve(args) => serve::run(&args, session),
     }
 }

@@ -17,12 +17,15 @@ pub enum DecodeError {
     /// The bytes do not begin like any of the formats.
     #[error("expected a {FORMAT_NAMES} image, found {0}")]
     NotAImage(String),
-    /// More than [`MAX_PIXELS`] pixels; known from the header, nothing was decoded.
+    /// More pixels than may be decoded, [`MAX_PIXELS`] unless said otherwise; known from the
+    /// header, nothing was decoded.
     #[error(
-        "expected an image of at most {MAX_PIXELS} pixels, found one of {width}x{height} (width x \
+        "expected an image of at most {most} pixels, found one of {width}x{height} (width x \
          height)"
     )]
     TooLarge {
+        /// The most pixels.
+        most: u64,
         /// Columns.
         width: u32,
         /// Rows.
@@ -94,15 +97,53 @@ pub(super) fn explained(name: &'static str) -> impl Fn(image::ImageError) -> Dec
     }
 }
 
-/// What a decoder may allocate; dimensions are bounded apart.
-pub(super) fn limits() -> Limits {
-    let mut limits = Limits::default();
-    limits.max_alloc = Some(MAX_PIXELS * 8 + (64 << 20));
-    limits
+/// How large an image may be: [`MAX_PIXELS`], or less.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Bound {
+    /// The most pixels.
+    pub pixels: u64,
+}
+
+impl Default for Bound {
+    fn default() -> Self {
+        Self::new(MAX_PIXELS)
+    }
+}
+
+impl Bound {
+    /// At most as many pixels, and [`MAX_PIXELS`].
+    pub fn new(pixels: u64) -> Self {
+        Self { pixels: pixels.min(MAX_PIXELS) }
+    }
+
+    /// What a decoder may allocate; dimensions are bounded apart.
+    pub fn limits(self) -> Limits {
+        let mut limits = Limits::default();
+        limits.max_alloc = Some(self.pixels * 8 + (64 << 20));
+        limits
+    }
+
+    /// Checks the size in a header.
+    pub fn check_size(
+        self,
+        format: &'static str,
+        (width, height): (u32, u32),
+    ) -> Result<(), DecodeError> {
+        if u64::from(width) * u64::from(height) > self.pixels {
+            return Err(DecodeError::TooLarge { most: self.pixels, width, height });
+        }
+        if width == 0 || height == 0 {
+            return Err(DecodeError::Damaged {
+                format,
+                found: format!("a size of {width}x{height}"),
+            });
+        }
+        Ok(())
+    }
 }
 
 /// Reads the header of an image in a format that the `image` crate decodes.
-pub(super) fn open(bytes: &[u8], input: Input) -> Result<Opened<'_>, DecodeError> {
+pub(super) fn open(bytes: &[u8], input: Input, bound: Bound) -> Result<Opened<'_>, DecodeError> {
     let name = input.name();
     let format = match input.decoder() {
         Some(format) if input.is_built() => format,
@@ -112,29 +153,15 @@ pub(super) fn open(bytes: &[u8], input: Input) -> Result<Opened<'_>, DecodeError
         }
     };
     let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
-    reader.limits(limits());
+    reader.limits(bound.limits());
     let decoder = reader.into_decoder().map_err(explained(name))?;
-    check_size(name, decoder.dimensions())?;
+    bound.check_size(name, decoder.dimensions())?;
     if input == Input::Jpeg && !jpeg_is_ended(bytes) {
         // The decoder would fill missing parts with grey without an error.
         let found = "one without an end-of-image marker: it is truncated".to_owned();
         return Err(DecodeError::Damaged { format: name, found });
     }
     Ok(Opened { decoder: Box::new(decoder), name })
-}
-
-/// Checks the size in a header.
-pub(super) fn check_size(
-    format: &'static str,
-    (width, height): (u32, u32),
-) -> Result<(), DecodeError> {
-    if u64::from(width) * u64::from(height) > MAX_PIXELS {
-        return Err(DecodeError::TooLarge { width, height });
-    }
-    if width == 0 || height == 0 {
-        return Err(DecodeError::Damaged { format, found: format!("a size of {width}x{height}") });
-    }
-    Ok(())
 }
 
 impl Opened<'_> {

@@ -1,6 +1,6 @@
 //! Images of data sets as samples, by the same rules as single images.
 
-use super::decode::{DecodeError, open, planes};
+use super::decode::{Bound, DecodeError, open, planes};
 use super::kind::{Input, sniff};
 use super::raster::{Opacity, Raster, Samples};
 use super::{Depth, Image, ImageError, TiffFile};
@@ -80,13 +80,14 @@ impl Decoded {
 /// 2 and 4 bits become 8; CMYK becomes RGB; float values, of TIFF, must lie in [0, 1]. Of several
 /// images in a file the first is taken.
 pub(crate) fn decode(bytes: &[u8]) -> Result<Decoded, DecodeError> {
+    let bound = Bound::default();
     let raster = match sniff(bytes)? {
-        Input::Tiff => TiffFile::open(bytes.into())?.unscaled(0)?,
+        Input::Tiff => TiffFile::open(bytes.into(), bound)?.unscaled(0)?,
         #[cfg(feature = "jpeg-xl")]
-        Input::Jxl => super::jxl::JxlFile::open(bytes)?.raster()?,
+        Input::Jxl => super::jxl::JxlFile::open(bytes, bound)?.raster()?,
         #[cfg(feature = "openexr")]
-        Input::Exr => super::open_exr::ExrFile::open(bytes)?.srgb(),
-        input => open(bytes, input)?.raster()?,
+        Input::Exr => super::open_exr::ExrFile::open(bytes, bound)?.srgb(),
+        input => open(bytes, input, bound)?.raster()?,
     };
     Ok(flatten(raster))
 }

@@ -8,7 +8,7 @@ use image::codecs::{gif::GifDecoder, png::PngDecoder, webp::WebPDecoder};
 use image::metadata::LoopCount;
 use image::{AnimationDecoder, DynamicImage, ImageDecoder as _};
 
-use super::decode::{DecodeError, explained, limits};
+use super::decode::{Bound, DecodeError, explained};
 use super::kind::Input;
 use super::metadata::{Metadata, chunks};
 use super::raster::Raster;
@@ -32,6 +32,7 @@ pub(super) struct Animation {
 pub(super) struct Frames {
     bytes: Arc<[u8]>,
     input: Input,
+    bound: Bound,
     pub animation: Animation,
     size: (u32, u32),
     /// The images that come next, and the index of the first of them.
@@ -40,7 +41,11 @@ pub(super) struct Frames {
 
 impl Frames {
     /// The animation in a file; nothing if it holds a single image.
-    pub fn open(bytes: &Arc<[u8]>, input: Input) -> Result<Option<Self>, DecodeError> {
+    pub fn open(
+        bytes: &Arc<[u8]>,
+        input: Input,
+        bound: Bound,
+    ) -> Result<Option<Self>, DecodeError> {
         let images = match input {
             Input::Gif => gif_images(bytes).unwrap_or(1),
             Input::Png => chunks(bytes)
@@ -57,10 +62,10 @@ impl Frames {
             let found = format!("{images} images, expected at most {MOST}");
             return Err(DecodeError::Unsupported { format: input.name(), found });
         }
-        let (size, plays, frames) = start(Arc::clone(bytes), input)?;
+        let (size, plays, frames) = start(Arc::clone(bytes), input, bound)?;
         let next = Mutex::new(Some((0, frames)));
         let animation = Animation { images, plays };
-        Ok(Some(Self { bytes: Arc::clone(bytes), input, animation, size, next }))
+        Ok(Some(Self { bytes: Arc::clone(bytes), input, bound, animation, size, next }))
     }
 
     /// (width, height).
@@ -73,7 +78,7 @@ impl Frames {
         let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
         let (mut index, mut frames) = match next.take() {
             Some((index, frames)) if index <= at => (index, frames),
-            _ => (0, start(Arc::clone(&self.bytes), self.input)?.2),
+            _ => (0, start(Arc::clone(&self.bytes), self.input, self.bound)?.2),
         };
         loop {
             let Some(frame) = frames.next() else {
@@ -94,7 +99,7 @@ impl Frames {
 /// The size of an animation, how often it is played, and its images.
 type Started = ((u32, u32), u32, image::Frames<'static>);
 
-fn start(bytes: Arc<[u8]>, input: Input) -> Result<Started, DecodeError> {
+fn start(bytes: Arc<[u8]>, input: Input, bound: Bound) -> Result<Started, DecodeError> {
     let explain = explained(input.name());
     let from = Cursor::new(bytes);
     let plays = |count: LoopCount| match count {
@@ -104,16 +109,16 @@ fn start(bytes: Arc<[u8]>, input: Input) -> Result<Started, DecodeError> {
     Ok(match input {
         Input::Gif => {
             let mut decoder = GifDecoder::new(from).map_err(&explain)?;
-            decoder.set_limits(limits()).map_err(&explain)?;
+            decoder.set_limits(bound.limits()).map_err(&explain)?;
             (decoder.dimensions(), plays(decoder.loop_count()), decoder.into_frames())
         }
         Input::WebP => {
             let mut decoder = WebPDecoder::new(from).map_err(&explain)?;
-            decoder.set_limits(limits()).map_err(&explain)?;
+            decoder.set_limits(bound.limits()).map_err(&explain)?;
             (decoder.dimensions(), plays(decoder.loop_count()), decoder.into_frames())
         }
         _ => {
-            let decoder = PngDecoder::with_limits(from, limits()).map_err(&explain)?;
+            let decoder = PngDecoder::with_limits(from, bound.limits()).map_err(&explain)?;
             let size = decoder.dimensions();
             let decoder = decoder.apng().map_err(&explain)?;
             (size, plays(decoder.loop_count()), decoder.into_frames())

@@ -5,7 +5,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::decode::{DecodeError, open};
+use super::decode::{Bound, DecodeError, open};
 #[cfg(feature = "codecs")]
 use super::frames::Frames;
 #[cfg(feature = "jpeg-xl")]
@@ -37,6 +37,7 @@ pub struct ImageFile {
     pub(super) store: Store,
     notes: Vec<String>,
     linear: Option<bool>,
+    bound: Bound,
 }
 
 /// Where pages come from.
@@ -73,6 +74,31 @@ impl ImageFile {
     ///
     /// As [`ImageFile::open`].
     pub fn read(name: impl AsRef<Path>, from: impl Read) -> Result<Self, ImageError> {
+        Self::read_within(name, from, super::MAX_PIXELS)
+    }
+
+    /// As [`read`](ImageFile::read), for an image of at most `pixels` pixels, each page of it: a
+    /// larger one is refused by its header, before memory is asked for. For programs that read
+    /// what strangers send.
+    ///
+    /// ```
+    /// use miyasawa::image::{Image, ImageFile};
+    /// let png = Image::filled(3, 4, 5, 0.5)?.to_png()?;
+    /// assert!(ImageFile::read_within("in memory", png.as_slice(), 20).is_ok());
+    /// let error = ImageFile::read_within("in memory", png.as_slice(), 19).err();
+    /// let text = "in memory: expected an image of at most 19 pixels, found one of 5x4";
+    /// assert!(error.is_some_and(|error| error.to_string().starts_with(text)));
+    /// # Ok::<(), miyasawa::image::ImageError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`ImageFile::open`].
+    pub fn read_within(
+        name: impl AsRef<Path>,
+        from: impl Read,
+        pixels: u64,
+    ) -> Result<Self, ImageError> {
         let path = name.as_ref().to_owned();
         let error = |source| ImageError::Read { path: path.clone(), source };
         let mut bytes = Vec::new();
@@ -81,21 +107,21 @@ impl ImageFile {
             return Err(error(std::io::Error::other("the file is larger than 4 GiB")));
         }
         let decode = |source| ImageError::Decode { path: path.clone(), source };
-        Self::from_bytes(path.clone(), bytes.into()).map_err(decode)
+        Self::from_bytes(path.clone(), bytes.into(), Bound::new(pixels)).map_err(decode)
     }
 
-    fn from_bytes(path: PathBuf, bytes: Arc<[u8]>) -> Result<Self, DecodeError> {
+    fn from_bytes(path: PathBuf, bytes: Arc<[u8]>, bound: Bound) -> Result<Self, DecodeError> {
         let input = sniff(&bytes)?;
         let mut notes = Vec::new();
         let store = match input {
             Input::Tiff => {
-                let mut tiff = TiffFile::open(Arc::clone(&bytes))?;
+                let mut tiff = TiffFile::open(Arc::clone(&bytes), bound)?;
                 notes = tiff.take_notes();
                 Store::Tiff(Box::new(tiff))
             }
             #[cfg(feature = "jpeg-xl")]
             Input::Jxl => {
-                let file = JxlFile::open(&bytes)?;
+                let file = JxlFile::open(&bytes, bound)?;
                 if file.is_animated() {
                     notes.push("an animation in JPEG XL: its first image is taken".to_owned());
                 }
@@ -103,20 +129,20 @@ impl ImageFile {
             }
             #[cfg(feature = "openexr")]
             Input::Exr => {
-                let mut file = ExrFile::open(&bytes)?;
+                let mut file = ExrFile::open(&bytes, bound)?;
                 notes = file.take_notes();
                 Store::Exr(file)
             }
             _ => {
-                open(&bytes, input)?;
+                open(&bytes, input, bound)?;
                 #[cfg(feature = "codecs")]
-                let store = Frames::open(&bytes, input)?.map_or(Store::Still, Store::Frames);
+                let store = Frames::open(&bytes, input, bound)?.map_or(Store::Still, Store::Frames);
                 #[cfg(not(feature = "codecs"))]
                 let store = Store::Still;
                 store
             }
         };
-        Ok(Self { path, bytes, input, store, notes, linear: None })
+        Ok(Self { path, bytes, input, store, notes, linear: None, bound })
     }
 
     /// Says whether values are linear light, in proportion to the light, instead of what the file
@@ -170,7 +196,7 @@ impl ImageFile {
     /// [`ImageError::Decode`], which names the path.
     pub fn pixels(&self, page: usize) -> Result<u64, ImageError> {
         let found = match &self.store {
-            Store::Still => open(&self.bytes, self.input)
+            Store::Still => open(&self.bytes, self.input, self.bound)
                 .map(|opened| (opened.size().0 as usize, opened.size().1 as usize)),
             Store::Tiff(tiff) => tiff.size(page),
             #[cfg(feature = "codecs")]
@@ -219,7 +245,7 @@ impl ImageFile {
             Store::Frames(frames) => {
                 let (raster, delay) = frames.raster(page)?;
                 extra.delay = Some(delay);
-                let described = open(&self.bytes, self.input)?.described();
+                let described = open(&self.bytes, self.input, self.bound)?.described();
                 (raster, Metadata::read(self.input, &self.bytes, described)?)
             }
             #[cfg(feature = "jpeg-xl")]
@@ -236,7 +262,7 @@ impl ImageFile {
                 (raster, Metadata::default())
             }
             Store::Still => {
-                let mut opened = open(&self.bytes, self.input)?;
+                let mut opened = open(&self.bytes, self.input, self.bound)?;
                 let metadata = Metadata::read(self.input, &self.bytes, opened.described())?;
                 (opened.raster()?, metadata)
             }

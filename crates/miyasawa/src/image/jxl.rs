@@ -3,7 +3,7 @@
 use jxl_oxide::image::BitDepth;
 use jxl_oxide::{AllocTracker, AuxBoxData, ExtraChannelType, JxlImage, PixelFormat};
 
-use super::decode::{DecodeError, MAX_PIXELS, check_size, one_line};
+use super::decode::{Bound, DecodeError, one_line};
 use super::raster::{Opacity, Raster, Samples};
 
 /// A file whose frames are loaded and not rendered yet.
@@ -19,13 +19,13 @@ fn damaged(found: impl std::fmt::Display) -> DecodeError {
 
 impl JxlFile {
     /// Reads the header and the frames of a file.
-    pub fn open(bytes: &[u8]) -> Result<Self, DecodeError> {
-        let limit = usize::try_from(MAX_PIXELS * 32).unwrap_or(usize::MAX);
+    pub fn open(bytes: &[u8], bound: Bound) -> Result<Self, DecodeError> {
+        let limit = usize::try_from(bound.pixels * 32).unwrap_or(usize::MAX);
         let image = JxlImage::builder()
             .alloc_tracker(AllocTracker::with_limit(limit))
             .read(bytes)
             .map_err(damaged)?;
-        check_size("JPEG XL", (image.width(), image.height()))?;
+        bound.check_size("JPEG XL", (image.width(), image.height()))?;
         if image.num_loaded_keyframes() == 0 || !image.is_loading_done() {
             return Err(damaged("a JPEG XL file that is truncated"));
         }

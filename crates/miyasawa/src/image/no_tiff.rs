@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::decode::DecodeError;
+use super::decode::{Bound, DecodeError};
 use super::metadata::Metadata;
 use super::raster::Raster;
 
@@ -15,7 +15,7 @@ pub(super) enum TiffFile {}
 
 impl TiffFile {
     /// Fails, and names the feature that this build lacks.
-    pub fn open(_bytes: Arc<[u8]>) -> Result<Self, DecodeError> {
+    pub fn open(_bytes: Arc<[u8]>, _bound: Bound) -> Result<Self, DecodeError> {
         Err(DecodeError::NotBuilt { format: "TIFF", feature: "codecs" })
     }
 

@@ -11,7 +11,7 @@ use exr::prelude::{ReadChannels as _, ReadLayers as _, WritableImage as _};
 use half::f16;
 
 use super::Depth;
-use super::decode::{DecodeError, MAX_PIXELS, check_size, one_line};
+use super::decode::{Bound, DecodeError, one_line};
 use super::encodable::Encodable;
 #[cfg(feature = "data")]
 use super::light::display;
@@ -56,19 +56,19 @@ fn explained(error: exr::error::Error) -> DecodeError {
 
 impl ExrFile {
     /// Reads all layers of a file.
-    pub fn open(bytes: &[u8]) -> Result<Self, DecodeError> {
+    pub fn open(bytes: &[u8], bound: Bound) -> Result<Self, DecodeError> {
         // Sizes are checked before memory is asked for.
         let header = MetaData::read_from_buffered(Cursor::new(bytes), false).map_err(explained)?;
         let (mut values, mut channels) = (0u64, 0);
         for header in &header.headers {
             let (width, height) = (header.layer_size.width(), header.layer_size.height());
             let side = |side: usize| u32::try_from(side).unwrap_or(u32::MAX);
-            check_size("OpenEXR", (side(width), side(height)))?;
+            bound.check_size("OpenEXR", (side(width), side(height)))?;
             channels += header.channels.list.len();
             values =
                 values.saturating_add((width * height * header.channels.list.len().max(1)) as u64);
         }
-        if values > 4 * MAX_PIXELS || channels > MOST_CHANNELS {
+        if values > 4 * bound.pixels || channels > MOST_CHANNELS {
             return Err(unsupported(format!(
                 "{channels} channels of {values} values together: split the file"
             )));

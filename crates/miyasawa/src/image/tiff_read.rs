@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tiff::ColorType;
 use tiff::decoder::{Decoder, DecodingResult, Limits};
 
-use super::decode::{DecodeError, MAX_PIXELS, check_size, one_line};
+use super::decode::{Bound, DecodeError, one_line};
 use super::metadata::Metadata;
 use super::numbers::{NumberKind, Numbers, Scale, Wide, short};
 #[cfg(feature = "data")]
@@ -70,7 +70,7 @@ fn explained(error: tiff::TiffError) -> DecodeError {
 
 impl TiffFile {
     /// Reads the directories of a file's pages.
-    pub fn open(bytes: Arc<[u8]>) -> Result<Self, DecodeError> {
+    pub fn open(bytes: Arc<[u8]>, bound: Bound) -> Result<Self, DecodeError> {
         let damaged =
             |found: &str| DecodeError::Damaged { format: "TIFF", found: found.to_owned() };
         let reader = Reader::new(&bytes).ok_or_else(|| damaged("a header that ends too early"))?;
@@ -78,7 +78,7 @@ impl TiffFile {
             return Err(DecodeError::NotAImage(RAW.to_owned()));
         }
         let mut limits = Limits::default();
-        limits.decoding_buffer_size = usize::try_from(16 * MAX_PIXELS).unwrap_or(usize::MAX);
+        limits.decoding_buffer_size = usize::try_from(16 * bound.pixels).unwrap_or(usize::MAX);
         limits.intermediate_buffer_size = limits.decoding_buffer_size;
         limits.ifd_value_size = 1 << 28;
         let mut decoder =
@@ -98,7 +98,7 @@ impl TiffFile {
             if index > 0 && (subfile || first_number(&all, OLD_SUBFILE) == Some(2)) {
                 small += 1;
             } else {
-                match page(&mut decoder, index, at, &all) {
+                match page(&mut decoder, index, at, &all, bound) {
                     Ok((page, bytes)) => {
                         total = total.saturating_add(bytes);
                         pages.push(page);
@@ -114,9 +114,10 @@ impl TiffFile {
         if pages.is_empty() {
             return Err(damaged("no page"));
         }
-        if total > MOST_BYTES {
+        let most = MOST_BYTES.min(bound.pixels * 16);
+        if total > most {
             let found =
-                format!("{} pages of {total} bytes together, expected at most 4 GB", pages.len());
+                format!("{} pages of {total} bytes together, expected at most {most}", pages.len());
             return Err(unsupported(format!("{found}: split the file")));
         }
         if small > 0 {
@@ -270,13 +271,14 @@ fn page(
     index: usize,
     at: u64,
     all: &[Tag],
+    bound: Bound,
 ) -> Result<(PageAt, u64), DecodeError> {
     if first_number(all, PHOTOMETRIC) == Some(3) {
         return Err(unsupported("colours of a palette: save it as RGB"));
     }
     decoder.seek_to_image(index).map_err(explained)?;
     let (width, height) = decoder.dimensions().map_err(explained)?;
-    check_size("TIFF", (width, height))?;
+    bound.check_size("TIFF", (width, height))?;
     let color = decoder.colortype().map_err(explained)?;
     let alpha = match first_number(all, EXTRA_SAMPLES) {
         Some(1) => Some(Opacity::Premultiplied),

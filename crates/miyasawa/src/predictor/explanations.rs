@@ -5,7 +5,7 @@ use crate::image::Image;
 use crate::{explain, infer};
 
 /// The noise level of [`Predictor::explain`]: in the middle of the usual training range.
-const EXPLAIN_SIGMA: f64 = 0.2;
+pub const EXPLAIN_SIGMA: f64 = 0.2;
 
 impl Predictor {
     /// Explains which parts of the image support a class: `D(y, c) - D(y)`, which is `sigma^2 grad

@@ -39,6 +39,7 @@ mod uncertainty;
 pub use crate::explain::Explanation;
 pub use builder::PredictorBuilder;
 pub use error::PredictError;
+pub use explanations::EXPLAIN_SIGMA;
 pub use noise::{MAX_NOISE, Noise};
 pub use preview::Preview;
 pub use results::{ClassProbability, Classification, Denoised};
