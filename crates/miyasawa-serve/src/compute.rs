@@ -65,7 +65,6 @@ impl Job {
 /// Computes what the queue holds until it is closed and empty.
 pub(crate) fn run(queue: &Queue<Job>, batch: usize, metrics: &Metrics) {
     while let Some(mut jobs) = queue.take(batch, Job::goes_with) {
-        metrics.waiting(queue.len());
         let all = jobs.len();
         // Nobody waits for these: the client went away, or its time is over.
         jobs.retain(|job| !job.abandoned());

@@ -1,6 +1,6 @@
 //! What goes wrong: with a request, which gets a document, and with starting.
 
-use axum::Json;
+use crate::results::document;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use miyasawa::image::{DecodeError, ImageError};
@@ -211,7 +211,7 @@ impl IntoResponse for ApiError {
         }
         let message = self.to_string();
         let error = Described { status: status.as_u16(), code, message };
-        let mut response = (status, Json(Document { error })).into_response();
+        let mut response = (status, document(&Document { error })).into_response();
         let headers = response.headers_mut();
         let again = [StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE];
         if again.contains(&status) {

@@ -7,13 +7,13 @@ use crate::error::ApiError;
 use crate::guard;
 use crate::models::Verb;
 use crate::queue::Refused;
-use crate::results::Answer;
+use crate::results::{Answer, document};
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
 use axum::middleware::from_fn_with_state;
-use axum::response::{Html, IntoResponse as _, Json, Response};
+use axum::response::{Html, IntoResponse as _, Response};
 use axum::routing::{get, post};
 use miyasawa::image::ImageFile;
 use std::sync::Arc;
@@ -65,15 +65,15 @@ async fn page() -> Response {
 }
 
 async fn models(State(app): State<Arc<App>>) -> Response {
-    Json(app.models.document()).into_response()
+    document(&app.models.document())
 }
 
 async fn health() -> Response {
-    Json(serde_json::json!({ "status": "ok", "version": env!("CARGO_PKG_VERSION") }))
-        .into_response()
+    document(&serde_json::json!({ "status": "ok", "version": env!("CARGO_PKG_VERSION") }))
 }
 
 async fn metrics(State(app): State<Arc<App>>) -> Response {
+    app.metrics.waiting(app.queue.len());
     ([(header::CONTENT_TYPE, crate::metrics::MEDIA)], app.metrics.text()).into_response()
 }
 
@@ -120,7 +120,6 @@ async fn task(app: &App, verb: Verb, request: Request) -> Result<Response, ApiEr
     let most_pixels = app.limits.pixels;
     let job = Job { model, task, added, bytes, pixels, pages, most_pixels, held, answer };
     app.queue.push(job).map_err(refused)?;
-    app.metrics.waiting(app.queue.len());
     let answer = timeout_at(deadline, result).await.map_err(|_| timed_out(app))?;
     let answer = answer.map_err(|_| ApiError::Internal("the request got lost".to_owned()))??;
     Ok(respond(answer, wants_json(&parts.headers)))
@@ -180,9 +179,9 @@ fn wants_json(headers: &HeaderMap) -> bool {
 
 fn respond(answer: Answer, json: bool) -> Response {
     let found = match answer {
-        Answer::Classified(found) => return Json(found).into_response(),
-        Answer::Explained(found) => return Json(found).into_response(),
-        Answer::Denoised(found) if json => return Json(found).into_response(),
+        Answer::Classified(found) => return document(&found),
+        Answer::Explained(found) => return document(&found),
+        Answer::Denoised(found) if json => return document(&found),
         Answer::Denoised(found) => found,
     };
     let disposition = format!("inline; filename=\"{}\"", found.file_name());
