@@ -1,6 +1,6 @@
 //! Bodies: received within limits of size, memory and time, raw or as forms.
 
-use crate::App;
+use crate::app::App;
 use crate::error::ApiError;
 use crate::models::Verb;
 use crate::params::Params;

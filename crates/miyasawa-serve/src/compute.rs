@@ -1,5 +1,6 @@
 //! The thread that computes: it takes requests from the queue, small ones of one kind together.
 
+use crate::document::NAME;
 use crate::error::ApiError;
 use crate::metrics::Metrics;
 use crate::models::Model;
@@ -19,8 +20,6 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 /// Images up to this size are computed together; larger ones fill the processors by themselves.
 const SMALL: u64 = 128 * 128;
-/// What messages call the image of a request.
-pub(crate) const NAME: &str = "image";
 
 /// A request that was read and checked.
 pub(crate) struct Job {

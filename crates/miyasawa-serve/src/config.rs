@@ -1,6 +1,6 @@
 //! What a server is told when it starts.
 
-use crate::ServeError;
+use crate::error::ServeError;
 use std::{net::SocketAddr, time::Duration};
 
 /// What a server does not go beyond. Every limit holds for every client together with all others.
@@ -92,7 +92,8 @@ const MOST: usize = 1 << 40;
 pub struct Config {
     /// The address to listen on; port 0 lets the system choose one.
     pub bind: SocketAddr,
-    /// Leave to listen on an address that other machines reach.
+    /// Leave to listen on an address that other machines reach, and to serve hosts of any name, as
+    /// behind a proxy.
     pub public: bool,
     /// The token that clients must show, if any.
     pub token: Option<Token>,

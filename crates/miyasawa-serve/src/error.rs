@@ -1,6 +1,6 @@
 //! What goes wrong: with a request, which gets a document, and with starting.
 
-use crate::results::document;
+use crate::document::document;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use miyasawa::image::{DecodeError, ImageError};
@@ -91,7 +91,7 @@ pub(crate) enum ApiError {
     Unauthorized,
     #[error("{0}")]
     Forbidden(String),
-    #[error("nothing is at {path}, expected one of: {}", crate::routes::PATHS.join(", "))]
+    #[error("nothing is at {path}, expected one of: {}", crate::paths::PATHS.join(", "))]
     NotFound { path: String },
     #[error("{path} does not take {method}; the header Allow says what it takes")]
     Method { method: String, path: String },

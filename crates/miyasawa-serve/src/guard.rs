@@ -1,9 +1,9 @@
 //! What every request passes: who may ask, and what is counted.
 
-use crate::App;
+use crate::app::App;
 use crate::body::discard;
 use crate::error::ApiError;
-use crate::routes::{OPEN, PATHS};
+use crate::paths::{OPEN, PATHS};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use axum::middleware::Next;

@@ -26,14 +26,17 @@
 //! ```
 #![deny(unsafe_code)]
 
+mod app;
 mod body;
 mod compute;
 mod config;
+mod document;
 mod error;
 mod guard;
 mod metrics;
 mod models;
 mod params;
+mod paths;
 mod queue;
 mod results;
 mod routes;
@@ -43,17 +46,3 @@ pub use config::{Config, Limits, Token};
 pub use error::ServeError;
 pub use models::{Models, ServeOrPredict};
 pub use server::{Server, Stopper};
-
-/// What requests share.
-struct App {
-    models: Models,
-    token: Option<Token>,
-    /// Whether it listens on a loopback address.
-    local: bool,
-    metrics: metrics::Metrics,
-    queue: queue::Queue<compute::Job>,
-    limits: Limits,
-    /// The memory for bodies, in units.
-    memory: std::sync::Arc<tokio::sync::Semaphore>,
-    probing: std::sync::Arc<tokio::sync::Semaphore>,
-}

@@ -1,7 +1,6 @@
 //! The models of a server, by name.
 
-use crate::ServeError;
-use crate::error::ApiError;
+use crate::error::{ApiError, ServeError};
 use miyasawa::bundled::BundledModel;
 use miyasawa::image::Geometry;
 use miyasawa::predictor::{PredictError, Predictor};

@@ -1,10 +1,8 @@
 //! What a request is answered with: the documents of the library's results, and images.
 
-use crate::compute::NAME;
+use crate::document::NAME;
 use crate::error::ApiError;
 use crate::params::Denoise;
-use axum::http::{StatusCode, header};
-use axum::response::{IntoResponse as _, Response};
 use base64::Engine as _;
 use miyasawa::image::{Format, Image, ImageError, ImageFile, ImageWriter};
 use miyasawa::metrics::{mse, psnr};
@@ -47,18 +45,6 @@ pub(crate) struct Denoised {
     /// The image before, with the noise that was added.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub before: Option<Blob>,
-}
-
-/// A response that is a JSON document.
-pub(crate) fn document(value: &impl Serialize) -> Response {
-    match serde_json::to_vec(value) {
-        Ok(bytes) => ([(header::CONTENT_TYPE, "application/json")], bytes).into_response(),
-        // Types of this crate, with text as keys: it does not happen.
-        Err(error) => {
-            tracing::error!("a document cannot be written: {error}");
-            StatusCode::INTERNAL_SERVER_ERROR.into_response()
-        }
-    }
 }
 
 /// The file of an image in a document.

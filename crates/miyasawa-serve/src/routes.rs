@@ -1,13 +1,14 @@
 //! What is at which path.
 
-use crate::App;
+use crate::app::App;
 use crate::body::{self, Received};
-use crate::compute::{Job, NAME};
+use crate::compute::Job;
+use crate::document::{NAME, document};
 use crate::error::ApiError;
 use crate::guard;
 use crate::models::Verb;
 use crate::queue::Refused;
-use crate::results::{Answer, document};
+use crate::results::Answer;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{Request, State};
@@ -19,20 +20,6 @@ use miyasawa::image::ImageFile;
 use std::sync::Arc;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
-
-/// Every path.
-pub(crate) const PATHS: [&str; 8] = [
-    "/",
-    "/v1/classify",
-    "/v1/denoise",
-    "/v1/explain",
-    "/v1/models",
-    "/health",
-    "/metrics",
-    "/openapi.json",
-];
-/// Those that ask for no token: what they say is no secret.
-pub(crate) const OPEN: [&str; 3] = ["/", "/health", "/openapi.json"];
 
 /// The page, with its style and its program.
 const PAGE: &str = include_str!("page.html");

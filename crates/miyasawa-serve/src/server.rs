@@ -1,7 +1,11 @@
 //! Listening, serving connections, and stopping.
 
+use crate::app::App;
 use crate::body::UNIT;
-use crate::{App, Config, Models, ServeError, compute, routes};
+use crate::config::Config;
+use crate::error::ServeError;
+use crate::models::Models;
+use crate::{compute, routes};
 use axum::Router;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -101,11 +105,11 @@ impl Server {
     /// # Errors
     /// [`ServeError::Threads`].
     pub fn run(self) -> Result<(), ServeError> {
-        let Config { token, limits, .. } = self.config;
+        let Config { token, limits, public, .. } = self.config;
         let app = Arc::new(App {
             models: self.models,
             token,
-            local: self.address.ip().is_loopback(),
+            local: self.address.ip().is_loopback() && !public,
             metrics: crate::metrics::Metrics::new(),
             queue: crate::queue::Queue::new(limits.queue),
             memory: Arc::new(Semaphore::new(limits.memory.div_ceil(UNIT))),

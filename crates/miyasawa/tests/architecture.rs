@@ -235,8 +235,8 @@ fn circles<T: Ord + Clone>(graph: &BTreeMap<T, BTreeSet<T>>) -> Vec<BTreeSet<T>>
     found
 }
 
-fn crates() -> [Source; 4] {
-    ["miyasawa-kernels", "miyasawa", "miyasawa-cli", "miyasawa-shapes"]
+fn crates() -> [Source; 5] {
+    ["miyasawa-kernels", "miyasawa", "miyasawa-cli", "miyasawa-shapes", "miyasawa-serve"]
         .map(|name| Source::read(&root(name)))
 }
 

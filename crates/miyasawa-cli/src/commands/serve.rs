@@ -44,7 +44,8 @@ pub struct Serve {
     /// Address and port to listen on; port 0 lets the system choose
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
     bind: SocketAddr,
-    /// Allow an address that other machines reach; nothing is encrypted
+    /// Allow an address that other machines reach, and any name of the host, as behind a proxy;
+    /// nothing is encrypted
     #[arg(long)]
     public: bool,
     /// File with the token that clients must send [default: MIYASAWA_TOKEN, else none]
