@@ -2,7 +2,7 @@
 
 use crate::{commands::Command, session::Common};
 use clap::{CommandFactory, FromArgMatches, Parser};
-use std::any::TypeId;
+use std::{any::TypeId, ffi::OsString};
 
 /// Classification-denoising networks: one network classifies, denoises and models the density.
 #[derive(Parser, Debug)]
@@ -21,7 +21,7 @@ impl Cli {
     ///
     /// # Errors
     /// As [`Parser::try_parse`].
-    pub fn read() -> Result<Self, clap::Error> {
+    pub fn read(args: &[OsString]) -> Result<Self, clap::Error> {
         // A negative number is the value of the option before it, which then checks its range.
         let negative = |arg: clap::Arg| {
             let is_number = arg.get_value_parser().type_id() == TypeId::of::<f64>();
@@ -35,7 +35,7 @@ impl Cli {
             }
         };
         let command = each_command(Self::command(), &|command| command.mut_args(negative));
-        Self::from_arg_matches(&command.try_get_matches()?)
+        Self::from_arg_matches(&command.try_get_matches_from(args)?)
     }
 }
 

@@ -3,7 +3,18 @@
 use crate::progress::Stderr;
 use anyhow::Context;
 use clap::{Args, ValueEnum};
-use miyasawa::{device::DeviceSpec, train::Dtype};
+use miyasawa::{
+    device::DeviceSpec,
+    progress::{Monitor, Progress, monitor},
+    train::Dtype,
+};
+use std::{
+    ffi::OsString,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 use tracing_subscriber::{
     filter::{LevelFilter, Targets},
     fmt,
@@ -35,6 +46,21 @@ pub struct Common {
     /// Print more messages; twice for all
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
+}
+
+impl Common {
+    /// Checks what holds for every command.
+    fn check(&self) -> anyhow::Result<()> {
+        miyasawa_kernels::isa::Isa::from_env()
+            .map_err(|e| WrongCall(format!("MIYASAWA_ISA: {e}")))?;
+        match self.threads.filter(|threads| !(1..=MAX_THREADS).contains(threads)) {
+            Some(threads) => {
+                let text = format!("--threads is {threads}, expected 1 to {MAX_THREADS}");
+                Err(WrongCall(text).into())
+            }
+            None => Ok(()),
+        }
+    }
 }
 
 /// `--dtype`.
@@ -80,11 +106,31 @@ pub struct Session {
     pub json: bool,
     /// `-q`.
     pub quiet: bool,
+    /// The arguments of the call.
+    pub args: Vec<OsString>,
+    /// The program that the command line is in, if it is not the program itself.
+    host: Option<Host>,
+}
+
+/// A program that has the command line in it.
+pub struct Host {
+    stop: Arc<AtomicBool>,
+    watch: Box<dyn Fn(&Progress<'_>) + Send + Sync>,
+    document: Mutex<Option<serde_json::Value>>,
+}
+
+impl Host {
+    pub fn new(
+        stop: Arc<AtomicBool>,
+        watch: impl Fn(&Progress<'_>) + Send + Sync + 'static,
+    ) -> Self {
+        Self { stop, watch: Box::new(watch), document: Mutex::default() }
+    }
 }
 
 impl Session {
     /// Sets up threads and logs.
-    pub fn new(common: &Common) -> anyhow::Result<Self> {
+    pub fn new(common: &Common, args: Vec<OsString>) -> anyhow::Result<Self> {
         let level = match (common.quiet, common.verbose) {
             (true, _) => LevelFilter::ERROR,
             (false, 0) => LevelFilter::INFO,
@@ -97,18 +143,36 @@ impl Session {
         // The decoder of JPEG XL logs what it also returns as errors.
         let targets = Targets::new().with_default(level).with_target("jxl", LevelFilter::OFF);
         tracing_subscriber::registry().with(targets).with(lines).init();
-        miyasawa_kernels::isa::Isa::from_env()
-            .map_err(|e| WrongCall(format!("MIYASAWA_ISA: {e}")))?;
-        if let Some(threads) = common.threads.filter(|threads| !(1..=MAX_THREADS).contains(threads))
-        {
-            let text = format!("--threads is {threads}, expected 1 to {MAX_THREADS}");
-            return Err(WrongCall(text).into());
-        }
+        common.check()?;
         rayon::ThreadPoolBuilder::new()
             .num_threads(common.threads.unwrap_or(0))
             .build_global()
             .context("starting the threads")?;
-        Ok(Self { spec: common.device, seed: common.seed, json: common.json, quiet: common.quiet })
+        let (spec, seed) = (common.device, common.seed);
+        Ok(Self { spec, seed, json: common.json, quiet: common.quiet, args, host: None })
+    }
+
+    /// A session of a program that wants documents, and has threads and logs of its own.
+    pub fn hosted(common: &Common, args: Vec<OsString>, host: Host) -> anyhow::Result<Self> {
+        common.check()?;
+        let (spec, seed, host) = (common.device, common.seed, Some(host));
+        Ok(Self { spec, seed, json: true, quiet: true, args, host })
+    }
+
+    /// A monitor of a closure that shows progress; a host sees it too, and may stop the work.
+    pub fn watched<'s>(&'s self, mut show: impl FnMut(&Progress<'_>) + 's) -> impl Monitor + 's {
+        monitor(
+            move |progress: &Progress<'_>| {
+                show(progress);
+                self.host.iter().for_each(|host| (host.watch)(progress));
+            },
+            || self.host.as_ref().is_some_and(|host| host.stop.load(Ordering::Relaxed)),
+        )
+    }
+
+    /// The document that a hosted command made.
+    pub fn take_document(&self) -> Option<serde_json::Value> {
+        self.host.as_ref()?.document.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// The device, not opened.
@@ -123,7 +187,13 @@ impl Session {
 
     /// Prints one JSON document, with its keys in alphabetical order.
     pub fn print_json(&self, value: &impl serde::Serialize) -> anyhow::Result<()> {
-        outln!("{}", serde_json::to_value(value)?);
+        let value = serde_json::to_value(value)?;
+        match &self.host {
+            Some(host) => {
+                *host.document.lock().unwrap_or_else(PoisonError::into_inner) = Some(value);
+            }
+            None => outln!("{value}"),
+        }
         Ok(())
     }
 }

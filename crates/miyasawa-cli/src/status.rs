@@ -10,12 +10,11 @@ use miyasawa::{
     predictor::PredictError,
     train::{TrainError, config::ConfigError},
 };
-use std::process::ExitCode;
 
 /// Reports an error.
-pub fn fail(error: &anyhow::Error) -> ExitCode {
+pub fn fail(error: &anyhow::Error) -> u8 {
     aside(|| eprintln!("error: {}", message(error)));
-    ExitCode::from(if is_wrong_call(error) { 2 } else { 1 })
+    if is_wrong_call(error) { 2 } else { 1 }
 }
 
 /// An error in one line: the operation, and every cause.
@@ -57,19 +56,23 @@ fn is_wrong_server(_error: &anyhow::Error) -> bool {
 }
 
 /// Reports the result of the command-line parser: help unchanged, an error in one line.
-pub fn of_parsing(error: &clap::Error) -> ExitCode {
+pub fn of_parsing(error: &clap::Error) -> u8 {
     use clap::error::ErrorKind;
     if !error.use_stderr() || error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
         // If this fails, nobody reads the output.
         let _ = error.print();
-        return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+        return if error.use_stderr() { 2 } else { 0 };
     }
+    eprintln!("{}; see --help", parsing_message(error));
+    2
+}
+
+/// What the command-line parser found wrong, in one line.
+pub fn parsing_message(error: &clap::Error) -> String {
     // The message and its tips come before the usage.
     let text = error.to_string();
     let text = text.split("\n\nUsage:").next().unwrap_or_default();
-    let text = text.split("\n\nFor more information").next().unwrap_or_default();
-    eprintln!("{}; see --help", one_line(text));
-    ExitCode::from(2)
+    one_line(text.split("\n\nFor more information").next().unwrap_or_default())
 }
 
 fn one_line(text: &str) -> String {

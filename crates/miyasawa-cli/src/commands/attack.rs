@@ -315,11 +315,11 @@ pub fn run(args: &Attack, session: &Session) -> Result<Outcome> {
     let mut journal = args.journal(&plan, &predictor, defence)?;
     let classifier = predictor.classifier(defence)?;
     let bar = crate::progress::Progress::share(session);
-    let mut watch = |p: &Progress<'_>| {
+    let mut watch = session.watched(|p: &Progress<'_>| {
         let [eps, remaining] = ["eps", "remaining"].map(|name| p.value(name).unwrap_or_default());
         bar.set_message(format!("eps {eps:.4}, {}, {:.1}% robust", p.task, 100.0 * remaining));
         bar.set_share(p.share);
-    };
+    });
     let mut found = attack::run(classifier.as_ref(), &set, &plan, &mut journal, &mut watch)?;
     bar.finish_and_clear();
     for warning in &found.warnings {
@@ -338,7 +338,7 @@ pub fn run(args: &Attack, session: &Session) -> Result<Outcome> {
         defence,
         found,
         seconds: journal.seconds(),
-        provenance: provenance(),
+        provenance: provenance(session),
     };
     let document = Described::new(&report, &predictor, session);
     if let Some(out) = &args.out {

@@ -103,8 +103,9 @@ pub fn run(args: &Calibrate, session: &Session) -> Result<Outcome> {
     // The model classifies, so there is a classifier at every level.
     predictor.classifier(Defence::Softmax { sigma: predictor.noise_levels()[0] })?;
     let at = |sigma: f64| model::classifier_at(&predictor, sigma);
-    let mut bar = crate::progress::Progress::named(session, "calibrating");
-    let rows = calibrate(&at, &set, &options, &mut bar);
+    let bar = crate::progress::Progress::named(session, "calibrating");
+    let mut watch = session.watched(|p: &miyasawa::progress::Progress<'_>| bar.set_share(p.share));
+    let rows = calibrate(&at, &set, &options, &mut watch);
     bar.finish_and_clear();
     let report = Report {
         model: predictor.name().to_owned(),

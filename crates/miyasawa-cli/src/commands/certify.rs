@@ -195,11 +195,11 @@ fn measure(args: &Certify, predictor: &Predictor, session: &Session) -> Result<R
     }
     let bar = crate::progress::Progress::share(session);
     let started = std::time::Instant::now();
-    let mut watch = |p: &Progress<'_>| {
+    let mut watch = session.watched(|p: &Progress<'_>| {
         let [images, correct] = ["images", "correct"].map(|name| p.value(name).unwrap_or_default());
         bar.set_message(format!("{images} images, {correct} correct"));
         bar.set_share(p.share);
-    };
+    });
     let found = certify(classifier.as_ref(), &set, &options, &mut watch);
     bar.finish_and_clear();
     let seconds = started.elapsed().as_secs_f64();

@@ -54,7 +54,7 @@ pub fn run(args: &Compare, session: &Session) -> anyhow::Result<Outcome> {
     let choice = if args.only.is_empty() { Choice::All } else { Choice::Only(args.only.clone()) };
     let mut watch = monitor(|_| {}, || stop.load(Ordering::Relaxed));
     let comparing =
-        Comparing::new(&config, &device).choice(choice.clone()).provenance(provenance());
+        Comparing::new(&config, &device).choice(choice.clone()).provenance(provenance(session));
     let Some(comparison) = comparing.run(&args.out, &mut observe, &mut watch)? else {
         tracing::warn!("stopped; the same call continues");
         return Ok(Outcome::Failed);

@@ -50,7 +50,7 @@ pub fn run(args: &Demo, session: &Session) -> anyhow::Result<Outcome> {
         steps: args.steps,
         attacked: args.attacked,
         seed,
-        from: provenance(),
+        from: provenance(session),
     };
     let Some(comparison) = demo::run(&options, &device, &mut observe)? else {
         tracing::warn!("stopped before the comparison");

@@ -6,8 +6,8 @@ use miyasawa::report::Provenance;
 use serde::Serialize;
 
 /// Where a report comes from: this program, the current time, and the command line.
-pub fn provenance() -> Provenance {
-    Provenance::now(std::env::args_os())
+pub fn provenance(session: &Session) -> Provenance {
+    Provenance::now(session.args.iter().cloned())
 }
 
 /// A document of measurements, with the model's hash, the seed, and the units of its numbers.

@@ -127,17 +127,18 @@ pub fn run(args: &Eval, session: &Session) -> anyhow::Result<Outcome> {
         classify,
         denoise,
     };
-    let mut bar = Progress::named(session, "evaluating");
+    let bar = Progress::named(session, "evaluating");
+    let mut watch = session.watched(|p: &miyasawa::progress::Progress<'_>| bar.set_share(p.share));
     let found = match &set {
         TestSet::Gallery(images) => {
             let EvalOptions { sigmas, limit, seed, .. } = options;
             let (stored, estimated) = (args.stored, args.estimate);
             let options = ImageEvalOptions { sigmas, limit, seed, stored, estimated };
-            let rows = predictor.evaluate_images(images, &options, &mut bar)?;
+            let rows = predictor.evaluate_images(images, &options, &mut watch)?;
             let count = options.limit.unwrap_or(usize::MAX).min(images.len());
             rows.map(|rows| Evaluation { count, rows })
         }
-        set => set.evaluate(predictor.model(), &options, predictor.device(), &mut bar)?,
+        set => set.evaluate(predictor.model(), &options, predictor.device(), &mut watch)?,
     };
     bar.finish_and_clear();
     let Evaluation { count, rows } = found.context("the evaluation was stopped")?;

@@ -116,7 +116,7 @@ pub fn run(args: &Ood, session: &Session) -> Result<Outcome> {
     let bar = crate::progress::Progress::share(session);
     let score = |set: &Dataset| {
         bar.set_message(set.name().to_owned());
-        let mut watch = |p: &Progress<'_>| bar.set_share(p.share);
+        let mut watch = session.watched(|p: &Progress<'_>| bar.set_share(p.share));
         let learned = [predictor.info().classifies(), predictor.info().denoises()];
         ood::model_scores(
             predictor.model(),

@@ -228,14 +228,14 @@ pub fn run(args: &Trust, session: &Session) -> Result<Outcome> {
         let header = options.attack().header(&args.measured.journal_subject(predictor, None)?);
         let mut journal =
             |sigma: f64| Journal::resume(&journal_path(&args.out, i + 1, sigma), &header);
-        let mut watch = |p: &Progress<'_>| {
+        let mut watch = session.watched(|p: &Progress<'_>| {
             bar.set_message(format!("{}: {}", predictor.name(), p.task));
             bar.set_share(p.share);
-        };
+        });
         found.push(subject.measure(&options, &mut journal, &mut watch)?);
     }
     bar.finish_and_clear();
-    let (data, provenance) = (args.measured.data.clone(), provenance());
+    let (data, provenance) = (args.measured.data.clone(), provenance(session));
     let html = page(&found, &options, &data, &provenance)?;
     write_atomic(&args.out.join(PAGE), |w| w.write_all(html.as_bytes()))?;
     let report = Report { data, models: found, call, units: UNITS, provenance };

@@ -129,3 +129,13 @@ pub fn log_density<N: EnergyNetwork>(
 ) -> f64 {
     f64::from(host(model.at(&to_tensor(image, device), &sigma_tensor(sigma, device)).log_prob())[0])
 }
+
+/// Computes `grad_y log p(y)` of an image that has the model's channels, at its own size.
+pub fn score<N: EnergyNetwork>(
+    model: &JointModel<N>,
+    image: &Image,
+    sigma: f64,
+    device: &Device,
+) -> Image {
+    to_image(model.at(&to_tensor(image, device), &sigma_tensor(sigma, device)).score())
+}

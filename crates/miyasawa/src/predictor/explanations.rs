@@ -1,7 +1,7 @@
 //! What the joint density says of an image: what supports a class, and how probable it is.
 
 use super::{Explanation, PredictError, Predictor};
-use crate::image::Image;
+use crate::image::{Image, ImageError};
 use crate::{explain, infer};
 
 /// The noise level of [`Predictor::explain`]: in the middle of the usual training range.
@@ -109,5 +109,41 @@ impl Predictor {
         let input = self.input(image)?;
         let found = self.run(|| infer::log_density(joint, &input, sigma, &self.device));
         if found.is_finite() { Ok(found) } else { Err(PredictError::NotFinite { sigma }) }
+    }
+
+    /// The score `grad_y log p(y)` of the image at a noise level, at the image's own size, without
+    /// what [`denoise`](Self::denoise) does for images from files: `y + sigma^2 score(y)` is the
+    /// plain `D(y)`. The image goes through the network as a whole, which takes about 3 KB of memory
+    /// for each pixel.
+    ///
+    /// ```
+    /// use miyasawa::prelude::*;
+    /// let model = Predictor::bundled()?;
+    /// let noisy = Image::filled(3, 20, 28, 0.1)?.with_noise(0.2, 3)?;
+    /// let score = model.score(&noisy, 0.2)?;
+    /// let step = noisy.values().iter().zip(score.values()).map(|(y, s)| y + 0.04 * s);
+    /// let left = step.map(|x| (x - 0.1).powi(2)).sum::<f32>() / (3.0 * 20.0 * 28.0);
+    /// assert!(left.sqrt() < 0.1); // the step removes noise
+    /// assert!(model.score(&Image::filled(1, 20, 28, 0.1)?, 0.2).is_err()); // grey
+    /// # Ok::<(), PredictError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`PredictError::Cannot`] if the model is not a joint model; [`PredictError::Level`] if it
+    /// cannot be conditioned on the level; [`PredictError::Image`] if the image has other channels
+    /// than the model.
+    pub fn score(&self, image: &Image, sigma: f64) -> Result<Image, PredictError> {
+        let joint = self.joint("compute a score")?;
+        self.require_denoiser()?;
+        self.level(sigma)?;
+        super::check_finite(image)?;
+        let (expected, found) = (self.geometry().channels, image.channels());
+        if expected != found {
+            let [expected, found] = [expected, found].map(|count| format!("{count} channels"));
+            return Err(ImageError::Shape { expected, found }.into());
+        }
+        let score = self.run(|| infer::score(joint, image, sigma, &self.device));
+        let finite = score.values().iter().all(|value| value.is_finite());
+        if finite { Ok(score) } else { Err(PredictError::NotFinite { sigma }) }
     }
 }

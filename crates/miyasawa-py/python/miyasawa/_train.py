@@ -1,0 +1,87 @@
+"""Training from Python."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any, Callable, Dict, List, Optional, Sequence, Union
+
+from . import _miyasawa
+from ._arrays import labelled
+from ._images import is_path
+from .errors import UsageError
+
+Config = Union[None, str, os.PathLike, Dict[str, Any]]
+
+
+def _settings(config: Dict[str, Any], prefix: str = "") -> List[str]:
+    """A nested dictionary as settings ``key=value`` in TOML."""
+    found = []
+    for key, value in config.items():
+        if isinstance(value, dict):
+            found += _settings(value, f"{prefix}{key}.")
+        elif is_path(value):
+            found.append(f"{prefix}{key}={json.dumps(os.fspath(value))}")
+        else:
+            # Numbers, truth values, texts and lists of them are written as in JSON.
+            plain = value.tolist() if hasattr(value, "tolist") else value
+            found.append(f"{prefix}{key}={json.dumps(plain)}")
+    return found
+
+
+def train(
+    config: Config = None,
+    data: Any = None,
+    *,
+    out: Union[str, os.PathLike],
+    test: Any = None,
+    classes: Optional[Sequence[str]] = None,
+    resume: bool = False,
+    callback: Optional[Callable[[Dict[str, Any]], Any]] = None,
+    device: str = "cpu",
+    layout: Optional[str] = None,
+) -> Dict[str, Any]:
+    """Trains a model, as ``miyasawa train`` does: the same data, configuration and seed give the
+    same bytes of weights.
+
+    Args:
+        config: a TOML file, or a dictionary of settings, nested or with dots:
+            ``{"network": {"width": 32}, "schedule.steps": 1000}``. Without it the defaults.
+        data: ``(images, labels)`` in arrays (see ``Model``; floats are rounded to 8 bits), or a
+            path or name as ``data.train`` takes it. Without it, what the configuration says.
+        out: the folder of the run, which gets ``model.safetensors``, checkpoints and logs.
+        test: as ``data``, to evaluate on; of arrays without it, a tenth of the data is held out.
+        classes: the names of the classes of arrays; by default the labels themselves.
+        resume: go on with the run in ``out``, and give the same bytes as an uninterrupted run.
+        callback: called with a dictionary for every step (``event`` is ``'step'``; ``loss``, ``ce``,
+            ``dsm``, ``accuracy``, ``lr``, ``images_per_second``, ..), evaluation (``rows``) and
+            rollback. If it returns True, the run ends with a checkpoint.
+
+    Returns:
+        The document of ``miyasawa train --json``: ``model`` (the path), ``complete``, ``steps``,
+        ``rows`` (the last evaluation), ``best``.
+
+    Raises:
+        UsageError: the configuration or the data is wrong.
+        TrainingError: the run could not go on.
+        KeyboardInterrupt: Ctrl-C, after a checkpoint; ``resume=True`` goes on.
+    """
+    path, settings = None, []
+    if is_path(config):
+        path = os.fspath(config)
+    elif isinstance(config, dict):
+        settings = _settings(config)
+    elif config is not None:
+        raise UsageError(f"a {type(config).__name__}, expected a path or a dictionary")
+    arrays = []
+    names = classes
+    for key, given in (("data.train", data), ("data.test", test)):
+        if given is None or is_path(given):
+            settings += [] if given is None else [f"{key}={json.dumps(os.fspath(given))}"]
+            arrays.append(None)
+            continue
+        found = labelled(given, names, layout)
+        names = found.classes
+        arrays.append(tuple(found))
+    run = os.fspath(out)
+    return _miyasawa.train(path, settings, run, resume, device, *arrays, callback)

@@ -1,0 +1,146 @@
+//! Training: the library's trainer with arrays, files and callbacks.
+
+use crate::{
+    errors::{IntoPython as _, exception, usage},
+    messages, values, work,
+};
+use miyasawa::{
+    data::Dataset,
+    device::DeviceSpec,
+    eval::EvalRow,
+    image::Geometry,
+    progress::Monitor,
+    train::{Observer, Rollback, StepReport, TrainConfig, TrainError, Trainer},
+};
+use numpy::{PyReadonlyArray1, PyReadonlyArray4, PyUntypedArrayMethods as _};
+use pyo3::prelude::*;
+use serde_json::{Value, json};
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc::{Sender, channel},
+    },
+};
+
+/// Images in bytes, (images, channels, height, width); their labels; the names of the classes.
+type Arrays<'py> = (PyReadonlyArray4<'py, u8>, PyReadonlyArray1<'py, u32>, Vec<String>);
+
+/// What a callback sees of a run, in the order of its events.
+struct Events {
+    events: Option<Sender<Value>>,
+    /// Set by a signal, and by the callback.
+    stop: [Arc<AtomicBool>; 2],
+}
+
+impl Events {
+    fn send(&self, event: Value) {
+        if let Some(events) = &self.events {
+            // Nobody listens any more once the call has ended.
+            let _ = events.send(event);
+        }
+    }
+}
+
+impl Monitor for Events {
+    fn stop(&self) -> bool {
+        self.stop.iter().any(|stop| stop.load(Ordering::Relaxed))
+    }
+}
+
+impl Observer for Events {
+    fn step(&mut self, report: &StepReport, total: u64) {
+        let mut event = json!(report);
+        event["event"] = json!("step");
+        event["total"] = json!(total);
+        self.send(event);
+    }
+
+    fn evaluation(&mut self, step: u64, rows: &[EvalRow]) {
+        self.send(json!({"event": "evaluation", "step": step, "rows": rows}));
+    }
+
+    fn rollback(&mut self, event: &Rollback) {
+        let mut found = json!(event);
+        found["event"] = json!("rollback");
+        self.send(found);
+    }
+}
+
+fn dataset(name: &str, (images, labels, classes): &Arrays<'_>) -> PyResult<Dataset> {
+    let [_, channels, height, width] = images.shape() else {
+        return Err(usage("the array of images has not four dimensions"));
+    };
+    let geometry = Geometry::new(*channels, *height, *width);
+    let pixels = images.as_slice().map_err(|_| usage("the array is not contiguous"))?;
+    let labels = labels.as_slice().map_err(|_| usage("the labels are not contiguous"))?;
+    let set = Dataset::new(name, geometry, classes.clone(), pixels.to_vec(), labels.to_vec());
+    set.map_err(|error| usage(error.to_string()))
+}
+
+/// Trains: returns the document of `miyasawa train --json`. `callback` gets every event as a
+/// dictionary and ends the run with a checkpoint by returning True.
+#[pyfunction]
+#[pyo3(signature = (config, settings, out, resume, device, data, test, callback))]
+#[expect(clippy::too_many_arguments, reason = "the Python function has names for them")]
+pub fn train<'py>(
+    py: Python<'py>,
+    config: Option<PathBuf>,
+    settings: Vec<String>,
+    out: PathBuf,
+    resume: bool,
+    device: &str,
+    data: Option<Arrays<'py>>,
+    test: Option<Arrays<'py>>,
+    callback: Option<Py<PyAny>>,
+) -> PyResult<Bound<'py, PyAny>> {
+    messages::collect();
+    let of_run = Some(out.join("config.toml")).filter(|path| resume && path.exists());
+    let config = TrainConfig::load(config.or(of_run).as_deref(), &settings);
+    let config = config.map_err(|error| error.into_python())?;
+    let device: DeviceSpec =
+        device.parse().map_err(|e: miyasawa::device::DeviceError| usage(e.to_string()))?;
+    let data = data.map(|arrays| dataset("arrays", &arrays)).transpose()?;
+    let test = test.map(|arrays| dataset("test arrays", &arrays)).transpose()?;
+    let (sender, events) = channel();
+    let events_of_run = callback.is_some().then_some(sender);
+    let wanted = Arc::new(AtomicBool::new(false));
+    let ended = wanted.clone();
+    let mut hand_over = move |py: Python<'_>| {
+        for event in events.try_iter() {
+            let Some(callback) = &callback else { continue };
+            let answer = callback.call1(py, (values::from_json(py, &event)?,))?;
+            if answer.is_truthy(py)? {
+                ended.store(true, Ordering::Relaxed);
+            }
+        }
+        Ok(())
+    };
+    let folder = out.clone();
+    let found = work::beside_with(py, &mut hand_over, move |stop| {
+        let device = device.open().map_err(|error| (true, error.to_string()))?;
+        let mut builder = Trainer::builder().config(config).device(&device);
+        if let Some(data) = data {
+            builder = builder.data(data);
+        }
+        if let Some(test) = test {
+            builder = builder.test(test);
+        }
+        let failed = |error: TrainError| (error.is_usage(), error.to_string());
+        let trainer = builder.build().map_err(failed)?;
+        let mut events = Events { events: events_of_run, stop: [stop.clone(), wanted] };
+        trainer.run(&folder, resume, &mut events).map_err(failed)
+    })?;
+    let finish = found.map_err(|(is_usage, message)| {
+        exception(if is_usage { "UsageError" } else { "TrainingError" }, message)
+    })?;
+    let document = json!({
+        "model": out.join("model.safetensors").display().to_string(),
+        "complete": finish.complete,
+        "steps": finish.steps,
+        "rows": finish.rows,
+        "best": finish.best,
+    });
+    values::from_json(py, &document)
+}
