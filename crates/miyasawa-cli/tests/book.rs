@@ -101,7 +101,7 @@ fn the_settings_page_is_the_configuration_of_the_program() {
     let known = |section: &str| -> Vec<String> {
         let setting = format!("{section}none-of-these=1");
         let line = fails(2, ["train", "--dry-run", "--set", &setting], &["unknown field"]);
-        let list = line.split_once("expected one of ").expect("a list of the keys").1;
+        let list = line.split_once("expected ").expect("a list of the keys").1;
         list.split('`').skip(1).step_by(2).map(|key| format!("{section}{key}")).collect()
     };
     let defaults = serde_json::to_value(TrainConfig::default()).expect("a document");

@@ -6,7 +6,9 @@
 //! A checkpoint knows how many lines the file had. A resumed run cuts it there, so that every step
 //! stands in it once, whatever was written after the checkpoint and however it was cut off.
 
-use super::{config::TrainConfig, error::TrainError, observer::BestEvaluation};
+use super::{
+    config::TrainConfig, error::TrainError, observer::BestEvaluation, tensorboard::EventFile,
+};
 use crate::atomic::write_atomic;
 use crate::checkpoint::ModelInfo;
 use crate::eval::EvalRow;
@@ -34,6 +36,7 @@ const MOST_LINES: usize = 20_000;
 pub(super) struct Log {
     kept: Kept,
     lines: u64,
+    events: Option<EventFile>,
 }
 
 /// Where the lines are.
@@ -59,12 +62,20 @@ impl Log {
         };
         let file = OpenOptions::new().create(true).append(true).open(path).map_err(wrong)?;
         file.set_len(bytes).map_err(wrong)?;
-        Ok(Self { kept: Kept::File(file, path.to_owned()), lines })
+        Ok(Self { kept: Kept::File(file, path.to_owned()), lines, events: None })
+    }
+
+    /// The log, with an event file of TensorBoard beside it.
+    pub fn with_events(mut self) -> Result<Self, TrainError> {
+        if let Kept::File(_, path) = &self.kept {
+            self.events = Some(EventFile::beside(path)?);
+        }
+        Ok(self)
     }
 
     /// The log of a run without a folder.
     pub fn in_memory() -> Self {
-        Self { kept: Kept::Memory(Vec::new()), lines: 0 }
+        Self { kept: Kept::Memory(Vec::new()), lines: 0, events: None }
     }
 
     /// Lines so far.
@@ -92,7 +103,7 @@ impl Log {
         text.push('\n');
         file.write_all(text.as_bytes()).map_err(wrong)?;
         self.lines += 1;
-        Ok(())
+        self.events.as_mut().map_or(Ok(()), |events| events.push(&text))
     }
 
     /// Drops what was written after the first `lines` lines.
@@ -110,6 +121,9 @@ impl Log {
         if let Some(bytes) = skip_lines(&mut read, lines).map_err(wrong)? {
             file.set_len(bytes).map_err(wrong)?;
             self.lines = lines;
+            if self.events.is_some() {
+                self.events = Some(EventFile::beside(path)?);
+            }
         }
         Ok(())
     }

@@ -54,6 +54,7 @@ mod reduce;
 mod run;
 mod speed;
 pub mod state;
+mod tensorboard;
 #[cfg(test)]
 mod tests;
 

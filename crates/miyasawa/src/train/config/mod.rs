@@ -3,6 +3,7 @@
 mod check;
 mod data;
 mod error;
+mod log;
 mod network;
 mod objective;
 mod schedule;
@@ -14,6 +15,7 @@ pub use crate::model::ObjectiveName;
 pub use data::{AssumedData, AugmentConfig, DataConfig, EvalConfig};
 pub use error::ConfigError;
 pub(crate) use error::parse_error;
+pub use log::LogConfig;
 pub use network::{Dtype, NetworkConfig};
 pub use objective::{DsmTarget, JemConfig, LossConfig, NoiseConfig, NoiseDistribution};
 pub(super) use schedule::is_part;
@@ -71,6 +73,8 @@ pub struct TrainConfig {
     pub checkpoint: CheckpointConfig,
     /// When the run is taken to diverge, and what then.
     pub divergence: DivergenceConfig,
+    /// What is written besides `metrics.jsonl`.
+    pub log: LogConfig,
 }
 
 /// Decides which of `schedule.steps` and `schedule.epochs` counts where both are given: the steps,
@@ -85,9 +89,9 @@ fn steps_or_epochs(table: &mut toml::Table, file: &toml::Table, origin: &str, se
     };
     let (Some(epochs), Some(steps)) = (of(table, "epochs"), of(table, "steps")) else { return };
     let [epochs_by_hand, steps_by_hand] = ["epochs", "steps"].map(by_hand);
-    // A configuration that the program wrote holds every value.
+    // A configuration that the program wrote holds every section; [log] since 0.2.
     let whole = toml::Table::try_from(TrainConfig::default()).unwrap_or_default();
-    let is_whole = whole.keys().all(|key| file.contains_key(key));
+    let is_whole = whole.keys().all(|key| key == "log" || file.contains_key(key));
     if epochs_by_hand && !steps_by_hand {
         tracing::warn!(
             "schedule.epochs = {epochs} takes the place of schedule.steps = {steps} of {origin}"

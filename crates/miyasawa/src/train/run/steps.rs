@@ -103,7 +103,8 @@ impl<'t, M: Learner> Run<'t, M> {
             Some(files) => {
                 files.write("config.toml", config.as_bytes())?;
                 files.write_origin()?;
-                Log::open(&files.path("metrics.jsonl"), cut, now.step)?
+                let log = Log::open(&files.path("metrics.jsonl"), cut, now.step)?;
+                if trainer.config.log.tensorboard { log.with_events()? } else { log }
             }
             None => Log::in_memory(),
         };
