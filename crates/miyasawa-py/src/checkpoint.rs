@@ -1,6 +1,7 @@
 //! Checkpoints as dictionaries of arrays, for networks written in Python.
 
 use crate::{
+    arrays,
     errors::{IntoPython as _, exception, usage},
     values,
 };
@@ -9,8 +10,7 @@ use miyasawa::{
     burn::tensor::TensorData,
     checkpoint::{Checkpoint, CheckpointError, Precision},
 };
-use numpy::{PyArray1, PyArrayMethods as _, PyReadonlyArrayDyn, PyUntypedArrayMethods as _};
-use pyo3::{prelude::*, types::PyDict};
+use pyo3::{buffer::PyBuffer, prelude::*, types::PyDict};
 use std::{collections::BTreeMap, path::PathBuf};
 
 impl crate::errors::IntoPython for CheckpointError {
@@ -34,14 +34,14 @@ pub fn read_checkpoint<'py>(
         None => bundled.checkpoint().map(|(checkpoint, _)| checkpoint),
     });
     let Checkpoint { info, params } = found.map_err(|error| error.into_python())?;
-    let arrays = PyDict::new(py);
+    let found = PyDict::new(py);
     for (name, data) in params {
         let shape = data.shape().to_vec();
         let data = data.into_vec::<f32>();
         let data = data.map_err(|error| exception("CheckpointError", format!("{error:?}")))?;
-        arrays.set_item(name, PyArray1::from_vec(py, data).reshape(shape)?)?;
+        found.set_item(name, arrays::make(py, &data, &shape)?)?;
     }
-    Ok((values::document(py, &info)?, arrays))
+    Ok((values::document(py, &info)?, found))
 }
 
 /// Writes a checkpoint that the program reads; `info` is its description as JSON.
@@ -50,14 +50,13 @@ pub fn write_checkpoint(
     py: Python<'_>,
     path: PathBuf,
     info: &str,
-    params: BTreeMap<String, PyReadonlyArrayDyn<'_, f32>>,
+    params: BTreeMap<String, PyBuffer<f32>>,
     bf16: bool,
 ) -> PyResult<()> {
     let info = serde_json::from_str(info).map_err(|error| usage(format!("info: {error}")))?;
     let mut tensors = BTreeMap::new();
     for (name, array) in params {
-        let values = array.as_slice().map_err(|_| usage(format!("{name}: not contiguous")))?;
-        let data = TensorData::new(values.to_vec(), array.shape().to_vec());
+        let data = TensorData::new(array.to_vec(py)?, array.shape().to_vec());
         tensors.insert(name, data);
     }
     let precision = if bf16 { Precision::Bf16 } else { Precision::F32 };

@@ -1,37 +1,36 @@
 //! Arrays of NumPy and files as images, and back.
 
-use crate::errors::{IntoPython as _, usage};
+use crate::{arrays, errors::IntoPython as _};
 use miyasawa::{
     image::{Depth, Image, ImageError, ImageFile},
     range::{denormalise, denormalise_16, normalise_16},
 };
-use numpy::{Element, PyArray1, PyArrayMethods as _, PyReadonlyArray4, PyUntypedArrayMethods as _};
-use pyo3::prelude::*;
+use pyo3::{buffer::PyBuffer, prelude::*};
 use std::path::PathBuf;
 
 /// What a caller gives: a contiguous array of the shape (images, channels, height, width), or the
 /// path of a file.
 #[derive(FromPyObject)]
-pub enum Input<'py> {
+pub enum Input {
     /// 8 bits.
     #[pyo3(transparent)]
-    Bytes(PyReadonlyArray4<'py, u8>),
+    Bytes(PyBuffer<u8>),
     /// 16 bits.
     #[pyo3(transparent)]
-    Words(PyReadonlyArray4<'py, u16>),
+    Words(PyBuffer<u16>),
     /// Values in [-1, 1].
     #[pyo3(transparent)]
-    Floats(PyReadonlyArray4<'py, f32>),
+    Floats(PyBuffer<f32>),
     /// The first image of a file, laid over white.
     #[pyo3(transparent)]
     File(PathBuf),
 }
 
-/// The values of one of the inputs, in the caller's memory.
-pub enum Source<'a> {
-    Bytes(&'a [u8], [usize; 4]),
-    Words(&'a [u16], [usize; 4]),
-    Floats(&'a [f32], [usize; 4]),
+/// The values of one of the inputs, to be worked on without the interpreter's lock.
+pub enum Source {
+    Bytes(Vec<u8>, [usize; 4]),
+    Words(Vec<u16>, [usize; 4]),
+    Floats(Vec<f32>, [usize; 4]),
     File(PathBuf),
 }
 
@@ -55,31 +54,25 @@ enum Values {
     Floats(Vec<f32>),
 }
 
-fn slice<'a, T: Element>(array: &'a PyReadonlyArray4<'_, T>) -> PyResult<(&'a [T], [usize; 4])> {
-    let shape = array.shape().try_into();
-    let slice = array.as_slice().map_err(|_| usage("the array is not contiguous"))?;
-    Ok((slice, shape.map_err(|_| usage("the array has not four dimensions"))?))
-}
-
-impl Input<'_> {
-    /// The values, to be read without the interpreter's lock.
-    pub fn source(&self) -> PyResult<Source<'_>> {
+impl Input {
+    /// The values.
+    pub fn source(&self, py: Python<'_>) -> PyResult<Source> {
         Ok(match self {
             Self::Bytes(array) => {
-                slice(array).map(|(values, shape)| Source::Bytes(values, shape))?
+                arrays::read(py, array).map(|(v, shape)| Source::Bytes(v, shape))?
             }
             Self::Words(array) => {
-                slice(array).map(|(values, shape)| Source::Words(values, shape))?
+                arrays::read(py, array).map(|(v, shape)| Source::Words(v, shape))?
             }
             Self::Floats(array) => {
-                slice(array).map(|(values, shape)| Source::Floats(values, shape))?
+                arrays::read(py, array).map(|(v, shape)| Source::Floats(v, shape))?
             }
             Self::File(path) => Source::File(path.clone()),
         })
     }
 }
 
-impl Source<'_> {
+impl Source {
     /// The images, and how their values are to be handed back.
     ///
     /// # Errors
@@ -120,6 +113,7 @@ fn each<T>(
         // Images of no size are none.
         image(shape, values)?;
     }
+    // The product is that of an array in memory.
     let length = channels * height * width;
     values.chunks(length.max(1)).map(|values| image(shape, values)).collect()
 }
@@ -138,25 +132,18 @@ pub fn array(images: Vec<Image>, kind: Kind) -> Array {
 }
 
 impl Array {
-    /// The array of NumPy, in the same memory.
+    /// The array of NumPy.
     pub fn into_numpy(self, py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
-        fn shaped<T: Element>(
-            py: Python<'_>,
-            values: Vec<T>,
-            shape: [usize; 4],
-        ) -> PyResult<Bound<'_, PyAny>> {
-            Ok(PyArray1::from_vec(py, values).reshape(shape)?.into_any())
-        }
         match self.values {
-            Values::Bytes(values) => shaped(py, values, self.shape),
-            Values::Words(values) => shaped(py, values, self.shape),
-            Values::Floats(values) => shaped(py, values, self.shape),
+            Values::Bytes(values) => arrays::make(py, &values, &self.shape),
+            Values::Words(values) => arrays::make(py, &values, &self.shape),
+            Values::Floats(values) => arrays::make(py, &values, &self.shape),
         }
     }
 }
 
 /// The images of several inputs, with the number and the kind of each input.
-pub fn all(sources: &[Source<'_>]) -> Result<(Vec<Image>, Vec<(usize, Kind)>), ImageError> {
+pub fn all(sources: &[Source]) -> Result<(Vec<Image>, Vec<(usize, Kind)>), ImageError> {
     let (mut images, mut parts) = (Vec::new(), Vec::with_capacity(sources.len()));
     for source in sources {
         let (more, kind) = source.images()?;
@@ -167,14 +154,14 @@ pub fn all(sources: &[Source<'_>]) -> Result<(Vec<Image>, Vec<(usize, Kind)>), I
 }
 
 /// Images as the arrays that they came from.
-pub fn arrays(images: Vec<Image>, parts: &[(usize, Kind)]) -> Vec<Array> {
+pub fn back(images: Vec<Image>, parts: &[(usize, Kind)]) -> Vec<Array> {
     let mut images = images.into_iter();
     parts.iter().map(|(count, kind)| array(images.by_ref().take(*count).collect(), *kind)).collect()
 }
 
 /// The sources of all inputs.
-pub fn sources<'a>(inputs: &'a [Input<'_>]) -> PyResult<Vec<Source<'a>>> {
-    inputs.iter().map(Input::source).collect()
+pub fn sources(py: Python<'_>, inputs: &[Input]) -> PyResult<Vec<Source>> {
+    inputs.iter().map(|input| input.source(py)).collect()
 }
 
 /// Reads a file as an array of its own depth.

@@ -4,6 +4,7 @@
 //! and the commands of the program ([`miyasawa_cli`]); here arrays become images, results become
 //! dictionaries, and errors become exceptions.
 
+mod arrays;
 mod checkpoint;
 mod command;
 mod errors;

@@ -1,6 +1,7 @@
 //! A model: the library's [`Predictor`] on arrays.
 
 use crate::{
+    arrays,
     errors::{IntoPython as _, usage},
     images::{self, Array, Input, Kind},
     messages, values, work,
@@ -12,7 +13,6 @@ use miyasawa::{
     predictor::{Classification, Explanation, Noise, PredictError, Predictor, Strength},
     progress::Monitor as _,
 };
-use numpy::{PyArray1, PyArrayMethods as _};
 use pyo3::{
     prelude::*,
     types::{PyDict, PyList},
@@ -61,11 +61,11 @@ impl Model {
     fn on<T: Send>(
         &self,
         py: Python<'_>,
-        inputs: &[Input<'_>],
+        inputs: &[Input],
         work: impl FnOnce(Vec<Image>, Vec<(usize, Kind)>, &Arc<AtomicBool>) -> Result<T, PredictError>
         + Send,
     ) -> PyResult<T> {
-        let sources = images::sources(inputs)?;
+        let sources = images::sources(py, inputs)?;
         let work = |stop: &Arc<AtomicBool>| {
             let (images, parts) = images::all(&sources)?;
             work(images, parts, stop)
@@ -76,7 +76,7 @@ impl Model {
     fn classifications(
         &self,
         py: Python<'_>,
-        inputs: &[Input<'_>],
+        inputs: &[Input],
         noise: Noise,
     ) -> PyResult<Vec<Classification>> {
         self.on(py, inputs, |images, _, stop| match &images[..] {
@@ -172,7 +172,7 @@ impl Model {
     fn classify<'py>(
         &self,
         py: Python<'py>,
-        inputs: Vec<Input<'py>>,
+        inputs: Vec<Input>,
         level: Option<f64>,
         estimate: bool,
         top: Option<usize>,
@@ -187,7 +187,7 @@ impl Model {
     fn probabilities<'py>(
         &self,
         py: Python<'py>,
-        inputs: Vec<Input<'py>>,
+        inputs: Vec<Input>,
         level: Option<f64>,
         estimate: bool,
     ) -> PyResult<Bound<'py, PyAny>> {
@@ -197,13 +197,13 @@ impl Model {
         for (found, probs) in found.iter().zip(probs.chunks_mut(classes.max(1))) {
             found.classes.iter().for_each(|class| probs[class.index] = class.probability);
         }
-        Ok(PyArray1::from_vec(py, probs).reshape([count, classes])?.into_any())
+        arrays::make(py, &probs, &[count, classes])
     }
 
     fn denoise<'py>(
         &self,
         py: Python<'py>,
-        inputs: Vec<Input<'py>>,
+        inputs: Vec<Input>,
         (level, estimate): (Option<f64>, bool),
         class: Option<usize>,
         strength: Option<(f64, f64)>,
@@ -227,7 +227,7 @@ impl Model {
             };
             let sigmas = found.iter().map(|found| found.sigma).collect::<Vec<_>>();
             let images = found.into_iter().map(|found| found.into_image()).collect();
-            Ok((images::arrays(images, &parts), sigmas))
+            Ok((images::back(images, &parts), sigmas))
         })?;
         Ok((list(py, arrays)?, sigmas))
     }
@@ -235,14 +235,14 @@ impl Model {
     fn score<'py>(
         &self,
         py: Python<'py>,
-        inputs: Vec<Input<'py>>,
+        inputs: Vec<Input>,
         sigma: f64,
     ) -> PyResult<Bound<'py, PyList>> {
         let arrays = self.on(py, &inputs, |images, mut parts, stop| {
             let one = |images: &[Image]| images.iter().map(|y| self.0.score(y, sigma)).collect();
             let found = in_pieces(&images, stop, one)?;
             parts.iter_mut().for_each(|part| part.1 = Kind::Floats);
-            Ok(images::arrays(found, &parts))
+            Ok(images::back(found, &parts))
         })?;
         list(py, arrays)
     }
@@ -250,20 +250,20 @@ impl Model {
     fn log_prob<'py>(
         &self,
         py: Python<'py>,
-        inputs: Vec<Input<'py>>,
+        inputs: Vec<Input>,
         sigma: f64,
     ) -> PyResult<Bound<'py, PyAny>> {
         let found = self.on(py, &inputs, |images, _, stop| {
             let one = |y: &[Image]| y.iter().map(|y| self.0.log_density(y, sigma)).collect();
             in_pieces(&images, stop, one)
         })?;
-        Ok(PyArray1::from_vec(py, found).into_any())
+        arrays::make(py, &found, &[found.len()])
     }
 
     fn explain<'py>(
         &self,
         py: Python<'py>,
-        input: Input<'py>,
+        input: Input,
         classes: Vec<usize>,
         sigma: f64,
     ) -> PyResult<Vec<Bound<'py, PyDict>>> {
@@ -277,7 +277,7 @@ impl Model {
         found.into_iter().map(|found| explanation(py, found, kind, self.0.classes())).collect()
     }
 
-    fn estimate_noise(&self, py: Python<'_>, inputs: Vec<Input<'_>>) -> PyResult<Vec<f64>> {
+    fn estimate_noise(&self, py: Python<'_>, inputs: Vec<Input>) -> PyResult<Vec<f64>> {
         self.on(py, &inputs, |images, _, stop| {
             in_pieces(&images, stop, |images| {
                 Ok(images.iter().map(|image| self.0.estimate_sigma(image, "image")).collect())

@@ -1,6 +1,7 @@
 //! Training: the library's trainer with arrays, files and callbacks.
 
 use crate::{
+    arrays,
     errors::{IntoPython as _, exception, usage},
     messages, values, work,
 };
@@ -12,8 +13,7 @@ use miyasawa::{
     progress::Monitor,
     train::{Observer, Rollback, StepReport, TrainConfig, TrainError, Trainer},
 };
-use numpy::{PyReadonlyArray1, PyReadonlyArray4, PyUntypedArrayMethods as _};
-use pyo3::prelude::*;
+use pyo3::{buffer::PyBuffer, prelude::*};
 use serde_json::{Value, json};
 use std::{
     path::PathBuf,
@@ -25,7 +25,7 @@ use std::{
 };
 
 /// Images in bytes, (images, channels, height, width); their labels; the names of the classes.
-type Arrays<'py> = (PyReadonlyArray4<'py, u8>, PyReadonlyArray1<'py, u32>, Vec<String>);
+type Arrays = (PyBuffer<u8>, PyBuffer<u32>, Vec<String>);
 
 /// What a callback sees of a run, in the order of its events.
 struct Events {
@@ -68,14 +68,11 @@ impl Observer for Events {
     }
 }
 
-fn dataset(name: &str, (images, labels, classes): &Arrays<'_>) -> PyResult<Dataset> {
-    let [_, channels, height, width] = images.shape() else {
-        return Err(usage("the array of images has not four dimensions"));
-    };
-    let geometry = Geometry::new(*channels, *height, *width);
-    let pixels = images.as_slice().map_err(|_| usage("the array is not contiguous"))?;
-    let labels = labels.as_slice().map_err(|_| usage("the labels are not contiguous"))?;
-    let set = Dataset::new(name, geometry, classes.clone(), pixels.to_vec(), labels.to_vec());
+fn dataset(py: Python<'_>, name: &str, (images, labels, classes): &Arrays) -> PyResult<Dataset> {
+    let (pixels, [_, channels, height, width]) = arrays::read(py, images)?;
+    let (labels, [_]) = arrays::read(py, labels)?;
+    let geometry = Geometry::new(channels, height, width);
+    let set = Dataset::new(name, geometry, classes.clone(), pixels, labels);
     set.map_err(|error| usage(error.to_string()))
 }
 
@@ -91,8 +88,8 @@ pub fn train<'py>(
     out: PathBuf,
     resume: bool,
     device: &str,
-    data: Option<Arrays<'py>>,
-    test: Option<Arrays<'py>>,
+    data: Option<Arrays>,
+    test: Option<Arrays>,
     callback: Option<Py<PyAny>>,
 ) -> PyResult<Bound<'py, PyAny>> {
     messages::collect();
@@ -101,8 +98,8 @@ pub fn train<'py>(
     let config = config.map_err(|error| error.into_python())?;
     let device: DeviceSpec =
         device.parse().map_err(|e: miyasawa::device::DeviceError| usage(e.to_string()))?;
-    let data = data.map(|arrays| dataset("arrays", &arrays)).transpose()?;
-    let test = test.map(|arrays| dataset("test arrays", &arrays)).transpose()?;
+    let data = data.map(|arrays| dataset(py, "arrays", &arrays)).transpose()?;
+    let test = test.map(|arrays| dataset(py, "test arrays", &arrays)).transpose()?;
     let (sender, events) = channel();
     let events_of_run = callback.is_some().then_some(sender);
     let wanted = Arc::new(AtomicBool::new(false));

@@ -89,7 +89,7 @@ fn steps_or_epochs(table: &mut toml::Table, file: &toml::Table, origin: &str, se
     };
     let (Some(epochs), Some(steps)) = (of(table, "epochs"), of(table, "steps")) else { return };
     let [epochs_by_hand, steps_by_hand] = ["epochs", "steps"].map(by_hand);
-    // A configuration that the program wrote holds every section; [log] since 0.2.
+    // A configuration that the program wrote holds every section; [log] is newer than the others.
     let whole = toml::Table::try_from(TrainConfig::default()).unwrap_or_default();
     let is_whole = whole.keys().all(|key| key == "log" || file.contains_key(key));
     if epochs_by_hand && !steps_by_hand {
