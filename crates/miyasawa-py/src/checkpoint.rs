@@ -61,7 +61,7 @@ pub fn write_checkpoint(
     }
     let precision = if bf16 { Precision::Bf16 } else { Precision::F32 };
     let checkpoint = Checkpoint { info, params: tensors };
-    py.detach(|| {
+    py.detach(move || {
         // The parameters must be those of the network: a file that cannot be used is not written.
         checkpoint.model(&miyasawa::Device::flex(), &path)?;
         checkpoint.save_in(precision, &path)

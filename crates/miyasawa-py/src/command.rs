@@ -2,7 +2,7 @@
 
 use crate::{errors::IntoPython as _, messages, values, work};
 use pyo3::prelude::*;
-use std::{ffi::OsString, io::Write as _, sync::mpsc};
+use std::{ffi::OsString, io::Write as _, sync::Arc};
 
 /// The program `miyasawa`: returns its exit status. To be called once in a process.
 #[pyfunction]
@@ -26,18 +26,14 @@ pub fn document<'py>(
     watch: Option<Py<PyAny>>,
 ) -> PyResult<Bound<'py, PyAny>> {
     messages::collect();
-    let (sender, seen) = mpsc::channel::<(String, f64)>();
-    let mut meanwhile = |py: Python<'_>| {
-        // Only the newest: a callback may be slower than the work.
-        match (seen.try_iter().last(), &watch) {
-            (Some(progress), Some(watch)) => watch.call1(py, progress).map(drop),
-            _ => Ok(()),
-        }
-    };
-    let found = work::beside_with(py, &mut meanwhile, move |stop| {
-        miyasawa_cli::document(args, stop.clone(), move |progress| {
-            // Nobody listens any more once the call has ended.
-            let _ = sender.send((progress.task.to_owned(), progress.share));
+    let watch = watch.map(Arc::new);
+    let found = work::beside(py, move |caller| {
+        let stop = caller.stop.clone();
+        miyasawa_cli::document(args, stop, move |progress| {
+            if let Some(watch) = watch.clone() {
+                let seen = (progress.task.to_owned(), progress.share);
+                caller.call(move |py| watch.call1(py, seen).map(drop));
+            }
         })
     })?;
     values::from_json(py, &found.map_err(|error| error.into_python())?)

@@ -66,9 +66,9 @@ impl Model {
         + Send,
     ) -> PyResult<T> {
         let sources = images::sources(py, inputs)?;
-        let work = |stop: &Arc<AtomicBool>| {
+        let work = |caller: work::Caller| {
             let (images, parts) = images::all(&sources)?;
-            work(images, parts, stop)
+            work(images, parts, &caller.stop)
         };
         work::beside(py, work)?.map_err(|error| error.into_python())
     }
@@ -204,11 +204,11 @@ impl Model {
         &self,
         py: Python<'py>,
         inputs: Vec<Input>,
-        (level, estimate): (Option<f64>, bool),
+        level: (Option<f64>, bool),
         class: Option<usize>,
         strength: Option<(f64, f64)>,
     ) -> PyResult<(Bound<'py, PyList>, Vec<f64>)> {
-        let noise = noise(level, estimate);
+        let noise = noise(level.0, level.1);
         let plain = class.is_none() && strength.is_none();
         let strength =
             strength.map_or_else(Strength::default, |(luma, chroma)| Strength { luma, chroma });

@@ -3,7 +3,8 @@
 use crate::{
     arrays,
     errors::{IntoPython as _, exception, usage},
-    messages, values, work,
+    messages, values,
+    work::{self, Caller},
 };
 use miyasawa::{
     data::Dataset,
@@ -20,32 +21,37 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
-        mpsc::{Sender, channel},
     },
 };
 
 /// Images in bytes, (images, channels, height, width); their labels; the names of the classes.
 type Arrays = (PyBuffer<u8>, PyBuffer<u32>, Vec<String>);
 
-/// What a callback sees of a run, in the order of its events.
+/// Hands the events of a run to a callback, which may end the run.
 struct Events {
-    events: Option<Sender<Value>>,
-    /// Set by a signal, and by the callback.
-    stop: [Arc<AtomicBool>; 2],
+    callback: Option<Arc<Py<PyAny>>>,
+    caller: Caller,
+    /// Whether the callback wants the run to end.
+    ended: Arc<AtomicBool>,
 }
 
 impl Events {
     fn send(&self, event: Value) {
-        if let Some(events) = &self.events {
-            // Nobody listens any more once the call has ended.
-            let _ = events.send(event);
-        }
+        let Some(callback) = self.callback.clone() else { return };
+        let ended = self.ended.clone();
+        self.caller.call(move |py| {
+            let answer = callback.call1(py, (values::from_json(py, &event)?,))?;
+            if answer.is_truthy(py)? {
+                ended.store(true, Ordering::Relaxed);
+            }
+            Ok(())
+        });
     }
 }
 
 impl Monitor for Events {
     fn stop(&self) -> bool {
-        self.stop.iter().any(|stop| stop.load(Ordering::Relaxed))
+        [&self.caller.stop, &self.ended].into_iter().any(|stop| stop.load(Ordering::Relaxed))
     }
 }
 
@@ -80,7 +86,7 @@ fn dataset(py: Python<'_>, name: &str, (images, labels, classes): &Arrays) -> Py
 /// dictionary and ends the run with a checkpoint by returning True.
 #[pyfunction]
 #[pyo3(signature = (config, settings, out, resume, device, data, test, callback))]
-#[expect(clippy::too_many_arguments, reason = "the Python function has names for them")]
+#[allow(clippy::too_many_arguments, reason = "the Python function has names for them")]
 pub fn train<'py>(
     py: Python<'py>,
     config: Option<PathBuf>,
@@ -100,22 +106,9 @@ pub fn train<'py>(
         device.parse().map_err(|e: miyasawa::device::DeviceError| usage(e.to_string()))?;
     let data = data.map(|arrays| dataset(py, "arrays", &arrays)).transpose()?;
     let test = test.map(|arrays| dataset(py, "test arrays", &arrays)).transpose()?;
-    let (sender, events) = channel();
-    let events_of_run = callback.is_some().then_some(sender);
-    let wanted = Arc::new(AtomicBool::new(false));
-    let ended = wanted.clone();
-    let mut hand_over = move |py: Python<'_>| {
-        for event in events.try_iter() {
-            let Some(callback) = &callback else { continue };
-            let answer = callback.call1(py, (values::from_json(py, &event)?,))?;
-            if answer.is_truthy(py)? {
-                ended.store(true, Ordering::Relaxed);
-            }
-        }
-        Ok(())
-    };
+    let callback = callback.map(Arc::new);
     let folder = out.clone();
-    let found = work::beside_with(py, &mut hand_over, move |stop| {
+    let found = work::beside(py, move |caller| {
         let device = device.open().map_err(|error| (true, error.to_string()))?;
         let mut builder = Trainer::builder().config(config).device(&device);
         if let Some(data) = data {
@@ -126,7 +119,7 @@ pub fn train<'py>(
         }
         let failed = |error: TrainError| (error.is_usage(), error.to_string());
         let trainer = builder.build().map_err(failed)?;
-        let mut events = Events { events: events_of_run, stop: [stop.clone(), wanted] };
+        let mut events = Events { callback, caller, ended: Arc::default() };
         trainer.run(&folder, resume, &mut events).map_err(failed)
     })?;
     let finish = found.map_err(|(is_usage, message)| {

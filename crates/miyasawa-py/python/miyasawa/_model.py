@@ -84,7 +84,7 @@ class Model:
         bf16: bool = False,
     ):
         if path is not None and not is_path(path):
-            raise UsageError(f"a {type(path).__name__}, expected a path or a name")
+            raise UsageError(f"a value of type {type(path).__name__}, expected a path or a name")
         name = None
         if isinstance(path, str) and path in bundled():
             path, name = None, path

@@ -72,7 +72,7 @@ def train(
     elif isinstance(config, dict):
         settings = _settings(config)
     elif config is not None:
-        raise UsageError(f"a {type(config).__name__}, expected a path or a dictionary")
+        raise UsageError(f"a value of type {type(config).__name__}, expected a path or a dictionary")
     arrays = []
     names = classes
     for key, given in (("data.train", data), ("data.test", test)):
