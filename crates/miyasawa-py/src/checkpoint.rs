@@ -37,7 +37,7 @@ pub fn read_checkpoint<'py>(
     let found = PyDict::new(py);
     for (name, data) in params {
         let shape = data.shape().to_vec();
-        let data = data.into_vec::<f32>();
+        let data = data.try_into_vec::<f32>();
         let data = data.map_err(|error| exception("CheckpointError", format!("{error:?}")))?;
         found.set_item(name, arrays::make(py, &data, &shape)?)?;
     }
