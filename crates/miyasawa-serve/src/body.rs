@@ -55,7 +55,11 @@ pub(crate) async fn receive(
         }
         app.metrics.received(data.len());
         bytes.extend_from_slice(&data);
-        hold(&app.memory, &mut held, bytes.len())?;
+        if let Err(error) = hold(&app.memory, &mut held, bytes.len()) {
+            drop((bytes, held));
+            discard(headers, body, limits.body).await;
+            return Err(error);
+        }
     }
     Ok(Received { bytes: bytes.into(), held })
 }
