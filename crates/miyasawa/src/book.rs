@@ -8,3 +8,7 @@ pub struct QuickStart;
 
 #[doc = include_str!("../../../docs/book/src/rust.md")]
 pub struct Rust;
+
+#[cfg(feature = "onnx")]
+#[doc = include_str!("../../../docs/book/src/onnx.md")]
+pub struct Onnx;
