@@ -110,6 +110,46 @@ fn bundled_models_are_listed_and_named() {
     ok(run.into_iter().chain(["--set", "loss.ce_weight=0"]));
 }
 
+#[test]
+fn the_bundled_models_are_exported_as_onnx_graphs() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = text(&dir.path().join("m.onnx"));
+    let export = |args: &[&str]| {
+        let all = ["export", "--format", "onnx", "-o", &out, "--json"];
+        json(all.iter().chain(args))
+    };
+    let joint = export(&[]);
+    assert_eq!((&joint["task"], &joint["out"]), (&"joint".into(), &out.as_str().into()));
+    let bytes = std::fs::read(&out).unwrap();
+    assert_eq!(joint["bytes"], bytes.len());
+    // What a graph says of itself is text: protocol buffers hold it as it is.
+    let holds = |bytes: &[u8], text: &str| bytes.windows(text.len()).any(|w| w == text.as_bytes());
+    for text in ["miyasawa", "class_denoised", "log_prob", "\"frog\"", "[0.01,0.5]"] {
+        assert!(holds(&bytes, text), "{text}");
+    }
+    let signed = export(&["--range", "signed", "--task", "classify", "--dtype", "f16"]);
+    assert!(signed["bytes"].as_u64() < joint["bytes"].as_u64().map(|bytes| bytes * 6 / 10));
+    let bytes = std::fs::read(&out).unwrap();
+    assert!(holds(&bytes, "[0.02,1.0]") && !holds(&bytes, "class_denoised"));
+    assert_eq!(export(&["--model", "photo"])["task"], "denoise");
+
+    let other = text(&dir.path().join("m.safetensors"));
+    for (args, part) in [
+        (
+            &["--model", "photo", "--format", "onnx", "--task", "classify", "-o", &out][..],
+            "denoise",
+        ),
+        (&["--format", "onnx", "-o", &other], "ends in .onnx"),
+        (&["-o", &out], "--format onnx"),
+        (&["--task", "denoise", "-o", &other], "--task is of --format onnx"),
+        (&["--range", "unit", "-o", &other], "--range is of --format onnx"),
+        (&["--dtype", "f16", "-o", &other], "expected bf16 or f32"),
+    ] {
+        fails(2, ["export"].iter().chain(args), &[part]);
+    }
+    assert!(!std::path::Path::new(&other).exists());
+}
+
 /// What its card says of 23 photographs, on three of them.
 #[test]
 fn the_model_of_photographs_is_as_good_as_its_card_says() {

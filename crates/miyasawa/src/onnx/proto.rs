@@ -1,6 +1,7 @@
 //! The messages of an ONNX file that are written here, with the field numbers of `onnx.proto3` of
-//! the ONNX project (IR version 8). Other fields of those messages are left out. Lists of numbers are
-//! not packed, as in the older syntax that most programs write: not every reader takes packed ones.
+//! the ONNX project (IR version 8). Other fields of those messages are left out. Lists of numbers
+//! are not packed, as in the older syntax that most programs write: not every reader takes packed
+//! ones.
 
 /// `TensorProto.DataType`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
