@@ -51,7 +51,7 @@ def main():
     model, module = miyasawa.load(a.model), miyasawa.torch.load(a.model).eval()
     module.requires_grad_(False)
     images, labels = images_of(a.data, a.count, model.classes)
-    x = torch.tensor(np.moveaxis(images, -1, 1), dtype=torch.float32) / 255
+    x = torch.tensor(np.ascontiguousarray(np.moveaxis(images, -1, 1)), dtype=torch.float32) / 255
     y = torch.tensor(labels)
 
     began = time.time()

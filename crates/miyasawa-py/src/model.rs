@@ -22,6 +22,9 @@ use std::{
     sync::{Arc, atomic::AtomicBool},
 };
 
+/// How many images came from each input, and how they go back.
+type Parts = Vec<(usize, Kind)>;
+
 /// Images between two looks at the flag that stops the work: a few batches of the library.
 const PIECE: usize = 64;
 
@@ -62,8 +65,7 @@ impl Model {
         &self,
         py: Python<'_>,
         inputs: &[Input],
-        work: impl FnOnce(Vec<Image>, Vec<(usize, Kind)>, &Arc<AtomicBool>) -> Result<T, PredictError>
-        + Send,
+        work: impl FnOnce(Vec<Image>, Parts, &Arc<AtomicBool>) -> Result<T, PredictError> + Send,
     ) -> PyResult<T> {
         let sources = images::sources(py, inputs)?;
         let work = |caller: work::Caller| {

@@ -24,7 +24,8 @@ def test_probabilities_are_those_of_the_command_line_to_the_last_bit(model, tmp_
         image = picture(*shape, seed=number)
         image = image[:, :, 0] if image.shape[2] == 1 else image
         path = png(tmp_path / "image.png", image)
-        for noise, options in [("clean", []), (0.2, ["--sigma", 0.2]), ("auto", ["--sigma", "auto"])]:
+        for noise in ("clean", 0.2, "auto"):
+            options = [] if noise == "clean" else ["--sigma", noise]
             found = document("classify", path, "--top", 10, *options)["images"][0]
             expected = {"sigma": found["sigma"], "classes": found["classes"]}
             for given in (image, path, str(path), PIL.open(path)):
@@ -98,13 +99,15 @@ def test_what_goes_in_comes_out(model):
         found = model.denoise(given, 0.1)
         assert type(found) is type(given) and found.dtype == given.dtype
         assert found.shape == given.shape
-    for given in (torch.tensor(values), torch.tensor(values[None]).double(), torch.tensor(values[0])):
+    tensor = torch.tensor(values)
+    for given in (tensor, tensor[None].double(), tensor[0], tensor.bfloat16()):
         found = model.denoise(given, 0.1)
         assert isinstance(found, torch.Tensor)
         assert found.dtype == given.dtype and found.shape == given.shape
     bytes_ = torch.tensor(np.moveaxis(image, -1, 0))
     assert model.denoise(bytes_, 0.1).dtype == torch.uint8
-    assert (model.denoise(bytes_, 0.1).numpy() == np.moveaxis(model.denoise(image, 0.1), -1, 0)).all()
+    expected = np.moveaxis(model.denoise(image, 0.1), -1, 0)
+    assert (model.denoise(bytes_, 0.1).numpy() == expected).all()
     opaque = PIL.fromarray(image)
     opacity = PIL.fromarray(image[:, :, 0])
     transparent = opaque.copy()

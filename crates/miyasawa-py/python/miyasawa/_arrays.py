@@ -44,7 +44,8 @@ def labelled(
 ) -> Labelled:
     """Checks a pair of images and labels. Labels are numbers of classes, or names."""
     if not isinstance(data, (list, tuple)) or len(data) != 2:
-        raise UsageError(f"a value of type {type(data).__name__}, expected (images, labels), or a path or name")
+        kind = type(data).__name__
+        raise UsageError(f"a value of type {kind}, expected (images, labels), or a path or name")
     images, labels = as_bytes(data[0], layout), np.asarray(data[1])
     if labels.shape != (len(images),):
         raise UsageError(

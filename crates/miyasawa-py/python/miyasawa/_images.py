@@ -62,8 +62,8 @@ def _array_of(value: Any) -> Tuple[np.ndarray, Callable[[np.ndarray], Any], bool
         array = np.asarray(value) if hasattr(value, "__array__") else np.from_dlpack(value)
         return array, lambda array: array, False
     raise UsageError(
-        f"a value of type {type(value).__name__}, expected an array, a tensor, an image of Pillow, a path, or a "
-        "list of them"
+        f"a value of type {type(value).__name__}, expected an array, a tensor, an image of Pillow, "
+        "a path, or a list of them"
     )
 
 

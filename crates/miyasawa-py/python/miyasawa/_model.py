@@ -147,7 +147,7 @@ class Model:
 
     @property
     def info(self) -> Dict[str, Any]:
-        """What the checkpoint says besides the parameters: network, data, noise levels, training."""
+        """What the checkpoint says besides the parameters: network, data, levels, training."""
         return self._model.info
 
     def class_index(self, which: Union[int, str]) -> int:
@@ -221,8 +221,8 @@ class Model:
             with_sigma: also return the noise levels.
 
         Returns:
-            What was given, denoised. Floats are not clipped to [-1, 1]. With ``with_sigma`` also the
-            level, or a list of levels.
+            What was given, denoised. Floats are not clipped to [-1, 1]. With ``with_sigma`` also
+            the level, or a list of levels.
         """
         return self._denoise(images, noise, None, strength, with_sigma, layout)
 

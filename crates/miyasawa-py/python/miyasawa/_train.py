@@ -53,9 +53,10 @@ def train(
         test: as ``data``, to evaluate on; of arrays without it, a tenth of the data is held out.
         classes: the names of the classes of arrays; by default the labels themselves.
         resume: go on with the run in ``out``, and give the same bytes as an uninterrupted run.
-        callback: called with a dictionary for every step (``event`` is ``'step'``; ``loss``, ``ce``,
-            ``dsm``, ``accuracy``, ``lr``, ``images_per_second``, ..), evaluation (``rows``) and
-            rollback. If it returns True, the run ends with a checkpoint.
+        callback: called with a dictionary for every step (``event`` is ``'step'``; ``loss``,
+            ``ce``, ``dsm``, ``accuracy``, ``lr``, ``images_per_second``, ..), evaluation
+            (``rows``) and rollback; the run waits for it. If it returns True, the run
+            ends with a checkpoint.
 
     Returns:
         The document of ``miyasawa train --json``: ``model`` (the path), ``complete``, ``steps``,
@@ -72,7 +73,8 @@ def train(
     elif isinstance(config, dict):
         settings = _settings(config)
     elif config is not None:
-        raise UsageError(f"a value of type {type(config).__name__}, expected a path or a dictionary")
+        kind = type(config).__name__
+        raise UsageError(f"a value of type {kind}, expected a path or a dictionary")
     arrays = []
     names = classes
     for key, given in (("data.train", data), ("data.test", test)):

@@ -16,8 +16,8 @@ from . import torch as joint
 
 
 class Denoiser(Base):
-    """``forward(x, sigma)`` of DeepInverse: ``D(x)`` for images (N, C, H, W) in [0, 1], with noise of
-    the level ``sigma``, a number or a tensor (N,). It can be differentiated.
+    """``forward(x, sigma)`` of DeepInverse: ``D(x)`` for images (N, C, H, W) in [0, 1], with noise
+    of the level ``sigma``, a number or a tensor (N,). It can be differentiated.
 
     Grey images go through a colour model as three equal channels, whose noise is then equal too: a
     model of photographs learned that. Levels are kept within those of the training.
