@@ -97,6 +97,9 @@ class MiyasawaClassifier(ClassifierMixin, BaseEstimator):
             "network": {"width": self.width, "blocks": list(self.blocks)},
             "schedule.steps": self.steps,
             "schedule.batch": min(self.batch, len(X)),
+            # Once, at the end: figures of every epoch of a small set would take longer than it.
+            "eval.every": self.steps,
+            "eval.sigmas": [0.1],
             "seed": int(self.random_state or 0),
             **({} if self.lr is None else {"optimizer.lr": self.lr}),
             **(self.config or {}),
@@ -144,4 +147,5 @@ class MiyasawaClassifier(ClassifierMixin, BaseEstimator):
 
     def predict(self, X: Any) -> np.ndarray:
         """The most probable labels: (n,)."""
-        return self.classes_[self.predict_proba(X).argmax(1)]
+        probabilities = self.predict_proba(X)
+        return self.classes_[probabilities.argmax(1)]
