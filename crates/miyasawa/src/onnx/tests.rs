@@ -6,7 +6,8 @@ use super::*;
 use crate::checkpoint::{DataInfo, TrainingInfo};
 use crate::image::ResizeMode;
 use crate::model::{
-    CustomNetwork, DnCnnConfig, GradResNetConfig, Norm, ResNetConfig, UNetConfig, params,
+    Architecture, CustomNetwork, DnCnnConfig, GradResNetConfig, Norm, ResNetConfig, UNetConfig,
+    params,
 };
 use crate::ops::Operands;
 use std::collections::BTreeSet;
