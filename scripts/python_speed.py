@@ -1,5 +1,6 @@
-"""Speed of classification from Python beside the command line's, in CPU seconds, which a busy machine
-changes less than wall time: python scripts/python_speed.py PROGRAM [COUNT]. Prints one JSON document.
+"""Speed of classification from Python beside the command line's, in CPU seconds, which a busy
+machine changes less than wall time: python scripts/python_speed.py PROGRAM [COUNT]. Prints one
+JSON document.
 
 Both classify the same COUNT images of 32x32, one by one; Python also all at once. The program reads
 PNG files, whose decoding is a part of its time, as the start of both is not.
