@@ -30,7 +30,7 @@ def test_digits_are_learned():
 
 
 # What the checks ask of the estimator's parameters: small sets, few steps.
-SMALL = MiyasawaClassifier(steps=120, width=8, blocks=(1,), scale="column", random_state=0)
+SMALL = MiyasawaClassifier(steps=60, width=8, blocks=(1,), scale="column", random_state=0)
 
 
 @pytest.mark.parametrize(
