@@ -160,8 +160,8 @@ fn what_runs_is_finished_when_the_server_stops() {
     let (large, frog) = (large(), frog());
     // A connection that asks for nothing holds nobody up.
     let _idle = connect(address);
+    let post = |path: &str, body: &[u8]| exchange(address, &request("POST", path, &[], body));
     std::thread::scope(|scope| {
-        let post = |path: &'static str, body| exchange(address, &request("POST", path, &[], body));
         let first = scope.spawn(|| post("/v1/denoise?sigma=0.1", &large));
         while server.metric("miyasawa_batch_images_count") < 1.0 {
             std::thread::sleep(Duration::from_millis(5));
