@@ -1,5 +1,5 @@
-//! The command line as a library: for the program `miyasawa`, and for programs that have it in them,
-//! such as the Python package.
+//! The command line as a library: for the program `miyasawa`, and for programs that have it in
+//! them, such as the Python package.
 //!
 //! [`run`] is the whole program, to be called once in a process. [`document`] runs one command that
 //! measures and returns its document, any number of times:

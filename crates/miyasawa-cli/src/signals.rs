@@ -28,8 +28,9 @@ pub fn on_stop(text: &'static str, stop: impl Fn() + Send + 'static) -> anyhow::
         if stopping.swap(true, Ordering::Relaxed) {
             std::process::exit(INTERRUPTED);
         }
-        stop();
+        // Said first: what has nothing to finish ends at once.
         aside(|| eprintln!("{text}"));
+        stop();
     })
     .context("listening for signals")
 }

@@ -70,8 +70,8 @@ impl Server {
     /// Listens on the address.
     ///
     /// # Errors
-    /// [`ServeError::NotPublic`] for an address beyond loopback without leave, [`ServeError::Bind`],
-    /// [`ServeError::Limit`], [`ServeError::Models`] without models.
+    /// [`ServeError::NotPublic`] for an address beyond loopback without leave,
+    /// [`ServeError::Bind`], [`ServeError::Limit`], [`ServeError::Models`] without models.
     pub fn bind(config: Config, models: Models) -> Result<Self, ServeError> {
         config.limits.check()?;
         if models.is_empty() {

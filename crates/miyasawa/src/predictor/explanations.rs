@@ -113,8 +113,8 @@ impl Predictor {
 
     /// The score `grad_y log p(y)` of the image at a noise level, at the image's own size, without
     /// what [`denoise`](Self::denoise) does for images from files: `y + sigma^2 score(y)` is the
-    /// plain `D(y)`. The image goes through the network as a whole, which takes about 3 KB of memory
-    /// for each pixel.
+    /// plain `D(y)`. The image goes through the network as a whole, which takes about 3 KB of
+    /// memory for each pixel.
     ///
     /// ```
     /// use miyasawa::prelude::*;

@@ -38,9 +38,9 @@ impl Predictor {
     /// For the best denoiser the covariance of the clean image is `sigma^2 dD/dy` (the formula of
     /// Tweedie to second order: Efron 2011, "Tweedie's formula and selection bias"). Its diagonal
     /// is the mean of `v * (dD/dy) v` over random signs `v` (Hutchinson 1990), here with
-    /// differences of denoised images, averaged over 7x7 pixels, and over 21x21 as far as the probes
-    /// do not tell the two means apart (plain parts). The result is in units of the
-    /// [-1, 1] range and has the image's size and channels. `None` as soon as the monitor stops it.
+    /// differences of denoised images, averaged over 7x7 pixels, and over 21x21 as far as the
+    /// probes do not tell the two means apart (plain parts). The result is in units of the [-1, 1]
+    /// range and has the image's size and channels. `None` as soon as the monitor stops it.
     ///
     /// ```
     /// use miyasawa::prelude::*;
