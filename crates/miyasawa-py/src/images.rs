@@ -142,8 +142,11 @@ impl Array {
     }
 }
 
+/// How many images came from each input, and how they go back.
+pub type Parts = Vec<(usize, Kind)>;
+
 /// The images of several inputs, with the number and the kind of each input.
-pub fn all(sources: &[Source]) -> Result<(Vec<Image>, Vec<(usize, Kind)>), ImageError> {
+pub fn all(sources: &[Source]) -> Result<(Vec<Image>, Parts), ImageError> {
     let (mut images, mut parts) = (Vec::new(), Vec::with_capacity(sources.len()));
     for source in sources {
         let (more, kind) = source.images()?;

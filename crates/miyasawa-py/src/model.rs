@@ -3,7 +3,7 @@
 use crate::{
     arrays,
     errors::{IntoPython as _, usage},
-    images::{self, Array, Input, Kind},
+    images::{self, Array, Input, Kind, Parts},
     messages, values, work,
 };
 use miyasawa::{
@@ -21,9 +21,6 @@ use std::{
     path::PathBuf,
     sync::{Arc, atomic::AtomicBool},
 };
-
-/// How many images came from each input, and how they go back.
-type Parts = Vec<(usize, Kind)>;
 
 /// Images between two looks at the flag that stops the work: a few batches of the library.
 const PIECE: usize = 64;
