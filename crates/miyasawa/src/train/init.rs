@@ -4,6 +4,7 @@
 use super::{
     config::{OptimizerConfig, is_part},
     error::TrainError,
+    widen::{is_wider, widen},
 };
 use crate::bundled::BundledModel;
 use crate::checkpoint::{Checkpoint, CheckpointError, ModelInfo};
@@ -35,7 +36,8 @@ pub(super) fn network_keys(network: &Architecture) -> toml::Table {
 
 /// `model`, which `info` describes, with the parameters of the checkpoint `init` wherever name and
 /// shape agree; others stay random and are named once. The head of a classifier is taken over only
-/// where the classes are the same.
+/// where the classes are the same. A joint model that is only wider starts as the same function
+/// ([`widen`]).
 pub(super) fn start_from<M: Module>(
     model: M,
     info: &ModelInfo,
@@ -45,14 +47,34 @@ pub(super) fn start_from<M: Module>(
     let (before, now) = (&checkpoint.info.data.classes, &info.data.classes);
     let head = info.network.class_head().filter(|_| before != now);
     let is_head = |name: &str| head.is_some_and(|head| name.starts_with(head));
+    let wider = match (&checkpoint.info.network, &info.network) {
+        (Architecture::GradResNet(before), Architecture::GradResNet(now)) => {
+            is_wider(before, now).then_some((before, now))
+        }
+        _ => None,
+    };
     let mut found = checkpoint.params;
     let mut values = params::collect(&model);
-    let (total, mut random) = (values.len(), Vec::new());
+    let (total, mut random, mut widened) = (values.len(), Vec::new(), 0);
     for (name, value) in &mut values {
-        match found.remove(name) {
-            Some(found) if found.shape() == value.shape() && !is_head(name) => *value = found,
-            _ => random.push(name.clone()),
+        let found = found.remove(name).filter(|_| !is_head(name));
+        if let Some(found) = found.as_ref().filter(|found| found.shape() == value.shape()) {
+            *value = found.clone();
+        } else if let Some(wide) = found
+            .zip(wider)
+            .and_then(|(found, (before, now))| widen(before, now, name, (&found, value)))
+        {
+            (*value, widened) = (wide, widened + 1);
+        } else {
+            random.push(name.clone());
         }
+    }
+    if let Some((before, now)) = wider.filter(|_| widened > 0) {
+        tracing::info!(
+            "init {init}: width {} grows to {}, the function stays",
+            before.width,
+            now.width
+        );
     }
     if random.len() == total {
         return Err(TrainError::NothingToStartFrom(init.to_owned()));

@@ -57,6 +57,7 @@ pub mod state;
 mod tensorboard;
 #[cfg(test)]
 mod tests;
+mod widen;
 
 pub use builder::{CustomTrainerBuilder, TrainerBuilder};
 pub use config::{Dtype, TrainConfig};

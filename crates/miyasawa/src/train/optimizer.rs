@@ -28,6 +28,15 @@ pub fn learning_rate(lr: f64, schedule: &ScheduleConfig, step: u64, total: u64) 
     lr * (schedule.final_lr + (1.0 - schedule.final_lr) * left)
 }
 
+/// A convolution's weight, flattened, whose filters are no longer than `max_norm`.
+fn shortened(p: Tensor<1>, shape: &[usize], max_norm: f64) -> Tensor<1> {
+    let filters = p.reshape([shape[0], shape[1..].iter().product()]);
+    let norms = filters.clone().powi_scalar(2).sum_dim(1).sqrt();
+    // A filter of zeros is divided by the limit.
+    let factors = norms.clamp_min(max_norm).recip() * max_norm;
+    (filters * factors).reshape([-1])
+}
+
 /// The optimiser's state.
 #[derive(Clone, Debug)]
 pub struct Optimizer {
@@ -141,6 +150,9 @@ impl Optimizer {
             let average =
                 (config.ema > 0.0).then(|| self.average.remove(name).unwrap_or_else(copy));
             let averages = average.is_some();
+            // The average follows the shortened filters.
+            let shortens = config.max_norm > 0.0 && shape.len() == 4;
+            let (average, kept) = if shortens { (None, average) } else { (average, None) };
             let rule = match config.name {
                 OptimizerName::Muon if shape.len() < 4 => OptimizerName::AdamW,
                 name => name,
@@ -175,6 +187,9 @@ impl Optimizer {
                     (p, first, average)
                 }
             };
+            let p = if shortens { shortened(p, shape, config.max_norm) } else { p };
+            let moved = kept.map(|kept| kept.clone() + (p.clone() - kept) * (1.0 - decay));
+            let average = moved.unwrap_or(average);
             self.first.insert(name.to_owned(), first);
             if averages {
                 self.average.insert(name.to_owned(), average);

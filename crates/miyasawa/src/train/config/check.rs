@@ -228,6 +228,7 @@ impl OptimizerConfig {
         }
         check_positive("optimizer.epsilon", self.epsilon)?;
         check(self.clip_norm >= 0.0, "optimizer.clip_norm", self.clip_norm, "0 or more")?;
+        check_not_negative("optimizer.max_norm", self.max_norm)?;
         let names = "names of parameters or their beginnings";
         let named = self.freeze.iter().all(|prefix| !prefix.is_empty());
         check(named, "optimizer.freeze", &self.freeze, names)?;

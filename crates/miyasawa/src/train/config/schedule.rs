@@ -40,6 +40,12 @@ pub struct OptimizerConfig {
     pub nesterov: bool,
     /// Largest norm of the gradient over all parameters; 0 for no limit.
     pub clip_norm: f64,
+    /// Largest Euclidean norm of a filter (the weights of an output channel of a convolution); 0 for
+    /// no limit. After every step longer ones are shortened (Srivastava et al. 2014, "Dropout",
+    /// section 5.1). Filters start at a norm of about 0.58. Without normalisation of the
+    /// activations nothing else bounds what a deep network makes of its input.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub max_norm: f64,
     /// Decay of the exponential moving average of the parameters that is evaluated and kept; 0 for
     /// none.
     pub ema: f64,
@@ -68,6 +74,10 @@ impl OptimizerConfig {
     }
 }
 
+fn is_zero(number: &f64) -> bool {
+    *number == 0.0
+}
+
 /// Whether a parameter is `prefix` or a part of it: `stages.1` is no beginning of `stages.10`.
 pub(in crate::train) fn is_part(name: &str, prefix: &str) -> bool {
     let rest = name.strip_prefix(prefix.trim_end_matches('.'));
@@ -86,6 +96,7 @@ impl Default for OptimizerConfig {
             momentum: 0.9,
             nesterov: false,
             clip_norm: 1.0,
+            max_norm: 0.0,
             ema: 0.999,
             freeze: Vec::new(),
             lr_factors: BTreeMap::new(),
