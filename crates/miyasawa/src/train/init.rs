@@ -4,7 +4,7 @@
 use super::{
     config::{OptimizerConfig, is_part},
     error::TrainError,
-    widen::{is_wider, widen},
+    growth::{grown, grows},
 };
 use crate::bundled::BundledModel;
 use crate::checkpoint::{Checkpoint, CheckpointError, ModelInfo};
@@ -36,8 +36,8 @@ pub(super) fn network_keys(network: &Architecture) -> toml::Table {
 
 /// `model`, which `info` describes, with the parameters of the checkpoint `init` wherever name and
 /// shape agree; others stay random and are named once. The head of a classifier is taken over only
-/// where the classes are the same. A joint model that is only wider starts as the same function
-/// ([`widen`]).
+/// where the classes are the same. A joint model that is only wider or has further stages starts as
+/// the same function ([`growth`](super::growth)).
 pub(super) fn start_from<M: Module>(
     model: M,
     info: &ModelInfo,
@@ -47,34 +47,29 @@ pub(super) fn start_from<M: Module>(
     let (before, now) = (&checkpoint.info.data.classes, &info.data.classes);
     let head = info.network.class_head().filter(|_| before != now);
     let is_head = |name: &str| head.is_some_and(|head| name.starts_with(head));
-    let wider = match (&checkpoint.info.network, &info.network) {
+    let growth = match (&checkpoint.info.network, &info.network) {
         (Architecture::GradResNet(before), Architecture::GradResNet(now)) => {
-            is_wider(before, now).then_some((before, now))
+            grows(before, now).then_some((before, now))
         }
         _ => None,
     };
     let mut found = checkpoint.params;
     let mut values = params::collect(&model);
-    let (total, mut random, mut widened) = (values.len(), Vec::new(), 0);
+    let (total, mut random) = (values.len(), Vec::new());
     for (name, value) in &mut values {
-        let found = found.remove(name).filter(|_| !is_head(name));
-        if let Some(found) = found.as_ref().filter(|found| found.shape() == value.shape()) {
-            *value = found.clone();
-        } else if let Some(wide) = found
-            .zip(wider)
-            .and_then(|(found, (before, now))| widen(before, now, name, (&found, value)))
-        {
-            (*value, widened) = (wide, widened + 1);
-        } else {
-            random.push(name.clone());
+        match (found.remove(name).filter(|_| !is_head(name)), growth) {
+            (Some(found), _) if found.shape() == value.shape() => *value = found,
+            (Some(found), Some((before, now))) => match grown(before, now, name, (&found, value)) {
+                Some(grown) => *value = grown,
+                None => random.push(name.clone()),
+            },
+            // Of a stage that is new, or a head of other classes.
+            (None, Some(_)) if !is_head(name) => {}
+            _ => random.push(name.clone()),
         }
     }
-    if let Some((before, now)) = wider.filter(|_| widened > 0) {
-        tracing::info!(
-            "init {init}: width {} grows to {}, the function stays",
-            before.width,
-            now.width
-        );
+    if growth.is_some() {
+        tracing::info!("init {init}: a larger network, which starts as the same function");
     }
     if random.len() == total {
         return Err(TrainError::NothingToStartFrom(init.to_owned()));

@@ -38,6 +38,7 @@ pub mod cost;
 mod divergence;
 mod error;
 mod files;
+mod growth;
 mod init;
 pub mod jem;
 pub mod joint;
@@ -57,7 +58,6 @@ pub mod state;
 mod tensorboard;
 #[cfg(test)]
 mod tests;
-mod widen;
 
 pub use builder::{CustomTrainerBuilder, TrainerBuilder};
 pub use config::{Dtype, TrainConfig};

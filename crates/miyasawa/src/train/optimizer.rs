@@ -208,7 +208,7 @@ impl Optimizer {
 mod tests {
     use super::*;
     use crate::Device;
-    use crate::nn::Linear;
+    use crate::nn::{Conv2d, Linear};
     use rand::SeedableRng;
 
     #[test]
@@ -274,6 +274,39 @@ mod tests {
                     "{name:?} nesterov {nesterov}: {found:?}, {expected:?}"
                 );
             }
+        }
+    }
+
+    /// Filters longer than the limit are shortened to it, others stay, and the average follows.
+    #[test]
+    fn filters_are_no_longer_than_the_limit() {
+        for name in [OptimizerName::AdamW, OptimizerName::Sgd, OptimizerName::Muon] {
+            let config = OptimizerConfig {
+                name,
+                weight_decay: 0.0,
+                max_norm: 0.5,
+                ema: 0.9,
+                ..OptimizerConfig::default()
+            };
+            let device = Device::flex().autodiff();
+            let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(0);
+            let layer = Conv2d::new([1, 2], 1, 1, &device, &mut rng);
+            let weight = TensorData::new(vec![2.0f32, 0.1], [2, 1, 1, 1]);
+            let mut layer =
+                params::assign(layer, [("weight".to_owned(), weight)].into_iter().collect())
+                    .unwrap();
+            let mut optimizer = Optimizer::new(config);
+            let g = Tensor::<1>::from_data(TensorData::from([-1.0f32, -1.0]), &Device::flex());
+            let mut grads: FlatMap = [("weight".to_owned(), g)].into_iter().collect();
+            layer = optimizer.step(layer, &mut grads, 1.0, 1e-3);
+            let found = layer.weight.val().into_data().try_to_vec::<f32>().unwrap();
+            assert!((found[0] - 0.5).abs() < 1e-6, "{name:?}: {found:?}");
+            assert!(found[1] > 0.1 && found[1] < 0.11, "{name:?}: {found:?}");
+            let average = optimizer.averaged(layer).weight.val().into_data();
+            let average = average.try_to_vec::<f32>().unwrap();
+            // The decay of the first step is 2/11.
+            let expected = 0.5 + 1.5 * 2.0 / 11.0;
+            assert!((f64::from(average[0]) - expected).abs() < 1e-6, "{name:?}: {average:?}");
         }
     }
 }

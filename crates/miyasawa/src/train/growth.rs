@@ -1,5 +1,5 @@
-//! Growth of a trained network to more channels (Chen et al. 2016, "Net2Net"): the wider network
-//! starts as the same function. New channels have random filters, and nothing reads them yet.
+//! Growth of a trained network to more channels or stages (Chen et al. 2016, "Net2Net"): the larger
+//! network starts as the same function. What is new starts at random, and nothing reads it yet.
 
 use crate::model::GradResNetConfig;
 use burn::tensor::TensorData;
@@ -8,22 +8,26 @@ use burn::tensor::TensorData;
 type Runs = Vec<[usize; 2]>;
 
 /// Whether a network of the configuration `now` can start as that of `before`: the same but for
-/// its width, which is larger.
-pub(super) fn is_wider(before: &GradResNetConfig, now: &GradResNetConfig) -> bool {
+/// a larger width or further stages.
+pub(super) fn grows(before: &GradResNetConfig, now: &GradResNetConfig) -> bool {
     let alike = GradResNetConfig {
         classes: now.classes,
         width: now.width,
+        blocks: now.blocks.clone(),
         operands: now.operands,
         zero_energy_head: now.zero_energy_head,
         ..before.clone()
     };
-    before.width < now.width && alike == *now
+    alike == *now
+        && now.blocks.starts_with(&before.blocks)
+        && before.width <= now.width
+        && [before.width, before.blocks.len()] != [now.width, now.blocks.len()]
 }
 
-/// The random parameter `name` of the wider network with the values of the narrower one: a weight
+/// The random parameter `name` of the larger network with the values of the smaller one: a weight
 /// between channels of before is that of before, one from a new channel to one of before is 0, and
 /// what leads to new channels stays random. Nothing if the shapes are not those of such networks.
-pub(super) fn widen(
+pub(super) fn grown(
     before: &GradResNetConfig,
     now: &GradResNetConfig,
     name: &str,
@@ -71,7 +75,8 @@ fn runs(
 ) -> Runs {
     let is_head = name.starts_with("class_head.") || name.starts_with("energy_head.");
     if is_head && axis == 1 {
-        return (0..now.blocks.len()).map(|k| [before.width << k, now.width << k]).collect();
+        let of = |k| if k < before.blocks.len() { before.width << k } else { 0 };
+        return (0..now.blocks.len()).map(|k| [of(k), now.width << k]).collect();
     }
     if name.contains(".modulation.") && axis == 0 {
         return vec![[old / 2, new / 2]; 2];
@@ -98,11 +103,18 @@ mod tests {
     use crate::model::{JointModel, Norm, params};
     use burn::tensor::{Device, Tensor};
 
-    /// A wider network answers as the narrower one, and its new channels have gradients to grow by.
+    /// A larger network answers as the smaller one.
     #[test]
-    fn a_wider_network_starts_as_the_same_function() {
+    fn a_larger_network_starts_as_the_same_function() {
         let device = Device::flex();
-        for (norm, blind) in [(Norm::None, false), (Norm::Group, false), (Norm::None, true)] {
+        let cases = [
+            (Norm::None, false, 16, vec![1, 2, 1]),
+            (Norm::Group, false, 16, vec![1, 2, 1]),
+            (Norm::None, true, 16, vec![1, 2, 1]),
+            (Norm::None, false, 8, vec![1, 2, 1, 2]),
+            (Norm::None, false, 16, vec![1, 2, 1, 1, 1]),
+        ];
+        for (norm, blind, width, blocks) in cases {
             let before = GradResNetConfig {
                 width: 8,
                 blocks: vec![1, 2, 1],
@@ -111,17 +123,20 @@ mod tests {
                 blind,
                 ..GradResNetConfig::new(3, 4)
             };
-            let now = GradResNetConfig { width: 16, zero_energy_head: true, ..before.clone() };
-            assert!(is_wider(&before, &now) && !is_wider(&now, &before));
+            let now = GradResNetConfig { width, blocks, zero_energy_head: true, ..before.clone() };
+            assert!(grows(&before, &now) && !grows(&now, &before));
             let narrow = before.init(&device, 3);
             let old = params::collect(&narrow);
-            let grown = params::collect(&now.init(&device, 5)).into_iter().map(|(name, random)| {
-                let value = widen(&before, &now, &name, (&old[&name], &random));
-                (name, value.expect("shapes of such networks"))
-            });
-            let wide = now.with_params(grown.collect(), &device).unwrap();
-            let values = (0..2 * 3 * 12 * 8).map(|i| ((i * 37) % 100) as f32 / 50.0 - 1.0);
-            let y = TensorData::new(values.collect::<Vec<f32>>(), [2, 3, 12, 8]);
+            let mut values = params::collect(&now.init(&device, 5));
+            for (name, value) in &mut values {
+                if let Some(old) = old.get(name) {
+                    let found = grown(&before, &now, name, (old, value));
+                    *value = found.expect("shapes of such networks");
+                }
+            }
+            let wide = now.with_params(values, &device).unwrap();
+            let y = (0..2 * 3 * 12 * 8).map(|i| ((i * 37) % 100) as f32 / 50.0 - 1.0);
+            let y = TensorData::new(y.collect::<Vec<f32>>(), [2, 3, 12, 8]);
             let y = Tensor::<4>::from_data(y, &device);
             let sigma = Tensor::<1>::from_floats([0.1, 0.5], &device);
             let [narrow, wide] = [narrow, wide].map(|net| {
@@ -134,7 +149,7 @@ mod tests {
                 let largest = narrow.iter().fold(0.0f32, |m, v| m.max(v.abs()));
                 assert!(largest > 0.0);
                 for (a, b) in narrow.iter().zip(wide) {
-                    assert!((a - b).abs() < 1e-4 * largest, "{norm:?}: {a} {b}");
+                    assert!((a - b).abs() < 1e-4 * largest, "{norm:?} {width}: {a} {b}");
                 }
             }
         }
@@ -147,10 +162,11 @@ mod tests {
             before.clone(),
             GradResNetConfig { width: 16, blind: true, ..before.clone() },
             GradResNetConfig { width: 16, blocks: vec![2, 2], ..before.clone() },
+            GradResNetConfig { blocks: vec![2, 2, 2, 3], ..before.clone() },
             GradResNetConfig { width: 16, channels: 1, ..before.clone() },
             GradResNetConfig { width: 16, norm: Norm::None, ..before.clone() },
         ] {
-            assert!(!is_wider(&before, &now), "{now:?}");
+            assert!(!grows(&before, &now), "{now:?}");
         }
         assert!(sources(&vec![[4, 8]], [5, 8]).is_none());
         assert!(sources(&vec![[8, 4]], [8, 4]).is_none());
