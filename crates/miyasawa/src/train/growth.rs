@@ -43,7 +43,7 @@ pub(super) fn grown(
             sources(&runs(before, now, name, (axis, sizes)), sizes)
         })
         .collect::<Option<_>>()?;
-    let (old, mut values) = (old.to_vec::<f32>().ok()?, random.to_vec::<f32>().ok()?);
+    let (old, mut values) = (old.try_to_vec::<f32>().ok()?, random.try_to_vec::<f32>().ok()?);
     let mut index = vec![0; shape.len()];
     for value in &mut values {
         let place = index.iter().zip(&sources).map(|(i, sources)| sources[*i]);
@@ -143,7 +143,7 @@ mod tests {
                 let model = JointModel::new(net, 0.5);
                 let at = model.at(&y, &sigma);
                 let of = [at.logits().to_data(), at.energy().to_data(), at.score().to_data()];
-                of.map(|data| data.to_vec::<f32>().unwrap())
+                of.map(|data| data.try_to_vec::<f32>().unwrap())
             });
             for (narrow, wide) in narrow.iter().zip(&wide) {
                 let largest = narrow.iter().fold(0.0f32, |m, v| m.max(v.abs()));
