@@ -12,7 +12,7 @@ mod help;
 mod pages;
 
 use common::{command, fails, ok};
-use miyasawa::train::TrainConfig;
+use miyasawa::train::{TrainConfig, config::LogConfig};
 use pages::{Block, Page};
 use serde_json::Value;
 use std::{
@@ -104,7 +104,9 @@ fn the_settings_page_is_the_configuration_of_the_program() {
         let list = line.split_once("expected ").expect("a list of the keys").1;
         list.split('`').skip(1).step_by(2).map(|key| format!("{section}{key}")).collect()
     };
-    let defaults = serde_json::to_value(TrainConfig::default()).expect("a document");
+    let mut defaults = serde_json::to_value(TrainConfig::default()).expect("a document");
+    // Written only where it differs from the default.
+    defaults["log"] = serde_json::to_value(LogConfig::default()).expect("a document");
     let mut expected = BTreeMap::new();
     for key in known("") {
         match &defaults[&key] {

@@ -10,3 +10,11 @@ pub struct LogConfig {
     /// `events.out.tfevents.0.miyasawa`.
     pub tensorboard: bool,
 }
+
+impl LogConfig {
+    /// Whether nothing more is written: the configuration of a run then does not name the section,
+    /// and is the one that it was before the section was there.
+    pub(super) fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}

@@ -74,6 +74,7 @@ pub struct TrainConfig {
     /// When the run is taken to diverge, and what then.
     pub divergence: DivergenceConfig,
     /// What is written besides `metrics.jsonl`.
+    #[serde(skip_serializing_if = "LogConfig::is_default")]
     pub log: LogConfig,
 }
 
@@ -89,9 +90,9 @@ fn steps_or_epochs(table: &mut toml::Table, file: &toml::Table, origin: &str, se
     };
     let (Some(epochs), Some(steps)) = (of(table, "epochs"), of(table, "steps")) else { return };
     let [epochs_by_hand, steps_by_hand] = ["epochs", "steps"].map(by_hand);
-    // A configuration that the program wrote holds every section; [log] is newer than the others.
+    // A configuration that the program wrote holds every section.
     let whole = toml::Table::try_from(TrainConfig::default()).unwrap_or_default();
-    let is_whole = whole.keys().all(|key| key == "log" || file.contains_key(key));
+    let is_whole = whole.keys().all(|key| file.contains_key(key));
     if epochs_by_hand && !steps_by_hand {
         tracing::warn!(
             "schedule.epochs = {epochs} takes the place of schedule.steps = {steps} of {origin}"

@@ -29,10 +29,15 @@ fn settings_reach_their_keys_with_their_types() {
 
 #[test]
 fn a_written_configuration_reads_back_as_it_was() {
-    let config =
-        load(&["noise.share_at_min=0.25", "augment.flip=true", "schedule.epochs=3.5"]).unwrap();
-    let table: toml::Table = config.to_toml().unwrap().parse().unwrap();
-    assert_eq!(table.try_into::<TrainConfig>().unwrap(), config);
+    let settings = ["noise.share_at_min=0.25", "augment.flip=true", "schedule.epochs=3.5"];
+    for log in [false, true] {
+        let logged = format!("log.tensorboard={log}");
+        let config = load(&[&settings[..], &[&logged]].concat()).unwrap();
+        let table: toml::Table = config.to_toml().unwrap().parse().unwrap();
+        // A section that was added later: runs without it are described as they always were.
+        assert_eq!(table.contains_key("log"), log);
+        assert_eq!(table.try_into::<TrainConfig>().unwrap(), config);
+    }
 }
 
 #[test]
