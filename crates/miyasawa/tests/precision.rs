@@ -2,7 +2,7 @@
 
 use burn::tensor::{Device, TensorData};
 use miyasawa::{
-    checkpoint::{Checkpoint, DataInfo, ModelInfo, Precision, TrainingInfo},
+    checkpoint::{Checkpoint, ModelInfo, Precision},
     model::{Architecture, GradResNetConfig, params},
 };
 use proptest::prelude::*;
@@ -11,14 +11,7 @@ use std::path::Path;
 fn checkpoint(seed: u64) -> Checkpoint {
     let network = GradResNetConfig { width: 4, blocks: vec![1], ..GradResNetConfig::new(1, 2) };
     let params = params::collect(&network.init(&Device::flex(), seed));
-    let classes = vec!["a".to_owned(), "b".to_owned()];
-    let data = serde_json::json!({
-        "name": "x", "channels": 1, "height": 4, "width": 4, "classes": classes,
-        "mean": 0.0, "std": 0.5,
-    });
-    let data: DataInfo = serde_json::from_value(data).unwrap();
-    let network = Architecture::GradResNet(network);
-    let info = ModelInfo { network, data, sigma: [0.02, 1.0], training: TrainingInfo::default() };
+    let info = ModelInfo::new(Architecture::GradResNet(network), [4, 4]);
     Checkpoint { info, params }
 }
 

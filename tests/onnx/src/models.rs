@@ -2,8 +2,7 @@
 
 use anyhow::{Context, Result};
 use miyasawa::bundled::BundledModel;
-use miyasawa::checkpoint::{Checkpoint, DataInfo, ModelInfo, TrainingInfo, tensor_data};
-use miyasawa::image::ResizeMode;
+use miyasawa::checkpoint::{Checkpoint, ModelInfo, tensor_data};
 use miyasawa::model::{Architecture, GradResNetConfig, Model, Norm, params};
 use miyasawa::onnx::{Dtype, Task};
 use miyasawa::{Device, burn::module::Module};
@@ -57,25 +56,8 @@ fn bundled(model: BundledModel, tasks: &[Task]) -> Result<Case> {
     Ok(Case { name: model.name().to_owned(), checkpoint, exports, sizes })
 }
 
-fn info(network: Architecture, std: f64) -> ModelInfo {
-    let classes = network.classes().unwrap_or(1);
-    ModelInfo {
-        data: DataInfo {
-            name: "none".to_owned(),
-            channels: network.channels(),
-            height: 32,
-            width: 32,
-            classes: (0..classes).map(|class| class.to_string()).collect(),
-            mean: 0.0,
-            std,
-            fit: ResizeMode::default(),
-            crop_share: 1.0,
-            held_out_of: None,
-        },
-        network,
-        sigma: [0.02, 2.0],
-        training: TrainingInfo::default(),
-    }
+fn info(network: Architecture) -> ModelInfo {
+    ModelInfo { sigma: [0.02, 2.0], ..ModelInfo::new(network, [32, 32]) }
 }
 
 /// A network with random parameters, also where training begins with zeros and ones.
@@ -92,7 +74,7 @@ fn random(name: &str, config: GradResNetConfig) -> Result<Case> {
         let noise = value.random_like(miyasawa::burn::tensor::Distribution::Normal(0.0, 0.05));
         value + noise
     });
-    let checkpoint = Checkpoint { info: info(network, 0.5), params: params::collect(&net) };
+    let checkpoint = Checkpoint { info: info(network), params: params::collect(&net) };
     anyhow::ensure!(net.num_params() > 1000, "{name} has hardly any parameters");
     let tasks = [Task::Classify, Task::Denoise, Task::Joint];
     let exports = tasks.map(|task| (task, Dtype::F32)).to_vec();
@@ -113,7 +95,8 @@ fn reference(name: &str, path: &Path) -> Result<Case> {
             params.insert(param.to_owned(), data.convert::<f32>());
         }
     }
-    let info = info(network, metadata["sigma_data"].parse()?);
+    let mut info = info(network);
+    info.data.std = metadata["sigma_data"].parse()?;
     let task = Task::of(&info);
     let checkpoint = Checkpoint { info, params };
     let (exports, sizes) = (vec![(task, Dtype::F32)], SMALL.to_vec());

@@ -69,6 +69,37 @@ pub struct ModelInfo {
 }
 
 impl ModelInfo {
+    /// The description of a network whose parameters are random or come from another program:
+    /// images of `[height, width]`, classes called `class 0` and so on, data with the mean 0 and the
+    /// standard deviation 0.5, noise levels from 0.02 to 1, no training. What is known otherwise is
+    /// set in the fields.
+    ///
+    /// ```
+    /// use miyasawa::checkpoint::ModelInfo;
+    /// use miyasawa::model::{Architecture, GradResNetConfig};
+    ///
+    /// let network = Architecture::GradResNet(GradResNetConfig::new(3, 10));
+    /// let info = ModelInfo { sigma: [0.05, 0.5], ..ModelInfo::new(network, [32, 32]) };
+    /// assert_eq!((info.data.channels, info.data.classes.len()), (3, 10));
+    /// assert!(info.validate().is_ok() && info.classifies());
+    /// ```
+    pub fn new(network: Architecture, [height, width]: [usize; 2]) -> Self {
+        let classes = network.classes().unwrap_or(1);
+        let data = DataInfo {
+            name: "none".to_owned(),
+            channels: network.channels(),
+            height,
+            width,
+            classes: (0..classes).map(|class| format!("class {class}")).collect(),
+            mean: 0.0,
+            std: 0.5,
+            fit: ResizeMode::default(),
+            crop_share: CROP_SHARE,
+            held_out_of: None,
+        };
+        Self { network, data, sigma: [0.02, 1.0], training: TrainingInfo::default() }
+    }
+
     /// Whether it was trained to classify.
     pub fn classifies(&self) -> bool {
         self.network.classes().is_some_and(|classes| classes > 1) && self.learned(0)

@@ -3,8 +3,6 @@
 
 use super::proto::{DataType, ModelProto, NodeProto};
 use super::*;
-use crate::checkpoint::{DataInfo, TrainingInfo};
-use crate::image::ResizeMode;
 use crate::model::{
     Architecture, CustomNetwork, DnCnnConfig, GradResNetConfig, Norm, ResNetConfig, UNetConfig,
     params,
@@ -51,24 +49,7 @@ const OPERATORS: [&str; 33] = [
 ];
 
 fn info(network: Architecture) -> ModelInfo {
-    let classes = network.classes().unwrap_or(1);
-    ModelInfo {
-        data: DataInfo {
-            name: "none".to_owned(),
-            channels: network.channels(),
-            height: 12,
-            width: 16,
-            classes: (0..classes).map(|class| format!("class {class}")).collect(),
-            mean: 0.0,
-            std: 0.5,
-            fit: ResizeMode::default(),
-            crop_share: 1.0,
-            held_out_of: None,
-        },
-        network,
-        sigma: [0.02, 2.0],
-        training: TrainingInfo::default(),
-    }
+    ModelInfo { sigma: [0.02, 2.0], ..ModelInfo::new(network, [12, 16]) }
 }
 
 fn checkpoint(network: Architecture) -> Checkpoint {

@@ -1,7 +1,7 @@
 use super::*;
 use crate::atomic::write_atomic;
 use crate::bundled::BundledModel;
-use crate::checkpoint::{DataInfo, TrainingInfo};
+use crate::checkpoint::TrainingInfo;
 use crate::model::{Architecture, GradResNetConfig, ResNetConfig};
 use std::io::Write as _;
 
@@ -23,18 +23,8 @@ fn untrained(kind: &str, classes: usize, weights: [f64; 2]) -> Predictor {
         }),
     };
     let model = network.init(&Device::flex(), 0, 0.5);
-    let data = DataInfo {
-        name: "none".into(),
-        channels: 3,
-        height: 8,
-        width: 8,
-        classes: (0..classes).map(|class| format!("class {class}")).collect(),
-        mean: 0.0,
-        std: 0.5,
-        ..BundledModel::Cifar10.checkpoint().unwrap().0.info.data
-    };
     let training = TrainingInfo { loss_weights: weights, ..TrainingInfo::default() };
-    let info = ModelInfo { network, data, sigma: [0.02, 1.0], training };
+    let info = ModelInfo { training, ..ModelInfo::new(network, [8, 8]) };
     let checkpoint = Checkpoint { info, params: crate::model::params::collect(&model) };
     Predictor::builder().from_checkpoint(checkpoint, "untrained").unwrap()
 }
