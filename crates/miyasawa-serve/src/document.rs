@@ -7,9 +7,10 @@ use serde::Serialize;
 /// What messages call the image of a request.
 pub(crate) const NAME: &str = "image";
 
-/// A response that is a JSON document.
+/// A response that is a JSON document, with the digits of the command line's: a float32 as the
+/// float64 that it is.
 pub(crate) fn document(value: &impl Serialize) -> Response {
-    match serde_json::to_vec(value) {
+    match serde_json::to_value(value).and_then(|value| serde_json::to_vec(&value)) {
         Ok(bytes) => ([(header::CONTENT_TYPE, "application/json")], bytes).into_response(),
         // Types of this crate, with text as keys: it does not happen.
         Err(error) => {
