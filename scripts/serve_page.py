@@ -146,10 +146,13 @@ def the_page_works(browser, server):
         broken.write_bytes(content)
         page.set_input_files("#file", broken)
         expect(page.locator("#error")).to_contain_text(words, timeout=PATIENCE)
+        expect(page.locator("#work")).to_be_hidden()
         broken.unlink()
         shot(page, "error")
     page.set_input_files("#file", FROG)
     wait_for_all(page, "frog")
+    # Another image begins without the noise that was added to the one before.
+    expect(page.locator("#add-text")).to_have_text("none")
     assert not faults, faults
     context.close()
 
