@@ -77,22 +77,26 @@ impl Source {
     ///
     /// # Errors
     /// If the shape is not that of images, or the file cannot be read.
-    pub fn images(&self) -> Result<(Vec<Image>, Kind), ImageError> {
+    pub fn images(self) -> Result<(Vec<Image>, Kind), ImageError> {
         Ok(match self {
-            Self::Bytes(values, shape) => (each(values, *shape, Image::from_bytes)?, Kind::Bytes),
+            Self::Bytes(values, shape) => (each(&values, shape, Image::from_bytes)?, Kind::Bytes),
             Self::Words(values, shape) => {
                 let image = |shape, values: &[u16]| {
                     let values = values.iter().copied().map(normalise_16).collect();
                     Ok(Image::new(shape, values)?.with_depth(Depth::Sixteen))
                 };
-                (each(values, *shape, image)?, Kind::Words)
+                (each(&values, shape, image)?, Kind::Words)
+            }
+            // A large image is not copied once more.
+            Self::Floats(values, [1, channels, height, width]) => {
+                (vec![Image::new((channels, height, width), values)?], Kind::Floats)
             }
             Self::Floats(values, shape) => {
                 let image = |shape, values: &[f32]| Image::new(shape, values.to_vec());
-                (each(values, *shape, image)?, Kind::Floats)
+                (each(&values, shape, image)?, Kind::Floats)
             }
             Self::File(path) => {
-                let image = ImageFile::open(path)?.page(0)?.into_opaque();
+                let image = ImageFile::open(&path)?.page(0)?.into_opaque();
                 let eight = image.depth() == Depth::Eight;
                 (vec![image], if eight { Kind::Bytes } else { Kind::Words })
             }
@@ -122,7 +126,12 @@ fn each<T>(
 pub fn array(images: Vec<Image>, kind: Kind) -> Array {
     let (channels, height, width) = images.first().map_or((0, 0, 0), Image::shape);
     let shape = [images.len(), channels, height, width];
-    let values = images.into_iter().flat_map(Image::into_values);
+    let mut images = images.into_iter();
+    if let (Kind::Floats, 1) = (kind, images.len()) {
+        let values = images.next().map(Image::into_values).unwrap_or_default();
+        return Array { values: Values::Floats(values), shape };
+    }
+    let values = images.flat_map(Image::into_values);
     let values = match kind {
         Kind::Bytes => Values::Bytes(values.map(denormalise).collect()),
         Kind::Words => Values::Words(values.map(denormalise_16).collect()),
@@ -146,7 +155,7 @@ impl Array {
 pub type Parts = Vec<(usize, Kind)>;
 
 /// The images of several inputs, with the number and the kind of each input.
-pub fn all(sources: &[Source]) -> Result<(Vec<Image>, Parts), ImageError> {
+pub fn all(sources: Vec<Source>) -> Result<(Vec<Image>, Parts), ImageError> {
     let (mut images, mut parts) = (Vec::new(), Vec::with_capacity(sources.len()));
     for source in sources {
         let (more, kind) = source.images()?;

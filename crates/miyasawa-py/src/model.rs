@@ -66,7 +66,7 @@ impl Model {
     ) -> PyResult<T> {
         let sources = images::sources(py, inputs)?;
         let work = |caller: work::Caller| {
-            let (images, parts) = images::all(&sources)?;
+            let (images, parts) = images::all(sources)?;
             work(images, parts, &caller.stop)
         };
         work::beside(py, work)?.map_err(|error| error.into_python())
@@ -99,6 +99,7 @@ impl Model {
         bf16: bool,
     ) -> PyResult<Self> {
         messages::collect();
+        work::has_threads()?;
         let device =
             device.parse().map_err(|e: miyasawa::device::DeviceError| usage(e.to_string()))?;
         let mut builder = Predictor::builder().device(device);

@@ -1,19 +1,27 @@
 //! Long work beside the interpreter, which stays responsive.
 
-use crate::messages;
+use crate::{
+    errors::{exception, usage},
+    messages,
+};
 use pyo3::prelude::*;
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
         mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel},
     },
-    thread,
     time::Duration,
 };
 
 /// How often signals are looked at.
 const POLL: Duration = Duration::from_millis(50);
+
+/// How long a thread of the pool waits for a call's end before it looks for other work.
+const TURN: Duration = Duration::from_millis(1);
+
+/// The process that began to work, whose pool has threads.
+static PROCESS: AtomicU32 = AtomicU32::new(0);
 
 /// Something to do in the interpreter, and who waits for its end.
 type Call = (Box<dyn FnOnce(Python<'_>) -> PyResult<()> + Send>, SyncSender<()>);
@@ -31,34 +39,56 @@ impl Caller {
     /// stops the work.
     pub fn call(&self, call: impl FnOnce(Python<'_>) -> PyResult<()> + Send + 'static) {
         let (done, wait) = sync_channel(1);
-        if self.calls.send((Box::new(call), done)).is_ok() {
-            // An error says that the other side is done with it, too.
-            let _ = wait.recv();
+        if self.calls.send((Box::new(call), done)).is_err() {
+            return;
+        }
+        // The call may ask for work itself, and this thread may be the only one of the pool. An
+        // answer that does not come because the other side is gone is an answer, too.
+        while let Err(RecvTimeoutError::Timeout) = wait.recv_timeout(TURN) {
+            rayon::yield_now();
         }
     }
 }
 
-/// Does some work on a thread of its own without holding the interpreter's lock. Meanwhile signals
-/// are handled: where a handler raises (Ctrl-C), the flag that the work is handed is set, and the
-/// exception is raised once the work has ended.
+/// That there are threads to work with.
+///
+/// # Errors
+/// In a process that was forked from one that worked: it has none of its threads, and would wait for
+/// them for ever.
+pub fn has_threads() -> PyResult<()> {
+    let this = std::process::id();
+    let first = PROCESS.compare_exchange(0, this, Ordering::Relaxed, Ordering::Relaxed);
+    match first {
+        Err(other) if other != this => Err(usage(
+            "a process that was forked has no threads to work with, expected one that \
+             multiprocessing started by 'spawn' or 'forkserver'",
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Does some work on a thread of the pool, inside of which a kernel's caller takes part in its work,
+/// without holding the interpreter's lock. Meanwhile signals are handled here: where a handler
+/// raises (Ctrl-C), the flag that the work is handed is set, and the exception is raised once the
+/// work has ended. A panic of the work goes on here, and PyO3 makes an exception of it.
 pub fn beside<T: Send>(py: Python<'_>, work: impl FnOnce(Caller) -> T + Send) -> PyResult<T> {
+    has_threads()?;
     let (sender, calls) = channel();
     let stop = Arc::new(AtomicBool::new(false));
     let caller = Caller { stop: stop.clone(), calls: sender };
     let (found, raised) = py.detach(|| {
-        thread::scope(|scope| {
-            // Inside the pool a kernel's caller takes part in its work.
-            let worker = scope.spawn(|| rayon::scope(|_| work(caller)));
-            let raised = attend(calls, &stop);
-            (worker.join(), raised)
-        })
+        let mut found = None;
+        let raised = rayon::in_place_scope(|scope| {
+            scope.spawn(|_| found = Some(work(caller)));
+            attend(calls, &stop)
+        });
+        (found, raised)
     });
-    let found = match found {
-        Ok(found) => found,
-        // A panic, which PyO3 makes an exception of.
-        Err(panic) => std::panic::resume_unwind(panic),
-    };
-    raised.map_or_else(|| look(py).map(|()| found), Err)
+    if let Some(error) = raised {
+        return Err(error);
+    }
+    look(py)?;
+    found.ok_or_else(|| exception("MiyasawaError", "the work has no result".to_owned()))
 }
 
 /// Attends to the work until it has ended; returns what was raised meanwhile.

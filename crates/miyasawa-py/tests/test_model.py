@@ -11,7 +11,6 @@ from conftest import document, floats, picture, run
 import miyasawa
 
 PIL = pytest.importorskip("PIL.Image")
-torch = pytest.importorskip("torch")
 
 
 def png(path, image):
@@ -99,6 +98,19 @@ def test_what_goes_in_comes_out(model):
         found = model.denoise(given, 0.1)
         assert type(found) is type(given) and found.dtype == given.dtype
         assert found.shape == given.shape
+    opaque = PIL.fromarray(image)
+    opacity = PIL.fromarray(image[:, :, 0])
+    transparent = opaque.copy()
+    transparent.putalpha(opacity)
+    found = model.denoise(transparent, 0.1)
+    assert found.mode == "RGBA" and found.getchannel("A").tobytes() == opacity.tobytes()
+    assert (np.asarray(found)[:, :, :3] == np.asarray(model.denoise(opaque, 0.1))).all()
+
+
+def test_tensors_of_pytorch_come_back_as_such(model):
+    torch = pytest.importorskip("torch")
+    image = picture(24, 20)
+    values = floats(image)
     tensor = torch.tensor(values)
     for given in (tensor, tensor[None].double(), tensor[0], tensor.bfloat16()):
         found = model.denoise(given, 0.1)
@@ -108,13 +120,12 @@ def test_what_goes_in_comes_out(model):
     assert model.denoise(bytes_, 0.1).dtype == torch.uint8
     expected = np.moveaxis(model.denoise(image, 0.1), -1, 0)
     assert (model.denoise(bytes_, 0.1).numpy() == expected).all()
-    opaque = PIL.fromarray(image)
-    opacity = PIL.fromarray(image[:, :, 0])
-    transparent = opaque.copy()
-    transparent.putalpha(opacity)
-    found = model.denoise(transparent, 0.1)
-    assert found.mode == "RGBA" and found.getchannel("A").tobytes() == opacity.tobytes()
-    assert (np.asarray(found)[:, :, :3] == np.asarray(model.denoise(opaque, 0.1))).all()
+    score = model.score(tensor, 0.2)
+    assert isinstance(score, torch.Tensor)
+    assert (score.numpy() == model.score(values, 0.2)).all()
+    for wrong in (tensor.to("meta"), tensor.to(torch.int32), tensor[0, 0]):
+        with pytest.raises(miyasawa.MiyasawaError):
+            model.denoise(wrong, 0.1)
 
 
 def test_layouts(model):
@@ -139,8 +150,6 @@ def test_the_score_is_the_gradient_of_the_density(model):
     assert abs((up - down) / (2 * step) - slope) < 0.02 * np.linalg.norm(score)
     several = model.log_prob(np.stack([values, values]), 0.2)
     assert several.shape == (2,) and several[0] == several[1] == model.log_prob(values, 0.2)
-    tensor = model.score(torch.tensor(values), 0.2)
-    assert isinstance(tensor, torch.Tensor) and (tensor.numpy() == score).all()
     assert model.score(PIL.fromarray(picture()), 0.2).shape == (32, 32, 3)
 
 

@@ -38,7 +38,8 @@ def is_torch(value: Any) -> bool:
 def _array_of(value: Any) -> Tuple[np.ndarray, Callable[[np.ndarray], Any], bool]:
     """The array, the way back, and whether channels come first whatever the type."""
     if isinstance(value, np.ndarray):
-        return value, lambda array: array, False
+        # Of a subclass, such as a matrix, the plain array: indices mean the same everywhere.
+        return np.asarray(value), lambda array: array, False
     if is_torch(value):
         import torch
 
@@ -156,8 +157,9 @@ def prepare(value: Any, layout: Optional[str] = None) -> Prepared:
 
 
 def _plain(array: np.ndarray) -> np.ndarray:
-    if array.dtype in (np.uint8, np.uint16):
-        return np.ascontiguousarray(array)
+    if array.dtype.kind == "u" and array.dtype.itemsize <= 2:
+        # In this machine's order of bytes.
+        return np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
     if array.dtype.kind != "f":
         raise ImageError(
             f"values of type {array.dtype}, expected uint8, uint16, or floats in [-1, 1]"

@@ -43,13 +43,45 @@ def load(
     return Model(path, device=device, threads=threads, bf16=bf16)
 
 
+def _number(value: Any, name: str, expected: str = "a number") -> float:
+    """A number; of NumPy and PyTorch too."""
+    try:
+        if not isinstance(value, str):
+            return float(value)
+    except (TypeError, ValueError, RuntimeError, OverflowError):
+        pass
+    raise UsageError(f"{name} is {value!r}, expected {expected}")
+
+
+def _count(value: Any, name: str) -> Optional[int]:
+    """A whole number of at least 1, or None."""
+    if value is None:
+        return None
+    whole = hasattr(value, "__index__") and not isinstance(value, bool)
+    if not whole or not 1 <= value < 2**32:
+        raise UsageError(f"{name} is {value!r}, expected a whole number of at least 1")
+    return int(value)
+
+
 def _noise(noise: Noise) -> Tuple[Optional[float], bool]:
     """A level, and whether it is estimated."""
-    if isinstance(noise, str):
-        if noise not in ("clean", "auto"):
-            raise UsageError(f"noise {noise!r}, expected a number, 'clean' or 'auto'")
+    if isinstance(noise, str) and noise in ("clean", "auto"):
         return None, noise == "auto"
-    return float(noise), False
+    return _number(noise, "noise", "a number, 'clean' or 'auto'"), False
+
+
+def _strength(strength: Any) -> Optional[Tuple[float, float]]:
+    """Of the luma and of the colour; a number below 1 is that of the luma alone."""
+    if strength is None:
+        return None
+    expected = "a number, or two: of the luma and of the colour"
+    if isinstance(strength, (list, tuple)):
+        if len(strength) != 2:
+            raise UsageError(f"strength is {strength!r}, expected {expected}")
+        luma, chroma = (_number(one, "strength", expected) for one in strength)
+        return luma, chroma
+    luma = _number(strength, "strength", expected)
+    return luma, max(1.0, luma)
 
 
 class Model:
@@ -91,7 +123,7 @@ class Model:
         self._init(path, name, device, threads, bf16)
 
     def _init(self, path, name, device, threads, bf16):
-        self._made = (path, name, device, threads, bf16)
+        self._made = (path, name, str(device), _count(threads, "threads"), bool(bf16))
         self._model = _miyasawa.Model(*self._made)
 
     def __getstate__(self):
@@ -187,8 +219,7 @@ class Model:
             the document of the command line; a list of them for a batch or a list.
         """
         inputs, many = prepare_all(images, layout)
-        if top is not None and top < 1:
-            raise UsageError(f"top is {top}, expected at least 1")
+        top = _count(top, "top")
         found = self._model.classify([one.source for one in inputs], *_noise(noise), top)
         return found if many or not inputs[0].single else found[0]
 
@@ -244,10 +275,8 @@ class Model:
 
     def _denoise(self, images, noise, label, strength, with_sigma, layout):
         inputs, many = prepare_all(images, layout)
-        if isinstance(strength, (int, float)):
-            strength = (float(strength), max(1.0, float(strength)))
         sources = [one.source for one in inputs]
-        arrays, sigmas = self._model.denoise(sources, _noise(noise), label, strength)
+        arrays, sigmas = self._model.denoise(sources, _noise(noise), label, _strength(strength))
         found = [one.back(array) for one, array in zip(inputs, arrays)]
         found = found if many else found[0]
         if not with_sigma:
@@ -262,7 +291,7 @@ class Model:
             ``y + noise**2 * score`` is the plain ``D(y)``.
         """
         inputs, many = prepare_all(images, layout)
-        arrays = self._model.score([one.source for one in inputs], float(noise))
+        arrays = self._model.score([one.source for one in inputs], _number(noise, "noise"))
         found = [one.back(array) for one, array in zip(inputs, arrays)]
         return found if many else found[0]
 
@@ -276,7 +305,7 @@ class Model:
             A number, or an array (images,) of float64.
         """
         inputs, many = prepare_all(images, layout)
-        found = self._model.log_prob([one.source for one in inputs], float(noise))
+        found = self._model.log_prob([one.source for one in inputs], _number(noise, "noise"))
         return found if many or not inputs[0].single else float(found[0])
 
     def explain(
@@ -305,7 +334,7 @@ class Model:
         given = prepare(image, layout)
         if not given.single:
             raise UsageError("a batch of images, expected one image")
-        found = self._model.explain(given.source, labels, float(noise))
+        found = self._model.explain(given.source, labels, _number(noise, "noise"))
         for one in found:
             for name in ("denoised", "class_denoised", "difference", "gradient"):
                 one[name] = given.back(one[name])

@@ -14,18 +14,34 @@ from .errors import UsageError
 Config = Union[None, str, os.PathLike, Dict[str, Any]]
 
 
+def _toml(value: Any) -> str:
+    """A value in TOML: numbers, truth values, texts and lists of them are written as in JSON."""
+    if isinstance(value, dict):
+        # Keys with dots, such as names of parameters, are one key each.
+        entries = (f"{json.dumps(str(key))} = {_toml(one)}" for key, one in value.items())
+        return "{ " + ", ".join(entries) + " }"
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(map(_toml, value)) + "]"
+    if is_path(value):
+        return json.dumps(os.fspath(value), ensure_ascii=False)
+    if hasattr(value, "tolist"):
+        return _toml(value.tolist())
+    try:
+        return json.dumps(value)
+    except (TypeError, ValueError):
+        kind = type(value).__name__
+        raise UsageError(f"a setting of type {kind}, expected a number, a text or a list") from None
+
+
 def _settings(config: Dict[str, Any], prefix: str = "") -> List[str]:
-    """A nested dictionary as settings ``key=value`` in TOML."""
+    """A nested dictionary as settings ``key=value`` in TOML. None leaves a setting out."""
     found = []
     for key, value in config.items():
-        if isinstance(value, dict):
+        names_parameters = isinstance(value, dict) and any("." in str(one) for one in value)
+        if isinstance(value, dict) and not names_parameters:
             found += _settings(value, f"{prefix}{key}.")
-        elif is_path(value):
-            found.append(f"{prefix}{key}={json.dumps(os.fspath(value))}")
-        else:
-            # Numbers, truth values, texts and lists of them are written as in JSON.
-            plain = value.tolist() if hasattr(value, "tolist") else value
-            found.append(f"{prefix}{key}={json.dumps(plain)}")
+        elif value is not None:
+            found.append(f"{prefix}{key}={_toml(value)}")
     return found
 
 
@@ -46,7 +62,8 @@ def train(
 
     Args:
         config: a TOML file, or a dictionary of settings, nested or with dots:
-            ``{"network": {"width": 32}, "schedule.steps": 1000}``. Without it the defaults.
+            ``{"network": {"width": 32}, "schedule.steps": 1000}``. Without it the defaults; None
+            leaves a setting at its default.
         data: ``(images, labels)`` in arrays (see ``Model``; floats are rounded to 8 bits), or a
             path or name as ``data.train`` takes it. Without it, what the configuration says.
         out: the folder of the run, which gets ``model.safetensors``, checkpoints and logs.
@@ -79,7 +96,7 @@ def train(
     names = classes
     for key, given in (("data.train", data), ("data.test", test)):
         if given is None or is_path(given):
-            settings += [] if given is None else [f"{key}={json.dumps(os.fspath(given))}"]
+            settings += [] if given is None else [f"{key}={_toml(given)}"]
             arrays.append(None)
             continue
         found = labelled(given, names, layout)

@@ -168,6 +168,8 @@ class JointModel(nn.Module):
         self.classes = list(info["data"]["classes"])
 
     def _levels(self, y: Tensor, sigma: Sigma) -> Tensor:
+        if isinstance(sigma, (int, float)) and not (math.isfinite(sigma) and sigma > 0):
+            raise UsageError(f"sigma is {sigma}, expected a number above 0")
         levels = torch.as_tensor(sigma, dtype=y.dtype, device=y.device)
         return levels.reshape(-1).expand(len(y)) if levels.numel() == 1 else levels.reshape(len(y))
 
