@@ -190,6 +190,21 @@ fn of_predict(error: &PredictError) -> (StatusCode, &'static str) {
     }
 }
 
+/// Characters of a message.
+const MOST: usize = 1000;
+
+/// A message without its middle where it is long: it may quote what the request said, at the length
+/// of a body.
+fn shortened(message: String) -> String {
+    let count = message.chars().count();
+    if count <= MOST {
+        return message;
+    }
+    let begin: String = message.chars().take(MOST / 2).collect();
+    let end: String = message.chars().skip(count - MOST / 2).collect();
+    format!("{begin} .. {end}")
+}
+
 /// The document of an error.
 #[derive(Serialize)]
 struct Document {
@@ -209,7 +224,7 @@ impl IntoResponse for ApiError {
         if status == StatusCode::INTERNAL_SERVER_ERROR {
             tracing::error!("{self}");
         }
-        let message = self.to_string();
+        let message = shortened(self.to_string());
         let error = Described { status: status.as_u16(), code, message };
         let mut response = (status, document(&Document { error })).into_response();
         let headers = response.headers_mut();

@@ -74,6 +74,9 @@ fn a_form_is_as_good_as_a_body() {
     assert_eq!(refusal(&[("image", &frog), ("tops", b"3")]).1, "parameter");
     let media = [("Content-Type", "multipart/form-data; boundary=other")];
     assert_eq!(server.post_with("/v1/classify", &media, b"--part--").refusal().1, "form");
+    // What is quoted is shortened: here it would be as long as the form.
+    let long = form(&[("image", &frog), ("top", &[b'3'; 1 << 20])]);
+    assert!(long.body.len() < 4000 && long.refusal().2.contains("expected an integer from 1"));
     // Larger than what forms hold by default.
     let large = photo(1500, 1400).with_noise(0.5, 1).unwrap().to_png().unwrap();
     assert!(large.len() > 3 << 20);

@@ -152,6 +152,11 @@ pub(super) fn open(bytes: &[u8], input: Input, bound: Bound) -> Result<Opened<'_
             return Err(DecodeError::NotBuilt { format: name, feature });
         }
     };
+    if let Some(size) = png_size(bytes).filter(|_| input == Input::Png) {
+        // The decoder makes room for a row at once: of a very wide image it would say no more than
+        // that it has no memory.
+        bound.check_size(name, size)?;
+    }
     let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
     reader.limits(bound.limits());
     let decoder = reader.into_decoder().map_err(explained(name))?;
@@ -189,6 +194,13 @@ pub(super) fn one_line(error: impl std::fmt::Display) -> String {
     error.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
+/// Width and height in the header of a PNG file (PNG specification, 11.2.1).
+fn png_size(bytes: &[u8]) -> Option<(u32, u32)> {
+    let side = |at: usize| Some(u32::from_be_bytes(*bytes.get(at..)?.first_chunk::<4>()?));
+    (bytes.get(12..16)? == b"IHDR").then_some(())?;
+    Some((side(16)?, side(20)?))
+}
+
 /// Whether a JPEG file has an end-of-image marker after its first scan begins. Inside the data of a
 /// scan 0xff is followed by 0 or a restart marker (ITU T.81, B.1.1.5), so the marker cannot occur
 /// there by chance; thumbnails, which have a marker of their own, come before.
@@ -215,6 +227,18 @@ fn jpeg_is_ended(bytes: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_png_that_is_too_wide_for_its_decoder_is_too_large() {
+        let header =
+            b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR\x7f\xff\xff\xff\x7f\xff\xff\xff\x08\x06\0\0\0";
+        let error = open(header, Input::Png, Bound::default()).err();
+        let size = 0x7fff_ffff;
+        let found = matches!(error, Some(DecodeError::TooLarge { width, height, .. })
+            if (width, height) == (size, size));
+        assert!(found, "{error:?}");
+        assert_eq!((png_size(&header[..23]), png_size(b"IHDR")), (None, None));
+    }
 
     #[test]
     fn interleaving_is_the_inverse_of_planes() {
