@@ -1,32 +1,39 @@
 #!/usr/bin/env bash
-# The Python package: format and lints of its crate, the wheel, its installation into a fresh
-# environment, its tests, and the notebooks. Needs Rust, a C compiler and Python 3.11 or later;
-# installs the rest by name from PyPI. PYTHON_LIGHT=1 leaves out what needs PyTorch.
+# The Python package: the wheel, its installation into a fresh environment, its tests, and the
+# notebooks. Needs Rust, a C compiler and Python 3.11 or later; installs the rest by name from PyPI.
+# PYTHON_LIGHT=1 leaves out what needs PyTorch, with the notebook on robustness. PYTHON_SYSTEM=1
+# takes the packages that the system's Python has, such as PyTorch. Prints when each part began.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 root=$PWD
 folder=${CARGO_TARGET_DIR:-target}
 folder=$(mkdir -p "$folder" && cd "$folder" && pwd)
-manifest=crates/miyasawa-py/Cargo.toml
+package=$root/crates/miyasawa-py
 
-cargo fmt --manifest-path "$manifest" --check
-cargo clippy --release --locked --manifest-path "$manifest" --target-dir "$folder" -- -D warnings
+part() { printf -- '-- %s (%s s)\n' "$1" "$SECONDS"; }
 
+part "the wheel"
 tools=$folder/python-tools
-[ -x "$tools/bin/maturin" ] || { python3 -m venv "$tools" && "$tools/bin/pip" install -q maturin; }
+[ -x "$tools/bin/maturin" ] ||
+  { python3 -m venv "$tools" && "$tools/bin/pip" install -q "maturin>=1.8,<2"; }
 wheels=$folder/wheels
 rm -rf "$wheels"
-CARGO_TARGET_DIR=$folder "$tools/bin/maturin" build --release --locked --manifest-path "$manifest" \
-  --out "$wheels"
+CARGO_TARGET_DIR=$folder "$tools/bin/maturin" build --release --locked \
+  --manifest-path "$package/Cargo.toml" --out "$wheels" ${PYTHON_BUILD:-}
 
+part "a fresh environment"
 fresh=$(mktemp -d)
 trap 'rm -rf "$fresh"' EXIT
 python3 -m venv ${PYTHON_SYSTEM:+--system-site-packages} "$fresh/venv"
-more=(pytest pillow scikit-learn)
+more=(pytest pillow scikit-learn mypy matplotlib nbclient ipykernel wandb)
 if [ -z "${PYTHON_LIGHT:-}" ]; then
-  more+=(torch safetensors torchattacks deepinv tensorboard nbclient ipykernel matplotlib)
+  more+=(torch safetensors torchattacks deepinv tensorboard)
 fi
 "$fresh/venv/bin/pip" install -q "$wheels"/*.whl "${more[@]}"
+if [ -z "${PYTHON_LIGHT:-}" ]; then
+  # After torchattacks, which brings a folder of the same name.
+  "$fresh/venv/bin/pip" install -q robustbench==1.1.1
+fi
 
 # Beside the project's own program, where it was built: the same numbers.
 program=$folder/release/miyasawa
@@ -34,7 +41,12 @@ if [ -x "$program" ]; then export MIYASAWA_PROGRAM=$program; fi
 # From another folder: the installed package is tested, not the sources.
 cd "$fresh"
 "$fresh/venv/bin/miyasawa" --version
-"$fresh/venv/bin/python" -m pytest -q -p no:cacheprovider "$root/crates/miyasawa-py/tests"
-if [ -z "${PYTHON_LIGHT:-}" ]; then
-  "$fresh/venv/bin/python" "$root/scripts/notebooks.py" "$root"/crates/miyasawa-py/notebooks/*.ipynb
-fi
+part "types"
+"$fresh/venv/bin/python" -m mypy --config-file "$package/pyproject.toml" -p miyasawa
+part "tests"
+"$fresh/venv/bin/python" -m pytest -q -p no:cacheprovider --durations 8 "$package/tests"
+part "notebooks"
+notebooks=("$package/notebooks/tour.ipynb")
+[ -n "${PYTHON_LIGHT:-}" ] || notebooks+=("$package/notebooks/robustness.ipynb")
+"$fresh/venv/bin/python" "$root/scripts/notebooks.py" "${notebooks[@]}"
+part "done"

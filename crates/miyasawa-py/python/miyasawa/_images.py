@@ -141,8 +141,8 @@ def prepare(value: Any, layout: Optional[str] = None) -> Prepared:
     if is_path(value):
         return Prepared(os.fspath(value), True, lambda a: np.moveaxis(a[0], 0, -1))
     if is_pillow(value):
-        array, back = _pillow(value)
-        return Prepared(_plain(array), True, back)
+        array, to_pillow = _pillow(value)
+        return Prepared(_plain(array), True, to_pillow)
     array, to_kind, first = _array_of(value)
     dtype = array.dtype
     batch, single, reshape = _as_batch(array, _channels_axis(array, first, layout))

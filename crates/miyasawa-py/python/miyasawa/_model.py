@@ -330,7 +330,8 @@ class Model:
             ``gradient``. A list of them for a list of classes.
         """
         many = isinstance(label, (list, tuple))
-        labels = [self.class_index(one) for one in (label if many else [label])]
+        named: Any = label if many else [label]
+        labels = [self.class_index(one) for one in named]
         given = prepare(image, layout)
         if not given.single:
             raise UsageError("a batch of images, expected one image")

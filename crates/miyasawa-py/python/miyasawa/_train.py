@@ -7,7 +7,7 @@ import os
 from typing import Any, Callable, Dict, List, Optional, Sequence, Union
 
 from . import _miyasawa
-from ._arrays import labelled
+from ._arrays import Labelled, labelled
 from ._images import is_path
 from .errors import UsageError
 
@@ -85,14 +85,14 @@ def train(
         KeyboardInterrupt: Ctrl-C, after a checkpoint; ``resume=True`` goes on.
     """
     path, settings = None, []
-    if is_path(config):
-        path = os.fspath(config)
-    elif isinstance(config, dict):
+    if isinstance(config, dict):
         settings = _settings(config)
+    elif isinstance(config, (str, os.PathLike)):
+        path = os.fspath(config)
     elif config is not None:
         kind = type(config).__name__
         raise UsageError(f"a value of type {kind}, expected a path or a dictionary")
-    arrays = []
+    arrays: List[Optional[Labelled]] = []
     names = classes
     for key, given in (("data.train", data), ("data.test", test)):
         if given is None or is_path(given):
@@ -101,6 +101,7 @@ def train(
             continue
         found = labelled(given, names, layout)
         names = found.classes
-        arrays.append(tuple(found))
+        arrays.append(found)
     run = os.fspath(out)
-    return _miyasawa.train(path, settings, run, resume, device, *arrays, callback)
+    learned, tested = arrays
+    return _miyasawa.train(path, settings, run, resume, device, learned, tested, callback)
