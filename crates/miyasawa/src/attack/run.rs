@@ -9,13 +9,13 @@ use super::{
     robust_accuracy::unit_values,
     stage::{AttackStage, Settings},
 };
-use crate::classifier::Classifier;
+use crate::classifier::{Classifier, LogitGrad};
 use crate::data::Dataset;
 use crate::digest::hex;
 use crate::metrics::wilson;
 use crate::progress::{Monitor, Progress};
 use sha2::{Digest, Sha256};
-use std::{collections::BTreeMap, time::Instant};
+use std::{cell::Cell, collections::BTreeMap, time::Instant};
 
 /// The stage of the clean images in the journal.
 const CLEAN: &str = "clean";
@@ -100,6 +100,49 @@ fn clean(
     Ok(Clean { correct, warnings })
 }
 
+/// A classifier that answers at once, and anything, when the work is to end: a batch of an attack
+/// may ask it thousands of times before the next look at the monitor. What is found then counts for
+/// nothing.
+struct Stoppable<'a> {
+    classifier: &'a dyn Classifier,
+    monitor: &'a dyn Monitor,
+    /// Whether it answered so.
+    ended: Cell<bool>,
+}
+
+impl Stoppable<'_> {
+    fn ends(&self) -> bool {
+        self.ended.set(self.ended.get() || self.monitor.stop());
+        self.ended.get()
+    }
+
+    fn anything(&self, images: &[f32]) -> Vec<f32> {
+        let images = images.len() / self.len();
+        (0..images).flat_map(|_| (0..self.classes()).map(|class| class as f32)).collect()
+    }
+}
+
+impl Classifier for Stoppable<'_> {
+    fn shape(&self) -> [usize; 3] {
+        self.classifier.shape()
+    }
+
+    fn classes(&self) -> usize {
+        self.classifier.classes()
+    }
+
+    fn logits(&self, images: &[f32]) -> Vec<f32> {
+        if self.ends() { self.anything(images) } else { self.classifier.logits(images) }
+    }
+
+    fn gradient(&self, images: &[f32], logit_grad: &LogitGrad<'_>) -> (Vec<f32>, Vec<f32>) {
+        if self.ends() {
+            return (self.anything(images), vec![1.0; images.len()]);
+        }
+        self.classifier.gradient(images, logit_grad)
+    }
+}
+
 /// The state of one attack on one data set.
 struct AttackRun<'a> {
     classifier: &'a dyn Classifier,
@@ -159,8 +202,12 @@ impl AttackRun<'_> {
             let labels: Vec<u32> = indices.iter().map(|i| data.labels()[*i]).collect();
             let source: Vec<u64> = indices.iter().map(|i| data.source_index(*i) as u64).collect();
             let examples = Examples { images: &x, labels: &labels, indices: &source };
+            let watched = Stoppable { classifier, monitor: &*self.monitor, ended: false.into() };
             let succeeded: Vec<bool> =
-                stage.run(classifier, &examples, &settings).iter().map(Option::is_some).collect();
+                stage.run(&watched, &examples, &settings).iter().map(Option::is_some).collect();
+            if watched.ended.get() {
+                return Err(JournalError::Stopped);
+            }
             let seconds = started.elapsed().as_secs_f64() / indices.len() as f64;
             let line = |(i, succeeded): (&usize, &bool)| Line {
                 eps,
@@ -306,4 +353,54 @@ fn masking(method: Method, eps: f64, misclassified_by: &BTreeMap<String, usize>)
     (count > 0).then(|| {
         format!("eps {eps}: {count} images are robust to {strong} but not to {weak}: {why}")
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::attack::Norm;
+    use crate::progress::monitor;
+
+    /// Two classes by the sum of the values, and how often they were asked for.
+    struct Counted(Cell<usize>);
+
+    impl Classifier for Counted {
+        fn shape(&self) -> [usize; 3] {
+            [1, 4, 4]
+        }
+
+        fn classes(&self) -> usize {
+            2
+        }
+
+        fn logits(&self, images: &[f32]) -> Vec<f32> {
+            self.0.set(self.0.get() + 1);
+            images.chunks(16).flat_map(|x| [x.iter().sum(), 8.0]).collect()
+        }
+
+        fn gradient(&self, images: &[f32], logit_grad: &LogitGrad<'_>) -> (Vec<f32>, Vec<f32>) {
+            let logits = self.logits(images);
+            let weights = logits.chunks(2).enumerate().map(|(i, z)| logit_grad(i, z)[0]);
+            let gradient = weights.flat_map(|weight| [weight; 16]).collect();
+            (logits, gradient)
+        }
+    }
+
+    /// Every attack ends within the calls that it has begun, although its steps are many.
+    #[test]
+    fn a_batch_ends_when_the_monitor_stops_it() {
+        let images = vec![0.9; 3 * 16];
+        let examples = Examples { images: &images, labels: &[0; 3], indices: &[0, 1, 2] };
+        let settings = Settings { norm: Norm::L2, eps: 0.1, steps: 500, queries: 500, seed: 0 };
+        let methods = [Method::Fgsm, Method::Pgd, Method::AutoAttack];
+        for stage in methods.into_iter().flat_map(|m| AttackStage::for_method(m, 2, 1)) {
+            let classifier = Counted(Cell::new(0));
+            let monitor = monitor(|_| {}, || classifier.0.get() >= 2);
+            let watched =
+                Stoppable { classifier: &classifier, monitor: &monitor, ended: false.into() };
+            stage.run(&watched, &examples, &settings);
+            assert!(classifier.0.get() <= 2, "{stage:?} asked {} times", classifier.0.get());
+            assert!(watched.ended.get() || stage == AttackStage::Fgsm, "{stage:?}");
+        }
+    }
 }
