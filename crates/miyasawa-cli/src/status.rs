@@ -63,7 +63,7 @@ pub fn of_parsing(error: &clap::Error) -> u8 {
         let _ = error.print();
         return if error.use_stderr() { 2 } else { 0 };
     }
-    eprintln!("{}; see --help", parsing_message(error));
+    eprintln!("error: {}; see --help", parsing_message(error));
     2
 }
 
@@ -72,7 +72,8 @@ pub fn parsing_message(error: &clap::Error) -> String {
     // The message and its tips come before the usage.
     let text = error.to_string();
     let text = text.split("\n\nUsage:").next().unwrap_or_default();
-    one_line(text.split("\n\nFor more information").next().unwrap_or_default())
+    let text = text.split("\n\nFor more information").next().unwrap_or_default();
+    one_line(text.strip_prefix("error: ").unwrap_or(text))
 }
 
 fn one_line(text: &str) -> String {

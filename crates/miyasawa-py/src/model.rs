@@ -280,7 +280,16 @@ impl Model {
     fn estimate_noise(&self, py: Python<'_>, inputs: Vec<Input>) -> PyResult<Vec<f64>> {
         self.on(py, &inputs, |images, _, stop| {
             in_pieces(&images, stop, |images| {
-                Ok(images.iter().map(|image| self.0.estimate_sigma(image, "image")).collect())
+                let level = |image: &Image| {
+                    let values = image.values();
+                    match values.iter().position(|value| !value.is_finite()) {
+                        Some(index) => {
+                            Err(PredictError::NotFiniteImage { index, found: values[index] })
+                        }
+                        None => Ok(self.0.estimate_sigma(image, "image")),
+                    }
+                };
+                images.iter().map(level).collect()
             })
         })
     }

@@ -137,7 +137,6 @@ def test_numbers_that_are_none_are_refused(model, photo):
         lambda: model.classify(image, top=1.5),
         lambda: model.classify(image, layout="HWC"),
         lambda: model.denoise(image, float("inf")),
-        lambda: model.denoise(image, 0.0),
         lambda: model.score(values, "auto"),
         lambda: model.score(values, 0),
         lambda: model.log_prob(values, -0.1),
@@ -150,6 +149,12 @@ def test_numbers_that_are_none_are_refused(model, photo):
         lambda: photo.denoise(image, 0.1, strength=-1),
         lambda: photo.denoise(image, 0.1, strength="much"),
         lambda: photo.denoise(image, 0.1, strength=(1, 1, 1)),
+        lambda: miyasawa.evaluate(None, "digits", help=True),
+        lambda: miyasawa.evaluate(None, "digits", watch=3),
+        lambda: miyasawa.evaluate(None, "digits", sigmas=[]),
+        lambda: miyasawa.evaluate(model, (image[None][:0], [])),
+        lambda: miyasawa.train(out="none", callback=3),
+        lambda: miyasawa.train({"seed": object()}, out="none"),
         lambda: miyasawa.load(threads=-1),
         lambda: miyasawa.load(threads=2.5),
         lambda: miyasawa.load(threads=10**30),
@@ -261,7 +266,8 @@ def test_ctrl_c_ends_the_work_and_the_model_remains(work):
     began = time.time()
     said = process.communicate(timeout=120)[0].split()
     assert said[0] == "interrupted" and len(said) == 2 and process.returncode == 0
-    assert time.time() - began < 40
+    # At the next call of the network, also of an attack of many steps.
+    assert time.time() - began < 60
 
 
 ONE_THREAD = """

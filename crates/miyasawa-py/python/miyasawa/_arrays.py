@@ -51,6 +51,8 @@ def labelled(
         raise UsageError(
             f"labels of shape {labels.shape}, expected ({len(images)},): one for each image"
         )
+    if len(images) == 0:
+        raise UsageError("no images, expected at least one")
     if labels.dtype.kind in "iu":
         least, most = int(labels.min(initial=0)), int(labels.max(initial=0))
         names = list(map(str, range(most + 1))) if classes is None else list(map(str, classes))

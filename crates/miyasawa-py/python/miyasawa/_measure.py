@@ -8,6 +8,7 @@ from typing import Any, Callable, Dict, List, Optional, Union
 from . import _miyasawa
 from ._arrays import as_argument
 from ._model import Model, load
+from .errors import UsageError
 
 Watch = Optional[Callable[[str, float], Any]]
 AnyModel = Union[None, str, os.PathLike, Model]
@@ -15,8 +16,10 @@ AnyModel = Union[None, str, os.PathLike, Model]
 
 def _options(options: Dict[str, Any]) -> List[str]:
     """``max_broken=3, sigmas=[0.1, 0.2], stored=True`` as options of the command line."""
-    args = []
+    args: List[str] = []
     for name, value in options.items():
+        if name in ("help", "version", "data", "model"):
+            raise UsageError(f"no option is called {name}")
         option = "--" + name.rstrip("_").replace("_", "-")
         if value is None or value is False:
             continue
@@ -34,6 +37,8 @@ def _options(options: Dict[str, Any]) -> List[str]:
 def _measure(
     command: str, model: AnyModel, data: Any, watch: Watch, layout: Optional[str], options: Dict
 ) -> Dict[str, Any]:
+    if watch is not None and not callable(watch):
+        raise UsageError(f"watch is {watch!r}, expected a function")
     model = model if isinstance(model, Model) else load(model)
     with as_argument(data, model.classes, layout) as argument:
         args = ["miyasawa", command, *model._source(), "--data", argument, *_options(options)]

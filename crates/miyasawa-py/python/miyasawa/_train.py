@@ -84,6 +84,8 @@ def train(
         TrainingError: the run could not go on.
         KeyboardInterrupt: Ctrl-C, after a checkpoint; ``resume=True`` goes on.
     """
+    if callback is not None and not callable(callback):
+        raise UsageError(f"callback is {callback!r}, expected a function")
     path, settings = None, []
     if isinstance(config, dict):
         settings = _settings(config)
