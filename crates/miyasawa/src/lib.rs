@@ -117,6 +117,7 @@ pub mod prelude;
 pub mod progress;
 pub mod random;
 pub mod range;
+pub mod ranks;
 #[cfg(feature = "report")]
 pub mod report;
 #[cfg(feature = "train")]

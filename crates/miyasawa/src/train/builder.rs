@@ -7,6 +7,7 @@ use super::{
 };
 use crate::data::Images;
 use crate::model::{Architecture, CustomNetwork, EnergyNetwork, JointModel, Kind, Model};
+use crate::ranks::Ranks;
 use burn::tensor::Device;
 use std::{path::PathBuf, sync::Arc};
 
@@ -19,6 +20,7 @@ struct Settings {
     out: Option<PathBuf>,
     resume: bool,
     device: Device,
+    ranks: Option<Arc<dyn Ranks>>,
 }
 
 /// Puts a [`Trainer`] together. What is not said comes from the default configuration, which trains
@@ -106,6 +108,14 @@ macro_rules! setters {
             $self
         }
 
+        /// The processes that train together, of which this is one. Every process builds the same
+        /// trainer; each takes whole parts of every batch, and the results are those of one
+        /// process, bit by bit. Rank 0 writes the files and evaluates.
+        pub fn ranks(mut $self, ranks: Arc<dyn Ranks>) -> Self {
+            $settings.ranks = Some(ranks);
+            $self
+        }
+
         /// Where to compute; left out, the CPU.
         pub fn device(mut $self, device: &Device) -> Self {
             $settings.device = device.clone();
@@ -117,7 +127,15 @@ macro_rules! setters {
 impl TrainerBuilder {
     pub(super) fn new() -> Self {
         let (config, device) = (TrainConfig::default(), Device::flex());
-        Self(Settings { config, data: None, test: None, out: None, resume: false, device })
+        Self(Settings {
+            config,
+            data: None,
+            test: None,
+            out: None,
+            resume: false,
+            device,
+            ranks: None,
+        })
     }
 
     setters!(self, self.0);
@@ -140,6 +158,7 @@ impl TrainerBuilder {
     pub fn build(self) -> Result<Trainer<Model>, TrainError> {
         let (settings, sets) = self.0.open()?;
         let mut trainer = Trainer::from_sets(settings.config, sets, &settings.device)?;
+        trainer.ranks = settings.ranks;
         (trainer.out, trainer.resume) = (settings.out, settings.resume);
         Ok(trainer)
     }
@@ -158,7 +177,7 @@ impl<N: EnergyNetwork + Sync + 'static> CustomTrainerBuilder<N> {
         let net = network(&settings.device, seed);
         settings.config.network.kind = Kind::Custom;
         settings.config.network.blind = net.is_blind();
-        let (Settings { config, out, resume, device, .. }, sets) = settings.open()?;
+        let (Settings { config, out, resume, device, ranks, .. }, sets) = settings.open()?;
         let classes = sets.class_names(&config);
         if net.classes() != classes.len() {
             let (found, expected) = (net.classes(), classes.len());
@@ -177,10 +196,11 @@ impl<N: EnergyNetwork + Sync + 'static> CustomTrainerBuilder<N> {
         };
         let init = move |device: &Device, seed, std| JointModel::new(network(device, seed), std);
         let network = Architecture::Custom(custom);
-        Trainer::from_parts(
-            Parts { config, device, network, init: Arc::new(init), out, resume },
-            sets,
-        )
+        let init = Arc::new(init);
+        let parts = Parts { config, device, network, init, out, resume };
+        let mut trainer = Trainer::from_parts(parts, sets)?;
+        trainer.ranks = ranks;
+        Ok(trainer)
     }
 }
 

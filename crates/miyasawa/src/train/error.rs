@@ -5,6 +5,7 @@ use crate::atomic::AtomicError;
 use crate::checkpoint::CheckpointError;
 use crate::data::DataError;
 use crate::model::params::ParamError;
+use crate::ranks::RanksError;
 #[cfg(feature = "report")]
 use crate::report;
 use std::path::{Path, PathBuf};
@@ -104,6 +105,9 @@ pub enum TrainError {
         /// The checkpoint of the last good state; empty for a run without a folder.
         path: PathBuf,
     },
+    /// The processes that train together cannot go on.
+    #[error(transparent)]
+    Ranks(#[from] RanksError),
     /// An image of the run could not be drawn.
     #[cfg(feature = "report")]
     #[error("report: {0}")]

@@ -16,7 +16,7 @@ use super::{
     config::{JemConfig, LossConfig},
     learner::StepContext,
     parts::{Batch, BatchStats, count_correct, for_parts, parts_of, sum_on_host},
-    reduce::{self, Reduce},
+    reduce::{self, Reduce, floats, to_bytes},
 };
 use crate::model::host;
 use crate::model::{
@@ -24,6 +24,7 @@ use crate::model::{
     params::{self, FlatMap, ParamError},
 };
 use crate::random::{example_rng, stream};
+use crate::ranks::RanksError;
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData, activation::softmax};
 use rand::{Rng, RngExt};
@@ -46,7 +47,6 @@ pub struct Jem {
 
 /// The result of a part of the batch: its share of the gradient, and its samples.
 struct Part {
-    from: usize,
     grads: FlatMap,
     stats: BatchStats,
     samples: Vec<f32>,
@@ -99,18 +99,23 @@ impl Jem {
         config: &LossConfig,
         StepContext { number: step, micro_batch, device }: StepContext<'_>,
         reduce: &mut dyn Reduce,
-    ) -> (FlatMap, BatchStats) {
+    ) -> Result<(FlatMap, BatchStats), RanksError> {
         let plain = model.valid();
-        let mut samples = vec![0.0; batch.x.len()];
+        let mut samples = Vec::with_capacity(batch.x.len());
         let len = self.image.iter().product::<usize>();
         let work = |[from, count]: [usize; 2]| {
             let drawn = self.sample(&plain, step, [from, count], &device.clone().inner());
             self.part(model, batch, config, drawn, [from, count], device)
         };
-        for_parts(&parts_of(batch.len(), micro_batch), device, work, |part| {
-            samples[part.from * len..][..part.samples.len()].copy_from_slice(&part.samples);
+        let parts = parts_of(batch.len(), micro_batch);
+        for_parts(&parts[reduce.own(parts.len())], device, work, |part| {
+            samples.extend(part.samples);
             reduce.add(part.grads, part.stats);
         });
+        if samples.len() < batch.x.len() {
+            let all = reduce.gather(to_bytes(&samples).collect())?;
+            samples = all.iter().flat_map(|bytes| floats(bytes)).collect();
+        }
         // After all parts have started from it: two samples may have drawn the same slot.
         let slot = |i: usize| {
             self.start(&mut example_rng(self.seed, step, i as u64, stream::JEM_SAMPLES)).0
@@ -120,9 +125,9 @@ impl Jem {
         for (slot, sample) in slots.into_iter().zip(samples.chunks(len)) {
             buffer[slot * len..][..len].copy_from_slice(sample);
         }
-        let (grads, mut stats) = reduce::finish(reduce, config);
+        let (grads, mut stats) = reduce::finish(reduce, config)?;
         stats.loss += self.config.weight * stats.energy_gap.unwrap_or(0.0);
-        (grads, stats)
+        Ok((grads, stats))
     }
 
     /// A slot of the buffer, and whether the sample starts from noise instead of what is there.
@@ -198,6 +203,6 @@ impl Jem {
         drop((data, drawn));
         let loss = ce * config.ce_weight + gap * self.config.weight;
         let mut grads = (loss.sum() / total).backward();
-        Part { from, grads: params::take_gradients(model, &mut grads), stats, samples }
+        Part { grads: params::take_gradients(model, &mut grads), stats, samples }
     }
 }

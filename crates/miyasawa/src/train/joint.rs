@@ -11,6 +11,7 @@ use crate::model::{
     EnergyNetwork, JointModel, loss,
     params::{self, FlatMap},
 };
+use crate::ranks::RanksError;
 use burn::tensor::{Device, Tensor};
 
 /// The gradient of the batch's mean loss, exact: one reverse pass over forward and adjoint.
@@ -31,7 +32,8 @@ pub fn gradients<N: EnergyNetwork + Sync>(
     device: &Device,
 ) -> (FlatMap, BatchStats) {
     let step = StepContext { number: 0, micro_batch, device };
-    gradients_with(model, batch, config, step, &mut LocalSum::default())
+    let found = gradients_with(model, batch, config, step, &mut LocalSum::default());
+    found.expect("a sum in one process cannot fail")
 }
 
 /// As [`gradients`], with another sum of the parts.
@@ -41,10 +43,12 @@ pub(super) fn gradients_with<N: EnergyNetwork + Sync>(
     config: &LossConfig,
     StepContext { micro_batch, device, .. }: StepContext<'_>,
     reduce: &mut dyn Reduce,
-) -> (FlatMap, BatchStats) {
+) -> Result<(FlatMap, BatchStats), RanksError> {
     let work = |part| part_gradients(model, batch, config, part, device);
     let parts = parts_of(batch.len(), micro_batch);
-    for_parts(&parts, device, work, |(grads, stats)| reduce.add(grads, stats));
+    for_parts(&parts[reduce.own(parts.len())], device, work, |(grads, stats)| {
+        reduce.add(grads, stats)
+    });
     reduce::finish(reduce, config)
 }
 

@@ -7,6 +7,7 @@ use super::{
     reduce::Reduce,
 };
 use crate::model::{EnergyNetwork, JointModel, Model, Predict, params::FlatMap};
+use crate::ranks::RanksError;
 use burn::module::Module;
 use burn::tensor::Device;
 
@@ -25,13 +26,16 @@ pub struct StepContext<'d> {
 /// [`JointModel`] of any [`EnergyNetwork`].
 pub trait Learner: Module + Predict + Sync {
     /// The gradient of the batch's mean loss, summed by `reduce`.
+    ///
+    /// # Errors
+    /// If another process that works on the batch has ended.
     fn gradients(
         &mut self,
         objective: &mut Objective,
         batch: &Batch,
         step: StepContext<'_>,
         reduce: &mut dyn Reduce,
-    ) -> (FlatMap, BatchStats);
+    ) -> Result<(FlatMap, BatchStats), RanksError>;
 }
 
 impl Learner for Model {
@@ -41,7 +45,7 @@ impl Learner for Model {
         batch: &Batch,
         step: StepContext<'_>,
         reduce: &mut dyn Reduce,
-    ) -> (FlatMap, BatchStats) {
+    ) -> Result<(FlatMap, BatchStats), RanksError> {
         objective.gradients_with(self, batch, step, reduce)
     }
 }
@@ -53,7 +57,7 @@ impl<N: EnergyNetwork + Sync> Learner for JointModel<N> {
         batch: &Batch,
         step: StepContext<'_>,
         reduce: &mut dyn Reduce,
-    ) -> (FlatMap, BatchStats) {
+    ) -> Result<(FlatMap, BatchStats), RanksError> {
         joint::gradients_with(self, batch, objective.loss(), step, reduce)
     }
 }

@@ -11,11 +11,12 @@
 
 use super::config::{NoiseConfig, TrainConfig};
 use super::contrast::reduce_contrast;
-use super::noise::{expose, make_grey, store_in_8_bits, training_noise};
+use super::noise::{expose, make_grey, noise_of, store_in_8_bits};
 use super::parts::Batch;
 use crate::data::{Augment, DataError, Geometry, Images, Stream, gather_augmented};
 use std::{
     collections::{BTreeMap, VecDeque},
+    ops::Range,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Condvar, Mutex, PoisonError,
@@ -32,6 +33,8 @@ pub(super) struct DataLoader {
     set: Images,
     seed: u64,
     batch: usize,
+    /// The images of a batch that are made here: all, unless other processes make some.
+    own: Range<usize>,
     noise: NoiseConfig,
     augment: Augment,
     shuffle: Option<usize>,
@@ -48,8 +51,8 @@ pub(super) struct DataLoader {
 
 impl DataLoader {
     /// The loader of a run with batches of `batch` images; workers are started where the set is
-    /// streamed.
-    pub fn new(set: &Images, config: &TrainConfig, batch: usize) -> Self {
+    /// streamed. Of every batch the images `own` are made, the others are zeros.
+    pub fn new(set: &Images, config: &TrainConfig, batch: usize, own: Range<usize>) -> Self {
         let augment = config.augment.augment();
         let workers = config.data.workers.unwrap_or_else(rayon::current_num_threads);
         let pool =
@@ -58,6 +61,7 @@ impl DataLoader {
             set: set.clone(),
             seed: config.seed,
             batch,
+            own,
             noise: config.noise.clone(),
             augment,
             shuffle: config.data.shuffle_buffer,
@@ -101,9 +105,11 @@ impl DataLoader {
         // What is left of such an image does not say what it shows.
         let label_weight =
             reduced.into_iter().map(|reduced| if reduced { 0.0 } else { 1.0 }).collect();
-        let (mut sigma, mut noise) = training_noise(&self.noise, self.seed, step, self.batch, len);
+        let own = || self.own.clone();
+        let (mut sigma, mut noise) =
+            noise_of(&self.noise, [self.seed, step], self.batch, len, own());
         make_grey(&mut x, &mut noise, image, self.grey, [self.seed, step]);
-        expose(&mut x, &mut sigma, &mut noise, image, &self.noise, [self.seed, step]);
+        expose(&mut x, &mut sigma, &mut noise, image, &self.noise, [self.seed, step], own());
         store_in_8_bits(&x, &sigma, &mut noise, self.noise.stored, [self.seed, step]);
         Ok(Batch { image, x, labels, label_weight, sigma, noise })
     }
@@ -112,7 +118,9 @@ impl DataLoader {
         let (epoch, indices) = self.indices(step);
         let Some(data) = self.set.in_memory() else { return (Vec::new(), Vec::new()) };
         let mut x = vec![0.0; self.batch * image];
-        gather_augmented(data, &indices, &self.augment, self.seed, epoch, &mut x);
+        let made = &mut x[self.own.start * image..self.own.end * image];
+        let indices_made = &indices[self.own.clone()];
+        gather_augmented(data, indices_made, &self.augment, self.seed, epoch, made);
         (x, indices.iter().map(|i| data.labels()[*i as usize]).collect())
     }
 
@@ -125,7 +133,7 @@ impl DataLoader {
         }
         while pool.next_step <= step + self.prefetch {
             let (epoch, indices) = self.indices(pool.next_step);
-            pool.request(epoch, &indices, image);
+            pool.request(epoch, &indices, image, self.own.clone());
         }
         let batch = pool.collect(step);
         self.pool = Some(pool);
@@ -231,20 +239,20 @@ impl LoaderPool {
     }
 
     /// Requests the batch of the next step.
-    fn request(&mut self, epoch: u64, indices: &[u32], image: usize) {
+    fn request(&mut self, epoch: u64, indices: &[u32], image: usize, own: Range<usize>) {
         let (generation, step) = (self.generation, self.next_step);
-        let tasks = indices.iter().enumerate().map(|(slot, &index)| Task {
+        let tasks = own.clone().map(|slot| Task {
             generation,
             step,
             slot,
             epoch,
-            index,
+            index: indices[slot],
             image,
         });
         self.queue.change(|(queue, _)| queue.extend(tasks));
         let count = indices.len();
         let (x, labels) = (vec![0.0; count * image], vec![0; count]);
-        self.partial.insert(step, Partial { x, labels, missing: count, error: None });
+        self.partial.insert(step, Partial { x, labels, missing: own.len(), error: None });
         self.next_step += 1;
     }
 
@@ -350,7 +358,7 @@ mod tests {
         let config = config(&[&augment, settings].concat());
         let set =
             DataSource::Path(dir.path().to_owned()).open(Part::Train, &config.open_options())?;
-        Ok(DataLoader::new(&set, &config, 12))
+        Ok(DataLoader::new(&set, &config, 12, 0..12))
     }
 
     fn values(batch: Batch) -> (Vec<f32>, Vec<u32>, Vec<f32>) {

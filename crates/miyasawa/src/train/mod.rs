@@ -51,6 +51,8 @@ pub mod objective;
 mod observer;
 pub mod optimizer;
 pub mod parts;
+#[cfg(test)]
+mod rank_tests;
 mod reduce;
 mod run;
 mod speed;

@@ -8,6 +8,7 @@ use crate::range::{denormalise, luma, normalise};
 use rand::{Rng, RngExt};
 use rand_distr::{Distribution, StandardNormal};
 use rayon::prelude::*;
+use std::ops::Range;
 
 impl NoiseConfig {
     /// One noise level.
@@ -36,10 +37,24 @@ pub fn training_noise(
     batch: usize,
     image: usize,
 ) -> (Vec<f32>, Vec<f32>) {
+    noise_of(config, [seed, step], batch, image, 0..batch)
+}
+
+/// As [`training_noise`] for the images `own` of the batch; the others have zeros.
+pub(super) fn noise_of(
+    config: &NoiseConfig,
+    [seed, step]: [u64; 2],
+    batch: usize,
+    image: usize,
+    own: Range<usize>,
+) -> (Vec<f32>, Vec<f32>) {
     let mut sigma = vec![0.0; batch];
     let mut noise = vec![0.0; batch * image];
     sigma.par_iter_mut().zip(noise.par_chunks_mut(image)).enumerate().for_each(
         |(i, (sigma, noise))| {
+            if !own.contains(&i) {
+                return;
+            }
             let mut rng = example_rng(seed, step, i as u64, stream::TRAINING_NOISE);
             *sigma = config.sample(&mut rng) as f32;
             fill_normal(&mut rng, noise);
@@ -78,7 +93,7 @@ pub(super) fn make_grey(
 
 /// Replaces the noise of a share of the colour images by that of a random camera, the images by
 /// what the camera shows without noise, and the levels by those of the noise, within the configured
-/// ones. Which ones, and the cameras, are functions of the seed, the step and the image's index in
+/// ones; only among the images `own`. Which ones, and the cameras, are functions of the seed, the step and the image's index in
 /// the batch.
 pub(super) fn expose(
     x: &mut [f32],
@@ -87,6 +102,7 @@ pub(super) fn expose(
     [c, h, w]: [usize; 3],
     config: &NoiseConfig,
     [seed, step]: [u64; 2],
+    own: Range<usize>,
 ) {
     // A camera's mosaic is 2x2.
     if config.camera == 0.0 || c != 3 || h < 2 || w < 2 {
@@ -96,7 +112,7 @@ pub(super) fn expose(
     let images = x.par_chunks_mut(len).zip(noise.par_chunks_mut(len)).zip(sigma.par_iter_mut());
     images.enumerate().for_each(|(i, ((x, noise), sigma))| {
         let mut rng = example_rng(seed, step, i as u64, stream::CAMERA);
-        if rng.random::<f64>() >= config.camera {
+        if !own.contains(&i) || rng.random::<f64>() >= config.camera {
             return;
         }
         let camera = CameraNoise::random(&mut rng);
@@ -128,7 +144,9 @@ pub(super) fn store_in_8_bits(
     let len = x.len() / sigma.len();
     let images = x.par_chunks(len).zip(noise.par_chunks_mut(len)).zip(sigma);
     images.enumerate().for_each(|(i, ((x, noise), &sigma))| {
-        if example_rng(seed, step, i as u64, stream::STORED).random::<f64>() < share {
+        // Images of other processes have no level.
+        let ours = sigma > 0.0;
+        if ours && example_rng(seed, step, i as u64, stream::STORED).random::<f64>() < share {
             for (x, noise) in x.iter().zip(noise) {
                 *noise = (normalise(denormalise(x + sigma * *noise)) - x) / sigma;
             }
@@ -170,7 +188,7 @@ mod tests {
         let mut x: Vec<f32> = (0..count * len).map(image).collect();
         let (before, mut sigma) = (x.clone(), vec![0.2; count]);
         let mut noise = vec![1.0; count * len];
-        expose(&mut x, &mut sigma, &mut noise, [3, 16, 16], &config, [2, 5]);
+        expose(&mut x, &mut sigma, &mut noise, [3, 16, 16], &config, [2, 5], 0..40);
         let exposed: Vec<usize> = (0..count).filter(|i| sigma[*i] != 0.2).collect();
         assert!((10..30).contains(&exposed.len()), "{exposed:?}");
         for i in 0..count {
@@ -181,7 +199,7 @@ mod tests {
         }
         let mut again = (before.clone(), vec![0.2; count], vec![1.0; count * len]);
         let (x2, sigma2, noise2) = (&mut again.0, &mut again.1, &mut again.2);
-        expose(x2, sigma2, noise2, [3, 16, 16], &config, [2, 5]);
+        expose(x2, sigma2, noise2, [3, 16, 16], &config, [2, 5], 0..40);
         assert_eq!((x, sigma, noise), again);
     }
 

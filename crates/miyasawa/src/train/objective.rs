@@ -5,7 +5,7 @@ use super::{
     jem::Jem,
     joint,
     learner::StepContext,
-    parts::{Batch, BatchStats, count_correct, for_parts, sum_on_host},
+    parts::{Batch, BatchStats, count_correct, equal_parts_of, for_parts, sum_on_host},
     reduce::{self, LocalSum, Reduce},
 };
 use crate::model::{
@@ -13,7 +13,7 @@ use crate::model::{
     params::{self, FlatMap, ParamError},
 };
 use crate::nn::{Moments, NormLog, update_running};
-use crate::parallel::equal_parts;
+use crate::ranks::RanksError;
 use burn::tensor::{Device, TensorData};
 use std::collections::BTreeMap;
 
@@ -46,7 +46,8 @@ impl Objective {
         device: &Device,
     ) -> (FlatMap, BatchStats) {
         let step = StepContext { number: step, micro_batch, device };
-        self.gradients_with(model, batch, step, &mut LocalSum::default())
+        let found = self.gradients_with(model, batch, step, &mut LocalSum::default());
+        found.expect("a sum in one process cannot fail")
     }
 
     /// As [`gradients`](Self::gradients), with another sum of the parts.
@@ -56,7 +57,7 @@ impl Objective {
         batch: &Batch,
         step: StepContext<'_>,
         reduce: &mut dyn Reduce,
-    ) -> (FlatMap, BatchStats) {
+    ) -> Result<(FlatMap, BatchStats), RanksError> {
         let config = &self.loss;
         let StepContext { micro_batch, device, .. } = step;
         match (&mut *model, &mut self.jem) {
@@ -66,13 +67,13 @@ impl Objective {
             }
             (Model::Classifier(classifier), _) => {
                 let work = |part| classifier_part(classifier, batch, config, part, device);
-                let moments = ghost_parts(batch, micro_batch, device, reduce, work);
+                let moments = ghost_parts(batch, micro_batch, device, reduce, work)?;
                 update_running(model.norms(), &moments);
                 reduce::finish(reduce, config)
             }
             (Model::Denoiser(denoiser), _) => {
                 let work = |part| denoiser_part(denoiser, batch, config, part, device);
-                let moments = ghost_parts(batch, micro_batch, device, reduce, work);
+                let moments = ghost_parts(batch, micro_batch, device, reduce, work)?;
                 update_running(model.norms(), &moments);
                 reduce::finish(reduce, config)
             }
@@ -100,22 +101,34 @@ impl Objective {
 
 type Share = (FlatMap, BatchStats, Vec<Moments>);
 
-/// The parts of a batch, as equal as can be: batch normalisation should not meet a part of one
-/// image. Their gradients go to `reduce`; returned are the moments of every part's normalisations.
+/// The gradients of the parts of a batch go to `reduce`; returned are the moments of every part's
+/// normalisations.
 fn ghost_parts(
     batch: &Batch,
     micro_batch: usize,
     device: &Device,
     reduce: &mut dyn Reduce,
     work: impl Fn([usize; 2]) -> Share + Sync,
-) -> Vec<Vec<Moments>> {
-    let parts = equal_parts(batch.len(), (batch.len() / micro_batch.max(1)).max(1));
+) -> Result<Vec<Vec<Moments>>, RanksError> {
+    let parts = equal_parts_of(batch.len(), micro_batch);
     let mut seen = Vec::new();
-    for_parts(&parts, device, work, |(grads, stats, moments)| {
+    for_parts(&parts[reduce.own(parts.len())], device, work, |(grads, stats, moments)| {
         reduce.add(grads, stats);
         seen.push(moments);
     });
-    seen
+    if seen.len() == parts.len() {
+        return Ok(seen);
+    }
+    let mut all = Vec::new();
+    for (rank, message) in reduce.gather(moments::to_bytes(&seen))?.into_iter().enumerate() {
+        let found = message.len();
+        let read = moments::of_bytes(&message).ok_or_else(|| {
+            let expected = "statistics of normalisations".to_owned();
+            RanksError::Message { rank, found, expected }
+        })?;
+        all.extend(read);
+    }
+    Ok(all)
 }
 
 fn classifier_part(
@@ -158,4 +171,58 @@ fn denoiser_part(
     let stats = BatchStats { dsm: sum_on_host(&dsm) / total, ..BatchStats::default() };
     let mut grads = ((dsm * config.dsm_weight).sum() / total).backward();
     (params::take_gradients(model, &mut grads), stats, log.moments())
+}
+
+/// The moments of parts as bytes, for other processes.
+mod moments {
+    use super::Moments;
+
+    pub fn to_bytes(parts: &[Vec<Moments>]) -> Vec<u8> {
+        let mut words = vec![parts.len() as u64];
+        for layers in parts {
+            words.push(layers.len() as u64);
+            for Moments { mean, var, count } in layers {
+                words.extend([mean.len() as u64, *count as u64]);
+                words.extend(mean.iter().chain(var).map(|value| value.to_bits()));
+            }
+        }
+        words.into_iter().flat_map(u64::to_le_bytes).collect()
+    }
+
+    /// Nothing if they are not what [`to_bytes`] makes.
+    pub fn of_bytes(bytes: &[u8]) -> Option<Vec<Vec<Moments>>> {
+        let mut words = bytes.as_chunks::<8>().0.iter().map(|word| u64::from_le_bytes(*word));
+        let parts = words.next()?;
+        let mut all = Vec::new();
+        for _ in 0..parts {
+            let layers = words.next()?;
+            let mut part = Vec::new();
+            for _ in 0..layers {
+                let (channels, count) = (words.next()?, words.next()? as usize);
+                let mut values = || {
+                    (0..channels).map(|_| words.next().map(f64::from_bits)).collect::<Option<_>>()
+                };
+                part.push(Moments { mean: values()?, var: values()?, count });
+            }
+            all.push(part);
+        }
+        words.next().is_none().then_some(all)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moments_are_read_back_and_other_bytes_are_not() {
+        let layer =
+            |n: usize| Moments { mean: vec![0.1; n], var: vec![f64::MIN_POSITIVE; n], count: 7 };
+        let parts = vec![vec![layer(3), layer(1)], Vec::new(), vec![layer(2)]];
+        let bytes = moments::to_bytes(&parts);
+        assert_eq!(moments::of_bytes(&bytes), Some(parts));
+        assert_eq!(moments::of_bytes(&bytes[..bytes.len() - 8]), None);
+        assert_eq!(moments::of_bytes(&[bytes, vec![0; 8]].concat()), None);
+        assert_eq!(moments::of_bytes(&[0xff; 8]), None);
+    }
 }

@@ -1,6 +1,6 @@
 //! What all objectives share: the batch of a step, its parts, and what a part reports.
 
-use crate::parallel::{on_workers, workers};
+use crate::parallel::{equal_parts, on_workers, workers};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
 /// A batch on the host: clean images in [-1, 1], their classes, noise levels and noise.
@@ -99,6 +99,11 @@ impl Batch {
 pub(super) fn parts_of(batch: usize, micro_batch: usize) -> Vec<[usize; 2]> {
     let micro_batch = micro_batch.max(1);
     (0..batch).step_by(micro_batch).map(|from| [from, micro_batch.min(batch - from)]).collect()
+}
+
+/// The same as equal as can be: batch normalisation should not meet a part of one image.
+pub(super) fn equal_parts_of(batch: usize, micro_batch: usize) -> Vec<[usize; 2]> {
+    equal_parts(batch, (batch / micro_batch.max(1)).max(1))
 }
 
 /// `work` of every part; `take` gets the results in the order of the parts. On the CPU each thread

@@ -7,6 +7,7 @@ mod run_state;
 mod sets;
 mod steps;
 mod timing;
+mod together;
 
 use super::{
     builder::TrainerBuilder,
@@ -20,6 +21,7 @@ use crate::checkpoint::{Checkpoint, DataInfo, ModelInfo, TrainingInfo};
 use crate::data::{Geometry, Images, TestSet};
 use crate::model::{Architecture, Model};
 use crate::progress::Monitor;
+use crate::ranks::Ranks;
 use burn::tensor::Device;
 pub(super) use sets::Sets;
 use std::{
@@ -70,6 +72,8 @@ pub struct Trainer<M: Learner = Model> {
     /// The run's folder, if it has one.
     pub(super) out: Option<PathBuf>,
     pub(super) resume: bool,
+    /// The processes that train together, if there are others.
+    pub(super) ranks: Option<Arc<dyn Ranks>>,
     /// Whether the augmentation was chosen by the data.
     auto_augment: bool,
 }
@@ -206,7 +210,20 @@ impl<M: Learner> Trainer<M> {
         };
         let info =
             ModelInfo { network, data, sigma: [config.noise.min, config.noise.max], training };
-        Ok(Self { config, train, test, measured, info, device, init, out, resume, auto_augment })
+        let ranks = None;
+        Ok(Self {
+            config,
+            train,
+            test,
+            measured,
+            info,
+            device,
+            init,
+            out,
+            resume,
+            ranks,
+            auto_augment,
+        })
     }
 
     /// Trains and returns the model.

@@ -150,7 +150,19 @@ impl TrainState {
     pub fn load(path: &Path) -> Result<Self, CheckpointError> {
         let bytes = std::fs::read(path)
             .map_err(|source| CheckpointError::Read { path: path.to_owned(), source })?;
-        let file = Opened::new(&bytes, path)?;
+        Self::from_bytes(&bytes, path)
+    }
+
+    /// The file's bytes.
+    pub(super) fn to_bytes(&self) -> Result<Vec<u8>, String> {
+        let mut bytes = Vec::new();
+        self.content()?.write(&mut bytes).map_err(|e| e.to_string())?;
+        Ok(bytes)
+    }
+
+    /// As [`load`](Self::load), from a file's bytes; `path` is for messages.
+    pub(super) fn from_bytes(bytes: &[u8], path: &Path) -> Result<Self, CheckpointError> {
+        let file = Opened::new(bytes, path)?;
         let format = |found: String| CheckpointError::Format { path: path.to_owned(), found };
         let info = ModelInfo::read(&file, path)?;
         let header = if file.has(STATE) {

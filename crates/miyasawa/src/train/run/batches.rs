@@ -3,8 +3,12 @@
 use super::Trainer;
 use crate::model::Kind;
 use crate::train::{
-    config::AssumedData, learner::Learner, loader::DataLoader, parts::default_micro_batch,
+    config::AssumedData,
+    learner::Learner,
+    loader::DataLoader,
+    parts::{default_micro_batch, equal_parts_of, parts_of},
 };
+use std::ops::Range;
 
 /// Images of a custom network that go through it at once, where the configuration does not say.
 const CUSTOM_MICRO_BATCH: usize = 32;
@@ -31,6 +35,15 @@ impl<M: Learner> Trainer<M> {
         })
     }
 
+    /// The parts of a batch that go through the network at once: first image and count.
+    pub(super) fn parts(&self) -> Vec<[usize; 2]> {
+        let (batch, micro_batch) = (self.batch_size(), self.micro_batch());
+        match self.info.network.kind() {
+            Kind::GradResNet | Kind::Custom => parts_of(batch, micro_batch),
+            Kind::ResNet18 | Kind::DnCnn | Kind::UNet => equal_parts_of(batch, micro_batch),
+        }
+    }
+
     pub(super) fn steps_per_epoch(&self) -> u64 {
         (self.train.len() / self.batch_size()) as u64
     }
@@ -48,8 +61,8 @@ impl<M: Learner> Trainer<M> {
     }
 
     /// Where the batches come from. The step of a number takes the batch of that number unless
-    /// batches were skipped.
-    pub(super) fn loader(&self) -> DataLoader {
-        DataLoader::new(&self.train, &self.config, self.batch_size())
+    /// batches were skipped. The images `own` of a batch are made.
+    pub(super) fn loader(&self, own: Range<usize>) -> DataLoader {
+        DataLoader::new(&self.train, &self.config, self.batch_size(), own)
     }
 }

@@ -2,7 +2,9 @@
 
 mod rollback;
 
-use super::{Learner, TrainError, Trained, Trainer, resume, run_state::RunState};
+use super::{
+    Learner, TrainError, Trained, Trainer, resume, run_state::RunState, together::Together,
+};
 use crate::checkpoint::{Checkpoint, ModelInfo};
 use crate::eval::{EvalOptions, EvalRow, Evaluation};
 use crate::model::params;
@@ -18,7 +20,7 @@ use crate::train::{
     log::{Log, best, best_evaluation, score, test_losses},
     objective::Objective,
     optimizer::{Optimizer, learning_rate},
-    reduce::{LocalSum, Reduce},
+    reduce::Reduce,
     state::{Recovery, TrainState},
 };
 use burn::tensor::Device;
@@ -43,6 +45,8 @@ pub(super) struct Run<'t, M: Learner> {
     /// The last good state.
     good: RunState<M>,
     loader: DataLoader,
+    /// The processes that train together.
+    together: Together,
     /// Between objective and optimiser.
     reduce: Box<dyn Reduce>,
     /// The last evaluation.
@@ -62,12 +66,15 @@ impl<'t, M: Learner> Run<'t, M> {
         resume: bool,
     ) -> Result<(Self, RunState<M>), TrainError> {
         let config = trainer.config.to_toml().map_err(|e| TrainError::Mismatch(e.to_string()))?;
-        let files = out.map(|out| RunFiles::open(out, resume)).transpose()?;
         let device = trainer.device.clone().autodiff();
+        let together = Together::start(trainer, &config)?;
+        let out = out.filter(|_| together.is_first());
+        let files = out.map(|out| RunFiles::open(out, resume)).transpose()?;
         let loaded = match &files {
             Some(files) if resume => files.newest_state()?,
             _ => None,
         };
+        let loaded = together.state(loaded)?;
         let mut info = trainer.info.clone();
         if let Some((state, _)) = &loaded {
             resume::check_images(trainer, state)?;
@@ -119,7 +126,8 @@ impl<'t, M: Learner> Run<'t, M> {
             None => (None, Vec::new()),
         };
         let good = good.unwrap_or_else(|| now.clone());
-        let (loader, saved_at) = (trainer.loader(), Instant::now());
+        let loader = trainer.loader(together.own_images(&trainer.parts()));
+        let (reduce, saved_at) = (together.reduce(), Instant::now());
         let run = Self {
             trainer,
             info,
@@ -130,7 +138,8 @@ impl<'t, M: Learner> Run<'t, M> {
             recovery,
             good,
             loader,
-            reduce: Box::<LocalSum>::default(),
+            together,
+            reduce,
             rows,
             evaluated,
             best,
@@ -166,7 +175,7 @@ impl<'t, M: Learner> Run<'t, M> {
         }
         while now.step < total {
             now = self.step(now, total, observer)?;
-            let stop = observer.stop();
+            let stop = self.together.any(observer.stop())?;
             let milestone = is_milestone(now.step) && self.evaluated != Some(now.step);
             let due = checkpoint.every.is_some_and(|every| now.step.is_multiple_of(every));
             if stop || milestone || due || is_late(self.saved_at) {
@@ -206,7 +215,7 @@ impl<'t, M: Learner> Run<'t, M> {
         observer.batch(number, &mut batch);
         let RunState { objective, model, optimizer, .. } = &mut now;
         let step = StepContext { number, micro_batch, device: &self.device };
-        let (mut grads, stats) = model.gradients(objective, &batch, step, self.reduce.as_mut());
+        let (mut grads, stats) = model.gradients(objective, &batch, step, self.reduce.as_mut())?;
         optimizer.drop_frozen(&mut grads);
         let norm = Optimizer::norm(&grads);
         if let Some(found) = self.divergence(&now, &stats, norm) {
@@ -300,8 +309,11 @@ impl<'t, M: Learner> Run<'t, M> {
             batch: cost::eval_batch(self.trainer.micro_batch()),
         };
         let device = &self.trainer.device;
-        let found = self.trainer.measured.evaluate(&model, &options, device, observer)?;
-        let Some(Evaluation { rows, .. }) = found else { return Ok(false) };
+        let found = self.together.rows(|| {
+            let found = self.trainer.measured.evaluate(&model, &options, device, observer)?;
+            Ok(found.map(|Evaluation { rows, .. }| rows))
+        })?;
+        let Some(rows) = found else { return Ok(false) };
         let score = score(&rows, config);
         if config.checkpoint.keep_best && self.best.is_none_or(|best| score > best) {
             // Before the log says so: what is logged is kept.

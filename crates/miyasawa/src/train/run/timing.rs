@@ -47,13 +47,14 @@ impl<M: Learner> Trainer<M> {
         let mut model = (self.init)(&device, self.config.seed, self.info.data.std);
         let mut objective = Objective::new(&self.config, self.image());
         let mut optimizer = Optimizer::new(self.config.optimizer.clone());
-        let (micro_batch, mut loader, mut times) = (self.micro_batch(), self.loader(), Vec::new());
+        let (micro_batch, mut times) = (self.micro_batch(), Vec::new());
+        let mut loader = self.loader(0..self.batch_size());
         for number in 0..count {
             let start = Instant::now();
             let batch = loader.batch(number)?;
             let step = StepContext { number, micro_batch, device: &device };
             let (mut grads, _) =
-                model.gradients(&mut objective, &batch, step, &mut LocalSum::default());
+                model.gradients(&mut objective, &batch, step, &mut LocalSum::default())?;
             let batch = start.elapsed();
             let norm = Optimizer::norm(&grads);
             model = optimizer.step(model, &mut grads, norm, self.config.optimizer.lr);

@@ -1,0 +1,116 @@
+//! What the processes of a run agree on: that they do the same, where they begin, and when to stop.
+
+use super::{TrainError, Trainer};
+use crate::checkpoint::CheckpointError;
+use crate::eval::EvalRow;
+use crate::ranks::{Ranks, RanksError};
+use crate::train::{
+    learner::Learner,
+    reduce::{LocalSum, RankSum, Reduce, share},
+    state::TrainState,
+};
+use std::{
+    ops::Range,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+/// The processes of a run; one if there are no others.
+#[derive(Clone, Debug)]
+pub(super) struct Together(Option<Arc<dyn Ranks>>);
+
+impl Together {
+    /// Makes sure that all do the same work, and that there is some for each.
+    pub fn start<M: Learner>(trainer: &Trainer<M>, config: &str) -> Result<Self, TrainError> {
+        let together = Self(trainer.ranks.clone().filter(|ranks| ranks.size() > 1));
+        let Some(ranks) = &together.0 else { return Ok(together) };
+        let (batch, micro_batch) = (trainer.batch_size(), trainer.micro_batch());
+        let parts = trainer.parts().len();
+        if parts < ranks.size() {
+            return Err(RanksError::TooMany { ranks: ranks.size(), batch, parts }.into());
+        }
+        let data = &trainer.info.data;
+        let size = (trainer.train.len(), trainer.test.len(), micro_batch);
+        let bits = (data.mean.to_bits(), data.std.to_bits());
+        let facts = [
+            ("version", env!("CARGO_PKG_VERSION").to_owned()),
+            ("configuration", config.to_owned()),
+            ("data", format!("{data:?} {size:?} {bits:?}")),
+        ];
+        for (what, own) in facts {
+            let all = ranks.gather(own.into_bytes())?;
+            if let Some(rank) = (1..all.len()).find(|rank| all[*rank] != all[0]) {
+                return Err(RanksError::Differs { rank, what }.into());
+            }
+        }
+        Ok(together)
+    }
+
+    /// Whether this process writes files and evaluates.
+    pub fn is_first(&self) -> bool {
+        self.0.as_ref().is_none_or(|ranks| ranks.rank() == 0)
+    }
+
+    /// The sum of the gradients.
+    pub fn reduce(&self) -> Box<dyn Reduce> {
+        match &self.0 {
+            Some(ranks) => Box::new(RankSum::new(Arc::clone(ranks))),
+            None => Box::<LocalSum>::default(),
+        }
+    }
+
+    /// The images of a batch that this process works on, of which `parts` are the parts.
+    pub fn own_images(&self, parts: &[[usize; 2]]) -> Range<usize> {
+        let all = parts.iter().map(|[_, count]| count).sum();
+        let Some(ranks) = &self.0 else { return 0..all };
+        match &parts[share(parts.len(), [ranks.rank(), ranks.size()])] {
+            [] => 0..0,
+            own @ [[from, _], ..] => *from..from + own.iter().map(|[_, n]| n).sum::<usize>(),
+        }
+    }
+
+    /// Whether any process says so.
+    pub fn any(&self, own: bool) -> Result<bool, RanksError> {
+        let Some(ranks) = &self.0 else { return Ok(own) };
+        Ok(ranks.gather(vec![u8::from(own)])?.contains(&vec![1]))
+    }
+
+    /// The evaluation that rank 0 makes by `find`; nothing if it was stopped there.
+    pub fn rows(
+        &self,
+        find: impl FnOnce() -> Result<Option<Vec<EvalRow>>, TrainError>,
+    ) -> Result<Option<Vec<EvalRow>>, TrainError> {
+        let found = if self.is_first() { find()? } else { None };
+        let Some(ranks) = &self.0 else { return Ok(found) };
+        let wrong = |e: serde_json::Error| RanksError::Transport(format!("evaluation: {e}"));
+        let message = ranks.broadcast(serde_json::to_vec(&found).map_err(wrong)?)?;
+        if self.is_first() {
+            return Ok(found);
+        }
+        Ok(serde_json::from_slice(&message).map_err(wrong)?)
+    }
+
+    /// The state that rank 0 goes on from, for all ranks.
+    pub fn state(
+        &self,
+        of_first: Option<(TrainState, PathBuf)>,
+    ) -> Result<Option<(TrainState, PathBuf)>, TrainError> {
+        let Some(ranks) = &self.0 else { return Ok(of_first) };
+        let name = |path: &Path| path.display().to_string();
+        let (bytes, path) = match &of_first {
+            Some((state, path)) => {
+                let wrong = |found| CheckpointError::Format { path: path.clone(), found };
+                (state.to_bytes().map_err(wrong)?, name(path))
+            }
+            None => (Vec::new(), String::new()),
+        };
+        let path = ranks.broadcast(path.into_bytes())?;
+        let bytes = ranks.broadcast(bytes)?;
+        if self.is_first() || path.is_empty() {
+            return Ok(of_first);
+        }
+        let path = PathBuf::from(String::from_utf8_lossy(&path).into_owned());
+        let state = TrainState::from_bytes(&bytes, &path)?;
+        Ok(Some((state, path)))
+    }
+}
