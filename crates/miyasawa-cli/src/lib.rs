@@ -22,6 +22,7 @@ mod commands;
 mod fetch;
 mod host;
 mod progress;
+mod ranks;
 mod session;
 mod signals;
 mod status;

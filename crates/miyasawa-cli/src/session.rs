@@ -1,6 +1,7 @@
 //! What all commands share: the global options, and the session that they open.
 
 use crate::progress::Stderr;
+use crate::ranks;
 use anyhow::Context;
 use clap::{Args, ValueEnum};
 use miyasawa::{
@@ -131,7 +132,9 @@ impl Host {
 impl Session {
     /// Sets up threads and logs.
     pub fn new(common: &Common, args: Vec<OsString>) -> anyhow::Result<Self> {
-        let level = match (common.quiet, common.verbose) {
+        // Of several processes one speaks.
+        let quiet = common.quiet || ranks::is_silent();
+        let level = match (quiet, common.verbose) {
             (true, _) => LevelFilter::ERROR,
             (false, 0) => LevelFilter::INFO,
             (false, 1) => LevelFilter::DEBUG,
@@ -149,7 +152,7 @@ impl Session {
             .build_global()
             .context("starting the threads")?;
         let (spec, seed) = (common.device, common.seed);
-        Ok(Self { spec, seed, json: common.json, quiet: common.quiet, args, host: None })
+        Ok(Self { spec, seed, json: common.json, quiet, args, host: None })
     }
 
     /// A session of a program that wants documents, and has threads and logs of its own.

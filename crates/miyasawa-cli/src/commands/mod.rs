@@ -27,7 +27,7 @@ mod train;
 mod trust;
 mod verify;
 
-use crate::session::Session;
+use crate::{ranks, session::Session};
 use clap::Subcommand;
 
 /// How a command ended without an error.
@@ -76,6 +76,9 @@ impl Command {
 
 /// Runs a command.
 pub fn run(command: Command, session: &Session) -> anyhow::Result<Outcome> {
+    if !matches!(command, Command::Train(_)) {
+        ranks::refuse_others()?;
+    }
     match command {
         Command::Demo(args) => demo::run(&args, session),
         Command::Train(args) => train::run(&args, session),

@@ -1,6 +1,7 @@
 use super::{Outcome, eval};
 use crate::output::shown;
 use crate::progress::{Progress, span};
+use crate::ranks;
 use crate::session::{DtypeArg, Session, WrongCall};
 use crate::signals::stop_flag;
 use clap::Args;
@@ -8,6 +9,7 @@ use miyasawa::{
     data::{DataSource, default_folder},
     eval::EvalRow,
     progress::Monitor,
+    ranks::Ranks,
     train::{
         BestEvaluation, Finish, Observer, Rollback, StepReport, TrainConfig, Trainer,
         cost::{Cost, Hours},
@@ -310,6 +312,20 @@ fn go_to_origin(args: &Train, config: &TrainConfig, out: &Path) -> anyhow::Resul
 }
 
 pub fn run(args: &Train, session: &Session) -> anyhow::Result<Outcome> {
+    let ranks = if args.dry_run { None } else { ranks::join()? };
+    let found = train(args, session, ranks.clone());
+    // Where others wait for this process, they and it end here.
+    if let (Err(error), Some(ranks)) = (&found, &ranks) {
+        ranks::abort(ranks.rank(), error);
+    }
+    found
+}
+
+fn train(
+    args: &Train,
+    session: &Session,
+    ranks: Option<Arc<dyn Ranks>>,
+) -> anyhow::Result<Outcome> {
     let of_run = args.out.as_ref().map(|out| out.join("config.toml"));
     let path = match &args.config {
         None => of_run.filter(|path| args.resume && path.exists()),
@@ -331,7 +347,10 @@ pub fn run(args: &Train, session: &Session) -> anyhow::Result<Outcome> {
     let folder = go_to_origin(args, &config, out)?;
     let stop = stop_flag()?;
     let schedule = config.schedule.clone();
-    let trainer = Trainer::new(config, &session.device()?)?;
+    let first = ranks.as_ref().is_none_or(|ranks| ranks.rank() == 0);
+    let builder = Trainer::builder().config(config).device(&session.device()?);
+    let builder = ranks.into_iter().fold(builder, |builder, ranks| builder.ranks(ranks));
+    let trainer = builder.build()?;
     let steps = trainer.total_steps();
     if schedule.steps.is_none() && steps < FEW_STEPS {
         tracing::warn!(
@@ -343,6 +362,9 @@ pub fn run(args: &Train, session: &Session) -> anyhow::Result<Outcome> {
     let mut bar = Bar::new(session, steps, stop);
     let finish = trainer.run(&folder, args.resume, &mut bar)?;
     bar.finish();
+    if !first {
+        return Ok(Outcome::Done);
+    }
     let report = Report::new(out, finish);
     if session.json {
         session.print_json(&report)?;

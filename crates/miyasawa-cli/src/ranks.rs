@@ -1,0 +1,173 @@
+//! The processes that `mpirun` or `srun` started together.
+
+use crate::session::WrongCall;
+#[cfg(feature = "mpi")]
+use crate::status;
+use anyhow::Result;
+use miyasawa::ranks::Ranks;
+use std::sync::Arc;
+
+/// What launchers say of the number of processes, and of the number of this one.
+const SIZE: [&str; 2] = ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE"];
+const RANK: [&str; 3] = ["OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK"];
+
+fn number(names: &[&str]) -> Option<usize> {
+    names.iter().find_map(|name| std::env::var(name).ok()?.parse().ok())
+}
+
+/// Whether another process speaks for this one.
+pub fn is_silent() -> bool {
+    number(&RANK).is_some_and(|rank| rank > 0)
+}
+
+/// Refuses to do the same work in several processes.
+pub fn refuse_others() -> Result<()> {
+    match number(&SIZE) {
+        Some(size @ 2..) => Err(WrongCall(format!(
+            "started by a launcher as {size} processes, expected one: only train works on several"
+        ))
+        .into()),
+        _ => Ok(()),
+    }
+}
+
+/// The processes that work together, of which this is one; nothing if there are no others.
+#[cfg(not(feature = "mpi"))]
+pub fn join() -> Result<Option<Arc<dyn Ranks>>> {
+    match number(&SIZE) {
+        Some(size @ 2..) => Err(WrongCall(format!(
+            "train: started by a launcher as {size} processes, and this program is built without \
+             MPI: cargo build --release --features mpi"
+        ))
+        .into()),
+        _ => Ok(None),
+    }
+}
+
+/// Ends all processes, as the others wait for this one, which has failed.
+#[cfg(not(feature = "mpi"))]
+pub fn abort(_rank: usize, _error: &anyhow::Error) {}
+
+#[cfg(feature = "mpi")]
+pub use mpi_ranks::{abort, join};
+
+#[cfg(feature = "mpi")]
+mod mpi_ranks {
+    use super::*;
+    use anyhow::Context;
+    use miyasawa::ranks::RanksError;
+    use mpi::{
+        Count, Threading,
+        collective::SystemOperation,
+        datatype::{Partition, PartitionMut},
+        environment::Universe,
+        topology::SimpleCommunicator,
+        traits::{Communicator, CommunicatorCollectives},
+    };
+    use std::time::Duration;
+
+    /// Most bytes that go from or to a rank in one call: MPI counts in 32 bits.
+    const MOST: usize = 1 << 30;
+
+    /// How long a rank waits before it reports an error: if all have met it, rank 0 has said so.
+    const PATIENCE: Duration = Duration::from_secs(1);
+
+    /// MPI's processes. One thread at a time calls it: that of the training.
+    struct MpiRanks {
+        rank: usize,
+        size: usize,
+        /// Ends MPI when the last owner is gone.
+        _universe: Universe,
+    }
+
+    impl std::fmt::Debug for MpiRanks {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            write!(f, "rank {} of {} by MPI", self.rank, self.size)
+        }
+    }
+
+    pub fn join() -> Result<Option<Arc<dyn Ranks>>> {
+        if number(&SIZE).is_none() && number(&RANK).is_none() {
+            return Ok(None);
+        }
+        let (universe, _) = mpi::initialize_with_threading(Threading::Serialized)
+            .context("MPI cannot be started twice")?;
+        let world = universe.world();
+        let [rank, size] = [world.rank(), world.size()].map(|n| n as usize);
+        Ok(Some(Arc::new(MpiRanks { rank, size, _universe: universe })))
+    }
+
+    pub fn abort(rank: usize, error: &anyhow::Error) {
+        if rank > 0 {
+            std::thread::sleep(PATIENCE);
+            eprint!("rank {rank}: ");
+        }
+        status::fail(error);
+        SimpleCommunicator::world().abort(if status::is_wrong_call(error) { 2 } else { 1 });
+    }
+
+    /// Where pieces of these lengths begin, one after the other.
+    fn starts(lengths: &[Count]) -> Vec<Count> {
+        let sum = |sum: &mut Count, length: &Count| {
+            let start = *sum;
+            *sum += length;
+            Some(start)
+        };
+        lengths.iter().scan(0, sum).collect()
+    }
+
+    impl Ranks for MpiRanks {
+        fn rank(&self) -> usize {
+            self.rank
+        }
+
+        fn size(&self) -> usize {
+            self.size
+        }
+
+        fn exchange(&self, messages: Vec<Vec<u8>>) -> Result<Vec<Vec<u8>>, RanksError> {
+            let world = SimpleCommunicator::world();
+            let lengths: Vec<u64> = messages.iter().map(|message| message.len() as u64).collect();
+            let mut expected = vec![0u64; self.size];
+            world.all_to_all_into(&lengths, &mut expected);
+            let longest = lengths.iter().max().copied().unwrap_or(0);
+            let mut longest_of_all = 0u64;
+            world.all_reduce_into(&longest, &mut longest_of_all, SystemOperation::max());
+            let piece = MOST / self.size;
+            let mut received: Vec<Vec<u8>> =
+                expected.iter().map(|length| Vec::with_capacity(*length as usize)).collect();
+            for from in (0..longest_of_all as usize).step_by(piece) {
+                let of = |length: usize| length.saturating_sub(from).min(piece) as Count;
+                let counts: Vec<Count> = messages.iter().map(|m| of(m.len())).collect();
+                let arriving: Vec<Count> = expected.iter().map(|n| of(*n as usize)).collect();
+                let sent = messages.iter().zip(&counts);
+                let sent: Vec<u8> = sent
+                    .flat_map(|(m, count)| &m[from.min(m.len())..][..*count as usize])
+                    .copied()
+                    .collect();
+                let mut found = vec![0u8; arriving.iter().map(|n| *n as usize).sum()];
+                let (to, at) = (starts(&counts), starts(&arriving));
+                let sent = Partition::new(&sent[..], &counts[..], &to[..]);
+                world.all_to_all_varcount_into(
+                    &sent,
+                    &mut PartitionMut::new(&mut found[..], &arriving[..], &at[..]),
+                );
+                for ((message, start), count) in received.iter_mut().zip(at).zip(arriving) {
+                    message.extend(&found[start as usize..][..count as usize]);
+                }
+            }
+            Ok(received)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn alone_there_are_no_ranks() {
+        assert!(!is_silent());
+        assert!(refuse_others().is_ok() && join().unwrap().is_none());
+    }
+}
