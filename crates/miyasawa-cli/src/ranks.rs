@@ -140,12 +140,15 @@ mod mpi_ranks {
                 let of = |length: usize| length.saturating_sub(from).min(piece) as Count;
                 let counts: Vec<Count> = messages.iter().map(|m| of(m.len())).collect();
                 let arriving: Vec<Count> = expected.iter().map(|n| of(*n as usize)).collect();
+                // One byte more than is sent: the address of an empty vector is 1, which Open MPI
+                // takes for MPI_IN_PLACE.
                 let sent = messages.iter().zip(&counts);
                 let sent: Vec<u8> = sent
                     .flat_map(|(m, count)| &m[from.min(m.len())..][..*count as usize])
+                    .chain(&[0])
                     .copied()
                     .collect();
-                let mut found = vec![0u8; arriving.iter().map(|n| *n as usize).sum()];
+                let mut found = vec![0u8; 1 + arriving.iter().map(|n| *n as usize).sum::<usize>()];
                 let (to, at) = (starts(&counts), starts(&arriving));
                 let sent = Partition::new(&sent[..], &counts[..], &to[..]);
                 world.all_to_all_varcount_into(
