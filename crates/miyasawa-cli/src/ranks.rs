@@ -1,11 +1,12 @@
 //! The processes that `mpirun` or `srun` started together.
 
 use crate::session::WrongCall;
+use crate::signals::is_stopping;
 #[cfg(feature = "mpi")]
 use crate::status;
 use anyhow::Result;
 use miyasawa::ranks::Ranks;
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 /// What launchers say of the number of processes, and of the number of this one.
 const SIZE: [&str; 2] = ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE"];
@@ -15,38 +16,54 @@ fn number(names: &[&str]) -> Option<usize> {
     names.iter().find_map(|name| std::env::var(name).ok()?.parse().ok())
 }
 
+/// How long a rank waits before it reports an error: where all have met it, rank 0 has said so, and
+/// the launcher has ended the others or asked them to end.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// The number of processes that were started together.
+pub fn size() -> usize {
+    number(&SIZE).unwrap_or(1)
+}
+
 /// Whether another process speaks for this one.
 pub fn is_silent() -> bool {
     number(&RANK).is_some_and(|rank| rank > 0)
 }
 
+/// Who reports an error, for the beginning of the line; nothing where rank 0 has reported it.
+pub fn speaker() -> Option<String> {
+    let Some(rank @ 1..) = number(&RANK) else { return Some(String::new()) };
+    std::thread::sleep(PATIENCE);
+    (!is_stopping()).then(|| format!("rank {rank}: "))
+}
+
 /// Refuses to do the same work in several processes.
 pub fn refuse_others() -> Result<()> {
-    match number(&SIZE) {
-        Some(size @ 2..) => Err(WrongCall(format!(
+    match size() {
+        1 => Ok(()),
+        size => Err(WrongCall(format!(
             "started by a launcher as {size} processes, expected one: only train works on several"
         ))
         .into()),
-        _ => Ok(()),
     }
 }
 
 /// The processes that work together, of which this is one; nothing if there are no others.
 #[cfg(not(feature = "mpi"))]
 pub fn join() -> Result<Option<Arc<dyn Ranks>>> {
-    match number(&SIZE) {
-        Some(size @ 2..) => Err(WrongCall(format!(
+    match size() {
+        1 => Ok(None),
+        size => Err(WrongCall(format!(
             "train: started by a launcher as {size} processes, and this program is built without \
              MPI: cargo build --release --features mpi"
         ))
         .into()),
-        _ => Ok(None),
     }
 }
 
 /// Ends all processes, as the others wait for this one, which has failed.
 #[cfg(not(feature = "mpi"))]
-pub fn abort(_rank: usize, _error: &anyhow::Error) {}
+pub fn abort(_error: &anyhow::Error) {}
 
 #[cfg(feature = "mpi")]
 pub use mpi_ranks::{abort, join};
@@ -64,13 +81,9 @@ mod mpi_ranks {
         topology::SimpleCommunicator,
         traits::{Communicator, CommunicatorCollectives},
     };
-    use std::time::Duration;
 
     /// Most bytes that go from or to a rank in one call: MPI counts in 32 bits.
     const MOST: usize = 1 << 30;
-
-    /// How long a rank waits before it reports an error: if all have met it, rank 0 has said so.
-    const PATIENCE: Duration = Duration::from_secs(1);
 
     /// MPI's processes. One thread at a time calls it: that of the training.
     struct MpiRanks {
@@ -97,13 +110,8 @@ mod mpi_ranks {
         Ok(Some(Arc::new(MpiRanks { rank, size, _universe: universe })))
     }
 
-    pub fn abort(rank: usize, error: &anyhow::Error) {
-        if rank > 0 {
-            std::thread::sleep(PATIENCE);
-            eprint!("rank {rank}: ");
-        }
-        status::fail(error);
-        SimpleCommunicator::world().abort(if status::is_wrong_call(error) { 2 } else { 1 });
+    pub fn abort(error: &anyhow::Error) {
+        SimpleCommunicator::world().abort(status::fail(error).into());
     }
 
     /// Where pieces of these lengths begin, one after the other.
@@ -170,7 +178,8 @@ mod tests {
 
     #[test]
     fn alone_there_are_no_ranks() {
-        assert!(!is_silent());
+        assert!(!is_silent() && size() == 1);
+        assert_eq!(speaker().as_deref(), Some(""));
         assert!(refuse_others().is_ok() && join().unwrap().is_none());
     }
 }

@@ -1,6 +1,6 @@
 //! Signals that ask the program to end.
 
-use crate::progress::aside;
+use crate::{progress::aside, ranks};
 use anyhow::Context;
 use std::sync::{
     Arc,
@@ -10,12 +10,24 @@ use std::sync::{
 /// The exit status after a second signal: what a shell reports of a program that SIGINT ended.
 const INTERRUPTED: i32 = 130;
 
+/// Whether a signal has come.
+static STOPPING: AtomicBool = AtomicBool::new(false);
+
+/// Whether this process has been asked to end.
+pub fn is_stopping() -> bool {
+    STOPPING.load(Ordering::Relaxed)
+}
+
 /// A flag that the first SIGINT (Ctrl-C), SIGTERM or SIGHUP sets; the second ends the process at
 /// once. Files are replaced atomically, so that none is corrupted.
 pub fn stop_flag() -> anyhow::Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&stop);
-    let text = "stopping with a checkpoint after this step; once more to stop at once";
+    // A launcher sends the same signal to the ranks that are left when one of them has ended.
+    let text = match ranks::size() {
+        1 => "stopping with a checkpoint after this step; once more to stop at once",
+        _ => "stopping with a checkpoint after this step, unless a rank has ended before it",
+    };
     on_stop(text, move || flag.store(true, Ordering::Relaxed))?;
     Ok(stop)
 }
@@ -23,13 +35,14 @@ pub fn stop_flag() -> anyhow::Result<Arc<AtomicBool>> {
 /// Does something on the first SIGINT (Ctrl-C), SIGTERM or SIGHUP, and says so; the second ends
 /// the process at once.
 pub fn on_stop(text: &'static str, stop: impl Fn() + Send + 'static) -> anyhow::Result<()> {
-    let stopping = AtomicBool::new(false);
     ctrlc::set_handler(move || {
-        if stopping.swap(true, Ordering::Relaxed) {
+        if STOPPING.swap(true, Ordering::Relaxed) {
             std::process::exit(INTERRUPTED);
         }
         // Said first: what has nothing to finish ends at once.
-        aside(|| eprintln!("{text}"));
+        if !ranks::is_silent() {
+            aside(|| eprintln!("{text}"));
+        }
         stop();
     })
     .context("listening for signals")

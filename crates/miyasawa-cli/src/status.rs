@@ -1,7 +1,7 @@
 //! Errors as one line on standard error, and the exit status: 1 the work failed, 2 the call was
 //! wrong.
 
-use crate::{progress::aside, session::WrongCall};
+use crate::{progress::aside, ranks, session::WrongCall};
 use miyasawa::{
     data::DataError,
     device::DeviceError,
@@ -13,7 +13,9 @@ use miyasawa::{
 
 /// Reports an error.
 pub fn fail(error: &anyhow::Error) -> u8 {
-    aside(|| eprintln!("error: {}", message(error)));
+    if let Some(speaker) = ranks::speaker() {
+        aside(|| eprintln!("{speaker}error: {}", message(error)));
+    }
     if is_wrong_call(error) { 2 } else { 1 }
 }
 
@@ -58,12 +60,13 @@ fn is_wrong_server(_error: &anyhow::Error) -> bool {
 /// Reports the result of the command-line parser: help unchanged, an error in one line.
 pub fn of_parsing(error: &clap::Error) -> u8 {
     use clap::error::ErrorKind;
+    let Some(speaker) = ranks::speaker() else { return if error.use_stderr() { 2 } else { 0 } };
     if !error.use_stderr() || error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
         // If this fails, nobody reads the output.
         let _ = error.print();
         return if error.use_stderr() { 2 } else { 0 };
     }
-    eprintln!("error: {}; see --help", parsing_message(error));
+    eprintln!("{speaker}error: {}; see --help", parsing_message(error));
     2
 }
 

@@ -315,8 +315,8 @@ pub fn run(args: &Train, session: &Session) -> anyhow::Result<Outcome> {
     let ranks = if args.dry_run { None } else { ranks::join()? };
     let found = train(args, session, ranks.clone());
     // Where others wait for this process, they and it end here.
-    if let (Err(error), Some(ranks)) = (&found, &ranks) {
-        ranks::abort(ranks.rank(), error);
+    if let (Err(error), Some(_)) = (&found, &ranks) {
+        ranks::abort(error);
     }
     found
 }

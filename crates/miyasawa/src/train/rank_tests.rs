@@ -152,6 +152,19 @@ fn ranks_without_work_or_with_other_work_are_refused() {
             "rank 2: its configuration is not that of rank 0: every rank must get the same call"
         );
     }
+    // The same pixels in another order: neither mean nor deviation tells.
+    let errors = on_ranks(2, |ranks| {
+        let order: &[u32] = if ranks.rank() == 1 { &[1, 0, 2, 3] } else { &[0, 1, 2, 3] };
+        let data = images(2, 4);
+        let pixels: Vec<u8> = order.iter().flat_map(|i| data.image(*i as usize)).copied().collect();
+        let names = data.classes().to_vec();
+        let labels = data.labels().to_vec();
+        let data = Dataset::new("mine", data.geometry(), names, pixels, labels).unwrap();
+        let builder = Trainer::builder().config(config(&["schedule.batch=4"]));
+        let trainer = builder.data(data.clone()).test(data).ranks(ranks).build().unwrap();
+        trainer.train().unwrap_err().to_string()
+    });
+    assert!(errors[0].starts_with("rank 1: its data is not that of rank 0"), "{errors:?}");
 }
 
 #[test]

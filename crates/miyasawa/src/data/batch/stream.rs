@@ -13,6 +13,7 @@ use super::patches::{centre_patch, random_patch};
 use super::{random_crop, resize};
 use crate::data::error::DataError;
 use crate::data::options::{OpenOptions, TargetSize};
+use crate::data::set::content::digest_of_files;
 use crate::data::set::corrupt::CorruptLog;
 use crate::data::set::dataset::Dataset;
 use crate::data::set::histogram::Histogram;
@@ -172,6 +173,11 @@ impl Stream {
     /// Side of the squares that are cut out of the images, if any.
     pub(in crate::data) fn patch(&self) -> Option<usize> {
         self.patch
+    }
+
+    /// See [`SetContent::digest`](crate::data::set::content::SetContent::digest).
+    pub(in crate::data) fn digest(&self) -> Result<String, DataError> {
+        digest_of_files(&self.set)
     }
 
     /// See [`ImageFiles::shards`].

@@ -164,6 +164,16 @@ impl Images {
         }
     }
 
+    /// Identifies the images and their order: of those in memory the beginning of a hash of all, of
+    /// a stream that of a hash of all labels and of some files.
+    #[cfg(feature = "train")]
+    pub(crate) fn digest(&self) -> Result<String, DataError> {
+        match &self.held {
+            Held::Memory(data) => Ok(data.digest()),
+            Held::Stream(stream) => stream.digest(),
+        }
+    }
+
     /// What the set is called in reports: the DATA argument it came from.
     pub fn name(&self) -> &str {
         match &self.held {

@@ -1,5 +1,7 @@
 //! What is found at a source: images that are there already, or a list of files.
 
+use std::borrow::Cow;
+
 use sha2::{Digest, Sha256};
 
 use super::dataset::Dataset;
@@ -85,22 +87,40 @@ impl SetContent {
     /// Identifies the set, wherever it lies, in a folder or an archive: the beginning of a hash of
     /// its classes, of the class of every image, and of some of the images.
     pub fn digest(&self) -> Result<String, DataError> {
-        let mut hash = Sha256::new();
-        let mut add = |bytes: &[u8]| {
-            hash.update((bytes.len() as u64).to_le_bytes());
-            hash.update(bytes);
+        let image = |i| match self {
+            Self::Raw(data) => Ok(Cow::from(data.image(i))),
+            Self::Files(set) => bytes_of(set, i),
         };
-        self.classes().iter().for_each(|name| add(name.as_bytes()));
-        self.labels().iter().for_each(|label| add(&label.to_le_bytes()));
-        for i in spread(self.len(), DIGEST_SAMPLE) {
-            match self {
-                Self::Raw(data) => add(data.image(i as usize)),
-                // What cannot be read is no image of any set.
-                Self::Files(set) => add(&set.try_read(i as usize)?.unwrap_or_default()),
-            }
-        }
-        Ok(hex(hash, 16))
+        digest(self.classes(), &self.labels(), image)
     }
+}
+
+/// What cannot be read is no image of any set.
+fn bytes_of(set: &ImageFiles, i: usize) -> Result<Cow<'_, [u8]>, DataError> {
+    Ok(set.try_read(i)?.unwrap_or_default().into())
+}
+
+/// As [`SetContent::digest`], of images in files.
+pub(in crate::data) fn digest_of_files(set: &ImageFiles) -> Result<String, DataError> {
+    digest(&set.classes, &set.labels(), |i| bytes_of(set, i))
+}
+
+fn digest<'a>(
+    classes: &[String],
+    labels: &[u32],
+    image: impl Fn(usize) -> Result<Cow<'a, [u8]>, DataError>,
+) -> Result<String, DataError> {
+    let mut hash = Sha256::new();
+    let mut add = |bytes: &[u8]| {
+        hash.update((bytes.len() as u64).to_le_bytes());
+        hash.update(bytes);
+    };
+    classes.iter().for_each(|name| add(name.as_bytes()));
+    labels.iter().for_each(|label| add(&label.to_le_bytes()));
+    for i in spread(labels.len(), DIGEST_SAMPLE) {
+        add(&image(i as usize)?);
+    }
+    Ok(hex(hash, 16))
 }
 
 /// How many of `count` images are held out.

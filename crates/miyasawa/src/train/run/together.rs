@@ -35,7 +35,7 @@ impl Together {
         let facts = [
             ("version", env!("CARGO_PKG_VERSION").to_owned()),
             ("configuration", config.to_owned()),
-            ("data", format!("{data:?} {size:?} {bits:?}")),
+            ("data", format!("{data:?} {size:?} {bits:?} {}", trainer.train.digest()?)),
         ];
         for (what, own) in facts {
             let all = ranks.gather(own.into_bytes())?;
