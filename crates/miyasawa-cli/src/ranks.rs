@@ -22,7 +22,9 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The number of processes that were started together.
 pub fn size() -> usize {
-    number(&SIZE).unwrap_or(1)
+    // Slurm says the size to all, the rank only to those that it connects.
+    let by_slurm = || number(&RANK).and_then(|_| number(&["SLURM_STEP_NUM_TASKS"]));
+    number(&SIZE).or_else(by_slurm).unwrap_or(1)
 }
 
 /// Whether another process speaks for this one.
@@ -61,16 +63,21 @@ pub fn join() -> Result<Option<Arc<dyn Ranks>>> {
     }
 }
 
+/// Reports where another rank does not answer; without MPI there is none.
+#[cfg(not(feature = "mpi"))]
+pub fn report_silence(_resume: String) {}
+
 /// Ends all processes, as the others wait for this one, which has failed.
 #[cfg(not(feature = "mpi"))]
 pub fn abort(_error: &anyhow::Error) {}
 
 #[cfg(feature = "mpi")]
-pub use mpi_ranks::{abort, join};
+pub use mpi_ranks::{abort, join, report_silence};
 
 #[cfg(feature = "mpi")]
 mod mpi_ranks {
     use super::*;
+    use crate::progress::aside;
     use anyhow::Context;
     use miyasawa::ranks::RanksError;
     use mpi::{
@@ -81,9 +88,35 @@ mod mpi_ranks {
         topology::SimpleCommunicator,
         traits::{Communicator, CommunicatorCollectives},
     };
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
-    /// Most bytes that go from or to a rank in one call: MPI counts in 32 bits.
-    const MOST: usize = 1 << 30;
+    /// Most bytes that go from or to a rank in one call: copies of them are held meanwhile, and MPI
+    /// counts in 32 bits.
+    const MOST: usize = 1 << 26;
+
+    /// How often [`report_silence`] looks, and how many looks at the same exchange are a silence.
+    const LOOK: (Duration, usize) = (Duration::from_millis(50), 8);
+
+    /// The number of exchanges begun and ended: odd while one goes on.
+    static EXCHANGES: AtomicUsize = AtomicUsize::new(0);
+
+    /// Says so, with how to resume, if after a signal the other ranks leave this one waiting. A
+    /// launcher sends that signal when a rank has ended, and kills the others a second later.
+    pub fn report_silence(resume: String) {
+        let look = move || {
+            let (mut seen, mut count) = (0, 0);
+            while count < LOOK.1 {
+                std::thread::sleep(LOOK.0);
+                let now = EXCHANGES.load(Ordering::Relaxed);
+                let waits = is_stopping() && now % 2 == 1 && now == seen;
+                (seen, count) = (now, if waits { count + 1 } else { 0 });
+            }
+            let text = "error: no answer from another rank: if it has ended, continue from the \
+                        last checkpoint:";
+            aside(|| eprintln!("{text} {resume}"));
+        };
+        std::thread::spawn(look);
+    }
 
     /// MPI's processes. One thread at a time calls it: that of the training.
     struct MpiRanks {
@@ -134,6 +167,7 @@ mod mpi_ranks {
         }
 
         fn exchange(&self, messages: Vec<Vec<u8>>) -> Result<Vec<Vec<u8>>, RanksError> {
+            EXCHANGES.fetch_add(1, Ordering::Relaxed);
             let world = SimpleCommunicator::world();
             let lengths: Vec<u64> = messages.iter().map(|message| message.len() as u64).collect();
             let mut expected = vec![0u64; self.size];
@@ -141,7 +175,7 @@ mod mpi_ranks {
             let longest = lengths.iter().max().copied().unwrap_or(0);
             let mut longest_of_all = 0u64;
             world.all_reduce_into(&longest, &mut longest_of_all, SystemOperation::max());
-            let piece = MOST / self.size;
+            let piece = (MOST / self.size).max(1);
             let mut received: Vec<Vec<u8>> =
                 expected.iter().map(|length| Vec::with_capacity(*length as usize)).collect();
             for from in (0..longest_of_all as usize).step_by(piece) {
@@ -167,6 +201,7 @@ mod mpi_ranks {
                     message.extend(&found[start as usize..][..count as usize]);
                 }
             }
+            EXCHANGES.fetch_add(1, Ordering::Relaxed);
             Ok(received)
         }
     }

@@ -8,6 +8,7 @@ use miyasawa::{
     experiment::ExperimentError,
     onnx::OnnxError,
     predictor::PredictError,
+    ranks::RanksError,
     train::{TrainError, config::ConfigError},
 };
 
@@ -41,6 +42,7 @@ pub fn is_wrong_call(error: &anyhow::Error) -> bool {
         || error.downcast_ref().is_some_and(ConfigError::is_usage)
         || error.downcast_ref().is_some_and(DataError::is_usage)
         || error.downcast_ref().is_some_and(TrainError::is_usage)
+        || error.downcast_ref().is_some_and(RanksError::is_usage)
         || error.downcast_ref().is_some_and(ExperimentError::is_usage)
         || error.downcast_ref().is_some_and(PredictError::is_usage)
         || error.downcast_ref().is_some_and(OnnxError::is_usage)

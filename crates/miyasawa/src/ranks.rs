@@ -59,6 +59,13 @@ pub enum RanksError {
     Transport(String),
 }
 
+impl RanksError {
+    /// Whether the call was wrong, as opposed to work that failed.
+    pub fn is_usage(&self) -> bool {
+        matches!(self, Self::Differs { .. } | Self::TooMany { .. })
+    }
+}
+
 /// Processes that work together. Every rank calls the same methods in the same order: each returns
 /// once all ranks have called it.
 pub trait Ranks: Debug + Send + Sync {

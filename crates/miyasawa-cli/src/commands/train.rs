@@ -1,6 +1,8 @@
+mod forecast;
+
 use super::{Outcome, eval};
 use crate::output::shown;
-use crate::progress::{Progress, span};
+use crate::progress::Progress;
 use crate::ranks;
 use crate::session::{DtypeArg, Session, WrongCall};
 use crate::signals::stop_flag;
@@ -11,9 +13,7 @@ use miyasawa::{
     progress::Monitor,
     ranks::Ranks,
     train::{
-        BestEvaluation, Finish, Observer, Rollback, StepReport, TrainConfig, Trainer,
-        cost::{Cost, Hours},
-        origins,
+        BestEvaluation, Finish, Observer, Rollback, StepReport, TrainConfig, Trainer, origins,
     },
 };
 use serde::Serialize;
@@ -38,7 +38,10 @@ use std::{
 ///
 /// If the loss is not finite or exceeds a bound, the run returns to its last good state, lowers the
 /// learning rate and skips the batch ([divergence] in config.toml). --dry-run reports what a run
-/// would cost.
+/// would cost, with --ranks on several machines.
+///
+/// Started by mpirun or srun, a program built with the feature mpi trains in all processes
+/// together, to the bytes of one process.
 ///
 /// Examples:
 ///   miyasawa train recipes/cifar10.toml --out runs/cifar10
@@ -75,6 +78,8 @@ pub struct Train {
     /// Print parameters, MACs, memory and hours on named hardware, without training
     #[arg(long, conflicts_with = "resume")]
     dry_run: bool,
+    #[command(flatten)]
+    cluster: forecast::ClusterArgs,
 }
 
 /// The document of `--json`.
@@ -95,8 +100,7 @@ impl Report {
     fn print(&self, out: &Path) {
         let Self { model, steps, .. } = self;
         if !self.complete {
-            let resume = format!("miyasawa train --resume --out {}", out.display());
-            outln!("{model}: stopped at step {steps}; to continue: {resume}");
+            outln!("{model}: stopped at step {steps}; to continue: {}", resume_call(out));
             return;
         }
         eval::print_rows(&self.rows);
@@ -107,46 +111,9 @@ impl Report {
     }
 }
 
-/// The document of `--dry-run`.
-#[derive(Serialize)]
-struct CostReport {
-    #[serde(flatten)]
-    cost: Cost,
-    /// On this machine.
-    here: Hours,
-}
-
-impl CostReport {
-    fn print(&self) {
-        let Self { cost, here } = self;
-        let (data, memory) = (&cost.data, &cost.memory);
-        let size = format!("{}x{}x{}", data.channels, data.height, data.width);
-        let gib = |bytes: u64| bytes as f64 / f64::from(1 << 30);
-        outln!("data           {} images of {size}, {} classes", data.images, data.classes);
-        outln!("parameters     {}", cost.parameters);
-        outln!("steps          {} of {} images, {:.2} epochs", cost.steps, cost.batch, cost.epochs);
-        outln!(
-            "MACs           {:.4e} an image forward, {:.4e} a training step, {:.4e} in all",
-            cost.macs_per_image as f64,
-            cost.macs_per_step as f64,
-            cost.macs as f64
-        );
-        outln!(
-            "memory         {:.2} GiB: state {:.2}, gradients {:.2}, activations {:.2} ({} threads \
-             with parts of {})",
-            gib(memory.total),
-            gib(memory.state),
-            gib(memory.gradients),
-            gib(memory.activations),
-            cost.threads,
-            cost.micro_batch
-        );
-        outln!("time           of all steps, without evaluations");
-        for device in std::iter::once(here).chain(&cost.hardware) {
-            let time = span(3600.0 * device.hours);
-            outln!("{time:>12}   {}, {:.0} GFLOP/s ({})", device.name, device.gflops, device.basis);
-        }
-    }
+/// The call that continues a run.
+fn resume_call(out: &Path) -> String {
+    format!("miyasawa train --resume --out {}", out.display())
 }
 
 /// A progress bar of training steps, and the flag that a signal sets.
@@ -230,19 +197,6 @@ fn toml_text(text: &str) -> String {
 /// A run given in epochs that has fewer steps than this gets a warning: on a small set that is
 /// rarely intended.
 const FEW_STEPS: u64 = 100;
-
-/// Reports what the run would cost.
-fn dry_run(config: &TrainConfig, session: &Session) -> anyhow::Result<Outcome> {
-    let cost = Cost::estimate(config, rayon::current_num_threads())?;
-    let here = cost.measure_here(config, &session.device()?)?;
-    let report = CostReport { cost, here };
-    if session.json {
-        session.print_json(&report)?;
-    } else {
-        report.print();
-    }
-    Ok(Outcome::Done)
-}
 
 /// Says which of the two models of a finished run is better, and how to use it.
 fn compare_models(out: &Path, best: &BestEvaluation, last: u64) -> String {
@@ -341,13 +295,16 @@ fn train(
         config.dtype = dtype.into();
     }
     if args.dry_run {
-        return dry_run(&config, session);
+        return forecast::run(&config, args.cluster.cluster(), session);
     }
     let out = args.out.as_ref().ok_or_else(|| WrongCall("--out is missing".into()))?;
     let folder = go_to_origin(args, &config, out)?;
     let stop = stop_flag()?;
     let schedule = config.schedule.clone();
     let first = ranks.as_ref().is_none_or(|ranks| ranks.rank() == 0);
+    if ranks.is_some() && first {
+        ranks::report_silence(resume_call(out));
+    }
     let builder = Trainer::builder().config(config).device(&session.device()?);
     let builder = ranks.into_iter().fold(builder, |builder, ranks| builder.ranks(ranks));
     let trainer = builder.build()?;

@@ -3,7 +3,7 @@
 use super::{
     config::{AssumedData, DsmTarget, ObjectiveName, OptimizerName, TrainConfig},
     error::TrainError,
-    parts::{GROUP, default_micro_batch},
+    parts::{GROUP, default_micro_batch, equal_parts_of, parts_of},
     run::Trainer,
 };
 use crate::eval::EvalOptions;
@@ -223,6 +223,9 @@ pub struct Hours {
     pub gflops: f64,
     /// Hours of all training steps; evaluations come on top.
     pub hours: f64,
+    /// The share of the optimiser in a step, where it was measured; else 0.
+    #[serde(skip)]
+    pub optimizer: f64,
 }
 
 /// What a run will cost.
@@ -240,6 +243,9 @@ pub struct Cost {
     pub batch: usize,
     /// Images that go through the network at once.
     pub micro_batch: usize,
+    /// Parts of a batch.
+    #[serde(skip)]
+    pub parts: usize,
     /// Parts that are worked on at once.
     pub threads: usize,
     /// MACs of the convolutions, one image forward.
@@ -300,7 +306,7 @@ impl Cost {
         let hours = |hardware: &Hardware| {
             let gflops = hardware.gflops(network.width());
             let hours = 2e-9 * macs as f64 / gflops / 3600.0;
-            Hours { name: hardware.name, basis: hardware.basis, gflops, hours }
+            Hours { name: hardware.name, basis: hardware.basis, gflops, hours, optimizer: 0.0 }
         };
         Ok(Self {
             parameters,
@@ -308,6 +314,12 @@ impl Cost {
             epochs: steps as f64 / steps_per_epoch as f64,
             batch,
             micro_batch,
+            parts: match network.kind() {
+                Kind::GradResNet | Kind::Custom => parts_of(batch, micro_batch).len(),
+                Kind::ResNet18 | Kind::DnCnn | Kind::UNet => {
+                    equal_parts_of(batch, micro_batch).len()
+                }
+            },
             threads,
             macs_per_image: per_image,
             macs_per_step: per_step,
@@ -355,6 +367,10 @@ pub(super) fn total_steps(config: &TrainConfig, steps_per_epoch: u64) -> u64 {
 pub(super) fn eval_batch(micro_batch: usize) -> usize {
     EvalOptions::default().batch.min(4 * micro_batch)
 }
+
+mod ranks;
+
+pub use ranks::{Cluster, RankForecast};
 
 #[cfg(test)]
 mod tests;

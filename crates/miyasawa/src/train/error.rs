@@ -120,6 +120,7 @@ impl TrainError {
         match self {
             Self::Config(error) => error.is_usage(),
             Self::Data(error) => error.is_usage(),
+            Self::Ranks(error) => error.is_usage(),
             Self::Network(_) | Self::Exists(_) | Self::NoCheckpoint(_) | Self::Parameters(_) => {
                 true
             }

@@ -37,6 +37,7 @@ impl Cost {
             basis: "measured now",
             gflops: 1e-9 * of_image * self.batch as f64 / seconds,
             hours: seconds * self.steps as f64 / 3600.0,
+            optimizer: least(1) / seconds,
         })
     }
 
@@ -73,6 +74,7 @@ mod tests {
             let here = cost.measure_here(&config, &Device::flex()).unwrap();
             assert!(here.gflops > 0.1 && here.gflops < 1e5, "{settings:?}: {here:?}");
             let expected = 2e-9 * cost.macs as f64 / here.gflops / 3600.0;
+            assert!(here.optimizer > 0.0 && here.optimizer < 1.0);
             assert!((here.hours / expected - 1.0).abs() < 1e-6, "{settings:?}: {here:?}");
         }
     }

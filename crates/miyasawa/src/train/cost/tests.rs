@@ -86,3 +86,34 @@ fn what_is_asked_of_the_images_comes_before_what_is_assumed() {
     let digits = Cost::estimate(&TrainConfig::load(None, &[]).unwrap(), 1).unwrap().data;
     assert_eq!((digits.images, digits.height, digits.classes), (1437, 8, 10));
 }
+
+#[test]
+fn the_forecast_of_ranks_is_its_formula() {
+    let settings = ["schedule.batch=80", "schedule.micro_batch=8", "schedule.steps=1000"];
+    let cost = Cost { parameters: 1_000_000, ..Cost::estimate(&config(&settings), 2).unwrap() };
+    // A step of 1 s, of which the optimiser takes a tenth.
+    let here = Hours { hours: 1000.0 / 3600.0, optimizer: 0.1, ..cost.hardware[0].clone() };
+    let cluster = |ranks| Cluster { ranks, bandwidth: 1e8, latency: 1e-3 };
+    let near = |found: f64, expected: f64| assert!((found - expected).abs() < 1e-9, "{found}");
+    let found = cost.on_ranks(&here, &cluster(4)).unwrap();
+    // This machine and three CPUs.
+    assert_eq!(found.len(), 4);
+    let found = &found[0];
+    // 10 parts: 5 rounds of two threads alone, 2 rounds of at most 3 parts in a rank.
+    assert_eq!((found.parts, found.most_parts), (10, 3));
+    near(found.gradients, 0.9 * 2.0 / 5.0);
+    near(found.optimizer, 0.1);
+    // Four gradients of 4 MB, of which three quarters leave.
+    assert_eq!((found.bytes, found.memory), (12_000_000, 24_000_000));
+    near(found.exchange, 0.12);
+    // Three exchanges of 3 messages and 3 times 2 rounds.
+    near(found.latency, 0.027);
+    near(found.step, 0.36 + 0.1 + 0.12 + 0.027);
+    near(found.efficiency, 1.0 / (4.0 * 0.607));
+    near(found.hours, 607.0 / 3600.0);
+    let alone = &cost.on_ranks(&here, &cluster(1)).unwrap()[0];
+    near(alone.step, 1.0);
+    near(alone.efficiency, 1.0);
+    let error = cost.on_ranks(&here, &cluster(11)).unwrap_err();
+    assert!(error.is_usage() && error.to_string().starts_with("11 ranks: a batch of 80"));
+}
