@@ -30,6 +30,8 @@ def test_weights_and_biases_gets_every_number(tmp_path):
         send = example("weights_and_biases").callback(run)
         both = lambda event: (seen.append(event), send(event))[1]
         found = miyasawa.train(SMALL, out=tmp_path / "run", callback=both)
+        # It keeps the numbers of a step until the step is over.
+        run.log({}, commit=True)
         summary = dict(run.summary)
     last = [event for event in seen if event["event"] == "step"][-1]
     assert summary["train/loss"] == last["loss"] and summary["train/dsm"] == last["dsm"]
