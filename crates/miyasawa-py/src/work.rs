@@ -53,8 +53,8 @@ impl Caller {
 /// That there are threads to work with.
 ///
 /// # Errors
-/// In a process that was forked from one that worked: it has none of its threads, and would wait for
-/// them for ever.
+/// In a process that was forked from one that worked: it has none of its threads, and would wait
+/// for them for ever.
 pub fn has_threads() -> PyResult<()> {
     let this = std::process::id();
     let first = PROCESS.compare_exchange(0, this, Ordering::Relaxed, Ordering::Relaxed);
@@ -67,8 +67,8 @@ pub fn has_threads() -> PyResult<()> {
     }
 }
 
-/// Does some work on a thread of the pool, inside of which a kernel's caller takes part in its work,
-/// without holding the interpreter's lock. Meanwhile signals are handled here: where a handler
+/// Does some work on a thread of the pool, inside of which a kernel's caller takes part in its
+/// work, without holding the interpreter's lock. Meanwhile signals are handled here: where a handler
 /// raises (Ctrl-C), the flag that the work is handed is set, and the exception is raised once the
 /// work has ended. A panic of the work goes on here, and PyO3 makes an exception of it.
 pub fn beside<T: Send>(py: Python<'_>, work: impl FnOnce(Caller) -> T + Send) -> PyResult<T> {

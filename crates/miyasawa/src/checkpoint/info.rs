@@ -70,9 +70,9 @@ pub struct ModelInfo {
 
 impl ModelInfo {
     /// The description of a network whose parameters are random or come from another program:
-    /// images of `[height, width]`, classes called `class 0` and so on, data with the mean 0 and the
-    /// standard deviation 0.5, noise levels from 0.02 to 1, no training. What is known otherwise is
-    /// set in the fields.
+    /// images of `[height, width]`, classes called `class 0` and so on, data with the mean 0 and
+    /// the standard deviation 0.5, noise levels from 0.02 to 1, no training. What is known
+    /// otherwise is set in the fields.
     ///
     /// ```
     /// use miyasawa::checkpoint::ModelInfo;
