@@ -31,8 +31,8 @@ if [ -z "${PYTHON_LIGHT:-}" ]; then
 fi
 "$fresh/venv/bin/pip" install -q "$wheels"/*.whl "${more[@]}"
 if [ -z "${PYTHON_LIGHT:-}" ]; then
-  # After torchattacks, which brings a folder of the same name. Its AutoAttack reads pkg_resources,
-  # which later versions of setuptools have no more.
+  # After torchattacks, which brings a folder of the same name. It reads pkg_resources, which later
+  # versions of setuptools have no more.
   "$fresh/venv/bin/pip" install -q robustbench==1.1.1 "setuptools<81"
 fi
 

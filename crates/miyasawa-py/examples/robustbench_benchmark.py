@@ -2,9 +2,9 @@
 
     python robustbench_benchmark.py [MODEL] --count 200 --norm L2 --eps 0.5
 
-Needs miyasawa[torch], robustbench and "setuptools<81". RobustBench downloads CIFAR-10 into the folder of --data. MODEL is
-a checkpoint or the name of a bundled model; it must classify CIFAR-10's classes in their order, as
-the bundled model does.
+Needs miyasawa[torch], robustbench and "setuptools<81". RobustBench downloads CIFAR-10 into the
+folder of --data. MODEL is a checkpoint or the name of a bundled model; it must classify CIFAR-10's
+classes in their order, as the bundled model does.
 """
 
 import argparse
