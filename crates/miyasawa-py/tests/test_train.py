@@ -83,6 +83,8 @@ def test_arrays_are_learned(tmp_path):
     certified = miyasawa.certify(model, (test, truth), sigma=0.2, n=100, n0=20, limit=4)
     assert len(certified["certificates"]) == 4
     assert miyasawa.calibrate(model, (test, truth), sigmas=[0.1])["rows"]
+    others = miyasawa.ood(model, (test, truth), out_data="digits", limit=32)
+    assert others["pairs"][0]["best"] and others["data"] == "arrays"
 
 
 def test_floats_are_the_bytes_they_stand_for(tmp_path):

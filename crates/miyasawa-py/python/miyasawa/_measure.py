@@ -123,7 +123,7 @@ def ood(
 
     Args:
         model, data, watch: as of ``evaluate``.
-        options: those of ``miyasawa ood``: ``against=PATH`` for out-of-distribution images, ..
+        options: those of ``miyasawa ood``: ``out_data`` (a path or a name) are the others, ..
 
     Returns:
         The document of ``miyasawa ood --json``.
