@@ -95,7 +95,7 @@ mod mpi_ranks {
     const MOST: usize = 1 << 26;
 
     /// How often [`report_silence`] looks, and how many looks at the same exchange are a silence.
-    const LOOK: (Duration, usize) = (Duration::from_millis(50), 8);
+    const LOOK: (Duration, usize) = (Duration::from_millis(100), 3);
 
     /// The number of exchanges begun and ended: odd while one goes on.
     static EXCHANGES: AtomicUsize = AtomicUsize::new(0);
