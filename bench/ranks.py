@@ -79,25 +79,32 @@ class Namespaces:
         os.environ["PMIX_MCA_ptl_tcp_if_include"] = BRIDGE
         return [*MPIRUN, *tcp, *server, "-n", str(len(self.names)), str(script)]
 
+    def sent(self):
+        """Bytes that the last rank has sent."""
+        rank = len(self.names) - 1
+        call = ["ip", "netns", "exec", self.names[rank], "ip", "-s", "-j", "link", "show"]
+        return json.loads(sh(*call, "dev", f"miya{rank}i").stdout)[0]["stats64"]["tx"]["bytes"]
+
     def close(self):
         for name in self.names:
             sh("ip", "netns", "del", name, check=False)
         sh("ip", "link", "del", BRIDGE, check=False)
 
 
-def row(ranks, how, measured, expected):
+def row(ranks, how, measured, expected, sent=None):
     parts = " ".join(f"{expected[key]:.4f}" for key in ("gradients", "optimizer", "exchange",
                                                         "latency"))
     print(f"| {ranks} | {how} | {measured:.4f} | {expected['step']:.4f} | {parts} | "
-          f"{measured / expected['step']:.2f} |", flush=True)
+          f"{measured / expected['step']:.2f} | {expected['bytes'] / 1e6:.2f} | "
+          f"{'' if sent is None else f'{sent / 1e6:.2f}'} |", flush=True)
 
 
 def main():
     print(f"{os.cpu_count()} cores; batch {RECIPE['schedule.batch']}, parts of "
           f"{RECIPE['schedule.micro_batch']}, width {RECIPE['network.width']}, digits\n")
     print("| ranks | between them | s a step | forecast | its gradients, optimiser, exchange, "
-          "latency | ratio |")
-    print("| --- | --- | --- | --- | --- | --- |")
+          "latency | ratio | MB a step, forecast | MB out of a rank |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
     with tempfile.TemporaryDirectory() as folder:
         for ranks in (1, 2, 4):
             found = seconds([*MPIRUN, "-n", str(ranks)], folder, f"shared {ranks}")
@@ -116,7 +123,8 @@ def main():
                     found = seconds(spaces.launcher(folder), folder, name)
                     how = f"{gbit} Gbit/s" + (f", {microseconds} us" if microseconds else "")
                     # What a message takes over a bridge of this machine.
-                    row(ranks, how, found, forecast(ranks, gbit, microseconds or 30))
+                    expected = forecast(ranks, gbit, microseconds or 30)
+                    row(ranks, how, found, expected, spaces.sent() / STEPS)
                 finally:
                     spaces.close()
 
