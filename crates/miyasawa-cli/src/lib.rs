@@ -47,7 +47,12 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
     // Inside the pool a kernel's caller takes part in its work; from outside each kernel would wake
     // the pool and wait, which costs more than a small kernel.
     let waits = cli.command.waits();
-    let run = || commands::run(cli.command, &session);
+    let run = || {
+        if !cli.command.works_on_ranks() {
+            ranks::refuse_others()?;
+        }
+        commands::run(cli.command, &session)
+    };
     match if waits { run() } else { rayon::scope(|_| run()) } {
         Ok(commands::Outcome::Done) => 0,
         Ok(commands::Outcome::Failed) => 1,

@@ -27,7 +27,7 @@ mod train;
 mod trust;
 mod verify;
 
-use crate::{ranks, session::Session};
+use crate::session::Session;
 use clap::Subcommand;
 
 /// How a command ended without an error.
@@ -72,13 +72,15 @@ impl Command {
         }
         false
     }
+
+    /// Whether several processes may work on it together.
+    pub fn works_on_ranks(&self) -> bool {
+        matches!(self, Self::Train(_))
+    }
 }
 
 /// Runs a command.
 pub fn run(command: Command, session: &Session) -> anyhow::Result<Outcome> {
-    if !matches!(command, Command::Train(_)) {
-        ranks::refuse_others()?;
-    }
     match command {
         Command::Demo(args) => demo::run(&args, session),
         Command::Train(args) => train::run(&args, session),

@@ -12,7 +12,7 @@ use serde::Serialize;
 /// What connects the ranks of a forecast.
 #[derive(Args, Debug)]
 pub struct ClusterArgs {
-    /// Forecast the run on so many machines, each a rank
+    /// Forecast the run on N machines, each a rank
     #[arg(long, value_name = "N", requires = "dry_run", value_parser = ranks)]
     ranks: Option<usize>,
     /// Bandwidth of each of them, in Gbit/s into it and out of it at once
