@@ -8,11 +8,20 @@ classes in their order, as the bundled model does.
 """
 
 import argparse
+import importlib.util
 import json
-
-from robustbench.eval import benchmark
+import sys
 
 import miyasawa.torch
+
+if importlib.util.find_spec("autoattack") is None:
+    # RobustBench 1.1.1 asks PyPI for AutoAttack by another name than it imports.
+    import pyautoattack
+    import pyautoattack.state
+
+    sys.modules |= {"autoattack": pyautoattack, "autoattack.state": pyautoattack.state}
+
+from robustbench.eval import benchmark  # noqa: E402
 
 
 def main(*args):

@@ -52,8 +52,9 @@ def test_the_program_for_weights_and_biases_runs(tmp_path):
 
 
 def test_robustbench_measures_what_we_do(monkeypatch, model):
-    pytest.importorskip("robustbench.eval")
     torch = pytest.importorskip("torch")
+    pytest.importorskip("pyautoattack")
+    program = example("robustbench_benchmark")
     import robustbench.data as data
     from robustbench.model_zoo.enums import BenchmarkDataset
 
@@ -65,7 +66,6 @@ def test_robustbench_measures_what_we_do(monkeypatch, model):
     # Its images are downloaded, which a test does not do.
     own = lambda count, *_: (x[:count], y[:count])
     monkeypatch.setitem(data._clean_dataset_loaders, BenchmarkDataset.cifar_10, own)
-    program = example("robustbench_benchmark")
     found = program.main("--count", "4", "--eps", "1.0", "--batch", "4")
     measured = miyasawa.attack(
         model, (images, labels), norm="l2", eps=[1.0], method="autoattack", steps=20
