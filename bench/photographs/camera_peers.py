@@ -6,8 +6,9 @@ Needs numpy, opencv-python-headless and bm3d from PyPI, and images from the exam
     python3 bench/photographs/camera_peers.py --program target/release/miyasawa shots/*
 
 Every folder is a row: the mean PSNR in dB over the images (of the centre of 256 by 256 pixels each,
-because BM3D takes seconds for that). Each peer has the one strength of its list that is best for
-the row, which favours it: nobody knows it beforehand. `--without bm3d` leaves a peer out.
+because BM3D takes seconds for that). The program has its bundled model. Each peer has the one
+strength of its list that is best for the row, which favours it: nobody knows it beforehand.
+`--without bm3d` leaves a peer out.
 """
 
 import argparse
@@ -48,10 +49,12 @@ def bilateral(noisy, sigma):
 
 
 PEERS = {
-    "bm3d": (bm3d, [3, 6, 12, 20]),
+    "bm3d": (bm3d, [3, 6, 12, 20, 30]),
     "nlmeans": (nlmeans, [1, 2, 4, 6, 9, 13, 18]),
-    "bilateral": (bilateral, [5, 10, 20, 35, 50]),
+    "bilateral": (bilateral, [5, 10, 20, 35, 50, 70, 100]),
 }
+# The program asks the image for its noise, or takes it to be white.
+WAYS = {"program": ["--noise", "auto"], "program, white": ["--noise", "white"]}
 
 
 def program(path, noisy, options):
@@ -69,12 +72,12 @@ def program(path, noisy, options):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folders", nargs="+", type=Path)
-    parser.add_argument("--program", help="the binary to measure, with --sigma auto")
+    parser.add_argument("--program", help="the binary to measure; the level is estimated")
     parser.add_argument("--without", nargs="*", default=[], choices=PEERS)
     parser.add_argument("--images", type=int, help="only so many of each folder")
     args = parser.parse_args()
     peers = {name: peer for name, peer in PEERS.items() if name not in args.without}
-    names = ["noisy", *peers] + (["program"] if args.program else [])
+    names = ["noisy", *peers] + (list(WAYS) if args.program else [])
     print("folder | images | " + " | ".join(names), flush=True)
     for folder in args.folders:
         files = sorted(folder.glob("*-noisy.png"))[: args.images]
@@ -88,7 +91,8 @@ def main():
             best, strength = max(rows)
             cells.append(f"{best:.2f} ({strength})")
         if args.program:
-            cells.append(f"{mean(program(args.program, noisy, ['--sigma', 'auto'])):.2f}")
+            ways = [program(args.program, noisy, options) for options in WAYS.values()]
+            cells.extend(f"{mean(images):.2f}" for images in ways)
         print(f"{folder.name} | {len(files)} | " + " | ".join(cells), flush=True)
 
 

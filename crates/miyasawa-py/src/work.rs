@@ -68,9 +68,9 @@ pub fn has_threads() -> PyResult<()> {
 }
 
 /// Does some work on a thread of the pool, inside of which a kernel's caller takes part in its
-/// work, without holding the interpreter's lock. Meanwhile signals are handled here: where a handler
-/// raises (Ctrl-C), the flag that the work is handed is set, and the exception is raised once the
-/// work has ended. A panic of the work goes on here, and PyO3 makes an exception of it.
+/// work, without holding the interpreter's lock. Meanwhile signals are handled here: where a
+/// handler raises (Ctrl-C), the flag that the work is handed is set, and the exception is raised
+/// once the work has ended. A panic of the work goes on here, and PyO3 makes an exception of it.
 pub fn beside<T: Send>(py: Python<'_>, work: impl FnOnce(Caller) -> T + Send) -> PyResult<T> {
     has_threads()?;
     let (sender, calls) = channel();

@@ -93,8 +93,8 @@ pub(super) fn make_grey(
 
 /// Replaces the noise of a share of the colour images by that of a random camera, the images by
 /// what the camera shows without noise, and the levels by those of the noise, within the configured
-/// ones; only among the images `own`. Which ones, and the cameras, are functions of the seed, the step and the image's index in
-/// the batch.
+/// ones; only among the images `own`. Which ones, and the cameras, are functions of the seed, the
+/// step and the image's index in the batch.
 pub(super) fn expose(
     x: &mut [f32],
     sigma: &mut [f32],

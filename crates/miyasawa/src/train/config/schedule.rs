@@ -40,8 +40,8 @@ pub struct OptimizerConfig {
     pub nesterov: bool,
     /// Largest norm of the gradient over all parameters; 0 for no limit.
     pub clip_norm: f64,
-    /// Largest Euclidean norm of a filter (the weights of an output channel of a convolution); 0 for
-    /// no limit. After every step longer ones are shortened (Srivastava et al. 2014, "Dropout",
+    /// Largest Euclidean norm of a filter (the weights of an output channel of a convolution); 0
+    /// for no limit. After every step longer ones are shortened (Srivastava et al. 2014, "Dropout",
     /// section 5.1). Filters start at a norm of about 0.58. Without normalisation of the
     /// activations nothing else bounds what a deep network makes of its input.
     #[serde(skip_serializing_if = "is_zero")]
