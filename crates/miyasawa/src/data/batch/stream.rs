@@ -13,6 +13,7 @@ use super::patches::{centre_patch, random_patch};
 use super::{random_crop, resize};
 use crate::data::error::DataError;
 use crate::data::options::{OpenOptions, TargetSize};
+#[cfg(feature = "train")]
 use crate::data::set::content::digest_of_files;
 use crate::data::set::corrupt::CorruptLog;
 use crate::data::set::dataset::Dataset;
@@ -176,6 +177,7 @@ impl Stream {
     }
 
     /// See [`SetContent::digest`](crate::data::set::content::SetContent::digest).
+    #[cfg(feature = "train")]
     pub(in crate::data) fn digest(&self) -> Result<String, DataError> {
         digest_of_files(&self.set)
     }

@@ -101,6 +101,7 @@ fn bytes_of(set: &ImageFiles, i: usize) -> Result<Cow<'_, [u8]>, DataError> {
 }
 
 /// As [`SetContent::digest`], of images in files.
+#[cfg(feature = "train")]
 pub(in crate::data) fn digest_of_files(set: &ImageFiles) -> Result<String, DataError> {
     digest(&set.classes, &set.labels(), |i| bytes_of(set, i))
 }
