@@ -58,13 +58,13 @@ impl Noise {
 }
 
 /// An estimate of an image whose kind of noise was not named: of a camera's noise, what exceeds
-/// [`CLEAN_CAMERA`], so that a clean photograph comes back as it is.
-fn without_clean(found: NoiseEstimate) -> NoiseEstimate {
+/// [`CLEAN_CAMERA`], so that a clean photograph comes back as it is. Nothing if none does.
+fn without_clean(found: NoiseEstimate) -> Option<NoiseEstimate> {
     if found.kind != NoiseKind::Camera {
-        return found;
+        return Some(found);
     }
-    let level = (found.level.powi(2) - CLEAN_CAMERA.powi(2)).max(0.0).sqrt();
-    NoiseEstimate { level, ..found }
+    let excess = found.level.powi(2) - CLEAN_CAMERA.powi(2);
+    (excess > 0.0).then(|| NoiseEstimate { level: excess.sqrt(), ..found })
 }
 
 impl Predictor {
@@ -170,7 +170,7 @@ impl Predictor {
     /// ([`Image::noise`](crate::image::Image::noise)) if the model has learned the noise of
     /// cameras, and otherwise takes it to be white. If the kind was not named, only what exceeds
     /// 0.02 (2.5 of 255) of a camera's noise counts: a clean photograph that went through JPEG has
-    /// about as much.
+    /// about as much. What does not exceed it is taken to be white.
     ///
     /// ```
     /// use miyasawa::{image::noise_level::NoiseKind, prelude::*};
@@ -188,7 +188,9 @@ impl Predictor {
         let [min, max] = self.info.sigma;
         let found = match kind {
             Some(kind) => image.noise_of_kind(kind),
-            None if self.info.training.camera > 0.0 => without_clean(image.noise()),
+            // So little noise may as well be white, and what is estimated as white is removed.
+            None if self.info.training.camera > 0.0 => without_clean(image.noise())
+                .unwrap_or_else(|| image.noise_of_kind(NoiseKind::White)),
             None => image.noise_of_kind(NoiseKind::White),
         };
         if found.level > max {
@@ -250,7 +252,10 @@ mod tests {
     /// Only a camera's noise of a kind that was not named is reduced, and to no less than nothing.
     #[test]
     fn clean_photographs_have_no_noise_of_a_camera() {
-        let of = |kind, level| without_clean(NoiseEstimate { kind, level, compressed: true }).level;
+        let of = |kind, level| {
+            let found = without_clean(NoiseEstimate { kind, level, compressed: true });
+            found.map_or(0.0, |found| found.level)
+        };
         assert_eq!(of(NoiseKind::White, 0.01), 0.01);
         assert_eq!(of(NoiseKind::Camera, 0.015), 0.0);
         assert!((of(NoiseKind::Camera, 0.029) - 0.021).abs() < 1e-9);
