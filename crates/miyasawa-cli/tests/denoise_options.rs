@@ -333,3 +333,37 @@ fn several_images_have_a_folder_of_uncertainties() {
     let file = ["denoise", &model(), &from, "-r", "--uncertainty", &a];
     fails(2, file, &["--uncertainty must be a folder"]);
 }
+
+#[test]
+fn the_mean_over_views_is_nearer_to_the_clean_image() {
+    let dir = tempfile::tempdir().unwrap();
+    let photos = dir.path().join("photos");
+    std::fs::create_dir_all(&photos).unwrap();
+    let wave = |x: u32, y: u32, k: f64| (128.0 + 90.0 * (f64::from(x * x + 3 * y) * k).sin()) as u8;
+    let clean = RgbImage::from_fn(72, 56, |x, y| {
+        image::Rgb([wave(x, y, 0.01), wave(y, x, 0.013), wave(x, x + y, 0.007)])
+    });
+    save(&photos, "a.png", clean);
+    let photos = text(&photos);
+    let psnr = |views: &str| {
+        let call = ["eval", "--model", "photo", "--data", &photos, "--sigmas", "0.2", "--json"];
+        let found = json(call.iter().chain(&["--views", views]));
+        found["rows"][0]["psnr"].as_f64().unwrap()
+    };
+    let [one, two, eight] = ["1", "2", "8"].map(psnr);
+    assert!(one < two && two < eight && eight < one + 1.0, "{one}, {two}, {eight}");
+    // One view is the image itself; of a large image each tile is turned.
+    let out = |views: &[&str]| {
+        let out = dir.path().join("out.png");
+        let from = format!("{photos}/a.png");
+        let call = ["denoise", &from, "--overwrite", "--sigma", "0.2", "-o", &text(&out)];
+        done(&run(call.iter().chain(views)));
+        rgb(out)
+    };
+    assert_eq!(out(&["--views", "1"]), out(&[]));
+    assert_ne!(out(&["--views", "4"]), out(&[]));
+    for command in [["denoise", "a.png", "-o", "b.png"], ["eval", "--data", &photos, "--json"]] {
+        let call = command.iter().chain(&["--views", "3"]);
+        fails(2, call, &["--views is 3, expected 1, 2, 4 or 8"]);
+    }
+}

@@ -42,6 +42,8 @@ pub struct Eval {
     /// Estimate the level from each noisy image (images for denoising alone)
     #[arg(long)]
     estimate: bool,
+    #[command(flatten)]
+    views: model::ViewsArg,
 }
 
 /// The document of `--json`.
@@ -115,7 +117,8 @@ pub fn print_rows(rows: &[EvalRow]) {
 
 pub fn run(args: &Eval, session: &Session) -> anyhow::Result<Outcome> {
     args.measured.check()?;
-    let predictor = model::load(args.bundled.or(args.model.as_deref())?, session)?;
+    let source = args.bundled.or(args.model.as_deref())?;
+    let predictor = model::load_with(source, args.views, session)?;
     let sigmas = model::sigmas(&predictor, &args.sigmas)?;
     let (set, classify) = open(args, &predictor)?;
     let denoise = predictor.info().denoises();
@@ -138,7 +141,7 @@ pub fn run(args: &Eval, session: &Session) -> anyhow::Result<Outcome> {
             let count = options.limit.unwrap_or(usize::MAX).min(images.len());
             rows.map(|rows| Evaluation { count, rows })
         }
-        set => set.evaluate(predictor.model(), &options, predictor.device(), &mut watch)?,
+        set => set.evaluate(&predictor.views(), &options, predictor.device(), &mut watch)?,
     };
     bar.finish_and_clear();
     let Evaluation { count, rows } = found.context("the evaluation was stopped")?;

@@ -88,6 +88,12 @@ pub fn score_matching<N: EnergyNetwork>(
     mean * (sigma.clone().powi_scalar(2) / model.sigma_data().powi(2) + 1.0)
 }
 
+/// The weights `sigma^power` of the denoising losses of images, `[batch]`; nothing for 0, where all
+/// are 1.
+pub(crate) fn level_weights(sigma: &Tensor<1>, power: f64) -> Option<Tensor<1>> {
+    (power != 0.0).then(|| (sigma.clone().log() * power).exp())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

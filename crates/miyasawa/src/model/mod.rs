@@ -30,6 +30,7 @@ pub mod params;
 mod reference;
 mod resnet;
 mod unet;
+mod views;
 
 /// Copies the values of a tensor to the host.
 pub fn host<const D: usize>(tensor: burn::tensor::Tensor<D>) -> Vec<f32> {
@@ -49,3 +50,4 @@ pub use loss::ObjectiveName;
 pub use reference::{DenoiserNet, PlainClassifier, PlainDenoiser};
 pub use resnet::{ResNet, ResNetConfig};
 pub use unet::{UNet, UNetConfig};
+pub use views::{VIEWS, Views};

@@ -37,7 +37,7 @@ impl Predictor {
                 .collect::<Result<_, _>>()?;
             let conditioned: Vec<f64> = levels.iter().map(|level| level.1).collect();
             let probs = self
-                .run(|| infer::classify_batch(&self.model, &inputs, &conditioned, &self.device));
+                .run(|| infer::classify_batch(&self.views(), &inputs, &conditioned, &self.device));
             for (i, (sigma, _)) in levels.iter().enumerate() {
                 let probs = probs.get(i).map_or(&[][..], Vec::as_slice);
                 found.push(Classification::new(*sigma, probs, self.classes())?);
@@ -73,7 +73,7 @@ impl Predictor {
                 .map(|image| self.denoising_level(image, noise))
                 .collect::<Result<_, _>>()?;
             let denoised = self.run(|| {
-                infer::denoise_batch(&self.model, &self.info, images, &levels, &self.device)
+                infer::denoise_batch(&self.views(), &self.info, images, &levels, &self.device)
             })?;
             for ((image, sigma), denoised) in images.iter().zip(levels).zip(denoised) {
                 if denoised.values().iter().any(|value| !value.is_finite()) {

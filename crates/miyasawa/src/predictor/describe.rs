@@ -1,8 +1,11 @@
 //! What a model is, and what it can do.
 
-use super::{Geometry, PredictError, Predictor};
+#[cfg(doc)]
+use super::PredictorBuilder;
+use super::{Geometry, PredictError, Predictor, check_finite};
 use crate::checkpoint::ModelInfo;
-use crate::model::{GradResNet, JointModel, Kind, Model};
+use crate::image::Image;
+use crate::model::{GradResNet, JointModel, Kind, Model, Views};
 use burn::tensor::Device;
 
 impl Predictor {
@@ -33,6 +36,45 @@ impl Predictor {
     /// ```
     pub fn model(&self) -> &Model {
         &self.model
+    }
+
+    /// The model with the mean over the views that [`PredictorBuilder::views`] sets, as this
+    /// predictor classifies and denoises.
+    ///
+    /// ```
+    /// use miyasawa::burn::tensor::Tensor;
+    /// use miyasawa::model::{Predict as _, Query};
+    /// use miyasawa::prelude::*;
+    /// let model = Predictor::builder().views(2).bundled()?;
+    /// let y = Tensor::<4>::zeros([1, 3, 8, 8], model.device());
+    /// let sigma = Tensor::<1>::full([1], 0.2, model.device());
+    /// let query = Query { classify: true, ..Query::default() };
+    /// assert!(model.views().predict(&y, &sigma, &query).logits.is_some());
+    /// # Ok::<(), PredictError>(())
+    /// ```
+    ///
+    /// # Panics
+    /// Never: the builder has checked the number of views.
+    pub fn views(&self) -> Views<&Model> {
+        Views::new(&self.model, self.views).expect("the builder has checked the number")
+    }
+
+    /// The preprocessed image: converted to the model's channels and size as in training.
+    ///
+    /// ```
+    /// use miyasawa::prelude::*;
+    /// let model = Predictor::bundled()?;
+    /// let image = model.input(&Image::filled(1, 48, 64, 0.0)?)?;
+    /// assert_eq!(image.shape(), (3, 32, 32));
+    /// assert!(model.input(&Image::filled(1, 2, 2, f32::NAN)?).is_err());
+    /// # Ok::<(), PredictError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`PredictError::NotFiniteImage`] if the image has a value that is not finite.
+    pub fn input(&self, image: &Image) -> Result<Image, PredictError> {
+        check_finite(image)?;
+        Ok(self.info.data.fitted(image)?)
     }
 
     /// The device of the model.

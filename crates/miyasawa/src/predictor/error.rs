@@ -91,6 +91,12 @@ pub enum PredictError {
         /// What was asked for.
         found: usize,
     },
+    /// There is no such number of views.
+    #[error("{found} views of an image, expected 1, 2, 4 or 8")]
+    Views {
+        /// What was asked for.
+        found: usize,
+    },
     /// A strength is out of its range.
     #[error("a strength of {found}, expected a number from 0 to {largest}")]
     Strength {
@@ -133,6 +139,7 @@ impl PredictError {
         match self {
             Self::Class { .. }
             | Self::Draws { .. }
+            | Self::Views { .. }
             | Self::Strength { .. }
             | Self::Level { .. }
             | Self::Batch { .. }

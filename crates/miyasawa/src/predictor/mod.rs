@@ -82,6 +82,8 @@ pub struct Predictor {
     /// Threads for single images, whose number is also that of the workers of a batch; `None` for
     /// the global pool of `rayon`.
     pool: Option<Arc<rayon::ThreadPool>>,
+    /// How many views of an image a result is the mean over.
+    views: usize,
     /// Levels outside the training range for which a warning was printed.
     warned: Mutex<Vec<f64>>,
 }
@@ -192,7 +194,7 @@ impl Predictor {
         self.require_classifier()?;
         let input = self.input(image)?;
         let (sigma, conditioned) = self.classification_level(image, &input, noise)?;
-        let probs = self.run(|| infer::classify(&self.model, &input, conditioned, &self.device));
+        let probs = self.run(|| infer::classify(&self.views(), &input, conditioned, &self.device));
         Classification::new(sigma, &probs.unwrap_or_default(), self.classes())
     }
 
@@ -354,7 +356,7 @@ impl Predictor {
         }
         check_finite(&image)?;
         let (depth, sigma) = (image.depth(), self.denoising_level(&image, noise)?);
-        let (model, info, device) = (&self.model, &self.info, &self.device);
+        let (model, info, device) = (&self.views(), &self.info, &self.device);
         let work = || infer::denoise_any(model, info, image, sigma, class, device, monitor);
         // That the model denoises is known by now.
         let Some(found) = self.run(work)? else { return Ok(None) };
@@ -362,24 +364,6 @@ impl Predictor {
             return Err(PredictError::NotFinite { sigma });
         }
         Ok(Some(Denoised { sigma, image: found.with_depth(depth) }))
-    }
-
-    /// The preprocessed image: converted to the model's channels and size as in training.
-    ///
-    /// ```
-    /// use miyasawa::prelude::*;
-    /// let model = Predictor::bundled()?;
-    /// let image = model.input(&Image::filled(1, 48, 64, 0.0)?)?;
-    /// assert_eq!(image.shape(), (3, 32, 32));
-    /// assert!(model.input(&Image::filled(1, 2, 2, f32::NAN)?).is_err());
-    /// # Ok::<(), PredictError>(())
-    /// ```
-    ///
-    /// # Errors
-    /// [`PredictError::NotFiniteImage`] if the image has a value that is not finite.
-    pub fn input(&self, image: &Image) -> Result<Image, PredictError> {
-        check_finite(image)?;
-        Ok(self.info.data.fitted(image)?)
     }
 
     /// Runs work on the predictor's threads. From outside the pool every kernel would have to wake
@@ -397,6 +381,7 @@ impl Predictor {
         path: &Path,
         device: Device,
         pool: Option<Arc<rayon::ThreadPool>>,
+        views: usize,
     ) -> Result<Self, PredictError> {
         let model = checkpoint.model(&device, path)?;
         Ok(Self {
@@ -406,6 +391,7 @@ impl Predictor {
             name: path.display().to_string(),
             sha256,
             pool,
+            views,
             warned: Mutex::default(),
         })
     }

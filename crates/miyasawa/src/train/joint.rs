@@ -68,7 +68,11 @@ fn part_gradients<N: EnergyNetwork>(
     let point = model.at(&y, &sigma);
     let (weights, labelled) = (batch.label_weights(from, count, device), batch.labelled());
     let ce = loss::cross_entropy(point.logits(), &labels, config.label_smoothing) * weights.clone();
-    let matching = |score| loss::score_matching(model, score, &noise, &sigma);
+    let level_weights = loss::level_weights(&sigma, config.level_power);
+    let matching = |score| {
+        let dsm = loss::score_matching(model, score, &noise, &sigma);
+        level_weights.iter().fold(dsm, |dsm, weights| dsm * weights.clone())
+    };
     let dsm = (config.dsm_weight > 0.0).then(|| match config.dsm {
         DsmTarget::Marginal => matching(point.score()),
         DsmTarget::Conditional => matching(point.class_conditional_score(&labels)),
@@ -174,6 +178,28 @@ mod tests {
         let half =
             a.iter().map(|(name, a)| (name.clone(), (a.clone() + b[name].clone()) * 0.5)).collect();
         compare(&both, &half, 1e-4);
+    }
+
+    #[test]
+    fn level_power_weighs_each_image_by_its_level() {
+        let (model, batch, device) = setting(1);
+        let of = |level_power, image: usize| {
+            let config = LossConfig { level_power, ..LossConfig::default() };
+            let one = image..image + 1;
+            let batch = Batch {
+                x: batch.x[42 * image..42 * (image + 1)].to_vec(),
+                noise: batch.noise[42 * image..42 * (image + 1)].to_vec(),
+                labels: batch.labels[one.clone()].to_vec(),
+                label_weight: vec![1.0],
+                sigma: batch.sigma[one].to_vec(),
+                ..batch
+            };
+            gradients(&model, &batch, &config, 1, &device).1.dsm
+        };
+        for image in 0..batch.len() {
+            let expected = of(0.0, image) * f64::from(batch.sigma[image]).powf(0.7);
+            assert!((of(0.7, image) / expected - 1.0).abs() < 1e-5, "image {image}");
+        }
     }
 
     #[test]

@@ -168,6 +168,8 @@ fn denoiser_part(
     let mut log = NormLog::default();
     let denoised = model.denoised(&y, &sigma, Some(&mut log));
     let dsm = loss::denoising(denoised, &x, &sigma, model.sigma_data());
+    let weights = loss::level_weights(&sigma, config.level_power);
+    let dsm = weights.into_iter().fold(dsm, |dsm, weights| dsm * weights);
     let stats = BatchStats { dsm: sum_on_host(&dsm) / total, ..BatchStats::default() };
     let mut grads = ((dsm * config.dsm_weight).sum() / total).backward();
     (params::take_gradients(model, &mut grads), stats, log.moments())

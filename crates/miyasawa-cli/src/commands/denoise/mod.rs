@@ -86,6 +86,8 @@ pub struct Denoise {
     /// Strength for the colour, 0 to 1.5 [default: that of --strength, at least 1]
     #[arg(long, value_name = "F")]
     chroma: Option<f64>,
+    #[command(flatten)]
+    views: model::ViewsArg,
     /// Class of the images, by name or number, for D(y, C) [default: unknown]
     #[arg(long, value_name = "C")]
     class: Option<String>,
@@ -180,7 +182,8 @@ pub fn run(args: &Denoise, session: &Session) -> anyhow::Result<Outcome> {
         extras.check_out(&target.path)?;
     }
     out.map_or(Ok(()), |out| extras.check_out(out))?;
-    let predictor = model::load(args.bundled.or_file(path, BundledModel::Photo)?, session)?;
+    let source = args.bundled.or_file(path, BundledModel::Photo)?;
+    let predictor = model::load_with(source, args.views, session)?;
     let plan = Plan::new(args, extras, &predictor, session)?;
     outputs.as_ref().map_or(Ok(()), super::outputs::Plan::make_folder)?;
     plan.extras.make_folder()?;

@@ -185,6 +185,12 @@ impl LossConfig {
         check_not_negative("loss.ce_weight", self.ce_weight)?;
         check_not_negative("loss.clean_ce_weight", self.clean_ce_weight)?;
         check_not_negative("loss.dsm_weight", self.dsm_weight)?;
+        check(
+            (-4.0..=4.0).contains(&self.level_power),
+            "loss.level_power",
+            self.level_power,
+            "-4 to 4",
+        )?;
         check_share("loss.label_smoothing", self.label_smoothing)
     }
 }

@@ -61,6 +61,10 @@ pub struct LossConfig {
     /// Weight of denoising score matching; 0 trains a classifier alone. Ten times the
     /// cross-entropy's denoises best and costs robustness (the book's Ablations).
     pub dsm_weight: f64,
+    /// Multiplies the denoising loss of an image at the level sigma by `sigma^level_power`. The
+    /// loss falls as the level rises, so 0 favours small levels where levels are drawn uniformly.
+    #[serde(skip_serializing_if = "super::schedule::is_zero")]
+    pub level_power: f64,
     /// The score that is matched.
     pub dsm: DsmTarget,
     /// Share of the class target that is spread over all classes.
@@ -76,6 +80,7 @@ impl Default for LossConfig {
             clean_ce_weight: 0.0,
             clean_sigma: 0.02,
             dsm_weight: 1.0,
+            level_power: 0.0,
             dsm,
             label_smoothing: 0.0,
         }

@@ -74,7 +74,7 @@ impl OptimizerConfig {
     }
 }
 
-fn is_zero(number: &f64) -> bool {
+pub(super) fn is_zero(number: &f64) -> bool {
     *number == 0.0
 }
 
