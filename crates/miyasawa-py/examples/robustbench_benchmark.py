@@ -11,15 +11,30 @@ import argparse
 import importlib.util
 import json
 import sys
+import types
 
 import miyasawa.torch
 
 if importlib.util.find_spec("autoattack") is None:
-    # RobustBench 1.1.1 asks PyPI for AutoAttack by another name than it imports.
+    # RobustBench 1.1.1 asks PyPI for AutoAttack by another name than it imports, and calls it by
+    # the arguments of the original.
     import pyautoattack
     import pyautoattack.state
 
-    sys.modules |= {"autoattack": pyautoattack, "autoattack.state": pyautoattack.state}
+    class AutoAttack(pyautoattack.AutoAttack):
+        def __init__(self, *args, log_path=None, **options):
+            super().__init__(*args, **options)
+
+        def run_standard_evaluation(self, images, labels, bs=250, state_path=None):
+            found = super().run_standard_evaluation(
+                images, labels, batch_size=bs, state_path=state_path
+            )
+            # The images, and what becomes of their classes.
+            return found[0] if isinstance(found, tuple) else found
+
+    package = types.ModuleType("autoattack")
+    package.AutoAttack = AutoAttack
+    sys.modules |= {"autoattack": package, "autoattack.state": pyautoattack.state}
 
 from robustbench.eval import benchmark  # noqa: E402
 

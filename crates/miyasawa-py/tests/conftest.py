@@ -1,9 +1,11 @@
 """What the tests share. `MIYASAWA_PROGRAM` is the program that the package is compared with: the
 binary of the project, or the entry point of this package where it is not set."""
 
+import contextlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -58,3 +60,20 @@ def floats(image):
     """The values in [-1, 1] of an image in bytes, channels first, as the library has them."""
     values = image.astype(np.float32) / np.float32(127.5) - np.float32(1)
     return np.ascontiguousarray(np.moveaxis(values, -1, -3))
+
+
+@contextlib.contextmanager
+def started(program, *args):
+    """A Python process that SIGINT interrupts, also where these tests run in the background of a
+    shell, which ignores it there; ended with the block."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, *map(str, args)],
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()

@@ -160,12 +160,12 @@ def test_deepinv_restores_with_the_denoiser():
         data_fidelity=deepinv.optim.L2(),
         prior=deepinv.optim.PnP(denoiser=denoiser),
         stepsize=1.0,
-        sigma_denoiser=0.06,
+        sigma_denoiser=0.1,
         max_iter=30,
     )
     with torch.no_grad():
         restored = algorithm(seen, physics)
-    assert psnr(restored) > psnr(seen) + 8, (psnr(restored), psnr(seen))
+    assert psnr(restored) > psnr(seen) + 15, (psnr(restored), psnr(seen))
 
 
 def test_torchattacks_finds_what_ours_does_not_deny():

@@ -2,12 +2,10 @@
 
 import json
 import signal
-import subprocess
-import sys
 
 import numpy as np
 import pytest
-from conftest import run
+from conftest import run, started
 
 import miyasawa
 
@@ -140,11 +138,10 @@ except KeyboardInterrupt:
 
 
 def test_ctrl_c_ends_a_run_with_a_checkpoint(tmp_path):
-    process = subprocess.Popen([sys.executable, "-c", SLOW, str(tmp_path / "run")],
-                               stdout=subprocess.PIPE, text=True)
-    assert process.stdout.readline() == "running\n"
-    process.send_signal(signal.SIGINT)
-    assert process.communicate(timeout=120)[0] == "interrupted\n"
+    with started(SLOW, tmp_path / "run") as process:
+        assert process.stdout.readline() == "running\n"
+        process.send_signal(signal.SIGINT)
+        assert process.communicate(timeout=120)[0] == "interrupted\n"
     assert process.returncode == 0
     assert list((tmp_path / "run" / "checkpoints").iterdir())
 
