@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Training by several processes under Open MPI: the same bytes from 1, 2, 3 and 4 ranks, on 1 and 2
-# threads, in float32 and bfloat16, from memory and from streamed shards; a rank that is killed,
-# a signal, and calls that are refused (scripts/mpi_check.py). Needs Rust and Python 3; installs
+# Work by several processes under Open MPI: the same weights from 1, 2, 3 and 4 ranks, on 1 and 2
+# threads, in float32 and bfloat16, from memory and from streamed shards; the same documents of
+# evaluations and attacks; a rank that is killed, a signal, and calls that are refused
+# (scripts/mpi_check.py). Needs Rust and Python 3; installs
 # Open MPI and libclang (on Debian, as root). Where there is no mpirun it prints NOT CHECKED.
 set -euo pipefail
 cd "$(dirname "$0")/.."

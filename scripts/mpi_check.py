@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Training by several processes against training by one, under Open MPI's mpirun.
+"""Work by several processes against the same by one, under Open MPI's mpirun.
 
     scripts/mpi_check.py target/release/miyasawa
 
@@ -8,8 +8,10 @@ if anything differs from what one process does.
 """
 import argparse
 import hashlib
+import json
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -158,6 +160,57 @@ def calls_are_refused(check):
     check.say(not (check.folder / "refused").exists(), "nothing was written by what was refused")
 
 
+def measured_alike(check):
+    """The documents of commands that divide batches, by every number of ranks."""
+    check.done(0, check.train("model"))
+    model = str(check.folder / "model/model.safetensors")
+    attack = ["attack", model, "--data", "digits", "--limit", "100", "--norm", "l2",
+              "--eps", "0.2,0.5", "--method", "pgd", "--steps", "4"]
+    calls = {
+        "eval": ["eval", model, "--data", "digits", "--limit", "100", "--sigmas", "0.1,0.3"],
+        "attack": [*attack, "--out"],
+        "certify": ["certify", model, "--data", "digits", "--limit", "4", "--n", "500",
+                    "--sigma", "0.5"],
+        "calibrate": ["calibrate", model, "--data", "digits", "--limit", "100", "--steps", "2"],
+        "ood": ["ood", model, "--data", "digits", "--limit", "100", "--out-data", "noise"],
+        "trust": ["trust", model, "--data", "digits", "--limit", "40", "--method", "pgd",
+                  "--steps", "2", "--out-data", "noise", "--out"],
+    }
+
+    def numbers(value):
+        """Without what depends on time, and on the folder."""
+        if isinstance(value, dict):
+            other = ("seconds", "provenance", "forecast", "call")
+            return {key: numbers(inner) for key, inner in value.items() if key not in other}
+        return [numbers(inner) for inner in value] if isinstance(value, list) else value
+
+    for name, args in calls.items():
+        found = {}
+        for ranks in (0, 1, 2, 3):
+            more = [str(check.folder / f"{name} {ranks}")] if args[-1] == "--out" else []
+            output = check.done(ranks, [check.binary, *args, *more, "--json", "--threads", "1"])
+            found[ranks] = numbers(json.loads(output))
+        same = all(found[ranks] == found[0] for ranks in (1, 2, 3))
+        check.say(same, f"{name}: the document of one process from 1, 2 and 3 ranks")
+    lines = lambda ranks: [re.sub('"seconds":[^,}]*', "", line) for line in
+                           (check.folder / f"attack {ranks}/attack.jsonl").read_text().split("\n")]
+    check.say(lines(3) == lines(0), "attack: the journal of one process from 3 ranks")
+    # What is left of a journal, by another number of ranks.
+    path = check.folder / "attack 3/attack.jsonl"
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:130]))
+    call = [check.binary, *attack, "--out", str(path.parent), "--resume", "--json"]
+    check.done(2, call)
+    check.say(lines(3) == lines(0), "attack: continued by 2 ranks")
+    status, output, error = check.call(2, [check.binary, *attack, "--out", str(path.parent)])
+    text = output + error
+    good = status == 2 and text.count("holds an attack already") == 1
+    check.say(good, "attack: a folder that is taken is refused" + ("" if good else f": {text}"))
+    other = [check.binary, *attack, "--seed", "1", ":", "-n", "1", check.binary, *attack]
+    status, output, error = check.call(1, other)
+    good = status == 2 and (output + error).count("command line is not that of rank 0") == 1
+    check.say(good, "another call is refused" + ("" if good else f": {output + error}"))
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -166,7 +219,8 @@ def main():
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         check = Check(str(pathlib.Path(options.binary).resolve()), pathlib.Path(folder))
-        for part in (calls_are_refused, a_rank_is_killed, a_signal_ends_all, same_bytes):
+        for part in (calls_are_refused, measured_alike, a_rank_is_killed, a_signal_ends_all,
+                     same_bytes):
             if options.only in (None, part.__name__):
                 start = time.monotonic()
                 part(check)

@@ -51,7 +51,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
         if !cli.command.works_on_ranks() {
             ranks::refuse_others()?;
         }
-        commands::run(cli.command, &session)
+        let divides = cli.command.divides_batches();
+        ranks::together(divides, || commands::run(cli.command, &session))
     };
     match if waits { run() } else { rayon::scope(|_| run()) } {
         Ok(commands::Outcome::Done) => 0,

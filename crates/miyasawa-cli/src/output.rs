@@ -1,6 +1,6 @@
 //! Results on standard output.
 
-use crate::progress::aside;
+use crate::{progress::aside, ranks};
 use std::io::{ErrorKind, Write};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,10 +13,10 @@ macro_rules! outln {
 /// Whether the reader of standard output closed it.
 static UNREAD: AtomicBool = AtomicBool::new(false);
 
-/// Prints a line. A reader that closed the pipe (`miyasawa ... | head -1`) is no failure: the work
+/// Prints a line, on the process that speaks for all. A reader that closed the pipe (`miyasawa ... | head -1`) is no failure: the work
 /// continues, since it may write files. Any other error is a failure.
 pub fn line(text: std::fmt::Arguments<'_>) {
-    if UNREAD.load(Ordering::Relaxed) {
+    if UNREAD.load(Ordering::Relaxed) || ranks::is_silent() {
         return;
     }
     if let Err(error) = aside(|| writeln!(std::io::stdout(), "{text}")) {

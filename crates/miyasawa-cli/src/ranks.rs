@@ -44,7 +44,8 @@ pub fn refuse_others() -> Result<()> {
     match size() {
         1 => Ok(()),
         size => Err(WrongCall(format!(
-            "started by a launcher as {size} processes, expected one: only train works on several"
+            "started by a launcher as {size} processes, expected one: train, eval, attack, \
+             certify, calibrate, ood and trust work on several"
         ))
         .into()),
     }
@@ -56,10 +57,43 @@ pub fn join() -> Result<Option<Arc<dyn Ranks>>> {
     match size() {
         1 => Ok(None),
         size => Err(WrongCall(format!(
-            "train: started by a launcher as {size} processes, and this program is built without \
+            "started by a launcher as {size} processes, and this program is built without \
              MPI: cargo build --release --features mpi"
         ))
         .into()),
+    }
+}
+
+/// Does work of which the batches may be divided among the processes.
+pub fn together<T>(divides: bool, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    let ranks = if divides { join()? } else { None };
+    let Some(ranks) = ranks else { return work() };
+    let call = std::env::args_os().collect::<Vec<_>>();
+    let work = || {
+        agree("version", || env!("CARGO_PKG_VERSION").to_owned())?;
+        agree("command line", || format!("{call:?}"))?;
+        work()
+    };
+    // MPI ends with the last owner.
+    let found = miyasawa::ranks::together(Arc::clone(&ranks), work);
+    // The others wait for this process: they and it end here.
+    if let Err(error) = &found {
+        abort(error);
+    }
+    found
+}
+
+/// Makes sure that the processes which divide batches have the same, of what `what` names.
+pub fn agree(what: &'static str, own: impl FnOnce() -> String) -> Result<()> {
+    let Some(ranks) = miyasawa::ranks::current() else { return Ok(()) };
+    Ok(miyasawa::ranks::agree(&*ranks, what, own().into_bytes())?)
+}
+
+/// What rank 0 says; its own answer where it is alone.
+pub fn of_first(answer: bool) -> Result<bool> {
+    match miyasawa::ranks::current() {
+        Some(ranks) => Ok(ranks.broadcast(vec![u8::from(answer)])? == [1]),
+        None => Ok(answer),
     }
 }
 

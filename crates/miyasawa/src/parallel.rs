@@ -5,8 +5,9 @@
 //! for rounding, which depends on the parts. The parts therefore depend only on the batch, not on
 //! the number of threads. Devices other than the CPU take an undivided batch.
 
-use crate::model::{Predict, Prediction, Query};
-use burn::tensor::{Device, Tensor};
+use crate::model::{Predict, Prediction, Query, host};
+use crate::ranks::{Message, divided, framed, unframed};
+use burn::tensor::{Device, Tensor, TensorData};
 use std::collections::BTreeMap;
 use std::sync::{
     Mutex, OnceLock, PoisonError,
@@ -134,8 +135,8 @@ pub(crate) fn equal_parts(count: usize, parts: usize) -> Vec<[usize; 2]> {
 }
 
 /// Runs `work` on parts of `count` images of nearly equal size, each described by its first image
-/// and size.
-pub(crate) fn share_out<T: Send + Sync>(
+/// and size; several ranks work on them [`together`](crate::ranks::together).
+pub(crate) fn share_out<T: Message + Send + Sync>(
     count: usize,
     device: &Device,
     work: impl Fn([usize; 2]) -> T + Sync,
@@ -143,10 +144,50 @@ pub(crate) fn share_out<T: Send + Sync>(
     let workers = workers(device);
     let parts =
         equal_parts(count, if workers.is_empty() { 1 } else { count.div_ceil(PART).max(1) });
-    if workers.len() < 2 || parts.len() < 2 {
-        return parts.into_iter().map(work).collect();
+    divided(&parts, device, |parts| match workers.len() < 2 || parts.len() < 2 {
+        true => parts.iter().map(|part| work(*part)).collect(),
+        false => on_workers(&workers, parts, |part| work(*part)),
+    })
+}
+
+impl Message for Prediction {
+    fn to_bytes(&self) -> Vec<u8> {
+        framed([
+            bytes_of(self.logits.as_ref()),
+            bytes_of(self.denoised.as_ref()),
+            bytes_of(self.class_conditional.as_ref()),
+        ])
     }
-    on_workers(&workers, &parts, |part| work(*part))
+
+    fn of_bytes(bytes: &[u8], device: &Device) -> Option<Self> {
+        let [logits, denoised, class_conditional] = unframed(bytes)?.try_into().ok()?;
+        Some(Self {
+            logits: tensor_of(logits, device)?,
+            denoised: tensor_of(denoised, device)?,
+            class_conditional: tensor_of(class_conditional, device)?,
+        })
+    }
+}
+
+/// The shape and the values of a tensor; no bytes for none.
+fn bytes_of<const D: usize>(tensor: Option<&Tensor<D>>) -> Vec<u8> {
+    let Some(tensor) = tensor else { return Vec::new() };
+    let shape = tensor.dims().into_iter().flat_map(|side| (side as u64).to_le_bytes());
+    framed([shape.collect(), host(tensor.clone()).to_bytes()])
+}
+
+/// What [`bytes_of`] made; nothing if it did not.
+fn tensor_of<const D: usize>(bytes: &[u8], device: &Device) -> Option<Option<Tensor<D>>> {
+    if bytes.is_empty() {
+        return Some(None);
+    }
+    let [shape, values] = unframed(bytes)?.try_into().ok()?;
+    let (sides, []) = shape.as_chunks::<8>() else { return None };
+    let sides: Vec<usize> = sides.iter().map(|side| u64::from_le_bytes(*side) as usize).collect();
+    let shape: [usize; D] = sides.try_into().ok()?;
+    let values = Vec::<f32>::of_bytes(values, device)?;
+    let fits = shape.iter().try_fold(1usize, |n, side| n.checked_mul(*side)) == Some(values.len());
+    fits.then(|| Some(Tensor::from_data(TensorData::new(values, shape), device)))
 }
 
 /// As [`Predict::predict`], with the batch divided among the workers.
@@ -191,7 +232,9 @@ mod tests {
     #[test]
     fn parts_are_joined_in_their_order() {
         for count in [0, 1, 2, 3, 40] {
-            let parts = share_out(count, &Device::flex(), |part| part);
+            let parts = share_out(count, &Device::flex(), |part| part.map(|n| n as f32).to_vec());
+            let parts: Vec<[usize; 2]> =
+                parts.iter().map(|part| [part[0] as usize, part[1] as usize]).collect();
             let next = parts.iter().fold(0, |next, [from, size]| {
                 assert_eq!(*from, next);
                 next + size

@@ -5,7 +5,10 @@ use super::{
     measured::{Measured, at_least_one, check_eps, make_folder, parse_eps, write_json},
     model,
 };
-use crate::session::{Session, WrongCall};
+use crate::{
+    ranks,
+    session::{Session, WrongCall},
+};
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use miyasawa::{
@@ -233,9 +236,9 @@ impl Attack {
         self.measured.check()?;
         at_least_one("restarts", self.restarts)?;
         self.steps.map_or(Ok(()), |steps| at_least_one("steps", steps))?;
-        if let Some(out) =
-            self.out.as_ref().filter(|out| !self.resume && out.join(JOURNAL).exists())
-        {
+        // Of several processes the first looks, before it makes the file.
+        let looks = !self.resume && !ranks::is_silent();
+        if let Some(out) = self.out.as_ref().filter(|out| looks && out.join(JOURNAL).exists()) {
             let text = format!("{}: holds an attack already; --resume continues it", out.display());
             return Err(WrongCall(text).into());
         }
@@ -304,7 +307,7 @@ pub fn run(args: &Attack, session: &Session) -> Result<Outcome> {
     let seed = session.seed.unwrap_or(0);
     let defence = args.defence.at(args.sigma, &predictor, seed)?;
     let set = args.measured.load(&predictor)?;
-    if let Some(path) = &args.dump {
+    if let Some(path) = args.dump.as_ref().filter(|_| !ranks::is_silent()) {
         dump(path, &set)?;
     }
     let plan = args.plan(seed);
@@ -341,7 +344,7 @@ pub fn run(args: &Attack, session: &Session) -> Result<Outcome> {
         provenance: provenance(session),
     };
     let document = Described::new(&report, &predictor, session);
-    if let Some(out) = &args.out {
+    if let Some(out) = args.out.as_ref().filter(|_| !ranks::is_silent()) {
         write_json(&out.join(REPORT), &document)?;
         save_curves(&out.join("curve.png"), &report, beside)?;
     }

@@ -4,7 +4,10 @@ use super::{
     measured::{Measured, at_least_one, check_eps, parse_eps},
     model,
 };
-use crate::session::{Session, WrongCall};
+use crate::{
+    ranks,
+    session::{Session, WrongCall},
+};
 use anyhow::Result;
 use clap::Args;
 use miyasawa::{
@@ -122,7 +125,7 @@ pub fn run(args: &Calibrate, session: &Session) -> Result<Outcome> {
         report.print();
     }
     // The numbers come first: they took the time, and writing a figure may fail.
-    if let Some(out) = &args.out {
+    if let Some(out) = args.out.as_ref().filter(|_| !ranks::is_silent()) {
         save_plots(&reliability(&report.rows), out)?;
     }
     Ok(Outcome::Done)

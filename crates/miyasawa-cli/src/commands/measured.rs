@@ -1,7 +1,7 @@
 //! The data that models are measured on, and what the measuring commands share.
 
 use super::model::same_file;
-use crate::session::WrongCall;
+use crate::{ranks, session::WrongCall};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use miyasawa::predictor::Predictor;
@@ -181,7 +181,9 @@ impl Measured {
     fn load_chosen(&self, chosen: UnopenedSet, predictor: &Predictor) -> Result<Dataset> {
         // All is opened and a part is read, so that an image keeps its index in the entire set.
         let options = OpenOptions { stream: Streaming::Always, ..self.options(predictor) };
-        Ok(chosen.open(&options)?.sample(self.limit.unwrap_or(usize::MAX))?)
+        let set = chosen.open(&options)?.sample(self.limit.unwrap_or(usize::MAX))?;
+        ranks::agree("data", || set.digest())?;
+        Ok(set)
     }
 }
 

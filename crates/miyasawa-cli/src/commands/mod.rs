@@ -75,7 +75,20 @@ impl Command {
 
     /// Whether several processes may work on it together.
     pub fn works_on_ranks(&self) -> bool {
-        matches!(self, Self::Train(_))
+        matches!(self, Self::Train(_)) || self.divides_batches()
+    }
+
+    /// Whether several processes may divide its batches among them.
+    pub fn divides_batches(&self) -> bool {
+        matches!(
+            self,
+            Self::Eval(_)
+                | Self::Attack(_)
+                | Self::Certify(_)
+                | Self::Calibrate(_)
+                | Self::Ood(_)
+                | Self::Trust(_)
+        )
     }
 }
 

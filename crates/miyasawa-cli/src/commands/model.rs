@@ -1,7 +1,10 @@
 //! Loading the MODEL argument, and checking noise levels and paths against it.
 
 use super::outputs;
-use crate::session::{Session, WrongCall};
+use crate::{
+    ranks,
+    session::{Session, WrongCall},
+};
 use anyhow::Result;
 use clap::Args;
 use miyasawa::{
@@ -103,10 +106,12 @@ pub fn load_with(source: Source, views: ViewsArg, session: &Session) -> Result<P
         return Err(WrongCall(text).into());
     }
     let builder = Predictor::builder().device(session.device_spec()).views(views.views);
-    Ok(match source {
+    let predictor = match source {
         Source::File(path) => builder.load(path)?,
         Source::Bundled(model) => builder.from_bundled(model)?,
-    })
+    };
+    ranks::agree("model", || predictor.sha256().to_owned())?;
+    Ok(predictor)
 }
 
 /// The noise level of all images to denoise, if the command line gives one by `option`; at 0 they

@@ -5,7 +5,10 @@ use super::{
     model,
     ood::out_of_distribution,
 };
-use crate::session::{Session, WrongCall};
+use crate::{
+    ranks,
+    session::{Session, WrongCall},
+};
 use anyhow::{Context as _, Result};
 use clap::Args;
 use miyasawa::predictor::Predictor;
@@ -167,11 +170,13 @@ pub fn run(args: &Trust, session: &Session) -> Result<Outcome> {
         source.parse::<OutSource>()?;
     }
     let document = args.out.join(DOCUMENT);
-    if !args.resume && document.exists() {
+    // Of several processes the first looks, before it writes.
+    let looks = !args.resume && !ranks::is_silent();
+    if looks && document.exists() {
         let text = format!("{}: holds a report already; choose another folder", args.out.display());
         return Err(WrongCall(text).into());
     }
-    if !args.resume && !journals(&args.out).is_empty() {
+    if looks && !journals(&args.out).is_empty() {
         let text =
             format!("{}: holds an unfinished report; --resume continues it", args.out.display());
         return Err(WrongCall(text).into());
@@ -207,7 +212,10 @@ pub fn run(args: &Trust, session: &Session) -> Result<Outcome> {
     };
     let models = models.into_iter().map(with_images).collect::<Result<Vec<_>>>()?;
     let call = Call::new(args, &models, &options);
-    if document.exists() && args.out.join(PAGE).exists() {
+    if ranks::of_first(document.exists() && args.out.join(PAGE).exists())? {
+        if ranks::is_silent() {
+            return Ok(Outcome::Done);
+        }
         return finished(args, &document, &call, session);
     }
     make_folder(&args.out)?;
@@ -235,6 +243,9 @@ pub fn run(args: &Trust, session: &Session) -> Result<Outcome> {
         found.push(subject.measure(&options, &mut journal, &mut watch)?);
     }
     bar.finish_and_clear();
+    if ranks::is_silent() {
+        return Ok(Outcome::Done);
+    }
     let (data, provenance) = (args.measured.data.clone(), provenance(session));
     let html = page(&found, &options, &data, &provenance)?;
     write_atomic(&args.out.join(PAGE), |w| w.write_all(html.as_bytes()))?;

@@ -1,5 +1,7 @@
 //! The results of an attack so far, image by image, in a file to which lines are appended.
 
+use crate::ranks;
+use crate::ranks::RanksError;
 use serde::{Deserialize, Serialize};
 use std::{
     collections::HashMap,
@@ -40,6 +42,12 @@ pub enum JournalError {
         /// The cause.
         source: std::io::Error,
     },
+    /// Rank 0, which keeps the file, could not open it.
+    #[error("rank 0 could not open the journal")]
+    Unopened,
+    /// Another rank has ended.
+    #[error(transparent)]
+    Ranks(#[from] RanksError),
     /// The monitor stopped the attack; the journal holds what was done, and the attack goes on with
     /// it.
     #[error("the attack was stopped")]
@@ -80,7 +88,8 @@ type Key = (u64, String, usize);
 /// Finished tasks by eps, stage and image: in memory, and in a file if there is one.
 ///
 /// The first line of the file describes the attack; each further line is one finished task. A line
-/// that was cut off when the program ended is skipped, and its task is repeated.
+/// that was cut off when the program ended is skipped, and its task is repeated. Of ranks that work
+/// [`together`](crate::ranks::together), rank 0 has the file, and the others what it holds.
 #[derive(Debug, Default)]
 pub struct Journal {
     done: HashMap<Key, bool>,
@@ -104,6 +113,32 @@ impl Journal {
     /// # Errors
     /// If it cannot be written.
     pub fn create(path: &Path, attack: &serde_json::Value) -> Result<Self, JournalError> {
+        Self::on_rank_0(|| Ok((Self::new_file(path, attack)?, String::new())))
+    }
+
+    /// Opens the journal on rank 0, and gives its lines to the others; the only process opens it.
+    fn on_rank_0(
+        open: impl FnOnce() -> Result<(Self, String), JournalError>,
+    ) -> Result<Self, JournalError> {
+        let Some(ranks) = ranks::current() else { return Ok(open()?.0) };
+        if ranks.rank() == 0 {
+            let found = open();
+            let text = found.as_ref().ok().map(|(_, text)| format!("+{text}"));
+            ranks.broadcast(text.unwrap_or_default().into_bytes())?;
+            return Ok(found?.0);
+        }
+        let text = ranks.broadcast(Vec::new())?;
+        let text = str::from_utf8(&text).ok().and_then(|text| text.strip_prefix('+'));
+        let mut journal = Self::in_memory();
+        journal.read(text.ok_or(JournalError::Unopened)?.lines());
+        Ok(journal)
+    }
+
+    fn read<'l>(&mut self, lines: impl Iterator<Item = &'l str>) {
+        lines.filter_map(|line| serde_json::from_str(line).ok()).for_each(|line| self.insert(line));
+    }
+
+    fn new_file(path: &Path, attack: &serde_json::Value) -> Result<Self, JournalError> {
         let error = |source| JournalError::Io { path: path.to_owned(), what: "written", source };
         let mut file = File::create(path).map_err(error)?;
         writeln!(file, "{attack}").map_err(error)?;
@@ -115,14 +150,20 @@ impl Journal {
     /// # Errors
     /// If it cannot be read or written, or is the journal of another attack.
     pub fn resume(path: &Path, attack: &serde_json::Value) -> Result<Self, JournalError> {
+        Self::on_rank_0(|| Self::old_file(path, attack))
+    }
+
+    /// The journal of a file, and its lines but for the first.
+    fn old_file(path: &Path, attack: &serde_json::Value) -> Result<(Self, String), JournalError> {
+        let new = || Ok((Self::new_file(path, attack)?, String::new()));
         if !path.exists() {
-            return Self::create(path, attack);
+            return new();
         }
         let io = |what| move |source| JournalError::Io { path: path.to_owned(), what, source };
         let text = std::fs::read_to_string(path).map_err(io("read"))?;
         // Cut off before the first line was complete: the file holds no result.
         if !text.ends_with('\n') && attack.to_string().starts_with(&text) {
-            return Self::create(path, attack);
+            return new();
         }
         let mut lines = text.lines();
         let found = lines.next().unwrap_or_default();
@@ -135,10 +176,9 @@ impl Journal {
             writeln!(file).map_err(io("written"))?;
         }
         let mut journal = Self { file: Some((path.to_owned(), file)), ..Self::default() };
-        lines
-            .filter_map(|line| serde_json::from_str(line).ok())
-            .for_each(|line| journal.insert(line));
-        Ok(journal)
+        journal.read(lines);
+        let (_, lines) = text.split_once('\n').unwrap_or_default();
+        Ok((journal, lines.to_owned()))
     }
 
     fn insert(&mut self, line: Line) {

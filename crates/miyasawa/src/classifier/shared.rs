@@ -1,5 +1,6 @@
 use super::{Classifier, LogitGrad};
 use crate::parallel::share_out;
+use crate::ranks::Message;
 use burn::tensor::Device;
 
 /// A classifier whose batches are divided among the CPU threads.
@@ -10,7 +11,7 @@ pub(super) struct Shared<T> {
 
 impl<T: Classifier + Sync> Shared<T> {
     /// Calls `work` with each part's images and the index of its first image; returns the results.
-    fn share_out<R: Send + Sync>(
+    fn share_out<R: Message + Send + Sync>(
         &self,
         images: &[f32],
         work: impl Fn(&[f32], usize) -> R + Sync,

@@ -38,6 +38,7 @@ use crate::data::Dataset;
 use crate::eval::noisy_batch;
 use crate::metrics::{Detection, detection, log_sum_exp, mse};
 use crate::model::{EnergyNetwork, JointModel, Model, host};
+use crate::parallel::share_out;
 use crate::progress::{Monitor, Progress};
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
@@ -114,7 +115,7 @@ pub struct OodOptions {
 /// one index in every set, and the model is conditioned on the level. The monitor gets the set's
 /// name as the task; the levels end where it stops the work: ask [`Monitor::stop`] whether they are
 /// all.
-pub fn scores<N: EnergyNetwork>(
+pub fn scores<N: EnergyNetwork + Sync>(
     model: &JointModel<N>,
     data: &Dataset,
     options: &OodOptions,
@@ -130,19 +131,26 @@ pub fn scores<N: EnergyNetwork>(
             let size = options.batch.max(1).min(data.len() - from);
             let batch =
                 noisy_batch(data, [from, size], sigma, [options.seed, level as u64], device);
-            let point = model.at(&batch.y, &batch.sigma);
-            let score = point.score();
-            let denoised = host(point.tweedie(&score));
-            let logits = host(point.logits().clone());
+            let parts = share_out(size, device, |[from, count]| {
+                let y = batch.y.clone().narrow(0, from, count);
+                let point = model.at(&y, &batch.sigma.clone().narrow(0, from, count));
+                let score = point.score();
+                let denoised = host(point.tweedie(&score));
+                let density = (host(point.log_prob()), host(score));
+                (density, (denoised, host(point.logits().clone())))
+            });
             let [log_prob, norm, residual, softmax, energy] = &mut scores.values;
-            log_prob.extend(host(point.log_prob()).into_iter().map(f64::from));
-            norm.extend(host(score).chunks(len).map(|s| {
-                let square: f64 = s.iter().map(|v| f64::from(*v).powi(2)).sum();
-                -sigma * sigma * square / len as f64
-            }));
-            residual
-                .extend(denoised.chunks(len).zip(batch.clean.chunks(len)).map(|(d, x)| -mse(d, x)));
-            add_logit_scores(&logits, classes, softmax, energy);
+            let mut clean = batch.clean.chunks(len);
+            for ((log_probs, score), (denoised, logits)) in parts {
+                log_prob.extend(log_probs.into_iter().map(f64::from));
+                norm.extend(score.chunks(len).map(|s| {
+                    let square: f64 = s.iter().map(|v| f64::from(*v).powi(2)).sum();
+                    -sigma * sigma * square / len as f64
+                }));
+                let pairs = denoised.chunks(len).zip(clean.by_ref());
+                residual.extend(pairs.map(|(d, x)| -mse(d, x)));
+                add_logit_scores(&logits, classes, softmax, energy);
+            }
             let done = (level * data.len() + from + size) as f64;
             monitor.progress(&Progress::new(data.name(), done / total));
             if monitor.stop() {

@@ -16,7 +16,7 @@ use super::{
     config::{JemConfig, LossConfig},
     learner::StepContext,
     parts::{Batch, BatchStats, count_correct, for_parts, parts_of, sum_on_host},
-    reduce::{self, Reduce, floats, to_bytes},
+    reduce::{self, Reduce},
 };
 use crate::model::host;
 use crate::model::{
@@ -24,7 +24,7 @@ use crate::model::{
     params::{self, FlatMap, ParamError},
 };
 use crate::random::{example_rng, stream};
-use crate::ranks::RanksError;
+use crate::ranks::{RanksError, floats, to_bytes};
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData, activation::softmax};
 use rand::{Rng, RngExt};

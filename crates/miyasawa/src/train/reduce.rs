@@ -2,7 +2,7 @@
 
 use super::{config::LossConfig, parts::BatchStats};
 use crate::model::params::FlatMap;
-use crate::ranks::{Ranks, RanksError};
+use crate::ranks::{Ranks, RanksError, floats, share, to_bytes};
 use burn::tensor::{Device, Tensor, TensorData};
 use std::{ops::Range, sync::Arc};
 
@@ -111,11 +111,6 @@ impl RankSum {
     }
 }
 
-/// The share of rank `rank` in `count` things: they are divided as equally as can be.
-pub(super) fn share(count: usize, [rank, size]: [usize; 2]) -> Range<usize> {
-    rank * count / size..(rank + 1) * count / size
-}
-
 impl Reduce for RankSum {
     fn own(&self, parts: usize) -> Range<usize> {
         share(parts, [self.ranks.rank(), self.ranks.size()])
@@ -188,16 +183,6 @@ impl Reduce for RankSum {
 
 fn host(tensor: Tensor<1>) -> Vec<f32> {
     tensor.into_data().try_to_vec().expect("gradients are float32")
-}
-
-/// Floats as bytes, the lowest first on every machine.
-pub(super) fn to_bytes(values: &[f32]) -> impl Iterator<Item = u8> {
-    values.iter().flat_map(|value| value.to_le_bytes())
-}
-
-/// The floats of bytes; a rest of less than four is left.
-pub(super) fn floats(bytes: &[u8]) -> impl Iterator<Item = f32> {
-    bytes.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes))
 }
 
 /// Bytes of the statistics of a part.

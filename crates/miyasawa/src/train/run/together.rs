@@ -3,10 +3,10 @@
 use super::{TrainError, Trainer};
 use crate::checkpoint::CheckpointError;
 use crate::eval::EvalRow;
-use crate::ranks::{Ranks, RanksError};
+use crate::ranks::{Ranks, RanksError, agree, share};
 use crate::train::{
     learner::Learner,
-    reduce::{LocalSum, RankSum, Reduce, share},
+    reduce::{LocalSum, RankSum, Reduce},
     state::TrainState,
 };
 use std::{
@@ -38,10 +38,7 @@ impl Together {
             ("data", format!("{data:?} {size:?} {bits:?} {}", trainer.train.digest()?)),
         ];
         for (what, own) in facts {
-            let all = ranks.gather(own.into_bytes())?;
-            if let Some(rank) = (1..all.len()).find(|rank| all[*rank] != all[0]) {
-                return Err(RanksError::Differs { rank, what }.into());
-            }
+            agree(&**ranks, what, own.into_bytes())?;
         }
         Ok(together)
     }

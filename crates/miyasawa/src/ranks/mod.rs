@@ -5,8 +5,14 @@
 //! how many ranks there are. [`LocalRanks`] are threads of one process; the command line has MPI's
 //! processes.
 
+mod together;
+
+pub(crate) use together::{Message, divided, framed, unframed};
+pub use together::{current, together};
+
 use std::{
     fmt::Debug,
+    ops::Range,
     sync::{
         Mutex, PoisonError,
         mpsc::{Receiver, Sender, channel},
@@ -97,6 +103,40 @@ pub trait Ranks: Debug + Send + Sync {
         let message = if self.rank() == 0 { message } else { Vec::new() };
         self.gather(message)?.into_iter().next().ok_or(RanksError::Lost { rank: 0 })
     }
+}
+
+/// Makes sure that all ranks have the same bytes as rank 0, of what `what` names in the error.
+///
+/// ```
+/// use miyasawa::ranks::{LocalRanks, agree};
+/// let alone = LocalRanks::new(1).remove(0);
+/// agree(&alone, "version", b"0.1".to_vec())?;
+/// # Ok::<(), miyasawa::ranks::RanksError>(())
+/// ```
+///
+/// # Errors
+/// [`RanksError::Differs`] on every rank, with the first that has others.
+pub fn agree(ranks: &dyn Ranks, what: &'static str, own: Vec<u8>) -> Result<(), RanksError> {
+    let all = ranks.gather(own)?;
+    match (1..all.len()).find(|rank| all[*rank] != all[0]) {
+        Some(rank) => Err(RanksError::Differs { rank, what }),
+        None => Ok(()),
+    }
+}
+
+/// The share of rank `rank` in `count` things: they are divided as equally as can be.
+pub(crate) fn share(count: usize, [rank, size]: [usize; 2]) -> Range<usize> {
+    rank * count / size..(rank + 1) * count / size
+}
+
+/// Floats as bytes, the lowest first on every machine.
+pub(crate) fn to_bytes(values: &[f32]) -> impl Iterator<Item = u8> {
+    values.iter().flat_map(|value| value.to_le_bytes())
+}
+
+/// The floats of bytes; a rest of less than four is left.
+pub(crate) fn floats(bytes: &[u8]) -> impl Iterator<Item = f32> {
+    bytes.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes))
 }
 
 /// Ranks that are threads of this process: for tests, and for programs that bring their own

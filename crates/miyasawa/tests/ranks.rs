@@ -1,0 +1,149 @@
+//! Evaluations, attacks, certificates, calibrations and scores by several ranks: the results of one
+//! process, to the last bit.
+
+use miyasawa::attack::{self, Journal, Method, Norm, Pgd, Plan, SizeOrder};
+use miyasawa::calibrate::{CalibrateOptions, calibrate};
+use miyasawa::certify::{CertifyOptions, certify};
+use miyasawa::data::{DataSource, Dataset, OpenOptions, Part};
+use miyasawa::eval::{EvalOptions, evaluate};
+use miyasawa::model::{GradResNet, GradResNetConfig, JointModel};
+use miyasawa::ood::{OodOptions, scores};
+use miyasawa::ranks::{LocalRanks, current, together};
+use miyasawa::{Device, prelude::*};
+use std::{path::Path, sync::Arc};
+
+fn digits(count: usize) -> Dataset {
+    let set = DataSource::Digits.open(Part::Test, &OpenOptions::default()).unwrap();
+    set.into_dataset().unwrap().subset(count).unwrap()
+}
+
+fn model(device: &Device) -> JointModel<GradResNet> {
+    let config = GradResNetConfig {
+        width: 8,
+        blocks: vec![1, 1],
+        zero_energy_head: false,
+        ..GradResNetConfig::new(1, 10)
+    };
+    JointModel::new(config.init(device, 5), 0.5)
+}
+
+/// What every rank finds, one after the other.
+fn on_ranks<T: Send>(size: usize, work: impl Fn() -> T + Sync) -> Vec<T> {
+    std::thread::scope(|scope| {
+        let start = |ranks| {
+            let work = &work;
+            scope.spawn(move || together(Arc::new(ranks), work))
+        };
+        let threads: Vec<_> = LocalRanks::new(size).into_iter().map(start).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    })
+}
+
+/// The numbers of all works on 70 digits.
+fn everything() -> Vec<String> {
+    let (device, data) = (Device::flex(), digits(70));
+    let model = model(&device);
+    let at = |sigma: f64| Defence::Softmax { sigma }.classifier(&model, [1, 8, 8], &device);
+    let options = EvalOptions { sigmas: vec![0.1, 0.4], batch: 64, ..EvalOptions::default() };
+    let rows = evaluate(&model, &data, &options, &device, &mut ());
+    let plan = plan();
+    let mut journal = Journal::in_memory();
+    let attacked = attack::run(at(0.1).as_ref(), &data, &plan, &mut journal, &mut ()).unwrap();
+    let options = CertifyOptions {
+        sigma: 0.4,
+        n0: 20,
+        n: 200,
+        alpha: 0.01,
+        radii: vec![0.1],
+        fixed: false,
+        batch: 100,
+        seed: 0,
+    };
+    let certificates = certify(at(0.4).as_ref(), &digits(5), &options, &mut ());
+    let options = CalibrateOptions {
+        clean_sigma: 0.1,
+        sigmas: vec![0.3],
+        attacks: vec![Pgd::new(Norm::L2, 0.2, 2, 0)],
+        batch: 40,
+        seed: 0,
+    };
+    let calibrated = calibrate(&at, &data, &options, &mut ());
+    let options = OodOptions { sigmas: vec![0.2], batch: 50, seed: 0 };
+    let scores = scores(&model, &data, &options, &device, &mut ());
+    vec![
+        format!("{rows:?}"),
+        format!("{:?} {:?}", attacked.rows, attacked.clean_accuracy),
+        format!("{certificates:?}"),
+        format!("{calibrated:?}"),
+        format!("{:?}", scores.iter().map(|level| &level.values).collect::<Vec<_>>()),
+    ]
+}
+
+fn plan() -> Plan {
+    Plan {
+        norm: Norm::L2,
+        method: Method::Pgd,
+        eps: vec![0.1, 0.3],
+        order: SizeOrder::SmallestFirst,
+        steps: 3,
+        restarts: 1,
+        queries: 10,
+        batch: 40,
+        seed: 0,
+    }
+}
+
+#[test]
+fn ranks_find_what_one_process_finds() {
+    let alone = everything();
+    assert!(current().is_none());
+    for size in [1, 2, 3] {
+        for (rank, found) in on_ranks(size, everything).into_iter().enumerate() {
+            assert_eq!(found, alone, "rank {rank} of {size}");
+        }
+    }
+}
+
+/// Rank 0 has the file; what is left to do is done by all, and the file is that of one process.
+#[test]
+fn an_attack_of_ranks_has_the_journal_of_one_process() {
+    let dir = tempfile::tempdir().unwrap();
+    let header = serde_json::json!({ "attack": "test" });
+    let (device, data) = (Device::flex(), digits(70));
+    let model = model(&device);
+    let attack = |path: &Path| {
+        let mut journal = Journal::resume(path, &header).unwrap();
+        let classifier = Defence::Softmax { sigma: 0.1 }.classifier(&model, [1, 8, 8], &device);
+        attack::run(classifier.as_ref(), &data, &plan(), &mut journal, &mut ()).unwrap().rows
+    };
+    let lines = |path: &Path| -> Vec<serde_json::Value> {
+        let text = std::fs::read_to_string(path).unwrap();
+        let value = |line: &str| {
+            let mut value: serde_json::Value = serde_json::from_str(line).unwrap();
+            value.as_object_mut().unwrap().remove("seconds");
+            value
+        };
+        text.lines().map(value).collect()
+    };
+    let one = dir.path().join("one.jsonl");
+    let expected = attack(&one);
+    let all = lines(&one);
+    for kept in [0, 1, 75, all.len()] {
+        let path = dir.path().join(format!("{kept}.jsonl"));
+        if kept > 0 {
+            let text = std::fs::read_to_string(&one).unwrap();
+            let text: Vec<&str> = text.lines().take(kept).collect();
+            std::fs::write(&path, text.join("\n") + "\n").unwrap();
+        }
+        for rows in on_ranks(2, || attack(&path)) {
+            assert_eq!(rows, expected, "{kept} lines");
+        }
+        assert_eq!(lines(&path), all, "{kept} lines");
+    }
+    // A file of another attack is refused on every rank.
+    let other = serde_json::json!({ "attack": "another" });
+    for error in on_ranks(2, || Journal::resume(&one, &other).unwrap_err().to_string()) {
+        assert!(error.contains("journal"), "{error}");
+    }
+    assert_eq!(on_ranks(2, || current().unwrap().size()), [2, 2]);
+}
