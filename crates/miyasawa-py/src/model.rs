@@ -89,7 +89,7 @@ impl Model {
 #[pymethods]
 impl Model {
     #[new]
-    #[pyo3(signature = (path, bundled, device, threads, bf16))]
+    #[pyo3(signature = (path, bundled, device, threads, bf16, views))]
     fn new(
         py: Python<'_>,
         path: Option<PathBuf>,
@@ -97,12 +97,13 @@ impl Model {
         device: &str,
         threads: Option<usize>,
         bf16: bool,
+        views: usize,
     ) -> PyResult<Self> {
         messages::collect();
         work::has_threads()?;
         let device =
             device.parse().map_err(|e: miyasawa::device::DeviceError| usage(e.to_string()))?;
-        let mut builder = Predictor::builder().device(device);
+        let mut builder = Predictor::builder().device(device).views(views);
         if let Some(threads) = threads {
             builder = builder.threads(threads);
         }

@@ -214,3 +214,19 @@ def test_the_program(tmp_path):
     assert run("classify").returncode == 2
     failed = run("info", tmp_path / "none.safetensors")
     assert failed.returncode == 1 and failed.stderr.startswith("error: ")
+
+
+def test_a_model_of_views_is_that_of_the_command_line(tmp_path):
+    views = miyasawa.load("photo", views=4)
+    image = picture(40, 33)
+    found = views.denoise(image, 0.2)
+    assert (found != miyasawa.load("photo").denoise(image, 0.2)).any()
+    png(tmp_path / "a.png", image)
+    run("denoise", tmp_path / "a.png", "--sigma", "0.2", "--views", "4", "-o", tmp_path / "b.png")
+    assert (np.asarray(PIL.open(tmp_path / "b.png")) == found).all()
+    assert (pickle.loads(pickle.dumps(views)).denoise(image, 0.2) == found).all()
+    for wrong in (3, 0, 1.5):
+        with pytest.raises(miyasawa.UsageError, match="views"):
+            miyasawa.load(views=wrong)
+    with pytest.raises(miyasawa.UsageError, match="4 views, expected one"):
+        miyasawa.evaluate(views, "digits")

@@ -28,6 +28,7 @@ class Model:
         device: str,
         threads: Optional[int],
         bf16: bool,
+        views: int,
     ) -> "Model": ...
     def class_index(self, which: str) -> int: ...
     def classify(

@@ -25,6 +25,7 @@ def load(
     device: str = "cpu",
     threads: Optional[int] = None,
     bf16: bool = False,
+    views: int = 1,
 ) -> "Model":
     """A model that is ready to use.
 
@@ -36,11 +37,13 @@ def load(
         threads: threads on the CPU; without it, one for each core.
         bf16: round the operands of the convolutions to bfloat16: about twice as fast where the
             processor has such instructions.
+        views: the mean over 2, 4 or 8 mirrored and turned views of each image: as many times as
+            long, and about 0.1 dB better.
 
     Raises:
         CheckpointError: the file is not a checkpoint.
     """
-    return Model(path, device=device, threads=threads, bf16=bf16)
+    return Model(path, device=device, threads=threads, bf16=bf16, views=views)
 
 
 def _number(value: Any, name: str, expected: str = "a number") -> float:
@@ -114,16 +117,18 @@ class Model:
         device: str = "cpu",
         threads: Optional[int] = None,
         bf16: bool = False,
+        views: int = 1,
     ):
         if path is not None and not is_path(path):
             raise UsageError(f"a value of type {type(path).__name__}, expected a path or a name")
         name = None
         if isinstance(path, str) and path in bundled():
             path, name = None, path
-        self._init(path, name, device, threads, bf16)
+        self._init(path, name, device, threads, bf16, views)
 
-    def _init(self, path, name, device, threads, bf16):
-        self._made = (path, name, str(device), _count(threads, "threads"), bool(bf16))
+    def _init(self, path, name, device, threads, bf16, views):
+        threads, views = _count(threads, "threads"), _count(views, "views") or 1
+        self._made = (path, name, str(device), threads, bool(bf16), views)
         self._model = _miyasawa.Model(*self._made)
 
     def __getstate__(self):
@@ -192,9 +197,11 @@ class Model:
 
     def _source(self) -> List[str]:
         """The model as arguments of the command line."""
-        path, name, device, threads, bf16 = self._made
+        path, name, device, threads, bf16, views = self._made
         if bf16:
             raise UsageError("a model in bfloat16, expected one in float32")
+        if views > 1:
+            raise UsageError(f"a model of {views} views, expected one")
         args = [os.fspath(path)] if path is not None else ["--model", name or "cifar10"]
         args += ["--device", device]
         return args + (["--threads", str(threads)] if threads is not None else [])

@@ -90,7 +90,16 @@ pub fn score_matching<N: EnergyNetwork>(
 
 /// The weights `sigma^power` of the denoising losses of images, `[batch]`; nothing for 0, where all
 /// are 1.
-pub(crate) fn level_weights(sigma: &Tensor<1>, power: f64) -> Option<Tensor<1>> {
+///
+/// ```
+/// use miyasawa::model::{host, loss::level_weights};
+/// use miyasawa::{Device, burn::tensor::Tensor};
+/// let sigma = Tensor::<1>::from_floats([0.25, 1.0], &Device::flex());
+/// assert!(level_weights(&sigma, 0.0).is_none());
+/// let weights = level_weights(&sigma, 0.5).map(host).unwrap_or_default();
+/// assert!((weights[0] - 0.5).abs() < 1e-6 && (weights[1] - 1.0).abs() < 1e-6);
+/// ```
+pub fn level_weights(sigma: &Tensor<1>, power: f64) -> Option<Tensor<1>> {
     (power != 0.0).then(|| (sigma.clone().log() * power).exp())
 }
 
