@@ -218,12 +218,12 @@ mod mpi_ranks {
                 let arriving: Vec<Count> = expected.iter().map(|n| of(*n as usize)).collect();
                 // One byte more than is sent: the address of an empty vector is 1, which Open MPI
                 // takes for MPI_IN_PLACE.
-                let sent = messages.iter().zip(&counts);
-                let sent: Vec<u8> = sent
-                    .flat_map(|(m, count)| &m[from.min(m.len())..][..*count as usize])
-                    .chain(&[0])
-                    .copied()
-                    .collect();
+                let all: usize = counts.iter().map(|count| *count as usize).sum();
+                let mut sent = Vec::with_capacity(1 + all);
+                for (m, count) in messages.iter().zip(&counts) {
+                    sent.extend_from_slice(&m[from.min(m.len())..][..*count as usize]);
+                }
+                sent.push(0u8);
                 let mut found = vec![0u8; 1 + arriving.iter().map(|n| *n as usize).sum::<usize>()];
                 let (to, at) = (starts(&counts), starts(&arriving));
                 let sent = Partition::new(&sent[..], &counts[..], &to[..]);

@@ -81,7 +81,7 @@ pub(crate) trait Message: Sized {
 
 impl Message for Vec<f32> {
     fn to_bytes(&self) -> Vec<u8> {
-        super::to_bytes(self).collect()
+        super::to_bytes(self)
     }
 
     fn of_bytes(bytes: &[u8], _: &Device) -> Option<Self> {

@@ -113,7 +113,7 @@ impl Jem {
             reduce.add(part.grads, part.stats);
         });
         if samples.len() < batch.x.len() {
-            let all = reduce.gather(to_bytes(&samples).collect())?;
+            let all = reduce.gather(to_bytes(&samples))?;
             samples = all.iter().flat_map(|bytes| floats(bytes)).collect();
         }
         // After all parts have started from it: two samples may have drawn the same slot.

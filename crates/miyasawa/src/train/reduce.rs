@@ -2,7 +2,7 @@
 
 use super::{config::LossConfig, parts::BatchStats};
 use crate::model::params::FlatMap;
-use crate::ranks::{Ranks, RanksError, floats, share, to_bytes};
+use crate::ranks::{Ranks, RanksError, append, floats, share, to_bytes};
 use burn::tensor::{Device, Tensor, TensorData};
 use std::{ops::Range, sync::Arc};
 
@@ -135,9 +135,10 @@ impl Reduce for RankSum {
         let mut own_stats = Vec::new();
         for (grads, stats) in parts {
             own_stats.extend(stats_to_bytes(&stats));
-            let flat: Vec<f32> = grads.into_values().flat_map(host).collect();
+            let mut flat = Vec::with_capacity(total);
+            grads.into_values().for_each(|g| flat.extend(host(g)));
             for (to, message) in messages.iter_mut().enumerate() {
-                message.extend(to_bytes(&flat[share(flat.len(), [to, size])]));
+                append(&flat[share(flat.len(), [to, size])], message);
             }
         }
         let slice = share(total, [rank, size]).len();
@@ -154,7 +155,7 @@ impl Reduce for RankSum {
                 }
             }
         }
-        let mut message = to_bytes(&sum).collect::<Vec<u8>>();
+        let mut message = to_bytes(&sum);
         message.extend(own_stats);
         let (mut flat, mut all) = (Vec::with_capacity(total), LocalSum::default());
         for (from, message) in self.ranks.gather(message)?.into_iter().enumerate() {
