@@ -13,9 +13,8 @@ macro_rules! outln {
 /// Whether the reader of standard output closed it.
 static UNREAD: AtomicBool = AtomicBool::new(false);
 
-/// Prints a line, on the process that speaks for all. A reader that closed the pipe (`miyasawa ... |
-/// head -1`) is no failure: the work continues, since it may write files. Any other error is a
-/// failure.
+/// Prints a line, on the process that speaks for all. A reader that closed the pipe, such as `head
+/// -1`, is no failure: the work continues, since it may write files. Any other error is a failure.
 pub fn line(text: std::fmt::Arguments<'_>) {
     if UNREAD.load(Ordering::Relaxed) || ranks::is_silent() {
         return;
