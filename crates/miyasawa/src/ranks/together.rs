@@ -31,24 +31,17 @@ impl Drop for Scope {
 /// of one process. What `work` writes or prints, it does on every rank unless it asks for
 /// [`Ranks::rank`].
 ///
-/// A rank whose partner has ended goes on alone, with the same results.
+/// A rank whose partner has ended goes on alone, with the same results. Work that is handed to
+/// another thread, as a `Predictor` does outside the threads of `rayon`, is not divided: each rank
+/// does all of it.
 ///
 /// ```
-/// use miyasawa::ranks::{LocalRanks, together};
-/// use miyasawa::prelude::*;
+/// use miyasawa::ranks::{LocalRanks, current, together};
 ///
-/// let model = Predictor::bundled()?;
-/// let images = vec![Image::filled(3, 32, 32, 0.1)?; 40];
-/// let classify = || model.classify_batch(&images, Noise::Clean).map(|found| found.len());
-/// let counts = std::thread::scope(|scope| {
-///     let threads: Vec<_> = LocalRanks::new(2)
-///         .into_iter()
-///         .map(|ranks| scope.spawn(move || together(std::sync::Arc::new(ranks), classify)))
-///         .collect();
-///     threads.into_iter().map(|thread| thread.join().unwrap().unwrap()).collect::<Vec<_>>()
-/// });
-/// assert_eq!(counts, [40, 40]);
-/// # Ok::<(), PredictError>(())
+/// let only = LocalRanks::new(1).remove(0);
+/// let size = together(std::sync::Arc::new(only), || current().map(|ranks| ranks.size()));
+/// assert_eq!(size, Some(1));
+/// assert!(current().is_none());
 /// ```
 pub fn together<T>(ranks: Arc<dyn Ranks>, work: impl FnOnce() -> T) -> T {
     let _scope = Scope::new(Some(ranks));
