@@ -69,6 +69,7 @@ impl Common {
 pub enum DtypeArg {
     // A comment for documentation would be printed as a list in the help.
     F32,
+    Tf32,
     Bf16,
 }
 
@@ -76,6 +77,7 @@ impl From<DtypeArg> for Dtype {
     fn from(arg: DtypeArg) -> Self {
         match arg {
             DtypeArg::F32 => Self::F32,
+            DtypeArg::Tf32 => Self::Tf32,
             DtypeArg::Bf16 => Self::Bf16,
         }
     }

@@ -6,6 +6,8 @@ pub enum Operands {
     /// Float32, unchanged.
     #[default]
     F32,
+    /// TF32, 11 bits of significand, as NVIDIA's tensor cores round it. Other devices take float32.
+    Tf32,
     /// Bfloat16, 8 bits of significand, to the nearest and ties to even.
     Bf16,
 }

@@ -195,8 +195,9 @@ fn train_step(options: &BenchOptions, device: &Device) -> Vec<f64> {
     let batch = synthetic(options);
     let [h, w] = options.size;
     let micro = options.micro_batch;
-    let micro = micro
-        .unwrap_or_else(|| default_micro_batch(options.batch, options.network.width, h * w, false));
+    let micro = micro.unwrap_or_else(|| {
+        default_micro_batch(options.batch, options.network.width, h * w, false, device)
+    });
     timed(options, device, || {
         let Some(mut current) = model.take() else { return };
         let (mut grads, _) = gradients(&current, &batch, &LossConfig::default(), micro, device);

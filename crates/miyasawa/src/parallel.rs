@@ -18,7 +18,8 @@ use std::sync::{
 /// The most images of a part where only predictions are wanted: few enough to stay in the cache.
 const PART: usize = 16;
 
-fn is_cpu(device: &Device) -> bool {
+/// Whether a device is the CPU.
+pub(crate) fn is_cpu(device: &Device) -> bool {
     device.clone().inner() == Device::flex()
 }
 
@@ -47,6 +48,16 @@ pub(crate) fn on_workers<P: Sync, T: Send + Sync>(
     parts: &[P],
     work: impl Fn(&P) -> T + Sync,
 ) -> Vec<T> {
+    on_workers_while(workers, parts, work, || ())
+}
+
+/// As [`on_workers`]; this thread does something else `meanwhile`.
+pub(crate) fn on_workers_while<P: Sync, T: Send + Sync>(
+    workers: &[&rayon::ThreadPool],
+    parts: &[P],
+    work: impl Fn(&P) -> T + Sync,
+    meanwhile: impl FnOnce(),
+) -> Vec<T> {
     let done: Vec<OnceLock<T>> = parts.iter().map(|_| OnceLock::new()).collect();
     let next = AtomicUsize::new(0);
     std::thread::scope(|scope| {
@@ -64,6 +75,7 @@ pub(crate) fn on_workers<P: Sync, T: Send + Sync>(
                 });
             });
         }
+        meanwhile();
     });
     done.into_iter().filter_map(OnceLock::into_inner).collect()
 }

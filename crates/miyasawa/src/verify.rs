@@ -13,6 +13,7 @@ use crate::model::{
     GradResNetConfig, JointModel, Norm, loss,
     params::{self, ParamError, ParamMap},
 };
+use crate::ops::Operands;
 use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use safetensors::SafeTensors;
@@ -208,7 +209,28 @@ fn deviation(
 /// # Errors
 /// If the bytes are not an oracle of reference.py or their shapes contradict each other.
 pub fn verify(bytes: &[u8], device: &Device) -> Result<Vec<Deviation>, VerifyError> {
-    let oracle = Oracle::parse(bytes)?;
+    verify_in(bytes, Operands::F32, device)
+}
+
+/// As [`verify`], with operands of the convolutions' products in another type.
+///
+/// ```
+/// use miyasawa::{Device, ops::Operands, verify::{EMBEDDED, verify_in}};
+/// let rounded = verify_in(EMBEDDED, Operands::Bf16, &Device::flex())?;
+/// assert!(rounded.iter().all(|found| found.relative_error < 0.2));
+/// assert!(rounded.iter().any(|found| found.relative_error > 1e-4));
+/// # Ok::<(), miyasawa::verify::VerifyError>(())
+/// ```
+///
+/// # Errors
+/// As [`verify`].
+pub fn verify_in(
+    bytes: &[u8],
+    operands: Operands,
+    device: &Device,
+) -> Result<Vec<Deviation>, VerifyError> {
+    let mut oracle = Oracle::parse(bytes)?;
+    oracle.config.operands = operands;
     let device = device.clone().autodiff();
     let net = oracle.config.with_params(oracle.params(), &device)?;
     let model = JointModel::new(net, oracle.sigma_data);

@@ -35,8 +35,8 @@ pub struct Bench {
     /// Use a network that is not conditioned on the noise level
     #[arg(long)]
     blind: bool,
-    /// Type of the products: f32, or bf16 (operands rounded to bfloat16, weights and sums in
-    /// float32)
+    /// Type of the products: f32, tf32 (NVIDIA's GPUs) or bf16 (operands rounded to bfloat16,
+    /// weights and sums in float32)
     #[arg(long, value_enum, default_value = "f32")]
     dtype: DtypeArg,
     /// Number of timed steps, after two warm-up steps

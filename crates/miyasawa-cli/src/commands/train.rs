@@ -71,8 +71,8 @@ pub struct Train {
     /// is taken from it. If the classes differ, the head starts at random
     #[arg(long, value_name = "MODEL", conflicts_with = "resume")]
     init: Option<String>,
-    /// Type of the convolutions' products: f32, or bf16 (operands rounded to bfloat16, weights and
-    /// sums in float32) [default: that of the configuration, or f32]
+    /// Type of the convolutions' products: f32, tf32 (NVIDIA's GPUs) or bf16 (operands rounded to
+    /// bfloat16, weights and sums in float32) [default: that of the configuration, or f32]
     #[arg(long, value_enum)]
     dtype: Option<DtypeArg>,
     /// Print parameters, MACs, memory and hours on named hardware, without training

@@ -1,8 +1,9 @@
 use super::{Outcome, measured::check_tolerance};
-use crate::session::Session;
+use crate::session::{DtypeArg, Session};
 use anyhow::Context;
 use clap::Args;
-use miyasawa::verify::{Deviation, EMBEDDED, verify};
+use miyasawa::train::Dtype;
+use miyasawa::verify::{Deviation, EMBEDDED, verify_in};
 use serde::Serialize;
 use std::path::PathBuf;
 
@@ -16,6 +17,10 @@ pub struct Verify {
     /// Largest relative error that passes
     #[arg(long, default_value_t = 1e-4)]
     tolerance: f64,
+    /// Type of the products: f32, tf32 (NVIDIA's GPUs) or bf16; the last two are accurate to about
+    /// 1e-2 and 1e-1
+    #[arg(long, value_enum, default_value = "f32")]
+    dtype: DtypeArg,
 }
 
 /// The document of `--json`.
@@ -71,7 +76,9 @@ pub fn run(args: &Verify, session: &Session) -> anyhow::Result<Outcome> {
             (name, bytes)
         }
     };
-    let deviations = verify(&bytes, &device).with_context(|| name.clone())?;
+    let dtype = Dtype::from(args.dtype);
+    dtype.check(&device)?;
+    let deviations = verify_in(&bytes, dtype.operands(), &device).with_context(|| name.clone())?;
     let report = Report::new(name, args.tolerance, deviations);
     if session.json {
         session.print_json(&report)?;

@@ -33,7 +33,7 @@ impl Deref for Rounded<'_> {
 /// The values as the products take them, rounded if `operands` says so; the algorithms that move
 /// operands vector by vector round on the way instead.
 pub(super) fn rounded(isa: Isa, operands: Operands, values: &[f32]) -> Rounded<'_> {
-    if operands == Operands::F32 {
+    if operands != Operands::Bf16 {
         return Rounded::Unchanged(values);
     }
     let mut new = Scratch::new(values.len());

@@ -1,4 +1,5 @@
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::{Device, Tensor, TensorData};
+use std::sync::{Mutex, PoisonError};
 
 /// Cosines and sines of `log(sigma)/4` at this many frequencies each.
 const FREQUENCIES: usize = 16;
@@ -15,11 +16,27 @@ pub fn noise_frequencies() -> Vec<f32> {
 
 /// The noise levels `[batch]` as `[cos, sin](log(sigma)/4 * frequency)`, `[batch, NOISE_FEATURES]`.
 pub fn noise_features(sigma: &Tensor<1>) -> Tensor<2> {
-    let freqs = TensorData::new(noise_frequencies(), [1, FREQUENCIES]);
-    let freqs = Tensor::<2>::from_data(freqs, &sigma.device());
-    let t = (sigma.clone().log() / 4.0).unsqueeze_dim::<2>(1).matmul(freqs);
+    let freqs = frequencies_on(&sigma.device());
+    // No matrix product: those of a GPU may round to TF32.
+    let t = (sigma.clone().log() / 4.0).unsqueeze_dim::<2>(1) * freqs;
     let [cos, sin] = cos_sin(t);
     Tensor::cat(vec![cos, sin], 1)
+}
+
+/// The frequencies, `[1, FREQUENCIES]`; sent to a device other than the CPU once.
+fn frequencies_on(device: &Device) -> Tensor<2> {
+    static SENT: Mutex<Vec<(Device, Tensor<2>)>> = Mutex::new(Vec::new());
+    let send = || Tensor::from_data(TensorData::new(noise_frequencies(), [1, FREQUENCIES]), device);
+    if device.clone().inner() == Device::flex() {
+        return send();
+    }
+    let mut sent = SENT.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((_, frequencies)) = sent.iter().find(|(on, _)| on == device) {
+        return frequencies.clone();
+    }
+    let frequencies = send();
+    sent.push((device.clone(), frequencies.clone()));
+    frequencies
 }
 
 /// Cosine and sine to float32's accuracy. Those of a graphics device may be wrong by 2^-11 (the
@@ -47,7 +64,6 @@ fn cos_sin(t: Tensor<2>) -> [Tensor<2>; 2] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use burn::tensor::Device;
 
     #[test]
     fn cosine_and_sine_are_accurate_over_the_angles_of_any_noise_level() {

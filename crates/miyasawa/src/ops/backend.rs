@@ -165,6 +165,11 @@ pub trait JointOps: Backend {
         default::mean_pool_adjoint::<Self>(g, addend, height, width)
     }
 
+    /// The sum of all values, `[1]`, in the same order in every run; see [`sum`](super::sum).
+    fn sum_in_order(x: FloatTensor<Self>) -> FloatTensor<Self> {
+        Self::float_sum(x)
+    }
+
     /// The sum of the squares of all values, `[1]`; see [`sum_squares`](super::sum_squares).
     fn sum_of_squares(x: FloatTensor<Self>) -> FloatTensor<Self> {
         default::sum_squares::<Self>(x)
@@ -198,6 +203,3 @@ pub trait JointOps: Backend {
         default::sgd::<Self>(p, velocity, average, g, rule, at)
     }
 }
-
-#[cfg(feature = "gpu")]
-impl JointOps for burn::backend::Cube {}

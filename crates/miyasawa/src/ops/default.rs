@@ -4,11 +4,7 @@
 //! reverses of the norm treat its statistics as constants.
 
 use super::backend::{OptionalTensor, StepInfo};
-use burn::backend::{
-    Backend, Scalar, TensorMetadata,
-    ops::{ConvOptions, ConvTransposeOptions},
-    tensor::FloatTensor,
-};
+use burn::backend::{Backend, Scalar, TensorMetadata, ops::ConvOptions, tensor::FloatTensor};
 use burn::tensor::{FloatDType, Shape};
 use miyasawa_shapes::{AdamW, ConvShape, NormShape, Operands, Sgd, Statistics};
 use std::f64::consts::{FRAC_1_SQRT_2, PI};
@@ -21,7 +17,7 @@ fn nhwc<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
     B::float_permute(x, &[0, 2, 3, 1])
 }
 
-fn add<B: Backend>(x: FloatTensor<B>, addend: OptionalTensor<B>) -> FloatTensor<B> {
+pub(super) fn add<B: Backend>(x: FloatTensor<B>, addend: OptionalTensor<B>) -> FloatTensor<B> {
     match addend {
         OptionalTensor::Tensor(addend) => B::float_add(x, addend),
         OptionalTensor::None => x,
@@ -32,7 +28,8 @@ fn add<B: Backend>(x: FloatTensor<B>, addend: OptionalTensor<B>) -> FloatTensor<
 /// The framework's convolution then multiplies and adds in the operand's first type, which holds
 /// the products exactly.
 fn operand<B: Backend>(x: FloatTensor<B>, s: &ConvShape) -> FloatTensor<B> {
-    if s.operands == Operands::F32 {
+    // TF32 exists within tensor cores only, which are not asked here.
+    if s.operands != Operands::Bf16 {
         return x;
     }
     let dtype = x.dtype().into();
@@ -60,16 +57,10 @@ pub(super) fn conv2d_adjoint<B: Backend>(
     s: ConvShape,
 ) -> FloatTensor<B> {
     let (g, w) = (operand::<B>(g, &s), operand::<B>(w, &s));
-    // A stride does not always reach the last rows of the input: they are padded back.
-    let lost = |extent: usize| (extent + 2 * s.padding - s.kernel) % s.stride;
-    let options = ConvTransposeOptions::new(
-        [s.stride; 2],
-        [s.padding; 2],
-        [lost(s.height), lost(s.width)],
-        [1; 2],
-        1,
-    );
-    add::<B>(nhwc::<B>(B::conv_transpose2d(nchw::<B>(g), w, None, options)), addend)
+    // The framework asks for the input to learn its shape.
+    let shape = Shape::from([s.batch, s.in_channels, s.height, s.width]);
+    let x = B::float_empty(shape, &g.device(), g.dtype().into());
+    add::<B>(nhwc::<B>(B::conv2d_x_backward(x, w, nchw::<B>(g), options(&s))), addend)
 }
 
 pub(super) fn conv2d_weight_grad<B: Backend>(

@@ -25,6 +25,8 @@ mod autodiff;
 #[allow(clippy::too_many_arguments)]
 mod backend;
 mod cpu;
+#[cfg(feature = "gpu")]
+mod cube;
 #[allow(clippy::too_many_arguments)]
 mod default;
 #[cfg(test)]
@@ -189,6 +191,11 @@ pub fn mean_pool_adjoint(
 ) -> Tensor<4> {
     let plus = self::addend(addend);
     Tensor::from_dispatch(Dispatch::mean_pool_nhwc_adjoint(dispatch(g), plus, height, width))
+}
+
+/// Computes the sum of all values, in the same order in every run. Untracked.
+pub fn sum<const D: usize>(x: &Tensor<D>) -> Tensor<1> {
+    Tensor::from_dispatch(Dispatch::sum_in_order(dispatch(x)))
 }
 
 /// Computes the sum of the squares of all values, for the norm of a gradient. Untracked.

@@ -6,6 +6,7 @@ use crate::verify::relative_error;
 use burn::tensor::{DType, Device, TensorData};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use std::cell::Cell;
 
 /// Float32 kernels against float64, values and gradients.
 const TOLERANCE: f64 = 2e-5;
@@ -20,6 +21,8 @@ fn tested_device() -> Device {
 struct Inputs {
     shapes: Vec<Vec<usize>>,
     values: Vec<Vec<f64>>,
+    /// Whether rows lie apart in memory, as CUDA's allocations lay them out.
+    pitched: Cell<bool>,
 }
 
 impl Inputs {
@@ -29,7 +32,8 @@ impl Inputs {
             (0..shape.iter().product()).map(|_| rng.random_range(-2.0..2.0)).collect()
         };
         let values = shapes.iter().map(|shape| draw(shape, rng)).collect();
-        Self { shapes: shapes.iter().map(|shape| shape.to_vec()).collect(), values }
+        let shapes = shapes.iter().map(|shape| shape.to_vec()).collect();
+        Self { shapes, values, pitched: Cell::new(false) }
     }
 
     /// Tracked leaves of one type: float32 on the device under test, the float64 reference on the
@@ -47,7 +51,13 @@ impl Inputs {
 
     fn shaped<const D: usize>(&self, leaves: &[Tensor<1>], i: usize) -> Tensor<D> {
         let shape: [usize; D] = self.shapes[i].clone().try_into().expect("the rank of the input");
-        leaves[i].clone().reshape(shape)
+        let tensor = leaves[i].clone().reshape(shape);
+        if !self.pitched.get() {
+            return tensor;
+        }
+        let row = shape[D - 1];
+        let between = tensor.zeros_like().narrow(D - 1, 0, 1) + f32::NAN;
+        Tensor::cat(vec![tensor, between], D - 1).narrow(D - 1, 0, row)
     }
 }
 
@@ -82,19 +92,26 @@ fn agree<const D: usize>(
     reference: &dyn Fn(&[Tensor<1>]) -> Tensor<D>,
 ) {
     let expected = run(inputs, DType::F64, reference);
-    for (dtype, tolerance) in [(DType::F32, TOLERANCE), (DType::F64, 1e-6)] {
+    let cases =
+        [(DType::F32, TOLERANCE, false), (DType::F32, TOLERANCE, true), (DType::F64, 1e-6, false)];
+    for (dtype, tolerance, pitched) in cases {
+        inputs.pitched.set(pitched);
         let found = run(inputs, dtype, op);
+        inputs.pitched.set(false);
         for (i, (found, expected)) in found.iter().zip(&expected).enumerate() {
             if found.is_empty() {
                 let largest = expected.iter().fold(0.0f32, |m, v| m.max(v.abs()));
-                assert_eq!(largest, 0.0, "{name} {dtype:?}: input {i} has no gradient");
+                assert_eq!(
+                    largest, 0.0,
+                    "{name} {dtype:?} pitched {pitched}: input {i} has no gradient"
+                );
                 continue;
             }
             let error = relative_error(found, expected);
             let what = if i == 0 { "value".to_owned() } else { format!("gradient of input {i}") };
             assert!(
                 error <= tolerance,
-                "{name} {dtype:?} {:?}: {what} is off by {error:.1e}",
+                "{name} {dtype:?} pitched {pitched} {:?}: {what} is off by {error:.1e}",
                 inputs.shapes
             );
         }
@@ -211,6 +228,27 @@ fn products_in_bfloat16_agree_with_their_default_bodies() {
         }
         let error = relative_error(&found[0], &exact);
         assert!((1e-4..2e-2).contains(&error), "{s:?}: rounding moves the result by {error:.1e}");
+    }
+}
+
+/// TF32 is a matter of tensor cores: the CPU computes in float32, whatever the algorithm.
+#[test]
+fn tf32_is_float32_on_the_cpu() {
+    if tested_device() != Device::flex() {
+        return;
+    }
+    for case in CONVS {
+        let s = conv_case(case);
+        let (x, w, y) = conv_inputs(&s);
+        let inputs = Inputs::random(&[&x, &w, &y], 5);
+        let leaves = inputs.leaves(DType::F32);
+        let [x, w, g] = [0, 1, 2].map(|i| inputs.shaped::<4>(&leaves, i));
+        let of = |operands| {
+            let s = ConvShape { operands, ..s };
+            let [y, dx] = [conv2d(&x, &w, None, s), conv2d_adjoint(&g, &w, None, s)];
+            [y, dx, conv2d_weight_grad(&x, &g, s)].map(values)
+        };
+        assert_eq!(of(Operands::Tf32), of(Operands::F32), "{s:?}");
     }
 }
 
@@ -334,8 +372,8 @@ fn pooling_agrees_with_its_default_body() {
 }
 
 #[test]
-fn the_sum_of_squares_agrees_with_its_default_body() {
-    for len in [1, 7, 1000] {
+fn sums_agree_with_their_default_bodies() {
+    for len in [1, 7, 1000, 1031, 36_864] {
         let inputs = Inputs::random(&[&[len]], 9);
         let found = values(sum_squares(&inputs.leaves(DType::F32)[0].clone().inner()));
         let reference =
@@ -344,6 +382,13 @@ fn the_sum_of_squares_agrees_with_its_default_body() {
         assert!(
             (found[0] - expected[0]).abs() <= 1e-6 * expected[0],
             "{len}: {found:?}, {expected:?}"
+        );
+        let found = values(sum(&inputs.leaves(DType::F32)[0].clone().inner()));
+        let expected: f64 = inputs.values[0].iter().sum();
+        let all: f64 = inputs.values[0].iter().map(|value| value.abs()).sum();
+        assert!(
+            (f64::from(found[0]) - expected).abs() <= 1e-6 * all,
+            "{len}: {found:?}, {expected}"
         );
     }
 }

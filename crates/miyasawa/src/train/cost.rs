@@ -3,7 +3,8 @@
 use super::{
     config::{AssumedData, DsmTarget, ObjectiveName, OptimizerName, TrainConfig},
     error::TrainError,
-    parts::{GROUP, default_micro_batch, equal_parts_of, parts_of},
+    parts::{default_micro_batch, equal_parts_of, parts_of},
+    reduce::GROUP,
     run::Trainer,
 };
 use crate::eval::EvalOptions;
@@ -226,6 +227,10 @@ pub struct Hours {
     /// The share of the optimiser in a step, where it was measured; else 0.
     #[serde(skip)]
     pub optimizer: f64,
+    /// Seconds in which the device packs a byte of a gradient for other ranks and adds one that
+    /// arrives, where that was measured; else 0.
+    #[serde(skip)]
+    pub copying: f64,
 }
 
 /// What a run will cost.
@@ -270,6 +275,18 @@ impl Cost {
     /// # Errors
     /// If the configuration or the data make no sense.
     pub fn estimate(config: &TrainConfig, threads: usize) -> Result<Self, TrainError> {
+        Self::estimate_on(config, threads, &Device::flex())
+    }
+
+    /// As [`estimate`](Self::estimate), with the parts of another device.
+    ///
+    /// # Errors
+    /// As [`estimate`](Self::estimate).
+    pub fn estimate_on(
+        config: &TrainConfig,
+        threads: usize,
+        device: &Device,
+    ) -> Result<Self, TrainError> {
         config.check()?;
         let data = match &config.data.assume {
             Some(data) => resized(data, config),
@@ -283,7 +300,8 @@ impl Cost {
         let steps = total_steps(config, steps_per_epoch);
         let micro = config.schedule.micro_batch;
         let micro_batch = micro.unwrap_or_else(|| {
-            default_micro_batch(batch, network.width(), size[0] * size[1], network.has_batch_norm())
+            let (pixels, batch_norm) = (size[0] * size[1], network.has_batch_norm());
+            default_micro_batch(batch, network.width(), pixels, batch_norm, device)
         });
         let moments = if config.optimizer.name == OptimizerName::Sgd { 1 } else { 2 };
         let state = 1 + moments + usize::from(config.optimizer.ema > 0.0);
@@ -306,7 +324,8 @@ impl Cost {
         let hours = |hardware: &Hardware| {
             let gflops = hardware.gflops(network.width());
             let hours = 2e-9 * macs as f64 / gflops / 3600.0;
-            Hours { name: hardware.name, basis: hardware.basis, gflops, hours, optimizer: 0.0 }
+            let (name, basis) = (hardware.name, hardware.basis);
+            Hours { name, basis, gflops, hours, optimizer: 0.0, copying: 0.0 }
         };
         Ok(Self {
             parameters,

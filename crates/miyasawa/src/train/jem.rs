@@ -15,8 +15,8 @@
 use super::{
     config::{JemConfig, LossConfig},
     learner::StepContext,
-    parts::{Batch, BatchStats, count_correct, for_parts, parts_of, sum_on_host},
-    reduce::{self, Reduce},
+    parts::{Batch, PartStats, Stat, correct, for_parts, parts_of},
+    reduce::{self, BatchGradient, Reduce},
 };
 use crate::model::host;
 use crate::model::{
@@ -48,7 +48,7 @@ pub struct Jem {
 /// The result of a part of the batch: its share of the gradient, and its samples.
 struct Part {
     grads: FlatMap,
-    stats: BatchStats,
+    stats: PartStats,
     samples: Vec<f32>,
 }
 
@@ -99,7 +99,7 @@ impl Jem {
         config: &LossConfig,
         StepContext { number: step, micro_batch, device }: StepContext<'_>,
         reduce: &mut dyn Reduce,
-    ) -> Result<(FlatMap, BatchStats), RanksError> {
+    ) -> Result<BatchGradient, RanksError> {
         let plain = model.valid();
         let mut samples = Vec::with_capacity(batch.x.len());
         let len = self.image.iter().product::<usize>();
@@ -108,7 +108,7 @@ impl Jem {
             self.part(model, batch, config, drawn, [from, count], device)
         };
         let parts = parts_of(batch.len(), micro_batch);
-        for_parts(&parts[reduce.own(parts.len())], device, work, |part| {
+        for_parts(&parts, device, reduce, work, |reduce, part| {
             samples.extend(part.samples);
             reduce.add(part.grads, part.stats);
         });
@@ -125,9 +125,9 @@ impl Jem {
         for (slot, sample) in slots.into_iter().zip(samples.chunks(len)) {
             buffer[slot * len..][..len].copy_from_slice(sample);
         }
-        let (grads, mut stats) = reduce::finish(reduce, config)?;
-        stats.loss += self.config.weight * stats.energy_gap.unwrap_or(0.0);
-        Ok((grads, stats))
+        let mut found = reduce::finish(reduce, config)?;
+        found.stats.loss += self.config.weight * found.stats.energy_gap.unwrap_or(0.0);
+        Ok(found)
     }
 
     /// A slot of the buffer, and whether the sample starts from noise instead of what is there.
@@ -194,12 +194,10 @@ impl Jem {
         let ce =
             loss::cross_entropy(data.logits(), &labels, config.label_smoothing) * weights.clone();
         let gap = loss::log_sum_exp(drawn.logits()) - loss::log_sum_exp(data.logits());
-        let stats = BatchStats {
-            accuracy: Some(count_correct(data.logits(), &labels, &weights) / batch.labelled()),
-            ce: sum_on_host(&ce) / total,
-            energy_gap: Some(sum_on_host(&gap) / total),
-            ..BatchStats::default()
-        };
+        let stats = PartStats::default()
+            .with(Stat::Accuracy, &correct(data.logits(), &labels, &weights), batch.labelled())
+            .with(Stat::Ce, &ce, total)
+            .with(Stat::EnergyGap, &gap, total);
         drop((data, drawn));
         let loss = ce * config.ce_weight + gap * self.config.weight;
         let mut grads = (loss.sum() / total).backward();

@@ -4,8 +4,8 @@
 use super::{
     config::{DsmTarget, LossConfig},
     learner::StepContext,
-    parts::{Batch, BatchStats, count_correct, for_parts, parts_of, sum_on_host},
-    reduce::{self, LocalSum, Reduce},
+    parts::{Batch, BatchStats, PartStats, Stat, correct, for_parts, parts_of},
+    reduce::{self, BatchGradient, LocalSum, Reduce},
 };
 use crate::model::{
     EnergyNetwork, JointModel, loss,
@@ -33,7 +33,8 @@ pub fn gradients<N: EnergyNetwork + Sync>(
 ) -> (FlatMap, BatchStats) {
     let step = StepContext { number: 0, micro_batch, device };
     let found = gradients_with(model, batch, config, step, &mut LocalSum::default());
-    found.expect("a sum in one process cannot fail")
+    let BatchGradient { grads, stats, .. } = found.expect("a sum in one process cannot fail");
+    (grads, stats)
 }
 
 /// As [`gradients`], with another sum of the parts.
@@ -43,12 +44,10 @@ pub(super) fn gradients_with<N: EnergyNetwork + Sync>(
     config: &LossConfig,
     StepContext { micro_batch, device, .. }: StepContext<'_>,
     reduce: &mut dyn Reduce,
-) -> Result<(FlatMap, BatchStats), RanksError> {
+) -> Result<BatchGradient, RanksError> {
     let work = |part| part_gradients(model, batch, config, part, device);
     let parts = parts_of(batch.len(), micro_batch);
-    for_parts(&parts[reduce.own(parts.len())], device, work, |(grads, stats)| {
-        reduce.add(grads, stats)
-    });
+    for_parts(&parts, device, reduce, work, |reduce, (grads, stats)| reduce.add(grads, stats));
     reduce::finish(reduce, config)
 }
 
@@ -59,7 +58,7 @@ fn part_gradients<N: EnergyNetwork>(
     config: &LossConfig,
     [from, count]: [usize; 2],
     device: &Device,
-) -> (FlatMap, BatchStats) {
+) -> (FlatMap, PartStats) {
     // Leaves of its own, on the same values: the parts' graphs are apart, and so are their threads.
     let net = params::update(model.net.clone(), |_, _, p| p);
     let model = &JointModel::new(net, model.sigma_data());
@@ -80,14 +79,12 @@ fn part_gradients<N: EnergyNetwork>(
             (matching(point.score()) + matching(point.class_conditional_score(&labels))) * 0.5
         }
     });
-    let mut stats = BatchStats {
-        accuracy: Some(count_correct(point.logits(), &labels, &weights) / labelled),
-        ce: sum_on_host(&ce) / total,
-        ..BatchStats::default()
-    };
+    let mut stats = PartStats::default()
+        .with(Stat::Accuracy, &correct(point.logits(), &labels, &weights), labelled)
+        .with(Stat::Ce, &ce, total);
     let mut loss = ce * config.ce_weight;
     if let Some(dsm) = dsm {
-        stats.dsm = sum_on_host(&dsm) / total;
+        stats = stats.with(Stat::Dsm, &dsm, total);
         loss = loss + dsm * config.dsm_weight;
     }
     drop(point);
@@ -97,7 +94,7 @@ fn part_gradients<N: EnergyNetwork>(
         let less = (sigma.clone() - clean_sigma.clone()).reshape([count, 1, 1, 1]);
         let point = model.at(&(y.clone() - noise.clone() * less), &clean_sigma);
         let clean = loss::cross_entropy(point.logits(), &labels, config.label_smoothing) * weights;
-        stats.clean_ce = Some(sum_on_host(&clean) / total);
+        stats = stats.with(Stat::CleanCe, &clean, total);
         loss = loss + clean * config.clean_ce_weight;
     }
     let mut grads = (loss.sum() / total).backward();

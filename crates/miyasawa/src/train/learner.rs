@@ -3,10 +3,10 @@
 use super::{
     joint,
     objective::Objective,
-    parts::{Batch, BatchStats},
-    reduce::Reduce,
+    parts::Batch,
+    reduce::{BatchGradient, Reduce},
 };
-use crate::model::{EnergyNetwork, JointModel, Model, Predict, params::FlatMap};
+use crate::model::{EnergyNetwork, JointModel, Model, Predict};
 use crate::ranks::RanksError;
 use burn::module::Module;
 use burn::tensor::Device;
@@ -35,7 +35,7 @@ pub trait Learner: Module + Predict + Sync {
         batch: &Batch,
         step: StepContext<'_>,
         reduce: &mut dyn Reduce,
-    ) -> Result<(FlatMap, BatchStats), RanksError>;
+    ) -> Result<BatchGradient, RanksError>;
 }
 
 impl Learner for Model {
@@ -45,7 +45,7 @@ impl Learner for Model {
         batch: &Batch,
         step: StepContext<'_>,
         reduce: &mut dyn Reduce,
-    ) -> Result<(FlatMap, BatchStats), RanksError> {
+    ) -> Result<BatchGradient, RanksError> {
         objective.gradients_with(self, batch, step, reduce)
     }
 }
@@ -57,7 +57,7 @@ impl<N: EnergyNetwork + Sync> Learner for JointModel<N> {
         batch: &Batch,
         step: StepContext<'_>,
         reduce: &mut dyn Reduce,
-    ) -> Result<(FlatMap, BatchStats), RanksError> {
+    ) -> Result<BatchGradient, RanksError> {
         joint::gradients_with(self, batch, objective.loss(), step, reduce)
     }
 }

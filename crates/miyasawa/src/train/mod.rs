@@ -68,6 +68,6 @@ pub use error::TrainError;
 pub use files::{CheckpointConfig, discard_run, has_checkpoint, origins};
 pub use learner::{Learner, StepContext};
 pub use observer::{BestEvaluation, Finish, Observer, Rollback, StepReport};
-pub use parts::{Batch, BatchStats};
-pub use reduce::{LocalSum, Reduce};
+pub use parts::{Batch, BatchStats, PartStats};
+pub use reduce::{BatchGradient, LocalSum, Reduce};
 pub use run::{Trained, Trainer};

@@ -5,6 +5,7 @@
 //! "Muon is scalable for LLM training": `0.2*sqrt(max(rows, columns))` gives the step of AdamW's
 //! usual size, so that one learning rate and one decay serve all parameters.
 
+use crate::ops;
 use burn::tensor::Tensor;
 
 /// The quintic iteration that lifts small singular values fast; it ends between about 0.7 and 1.2,
@@ -37,7 +38,7 @@ fn orthogonalized(g: Tensor<2>) -> Tensor<2> {
     let [rows, columns] = g.dims();
     let tall = rows > columns;
     let x = if tall { g.transpose() } else { g };
-    let norm = x.clone().powi_scalar(2).sum().sqrt() + 1e-7;
+    let norm = ops::sum(&x.clone().powi_scalar(2)).sqrt() + 1e-7;
     let x = x / norm.unsqueeze::<2>();
     let [a, b, c] = COEFFICIENTS;
     let mut square = x.clone().matmul(x.clone().transpose());

@@ -5,8 +5,8 @@ use super::{
     jem::Jem,
     joint,
     learner::StepContext,
-    parts::{Batch, BatchStats, count_correct, equal_parts_of, for_parts, sum_on_host},
-    reduce::{self, LocalSum, Reduce},
+    parts::{Batch, BatchStats, PartStats, Stat, correct, equal_parts_of, for_parts},
+    reduce::{self, BatchGradient, LocalSum, Reduce},
 };
 use crate::model::{
     Model, PlainClassifier, PlainDenoiser, loss,
@@ -47,7 +47,8 @@ impl Objective {
     ) -> (FlatMap, BatchStats) {
         let step = StepContext { number: step, micro_batch, device };
         let found = self.gradients_with(model, batch, step, &mut LocalSum::default());
-        found.expect("a sum in one process cannot fail")
+        let BatchGradient { grads, stats, .. } = found.expect("a sum in one process cannot fail");
+        (grads, stats)
     }
 
     /// As [`gradients`](Self::gradients), with another sum of the parts.
@@ -57,7 +58,7 @@ impl Objective {
         batch: &Batch,
         step: StepContext<'_>,
         reduce: &mut dyn Reduce,
-    ) -> Result<(FlatMap, BatchStats), RanksError> {
+    ) -> Result<BatchGradient, RanksError> {
         let config = &self.loss;
         let StepContext { micro_batch, device, .. } = step;
         match (&mut *model, &mut self.jem) {
@@ -99,7 +100,7 @@ impl Objective {
     }
 }
 
-type Share = (FlatMap, BatchStats, Vec<Moments>);
+type Share = (FlatMap, PartStats, Vec<Moments>);
 
 /// The gradients of the parts of a batch go to `reduce`; returned are the moments of every part's
 /// normalisations.
@@ -112,7 +113,7 @@ fn ghost_parts(
 ) -> Result<Vec<Vec<Moments>>, RanksError> {
     let parts = equal_parts_of(batch.len(), micro_batch);
     let mut seen = Vec::new();
-    for_parts(&parts[reduce.own(parts.len())], device, work, |(grads, stats, moments)| {
+    for_parts(&parts, device, reduce, work, |reduce, (grads, stats, moments)| {
         reduce.add(grads, stats);
         seen.push(moments);
     });
@@ -145,11 +146,11 @@ fn classifier_part(
     let logits = model.logits(&y, Some(&mut log));
     let weights = batch.label_weights(from, count, device);
     let ce = loss::cross_entropy(&logits, &labels, config.label_smoothing) * weights.clone();
-    let stats = BatchStats {
-        ce: sum_on_host(&ce) / total,
-        accuracy: Some(count_correct(&logits, &labels, &weights) / batch.labelled()),
-        ..BatchStats::default()
-    };
+    let stats = PartStats::default().with(Stat::Ce, &ce, total).with(
+        Stat::Accuracy,
+        &correct(&logits, &labels, &weights),
+        batch.labelled(),
+    );
     let mut grads = ((ce * config.ce_weight).sum() / total).backward();
     (params::take_gradients(model, &mut grads), stats, log.moments())
 }
@@ -170,7 +171,7 @@ fn denoiser_part(
     let dsm = loss::denoising(denoised, &x, &sigma, model.sigma_data());
     let weights = loss::level_weights(&sigma, config.level_power);
     let dsm = weights.into_iter().fold(dsm, |dsm, weights| dsm * weights);
-    let stats = BatchStats { dsm: sum_on_host(&dsm) / total, ..BatchStats::default() };
+    let stats = PartStats::default().with(Stat::Dsm, &dsm, total);
     let mut grads = ((dsm * config.dsm_weight).sum() / total).backward();
     (params::take_gradients(model, &mut grads), stats, log.moments())
 }

@@ -103,22 +103,8 @@ impl Optimizer {
         Ok(())
     }
 
-    /// Drops the gradients of frozen parameters ([`OptimizerConfig::freeze`]): they count for no
-    /// norm and move nothing.
-    pub fn drop_frozen(&self, grads: &mut FlatMap) {
-        if !self.config.freeze.is_empty() {
-            grads.retain(|name, _| !self.config.is_frozen(name));
-        }
-    }
-
-    /// The norm of a gradient over all parameters.
-    pub fn norm(grads: &FlatMap) -> f64 {
-        let squares: f64 =
-            grads.values().map(|g| f64::from(ops::sum_squares(g).into_scalar::<f32>())).sum();
-        squares.sqrt()
-    }
-
-    /// Moves the parameters one step; `norm` is the gradient's [`norm`](Self::norm).
+    /// Moves the parameters one step; `norm` is the gradient's
+    /// [`norm`](super::BatchGradient::norm).
     pub fn step<M: Module>(&mut self, module: M, grads: &mut FlatMap, norm: f64, lr: f64) -> M {
         self.step += 1;
         let config = &self.config;
@@ -264,7 +250,8 @@ mod tests {
             for g in [[1.0f32, -2.0], [0.5, 0.5], [-1.0, 0.25]] {
                 let g = Tensor::<1>::from_data(TensorData::from(g), &Device::flex());
                 let mut grads: FlatMap = [("weight".to_owned(), g)].into_iter().collect();
-                let norm = Optimizer::norm(&grads);
+                let norm =
+                    f64::from(ops::sum_squares(&grads["weight"]).into_scalar::<f32>()).sqrt();
                 layer = optimizer.step(layer, &mut grads, norm, *rate);
             }
             let found = layer.weight.val().into_data().try_to_vec::<f32>().unwrap();

@@ -1,6 +1,8 @@
 //! What all objectives share: the batch of a step, its parts, and what a part reports.
 
-use crate::parallel::{equal_parts, on_workers, workers};
+use super::reduce::Reduce;
+use crate::parallel::{equal_parts, is_cpu, on_workers_while, workers};
+use crate::{model::host, ops};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
 /// A batch on the host: clean images in [-1, 1], their classes, noise levels and noise.
@@ -46,6 +48,68 @@ impl BatchStats {
     /// its parts.
     pub fn divergence_loss(&self) -> f64 {
         self.energy_gap.map_or(self.loss, |gap| self.ce + gap.abs())
+    }
+}
+
+/// A statistic of [`BatchStats`] that is a sum over images.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stat {
+    Ce,
+    CleanCe,
+    Dsm,
+    Accuracy,
+    EnergyGap,
+}
+
+/// The statistics of a part of a batch, which may still lie on its device: reading them waits for
+/// all that the device was asked for, so that those of all parts are read at once.
+///
+/// Made of numbers that are known by [`From`].
+#[derive(Clone, Debug, Default)]
+pub struct PartStats {
+    known: BatchStats,
+    /// Sums, `[1]` each, and what they are to be divided by.
+    sums: Vec<(Stat, Tensor<1>, f64)>,
+}
+
+impl From<BatchStats> for PartStats {
+    fn from(known: BatchStats) -> Self {
+        Self { known, sums: Vec::new() }
+    }
+}
+
+impl PartStats {
+    /// With the sum of a value of each image over `total`.
+    pub(super) fn with(mut self, stat: Stat, values: &Tensor<1>, total: f64) -> Self {
+        let values = values.clone();
+        let values = if values.is_autodiff() { values.inner() } else { values };
+        self.sums.push((stat, ops::sum(&values), total));
+        self
+    }
+
+    /// Reads those of several parts, and numbers beside them, `[1]` each, at once.
+    pub(super) fn read(
+        parts: Vec<Self>,
+        beside: impl IntoIterator<Item = Tensor<1>>,
+    ) -> (Vec<BatchStats>, Vec<f64>) {
+        let sums = parts.iter().flat_map(|part| part.sums.iter().map(|(_, sum, _)| sum.clone()));
+        let all: Vec<Tensor<1>> = sums.chain(beside).collect();
+        let values = if all.is_empty() { Vec::new() } else { host(Tensor::cat(all, 0)) };
+        let mut values = values.into_iter().map(f64::from);
+        let stats = parts.into_iter().map(|Self { mut known, sums }| {
+            for ((stat, _, total), value) in sums.into_iter().zip(&mut values) {
+                let value = value / total;
+                match stat {
+                    Stat::Ce => known.ce = value,
+                    Stat::CleanCe => known.clean_ce = Some(value),
+                    Stat::Dsm => known.dsm = value,
+                    Stat::Accuracy => known.accuracy = Some(value),
+                    Stat::EnergyGap => known.energy_gap = Some(value),
+                }
+            }
+            known
+        });
+        (stats.collect(), values.collect())
     }
 }
 
@@ -106,50 +170,65 @@ pub(super) fn equal_parts_of(batch: usize, micro_batch: usize) -> Vec<[usize; 2]
     equal_parts(batch, (batch / micro_batch.max(1)).max(1))
 }
 
-/// `work` of every part; `take` gets the results in the order of the parts. On the CPU each thread
-/// takes entire parts.
+/// `work` of every part that is worked on here; `take` gets the results in the order of the parts,
+/// and with each what sums them. On the CPU each thread takes entire parts, group by group, and
+/// what is to be done [`meanwhile`](Reduce::meanwhile) is done by this thread.
 pub(super) fn for_parts<T: Send + Sync>(
     parts: &[[usize; 2]],
     device: &Device,
+    reduce: &mut dyn Reduce,
     work: impl Fn([usize; 2]) -> T + Sync,
-    mut take: impl FnMut(T),
+    mut take: impl FnMut(&mut dyn Reduce, T),
 ) {
     let workers = workers(device);
-    // A group's gradients are held until they are added: its size bounds the memory, whatever the
-    // batch.
-    for group in parts.chunks(GROUP) {
-        if workers.len() < 2 || group.len() < 2 {
-            group.iter().for_each(|part| take(work(*part)));
+    let own = &parts[reduce.own(parts.len())];
+    for group in reduce.groups(own.len()) {
+        let group = &own[group];
+        // A single part has all threads, unless there is something to do meanwhile.
+        let alone = if workers.len() == 1 { !reduce.is_shared() } else { group.len() < 2 };
+        if workers.is_empty() || alone {
+            // Every rank does as many exchanges, whatever it computes with.
+            reduce.meanwhile();
+            group.iter().for_each(|part| take(reduce, work(*part)));
         } else {
-            on_workers(&workers, group, |part| work(*part)).into_iter().for_each(&mut take);
+            let meanwhile = || reduce.meanwhile();
+            let found = on_workers_while(&workers, group, |part| work(*part), meanwhile);
+            found.into_iter().for_each(|found| take(reduce, found));
         }
     }
 }
 
-/// Parts whose gradients are held at once.
-pub(super) const GROUP: usize = 16;
-
-/// The sum of a loss over its images, on the host.
-pub(super) fn sum_on_host(loss: &Tensor<1>) -> f64 {
-    f64::from(loss.clone().sum().into_scalar::<f32>())
-}
-
-/// The number of images whose class is the likeliest, each counted with its weight.
-pub(super) fn count_correct(
+/// Marks the images whose class is the likeliest, each with its weight.
+pub(super) fn correct(
     logits: &Tensor<2>,
     labels: &Tensor<1, Int>,
     weights: &Tensor<1>,
-) -> f64 {
+) -> Tensor<1> {
     let correct = logits.clone().argmax(1).squeeze_dim::<1>(1).equal(labels.clone()).float();
-    sum_on_host(&(correct * weights.clone()))
+    correct * weights.clone()
 }
 
-/// Images that go through the network at once: as many as keep one activation of the first stage
-/// within a share of the second-level cache, and enough that the small images of the last stage
-/// fill the kernels; for `batch_norm`, enough for its statistics.
-pub fn default_micro_batch(batch: usize, width: usize, pixels: usize, batch_norm: bool) -> usize {
+/// Images that go through the network at once. On the CPU as many as keep one activation of the
+/// first stage within a share of the second-level cache, and enough that the small images of the
+/// last stage fill the kernels; for `batch_norm`, enough for its statistics. On other devices the
+/// whole batch, unless its activations would fill their memory.
+pub fn default_micro_batch(
+    batch: usize,
+    width: usize,
+    pixels: usize,
+    batch_norm: bool,
+    device: &Device,
+) -> usize {
     /// Values of an activation that stay cached beside their neighbours.
     const CACHED: usize = 1 << 18;
-    let least = if batch_norm { 32 } else { 16 };
-    (CACHED / (width * pixels).max(1)).max(least).min(batch)
+    /// Values of an activation of the first stage, of which a step of the joint objective keeps
+    /// about 150: 10 GB.
+    const HELD: usize = 1 << 24;
+    let (values, least) = match (is_cpu(device), batch_norm) {
+        // The statistics of a part are those of batch normalisation: the same on every device.
+        (_, true) => (CACHED, 32),
+        (true, false) => (CACHED, 16),
+        (false, false) => (HELD, 1),
+    };
+    (values / (width * pixels).max(1)).max(least).min(batch)
 }

@@ -1,5 +1,6 @@
 //! A run: data in, a model and its history out.
 
+mod ahead;
 mod batches;
 mod describe;
 mod resume;

@@ -103,7 +103,7 @@ impl<const P: usize> Kernel for LoadTiles<'_, P> {
         // SAFETY: the caller's promise.
         unsafe {
             match self.operands {
-                Operands::F32 => load_kind::<S, P, false>(&self),
+                Operands::F32 | Operands::Tf32 => load_kind::<S, P, false>(&self),
                 Operands::Bf16 => load_kind::<S, P, true>(&self),
             }
         }

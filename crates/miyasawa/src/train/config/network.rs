@@ -16,6 +16,8 @@ pub enum Dtype {
     /// float32.
     #[default]
     F32,
+    /// TF32, to which tensor cores round both sides of every product; on NVIDIA's GPUs.
+    Tf32,
     /// bfloat16, to which both sides of every product are rounded.
     Bf16,
 }
@@ -25,6 +27,7 @@ impl Dtype {
     pub fn operands(self) -> Operands {
         match self {
             Self::F32 => Operands::F32,
+            Self::Tf32 => Operands::Tf32,
             Self::Bf16 => Operands::Bf16,
         }
     }
@@ -34,18 +37,37 @@ impl Dtype {
     /// # Errors
     /// If it does not.
     pub fn check(self, device: &Device) -> Result<(), ConfigError> {
-        if self == Self::F32 || device.supports_dtype(FloatDType::BF16) {
-            return Ok(());
-        }
-        let expected = "f32: this device has no bfloat16";
+        let expected = match self {
+            Self::Tf32 if !has_tf32(device) => {
+                "f32 or bf16: TF32 needs an NVIDIA GPU of compute capability 8.0"
+            }
+            Self::Bf16 if !device.supports_dtype(FloatDType::BF16) => {
+                "f32: this device has no bfloat16"
+            }
+            _ => return Ok(()),
+        };
         Err(ConfigError::Value { key: "dtype", found: self.to_string(), expected })
     }
+}
+
+/// Whether a device has tensor cores that take TF32: NVIDIA's from compute capability 8.0.
+#[cfg(feature = "gpu")]
+fn has_tf32(device: &Device) -> bool {
+    let identity = device.clone().inner().identity();
+    let capability = identity.and_then(|id| id.fingerprint.strip_prefix("ptx_sm")?.parse().ok());
+    capability.is_some_and(|capability: u32| capability >= 80)
+}
+
+#[cfg(not(feature = "gpu"))]
+fn has_tf32(_: &Device) -> bool {
+    false
 }
 
 impl std::fmt::Display for Dtype {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.pad(match self {
             Self::F32 => "f32",
+            Self::Tf32 => "tf32",
             Self::Bf16 => "bf16",
         })
     }

@@ -31,7 +31,10 @@ impl<M: Learner> Trainer<M> {
         let chosen = self.config.schedule.micro_batch;
         chosen.unwrap_or_else(|| match network.kind() {
             Kind::Custom => batch.min(CUSTOM_MICRO_BATCH),
-            _ => default_micro_batch(batch, network.width(), pixels, network.has_batch_norm()),
+            _ => {
+                let (width, batch_norm) = (network.width(), network.has_batch_norm());
+                default_micro_batch(batch, width, pixels, batch_norm, &self.device)
+            }
         })
     }
 

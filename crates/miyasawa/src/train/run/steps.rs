@@ -3,11 +3,13 @@
 mod rollback;
 
 use super::{
-    Learner, TrainError, Trained, Trainer, resume, run_state::RunState, together::Together,
+    Learner, TrainError, Trained, Trainer, ahead::Batches, resume, run_state::RunState,
+    together::Together,
 };
 use crate::checkpoint::{Checkpoint, ModelInfo};
 use crate::eval::{EvalOptions, EvalRow, Evaluation};
 use crate::model::params;
+use crate::parallel::is_cpu;
 use crate::progress::Progress;
 #[cfg(feature = "report")]
 use crate::report;
@@ -16,11 +18,10 @@ use crate::train::{
     divergence::LossBound,
     files::RunFiles,
     init::{check_names, start_from},
-    loader::DataLoader,
     log::{Log, best, best_evaluation, score, test_losses},
     objective::Objective,
     optimizer::{Optimizer, learning_rate},
-    reduce::Reduce,
+    reduce::{BatchGradient, Reduce},
     state::{Recovery, TrainState},
 };
 use burn::tensor::Device;
@@ -44,7 +45,7 @@ pub(super) struct Run<'t, M: Learner> {
     recovery: Recovery,
     /// The last good state.
     good: RunState<M>,
-    loader: DataLoader,
+    batches: Batches,
     /// The processes that train together.
     together: Together,
     /// Between objective and optimiser.
@@ -127,6 +128,7 @@ impl<'t, M: Learner> Run<'t, M> {
         };
         let good = good.unwrap_or_else(|| now.clone());
         let loader = trainer.loader(together.own_images(&trainer.parts()));
+        let batches = Batches::new(loader, !is_cpu(&device));
         let (reduce, saved_at) = (together.reduce(), Instant::now());
         let run = Self {
             trainer,
@@ -137,7 +139,7 @@ impl<'t, M: Learner> Run<'t, M> {
             config,
             recovery,
             good,
-            loader,
+            batches,
             together,
             reduce,
             rows,
@@ -211,13 +213,14 @@ impl<'t, M: Learner> Run<'t, M> {
         let config = &trainer.config;
         let micro_batch = trainer.micro_batch();
         let number = now.step + self.recovery.skipped;
-        let mut batch = self.loader.batch(number)?;
+        let mut batch = self.batches.batch(number)?;
         observer.batch(number, &mut batch);
-        let RunState { objective, model, optimizer, .. } = &mut now;
+        let RunState { objective, model, .. } = &mut now;
         let step = StepContext { number, micro_batch, device: &self.device };
-        let (mut grads, stats) = model.gradients(objective, &batch, step, self.reduce.as_mut())?;
-        optimizer.drop_frozen(&mut grads);
-        let norm = Optimizer::norm(&grads);
+        let mut found = model.gradients(objective, &batch, step, self.reduce.as_mut())?;
+        found.retain(|name| !config.optimizer.is_frozen(name));
+        let norm = found.norm();
+        let BatchGradient { mut grads, stats, .. } = found;
         if let Some(found) = self.divergence(&now, &stats, norm) {
             return self.roll_back(now.step + 1, &found, observer);
         }

@@ -53,11 +53,11 @@ impl<M: Learner> Trainer<M> {
             let start = Instant::now();
             let batch = loader.batch(number)?;
             let step = StepContext { number, micro_batch, device: &device };
-            let (mut grads, _) =
+            let mut found =
                 model.gradients(&mut objective, &batch, step, &mut LocalSum::default())?;
             let batch = start.elapsed();
-            let norm = Optimizer::norm(&grads);
-            model = optimizer.step(model, &mut grads, norm, self.config.optimizer.lr);
+            let norm = found.norm();
+            model = optimizer.step(model, &mut found.grads, norm, self.config.optimizer.lr);
             times.push([batch, start.elapsed() - batch].map(|time| time.as_secs_f64()));
         }
         Ok(times)

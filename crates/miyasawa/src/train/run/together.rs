@@ -15,15 +15,20 @@ use std::{
     sync::Arc,
 };
 
-/// The processes of a run; one if there are no others.
+/// The processes of a run; none if there are no others.
 #[derive(Clone, Debug)]
-pub(super) struct Together(Option<Arc<dyn Ranks>>);
+pub(super) struct Together {
+    ranks: Option<Arc<dyn Ranks>>,
+    /// Threads of the one that has most.
+    threads: usize,
+}
 
 impl Together {
     /// Makes sure that all do the same work, and that there is some for each.
     pub fn start<M: Learner>(trainer: &Trainer<M>, config: &str) -> Result<Self, TrainError> {
-        let together = Self(trainer.ranks.clone().filter(|ranks| ranks.size() > 1));
-        let Some(ranks) = &together.0 else { return Ok(together) };
+        let ranks = trainer.ranks.clone().filter(|ranks| ranks.size() > 1);
+        let own = rayon::current_num_threads();
+        let Some(ranks) = ranks else { return Ok(Self { ranks: None, threads: own }) };
         let (batch, micro_batch) = (trainer.batch_size(), trainer.micro_batch());
         let parts = trainer.parts().len();
         if parts < ranks.size() {
@@ -38,20 +43,23 @@ impl Together {
             ("data", format!("{data:?} {size:?} {bits:?} {}", trainer.train.digest()?)),
         ];
         for (what, own) in facts {
-            agree(&**ranks, what, own.into_bytes())?;
+            agree(&*ranks, what, own.into_bytes())?;
         }
-        Ok(together)
+        let threads = ranks.gather((own as u64).to_le_bytes().to_vec())?;
+        let threads = threads.iter().filter_map(|bytes| bytes.first_chunk());
+        let threads = threads.map(|bytes| u64::from_le_bytes(*bytes) as usize).max();
+        Ok(Self { ranks: Some(ranks), threads: threads.unwrap_or(own) })
     }
 
     /// Whether this process writes files and evaluates.
     pub fn is_first(&self) -> bool {
-        self.0.as_ref().is_none_or(|ranks| ranks.rank() == 0)
+        self.ranks.as_ref().is_none_or(|ranks| ranks.rank() == 0)
     }
 
     /// The sum of the gradients.
     pub fn reduce(&self) -> Box<dyn Reduce> {
-        match &self.0 {
-            Some(ranks) => Box::new(RankSum::new(Arc::clone(ranks))),
+        match &self.ranks {
+            Some(ranks) => Box::new(RankSum::new(Arc::clone(ranks), self.threads)),
             None => Box::<LocalSum>::default(),
         }
     }
@@ -59,7 +67,7 @@ impl Together {
     /// The images of a batch that this process works on, of which `parts` are the parts.
     pub fn own_images(&self, parts: &[[usize; 2]]) -> Range<usize> {
         let all = parts.iter().map(|[_, count]| count).sum();
-        let Some(ranks) = &self.0 else { return 0..all };
+        let Some(ranks) = &self.ranks else { return 0..all };
         match &parts[share(parts.len(), [ranks.rank(), ranks.size()])] {
             [] => 0..0,
             own @ [[from, _], ..] => *from..from + own.iter().map(|[_, n]| n).sum::<usize>(),
@@ -68,7 +76,7 @@ impl Together {
 
     /// Whether any process says so.
     pub fn any(&self, own: bool) -> Result<bool, RanksError> {
-        let Some(ranks) = &self.0 else { return Ok(own) };
+        let Some(ranks) = &self.ranks else { return Ok(own) };
         Ok(ranks.gather(vec![u8::from(own)])?.contains(&vec![1]))
     }
 
@@ -78,7 +86,7 @@ impl Together {
         find: impl FnOnce() -> Result<Option<Vec<EvalRow>>, TrainError>,
     ) -> Result<Option<Vec<EvalRow>>, TrainError> {
         let found = if self.is_first() { find()? } else { None };
-        let Some(ranks) = &self.0 else { return Ok(found) };
+        let Some(ranks) = &self.ranks else { return Ok(found) };
         let wrong = |e: serde_json::Error| RanksError::Transport(format!("evaluation: {e}"));
         let message = ranks.broadcast(serde_json::to_vec(&found).map_err(wrong)?)?;
         if self.is_first() {
@@ -92,7 +100,7 @@ impl Together {
         &self,
         of_first: Option<(TrainState, PathBuf)>,
     ) -> Result<Option<(TrainState, PathBuf)>, TrainError> {
-        let Some(ranks) = &self.0 else { return Ok(of_first) };
+        let Some(ranks) = &self.ranks else { return Ok(of_first) };
         let name = |path: &Path| path.display().to_string();
         let (bytes, path) = match &of_first {
             Some((state, path)) => {
