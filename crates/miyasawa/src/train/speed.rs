@@ -4,6 +4,7 @@ use super::{
     config::TrainConfig,
     cost::{Cost, Hours},
     error::TrainError,
+    reduce::seconds_per_byte,
     run::Trainer,
 };
 use crate::data::{Dataset, Geometry, Images};
@@ -38,6 +39,7 @@ impl Cost {
             gflops: 1e-9 * of_image * self.batch as f64 / seconds,
             hours: seconds * self.steps as f64 / 3600.0,
             optimizer: least(1) / seconds,
+            copying: seconds_per_byte(),
         })
     }
 

@@ -102,15 +102,18 @@ impl CostReport {
         }
         for device in on_ranks {
             outln!(
-                "{:>12}   {}: {:.3} s a step, of it gradients {:.3}, optimiser {:.3}, exchange \
-                 {:.3}, latency {:.3}; efficiency {:.0}%",
+                "{:>12}   {}: {:.3} s a step, of it gradients {:.3}, optimiser {:.3}, copying \
+                 {:.3}, exchange {:.3}, latency {:.3}, less {:.3} at the same time; efficiency \
+                 {:.0}%",
                 span(3600.0 * device.hours),
                 device.name,
                 device.step,
                 device.gradients,
                 device.optimizer,
+                device.copying,
                 device.exchange,
                 device.latency,
+                device.overlap,
                 100.0 * device.efficiency
             );
         }
@@ -123,8 +126,9 @@ pub fn run(
     cluster: Option<Cluster>,
     session: &Session,
 ) -> anyhow::Result<Outcome> {
-    let cost = Cost::estimate(config, rayon::current_num_threads())?;
-    let here = cost.measure_here(config, &session.device()?)?;
+    let device = session.device()?;
+    let cost = Cost::estimate_on(config, rayon::current_num_threads(), &device)?;
+    let here = cost.measure_here(config, &device)?;
     let on_ranks = match &cluster {
         Some(cluster) => cost.on_ranks(&here, cluster)?,
         None => Vec::new(),

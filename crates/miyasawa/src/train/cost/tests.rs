@@ -53,7 +53,7 @@ fn memory_agrees_with_what_was_measured() {
         let options = MemoryOptions {
             size: [32, 32],
             batch,
-            micro_batch: default_micro_batch(batch, width, 1024, false),
+            micro_batch: default_micro_batch(batch, width, 1024, false, &Device::flex()),
             threads: 2,
             forward_passes: 1,
             scores: 1,
@@ -92,7 +92,8 @@ fn the_forecast_of_ranks_is_its_formula() {
     let settings = ["schedule.batch=80", "schedule.micro_batch=8", "schedule.steps=1000"];
     let cost = Cost { parameters: 1_000_000, ..Cost::estimate(&config(&settings), 2).unwrap() };
     // A step of 1 s, of which the optimiser takes a tenth.
-    let here = Hours { hours: 1000.0 / 3600.0, optimizer: 0.1, ..cost.hardware[0].clone() };
+    let hours = 1000.0 / 3600.0;
+    let here = Hours { hours, optimizer: 0.1, copying: 1e-9, ..cost.hardware[0].clone() };
     let cluster = |ranks| Cluster { ranks, bandwidth: 1e8, latency: 1e-3 };
     let near = |found: f64, expected: f64| assert!((found - expected).abs() < 1e-9, "{found}");
     let found = cost.on_ranks(&here, &cluster(4)).unwrap();
@@ -104,13 +105,23 @@ fn the_forecast_of_ranks_is_its_formula() {
     near(found.gradients, 0.9 * 2.0 / 5.0);
     near(found.optimizer, 0.1);
     // Four gradients of 4 MB, of which three quarters leave.
-    assert_eq!((found.bytes, found.memory), (12_000_000, 24_000_000));
+    assert_eq!((found.bytes, found.memory), (12_000_000, 36_000_000));
     near(found.exchange, 0.12);
+    near(found.copying, 0.016);
     // Three exchanges of 3 messages and 3 times 2 rounds.
     near(found.latency, 0.027);
-    near(found.step, 0.36 + 0.1 + 0.12 + 0.027);
-    near(found.efficiency, 1.0 / (4.0 * 0.607));
-    near(found.hours, 607.0 / 3600.0);
+    near(found.step, 0.36 + 0.1 + 0.016 + 0.12 + 0.027);
+    near(found.efficiency, 1.0 / (4.0 * 0.623));
+    near(found.hours, 623.0 / 3600.0);
+    // 2 ranks of one thread: 5 parts travel in 4 rounds, of which 3 are beside the work.
+    let cost = Cost { threads: 1, ..cost };
+    let found = &cost.on_ranks(&here, &cluster(2)).unwrap()[0];
+    assert_eq!((found.rounds, found.bytes, found.memory), (4, 12_000_000, 36_000_000));
+    near(found.gradients, 0.9 * 5.0 / 10.0);
+    near(found.copying, 0.024);
+    near(found.overlap, 0.75 * 0.12 * 5.0 / 6.0);
+    near(found.latency, 6.0 * 4.0 * 1e-3);
+    near(found.step, 0.45 + 0.1 + 0.024 + 0.12 + 0.024 - found.overlap);
     let alone = &cost.on_ranks(&here, &cluster(1)).unwrap()[0];
     near(alone.step, 1.0);
     near(alone.efficiency, 1.0);
