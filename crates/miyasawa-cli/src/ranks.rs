@@ -45,7 +45,7 @@ pub fn refuse_others() -> Result<()> {
         1 => Ok(()),
         size => Err(WrongCall(format!(
             "started by a launcher as {size} processes, expected one: train, eval, attack, \
-             certify, calibrate, ood and trust work on several"
+             certify, calibrate, ood, trust and compare work on several"
         ))
         .into()),
     }

@@ -4,6 +4,7 @@
 use miyasawa::attack::{self, Journal, Method, Norm, Pgd, Plan, SizeOrder};
 use miyasawa::calibrate::{CalibrateOptions, calibrate};
 use miyasawa::certify::{CertifyOptions, certify};
+use miyasawa::compare::{Beginning, Compare, CompareConfig};
 use miyasawa::data::{DataSource, Dataset, OpenOptions, Part};
 use miyasawa::eval::{EvalOptions, evaluate};
 use miyasawa::model::{GradResNet, GradResNetConfig, JointModel};
@@ -146,4 +147,55 @@ fn an_attack_of_ranks_has_the_journal_of_one_process() {
         assert!(error.contains("journal"), "{error}");
     }
     assert_eq!(on_ranks(2, || current().unwrap().size()), [2, 2]);
+}
+
+/// The runs of a comparison, of each of which only what does not depend on time is kept.
+fn compared(out: &Path) -> Result<Vec<String>, String> {
+    let config = CompareConfig::load(&out.join("compare.toml"), &[]).unwrap();
+    let device = Device::flex();
+    let compare = Compare::new(&config, &device);
+    let found = compare.run(&out.join("out"), &mut |_: Beginning<'_>| (), &mut ());
+    let found = found.map_err(|error| error.to_string())?.expect("nobody stops it");
+    let facts = |run: &miyasawa::compare::RunResult| {
+        format!("{} {:?} {} {:?} {:?}", run.name, run.seed, run.sha256, run.rows, run.robust)
+    };
+    Ok(found.runs.iter().map(facts).collect())
+}
+
+/// A folder with the configuration of a comparison.
+fn comparison(models: &str) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let text = format!(
+        r#"
+budget.images = 64
+base.data = {{ train = "digits", limit = 64 }}
+base.network = {{ width = 8, blocks = [1] }}
+base.schedule.batch = 32
+eval = {{ sigmas = [0.1], limit = 16 }}
+attack = {{ count = 8, steps = 2 }}
+models = [{models}]
+"#
+    );
+    std::fs::write(folder.path().join("compare.toml"), text).unwrap();
+    folder
+}
+
+#[test]
+fn a_comparison_shared_by_ranks_is_that_of_one_process() {
+    let models = r#"{ name = "a", seeds = [0, 1] }, { name = "b", set.network.kind = "resnet18" }"#;
+    let expected = compared(comparison(models).path()).unwrap();
+    assert_eq!(expected.len(), 3);
+    for size in [2, 4] {
+        let folder = comparison(models);
+        let all = on_ranks(size, || compared(folder.path()));
+        assert!(all.iter().all(|found| found.as_ref() == Ok(&expected)), "{size} ranks");
+        for file in ["report.html", "report.md", "report.json", "runs/b-seed0/result.json"] {
+            assert!(folder.path().join("out").join(file).exists(), "{size} ranks: {file}");
+        }
+    }
+    // An error is every rank's, and nobody waits for ever.
+    let folder = comparison(r#"{ name = "a", checkpoint = "missing.safetensors" }"#);
+    let found = on_ranks(2, || compared(folder.path()).unwrap_err());
+    assert!(found[0].contains("missing.safetensors"), "{found:?}");
+    assert!(found[1].contains("rank 0"), "{found:?}");
 }

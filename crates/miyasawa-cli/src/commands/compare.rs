@@ -16,7 +16,8 @@ use super::document::provenance;
 /// model and seed, report.html, report.md and report.json. Finished runs are not repeated: after
 /// Ctrl-C (exit status 1) the same call continues. Of a finished run config.toml, result.json and
 /// denoised.png suffice. --only trains some of the models, so that several calls, on one machine or
-/// many, can share the work.
+/// many, can share the work. Started by mpirun or srun with a folder that all ranks see, each rank
+/// takes runs in turn.
 ///
 /// Examples:
 ///   miyasawa compare recipes/compare-cifar10.toml --out runs/compare

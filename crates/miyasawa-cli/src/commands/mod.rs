@@ -78,7 +78,7 @@ impl Command {
         matches!(self, Self::Train(_)) || self.divides_batches()
     }
 
-    /// Whether several processes may divide its batches among them.
+    /// Whether several processes may divide its batches, or its runs, among them.
     pub fn divides_batches(&self) -> bool {
         matches!(
             self,
@@ -88,6 +88,7 @@ impl Command {
                 | Self::Calibrate(_)
                 | Self::Ood(_)
                 | Self::Trust(_)
+                | Self::Compare(_)
         )
     }
 }

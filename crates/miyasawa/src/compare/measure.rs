@@ -2,8 +2,9 @@
 
 mod result;
 
+use super::files::{load, write_json};
 use super::network::{Measured, Network};
-use super::{CompareConfig, ModelEntry, load, write_json};
+use super::{CompareConfig, ModelEntry};
 use crate::attack::{Pgd, robust_accuracy_while};
 use crate::checkpoint::ModelInfo;
 use crate::data::{Geometry, Images, TestSet};

@@ -35,34 +35,26 @@
 //! ```
 
 mod config;
+mod files;
 mod measure;
 mod network;
 mod report;
+mod share;
 mod shown;
 
 pub use config::{Budget, CompareAttack, CompareConfig, CompareEval, ModelEntry};
 pub use measure::{Costs, RobustRow, RunResult};
 
-use crate::atomic::write_atomic;
-use crate::checkpoint::Checkpoint;
 use crate::experiment::ExperimentError;
 use crate::model::EnergyNetwork;
 use crate::progress::Monitor;
 use crate::report::Provenance;
-use crate::train::{
-    Observer, TrainConfig, TrainError,
-    config::{AugmentConfig, ConfigError},
-    has_checkpoint,
-};
+use crate::train::{Observer, TrainConfig, TrainError, config::ConfigError, has_checkpoint};
 use burn::tensor::Device;
+use files::{create_folder, resumes, run_dir, write_json};
 use measure::{Finished, Measures, Subject};
 use network::{Configured, Network, Own};
-use std::{
-    collections::BTreeMap,
-    io::Write,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 /// The result of a comparison.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -211,6 +203,10 @@ impl<'c> Compare<'c> {
     /// returns an observer for each training; the monitor is asked while models are measured.
     /// Returns `None` if an observer or the monitor stopped the work.
     ///
+    /// Several ranks that call it [`together`](crate::ranks::together), with one folder, take a run
+    /// each in turn; rank 0 then measures what the others left and writes the report, and all
+    /// return the same.
+    ///
     /// # Errors
     /// If the configuration is invalid, no model has the name of a [`network`](Self::network), or a
     /// file cannot be read or written. A training that diverges is not an error, but part of the
@@ -227,43 +223,77 @@ impl<'c> Compare<'c> {
         Choice::Only(self.networks.keys().cloned().collect()).select(config)?;
         self.check_levels(&models)?;
         create_folder(&out.join("runs"))?;
-        let steps = self.plan(&models, &out.join("plan.json"))?;
         let measures = Measures::new(config, self.device)?;
-        let mut runs = Vec::new();
+        share::agree(&[
+            ("configuration", format!("{config:?} {:?}", self.choice)),
+            ("data", measures.test.digest()?),
+        ])?;
+        let steps = share::of_first(|| self.plan(&models, &out.join("plan.json")))?;
+        let mut jobs: Vec<(&ModelEntry, Option<u64>)> = Vec::new();
         for entry in models {
-            let seeds: Vec<Option<u64>> = match &entry.checkpoint {
-                Some(_) => vec![None],
-                None => config.seeds_of(entry).iter().copied().map(Some).collect(),
-            };
-            for seed in seeds {
-                let run_dir = run_dir(out, &entry.name, seed);
-                let network = self.network_of(entry);
-                let result = match (seed, &entry.checkpoint) {
-                    (None, Some(path)) => {
-                        create_folder(&run_dir)?;
-                        let subject = Subject { entry, network, path, run_dir: &run_dir };
-                        measures.measure(&subject, None, None, monitor)?
-                    }
-                    (seed, _) => {
-                        let seed = seed.unwrap_or_default();
-                        let settings = self.settings(entry, seed, steps[&entry.name])?;
-                        let path = run_dir.join("model.safetensors");
-                        let subject = Subject { entry, network, path: &path, run_dir: &run_dir };
-                        self.train(&measures, &subject, settings, observe, monitor)?
-                    }
-                };
-                let Some(result) = result else { return Ok(None) };
-                runs.push(result);
+            match &entry.checkpoint {
+                Some(_) => jobs.push((entry, None)),
+                None => jobs.extend(config.seeds_of(entry).iter().map(|seed| (entry, Some(*seed)))),
             }
         }
+        let mut work = |jobs: &[(&ModelEntry, Option<u64>)]| -> Result<_, ExperimentError> {
+            let mut runs = Vec::new();
+            for (entry, seed) in jobs {
+                let found = self.do_run(entry, *seed, &steps, &measures, out, observe, monitor)?;
+                let Some(result) = found else { return Ok(None) };
+                runs.push(result);
+            }
+            Ok(Some(runs))
+        };
+        if !share::own_share(&jobs, |own| Ok(work(own)?.is_some()))? {
+            return Ok(None);
+        }
+        share::of_first(|| match work(&jobs)? {
+            Some(runs) => self.report(runs, &measures, out).map(Some),
+            None => Ok(None),
+        })
+    }
+
+    /// Trains and measures, or measures, one model.
+    #[allow(clippy::too_many_arguments)]
+    fn do_run<O: Observer>(
+        &self,
+        entry: &ModelEntry,
+        seed: Option<u64>,
+        steps: &BTreeMap<String, u64>,
+        measures: &Measures<'_>,
+        out: &Path,
+        observe: &mut dyn FnMut(Beginning<'_>) -> O,
+        monitor: &mut dyn Monitor,
+    ) -> Result<Option<RunResult>, ExperimentError> {
+        let (run_dir, network) = (run_dir(out, &entry.name, seed), self.network_of(entry));
+        if let (None, Some(path)) = (seed, &entry.checkpoint) {
+            create_folder(&run_dir)?;
+            let subject = Subject { entry, network, path, run_dir: &run_dir };
+            return measures.measure(&subject, None, None, monitor);
+        }
+        let settings = self.settings(entry, seed.unwrap_or_default(), steps[&entry.name])?;
+        let path = run_dir.join("model.safetensors");
+        let subject = Subject { entry, network, path: &path, run_dir: &run_dir };
+        self.train(measures, &subject, settings, observe, monitor)
+    }
+
+    /// The comparison of all runs, and its report if all models are chosen.
+    fn report(
+        &self,
+        runs: Vec<RunResult>,
+        measures: &Measures<'_>,
+        out: &Path,
+    ) -> Result<Comparison, ExperimentError> {
+        let config = self.config;
         let count = runs.iter().find_map(|run| run.count).unwrap_or_else(|| measures.count());
         let (config, data) = (config.clone(), measures.name());
         let comparison =
             Comparison { config, data, count, runs, provenance: self.provenance.clone() };
         if self.choice == Choice::All {
-            report::write(&comparison, &measures, out)?;
+            report::write(&comparison, measures, out)?;
         }
-        Ok(Some(comparison))
+        Ok(comparison)
     }
 
     /// Noise level 0 is for networks that are blind to it. A checkpoint is checked when it is read.
@@ -350,49 +380,6 @@ impl<'c> Compare<'c> {
         }
         Ok(plan)
     }
-}
-
-fn create_folder(path: &Path) -> Result<(), ExperimentError> {
-    let error = |source| ExperimentError::Folder { path: path.to_owned(), source };
-    std::fs::create_dir_all(path).map_err(error)
-}
-
-/// The folder of a run, or of a given checkpoint.
-fn run_dir(out: &Path, name: &str, seed: Option<u64>) -> PathBuf {
-    let folder = seed.map_or_else(|| name.to_owned(), |seed| format!("{name}-seed{seed}"));
-    out.join("runs").join(folder)
-}
-
-/// Whether the folder already holds this run, unfinished or finished.
-fn resumes(settings: &TrainConfig, run_dir: &Path) -> Result<bool, ExperimentError> {
-    let text = match std::fs::read_to_string(run_dir.join("config.toml")) {
-        Ok(text) => text,
-        Err(_) => return Ok(false),
-    };
-    let same =
-        text.parse::<toml::Table>().ok().and_then(|table| table.try_into::<TrainConfig>().ok());
-    let mut settings = settings.clone();
-    if let Some(same) = &same {
-        // A run writes down what was left out, and what the data decided when it began.
-        let AugmentConfig { flip, crop, padding, .. } = settings.augment;
-        let padding = if settings.augment.is_auto() { same.augment.padding } else { padding };
-        let (flip, crop) = (flip.or(same.augment.flip), crop.or(same.augment.crop));
-        settings.augment = AugmentConfig { flip, crop, padding, ..settings.augment };
-    }
-    if same.as_ref() != Some(&settings) {
-        return Err(ExperimentError::OtherRun { path: run_dir.to_owned() });
-    }
-    Ok(true)
-}
-
-fn write_json(path: &Path, value: &impl serde::Serialize) -> Result<(), ExperimentError> {
-    let text = serde_json::to_string_pretty(value).unwrap_or_default();
-    Ok(write_atomic(path, |file| writeln!(file, "{text}"))?)
-}
-
-/// A checkpoint and its hash.
-fn load(path: &Path) -> Result<(Checkpoint, String), ExperimentError> {
-    Ok(Checkpoint::load_with_hash(path)?)
 }
 
 #[cfg(test)]

@@ -7,6 +7,8 @@
 
 mod together;
 
+#[cfg(all(feature = "train", feature = "robustness", feature = "report"))]
+pub(crate) use together::alone;
 pub(crate) use together::{Message, divided, framed, unframed};
 pub use together::{current, together};
 

@@ -58,7 +58,7 @@ pub fn current() -> Option<Arc<dyn Ranks>> {
 }
 
 /// Calls `work` without ranks.
-fn alone<T>(work: impl FnOnce() -> T) -> T {
+pub(crate) fn alone<T>(work: impl FnOnce() -> T) -> T {
     let _scope = Scope::new(None);
     work()
 }
