@@ -8,8 +8,8 @@ const LINES: usize = 420;
 /// The most columns of a line of code, where it can be broken.
 const COLUMNS: usize = 100;
 /// Where sources lie, from the repository's root.
-const FOLDERS: [&str; 8] =
-    [".ci", "bench", "crates", "fuzz", "recipes", "reference", "scripts", "tests"];
+const FOLDERS: [&str; 9] =
+    [".ci", "bench", "crates", "fuzz", "gpu", "recipes", "reference", "scripts", "tests"];
 /// What is built, and files that must keep the bytes of an earlier version.
 const LEFT_OUT: [&str; 2] = ["target", "written_by_0_1"];
 
