@@ -164,7 +164,8 @@ fn synthetic(options: &BenchOptions) -> Batch {
         (0..options.batch).map(|_| rng.random_range(0..options.network.classes as u32)).collect();
     let (sigma, noise) =
         training_noise(&NoiseConfig::default(), options.seed, 0, options.batch, len);
-    Batch { image, x, labels, label_weight: vec![1.0; options.batch], sigma, noise }
+    let label_weight = vec![1.0; options.batch];
+    Batch { image, x, labels, label_weight, sigma, noise, for_classes: 0 }
 }
 
 fn timed(options: &BenchOptions, device: &Device, mut step: impl FnMut()) -> Vec<f64> {

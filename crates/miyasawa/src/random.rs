@@ -64,6 +64,14 @@ pub mod stream {
     pub const STORED: u64 = 29;
     /// Noise of the simulated camera.
     pub const CAMERA: u64 = 30;
+    /// Squares of cutout.
+    pub const CUTOUT: u64 = 31;
+    /// Random affine maps.
+    pub const AFFINE: u64 = 32;
+    /// The seed of the images that only the cross-entropy learns from.
+    pub const CLASSIFICATION: u64 = 33;
+    /// Starts of the attacks of adversarial training.
+    pub const ADVERSARIAL: u64 = 34;
 }
 
 /// The random numbers of one example in one epoch, for one purpose (`stream`).

@@ -60,6 +60,7 @@ impl Oracle {
             labels: labels.into_iter().map(|label| label as u32).collect(),
             sigma: self.floats("sigma"),
             noise: self.floats("eps"),
+            for_classes: 0,
         }
     }
 }

@@ -133,6 +133,11 @@ impl ResNet {
         self.head.forward(&ops::mean_pool(&x))
     }
 
+    /// Number of classes.
+    pub fn classes(&self) -> usize {
+        self.head.weight.dims()[0]
+    }
+
     /// The batch normalisations in the order of the forward pass.
     pub fn norms(&mut self) -> Vec<&mut BatchNorm> {
         let blocks = self.stages.iter_mut().flatten().flat_map(BasicBlock::norms);

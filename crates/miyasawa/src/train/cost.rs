@@ -3,7 +3,7 @@
 use super::{
     config::{AssumedData, DsmTarget, ObjectiveName, OptimizerName, TrainConfig},
     error::TrainError,
-    parts::{default_micro_batch, equal_parts_of, parts_of},
+    parts::{default_micro_batch, equal_parts_of, joint_parts_of},
     reduce::GROUP,
     run::Trainer,
 };
@@ -55,8 +55,24 @@ impl TrainConfig {
     pub fn passes(&self) -> u64 {
         match self.loss.objective {
             ObjectiveName::Jem => 2 * 3 + 2 * self.jem.steps as u64,
-            ObjectiveName::Joint => 3 * (self.forward_passes() + self.scores()),
+            ObjectiveName::Joint => {
+                let attack = if self.classification.batch == 0 { self.attack_passes() } else { 0 };
+                3 * (self.forward_passes() + self.scores()) + attack
+            }
         }
+    }
+}
+
+impl TrainConfig {
+    /// Passes through the convolutions for an image that the cross-entropy alone learns from: one
+    /// forward, two in reverse, and a forward and an adjoint pass for every step of an attack.
+    fn class_passes(&self) -> u64 {
+        3 + self.attack_passes()
+    }
+
+    /// Passes of the attack on an image.
+    fn attack_passes(&self) -> u64 {
+        2 * self.adversarial.steps as u64
     }
 }
 
@@ -296,6 +312,7 @@ impl Cost {
         let size = [data.height, data.width];
         let parameters = network.init(&Device::flex(), 0, 1.0).num_params() as u64;
         let batch = config.schedule.batch.min(data.images);
+        let class_batch = config.classification.batch.min(data.images);
         let steps_per_epoch = (data.images / batch) as u64;
         let steps = total_steps(config, steps_per_epoch);
         let micro = config.schedule.micro_batch;
@@ -308,7 +325,7 @@ impl Cost {
         let jem = usize::from(config.loss.objective == ObjectiveName::Jem);
         let memory = MemoryOptions {
             size,
-            batch,
+            batch: batch + class_batch,
             micro_batch,
             threads,
             forward_passes: config.forward_passes() as usize,
@@ -319,7 +336,8 @@ impl Cost {
             eval_batch: eval_batch(micro_batch),
         };
         let per_image = network.macs(size) as u64;
-        let per_step = config.passes() * per_image * batch as u64;
+        let of_class_batch = config.class_passes() * class_batch as u64;
+        let per_step = (config.passes() * batch as u64 + of_class_batch) * per_image;
         let macs = per_step.saturating_mul(steps);
         let hours = |hardware: &Hardware| {
             let gflops = hardware.gflops(network.width());
@@ -334,7 +352,9 @@ impl Cost {
             batch,
             micro_batch,
             parts: match network.kind() {
-                Kind::GradResNet | Kind::Custom => parts_of(batch, micro_batch).len(),
+                Kind::GradResNet | Kind::Custom => {
+                    joint_parts_of([batch, class_batch], micro_batch).len()
+                }
                 Kind::ResNet18 | Kind::DnCnn | Kind::UNet => {
                     equal_parts_of(batch, micro_batch).len()
                 }

@@ -2,9 +2,10 @@
 //! gradient.
 
 use super::{
+    adversarial::Adversary,
     config::{DsmTarget, LossConfig},
     learner::StepContext,
-    parts::{Batch, BatchStats, PartStats, Stat, correct, for_parts, parts_of},
+    parts::{Batch, BatchStats, PartStats, Stat, correct, for_parts, joint_parts_of},
     reduce::{self, BatchGradient, LocalSum, Reduce},
 };
 use crate::model::{
@@ -12,7 +13,8 @@ use crate::model::{
     params::{self, FlatMap},
 };
 use crate::ranks::RanksError;
-use burn::tensor::{Device, Tensor};
+use burn::module::Module;
+use burn::tensor::{Device, Tensor, TensorData};
 
 /// The gradient of the batch's mean loss, exact: one reverse pass over forward and adjoint.
 ///
@@ -32,21 +34,32 @@ pub fn gradients<N: EnergyNetwork + Sync>(
     device: &Device,
 ) -> (FlatMap, BatchStats) {
     let step = StepContext { number: 0, micro_batch, device };
-    let found = gradients_with(model, batch, config, step, &mut LocalSum::default());
+    let found = gradients_with(model, batch, config, None, step, &mut LocalSum::default());
     let BatchGradient { grads, stats, .. } = found.expect("a sum in one process cannot fail");
     (grads, stats)
 }
 
-/// As [`gradients`], with another sum of the parts.
+/// As [`gradients`], with another sum of the parts, and an attack on the images that the
+/// cross-entropy alone learns from.
 pub(super) fn gradients_with<N: EnergyNetwork + Sync>(
     model: &JointModel<N>,
     batch: &Batch,
     config: &LossConfig,
-    StepContext { micro_batch, device, .. }: StepContext<'_>,
+    adversary: Option<&Adversary>,
+    step: StepContext<'_>,
     reduce: &mut dyn Reduce,
 ) -> Result<BatchGradient, RanksError> {
-    let work = |part| part_gradients(model, batch, config, part, device);
-    let parts = parts_of(batch.len(), micro_batch);
+    let StepContext { micro_batch, device, .. } = step;
+    let plain = adversary.map(|adversary| (adversary, model.valid()));
+    let work = |part: [usize; 2]| {
+        if part[0] < batch.for_all() {
+            return part_gradients(model, batch, config, part, device);
+        }
+        let attacked =
+            plain.as_ref().map(|(adversary, plain)| adversary.images(plain, batch, part, step));
+        class_gradients(model, batch, config, attacked, part, device)
+    };
+    let parts = joint_parts_of([batch.for_all(), batch.for_classes], micro_batch);
     for_parts(&parts, device, reduce, work, |reduce, (grads, stats)| reduce.add(grads, stats));
     reduce::finish(reduce, config)
 }
@@ -59,10 +72,8 @@ fn part_gradients<N: EnergyNetwork>(
     [from, count]: [usize; 2],
     device: &Device,
 ) -> (FlatMap, PartStats) {
-    // Leaves of its own, on the same values: the parts' graphs are apart, and so are their threads.
-    let net = params::update(model.net.clone(), |_, _, p| p);
-    let model = &JointModel::new(net, model.sigma_data());
-    let total = batch.len() as f64;
+    let model = &own_leaves(model);
+    let total = batch.for_all() as f64;
     let (y, noise, sigma, labels) = batch.tensors(from, count, device);
     let point = model.at(&y, &sigma);
     let (weights, labelled) = (batch.label_weights(from, count, device), batch.labelled());
@@ -101,6 +112,46 @@ fn part_gradients<N: EnergyNetwork>(
     (params::take_gradients(&model.net, &mut grads), stats)
 }
 
+/// The same for images that the cross-entropy alone learns from; `attacked` takes their place.
+fn class_gradients<N: EnergyNetwork>(
+    model: &JointModel<N>,
+    batch: &Batch,
+    config: &LossConfig,
+    attacked: Option<Vec<f32>>,
+    [from, count]: [usize; 2],
+    device: &Device,
+) -> (FlatMap, PartStats) {
+    let model = &own_leaves(model);
+    let total = batch.for_classes as f64;
+    let (mut y, _, sigma, labels) = batch.tensors(from, count, device);
+    if let Some(attacked) = attacked {
+        y = Tensor::from_data(TensorData::new(attacked, y.dims()), device);
+    }
+    let point = model.at(&y, &sigma);
+    let weights = batch.label_weights(from, count, device);
+    let ce = loss::cross_entropy(point.logits(), &labels, config.label_smoothing) * weights.clone();
+    let right = correct(point.logits(), &labels, &weights);
+    let stats = PartStats::default().with(Stat::ClassCe, &ce, total).with(
+        Stat::ClassAccuracy,
+        &right,
+        total,
+    );
+    let mut loss = ce.sum() * (config.class_ce_weight / total);
+    if config.dsm_weight > 0.0 {
+        // Every part has a gradient of every parameter, if it is zero.
+        loss = loss + point.energy().clone().sum() * 0.0;
+    }
+    drop(point);
+    let mut grads = loss.backward();
+    (params::take_gradients(&model.net, &mut grads), stats)
+}
+
+/// The model with leaves of its own on the same values: the parts' graphs are apart, and so are
+/// their threads.
+fn own_leaves<N: EnergyNetwork>(model: &JointModel<N>) -> JointModel<N> {
+    JointModel::new(params::update(model.net.clone(), |_, _, p| p), model.sigma_data())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -122,7 +173,15 @@ mod tests {
         let labels = (0..5).map(|i| i % classes as u32).collect();
         (
             model,
-            Batch { image: [1, 6, 7], x, labels, label_weight: vec![1.0; 5], sigma, noise },
+            Batch {
+                image: [1, 6, 7],
+                x,
+                labels,
+                label_weight: vec![1.0; 5],
+                sigma,
+                noise,
+                for_classes: 0,
+            },
             device,
         )
     }

@@ -58,6 +58,7 @@ impl<N: EnergyNetwork + Sync> Learner for JointModel<N> {
         step: StepContext<'_>,
         reduce: &mut dyn Reduce,
     ) -> Result<BatchGradient, RanksError> {
-        joint::gradients_with(self, batch, objective.loss(), step, reduce)
+        let (loss, adversary) = (objective.loss(), objective.adversary());
+        joint::gradients_with(self, batch, loss, adversary, step, reduce)
     }
 }

@@ -8,81 +8,70 @@
 //! Images in memory are copied when the step asks for them. Streamed ones are read, decoded and
 //! augmented ahead of the step by threads of their own; what they have ready is bounded by
 //! `data.prefetch` batches.
+//!
+//! The images that the cross-entropy alone learns from (`[classification]`) come from a source of
+//! their own, in an order of their own, and lie behind the others.
+
+mod pool;
+mod source;
 
 use super::config::{NoiseConfig, TrainConfig};
 use super::contrast::reduce_contrast;
 use super::noise::{expose, make_grey, noise_of, store_in_8_bits};
 use super::parts::Batch;
-use crate::data::{Augment, DataError, Geometry, Images, Stream, gather_augmented};
-use std::{
-    collections::{BTreeMap, VecDeque},
-    ops::Range,
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::{
-        Arc, Condvar, Mutex, PoisonError,
-        mpsc::{Receiver, Sender, channel},
-    },
-    thread::JoinHandle,
-};
-
-/// Images that a worker takes at once.
-const CHUNK: usize = 4;
+use crate::data::{DataError, Geometry, Images};
+use crate::random::{example_rng, stream};
+use rand::Rng;
+use source::Source;
+use std::ops::Range;
 
 /// Where a run's batches come from.
 pub(super) struct DataLoader {
-    set: Images,
-    seed: u64,
-    batch: usize,
-    /// The images of a batch that are made here: all, unless other processes make some.
-    own: Range<usize>,
+    geometry: Geometry,
+    source: Source,
     noise: NoiseConfig,
-    augment: Augment,
-    shuffle: Option<usize>,
-    prefetch: u64,
     unlabelled: bool,
     /// Share of the images whose contrast is reduced.
     low_contrast: f64,
     /// Share of the images that are made grey.
     grey: f64,
-    /// The epoch whose order is held.
-    order: Option<(u64, Vec<u32>)>,
-    pool: Option<LoaderPool>,
+    /// The images that the cross-entropy alone learns from, and their noise levels.
+    for_classes: Option<(Source, NoiseConfig)>,
 }
 
 impl DataLoader {
-    /// The loader of a run with batches of `batch` images; workers are started where the set is
-    /// streamed. Of every batch the images `own` are made, the others are zeros.
-    pub fn new(set: &Images, config: &TrainConfig, batch: usize, own: Range<usize>) -> Self {
-        let augment = config.augment.augment();
-        let workers = config.data.workers.unwrap_or_else(rayon::current_num_threads);
-        let pool =
-            set.stream().map(|stream| LoaderPool::start(stream, workers, augment, config.seed));
+    /// The loader of a run with batches of `for_all` images, and `for_classes` behind them; workers
+    /// are started where the set is streamed. Of every batch the images `own` are made, the others
+    /// are zeros.
+    pub fn new(
+        set: &Images,
+        config: &TrainConfig,
+        [for_all, for_classes]: [usize; 2],
+        own: Range<usize>,
+    ) -> Self {
+        let TrainConfig { seed, data, noise, augment, classification, .. } = config;
+        let within = |start: usize, count: usize| {
+            let place = |at: usize| at.clamp(start, start + count) - start;
+            place(own.start)..place(own.end)
+        };
+        let source = |seed: u64, augment, start: usize, count: usize| {
+            Source::new(set, data, seed, augment, count, within(start, count))
+        };
+        let own_classes = (for_classes > 0).then(|| {
+            // Another order and another augmentation than those of the other images.
+            let seed = example_rng(*seed, 0, 0, stream::CLASSIFICATION).next_u64();
+            let augment = classification.augment(augment);
+            (source(seed, augment, for_all, for_classes), classification.noise(noise))
+        });
         Self {
-            set: set.clone(),
-            seed: config.seed,
-            batch,
-            own,
-            noise: config.noise.clone(),
-            augment,
-            shuffle: config.data.shuffle_buffer,
-            prefetch: config.data.prefetch as u64,
-            unlabelled: config.data.unlabelled,
-            low_contrast: config.augment.low_contrast,
-            grey: config.augment.grey,
-            order: None,
-            pool,
+            geometry: set.geometry(),
+            source: source(*seed, augment.augment(), 0, for_all),
+            noise: noise.clone(),
+            unlabelled: data.unlabelled,
+            low_contrast: augment.low_contrast,
+            grey: augment.grey,
+            for_classes: own_classes,
         }
-    }
-
-    /// The epoch of a step and the images of its batch.
-    fn indices(&mut self, step: u64) -> (u64, Vec<u32>) {
-        let per_epoch = (self.set.len() / self.batch) as u64;
-        let (epoch, slot) = (step / per_epoch, (step % per_epoch) as usize);
-        if self.order.as_ref().is_none_or(|(of, _)| *of != epoch) {
-            self.order = Some((epoch, self.set.order(self.seed, epoch, self.shuffle)));
-        }
-        let order = self.order.as_ref().map(|(_, order)| order.as_slice()).unwrap_or_default();
-        (epoch, order[slot * self.batch..][..self.batch].to_vec())
     }
 
     /// The batch of step `step`. Steps are asked for one after the other; going elsewhere is
@@ -91,236 +80,37 @@ impl DataLoader {
     /// # Errors
     /// If an image cannot be read, or too many are corrupt.
     pub fn batch(&mut self, step: u64) -> Result<Batch, DataError> {
-        let Geometry { channels, height, width } = self.set.geometry();
+        let Geometry { channels, height, width } = self.geometry;
         let len = channels * height * width;
-        let (mut x, mut labels) = match self.set.in_memory().is_some() {
-            true => self.copied(step, len),
-            false => self.streamed(step, len)?,
-        };
+        let (mut x, mut labels) = self.source.images(step, len)?;
         let image = [channels, height, width];
         if self.unlabelled {
             labels.fill(0);
         }
-        let reduced = reduce_contrast(&mut x, image, self.low_contrast, [self.seed, step]);
+        let Source { seed, batch, .. } = self.source;
+        let own = || self.source.own.clone();
+        let reduced = reduce_contrast(&mut x, image, self.low_contrast, [seed, step]);
         // What is left of such an image does not say what it shows.
         let label_weight =
             reduced.into_iter().map(|reduced| if reduced { 0.0 } else { 1.0 }).collect();
-        let own = || self.own.clone();
-        let (mut sigma, mut noise) =
-            noise_of(&self.noise, [self.seed, step], self.batch, len, own());
-        make_grey(&mut x, &mut noise, image, self.grey, [self.seed, step]);
-        expose(&mut x, &mut sigma, &mut noise, image, &self.noise, [self.seed, step], own());
-        store_in_8_bits(&x, &sigma, &mut noise, self.noise.stored, [self.seed, step]);
-        Ok(Batch { image, x, labels, label_weight, sigma, noise })
-    }
-
-    fn copied(&mut self, step: u64, image: usize) -> (Vec<f32>, Vec<u32>) {
-        let (epoch, indices) = self.indices(step);
-        let Some(data) = self.set.in_memory() else { return (Vec::new(), Vec::new()) };
-        let mut x = vec![0.0; self.batch * image];
-        let made = &mut x[self.own.start * image..self.own.end * image];
-        let indices_made = &indices[self.own.clone()];
-        gather_augmented(data, indices_made, &self.augment, self.seed, epoch, made);
-        (x, indices.iter().map(|i| data.labels()[*i as usize]).collect())
-    }
-
-    fn streamed(&mut self, step: u64, image: usize) -> Result<(Vec<f32>, Vec<u32>), DataError> {
-        let Some(mut pool) = self.pool.take() else { return Ok((Vec::new(), Vec::new())) };
-        if !(pool.next_step.saturating_sub(self.prefetch + 1)..=pool.next_step).contains(&step)
-            || !pool.has(step)
-        {
-            pool.restart(step);
+        let (mut sigma, mut noise) = noise_of(&self.noise, [seed, step], batch, len, own());
+        make_grey(&mut x, &mut noise, image, self.grey, [seed, step]);
+        expose(&mut x, &mut sigma, &mut noise, image, &self.noise, [seed, step], own());
+        store_in_8_bits(&x, &sigma, &mut noise, self.noise.stored, [seed, step]);
+        let mut all = Batch { image, x, labels, label_weight, sigma, noise, for_classes: 0 };
+        if let Some((source, noise)) = &mut self.for_classes {
+            let (x, labels) = source.images(step, len)?;
+            let Source { seed, batch, .. } = *source;
+            let own = source.own.clone();
+            let (sigma, noise) = noise_of(noise, [seed, step], batch, len, own);
+            all.x.extend(x);
+            all.labels.extend(labels);
+            all.label_weight.extend(std::iter::repeat_n(1.0, batch));
+            all.sigma.extend(sigma);
+            all.noise.extend(noise);
+            all.for_classes = batch;
         }
-        while pool.next_step <= step + self.prefetch {
-            let (epoch, indices) = self.indices(pool.next_step);
-            pool.request(epoch, &indices, image, self.own.clone());
-        }
-        let batch = pool.collect(step);
-        self.pool = Some(pool);
-        batch
-    }
-}
-
-/// An image to prepare.
-#[derive(Clone, Copy)]
-struct Task {
-    /// Requests from before a restart are no longer wanted.
-    generation: u64,
-    step: u64,
-    slot: usize,
-    epoch: u64,
-    index: u32,
-    image: usize,
-}
-
-/// A prepared image and its class.
-struct Done {
-    task: Task,
-    result: Result<(Vec<f32>, u32), DataError>,
-}
-
-/// What workers are to do.
-#[derive(Default)]
-struct Queue {
-    tasks: Mutex<(VecDeque<Task>, bool)>,
-    changed: Condvar,
-}
-
-impl Queue {
-    /// The next tasks; none when the run is over.
-    fn take(&self) -> Vec<Task> {
-        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
-        loop {
-            if tasks.1 {
-                return Vec::new();
-            }
-            if !tasks.0.is_empty() {
-                let count = tasks.0.len().min(CHUNK);
-                return tasks.0.drain(..count).collect();
-            }
-            tasks = self.changed.wait(tasks).unwrap_or_else(PoisonError::into_inner);
-        }
-    }
-
-    fn change(&self, change: impl FnOnce(&mut (VecDeque<Task>, bool))) {
-        change(&mut self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
-        self.changed.notify_all();
-    }
-}
-
-/// A batch in the making.
-struct Partial {
-    x: Vec<f32>,
-    labels: Vec<u32>,
-    missing: usize,
-    error: Option<(usize, DataError)>,
-}
-
-/// Threads that prepare the images of coming steps.
-struct LoaderPool {
-    queue: Arc<Queue>,
-    done: Receiver<Done>,
-    threads: Vec<JoinHandle<()>>,
-    generation: u64,
-    /// The first step that is not requested yet.
-    next_step: u64,
-    partial: BTreeMap<u64, Partial>,
-}
-
-impl LoaderPool {
-    fn start(stream: &Arc<Stream>, workers: usize, augment: Augment, seed: u64) -> Self {
-        let queue = Arc::new(Queue::default());
-        let (sender, done) = channel();
-        let threads = (0..workers.max(1)).filter_map(|i| {
-            let (queue, stream, sender) = (Arc::clone(&queue), Arc::clone(stream), sender.clone());
-            let work = move || work(&queue, &stream, &augment, seed, &sender);
-            std::thread::Builder::new().name(format!("data-{i}")).spawn(work).ok()
-        });
-        Self {
-            threads: threads.collect(),
-            queue,
-            done,
-            generation: 0,
-            next_step: 0,
-            partial: BTreeMap::new(),
-        }
-    }
-
-    fn has(&self, step: u64) -> bool {
-        step == self.next_step || self.partial.contains_key(&step)
-    }
-
-    /// Drops all requests and goes on at another step.
-    fn restart(&mut self, step: u64) {
-        self.generation += 1;
-        self.partial.clear();
-        self.next_step = step;
-        self.queue.change(|(tasks, _)| tasks.clear());
-    }
-
-    /// Requests the batch of the next step.
-    fn request(&mut self, epoch: u64, indices: &[u32], image: usize, own: Range<usize>) {
-        let (generation, step) = (self.generation, self.next_step);
-        let tasks = own.clone().map(|slot| Task {
-            generation,
-            step,
-            slot,
-            epoch,
-            index: indices[slot],
-            image,
-        });
-        self.queue.change(|(queue, _)| queue.extend(tasks));
-        let count = indices.len();
-        let (x, labels) = (vec![0.0; count * image], vec![0; count]);
-        self.partial.insert(step, Partial { x, labels, missing: own.len(), error: None });
-        self.next_step += 1;
-    }
-
-    /// Waits for the batch of a step that was requested.
-    fn collect(&mut self, step: u64) -> Result<(Vec<f32>, Vec<u32>), DataError> {
-        while self.partial.get(&step).is_some_and(|batch| batch.missing > 0) {
-            let Ok(Done { task, result }) = self.done.recv() else { break };
-            if task.generation != self.generation {
-                continue;
-            }
-            let Some(batch) = self.partial.get_mut(&task.step) else { continue };
-            batch.missing -= 1;
-            match result {
-                Ok((image, label)) => {
-                    batch.x[task.slot * task.image..][..task.image].copy_from_slice(&image);
-                    batch.labels[task.slot] = label;
-                }
-                // The error reported is that of the first slot, whichever worker met one first.
-                Err(error) if batch.error.as_ref().is_none_or(|(at, _)| *at > task.slot) => {
-                    batch.error = Some((task.slot, error));
-                }
-                Err(_) => {}
-            }
-        }
-        match self.partial.remove(&step) {
-            Some(Partial { error: Some((_, error)), .. }) => Err(error),
-            Some(Partial { missing: 0, x, labels, .. }) => Ok((x, labels)),
-            _ => {
-                let error = std::io::Error::other(
-                    "the threads that read images could not be started or died",
-                );
-                Err(DataError::Io { path: "data.workers".into(), source: error })
-            }
-        }
-    }
-}
-
-impl Drop for LoaderPool {
-    fn drop(&mut self) {
-        self.queue.change(|(tasks, over)| {
-            tasks.clear();
-            *over = true;
-        });
-        for thread in self.threads.drain(..) {
-            // A panic of a worker was reported when it happened.
-            let _ = thread.join();
-        }
-    }
-}
-
-fn work(queue: &Queue, stream: &Stream, augment: &Augment, seed: u64, done: &Sender<Done>) {
-    loop {
-        let tasks = queue.take();
-        if tasks.is_empty() {
-            return;
-        }
-        for task in tasks {
-            let mut image = vec![0.0; task.image];
-            let read = || stream.example(task.index, augment, [seed, task.epoch], &mut image);
-            // A panic must arrive as an error: the step would wait for its image for ever.
-            let label = catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| {
-                let source = std::io::Error::other("the decoder panicked");
-                Err(DataError::Io { path: stream.path_of(task.index), source })
-            });
-            if done.send(Done { task, result: label.map(|label| (image, label)) }).is_err() {
-                return;
-            }
-        }
+        Ok(all)
     }
 }
 
@@ -358,7 +148,7 @@ mod tests {
         let config = config(&[&augment, settings].concat());
         let set =
             DataSource::Path(dir.path().to_owned()).open(Part::Train, &config.open_options())?;
-        Ok(DataLoader::new(&set, &config, 12, 0..12))
+        Ok(DataLoader::new(&set, &config, [12, 0], 0..12))
     }
 
     fn values(batch: Batch) -> (Vec<f32>, Vec<u32>, Vec<f32>) {

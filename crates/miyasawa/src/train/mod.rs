@@ -31,6 +31,11 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+#[cfg(feature = "robustness")]
+pub mod adversarial;
+#[cfg(not(feature = "robustness"))]
+#[path = "no_adversarial.rs"]
+pub mod adversarial;
 mod builder;
 pub mod config;
 mod contrast;

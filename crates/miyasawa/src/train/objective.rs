@@ -1,6 +1,7 @@
 //! What a step minimises, for every kind of model.
 
 use super::{
+    adversarial::Adversary,
     config::{LossConfig, ObjectiveName, TrainConfig},
     jem::Jem,
     joint,
@@ -14,7 +15,8 @@ use crate::model::{
 };
 use crate::nn::{Moments, NormLog, update_running};
 use crate::ranks::RanksError;
-use burn::tensor::{Device, TensorData};
+use burn::module::Module;
+use burn::tensor::{Device, Tensor, TensorData};
 use std::collections::BTreeMap;
 
 /// The loss of a run, with what it remembers between steps.
@@ -22,16 +24,20 @@ use std::collections::BTreeMap;
 pub struct Objective {
     loss: LossConfig,
     jem: Option<Jem>,
+    adversary: Option<Adversary>,
 }
 
 impl Objective {
     /// The objective of a configuration for images of these channels, height and width.
     pub fn new(config: &TrainConfig, image: [usize; 3]) -> Self {
-        let [ce_weight, dsm_weight] = config.loss_weights();
+        let [_, dsm_weight] = config.loss_weights();
+        let classifies = config.network.kind.classifies();
+        let ce_weight = if classifies { config.loss.ce_weight } else { 0.0 };
         let jem = config.loss.objective == ObjectiveName::Jem;
         Self {
             loss: LossConfig { ce_weight, dsm_weight, ..config.loss.clone() },
             jem: jem.then(|| Jem::new(config.jem.clone(), config.seed, image)),
+            adversary: Adversary::new(&config.adversarial, config.seed),
         }
     }
 
@@ -59,15 +65,22 @@ impl Objective {
         step: StepContext<'_>,
         reduce: &mut dyn Reduce,
     ) -> Result<BatchGradient, RanksError> {
-        let config = &self.loss;
+        let (config, adversary) = (&self.loss, self.adversary.as_ref());
         let StepContext { micro_batch, device, .. } = step;
         match (&mut *model, &mut self.jem) {
             (Model::Joint(model), Some(jem)) => jem.gradients(model, batch, config, step, reduce),
             (Model::Joint(model), None) => {
-                joint::gradients_with(model, batch, config, step, reduce)
+                joint::gradients_with(model, batch, config, adversary, step, reduce)
             }
             (Model::Classifier(classifier), _) => {
-                let work = |part| classifier_part(classifier, batch, config, part, device);
+                let plain = adversary.map(|adversary| (adversary, classifier.valid()));
+                let work = |part| {
+                    let attack = |(adversary, plain): &(&Adversary, _)| {
+                        adversary.images_of_classifier(plain, batch, part, step)
+                    };
+                    let attacked = plain.as_ref().map(attack);
+                    classifier_part(classifier, batch, config, attacked, part, device)
+                };
                 let moments = ghost_parts(batch, micro_batch, device, reduce, work)?;
                 update_running(model.norms(), &moments);
                 reduce::finish(reduce, config)
@@ -84,6 +97,11 @@ impl Objective {
     /// The weights and targets of the losses.
     pub fn loss(&self) -> &LossConfig {
         &self.loss
+    }
+
+    /// The attack of adversarial training.
+    pub fn adversary(&self) -> Option<&Adversary> {
+        self.adversary.as_ref()
     }
 
     /// What a resumed run needs besides parameters and moments, by name.
@@ -136,12 +154,16 @@ fn classifier_part(
     model: &PlainClassifier,
     batch: &Batch,
     config: &LossConfig,
+    attacked: Option<Vec<f32>>,
     [from, count]: [usize; 2],
     device: &Device,
 ) -> Share {
     let model = &params::update(model.clone(), |_, _, p| p);
     let total = batch.len() as f64;
-    let (y, _, _, labels) = batch.tensors(from, count, device);
+    let (mut y, _, _, labels) = batch.tensors(from, count, device);
+    if let Some(attacked) = attacked {
+        y = Tensor::from_data(TensorData::new(attacked, y.dims()), device);
+    }
     let mut log = NormLog::default();
     let logits = model.logits(&y, Some(&mut log));
     let weights = batch.label_weights(from, count, device);

@@ -20,6 +20,8 @@ pub struct Batch {
     pub sigma: Vec<f32>,
     /// Standard normal, as long as `x`.
     pub noise: Vec<f32>,
+    /// How many of the images, at the end of the batch, are for the cross-entropy alone.
+    pub for_classes: usize,
 }
 
 /// What a step reports of its batch, averaged over the images.
@@ -32,6 +34,13 @@ pub struct BatchStats {
     /// Clean-image cross-entropy, where it is learned (`loss.clean_ce_weight`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clean_ce: Option<f64>,
+    /// Cross-entropy of the images that it alone learns from (`classification.batch`), attacked
+    /// where training is adversarial.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub class_ce: Option<f64>,
+    /// Share of those images whose class is the likeliest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub class_accuracy: Option<f64>,
     /// Denoising score matching; 0 where it is not trained.
     pub dsm: f64,
     /// Share of the images whose class is the likeliest; none from a denoiser alone.
@@ -56,6 +65,8 @@ impl BatchStats {
 pub(super) enum Stat {
     Ce,
     CleanCe,
+    ClassCe,
+    ClassAccuracy,
     Dsm,
     Accuracy,
     EnergyGap,
@@ -102,6 +113,8 @@ impl PartStats {
                 match stat {
                     Stat::Ce => known.ce = value,
                     Stat::CleanCe => known.clean_ce = Some(value),
+                    Stat::ClassCe => known.class_ce = Some(value),
+                    Stat::ClassAccuracy => known.class_accuracy = Some(value),
                     Stat::Dsm => known.dsm = value,
                     Stat::Accuracy => known.accuracy = Some(value),
                     Stat::EnergyGap => known.energy_gap = Some(value),
@@ -117,6 +130,12 @@ impl Batch {
     /// Number of images.
     pub fn len(&self) -> usize {
         self.sigma.len()
+    }
+
+    /// Number of images that all losses learn from: those before the ones
+    /// [for the cross-entropy alone](Self::for_classes).
+    pub fn for_all(&self) -> usize {
+        self.len() - self.for_classes
     }
 
     /// Whether there is no image.
@@ -153,9 +172,11 @@ impl Batch {
         Tensor::from_data(TensorData::new(weights, [count]), device)
     }
 
-    /// The sum of the weights of all cross-entropies: what shares are shares of.
+    /// The sum of the weights of the cross-entropies of the images for all losses: what shares are
+    /// shares of.
     pub(super) fn labelled(&self) -> f64 {
-        self.label_weight.iter().map(|weight| f64::from(*weight)).sum::<f64>().max(1.0)
+        let weights = &self.label_weight[..self.for_all()];
+        weights.iter().map(|weight| f64::from(*weight)).sum::<f64>().max(1.0)
     }
 }
 
@@ -163,6 +184,16 @@ impl Batch {
 pub(super) fn parts_of(batch: usize, micro_batch: usize) -> Vec<[usize; 2]> {
     let micro_batch = micro_batch.max(1);
     (0..batch).step_by(micro_batch).map(|from| [from, micro_batch.min(batch - from)]).collect()
+}
+
+/// The parts of a batch of `for_all` images and `for_classes` behind them: none holds both.
+pub(super) fn joint_parts_of(
+    [for_all, for_classes]: [usize; 2],
+    micro_batch: usize,
+) -> Vec<[usize; 2]> {
+    let behind = parts_of(for_classes, micro_batch).into_iter();
+    let behind = behind.map(|[from, count]| [for_all + from, count]);
+    parts_of(for_all, micro_batch).into_iter().chain(behind).collect()
 }
 
 /// The same as equal as can be: batch normalisation should not meet a part of one image.

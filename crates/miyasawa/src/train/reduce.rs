@@ -147,6 +147,8 @@ impl BatchStats {
             loss: 0.0,
             ce: self.ce + part.ce,
             clean_ce: add(self.clean_ce, part.clean_ce),
+            class_ce: add(self.class_ce, part.class_ce),
+            class_accuracy: add(self.class_accuracy, part.class_accuracy),
             dsm: self.dsm + part.dsm,
             accuracy: add(self.accuracy, part.accuracy),
             energy_gap: add(self.energy_gap, part.energy_gap),
@@ -375,12 +377,14 @@ fn host(tensor: Tensor<1>) -> Vec<f32> {
 }
 
 /// Bytes of the statistics of a part.
-const STATS: usize = 5 * 9;
+const STATS: usize = 7 * 9;
 
-/// Five numbers, the optional ones with whether they are there. The loss is not a part's.
+/// Seven numbers, the optional ones with whether they are there. The loss is not a part's.
 fn stats_to_bytes(stats: &BatchStats) -> impl Iterator<Item = u8> + use<> {
-    let BatchStats { ce, clean_ce, dsm, accuracy, energy_gap, loss: _ } = *stats;
-    [Some(ce), Some(dsm), clean_ce, accuracy, energy_gap].into_iter().flat_map(|value| {
+    let BatchStats { ce, clean_ce, class_ce, class_accuracy, dsm, accuracy, energy_gap, loss: _ } =
+        *stats;
+    let all = [Some(ce), Some(dsm), clean_ce, class_ce, class_accuracy, accuracy, energy_gap];
+    all.into_iter().flat_map(|value| {
         let [a, b, c, d, e, f, g, h] = value.unwrap_or(0.0).to_le_bytes();
         [u8::from(value.is_some()), a, b, c, d, e, f, g, h]
     })
@@ -394,8 +398,9 @@ fn stats_of(bytes: &[u8]) -> BatchStats {
         .map(|[is, value @ ..]| (*is != 0).then(|| f64::from_le_bytes(*value)));
     let mut next = || values.next().flatten();
     let (ce, dsm) = (next().unwrap_or(0.0), next().unwrap_or(0.0));
-    let (clean_ce, accuracy, energy_gap) = (next(), next(), next());
-    BatchStats { loss: 0.0, ce, clean_ce, dsm, accuracy, energy_gap }
+    let (clean_ce, class_ce, class_accuracy) = (next(), next(), next());
+    let (accuracy, energy_gap) = (next(), next());
+    BatchStats { loss: 0.0, ce, clean_ce, class_ce, class_accuracy, dsm, accuracy, energy_gap }
 }
 
 /// The sums with the loss that they make.
@@ -407,6 +412,7 @@ pub(super) fn finish(
     let stats = &mut found.stats;
     stats.loss = config.ce_weight * stats.ce
         + config.clean_ce_weight * stats.clean_ce.unwrap_or(0.0)
+        + config.class_ce_weight * stats.class_ce.unwrap_or(0.0)
         + config.dsm_weight * stats.dsm;
     Ok(found)
 }

@@ -24,9 +24,12 @@ impl Cost {
     pub fn measure_here(&self, config: &TrainConfig, device: &Device) -> Result<Hours, TrainError> {
         let of_image = 2.0 * self.macs_per_step as f64 / self.batch as f64;
         let count = ((TIMED / of_image) as usize).clamp(1, self.batch);
-        let images = self.synthetic(count)?;
         let mut config = config.clone();
         config.schedule.batch = count;
+        let share = count as f64 / self.batch as f64;
+        let of_classes = (config.classification.batch as f64 * share).round() as usize;
+        config.classification.batch = of_classes;
+        let images = self.synthetic(count.max(of_classes))?;
         config.data.unlabelled |= self.data.classes < 2;
         let trainer = Trainer::with_data(config, images.clone(), images, device)?;
         // The first step fills caches.

@@ -2,8 +2,12 @@
 
 use rand::{Rng, RngExt};
 use rayon::prelude::*;
+use std::borrow::Cow;
 
-use super::random_crop;
+use super::{
+    random_crop,
+    strong::{cut_out, random_affine},
+};
 use crate::data::set::dataset::Dataset;
 use crate::image::{Geometry, interleave};
 use crate::random::{example_rng, stream};
@@ -36,10 +40,18 @@ pub struct Augment {
     /// Turn by a random multiple of 90 degrees: of [patches](crate::data::OpenOptions::patch)
     /// alone.
     pub rotate: bool,
+    /// Strength of a random affine map, 0 for none: turns by up to 30 degrees times this, shears
+    /// by up to 0.3 times this, scales by up to `exp(0.3)` times this in the exponent.
+    pub affine: f64,
+    /// Side of a square that is made grey at a random place, 0 for none (DeVries & Taylor 2017,
+    /// "Improved regularization of convolutional neural networks with cutout"): its centre may be
+    /// anywhere in the image.
+    pub cutout: usize,
 }
 
 /// Writes the image `image` (C, H, W), randomly flipped and cropped, into `out` (C, H, W) in [-1,
-/// 1]. [`Augment::resized_crop`] is ignored: it comes before, on the image's own size.
+/// 1]. [`Augment::resized_crop`] and [`Augment::affine`] are ignored, they come before, and
+/// [`Augment::cutout`], which comes after.
 ///
 /// The same numbers are drawn whatever the settings, so turning the flip off does not move the
 /// crops.
@@ -178,15 +190,33 @@ pub(in crate::data) fn augment_example(
     [seed, epoch, index]: [u64; 3],
     out: &mut [f32],
 ) {
-    let mut rng = example_rng(seed, epoch, index, stream::AUGMENT);
     let Some(area) = augment.resized_crop else {
-        return augment_into(image, geometry, augment, &mut rng, out);
+        return augment_cropped(image, geometry, augment, [seed, epoch, index], out);
     };
     let (channels, size) = (geometry.channels, geometry.size());
     let samples = interleave(image, channels);
     let mut crops = example_rng(seed, epoch, index, stream::RESIZED_CROP);
     let cropped = random_crop::resized_crop(&samples, channels, size, size, area, &mut crops);
-    augment_into(&cropped, geometry, augment, &mut rng, out);
+    augment_cropped(&cropped, geometry, augment, [seed, epoch, index], out);
+}
+
+/// As [`augment_example`], after the random resized crop.
+pub(super) fn augment_cropped(
+    image: &[u8],
+    geometry: Geometry,
+    augment: &Augment,
+    [seed, epoch, index]: [u64; 3],
+    out: &mut [f32],
+) {
+    let of = |stream| example_rng(seed, epoch, index, stream);
+    let mut image = Cow::Borrowed(image);
+    if augment.affine > 0.0 {
+        image = random_affine(&image, geometry, augment.affine, &mut of(stream::AFFINE)).into();
+    }
+    augment_into(&image, geometry, augment, &mut of(stream::AUGMENT), out);
+    if augment.cutout > 0 {
+        cut_out(out, geometry, augment.cutout, &mut of(stream::CUTOUT));
+    }
 }
 
 #[cfg(test)]

@@ -8,3 +8,4 @@ pub(super) mod random_crop;
 pub(super) mod resize;
 pub(super) mod stream;
 mod streaming;
+mod strong;

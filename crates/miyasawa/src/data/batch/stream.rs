@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use rayon::prelude::*;
 
-use super::augment::{Augment, augment_example, augment_into};
+use super::augment::{Augment, augment_cropped, augment_example};
 use super::decode::{DecodedImage, mixed, resized};
 use super::order::epoch_order;
 use super::patches::{centre_patch, random_patch};
@@ -308,8 +308,7 @@ impl Stream {
         if let (Some(area), false) = (augment.resized_crop, self.target == TargetSize::AsStored) {
             let crop = |decoded| self.cropped(decoded, area, key);
             let (at, cropped) = self.next_intact(index as usize, crop)?;
-            let mut rng = example_rng(seed, epoch, u64::from(index), stream::AUGMENT);
-            augment_into(&cropped, self.geometry, augment, &mut rng, out);
+            augment_cropped(&cropped, self.geometry, augment, key, out);
             return Ok(self.set.entries[at].label);
         }
         let Prepared { label, values } = self.prepared(index as usize)?;

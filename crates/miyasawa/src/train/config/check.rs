@@ -1,8 +1,9 @@
 //! What values a configuration may have, a section at a time.
 
 use super::{
-    AugmentConfig, ConfigError, DataConfig, EvalConfig, JemConfig, LossConfig, NetworkConfig,
-    NoiseConfig, OptimizerConfig, ScheduleConfig, TrainConfig,
+    AdversarialConfig, AugmentConfig, ClassificationConfig, ConfigError, DataConfig, EvalConfig,
+    JemConfig, LossConfig, NetworkConfig, NoiseConfig, OptimizerConfig, ScheduleConfig,
+    TrainConfig,
 };
 use crate::image::MAX_PIXELS;
 use crate::model::{Kind, NOISE_LEVELS, ObjectiveName};
@@ -68,6 +69,9 @@ impl TrainConfig {
         self.jem.check()?;
         self.augment.check()?;
         self.check_patches()?;
+        self.classification.check()?;
+        self.check_classification()?;
+        self.adversarial.check()?;
         self.optimizer.check()?;
         self.schedule.check()?;
         self.data.check()?;
@@ -124,6 +128,37 @@ impl TrainConfig {
         )
     }
 
+    /// Who can learn from images of its own, and from attacked ones.
+    fn check_classification(&self) -> Checked {
+        let (own, joint) = (self.classification.batch, self.loss.objective == ObjectiveName::Joint);
+        check(
+            own == 0 || (self.network.kind.is_joint() && joint),
+            "classification.batch",
+            own,
+            "0, except with network.kind = \"gradresnet\" and loss.objective = \"joint\"",
+        )?;
+        check(
+            own == 0 || (self.augment.patch.is_none() && !self.data.unlabelled),
+            "classification.batch",
+            own,
+            "0 with augment.patch or data.unlabelled: classes are learned from entire images",
+        )?;
+        let levels = self.noise.min..=self.noise.max;
+        check(
+            self.classification.max_noise.is_none_or(|max| levels.contains(&max)),
+            "classification.max_noise",
+            self.classification.max_noise,
+            "noise.min to noise.max",
+        )?;
+        let attacked = own > 0 || self.network.kind == Kind::ResNet18;
+        check(
+            self.adversarial.steps == 0 || attacked,
+            "adversarial.steps",
+            self.adversarial.steps,
+            "0, except with classification.batch or network.kind = \"resnet18\"",
+        )
+    }
+
     /// A class is seen in the entire image.
     fn check_patches(&self) -> Checked {
         let patch = self.augment.patch;
@@ -133,13 +168,13 @@ impl TrainConfig {
             patch,
             "left out where classes are learned (loss.ce_weight = 0 or data.unlabelled = true)",
         )?;
-        let AugmentConfig { crop, resized_crop, rotate, .. } = self.augment;
-        let other = crop.unwrap_or(0) > 0 || resized_crop.is_some();
+        let AugmentConfig { crop, resized_crop, rotate, cutout, .. } = self.augment;
+        let other = crop.unwrap_or(0) > 0 || resized_crop.is_some() || cutout > 0;
         check(
             patch.is_none() || !other,
             "augment.patch",
             patch,
-            "left out with augment.crop or augment.resized_crop",
+            "left out with augment.crop, augment.resized_crop or augment.cutout",
         )?;
         check(
             patch.is_none() || self.data.size.is_none() || !self.data.fit.pads(),
@@ -184,6 +219,7 @@ impl LossConfig {
     fn check(&self) -> Checked {
         check_not_negative("loss.ce_weight", self.ce_weight)?;
         check_not_negative("loss.clean_ce_weight", self.clean_ce_weight)?;
+        check_not_negative("loss.class_ce_weight", self.class_ce_weight)?;
         check_not_negative("loss.dsm_weight", self.dsm_weight)?;
         check(
             (-4.0..=4.0).contains(&self.level_power),
@@ -211,13 +247,37 @@ impl AugmentConfig {
         check_share("augment.low_contrast", self.low_contrast)?;
         check_share("augment.grey", self.grey)?;
         check_not_zero("augment.patch", self.patch.map(|side| side as u64))?;
-        check(
-            self.resized_crop.is_none_or(|[low, high]| low > 0.0 && low <= high && high <= 1.0),
-            "augment.resized_crop",
-            self.resized_crop,
-            "two shares above 0 and at most 1 in ascending order",
-        )
+        let area = self.resized_crop.is_none_or(is_area);
+        check(area, "augment.resized_crop", self.resized_crop, AREA)
     }
+}
+
+impl ClassificationConfig {
+    fn check(&self) -> Checked {
+        check_share("classification.share_at_min", self.share_at_min)?;
+        check_share("classification.affine", self.affine)?;
+        let area = self.resized_crop.is_none_or(is_area);
+        check(area, "classification.resized_crop", self.resized_crop, AREA)
+    }
+}
+
+impl AdversarialConfig {
+    fn check(&self) -> Checked {
+        check(self.steps <= 1000, "adversarial.steps", self.steps, "0 to 1000")?;
+        let built = cfg!(feature = "robustness") || self.steps == 0;
+        let expected = "0: this program was built without the feature `robustness`";
+        check(built, "adversarial.steps", self.steps, expected)?;
+        check_positive("adversarial.eps", self.eps)?;
+        let share = self.step_share.unwrap_or(1.0);
+        check_positive("adversarial.step_share", share)
+    }
+}
+
+/// What the shares of a random resized crop are to be.
+const AREA: &str = "two shares above 0 and at most 1 in ascending order";
+
+fn is_area([low, high]: [f64; 2]) -> bool {
+    low > 0.0 && low <= high && high <= 1.0
 }
 
 impl OptimizerConfig {

@@ -84,6 +84,10 @@ impl Default for DataConfig {
     }
 }
 
+fn is_zero(number: &usize) -> bool {
+    *number == 0
+}
+
 /// Random changes of the images.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -107,6 +111,11 @@ pub struct AugmentConfig {
     pub patch: Option<usize>,
     /// Turn patches by random multiples of 90 degrees.
     pub rotate: bool,
+    /// Make a square of this side grey at a random place, 0 for none (DeVries & Taylor 2017,
+    /// "Improved regularization of convolutional neural networks with cutout"). It also teaches a
+    /// denoiser grey squares: a joint model takes `classification.cutout`.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub cutout: usize,
     /// Share of the colour images that are made grey, with the same noise in all channels: how a
     /// grey image goes through a model of colour images.
     pub grey: f64,
@@ -119,9 +128,9 @@ pub struct AugmentConfig {
 impl AugmentConfig {
     /// As the data module takes it.
     pub fn augment(&self) -> Augment {
-        let Self { resized_crop, flip, crop, padding, rotate, .. } = *self;
+        let Self { resized_crop, flip, crop, padding, rotate, cutout, .. } = *self;
         let (flip, crop) = (flip.unwrap_or(false), crop.unwrap_or(0));
-        Augment { resized_crop, flip, crop, crop_padding: padding, rotate }
+        Augment { resized_crop, flip, crop, crop_padding: padding, rotate, cutout, affine: 0.0 }
     }
 
     /// Whether the data decide on flips and crops.

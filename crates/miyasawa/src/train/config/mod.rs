@@ -1,6 +1,7 @@
 //! The configuration of a run: a TOML file and `key=value` changes to it.
 
 mod check;
+mod classification;
 mod data;
 mod error;
 mod log;
@@ -12,6 +13,7 @@ mod set;
 mod tests;
 
 pub use crate::model::ObjectiveName;
+pub use classification::{AdversarialConfig, ClassificationConfig};
 pub use data::{AssumedData, AugmentConfig, DataConfig, EvalConfig};
 pub use error::ConfigError;
 pub(crate) use error::parse_error;
@@ -67,6 +69,12 @@ pub struct TrainConfig {
     pub schedule: ScheduleConfig,
     /// Random changes of the images.
     pub augment: AugmentConfig,
+    /// Images that the cross-entropy alone learns from.
+    #[serde(skip_serializing_if = "ClassificationConfig::is_default")]
+    pub classification: ClassificationConfig,
+    /// Adversarial training.
+    #[serde(skip_serializing_if = "AdversarialConfig::is_default")]
+    pub adversarial: AdversarialConfig,
     /// What is measured on the way.
     pub eval: EvalConfig,
     /// What is kept to go on from.
@@ -213,8 +221,8 @@ impl TrainConfig {
             limit: data.limit,
             stream: data.stream,
             patch: self.augment.patch,
-            unlabelled: data.unlabelled || self.loss.ce_weight == 0.0,
-            originals: self.augment.resized_crop.is_some(),
+            unlabelled: data.unlabelled || !self.asks_for_classes(),
+            originals: self.augment.resized_crop.or(self.classification.resized_crop).is_some(),
             max_corrupt: data.max_broken,
             sample: data.sample,
             skip_corrupt: false,
@@ -236,12 +244,19 @@ impl TrainConfig {
         toml::to_string_pretty(self)
     }
 
-    /// The weights of cross-entropy and score matching that the network and the objective have a
-    /// use for.
+    /// The weights of cross-entropy (of all images that learn it) and score matching that the
+    /// network and the objective have a use for.
     pub fn loss_weights(&self) -> [f64; 2] {
         let kind = self.network.kind;
         let matched = kind.denoises() && self.loss.objective != ObjectiveName::Jem;
         let used = |weight: f64, use_it: bool| if use_it { weight } else { 0.0 };
-        [used(self.loss.ce_weight, kind.classifies()), used(self.loss.dsm_weight, matched)]
+        let own = used(self.loss.class_ce_weight, self.classification.batch > 0);
+        let ce_weight = self.loss.ce_weight + own;
+        [used(ce_weight, kind.classifies()), used(self.loss.dsm_weight, matched)]
+    }
+
+    /// Whether any cross-entropy has a weight, whatever the network.
+    pub(super) fn asks_for_classes(&self) -> bool {
+        self.loss.ce_weight > 0.0 || self.classification.batch > 0
     }
 }

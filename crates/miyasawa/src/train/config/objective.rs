@@ -42,9 +42,9 @@ impl Default for JemConfig {
     }
 }
 
-/// What is minimised: `ce_weight*CE + dsm_weight*DSM`, and `clean_ce_weight*CE` of the same
-/// images at the noise level `clean_sigma`. A classifier alone has no DSM, a denoiser alone no
-/// CE.
+/// What is minimised: `ce_weight*CE + dsm_weight*DSM`, `clean_ce_weight*CE` of the same images at
+/// the noise level `clean_sigma`, and `class_ce_weight*CE` of the images of `[classification]`. A
+/// classifier alone has no DSM, a denoiser alone no CE.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LossConfig {
@@ -58,6 +58,9 @@ pub struct LossConfig {
     pub clean_ce_weight: f64,
     /// The noise level of the clean-image cross-entropy.
     pub clean_sigma: f64,
+    /// Weight of the cross-entropy of the images of `[classification]`.
+    #[serde(skip_serializing_if = "is_one")]
+    pub class_ce_weight: f64,
     /// Weight of denoising score matching; 0 trains a classifier alone. Ten times the
     /// cross-entropy's denoises best and costs robustness (the book's Ablations).
     pub dsm_weight: f64,
@@ -71,6 +74,10 @@ pub struct LossConfig {
     pub label_smoothing: f64,
 }
 
+fn is_one(number: &f64) -> bool {
+    *number == 1.0
+}
+
 impl Default for LossConfig {
     fn default() -> Self {
         let (objective, dsm) = (ObjectiveName::Joint, DsmTarget::Marginal);
@@ -79,6 +86,7 @@ impl Default for LossConfig {
             ce_weight: 1.0,
             clean_ce_weight: 0.0,
             clean_sigma: 0.02,
+            class_ce_weight: 1.0,
             dsm_weight: 1.0,
             level_power: 0.0,
             dsm,

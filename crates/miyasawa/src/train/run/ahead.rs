@@ -71,7 +71,7 @@ mod tests {
     fn batches_drawn_ahead_are_those_that_are_asked_for() {
         let set = DataSource::Digits.open(Part::Train, &OpenOptions::default()).unwrap();
         let config = TrainConfig::default();
-        let loader = || DataLoader::new(&set, &config, 8, 0..8);
+        let loader = || DataLoader::new(&set, &config, [8, 0], 0..8);
         let (mut plain, mut ahead) = (Batches::new(loader(), false), Batches::new(loader(), true));
         // One after the other, over a gap, and back.
         for step in [0, 1, 2, 7, 8, 3, 3] {

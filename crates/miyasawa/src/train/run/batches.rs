@@ -6,7 +6,7 @@ use crate::train::{
     config::AssumedData,
     learner::Learner,
     loader::DataLoader,
-    parts::{default_micro_batch, equal_parts_of, parts_of},
+    parts::{default_micro_batch, equal_parts_of, joint_parts_of},
 };
 use std::ops::Range;
 
@@ -22,6 +22,11 @@ impl<M: Learner> Trainer<M> {
 
     pub(super) fn batch_size(&self) -> usize {
         self.config.schedule.batch.min(self.train.len())
+    }
+
+    /// Images of a step that the cross-entropy alone learns from.
+    pub(super) fn class_batch_size(&self) -> usize {
+        self.config.classification.batch.min(self.train.len())
     }
 
     /// Images that go through the network at once.
@@ -42,7 +47,9 @@ impl<M: Learner> Trainer<M> {
     pub(super) fn parts(&self) -> Vec<[usize; 2]> {
         let (batch, micro_batch) = (self.batch_size(), self.micro_batch());
         match self.info.network.kind() {
-            Kind::GradResNet | Kind::Custom => parts_of(batch, micro_batch),
+            Kind::GradResNet | Kind::Custom => {
+                joint_parts_of([batch, self.class_batch_size()], micro_batch)
+            }
             Kind::ResNet18 | Kind::DnCnn | Kind::UNet => equal_parts_of(batch, micro_batch),
         }
     }
@@ -66,6 +73,12 @@ impl<M: Learner> Trainer<M> {
     /// Where the batches come from. The step of a number takes the batch of that number unless
     /// batches were skipped. The images `own` of a batch are made.
     pub(super) fn loader(&self, own: Range<usize>) -> DataLoader {
-        DataLoader::new(&self.train, &self.config, self.batch_size(), own)
+        let sizes = [self.batch_size(), self.class_batch_size()];
+        DataLoader::new(&self.train, &self.config, sizes, own)
+    }
+
+    /// Images of a step.
+    pub(super) fn images_of_step(&self) -> usize {
+        self.batch_size() + self.class_batch_size()
     }
 }

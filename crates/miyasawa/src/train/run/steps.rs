@@ -273,7 +273,7 @@ impl<'t, M: Learner> Run<'t, M> {
     fn training(&self, now: &RunState<M>) -> crate::checkpoint::TrainingInfo {
         let mut training = self.info.training.clone();
         training.steps = now.step;
-        training.images = now.step * self.trainer.batch_size() as u64;
+        training.images = now.step * self.trainer.images_of_step() as u64;
         training
     }
 

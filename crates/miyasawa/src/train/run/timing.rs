@@ -48,7 +48,7 @@ impl<M: Learner> Trainer<M> {
         let mut objective = Objective::new(&self.config, self.image());
         let mut optimizer = Optimizer::new(self.config.optimizer.clone());
         let (micro_batch, mut times) = (self.micro_batch(), Vec::new());
-        let mut loader = self.loader(0..self.batch_size());
+        let mut loader = self.loader(0..self.images_of_step());
         for number in 0..count {
             let start = Instant::now();
             let batch = loader.batch(number)?;

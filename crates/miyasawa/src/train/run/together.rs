@@ -29,7 +29,7 @@ impl Together {
         let ranks = trainer.ranks.clone().filter(|ranks| ranks.size() > 1);
         let own = rayon::current_num_threads();
         let Some(ranks) = ranks else { return Ok(Self { ranks: None, threads: own }) };
-        let (batch, micro_batch) = (trainer.batch_size(), trainer.micro_batch());
+        let (batch, micro_batch) = (trainer.images_of_step(), trainer.micro_batch());
         let parts = trainer.parts().len();
         if parts < ranks.size() {
             return Err(RanksError::TooMany { ranks: ranks.size(), batch, parts }.into());

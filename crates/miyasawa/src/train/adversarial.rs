@@ -1,0 +1,165 @@
+//! Adversarial training: the images that the cross-entropy learns from are attacked first.
+//!
+//! The attack is the one that models are measured with, [`Pgd`], on the network as it is at the
+//! step, at each image's own noise level and with its own noise:
+//!
+//! ```text
+//! max over |d| <= eps of CE(x + d + sigma*noise, c)
+//! ```
+//!
+//! (Madry et al. 2018, "Towards deep learning models resistant to adversarial attacks"). A joint
+//! model's gradient for the image is its own adjoint, so that a step of the attack costs a forward
+//! and an adjoint pass and records nothing.
+
+use super::{config::AdversarialConfig, learner::StepContext, parts::Batch};
+use crate::attack::{Examples, Pgd};
+use crate::classifier::{Autodiff, Classifier, LogitGrad};
+use crate::model::{EnergyNetwork, JointModel, PlainClassifier, host};
+use crate::random::{example_rng, stream};
+use crate::range::{from_unit, to_unit};
+use burn::tensor::{Device, Tensor, TensorData};
+use rand::Rng;
+
+/// The attack of a run.
+#[derive(Clone, Debug)]
+pub struct Adversary {
+    attack: Pgd,
+}
+
+impl Adversary {
+    /// The attack of a configuration; none where it has no steps.
+    pub fn new(config: &AdversarialConfig, seed: u64) -> Option<Self> {
+        let AdversarialConfig { steps, norm, eps, step_share } = *config;
+        if steps == 0 {
+            return None;
+        }
+        // Other starts than those of an attack on the finished model.
+        let seed = example_rng(seed, 0, 0, stream::ADVERSARIAL).next_u64();
+        let attack = Pgd::new(norm, eps, steps, seed);
+        let step_share = step_share.unwrap_or_else(|| attack.step_share.min(1.25));
+        Some(Self { attack: Pgd { step_share, ..attack } })
+    }
+
+    /// The noisy images of a part of a batch after the attack, as [`Batch::tensors`] has them
+    /// before: noise is added to the attacked image.
+    pub(super) fn images<N: EnergyNetwork>(
+        &self,
+        model: &JointModel<N>,
+        batch: &Batch,
+        part: [usize; 2],
+        step: StepContext<'_>,
+    ) -> Vec<f32> {
+        let of_part = Noisy::new(model, batch, part, &step.device.clone().inner());
+        let attacked = self.attacked(&of_part, batch, part, step.number);
+        of_part.noisy(&attacked)
+    }
+
+    /// The same for a plain classifier, by its running statistics.
+    pub(super) fn images_of_classifier(
+        &self,
+        model: &PlainClassifier,
+        batch: &Batch,
+        part: [usize; 2],
+        step: StepContext<'_>,
+    ) -> Vec<f32> {
+        let (y, noise) = noise_of(batch, part, &step.device.clone().inner());
+        let add = |x: &Tensor<4>| match x.is_autodiff() {
+            true => x.clone() + Tensor::from_inner(noise.clone()),
+            false => x.clone() + noise.clone(),
+        };
+        let logits = |model: &PlainClassifier, x: &Tensor<4>| model.logits(&add(x), None);
+        let device = &step.device.clone().inner();
+        let classes = model.net.classes();
+        let classifier = Autodiff::new(model.clone(), logits, batch.image, classes, device);
+        let attacked = self.attacked(&classifier, batch, part, step.number);
+        let attacked = attacked.into_iter().map(from_unit).collect::<Vec<f32>>();
+        host(Tensor::<4>::from_data(TensorData::new(attacked, y), device) + noise)
+    }
+
+    /// The images of a part after the attack, in [0, 1].
+    fn attacked(
+        &self,
+        classifier: &dyn Classifier,
+        batch: &Batch,
+        [from, count]: [usize; 2],
+        step: u64,
+    ) -> Vec<f32> {
+        let len = batch.image.iter().product::<usize>();
+        let values = &batch.x[from * len..][..count * len];
+        let images: Vec<f32> = values.iter().copied().map(to_unit).collect();
+        let indices: Vec<u64> = (from..from + count).map(|i| i as u64).collect();
+        let labels = &batch.labels[from..from + count];
+        let attack = Pgd { restart: step, ..self.attack.clone() };
+        attack.perturb(classifier, &Examples { images: &images, labels, indices: &indices })
+    }
+}
+
+/// The shape of a part's images, and the noise that is added to them.
+fn noise_of(batch: &Batch, [from, count]: [usize; 2], device: &Device) -> ([usize; 4], Tensor<4>) {
+    let [c, h, w] = batch.image;
+    let len = c * h * w;
+    let noise = batch.noise[from * len..][..count * len].chunks_exact(len);
+    let scaled = noise.zip(&batch.sigma[from..]);
+    let values: Vec<f32> = scaled.flat_map(|(n, sigma)| n.iter().map(move |n| n * sigma)).collect();
+    let shape = [count, c, h, w];
+    (shape, Tensor::from_data(TensorData::new(values, shape), device))
+}
+
+/// A joint model as a classifier of the images of one part: each at its own noise level, with its
+/// own noise added.
+struct Noisy<'m, N: EnergyNetwork> {
+    model: &'m JointModel<N>,
+    image: [usize; 3],
+    shape: [usize; 4],
+    noise: Tensor<4>,
+    sigma: Tensor<1>,
+    device: Device,
+}
+
+impl<'m, N: EnergyNetwork> Noisy<'m, N> {
+    fn new(
+        model: &'m JointModel<N>,
+        batch: &Batch,
+        [from, count]: [usize; 2],
+        device: &Device,
+    ) -> Self {
+        let (shape, noise) = noise_of(batch, [from, count], device);
+        let sigma = TensorData::new(batch.sigma[from..from + count].to_vec(), [count]);
+        let sigma = Tensor::from_data(sigma, device);
+        Self { model, image: batch.image, shape, noise, sigma, device: device.clone() }
+    }
+
+    /// The images with their noise, in [-1, 1] before it.
+    fn tensor(&self, images: &[f32]) -> Tensor<4> {
+        let x: Vec<f32> = images.iter().copied().map(from_unit).collect();
+        Tensor::from_data(TensorData::new(x, self.shape), &self.device) + self.noise.clone()
+    }
+
+    fn noisy(&self, images: &[f32]) -> Vec<f32> {
+        host(self.tensor(images))
+    }
+}
+
+impl<N: EnergyNetwork> Classifier for Noisy<'_, N> {
+    fn shape(&self) -> [usize; 3] {
+        self.image
+    }
+
+    fn classes(&self) -> usize {
+        self.model.net.classes()
+    }
+
+    fn logits(&self, images: &[f32]) -> Vec<f32> {
+        host(self.model.at(&self.tensor(images), &self.sigma).logits().clone())
+    }
+
+    fn gradient(&self, images: &[f32], logit_grad: &LogitGrad<'_>) -> (Vec<f32>, Vec<f32>) {
+        let point = self.model.at(&self.tensor(images), &self.sigma);
+        let (logits, classes) = (host(point.logits().clone()), self.classes());
+        let grads = logits.chunks(classes).enumerate().flat_map(|(i, z)| logit_grad(i, z));
+        let grads = TensorData::new(grads.collect::<Vec<f32>>(), [self.shape[0], classes]);
+        let gradient = point.logit_gradient(Tensor::from_data(grads, &self.device));
+        // d/d(unit) = 2 d/d(network's range).
+        (logits, host(gradient).into_iter().map(|g| 2.0 * g).collect())
+    }
+}
