@@ -12,7 +12,10 @@ mod help;
 mod pages;
 
 use common::{command, fails, ok};
-use miyasawa::train::{TrainConfig, config::LogConfig};
+use miyasawa::train::{
+    TrainConfig,
+    config::{AdversarialConfig, ClassificationConfig, LogConfig},
+};
 use pages::{Block, Page};
 use serde_json::Value;
 use std::{
@@ -106,7 +109,11 @@ fn the_settings_page_is_the_configuration_of_the_program() {
     };
     let mut defaults = serde_json::to_value(TrainConfig::default()).expect("a document");
     // Written only where it differs from the default.
-    defaults["log"] = serde_json::to_value(LogConfig::default()).expect("a document");
+    let document = |value: serde_json::Result<Value>| value.expect("a document");
+    defaults["log"] = document(serde_json::to_value(LogConfig::default()));
+    let classification = ClassificationConfig::default();
+    defaults["classification"] = document(serde_json::to_value(classification));
+    defaults["adversarial"] = document(serde_json::to_value(AdversarialConfig::default()));
     let mut expected = BTreeMap::new();
     for key in known("") {
         match &defaults[&key] {

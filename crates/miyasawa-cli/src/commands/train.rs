@@ -143,9 +143,12 @@ impl Observer for Bar {
         }
         let stats = &report.stats;
         let accuracy = stats.accuracy.map_or(String::new(), |a| format!(" {:.1}%", 100.0 * a));
+        let own = |ce: f64, share: f64| format!(", class ce {ce:.3} {:.1}%", 100.0 * share);
+        let own =
+            stats.class_ce.zip(stats.class_accuracy).map_or(String::new(), |(c, s)| own(c, s));
         let gap = stats.energy_gap.map_or(String::new(), |gap| format!(", energy gap {gap:.3}"));
         self.bar.set_message(format!(
-            "ce {:.3}{accuracy}, dsm {:.3}{gap}, {:.0} images/s, epoch {:.2}",
+            "ce {:.3}{accuracy}{own}, dsm {:.3}{gap}, {:.0} images/s, epoch {:.2}",
             stats.ce, stats.dsm, report.images_per_second, report.epoch,
         ));
         self.bar.set_position(report.step);

@@ -163,3 +163,81 @@ impl<N: EnergyNetwork> Classifier for Noisy<'_, N> {
         (logits, host(gradient).into_iter().map(|g| 2.0 * g).collect())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::classifier::Norm;
+    use crate::model::{GradResNet, GradResNetConfig, loss};
+
+    fn setting() -> (JointModel<GradResNet>, Batch, Device) {
+        let device = Device::flex();
+        let config = GradResNetConfig {
+            width: 8,
+            blocks: vec![1, 1],
+            zero_energy_head: false,
+            ..GradResNetConfig::new(1, 3)
+        };
+        let model = JointModel::new(config.init(&device, 3), 0.5);
+        let values = |scale: f32| (0..6 * 42).map(|i| ((i * 29) % 200) as f32 / scale - 1.0);
+        let batch = Batch {
+            image: [1, 6, 7],
+            x: values(100.0).collect(),
+            labels: (0..6).map(|i| i % 3).collect(),
+            label_weight: vec![1.0; 6],
+            sigma: vec![0.02, 0.1, 0.5, 0.02, 0.1, 0.5],
+            noise: values(90.0).collect(),
+            for_classes: 4,
+        };
+        (model, batch, device)
+    }
+
+    fn step(device: &Device, number: u64) -> StepContext<'_> {
+        StepContext { number, micro_batch: 2, device }
+    }
+
+    /// The cross-entropy of the images `part`, given with their noise.
+    fn ce(
+        model: &JointModel<GradResNet>,
+        batch: &Batch,
+        [from, count]: [usize; 2],
+        y: &[f32],
+    ) -> f64 {
+        let device = &Device::flex();
+        let (_, _, sigma, labels) = batch.tensors(from, count, device);
+        let y = Tensor::from_data(TensorData::new(y.to_vec(), [count, 1, 6, 7]), device);
+        let point = model.at(&y, &sigma);
+        host(loss::cross_entropy(point.logits(), &labels, 0.0)).iter().copied().map(f64::from).sum()
+    }
+
+    #[test]
+    fn an_attack_stays_in_the_ball_and_raises_the_cross_entropy() {
+        let (model, batch, device) = setting();
+        let part = [2, 4];
+        let plain = host(batch.tensors(2, 4, &device).0);
+        for (norm, eps) in [(Norm::L2, 0.5), (Norm::Linf, 0.05)] {
+            let config = AdversarialConfig { steps: 5, norm, eps, step_share: None };
+            let adversary = Adversary::new(&config, 1).unwrap();
+            let attacked = adversary.images(&model, &batch, part, step(&device, 3));
+            for (attacked, plain) in attacked.chunks(42).zip(plain.chunks(42)) {
+                // In units of the [0, 1] range.
+                let length = 0.5 * norm.distance(attacked, plain);
+                assert!(length <= eps + 1e-5 && length > 0.4 * eps, "{norm}: {length}");
+            }
+            let (before, after) =
+                (ce(&model, &batch, part, &plain), ce(&model, &batch, part, &attacked));
+            assert!(after > before + 1e-3, "{norm}: {before} {after}");
+            // The parts of a batch are attacked alike, whatever their size; steps are not.
+            let halves = [[2, 2], [4, 2]]
+                .map(|part| adversary.images(&model, &batch, part, step(&device, 3)));
+            let difference = norm.distance(&halves.concat(), &attacked);
+            assert!(difference < 1e-4, "{norm}: {difference}");
+            assert_ne!(adversary.images(&model, &batch, part, step(&device, 4)), attacked);
+        }
+    }
+
+    #[test]
+    fn without_steps_there_is_no_attack() {
+        assert!(Adversary::new(&AdversarialConfig::default(), 1).is_none());
+    }
+}

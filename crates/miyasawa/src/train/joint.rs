@@ -278,4 +278,54 @@ mod tests {
         );
         assert!((stats.loss - alone.loss - 0.7 * clean.ce).abs() < 1e-5, "{stats:?}");
     }
+
+    /// `second` behind `first`, for the cross-entropy alone.
+    fn behind(first: &Batch, second: &Batch) -> Batch {
+        let join = |a: &[f32], b: &[f32]| [a, b].concat();
+        Batch {
+            image: first.image,
+            x: join(&first.x, &second.x),
+            labels: [&first.labels[..], &second.labels].concat(),
+            label_weight: join(&first.label_weight, &second.label_weight),
+            sigma: join(&first.sigma, &second.sigma),
+            noise: join(&first.noise, &second.noise),
+            for_classes: second.len(),
+        }
+    }
+
+    #[test]
+    fn images_for_the_cross_entropy_alone_add_theirs() {
+        let (model, batch, device) = setting(3);
+        let config = LossConfig { class_ce_weight: 0.7, ..LossConfig::default() };
+        let mut other = batch.clone();
+        other.x.reverse();
+        other.labels.reverse();
+        let (both, stats) = gradients(&model, &behind(&batch, &other), &config, 2, &device);
+        let (first, alone) = gradients(&model, &batch, &config, 5, &device);
+        let classify = LossConfig { dsm_weight: 0.0, ..config };
+        let (second, own) = gradients(&model, &other, &classify, 5, &device);
+        let sum = first.iter().map(|(name, a)| {
+            let b = second.get(name).map(|b| b.clone() * 0.7);
+            (name.clone(), b.map_or_else(|| a.clone(), |b| a.clone() + b))
+        });
+        compare(&both, &sum.collect(), 1e-5);
+        assert!((stats.class_ce.unwrap() - own.ce).abs() < 1e-5);
+        assert_eq!(stats.class_accuracy, own.accuracy);
+        assert!((stats.ce - alone.ce).abs() < 1e-5 && (stats.dsm - alone.dsm).abs() < 1e-5);
+        assert!((stats.loss - alone.loss - 0.7 * own.ce).abs() < 1e-5, "{stats:?}");
+    }
+
+    #[test]
+    fn every_part_has_a_gradient_of_every_parameter() {
+        // Ranks exchange gradients by their places.
+        let (model, batch, device) = setting(3);
+        for dsm_weight in [0.0, 1.0] {
+            let config = LossConfig { dsm_weight, ..LossConfig::default() };
+            let names = |(grads, _): (FlatMap, PartStats)| grads.into_keys().collect::<Vec<_>>();
+            let both = behind(&batch, &batch);
+            let first = names(part_gradients(&model, &both, &config, [0, 5], &device));
+            let second = names(class_gradients(&model, &both, &config, None, [5, 5], &device));
+            assert_eq!(first, second, "{dsm_weight}");
+        }
+    }
 }

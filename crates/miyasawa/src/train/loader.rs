@@ -195,4 +195,40 @@ mod tests {
         assert_eq!(errors.len(), 1, "{errors:?}");
         assert!(errors[0].contains("09.png"), "{errors:?}");
     }
+
+    #[test]
+    fn images_for_the_cross_entropy_alone_lie_behind_the_others() {
+        let dir = images(false);
+        let settings = [
+            "classification.batch=10",
+            "classification.cutout=3",
+            "augment.flip=true",
+            "classification.share_at_min=1",
+            "classification.affine=0.5",
+            "seed=3",
+        ];
+        let config = config(&settings);
+        let set = DataSource::Path(dir.path().to_owned());
+        let set = set.open(Part::Train, &config.open_options()).unwrap();
+        let batch = |sizes, own| DataLoader::new(&set, &config, sizes, own).batch(3).unwrap();
+        let (alone, both) = (batch([12, 0], 0..12), batch([12, 10], 0..22));
+        let len = 3 * 6 * 6;
+        assert_eq!((both.len(), both.for_all(), both.for_classes), (22, 12, 10));
+        assert_eq!((&both.x[..12 * len], &both.labels[..12]), (&alone.x[..], &alone.labels[..]));
+        assert_eq!(both.noise[..12 * len], alone.noise);
+        assert!(both.sigma[12..].iter().all(|sigma| *sigma == 0.02));
+        assert_ne!(both.labels[12..], alone.labels[..10], "an order of their own");
+        let grey = |image: &[f32]| (0..36).any(|i| (0..3).all(|c| image[36 * c + i] == 0.0));
+        assert!(both.x[12 * len..].chunks(len).all(grey));
+        // What other processes make is zero here.
+        for own in [0..7, 7..15, 15..22] {
+            let some = batch([12, 10], own.clone());
+            for (i, image) in some.x.chunks(len).enumerate() {
+                let expected =
+                    if own.contains(&i) { &both.x[i * len..][..len] } else { &[0.0; 108] };
+                assert_eq!(image, expected, "{i} of {own:?}");
+            }
+            assert_eq!((some.labels.len(), some.for_classes), (22, 10));
+        }
+    }
 }

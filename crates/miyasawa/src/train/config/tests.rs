@@ -71,6 +71,11 @@ fn wrong_calls_say_the_key() {
         ("network.conditioned=true", "network.conditioned"),
         ("loss.objective=jem", "loss.objective is Jem"),
         ("augment.patch=16", "augment.patch"),
+        ("adversarial.steps=3", "adversarial.steps is 3, expected 0, except with"),
+        ("adversarial.eps=0", "adversarial.eps is 0.0"),
+        ("classification.max_noise=2", "classification.max_noise is 2.0, expected noise.min to"),
+        ("classification.affine=2", "classification.affine is 2.0, expected 0 to 1"),
+        ("classification.resized_crop=[0.5,0.1]", "classification.resized_crop is [0.5, 0.1]"),
     ] {
         let error = load(&[setting]).unwrap_err().to_string();
         assert!(error.contains(expected), "{setting}: {error}");

@@ -34,6 +34,9 @@ fn losses_take_their_passes() {
         (vec!["loss.clean_ce_weight=1"], 9),
         (vec!["network.kind=unet"], 3),
         (vec!["network.kind=resnet18"], 3),
+        (vec!["network.kind=resnet18", "adversarial.steps=4"], 11),
+        (vec!["classification.batch=256"], 12),
+        (vec!["classification.batch=256", "adversarial.steps=2"], 20),
         (vec!["network.blind=true", "loss.objective=jem", "noise.min=0.03", "noise.max=0.03"], 46),
     ] {
         let cost = Cost::estimate(&config(&settings), 1).unwrap();
