@@ -18,6 +18,11 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
+/// Whether a device, with autodiff or without, is the CPU.
+pub(crate) fn is_cpu(device: &Device) -> bool {
+    device.clone().inner() == Device::flex()
+}
+
 /// A kind of device and its number.
 ///
 /// ```

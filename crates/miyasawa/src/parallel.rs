@@ -5,6 +5,7 @@
 //! for rounding, which depends on the parts. The parts therefore depend only on the batch, not on
 //! the number of threads. Devices other than the CPU take an undivided batch.
 
+use crate::device::is_cpu;
 use crate::model::{Predict, Prediction, Query, host};
 use crate::ranks::{Message, divided, framed, unframed};
 use burn::tensor::{Device, Tensor, TensorData};
@@ -17,11 +18,6 @@ use std::sync::{
 
 /// The most images of a part where only predictions are wanted: few enough to stay in the cache.
 const PART: usize = 16;
-
-/// Whether a device is the CPU.
-pub(crate) fn is_cpu(device: &Device) -> bool {
-    device.clone().inner() == Device::flex()
-}
 
 /// One pool of one thread for each thread that the program may use; none where the device is not
 /// the CPU.

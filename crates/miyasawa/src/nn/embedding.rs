@@ -1,3 +1,4 @@
+use crate::device::is_cpu;
 use burn::tensor::{Device, Tensor, TensorData};
 use std::sync::{Mutex, PoisonError};
 
@@ -27,7 +28,7 @@ pub fn noise_features(sigma: &Tensor<1>) -> Tensor<2> {
 fn frequencies_on(device: &Device) -> Tensor<2> {
     static SENT: Mutex<Vec<(Device, Tensor<2>)>> = Mutex::new(Vec::new());
     let send = || Tensor::from_data(TensorData::new(noise_frequencies(), [1, FREQUENCIES]), device);
-    if device.clone().inner() == Device::flex() {
+    if is_cpu(device) {
         return send();
     }
     let mut sent = SENT.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,4 +1,5 @@
 use super::uniform_param;
+use crate::device::is_cpu;
 use crate::ops::{self, ConvShape};
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
@@ -24,7 +25,7 @@ impl Linear {
 
     /// Computes the output, from `[batch, in]` to `[batch, out]`.
     pub fn forward(&self, x: &Tensor<2>) -> Tensor<2> {
-        let y = match is_cpu(x) {
+        let y = match is_cpu(&x.device()) {
             true => x.clone().matmul(self.weight.val().transpose()),
             false => self.convolved(x),
         };
@@ -36,7 +37,7 @@ impl Linear {
 
     /// Computes the gradient for the input, from `[batch, out]` to `[batch, in]`.
     pub fn adjoint(&self, g: &Tensor<2>) -> Tensor<2> {
-        match is_cpu(g) {
+        match is_cpu(&g.device()) {
             true => g.clone().matmul(self.weight.val()),
             false => self.convolved_adjoint(g),
         }
@@ -66,10 +67,6 @@ impl Linear {
         let g = g.clone().reshape([batch, 1, 1, out]);
         ops::conv2d_adjoint(&g, &kernel, None, shape).reshape([batch, shape.in_channels])
     }
-}
-
-fn is_cpu(x: &Tensor<2>) -> bool {
-    x.device().inner() == Device::flex()
 }
 
 #[cfg(test)]

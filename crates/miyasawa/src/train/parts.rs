@@ -1,7 +1,8 @@
 //! What all objectives share: the batch of a step, its parts, and what a part reports.
 
 use super::reduce::Reduce;
-use crate::parallel::{equal_parts, is_cpu, on_workers_while, workers};
+use crate::device::is_cpu;
+use crate::parallel::{equal_parts, on_workers_while, workers};
 use crate::{model::host, ops};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 

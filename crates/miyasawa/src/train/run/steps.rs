@@ -7,9 +7,9 @@ use super::{
     together::Together,
 };
 use crate::checkpoint::{Checkpoint, ModelInfo};
+use crate::device::is_cpu;
 use crate::eval::{EvalOptions, EvalRow, Evaluation};
 use crate::model::params;
-use crate::parallel::is_cpu;
 use crate::progress::Progress;
 #[cfg(feature = "report")]
 use crate::report;
