@@ -119,3 +119,11 @@ fn images_of_their_own_and_attacks_are_learned_from_and_resumed() {
             .concat(),
     );
 }
+
+#[test]
+fn batch_normalisation_is_learned_with_frozen_and_resumed() {
+    for more in ["schedule.freeze_norms=0.3", "schedule.freeze_norms=1"] {
+        let row = &check(&["network.norm=batch", "classification.batch=64", more]).rows[0];
+        assert!(row.accuracy > Some(0.15) && row.psnr > Some(10.0), "{more}: {row:?}");
+    }
+}

@@ -1,7 +1,7 @@
 use super::{
     DenoiserNet, DnCnnConfig, GradResNetConfig, JointModel, Model, PlainClassifier, PlainDenoiser,
     ResNetConfig, UNetConfig,
-    gradresnet::stage_activations,
+    gradresnet::{Norm, stage_activations},
     params::{self, ParamError, ParamMap},
 };
 use burn::tensor::Device;
@@ -225,7 +225,11 @@ impl Architecture {
 
     /// Whether a layer mixes the images of a batch.
     pub fn has_batch_norm(&self) -> bool {
-        matches!(self, Self::ResNet18(_) | Self::DnCnn(_))
+        match self {
+            Self::ResNet18(_) | Self::DnCnn(_) => true,
+            Self::GradResNet(config) => config.norm == Norm::Batch,
+            Self::UNet(_) | Self::Custom(_) => false,
+        }
     }
 
     /// Checks the numbers, which may come from a file or a user.

@@ -1,3 +1,4 @@
+use crate::nn::{ModulatedNorm, NormObserver};
 use burn::module::{Module, ModuleDisplay};
 use burn::tensor::Tensor;
 
@@ -32,4 +33,18 @@ pub trait EnergyNetwork: Module + ModuleDisplay {
 
     /// Number of classes.
     fn classes(&self) -> usize;
+
+    /// The network in training: norms of batches take the statistics of the images that go through
+    /// together, and the observer gets them. A network without such norms stays as it is.
+    fn observed(self, _: &NormObserver) -> Self
+    where
+        Self: Sized,
+    {
+        self
+    }
+
+    /// The norms of batches in the order of the forward pass.
+    fn batch_norms(&mut self) -> Vec<&mut ModulatedNorm> {
+        Vec::new()
+    }
 }

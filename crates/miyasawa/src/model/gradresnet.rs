@@ -4,8 +4,8 @@ use super::{
     params::{self, ParamError, ParamMap},
 };
 use crate::nn::{
-    Block, BlockTape, Conv2d, ConvTape, Layer, Linear, NOISE_FEATURES, constant_param, groups_of,
-    noise_features,
+    Block, BlockTape, Conv2d, ConvTape, Layer, Linear, ModulatedNorm, NOISE_FEATURES, NormObserver,
+    constant_param, groups_of, noise_features,
 };
 use crate::ops::{self, Operands};
 use burn::module::Module;
@@ -64,6 +64,11 @@ pub enum Norm {
     /// [`Group`](Self::Group), the last of four stages weighs 64 times as much as the first, and
     /// what bounds its gradient there is the norm.
     None,
+    /// Batch normalisation: mean and deviation of each channel over the images that go through
+    /// together while training, running ones afterwards and in the last part of the training
+    /// (`schedule.freeze_norms`). A trained network has no statistics of an image, and counts the
+    /// stages as [`None`](Self::None) does.
+    Batch,
 }
 
 impl Norm {
@@ -146,7 +151,8 @@ impl GradResNetConfig {
         let (mut before, mut features) = (width, 0);
         for (k, &blocks) in self.blocks.iter().enumerate() {
             let c = self.width_of(k) as u128;
-            let norm = 2 * c * (1 + conditioned * (embedding + 1));
+            let running = u128::from(self.norm == Norm::Batch);
+            let norm = 2 * c * (1 + running + conditioned * (embedding + 1));
             let first = 9 * before * c + if k > 0 { before * c } else { 0 };
             let others = 9 * c * c * (2 * blocks as u128).saturating_sub(1);
             total += first + others + norm * blocks as u128;
@@ -195,6 +201,7 @@ impl GradResNetConfig {
                 let block = match self.norm {
                     Norm::Group => block.with_epsilon(self.norm_epsilon),
                     Norm::None => block.with_fixed_norm(),
+                    Norm::Batch => block.with_batch_norm(),
                 };
                 stage.push(block.with_operands(self.operands));
                 cin = cout;
@@ -207,7 +214,7 @@ impl GradResNetConfig {
         if self.zero_energy_head {
             energy_head.weight = constant_param([1, features], 0.0, device);
         }
-        let own_pixels = self.norm == Norm::None;
+        let own_pixels = !self.norm.is_group();
         GradResNet { embed1, embed2, stem, stages, class_head, energy_head, own_pixels }
     }
 
@@ -297,7 +304,7 @@ pub struct GradResNet {
     class_head: Linear,
     energy_head: Linear,
     /// Whether a stage counts in the energy with the sum over its own pixels, not with its mean
-    /// times the pixels of the image ([`Norm::None`]).
+    /// times the pixels of the image ([`Norm::None`], [`Norm::Batch`]).
     own_pixels: bool,
 }
 
@@ -389,5 +396,16 @@ impl EnergyNetwork for GradResNet {
 
     fn classes(&self) -> usize {
         self.class_head.weight.dims()[0]
+    }
+
+    fn observed(mut self, observer: &NormObserver) -> Self {
+        let blocks = self.stages.iter_mut().flatten().enumerate();
+        blocks.for_each(|(k, block)| block.norm.observe(observer, k));
+        self
+    }
+
+    fn batch_norms(&mut self) -> Vec<&mut ModulatedNorm> {
+        let norms = self.stages.iter_mut().flatten().map(|block| &mut block.norm);
+        norms.filter(|norm| norm.is_of_batches()).collect()
     }
 }

@@ -1,13 +1,13 @@
-use super::{Conv2d, constant_param};
+use super::{
+    Conv2d, constant_param,
+    moments::{Moments, RunningMoments, moved},
+};
 use crate::ops;
 use burn::module::{Module, Param};
-use burn::tensor::{Device, Tensor, TensorData};
-
-/// Weight of a step's statistics in the running ones, PyTorch's default.
-const MOMENTUM: f64 = 0.1;
+use burn::tensor::{Device, Tensor};
 
 /// Added to the variance; the kernels' and PyTorch's default.
-const EPSILON: f64 = 1e-5;
+pub(super) const EPSILON: f64 = 1e-5;
 
 /// Batch normalisation (Ioffe & Szegedy 2015) of a convolution's output, for the reference models.
 ///
@@ -39,17 +39,6 @@ pub struct NormLog {
     seen: Vec<(Tensor<2>, Tensor<2>, usize)>,
 }
 
-/// The statistics of one layer, on the host.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Moments {
-    /// Mean of every channel.
-    pub mean: Vec<f64>,
-    /// Variance of every channel.
-    pub var: Vec<f64>,
-    /// Values of a channel.
-    pub count: usize,
-}
-
 impl NormLog {
     /// Copies the statistics to the host.
     pub fn moments(self) -> Vec<Moments> {
@@ -61,32 +50,6 @@ impl NormLog {
             .into_iter()
             .map(|(mean, var, count)| Moments { mean: host(mean), var: host(var), count })
             .collect()
-    }
-}
-
-impl Moments {
-    /// The statistics of several parts together, in their order: the mean, and the variance within
-    /// and between the parts.
-    fn pool(parts: &[&Self]) -> Self {
-        let count: usize = parts.iter().map(|part| part.count).sum();
-        let share = |part: &Self| part.count as f64 / count as f64;
-        let channels = 0..parts.first().map_or(0, |part| part.mean.len());
-        let mean: Vec<f64> =
-            channels.clone().map(|c| parts.iter().map(|p| share(p) * p.mean[c]).sum()).collect();
-        let second = |p: &Self, c: usize| p.var[c] + (p.mean[c] - mean[c]).powi(2);
-        let var = channels.map(|c| parts.iter().map(|p| share(p) * second(p, c)).sum()).collect();
-        Self { mean, var, count }
-    }
-}
-
-/// Updates the running statistics of a network's layers by those of the parts of a batch; `parts`
-/// holds the layers' statistics for every part. Nothing depends on the number of threads.
-pub fn update_running(layers: Vec<&mut BatchNorm>, parts: &[Vec<Moments>]) {
-    for (k, layer) in layers.into_iter().enumerate() {
-        let seen: Vec<&Moments> = parts.iter().filter_map(|part| part.get(k)).collect();
-        if !seen.is_empty() {
-            layer.track(&Moments::pool(&seen));
-        }
     }
 }
 
@@ -154,33 +117,20 @@ impl BatchNorm {
         };
         conv.scaled(x, &scale, shift.as_ref())
     }
+}
 
-    /// Updates the running statistics; the variance is the unbiased one, as in PyTorch.
+impl RunningMoments for BatchNorm {
     fn track(&mut self, seen: &Moments) {
-        let unbiased = seen.count as f64 / (seen.count.max(2) - 1) as f64;
-        let moved = |param: &Param<Tensor<1>>, new: &[f64], factor: f64| {
-            let old =
-                param.val().into_data().try_to_vec::<f32>().expect("the models compute in float32");
-            let values: Vec<f32> = old
-                .iter()
-                .zip(new)
-                .map(|(old, new)| {
-                    (f64::from(*old) + MOMENTUM * (factor * new - f64::from(*old))) as f32
-                })
-                .collect();
-            let count = values.len();
-            param
-                .clone()
-                .map(|old| Tensor::from_data(TensorData::new(values, [count]), &old.device()))
-        };
-        self.running_mean = self.running_mean.as_ref().map(|mean| moved(mean, &seen.mean, 1.0));
-        self.running_var = moved(&self.running_var, &seen.var, unbiased);
+        self.running_mean = self.running_mean.as_ref().map(|mean| moved(mean, &seen.mean));
+        self.running_var = moved(&self.running_var, &seen.unbiased());
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::nn::update_running;
+    use burn::tensor::TensorData;
     use rand::SeedableRng;
 
     fn setting(bias: bool) -> (Conv2d, BatchNorm, Tensor<4>) {

@@ -64,6 +64,11 @@ impl Block {
         Self { norm: self.norm.fixed(scale, shift), ..self }
     }
 
+    /// The same block with a norm of batches.
+    pub fn with_batch_norm(self) -> Self {
+        Self { norm: self.norm.of_batches(), ..self }
+    }
+
     /// The same block with convolutions whose products are of this type.
     pub fn with_operands(self, operands: Operands) -> Self {
         Self {

@@ -25,14 +25,16 @@ mod block;
 mod conv;
 mod embedding;
 mod linear;
+mod moments;
 mod norm;
 
-pub use batch_norm::{BatchNorm, Moments, NormLog, update_running};
+pub use batch_norm::{BatchNorm, NormLog};
 pub use block::{Block, BlockTape};
 pub use conv::{Conv2d, ConvTape};
 pub use embedding::{NOISE_FEATURES, noise_features, noise_frequencies};
 pub use linear::Linear;
-pub use norm::{CHANNELS_PER_GROUP, ModulatedNorm, NormTape, groups_of};
+pub use moments::{Moments, RunningMoments, update_running};
+pub use norm::{CHANNELS_PER_GROUP, ModulatedNorm, NormObserver, NormTape, groups_of};
 
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor, TensorData};

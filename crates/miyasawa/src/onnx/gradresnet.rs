@@ -47,7 +47,7 @@ impl GradResNetConfig {
     fn statistics(&self) -> Statistics {
         match self.norm {
             Norm::Group => Statistics::Group { epsilon: self.norm_epsilon },
-            Norm::None => Statistics::Fixed,
+            Norm::None | Norm::Batch => Statistics::Fixed,
         }
     }
 }
@@ -140,7 +140,7 @@ pub fn forward(
         layers.graph.scope(format!("stages.{k}"));
         let mean = layers.graph.mean(&x, &[2, 3], false);
         let own = layers.pixels(&x);
-        if config.norm == Norm::None {
+        if config.norm != Norm::Group {
             let share = layers.graph.div(&own, &pixels);
             shares.push(layers.graph.mul(&mean, &share));
         }
@@ -150,7 +150,7 @@ pub fn forward(
     layers.graph.scope("heads");
     let features = concat(layers, &pooled);
     let logits = layers.linear("class_head", &features)?;
-    let summed = if config.norm == Norm::None { concat(layers, &shares) } else { features };
+    let summed = if config.norm != Norm::Group { concat(layers, &shares) } else { features };
     let energy = layers.linear("energy_head", &summed)?;
     let energy = layers.graph.mul(&energy, &pixels);
     Ok((Outputs { logits, energy }, Tape { stem, stages, pixels }))
@@ -187,7 +187,7 @@ pub fn adjoint(
         end = start;
         let energy = match config.norm {
             Norm::Group => energy,
-            Norm::None => {
+            Norm::None | Norm::Batch => {
                 let share = graph.div(&stage.pixels, &tape.pixels);
                 graph.mul(&energy, &share)
             }

@@ -232,6 +232,19 @@ impl<'p> Layers<'p> {
             beta = graph.mul(&beta, &scale);
             beta = graph.add(&beta, &shift);
         }
+        // A norm of batches: its running statistics are a scale and a shift.
+        if self.has(&format!("{name}.running_var")) {
+            let [mean, var] = ["running_mean", "running_var"]
+                .map(|statistic| self.param(&format!("{name}.{statistic}")));
+            let (mean, var) = (mean?, var?);
+            let graph = &mut self.graph;
+            let var = graph.shift(&var, f64::from(BATCH_NORM_EPSILON));
+            let deviation = graph.unary("Sqrt", &var);
+            let rstd = graph.unary("Reciprocal", &deviation);
+            gamma = graph.mul(&gamma, &rstd);
+            let shift = graph.mul(&mean, &gamma);
+            beta = graph.sub(&beta, &shift);
+        }
         let dims = [-1, channels as i64, 1, 1];
         Ok([gamma, beta].map(|values| self.graph.reshape(&values, &dims)))
     }

@@ -85,6 +85,7 @@ fn networks() -> Vec<Architecture> {
         Architecture::GradResNet(gradresnet()),
         Architecture::GradResNet(GradResNetConfig { blind: true, ..gradresnet() }),
         Architecture::GradResNet(GradResNetConfig { norm: Norm::None, ..gradresnet() }),
+        Architecture::GradResNet(GradResNetConfig { norm: Norm::Batch, ..gradresnet() }),
         Architecture::GradResNet(GradResNetConfig { blocks: vec![1], ..gradresnet() }),
         Architecture::ResNet18(ResNetConfig {
             channels: 1,

@@ -193,7 +193,7 @@ mod tests {
     }
 
     fn step(device: &Device, number: u64) -> StepContext<'_> {
-        StepContext { number, micro_batch: 2, device }
+        StepContext { number, micro_batch: 2, device, frozen_norms: false }
     }
 
     /// The cross-entropy of the images `part`, given with their noise.

@@ -97,7 +97,7 @@ impl Jem {
         model: &JointModel<GradResNet>,
         batch: &Batch,
         config: &LossConfig,
-        StepContext { number: step, micro_batch, device }: StepContext<'_>,
+        StepContext { number: step, micro_batch, device, .. }: StepContext<'_>,
         reduce: &mut dyn Reduce,
     ) -> Result<BatchGradient, RanksError> {
         let plain = model.valid();

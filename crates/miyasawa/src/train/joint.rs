@@ -5,6 +5,7 @@ use super::{
     adversarial::Adversary,
     config::{DsmTarget, LossConfig},
     learner::StepContext,
+    objective::observed_parts,
     parts::{Batch, BatchStats, PartStats, Stat, correct, for_parts, joint_parts_of},
     reduce::{self, BatchGradient, LocalSum, Reduce},
 };
@@ -12,6 +13,7 @@ use crate::model::{
     EnergyNetwork, JointModel, loss,
     params::{self, FlatMap},
 };
+use crate::nn::{NormObserver, update_running};
 use crate::ranks::RanksError;
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
@@ -33,16 +35,17 @@ pub fn gradients<N: EnergyNetwork + Sync>(
     micro_batch: usize,
     device: &Device,
 ) -> (FlatMap, BatchStats) {
-    let step = StepContext { number: 0, micro_batch, device };
-    let found = gradients_with(model, batch, config, None, step, &mut LocalSum::default());
+    let step = StepContext { number: 0, micro_batch, device, frozen_norms: false };
+    let reduce = &mut LocalSum::default();
+    let found = gradients_with(&mut model.clone(), batch, config, None, step, reduce);
     let BatchGradient { grads, stats, .. } = found.expect("a sum in one process cannot fail");
     (grads, stats)
 }
 
 /// As [`gradients`], with another sum of the parts, and an attack on the images that the
-/// cross-entropy alone learns from.
+/// cross-entropy alone learns from. Running statistics of the model move, unless they are frozen.
 pub(super) fn gradients_with<N: EnergyNetwork + Sync>(
-    model: &JointModel<N>,
+    model: &mut JointModel<N>,
     batch: &Batch,
     config: &LossConfig,
     adversary: Option<&Adversary>,
@@ -51,7 +54,7 @@ pub(super) fn gradients_with<N: EnergyNetwork + Sync>(
 ) -> Result<BatchGradient, RanksError> {
     let StepContext { micro_batch, device, .. } = step;
     let plain = adversary.map(|adversary| (adversary, model.valid()));
-    let work = |part: [usize; 2]| {
+    let work = |model: &JointModel<N>, part: [usize; 2]| {
         if part[0] < batch.for_all() {
             return part_gradients(model, batch, config, part, device);
         }
@@ -60,11 +63,24 @@ pub(super) fn gradients_with<N: EnergyNetwork + Sync>(
         class_gradients(model, batch, config, attacked, part, device)
     };
     let parts = joint_parts_of([batch.for_all(), batch.for_classes], micro_batch);
-    for_parts(&parts, device, reduce, work, |reduce, (grads, stats)| reduce.add(grads, stats));
+    if step.frozen_norms || model.net.batch_norms().is_empty() {
+        let work = |part| work(&own_leaves(model), part);
+        for_parts(&parts, device, reduce, work, |reduce, (grads, stats)| reduce.add(grads, stats));
+    } else {
+        let observed = |part| {
+            let (observer, own) = (NormObserver::default(), own_leaves(model));
+            let own = JointModel::new(own.net.observed(&observer), model.sigma_data());
+            let (grads, stats) = work(&own, part);
+            (grads, stats, observer.take())
+        };
+        let moments = observed_parts(&parts, device, reduce, observed)?;
+        update_running(model.net.batch_norms(), &moments);
+    }
     reduce::finish(reduce, config)
 }
 
-/// The share of the images `from..from + count` in the gradient and the statistics.
+/// The share of the images `from..from + count` in the gradient and the statistics; the model has
+/// [leaves of its own](own_leaves).
 fn part_gradients<N: EnergyNetwork>(
     model: &JointModel<N>,
     batch: &Batch,
@@ -72,7 +88,6 @@ fn part_gradients<N: EnergyNetwork>(
     [from, count]: [usize; 2],
     device: &Device,
 ) -> (FlatMap, PartStats) {
-    let model = &own_leaves(model);
     let total = batch.for_all() as f64;
     let (y, noise, sigma, labels) = batch.tensors(from, count, device);
     let point = model.at(&y, &sigma);
@@ -121,7 +136,6 @@ fn class_gradients<N: EnergyNetwork>(
     [from, count]: [usize; 2],
     device: &Device,
 ) -> (FlatMap, PartStats) {
-    let model = &own_leaves(model);
     let total = batch.for_classes as f64;
     let (mut y, _, sigma, labels) = batch.tensors(from, count, device);
     if let Some(attacked) = attacked {

@@ -20,6 +20,8 @@ pub struct StepContext<'d> {
     pub micro_batch: usize,
     /// Where it is computed, with autodiff.
     pub device: &'d Device,
+    /// Whether norms of batches of a joint model keep their running statistics.
+    pub frozen_norms: bool,
 }
 
 /// A model that [`Trainer`](super::Trainer) can train: the [`Model`] of a configuration, or the

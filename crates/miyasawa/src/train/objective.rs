@@ -51,7 +51,7 @@ impl Objective {
         micro_batch: usize,
         device: &Device,
     ) -> (FlatMap, BatchStats) {
-        let step = StepContext { number: step, micro_batch, device };
+        let step = StepContext { number: step, micro_batch, device, frozen_norms: false };
         let found = self.gradients_with(model, batch, step, &mut LocalSum::default());
         let BatchGradient { grads, stats, .. } = found.expect("a sum in one process cannot fail");
         (grads, stats)
@@ -118,7 +118,7 @@ impl Objective {
     }
 }
 
-type Share = (FlatMap, PartStats, Vec<Moments>);
+pub(super) type Share = (FlatMap, PartStats, Vec<Moments>);
 
 /// The gradients of the parts of a batch go to `reduce`; returned are the moments of every part's
 /// normalisations.
@@ -129,9 +129,18 @@ fn ghost_parts(
     reduce: &mut dyn Reduce,
     work: impl Fn([usize; 2]) -> Share + Sync,
 ) -> Result<Vec<Vec<Moments>>, RanksError> {
-    let parts = equal_parts_of(batch.len(), micro_batch);
+    observed_parts(&equal_parts_of(batch.len(), micro_batch), device, reduce, work)
+}
+
+/// The same of given parts.
+pub(super) fn observed_parts(
+    parts: &[[usize; 2]],
+    device: &Device,
+    reduce: &mut dyn Reduce,
+    work: impl Fn([usize; 2]) -> Share + Sync,
+) -> Result<Vec<Vec<Moments>>, RanksError> {
     let mut seen = Vec::new();
-    for_parts(&parts, device, reduce, work, |reduce, (grads, stats, moments)| {
+    for_parts(parts, device, reduce, work, |reduce, (grads, stats, moments)| {
         reduce.add(grads, stats);
         seen.push(moments);
     });

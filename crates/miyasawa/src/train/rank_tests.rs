@@ -58,7 +58,7 @@ fn bytes(checkpoint: &Checkpoint) -> Vec<u8> {
 #[test]
 fn any_number_of_ranks_gives_the_bytes_of_one_process() {
     // With parts of one image gradients travel in several rounds.
-    let cases: [&[&str]; 11] = [
+    let cases: [&[&str]; 12] = [
         &[],
         &["schedule.micro_batch=1"],
         &["network.kind=resnet18", "schedule.micro_batch=1"],
@@ -73,6 +73,7 @@ fn any_number_of_ranks_gives_the_bytes_of_one_process() {
         ],
         &["loss.clean_ce_weight=0.5", "optimizer.name=adamw", "optimizer.lr=1e-2"],
         &["noise.stored=0.5", "augment.low_contrast=0.3", "seed=3"],
+        &["network.norm=batch", "classification.batch=5", "schedule.micro_batch=2"],
         &["classification.batch=7", "classification.cutout=3", "adversarial.steps=2"],
         &["network.kind=resnet18", "optimizer.name=sgd", "schedule.micro_batch=3"],
         &["network.kind=unet"],

@@ -24,7 +24,9 @@ impl Architecture {
     /// ```
     pub fn receptive_field(&self) -> Option<usize> {
         match self {
-            Self::GradResNet(GradResNetConfig { norm: Norm::None, classes: 1, blocks, .. }) => {
+            Self::GradResNet(GradResNetConfig { norm, classes: 1, blocks, .. })
+                if *norm != Norm::Group =>
+            {
                 let stages = blocks.iter().enumerate().map(|(k, blocks)| {
                     // The first convolution of a later stage works at the scale before.
                     let shrinking = if k > 0 { 1 << (k - 1) } else { 0 };

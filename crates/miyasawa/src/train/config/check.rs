@@ -6,7 +6,7 @@ use super::{
     TrainConfig,
 };
 use crate::image::MAX_PIXELS;
-use crate::model::{Kind, NOISE_LEVELS, ObjectiveName};
+use crate::model::{Kind, NOISE_LEVELS, Norm, ObjectiveName};
 use std::fmt::Debug;
 
 /// The most threads and batches that can be asked for.
@@ -100,6 +100,13 @@ impl TrainConfig {
             "loss.objective",
             loss.objective,
             "joint; jem needs network.kind = \"gradresnet\" and network.blind = true",
+        )?;
+        // JEM's samples go through the network between the images of a batch.
+        check(
+            !jem || self.network.norm != Norm::Batch,
+            "network.norm",
+            self.network.norm,
+            "group or none with loss.objective = \"jem\"",
         )?;
         check(
             !jem || (noise.min > 0.0 && noise.min == noise.max),
@@ -195,6 +202,9 @@ impl NetworkConfig {
             let expected = "left out, except with network.kind = \"dncnn\" or \"unet\"";
             check(value.is_none() || denoiser, key, value, expected)?;
         }
+        let joint = self.kind.is_joint() || self.norm != Norm::Batch;
+        let expected = "group or none, except with network.kind = \"gradresnet\"";
+        check(joint, "network.norm", self.norm, expected)?;
         let expected = "false, except with network.kind = \"gradresnet\"";
         check(!self.blind || self.kind.is_joint(), "network.blind", true, expected)
     }
@@ -316,7 +326,8 @@ impl ScheduleConfig {
         check_not_zero("schedule.micro_batch", self.micro_batch.map(|n| n as u64))?;
         check_not_zero("schedule.steps", self.steps)?;
         check_positive("schedule.epochs", self.epochs)?;
-        check_share("schedule.final_lr", self.final_lr)
+        check_share("schedule.final_lr", self.final_lr)?;
+        check_share("schedule.freeze_norms", self.freeze_norms)
     }
 }
 

@@ -88,7 +88,7 @@ pub struct NetworkConfig {
     pub blind: bool,
     /// Whether the energy head of a `gradresnet` starts at zero.
     pub zero_energy_head: bool,
-    /// By what the activations of a `gradresnet` are normalised: `group`, or `none`.
+    /// By what the activations of a `gradresnet` are normalised: `group`, `batch`, or `none`.
     pub norm: Norm,
     /// Added to the variances of group normalisation in a `gradresnet`.
     pub norm_epsilon: f32,

@@ -135,6 +135,17 @@ pub struct ScheduleConfig {
     pub decay: Decay,
     /// Share of the learning rate that is left at the end.
     pub final_lr: f64,
+    /// Share of the steps after which batch normalisation of a joint model keeps its running
+    /// statistics (`network.norm = "batch"`): the score is that of the network that remains.
+    #[serde(skip_serializing_if = "is_default_freeze")]
+    pub freeze_norms: f64,
+}
+
+/// Where batch normalisation is frozen, unless the configuration says where.
+const FREEZE_NORMS: f64 = 0.67;
+
+fn is_default_freeze(share: &f64) -> bool {
+    *share == FREEZE_NORMS
 }
 
 impl Default for ScheduleConfig {
@@ -147,6 +158,7 @@ impl Default for ScheduleConfig {
             warmup: 50,
             decay: Decay::default(),
             final_lr: 0.0,
+            freeze_norms: FREEZE_NORMS,
         }
     }
 }

@@ -215,8 +215,9 @@ impl<'t, M: Learner> Run<'t, M> {
         let number = now.step + self.recovery.skipped;
         let mut batch = self.batches.batch(number)?;
         observer.batch(number, &mut batch);
+        let frozen_norms = now.step as f64 >= config.schedule.freeze_norms * total as f64;
         let RunState { objective, model, .. } = &mut now;
-        let step = StepContext { number, micro_batch, device: &self.device };
+        let step = StepContext { number, micro_batch, device: &self.device, frozen_norms };
         let mut found = model.gradients(objective, &batch, step, self.reduce.as_mut())?;
         found.retain(|name| !config.optimizer.is_frozen(name));
         let norm = found.norm();

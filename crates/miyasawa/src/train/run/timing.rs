@@ -52,7 +52,7 @@ impl<M: Learner> Trainer<M> {
         for number in 0..count {
             let start = Instant::now();
             let batch = loader.batch(number)?;
-            let step = StepContext { number, micro_batch, device: &device };
+            let step = StepContext { number, micro_batch, device: &device, frozen_norms: false };
             let mut found =
                 model.gradients(&mut objective, &batch, step, &mut LocalSum::default())?;
             let batch = start.elapsed();
