@@ -1,3 +1,4 @@
+use crate::nn::Linear;
 use burn::module::{Module, ModuleDisplay};
 use burn::tensor::Tensor;
 
@@ -32,4 +33,16 @@ pub trait EnergyNetwork: Module + ModuleDisplay {
 
     /// Number of classes.
     fn classes(&self) -> usize;
+
+    /// The features that the class head sees in a forward pass, `[batch, features]`; none if the
+    /// network does not say. Out-of-distribution scores of features need them.
+    fn features(&self, _tape: &Self::Tape) -> Option<Tensor<2>> {
+        None
+    }
+
+    /// The linear layer that makes the logits of [`features`](Self::features); none if the network
+    /// does not say.
+    fn class_head(&self) -> Option<&Linear> {
+        None
+    }
 }

@@ -313,6 +313,7 @@ pub struct GradResNetTape {
     h: Tensor<4>,
     stages: Vec<Stage>,
     pixels: usize,
+    features: Tensor<2>,
 }
 
 #[derive(Debug)]
@@ -354,9 +355,9 @@ impl EnergyNetwork for GradResNet {
         }
         let features = Tensor::cat(pooled, 1);
         let logits = self.class_head.forward(&features);
-        let summed = if self.own_pixels { Tensor::cat(shares, 1) } else { features };
+        let summed = if self.own_pixels { Tensor::cat(shares, 1) } else { features.clone() };
         let energy = self.energy_head.forward(&summed).squeeze_dim::<1>(1) * pixels as f64;
-        (Outputs { logits, energy }, GradResNetTape { stem, h, stages, pixels })
+        (Outputs { logits, energy }, GradResNetTape { stem, h, stages, pixels, features })
     }
 
     fn adjoint(&self, tape: &GradResNetTape, g: &Outputs) -> Tensor<4> {
@@ -389,5 +390,13 @@ impl EnergyNetwork for GradResNet {
 
     fn classes(&self) -> usize {
         self.class_head.weight.dims()[0]
+    }
+
+    fn features(&self, tape: &GradResNetTape) -> Option<Tensor<2>> {
+        Some(tape.features.clone())
+    }
+
+    fn class_head(&self) -> Option<&Linear> {
+        Some(&self.class_head)
     }
 }
