@@ -73,8 +73,8 @@ pub(super) fn check_finite(
     }
 }
 
-/// The features of training images at every noise level, for the scores [`Score::Knn`](super::Score::Knn)
-/// and [`Score::Vim`](super::Score::Vim).
+/// The features of training images at every noise level, for the scores
+/// [`Score::Knn`](super::Score::Knn) and [`Score::Vim`](super::Score::Vim).
 ///
 /// ```
 /// use miyasawa::data::{DataSource, OpenOptions, Part};
