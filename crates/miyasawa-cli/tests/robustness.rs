@@ -240,7 +240,7 @@ fn ood_compares_features_with_those_of_training_images() {
     let model = trained();
     let call = "--data digits --limit 60 --sigmas 0.1,0.4 --out-data noise --out-data textures";
     let call: Vec<&str> = ["ood", &model].into_iter().chain(call.split(' ')).collect();
-    let with = |more: &str| call.iter().copied().chain(more.split(' ')).collect::<Vec<_>>();
+    let with = |more: &'static str| call.iter().copied().chain(more.split(' ')).collect::<Vec<_>>();
     let found = json(with("--json --reference digits --reference-limit 300 --neighbours 5"));
     let reference = serde_json::json!({"data": "digits", "count": 300, "neighbours": 5});
     assert_eq!(found["reference"], reference);

@@ -1,6 +1,6 @@
 //! The distance to the k-th nearest training image, in the features of a classifier.
 
-use super::reference::{ReferenceError, check_finite};
+use super::error::{ReferenceError, check_finite};
 use nalgebra::DVectorView;
 use rayon::prelude::*;
 

@@ -92,7 +92,7 @@ mod tests {
         assert_eq!(found[0].aupr, (a.aupr + b.aupr) / 2.0);
         assert_eq!(found[0].fpr95, (a.fpr95 + b.fpr95) / 2.0);
         assert_eq!(best_mean(&found), found[..1]);
-        assert_eq!(means(&[first.clone()]).len(), 3);
+        assert_eq!(means(std::slice::from_ref(&first)).len(), 3);
         assert!(means(&[]).is_empty() && means(&[first, Vec::new()]).is_empty());
     }
 }

@@ -26,6 +26,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod error;
 mod knn;
 mod means;
 mod profile;
@@ -33,10 +34,11 @@ mod reference;
 mod synthetic;
 mod vim;
 
+pub use error::ReferenceError;
 pub use knn::Knn;
 pub use means::{MeanRow, best_mean, means};
 pub use profile::Profile;
-pub use reference::{Reference, ReferenceError};
+pub use reference::Reference;
 pub use synthetic::OutSource;
 pub use vim::Vim;
 

@@ -1,6 +1,6 @@
 //! Virtual-logit matching: what of an image's features lies outside the training images' space.
 
-use super::reference::{ReferenceError, check_finite};
+use super::error::{ReferenceError, check_finite};
 use nalgebra::{DMatrix, DVector, SymmetricEigen};
 use rayon::prelude::*;
 
