@@ -159,8 +159,7 @@ impl GradResNetConfig {
         self.width << stage
     }
 
-    /// MACs of the convolutions in one forward pass over one image, as PyTorch's hooks in
-    /// reference.py count them.
+    /// MACs of the convolutions in one forward pass over an image, as reference.py counts them.
     pub fn macs(&self, size: [usize; 2]) -> usize {
         resnet_macs(self.channels, self.width, &self.blocks, size)
     }
@@ -347,8 +346,7 @@ impl EnergyNetwork for GradResNet {
                 blocks.push(tape);
             }
             pooled.push(ops::mean_pool(&x));
-            let [_, height, width, channels] = x.dims();
-            let size = [height, width, channels];
+            let [_, size @ ..] = x.dims();
             let share = self.own_pixels.then(|| share_of_pixels(size, pixels));
             shares.extend(share.map(|share| pooled[pooled.len() - 1].clone() * share));
             stages.push(Stage { blocks, size });
