@@ -172,7 +172,8 @@ def measured_alike(check):
         "certify": ["certify", model, "--data", "digits", "--limit", "4", "--n", "500",
                     "--sigma", "0.5"],
         "calibrate": ["calibrate", model, "--data", "digits", "--limit", "100", "--steps", "2"],
-        "ood": ["ood", model, "--data", "digits", "--limit", "100", "--out-data", "noise"],
+        "ood": ["ood", model, "--data", "digits", "--limit", "100", "--out-data", "noise",
+                "--reference", "digits"],
         "trust": ["trust", model, "--data", "digits", "--limit", "40", "--method", "pgd",
                   "--steps", "2", "--out-data", "noise", "--out"],
     }

@@ -203,6 +203,8 @@ fn a_model_with_one_class_is_no_classifier() {
     );
     fails(1, ["certify", &model, "--sigma", "0.5"].iter().chain(&common), no);
     fails(1, ["calibrate", &model].iter().chain(&common), no);
+    let reference = ["ood", &model, "--out-data", "noise", "--reference", "digits"];
+    fails(1, reference.iter().chain(&common), no);
     let found = json(
         ["ood", &model, "--out-data", "noise", "--sigmas", "0.2", "--json"].iter().chain(&common),
     );

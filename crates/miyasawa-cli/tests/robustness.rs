@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{fails, grey, json, names, ok, save, size, stderr, text, train, trained};
+use common::{fails, grey, json, names, ok, run, save, size, stderr, text, train, trained};
 use serde_json::Value;
 use std::path::Path;
 
@@ -232,6 +232,45 @@ fn ood_scores_pairs_of_data_sets() {
     let said =
         ok(["ood", &model, "--data", "digits", "--limit", "8", "--out-data", "noise:gaussian"]);
     assert!(said.contains("AUROC") && said.contains("score profile"), "{said}");
+    assert!(!said.contains("kNN") && !said.contains("mean of"), "{said}");
+}
+
+#[test]
+fn ood_compares_features_with_those_of_training_images() {
+    let model = trained();
+    let call = "--data digits --limit 60 --sigmas 0.1,0.4 --out-data noise --out-data textures";
+    let call: Vec<&str> = ["ood", &model].into_iter().chain(call.split(' ')).collect();
+    let with = |more: &'static str| call.iter().copied().chain(more.split(' ')).collect::<Vec<_>>();
+    let found = json(with("--json --reference digits --reference-limit 300 --neighbours 5"));
+    let reference = serde_json::json!({"data": "digits", "count": 300, "neighbours": 5});
+    assert_eq!(found["reference"], reference);
+    let pairs = found["pairs"].as_array().unwrap();
+    let rows = |pair: &Value| pair["rows"].as_array().unwrap().clone();
+    assert!(pairs.iter().all(|pair| rows(pair).len() == 2 * 7 + 1), "{found}");
+    for score in ["knn", "vim"] {
+        let noise = rows(&pairs[0]).into_iter().find(|row| row["score"] == score).unwrap();
+        assert!(noise["auroc"].as_f64() > Some(0.5), "{noise}");
+    }
+    // A mean of each row, and the best level of each score.
+    let mean = found["mean"].as_array().unwrap();
+    assert_eq!((mean.len(), found["best_mean"].as_array().unwrap().len()), (2 * 7 + 1, 7 + 1));
+    for (k, mean) in mean.iter().enumerate() {
+        for key in ["auroc", "aupr", "fpr95"] {
+            let sum: f64 = pairs.iter().map(|pair| rows(pair)[k][key].as_f64().unwrap()).sum();
+            assert!((mean[key].as_f64().unwrap() - sum / 2.0).abs() < 1e-9, "{mean}");
+        }
+    }
+    let said = ok(with("--reference digits"));
+    for part in ["kNN", "ViM", "mean of 2 sets", "AUPR, each score", "FPR95, each score"] {
+        assert!(said.contains(part), "{part} in {said}");
+    }
+    let left_out = run(&call);
+    assert_eq!(stderr(&left_out).matches("kNN and ViM are left out").count(), 1, "{left_out:?}");
+    let few = with("--reference digits --reference-limit 300 --neighbours 301");
+    fails(1, few, &["kNN", "at least 301 images", "found 300"]);
+    fails(2, with("--neighbours 5"), &["--reference"]);
+    fails(2, with("--reference digits --reference-limit 0"), &["--reference-limit is 0"]);
+    fails(1, with("--reference no/such"), &["no/such", "not found"]);
 }
 
 #[test]
@@ -328,6 +367,9 @@ fn a_plain_classifier_is_measured_by_the_same_commands() {
     let found =
         json(["ood", &plain, "--out-data", "noise", "--sigmas", "0.2"].iter().chain(&common));
     assert_eq!(found["pairs"][0]["rows"].as_array().unwrap().len(), 2);
+    let args = ["ood", &plain, "--out-data", "noise", "--sigmas", "0.2", "--reference", "digits"];
+    let found = json(args.iter().chain(&common));
+    assert_eq!(found["pairs"][0]["rows"].as_array().unwrap().len(), 4);
     let out = text(&dir.path().join("trust"));
     let args = [
         "trust",

@@ -8,7 +8,7 @@ use miyasawa::compare::{Beginning, Compare, CompareConfig};
 use miyasawa::data::{DataSource, Dataset, OpenOptions, Part};
 use miyasawa::eval::{EvalOptions, evaluate};
 use miyasawa::model::{GradResNet, GradResNetConfig, JointModel};
-use miyasawa::ood::{OodOptions, scores};
+use miyasawa::ood::{OodOptions, Reference, scores};
 use miyasawa::ranks::{LocalRanks, current, together};
 use miyasawa::{Device, prelude::*};
 use std::{path::Path, sync::Arc};
@@ -70,7 +70,9 @@ fn everything() -> Vec<String> {
     };
     let calibrated = calibrate(&at, &data, &options, &mut ());
     let options = OodOptions { sigmas: vec![0.2], batch: 50, seed: 0 };
-    let scores = scores(&model, &data, &options, &device, &mut ());
+    let mut scores = scores(&model, &data, &options, &device, &mut ());
+    let reference = Reference::fit(&model, &digits(60), 5, &options, &device, &mut ()).unwrap();
+    reference.add_scores(&mut scores, &model, &data, &options, &device, &mut ());
     vec![
         format!("{rows:?}"),
         format!("{:?} {:?}", attacked.rows, attacked.clean_accuracy),

@@ -123,7 +123,8 @@ def ood(
 
     Args:
         model, data, watch: as of ``evaluate``.
-        options: those of ``miyasawa ood``: ``out_data`` (a path or a name) are the others, ..
+        options: those of ``miyasawa ood``: ``out_data`` (a path or a name) are the others,
+            ``reference`` the training images that kNN and ViM compare with, ..
 
     Returns:
         The document of ``miyasawa ood --json``.

@@ -1,4 +1,4 @@
-use crate::nn::{ModulatedNorm, NormObserver};
+use crate::nn::{Linear, ModulatedNorm, NormObserver};
 use burn::module::{Module, ModuleDisplay};
 use burn::tensor::Tensor;
 
@@ -46,5 +46,17 @@ pub trait EnergyNetwork: Module + ModuleDisplay {
     /// The norms of batches in the order of the forward pass.
     fn batch_norms(&mut self) -> Vec<&mut ModulatedNorm> {
         Vec::new()
+    }
+
+    /// The features that the class head sees in a forward pass, `[batch, features]`; none if the
+    /// network does not say. Out-of-distribution scores of features need them.
+    fn features(&self, _tape: &Self::Tape) -> Option<Tensor<2>> {
+        None
+    }
+
+    /// The linear layer that makes the logits of [`features`](Self::features); none if the network
+    /// does not say.
+    fn class_head(&self) -> Option<&Linear> {
+        None
     }
 }

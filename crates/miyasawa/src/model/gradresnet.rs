@@ -165,8 +165,7 @@ impl GradResNetConfig {
         self.width << stage
     }
 
-    /// MACs of the convolutions in one forward pass over one image, as PyTorch's hooks in
-    /// reference.py count them.
+    /// MACs of the convolutions in one forward pass over an image, as reference.py counts them.
     pub fn macs(&self, size: [usize; 2]) -> usize {
         resnet_macs(self.channels, self.width, &self.blocks, size)
     }
@@ -320,6 +319,7 @@ pub struct GradResNetTape {
     h: Tensor<4>,
     stages: Vec<Stage>,
     pixels: usize,
+    features: Tensor<2>,
 }
 
 #[derive(Debug)]
@@ -353,17 +353,16 @@ impl EnergyNetwork for GradResNet {
                 blocks.push(tape);
             }
             pooled.push(ops::mean_pool(&x));
-            let [_, height, width, channels] = x.dims();
-            let size = [height, width, channels];
+            let [_, size @ ..] = x.dims();
             let share = self.own_pixels.then(|| share_of_pixels(size, pixels));
             shares.extend(share.map(|share| pooled[pooled.len() - 1].clone() * share));
             stages.push(Stage { blocks, size });
         }
         let features = Tensor::cat(pooled, 1);
         let logits = self.class_head.forward(&features);
-        let summed = if self.own_pixels { Tensor::cat(shares, 1) } else { features };
+        let summed = if self.own_pixels { Tensor::cat(shares, 1) } else { features.clone() };
         let energy = self.energy_head.forward(&summed).squeeze_dim::<1>(1) * pixels as f64;
-        (Outputs { logits, energy }, GradResNetTape { stem, h, stages, pixels })
+        (Outputs { logits, energy }, GradResNetTape { stem, h, stages, pixels, features })
     }
 
     fn adjoint(&self, tape: &GradResNetTape, g: &Outputs) -> Tensor<4> {
@@ -407,5 +406,13 @@ impl EnergyNetwork for GradResNet {
     fn batch_norms(&mut self) -> Vec<&mut ModulatedNorm> {
         let norms = self.stages.iter_mut().flatten().map(|block| &mut block.norm);
         norms.filter(|norm| norm.is_of_batches()).collect()
+    }
+
+    fn features(&self, tape: &GradResNetTape) -> Option<Tensor<2>> {
+        Some(tape.features.clone())
+    }
+
+    fn class_head(&self) -> Option<&Linear> {
+        Some(&self.class_head)
     }
 }

@@ -106,6 +106,12 @@ impl<N: EnergyNetwork> Evaluated<'_, N> {
         &self.outputs.logits
     }
 
+    /// The features that the class head sees, `[batch, features]`; see
+    /// [`EnergyNetwork::features`].
+    pub fn features(&self) -> Option<Tensor<2>> {
+        self.net.features(&self.tape)
+    }
+
     /// `e`, `[batch]`.
     pub fn energy(&self) -> &Tensor<1> {
         &self.outputs.energy

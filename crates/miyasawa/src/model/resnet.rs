@@ -125,12 +125,23 @@ impl BasicBlock {
 impl ResNet {
     /// The logits of images `[batch, height, width, channels]`; in training, statistics go to the
     /// log.
-    pub fn forward(&self, x: &Tensor<4>, mut log: Option<&mut NormLog>) -> Tensor<2> {
+    pub fn forward(&self, x: &Tensor<4>, log: Option<&mut NormLog>) -> Tensor<2> {
+        self.head.forward(&self.features(x, log))
+    }
+
+    /// The features that the class head sees, `[batch, features]`, of images as in
+    /// [`forward`](Self::forward): the means of the last stage over its pixels.
+    pub fn features(&self, x: &Tensor<4>, mut log: Option<&mut NormLog>) -> Tensor<2> {
         let mut x = relu(self.norm.normalise_conv(&self.stem, x, log.as_deref_mut()));
         for block in self.stages.iter().flatten() {
             x = block.forward(&x, log.as_deref_mut());
         }
-        self.head.forward(&ops::mean_pool(&x))
+        ops::mean_pool(&x)
+    }
+
+    /// The linear layer that makes the logits of [`features`](Self::features).
+    pub fn class_head(&self) -> &Linear {
+        &self.head
     }
 
     /// Number of classes.

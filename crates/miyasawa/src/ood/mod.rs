@@ -26,11 +26,21 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod error;
+mod knn;
+mod means;
 mod profile;
+mod reference;
 mod synthetic;
+mod vim;
 
+pub use error::ReferenceError;
+pub use knn::Knn;
+pub use means::{MeanRow, best_mean, means};
 pub use profile::Profile;
+pub use reference::Reference;
 pub use synthetic::OutSource;
+pub use vim::Vim;
 
 use crate::attack::noisy_unit_values;
 use crate::classifier::BoxedClassifier;
@@ -58,6 +68,12 @@ pub enum Score {
     MaxSoftmax,
     /// `log sum_c exp f_c` (Liu et al. 2020, "Energy-based out-of-distribution detection").
     Energy,
+    /// Minus the distance to the k-th nearest training image in the normalised features of the
+    /// class head (Sun et al. 2022): [`Knn`].
+    Knn,
+    /// The energy minus what of the features lies outside the space of the training images (Wang et
+    /// al. 2022): [`Vim`].
+    Vim,
     /// Minus the Mahalanobis distance of the score norms at all noise levels from the
     /// in-distribution ones (after Mahmood et al. 2021, "Multiscale score matching for
     /// out-of-distribution detection").
@@ -66,8 +82,15 @@ pub enum Score {
 
 impl Score {
     /// The scores at one noise level.
-    pub const SINGLE: [Self; 5] =
-        [Self::LogProb, Self::ScoreNorm, Self::Residual, Self::MaxSoftmax, Self::Energy];
+    pub const SINGLE: [Self; 7] = [
+        Self::LogProb,
+        Self::ScoreNorm,
+        Self::Residual,
+        Self::MaxSoftmax,
+        Self::Energy,
+        Self::Knn,
+        Self::Vim,
+    ];
 
     /// Its name in tables.
     pub fn name(self) -> &'static str {
@@ -77,6 +100,8 @@ impl Score {
             Self::Residual => "denoising residual",
             Self::MaxSoftmax => "max softmax",
             Self::Energy => "energy",
+            Self::Knn => "kNN",
+            Self::Vim => "ViM",
             Self::Profile => "score profile",
         }
     }
@@ -88,8 +113,8 @@ pub struct LevelScores {
     /// The noise level.
     pub sigma: f64,
     /// A value for each image, in the order of [`Score::SINGLE`]; empty where the model has no such
-    /// score.
-    pub values: [Vec<f64>; 5],
+    /// score. Those of [`Score::Knn`] and [`Score::Vim`] are added by [`Reference::add_scores`].
+    pub values: [Vec<f64>; Score::SINGLE.len()],
 }
 
 impl LevelScores {
@@ -139,7 +164,7 @@ pub fn scores<N: EnergyNetwork + Sync>(
                 let density = (host(point.log_prob()), host(score));
                 (density, (denoised, host(point.logits().clone())))
             });
-            let [log_prob, norm, residual, softmax, energy] = &mut scores.values;
+            let [log_prob, norm, residual, softmax, energy, ..] = &mut scores.values;
             let mut clean = batch.clean.chunks(len);
             for ((log_probs, score), (denoised, logits)) in parts {
                 log_prob.extend(log_probs.into_iter().map(f64::from));
@@ -187,7 +212,7 @@ fn only_learned(
     [classifies, denoises]: [bool; 2],
 ) -> Vec<LevelScores> {
     for level in &mut scores {
-        let [_, _, residual, softmax, _] = &mut level.values;
+        let [_, _, residual, softmax, ..] = &mut level.values;
         if !classifies {
             softmax.clear();
         }
@@ -222,7 +247,7 @@ pub fn classifier_scores<'m>(
     for (level, &sigma) in options.sigmas.iter().enumerate() {
         let classifier = at(sigma);
         let mut scores = LevelScores { sigma, ..LevelScores::default() };
-        let [_, _, _, softmax, energy] = &mut scores.values;
+        let [_, _, _, softmax, energy, ..] = &mut scores.values;
         for indices in all.chunks(options.batch.max(1)) {
             let noisy = noisy_unit_values(data, indices, sigma, [options.seed, level as u64]);
             add_logit_scores(&classifier.logits(&noisy), classifier.classes(), softmax, energy);
@@ -304,95 +329,4 @@ pub fn best(rows: &[OodRow]) -> Vec<OodRow> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::data::Geometry;
-    use crate::model::GradResNetConfig;
-
-    /// With a zero energy head and one class, the model is the Gaussian of the preconditioning:
-    /// `log p(y) = -|y|^2/(2(s^2 + sigma^2))`, and every score has a closed form.
-    #[test]
-    fn scores_of_a_gaussian_model_have_their_closed_form() {
-        let device = Device::flex();
-        let config = GradResNetConfig { width: 8, blocks: vec![1], ..GradResNetConfig::new(1, 1) };
-        let mut values = crate::model::params::collect(&config.init(&device, 0));
-        let zero = burn::tensor::TensorData::new(vec![0.0f32; 8], [1, 8]);
-        values.insert("class_head.weight".into(), zero);
-        let bias = burn::tensor::TensorData::new(vec![0.25f32], [1]);
-        values.insert("class_head.bias".into(), bias);
-        let net = config.with_params(values, &device).unwrap();
-        let model = JointModel::new(net, 0.5);
-        let geometry = Geometry { channels: 1, height: 6, width: 5 };
-        let noise = OutSource::UniformNoise.load(geometry, Some(5), 0).unwrap();
-        let options = OodOptions { sigmas: vec![0.2, 0.4], batch: 2, seed: 3 };
-        let found = scores(&model, &noise, &options, &device, &mut ());
-        for (level, scores) in found.iter().enumerate() {
-            let sigma = options.sigmas[level];
-            let variance = 0.25 + sigma * sigma;
-            let batch = noisy_batch(&noise, [0, 5], sigma, [3, level as u64], &device);
-            for (i, (y, x)) in host(batch.y).chunks(30).zip(batch.clean.chunks(30)).enumerate() {
-                let square: f64 = y.iter().map(|v| f64::from(*v).powi(2)).sum();
-                let shrunk: Vec<f32> = y.iter().map(|v| v * (0.25 / variance) as f32).collect();
-                let expected = [
-                    0.25 - square / (2.0 * variance),
-                    -sigma * sigma * square / (variance * variance) / 30.0,
-                    -mse(&shrunk, x),
-                    1.0,
-                    0.25,
-                ];
-                for (k, expected) in expected.into_iter().enumerate() {
-                    let value = scores.values[k][i];
-                    assert!(
-                        (value - expected).abs() < 1e-4 * expected.abs().max(1.0),
-                        "{k}: {value} {expected}"
-                    );
-                }
-            }
-        }
-        // The two scores of a classifier have the same values.
-        let at = |sigma: f64| {
-            crate::classifier::Defence::Softmax { sigma }.classifier(&model, [1, 6, 5], &device)
-        };
-        let of_classifier = classifier_scores(&at, &noise, &options, &mut ());
-        for (a, b) in of_classifier.iter().zip(&found) {
-            assert!(a.values[..3].iter().all(Vec::is_empty));
-            let close = |(a, b): (&f64, &f64)| (a - b).abs() < 1e-5;
-            assert!(
-                (3..5)
-                    .all(|k| a.values[k].len() == 5
-                        && a.values[k].iter().zip(&b.values[k]).all(close))
-            );
-        }
-        assert_eq!(compare(&of_classifier, &of_classifier).len(), 2 * 2);
-        // Identical sets cannot be distinguished, whatever the score.
-        assert!(
-            compare(&found, &found).iter().all(|row| row.detection.aupr < 0.9),
-            "more of one kind"
-        );
-        // Against images of one shade: the residual and the profile tell them apart.
-        let grey = Dataset::new(
-            "grey",
-            Geometry::new(1, 6, 5),
-            vec!["a".into()],
-            vec![128; 150],
-            vec![0; 5],
-        )
-        .unwrap();
-        let grey = scores(&model, &grey, &options, &device, &mut ());
-        let rows = compare(&found, &grey);
-        assert_eq!(rows.len(), 2 * 5 + 1);
-        let alone = only_learned(found.clone(), [false, false]);
-        assert!(
-            compare(&alone, &grey)
-                .iter()
-                .all(|r| !matches!(r.score, Score::Residual | Score::MaxSoftmax))
-        );
-        assert_eq!(compare(&alone, &grey).len(), 2 * 3 + 1);
-        let auroc = |score: Score| {
-            best(&rows).into_iter().find(|r| r.score == score).unwrap().detection.auroc
-        };
-        // The density prefers the simpler images, whatever it was trained on: the known failure.
-        assert!(auroc(Score::LogProb) < 0.1 && auroc(Score::MaxSoftmax) == 0.5, "{rows:?}");
-        assert!(auroc(Score::ScoreNorm) < 0.1, "{rows:?}");
-    }
-}
+mod tests;
