@@ -6,7 +6,7 @@ use miyasawa::calibrate::{CalibrateOptions, calibrate};
 use miyasawa::certify::{CertifyOptions, certify};
 use miyasawa::compare::{Beginning, Compare, CompareConfig};
 use miyasawa::data::{DataSource, Dataset, OpenOptions, Part};
-use miyasawa::eval::{EvalOptions, evaluate};
+use miyasawa::eval::{EvalOptions, evaluate, evaluate_gallery};
 use miyasawa::model::{GradResNet, GradResNetConfig, JointModel};
 use miyasawa::ood::{OodOptions, Reference, scores};
 use miyasawa::ranks::{LocalRanks, current, together};
@@ -47,6 +47,14 @@ fn everything() -> Vec<String> {
     let at = |sigma: f64| Defence::Softmax { sigma }.classifier(&model, [1, 8, 8], &device);
     let options = EvalOptions { sigmas: vec![0.1, 0.4], batch: 64, ..EvalOptions::default() };
     let rows = evaluate(&model, &data, &options, &device, &mut ());
+    // Five images of different sizes: ranks have one or two, or none of the last.
+    let image = |i: usize| {
+        let (h, w) = (16 + i, 24 - 2 * i);
+        let values = (0..h * w).map(|at| ((at * 37 + i) % 90) as f32 / 50.0 - 0.9);
+        Image::new((1, h, w), values.collect()).unwrap()
+    };
+    let images: Vec<Image> = (0..5).map(image).collect();
+    let sizes = evaluate_gallery(&model, &images, &options, &device, &mut ());
     let plan = plan();
     let mut journal = Journal::in_memory();
     let attacked = attack::run(at(0.1).as_ref(), &data, &plan, &mut journal, &mut ()).unwrap();
@@ -75,6 +83,7 @@ fn everything() -> Vec<String> {
     reference.add_scores(&mut scores, &model, &data, &options, &device, &mut ());
     vec![
         format!("{rows:?}"),
+        format!("{sizes:?}"),
         format!("{:?} {:?}", attacked.rows, attacked.clean_accuracy),
         format!("{certificates:?}"),
         format!("{calibrated:?}"),

@@ -33,6 +33,7 @@ pub fn all() -> Result<Vec<Case>> {
         ("grey", grey.clone()),
         ("grey-blind", GradResNetConfig { blind: true, ..grey.clone() }),
         ("grey-none", GradResNetConfig { norm: Norm::None, ..grey.clone() }),
+        ("grey-batch", GradResNetConfig { norm: Norm::Batch, ..grey.clone() }),
         ("grey-one-stage", GradResNetConfig { blocks: vec![2], ..grey }),
         ("colour-epsilon", GradResNetConfig { norm_epsilon: 0.1, ..colour.clone() }),
         ("colour-none-blind", GradResNetConfig { norm: Norm::None, blind: true, ..colour }),

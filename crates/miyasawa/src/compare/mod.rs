@@ -359,8 +359,9 @@ impl<'c> Compare<'c> {
         let mut plan = BTreeMap::new();
         for entry in models.iter().filter(|entry| entry.checkpoint.is_none()) {
             let settings = self.settings(entry, self.config.seeds[0], 1)?;
-            let mut steps =
-                images.map_or(u64::MAX, |images| images.div_ceil(settings.schedule.batch as u64));
+            // Images of both batches are seen.
+            let batch = (settings.schedule.batch + settings.classification.batch) as u64;
+            let mut steps = images.map_or(u64::MAX, |images| images.div_ceil(batch));
             if let Some(minutes) = minutes {
                 let seconds = match speeds.get(&entry.name) {
                     Some(&seconds) => seconds,

@@ -3,10 +3,14 @@
 
 use super::{EvalRow, LevelMeters, TASK};
 use crate::image::{Image, ImageError};
+use crate::metrics::{mse, ssim};
 use crate::predictor::{Noise, PredictError, Predictor};
 use crate::progress::{Monitor, Progress};
 use crate::random::evaluation_noise;
 use crate::range::{denormalise, normalise};
+use crate::ranks::{current, divided};
+use burn::tensor::Device;
+use std::cell::RefCell;
 
 /// The settings of [`Predictor::evaluate_images`].
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -62,25 +66,55 @@ pub(super) fn measure<E>(
     images: &[Image],
     (sigmas, limit, seed): (&[f64], Option<usize>, u64),
     monitor: &mut dyn Monitor,
-    mut denoise: impl FnMut(Image, f64) -> Result<(Image, Option<Image>), E>,
+    denoise: impl FnMut(Image, f64) -> Result<(Image, Option<Image>), E>,
 ) -> Result<Option<Vec<EvalRow>>, E> {
     let count = limit.unwrap_or(usize::MAX).min(images.len());
     let mut levels: Vec<LevelMeters> = sigmas.iter().map(|_| LevelMeters::default()).collect();
-    for k in 0..count {
+    let (denoise, failed) = (RefCell::new(denoise), RefCell::new(None));
+    // What was measured of an image, and nothing where that failed.
+    let measured = |&k: &usize, level: usize| -> Vec<f64> {
         // Evenly spaced, as `Dataset::subset` chooses.
         let clean = &images[k * images.len() / count];
-        for (level, (meters, &sigma)) in levels.iter_mut().zip(sigmas).enumerate() {
-            let noise = evaluation_noise(seed, level as u64, k, 1, clean.values().len());
-            let noisy =
-                clean.values().iter().zip(noise).map(|(x, n)| x + sigma as f32 * n).collect();
-            let noisy = Image::new(clean.shape(), noisy).expect("the shape of the clean image");
-            let (noisy, denoised) = denoise(noisy, sigma)?;
-            meters.noisy.add(noisy.values(), clean.values(), clean.shape());
-            if let Some(denoised) = denoised {
-                let meter = meters.marginal.get_or_insert_default();
-                meter.add(denoised.values(), clean.values(), clean.shape());
+        let noise = evaluation_noise(seed, level as u64, k, 1, clean.values().len());
+        let sigma = sigmas[level];
+        let noisy = clean.values().iter().zip(noise).map(|(x, n)| x + sigma as f32 * n).collect();
+        let noisy = Image::new(clean.shape(), noisy).expect("the shape of the clean image");
+        let of = |image: &Image| {
+            let (values, clean_values) = (image.values(), clean.values());
+            [mse(values, clean_values), ssim(values, clean_values, clean.shape())]
+        };
+        match (*denoise.borrow_mut())(noisy, sigma) {
+            Ok((noisy, denoised)) => {
+                of(&noisy).into_iter().chain(denoised.iter().flat_map(of)).collect()
             }
-            let done = (k * sigmas.len() + level + 1) as f64;
+            Err(error) => {
+                failed.borrow_mut().get_or_insert(error);
+                Vec::new()
+            }
+        }
+    };
+    // As many images at once as there are ranks.
+    let size = current().map_or(1, |ranks| ranks.size());
+    for first in (0..count).step_by(size) {
+        let parts: Vec<usize> = (first..count.min(first + size)).collect();
+        for (level, meters) in levels.iter_mut().enumerate() {
+            let work = |parts: &[usize]| parts.iter().map(|k| measured(k, level)).collect();
+            let found = divided(&parts, &Device::flex(), work);
+            for (k, found) in parts.iter().zip(found) {
+                // What failed on another rank fails here too, and says why.
+                let found = if found.is_empty() { measured(k, level) } else { found };
+                if let Some(error) = failed.take() {
+                    return Err(error);
+                }
+                let mut found = found.as_chunks::<2>().0.iter();
+                if let Some([mse, ssim]) = found.next() {
+                    meters.noisy.add_measured(*mse, *ssim);
+                }
+                if let Some([mse, ssim]) = found.next() {
+                    meters.marginal.get_or_insert_default().add_measured(*mse, *ssim);
+                }
+            }
+            let done = (first * sigmas.len() + parts.len() * (level + 1)) as f64;
             monitor.progress(&Progress::new(TASK, done / (count * sigmas.len()) as f64));
             if monitor.stop() {
                 return Ok(None);

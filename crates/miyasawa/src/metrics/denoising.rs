@@ -111,11 +111,16 @@ impl DenoisingMeter {
             .map(|(estimate, clean)| (mse(estimate, clean), ssim(estimate, clean, shape)))
             .collect();
         for (mse, ssim) in measures {
-            self.count += 1;
-            self.mse += mse;
-            self.psnr.add(psnr(mse));
-            self.ssim.add(ssim);
+            self.add_measured(mse, ssim);
         }
+    }
+
+    /// Adds an image whose mean squared error and SSIM are known.
+    pub(crate) fn add_measured(&mut self, mse: f64, ssim: f64) {
+        self.count += 1;
+        self.mse += mse;
+        self.psnr.add(psnr(mse));
+        self.ssim.add(ssim);
     }
 
     /// The measures so far; NaN if nothing was added.

@@ -292,7 +292,8 @@ impl Architecture {
     /// non-linearities.
     pub fn kept_per_unit(&self) -> usize {
         match self {
-            Self::GradResNet(_) => 4,
+            // The input of batch statistics, less its mean, and its square.
+            Self::GradResNet(config) => 4 + 2 * usize::from(config.norm == Norm::Batch),
             Self::ResNet18(_) => 7,
             Self::DnCnn(_) | Self::UNet(_) | Self::Custom(_) => 3,
         }

@@ -73,14 +73,18 @@ impl NormObserver {
     /// What was seen since the last call, of every layer.
     pub fn take(&self) -> Vec<Moments> {
         let seen = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
-        let host = |t: Tensor<1>| {
-            let values = t.into_data().try_to_vec::<f32>().expect("the models compute in float32");
-            values.into_iter().map(f64::from).collect::<Vec<_>>()
-        };
+        if seen.is_empty() {
+            return Vec::new();
+        }
+        // Read from the device at once.
+        let all = seen.iter().flat_map(|seen| [seen.mean.clone(), seen.var.clone()]).collect();
+        let all = Tensor::cat(all, 0).into_data().try_to_vec::<f32>();
+        let mut all = all.expect("the models compute in float32").into_iter().map(f64::from);
         let layers = seen.iter().map(|seen| seen.layer + 1).max().unwrap_or(0);
         let mut of_layers = vec![Vec::new(); layers];
-        for Seen { layer, mean, var, count } in seen {
-            of_layers[layer].push(Moments { mean: host(mean), var: host(var), count });
+        for Seen { layer, mean, count, .. } in seen {
+            let mut next = || all.by_ref().take(mean.dims()[0]).collect();
+            of_layers[layer].push(Moments { mean: next(), var: next(), count });
         }
         of_layers.iter().map(|seen| Moments::pool(&seen.iter().collect::<Vec<_>>())).collect()
     }
@@ -175,8 +179,8 @@ impl ModulatedNorm {
         let one = x.clone().reshape([1, n * h, w, c]);
         let one = if self.gelu { ops::gelu(&one) } else { one };
         let mean = ops::mean_pool(&one);
-        let square = ops::mean_pool(&one.powi_scalar(2));
-        let var = (square - mean.clone().powi_scalar(2)).clamp_min(0.0);
+        let centred = one - mean.clone().reshape([1, 1, 1, c]);
+        let var = ops::mean_pool(&centred.powi_scalar(2));
         let plain = |t: &Tensor<2>| {
             let t = t.clone().reshape([c]);
             if t.is_autodiff() { t.inner() } else { t }

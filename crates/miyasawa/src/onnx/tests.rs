@@ -236,7 +236,7 @@ fn halves_take_half_the_space_and_refuse_what_is_too_large() {
 
 #[test]
 fn a_model_is_not_exported_for_what_it_has_not_learned() {
-    let classifier = checkpoint(networks().remove(4));
+    let classifier = checkpoint(networks().remove(5));
     let error = export(&classifier, &Options::new(Task::Denoise)).unwrap_err();
     assert!(error.is_usage() && error.to_string().contains("expected task classify"), "{error}");
     assert_eq!(Task::of(&classifier.info), Task::Classify);

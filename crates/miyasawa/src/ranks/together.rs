@@ -82,6 +82,17 @@ impl Message for Vec<f32> {
     }
 }
 
+impl Message for Vec<f64> {
+    fn to_bytes(&self) -> Vec<u8> {
+        self.iter().flat_map(|value| value.to_le_bytes()).collect()
+    }
+
+    fn of_bytes(bytes: &[u8], _: &Device) -> Option<Self> {
+        let (values, rest) = bytes.as_chunks::<8>();
+        rest.is_empty().then(|| values.iter().map(|value| f64::from_le_bytes(*value)).collect())
+    }
+}
+
 impl<A: Message, B: Message> Message for (A, B) {
     fn to_bytes(&self) -> Vec<u8> {
         framed([self.0.to_bytes(), self.1.to_bytes()])

@@ -9,7 +9,8 @@
 //!
 //! (Madry et al. 2018, "Towards deep learning models resistant to adversarial attacks"). A joint
 //! model's gradient for the image is its own adjoint, so that a step of the attack costs a forward
-//! and an adjoint pass and records nothing.
+//! and an adjoint pass and records nothing. Where a network normalises over batches, the attack
+//! goes by the running statistics, as one on the finished model does.
 
 use super::{config::AdversarialConfig, learner::StepContext, parts::Batch};
 use crate::attack::{Examples, Pgd};
@@ -29,13 +30,13 @@ pub struct Adversary {
 impl Adversary {
     /// The attack of a configuration; none where it has no steps.
     pub fn new(config: &AdversarialConfig, seed: u64) -> Option<Self> {
-        let AdversarialConfig { steps, norm, eps, step_share } = *config;
+        let AdversarialConfig { steps, norm, step_share, .. } = *config;
         if steps == 0 {
             return None;
         }
         // Other starts than those of an attack on the finished model.
         let seed = example_rng(seed, 0, 0, stream::ADVERSARIAL).next_u64();
-        let attack = Pgd::new(norm, eps, steps, seed);
+        let attack = Pgd::new(norm, config.eps(), steps, seed);
         let step_share = step_share.unwrap_or_else(|| attack.step_share.min(1.25));
         Some(Self { attack: Pgd { step_share, ..attack } })
     }
@@ -216,7 +217,7 @@ mod tests {
         let part = [2, 4];
         let plain = host(batch.tensors(2, 4, &device).0);
         for (norm, eps) in [(Norm::L2, 0.5), (Norm::Linf, 0.05)] {
-            let config = AdversarialConfig { steps: 5, norm, eps, step_share: None };
+            let config = AdversarialConfig { steps: 5, norm, eps: Some(eps), step_share: None };
             let adversary = Adversary::new(&config, 1).unwrap();
             let attacked = adversary.images(&model, &batch, part, step(&device, 3));
             for (attacked, plain) in attacked.chunks(42).zip(plain.chunks(42)) {

@@ -3,7 +3,7 @@
 use super::{
     config::{AssumedData, DsmTarget, ObjectiveName, OptimizerName, TrainConfig},
     error::TrainError,
-    parts::{default_micro_batch, equal_parts_of, joint_parts_of},
+    parts::{default_micro_batch, network_parts},
     reduce::GROUP,
     run::Trainer,
 };
@@ -68,6 +68,12 @@ impl TrainConfig {
     /// forward, two in reverse, and a forward and an adjoint pass for every step of an attack.
     fn class_passes(&self) -> u64 {
         3 + self.attack_passes()
+    }
+
+    /// Passes of a step over `batch` images, and `of_classes` that the cross-entropy alone learns
+    /// from.
+    pub(super) fn passes_of(&self, batch: usize, of_classes: usize) -> u64 {
+        self.passes() * batch as u64 + self.class_passes() * of_classes as u64
     }
 
     /// Passes of the attack on an image.
@@ -336,8 +342,7 @@ impl Cost {
             eval_batch: eval_batch(micro_batch),
         };
         let per_image = network.macs(size) as u64;
-        let of_class_batch = config.class_passes() * class_batch as u64;
-        let per_step = (config.passes() * batch as u64 + of_class_batch) * per_image;
+        let per_step = config.passes_of(batch, class_batch) * per_image;
         let macs = per_step.saturating_mul(steps);
         let hours = |hardware: &Hardware| {
             let gflops = hardware.gflops(network.width());
@@ -351,14 +356,7 @@ impl Cost {
             epochs: steps as f64 / steps_per_epoch as f64,
             batch,
             micro_batch,
-            parts: match network.kind() {
-                Kind::GradResNet | Kind::Custom => {
-                    joint_parts_of([batch, class_batch], micro_batch).len()
-                }
-                Kind::ResNet18 | Kind::DnCnn | Kind::UNet => {
-                    equal_parts_of(batch, micro_batch).len()
-                }
-            },
+            parts: network_parts(&network, [batch, class_batch], micro_batch).len(),
             threads,
             macs_per_image: per_image,
             macs_per_step: per_step,

@@ -111,6 +111,7 @@ mod tests {
             (Norm::None, false, 16, vec![1, 2, 1]),
             (Norm::Group, false, 16, vec![1, 2, 1]),
             (Norm::None, true, 16, vec![1, 2, 1]),
+            (Norm::Batch, false, 16, vec![1, 2, 1]),
             (Norm::None, false, 8, vec![1, 2, 1, 2]),
             (Norm::None, false, 16, vec![1, 2, 1, 1, 1]),
         ];

@@ -21,9 +21,10 @@ use burn::tensor::{Device, Tensor, TensorData};
 /// The gradient of the batch's mean loss, exact: one reverse pass over forward and adjoint.
 ///
 /// The batch is taken in parts of `micro_batch` images, which changes the result by rounding only,
-/// since no layer mixes images, and bounds the memory. On the CPU each thread takes entire parts:
-/// operations of one part then never wait for each other's threads. The parts' gradients are added
-/// in their order, so that the result is the same for every number of threads.
+/// since no layer mixes images, and bounds the memory; batch normalisation mixes those of a part.
+/// On the CPU each thread takes entire parts: operations of one part then never wait for each
+/// other's threads. The parts' gradients are added in their order, so that the result is the same
+/// for every number of threads. Running statistics do not move here.
 ///
 /// # Panics
 /// If the model is not on a device that records operations, [`Device::autodiff`], or `micro_batch`
@@ -62,8 +63,9 @@ pub(super) fn gradients_with<N: EnergyNetwork + Sync>(
             plain.as_ref().map(|(adversary, plain)| adversary.images(plain, batch, part, step));
         class_gradients(model, batch, config, attacked, part, device)
     };
-    let parts = joint_parts_of([batch.for_all(), batch.for_classes], micro_batch);
-    if step.frozen_norms || model.net.batch_norms().is_empty() {
+    let batch_norm = !model.net.batch_norms().is_empty();
+    let parts = joint_parts_of([batch.for_all(), batch.for_classes], micro_batch, batch_norm);
+    if step.frozen_norms || !batch_norm {
         let work = |part| work(&own_leaves(model), part);
         for_parts(&parts, device, reduce, work, |reduce, (grads, stats)| reduce.add(grads, stats));
     } else {

@@ -2,8 +2,9 @@
 
 use super::reduce::Reduce;
 use crate::device::is_cpu;
+use crate::model::{Architecture, Kind, host};
+use crate::ops;
 use crate::parallel::{equal_parts, on_workers_while, workers};
-use crate::{model::host, ops};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
 /// A batch on the host: clean images in [-1, 1], their classes, noise levels and noise.
@@ -187,14 +188,33 @@ pub(super) fn parts_of(batch: usize, micro_batch: usize) -> Vec<[usize; 2]> {
     (0..batch).step_by(micro_batch).map(|from| [from, micro_batch.min(batch - from)]).collect()
 }
 
-/// The parts of a batch of `for_all` images and `for_classes` behind them: none holds both.
+/// The parts of a batch of `for_all` images and `for_classes` behind them: none holds both. They are
+/// as equal as can be where `batch_norm` takes statistics of them.
 pub(super) fn joint_parts_of(
     [for_all, for_classes]: [usize; 2],
     micro_batch: usize,
+    batch_norm: bool,
 ) -> Vec<[usize; 2]> {
-    let behind = parts_of(for_classes, micro_batch).into_iter();
-    let behind = behind.map(|[from, count]| [for_all + from, count]);
-    parts_of(for_all, micro_batch).into_iter().chain(behind).collect()
+    let of = |batch: usize| match batch_norm && batch > 0 {
+        true => equal_parts_of(batch, micro_batch),
+        false => parts_of(batch, micro_batch),
+    };
+    let behind = of(for_classes).into_iter().map(|[from, count]| [for_all + from, count]);
+    of(for_all).into_iter().chain(behind).collect()
+}
+
+/// The parts of a network's batch.
+pub(super) fn network_parts(
+    network: &Architecture,
+    [for_all, for_classes]: [usize; 2],
+    micro_batch: usize,
+) -> Vec<[usize; 2]> {
+    match network.kind() {
+        Kind::GradResNet | Kind::Custom => {
+            joint_parts_of([for_all, for_classes], micro_batch, network.has_batch_norm())
+        }
+        Kind::ResNet18 | Kind::DnCnn | Kind::UNet => equal_parts_of(for_all, micro_batch),
+    }
 }
 
 /// The same as equal as can be: batch normalisation should not meet a part of one image.

@@ -26,16 +26,18 @@ impl Cost {
         let count = ((TIMED / of_image) as usize).clamp(1, self.batch);
         let mut config = config.clone();
         config.schedule.batch = count;
-        let share = count as f64 / self.batch as f64;
-        let of_classes = (config.classification.batch as f64 * share).round() as usize;
+        let of_classes = config.classification.batch.min(self.data.images);
+        let share = of_classes as f64 * count as f64 / self.batch as f64;
+        let of_classes = (share.round() as usize).max(of_classes.min(1));
         config.classification.batch = of_classes;
+        let timed = config.passes_of(count, of_classes) * self.macs_per_image;
         let images = self.synthetic(count.max(of_classes))?;
         config.data.unlabelled |= self.data.classes < 2;
         let trainer = Trainer::with_data(config, images.clone(), images, device)?;
         // The first step fills caches.
         let times = trainer.timed_steps(STEPS)?.split_off(1);
         let least = |part: usize| times.iter().map(|time| time[part]).fold(f64::INFINITY, f64::min);
-        let seconds = least(0) * self.batch as f64 / count as f64 + least(1);
+        let seconds = least(0) * self.macs_per_step as f64 / timed as f64 + least(1);
         Ok(Hours {
             name: "this machine",
             basis: "measured now",
@@ -68,6 +70,9 @@ mod tests {
         let assume = "data.assume={pictures=5000,channels=3,height=16,width=16,classes=3}";
         for settings in [
             &["network.width=8", "schedule.steps=100"][..],
+            #[cfg(feature = "robustness")]
+            &["classification.batch=9", "adversarial.steps=1", "schedule.steps=100"],
+            &["classification.batch=9000", "network.norm=batch", "schedule.steps=100"],
             &["network.kind=unet", "augment.patch=8", "loss.ce_weight=0", "schedule.steps=100"],
             &["network.kind=resnet18", "data.unlabelled=false", "schedule.steps=100"],
         ] {

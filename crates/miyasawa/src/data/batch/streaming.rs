@@ -17,8 +17,8 @@ impl OpenOptions {
             Streaming::Never if originals => {
                 return Err(DataError::invalid(
                     &set.name,
-                    "streaming for random crops (augment.resized_crop) of the images as they \
-                     are stored",
+                    "streaming for random crops (augment.resized_crop, \
+                     classification.resized_crop) of the images as they are stored",
                     "data.stream = never, which holds resized ones",
                 ));
             }

@@ -5,6 +5,7 @@ use super::{
     JemConfig, LossConfig, NetworkConfig, NoiseConfig, OptimizerConfig, ScheduleConfig,
     TrainConfig,
 };
+use crate::classifier::Norm as AttackNorm;
 use crate::image::MAX_PIXELS;
 use crate::model::{Kind, NOISE_LEVELS, Norm, ObjectiveName};
 use std::fmt::Debug;
@@ -157,6 +158,19 @@ impl TrainConfig {
             self.classification.max_noise,
             "noise.min to noise.max",
         )?;
+        check(
+            own == 0 || self.loss.class_ce_weight > 0.0,
+            "loss.class_ce_weight",
+            self.loss.class_ce_weight,
+            "above 0 with classification.batch",
+        )?;
+        let density = self.loss_weights()[1] > 0.0 || !joint;
+        check(
+            self.augment.cutout == 0 || !density,
+            "augment.cutout",
+            self.augment.cutout,
+            "0 where a density or a denoiser is learned (classification.cutout)",
+        )?;
         let attacked = own > 0 || self.network.kind == Kind::ResNet18;
         check(
             self.adversarial.steps == 0 || attacked,
@@ -277,7 +291,10 @@ impl AdversarialConfig {
         let built = cfg!(feature = "robustness") || self.steps == 0;
         let expected = "0: this program was built without the feature `robustness`";
         check(built, "adversarial.steps", self.steps, expected)?;
-        check_positive("adversarial.eps", self.eps)?;
+        check_positive("adversarial.eps", self.eps())?;
+        let whole = self.norm == AttackNorm::Linf && self.eps() > 1.0;
+        let expected = "at most 1 in linf: sizes are in units of the [0, 1] range";
+        check(!whole, "adversarial.eps", self.eps, expected)?;
         let share = self.step_share.unwrap_or(1.0);
         check_positive("adversarial.step_share", share)
     }

@@ -81,8 +81,9 @@ pub struct AdversarialConfig {
     pub steps: usize,
     /// How changes are measured, `l2` or `linf`.
     pub norm: Norm,
-    /// Largest change, in units of the [0, 1] range.
-    pub eps: f64,
+    /// Largest change, in units of the [0, 1] range; left out, 0.5 in L2 and 8/255 in Linf.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub eps: Option<f64>,
     /// Length of a step as a share of `eps`; left out, 2.5 over the number of steps, at most 1.25.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub step_share: Option<f64>,
@@ -90,11 +91,20 @@ pub struct AdversarialConfig {
 
 impl Default for AdversarialConfig {
     fn default() -> Self {
-        Self { steps: 0, norm: Norm::L2, eps: 0.5, step_share: None }
+        Self { steps: 0, norm: Norm::L2, eps: None, step_share: None }
     }
 }
 
 impl AdversarialConfig {
+    /// Largest change, in units of the [0, 1] range.
+    pub fn eps(&self) -> f64 {
+        let usual = match self.norm {
+            Norm::L2 => 0.5,
+            Norm::Linf => 8.0 / 255.0,
+        };
+        self.eps.unwrap_or(usual)
+    }
+
     pub(super) fn is_default(&self) -> bool {
         *self == Self::default()
     }

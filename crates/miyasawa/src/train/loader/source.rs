@@ -33,7 +33,8 @@ impl Source {
         own: Range<usize>,
     ) -> Self {
         let workers = data.workers.unwrap_or_else(rayon::current_num_threads);
-        let pool = set.stream().map(|stream| LoaderPool::start(stream, workers, augment, seed));
+        let stream = set.stream().filter(|_| !own.is_empty());
+        let pool = stream.map(|stream| LoaderPool::start(stream, workers, augment, seed));
         let (shuffle, prefetch) = (data.shuffle_buffer, data.prefetch as u64);
         Self { set: set.clone(), seed, batch, own, augment, shuffle, prefetch, order: None, pool }
     }
@@ -68,7 +69,10 @@ impl Source {
     }
 
     fn streamed(&mut self, step: u64, image: usize) -> Result<(Vec<f32>, Vec<u32>), DataError> {
-        let Some(mut pool) = self.pool.take() else { return Ok((Vec::new(), Vec::new())) };
+        let Some(mut pool) = self.pool.take() else {
+            // Other processes make them all.
+            return Ok((vec![0.0; self.batch * image], vec![0; self.batch]));
+        };
         if !(pool.next_step.saturating_sub(self.prefetch + 1)..=pool.next_step).contains(&step)
             || !pool.has(step)
         {

@@ -6,7 +6,7 @@ use crate::train::{
     config::AssumedData,
     learner::Learner,
     loader::DataLoader,
-    parts::{default_micro_batch, equal_parts_of, joint_parts_of},
+    parts::{default_micro_batch, network_parts},
 };
 use std::ops::Range;
 
@@ -45,13 +45,8 @@ impl<M: Learner> Trainer<M> {
 
     /// The parts of a batch that go through the network at once: first image and count.
     pub(super) fn parts(&self) -> Vec<[usize; 2]> {
-        let (batch, micro_batch) = (self.batch_size(), self.micro_batch());
-        match self.info.network.kind() {
-            Kind::GradResNet | Kind::Custom => {
-                joint_parts_of([batch, self.class_batch_size()], micro_batch)
-            }
-            Kind::ResNet18 | Kind::DnCnn | Kind::UNet => equal_parts_of(batch, micro_batch),
-        }
+        let sizes = [self.batch_size(), self.class_batch_size()];
+        network_parts(&self.info.network, sizes, self.micro_batch())
     }
 
     pub(super) fn steps_per_epoch(&self) -> u64 {

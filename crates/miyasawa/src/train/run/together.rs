@@ -3,6 +3,7 @@
 use super::{TrainError, Trainer};
 use crate::checkpoint::CheckpointError;
 use crate::eval::EvalRow;
+use crate::model::Kind;
 use crate::ranks::{Ranks, RanksError, agree, share};
 use crate::train::{
     learner::Learner,
@@ -33,6 +34,11 @@ impl Together {
         let parts = trainer.parts().len();
         if parts < ranks.size() {
             return Err(RanksError::TooMany { ranks: ranks.size(), batch, parts }.into());
+        }
+        if trainer.info.network.kind() == Kind::Custom && trainer.class_batch_size() > 0 {
+            let message = "classification.batch is 0 for a network of one's own on several ranks: \
+                           its parts need not have gradients of the same parameters";
+            return Err(TrainError::Mismatch(message.to_owned()));
         }
         let data = &trainer.info.data;
         let size = (trainer.train.len(), trainer.test.len(), micro_batch);
