@@ -64,6 +64,8 @@ pub mod stream {
     pub const STORED: u64 = 29;
     /// Noise of the simulated camera.
     pub const CAMERA: u64 = 30;
+    /// Corruptions of images.
+    pub const CORRUPTION: u64 = 31;
 }
 
 /// The random numbers of one example in one epoch, for one purpose (`stream`).
