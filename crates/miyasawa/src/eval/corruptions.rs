@@ -275,7 +275,8 @@ mod tests {
         let digits = DataSource::Digits.open(Part::Test, &OpenOptions::default()).unwrap();
         let corruptions = vec![Corruption::ImpulseNoise, Corruption::Frost];
         let severities = vec![Severity::ALL[0], Severity::ALL[4]];
-        let options = CorruptionOptions { corruptions, severities, limit: Some(21), ..Default::default() };
+        let options =
+            CorruptionOptions { corruptions, severities, limit: Some(21), ..Default::default() };
         let run = |data: &Images, options: &CorruptionOptions, sigma: f64| {
             let found = evaluate_corruptions(&model, &|_| sigma, data, options, &device, &mut ());
             found.unwrap().unwrap()

@@ -24,8 +24,7 @@ mod images;
 mod test_set;
 
 pub use corruptions::{
-    CorruptionEvaluation, CorruptionMetrics, CorruptionOptions, CorruptionRow,
-    evaluate_corruptions,
+    CorruptionEvaluation, CorruptionMetrics, CorruptionOptions, CorruptionRow, evaluate_corruptions,
 };
 pub use errors::{Quantity, RowErrors};
 pub use images::ImageEvalOptions;

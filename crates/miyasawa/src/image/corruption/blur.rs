@@ -41,7 +41,8 @@ pub(super) fn defocus(x: &mut Planes, severity: Severity) {
         let value = |y: usize, x: usize| -> f32 {
             let row = |(i, weights): (usize, &Vec<f32>)| -> f32 {
                 let row = Border::Mirror.index(y as isize + i as isize - reach, height) * width;
-                let column = |j: usize| Border::Mirror.index(x as isize + j as isize - reach, width);
+                let column =
+                    |j: usize| Border::Mirror.index(x as isize + j as isize - reach, width);
                 weights.iter().enumerate().map(|(j, w)| w * plane[row + column(j)]).sum()
             };
             kernel.iter().enumerate().map(row).sum()

@@ -52,9 +52,8 @@ pub(super) fn elastic(x: &mut Planes, severity: Severity, rng: &mut impl Rng) {
     let (y, right) = (middle.0 as f64, middle.1 as f64);
     let points = [(y + arm, right + arm), (y - arm, right + arm), (y - arm, right - arm)];
     let shift = shift * side;
-    let moved = points.map(|(y, x)| {
-        (y + rng.random_range(-shift..shift), x + rng.random_range(-shift..shift))
-    });
+    let moved = points
+        .map(|(y, x)| (y + rng.random_range(-shift..shift), x + rng.random_range(-shift..shift)));
     // A place of the result shows where the map that moves the points came from.
     let [down, across] = affine(moved, points);
     x.replace(|plane| {
@@ -66,8 +65,7 @@ pub(super) fn elastic(x: &mut Planes, severity: Severity, rng: &mut impl Rng) {
         (0..plane.len()).map(at).collect()
     });
     let mut displacement = || -> Vec<f32> {
-        let uniform: Vec<f32> =
-            (0..size.0 * size.1).map(|_| rng.random_range(-1.0..1.0)).collect();
+        let uniform: Vec<f32> = (0..size.0 * size.1).map(|_| rng.random_range(-1.0..1.0)).collect();
         let smooth = gaussian(&uniform, size, width * side, 3.0, Border::Reflect);
         smooth.into_iter().map(|value| value * (length * side) as f32).collect()
     };
@@ -137,7 +135,8 @@ mod tests {
 
     #[test]
     fn an_affine_map_takes_its_points_along() {
-        let (from, to) = ([(0.0, 1.0), (4.0, 2.0), (3.0, 7.0)], [(1.0, 1.0), (5.0, 0.5), (2.0, 9.0)]);
+        let (from, to) =
+            ([(0.0, 1.0), (4.0, 2.0), (3.0, 7.0)], [(1.0, 1.0), (5.0, 0.5), (2.0, 9.0)]);
         let [down, across] = affine(from, to);
         for ((y, x), expected) in from.into_iter().zip(to) {
             let of = |[a, b, c]: [f64; 3]| a * y + b * x + c;

@@ -133,7 +133,10 @@ pub(super) fn gaussian(
             };
             taps.iter().map(tap).sum()
         };
-        (0..height).flat_map(|y| (0..width).map(move |x| (y, x))).map(|(y, x)| value(y, x)).collect()
+        (0..height)
+            .flat_map(|y| (0..width).map(move |x| (y, x)))
+            .map(|(y, x)| value(y, x))
+            .collect()
     };
     along(&along(plane, true), false)
 }

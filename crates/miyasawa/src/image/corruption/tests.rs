@@ -73,8 +73,7 @@ fn a_larger_severity_changes_more() {
         // The first elastic transform is a large affine map. At the fourth severity glass blur has
         // a narrower Gaussian than at the third. Snow and frost differ in kind between severities,
         // and Pillow's box filter keeps some regular textures better at a smaller size.
-        let steady =
-            !matches!(corruption, ElasticTransform | GlassBlur | Snow | Frost | Pixelate);
+        let steady = !matches!(corruption, ElasticTransform | GlassBlur | Snow | Frost | Pixelate);
         assert!(!steady || changes.is_sorted(), "{corruption}: {changes:?}");
         let grows = changes[4] > 1.2 * changes[0];
         assert!(grows || corruption == ElasticTransform, "{corruption}: {changes:?}");

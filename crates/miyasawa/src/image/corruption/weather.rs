@@ -37,13 +37,8 @@ struct Flakes {
 }
 
 pub(super) fn snow(x: &mut Planes, severity: Severity, rng: &mut impl Rng) {
-    let flakes = |normal, zoom, threshold, motion, clear| Flakes {
-        normal,
-        zoom,
-        threshold,
-        motion,
-        clear,
-    };
+    let flakes =
+        |normal, zoom, threshold, motion, clear| Flakes { normal, zoom, threshold, motion, clear };
     let c = severity.of([
         flakes((0.1, 0.2), 1.0, 0.6, (8, 3.0), 0.95),
         flakes((0.1, 0.2), 1.0, 0.5, (10, 4.0), 0.9),
@@ -98,8 +93,7 @@ fn plasma(side: usize, decay: f64, rng: &mut impl Rng) -> (Vec<f32>, usize) {
             fill(&mut map, (y, x), corners);
         }
         for (y, x) in places((0, half)).chain(places((half, 0))) {
-            let around =
-                [(y + side - half, x), (y + half, x), (y, x + side - half), (y, x + half)];
+            let around = [(y + side - half, x), (y + half, x), (y, x + side - half), (y, x + half)];
             fill(&mut map, (y, x), around);
         }
         step = half;
@@ -112,7 +106,8 @@ fn plasma(side: usize, decay: f64, rng: &mut impl Rng) -> (Vec<f32>, usize) {
 }
 
 pub(super) fn fog(x: &mut Planes, severity: Severity, rng: &mut impl Rng) {
-    let (amount, decay) = severity.of([(0.2, 3.0), (0.5, 3.0), (0.75, 2.5), (1.0, 2.0), (1.5, 1.75)]);
+    let (amount, decay) =
+        severity.of([(0.2, 3.0), (0.5, 3.0), (0.75, 2.5), (1.0, 2.0), (1.5, 1.75)]);
     let (map, side) = plasma(x.height.max(x.width), decay, rng);
     let most = x.values.iter().fold(0.0f32, |most, value| most.max(*value));
     x.each(|value, y, x| (value + amount * map[y * side + x]) * most / (most + amount));
@@ -122,7 +117,8 @@ pub(super) fn brightness(x: &mut Planes, severity: Severity) {
     let added = severity.of([0.05f32, 0.1, 0.15, 0.2, 0.3]);
     let len = x.height * x.width;
     for i in 0..len {
-        let colour = |x: &Planes| (0..x.channels).map(|c| x.values[c * len + i]).fold(0.0, f32::max);
+        let colour =
+            |x: &Planes| (0..x.channels).map(|c| x.values[c * len + i]).fold(0.0, f32::max);
         let value = colour(x);
         let lighter = (value + added).min(1.0);
         for channel in 0..x.channels {
