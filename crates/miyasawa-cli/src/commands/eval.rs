@@ -27,8 +27,9 @@ use super::document::Described;
 ///
 /// With --corruptions, accuracy is measured under the fifteen corruptions of CIFAR-10-C (Hendrycks
 /// & Dietterich 2019) instead: the error of each at each severity, and their mean, beside the error
-/// on clean images. They are generated from the images at the model's size. No other noise is added,
-/// and the model is conditioned on the smallest of --sigmas, or with --estimate on an estimate.
+/// on clean images. They are generated from the images at the model's size. No other noise is
+/// added, and the model is conditioned on the smallest of --sigmas, or with --estimate on an
+/// estimate.
 ///
 /// Examples:
 /// miyasawa eval model.safetensors --data cifar10 --sigmas 0.1,0.2 --limit 1000 --json

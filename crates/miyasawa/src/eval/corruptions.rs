@@ -184,10 +184,10 @@ pub fn evaluate_corruptions(
     let limit = options.limit.unwrap_or(usize::MAX);
     let indices = data.spread(limit);
     let (mut count, mut done) = (0, 0);
+    let work = Work { model, level, device, seed: options.seed };
     let mut add = |batch: &Dataset, share: [f64; 2], monitor: &mut dyn Monitor| {
         for (number, (condition, meter)) in conditions.iter().zip(&mut meters).enumerate() {
-            let work = (model, level, device);
-            add_batch(work, batch, *condition, options.seed, meter);
+            work.add(batch, *condition, meter);
             let part = (number + 1) as f64 / conditions.len() as f64;
             monitor.progress(&Progress::new(TASK, share[0] + share[1] * part));
             if monitor.stop() {
@@ -225,18 +225,25 @@ pub fn evaluate_corruptions(
     Ok(Some(found))
 }
 
-/// Classifies the images of a batch under a condition, and adds them to its meter.
-fn add_batch(
-    (model, level, device): (&(impl Predict + Sync), &(dyn Fn(&Image) -> f64 + Sync), &Device),
-    batch: &Dataset,
-    condition: Option<(Corruption, Severity)>,
+/// What classifies corrupted images.
+struct Work<'a, P> {
+    model: &'a P,
+    level: &'a (dyn Fn(&Image) -> f64 + Sync),
+    device: &'a Device,
     seed: u64,
-    meter: &mut ConditionMeter,
-) {
-    let shape @ (channels, height, width) = batch.geometry().into();
-    let images: Vec<(Image, f32)> = (0..batch.len())
-        .into_par_iter()
-        .map(|i| {
+}
+
+impl<P: Predict + Sync> Work<'_, P> {
+    /// Classifies the images of a batch under a condition, and adds them to its meter.
+    fn add(
+        &self,
+        batch: &Dataset,
+        condition: Option<(Corruption, Severity)>,
+        meter: &mut ConditionMeter,
+    ) {
+        let shape @ (channels, height, width) = batch.geometry().into();
+        let (level, seed) = (self.level, self.seed);
+        let corrupted = |i: usize| {
             let clean = Image::from_bytes(shape, batch.image(i)).expect("images of a set are such");
             let image = match condition {
                 None => clean,
@@ -245,19 +252,20 @@ fn add_batch(
                 }
             };
             let sigma = level(&image);
-            (image, sigma as f32)
-        })
-        .collect();
-    let values: Vec<f32> = images.iter().flat_map(|(image, _)| image.values()).copied().collect();
-    let levels: Vec<f32> = images.iter().map(|(_, sigma)| *sigma).collect();
-    meter.sigmas += levels.iter().map(|sigma| f64::from(*sigma)).sum::<f64>();
-    let values = TensorData::new(values, [images.len(), channels, height, width]);
-    let y = Tensor::<4>::from_data(values, device);
-    let sigma = Tensor::<1>::from_data(TensorData::new(levels, [images.len()]), device);
-    let query = Query { classify: true, ..Query::default() };
-    let logits = parallel::predict(model, &y, &sigma, &query).logits;
-    let logits = logits.expect("a model that classifies");
-    meter.classes.add(&host(log_softmax(logits, 1)), batch.labels());
+            (image.into_values(), sigma as f32)
+        };
+        let images: Vec<(Vec<f32>, f32)> =
+            (0..batch.len()).into_par_iter().map(corrupted).collect();
+        let (values, levels): (Vec<Vec<f32>>, Vec<f32>) = images.into_iter().unzip();
+        meter.sigmas += levels.iter().map(|sigma| f64::from(*sigma)).sum::<f64>();
+        let values = TensorData::new(values.concat(), [batch.len(), channels, height, width]);
+        let y = Tensor::<4>::from_data(values, self.device);
+        let sigma = Tensor::<1>::from_data(TensorData::new(levels, [batch.len()]), self.device);
+        let query = Query { classify: true, ..Query::default() };
+        let logits = parallel::predict(self.model, &y, &sigma, &query).logits;
+        let logits = logits.expect("a model that classifies");
+        meter.classes.add(&host(log_softmax(logits, 1)), batch.labels());
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! What holds of all corruptions, and closed forms of some.
 
-use super::planes::{Border, Planes, gaussian, motion_blur, zoomed};
+use super::planes::{Border, gaussian, motion_blur, zoomed};
 use super::*;
 use crate::image::camera::Jpeg;
 use crate::range::to_unit;
