@@ -326,6 +326,41 @@ fn explain_takes_all_classes_a_path_and_the_jacobian() {
     assert_eq!(two["classes"].as_array().unwrap().len(), 2);
 }
 
+#[test]
+fn corruptions_are_measured_at_their_severities() {
+    let model = trained();
+    let args = ["eval", &model, "--data", "digits", "--limit", "30", "--corruptions"];
+    let found = json(args.iter().chain(&["all", "--json"]));
+    let rows = found["rows"].as_array().unwrap();
+    assert_eq!((rows.len(), found["count"].as_u64()), (75, Some(30)), "{found}");
+    let error = |row: &Value| row["error"].as_f64().unwrap();
+    let mean = rows.iter().map(error).sum::<f64>() / 75.0;
+    assert!((found["mean_error"].as_f64().unwrap() - mean).abs() < 1e-9, "{found}");
+    assert!(error(&found["clean"]) < mean, "{found}");
+    assert!((found["clean"]["sigma"].as_f64().unwrap() - 0.02).abs() < 1e-6, "{found}");
+    let first = &rows[0];
+    assert_eq!((&first["corruption"], &first["severity"]), (&"gaussian_noise".into(), &1.into()));
+    // The same images alone, in another batch, and in another order.
+    let some = ["contrast,fog,fog", "--severities", "5,2", "--batch", "7", "--json"];
+    let few = json(args.iter().chain(&some));
+    for row in few["rows"].as_array().unwrap() {
+        let same = |all: &&Value| ["corruption", "severity"].iter().all(|k| all[k] == row[k]);
+        assert_eq!(row["accuracy"], rows.iter().find(same).unwrap()["accuracy"]);
+    }
+    assert_eq!(few["rows"].as_array().unwrap().len(), 4);
+    // The estimated level follows the noise.
+    let estimated =
+        json(args.iter().chain(&["noise", "--severities", "5", "--estimate", "--json"]));
+    assert!(estimated["rows"][0]["sigma"].as_f64() > estimated["clean"]["sigma"].as_f64());
+    let table = ok(args.iter().chain(&["weather", "--severities", "1,3"]));
+    assert_eq!(table.lines().count(), 9, "{table}");
+    assert!(table.contains("mean corruption error") && table.contains("brightness"), "{table}");
+    fails(2, args.iter().chain(&["rain"]), &["rain", "motion_blur"]);
+    fails(2, args.iter().chain(&["fog", "--severities", "6"]), &["expected 1 to 5"]);
+    fails(2, args.iter().chain(&["fog", "--stored"]), &["--stored"]);
+    fails(2, args.iter().take(6).chain(&["--severities", "2"]), &["--corruptions"]);
+}
+
 /// A plain classifier is attacked through autodiff, and is beside the joint model in one report.
 #[test]
 fn a_plain_classifier_is_measured_by_the_same_commands() {
@@ -363,6 +398,8 @@ fn a_plain_classifier_is_measured_by_the_same_commands() {
     );
     fails(1, attack.iter().chain(&["--defence", "denoise"]).chain(&common), &["does not"]);
     json(["certify", &plain, "--sigma", "0.2", "--n", "50", "--n0", "5"].iter().chain(&common));
+    let found = json(["eval", &plain, "--corruptions", "noise"].iter().chain(&common));
+    assert_eq!(found["rows"].as_array().unwrap().len(), 15);
     json(["calibrate", &plain, "--sigmas", "0.2"].iter().chain(&common));
     let found =
         json(["ood", &plain, "--out-data", "noise", "--sigmas", "0.2"].iter().chain(&common));

@@ -72,6 +72,8 @@ pub mod stream {
     pub const CLASSIFICATION: u64 = 33;
     /// Starts of the attacks of adversarial training.
     pub const ADVERSARIAL: u64 = 34;
+    /// Corruptions of images.
+    pub const CORRUPTION: u64 = 35;
 }
 
 /// The random numbers of one example in one epoch, for one purpose (`stream`).

@@ -18,10 +18,14 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod corruptions;
 mod errors;
 mod images;
 mod test_set;
 
+pub use corruptions::{
+    CorruptionEvaluation, CorruptionMetrics, CorruptionOptions, CorruptionRow, evaluate_corruptions,
+};
 pub use errors::{Quantity, RowErrors};
 pub use images::ImageEvalOptions;
 

@@ -24,6 +24,7 @@
 mod amplify;
 mod bilinear;
 pub mod camera;
+pub mod corruption;
 mod cosine;
 mod crop;
 mod decode;

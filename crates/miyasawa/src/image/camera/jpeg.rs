@@ -78,7 +78,7 @@ impl Jpeg {
     /// # Panics
     ///
     /// If there are not three planes of that size.
-    pub(super) fn round_trip(&self, planes: &mut [f32], (height, width): (usize, usize)) {
+    pub(in crate::image) fn round_trip(&self, planes: &mut [f32], (height, width): (usize, usize)) {
         let [luma, chroma] = [&LUMA, &CHROMA].map(|table| self.steps(table));
         through_luma(planes, (height, width), |y, differences| {
             compress(y, (height, width), self.offset, &luma);
