@@ -180,7 +180,7 @@ mod tests {
             ..GradResNetConfig::new(1, 3)
         };
         let model = JointModel::new(config.init(&device, 3), 0.5);
-        let values = |scale: f32| (0..6 * 42).map(|i| ((i * 29) % 200) as f32 / scale - 1.0);
+        let values = |scale: f32| (0..6 * 42).map(move |i| ((i * 29) % 200) as f32 / scale - 1.0);
         let batch = Batch {
             image: [1, 6, 7],
             x: values(100.0).collect(),
