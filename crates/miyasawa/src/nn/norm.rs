@@ -313,8 +313,10 @@ mod tests {
         let scaled = x * scale.clone().reshape([1, 1, 1, 1]);
         let norm = ModulatedNorm { gelu: false, ..norm };
         let loss = norm.forward(&scaled, None).0.powi_scalar(4).sum();
+        let total = host(loss.clone())[0];
         let mut grads = loss.backward();
         let slope = host(scale.grad_remove(&mut grads).unwrap())[0];
-        assert!(slope.abs() < 1e-2, "{slope}");
+        // With constant statistics it would be four times the sum.
+        assert!(slope.abs() < 1e-4 * total, "{slope} of {total}");
     }
 }

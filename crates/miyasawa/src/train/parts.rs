@@ -188,8 +188,8 @@ pub(super) fn parts_of(batch: usize, micro_batch: usize) -> Vec<[usize; 2]> {
     (0..batch).step_by(micro_batch).map(|from| [from, micro_batch.min(batch - from)]).collect()
 }
 
-/// The parts of a batch of `for_all` images and `for_classes` behind them: none holds both. They are
-/// as equal as can be where `batch_norm` takes statistics of them.
+/// The parts of a batch of `for_all` images and `for_classes` behind them: none holds both. They
+/// are as equal as can be where `batch_norm` takes statistics of them.
 pub(super) fn joint_parts_of(
     [for_all, for_classes]: [usize; 2],
     micro_batch: usize,

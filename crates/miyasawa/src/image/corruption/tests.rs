@@ -73,7 +73,9 @@ fn a_larger_severity_changes_more() {
         // The first elastic transform is a large affine map. At the fourth severity glass blur has
         // a narrower Gaussian than at the third. Snow and frost differ in kind between severities,
         // and Pillow's box filter keeps some regular textures better at a smaller size.
-        let steady = !matches!(corruption, ElasticTransform | GlassBlur | Snow | Frost | Pixelate);
+        // The angle of motion blur is another for every severity.
+        let unsteady = [ElasticTransform, GlassBlur, MotionBlur, Snow, Frost, Pixelate];
+        let steady = !unsteady.contains(&corruption);
         assert!(!steady || changes.is_sorted(), "{corruption}: {changes:?}");
         let grows = changes[4] > 1.2 * changes[0];
         assert!(grows || corruption == ElasticTransform, "{corruption}: {changes:?}");
@@ -116,7 +118,8 @@ fn noise_has_its_moments() {
     for (severity, c) in Severity::ALL.into_iter().zip([500.0f64, 250.0, 100.0, 75.0, 50.0]) {
         let (mean, deviation) = moments(&units(Corruption::ShotNoise, severity));
         assert!((mean - 0.4).abs() < 4e-3, "{mean}");
-        assert!((deviation / (0.4 / c).sqrt() - 1.0).abs() < 0.02, "{deviation}");
+        // 250 photons fall on 256 levels with a gap in the middle: 2% more.
+        assert!((deviation / (0.4 / c).sqrt() - 1.0).abs() < 0.03, "{deviation}");
     }
     for (severity, c) in Severity::ALL.into_iter().zip([0.01, 0.02, 0.03, 0.05, 0.07]) {
         let values = units(Corruption::ImpulseNoise, severity);
