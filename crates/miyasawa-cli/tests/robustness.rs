@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{fails, grey, json, names, ok, run, save, size, stderr, text, train, trained};
+use common::{fails, grey, json, names, ok, save, size, stderr, text, train, trained};
 use serde_json::Value;
 use std::path::Path;
 
