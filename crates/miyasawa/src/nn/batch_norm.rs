@@ -14,8 +14,8 @@ pub(super) const EPSILON: f64 = 1e-5;
 /// In training the statistics are those of the images that go through together: of a part of the
 /// batch where the batch is taken in parts, which is ghost batch normalisation (Hoffer et al.
 /// 2017). They are reported to a [`NormLog`]; the running ones move once a step, by the statistics
-/// of the entire batch ([`update_running`]). Out of training the running statistics are folded into
-/// the convolution.
+/// of the entire batch ([`update_running`](super::update_running)). Out of training the running
+/// statistics are folded into the convolution.
 ///
 /// It is group normalisation of the batch taken as one image, with a group for every channel: the
 /// same kernels. Without a bias (Mohan et al. 2020) nothing is subtracted, so that the layer is
